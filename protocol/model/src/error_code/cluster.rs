@@ -1,0 +1,34 @@
+//! 4000 to 4999: reaching a cluster, identities, tokens and the cluster itself.
+
+super::error_codes! { ENTRIES_CLUSTER;
+    UNREACHABLE 4001 Unreachable "no coordinator answers"
+        "None of the endpoints of the context answered."
+        "Look at the endpoints with `trimaran context list` and at the coordinators themselves.";
+    NO_QUORUM 4002 Unreachable "no quorum"
+        "A coordinator answered, but there is no leader that can accept changes."
+        "Start the other coordinators; `trimaran cluster status` shows them.";
+    INDETERMINATE 4003 Unreachable "the outcome is not known"
+        "The connection or the leadership was lost after the request was sent."
+        "Repeat it with the same `--request-id`: it is carried out at most once.";
+    TIMEOUT 4004 Timeout "the time is over"
+        "The answer did not come before `--timeout`; what was started goes on."
+        "`trimaran watch RUN` goes on watching.";
+    DISK_FULL 4005 Refused "the coordinator's disk is almost full"
+        "Below 1 GiB or 5 % of free space changes are refused."
+        "Free space on the coordinator; the message has the numbers.";
+    IDENTITY 4101 Denied "the certificate was refused"
+        "The certificate is of another cluster, of another role, revoked or expired."
+        "Enroll again with a new token.";
+    TOKEN_UNKNOWN 4102 Denied "the token is not valid"
+        "The token is unknown, used, expired or for another name or role."
+        "Ask for a new one: `trimaran agent|runner|operator enroll NAME`.";
+    CONTEXT_UNKNOWN 4103 Usage "no such context"
+        "The configuration has no context of this name."
+        "`trimaran context list` shows them; `trimaran context add` makes one.";
+    DATA_DIR 4201 Refused "the data directory can't be used"
+        "It belongs to another process, role or name, or has not been set up."
+        "The message says what was found.";
+    STORE_DAMAGED 4202 Internal "the store is damaged"
+        "A checksum in the middle of the log or the state does not match."
+        "Keep the directory, then restore it from a backup or join as a new member.";
+}

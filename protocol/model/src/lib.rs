@@ -1,0 +1,22 @@
+//! The vocabulary of Trimaran: typed ids, times, the pipeline graph, releases, run states, verdicts,
+//! reasons, limits and error codes. Everything else is written in these words.
+//!
+//! Architecture invariant: plain data and total functions on it. No clock, randomness, files, sockets,
+//! tokio or serde. Model types are neither stored nor sent as they are: `trimaran-wire` has a frozen
+//! struct and a conversion for each that travels.
+//!
+//! Deliberately not here: how a pipeline file is read (`trimaran-spec`), how a run moves
+//! (`trimaran-engine`), how bytes look (`trimaran-wire`).
+#![forbid(unsafe_code)]
+
+pub mod error_code;
+pub mod id;
+pub mod job;
+pub mod limits;
+pub mod pipeline;
+pub mod reason;
+pub mod release;
+pub mod run;
+pub mod target;
+pub mod time;
+pub mod verdict;

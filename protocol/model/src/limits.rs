@@ -1,0 +1,102 @@
+//! Every bound of Trimaran with its name and its arithmetic. Over a bound there is a clear refusal,
+//! never a crash. Sizes are bytes unless the name says otherwise.
+
+use crate::time::Millis;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// RFC 1123 label length.
+pub const NAME_BYTES_MAX: usize = 63;
+/// A pipeline or target file, refused by size before it is parsed (INTERFACE 1).
+pub const SPEC_FILE_BYTES_MAX: usize = MIB;
+/// Nodes of one YAML file: a 1 MiB file of two-byte items stays below.
+pub const SPEC_NODES_MAX: usize = 1_000_000;
+/// Nesting of one YAML file.
+pub const SPEC_DEPTH_MAX: usize = 64;
+/// Nodes that aliases may add to one file; more is an alias bomb.
+pub const SPEC_ALIAS_NODES_MAX: usize = 10_000;
+/// Environments of a pipeline.
+pub const ENVIRONMENTS_MAX: usize = 64;
+/// Targets of one environment.
+pub const TARGETS_PER_ENVIRONMENT_MAX: usize = 256;
+/// Waves of one stage.
+pub const WAVES_MAX: usize = 32;
+
+/// One frame between peers, and so one raft entry with its commands (`raft` 0.7 `max_size_per_msg`).
+pub const FRAME_BYTES_MAX: usize = 4 * MIB;
+/// One replicated entry.
+pub const ENTRY_BYTES_MAX: usize = MIB + 256 * KIB;
+/// Commands of one entry.
+pub const ENTRY_COMMANDS_MAX: usize = 256;
+/// A request of an operator: a spec file with its envelope.
+pub const OPERATOR_REQUEST_BYTES_MAX: usize = MIB + 64 * KIB;
+/// A reply to an operator; larger answers are paged.
+pub const OPERATOR_REPLY_BYTES_MAX: usize = 4 * MIB;
+/// A message of an agent or to one.
+pub const AGENT_FRAME_BYTES_MAX: usize = MIB;
+/// A message of a runner or to one.
+pub const RUNNER_FRAME_BYTES_MAX: usize = 256 * KIB;
+/// The one request that an enrolment session may make.
+pub const ENROLL_FRAME_BYTES_MAX: usize = 16 * KIB;
+
+/// Uncompacted log held in memory.
+pub const LOG_BYTES_MAX: usize = 64 * MIB;
+/// Entries after which a snapshot is taken.
+pub const SNAPSHOT_ENTRIES: u64 = 10_000;
+/// Proposals that wait in front of the replica.
+pub const PROPOSALS_MAX: usize = 1024;
+/// Runs settled per entry; the rest waits in the replicated settle queue.
+pub const SETTLE_RUNS_PER_ENTRY_MAX: usize = 64;
+/// Remembered request ids; when full new writes are refused as busy.
+pub const REQUESTS_MAX: usize = 200_000;
+/// How long a request id is remembered (wall time).
+pub const REQUEST_KEPT: Millis = Millis::hours(24);
+/// Live runs of one pipeline: one runs, the others are queued.
+pub const RUNS_QUEUED_PER_PIPELINE_MAX: usize = 64;
+/// Instances named in one result or one progress report; failures come first.
+pub const INSTANCES_REPORTED_MAX: usize = 512;
+/// Installations that a target works on at once, unless it says otherwise.
+pub const TARGET_PARALLEL: u32 = 64;
+/// Events kept for watchers that resume.
+pub const EVENTS_KEPT_MAX: usize = 100_000;
+/// Free text given by users: comments and reasons.
+pub const COMMENT_BYTES_MAX: usize = 4 * KIB;
+/// A message that a host or service caused, as stored.
+pub const MESSAGE_BYTES_MAX: usize = 2 * KIB;
+
+/// A one-time token lives this long (wall time).
+pub const TOKEN_TTL: Millis = Millis::hours(1);
+/// A leaf certificate of an agent or runner (wall time).
+pub const LEAF_TTL: Millis = Millis::hours(24);
+/// An expired leaf may renew this long after its end.
+pub const LEAF_RENEWABLE_AFTER_END: Millis = Millis::hours(24 * 30);
+/// Keep-alive of an agent's session.
+pub const AGENT_KEEP_ALIVE: Millis = Millis::seconds(3);
+/// An agent without a sign for so long is lost.
+pub const AGENT_LOST_AFTER: Millis = Millis::seconds(12);
+/// An unguarded call is made only while a coordinator was heard within this time.
+pub const LEASE: Millis = Millis::seconds(8);
+/// Deadline of an unguarded call.
+pub const UNGUARDED_CALL: Millis = Millis::seconds(10);
+
+/// Archive limits: entries, unpacked bytes per packed byte, path depth, unpacked size.
+pub const ARCHIVE_ENTRIES_MAX: u64 = 1_000_000;
+pub const ARCHIVE_RATIO_MAX: u64 = 200;
+pub const ARCHIVE_DEPTH_MAX: usize = 64;
+pub const ARCHIVE_BYTES_MAX: u64 = 8 << 30;
+/// Below this many unpacked bytes the ratio is not looked at: small texts compress well.
+pub const ARCHIVE_RATIO_FREE_BYTES: u64 = 16 << 20;
+/// Bytes of a probe's answer that are read.
+pub const PROBE_BODY_BYTES_MAX: usize = 64 * KIB;
+/// Log files of one service on one host.
+pub const LOG_FILES_KEPT: usize = 10;
+pub const LOG_FILE_BYTES_MAX: u64 = 10 << 20;
+/// Releases kept on a host: current, previous good and the one in flight.
+pub const RELEASES_KEPT: usize = 3;
+
+const _: () = assert!(SPEC_FILE_BYTES_MAX < OPERATOR_REQUEST_BYTES_MAX);
+const _: () = assert!(OPERATOR_REQUEST_BYTES_MAX < ENTRY_BYTES_MAX);
+const _: () = assert!(ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(LEASE.0 < AGENT_LOST_AFTER.0);
+const _: () = assert!(AGENT_KEEP_ALIVE.0 * 2 < LEASE.0);
