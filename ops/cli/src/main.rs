@@ -1,2 +1,40 @@
-//! Placeholder until its own commit.
-fn main() {}
+//! `trimaran`: the command line of operators and of the people who write pipelines.
+//!
+//! Each command has one file in `cmd/`; what they share of the terminal is in `ui/`. A command gets its
+//! parsed arguments and the chosen output form and returns an exit code or one [`error::CliError`]; only this
+//! file ends the process. Deliberately not here: what a server decides, which every command asks for
+//! through `trimaran-client`.
+#![forbid(unsafe_code)]
+
+mod cmd;
+mod error;
+mod ui;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// Releases software to hosts, Kubernetes and Flink, and goes back by itself.
+#[derive(Debug, clap::Parser)]
+#[command(name = "trimaran", version, disable_help_subcommand = true, after_help = cmd::EXAMPLES)]
+struct App {
+    #[command(flatten)]
+    global: ui::Global,
+    #[command(subcommand)]
+    command: cmd::Command,
+}
+
+fn main() -> ExitCode {
+    let app = match App::try_parse() {
+        Ok(app) => app,
+        Err(error) => return error::clap_exit(&error),
+    };
+    let form = app.global.output;
+    match cmd::run(app.command, &app.global) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            error.print(form);
+            ExitCode::from(error.exit())
+        }
+    }
+}

@@ -57,7 +57,9 @@ impl Status {
     /// Nothing moves any more.
     pub fn is_done(self) -> bool {
         match self {
-            Self::Pending | Self::Queued | Self::Blocked | Self::Running | Self::Waiting | Self::Lost => false,
+            Self::Pending | Self::Queued | Self::Blocked | Self::Running | Self::Waiting | Self::Lost => {
+                false
+            }
             Self::RollingBack => false,
             Self::Succeeded | Self::Warned | Self::Skipped | Self::Failed | Self::Stopped => true,
             Self::Canceled | Self::RolledBack | Self::RollbackFailed | Self::Broken => true,
@@ -68,7 +70,9 @@ impl Status {
     pub fn lets_dependents_start(self) -> bool {
         match self {
             Self::Succeeded | Self::Warned | Self::Skipped => true,
-            Self::Pending | Self::Queued | Self::Blocked | Self::Running | Self::Waiting | Self::Lost => false,
+            Self::Pending | Self::Queued | Self::Blocked | Self::Running | Self::Waiting | Self::Lost => {
+                false
+            }
             Self::RollingBack | Self::Failed | Self::Stopped | Self::Canceled => false,
             Self::RolledBack | Self::RollbackFailed | Self::Broken => false,
         }
@@ -78,7 +82,9 @@ impl Status {
     pub fn is_bad(self) -> bool {
         match self {
             Self::Failed | Self::Stopped | Self::RolledBack | Self::RollbackFailed | Self::Broken => true,
-            Self::Pending | Self::Queued | Self::Blocked | Self::Running | Self::Waiting | Self::Lost => false,
+            Self::Pending | Self::Queued | Self::Blocked | Self::Running | Self::Waiting | Self::Lost => {
+                false
+            }
             Self::RollingBack | Self::Succeeded | Self::Warned | Self::Skipped | Self::Canceled => false,
         }
     }

@@ -25,9 +25,17 @@ pub enum TargetClass {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TargetPlatform {
     /// The runners of the agent whose labels have all of these values. Never empty.
-    Hosts { select: BTreeMap<String, String> },
-    Kubernetes { namespace: String, kubeconfig: Option<String> },
-    Flink { urls: Vec<String>, savepoints: String },
+    Hosts {
+        select: BTreeMap<String, String>,
+    },
+    Kubernetes {
+        namespace: String,
+        kubeconfig: Option<String>,
+    },
+    Flink {
+        urls: Vec<String>,
+        savepoints: String,
+    },
 }
 
 impl TargetPlatform {

@@ -93,7 +93,9 @@ mod tests {
 
     #[test]
     fn lengths_print_as_users_write_them() {
-        for (ms, text) in [(0, "0s"), (500, "500ms"), (90_000, "1m30s"), (5_400_000, "1h30m"), (259_200_000, "3d")] {
+        for (ms, text) in
+            [(0, "0s"), (500, "500ms"), (90_000, "1m30s"), (5_400_000, "1h30m"), (259_200_000, "3d")]
+        {
             assert_eq!(Millis(ms).to_string(), text);
         }
     }

@@ -12,14 +12,8 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    pub const ALL: [Self; 6] = [
-        Self::Healthy,
-        Self::Progressing,
-        Self::Degraded,
-        Self::Suspended,
-        Self::Missing,
-        Self::Unknown,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Healthy, Self::Progressing, Self::Degraded, Self::Suspended, Self::Missing, Self::Unknown];
 
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,1 +1,4 @@
-//! See DESIGN: filled in its own commit.
+//! The pipeline language: YAML text to a spanned tree to the model, with every error found at once.
+#![forbid(unsafe_code)]
+
+pub mod suggest;
