@@ -9,11 +9,13 @@
 //! (`trimaran-engine`), how bytes look (`trimaran-wire`).
 #![forbid(unsafe_code)]
 
+pub mod assignment;
 pub mod error_code;
 pub mod id;
 pub mod job;
 pub mod limits;
 pub mod pipeline;
+pub mod plan;
 pub mod reason;
 pub mod release;
 pub mod run;

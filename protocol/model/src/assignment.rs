@@ -1,0 +1,141 @@
+//! Orders: what the coordinators ask of an agent, and what a fleet agent asks of one host.
+
+use std::collections::BTreeSet;
+
+use crate::id::{
+    AssignmentId, Attempt, Digest, Fence, HostName, InstallationId, RunId, ServiceName, StageName,
+};
+use crate::job::{Job, Wave};
+use crate::reason::ReasonCode;
+use crate::release::Release;
+
+/// The replicated order "this agent performs `job` of this attempt on this installation".
+///
+/// An equal fence is the same assignment; a larger one supersedes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    pub id: AssignmentId,
+    pub fence: Fence,
+    pub installation: InstallationId,
+    pub run: RunId,
+    pub stage: StageName,
+    pub attempt: Attempt,
+    pub job: Job,
+    /// The content of the release that `job` names; `None` for `Verify`.
+    pub release: Option<Release>,
+    /// Which hosts, and how many may be down.
+    pub wave: Wave,
+    /// The hosts of the target, by name, as enrolled at this revision. Grows with the fleet; an agent that
+    /// serves more hosts than fit one frame gets them in its inventory and here an empty set.
+    pub hosts: BTreeSet<HostName>,
+    /// Releases of this installation that a host must not remove: what ways back need.
+    pub keep: BTreeSet<Digest>,
+}
+
+/// What a fleet agent asks of one host. The host drives its own steps and reports each change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostGoal {
+    pub installation: InstallationId,
+    pub service: ServiceName,
+    pub assignment: AssignmentId,
+    pub fence: Fence,
+    pub run: RunId,
+    pub attempt: Attempt,
+    pub action: HostAction,
+    pub keep: BTreeSet<Digest>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostAction {
+    /// Fetch, verify and unpack the release; touch nothing that runs. Holds no disruption slot.
+    Prepare(HostOrder),
+    /// Make the release run: prepare what is missing, stop, switch, start, verify. A failure goes back to
+    /// the release that ran before.
+    Apply(HostOrder),
+    /// As `Apply` with an earlier release: bytes on the host are used first.
+    Restore(HostOrder),
+    /// End the service and leave it ended, when `only` runs (or is current).
+    Stop { only: Digest },
+    /// Probe what runs for the length of a verification and report; change nothing.
+    Verify,
+}
+
+/// A release with its digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostOrder {
+    pub digest: Digest,
+    pub release: Release,
+}
+
+/// What one host says of one installation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostReport {
+    pub installation: InstallationId,
+    /// The largest fence that the host has accepted for this installation, and its assignment.
+    pub fence: Fence,
+    pub assignment: AssignmentId,
+    pub state: HostState,
+    /// The release that `current` names, running or not.
+    pub current: Option<Digest>,
+    /// A release that is unpacked and verified and could be switched to.
+    pub prepared: Option<Digest>,
+    /// Cause of a failure in this state.
+    pub code: Option<ReasonCode>,
+    /// The cause in the system's or service's words; at most `limits::MESSAGE_BYTES_MAX`.
+    pub message: String,
+}
+
+/// Where a host is with the goal of its `fence`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HostState {
+    /// Nothing was ever deployed.
+    Empty,
+    /// Fetching or unpacking; what ran keeps running.
+    Preparing,
+    /// A `Prepare` is done.
+    Prepared,
+    /// Between the stop of the old process and the verified health of the new one.
+    Updating,
+    /// The goal's release runs and was healthy for `min_healthy`.
+    Healthy,
+    /// Was healthy, and its probe fails or its process ended since.
+    Degraded,
+    /// The goal failed before anything that runs was touched.
+    Refused,
+    /// The goal failed and the earlier release runs again, healthy.
+    Reverted,
+    /// The goal failed and nothing healthy runs.
+    Broken,
+    /// Ended on purpose.
+    Stopped,
+}
+
+impl HostState {
+    pub const ALL: [Self; 10] = [
+        Self::Empty,
+        Self::Preparing,
+        Self::Prepared,
+        Self::Updating,
+        Self::Healthy,
+        Self::Degraded,
+        Self::Refused,
+        Self::Reverted,
+        Self::Broken,
+        Self::Stopped,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Preparing => "preparing",
+            Self::Prepared => "prepared",
+            Self::Updating => "updating",
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Refused => "refused",
+            Self::Reverted => "reverted",
+            Self::Broken => "broken",
+            Self::Stopped => "stopped",
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The one place that calls bincode: bounded decodes that consume every byte, and the kinds of messages.
+
+use bincode::{Decode, Encode};
+
+use crate::frame::{Frame, FrameError};
+
+/// A frozen struct with its place in the register of kinds.
+pub trait Message: Encode + Decode<()> {
+    /// Unique among all messages and rows; see [`kind`].
+    const KIND: u16;
+    /// The version that this build writes.
+    const VERSION: u16;
+
+    fn to_frame(&self) -> Frame {
+        Frame { kind: Self::KIND, version: Self::VERSION, body: encode(self) }
+    }
+
+    /// Decodes a frame of this kind and version; anything else is an error.
+    fn from_frame(frame: &Frame) -> Result<Self, CodecError> {
+        if (frame.kind, frame.version) != (Self::KIND, Self::VERSION) {
+            return Err(CodecError::Kind {
+                found: (frame.kind, frame.version),
+                expected: (Self::KIND, Self::VERSION),
+            });
+        }
+        decode(&frame.body)
+    }
+
+    /// The stored form: one whole frame.
+    fn to_bytes(&self) -> Vec<u8> {
+        self.to_frame().encode()
+    }
+
+    /// Reads the stored form.
+    fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
+        let (frame, rest) = Frame::decode(bytes, DECODE_BYTES_MAX)?;
+        if !rest.is_empty() {
+            return Err(CodecError::Trailing { bytes: rest.len() });
+        }
+        Self::from_frame(&frame)
+    }
+}
+
+/// The register of kinds. Ranges: 1 peers, 100 agents, 200 runners, 300 operators, 400 enrolment,
+/// 500 log, 600 rows, 700 journals.
+pub mod kind {
+    pub const RAFT_MESSAGE: u16 = 1;
+    pub const AGENT_UP: u16 = 100;
+    pub const AGENT_DOWN: u16 = 101;
+    pub const AGENT_QUERY: u16 = 102;
+    pub const RUNNER_UP: u16 = 200;
+    pub const RUNNER_DOWN: u16 = 201;
+    pub const RUNNER_QUERY: u16 = 202;
+    pub const LOG_LINES: u16 = 203;
+    pub const OPERATOR_REQUEST: u16 = 300;
+    pub const OPERATOR_REPLY: u16 = 301;
+    pub const ENROLL_REQUEST: u16 = 400;
+    pub const ENROLL_REPLY: u16 = 401;
+    pub const ENTRY: u16 = 500;
+    /// Rows of the engine: 600 plus the number of the table.
+    pub const ROWS: u16 = 600;
+    pub const HOST_JOURNAL: u16 = 700;
+    pub const FLEET_JOURNAL: u16 = 701;
+    pub const AGENT_JOURNAL: u16 = 702;
+    pub const RELEASE: u16 = 710;
+    pub const SPEC: u16 = 711;
+}
+
+/// No decode takes more memory than this, whatever its bytes claim.
+pub const DECODE_BYTES_MAX: usize = trimaran_model::limits::FRAME_BYTES_MAX;
+
+/// Why bytes are not a message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    #[error("kind and version {found:?} where {expected:?} belongs")]
+    Kind { found: (u16, u16), expected: (u16, u16) },
+    #[error("{bytes} bytes are left over")]
+    Trailing { bytes: usize },
+    #[error("the body can't be decoded: {why}")]
+    Body { why: String },
+    #[error("a value is out of its range: {what}")]
+    Value { what: String },
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+impl CodecError {
+    /// A decoded value that the model refuses.
+    pub fn value(what: impl std::fmt::Display) -> Self {
+        Self::Value { what: what.to_string() }
+    }
+}
+
+impl From<trimaran_model::id::InvalidName> for CodecError {
+    fn from(error: trimaran_model::id::InvalidName) -> Self {
+        Self::value(error)
+    }
+}
+
+fn config() -> impl bincode::config::Config {
+    bincode::config::standard().with_little_endian().with_limit::<DECODE_BYTES_MAX>()
+}
+
+/// The body of a value.
+pub fn encode<T: Encode>(value: &T) -> Vec<u8> {
+    bincode::encode_to_vec(value, config()).expect("encoding into memory does not fail for our types")
+}
+
+/// Reads a body; every byte must be used.
+pub fn decode<T: Decode<()>>(body: &[u8]) -> Result<T, CodecError> {
+    let (value, used) = bincode::decode_from_slice(body, config())
+        .map_err(|error| CodecError::Body { why: error.to_string() })?;
+    if used != body.len() {
+        return Err(CodecError::Trailing { bytes: body.len() - used });
+    }
+    Ok(value)
+}

@@ -1,0 +1,153 @@
+//! Between an agent and the coordinator that serves it, on one control stream that the agent opens.
+//!
+//! The coordinator's `Ping` is what keeps the agent's lease: it is sent every `limits::AGENT_KEEP_ALIVE`
+//! while the coordinator has a leader.
+
+use std::collections::BTreeMap;
+
+use bincode::{Decode, Encode};
+
+use super::assignment::{WireAssignment, WireFailure, WireInstance, WireOutcome};
+use super::common::WireInstallation;
+use super::runner::LogQuery;
+use crate::codec::{Message, kind};
+
+/// From an agent to its coordinator.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum AgentUp {
+    /// First frame of a session. `held` are the assignments in the journal, `epoch` the highest that was
+    /// ever seen, `listen` the address for runners.
+    Hello {
+        incarnation: u64,
+        epoch: u16,
+        held: Vec<HeldAssignment>,
+        listen: Option<String>,
+    },
+    /// An assignment moved. Committed when `failed` grew; otherwise only the serving coordinator keeps it.
+    Progress(Progress),
+    /// An assignment ended. Repeated until it is answered.
+    Result {
+        assignment: u64,
+        fence: u64,
+        outcome: WireOutcome,
+        progress: Progress,
+    },
+    /// The health of an installation changed after its assignment had ended.
+    Verdict {
+        installation: WireInstallation,
+        fence: u64,
+        verdict: String,
+        failure: Option<WireFailure>,
+    },
+    /// Which runners are connected: all of them at first, then changes.
+    Runners(Vec<RunnerState>),
+    Pong,
+}
+
+impl Message for AgentUp {
+    const KIND: u16 = kind::AGENT_UP;
+    const VERSION: u16 = 1;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct HeldAssignment {
+    pub assignment: u64,
+    pub fence: u64,
+    pub installation: WireInstallation,
+}
+
+/// How far an assignment is. Lists hold at most `limits::INSTANCES_REPORTED_MAX`, failures first.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Progress {
+    pub assignment: u64,
+    pub fence: u64,
+    /// Instances on the assignment's release and healthy, of all that the stage has.
+    pub done: u32,
+    pub total: u32,
+    /// Hosts that failed in this attempt.
+    pub failed: Vec<String>,
+    /// The first failure, when there is one.
+    pub failure: Option<WireFailure>,
+    pub instances: Vec<WireInstance>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RunnerState {
+    pub name: String,
+    pub connected: bool,
+    pub incarnation: u64,
+    pub address: String,
+    /// Wall time in milliseconds of its last sign.
+    pub last_seen_ms: i64,
+}
+
+/// From a coordinator to an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum AgentDown {
+    /// First frame: the session is attached.
+    Welcome {
+        cluster: String,
+        epoch: u16,
+        revision: u64,
+    },
+    /// All runners of this agent; sent after `Welcome` and whenever they change.
+    Inventory {
+        revision: u64,
+        runners: Vec<RunnerEntry>,
+    },
+    Assign(WireAssignment),
+    /// Start nothing more for this assignment; answer with its result.
+    Cancel {
+        assignment: u64,
+        fence: u64,
+    },
+    /// What became of a result.
+    Answer {
+        assignment: u64,
+        fence: u64,
+        answer: ResultAnswer,
+    },
+    /// Close the session of this runner: its certificate was revoked.
+    CloseRunner {
+        name: String,
+    },
+    Ping {
+        wall_ms: i64,
+        revoked: Vec<[u8; 32]>,
+    },
+    /// A later life of this agent has attached; end with code 6 and do not come back.
+    Superseded,
+}
+
+impl Message for AgentDown {
+    const KIND: u16 = kind::AGENT_DOWN;
+    const VERSION: u16 = 1;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum ResultAnswer {
+    /// Taken, also when it was taken before.
+    Applied,
+    Superseded {
+        by: u64,
+    },
+    Unknown,
+}
+
+/// An enrolled runner.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RunnerEntry {
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A question of a coordinator to an agent, on a stream of its own; answered with frames of `LogLines`.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum AgentQuery {
+    Logs { hosts: Vec<String>, query: LogQuery },
+}
+
+impl Message for AgentQuery {
+    const KIND: u16 = kind::AGENT_QUERY;
+    const VERSION: u16 = 1;
+}

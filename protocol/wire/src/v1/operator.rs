@@ -1,0 +1,181 @@
+//! Between an operator and a coordinator: one request a stream.
+//!
+//! A reply is one frame, or for watches and logs a series that ends with the stream. What people's programs
+//! read travels as a JSON document (`crate::document`), whose promise INTERFACE 4 makes.
+
+use std::collections::BTreeMap;
+
+use bincode::{Decode, Encode};
+
+use super::runner::{LogLines, LogQuery};
+use crate::codec::{Message, kind};
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct OperatorRequest {
+    /// UUIDv7 for requests that change state; `None` for reads.
+    pub request_id: Option<[u8; 16]>,
+    pub body: OperatorBody,
+}
+
+impl Message for OperatorRequest {
+    const KIND: u16 = kind::OPERATOR_REQUEST;
+    const VERSION: u16 = 1;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum OperatorBody {
+    // Changes.
+    Apply {
+        files: Vec<SourceFile>,
+    },
+    Deploy(DeployRequest),
+    Approve {
+        run: String,
+        stage: Option<String>,
+        option: Option<String>,
+        digest: Option<[u8; 32]>,
+        comment: String,
+    },
+    Cancel {
+        run: String,
+    },
+    Resume {
+        run: String,
+        stage: Option<String>,
+    },
+    Rollback {
+        pipeline: String,
+        environment: String,
+        to: Option<String>,
+        reason: String,
+    },
+    Enroll(EnrollOrder),
+    // Reads: each answered with one document.
+    Plan(DeployRequest),
+    RollbackPlan {
+        pipeline: String,
+        environment: String,
+        to: Option<String>,
+    },
+    RunShow {
+        run: String,
+    },
+    RunList {
+        pipeline: Option<String>,
+        limit: u32,
+    },
+    Why {
+        run: String,
+        stage: Option<String>,
+    },
+    Status {
+        pipeline: Option<String>,
+    },
+    History {
+        pipeline: String,
+        environment: Option<String>,
+        limit: u32,
+    },
+    PipelineSource {
+        pipeline: String,
+    },
+    TargetList {
+        name: Option<String>,
+    },
+    AgentList,
+    RunnerList,
+    ClusterStatus,
+    AuditList {
+        since_seq: u64,
+        limit: u32,
+    },
+    // Streams.
+    Watch {
+        run: Option<String>,
+        since_revision: Option<u64>,
+    },
+    Logs {
+        run: String,
+        stage: Option<String>,
+        host: Option<String>,
+        query: LogQuery,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SourceFile {
+    pub name: String,
+    pub text: Vec<u8>,
+}
+
+/// A plan or a deploy: of a pipeline that the cluster knows, or of a file, which is stored with the run.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct DeployRequest {
+    pub pipeline: Option<String>,
+    pub file: Option<SourceFile>,
+    pub artifacts: BTreeMap<String, ArtifactVersion>,
+    /// Refuse when the plan has another digest.
+    pub plan_digest: Option<[u8; 32]>,
+    /// `quarantine`, `window`, `freeze`.
+    pub overrides: Vec<String>,
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ArtifactVersion {
+    pub version: String,
+    pub sha256: Option<[u8; 32]>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum EnrollOrder {
+    Agent { name: String },
+    Runner { name: String, agent: String, labels: BTreeMap<String, String> },
+    Operator { name: String, role: String },
+    Coordinator { name: String },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum OperatorReply {
+    /// A document, and the revision of the state that it shows or made.
+    Document {
+        revision: u64,
+        json: String,
+    },
+    Refused(Refusal),
+    /// Of `Watch`: one event; the JSON of one line.
+    Event {
+        revision: u64,
+        json: String,
+    },
+    /// Of `Logs`.
+    Logs(LogLines),
+}
+
+impl Message for OperatorReply {
+    const KIND: u16 = kind::OPERATOR_REPLY;
+    const VERSION: u16 = 1;
+}
+
+/// An error for the user; `code` is of the catalogue in `trimaran_model::error_code`.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Refusal {
+    pub code: u16,
+    pub message: String,
+    pub cause: Option<String>,
+    pub help: Option<String>,
+    /// Every diagnostic of a file that was refused.
+    pub diagnostics: Vec<WireDiagnostic>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct WireDiagnostic {
+    pub code: u16,
+    pub warning: bool,
+    pub message: String,
+    pub file: String,
+    pub line: u32,
+    pub column: u32,
+    pub length: u32,
+    pub help: String,
+}

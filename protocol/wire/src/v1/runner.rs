@@ -1,0 +1,94 @@
+//! Between a runner and its agent, on one control stream that the runner opens.
+//!
+//! The runner speaks first with `Hello`. The agent sends goals; the runner answers each change of a service
+//! with a whole report, so a lost report is repaired by the next one. Queries go on streams of their own.
+
+use std::collections::BTreeMap;
+
+use bincode::{Decode, Encode};
+
+use super::assignment::{WireHostGoal, WireHostReport};
+use crate::codec::{Message, kind};
+
+/// From a runner to its agent.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum RunnerUp {
+    /// First frame of a session: who lives here and everything that is deployed here.
+    Hello {
+        incarnation: u64,
+        reports: Vec<WireHostReport>,
+    },
+    /// One installation changed.
+    Report(WireHostReport),
+    Pong,
+}
+
+impl Message for RunnerUp {
+    const KIND: u16 = kind::RUNNER_UP;
+    const VERSION: u16 = 1;
+}
+
+/// From an agent to a runner.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum RunnerDown {
+    Welcome {
+        labels: BTreeMap<String, String>,
+    },
+    Goal(WireHostGoal),
+    Ping,
+    /// A later life of this runner has attached; end with code 6 and do not come back.
+    Superseded,
+}
+
+impl Message for RunnerDown {
+    const KIND: u16 = kind::RUNNER_DOWN;
+    const VERSION: u16 = 1;
+}
+
+/// A question that opens a stream of its own, from coordinator to agent and from agent to runner.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum RunnerQuery {
+    Logs(LogQuery),
+}
+
+impl Message for RunnerQuery {
+    const KIND: u16 = kind::RUNNER_QUERY;
+    const VERSION: u16 = 1;
+}
+
+/// Which lines of a service's output.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct LogQuery {
+    pub pipeline: String,
+    pub target: String,
+    /// Lines of this run and what came after it until the next release; `None`: all that is kept.
+    pub run: Option<String>,
+    /// Wall time in milliseconds; earlier lines are left out.
+    pub since_ms: Option<i64>,
+    /// Only the last so many lines.
+    pub tail: Option<u32>,
+    /// Go on with lines as they come, until the stream is closed.
+    pub follow: bool,
+}
+
+/// Some lines of one host, in order. The last batch of an answer without `follow` is followed by the end of
+/// the stream.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct LogLines {
+    pub host: String,
+    pub lines: Vec<LogLine>,
+}
+
+impl Message for LogLines {
+    const KIND: u16 = kind::LOG_LINES;
+    const VERSION: u16 = 1;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct LogLine {
+    /// Wall time in milliseconds.
+    pub at_ms: i64,
+    /// False: stdout, true: stderr.
+    pub stderr: bool,
+    pub line: String,
+}
