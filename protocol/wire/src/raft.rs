@@ -4,20 +4,17 @@
 //! (local messages, deprecated fields). Conversions live in `trimaran-replica`, the only user of `raft`, so
 //! that protobuf never parses a byte that came from a peer or a disk.
 //!
-//! Architecture invariant: every encoding starts with a version, every decode has a byte limit and consumes
-//! every byte. Deliberately not here: what the messages mean, and whether a message is plausible for the
+//! Architecture invariant: sent and stored as frames, so a kind, a version and a checksum stand before every
+//! body, a decode has a byte limit and consumes every byte. Deliberately not here: what the messages mean, and whether a message is plausible for the
 //! state of its receiver; the replica checks that.
 
-use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::de::{BorrowDecode, BorrowDecoder, Decoder};
 use bincode::enc::Encoder;
 use bincode::error::{DecodeError, EncodeError};
 use bincode::{Decode, Encode};
 use bytes::Bytes;
-use trimaran_model::limits;
 
-/// Version of every shape of this file.
-pub const VERSION: u16 = 1;
+use crate::codec;
 
 /// Bytes that are shared, not copied, on their way through the replica. Encoded as a byte sequence.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -81,6 +78,22 @@ pub struct ConfState {
     pub auto_leave: bool,
 }
 
+/// What happens to one member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum MemberChangeKind {
+    AddVoter,
+    Remove,
+    AddLearner,
+}
+
+/// A change of members: the `context` of its log entry. Replicas read this and never the protobuf beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct MemberChanges {
+    pub changes: Vec<(MemberChangeKind, u64)>,
+    /// What the state machine wants to know about the change.
+    pub context: Blob,
+}
+
 /// Where in the log a snapshot stands.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct SnapshotMeta {
@@ -134,78 +147,26 @@ pub struct Message {
     pub priority: i64,
 }
 
-/// Bytes that are not what they should be.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("{what} has version {version}, this binary reads up to {VERSION}")]
-    Version { what: &'static str, version: u16 },
-    #[error("{what} does not decode")]
-    Decode { what: &'static str, source: DecodeError },
-    #[error("{what} is followed by {extra} bytes that do not belong to it")]
-    Trailing { what: &'static str, extra: usize },
-    #[error("{what} has {size} bytes, more than {max}")]
-    TooLarge { what: &'static str, size: usize, max: usize },
-}
-
-const LIMIT: usize = limits::FRAME_BYTES_MAX;
-
-fn config() -> Configuration<LittleEndian, Varint, Limit<LIMIT>> {
-    bincode::config::standard().with_limit::<LIMIT>()
-}
-
-/// Implements `encode` and `decode` for a shape that stands alone on the wire or on disk.
 macro_rules! document {
-    ($type:ty, $what:literal) => {
-        impl $type {
-            /// Appends `u16 version | body` to `out`.
-            pub fn encode_into(&self, out: &mut Vec<u8>) {
-                out.extend_from_slice(&VERSION.to_le_bytes());
-                bincode::encode_into_std_write(self, out, bincode::config::standard())
-                    .expect("a Vec takes every byte and the shape has no failing encoder");
-            }
-
-            pub fn encode(&self) -> Vec<u8> {
-                let mut out = Vec::new();
-                self.encode_into(&mut out);
-                out
-            }
-
-            /// Reads what [`Self::encode_into`] wrote, to the last byte, within the limit of a frame.
-            pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-                decode(bytes, $what)
-            }
+    ($type:ty, $kind:ident) => {
+        impl codec::Message for $type {
+            const KIND: u16 = codec::kind::$kind;
+            const VERSION: u16 = 1;
         }
     };
 }
 
-document!(Entry, "a log entry");
-document!(HardState, "the hard state");
-document!(ConfState, "the list of members");
-document!(SnapshotMeta, "the place of a snapshot");
-document!(Message, "a message of a peer");
-
-fn decode<T: Decode<()>>(bytes: &[u8], what: &'static str) -> Result<T, Error> {
-    if bytes.len() > LIMIT {
-        return Err(Error::TooLarge { what, size: bytes.len(), max: LIMIT });
-    }
-    let Some((version, body)) = bytes.split_first_chunk::<2>() else {
-        return Err(Error::Decode { what, source: DecodeError::UnexpectedEnd { additional: 2 } });
-    };
-    let version = u16::from_le_bytes(*version);
-    if version != VERSION {
-        return Err(Error::Version { what, version });
-    }
-    let (value, used) =
-        bincode::decode_from_slice(body, config()).map_err(|source| Error::Decode { what, source })?;
-    if used < body.len() {
-        return Err(Error::Trailing { what, extra: body.len() - used });
-    }
-    Ok(value)
-}
+document!(Message, RAFT_MESSAGE);
+document!(Entry, LOG_ENTRY);
+document!(HardState, HARD_STATE);
+document!(ConfState, CONF_STATE);
+document!(SnapshotMeta, SNAPSHOT_META);
+document!(MemberChanges, MEMBER_CHANGES);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::{Message as _, encode};
 
     fn entry() -> Entry {
         Entry {
@@ -229,7 +190,11 @@ mod tests {
             commit: 299,
             commit_term: 0,
             snapshot: Some(Snapshot {
-                meta: SnapshotMeta { index: 5, term: 1, conf_state: ConfState { voters: vec![1, 2], ..ConfState::default() } },
+                meta: SnapshotMeta {
+                    index: 5,
+                    term: 1,
+                    conf_state: ConfState { voters: vec![1, 2], ..ConfState::default() },
+                },
                 manifest: Blob(Bytes::from_static(b"m")),
             }),
             request_snapshot: 0,
@@ -241,38 +206,38 @@ mod tests {
     }
 
     #[test]
-    fn golden_bytes() {
-        // Version, kind, term, index (251: u16 follows), data, context.
-        assert_eq!(entry().encode(), [1, 0, 0, 3, 251, 44, 1, 3, b'p', b'u', b't', 0]);
-        assert_eq!(HardState { term: 1, vote: 2, commit: 3 }.encode(), [1, 0, 1, 2, 3]);
+    fn golden_bytes_of_version_1() {
+        // kind, term, index (251: a u16 follows), data, context
+        assert_eq!(encode(&entry()), [0, 3, 251, 44, 1, 3, b'p', b'u', b't', 0]);
+        assert_eq!(encode(&HardState { term: 1, vote: 2, commit: 3 }), [1, 2, 3]);
         let members = ConfState { voters: vec![1], ..ConfState::default() };
-        assert_eq!(members.encode(), [1, 0, 1, 1, 0, 0, 0, 0]);
-        let mut expected = vec![1, 0, 0, 2, 1, 3, 2, 251, 43, 1, 1];
-        expected.extend_from_slice(&entry().encode()[2..]);
+        assert_eq!(encode(&members), [1, 1, 0, 0, 0, 0]);
+        let place = SnapshotMeta { index: 9, term: 2, conf_state: members };
+        assert_eq!(encode(&place), [9, 2, 1, 1, 0, 0, 0, 0]);
+        let mut expected = vec![0, 2, 1, 3, 2, 251, 43, 1, 1];
+        expected.extend_from_slice(&encode(&entry()));
         expected.extend_from_slice(&[251, 43, 1, 0, 1, 5, 1, 2, 1, 2, 0, 0, 0, 0, 1, b'm', 0, 1, 7, 0, 1]);
-        assert_eq!(message().encode(), expected);
+        assert_eq!(encode(&message()), expected);
     }
 
     #[test]
     fn decode_is_the_inverse_and_consumes_every_byte() {
-        let bytes = message().encode();
-        assert_eq!(Message::decode(&bytes).unwrap(), message());
+        let bytes = message().to_bytes();
+        assert_eq!(Message::from_bytes(&bytes).unwrap(), message());
         for cut in 0..bytes.len() {
-            assert!(Message::decode(&bytes[..cut]).is_err(), "{cut} bytes");
+            assert!(Message::from_bytes(&bytes[..cut]).is_err(), "{cut} bytes");
         }
         let mut longer = bytes.clone();
         longer.push(0);
-        assert!(matches!(Message::decode(&longer), Err(Error::Trailing { extra: 1, .. })));
-        let mut newer = bytes;
-        newer[0] = 2;
-        assert!(matches!(Message::decode(&newer), Err(Error::Version { version: 2, .. })));
+        assert!(Message::from_bytes(&longer).is_err());
+        assert!(Entry::from_bytes(&bytes).is_err(), "another kind");
     }
 
     #[test]
     fn a_length_that_lies_allocates_nothing() {
         // An entry whose data claims 2^60 bytes.
-        let mut bytes = vec![1, 0, 0, 3, 4, 253];
-        bytes.extend_from_slice(&(1u64 << 60).to_le_bytes());
-        assert!(matches!(Entry::decode(&bytes), Err(Error::Decode { .. })));
+        let mut body = vec![0, 3, 4, 253];
+        body.extend_from_slice(&(1u64 << 60).to_le_bytes());
+        assert!(codec::decode::<Entry>(&body).is_err());
     }
 }
