@@ -147,6 +147,43 @@ pub struct Message {
     pub priority: i64,
 }
 
+/// Index and term of an entry, as stored marks say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+pub struct Place {
+    pub index: u64,
+    pub term: u64,
+}
+
+/// Whose data a directory holds. Written once; a raft id never moves to another disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Identity {
+    pub cluster_id: [u8; 16],
+    pub disk_id: [u8; 16],
+    pub raft_id: u64,
+}
+
+/// First frame of a snapshot file.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SnapshotHeader {
+    pub cluster_id: [u8; 16],
+    pub meta: SnapshotMeta,
+}
+
+/// Some rows of a snapshot file, in the order of their keys, after those of the chunk before.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SnapshotChunk {
+    pub rows: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Last frame of a snapshot file: what must have come before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct SnapshotEnd {
+    pub chunks: u64,
+    pub rows: u64,
+    /// crc32c over the bytes of all chunk frames in order.
+    pub crc32c: u32,
+}
+
 macro_rules! document {
     ($type:ty, $kind:ident) => {
         impl codec::Message for $type {
@@ -162,6 +199,11 @@ document!(HardState, HARD_STATE);
 document!(ConfState, CONF_STATE);
 document!(SnapshotMeta, SNAPSHOT_META);
 document!(MemberChanges, MEMBER_CHANGES);
+document!(Place, LOG_PLACE);
+document!(Identity, IDENTITY);
+document!(SnapshotHeader, SNAPSHOT_HEADER);
+document!(SnapshotChunk, SNAPSHOT_CHUNK);
+document!(SnapshotEnd, SNAPSHOT_END);
 
 #[cfg(test)]
 mod tests {
