@@ -20,6 +20,7 @@ mod convert;
 pub mod io;
 pub mod log;
 pub mod machine;
+pub mod memory;
 mod proposals;
 mod reads;
 mod ready;

@@ -158,6 +158,11 @@ impl<M: Machine> Replica<M> {
         &self.machine
     }
 
+    /// For what the machine keeps beside its state, such as counters; the state itself changes by entries.
+    pub fn machine_mut(&mut self) -> &mut M {
+        &mut self.machine
+    }
+
     pub fn role(&self) -> RoleChange {
         self.role
     }
