@@ -29,8 +29,8 @@ pub mod settings;
 mod snapshots;
 
 pub use io::{
-    Answer, Busy, Class, Fatal, Input, InstallJob, Mark, Output, Role, RoleChange, Row, RowIter, Waiter,
-    WriteJob, Written,
+    Answer, Busy, Class, Fatal, Input, InstallJob, Mark, MemberChange, Output, Role, RoleChange, Row,
+    RowIter, Waiter, WriteJob, Written,
 };
 pub use log::Loaded;
 pub use machine::{Applied, EntryMeta, Machine, RestoreError, RowBatch};
