@@ -57,6 +57,16 @@ pub mod kind {
     pub const ENROLL_REQUEST: u16 = 400;
     pub const ENROLL_REPLY: u16 = 401;
     pub const ENTRY: u16 = 500;
+    pub const LOG_ENTRY: u16 = 501;
+    pub const HARD_STATE: u16 = 502;
+    pub const CONF_STATE: u16 = 503;
+    pub const SNAPSHOT_META: u16 = 504;
+    pub const IDENTITY: u16 = 505;
+    pub const SNAPSHOT_HEADER: u16 = 506;
+    pub const SNAPSHOT_CHUNK: u16 = 507;
+    pub const SNAPSHOT_END: u16 = 508;
+    pub const MEMBER_CHANGES: u16 = 509;
+    pub const LOG_PLACE: u16 = 510;
     /// Rows of the engine: 600 plus the number of the table.
     pub const ROWS: u16 = 600;
     pub const HOST_JOURNAL: u16 = 700;

@@ -12,4 +12,5 @@
 pub mod codec;
 pub mod document;
 pub mod frame;
+pub mod raft;
 pub mod v1;

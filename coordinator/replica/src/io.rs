@@ -1,0 +1,237 @@
+//! Everything that goes into a replica and comes out of it. Plain data.
+
+use std::fmt;
+
+use bytes::Bytes;
+use trimaran_wire::raft::{ConfState, Entry, HardState, Message, Snapshot, SnapshotMeta};
+
+use crate::machine::{EntryMeta, RowBatch};
+
+/// Who waits for an answer. Chosen by the caller, unique among the waiters of one process life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Waiter(pub u64);
+
+/// Key and value of one row of the state.
+pub type Row = (Vec<u8>, Vec<u8>);
+/// All rows of a state, in the order of their keys.
+pub type RowIter = Box<dyn Iterator<Item = Row> + Send>;
+
+/// What happened outside.
+pub enum Input {
+    /// [`crate::Replica::next_deadline`] has come. Also right as the very first input.
+    Due,
+    /// A message of a verified peer; the transport has checked that `from` is who sent it.
+    Peer(Message),
+    /// The bytes of one entry, at most `limits::ENTRY_BYTES_MAX` and not empty.
+    Propose { waiter: Waiter, data: Bytes },
+    /// Asks from which revision on a view is linearizable.
+    Read { waiter: Waiter },
+    /// The write job `number`, and with it every earlier one, is done: durable if it asked for it.
+    Written(Written),
+    /// A write or sync failed. Nothing is retried: the process has to end.
+    WriteFailed { reason: String },
+    /// The snapshot for a peer that [`Output::BuildSnapshot`] asked for. `manifest` describes the file.
+    SnapshotBuilt { snapshot: Snapshot },
+    /// Building did not work out; it is asked for again when a peer still needs it.
+    SnapshotFailed,
+    /// The transfer that [`Output::SendSnapshot`] asked for has ended.
+    SnapshotSent { to: u64, ok: bool },
+    /// A snapshot is durably installed (the answer to [`Output::InstallSnapshot`]); these are its rows.
+    SnapshotInstalled { number: u64, rows: RowIter },
+    /// A peer could not be reached; appends to it are slowed down.
+    Unreachable { peer: u64 },
+    /// Gives leadership to `to`. Ignored unless leader.
+    TransferLeader { to: u64 },
+    /// Changes the members: the bytes of `context` travel with the change. See [`MemberChange`].
+    ChangeMember { waiter: Waiter, change: MemberChange, context: Bytes },
+    /// The process ends: every waiter is answered now, no proposal is taken any more.
+    Shutdown,
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Due => f.write_str("Due"),
+            Self::Peer(message) => write!(f, "Peer({:?} {} -> {})", message.kind, message.from, message.to),
+            Self::Propose { waiter, data } => write!(f, "Propose({waiter:?}, {} bytes)", data.len()),
+            Self::Read { waiter } => write!(f, "Read({waiter:?})"),
+            Self::Written(written) => write!(f, "{written:?}"),
+            Self::WriteFailed { reason } => write!(f, "WriteFailed({reason})"),
+            Self::SnapshotBuilt { snapshot } => write!(f, "SnapshotBuilt({})", snapshot.meta.index),
+            Self::SnapshotFailed => f.write_str("SnapshotFailed"),
+            Self::SnapshotSent { to, ok } => write!(f, "SnapshotSent({to}, {ok})"),
+            Self::SnapshotInstalled { number, .. } => write!(f, "SnapshotInstalled({number})"),
+            Self::Unreachable { peer } => write!(f, "Unreachable({peer})"),
+            Self::TransferLeader { to } => write!(f, "TransferLeader({to})"),
+            Self::ChangeMember { waiter, change, .. } => write!(f, "ChangeMember({waiter:?}, {change:?})"),
+            Self::Shutdown => f.write_str("Shutdown"),
+        }
+    }
+}
+
+/// One change of the members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberChange {
+    AddLearner(u64),
+    /// Adds a voter, or promotes a learner.
+    AddVoter(u64),
+    Remove(u64),
+}
+
+/// The answer to [`Output::Write`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// [`WriteJob::number`] of the last job that is done.
+    pub number: u64,
+}
+
+/// What has to happen outside, in the order of the list.
+#[derive(Debug)]
+pub enum Output<R, E> {
+    Send {
+        to: u64,
+        class: Class,
+        message: Message,
+    },
+    Write(WriteJob),
+    Reply {
+        waiter: Waiter,
+        answer: Answer<R>,
+    },
+    /// Events of the entry `revision`, on every replica.
+    Events {
+        revision: u64,
+        events: Vec<E>,
+    },
+    /// A peer needs a snapshot: build one from a read view with `applied >= min_index`.
+    BuildSnapshot {
+        min_index: u64,
+    },
+    /// Send the file of this snapshot to a peer and after it, on the same path, the message.
+    SendSnapshot {
+        to: u64,
+        message: Message,
+    },
+    /// Install a snapshot whose file has been received and checked, after all earlier write jobs.
+    InstallSnapshot(InstallJob),
+    Role(RoleChange),
+    /// The process must end: its memory may be ahead of its disk, or its disk is wrong.
+    Fatal(Fatal),
+}
+
+/// Priority of a message on its way to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Votes, heartbeats and answers: small, and late is as bad as lost.
+    Control,
+    /// Entries.
+    Append,
+}
+
+/// One ordered unit of writing. All of it becomes durable or none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WriteJob {
+    /// Grows by one per job or [`InstallJob`].
+    pub number: u64,
+    /// Entries to append. The first one may stand below the end of the log: then everything at and above it
+    /// is deleted first.
+    pub entries: Vec<Entry>,
+    pub hard_state: Option<HardState>,
+    /// Rows of applied entries; `applied` is the last of them.
+    pub rows: RowBatch,
+    pub applied: Option<EntryMeta>,
+    /// Members as of `applied`.
+    pub conf_state: Option<ConfState>,
+    /// Rows up to this entry are complete once this job is durable.
+    pub snapshot: Option<Mark>,
+    /// Entries at and below this one may be deleted; the mark above is durable already.
+    pub compact: Option<Mark>,
+    /// An answer may come only after a sync of this job and all earlier ones.
+    pub sync: bool,
+}
+
+/// Index and term of an entry that the log is cut at.
+pub type Mark = EntryMeta;
+
+/// The durable switch to a received snapshot: all rows replaced, the log emptied, one synced batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstallJob {
+    pub number: u64,
+    pub meta: SnapshotMeta,
+    pub manifest: Bytes,
+    pub hard_state: HardState,
+}
+
+/// The answer to a waiter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer<R> {
+    /// The entry is committed, applied and durable.
+    Applied { entry: EntryMeta, reply: R },
+    /// The change of members is committed and in force.
+    MembersChanged { entry: EntryMeta },
+    /// Views at or above this revision are linearizable with the request.
+    Read { revision: u64 },
+    /// Nothing happened and nothing will; ask `hint`.
+    NotLeader { hint: Option<u64> },
+    /// Nothing happened and nothing will; ask again later.
+    Busy(Busy),
+    /// The entry may be applied or not: leadership or the process ended before it was known.
+    Indeterminate,
+}
+
+/// Why a request was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Busy {
+    #[error("too many requests wait for the log")]
+    Waiters,
+    #[error("too many bytes wait to be committed")]
+    Uncommitted,
+    #[error("the disk is slower than the log grows")]
+    Log,
+    #[error("leadership is being transferred")]
+    Transfer,
+    #[error("another change of members is under way")]
+    Members,
+    #[error("the entry has {size} bytes, allowed are 1 to {max}")]
+    EntrySize { size: usize, max: usize },
+    #[error("this coordinator is shutting down")]
+    Shutdown,
+}
+
+/// Role of this replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Follower,
+    Candidate,
+    /// `ready` once the entry that opens its term is applied here: reads and outbox workers may begin.
+    Leader {
+        ready: bool,
+    },
+}
+
+/// Told whenever one of its fields changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoleChange {
+    pub role: Role,
+    pub term: u64,
+    pub leader: Option<u64>,
+}
+
+/// Why the process must end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fatal {
+    #[error("a write failed: {reason}")]
+    Write { reason: String },
+    #[error("the writer answered job {got} after {last}")]
+    WriterOrder { got: u64, last: u64 },
+    #[error(
+        "the leader counts on entries up to {commit} of this replica, its log ends at {last}: the disk lost data; remove this member and join with an empty directory"
+    )]
+    LogLost { commit: u64, last: u64 },
+    #[error("raft refused to go on: {reason}")]
+    Raft { reason: String },
+    #[error("an entry of the log can't be read: index {index}: {reason}")]
+    Entry { index: u64, reason: String },
+    #[error("the installed snapshot is not a state: {reason}")]
+    Restore { reason: String },
+}

@@ -1,0 +1,164 @@
+//! The store of simulations: a map with a durable and a volatile half.
+//!
+//! Groups of jobs are written in order. A synced group makes itself and everything before it durable; a crash
+//! keeps a prefix of the groups after that and drops the rest whole, as a torn record at the end of a WAL is
+//! dropped whole. `trimaran-store` passes the same conformance tests.
+
+use std::collections::BTreeMap;
+
+use trimaran_wire::raft::{ConfState, Entry, HardState};
+
+use crate::io::{InstallJob, Mark, Row, WriteJob};
+use crate::log::Loaded;
+use crate::machine::EntryMeta;
+
+#[derive(Debug, Clone)]
+struct Disk {
+    hard_state: HardState,
+    conf_state: ConfState,
+    applied: EntryMeta,
+    snapshot: Mark,
+    compacted: Mark,
+    entries: BTreeMap<u64, Entry>,
+    rows: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Disk {
+    fn write(&mut self, job: &WriteJob) {
+        if let Some(first) = job.entries.first() {
+            assert!(first.index > self.compacted.index, "an append below what is compacted");
+            self.entries.split_off(&first.index);
+            assert_eq!(self.last() + 1, first.index, "an append with a gap");
+        }
+        self.entries.extend(job.entries.iter().map(|entry| (entry.index, entry.clone())));
+        self.hard_state = job.hard_state.unwrap_or(self.hard_state);
+        for (key, value) in &job.rows.changes {
+            match value {
+                Some(value) => self.rows.insert(key.clone(), value.clone()),
+                None => self.rows.remove(key),
+            };
+        }
+        self.applied = job.applied.unwrap_or(self.applied);
+        if let Some(members) = &job.conf_state {
+            self.conf_state = members.clone();
+        }
+        self.snapshot = job.snapshot.unwrap_or(self.snapshot);
+        if let Some(mark) = job.compact
+            && mark.index > self.compacted.index
+        {
+            self.entries = self.entries.split_off(&(mark.index + 1));
+            self.compacted = mark;
+        }
+    }
+
+    fn last(&self) -> u64 {
+        self.entries.last_key_value().map_or(self.compacted.index, |(index, _)| *index)
+    }
+
+    fn check(&self) {
+        let (last, commit, applied) = (self.last(), self.hard_state.commit, self.applied.index);
+        assert!(last >= commit && commit >= applied, "last {last} >= commit {commit} >= applied {applied}");
+        assert!(applied >= self.compacted.index, "the log is cut above the rows");
+    }
+}
+
+/// See the documentation of the module.
+#[derive(Debug, Clone)]
+pub struct MemoryStore {
+    durable: Disk,
+    current: Disk,
+    unsynced: Vec<Vec<WriteJob>>,
+}
+
+impl MemoryStore {
+    /// A store as `init` leaves it: revision 1, these members, these rows.
+    pub fn init(members: ConfState, rows: &[Row]) -> Self {
+        let start = EntryMeta { index: 1, term: 1 };
+        let disk = Disk {
+            hard_state: HardState { term: 1, vote: 0, commit: 1 },
+            conf_state: members,
+            applied: start,
+            snapshot: start,
+            compacted: start,
+            entries: BTreeMap::new(),
+            rows: rows.iter().cloned().collect(),
+        };
+        Self { durable: disk.clone(), current: disk, unsynced: Vec::new() }
+    }
+
+    /// Writes a group as one record; durable on return if a job of it asks for a sync.
+    pub fn write(&mut self, group: Vec<WriteJob>) {
+        let sync = group.iter().any(|job| job.sync);
+        self.write_unsynced(group);
+        if sync {
+            self.sync();
+        }
+    }
+
+    /// A group on its way to the disk: what a crash meets.
+    pub fn write_unsynced(&mut self, group: Vec<WriteJob>) {
+        group.iter().for_each(|job| self.current.write(job));
+        self.current.check();
+        self.unsynced.push(group);
+    }
+
+    pub fn sync(&mut self) {
+        self.crash(usize::MAX);
+    }
+
+    pub fn install(&mut self, job: &InstallJob, rows: &[Row]) {
+        let at = EntryMeta { index: job.meta.index, term: job.meta.term };
+        let commit = job.hard_state.commit.max(at.index);
+        self.current = Disk {
+            hard_state: HardState { commit, ..job.hard_state },
+            conf_state: job.meta.conf_state.clone(),
+            applied: at,
+            snapshot: at,
+            compacted: at,
+            entries: BTreeMap::new(),
+            rows: rows.iter().cloned().collect(),
+        };
+        self.durable = self.current.clone();
+        self.unsynced.clear();
+    }
+
+    /// Groups that a crash may drop.
+    pub fn unsynced(&self) -> usize {
+        self.unsynced.len()
+    }
+
+    /// Loses power: the first `kept` of the groups that are not synced survive.
+    pub fn crash(&mut self, kept: usize) {
+        for group in std::mem::take(&mut self.unsynced).iter().take(kept) {
+            group.iter().for_each(|job| self.durable.write(job));
+        }
+        self.durable.check();
+        self.current = self.durable.clone();
+    }
+
+    /// What a start finds.
+    pub fn load(&self) -> Loaded {
+        let disk = &self.current;
+        Loaded {
+            hard_state: disk.hard_state,
+            conf_state: disk.conf_state.clone(),
+            applied: disk.applied,
+            snapshot: disk.snapshot,
+            compacted: disk.compacted,
+            entries: disk.entries.values().cloned().collect(),
+        }
+    }
+
+    /// All rows in the order of their keys.
+    pub fn rows(&self) -> Vec<Row> {
+        self.current.rows.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// Whether the entry survives a loss of power at this moment, as an entry or in the rows.
+    pub fn holds(&self, entry: EntryMeta) -> bool {
+        match self.durable.entries.get(&entry.index) {
+            Some(found) => found.term == entry.term,
+            None => self.durable.compacted.index >= entry.index,
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! What raft hands out: messages, entries to write, entries to apply; and the writer's answers.
+//!
+//! One step makes at most one write job (and one before a snapshot). Messages that must follow a persist are
+//! kept with the job they follow ([`Flight`]) and leave when the writer has answered for it.
+
+use bytes::Bytes;
+use raft::eraftpb::{Entry, EntryType, Message, MessageType};
+use raft::{Ready, StateRole};
+use trimaran_wire::codec::Message as _;
+use trimaran_wire::raft::MemberChanges;
+
+use crate::convert;
+use crate::io::{Answer, Class, Fatal, InstallJob, Mark, Output, WriteJob};
+use crate::machine::{EntryMeta, Machine};
+use crate::proposals::Resolved;
+use crate::replica::Replica;
+
+/// Entries applied in one step; the rest waits for the next one, so that heartbeats are not late.
+const APPLY_ENTRIES_MAX: usize = 512;
+
+/// A write job under way and what waits for its end.
+#[derive(Debug, Default)]
+pub(crate) struct Flight {
+    number: u64,
+    /// The last ready of raft that it persists.
+    ready: Option<u64>,
+    messages: Vec<Message>,
+    snapshot: Option<Mark>,
+    /// Holds a term or a vote.
+    vote: bool,
+}
+
+/// The job that this step is putting together.
+#[derive(Debug, Default)]
+pub(crate) struct Building {
+    job: WriteJob,
+    flight: Flight,
+}
+
+impl Building {
+    fn is_empty(&self) -> bool {
+        let job = &self.job;
+        job.entries.is_empty()
+            && job.hard_state.is_none()
+            && job.applied.is_none()
+            && job.conf_state.is_none()
+            && job.snapshot.is_none()
+            && job.compact.is_none()
+    }
+
+    fn append(&mut self, entries: &[Entry]) {
+        if let Some(first) = entries.first() {
+            self.job.entries.retain(|entry| entry.index < first.index);
+            self.job.entries.extend(entries.iter().map(convert::entry_to_wire));
+        }
+    }
+
+    pub(crate) fn compact(&mut self, mark: Mark) {
+        self.job.compact = Some(mark);
+    }
+}
+
+type Outputs<M> = Vec<Output<<M as Machine>::Reply, <M as Machine>::Event>>;
+
+impl<M: Machine> Replica<M> {
+    /// Handles everything that raft has ready, up to a bound, and gives the write job of this step out.
+    pub(crate) fn pump(&mut self, out: &mut Outputs<M>) {
+        let mut applied = 0;
+        while !self.dead && self.installing.is_none() && self.raw.has_ready() {
+            if applied >= APPLY_ENTRIES_MAX {
+                self.more = true;
+                break;
+            }
+            if self.raw.snap().is_some_and(|snapshot| !snapshot.is_empty()) {
+                // A snapshot is a job of its own, after everything that came before it.
+                self.flush(out);
+            }
+            let ready = self.raw.ready();
+            applied += self.handle(ready, out);
+        }
+        if self.dead {
+            return;
+        }
+        self.mark_snapshot();
+        self.flush(out);
+        self.want_snapshot(out);
+    }
+
+    /// Handles one ready; returns how many entries it applied.
+    fn handle(&mut self, mut ready: Ready, out: &mut Outputs<M>) -> usize {
+        let number = ready.number();
+        for message in ready.take_messages() {
+            self.send(&message, out);
+        }
+        if !ready.snapshot().is_empty() {
+            self.install(&ready, out);
+        }
+        if let Some(state) = ready.hs() {
+            let vote = (state.term, state.vote);
+            self.building.flight.vote |= vote != self.vote;
+            self.vote = vote;
+            self.building.job.hard_state = Some(convert::hard_state_to_wire(state));
+        }
+        let entries = ready.take_entries();
+        self.raw.mut_store().append(&entries);
+        self.building.append(&entries);
+        self.building.job.sync |= ready.must_sync();
+        self.building.flight.ready = Some(number);
+        for message in ready.take_persisted_messages() {
+            self.send_persisted(message, out);
+        }
+        let committed = ready.take_committed_entries();
+        for state in ready.take_read_states() {
+            if let Some((_, round)) = state.request_ctx.split_first_chunk::<8>()
+                && let Ok(round) = round.try_into()
+            {
+                self.reads.confirm(u64::from_be_bytes(round), state.index);
+            }
+        }
+        self.raw.advance_append_async(ready);
+        let count = committed.len();
+        self.apply(committed, out);
+        count
+    }
+
+    fn send(&mut self, message: &Message, out: &mut Outputs<M>) {
+        let to = message.to;
+        let Some(wire) = convert::message_to_wire(message) else { return };
+        out.push(match message.msg_type {
+            MessageType::MsgSnapshot => Output::SendSnapshot { to, message: wire },
+            MessageType::MsgAppend if !message.entries.is_empty() => {
+                Output::Send { to, class: Class::Append, message: wire }
+            }
+            _ => Output::Send { to, class: Class::Control, message: wire },
+        });
+    }
+
+    /// Keeps a follower's or candidate's message for the end of the write that it follows.
+    ///
+    /// An answer to a heartbeat claims nothing about entries: it leaves at once unless a term or vote is
+    /// still on its way to the disk, so that a slow disk does not look like a dead member.
+    fn send_persisted(&mut self, message: Message, out: &mut Outputs<M>) {
+        let votes = self.building.flight.vote || self.flights.iter().any(|flight| flight.vote);
+        if message.msg_type == MessageType::MsgHeartbeatResponse && !votes {
+            self.send(&message, out);
+        } else {
+            self.building.flight.messages.push(message);
+        }
+    }
+
+    /// Gives the job out. Without anything to write its messages join the last job under way, or leave.
+    fn flush(&mut self, out: &mut Outputs<M>) {
+        let empty = self.building.is_empty();
+        let building = std::mem::take(&mut self.building);
+        if !empty {
+            self.job_number += 1;
+            let job = WriteJob { number: self.job_number, ..building.job };
+            self.flights.push_back(Flight {
+                number: self.job_number,
+                snapshot: job.snapshot,
+                ..building.flight
+            });
+            out.push(Output::Write(job));
+        } else if let Some(last) = self.flights.back_mut() {
+            last.ready = building.flight.ready.or(last.ready);
+            last.messages.extend(building.flight.messages);
+        } else {
+            self.land(building.flight, out);
+        }
+    }
+
+    /// The writer has done every job up to `number`.
+    pub(crate) fn written(&mut self, number: u64, out: &mut Outputs<M>) {
+        let early = self.installing.as_ref().is_some_and(|(install, _)| number >= *install);
+        if number <= self.done_number || number > self.job_number || early {
+            self.die(Fatal::WriterOrder { got: number, last: self.done_number }, out);
+            return;
+        }
+        self.land_up_to(number, out);
+    }
+
+    pub(crate) fn land_up_to(&mut self, number: u64, out: &mut Outputs<M>) {
+        self.done_number = number;
+        while self.flights.front().is_some_and(|flight| flight.number <= number) {
+            let flight = self.flights.pop_front().expect("there is a front");
+            self.land(flight, out);
+        }
+    }
+
+    fn land(&mut self, flight: Flight, out: &mut Outputs<M>) {
+        for message in &flight.messages {
+            self.send(message, out);
+        }
+        if let Some(mark) = flight.snapshot {
+            self.snapshot_synced(mark);
+        }
+        if let Some(ready) = flight.ready {
+            self.raw.on_persist_ready(ready);
+        }
+    }
+
+    fn install(&mut self, ready: &Ready, out: &mut Outputs<M>) {
+        let snapshot = convert::snapshot_to_wire(ready.snapshot());
+        let meta = ready.snapshot().get_metadata().clone();
+        self.raw.mut_store().install(&meta);
+        self.job_number += 1;
+        self.flights.push_back(Flight {
+            number: self.job_number,
+            ready: Some(ready.number()),
+            vote: true,
+            ..Flight::default()
+        });
+        self.installing = Some((self.job_number, meta));
+        out.push(Output::InstallSnapshot(InstallJob {
+            number: self.job_number,
+            meta: snapshot.meta,
+            manifest: snapshot.manifest.0,
+            hard_state: convert::hard_state_to_wire(&self.raw.raft.hard_state()),
+        }));
+    }
+
+    fn apply(&mut self, entries: Vec<Entry>, out: &mut Outputs<M>) {
+        let Some(last) = entries.last() else { return };
+        let last = EntryMeta { index: last.index, term: last.term };
+        for entry in entries {
+            assert_eq!(
+                entry.index,
+                self.applied.index + 1,
+                "raft hands committed entries out once and in order"
+            );
+            let meta = EntryMeta { index: entry.index, term: entry.term };
+            self.applied = meta;
+            self.bytes_since_mark += entry.data.len() + size_of::<Entry>();
+            let done = match entry.entry_type {
+                EntryType::EntryNormal => self.apply_normal(meta, &entry.data, out),
+                EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {
+                    self.apply_members(meta, &entry.context, out)
+                }
+            };
+            if let Err(fatal) = done {
+                self.die(fatal, out);
+                return;
+            }
+        }
+        let state = self.raw.raft.hard_state();
+        assert!(state.commit >= last.index, "only committed entries are applied");
+        self.building.job.applied = Some(last);
+        self.building.job.hard_state = Some(convert::hard_state_to_wire(&state));
+        self.raw.advance_apply_to(last.index);
+    }
+
+    fn apply_normal(&mut self, meta: EntryMeta, data: &Bytes, out: &mut Outputs<M>) -> Result<(), Fatal> {
+        if data.is_empty() {
+            self.resolve_lost(meta, out);
+            return Ok(());
+        }
+        let applied = self.machine.apply(meta, data);
+        self.building.job.rows.changes.extend(applied.rows.changes);
+        if !applied.events.is_empty() {
+            out.push(Output::Events { revision: meta.index, events: applied.events });
+        }
+        match self.proposals.resolve(meta) {
+            Resolved::Own(waiter) => {
+                out.push(Output::Reply {
+                    waiter,
+                    answer: Answer::Applied { entry: meta, reply: applied.reply },
+                });
+            }
+            Resolved::Lost(waiter) => {
+                out.push(Output::Reply { waiter, answer: Answer::NotLeader { hint: self.leader_hint() } });
+            }
+            Resolved::Nobody => {}
+        }
+        Ok(())
+    }
+
+    fn apply_members(&mut self, meta: EntryMeta, context: &Bytes, out: &mut Outputs<M>) -> Result<(), Fatal> {
+        let fault = |reason: String| Fatal::Entry { index: meta.index, reason };
+        // Raft itself appends an empty change to leave a joint configuration.
+        let changes = match context.is_empty() {
+            true => MemberChanges::default(),
+            false => MemberChanges::from_bytes(context).map_err(|error| fault(error.to_string()))?,
+        };
+        let members = self
+            .raw
+            .apply_conf_change(&convert::member_changes_to_raft(&changes))
+            .map_err(|error| fault(error.to_string()))?;
+        self.building.job.conf_state = Some(convert::conf_state_to_wire(&members));
+        self.raw.mut_store().set_conf_state(members);
+        match self.proposals.resolve(meta) {
+            Resolved::Own(waiter) => {
+                out.push(Output::Reply { waiter, answer: Answer::MembersChanged { entry: meta } });
+            }
+            Resolved::Lost(waiter) => {
+                out.push(Output::Reply { waiter, answer: Answer::NotLeader { hint: self.leader_hint() } });
+            }
+            Resolved::Nobody => {}
+        }
+        Ok(())
+    }
+
+    /// An empty entry is nobody's proposal: who waited for its index lost.
+    fn resolve_lost(&mut self, meta: EntryMeta, out: &mut Outputs<M>) {
+        if let Resolved::Own(waiter) | Resolved::Lost(waiter) = self.proposals.resolve(meta) {
+            out.push(Output::Reply { waiter, answer: Answer::NotLeader { hint: self.leader_hint() } });
+        }
+    }
+
+    fn leader_hint(&self) -> Option<u64> {
+        let leader = self.raw.raft.leader_id;
+        (self.raw.raft.state != StateRole::Leader && leader != 0).then_some(leader)
+    }
+
+    /// Sets a snapshot mark at what is applied when enough has happened since the last one.
+    fn mark_snapshot(&mut self) {
+        let entries = self.applied.index - self.snapshot.index.min(self.applied.index);
+        let due = entries >= self.settings.snapshot_entries
+            || self.bytes_since_mark >= self.settings.snapshot_bytes;
+        if due && entries > 0 && !self.marking && self.installing.is_none() {
+            self.marking = true;
+            self.bytes_since_mark = 0;
+            self.building.job.snapshot = Some(self.applied);
+            self.building.job.sync = true;
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Consistent views of the rows for queries on any thread. The owner of the replica never reads here.
+
+use rocksdb::{Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode};
+use trimaran_replica::EntryMeta;
+use trimaran_replica::io::Row;
+use trimaran_wire::codec::Message;
+use trimaran_wire::raft::{ConfState, Place, SnapshotMeta};
+
+use crate::meta;
+use crate::open::Store;
+
+/// Why a view could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("reading rows failed: {reason}")]
+    Rows { reason: String },
+    #[error("`{what}` can't be read: {reason}")]
+    Meta { what: &'static str, reason: String },
+}
+
+/// The rows at one revision.
+pub struct ReadView<'a> {
+    store: &'a Store,
+    snapshot: SnapshotWithThreadMode<'a, rocksdb::DB>,
+}
+
+fn rows_error(error: rocksdb::Error) -> ReadError {
+    ReadError::Rows { reason: error.to_string() }
+}
+
+impl<'a> ReadView<'a> {
+    pub(crate) fn new(store: &'a Store) -> Self {
+        Self { store, snapshot: store.inner.db.snapshot() }
+    }
+
+    /// The last entry that the rows of this view contain. Its index is the revision of the view.
+    pub fn applied(&self) -> Result<EntryMeta, ReadError> {
+        let place: Place = self.meta("applied", meta::APPLIED)?;
+        Ok(EntryMeta { index: place.index, term: place.term })
+    }
+
+    /// Members at [`Self::applied`], for a snapshot made from this view.
+    pub fn snapshot_meta(&self) -> Result<SnapshotMeta, ReadError> {
+        let at = self.applied()?;
+        let conf_state: ConfState = self.meta("conf_state", meta::CONF_STATE)?;
+        Ok(SnapshotMeta { index: at.index, term: at.term, conf_state })
+    }
+
+    fn meta<T: Message>(&self, what: &'static str, key: &[u8]) -> Result<T, ReadError> {
+        let fault = |reason: String| ReadError::Meta { what, reason };
+        let found = self.snapshot.get_cf(self.store.cf(meta::META), key).map_err(|e| fault(e.to_string()))?;
+        let bytes = found.ok_or_else(|| fault("it is missing".into()))?;
+        T::from_bytes(&bytes).map_err(|error| fault(error.to_string()))
+    }
+
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        self.snapshot.get_cf(self.store.cf(meta::ROWS), key).map_err(rows_error)
+    }
+
+    /// Rows whose keys start with `prefix`, in order.
+    pub fn scan(&self, prefix: &[u8]) -> impl Iterator<Item = Result<Row, ReadError>> + use<'_, 'a> {
+        self.range(prefix, prefix_end(prefix).as_deref())
+    }
+
+    /// Rows with `start <= key`, and `key < end` if there is an end, in order.
+    pub fn range(
+        &self,
+        start: &[u8],
+        end: Option<&[u8]>,
+    ) -> impl Iterator<Item = Result<Row, ReadError>> + use<'_, 'a> {
+        let mut options = ReadOptions::default();
+        if let Some(end) = end {
+            options.set_iterate_upper_bound(end);
+        }
+        let mode = IteratorMode::From(start, Direction::Forward);
+        let rows = self.snapshot.iterator_cf_opt(self.store.cf(meta::ROWS), options, mode);
+        rows.map(|row| row.map(|(key, value)| (key.into_vec(), value.into_vec())).map_err(rows_error))
+    }
+}
+
+/// The first key after all keys that start with `prefix`; `None` when there is none.
+fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
+    let kept = prefix.iter().rposition(|byte| *byte < u8::MAX)?;
+    let mut end = prefix[..=kept].to_vec();
+    end[kept] += 1;
+    Some(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::prefix_end;
+
+    #[test]
+    fn ends_of_prefixes() {
+        assert_eq!(prefix_end(b"ab"), Some(b"ac".to_vec()));
+        assert_eq!(prefix_end(b"a\xff\xff"), Some(b"b".to_vec()));
+        assert_eq!(prefix_end(b"\xff"), None);
+        assert_eq!(prefix_end(b""), None);
+    }
+}

@@ -1,0 +1,146 @@
+//! Views, waiting for a revision, and snapshot files.
+
+use trimaran_replica::io::Row;
+use trimaran_replica::{EntryMeta, InstallJob, WriteJob};
+use trimaran_store::snapshot::{self, SnapshotError};
+use trimaran_store::{Store, Writer};
+use trimaran_wire::raft::{Blob, Entry, EntryKind, HardState};
+
+use crate::{IDENTITY, init, options};
+
+fn job(index: u64, rows: &[(&str, &str)]) -> WriteJob {
+    let mut job = WriteJob {
+        number: index,
+        entries: vec![Entry {
+            kind: EntryKind::Normal,
+            term: 1,
+            index,
+            data: Blob::default(),
+            context: Blob::default(),
+        }],
+        hard_state: Some(HardState { term: 1, vote: 1, commit: index }),
+        applied: Some(EntryMeta { index, term: 1 }),
+        sync: true,
+        ..WriteJob::default()
+    };
+    rows.iter().for_each(|(key, value)| job.rows.put(*key, *value));
+    job
+}
+
+fn keys(rows: impl Iterator<Item = Result<Row, trimaran_store::ReadError>>) -> Vec<String> {
+    rows.map(|row| String::from_utf8(row.unwrap().0).unwrap()).collect()
+}
+
+#[test]
+fn a_view_stays_at_its_revision() {
+    let dir = tempfile::tempdir().unwrap();
+    init(dir.path());
+    let (store, _) = Store::open(dir.path(), &options()).unwrap();
+    store.write(&[job(2, &[("run/1", "a"), ("run/2", "b"), ("target/1", "c"), ("rum", "d")])]).unwrap();
+    let view = store.read_view();
+    store.write(&[job(3, &[("run/1", "z"), ("run/3", "y")])]).unwrap();
+    assert_eq!(view.applied().unwrap(), EntryMeta { index: 2, term: 1 });
+    assert_eq!(view.get(b"run/1").unwrap().unwrap(), b"a");
+    assert_eq!(view.get(b"run/3").unwrap(), None);
+    assert_eq!(keys(view.scan(b"run/")), ["run/1", "run/2"]);
+    assert_eq!(keys(view.range(b"run/2", None)), ["run/2", "target/1"]);
+    assert_eq!(keys(view.range(b"rum", Some(b"run/2"))), ["rum", "run/1"]);
+    assert_eq!(keys(store.read_view().scan(b"run/")), ["run/1", "run/2", "run/3"]);
+    assert_eq!(store.read_view().applied().unwrap().index, 3);
+}
+
+#[test]
+fn readers_wait_for_the_revision_they_need() {
+    let dir = tempfile::tempdir().unwrap();
+    init(dir.path());
+    let (store, _) = Store::open(dir.path(), &options()).unwrap();
+    let writer = Writer::spawn(store.clone(), 16, |_| {}).unwrap();
+    let reader = std::thread::spawn({
+        let store = store.clone();
+        move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(store.wait_applied(4));
+            store.read_view().get(b"k4").unwrap()
+        }
+    });
+    for index in 2..=4 {
+        writer.submit(job(index, &[(&format!("k{index}"), "v")])).unwrap();
+    }
+    assert_eq!(reader.join().unwrap().unwrap(), b"v");
+    assert!(store.applied() >= 4);
+    drop(writer);
+}
+
+fn many(store: &Store) {
+    for index in 2..40 {
+        let rows: Vec<_> = (0..40).map(|n| (format!("row/{n:02}/{index:02}"), "x".repeat(500))).collect();
+        let rows: Vec<_> = rows.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        store.write(&[job(index, &rows)]).unwrap();
+    }
+}
+
+#[test]
+fn a_snapshot_file_carries_a_state_to_another_store() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    init(from.path());
+    init(to.path());
+    let (store, _) = Store::open(from.path(), &options()).unwrap();
+    many(&store);
+    let file = from.path().join("snapshot");
+    let header = snapshot::write(&store.read_view(), IDENTITY.cluster_id, &file).unwrap();
+    assert_eq!((header.meta.index, header.meta.term), (39, 1));
+    let second = from.path().join("second");
+    snapshot::write(&store.read_view(), IDENTITY.cluster_id, &second).unwrap();
+    let bytes = std::fs::read(&file).unwrap();
+    assert!(bytes.len() > 2 * snapshot::CHUNK_BYTES, "several chunks");
+    assert!(bytes == std::fs::read(&second).unwrap(), "equal states give equal bytes");
+
+    let (read, rows) = snapshot::read(&file).unwrap();
+    assert_eq!(read, header);
+    let (target, _) = Store::open(to.path(), &options()).unwrap();
+    target.write(&[job(2, &[("old", "gone")])]).unwrap();
+    let hard_state = HardState { term: 3, vote: 0, commit: 39 };
+    target
+        .install(&InstallJob { number: 9, meta: read.meta, manifest: Default::default(), hard_state }, &rows)
+        .unwrap();
+    assert_eq!(target.applied(), 39);
+    assert_eq!(target.load_rows().unwrap(), store.load_rows().unwrap());
+    target.write(&[job(40, &[("new", "here")])]).unwrap();
+    drop(target);
+    let (target, loaded) = Store::open(to.path(), &options()).unwrap();
+    assert_eq!((loaded.compacted.index, loaded.applied.index, loaded.entries.len()), (39, 40, 1));
+    assert_eq!(target.read_view().get(b"old").unwrap(), None);
+}
+
+#[test]
+fn a_broken_snapshot_file_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    init(dir.path());
+    let (store, _) = Store::open(dir.path(), &options()).unwrap();
+    many(&store);
+    let file = dir.path().join("snapshot");
+    snapshot::write(&store.read_view(), IDENTITY.cluster_id, &file).unwrap();
+    let good = std::fs::read(&file).unwrap();
+    let read = |bytes: &[u8]| {
+        std::fs::write(&file, bytes).unwrap();
+        snapshot::read(&file).map(|(_, rows)| rows.len())
+    };
+    assert_eq!(read(&good).unwrap(), 38 * 40);
+    for cut in [0, 3, 20, good.len() / 2, good.len() - 1] {
+        assert!(read(&good[..cut]).is_err(), "cut at {cut}");
+    }
+    for flip in [1, 13, 40, good.len() / 3, good.len() / 2, good.len() - 2] {
+        let mut bytes = good.clone();
+        bytes[flip] ^= 16;
+        assert!(read(&bytes).is_err(), "flip at {flip}");
+    }
+    // A chunk taken out, whole.
+    let length = |at: usize| 12 + u32::from_le_bytes(good[at..at + 4].try_into().unwrap()) as usize;
+    let first = length(0);
+    let mut bytes = good.clone();
+    bytes.drain(first..first + length(first));
+    assert!(matches!(read(&bytes), Err(SnapshotError::Broken { why: "chunks are missing", .. })));
+    let mut longer = good.clone();
+    longer.extend_from_slice(&good[..first]);
+    assert!(matches!(read(&longer), Err(SnapshotError::Broken { why: "something follows its end", .. })));
+}
