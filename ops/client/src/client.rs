@@ -9,8 +9,8 @@ use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_model::time::Wall;
 use trimaran_transport::files::IdentityFiles;
 use trimaran_transport::{
-    Alpn, CertificateStore, Clock, CloseCode, ConnectError, Endpoint, EndpointConfig, EndpointLimits, FrameReceiver,
-    RequestError, Session, Trust, enroll as transport_enroll, random,
+    Alpn, CertificateStore, Clock, CloseCode, ConnectError, Endpoint, EndpointConfig, EndpointLimits,
+    FrameReceiver, RequestError, Session, Trust, random,
 };
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::operator::{OperatorBody, OperatorReply, OperatorRequest, Refusal};
@@ -51,7 +51,8 @@ pub struct Replies(FrameReceiver);
 impl Replies {
     /// The next reply; `None` at the end of the stream.
     pub async fn next(&mut self) -> Result<Option<OperatorReply>, ClientError> {
-        let lost = |error: trimaran_transport::RecvError| ClientError::Unreachable { attempts: error.to_string() };
+        let lost =
+            |error: trimaran_transport::RecvError| ClientError::Unreachable { attempts: error.to_string() };
         let Some(frame) = self.0.next().await.map_err(lost)? else { return Ok(None) };
         match OperatorReply::from_frame(&frame).map_err(protocol)? {
             OperatorReply::Refused(refusal) => Err(ClientError::Refused(refusal)),
@@ -110,7 +111,11 @@ impl Client {
     }
 
     /// Sends the request until one coordinator answers or the patience is over.
-    async fn ask(&self, request_id: Option<[u8; 16]>, body: OperatorBody) -> Result<OperatorReply, ClientError> {
+    async fn ask(
+        &self,
+        request_id: Option<[u8; 16]>,
+        body: OperatorBody,
+    ) -> Result<OperatorReply, ClientError> {
         let frame = OperatorRequest { request_id, body }.to_frame();
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let mut sent = false;
@@ -171,7 +176,8 @@ impl Client {
         if let Some(renewed) = enroll::renew_if_due(&self.context, &files).await {
             files = renewed;
         }
-        let bad = |what: String| ClientError::Identity { why: format!("the identity of this context: {what}") };
+        let bad =
+            |what: String| ClientError::Identity { why: format!("the identity of this context: {what}") };
         let trust = Trust::from_pem(&files.ca).map_err(|error| bad(error.to_string()))?;
         let store = CertificateStore::new(&files).map_err(|error| bad(error.to_string()))?;
         let config = EndpointConfig {

@@ -78,7 +78,8 @@ impl Config {
     /// The named context, else the current one, else the only one.
     pub fn context(&self, name: Option<&str>) -> Result<(&str, &Context), Error> {
         let only = || (self.contexts.len() == 1).then(|| self.contexts.keys().next()).flatten();
-        let name = name.or(self.current.as_deref()).or(only().map(String::as_str)).ok_or(Error::NoneChosen)?;
+        let name =
+            name.or(self.current.as_deref()).or(only().map(String::as_str)).ok_or(Error::NoneChosen)?;
         let found = self.contexts.get_key_value(name).ok_or_else(|| Error::Unknown {
             name: name.to_owned(),
             known: self.contexts.keys().cloned().collect::<Vec<_>>().join(", "),

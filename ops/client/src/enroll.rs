@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use trimaran_transport::files::{self, IdentityFiles};
 use trimaran_transport::{
-    CertificateInfo, CertificateStore, CloseCode, Endpoint, EndpointConfig, EndpointLimits, Session, Trust, enroll,
+    CertificateInfo, CertificateStore, CloseCode, Endpoint, EndpointConfig, EndpointLimits, Session, Trust,
+    enroll,
 };
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};
@@ -29,7 +30,8 @@ pub struct Granted {
 pub async fn enroll(endpoints: &[String], token: &str, dir: &Path) -> Result<Granted, ClientError> {
     install_crypto();
     let bad = |why: String| ClientError::Identity { why };
-    let parsed: enroll::Token = token.parse().map_err(|error: enroll::InvalidToken| bad(error.to_string()))?;
+    let parsed: enroll::Token =
+        token.parse().map_err(|error: enroll::InvalidToken| bad(error.to_string()))?;
     let (key, csr) = enroll::make_key_and_csr("trimaran").map_err(|error| bad(error.to_string()))?;
     let request = EnrollRequest::Token { token: token.to_owned(), csr };
     let endpoint = bind(None)?;
@@ -43,7 +45,12 @@ pub async fn enroll(endpoints: &[String], token: &str, dir: &Path) -> Result<Gra
     Err(ClientError::Unreachable { attempts: attempts.join("; ") })
 }
 
-async fn finish(session: &Session, request: &EnrollRequest, key: &str, dir: &Path) -> Result<Granted, ClientError> {
+async fn finish(
+    session: &Session,
+    request: &EnrollRequest,
+    key: &str,
+    dir: &Path,
+) -> Result<Granted, ClientError> {
     let reply = ask(session, request).await?;
     let EnrollReply::Issued { cert, ca, cluster, name, role, endpoints } = reply else {
         return Err(refused(reply));

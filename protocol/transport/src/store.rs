@@ -82,6 +82,11 @@ impl CertificateStore {
         self.current().map(|current| current.info)
     }
 
+    /// The chain in use (DER, leaf first), for a renewal.
+    pub fn chain(&self) -> Option<Vec<Vec<u8>>> {
+        self.current().map(|current| current.key.cert.iter().map(|der| der.to_vec()).collect())
+    }
+
     fn current(&self) -> Option<Current> {
         self.current.read().expect("no panic while the lock is held").clone()
     }
