@@ -1,1 +1,33 @@
-//! See DESIGN: filled in its own commit.
+//! The replicated state machine and scheduler in one. Pure.
+//!
+//! [`Engine::apply`] takes an entry of the log: it advances time, runs timers that are due, then the entry's
+//! commands in order. Each command changes the state or is refused with a code, and queues the runs that it
+//! may have unblocked; `settle` then moves every queued run as far as it can go. The same entries give the same
+//! state, rows and outcomes on every replica.
+//!
+//! Invariants:
+//! - an installation has at most one live assignment, and every assignment a larger fence than all before;
+//! - a stage that is neither done nor running has a reason with what clears it;
+//! - when the settle queue is empty, settling any run changes nothing ([`Engine::check_quiescent`]);
+//! - reloading the rows gives the same state and hash.
+//!
+//! Deliberately not here: the log (`trimaran-replica`), rows on disk (`trimaran-store`), sessions, clocks, the
+//! pipeline language. What `apply` may read is in memory; audit records and old runs are cold rows that only
+//! queries read.
+#![forbid(unsafe_code)]
+
+mod audit;
+mod command;
+mod engine;
+mod event;
+pub mod plan;
+pub mod query;
+mod request;
+mod settle;
+mod state;
+mod table;
+mod timer;
+
+pub use engine::{Applied, Engine, LoadError};
+pub use event::Event;
+pub use request::{Outcome, Rejection};

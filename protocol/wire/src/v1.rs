@@ -8,5 +8,6 @@ pub mod enroll;
 pub mod operator;
 pub mod plan;
 pub mod release;
+pub mod row;
 pub mod runner;
 pub mod target;

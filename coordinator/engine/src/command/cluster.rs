@@ -1,0 +1,71 @@
+//! The cluster itself: its first command, members, time and alarms.
+
+use trimaran_model::error_code;
+use trimaran_model::limits::TOKEN_TTL;
+use trimaran_wire::v1::command::TokenGrant;
+use trimaran_wire::v1::row;
+
+use crate::request::{Outcome, Rejection, reject};
+use crate::state::State;
+
+pub(super) fn bootstrap(
+    state: &mut State,
+    cluster: &str,
+    wall_ms: i64,
+    admin_token: [u8; 32],
+    admin: &str,
+) -> Result<Outcome, Rejection> {
+    if !state.meta().cluster.is_empty() {
+        return reject(error_code::BUG, "the cluster exists already");
+    }
+    let now = i64::try_from(state.now().0).unwrap_or(0);
+    state.set_meta(|meta| {
+        meta.cluster = cluster.to_owned();
+        meta.epoch = 1;
+        meta.offset_ms = wall_ms - now;
+    });
+    let grant = TokenGrant::Operator { name: admin.to_owned(), role: "admin".to_owned() };
+    let expires_ms = (state.wall() + TOKEN_TTL).0;
+    state.tokens.put(row::Token { sha256: admin_token, grant, expires_ms, used: false });
+    Ok(Outcome::Nothing)
+}
+
+pub(super) fn member(
+    state: &mut State,
+    name: &str,
+    raft_id: u64,
+    address: &str,
+    certificate_sha256: [u8; 32],
+) -> Result<Outcome, Rejection> {
+    let (name, address) = (name.to_owned(), address.to_owned());
+    state.members.put(row::Member { name, raft_id, address, certificate_sha256 });
+    Ok(Outcome::Nothing)
+}
+
+const CLOCK_JUMP: &str = "clock_jump";
+
+/// Wall time moves; a jump alarms until the clocks agree again.
+pub(super) fn wall_offset(state: &mut State, offset_ms: i64, jump: bool) -> Result<Outcome, Rejection> {
+    state.set_meta(|meta| meta.offset_ms = offset_ms);
+    let message = "the coordinator's wall clock jumped; cluster time follows it by at most one second a minute";
+    alarm(state, "cluster", CLOCK_JUMP, jump.then_some(message))
+}
+
+/// Sets an alarm, or clears it without a message.
+pub(super) fn alarm(state: &mut State, member: &str, code: &str, message: Option<&str>) -> Result<Outcome, Rejection> {
+    let key = (member.to_owned(), code.to_owned());
+    match (message, state.alarms.get(&key)) {
+        (Some(message), None) => {
+            let since_ms = state.wall().0;
+            state.alarms.put(row::Alarm { member: key.0, code: key.1, message: message.to_owned(), since_ms });
+        }
+        (Some(message), Some(known)) => {
+            let row = row::Alarm { message: message.to_owned(), ..known.clone() };
+            state.alarms.put(row);
+        }
+        (None, _) => {
+            state.alarms.remove(&key);
+        }
+    }
+    Ok(Outcome::Nothing)
+}

@@ -1,0 +1,124 @@
+//! Answers of people to a run: approve, cancel, resume.
+
+use trimaran_model::error_code;
+use trimaran_model::id::Identity;
+use trimaran_model::run::Status;
+use trimaran_wire::v1::common::{WireRun, WireStage};
+use trimaran_wire::v1::row;
+
+use crate::request::{Outcome, Rejection, reject};
+use crate::settle::stage_name;
+use crate::state::{State, run_key, status};
+
+/// What was answered to an approval.
+pub(super) struct Answer<'a> {
+    pub(super) option: Option<&'a str>,
+    pub(super) plan_digest: Option<[u8; 32]>,
+    pub(super) comment: &'a str,
+}
+
+fn find(state: &State, run: &WireRun) -> Result<row::Run, Rejection> {
+    match state.runs.get(&run_key(run)) {
+        Some(found) => Ok(found.clone()),
+        None => reject(error_code::NOT_FOUND, format!("there is no run `{}#{}`", run.pipeline, run.number)),
+    }
+}
+
+fn is_stage(stage: &row::Stage, wanted: &WireStage) -> bool {
+    stage.environment == wanted.environment && stage.target == wanted.target
+}
+
+pub(super) fn approve(
+    state: &mut State,
+    identity: &Identity,
+    id: &WireRun,
+    wanted: Option<&WireStage>,
+    answer: &Answer<'_>,
+) -> Result<Outcome, Rejection> {
+    let mut run = find(state, id)?;
+    let index = waiting_approval(&run, wanted)?;
+    if answer.plan_digest.is_some_and(|digest| digest != run.plan.digest) {
+        return reject(error_code::PLAN_CHANGED, "the digest that was given is not the digest of this run's plan");
+    }
+    let environment = run.stages[index].environment.clone();
+    let planned = run.plan.environments.iter().find(|it| it.name == environment);
+    let options = planned.and_then(|it| it.approve.as_ref()).map(|it| it.options.clone()).unwrap_or_default();
+    let first = options.first().cloned().unwrap_or_default();
+    let option = answer.option.map_or(first, str::to_owned);
+    if !options.contains(&option) {
+        let message = format!("`{option}` is no option of this approval; there are: {}", options.join(", "));
+        return reject(error_code::OPTION_UNKNOWN, message);
+    }
+    let by = identity.to_string();
+    let decision =
+        row::Decision { option: option.clone(), by: by.clone(), comment: answer.comment.to_owned(), at_ms: state.wall().0 };
+    run.stages[index].decision = Some(decision);
+    let stage = WireStage { environment, target: None };
+    state.runs.put(run);
+    state.wake(id);
+    Ok(Outcome::Decided { run: id.clone(), stage: Some(stage), decision: option, by })
+}
+
+/// The one approval that waits, or the named one; otherwise says why there is none.
+fn waiting_approval(run: &row::Run, wanted: Option<&WireStage>) -> Result<usize, Rejection> {
+    let approvals = || run.stages.iter().enumerate().filter(|(_, stage)| stage.target.is_none());
+    let named = |stage: &row::Stage| wanted.is_none_or(|wanted| is_stage(stage, wanted));
+    let open = |stage: &row::Stage| status(&stage.status) == Status::Waiting && stage.decision.is_none();
+    let waiting: Vec<_> = approvals().filter(|(_, stage)| named(stage) && open(stage)).collect();
+    match waiting.as_slice() {
+        [(index, _)] => return Ok(*index),
+        [_, ..] => {
+            let names: Vec<_> = waiting.iter().map(|(_, stage)| stage_name(stage)).collect();
+            return reject(error_code::AMBIGUOUS_STAGE, format!("several stages wait: {}", names.join(", ")));
+        }
+        [] => {}
+    }
+    let decided = approvals().filter(|(_, stage)| named(stage)).filter_map(|(_, stage)| stage.decision.as_ref()).next_back();
+    if let Some(decision) = decided {
+        return reject(error_code::ALREADY_DECIDED, format!("{} chose `{}` already", decision.by, decision.option));
+    }
+    if status(&run.status).is_done() {
+        return reject(error_code::RUN_DONE, format!("`{}#{}` is {}", run.id.pipeline, run.id.number, run.status));
+    }
+    reject(error_code::NOT_WAITING, format!("no approval of `{}#{}` waits now", run.id.pipeline, run.id.number))
+}
+
+pub(super) fn cancel(state: &mut State, identity: &Identity, id: &WireRun) -> Result<Outcome, Rejection> {
+    let mut run = find(state, id)?;
+    let by = identity.to_string();
+    if status(&run.status).is_done() {
+        return reject(error_code::RUN_DONE, format!("`{}#{}` is {}", id.pipeline, id.number, run.status));
+    }
+    if run.canceled_by.is_none() {
+        run.canceled_by = Some(by.clone());
+        state.runs.put(run);
+        state.wake(id);
+    }
+    Ok(Outcome::Decided { run: id.clone(), stage: None, decision: "canceled".to_owned(), by })
+}
+
+pub(super) fn resume(
+    state: &mut State,
+    identity: &Identity,
+    id: &WireRun,
+    wanted: Option<&WireStage>,
+) -> Result<Outcome, Rejection> {
+    let mut run = find(state, id)?;
+    let paused: Vec<usize> = run
+        .stages
+        .iter()
+        .enumerate()
+        .filter(|(_, stage)| stage.paused.is_some() && wanted.is_none_or(|wanted| is_stage(stage, wanted)))
+        .map(|(index, _)| index)
+        .collect();
+    if paused.is_empty() {
+        return reject(error_code::NOT_WAITING, format!("no stage of `{}#{}` is paused", id.pipeline, id.number));
+    }
+    for index in paused {
+        run.stages[index].paused = None;
+    }
+    state.runs.put(run);
+    state.wake(id);
+    let by = identity.to_string();
+    Ok(Outcome::Decided { run: id.clone(), stage: wanted.cloned(), decision: "resumed".to_owned(), by })
+}

@@ -1,0 +1,205 @@
+//! Applying entries.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use trimaran_model::error_code;
+use trimaran_model::id::Identity;
+use trimaran_model::time::{Timestamp, Wall};
+use trimaran_wire::codec::{CodecError, Message as _};
+use trimaran_wire::v1::command::{Command, Entry};
+use trimaran_wire::v1::row::{self, table};
+
+use crate::command;
+use crate::event::Event;
+use crate::request::{self, Outcome, Rejection};
+use crate::settle;
+use crate::state::{State, each_table};
+use crate::timer;
+
+/// The state machine.
+#[derive(Debug, Clone, Default)]
+pub struct Engine {
+    state: State,
+    hash: u128,
+    next_timer: Option<Timestamp>,
+}
+
+/// What applying an entry gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// One a command, in order.
+    pub outcomes: Vec<Outcome>,
+    pub events: Vec<Event>,
+    /// Changed rows in order; `None` deletes.
+    pub rows: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+/// Why rows are not a state.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("a row has no table")]
+    Empty,
+    #[error("table {table} is not known to this build; the binary is too old")]
+    Table { table: u8 },
+    #[error("a row of table {table} can't be read")]
+    Row { table: u8, source: CodecError },
+}
+
+impl Engine {
+    /// The state of a cluster that does not exist yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The state that these rows hold. Cold rows are passed over.
+    pub fn from_rows(rows: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<Self, LoadError> {
+        let mut engine = Self::default();
+        for (key, value) in rows {
+            let number = *key.first().ok_or(LoadError::Empty)?;
+            engine.load(number, &value)?;
+        }
+        engine.next_timer = timer::next(&engine.state);
+        Ok(engine)
+    }
+
+    fn load(&mut self, number: u8, value: &[u8]) -> Result<(), LoadError> {
+        macro_rules! into {
+            ($field:ident, $type:ident) => {{
+                let row = row::$type::from_bytes(value)
+                    .map_err(|source| LoadError::Row { table: number, source })?;
+                self.state.$field.load(row, &mut self.hash);
+            }};
+        }
+        match number {
+            table::META => into!(meta, Meta),
+            table::MEMBER => into!(members, Member),
+            table::ALARM => into!(alarms, Alarm),
+            table::TARGET => into!(targets, TargetRow),
+            table::PIPELINE => into!(pipelines, Pipeline),
+            table::RUN => into!(runs, Run),
+            table::INSTALLATION => into!(installations, Installation),
+            table::RELEASE => into!(releases, ReleaseRow),
+            table::ASSIGNMENT => into!(assignments, AssignmentRow),
+            table::AGENT => into!(agents, Agent),
+            table::RUNNER => into!(runners, Runner),
+            table::TOKEN => into!(tokens, Token),
+            table::REVOKED => into!(revoked, Revoked),
+            table::REQUEST => into!(requests, Request),
+            table::QUARANTINE => into!(quarantine, Quarantine),
+            table::SETTLE => into!(settle, Settle),
+            table::AUDIT | table::OLD_RUN => {}
+            table => return Err(LoadError::Table { table }),
+        }
+        Ok(())
+    }
+
+    /// Applies the entry at `index`.
+    pub fn apply(&mut self, index: u64, entry: &Entry) -> Applied {
+        self.state.revision = index;
+        if entry.now_ms > self.state.now().0 {
+            self.state.set_meta(|meta| meta.now_at = entry.now_ms);
+        }
+        self.guarded(|state| {
+            timer::run(state);
+            Ok(Outcome::Nothing)
+        });
+        if index.is_multiple_of(256) {
+            request::expire(&mut self.state);
+        }
+        let outcomes = entry.commands.iter().map(|command| self.command(command)).collect();
+        settle::drain(&mut self.state);
+        let mut rows = Vec::new();
+        each_table!(self.state, drain(&mut self.hash, &mut rows));
+        rows.append(&mut self.state.cold);
+        self.next_timer = timer::next(&self.state);
+        Applied { outcomes, events: std::mem::take(&mut self.state.events), rows }
+    }
+
+    fn command(&mut self, command: &Command) -> Outcome {
+        if let Some(request) = &command.request
+            && let Some(outcome) = request::earlier(&self.state, &command.identity, request)
+        {
+            return outcome;
+        }
+        let identity = match Identity::try_from(command.identity.clone()) {
+            Ok(identity) => identity,
+            Err(error) => {
+                return Outcome::Rejected(Rejection { code: error_code::BUG, message: error.to_string() });
+            }
+        };
+        let outcome = self.guarded(|state| command::run(state, &identity, &command.body));
+        command::audit(&mut self.state, &identity, &command.body, &outcome);
+        if let Some(request) = &command.request {
+            request::remember(&mut self.state, &command.identity, request, &outcome);
+        }
+        outcome
+    }
+
+    /// Runs a change; a refusal or a panic takes back what it did.
+    fn guarded(&mut self, change: impl FnOnce(&mut State) -> Result<Outcome, Rejection>) -> Outcome {
+        each_table!(self.state, begin());
+        let marks = (self.state.cold.len(), self.state.events.len());
+        let state = &mut self.state;
+        let result = catch_unwind(AssertUnwindSafe(|| change(state)));
+        let refused = match result {
+            Ok(Ok(outcome)) => return outcome,
+            Ok(Err(rejection)) => rejection,
+            Err(_) => Rejection {
+                code: error_code::BUG,
+                message: format!("a defect stopped this command at revision {}; nothing was changed", self.state.revision),
+            },
+        };
+        each_table!(self.state, take_back());
+        self.state.cold.truncate(marks.0);
+        self.state.events.truncate(marks.1);
+        Outcome::Rejected(refused)
+    }
+
+    /// Hash of the rows in memory: equal on every replica at the same index, and after a reload.
+    pub fn hash(&self) -> u128 {
+        self.hash
+    }
+
+    /// When an entry that only advances time is due.
+    pub fn next_timer(&self) -> Option<Timestamp> {
+        self.next_timer
+    }
+
+    /// Runs that wait for an entry to be settled in.
+    pub fn settle_queue_len(&self) -> usize {
+        self.state.settle.len()
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.state.now()
+    }
+
+    pub fn wall(&self) -> Wall {
+        self.state.wall()
+    }
+
+    pub fn cluster(&self) -> String {
+        self.state.meta().cluster
+    }
+
+    /// SHA-256 of every revoked public key.
+    pub fn revoked(&self) -> Vec<[u8; 32]> {
+        self.state.revoked.iter().map(|revoked| revoked.key).collect()
+    }
+
+    /// Settles every run on a copy: `Err` names one that would still move although the queue is empty.
+    pub fn check_quiescent(&self) -> Result<(), String> {
+        if !self.state.settle.is_empty() {
+            return Ok(());
+        }
+        let runs: Vec<_> = self.state.live_runs().map(|run| run.id.clone()).collect();
+        for run in runs {
+            let mut copy = self.state.clone();
+            settle::settle(&mut copy, &run);
+            if copy.runs.is_changed() || copy.assignments.is_changed() {
+                return Err(format!("{}#{} would move", run.pipeline, run.number));
+            }
+        }
+        Ok(())
+    }
+}

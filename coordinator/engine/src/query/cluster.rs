@@ -1,0 +1,135 @@
+//! Targets, agents, runners, members, alarms and the audit log.
+
+use trimaran_model::id::{Digest, Incarnation};
+use trimaran_model::time::Wall;
+use trimaran_wire::codec::Message as _;
+use trimaran_wire::document::{
+    AgentList, AlarmDocument, AuditDocument, AuditList, MachineDocument, RunnerList, TargetDocument, TargetList, rfc3339,
+};
+use trimaran_wire::v1::row::{self, table};
+use trimaran_wire::v1::target::WirePlatform;
+
+use super::{RowSource, all, get};
+
+/// Cluster id, epoch, time and counters.
+pub fn meta(rows: &dyn RowSource) -> row::Meta {
+    get::<row::Meta>(rows, &()).unwrap_or_default()
+}
+
+pub fn members(rows: &dyn RowSource) -> Vec<row::Member> {
+    all(rows)
+}
+
+/// The stored file of a pipeline.
+pub fn pipeline(rows: &dyn RowSource, name: &str) -> Option<row::Pipeline> {
+    get(rows, &name.to_owned())
+}
+
+pub fn target_rows(rows: &dyn RowSource) -> Vec<row::TargetRow> {
+    all(rows)
+}
+
+/// A token by its hash.
+pub fn token(rows: &dyn RowSource, sha256: [u8; 32]) -> Option<row::Token> {
+    get(rows, &sha256)
+}
+
+/// Enrolled runners that a target selects.
+pub(super) fn hosts(rows: &dyn RowSource, target: &row::TargetRow) -> Vec<String> {
+    let WirePlatform::Hosts { select } = &target.target.platform else { return Vec::new() };
+    let mine = |runner: &row::Runner| {
+        runner.agent == target.target.agent
+            && runner.key.is_some()
+            && trimaran_model::target::selects(select, &runner.labels)
+    };
+    all::<row::Runner>(rows).into_iter().filter(mine).map(|runner| runner.name).collect()
+}
+
+/// `target list|show`.
+pub fn targets(rows: &dyn RowSource, wanted: Option<&str>) -> TargetList {
+    let one = |it: row::TargetRow| {
+        let hosts = hosts(rows, &it);
+        let (platform, select) = match &it.target.platform {
+            WirePlatform::Hosts { select } => ("hosts", select.clone()),
+            WirePlatform::Kubernetes { .. } => ("kubernetes", Default::default()),
+            WirePlatform::Flink { .. } => ("flink", Default::default()),
+        };
+        TargetDocument {
+            name: it.target.name,
+            agent: it.target.agent,
+            class: if it.target.prod { "prod" } else { "staging" }.to_owned(),
+            platform: platform.to_owned(),
+            select,
+            parallel: it.target.parallel,
+            hosts,
+        }
+    };
+    let named = |it: &row::TargetRow| wanted.is_none_or(|wanted| it.target.name == wanted);
+    TargetList { targets: all::<row::TargetRow>(rows).into_iter().filter(named).map(one).collect() }
+}
+
+/// `agent list`, as the log knows it.
+pub fn agents(rows: &dyn RowSource) -> AgentList {
+    let one = |it: row::Agent| MachineDocument {
+        name: it.name,
+        state: match (&it.attached, it.lost, it.incarnation) {
+            (Some(_), _, _) => "connected",
+            (None, true, _) => "lost",
+            (None, false, Some(_)) => "disconnected",
+            (None, false, None) => "never_connected",
+        }
+        .to_owned(),
+        address: it.address,
+        incarnation: it.incarnation.map(|it| Incarnation(it).to_string()),
+        last_seen: it.incarnation.map(|_| rfc3339(Wall(it.changed_ms))),
+        labels: Default::default(),
+        agent: None,
+    };
+    AgentList { agents: all::<row::Agent>(rows).into_iter().map(one).collect() }
+}
+
+/// `runner list`, without who is connected.
+pub fn runners(rows: &dyn RowSource) -> RunnerList {
+    let one = |it: row::Runner| MachineDocument {
+        name: it.name,
+        state: "never_connected".to_owned(),
+        address: None,
+        incarnation: None,
+        last_seen: None,
+        labels: it.labels,
+        agent: Some(it.agent),
+    };
+    RunnerList { runners: all::<row::Runner>(rows).into_iter().map(one).collect() }
+}
+
+pub fn alarms(rows: &dyn RowSource) -> Vec<AlarmDocument> {
+    let one = |it: row::Alarm| AlarmDocument {
+        code: it.code,
+        message: it.message,
+        since: rfc3339(Wall(it.since_ms)),
+        clears: "wait".to_owned(),
+    };
+    all::<row::Alarm>(rows).into_iter().map(one).collect()
+}
+
+/// `audit list`: records after `since`, in order.
+pub fn audit(rows: &dyn RowSource, since: u64, limit: usize) -> AuditList {
+    let mut records = Vec::new();
+    rows.scan(&[table::AUDIT], &mut |_, value| {
+        if let Ok(it) = row::Audit::from_bytes(value)
+            && it.seq > since
+        {
+            records.push(AuditDocument {
+                seq: it.seq,
+                at: rfc3339(Wall(it.at_ms)),
+                identity: it.identity,
+                verb: it.verb,
+                object: it.object,
+                outcome: it.outcome,
+                hash: Digest(it.hash).to_string(),
+            });
+        }
+        records.len() < limit
+    });
+    AuditList { records }
+}

@@ -1,0 +1,234 @@
+//! Runs, their reasons, what runs where, and history.
+
+use trimaran_model::id::Digest;
+use trimaran_model::time::Wall;
+use trimaran_wire::codec::Message as _;
+use trimaran_wire::document::{
+    ArtifactDocument, History, HistoryEntry, InstallationDocument, InstanceDocument, ReasonDocument, RollbackDocument,
+    RunDocument, RunList, RunSummary, StageDocument, StatusDocument, WaveDocument, Why, WhyStage, rfc3339,
+};
+use trimaran_wire::v1::assignment::WireInstance;
+use trimaran_wire::v1::common::WireReason;
+use trimaran_wire::v1::release::{WireArtifact, WireReleaseWorkload};
+use trimaran_wire::v1::row::{self, WayBack, table};
+
+use super::{RowSource, all, get, run_row};
+use crate::settle::stage_name;
+
+fn time(ms: i64) -> String {
+    rfc3339(Wall(ms))
+}
+
+fn hex(digest: [u8; 32]) -> String {
+    Digest(digest).to_string()
+}
+
+pub(super) fn artifacts(list: &[WireArtifact]) -> Vec<ArtifactDocument> {
+    let one = |it: &WireArtifact| ArtifactDocument {
+        name: it.name.clone(),
+        version: it.version.clone(),
+        sha256: hex(it.sha256),
+    };
+    list.iter().map(one).collect()
+}
+
+fn reasons(list: &[WireReason]) -> Vec<ReasonDocument> {
+    let one = |it: &WireReason| ReasonDocument {
+        code: it.code.clone(),
+        message: it.message.clone(),
+        since: time(it.since),
+        clears: it.clears.clone(),
+        who: it.who.clone(),
+        next_check: it.next_check.map(time),
+    };
+    list.iter().map(one).collect()
+}
+
+/// Instances as documents; the server uses it for live progress.
+pub fn instances(list: &[WireInstance]) -> Vec<InstanceDocument> {
+    let one = |it: &WireInstance| InstanceDocument {
+        name: it.name.clone(),
+        status: it.status.clone(),
+        release: it.release.map(hex),
+        code: it.code.clone(),
+        message: it.message.clone(),
+    };
+    list.iter().map(one).collect()
+}
+
+fn stage(it: &row::Stage) -> StageDocument {
+    let wave = (!it.waves.is_empty()).then(|| WaveDocument {
+        number: it.wave + 1,
+        of: u32::try_from(it.waves.len()).unwrap_or(u32::MAX),
+        upto: it.waves.get(it.wave as usize).copied().unwrap_or(it.total),
+        done: it.done,
+        total: it.total,
+    });
+    StageDocument {
+        name: stage_name(it),
+        environment: it.environment.clone(),
+        target: it.target.clone(),
+        status: it.status.clone(),
+        attempt: it.attempt,
+        fence: (it.fence > 0).then(|| it.fence.to_string()),
+        wave,
+        started_at: it.started_ms.map(time),
+        finished_at: it.finished_ms.map(time),
+        reasons: reasons(&it.reasons),
+        instances: instances(&it.instances),
+    }
+}
+
+fn rollback(it: &row::Rollback) -> RollbackDocument {
+    RollbackDocument { cause: it.cause.clone(), to: it.to.map(hex) }
+}
+
+fn name(run: &trimaran_wire::v1::common::WireRun) -> String {
+    format!("{}#{}", run.pipeline, run.number)
+}
+
+/// `run show`.
+pub fn run(rows: &dyn RowSource, pipeline: &str, number: u64) -> Option<RunDocument> {
+    let it = run_row(rows, pipeline, number)?;
+    Some(RunDocument {
+        run: name(&it.id),
+        pipeline: it.id.pipeline.clone(),
+        kind: it.kind.clone(),
+        status: it.status.clone(),
+        plan_digest: hex(it.plan.digest),
+        by: it.by.clone(),
+        artifacts: artifacts(&it.plan.artifacts),
+        created_at: time(it.created_ms),
+        finished_at: it.finished_ms.map(time),
+        reasons: reasons(&it.reasons),
+        stages: it.stages.iter().map(stage).collect(),
+        rollback: it.rollback.as_ref().map(rollback),
+        caused_by: it.caused_by.as_ref().map(name),
+        revision: it.revision,
+    })
+}
+
+/// The live assignments of a run's stages: stage name and assignment number.
+pub fn live_assignments(rows: &dyn RowSource, pipeline: &str, number: u64) -> Vec<(String, u64)> {
+    let Some(it) = run_row(rows, pipeline, number) else { return Vec::new() };
+    it.stages.iter().filter_map(|stage| Some((stage_name(stage), stage.assignment?))).collect()
+}
+
+/// Hot and old runs, the newest first.
+fn every_run(rows: &dyn RowSource) -> Vec<row::Run> {
+    let mut found = all::<row::Run>(rows);
+    rows.scan(&[table::OLD_RUN], &mut |_, value| {
+        found.extend(row::Run::from_bytes(value).ok());
+        true
+    });
+    found.sort_by_key(|run| std::cmp::Reverse(run.sequence));
+    found
+}
+
+/// `run list`.
+pub fn runs(rows: &dyn RowSource, pipeline: Option<&str>, limit: usize) -> RunList {
+    let wanted = |run: &row::Run| pipeline.is_none_or(|pipeline| run.id.pipeline == pipeline);
+    let one = |it: row::Run| RunSummary {
+        run: name(&it.id),
+        pipeline: it.id.pipeline.clone(),
+        kind: it.kind,
+        status: it.status,
+        plan_digest: hex(it.plan.digest),
+        by: it.by,
+        artifacts: artifacts(&it.plan.artifacts),
+        created_at: time(it.created_ms),
+        finished_at: it.finished_ms.map(time),
+        rollback: it.rollback.as_ref().map(rollback),
+        caused_by: it.caused_by.as_ref().map(name),
+    };
+    RunList { runs: every_run(rows).into_iter().filter(wanted).take(limit).map(one).collect() }
+}
+
+/// `why`: every stage that has something to say, or the named one.
+pub fn why(rows: &dyn RowSource, pipeline: &str, number: u64, wanted: Option<&str>) -> Option<Why> {
+    let it = run_row(rows, pipeline, number)?;
+    let stages = it.stages.iter().filter(|stage| wanted.is_none_or(|wanted| stage_name(stage) == wanted));
+    let stages = stages
+        .map(|stage| WhyStage {
+            name: stage_name(stage),
+            status: stage.status.clone(),
+            reasons: reasons(&stage.reasons),
+        })
+        .collect();
+    Some(Why { run: name(&it.id), status: it.status.clone(), stages })
+}
+
+/// `status` and `installation list`.
+pub fn status(rows: &dyn RowSource, pipeline: Option<&str>) -> StatusDocument {
+    let meta = super::meta(rows);
+    let wanted = |it: &row::Installation| pipeline.is_none_or(|pipeline| it.id.pipeline == pipeline);
+    let one = |it: row::Installation| {
+        let release = it.current.and_then(|digest| get::<row::ReleaseRow>(rows, &digest));
+        let sha256 = release.as_ref().map(|row| {
+            let WireReleaseWorkload::Host { bundle, .. } = &row.release.workload;
+            hex(bundle.sha256)
+        });
+        let ready = if it.health == "healthy" { it.updated } else { it.updated.saturating_sub(u32::from(it.failure.is_some())) };
+        InstallationDocument {
+            pipeline: it.id.pipeline,
+            environment: it.environment,
+            target: it.id.target,
+            release: it.current.map(hex),
+            version: release.map(|row| row.release.version),
+            sha256,
+            since: it.current.map(|_| time(it.since_ms)),
+            health: it.health,
+            run: it.run.as_ref().map(name),
+            desired: it.desired,
+            updated: it.updated,
+            ready,
+            available: ready,
+            bakes_until: it.bake_until.map(|at| time(i64::try_from(at).unwrap_or(0) + meta.offset_ms)),
+        }
+    };
+    StatusDocument { installations: all::<row::Installation>(rows).into_iter().filter(wanted).map(one).collect() }
+}
+
+/// `history`: one entry a stage that did something, the newest first.
+pub fn history(rows: &dyn RowSource, pipeline: &str, environment: Option<&str>, limit: usize) -> History {
+    let mut entries = Vec::new();
+    for run in every_run(rows).into_iter().filter(|run| run.id.pipeline == pipeline) {
+        for stage in run.stages.iter().filter(|stage| stage.target.is_some() && stage.attempt > 0) {
+            if environment.is_some_and(|wanted| wanted != stage.environment) {
+                continue;
+            }
+            entries.extend(entry(rows, &run, stage));
+        }
+    }
+    entries.truncate(limit);
+    History { entries }
+}
+
+fn entry(rows: &dyn RowSource, run: &row::Run, stage: &row::Stage) -> Option<HistoryEntry> {
+    let target = stage.target.clone()?;
+    let planned = run.plan.environments.iter().flat_map(|it| &it.stages).find(|it| it.target == target)?;
+    let back = match &stage.way_back {
+        Some(WayBack::Restore(to)) => get::<row::ReleaseRow>(rows, to).map(|row| row.release.version),
+        Some(WayBack::Stop) | None => None,
+    };
+    let cause = run.rollback.as_ref().map(|it| it.cause.clone()).or_else(|| {
+        (!run.reason.is_empty()).then(|| run.reason.clone())
+    });
+    let cause = match (cause, back) {
+        (Some(cause), Some(back)) => Some(format!("{cause} (back to {back})")),
+        (cause, _) => cause,
+    };
+    Some(HistoryEntry {
+        run: name(&run.id),
+        kind: run.kind.clone(),
+        environment: stage.environment.clone(),
+        target,
+        release: hex(planned.release_digest),
+        version: planned.release.version.clone(),
+        status: stage.status.clone(),
+        started_at: stage.started_ms.map(time),
+        finished_at: stage.finished_ms.map(time),
+        by: run.by.clone(),
+        cause,
+    })
+}

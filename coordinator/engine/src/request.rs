@@ -1,0 +1,120 @@
+//! Outcomes, and the table that answers a repeated request with the outcome of the first.
+
+use trimaran_model::error_code::{self, ErrorCode};
+use trimaran_model::id::{Identity, RequestId};
+use trimaran_model::limits::{REQUEST_KEPT, REQUESTS_MAX};
+use trimaran_wire::v1::command::RequestKey;
+use trimaran_wire::v1::common::{WireIdentity, WireRun, WireStage};
+use trimaran_wire::v1::row::{self, StoredOutcome};
+
+use crate::state::State;
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Nothing,
+    Run(WireRun),
+    Decided { run: WireRun, stage: Option<WireStage>, decision: String, by: String },
+    Applied { targets: Vec<String>, pipelines: Vec<String> },
+    Token { name: String, expires_ms: i64 },
+    Enrolled { identity: Identity },
+    /// The agent is attached; earlier lives are superseded.
+    Attached,
+    /// A result was taken, now or before.
+    ResultTaken,
+    ResultSuperseded { by: u64 },
+    ResultUnknown,
+    Rejected(Rejection),
+}
+
+/// A refusal: data, not an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    pub code: ErrorCode,
+    pub message: String,
+}
+
+/// The way to refuse inside of commands.
+pub(crate) fn reject<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Rejection> {
+    Err(Rejection { code, message: message.into() })
+}
+
+impl Outcome {
+    fn stored(&self) -> StoredOutcome {
+        match self.clone() {
+            Self::Run(run) => StoredOutcome::Run(run),
+            Self::Decided { run, stage, decision, by } => StoredOutcome::Decided { run, stage, decision, by },
+            Self::Applied { targets, pipelines } => StoredOutcome::Applied { targets, pipelines },
+            Self::Token { name, expires_ms } => StoredOutcome::Token { name, expires_ms },
+            Self::Rejected(Rejection { code, message }) => StoredOutcome::Rejected { code: code.0, message },
+            Self::Nothing | Self::Enrolled { .. } | Self::Attached => StoredOutcome::Nothing,
+            Self::ResultTaken | Self::ResultSuperseded { .. } | Self::ResultUnknown => StoredOutcome::Nothing,
+        }
+    }
+
+    fn from_stored(stored: StoredOutcome) -> Self {
+        match stored {
+            StoredOutcome::Run(run) => Self::Run(run),
+            StoredOutcome::Decided { run, stage, decision, by } => Self::Decided { run, stage, decision, by },
+            StoredOutcome::Applied { targets, pipelines } => Self::Applied { targets, pipelines },
+            StoredOutcome::Token { name, expires_ms } => Self::Token { name, expires_ms },
+            StoredOutcome::Rejected { code, message } => {
+                Self::Rejected(Rejection { code: ErrorCode(code), message })
+            }
+            StoredOutcome::Nothing => Self::Nothing,
+        }
+    }
+}
+
+fn key(identity: &WireIdentity, request: &RequestKey) -> (String, [u8; 16]) {
+    (format!("{identity:?}"), request.id)
+}
+
+/// The outcome that must be given without doing anything: a repetition, or a refusal of the id itself.
+pub(crate) fn earlier(state: &State, identity: &WireIdentity, request: &RequestKey) -> Option<Outcome> {
+    let refused = |code: ErrorCode, message: &str| {
+        Some(Outcome::Rejected(Rejection { code, message: message.to_owned() }))
+    };
+    if let Some(known) = state.requests.get(&key(identity, request)) {
+        if known.body_sha256 != request.body_sha256 {
+            return refused(error_code::REQUEST_ID_REUSED, "this request id was used with another body");
+        }
+        return Some(Outcome::from_stored(known.outcome.clone()));
+    }
+    let made = i64::try_from(RequestId(request.id).made_at_ms()).unwrap_or(i64::MAX);
+    if state.wall().0.saturating_sub(made) > i64::try_from(REQUEST_KEPT.0).unwrap_or(i64::MAX) {
+        return refused(error_code::REQUEST_EXPIRED, "this request id was made more than 24 hours ago");
+    }
+    if state.requests.len() >= REQUESTS_MAX {
+        return refused(error_code::BUSY, "the table of requests is full");
+    }
+    None
+}
+
+/// Remembers an outcome, and forgets the oldest ones that are past their time.
+pub(crate) fn remember(state: &mut State, identity: &WireIdentity, request: &RequestKey, outcome: &Outcome) {
+    let at_ms = state.wall().0;
+    state.requests.put(row::Request {
+        identity: identity.clone(),
+        id: request.id,
+        body_sha256: request.body_sha256,
+        outcome: outcome.stored(),
+        at_ms,
+    });
+}
+
+/// Forgets requests that are past their time; a bounded number each time.
+pub(crate) fn expire(state: &mut State) {
+    let kept = i64::try_from(REQUEST_KEPT.0).unwrap_or(i64::MAX);
+    let limit = state.wall().0.saturating_sub(kept);
+    let old: Vec<_> = state
+        .requests
+        .iter()
+        .filter(|request| request.at_ms < limit)
+        .take(16)
+        .map(|request| (format!("{:?}", request.identity), request.id))
+        .collect();
+    for key in old {
+        state.requests.remove(&key);
+    }
+}

@@ -1,0 +1,124 @@
+//! Settling: a pure pass that moves a run as far as it can go now.
+//!
+//! Everything that holds a run is a reason on its stages; whatever changes a resource wakes the runs that may
+//! wait for it. One file a concern.
+
+pub(crate) mod assign;
+pub(crate) mod back;
+mod finish;
+mod gates;
+pub(crate) mod outcome;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use trimaran_model::limits::SETTLE_RUNS_PER_ENTRY_MAX;
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::run::Status;
+use trimaran_wire::v1::common::{WireReason, WireRun};
+use trimaran_wire::v1::row;
+
+use crate::event::Event;
+use crate::state::{State, each_table, run_key, status};
+
+/// `prod/lab-prod`, `prod/approve`.
+pub(crate) fn stage_name(stage: &row::Stage) -> String {
+    format!("{}/{}", stage.environment, stage.target.as_deref().unwrap_or("approve"))
+}
+
+/// Settles queued runs, at most a bounded number; the rest waits for the next entry.
+pub(crate) fn drain(state: &mut State) {
+    for _ in 0..SETTLE_RUNS_PER_ENTRY_MAX {
+        let Some(key) = state.settle.first_key() else { return };
+        let Some(queued) = state.settle.remove(&key) else { return };
+        each_table!(state, begin());
+        let result = catch_unwind(AssertUnwindSafe(|| settle(state, &queued.run)));
+        if result.is_err() {
+            each_table!(state, take_back());
+            park(state, &queued.run);
+        }
+    }
+}
+
+/// A defect: the run is left as it was and can be canceled.
+fn park(state: &mut State, id: &WireRun) {
+    let Some(mut run) = state.runs.get(&run_key(id)).cloned() else { return };
+    let message = format!("a defect stopped settling at revision {}", state.revision);
+    let cancel = format!("trimaran cancel {}#{}", id.pipeline, id.number);
+    run.status = Status::Broken.as_str().to_owned();
+    run.finished_ms = Some(state.wall().0);
+    run.reasons = vec![state.reason(ReasonCode::Bug, message, &cancel, &["operator"])];
+    state.runs.put(run);
+}
+
+/// Moves one run until nothing more moves.
+pub(crate) fn settle(state: &mut State, id: &WireRun) {
+    let Some(before) = state.runs.get(&run_key(id)).cloned() else { return };
+    if status(&before.status).is_done() {
+        return;
+    }
+    let mut run = before.clone();
+    // Each round moves at least one stage onward, and a stage has fewer moves than there are statuses.
+    for _ in 0..run.stages.len() * 4 + 4 {
+        let round = run.clone();
+        gates::open(state, &mut run);
+        assign::all(state, &mut run);
+        if run == round {
+            break;
+        }
+    }
+    finish::look(state, &mut run);
+    tell_changes(state, &before, &mut run);
+}
+
+/// Stores the run when it changed and tells watchers what.
+fn tell_changes(state: &mut State, before: &row::Run, run: &mut row::Run) {
+    keep_since(before, run);
+    if run == before {
+        return;
+    }
+    run.revision = state.revision;
+    for (old, new) in before.stages.iter().zip(&run.stages) {
+        if old.status != new.status || old.reasons != new.reasons {
+            let (stage, reasons) = (stage_name(new), new.reasons.clone());
+            state.events.push(Event::Stage { run: run.id.clone(), stage, status: new.status.clone(), reasons });
+        }
+    }
+    if before.status != run.status {
+        state.events.push(Event::Run { run: run.id.clone(), status: run.status.clone() });
+    }
+    let done = status(&run.status).is_done();
+    state.runs.put(run.clone());
+    if done {
+        let pipeline = run.id.pipeline.clone();
+        state.wake_where(|other| other.id.pipeline == pipeline);
+        finish::retire_old(state, &pipeline);
+    }
+}
+
+/// A reason that is still the same has been so since it began.
+fn keep_since(before: &row::Run, run: &mut row::Run) {
+    let same = |a: &WireReason, b: &WireReason| a.code == b.code && a.message == b.message;
+    let keep = |old: &[WireReason], new: &mut Vec<WireReason>| {
+        for reason in new {
+            if let Some(known) = old.iter().find(|known| same(known, reason)) {
+                reason.since = known.since;
+            }
+        }
+    };
+    keep(&before.reasons, &mut run.reasons);
+    for (old, new) in before.stages.iter().zip(&mut run.stages) {
+        keep(&old.reasons, &mut new.reasons);
+    }
+}
+
+/// Sets a stage's status and reasons; the first start and the end are kept.
+pub(crate) fn set(state: &State, stage: &mut row::Stage, to: Status, reasons: Vec<WireReason>) {
+    stage.status = to.as_str().to_owned();
+    stage.reasons = reasons;
+    if to == Status::Running && stage.started_ms.is_none() {
+        stage.started_ms = Some(state.wall().0);
+    }
+    if to.is_done() && stage.finished_ms.is_none() {
+        stage.finished_ms = Some(state.wall().0);
+    }
+}

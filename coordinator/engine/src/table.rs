@@ -1,0 +1,137 @@
+//! Typed tables in memory that remember what an entry changed and can take back what a command did.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use trimaran_wire::codec::Message;
+
+/// A row that knows its key.
+pub(crate) trait Row: Message + Clone + PartialEq {
+    type Key: Ord + Clone;
+    const TABLE: u8;
+    fn key(&self) -> Self::Key;
+    /// The key's bytes, in the order of the keys.
+    fn key_bytes(key: &Self::Key) -> Vec<u8>;
+}
+
+/// Rows of one kind by key.
+#[derive(Debug, Clone)]
+pub(crate) struct Table<R: Row> {
+    rows: BTreeMap<R::Key, R>,
+    /// Keys that the entry changed.
+    changed: BTreeSet<R::Key>,
+    /// What the command replaced, in order.
+    undo: Vec<(R::Key, Option<R>)>,
+    /// Hash of each row as last written, so that the sum can be kept.
+    hashes: BTreeMap<R::Key, u64>,
+}
+
+impl<R: Row> Default for Table<R> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), changed: BTreeSet::new(), undo: Vec::new(), hashes: BTreeMap::new() }
+    }
+}
+
+impl<R: Row> Table<R> {
+    pub(crate) fn get(&self, key: &R::Key) -> Option<&R> {
+        self.rows.get(key)
+    }
+
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &R> {
+        self.rows.values()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub(crate) fn first_key(&self) -> Option<R::Key> {
+        self.rows.keys().next().cloned()
+    }
+
+    /// Inserts or replaces; a row that is the same changes nothing.
+    pub(crate) fn put(&mut self, row: R) {
+        let key = row.key();
+        if self.rows.get(&key) == Some(&row) {
+            return;
+        }
+        let old = self.rows.insert(key.clone(), row);
+        self.changed.insert(key.clone());
+        self.undo.push((key, old));
+    }
+
+    pub(crate) fn remove(&mut self, key: &R::Key) -> Option<R> {
+        let old = self.rows.remove(key)?;
+        self.changed.insert(key.clone());
+        self.undo.push((key.clone(), Some(old.clone())));
+        Some(old)
+    }
+
+    /// Whether the entry has changed anything here.
+    pub(crate) fn is_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    pub(crate) fn changed(&self) -> impl Iterator<Item = &R::Key> {
+        self.changed.iter()
+    }
+
+    pub(crate) fn begin(&mut self) {
+        self.undo.clear();
+    }
+
+    pub(crate) fn take_back(&mut self) {
+        while let Some((key, old)) = self.undo.pop() {
+            match old {
+                Some(row) => self.rows.insert(key, row),
+                None => self.rows.remove(&key),
+            };
+        }
+    }
+
+    /// Takes a stored row in.
+    pub(crate) fn load(&mut self, row: R, hash: &mut u128) {
+        let key = row.key();
+        let sum = row_hash(&full_key::<R>(&key), &row.to_bytes());
+        *hash = hash.wrapping_add(u128::from(sum));
+        self.hashes.insert(key.clone(), sum);
+        self.rows.insert(key, row);
+    }
+
+    /// Moves the changed rows out and keeps the sum of hashes.
+    pub(crate) fn drain(&mut self, hash: &mut u128, out: &mut Vec<(Vec<u8>, Option<Vec<u8>>)>) {
+        for key in std::mem::take(&mut self.changed) {
+            let bytes = full_key::<R>(&key);
+            let value = self.rows.get(&key).map(Message::to_bytes);
+            let new = value.as_ref().map(|value| row_hash(&bytes, value));
+            let old = match new {
+                Some(new) => self.hashes.insert(key, new),
+                None => self.hashes.remove(&key),
+            };
+            *hash = hash.wrapping_sub(u128::from(old.unwrap_or(0))).wrapping_add(u128::from(new.unwrap_or(0)));
+            out.push((bytes, value));
+        }
+        self.undo.clear();
+    }
+}
+
+/// Table number and key.
+pub(crate) fn full_key<R: Row>(key: &R::Key) -> Vec<u8> {
+    let mut bytes = vec![R::TABLE];
+    bytes.extend(R::key_bytes(key));
+    bytes
+}
+
+/// FNV-1a over key and value, finished so that sums of hashes do not cancel (splitmix64).
+fn row_hash(key: &[u8], value: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in key.iter().chain(&[0]).chain(value) {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
+}
