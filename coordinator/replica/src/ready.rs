@@ -286,7 +286,7 @@ impl<M: Machine> Replica<M> {
             .apply_conf_change(&convert::member_changes_to_raft(&changes))
             .map_err(|error| fault(error.to_string()))?;
         self.building.job.conf_state = Some(convert::conf_state_to_wire(&members));
-        self.raw.mut_store().set_conf_state(members);
+        self.raw.mut_store().set_conf_state(members, meta.index);
         match self.proposals.resolve(meta) {
             Resolved::Own(waiter) => {
                 out.push(Output::Reply { waiter, answer: Answer::MembersChanged { entry: meta } });

@@ -76,6 +76,8 @@ pub struct Replica<M: Machine> {
     pub(crate) marking: bool,
     pub(crate) bytes_since_mark: usize,
     pub(crate) building_for_peer: bool,
+    /// No mark was set since the last snapshot for a peer was built.
+    pub(crate) built_is_new: bool,
     /// Committed entries are left for the next step.
     pub(crate) more: bool,
     /// Term and vote as last given to the writer.
@@ -84,6 +86,7 @@ pub struct Replica<M: Machine> {
     next_tick: Timestamp,
     started: bool,
     stopping: bool,
+    disk_low: bool,
     pub(crate) dead: bool,
 }
 
@@ -133,12 +136,14 @@ impl<M: Machine> Replica<M> {
             marking: false,
             bytes_since_mark: 0,
             building_for_peer: false,
+            built_is_new: false,
             more: false,
             vote,
             role: RoleChange { role: Role::Follower, term, leader: None },
             next_tick: Timestamp(0),
             started: false,
             stopping: false,
+            disk_low: false,
             dead: false,
         };
         replica.fix_election_timeout();
@@ -288,6 +293,7 @@ impl<M: Machine> Replica<M> {
             Input::ChangeMember { waiter, change, context } => {
                 self.change_member(waiter, change, context, out)
             }
+            Input::DiskLow(low) => self.disk_low = low,
             Input::Shutdown => {
                 self.stopping = true;
                 self.answer_all(Busy::Shutdown, out);
@@ -316,6 +322,9 @@ impl<M: Machine> Replica<M> {
         let raft = &self.raw.raft;
         if raft.state != StateRole::Leader {
             return Some(Answer::NotLeader { hint: self.hint() });
+        }
+        if self.disk_low {
+            return Some(Answer::Busy(Busy::Disk));
         }
         if raft.lead_transferee.is_some() {
             return Some(Answer::Busy(Busy::Transfer));

@@ -314,7 +314,7 @@ impl Store {
 
 pub(crate) fn write_error(error: rocksdb::Error) -> WriteError {
     let reason = error.to_string();
-    if reason.contains("No space left on device") {
+    if reason.contains("No space left on device") || reason.contains("Disk quota exceeded") {
         WriteError::NoSpace
     } else {
         WriteError::Failed { reason }
