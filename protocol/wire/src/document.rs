@@ -1,2 +1,472 @@
 //! JSON documents that users' programs read (INTERFACE 4), as serde structs: written by coordinators, read by
 //! the CLI for its tables. Fields may be added and never change their meaning; unknown ones are ignored.
+//!
+//! Times are RFC 3339 UTC with milliseconds, as text; durations are integers with the suffix `_ms`; fences
+//! are strings; statuses are snake_case.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// A document that names its own schema.
+pub trait Document: Serialize + for<'a> Deserialize<'a> {
+    const SCHEMA: &'static str;
+
+    /// The JSON text with `schema` as its first field.
+    fn to_json(&self) -> String {
+        let mut object = serde_json::Map::new();
+        object.insert("schema".to_owned(), Self::SCHEMA.into());
+        if let serde_json::Value::Object(fields) =
+            serde_json::to_value(self).expect("documents are plain data")
+        {
+            object.extend(fields);
+        }
+        serde_json::Value::Object(object).to_string()
+    }
+
+    /// Reads the JSON text of a document of this schema.
+    fn from_json(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+}
+
+macro_rules! document {
+    ($($type:ident $schema:literal;)*) => {
+        $(impl Document for $type { const SCHEMA: &'static str = $schema; })*
+    };
+}
+
+document! {
+    RunDocument "trimaran.run/v1";
+    RunList "trimaran.runs/v1";
+    Why "trimaran.why/v1";
+    StatusDocument "trimaran.status/v1";
+    History "trimaran.history/v1";
+    PlanDocument "trimaran.plan/v1";
+    TargetList "trimaran.targets/v1";
+    AgentList "trimaran.agents/v1";
+    RunnerList "trimaran.runners/v1";
+    ClusterStatus "trimaran.cluster/v1";
+    AuditList "trimaran.audit/v1";
+    TokenDocument "trimaran.token/v1";
+    Applied "trimaran.applied/v1";
+    SourceDocument "trimaran.source/v1";
+    Decision "trimaran.decision/v1";
+}
+
+/// `run show`, and `deploy --detach` of the new run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunDocument {
+    pub run: String,
+    pub pipeline: String,
+    pub kind: String,
+    pub status: String,
+    pub plan_digest: String,
+    pub by: String,
+    pub artifacts: Vec<ArtifactDocument>,
+    pub created_at: String,
+    pub finished_at: Option<String>,
+    /// Why the run as a whole does not move: only while it waits for another run.
+    pub reasons: Vec<ReasonDocument>,
+    pub stages: Vec<StageDocument>,
+    pub rollback: Option<RollbackDocument>,
+    /// The run whose failure made this one.
+    pub caused_by: Option<String>,
+    pub revision: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ArtifactDocument {
+    pub name: String,
+    pub version: String,
+    pub sha256: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StageDocument {
+    pub name: String,
+    pub environment: String,
+    pub target: Option<String>,
+    pub status: String,
+    pub attempt: u32,
+    pub fence: Option<String>,
+    pub wave: Option<WaveDocument>,
+    pub started_at: Option<String>,
+    pub finished_at: Option<String>,
+    pub reasons: Vec<ReasonDocument>,
+    pub instances: Vec<InstanceDocument>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WaveDocument {
+    pub number: u32,
+    pub of: u32,
+    pub upto: u32,
+    pub done: u32,
+    pub total: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReasonDocument {
+    pub code: String,
+    pub message: String,
+    pub since: String,
+    pub clears: String,
+    pub who: Vec<String>,
+    pub next_check: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InstanceDocument {
+    pub name: String,
+    pub status: String,
+    pub release: Option<String>,
+    pub code: Option<String>,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RollbackDocument {
+    pub cause: String,
+    /// Release digest gone back to, `null` when there was none.
+    pub to: Option<String>,
+}
+
+/// `run list`: runs without their stages.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunList {
+    pub runs: Vec<RunSummary>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunSummary {
+    pub run: String,
+    pub pipeline: String,
+    pub kind: String,
+    pub status: String,
+    pub plan_digest: String,
+    pub by: String,
+    pub artifacts: Vec<ArtifactDocument>,
+    pub created_at: String,
+    pub finished_at: Option<String>,
+    pub rollback: Option<RollbackDocument>,
+    pub caused_by: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Why {
+    pub run: String,
+    pub status: String,
+    pub stages: Vec<WhyStage>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WhyStage {
+    pub name: String,
+    pub status: String,
+    pub reasons: Vec<ReasonDocument>,
+}
+
+/// `status` and `installation list`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusDocument {
+    pub installations: Vec<InstallationDocument>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InstallationDocument {
+    pub pipeline: String,
+    pub environment: String,
+    pub target: String,
+    pub release: Option<String>,
+    pub version: Option<String>,
+    pub sha256: Option<String>,
+    pub since: Option<String>,
+    pub health: String,
+    pub run: Option<String>,
+    pub desired: u32,
+    pub updated: u32,
+    pub ready: u32,
+    pub available: u32,
+    /// Until when a failure still rolls back.
+    pub bakes_until: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    pub entries: Vec<HistoryEntry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    pub run: String,
+    pub kind: String,
+    pub environment: String,
+    pub target: String,
+    pub release: String,
+    pub version: String,
+    pub status: String,
+    pub started_at: Option<String>,
+    pub finished_at: Option<String>,
+    pub by: String,
+    pub cause: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanDocument {
+    pub pipeline: String,
+    pub plan_digest: String,
+    pub artifacts: Vec<ArtifactDocument>,
+    pub stages: Vec<PlanStage>,
+    pub gates: Vec<PlanGate>,
+    pub way_back: Vec<WayBack>,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanStage {
+    pub name: String,
+    /// `create`, `update`, `none`.
+    pub change: String,
+    /// Version and release that run now; `null` for a first deploy.
+    pub from: Option<PlanRelease>,
+    pub to: PlanRelease,
+    pub waves: Vec<PlanWave>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanRelease {
+    pub release: String,
+    pub version: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanWave {
+    pub number: u32,
+    /// Instances that run the release when the wave is done.
+    pub upto: u32,
+    pub of: u32,
+    pub max_unavailable: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanGate {
+    pub stage: String,
+    pub kind: String,
+    pub options: Vec<String>,
+    pub timeout_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WayBack {
+    pub stage: String,
+    /// `reversible`, `compensated` (a first release is stopped) or `point_of_no_return`.
+    pub kind: String,
+    pub to: Option<PlanRelease>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TargetList {
+    pub targets: Vec<TargetDocument>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TargetDocument {
+    pub name: String,
+    pub agent: String,
+    pub class: String,
+    pub platform: String,
+    pub select: BTreeMap<String, String>,
+    pub parallel: u32,
+    pub hosts: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentList {
+    pub agents: Vec<MachineDocument>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunnerList {
+    pub runners: Vec<MachineDocument>,
+}
+
+/// An agent or a runner.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MachineDocument {
+    pub name: String,
+    /// `connected`, `disconnected`, `lost` or `never_connected`.
+    pub state: String,
+    pub address: Option<String>,
+    pub incarnation: Option<String>,
+    pub last_seen: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    /// The agent of a runner.
+    pub agent: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    pub cluster_id: String,
+    pub epoch: u16,
+    pub leader: Option<String>,
+    pub term: u64,
+    pub revision: u64,
+    /// Milliseconds of cluster life.
+    pub now: u64,
+    pub wall: String,
+    pub members: Vec<MemberDocument>,
+    pub alarms: Vec<AlarmDocument>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemberDocument {
+    pub name: String,
+    pub role: String,
+    pub address: String,
+    pub applied: u64,
+    pub hash: HashDocument,
+    pub first_index: u64,
+    pub snapshot_index: u64,
+    pub disk_free: u64,
+    pub state: String,
+    pub refused: RefusedDocument,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HashDocument {
+    pub revision: u64,
+    pub value: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RefusedDocument {
+    pub handshakes: u64,
+    pub frames: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AlarmDocument {
+    pub code: String,
+    pub message: String,
+    pub since: String,
+    pub clears: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AuditList {
+    pub records: Vec<AuditDocument>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AuditDocument {
+    pub seq: u64,
+    pub at: String,
+    pub identity: String,
+    pub verb: String,
+    pub object: String,
+    pub outcome: String,
+    pub hash: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TokenDocument {
+    pub name: String,
+    pub token: String,
+    pub expires_at: String,
+}
+
+/// What `apply` changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Applied {
+    pub targets: Vec<String>,
+    pub pipelines: Vec<String>,
+}
+
+/// The stored file of a pipeline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceDocument {
+    pub pipeline: String,
+    pub file: String,
+    pub text: String,
+}
+
+/// What `approve`, `cancel` and `resume` did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    pub run: String,
+    pub stage: Option<String>,
+    /// `promote`, `canceled`, `resumed` …
+    pub decision: String,
+    pub by: String,
+}
+
+/// One line of `watch -o jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventDocument {
+    pub schema: String,
+    pub revision: u64,
+    pub at: String,
+    /// `run`, `stage`, `instance`, `installation`, `agent`.
+    pub event: String,
+    pub run: Option<String>,
+    pub stage: Option<String>,
+    pub instance: Option<String>,
+    pub status: Option<String>,
+    pub message: Option<String>,
+    pub reasons: Vec<ReasonDocument>,
+}
+
+/// One line of `logs -o jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogDocument {
+    pub at: String,
+    pub host: String,
+    pub stream: String,
+    pub line: String,
+}
+
+/// RFC 3339 in UTC with milliseconds, of milliseconds since the Unix epoch (years 1970 to 9999).
+pub fn rfc3339(wall: trimaran_model::time::Wall) -> String {
+    let ms = wall.0.max(0);
+    let (days, of_day) = (ms / 86_400_000, ms % 86_400_000);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (of_day / 3_600_000, of_day / 60_000 % 60, of_day / 1000 % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", of_day % 1000)
+}
+
+/// The date of a day number since 1970-01-01, by eras of 400 years (146,097 days each) that begin in March.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trimaran_model::time::Wall;
+
+    #[test]
+    fn times_print_as_rfc_3339() {
+        assert_eq!(rfc3339(Wall(0)), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(Wall(951_782_399_999)), "2000-02-28T23:59:59.999Z");
+        assert_eq!(rfc3339(Wall(951_782_400_000)), "2000-02-29T00:00:00.000Z");
+        assert_eq!(rfc3339(Wall(1_795_499_425_123)), "2026-11-24T05:50:25.123Z");
+        assert_eq!(rfc3339(Wall(4_102_444_799_000)), "2099-12-31T23:59:59.000Z");
+    }
+
+    #[test]
+    fn a_document_starts_with_its_schema_and_ignores_new_fields() {
+        let json = Applied { targets: vec!["a".into()], pipelines: vec![] }.to_json();
+        assert!(json.starts_with(r#"{"schema":"trimaran.applied/v1","#), "{json}");
+        let newer = json.replace("}", r#","later":1}"#);
+        assert_eq!(Applied::from_json(&newer).expect("readable").targets, ["a"]);
+    }
+}

@@ -1,0 +1,41 @@
+# The commands of the README. Each calls `setup` first, which is quick when nothing is missing.
+CACHE := $(or $(TRIMARAN_CACHE),$(HOME)/.cache/trimaran)
+export TRIMARAN_CACHE := $(CACHE)
+# One target directory for all clones keeps dependencies compiled; it is safe to lose.
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+# RocksDB compiled once by `setup`; without these variables cargo compiles it itself.
+export ROCKSDB_LIB_DIR ?= $(CACHE)/rocksdb-11.8.1/lib
+export ROCKSDB_STATIC ?= 1
+export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS ?= -Clink-arg=-fuse-ld=mold
+export PATH := $(CACHE)/tools/bin:$(PATH)
+
+.PHONY: setup build demo test bench lint audit
+
+setup:
+	@ops/setup/setup.sh
+
+build: setup
+	cargo build --locked --workspace --bins
+
+demo: setup
+	@cargo build --locked --workspace --bins
+	@"$(CARGO_TARGET_DIR)/debug/trimaran-demo"
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo deny --offline check bans licenses sources
+	cargo xtask tidy
+
+test: lint
+	cargo build --locked --workspace --all-targets
+	cargo test --locked --workspace --all-targets
+	cargo test --locked --workspace --doc
+	"$(CARGO_TARGET_DIR)/debug/trimaran-demo"
+
+bench: setup
+	cargo build --locked --release --workspace --bins
+	"$(CARGO_TARGET_DIR)/release/trimaran-bench"
+
+audit: setup
+	cargo deny check advisories

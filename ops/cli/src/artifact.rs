@@ -1,0 +1,84 @@
+//! Digests of artifacts: from a path seen here, or by streaming the URL once.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+
+use sha2::{Digest as _, Sha256};
+use trimaran_model::error_code;
+use trimaran_model::pipeline::{ArtifactSource, Pipeline};
+use trimaran_wire::v1::operator::ArtifactVersion;
+
+use crate::error::CliError;
+use crate::remote::Remote;
+
+/// Computes the digest of every artifact that was given a version without one.
+pub(crate) fn bind_digests(
+    pipeline: &Pipeline,
+    versions: &mut BTreeMap<String, ArtifactVersion>,
+    remote: &Remote,
+) -> Result<(), CliError> {
+    for (name, given) in versions.iter_mut().filter(|(_, given)| given.sha256.is_none()) {
+        let source = pipeline.artifacts.iter().find(|(known, _)| known.as_str() == name);
+        let Some((_, source)) = source else { continue };
+        given.sha256 = match source {
+            ArtifactSource::Path(path) => file_digest(name, &path.replace("{version}", &given.version))?,
+            ArtifactSource::File(url) => {
+                Some(remote.block_on(url_digest(name, &url.replace("{version}", &given.version)))?)
+            }
+            ArtifactSource::Image(_) => None,
+        };
+    }
+    Ok(())
+}
+
+/// The digest of a file; `None` when this machine does not see it, and the coordinator then asks for one.
+fn file_digest(name: &str, path: &str) -> Result<Option<[u8; 32]>, CliError> {
+    let mut file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(name, path, &error.to_string())),
+    };
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let read = file.read(&mut buffer).map_err(|error| unreadable(name, path, &error.to_string()))?;
+        if read == 0 {
+            return Ok(Some(hasher.finalize().into()));
+        }
+        hasher.update(&buffer[..read]);
+    }
+}
+
+async fn url_digest(name: &str, url: &str) -> Result<[u8; 32], CliError> {
+    trimaran_client::client::install_crypto();
+    let fail = |why: String| unreadable(name, url, &why);
+    let client = reqwest::Client::builder()
+        .connect_timeout(std::time::Duration::from_secs(5))
+        .read_timeout(std::time::Duration::from_secs(30))
+        .build()
+        .map_err(|error| fail(error.to_string()))?;
+    let mut response = client.get(url).send().await.map_err(|error| fail(words(&error)))?;
+    if !response.status().is_success() {
+        return Err(fail(format!("the server answers {}", response.status())));
+    }
+    let mut hasher = Sha256::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| fail(words(&error)))? {
+        hasher.update(&chunk);
+    }
+    Ok(hasher.finalize().into())
+}
+
+/// The innermost cause: "connection refused" and not "error sending request".
+fn words(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}
+
+fn unreadable(name: &str, place: &str, why: &str) -> CliError {
+    CliError::new(error_code::ARTIFACT_DIGEST, format!("artifact `{name}` can't be read at {place}"))
+        .cause(why.to_owned())
+        .help(format!("publish it, or add its digest: `--artifact {name}=VERSION@sha256:HEX`"))
+}

@@ -1,0 +1,121 @@
+//! `trimaran context list|use|add`: clusters and identities of this machine.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use serde_json::json;
+use trimaran_client::config::{self, Config, Context};
+use trimaran_client::enroll;
+use trimaran_model::error_code;
+
+use crate::error::CliError;
+use crate::remote::{config_error, runtime};
+use crate::ui::{Global, OutputForm, print_document, print_table, print_text};
+
+/// Clusters that this machine knows.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// List contexts; `*` marks the one in use.
+    List,
+    /// Use a context when none is named.
+    Use { name: String },
+    /// Enroll with a token and store the identity as a context.
+    #[command(
+        after_help = "Examples:\n  trimaran context add lab --endpoint 10.0.0.1:7700 --token-file token\n  trimaran operator enroll me --role admin | trimaran context add lab --endpoint 10.0.0.1:7700 --token-file -"
+    )]
+    Add {
+        name: String,
+        /// A file that holds the one-time token; `-` reads standard input.
+        #[arg(long, value_name = "FILE|-")]
+        token_file: String,
+    },
+}
+
+pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
+    let path = config::path();
+    let mut config = Config::load(&path).map_err(config_error)?;
+    match &args.verb {
+        Verb::List => list(&config, global),
+        Verb::Use { name } => {
+            config.context(Some(name)).map_err(config_error)?;
+            config.current = Some(name.clone());
+            config.save(&path).map_err(config_error)?;
+            print_text(&format!("context {name} is in use"));
+        }
+        Verb::Add { name, token_file } => {
+            let context = add(name, token_file, global)?;
+            config.contexts.insert(name.clone(), context);
+            config.current.get_or_insert_with(|| name.clone());
+            config.save(&path).map_err(config_error)?;
+            print_text(&format!("context {name} added"));
+        }
+    }
+    Ok(0)
+}
+
+fn list(config: &Config, global: &Global) {
+    let current = config.context(global.context.as_deref()).ok().map(|(name, _)| name.to_owned());
+    if global.output != OutputForm::Table {
+        let contexts: Vec<_> = config
+            .contexts
+            .iter()
+            .map(|(name, context)| {
+                json!({"name": name, "endpoints": context.endpoints, "current": current.as_deref() == Some(name)})
+            })
+            .collect();
+        return print_document(
+            global.output,
+            &json!({"schema": "trimaran.contexts/v1", "contexts": contexts}),
+        );
+    }
+    let rows = config.contexts.iter().map(|(name, context)| {
+        let mark = if current.as_deref() == Some(name) { "*" } else { "" };
+        vec![mark.to_owned(), name.clone(), context.endpoints.join(" ")]
+    });
+    print_table(&["", "CONTEXT", "ENDPOINTS"], rows.collect());
+}
+
+fn add(name: &str, token_file: &str, global: &Global) -> Result<Context, CliError> {
+    if let Some(why) = trimaran_model::id::name_error(name) {
+        return Err(CliError::new(error_code::USAGE, format!("`{name}` can't be a context: {why}")));
+    }
+    if global.endpoint.is_empty() {
+        return Err(CliError::new(error_code::USAGE, "`context add` needs `--endpoint HOST:PORT`"));
+    }
+    let token = read_token(token_file)?;
+    let folder = identity_folder(name);
+    let granted = runtime()
+        .block_on(enroll::enroll(&global.endpoint, &token, &folder))
+        .map_err(crate::remote::client_error)?;
+    let endpoints = if granted.endpoints.is_empty() { global.endpoint.clone() } else { granted.endpoints };
+    let file = |name: &str| folder.join("identity").join(name);
+    Ok(Context { endpoints, ca: file("ca.pem"), cert: file("cert.pem"), key: file("key.pem") })
+}
+
+/// `identities/NAME` beside the configuration.
+fn identity_folder(name: &str) -> PathBuf {
+    let path = config::path();
+    let folder = path.parent().map(PathBuf::from).unwrap_or_default();
+    std::path::absolute(folder.join("identities").join(name)).unwrap_or(folder)
+}
+
+/// The token of a file or of standard input, without surrounding white space.
+pub(crate) fn read_token(file: &str) -> Result<String, CliError> {
+    let mut text = String::new();
+    let read = if file == "-" {
+        std::io::stdin().lock().take(4096).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|file| file.take(4096).read_to_string(&mut text))
+    };
+    read.map_err(|error| {
+        CliError::new(error_code::USAGE, format!("the token file `{file}` can't be read"))
+            .cause(error.to_string())
+    })?;
+    Ok(text.trim().to_owned())
+}

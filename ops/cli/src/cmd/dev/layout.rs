@@ -1,0 +1,189 @@
+//! What a dev cluster consists of: names, directories, addresses and argvs, fixed at its first start.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use trimaran_model::error_code;
+
+use super::io_error;
+use crate::error::CliError;
+
+/// One process.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub(crate) name: String,
+    pub(crate) role: &'static str,
+    pub(crate) data_dir: PathBuf,
+    /// Where it listens; a runner's is the host's own address.
+    pub(crate) address: String,
+    /// The whole command line; holds no token.
+    pub(crate) argv: Vec<String>,
+    /// Labels of a runner.
+    pub(crate) labels: Vec<(String, String)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Layout {
+    pub(crate) data: PathBuf,
+    pub(crate) coordinators: Vec<Part>,
+    pub(crate) agent: Part,
+    pub(crate) runners: Vec<Part>,
+}
+
+/// `dev.json`: what must be the same at the next start.
+#[derive(Debug, Serialize, Deserialize)]
+struct Fixed {
+    coordinator_ports: Vec<u16>,
+    agent_port: u16,
+    hosts: u8,
+    subnet: String,
+}
+
+impl Layout {
+    /// Reads the layout of a directory, or makes one.
+    pub(crate) fn open(data: &Path, coordinators: u8, hosts: u8, subnet: &str) -> Result<Self, CliError> {
+        let third = subnet.strip_prefix("127.0.").and_then(|k| k.parse::<u8>().ok());
+        if third.is_none() {
+            return Err(CliError::new(
+                error_code::USAGE,
+                format!("`--subnet {subnet}` is not of the form 127.0.K"),
+            ));
+        }
+        std::fs::create_dir_all(data).map_err(|error| io_error("the data directory", &error))?;
+        let file = data.join("dev.json");
+        let fixed = match std::fs::read_to_string(&file) {
+            Ok(text) => serde_json::from_str(&text).map_err(|error| {
+                CliError::new(error_code::DATA_DIR, format!("{} can't be read", file.display()))
+                    .cause(error.to_string())
+            })?,
+            Err(_) => {
+                let fixed = Fixed {
+                    coordinator_ports: (0..coordinators).map(|_| free_port()).collect::<Result<_, _>>()?,
+                    agent_port: free_port()?,
+                    hosts,
+                    subnet: subnet.to_owned(),
+                };
+                let text = serde_json::to_string_pretty(&fixed).expect("plain data");
+                std::fs::write(&file, text).map_err(|error| io_error("dev.json", &error))?;
+                fixed
+            }
+        };
+        Self::build(data, &fixed)
+    }
+
+    fn build(data: &Path, fixed: &Fixed) -> Result<Self, CliError> {
+        let coordinator_binary = binary("trimaran-coordinator")?;
+        let agent_binary = binary("trimaran-agent")?;
+        let loopback = |port: &u16| format!("127.0.0.1:{port}");
+        let coordinators: Vec<Part> = fixed
+            .coordinator_ports
+            .iter()
+            .enumerate()
+            .map(|(index, port)| {
+                let name = format!("c{}", index + 1);
+                let data_dir = data.join(&name);
+                let listen = loopback(port);
+                let argv = words(&[
+                    &coordinator_binary,
+                    "run",
+                    "--name",
+                    &name,
+                    "--data-dir",
+                    &text(&data_dir),
+                    "--listen",
+                    &listen,
+                ]);
+                Part { name, role: "coordinator", data_dir, address: listen, argv, labels: Vec::new() }
+            })
+            .collect();
+        let agent_listen = loopback(&fixed.agent_port);
+        let agent_dir = data.join("lab");
+        let mut argv = words(&[
+            &agent_binary,
+            "run",
+            "--role",
+            "agent",
+            "--name",
+            "lab",
+            "--data-dir",
+            &text(&agent_dir),
+        ]);
+        for coordinator in &coordinators {
+            argv.extend(words(&["--endpoint", &coordinator.address]));
+        }
+        argv.extend(words(&["--listen", &agent_listen]));
+        let agent = Part {
+            name: "lab".to_owned(),
+            role: "agent",
+            data_dir: agent_dir,
+            address: agent_listen.clone(),
+            argv,
+            labels: Vec::new(),
+        };
+        let staging = (fixed.hosts / 3).max(1);
+        let runners = (1..=fixed.hosts)
+            .map(|number| {
+                let name = format!("host-{number}");
+                let data_dir = data.join(&name);
+                let address = format!("{}.{number}", fixed.subnet);
+                let argv = words(&[
+                    &agent_binary,
+                    "run",
+                    "--role",
+                    "runner",
+                    "--name",
+                    &name,
+                    "--data-dir",
+                    &text(&data_dir),
+                    "--endpoint",
+                    &agent_listen,
+                    "--address",
+                    &address,
+                ]);
+                let group = if number <= staging { "staging" } else { "prod" };
+                Part {
+                    name,
+                    role: "runner",
+                    data_dir,
+                    address,
+                    argv,
+                    labels: vec![("group".to_owned(), group.to_owned())],
+                }
+            })
+            .collect();
+        Ok(Self { data: data.to_owned(), coordinators, agent, runners })
+    }
+
+    /// All parts in the order in which they start.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.coordinators.iter().chain(std::iter::once(&self.agent)).chain(&self.runners)
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// The other binaries stand beside this one.
+fn binary(name: &str) -> Result<String, CliError> {
+    let own = std::env::current_exe().map_err(|error| io_error("the own binary", &error))?;
+    let path = own.parent().unwrap_or(Path::new(".")).join(name);
+    if path.is_file() {
+        return Ok(text(&path));
+    }
+    Err(CliError::new(error_code::DATA_DIR, format!("`{name}` is not beside `{}`", own.display()))
+        .cause("`trimaran dev` starts the two other programs from its own directory.")
+        .help("install the three programs together, or run `make build`"))
+}
+
+/// A UDP port that is free now; it is written down at once, so a later start finds it again.
+fn free_port() -> Result<u16, CliError> {
+    let any = SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 0);
+    let socket = UdpSocket::bind(any).map_err(|error| io_error("a free port", &error))?;
+    Ok(socket.local_addr().map_err(|error| io_error("a free port", &error))?.port())
+}

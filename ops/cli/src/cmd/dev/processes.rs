@@ -1,0 +1,141 @@
+//! The processes of a dev cluster: started in sessions of their own, followed by their `pid` files.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::layout::{Layout, Part};
+
+pub(crate) struct Processes {
+    file: PathBuf,
+    parts: Vec<Part>,
+    children: BTreeMap<String, Child>,
+    written: String,
+}
+
+impl Processes {
+    pub(crate) fn new(layout: &Layout) -> Self {
+        Self {
+            file: layout.data.join("processes.json"),
+            parts: layout.parts().cloned().collect(),
+            children: BTreeMap::new(),
+            written: String::new(),
+        }
+    }
+
+    /// Starts a part unless the process of its `pid` file lives. Its output goes to `log` in its directory.
+    pub(crate) fn start(&mut self, part: &Part) -> io::Result<()> {
+        if running_pid(&part.data_dir).is_some() {
+            return Ok(());
+        }
+        std::fs::create_dir_all(&part.data_dir)?;
+        let log = File::options().create(true).append(true).open(part.data_dir.join("log"))?;
+        let child = Command::new(&part.argv[0])
+            .args(&part.argv[1..])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // A process group of its own: Ctrl-C on the terminal reaches `dev` alone, which then ends the parts.
+            .process_group(0)
+            .spawn()?;
+        self.children.insert(part.name.clone(), child);
+        Ok(())
+    }
+
+    /// Reaps children that ended and writes `processes.json` when it changed.
+    pub(crate) fn follow(&mut self) {
+        for child in self.children.values_mut() {
+            // An error means that it was reaped already; either way nothing is left to do.
+            let _ = child.try_wait();
+        }
+        let list: Vec<_> = self
+            .parts
+            .iter()
+            .map(|part| {
+                json!({
+                    "name": part.name, "role": part.role, "pid": running_pid(&part.data_dir), "argv": part.argv,
+                    "data_dir": part.data_dir, "address": part.address,
+                })
+            })
+            .collect();
+        let text = serde_json::to_string_pretty(&list).expect("plain data");
+        if text != self.written {
+            let temporary = self.file.with_extension("tmp");
+            // A full disk must not end the cluster; the next round tries again.
+            if std::fs::write(&temporary, &text)
+                .and_then(|()| std::fs::rename(&temporary, &self.file))
+                .is_ok()
+            {
+                self.written = text;
+            }
+        }
+    }
+
+    /// Whether a part that was started here has ended, with its last words.
+    pub(crate) fn ended(&mut self, part: &Part) -> Option<String> {
+        let child = self.children.get_mut(&part.name)?;
+        let status = child.try_wait().ok().flatten()?;
+        let log = std::fs::read_to_string(part.data_dir.join("log")).unwrap_or_default();
+        let tail: Vec<&str> = log.lines().rev().take(8).collect();
+        let tail: Vec<&str> = tail.into_iter().rev().collect();
+        Some(format!("{} ended with {status}:\n{}", part.name, tail.join("\n")))
+    }
+
+    /// Ends every part, runners first, then the services that they left running.
+    pub(crate) fn end_all(&mut self) {
+        let parts: Vec<Part> = self.parts.iter().rev().cloned().collect();
+        for part in &parts {
+            if let Some(pid) = running_pid(&part.data_dir) {
+                signal(pid, "TERM");
+            }
+        }
+        let deadline = Instant::now() + Duration::from_secs(5);
+        for part in &parts {
+            self.wait_end(part, deadline);
+        }
+        for part in parts.iter().filter(|part| part.role == "runner") {
+            // Services outlive their runner; this ends them. What it can't end it says itself.
+            let stop = Command::new(&part.argv[0])
+                .args(["host", "stop-all", "--data-dir"])
+                .arg(&part.data_dir)
+                .status();
+            if let Err(error) = stop {
+                eprintln!("the services of {} could not be ended: {error}", part.name);
+            }
+        }
+        self.follow();
+    }
+
+    fn wait_end(&mut self, part: &Part, deadline: Instant) {
+        while let Some(pid) = running_pid(&part.data_dir) {
+            if let Some(child) = self.children.get_mut(&part.name) {
+                let _ = child.try_wait();
+            }
+            if Instant::now() > deadline {
+                signal(pid, "KILL");
+                return;
+            }
+            #[expect(clippy::disallowed_methods, reason = "bounded wait for the end of another process")]
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// The process of a directory's `pid` file, when it lives and works on this directory.
+pub(crate) fn running_pid(data_dir: &Path) -> Option<u32> {
+    let pid: u32 = std::fs::read_to_string(data_dir.join("pid")).ok()?.trim().parse().ok()?;
+    let argv = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let dir = data_dir.as_os_str().as_encoded_bytes();
+    argv.split(|byte| *byte == 0).any(|word| word == dir).then_some(pid)
+}
+
+fn signal(pid: u32, name: &str) {
+    // `kill` is part of every system; a process that ended in between is what was wanted.
+    let _ = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).stderr(Stdio::null()).status();
+}

@@ -1,0 +1,184 @@
+//! The start of a dev cluster: identities first, then the processes, then the wait until all are connected.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use trimaran_client::client::Client;
+use trimaran_client::config::{self, Config, Context};
+use trimaran_client::enroll;
+use trimaran_model::error_code;
+use trimaran_wire::document::{AgentList, Document as _, RunnerList, TokenDocument};
+use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody, SourceFile};
+
+use super::io_error;
+use super::layout::{Layout, Part};
+use super::processes::Processes;
+use crate::error::CliError;
+use crate::remote::{client_error, config_error};
+
+/// How long the parts may take to find each other.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) async fn start(layout: &Layout, processes: &mut Processes) -> Result<(), CliError> {
+    let coordinator = &layout.coordinators[0];
+    let token = initialise(layout, coordinator)?;
+    launch(processes, coordinator)?;
+    let context = context(layout, coordinator, token).await?;
+    let client = Client::new(context);
+    apply_targets(&client).await?;
+    let lab = &layout.agent;
+    let order = EnrollOrder::Agent { name: lab.name.clone() };
+    enroll_part(&client, &coordinator.address, lab, order).await?;
+    launch(processes, lab)?;
+    for runner in &layout.runners {
+        let labels = runner.labels.iter().cloned().collect();
+        let order = EnrollOrder::Runner { name: runner.name.clone(), agent: lab.name.clone(), labels };
+        enroll_part(&client, &lab.address, runner, order).await?;
+        launch(processes, runner)?;
+    }
+    wait_connected(&client, layout, processes).await?;
+    processes.follow();
+    Ok(())
+}
+
+fn launch(processes: &mut Processes, part: &Part) -> Result<(), CliError> {
+    processes.start(part).map_err(|error| io_error(&part.name, &error))
+}
+
+/// Makes the cluster at the first start; the token of the first admin then.
+fn initialise(layout: &Layout, coordinator: &Part) -> Result<Option<String>, CliError> {
+    if coordinator.data_dir.join("identity/cert.pem").exists() {
+        return Ok(None);
+    }
+    std::fs::create_dir_all(&coordinator.data_dir).map_err(|error| io_error("the data directory", &error))?;
+    let output = Command::new(&coordinator.argv[0])
+        .args(["init", "--name", &coordinator.name, "--listen", &coordinator.address, "--data-dir"])
+        .arg(&coordinator.data_dir)
+        .arg("--root-key")
+        .arg(layout.data.join("root.key.pem"))
+        .stderr(Stdio::piped())
+        .output()
+        .map_err(|error| io_error("trimaran-coordinator", &error))?;
+    if !output.status.success() {
+        return Err(CliError::new(error_code::DATA_DIR, "the cluster could not be made")
+            .cause(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+    }
+    Ok(Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()))
+}
+
+/// The context `dev`: enrolled with the first admin's token, or as it was stored beside the data.
+async fn context(layout: &Layout, coordinator: &Part, token: Option<String>) -> Result<Context, CliError> {
+    let folder = layout.data.join("admin");
+    if let Some(token) = token {
+        enroll_patiently(&coordinator.address, &token, &folder).await?;
+    }
+    let file = |name: &str| folder.join("identity").join(name);
+    let context = Context {
+        endpoints: layout.coordinators.iter().map(|part| part.address.clone()).collect(),
+        ca: file("ca.pem"),
+        cert: file("cert.pem"),
+        key: file("key.pem"),
+    };
+    let path = config::path();
+    let mut config = Config::load(&path).map_err(config_error)?;
+    config.contexts.insert("dev".to_owned(), context.clone());
+    config.current.get_or_insert_with(|| "dev".to_owned());
+    config.save(&path).map_err(config_error)?;
+    Ok(context)
+}
+
+/// A process that was just started may not listen yet.
+async fn enroll_patiently(address: &str, token: &str, folder: &Path) -> Result<(), CliError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match enroll::enroll(&[address.to_owned()], token, folder).await {
+            Ok(_) => return Ok(()),
+            Err(error @ trimaran_client::client::ClientError::Unreachable { .. }) => {
+                if Instant::now() > deadline {
+                    return Err(client_error(error));
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(error) => return Err(client_error(error)),
+        }
+    }
+}
+
+async fn enroll_part(client: &Client, via: &str, part: &Part, order: EnrollOrder) -> Result<(), CliError> {
+    if part.data_dir.join("identity/cert.pem").exists() {
+        return Ok(());
+    }
+    let id = uuid::Uuid::now_v7().into_bytes();
+    let (_, json) = client.request(Some(id), OperatorBody::Enroll(order)).await.map_err(client_error)?;
+    let token = TokenDocument::from_json(&json)
+        .map_err(|error| CliError::new(error_code::BUG, format!("the token can't be read: {error}")))?
+        .token;
+    enroll_patiently(via, &token, &part.data_dir).await
+}
+
+/// The two targets of a dev cluster.
+async fn apply_targets(client: &Client) -> Result<(), CliError> {
+    let text = "\
+trimaran: v1
+target: lab-staging
+agent: lab
+class: staging
+hosts: { select: { group: staging } }
+---
+trimaran: v1
+target: lab-prod
+agent: lab
+class: prod
+hosts: { select: { group: prod } }
+";
+    let deadline = Instant::now() + PATIENCE;
+    let id = uuid::Uuid::now_v7().into_bytes();
+    loop {
+        let files = vec![SourceFile { name: "targets.yaml".to_owned(), text: text.as_bytes().to_vec() }];
+        match client.request(Some(id), OperatorBody::Apply { files }).await {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() > deadline => return Err(client_error(error)),
+            Err(trimaran_client::client::ClientError::Refused(refusal)) => {
+                return Err(client_error(trimaran_client::client::ClientError::Refused(refusal)));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+async fn wait_connected(client: &Client, layout: &Layout, processes: &mut Processes) -> Result<(), CliError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        processes.follow();
+        if let Some(words) = layout.parts().find_map(|part| processes.ended(part)) {
+            return Err(CliError::new(error_code::DATA_DIR, "a part of the cluster ended").cause(words));
+        }
+        let missing = missing(client, layout).await;
+        match missing {
+            Ok(missing) if missing.is_empty() => return Ok(()),
+            Ok(missing) if Instant::now() > deadline => {
+                return Err(CliError::new(
+                    error_code::UNREACHABLE,
+                    format!("not connected: {}", missing.join(", ")),
+                )
+                .help("each part's directory has its `log`"));
+            }
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// The agent and runners that are not connected.
+async fn missing(client: &Client, layout: &Layout) -> Result<Vec<String>, CliError> {
+    let parse = |error: serde_json::Error| CliError::new(error_code::BUG, error.to_string());
+    let (_, json) = client.request(None, OperatorBody::AgentList).await.map_err(client_error)?;
+    let agents = AgentList::from_json(&json).map_err(parse)?.agents;
+    let (_, json) = client.request(None, OperatorBody::RunnerList).await.map_err(client_error)?;
+    let runners = RunnerList::from_json(&json).map_err(parse)?.runners;
+    let connected: Vec<String> =
+        agents.into_iter().chain(runners).filter(|it| it.state == "connected").map(|it| it.name).collect();
+    let wanted = std::iter::once(&layout.agent).chain(&layout.runners);
+    Ok(wanted.map(|part| part.name.clone()).filter(|name| !connected.contains(name)).collect())
+}

@@ -1,0 +1,65 @@
+//! `trimaran watch RUN[/STAGE]`: follow a run as it moves.
+
+use trimaran_wire::v1::operator::{OperatorBody, OperatorReply};
+
+use super::why::split;
+use crate::error::CliError;
+use crate::follow::{Show, Wait, follow};
+use crate::remote::{Remote, client_error, next_reply, parse_duration};
+use crate::ui::{Global, OutputForm, print_text};
+
+/// Follow a run until it is done; with `-o jsonl` print each event.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  trimaran watch web#12\n  trimaran watch -o jsonl --since-revision 120")]
+pub(crate) struct Args {
+    /// PIPELINE#N; without it every event of the cluster is printed
+    #[arg(value_name = "RUN[/STAGE]")]
+    run: Option<String>,
+    /// Go on after this revision.
+    #[arg(long, value_name = "N")]
+    since_revision: Option<u64>,
+    /// Stop watching after this time with exit code 7.
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    timeout: Option<std::time::Duration>,
+}
+
+pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
+    let remote = Remote::new(global)?;
+    let Some(run) = &args.run else { return everything(&remote, args) };
+    let (run, _) = split(run);
+    let show = match global.output {
+        OutputForm::Jsonl | OutputForm::Json => Show::Events,
+        OutputForm::Table | OutputForm::Yaml => Show::Progress,
+    };
+    follow(&remote, global, &run, Wait::Finished, args.timeout, show, args.since_revision)
+}
+
+/// Every event, until interrupted.
+fn everything(remote: &Remote, args: &Args) -> Result<u8, CliError> {
+    remote.block_on(async {
+        let end = async {
+            match args.timeout {
+                Some(timeout) => tokio::time::sleep(timeout).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            result = events(remote, args.since_revision) => result.map(|()| 0),
+            () = end => Ok(7),
+            _ = tokio::signal::ctrl_c() => Ok(130),
+        }
+    })
+}
+
+async fn events(remote: &Remote, mut since: Option<u64>) -> Result<(), CliError> {
+    loop {
+        let body = OperatorBody::Watch { run: None, since_revision: since };
+        let mut replies = remote.client().stream(body).await.map_err(client_error)?;
+        while let Some(reply) = next_reply(&mut replies).await? {
+            if let OperatorReply::Event { revision, json } = reply {
+                since = Some(revision);
+                print_text(&json);
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! A command's way to the cluster: the chosen context, one small runtime, and errors in the CLI's form.
+
+use std::future::Future;
+use std::time::Duration;
+
+use serde_json::Value;
+use trimaran_client::client::{Client, ClientError, Replies};
+use trimaran_client::config::{self, Config};
+use trimaran_model::error_code::{self, ErrorCode};
+use trimaran_wire::document::Document;
+use trimaran_wire::v1::operator::{OperatorBody, Refusal};
+
+use crate::error::CliError;
+use crate::ui::{Global, OutputForm, print_document};
+
+/// A connection that is made when it is first needed.
+pub(crate) struct Remote {
+    client: Client,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Remote {
+    /// Uses the context of the global flags.
+    pub(crate) fn new(global: &Global) -> Result<Self, CliError> {
+        let path = config::path();
+        let config = Config::load(&path).map_err(config_error)?;
+        let (_, context) = config.context(global.context.as_deref()).map_err(config_error)?;
+        let mut context = context.clone();
+        if !global.endpoint.is_empty() {
+            context.endpoints.clone_from(&global.endpoint);
+        }
+        Ok(Self { client: Client::new(context), runtime: runtime() })
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Runs a future of this command to its end.
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// Asks for a document.
+    pub(crate) fn read<D: Document>(&self, body: OperatorBody) -> Result<Answer<D>, CliError> {
+        self.ask(None, body)
+    }
+
+    /// Changes something; the request id makes a repetition safe.
+    pub(crate) fn change<D: Document>(&self, id: &RequestIdArg, body: OperatorBody) -> Result<Answer<D>, CliError> {
+        self.ask(Some(id.bytes()?), body)
+    }
+
+    fn ask<D: Document>(&self, id: Option<[u8; 16]>, body: OperatorBody) -> Result<Answer<D>, CliError> {
+        let (revision, json) = self.block_on(self.client.request(id, body)).map_err(client_error)?;
+        answer(revision, &json)
+    }
+}
+
+/// The runtime of a command: one thread is enough for one connection.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts")
+}
+
+/// A document, and the JSON that it was read from with fields that this build may not know.
+pub(crate) struct Answer<D> {
+    pub(crate) document: D,
+    pub(crate) json: Value,
+    pub(crate) revision: u64,
+}
+
+pub(crate) fn answer<D: Document>(revision: u64, json: &str) -> Result<Answer<D>, CliError> {
+    let bad = |error: serde_json::Error| {
+        CliError::new(error_code::BUG, format!("the coordinator's answer can't be read: {error}"))
+    };
+    let value: Value = serde_json::from_str(json).map_err(bad)?;
+    Ok(Answer { document: D::from_json(json).map_err(bad)?, json: value, revision })
+}
+
+impl<D> Answer<D> {
+    /// Prints the document for programs, or what `table` makes of it for people.
+    pub(crate) fn print(&self, global: &Global, table: impl FnOnce(&D)) {
+        match global.output {
+            OutputForm::Table => table(&self.document),
+            form => print_document(form, &self.json),
+        }
+    }
+}
+
+/// `--request-id` of every command that changes something.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct RequestIdArg {
+    /// A UUIDv7 that makes the request safe to repeat; made anew when it is left out.
+    #[arg(long, value_name = "UUIDv7")]
+    request_id: Option<String>,
+}
+
+impl RequestIdArg {
+    pub(crate) fn bytes(&self) -> Result<[u8; 16], CliError> {
+        let Some(text) = &self.request_id else { return Ok(uuid::Uuid::now_v7().into_bytes()) };
+        match uuid::Uuid::parse_str(text) {
+            Ok(id) if id.get_version_num() == 7 => Ok(id.into_bytes()),
+            Ok(id) => Err(CliError::new(
+                error_code::REQUEST_ID,
+                format!("`{text}` is a UUID of version {}", id.get_version_num()),
+            )),
+            Err(_) => Err(CliError::new(error_code::REQUEST_ID, format!("`{text}` is no UUID"))),
+        }
+    }
+}
+
+pub(crate) fn config_error(error: config::Error) -> CliError {
+    let cause = std::error::Error::source(&error).map(ToString::to_string);
+    let built = CliError::new(error_code::CONTEXT_UNKNOWN, error.to_string());
+    let built = match cause {
+        Some(cause) => built.cause(cause),
+        None => built,
+    };
+    built.help("`trimaran context list` shows the contexts; `trimaran dev` makes one called `dev`")
+}
+
+/// What a client says, with code and help.
+pub(crate) fn client_error(error: ClientError) -> CliError {
+    match error {
+        ClientError::Refused(refusal) => refused(refusal),
+        ClientError::Unreachable { attempts } => {
+            CliError::new(error_code::UNREACHABLE, "no coordinator answers").cause(attempts)
+        }
+        ClientError::Indeterminate { why } => {
+            CliError::new(error_code::INDETERMINATE, "the outcome is not known").cause(why)
+        }
+        ClientError::Identity { why } => CliError::new(error_code::IDENTITY, why),
+        ClientError::Protocol { why } => CliError::new(error_code::BUG, why),
+    }
+}
+
+fn refused(refusal: Refusal) -> CliError {
+    let mut error = CliError::new(ErrorCode(refusal.code), refusal.message);
+    error.cause = refusal.cause;
+    error.help = refusal.help;
+    if let Some(first) = refusal.diagnostics.first() {
+        error = error.at(first.file.clone(), first.line as usize, first.column as usize);
+    }
+    error
+}
+
+/// Frames of a stream until it ends; `None` at its end.
+pub(crate) async fn next_reply(
+    replies: &mut Replies,
+) -> Result<Option<trimaran_wire::v1::operator::OperatorReply>, CliError> {
+    replies.next().await.map_err(client_error)
+}
+
+/// Reads `30s`, `10m`, `1h30m`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let bad = || format!("`{text}` is no duration; write 90s, 10m, 1h30m or 3d");
+    let mut rest = text;
+    let mut total = 0u64;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
+        let number: u64 = rest[..digits].parse().map_err(|_| bad())?;
+        let after = &rest[digits..];
+        let unit_end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let unit = match &after[..unit_end] {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(bad()),
+        };
+        total = number.checked_mul(unit).and_then(|ms| total.checked_add(ms)).ok_or_else(bad)?;
+        rest = &after[unit_end..];
+    }
+    if text.is_empty() { Err(bad()) } else { Ok(Duration::from_millis(total)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_users_write_them() {
+        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        for bad in ["", "5", "m", "5x", "-5s", "99999999999999999999s"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+}

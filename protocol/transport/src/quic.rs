@@ -1,0 +1,8 @@
+//! The transport over QUIC (RFC 9000): endpoint, handshakes, sessions and streams.
+
+pub mod endpoint;
+mod handshake;
+pub mod limits;
+pub mod session;
+pub mod streams;
+pub mod tls;

@@ -1,0 +1,150 @@
+//! The moments between a connection and a session: whose certificate it is, and whether that fits.
+//!
+//! In TLS 1.3 a client believes that it is connected before its certificate was judged, and which role a
+//! protocol needs is judged after TLS. So the server opens one stream in its direction with one byte once it
+//! has accepted the session, and the client waits for it: [`crate::Endpoint::connect`] answers for good.
+//! Until then the client can open no stream, so nothing that it sends is read.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use quinn::crypto::rustls::HandshakeData;
+use quinn::{Connection, VarInt};
+use rustls_pki_types::CertificateDer;
+use tokio::time::timeout;
+
+use crate::alpn::Alpn;
+use crate::close::{CloseCode, CloseReason};
+use crate::identity::{CertificateError, CertificateInfo};
+use crate::quic::limits::{self, HANDSHAKE_TIMEOUT};
+use crate::quic::session::{Registry, Session, Side, close_reason};
+use crate::quic::tls::PEER_CID_MARK;
+
+/// What says "accepted".
+const WELCOME: [u8; 1] = [1];
+
+/// Why a connection did not become a session.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HandshakeError {
+    #[error("{0}")]
+    Connection(CloseReason),
+    #[error("no protocol was agreed on")]
+    Protocol,
+    #[error("{0}")]
+    Certificate(CertificateError),
+    #[error("a connection for {} claims to be a peer's", .0.as_str())]
+    NotAPeer(Alpn),
+    #[error("the handshake took longer than {HANDSHAKE_TIMEOUT}")]
+    Timeout,
+}
+
+/// The accepting side's configurations.
+pub(crate) struct Accepting {
+    pub(crate) ordinary: Arc<quinn::ServerConfig>,
+    pub(crate) peer: Arc<quinn::ServerConfig>,
+    pub(crate) registry: Arc<Registry>,
+}
+
+/// Makes a session of an incoming connection, or closes it.
+pub(crate) async fn accept(
+    incoming: quinn::Incoming,
+    accepting: &Accepting,
+) -> Result<Session, HandshakeError> {
+    let handshake = async {
+        let claims_peer = incoming.orig_dst_cid().starts_with(&PEER_CID_MARK);
+        let config = if claims_peer { &accepting.peer } else { &accepting.ordinary };
+        let lost = |error| HandshakeError::Connection(close_reason(error));
+        let connection = incoming.accept_with(config.clone()).map_err(lost)?.await.map_err(lost)?;
+        let (alpn, peer) = match judge_client(&connection, claims_peer) {
+            Ok(judged) => judged,
+            Err(error) => {
+                connection.close(code(&error), error.to_string().as_bytes());
+                return Err(error);
+            }
+        };
+        welcome(&connection).await.map_err(HandshakeError::Connection)?;
+        connection.set_receive_window(limits::connection_window(alpn));
+        connection.set_max_concurrent_bi_streams(limits::bidi_streams(alpn));
+        Ok(Session::new(connection, alpn, Side::Server, peer, &accepting.registry))
+    };
+    timeout(HANDSHAKE_TIMEOUT.to_std(), handshake).await.unwrap_or(Err(HandshakeError::Timeout))
+}
+
+fn code(error: &HandshakeError) -> VarInt {
+    let code = match error {
+        HandshakeError::Certificate(CertificateError::Revoked) => CloseCode::Revoked,
+        HandshakeError::Certificate(_) => CloseCode::Certificate,
+        HandshakeError::Connection(_) | HandshakeError::Timeout => CloseCode::Done,
+        HandshakeError::Protocol | HandshakeError::NotAPeer(_) => CloseCode::Protocol,
+    };
+    VarInt::from_u32(code.number())
+}
+
+/// Which protocol was agreed on, and whether the certificate, which TLS verified, fits it.
+fn judge_client(
+    connection: &Connection,
+    claims_peer: bool,
+) -> Result<(Alpn, Option<CertificateInfo>), HandshakeError> {
+    let alpn = agreed(connection).ok_or(HandshakeError::Protocol)?;
+    if claims_peer && alpn != Alpn::Peer {
+        return Err(HandshakeError::NotAPeer(alpn));
+    }
+    let Some(role) = alpn.client_role() else { return Ok((alpn, None)) };
+    let info = certificate(connection).map_err(HandshakeError::Certificate)?;
+    if info.role() != role {
+        return Err(HandshakeError::Certificate(CertificateError::Role {
+            found: info.identity.to_string(),
+            expected: role.as_str().to_owned(),
+        }));
+    }
+    Ok((alpn, Some(info)))
+}
+
+fn agreed(connection: &Connection) -> Option<Alpn> {
+    let data = connection.handshake_data()?.downcast::<HandshakeData>().ok()?;
+    Alpn::from_bytes(&data.protocol?)
+}
+
+/// The leaf that the other side presented and TLS verified.
+fn certificate(connection: &Connection) -> Result<CertificateInfo, CertificateError> {
+    let chain = connection.peer_identity().ok_or(CertificateError::Missing)?;
+    let chain = chain.downcast::<Vec<CertificateDer<'static>>>().map_err(|_| CertificateError::Missing)?;
+    CertificateInfo::parse(chain.first().ok_or(CertificateError::Missing)?)
+}
+
+async fn welcome(connection: &Connection) -> Result<(), CloseReason> {
+    let mut stream = connection.open_uni().await.map_err(close_reason)?;
+    let failed = |why: String| CloseReason::Failed { why };
+    stream.write_all(&WELCOME).await.map_err(|error| failed(error.to_string()))?;
+    stream.finish().map_err(|error| failed(error.to_string()))
+}
+
+/// Finishes a dialing: waits for the server's welcome.
+pub(crate) async fn connect(
+    connecting: quinn::Connecting,
+    alpn: Alpn,
+    registry: &Arc<Registry>,
+) -> Result<Session, HandshakeError> {
+    let handshake = async {
+        let lost = |error| HandshakeError::Connection(close_reason(error));
+        let connection = connecting.await.map_err(lost)?;
+        if agreed(&connection) != Some(alpn) {
+            connection.close(code(&HandshakeError::Protocol), b"");
+            return Err(HandshakeError::Protocol);
+        }
+        let info = certificate(&connection).map_err(HandshakeError::Certificate)?;
+        let mut stream = connection.accept_uni().await.map_err(lost)?;
+        let mut byte = [0];
+        if stream.read_exact(&mut byte).await.is_err() || byte != WELCOME {
+            let reason = connection.close_reason().map(close_reason);
+            return Err(reason.map_or(HandshakeError::Protocol, HandshakeError::Connection));
+        }
+        Ok(Session::new(connection, alpn, Side::Client, Some(info), registry))
+    };
+    timeout(HANDSHAKE_TIMEOUT.to_std(), handshake).await.unwrap_or(Err(HandshakeError::Timeout))
+}
+
+/// For the log of a refusal: who tried.
+pub(crate) fn log_refusal(address: SocketAddr, error: &HandshakeError) {
+    tracing::info!(%address, %error, "handshake refused");
+}

@@ -1,0 +1,299 @@
+//! `make demo`: the main job for real, on loopback, with a summary at its end.
+//!
+//! One coordinator, one agent, six runners and a small HTTP service behind a balancer. v1 goes out; v2 goes
+//! out while the coordinator is killed in the middle of a wave; v3 fails its health check, is stopped at its
+//! first host and goes back by itself, without the server of artifacts. Ends with 1 when anything is not so.
+#![allow(clippy::disallowed_methods, reason = "a demo starts processes and reads clocks")]
+
+use std::net::{SocketAddr, TcpListener};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use trimaran_e2e::artifacts::{ArtifactServer, pack, sha256};
+use trimaran_e2e::balancer::{Balancer, Traffic};
+use trimaran_e2e::lab::{Lab, binaries};
+use trimaran_e2e::wait::until;
+
+const SUBNET: &str = "127.0.1";
+const HOSTS: u8 = 6;
+/// host-1 and host-2 are staging.
+const PROD: std::ops::RangeInclusive<u8> = 3..=6;
+
+fn main() -> ExitCode {
+    let begin = Instant::now();
+    let report = Story::begin().play();
+    report.print(begin.elapsed());
+    if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+struct Story {
+    lab: Lab,
+    artifacts: ArtifactServer,
+    balancer: Balancer,
+    report: Report,
+}
+
+#[derive(Default)]
+struct Report {
+    runs: Vec<(String, String, Duration, String)>,
+    traffic: Option<Traffic>,
+    downtime: Vec<(SocketAddr, Duration)>,
+    why: String,
+    problems: Vec<String>,
+}
+
+impl Story {
+    fn begin() -> Self {
+        say("starting 1 coordinator, 1 agent and 6 hosts");
+        let lab = Lab::start(HOSTS, SUBNET);
+        let folder = lab.folder.path().join("builds");
+        std::fs::create_dir(&folder).expect("a folder");
+        let service = binaries().join("demo-service");
+        for (version, behaviour) in [("v1", "good"), ("v2", "good"), ("v3", "fail-health")] {
+            pack(&folder, version, behaviour, &service).expect("an archive");
+        }
+        let artifacts = ArtifactServer::start(&folder).expect("a server");
+        let port = free_port();
+        std::fs::write(lab.folder.path().join("trimaran.yaml"), pipeline(&artifacts.url(), port))
+            .expect("a file");
+        let backends: Vec<SocketAddr> = PROD.map(|number| lab.host(number, port)).collect();
+        Self { lab, artifacts, balancer: Balancer::start(&backends), report: Report::default() }
+    }
+
+    fn play(mut self) -> Report {
+        say("v1 goes out: staging, then prod after a judgment");
+        let v1 = self.deploy("v1");
+        self.approve(&v1);
+        self.finish("v1", &v1, "succeeded");
+        until("all of prod answers", Duration::from_secs(20), || {
+            (self.balancer.ready() == PROD.count()).then_some(())
+        });
+        self.balancer.send();
+
+        say("v2 goes out; the coordinator is killed in the middle of a wave and started again");
+        let v2 = self.deploy("v2");
+        self.approve(&v2);
+        self.kill_coordinator_in_flight(&v2);
+        self.finish("v2", &v2, "succeeded");
+        self.wait_baked();
+
+        say(
+            "v3 fails its health check; the server of artifacts is stopped as soon as v3's first process is up",
+        );
+        let v3 = self.deploy("v3");
+        until("v3's first process is up", Duration::from_secs(30), || {
+            in_flight(&self.lab.show(&v3)).then_some(())
+        });
+        self.artifacts.stop();
+        self.finish("v3", &v3, "rolled_back");
+        self.check_v3_stopped_early(&v3);
+        self.report.why = self.lab.ok(&["why", &v3]);
+        self.check_everywhere("v2");
+        self.report.traffic = Some(self.balancer.traffic());
+        self.report.downtime = self.balancer.downtime().into_iter().collect();
+        if self.balancer.traffic().failed > 0 {
+            self.problem("requests failed through the balancer".to_owned());
+        }
+        self.report
+    }
+
+    /// Starts a run and waits until it is done or asks for a judgment.
+    fn deploy(&self, version: &str) -> String {
+        let digest =
+            sha256(&self.lab.folder.path().join(format!("builds/web-{version}.tar.zst"))).expect("a file");
+        let artifact = format!("bundle={version}@sha256:{digest}");
+        let run = self.lab.json(&["deploy", "-f", "trimaran.yaml", "--artifact", &artifact, "--detach"]);
+        run["run"].as_str().expect("a run has a name").to_owned()
+    }
+
+    fn approve(&mut self, run: &str) {
+        until("prod asks for a judgment", Duration::from_secs(60), || {
+            let shown = self.lab.show(run);
+            let waits =
+                stages(&shown).any(|stage| stage["name"] == "prod/approve" && stage["status"] == "waiting");
+            waits.then_some(())
+        });
+        self.lab.ok(&["approve", run, "--option", "promote", "--comment", "looks good"]);
+    }
+
+    fn finish(&mut self, version: &str, run: &str, expected: &str) {
+        let deadline = Instant::now() + Duration::from_secs(90);
+        let shown = loop {
+            let shown = self.lab.show(run);
+            if !shown["finished_at"].is_null() || Instant::now() > deadline {
+                break shown;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        let status = shown["status"].as_str().unwrap_or("?").to_owned();
+        if status != expected {
+            self.problem(format!("{run} ({version}) is {status}, not {expected}"));
+        }
+        let took = lasted(&shown);
+        say(&format!("{run} ({version}) is {status} after {}", seconds(took)));
+        self.report.runs.push((run.to_owned(), version.to_owned(), took, status));
+    }
+
+    /// Kills the coordinator while a host of prod is between its old and its new process.
+    fn kill_coordinator_in_flight(&mut self, run: &str) {
+        let caught = until("a host of prod is in flight", Duration::from_secs(60), || {
+            let shown = self.lab.show(run);
+            let flying = stages(&shown).any(|stage| stage["environment"] == "prod" && stage_in_flight(stage));
+            (flying || !shown["finished_at"].is_null()).then_some(flying)
+        });
+        if !caught {
+            self.problem("no host was in flight at the kill".to_owned());
+        }
+        self.lab.kill("c1");
+        self.lab.start_part("c1");
+        say("the coordinator was killed with SIGKILL and started again");
+    }
+
+    fn wait_baked(&self) {
+        until("v2 has baked", Duration::from_secs(60), || {
+            let status = self.lab.json(&["status"]);
+            let list = status["installations"].as_array().cloned().unwrap_or_default();
+            list.iter().all(|it| it["bakes_until"].is_null()).then_some(())
+        });
+    }
+
+    /// The first batch has one host: v3 may have touched no other.
+    fn check_v3_stopped_early(&mut self, run: &str) {
+        let shown = self.lab.show(run);
+        let touched: usize = stages(&shown)
+            .flat_map(|stage| stage["instances"].as_array().cloned().unwrap_or_default())
+            .filter(|instance| instance["code"].is_string())
+            .count();
+        if touched != 1 {
+            self.problem(format!("v3 failed on {touched} hosts, not on 1"));
+        }
+        if stages(&shown).any(|stage| stage["environment"] == "prod" && stage["status"] == "succeeded") {
+            self.problem("v3 reached prod".to_owned());
+        }
+    }
+
+    fn check_everywhere(&mut self, version: &str) {
+        let status = self.lab.json(&["status"]);
+        for installation in status["installations"].as_array().cloned().unwrap_or_default() {
+            if installation["version"] != version || installation["health"] != "healthy" {
+                self.problem(format!(
+                    "{} does not run a healthy {version}: {installation}",
+                    installation["target"]
+                ));
+            }
+        }
+    }
+
+    fn problem(&mut self, problem: String) {
+        say(&format!("PROBLEM: {problem}"));
+        self.report.problems.push(problem);
+    }
+}
+
+impl Report {
+    fn print(&self, took: Duration) {
+        println!("\n== summary ==");
+        println!("{:<8} {:<8} {:<12} took", "run", "version", "outcome");
+        for (run, version, took, status) in &self.runs {
+            println!("{run:<8} {version:<8} {:<12} {}", status.replace('_', " "), seconds(*took));
+        }
+        if let Some(traffic) = self.traffic {
+            println!(
+                "\nclient requests through the balancer: {} sent, {} failed",
+                traffic.sent, traffic.failed
+            );
+        }
+        println!("each host's own downtime over all runs (the balancer sent it nothing meanwhile):");
+        for (address, down) in &self.downtime {
+            println!("  {address}  {}", seconds(*down));
+        }
+        println!("\nwhy the last run went back:");
+        for line in self.why.lines() {
+            println!("  {line}");
+        }
+        println!();
+        for problem in &self.problems {
+            println!("PROBLEM: {problem}");
+        }
+        let verdict = if self.problems.is_empty() {
+            "everything went as it should"
+        } else {
+            "this is not as it should be"
+        };
+        println!("{verdict}, in {}", seconds(took));
+    }
+}
+
+fn pipeline(url: &str, port: u16) -> String {
+    format!(
+        "\
+trimaran: v1
+pipeline: web
+owner: team-web
+artifacts:
+  bundle: {{ file: \"{url}/web-{{version}}.tar.zst\" }}
+workload:
+  host:
+    unpack: bundle
+    process: {{ command: [bin/web, \"--port\", \"{port}\"], stop: {{ signal: TERM, grace: 5s }} }}
+    health: {{ http: \":{port}/healthz\", interval: 200ms, min_healthy: 2s, deadline: 8s }}
+environments:
+  - name: staging
+    targets: [lab-staging]
+    strategy: {{ batches: {{ sizes: [1, 100%], max_unavailable: 1, max_failures: 0 }} }}
+  - name: prod
+    after: [staging]
+    approve: {{ options: [promote, roll_back], timeout: 1h }}
+    targets: [lab-prod]
+    strategy: {{ batches: {{ sizes: [1, 50%, 100%], max_unavailable: 1, max_failures: 0 }} }}
+    rollback: {{ on: [health], scope: environment, bake: 10s }}
+"
+    )
+}
+
+fn stages(run: &Value) -> impl Iterator<Item = &Value> {
+    run["stages"].as_array().into_iter().flatten()
+}
+
+fn stage_in_flight(stage: &Value) -> bool {
+    stage["instances"].as_array().into_iter().flatten().any(|instance| instance["status"] == "updating")
+}
+
+fn in_flight(run: &Value) -> bool {
+    stages(run).any(stage_in_flight) || !run["finished_at"].is_null()
+}
+
+/// From creation to end, by the run's own times.
+fn lasted(run: &Value) -> Duration {
+    let at = |key: &str| run[key].as_str().and_then(millis_of_day);
+    match (at("created_at"), at("finished_at")) {
+        (Some(from), Some(to)) => {
+            Duration::from_millis(to.checked_sub(from).unwrap_or(to + 86_400_000 - from))
+        }
+        _ => Duration::ZERO,
+    }
+}
+
+/// `2026-01-01T10:20:30.456Z`: milliseconds since midnight.
+fn millis_of_day(time: &str) -> Option<u64> {
+    let clock = time.split('T').nth(1)?.trim_end_matches('Z');
+    let mut parts = clock.split([':', '.']).map(|part| part.parse::<u64>().ok());
+    let mut next = || parts.next().flatten();
+    Some(next()? * 3_600_000 + next()? * 60_000 + next()? * 1000 + next()?)
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+fn say(text: &str) {
+    println!("demo: {text}");
+}
+
+/// A port that is free on every host address now.
+fn free_port() -> u16 {
+    let free = |port: u16| (1..=HOSTS).all(|n| TcpListener::bind((format!("{SUBNET}.{n}"), port)).is_ok());
+    let own = u16::try_from(std::process::id() % 20_000).expect("below 20,000");
+    (20_000 + own..65_000).find(|port| free(*port)).expect("a free port")
+}

@@ -1,0 +1,219 @@
+//! A lab: `trimaran dev` in a temporary directory, and the CLI against it.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::wait::until;
+
+/// The directory of the binaries that belong to this build.
+pub fn binaries() -> PathBuf {
+    let own = std::env::current_exe().expect("a process knows its binary");
+    let folder = own.parent().expect("a binary is in a folder");
+    let folder =
+        if folder.ends_with("deps") { folder.parent().expect("deps is in a folder") } else { folder };
+    folder.to_owned()
+}
+
+/// One row of `processes.json`.
+#[derive(Debug, Clone)]
+pub struct Part {
+    pub name: String,
+    pub role: String,
+    pub pid: Option<u32>,
+    pub argv: Vec<String>,
+    pub data_dir: PathBuf,
+    pub address: String,
+}
+
+/// A running dev cluster.
+pub struct Lab {
+    pub folder: tempfile::TempDir,
+    dev: Child,
+    /// Parts that were started by hand; ended by dev like the others, reaped here.
+    by_hand: Mutex<Vec<Child>>,
+    hosts: u8,
+    subnet: String,
+}
+
+impl Lab {
+    /// Starts a cluster and waits until it says that it is ready. `subnet` must differ between labs that run
+    /// at the same time.
+    pub fn start(hosts: u8, subnet: &str) -> Self {
+        let folder =
+            tempfile::Builder::new().prefix("trimaran-lab").tempdir().expect("a temporary directory");
+        let dev = start_dev(folder.path(), hosts, subnet);
+        Self { folder, dev, by_hand: Mutex::default(), hosts, subnet: subnet.to_owned() }
+    }
+
+    /// Ends everything and starts it again on the same data.
+    pub fn restart(&mut self) {
+        self.end();
+        self.dev = start_dev(self.folder.path(), self.hosts, &self.subnet);
+    }
+
+    /// The data directory of the whole cluster.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The address of host N on `port`.
+    pub fn host(&self, number: u8, port: u16) -> SocketAddr {
+        format!("{}.{number}:{port}", self.subnet).parse().expect("an address")
+    }
+
+    pub fn parts(&self) -> Vec<Part> {
+        let text = std::fs::read_to_string(self.data().join("processes.json")).expect("processes.json");
+        let rows: Vec<Value> = serde_json::from_str(&text).expect("processes.json is JSON");
+        rows.iter().map(part).collect()
+    }
+
+    pub fn part(&self, name: &str) -> Part {
+        self.parts().into_iter().find(|part| part.name == name).expect("a part of this name")
+    }
+
+    /// Ends a part with SIGKILL.
+    pub fn kill(&self, name: &str) {
+        let pid = self.part(name).pid.expect("the part runs");
+        signal(pid, "KILL");
+        until("the killed process is gone", Duration::from_secs(5), || (!is_alive(pid)).then_some(()));
+    }
+
+    /// Starts a part by hand with the argv of `processes.json`.
+    pub fn start_part(&self, name: &str) {
+        let part = self.part(name);
+        let log = File::options().create(true).append(true).open(part.data_dir.join("log")).expect("a log");
+        let child = Command::new(&part.argv[0])
+            .args(&part.argv[1..])
+            .env("START_LOG_DIR", self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a file"))
+            .stderr(log)
+            .spawn()
+            .expect("the part starts");
+        self.by_hand.lock().expect("no thread panics with the lock").push(child);
+    }
+
+    /// Runs the CLI and returns everything that came of it.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        command(self.folder.path()).args(arguments).output().expect("the CLI runs")
+    }
+
+    /// Runs the CLI; it must succeed.
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "trimaran {arguments:?} ended with {}: {stderr}", output.status);
+        String::from_utf8(output.stdout).expect("the CLI prints UTF-8")
+    }
+
+    /// Runs the CLI with `-o json`; it must succeed.
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let text = self.ok(&[arguments, &["-o", "json"]].concat());
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("not JSON ({error}): {text}"))
+    }
+
+    /// The run's document.
+    pub fn show(&self, run: &str) -> Value {
+        self.json(&["run", "show", run])
+    }
+
+    /// Waits until the run has this status.
+    pub fn wait_status(&self, run: &str, status: &str, limit: Duration) -> Value {
+        let mut last = Value::Null;
+        let deadline = std::time::Instant::now() + limit;
+        while std::time::Instant::now() < deadline {
+            last = self.show(run);
+            if last["status"] == status {
+                return last;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{run} is not {status} within {limit:?}: {last:#}");
+    }
+
+    fn end(&mut self) {
+        if matches!(self.dev.try_wait(), Ok(None)) {
+            signal(self.dev.id(), "TERM");
+        }
+        until("dev ends", Duration::from_secs(30), || self.dev.try_wait().expect("a child").map(|_| ()));
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the lab's logs are lost with {}", self.folder.path().display());
+        }
+        if matches!(self.dev.try_wait(), Ok(None)) {
+            signal(self.dev.id(), "TERM");
+            // Bounded by dev itself; a test that failed must not hang here.
+            let _ = self.dev.wait();
+        }
+        for child in self.by_hand.lock().expect("no thread panics with the lock").iter_mut() {
+            let _ = child.wait();
+        }
+    }
+}
+
+fn part(row: &Value) -> Part {
+    let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
+    Part {
+        name: text("name"),
+        role: text("role"),
+        pid: row["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()),
+        argv: row["argv"]
+            .as_array()
+            .map(|argv| argv.iter().filter_map(|it| it.as_str().map(str::to_owned)).collect())
+            .unwrap_or_default(),
+        data_dir: PathBuf::from(text("data_dir")),
+        address: text("address"),
+    }
+}
+
+/// The CLI with the lab's own configuration and context.
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(binaries().join("trimaran"));
+    command
+        .env("TRIMARAN_CONFIG", folder.join("config.toml"))
+        .env("TRIMARAN_CONTEXT", "dev")
+        .env("START_LOG_DIR", folder)
+        .current_dir(folder)
+        .stdin(Stdio::null());
+    command
+}
+
+fn start_dev(folder: &Path, hosts: u8, subnet: &str) -> Child {
+    let mut dev = command(folder)
+        .args(["dev", "--hosts", &hosts.to_string(), "--subnet", subnet, "--data-dir"])
+        .arg(folder.join("data"))
+        .stdout(Stdio::piped())
+        .stderr(File::create(folder.join("dev.log")).expect("a log"))
+        .spawn()
+        .expect("`trimaran dev` starts");
+    let stdout = dev.stdout.take().expect("a pipe");
+    let ready = BufReader::new(stdout).lines().map_while(Result::ok).any(|line| line == "ready");
+    let log = std::fs::read_to_string(folder.join("dev.log")).unwrap_or_default();
+    assert!(ready, "`trimaran dev` did not get ready:\n{log}");
+    dev
+}
+
+/// Sends a signal by name to one process.
+pub fn signal(pid: u32, name: &str) {
+    let status =
+        Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().expect("kill runs");
+    assert!(status.success() || !is_alive(pid), "signal {name} to {pid}");
+}
+
+/// Whether a process lives; one that only waits to be reaped does not.
+pub fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
+}
