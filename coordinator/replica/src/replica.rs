@@ -21,8 +21,6 @@ use crate::settings::Settings;
 
 /// Ticks made up for after a pause. More would let a paused replica disturb a healthy leader at once.
 const TICKS_CAUGHT_UP_MAX: u64 = 3;
-/// Write jobs under way above which appends of a leader are not taken: it sends them again.
-const FLIGHTS_MAX: usize = 256;
 /// Write jobs under way above which new proposals wait in raft for the next one, and are written together.
 const FLIGHTS_ALONE: usize = 1;
 const FLIGHTS_WITH_PEERS: usize = 2;
@@ -106,10 +104,10 @@ impl<M: Machine> Replica<M> {
             max_election_tick: settings.election_ticks_max,
             pre_vote: true,
             check_quorum: true,
-            max_size_per_msg: 1 << 20,
-            max_inflight_msgs: 256,
-            max_uncommitted_size: 16 << 20,
-            max_committed_size_per_ready: 1 << 20,
+            max_size_per_msg: limits::APPEND_BYTES_MAX as u64,
+            max_inflight_msgs: limits::APPENDS_IN_FLIGHT_MAX,
+            max_uncommitted_size: limits::UNCOMMITTED_BYTES_MAX as u64,
+            max_committed_size_per_ready: limits::APPEND_BYTES_MAX as u64,
             batch_append: true,
             ..raft::Config::default()
         };
@@ -332,7 +330,7 @@ impl<M: Machine> Replica<M> {
         if self.proposals.len() >= self.settings.waiters_max {
             return Some(Answer::Busy(Busy::Waiters));
         }
-        if self.raw.store().bytes() >= limits::LOG_BYTES_MAX || self.flights.len() >= FLIGHTS_MAX {
+        if self.raw.store().bytes() >= limits::LOG_BYTES_MAX || self.flights.len() >= limits::WRITE_JOBS_MAX {
             return Some(Answer::Busy(Busy::Log));
         }
         None
@@ -448,7 +446,7 @@ impl<M: Machine> Replica<M> {
                     .iter()
                     .zip(message.index + 1..)
                     .all(|(entry, index)| entry.index == index);
-                if !contiguous || self.flights.len() >= FLIGHTS_MAX {
+                if !contiguous || self.flights.len() >= limits::WRITE_JOBS_MAX {
                     return;
                 }
             }

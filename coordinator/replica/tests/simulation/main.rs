@@ -184,3 +184,18 @@ fn one_grows_to_three_and_a_member_leaves() {
     assert_eq!(world.answers[&third], Answer::NotLeader { hint: Some(leader as u64 + 1) });
     assert_eq!(world.replica(leader).status().members.voters.len(), 2);
 }
+
+#[test]
+fn many_large_entries_at_once_fit_into_frames() {
+    let mut world = World::new(14, 3, settings(14), CALM);
+    world.run(5_000);
+    let leader = world.leader();
+    let mut data = vec![b'x'; 900_000];
+    data[1] = b'=';
+    let ask = |data: Bytes| move |waiter| Input::Propose { waiter, data };
+    let waiters: Vec<_> = (0..12).map(|_| world.ask(leader, ask(data.clone().into()))).collect();
+    world.run(5_000);
+    for waiter in waiters {
+        assert!(matches!(world.answers[&waiter], Answer::Applied { .. }), "{:?}", world.answers[&waiter]);
+    }
+}
