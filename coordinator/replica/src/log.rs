@@ -44,6 +44,10 @@ pub enum LogError {
     Bounds { last: u64, commit: u64, applied: u64, compacted: u64 },
     #[error("entry {index} has term {log}, the rows say {rows}")]
     AppliedTerm { index: u64, log: u64, rows: u64 },
+    #[error(
+        "the snapshot mark {snapshot} is not between the start of the log {compacted} and the rows {applied}"
+    )]
+    Mark { snapshot: u64, compacted: u64, applied: u64 },
     #[error("the log has no members")]
     NoMembers,
 }
@@ -78,6 +82,10 @@ impl Loaded {
             && log != self.applied.term
         {
             return Err(LogError::AppliedTerm { index: applied, log, rows: self.applied.term });
+        }
+        let snapshot = self.snapshot.index;
+        if !(applied >= snapshot && snapshot >= compacted) {
+            return Err(LogError::Mark { snapshot, compacted, applied });
         }
         if self.conf_state.voters.is_empty() {
             return Err(LogError::NoMembers);
@@ -372,6 +380,8 @@ mod tests {
         assert!(matches!(broken(|l| l.hard_state.commit = 9), LogError::Bounds { .. }));
         assert!(matches!(broken(|l| l.applied.index = 11), LogError::Bounds { .. }));
         assert!(matches!(broken(|l| l.applied.term = 3), LogError::AppliedTerm { .. }));
+        assert!(matches!(broken(|l| l.snapshot.index = 9), LogError::Mark { .. }));
+        assert!(matches!(broken(|l| l.snapshot.index = 11), LogError::Mark { .. }));
         assert_eq!(broken(|l| l.conf_state.voters.clear()), LogError::NoMembers);
     }
 }

@@ -53,6 +53,10 @@ pub fn write(
     for row in view.range(&[], None) {
         let row = row?;
         let bytes = row.0.len() + row.1.len();
+        if bytes > limits::ENTRY_BYTES_MAX * 2 {
+            // It would not be readable: a chunk is a frame.
+            return Err(SnapshotError::Broken { path: path.to_owned(), why: "a row is too large" });
+        }
         if size + bytes > limits::SNAPSHOT_CHUNK_BYTES && !chunk.rows.is_empty() {
             put_chunk(&mut out, &mut chunk, &mut end).map_err(file)?;
             size = 0;
