@@ -1,0 +1,128 @@
+//! The one question in front of every request: may this identity do this?
+//!
+//! Default deny: a pair that is not named here is refused. Three fixed roles for now; the replicated policy
+//! (verb x scope) takes this function's place later and not its callers'.
+
+use trimaran_model::id::{Identity, OperatorRole};
+use trimaran_wire::v1::operator::OperatorBody;
+
+/// Everything that can be asked for, as the audit log spells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verb {
+    Read,
+    Logs,
+    Apply,
+    Deploy,
+    Approve,
+    Cancel,
+    Resume,
+    Rollback,
+    /// Tokens for agents, runners, operators and coordinators.
+    Enroll,
+    /// The control stream of an agent.
+    Serve,
+}
+
+impl Verb {
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Read,
+        Self::Logs,
+        Self::Apply,
+        Self::Deploy,
+        Self::Approve,
+        Self::Cancel,
+        Self::Resume,
+        Self::Rollback,
+        Self::Enroll,
+        Self::Serve,
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Logs => "logs",
+            Self::Apply => "apply",
+            Self::Deploy => "deploy",
+            Self::Approve => "approve",
+            Self::Cancel => "cancel",
+            Self::Resume => "resume",
+            Self::Rollback => "rollback",
+            Self::Enroll => "enroll",
+            Self::Serve => "serve",
+        }
+    }
+
+    /// The verb of a request; the match is total, so a new request can't be forgotten here.
+    pub(crate) fn of(body: &OperatorBody) -> Self {
+        match body {
+            OperatorBody::Apply { .. } => Self::Apply,
+            OperatorBody::Deploy(_) => Self::Deploy,
+            OperatorBody::Approve { .. } => Self::Approve,
+            OperatorBody::Cancel { .. } => Self::Cancel,
+            OperatorBody::Resume { .. } => Self::Resume,
+            OperatorBody::Rollback { .. } => Self::Rollback,
+            OperatorBody::Enroll(_) => Self::Enroll,
+            OperatorBody::Plan(_)
+            | OperatorBody::RollbackPlan { .. }
+            | OperatorBody::RunShow { .. }
+            | OperatorBody::RunList { .. }
+            | OperatorBody::Why { .. }
+            | OperatorBody::Status { .. }
+            | OperatorBody::History { .. }
+            | OperatorBody::PipelineSource { .. }
+            | OperatorBody::TargetList { .. }
+            | OperatorBody::AgentList
+            | OperatorBody::RunnerList
+            | OperatorBody::ClusterStatus
+            | OperatorBody::AuditList { .. }
+            | OperatorBody::Watch { .. } => Self::Read,
+            OperatorBody::Logs { .. } => Self::Logs,
+        }
+    }
+}
+
+/// Whether `identity` may do `verb`.
+pub(crate) fn authorize(identity: &Identity, verb: Verb) -> bool {
+    match identity {
+        Identity::Operator(_, role) => *role >= needed(verb).unwrap_or(OperatorRole::Admin) && needed(verb).is_some(),
+        Identity::Agent(_) => verb == Verb::Serve,
+        Identity::System | Identity::Coordinator(_) | Identity::Runner(_) => false,
+    }
+}
+
+/// The lowest role that may do it; `None` when no operator may.
+fn needed(verb: Verb) -> Option<OperatorRole> {
+    match verb {
+        Verb::Read | Verb::Logs => Some(OperatorRole::Viewer),
+        Verb::Deploy | Verb::Approve | Verb::Cancel | Verb::Resume | Verb::Rollback => Some(OperatorRole::Operator),
+        Verb::Apply | Verb::Enroll => Some(OperatorRole::Admin),
+        Verb::Serve => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verb_has_its_lowest_role_and_everybody_else_is_refused() {
+        let operator = |role| Identity::Operator("kana".parse().expect("a name"), role);
+        let agent = Identity::Agent("lab".parse().expect("a name"));
+        let runner = Identity::Runner("host-1".parse().expect("a name"));
+        let expected = |verb: Verb| match verb {
+            Verb::Read | Verb::Logs => [true, true, true],
+            Verb::Deploy | Verb::Approve | Verb::Cancel | Verb::Resume | Verb::Rollback => [false, true, true],
+            Verb::Apply | Verb::Enroll => [false, false, true],
+            Verb::Serve => [false, false, false],
+        };
+        for verb in Verb::ALL {
+            let roles = OperatorRole::ALL.map(|role| authorize(&operator(role), verb));
+            assert_eq!(roles, expected(verb), "{}", verb.as_str());
+            assert_eq!(authorize(&agent, verb), verb == Verb::Serve, "{}", verb.as_str());
+            for other in [&runner, &Identity::System, &Identity::Coordinator("c1".parse().expect("a name"))] {
+                assert!(!authorize(other, verb), "{other} {}", verb.as_str());
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Enrolment and renewal: one bounded request a session, answered once.
+
+use trimaran_engine::Outcome;
+use trimaran_model::error_code;
+use trimaran_model::id::{Digest, Identity};
+use trimaran_model::limits::{ENROLL_FRAME_BYTES_MAX, LEAF_TTL};
+use trimaran_model::time::Millis;
+use trimaran_transport::enroll::{Csr, token_hash, verify_renewal};
+use trimaran_transport::{CloseCode, Role, Session, Trust};
+use trimaran_wire::codec::Message as _;
+use trimaran_wire::v1::command::{Command, CommandBody};
+use trimaran_wire::v1::common::WireIdentity;
+use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};
+
+use crate::node::Proposed;
+use crate::server::Server;
+
+/// Operators renew when they work, so their leaf lives longer than a machine's.
+const OPERATOR_TTL: Millis = Millis::hours(24 * 30);
+
+/// Serves one enrolment session.
+pub(crate) async fn serve(server: Server, session: Session) {
+    let Ok((mut sender, mut receiver)) = session.accept_stream().await else { return };
+    let Ok(Some(frame)) = receiver.next_within(ENROLL_FRAME_BYTES_MAX).await else { return };
+    let request = match EnrollRequest::from_frame(&frame) {
+        Ok(request) => request,
+        Err(error) => return session.refuse_frame(&error.to_string()),
+    };
+    let reply = match request {
+        EnrollRequest::Token { token, csr } => with_token(&server, &token, &csr).await,
+        EnrollRequest::Renew { chain, csr } => renew(&server, &chain, &csr),
+    };
+    let reply = reply.unwrap_or_else(|(code, message)| EnrollReply::Refused { code: code.0, message });
+    if sender.send(&reply.to_frame()).await.is_ok() {
+        // The other side closes when it has read; a lost reply is repeated with a new token.
+        let _ = sender.finish_and_wait().await;
+    }
+    session.close(CloseCode::Done, "");
+}
+
+type Refused = (error_code::ErrorCode, String);
+
+async fn with_token(server: &Server, token: &str, csr: &[u8]) -> Result<EnrollReply, Refused> {
+    let csr = Csr::parse(csr).map_err(|error| (error_code::TOKEN_UNKNOWN, error.to_string()))?;
+    let command = Command {
+        identity: WireIdentity::System,
+        request: None,
+        body: CommandBody::UseToken { token_sha256: token_hash(token).0, spki_sha256: csr.spki.0 },
+    };
+    let identity = match server.node.propose(command).await {
+        Proposed::Done { outcome: Outcome::Enrolled { identity }, .. } => identity,
+        Proposed::Done { outcome: Outcome::Rejected(rejection), .. } => {
+            return Err((rejection.code, rejection.message));
+        }
+        Proposed::Done { .. } => return Err((error_code::BUG, "the token gave no identity".to_owned())),
+        Proposed::Busy(why) => return Err((error_code::BUSY, why)),
+        Proposed::NotLeader => return Err((error_code::NO_QUORUM, "there is no leader".to_owned())),
+        Proposed::Indeterminate => {
+            return Err((error_code::INDETERMINATE, "it is not known whether the token was used".to_owned()));
+        }
+    };
+    issue(server, &identity, &csr)
+}
+
+fn renew(server: &Server, chain: &[Vec<u8>], csr: &[u8]) -> Result<EnrollReply, Refused> {
+    let trust = Trust::from_pem(server.issuer.root_pem())
+        .map_err(|error| (error_code::BUG, format!("the own root can't be read: {error}")))?;
+    let revoked = |certificate: &trimaran_transport::CertificateInfo| server.revoked.contains(certificate);
+    let (info, csr) = verify_renewal(&trust, chain, csr, server.node.wall(), &revoked)
+        .map_err(|error| (error_code::IDENTITY, words(&error)))?;
+    issue(server, &info.identity, &csr)
+}
+
+fn issue(server: &Server, identity: &Identity, csr: &Csr) -> Result<EnrollReply, Refused> {
+    let (ttl, name) = match identity {
+        Identity::Operator(name, _) => (OPERATOR_TTL, name.to_string()),
+        Identity::Agent(name) => (LEAF_TTL, name.to_string()),
+        Identity::Runner(name) => (LEAF_TTL, name.to_string()),
+        Identity::Coordinator(name) => (LEAF_TTL, name.to_string()),
+        Identity::System => return Err((error_code::BUG, "the system itself enrolls nowhere".to_owned())),
+    };
+    let issued = server
+        .issuer
+        .issue(identity, csr, server.node.wall(), ttl)
+        .map_err(|error| (error_code::BUG, format!("the certificate could not be made: {error}")))?;
+    let role = Role::of(identity).map_or("", Role::as_str).to_owned();
+    Ok(EnrollReply::Issued {
+        cert: issued.pem(),
+        ca: server.issuer.root_pem().to_owned(),
+        cluster: server.issuer.cluster().to_owned(),
+        name,
+        role,
+        endpoints: vec![server.address.clone()],
+    })
+}
+
+/// An error with its causes on one line.
+pub(crate) fn words(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(&format!(": {inner}"));
+        source = inner.source();
+    }
+    text
+}
+
+/// The fingerprint that tokens of this cluster carry.
+pub(crate) fn root_fingerprint(server: &Server) -> Option<Digest> {
+    Trust::from_pem(server.issuer.root_pem()).ok().map(|trust| trust.root_fingerprint())
+}
