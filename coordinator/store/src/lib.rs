@@ -23,6 +23,7 @@ mod meta;
 mod open;
 pub mod snapshot;
 mod view;
+mod wal;
 pub mod writer;
 
 pub use disk::{Ballast, DiskSpace};

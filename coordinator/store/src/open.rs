@@ -173,6 +173,13 @@ impl Store {
     /// [`Self::load_rows`].
     pub fn open(dir: &Path, options: &Options) -> Result<(Self, Loaded), OpenError> {
         check_files(dir)?;
+        let fault =
+            |error: std::io::Error| OpenError::Failed { dir: dir.to_owned(), reason: error.to_string() };
+        if let Some((file, at)) = crate::wal::damaged(dir).map_err(fault)? {
+            let reason =
+                format!("a record at byte {at} of {} is broken and others follow it", file.display());
+            return Err(OpenError::Damaged { dir: dir.to_owned(), reason });
+        }
         let db = open_db(dir, options, false)?;
         let load = |source| OpenError::Load { dir: dir.to_owned(), source };
         let metas = db.cf_handle(meta::META).expect("opened with all column families");

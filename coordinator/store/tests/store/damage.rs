@@ -55,6 +55,21 @@ fn a_bit_flip_in_the_middle_of_the_wal_stops_the_start() {
     }
 }
 
+/// RocksDB alone takes such a record for a torn end and forgets all that follows.
+#[test]
+fn a_flipped_length_does_not_pass_for_a_torn_end() {
+    let dir = filled();
+    let mut bytes = std::fs::read(wal(dir.path())).unwrap();
+    let mut at = 0;
+    for _ in 0..5 {
+        at += 7 + usize::from(u16::from_le_bytes([bytes[at + 4], bytes[at + 5]]));
+    }
+    bytes[at + 5] ^= 0x40;
+    std::fs::write(wal(dir.path()), bytes).unwrap();
+    let error = open(dir.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+}
+
 #[test]
 fn a_torn_last_record_is_a_crash_and_no_damage() {
     let dir = filled();
