@@ -44,6 +44,8 @@ pub enum Input {
     TransferLeader { to: u64 },
     /// Changes the members: the bytes of `context` travel with the change. See [`MemberChange`].
     ChangeMember { waiter: Waiter, change: MemberChange, context: Bytes },
+    /// Whether the disk has too little room left. While it is so, no entry is taken; reads go on.
+    DiskLow(bool),
     /// The process ends: every waiter is answered now, no proposal is taken any more.
     Shutdown,
 }
@@ -64,6 +66,7 @@ impl fmt::Debug for Input {
             Self::Unreachable { peer } => write!(f, "Unreachable({peer})"),
             Self::TransferLeader { to } => write!(f, "TransferLeader({to})"),
             Self::ChangeMember { waiter, change, .. } => write!(f, "ChangeMember({waiter:?}, {change:?})"),
+            Self::DiskLow(low) => write!(f, "DiskLow({low})"),
             Self::Shutdown => f.write_str("Shutdown"),
         }
     }
@@ -188,6 +191,8 @@ pub enum Busy {
     Uncommitted,
     #[error("the disk is slower than the log grows")]
     Log,
+    #[error("the disk has less than 1 GiB or 5 % free")]
+    Disk,
     #[error("leadership is being transferred")]
     Transfer,
     #[error("another change of members is under way")]

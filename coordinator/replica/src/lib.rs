@@ -16,6 +16,10 @@
 //! peer (`trimaran-transport`), and when a member may be added (`trimaran-coordinator`).
 #![forbid(unsafe_code)]
 
+#[expect(
+    clippy::field_reassign_with_default,
+    reason = "generated structs have bookkeeping fields to leave alone"
+)]
 mod convert;
 pub mod io;
 pub mod log;
@@ -32,7 +36,7 @@ pub use io::{
     Answer, Busy, Class, Fatal, Input, InstallJob, Mark, MemberChange, Output, Role, RoleChange, Row,
     RowIter, Waiter, WriteJob, Written,
 };
-pub use log::Loaded;
+pub use log::{Loaded, LogError};
 pub use machine::{Applied, EntryMeta, Machine, RestoreError, RowBatch};
 pub use replica::{Replica, StartError, Status};
 pub use settings::Settings;

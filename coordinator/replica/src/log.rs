@@ -44,6 +44,10 @@ pub enum LogError {
     Bounds { last: u64, commit: u64, applied: u64, compacted: u64 },
     #[error("entry {index} has term {log}, the rows say {rows}")]
     AppliedTerm { index: u64, log: u64, rows: u64 },
+    #[error(
+        "the snapshot mark {snapshot} is not between the start of the log {compacted} and the rows {applied}"
+    )]
+    Mark { snapshot: u64, compacted: u64, applied: u64 },
     #[error("the log has no members")]
     NoMembers,
 }
@@ -79,6 +83,10 @@ impl Loaded {
         {
             return Err(LogError::AppliedTerm { index: applied, log, rows: self.applied.term });
         }
+        let snapshot = self.snapshot.index;
+        if !(applied >= snapshot && snapshot >= compacted) {
+            return Err(LogError::Mark { snapshot, compacted, applied });
+        }
         if self.conf_state.voters.is_empty() {
             return Err(LogError::NoMembers);
         }
@@ -90,6 +98,8 @@ impl Loaded {
 pub(crate) struct Log {
     hard_state: eraftpb::HardState,
     conf_state: eraftpb::ConfState,
+    /// Where the members last changed: who came then is in no older snapshot and would refuse it.
+    members_since: u64,
     compacted: Mark,
     entries: VecDeque<eraftpb::Entry>,
     bytes: usize,
@@ -110,6 +120,7 @@ impl Log {
         Self {
             hard_state: convert::hard_state_to_raft(loaded.hard_state),
             conf_state: convert::conf_state_to_raft(loaded.conf_state),
+            members_since: 0,
             compacted: loaded.compacted,
             bytes: entries.iter().map(cost).sum(),
             entries,
@@ -134,8 +145,9 @@ impl Log {
         &self.conf_state
     }
 
-    pub(crate) fn set_conf_state(&mut self, members: eraftpb::ConfState) {
+    pub(crate) fn set_conf_state(&mut self, members: eraftpb::ConfState, index: u64) {
         self.conf_state = members;
+        self.members_since = index;
     }
 
     fn at(&self, index: u64) -> Option<&eraftpb::Entry> {
@@ -194,6 +206,10 @@ impl Log {
         self.built.as_ref().map(|snapshot| snapshot.get_metadata().index)
     }
 
+    pub(crate) fn drop_built(&mut self) {
+        self.built = None;
+    }
+
     /// The lowest index that a peer asked a snapshot for since the last call.
     pub(crate) fn take_wanted(&self) -> Option<u64> {
         self.wanted.take()
@@ -246,7 +262,7 @@ impl raft::Storage for Log {
     }
 
     fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<eraftpb::Snapshot> {
-        let needed = request_index.max(self.compacted.index);
+        let needed = request_index.max(self.compacted.index).max(self.members_since);
         match &self.built {
             Some(snapshot) if snapshot.get_metadata().index >= needed => Ok(snapshot.clone()),
             Some(_) | None => {
@@ -341,6 +357,10 @@ mod tests {
         built.mut_metadata().index = 11;
         log.set_built(built);
         assert!(log.snapshot(11, 2).is_ok());
+        log.set_conf_state(eraftpb::ConfState::default(), 13);
+        assert!(log.snapshot(11, 2).is_err(), "a newer member is not in it");
+        assert_eq!(log.take_wanted(), Some(13));
+        log.set_conf_state(eraftpb::ConfState::default(), 11);
         log.compact(12);
         assert!(log.snapshot(11, 2).is_err(), "entry 12 would be missing");
         assert_eq!(log.take_wanted(), Some(12));
@@ -360,6 +380,8 @@ mod tests {
         assert!(matches!(broken(|l| l.hard_state.commit = 9), LogError::Bounds { .. }));
         assert!(matches!(broken(|l| l.applied.index = 11), LogError::Bounds { .. }));
         assert!(matches!(broken(|l| l.applied.term = 3), LogError::AppliedTerm { .. }));
+        assert!(matches!(broken(|l| l.snapshot.index = 9), LogError::Mark { .. }));
+        assert!(matches!(broken(|l| l.snapshot.index = 11), LogError::Mark { .. }));
         assert_eq!(broken(|l| l.conf_state.voters.clear()), LogError::NoMembers);
     }
 }

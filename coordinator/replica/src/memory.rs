@@ -86,6 +86,17 @@ impl MemoryStore {
         Self { durable: disk.clone(), current: disk, unsynced: Vec::new() }
     }
 
+    /// A store as a new member has it: nothing, and the members that it may hear from.
+    pub fn joining(members: ConfState) -> Self {
+        let mut store = Self::init(members, &[]);
+        let nothing = EntryMeta { index: 0, term: 0 };
+        let disk = &mut store.durable;
+        (disk.applied, disk.snapshot, disk.compacted) = (nothing, nothing, nothing);
+        disk.hard_state = HardState::default();
+        store.current = store.durable.clone();
+        store
+    }
+
     /// Writes a group as one record; durable on return if a job of it asks for a sync.
     pub fn write(&mut self, group: Vec<WriteJob>) {
         let sync = group.iter().any(|job| job.sync);

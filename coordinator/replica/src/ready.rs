@@ -6,17 +6,15 @@
 use bytes::Bytes;
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 use raft::{Ready, StateRole};
+use trimaran_model::limits;
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::raft::MemberChanges;
+use trimaran_wire::raft::{self as wire, MemberChanges};
 
 use crate::convert;
 use crate::io::{Answer, Class, Fatal, InstallJob, Mark, Output, WriteJob};
 use crate::machine::{EntryMeta, Machine};
 use crate::proposals::Resolved;
 use crate::replica::Replica;
-
-/// Entries applied in one step; the rest waits for the next one, so that heartbeats are not late.
-const APPLY_ENTRIES_MAX: usize = 512;
 
 /// A write job under way and what waits for its end.
 #[derive(Debug, Default)]
@@ -67,7 +65,7 @@ impl<M: Machine> Replica<M> {
     pub(crate) fn pump(&mut self, out: &mut Outputs<M>) {
         let mut applied = 0;
         while !self.dead && self.installing.is_none() && self.raw.has_ready() {
-            if applied >= APPLY_ENTRIES_MAX {
+            if applied >= limits::APPLY_ENTRIES_PER_STEP_MAX {
                 self.more = true;
                 break;
             }
@@ -126,13 +124,14 @@ impl<M: Machine> Replica<M> {
     fn send(&mut self, message: &Message, out: &mut Outputs<M>) {
         let to = message.to;
         let Some(wire) = convert::message_to_wire(message) else { return };
-        out.push(match message.msg_type {
-            MessageType::MsgSnapshot => Output::SendSnapshot { to, message: wire },
+        match message.msg_type {
+            MessageType::MsgSnapshot => out.push(Output::SendSnapshot { to, message: wire }),
             MessageType::MsgAppend if !message.entries.is_empty() => {
-                Output::Send { to, class: Class::Append, message: wire }
+                let parts = split(wire).into_iter();
+                out.extend(parts.map(|message| Output::Send { to, class: Class::Append, message }));
             }
-            _ => Output::Send { to, class: Class::Control, message: wire },
-        });
+            _ => out.push(Output::Send { to, class: Class::Control, message: wire }),
+        }
     }
 
     /// Keeps a follower's or candidate's message for the end of the write that it follows.
@@ -286,7 +285,7 @@ impl<M: Machine> Replica<M> {
             .apply_conf_change(&convert::member_changes_to_raft(&changes))
             .map_err(|error| fault(error.to_string()))?;
         self.building.job.conf_state = Some(convert::conf_state_to_wire(&members));
-        self.raw.mut_store().set_conf_state(members);
+        self.raw.mut_store().set_conf_state(members, meta.index);
         match self.proposals.resolve(meta) {
             Resolved::Own(waiter) => {
                 out.push(Output::Reply { waiter, answer: Answer::MembersChanged { entry: meta } });
@@ -321,6 +320,92 @@ impl<M: Machine> Replica<M> {
             self.bytes_since_mark = 0;
             self.building.job.snapshot = Some(self.applied);
             self.building.job.sync = true;
+        }
+    }
+}
+
+/// Cuts an append into messages of about `APPEND_BYTES_MAX`, each following from the one before.
+///
+/// raft joins what was proposed since its last message without a bound, which could be more than a frame.
+fn split(mut whole: wire::Message) -> Vec<wire::Message> {
+    let mut parts = Vec::new();
+    let mut size = 0;
+    let entries = std::mem::take(&mut whole.entries);
+    let empty = whole.clone();
+    for entry in entries {
+        let bytes = entry.data.0.len() + entry.context.0.len();
+        if size + bytes > limits::APPEND_BYTES_MAX
+            && let Some(last) = whole.entries.last()
+        {
+            let rest = wire::Message {
+                index: last.index,
+                log_term: last.term,
+                entries: Vec::new(),
+                ..empty.clone()
+            };
+            parts.push(std::mem::replace(&mut whole, rest));
+            size = 0;
+        }
+        size += bytes;
+        whole.entries.push(entry);
+    }
+    parts.push(whole);
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use trimaran_wire::raft::{Blob, Entry, EntryKind, Message, MessageKind};
+
+    use super::*;
+
+    fn append(sizes: &[usize]) -> Message {
+        let entry = |(index, size): (u64, &usize)| Entry {
+            kind: EntryKind::Normal,
+            term: index / 2,
+            index,
+            data: Blob(vec![1; *size].into()),
+            context: Blob::default(),
+        };
+        Message {
+            kind: MessageKind::Append,
+            to: 2,
+            from: 1,
+            term: 9,
+            log_term: 4,
+            index: 9,
+            entries: (10..).zip(sizes).map(entry).collect(),
+            commit: 7,
+            commit_term: 0,
+            snapshot: None,
+            request_snapshot: 0,
+            reject: false,
+            reject_hint: 0,
+            context: Blob::default(),
+            priority: 0,
+        }
+    }
+
+    #[test]
+    fn a_large_append_is_cut_into_messages_that_follow_from_each_other() {
+        let max = limits::APPEND_BYTES_MAX;
+        for (sizes, counts) in [
+            (&[10, 10][..], &[2][..]),
+            (&[max, max, 1], &[1, 1, 1]),
+            (&[max - 1, 1, 1, max], &[2, 1, 1]),
+            (&[max + 5, 1], &[1, 1]),
+        ] {
+            let whole = append(sizes);
+            let parts = split(whole.clone());
+            assert_eq!(parts.iter().map(|part| part.entries.len()).collect::<Vec<_>>(), counts, "{sizes:?}");
+            let mut before = (whole.index, whole.log_term);
+            for part in &parts {
+                assert_eq!((part.index, part.log_term), before);
+                assert_eq!((part.term, part.commit), (whole.term, whole.commit));
+                before = part.entries.last().map(|entry| (entry.index, entry.term)).unwrap();
+                assert!(part.to_bytes().len() < limits::FRAME_BYTES_MAX);
+            }
+            assert_eq!(parts.into_iter().flat_map(|part| part.entries).collect::<Vec<_>>(), whole.entries);
         }
     }
 }

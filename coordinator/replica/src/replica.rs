@@ -21,8 +21,6 @@ use crate::settings::Settings;
 
 /// Ticks made up for after a pause. More would let a paused replica disturb a healthy leader at once.
 const TICKS_CAUGHT_UP_MAX: u64 = 3;
-/// Write jobs under way above which appends of a leader are not taken: it sends them again.
-const FLIGHTS_MAX: usize = 256;
 /// Write jobs under way above which new proposals wait in raft for the next one, and are written together.
 const FLIGHTS_ALONE: usize = 1;
 const FLIGHTS_WITH_PEERS: usize = 2;
@@ -76,6 +74,8 @@ pub struct Replica<M: Machine> {
     pub(crate) marking: bool,
     pub(crate) bytes_since_mark: usize,
     pub(crate) building_for_peer: bool,
+    /// No mark was set since the last snapshot for a peer was built.
+    pub(crate) built_is_new: bool,
     /// Committed entries are left for the next step.
     pub(crate) more: bool,
     /// Term and vote as last given to the writer.
@@ -84,6 +84,7 @@ pub struct Replica<M: Machine> {
     next_tick: Timestamp,
     started: bool,
     stopping: bool,
+    disk_low: bool,
     pub(crate) dead: bool,
 }
 
@@ -103,10 +104,10 @@ impl<M: Machine> Replica<M> {
             max_election_tick: settings.election_ticks_max,
             pre_vote: true,
             check_quorum: true,
-            max_size_per_msg: 1 << 20,
-            max_inflight_msgs: 256,
-            max_uncommitted_size: 16 << 20,
-            max_committed_size_per_ready: 1 << 20,
+            max_size_per_msg: limits::APPEND_BYTES_MAX as u64,
+            max_inflight_msgs: limits::APPENDS_IN_FLIGHT_MAX,
+            max_uncommitted_size: limits::UNCOMMITTED_BYTES_MAX as u64,
+            max_committed_size_per_ready: limits::APPEND_BYTES_MAX as u64,
             batch_append: true,
             ..raft::Config::default()
         };
@@ -133,12 +134,14 @@ impl<M: Machine> Replica<M> {
             marking: false,
             bytes_since_mark: 0,
             building_for_peer: false,
+            built_is_new: false,
             more: false,
             vote,
             role: RoleChange { role: Role::Follower, term, leader: None },
             next_tick: Timestamp(0),
             started: false,
             stopping: false,
+            disk_low: false,
             dead: false,
         };
         replica.fix_election_timeout();
@@ -288,6 +291,7 @@ impl<M: Machine> Replica<M> {
             Input::ChangeMember { waiter, change, context } => {
                 self.change_member(waiter, change, context, out)
             }
+            Input::DiskLow(low) => self.disk_low = low,
             Input::Shutdown => {
                 self.stopping = true;
                 self.answer_all(Busy::Shutdown, out);
@@ -317,13 +321,16 @@ impl<M: Machine> Replica<M> {
         if raft.state != StateRole::Leader {
             return Some(Answer::NotLeader { hint: self.hint() });
         }
+        if self.disk_low {
+            return Some(Answer::Busy(Busy::Disk));
+        }
         if raft.lead_transferee.is_some() {
             return Some(Answer::Busy(Busy::Transfer));
         }
         if self.proposals.len() >= self.settings.waiters_max {
             return Some(Answer::Busy(Busy::Waiters));
         }
-        if self.raw.store().bytes() >= limits::LOG_BYTES_MAX || self.flights.len() >= FLIGHTS_MAX {
+        if self.raw.store().bytes() >= limits::LOG_BYTES_MAX || self.flights.len() >= limits::WRITE_JOBS_MAX {
             return Some(Answer::Busy(Busy::Log));
         }
         None
@@ -439,7 +446,7 @@ impl<M: Machine> Replica<M> {
                     .iter()
                     .zip(message.index + 1..)
                     .all(|(entry, index)| entry.index == index);
-                if !contiguous || self.flights.len() >= FLIGHTS_MAX {
+                if !contiguous || self.flights.len() >= limits::WRITE_JOBS_MAX {
                     return;
                 }
             }

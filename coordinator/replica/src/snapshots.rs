@@ -3,6 +3,7 @@
 //! A mark says that the rows of the own store are complete up to an entry and synced: that is what the log
 //! may be cut below. A snapshot for a peer is a file that the server builds when one is asked for.
 
+use raft::ProgressState;
 use trimaran_model::limits;
 use trimaran_wire::raft::Snapshot;
 
@@ -21,12 +22,18 @@ impl<M: Machine> Replica<M> {
             return; // A snapshot of the leader was installed meanwhile.
         }
         self.snapshot = mark;
+        let sending =
+            self.raw.raft.prs().iter().any(|(_, progress)| progress.state == ProgressState::Snapshot);
+        if !sending && !std::mem::take(&mut self.built_is_new) {
+            self.raw.mut_store().drop_built();
+        }
         let log = self.raw.store();
         let mut cut = mark.index.saturating_sub(self.settings.kept_entries);
         if let Some(built) = log.built_index()
             && log.bytes() < limits::LOG_BYTES_MAX / 4 * 3
         {
-            // Who gets that snapshot needs the entries above it.
+            // Who gets that snapshot needs the entries above it. It is dropped at the mark after the one that
+            // found it unused, so that it does not hold the log for ever.
             cut = cut.min(built);
         }
         if cut >= log.first() {
@@ -55,6 +62,7 @@ impl<M: Machine> Replica<M> {
     pub(crate) fn snapshot_built(&mut self, snapshot: Snapshot) {
         self.building_for_peer = false;
         if snapshot.meta.index <= self.applied.index {
+            self.built_is_new = true;
             self.raw.mut_store().set_built(convert::snapshot_to_raft(snapshot));
         }
     }

@@ -4,12 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Below this many free bytes, or below [`LOW_PERCENT`], a coordinator refuses proposals.
-pub const LOW_BYTES: u64 = 1 << 30;
-/// Percent of the file system.
-pub const LOW_PERCENT: u64 = 5;
-/// Size of the ballast file unless set otherwise.
-pub const BALLAST_BYTES: u64 = 256 << 20;
+use trimaran_model::limits;
 
 /// Room of a file system, in bytes, as an ordinary user may use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,13 +25,15 @@ impl DiskSpace {
 
     /// Below 1 GiB or 5 percent.
     pub fn is_low(self) -> bool {
-        self.free < LOW_BYTES
-            || u128::from(self.free) * 100 < u128::from(self.total) * u128::from(LOW_PERCENT)
+        self.free < limits::DISK_LOW_BYTES
+            || u128::from(self.free) * 100 < u128::from(self.total) * u128::from(limits::DISK_LOW_PERCENT)
     }
 
     /// Bytes to free until it is no longer low.
     pub fn missing(self) -> u64 {
-        LOW_BYTES.max((self.total / 100).saturating_mul(LOW_PERCENT)).saturating_sub(self.free)
+        limits::DISK_LOW_BYTES
+            .max((self.total / 100).saturating_mul(limits::DISK_LOW_PERCENT))
+            .saturating_sub(self.free)
     }
 }
 
@@ -55,7 +52,7 @@ impl Ballast {
         &self.path
     }
 
-    /// Makes the file `bytes` long with blocks of its own; 0 removes it.
+    /// Makes the file `bytes` long with blocks of its own (`limits::BALLAST_BYTES` unless set otherwise); 0 removes it.
     pub fn fill(&self, bytes: u64) -> io::Result<()> {
         if bytes == 0 {
             return self.free();

@@ -16,12 +16,14 @@
 //!
 //! Deliberately not here: what rows mean, when to write (`trimaran-replica`), and moving files to peers.
 #![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "files and a writer thread are what this crate is for")]
 
 pub mod disk;
 mod meta;
 mod open;
 pub mod snapshot;
 mod view;
+mod wal;
 pub mod writer;
 
 pub use disk::{Ballast, DiskSpace};

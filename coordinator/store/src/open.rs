@@ -116,6 +116,30 @@ impl Store {
     /// Makes `dir` the data directory of the first member of a new cluster, with `rows` as the state at
     /// revision 1. All or nothing, synced.
     pub fn init(dir: &Path, identity: Identity, rows: &[Row], options: &Options) -> Result<(), InitError> {
+        let members = ConfState { voters: vec![identity.raft_id], ..ConfState::default() };
+        let start = EntryMeta { index: 1, term: 1 };
+        Self::create(dir, identity, &members, start, rows, options)
+    }
+
+    /// Makes `dir` the data directory of a new member of a cluster that has `members`. It holds nothing; the
+    /// leader sends it a snapshot once it is a learner.
+    pub fn init_joining(
+        dir: &Path,
+        identity: Identity,
+        members: &ConfState,
+        options: &Options,
+    ) -> Result<(), InitError> {
+        Self::create(dir, identity, members, EntryMeta { index: 0, term: 0 }, &[], options)
+    }
+
+    fn create(
+        dir: &Path,
+        identity: Identity,
+        members: &ConfState,
+        start: EntryMeta,
+        rows: &[Row],
+        options: &Options,
+    ) -> Result<(), InitError> {
         std::fs::create_dir_all(dir)
             .map_err(|error| OpenError::Failed { dir: dir.to_owned(), reason: error.to_string() })?;
         let db = open_db(dir, options, true)?;
@@ -124,9 +148,7 @@ impl Store {
         if db.get_cf(handle(meta::META), meta::IDENTITY).map_err(write)?.is_some() {
             return Err(InitError::AlreadyInitialized { dir: dir.to_owned() });
         }
-        let start = EntryMeta { index: 1, term: 1 };
-        let members = ConfState { voters: vec![identity.raft_id], ..ConfState::default() };
-        let state = HardState { term: 1, vote: 0, commit: 1 };
+        let state = HardState { term: start.term, vote: 0, commit: start.index };
         let mut batch = WriteBatch::default();
         let metas = [
             (meta::IDENTITY, identity.to_bytes()),
@@ -151,6 +173,13 @@ impl Store {
     /// [`Self::load_rows`].
     pub fn open(dir: &Path, options: &Options) -> Result<(Self, Loaded), OpenError> {
         check_files(dir)?;
+        let fault =
+            |error: std::io::Error| OpenError::Failed { dir: dir.to_owned(), reason: error.to_string() };
+        if let Some((file, at)) = crate::wal::damaged(dir).map_err(fault)? {
+            let reason =
+                format!("a record at byte {at} of {} is broken and others follow it", file.display());
+            return Err(OpenError::Damaged { dir: dir.to_owned(), reason });
+        }
         let db = open_db(dir, options, false)?;
         let load = |source| OpenError::Load { dir: dir.to_owned(), source };
         let metas = db.cf_handle(meta::META).expect("opened with all column families");

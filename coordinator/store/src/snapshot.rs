@@ -7,15 +7,13 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write as _};
 use std::path::{Path, PathBuf};
 
+use trimaran_model::limits;
 use trimaran_replica::io::Row;
 use trimaran_wire::codec::{CodecError, DECODE_BYTES_MAX, Message};
 use trimaran_wire::frame::HEADER_BYTES;
 use trimaran_wire::raft::{SnapshotChunk, SnapshotEnd, SnapshotHeader};
 
 use crate::view::{ReadError, ReadView};
-
-/// Rows of a chunk add up to about this many bytes; a larger row has a chunk of its own.
-pub const CHUNK_BYTES: usize = 256 << 10;
 
 /// Why a snapshot file was not written or is not one.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +53,11 @@ pub fn write(
     for row in view.range(&[], None) {
         let row = row?;
         let bytes = row.0.len() + row.1.len();
-        if size + bytes > CHUNK_BYTES && !chunk.rows.is_empty() {
+        if bytes > limits::ENTRY_BYTES_MAX * 2 {
+            // It would not be readable: a chunk is a frame.
+            return Err(SnapshotError::Broken { path: path.to_owned(), why: "a row is too large" });
+        }
+        if size + bytes > limits::SNAPSHOT_CHUNK_BYTES && !chunk.rows.is_empty() {
             put_chunk(&mut out, &mut chunk, &mut end).map_err(file)?;
             size = 0;
         }

@@ -9,16 +9,13 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use rocksdb::{Direction, IteratorMode, WriteBatch, WriteOptions};
+use trimaran_model::limits;
 use trimaran_replica::io::Row;
 use trimaran_replica::{EntryMeta, InstallJob, WriteJob, Written};
 use trimaran_wire::codec::Message as _;
 
 use crate::meta;
 use crate::open::{Bounds, Store};
-
-/// Jobs and bytes that one group may hold.
-const GROUP_JOBS_MAX: usize = 256;
-const GROUP_BYTES_MAX: usize = 1 << 20;
 
 /// Why a write is not on the disk. The process has to end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -169,7 +166,7 @@ impl<F: FnMut(WriterEvent) + Send + 'static> Writer<F> {
     fn gather(&self, job: WriteJob, next: &mut Option<Command>) -> Vec<WriteJob> {
         let mut bytes = job_bytes(&job);
         let mut group = vec![job];
-        while group.len() < GROUP_JOBS_MAX && bytes < GROUP_BYTES_MAX {
+        while group.len() < limits::WRITE_GROUP_JOBS_MAX && bytes < limits::WRITE_GROUP_BYTES_MAX {
             match self.queue.try_recv() {
                 Ok(Command::Write(job)) => {
                     bytes += job_bytes(&job);
@@ -314,7 +311,7 @@ impl Store {
 
 pub(crate) fn write_error(error: rocksdb::Error) -> WriteError {
     let reason = error.to_string();
-    if reason.contains("No space left on device") {
+    if reason.contains("No space left on device") || reason.contains("Disk quota exceeded") {
         WriteError::NoSpace
     } else {
         WriteError::Failed { reason }

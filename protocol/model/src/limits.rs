@@ -44,6 +44,27 @@ pub const ENROLL_FRAME_BYTES_MAX: usize = 16 * KIB;
 pub const LOG_BYTES_MAX: usize = 64 * MIB;
 /// Entries after which a snapshot is taken.
 pub const SNAPSHOT_ENTRIES: u64 = 10_000;
+/// Entries of one message between peers, unless one entry alone is larger.
+pub const APPEND_BYTES_MAX: usize = MIB;
+/// Appends that a leader sends to a member without an answer.
+pub const APPENDS_IN_FLIGHT_MAX: usize = 256;
+/// Entries that a leader has not committed yet.
+pub const UNCOMMITTED_BYTES_MAX: usize = 16 * MIB;
+/// Write jobs of a replica that are not done: above it no proposal and no append is taken.
+pub const WRITE_JOBS_MAX: usize = 256;
+/// Jobs that the writer joins to one record, and their bytes.
+pub const WRITE_GROUP_JOBS_MAX: usize = 256;
+pub const WRITE_GROUP_BYTES_MAX: usize = MIB;
+/// Entries that a replica applies before it looks at its inputs again.
+pub const APPLY_ENTRIES_PER_STEP_MAX: usize = 512;
+/// Rows of one chunk of a snapshot file, unless one row alone is larger.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * KIB;
+/// Below this many free bytes, or below [`DISK_LOW_PERCENT`], a coordinator refuses proposals.
+pub const DISK_LOW_BYTES: u64 = 1 << 30;
+/// Percent of the file system.
+pub const DISK_LOW_PERCENT: u64 = 5;
+/// Size of the ballast file unless set otherwise.
+pub const BALLAST_BYTES: u64 = 256 << 20;
 /// Proposals that wait in front of the replica.
 pub const PROPOSALS_MAX: usize = 1024;
 /// Runs settled per entry; the rest waits in the replicated settle queue.
@@ -98,5 +119,7 @@ pub const RELEASES_KEPT: usize = 3;
 const _: () = assert!(SPEC_FILE_BYTES_MAX < OPERATOR_REQUEST_BYTES_MAX);
 const _: () = assert!(OPERATOR_REQUEST_BYTES_MAX < ENTRY_BYTES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(APPEND_BYTES_MAX + ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(UNCOMMITTED_BYTES_MAX < LOG_BYTES_MAX / 2);
 const _: () = assert!(LEASE.0 < AGENT_LOST_AFTER.0);
 const _: () = assert!(AGENT_KEEP_ALIVE.0 * 2 < LEASE.0);

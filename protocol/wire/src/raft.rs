@@ -256,6 +256,17 @@ mod tests {
         assert_eq!(encode(&members), [1, 1, 0, 0, 0, 0]);
         let place = SnapshotMeta { index: 9, term: 2, conf_state: members };
         assert_eq!(encode(&place), [9, 2, 1, 1, 0, 0, 0, 0]);
+        let change =
+            MemberChanges { changes: vec![(MemberChangeKind::AddLearner, 4)], context: Blob::default() };
+        assert_eq!(encode(&change), [1, 2, 4, 0]);
+        assert_eq!(encode(&Place { index: 300, term: 2 }), [251, 44, 1, 2]);
+        let identity = Identity { cluster_id: [7; 16], disk_id: [8; 16], raft_id: 1 };
+        assert_eq!(encode(&identity), [[7; 16].as_slice(), &[8; 16], &[1]].concat());
+        let header = SnapshotHeader { cluster_id: [7; 16], meta: place };
+        assert_eq!(encode(&header), [[7; 16].as_slice(), &[9, 2, 1, 1, 0, 0, 0, 0]].concat());
+        let chunk = SnapshotChunk { rows: vec![(b"k".to_vec(), b"v".to_vec())] };
+        assert_eq!(encode(&chunk), [1, 1, b'k', 1, b'v']);
+        assert_eq!(encode(&SnapshotEnd { chunks: 1, rows: 2, crc32c: 3 }), [1, 2, 3]);
         let mut expected = vec![0, 2, 1, 3, 2, 251, 43, 1, 1];
         expected.extend_from_slice(&encode(&entry()));
         expected.extend_from_slice(&[251, 43, 1, 0, 1, 5, 1, 2, 1, 2, 0, 0, 0, 0, 1, b'm', 0, 1, 7, 0, 1]);

@@ -27,6 +27,17 @@ pub(crate) struct Faults {
     pub(crate) partition_every: u64,
 }
 
+/// Where in a write a crash happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Boundary {
+    /// Nothing of it reached the disk.
+    Before,
+    /// It may have, and is not synced.
+    During,
+    /// It is durable, and the replica was not told.
+    After,
+}
+
 #[derive(Debug)]
 enum Event {
     Due { node: usize, life: u64 },
@@ -36,6 +47,7 @@ enum Event {
     Built { node: usize, life: u64, snapshot: Option<Snapshot> },
     Restart { node: usize },
     Crash,
+    CrashWriting { node: usize, boundary: Boundary },
     Partition,
     Heal,
     Client,
@@ -73,6 +85,13 @@ pub(crate) struct World {
     pub(crate) installs: usize,
     pub(crate) reads: usize,
     pub(crate) crashes: usize,
+    /// Crashes whoever begins the write of this number.
+    pub(crate) crash_at: Option<(usize, Boundary)>,
+    /// Writes of these nodes take so long.
+    pub(crate) slow: BTreeMap<usize, u64>,
+    pub(crate) answers: BTreeMap<Waiter, Answer<u64>>,
+    writes: usize,
+    voters: usize,
     settings: Settings,
     faults: Faults,
     random: u64,
@@ -90,16 +109,25 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64, voters: u64, settings: Settings, faults: Faults) -> Self {
+        Self::growing(seed, voters, 0, settings, faults)
+    }
+
+    /// `voters` members, and `joiners` with an empty disk that are not members yet.
+    pub(crate) fn growing(seed: u64, voters: u64, joiners: u64, settings: Settings, faults: Faults) -> Self {
         let members = ConfState { voters: (1..=voters).collect(), ..ConfState::default() };
-        let node = || Node {
+        let first: Row = (b"first".to_vec(), b"row".to_vec());
+        let node = |joins: bool| Node {
             replica: None,
             life: 0,
-            store: MemoryStore::init(members.clone(), &[]),
+            store: match joins {
+                true => MemoryStore::joining(members.clone()),
+                false => MemoryStore::init(members.clone(), std::slice::from_ref(&first)),
+            },
             queue: VecDeque::new(),
             writing: Vec::new(),
             due: None,
         };
-        let nodes = (0..voters).map(|_| node()).collect();
+        let nodes = (0..voters + joiners).map(|n| node(n >= voters)).collect();
         let mut world = Self {
             now: 1000,
             trace: 0,
@@ -108,6 +136,11 @@ impl World {
             installs: 0,
             reads: 0,
             crashes: 0,
+            crash_at: None,
+            slow: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            writes: 0,
+            voters: voters as usize,
             settings,
             faults,
             random: seed,
@@ -123,7 +156,7 @@ impl World {
             clients: true,
         };
         for node in 0..world.nodes.len() {
-            world.restart(node);
+            world.at(0, Event::Restart { node });
         }
         world.at(5, Event::Client);
         world.at(world.faults.crash_every, Event::Crash);
@@ -250,6 +283,12 @@ impl World {
                 self.at(heal, Event::Heal);
                 self.at(again, Event::Partition);
             }
+            Event::CrashWriting { node, boundary } => {
+                if boundary == Boundary::After {
+                    self.write_to_store(node);
+                }
+                self.crash_while(node, boundary);
+            }
             Event::Crash | Event::Partition => {}
             Event::Heal => self.cut.clear(),
             Event::Client => {
@@ -285,12 +324,33 @@ impl World {
         }
     }
 
+    /// Asks one node; the answer will be in `answers`.
+    pub(crate) fn ask(&mut self, node: usize, input: impl FnOnce(Waiter) -> Input) -> Waiter {
+        let waiter = Waiter(self.sequence);
+        self.sequence += 1;
+        self.step(node, input(waiter));
+        waiter
+    }
+
+    pub(crate) fn leader(&self) -> usize {
+        *self.leaders.last_key_value().expect("an election was won").1
+    }
+
+    pub(crate) fn tell(&mut self, node: usize, input: Input) {
+        self.step(node, input);
+    }
+
     pub(crate) fn crash(&mut self, node: usize) {
+        let boundary = if self.below(2) == 0 { Boundary::During } else { Boundary::Before };
+        self.crash_while(node, boundary);
+    }
+
+    fn crash_while(&mut self, node: usize, boundary: Boundary) {
         if self.nodes[node].replica.is_none() {
             return;
         }
         self.crashes += 1;
-        let partly = self.below(2) == 0;
+        let partly = boundary == Boundary::During;
         let this = &mut self.nodes[node];
         this.replica = None;
         this.life += 1;
@@ -408,12 +468,16 @@ impl World {
     }
 
     fn answer(&mut self, waiter: Waiter, answer: Answer<u64>) {
-        let asked = self.asked.remove(&waiter).expect("each waiter is answered once");
+        let Some(asked) = self.asked.remove(&waiter) else {
+            let before = self.answers.insert(waiter, answer);
+            assert!(before.is_none(), "each waiter is answered once");
+            return;
+        };
         match (answer, asked.value) {
             (Answer::Applied { entry, reply }, Some(value)) => {
                 assert_eq!(reply, entry.index);
                 let holders = self.nodes.iter().filter(|node| node.store.holds(entry)).count();
-                assert!(holders * 2 > self.nodes.len(), "acknowledged at {} on {holders} disks", entry.index);
+                assert!(holders * 2 > self.voters, "acknowledged at {} on {holders} disks", entry.index);
                 self.acked.insert(entry.index, value);
             }
             (Answer::Read { revision }, None) => {
@@ -446,11 +510,24 @@ impl World {
         }
         if !self.nodes[node].writing.is_empty() {
             let (life, delay) = (self.nodes[node].life, 1 + self.below(self.faults.write_max));
+            let delay = self.slow.get(&node).copied().unwrap_or(delay);
+            self.writes += 1;
+            if let Some((number, boundary)) = self.crash_at
+                && number == self.writes
+            {
+                self.at(0, Event::CrashWriting { node, boundary });
+            }
             self.at(delay, Event::WriteDone { node, life });
         }
     }
 
     fn write_done(&mut self, node: usize) {
+        let input = self.write_to_store(node);
+        self.start_write(node);
+        self.step(node, input);
+    }
+
+    fn write_to_store(&mut self, node: usize) -> Input {
         let this = &mut self.nodes[node];
         let mut group = Vec::new();
         let mut input = None;
@@ -472,8 +549,11 @@ impl World {
         if !group.is_empty() {
             this.store.write(group);
         }
-        self.start_write(node);
-        self.step(node, input.expect("something was written"));
+        input.expect("something was written")
+    }
+
+    pub(crate) fn set_voters(&mut self, voters: usize) {
+        self.voters = voters;
     }
 
     pub(crate) fn store(&self, node: usize) -> &MemoryStore {

@@ -148,7 +148,7 @@ impl Maker {
         self.terms[(index - self.compacted - 1) as usize]
     }
 
-    fn make(&mut self, step: &Step) -> Result<WriteJob, InstallJob> {
+    fn make(&mut self, step: &Step) -> Result<WriteJob, Box<InstallJob>> {
         self.number += 1;
         let mut job = WriteJob { number: self.number, ..WriteJob::default() };
         match *step {
@@ -192,12 +192,12 @@ impl Maker {
             Step::Install { ahead } => {
                 let at = EntryMeta { index: self.last() + ahead, term: self.term };
                 (self.terms, self.compacted, self.applied, self.mark) = (Vec::new(), at.index, at, at);
-                return Err(InstallJob {
+                return Err(Box::new(InstallJob {
                     number: self.number,
                     meta: SnapshotMeta { index: at.index, term: at.term, conf_state: members() },
                     manifest: Default::default(),
                     hard_state: HardState { term: self.term, vote: 0, commit: at.index },
-                });
+                }));
             }
         }
         Ok(job)

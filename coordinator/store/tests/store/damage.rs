@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use trimaran_replica::{EntryMeta, WriteJob};
-use trimaran_store::{InitError, LoadError, OpenError, Store, WriteError};
+use trimaran_store::{InitError, LoadError, OpenError, Store, SubmitError, WriteError, Writer, WriterEvent};
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::raft::{Blob, Entry, EntryKind, HardState, Place};
+use trimaran_wire::raft::{Blob, ConfState, Entry, EntryKind, HardState, Identity, Place};
 
 use crate::{IDENTITY, copy, init, options, wal};
 
@@ -53,6 +53,21 @@ fn a_bit_flip_in_the_middle_of_the_wal_stops_the_start() {
         assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
         assert!(error.to_string().contains("join"), "{error}");
     }
+}
+
+/// RocksDB alone takes such a record for a torn end and forgets all that follows.
+#[test]
+fn a_flipped_length_does_not_pass_for_a_torn_end() {
+    let dir = filled();
+    let mut bytes = std::fs::read(wal(dir.path())).unwrap();
+    let mut at = 0;
+    for _ in 0..5 {
+        at += 7 + usize::from(u16::from_le_bytes([bytes[at + 4], bytes[at + 5]]));
+    }
+    bytes[at + 5] ^= 0x40;
+    std::fs::write(wal(dir.path()), bytes).unwrap();
+    let error = open(dir.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
 }
 
 #[test]
@@ -150,4 +165,30 @@ fn a_job_that_would_break_the_log_is_refused_before_it_is_written() {
     store.write(&[append(2..=3)]).unwrap();
     drop(store);
     assert_eq!(open(dir.path()).unwrap(), 2);
+}
+
+#[test]
+fn a_joining_member_starts_with_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let members = ConfState { voters: vec![1], ..ConfState::default() };
+    let identity = Identity { raft_id: 2, ..IDENTITY };
+    Store::init_joining(dir.path(), identity, &members, &options()).unwrap();
+    let (store, loaded) = Store::open(dir.path(), &options()).unwrap();
+    assert_eq!(loaded, trimaran_replica::memory::MemoryStore::joining(members).load());
+    assert_eq!(store.load_rows().unwrap(), []);
+}
+
+#[test]
+fn the_writer_tells_of_a_failure_once_and_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    init(dir.path());
+    let (store, _) = Store::open(dir.path(), &options()).unwrap();
+    let (events, told) = std::sync::mpsc::channel();
+    let writer = Writer::spawn(store, 8, move |event| drop(events.send(event))).unwrap();
+    writer.submit(append(2..=2)).unwrap();
+    assert!(matches!(told.recv().unwrap(), WriterEvent::Written(written) if written.number == 2));
+    writer.submit(append(9..=9)).unwrap();
+    assert!(matches!(told.recv().unwrap(), WriterEvent::Failed(WriteError::Gap { .. })));
+    assert!(told.recv().is_err(), "nothing follows");
+    assert_eq!(writer.submit(append(3..=3)), Err(SubmitError::Ended));
 }

@@ -1,5 +1,6 @@
 //! The store on a real RocksDB: the suite it shares with the model store of simulations, damage, kill -9,
 //! snapshot files, views, and a whole node of owner thread, writer thread, replica and a toy machine.
+#![allow(clippy::disallowed_methods, reason = "real files, processes and threads")]
 
 mod conformance;
 mod damage;

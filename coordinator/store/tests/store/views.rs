@@ -92,7 +92,7 @@ fn a_snapshot_file_carries_a_state_to_another_store() {
     let second = from.path().join("second");
     snapshot::write(&store.read_view(), IDENTITY.cluster_id, &second).unwrap();
     let bytes = std::fs::read(&file).unwrap();
-    assert!(bytes.len() > 2 * snapshot::CHUNK_BYTES, "several chunks");
+    assert!(bytes.len() > 2 * trimaran_model::limits::SNAPSHOT_CHUNK_BYTES, "several chunks");
     assert!(bytes == std::fs::read(&second).unwrap(), "equal states give equal bytes");
 
     let (read, rows) = snapshot::read(&file).unwrap();

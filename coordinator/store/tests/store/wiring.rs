@@ -61,7 +61,7 @@ fn what_was_acknowledged_survives_kill_nine() {
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut seen = 0;
-        while let Some(line) = lines.next() {
+        for line in lines.by_ref() {
             seen += add(&mut acknowledged, &line.unwrap());
             if seen >= 150 + round * 40 {
                 child.kill().unwrap();
@@ -82,6 +82,40 @@ fn what_was_acknowledged_survives_kill_nine() {
             let found = view.get(key.as_bytes()).unwrap();
             assert_eq!(found.as_deref(), Some(value.as_bytes()), "acknowledged at {index}");
         }
+    }
+}
+
+/// A limit on the size of files makes writes fail in the middle of the WAL, as a full disk does. The process
+/// must end then, once, and what it had acknowledged must be there.
+#[test]
+fn a_failed_write_ends_the_process_and_loses_nothing() {
+    if let Ok(dir) = std::env::var(CHILD) {
+        return write_until_killed(Path::new(&dir));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    init(dir.path());
+    // 128 blocks of 512 bytes, or of 1 KiB, as the shell counts them.
+    let child = Command::new("sh")
+        .args(["-c", "ulimit -f 128; trap '' XFSZ; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["wiring::a_failed_write_ends_the_process_and_loses_nothing", "--exact", "--nocapture"])
+        .env(CHILD, dir.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert!(!child.status.success());
+    let said = String::from_utf8_lossy(&child.stderr);
+    assert!(said.contains("a write failed: "), "{said}");
+    let mut acknowledged = BTreeMap::new();
+    let count: usize =
+        String::from_utf8_lossy(&child.stdout).lines().map(|line| add(&mut acknowledged, line)).sum();
+    assert!(count > 100, "{count} before the limit");
+    let node = Node::start(dir.path(), settings());
+    let view = node.store.read_view();
+    for data in acknowledged.keys() {
+        let (key, value) = data.split_once('=').unwrap();
+        assert_eq!(view.get(key.as_bytes()).unwrap().as_deref(), Some(value.as_bytes()), "{data}");
     }
 }
 
