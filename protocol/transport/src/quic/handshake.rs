@@ -7,6 +7,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, VarInt};
@@ -34,6 +35,8 @@ pub(crate) enum HandshakeError {
     Certificate(CertificateError),
     #[error("a connection for {} claims to be a peer's", .0.as_str())]
     NotAPeer(Alpn),
+    #[error("too many enrolments at once")]
+    Busy,
     #[error("the handshake took longer than {HANDSHAKE_TIMEOUT}")]
     Timeout,
 }
@@ -43,29 +46,56 @@ pub(crate) struct Accepting {
     pub(crate) ordinary: Arc<quinn::ServerConfig>,
     pub(crate) peer: Arc<quinn::ServerConfig>,
     pub(crate) registry: Arc<Registry>,
+    /// Enrolment sessions now and at most.
+    pub(crate) enrolling: Arc<AtomicUsize>,
+    pub(crate) enrollments_max: usize,
 }
 
-/// Makes a session of an incoming connection, or closes it.
+/// A place among those that are counted, given back when it is dropped.
+pub(crate) struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    /// Takes a place if fewer than `max` are taken.
+    pub(crate) fn take(count: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        let grown = |taken: usize| (taken < max).then_some(taken + 1);
+        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).ok()?;
+        Some(Self(count.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Makes a session of an incoming connection, or closes it. An enrolment session comes with its place.
 pub(crate) async fn accept(
     incoming: quinn::Incoming,
     accepting: &Accepting,
-) -> Result<Session, HandshakeError> {
+) -> Result<(Session, Option<Place>), HandshakeError> {
     let handshake = async {
         let claims_peer = incoming.orig_dst_cid().starts_with(&PEER_CID_MARK);
         let config = if claims_peer { &accepting.peer } else { &accepting.ordinary };
         let lost = |error| HandshakeError::Connection(close_reason(error));
         let connection = incoming.accept_with(config.clone()).map_err(lost)?.await.map_err(lost)?;
-        let (alpn, peer) = match judge_client(&connection, claims_peer) {
-            Ok(judged) => judged,
-            Err(error) => {
-                connection.close(code(&error), error.to_string().as_bytes());
-                return Err(error);
-            }
-        };
+        let judged = judge_client(&connection, claims_peer).and_then(|(alpn, peer)| {
+            let place = match alpn {
+                Alpn::Enroll => Some(
+                    Place::take(&accepting.enrolling, accepting.enrollments_max)
+                        .ok_or(HandshakeError::Busy)?,
+                ),
+                Alpn::Peer | Alpn::Agent | Alpn::Runner | Alpn::Operator => None,
+            };
+            Ok((alpn, peer, place))
+        });
+        let (alpn, peer, place) = judged.inspect_err(|error| {
+            connection.close(code(error), error.to_string().as_bytes());
+        })?;
         welcome(&connection).await.map_err(HandshakeError::Connection)?;
         connection.set_receive_window(limits::connection_window(alpn));
         connection.set_max_concurrent_bi_streams(limits::bidi_streams(alpn));
-        Ok(Session::new(connection, alpn, Side::Server, peer, &accepting.registry))
+        Ok((Session::new(connection, alpn, Side::Server, peer, &accepting.registry), place))
     };
     timeout(HANDSHAKE_TIMEOUT.to_std(), handshake).await.unwrap_or(Err(HandshakeError::Timeout))
 }
@@ -75,6 +105,7 @@ fn code(error: &HandshakeError) -> VarInt {
         HandshakeError::Certificate(CertificateError::Revoked) => CloseCode::Revoked,
         HandshakeError::Certificate(_) => CloseCode::Certificate,
         HandshakeError::Connection(_) | HandshakeError::Timeout => CloseCode::Done,
+        HandshakeError::Busy => CloseCode::Busy,
         HandshakeError::Protocol | HandshakeError::NotAPeer(_) => CloseCode::Protocol,
     };
     VarInt::from_u32(code.number())

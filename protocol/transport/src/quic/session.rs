@@ -247,11 +247,13 @@ pub(crate) fn close_reason(error: ConnectionError) -> CloseReason {
             code: CloseCode::from_number(close.error_code.into_inner()),
             reason: String::from_utf8_lossy(&close.reason).into_owned(),
         },
-        // Codes 0x100 to 0x1ff are TLS alerts (RFC 9001, 4.8).
-        ConnectionError::ConnectionClosed(close) if is_refusal(close.error_code) => {
-            CloseReason::Refused { why: close.to_string() }
-        }
-        ConnectionError::TransportError(error) if is_refusal(error.code) => {
+        ConnectionError::ConnectionClosed(close) => match refusal(close.error_code) {
+            Some(code) => {
+                CloseReason::Peer { code, reason: String::from_utf8_lossy(&close.reason).into_owned() }
+            }
+            None => CloseReason::Failed { why: close.to_string() },
+        },
+        ConnectionError::TransportError(error) if refusal(error.code).is_some() => {
             CloseReason::Refused { why: error.to_string() }
         }
         ConnectionError::TimedOut => CloseReason::TimedOut,
@@ -261,13 +263,23 @@ pub(crate) fn close_reason(error: ConnectionError) -> CloseReason {
         }
         other @ (ConnectionError::VersionMismatch
         | ConnectionError::TransportError(_)
-        | ConnectionError::ConnectionClosed(_)
         | ConnectionError::CidsExhausted) => CloseReason::Failed { why: other.to_string() },
     }
 }
 
-fn is_refusal(code: quinn_proto::TransportErrorCode) -> bool {
-    (0x100..0x200).contains(&u64::from(code)) || code == quinn_proto::TransportErrorCode::CONNECTION_REFUSED
+/// What a handshake's refusal means. Codes 0x100 to 0x1ff are TLS alerts (RFC 9001, 4.8; RFC 8446, 6.2).
+fn refusal(code: quinn_proto::TransportErrorCode) -> Option<CloseCode> {
+    const CERTIFICATE_REVOKED: u64 = 0x100 + 44;
+    const NO_APPLICATION_PROTOCOL: u64 = 0x100 + 120;
+    match u64::from(code) {
+        CERTIFICATE_REVOKED => Some(CloseCode::Revoked),
+        NO_APPLICATION_PROTOCOL => Some(CloseCode::Protocol),
+        0x100..0x200 => Some(CloseCode::Certificate),
+        other if other == u64::from(quinn_proto::TransportErrorCode::CONNECTION_REFUSED) => {
+            Some(CloseCode::Busy)
+        }
+        _ => None,
+    }
 }
 
 /// Frames that only the holder of the session's keys can have sent and that a live side sends regularly.
