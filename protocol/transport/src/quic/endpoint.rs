@@ -75,6 +75,13 @@ pub enum ConnectError {
     Protocol { address: SocketAddr },
 }
 
+impl ConnectError {
+    /// Whether this process must not dial again with its certificate; see [`CloseReason::is_final`].
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Closed { reason, .. } if reason.is_final())
+    }
+}
+
 /// One UDP socket that accepts and dials sessions. When it is dropped its sessions are closed.
 pub struct Endpoint {
     quinn: quinn::Endpoint,

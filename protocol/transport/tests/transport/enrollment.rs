@@ -97,6 +97,9 @@ async fn a_newcomer_sends_its_token_to_no_other_cluster() {
         assert!(refused, "{error}");
     }
     soon(host.enroll(address(&world.coordinator()), root)).await.expect("the cluster itself");
+    let relay = world.endpoint(&agent("fleet"), &[Alpn::Enroll]);
+    let near = soon(host.enroll(address(&relay), root)).await.expect("an agent relays for its runners");
+    assert_eq!(near.identity(), Some(&agent("fleet")));
     let error = soon(host.connect(address(&imposter), Alpn::Agent)).await.expect_err("nothing else works");
     assert_eq!(error, ConnectError::NoTrust);
 }
