@@ -8,7 +8,7 @@
 mod world;
 
 use trimaran_transport::{Alpn, Endpoint, EndpointLimits, Session};
-use world::{World, address, agent, bind, frame, runner, session, soon};
+use world::{World, address, agent, bind, frame, operator, runner, session, soon};
 
 const KIB: u64 = 1024;
 
@@ -55,11 +55,13 @@ async fn endpoints_and_idle_sessions_are_small() {
     assert!(endpoint < 2 * KIB * KIB, "a runner's endpoint with a session took {endpoint} bytes");
 
     const SESSIONS: u64 = 300;
+    let coordinator = world.coordinator();
+    let many = world.endpoint(&operator("ann"), &[]);
     let before = anonymous_bytes();
     let mut held = Vec::new();
     for _ in 0..SESSIONS {
-        let near = soon(second.connect(address(&fleet), Alpn::Runner)).await.expect("accepted");
-        held.push((near, soon(fleet.accept()).await.expect("accepted")));
+        let near = soon(many.connect(address(&coordinator), Alpn::Operator)).await.expect("accepted");
+        held.push((near, soon(coordinator.accept()).await.expect("accepted")));
     }
     let each = anonymous_bytes().saturating_sub(before) / SESSIONS;
     assert!(each < 128 * KIB, "both ends of a session took {each} bytes");

@@ -178,7 +178,7 @@ impl Endpoint {
             }
             HandshakeError::Connection(reason) => ConnectError::Closed { address, reason },
             HandshakeError::Certificate(source) => ConnectError::Certificate { address, source },
-            HandshakeError::Protocol | HandshakeError::NotAPeer(_) | HandshakeError::Busy => {
+            HandshakeError::Protocol | HandshakeError::NotAPeer(_) | HandshakeError::Busy(_) => {
                 ConnectError::Protocol { address }
             }
         })
@@ -187,6 +187,11 @@ impl Endpoint {
     /// The live sessions, in the order of their beginning.
     pub fn sessions(&self) -> Vec<Session> {
         self.registry.sessions()
+    }
+
+    /// The live sessions with one identity, in the order of their beginning.
+    pub fn sessions_of(&self, identity: &Identity) -> Vec<Session> {
+        self.registry.sessions_of(identity)
     }
 
     /// Closes the live sessions that `which` chooses; returns how many. A gateway ends superseded ones so.
@@ -347,10 +352,7 @@ async fn shake_hands(
     let address = incoming.remote_address();
     let (session, enrolls) = match handshake::accept(incoming, &accepting).await {
         Ok(accepted) => accepted,
-        Err(error) => {
-            accepting.registry.counters.count_handshake();
-            return handshake::log_refusal(address, &error);
-        }
+        Err(error) => return handshake::count_refusal(&accepting.registry, address, &error),
     };
     let watched = enrolls.map(|enrolls| (session.clone(), enrolls));
     // An error says that the endpoint ends.

@@ -35,8 +35,8 @@ pub(crate) enum HandshakeError {
     Certificate(CertificateError),
     #[error("a connection for {} claims to be a peer's", .0.as_str())]
     NotAPeer(Alpn),
-    #[error("too many enrolments at once")]
-    Busy,
+    #[error("too many {0} at once")]
+    Busy(&'static str),
     #[error("the handshake took longer than {HANDSHAKE_TIMEOUT}")]
     Timeout,
 }
@@ -79,17 +79,9 @@ pub(crate) async fn accept(
         let config = if claims_peer { &accepting.peer } else { &accepting.ordinary };
         let lost = |error| HandshakeError::Connection(close_reason(error));
         let connection = incoming.accept_with(config.clone()).map_err(lost)?.await.map_err(lost)?;
-        let judged = judge_client(&connection, claims_peer).and_then(|(alpn, peer)| {
-            let place = match alpn {
-                Alpn::Enroll => Some(
-                    Place::take(&accepting.enrolling, accepting.enrollments_max)
-                        .ok_or(HandshakeError::Busy)?,
-                ),
-                Alpn::Peer | Alpn::Agent | Alpn::Runner | Alpn::Operator => None,
-            };
-            Ok((alpn, peer, place))
-        });
-        let (alpn, peer, place) = judged.inspect_err(|error| {
+        let judged = judge_client(&connection, claims_peer)
+            .and_then(|(alpn, peer)| Ok((alpn, admit(accepting, alpn, peer.as_ref())?, peer)));
+        let (alpn, place, peer) = judged.inspect_err(|error| {
             connection.close(code(error), error.to_string().as_bytes());
         })?;
         welcome(&connection).await.map_err(HandshakeError::Connection)?;
@@ -100,12 +92,28 @@ pub(crate) async fn accept(
     timeout(HANDSHAKE_TIMEOUT.to_std(), handshake).await.unwrap_or(Err(HandshakeError::Timeout))
 }
 
+/// Whether there is room for one more session of this kind, and its place.
+fn admit(
+    accepting: &Accepting,
+    alpn: Alpn,
+    peer: Option<&CertificateInfo>,
+) -> Result<Option<Place>, HandshakeError> {
+    let Some(peer) = peer else {
+        let place = Place::take(&accepting.enrolling, accepting.enrollments_max);
+        return place.map(Some).ok_or(HandshakeError::Busy("enrolments"));
+    };
+    if accepting.registry.sessions_of(&peer.identity).len() >= limits::sessions_per_identity(alpn) {
+        return Err(HandshakeError::Busy("sessions of this identity"));
+    }
+    Ok(None)
+}
+
 fn code(error: &HandshakeError) -> VarInt {
     let code = match error {
         HandshakeError::Certificate(CertificateError::Revoked) => CloseCode::Revoked,
         HandshakeError::Certificate(_) => CloseCode::Certificate,
         HandshakeError::Connection(_) | HandshakeError::Timeout => CloseCode::Done,
-        HandshakeError::Busy => CloseCode::Busy,
+        HandshakeError::Busy(_) => CloseCode::Busy,
         HandshakeError::Protocol | HandshakeError::NotAPeer(_) => CloseCode::Protocol,
     };
     VarInt::from_u32(code.number())
@@ -175,7 +183,12 @@ pub(crate) async fn connect(
     timeout(HANDSHAKE_TIMEOUT.to_std(), handshake).await.unwrap_or(Err(HandshakeError::Timeout))
 }
 
-/// For the log of a refusal: who tried.
-pub(crate) fn log_refusal(address: SocketAddr, error: &HandshakeError) {
-    tracing::info!(%address, %error, "handshake refused");
+/// Counts a refusal and logs who tried.
+pub(crate) fn count_refusal(registry: &Registry, address: SocketAddr, error: &HandshakeError) {
+    registry.counters.count_handshake();
+    if registry.may_log() {
+        tracing::info!(%address, %error, "handshake refused");
+    } else {
+        tracing::debug!(%address, %error, "handshake refused");
+    }
 }

@@ -184,3 +184,26 @@ async fn sessions_and_enrolments_are_bounded() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn one_identity_can_not_take_all_sessions() {
+    let world = World::new("one");
+    let server = world.coordinator();
+    let (greedy, other) = (world.endpoint(&agent("lab"), &[]), world.endpoint(&agent("tokyo"), &[]));
+    let mut held = Vec::new();
+    let error = loop {
+        match soon(greedy.connect(address(&server), Alpn::Agent)).await {
+            Ok(near) => held.push((near, soon(server.accept()).await.expect("accepted"))),
+            Err(error) => break error,
+        }
+        assert!(held.len() < 100, "no bound");
+    };
+    assert_eq!(code(&error), Some(CloseCode::Busy), "{error}");
+    assert_eq!(server.sessions_of(&agent("lab")).len(), held.len());
+    let _tokyo = session(&other, &server, Alpn::Agent).await;
+    // What ended makes room, even while somebody holds its handle.
+    let (near, far) = held.remove(0);
+    near.close(CloseCode::Done, "");
+    soon(far.closed()).await;
+    let (_near, _far) = session(&greedy, &server, Alpn::Agent).await;
+}
