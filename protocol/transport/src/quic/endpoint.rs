@@ -275,6 +275,8 @@ fn endpoint_config(reset_key: Option<&[u8; RESET_KEY_BYTES]>) -> quinn::Endpoint
     let mut config = quinn::EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &key)));
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), b"connection ids");
     let cid_key = tag.as_ref().first_chunk().copied().map(u64::from_le_bytes).expect("a tag has 32 bytes");
+    // By default 50 a second: thousands of agents would wait for their idle timeout instead.
+    config.min_reset_interval(limits::RESET_EVERY.to_std());
     config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(cid_key)));
     config
 }

@@ -24,6 +24,8 @@ pub const ENROLL_SESSION_TIMEOUT: Millis = Millis::seconds(30);
 pub const SHUTDOWN_TIMEOUT: Millis = Millis::seconds(2);
 /// How often sessions are looked at for signs of life.
 pub const SWEEP_EVERY: Millis = Millis::seconds(1);
+/// Stateless resets: at most so often, each smaller than the packet that caused it.
+pub const RESET_EVERY: Millis = Millis(1);
 /// Refused handshakes that are logged aloud; the others are counted and logged at the level of debugging.
 pub const REFUSAL_LOGGED_EVERY: Millis = Millis(100);
 /// Keep-alive and idle timeout between coordinators; an election takes a second or more.

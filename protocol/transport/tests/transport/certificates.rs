@@ -133,3 +133,26 @@ fn a_leaf_starts_early_ends_in_time_and_has_a_serial_of_its_own() {
     let end = issue(NOW, trimaran_model::time::Millis(u64::MAX)).not_after;
     assert!(end <= NOW + trimaran_transport::authority::ISSUER_TTL, "not longer than its issuer");
 }
+
+#[test]
+fn no_changed_byte_of_a_chain_goes_unnoticed() {
+    let world = World::new("one");
+    let (trust, good) = (world.trust(), chain(&world.files(&agent("lab")).cert));
+    trust.verify(&good, NOW).expect("unchanged");
+    for (number, certificate) in good.iter().enumerate() {
+        for at in 0..certificate.len() {
+            let mut bytes = certificate.to_vec();
+            bytes[at] ^= 1 << (at % 8);
+            let mut changed = good.clone();
+            changed[number] = bytes.into();
+            assert!(trust.verify(&changed, NOW).is_err(), "byte {at} of certificate {number}");
+        }
+        let mut cut = good.clone();
+        cut[number] = certificate[..certificate.len() / 2].to_vec().into();
+        assert!(trust.verify(&cut, NOW).is_err());
+    }
+    let mut padded = good.clone();
+    padded.extend(std::iter::repeat_n(good[1].clone(), 7));
+    assert_eq!(trust.verify(&padded, NOW), Err(CertificateError::TooMany { count: 9, limit: 8 }));
+    assert_eq!(trust.verify(&[], NOW), Err(CertificateError::Missing));
+}

@@ -207,3 +207,29 @@ async fn one_identity_can_not_take_all_sessions() {
     soon(far.closed()).await;
     let (_near, _far) = session(&greedy, &server, Alpn::Agent).await;
 }
+
+#[tokio::test]
+async fn what_nobody_reads_is_bounded_by_the_windows() {
+    let world = World::new("one");
+    let server = world.coordinator();
+    let files = world.files(&agent("lab"));
+    let raw = Raw::new(Some(&files), Alpn::Agent.as_str().as_bytes());
+    let connection = soon(raw.dial(address(&server))).await.expect("an agent");
+    let _far = soon(server.accept()).await.expect("accepted");
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        streams.push(soon(connection.open_bi()).await.expect("within the limit").0);
+    }
+    // Each takes what it can until nothing moves.
+    let chunk = vec![0; 2 << 20];
+    for stream in &mut streams {
+        let full =
+            tokio::time::timeout(std::time::Duration::from_millis(200), stream.write_all(&chunk)).await;
+        assert!(full.is_err(), "2 MiB do not fit");
+    }
+    // The client's own buffer takes more than the windows let go, so count what left it: bounded by the
+    // window of 1 MiB with headers and what was sent twice, far from the 16 MiB that it wants to send.
+    let left = connection.stats().udp_tx.bytes;
+    assert!(left < 4 << 20, "{left} bytes left for a window of 1 MiB");
+    assert!(left > 128 << 10, "{left} bytes: an agent has more than a newcomer's 64 KiB");
+}

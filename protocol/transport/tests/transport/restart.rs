@@ -72,8 +72,8 @@ async fn a_silent_peer_is_lost_after_three_seconds() {
     let client = Process::start(SocketAddr::from(([127, 0, 0, 1], 0)), config);
     let near = soon(client.endpoint().connect(address(&server), Alpn::Peer)).await.expect("accepted");
     let far = soon(server.accept()).await.expect("accepted");
-    client.kill(vec![near]).await;
     let begin = tokio::time::Instant::now();
+    client.kill(vec![near]).await;
     // What this side sends must not make the silence longer.
     let (mut sender, _receiver) = soon(far.open_stream()).await.expect("a stream");
     let reason = soon(async {
@@ -89,5 +89,5 @@ async fn a_silent_peer_is_lost_after_three_seconds() {
     let silent = matches!(reason, CloseReason::TimedOut) || reason.code() == Some(CloseCode::Silent);
     assert!(silent, "{reason}");
     let after = begin.elapsed();
-    assert!(after > Duration::from_millis(1500) && after < Duration::from_secs(8), "{after:?}");
+    assert!(after > Duration::from_secs(2) && after < Duration::from_secs(10), "{after:?}");
 }
