@@ -76,10 +76,9 @@ impl fmt::Display for CloseCode {
 pub enum CloseReason {
     /// This side closed it.
     Local { code: CloseCode, reason: String },
-    /// The other side closed it.
+    /// The other side closed it, or refused the handshake.
     Peer { code: CloseCode, reason: String },
-    /// The other side refused the handshake: in TLS 1.3 a client's certificate is judged after the client
-    /// believes that the handshake is done.
+    /// This side refused the other's certificate or protocol in the handshake.
     Refused { why: String },
     /// Nothing was heard for the idle timeout.
     TimedOut,
@@ -98,13 +97,11 @@ impl CloseReason {
         }
     }
 
-    /// Whether dialing again with the same certificate is pointless.
+    /// Whether this process must not dial again with its certificate: another one took its place.
+    ///
+    /// Every other end passes: a busy server recovers, a clock is set, a certificate is renewed.
     pub fn is_final(&self) -> bool {
-        matches!(
-            self,
-            Self::Peer { code: CloseCode::Revoked | CloseCode::Superseded | CloseCode::Certificate, .. }
-                | Self::Refused { .. }
-        )
+        matches!(self, Self::Peer { code: CloseCode::Revoked | CloseCode::Superseded, .. })
     }
 }
 
@@ -121,7 +118,7 @@ impl fmt::Display for CloseReason {
         match self {
             Self::Local { code, reason } => said(f, "this side", code, reason),
             Self::Peer { code, reason } => said(f, "the other side", code, reason),
-            Self::Refused { why } => write!(f, "the handshake was refused: {}", why.escape_debug()),
+            Self::Refused { why } => write!(f, "this side refused the handshake: {}", why.escape_debug()),
             Self::TimedOut => f.write_str("the other side is silent"),
             Self::Reset => f.write_str("the other side restarted"),
             Self::Failed { why } => write!(f, "the connection failed: {}", why.escape_debug()),

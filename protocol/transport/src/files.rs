@@ -46,6 +46,12 @@ impl std::fmt::Debug for IdentityFiles {
     }
 }
 
+/// The certificates of `cert.pem` (DER, leaf first), as a renewal sends them; `None` when it is not PEM.
+pub fn chain(files: &IdentityFiles) -> Option<Vec<Vec<u8>>> {
+    let found = crate::pem::certificates(&files.cert)?;
+    Some(found.iter().map(|certificate| certificate.to_vec()).collect())
+}
+
 /// Reads `DATA/identity`; `None` when no certificate was saved yet.
 pub fn load_identity(data_dir: &Path) -> Result<Option<IdentityFiles>, FilesError> {
     let directory = data_dir.join("identity");

@@ -18,6 +18,11 @@
 //! Names: [`authority`] makes certificates, [`trust`] judges them, [`enroll`] holds what passes between a
 //! newcomer and a coordinator, [`files`] is the identity directory, [`CertificateStore`] the certificate in
 //! use, which can be replaced while connections run.
+//!
+//! In use: [`files::load_identity`], [`CertificateStore::new`] and [`Trust::from_pem`] give an
+//! [`EndpointConfig`]; [`Endpoint::bind`] starts to accept; [`Endpoint::accept`] and [`Endpoint::connect`] give
+//! sessions; [`Session::request_one`] asks, [`Session::accept_stream`] serves. A program that ends calls
+//! [`Endpoint::shutdown`], so that the other sides hear of it.
 #![forbid(unsafe_code)]
 
 pub mod alpn;

@@ -78,7 +78,8 @@ impl Trust {
         &self.cluster
     }
 
-    /// SHA-256 of the first root: what one-time tokens carry.
+    /// SHA-256 of the first root: what one-time tokens carry. While an authority is replaced the root under
+    /// which coordinators hold their certificates comes first.
     pub fn root_fingerprint(&self) -> Digest {
         sha256(&self.roots[0])
     }

@@ -19,7 +19,7 @@ use crate::close::{CloseCode, CloseReason};
 use crate::counters::Counters;
 use crate::files::RESET_KEY_BYTES;
 use crate::identity::CertificateError;
-use crate::quic::handshake::{self, Accepting, HandshakeError};
+use crate::quic::handshake::{self, Accepting, HandshakeError, Place};
 use crate::quic::limits::{
     self, ENROLL_SESSION_TIMEOUT, EndpointLimits, HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, SWEEP_EVERY,
 };
@@ -75,6 +75,13 @@ pub enum ConnectError {
     Protocol { address: SocketAddr },
 }
 
+impl ConnectError {
+    /// Whether this process must not dial again with its certificate; see [`CloseReason::is_final`].
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Closed { reason, .. } if reason.is_final())
+    }
+}
+
 /// One UDP socket that accepts and dials sessions. When it is dropped its sessions are closed.
 pub struct Endpoint {
     quinn: quinn::Endpoint,
@@ -104,7 +111,6 @@ impl Endpoint {
                 accepting: Arc::new(accepting),
                 limits: config.limits,
                 pending: Arc::default(),
-                enrolling: Arc::default(),
                 accepted_to,
                 cancel: cancel.clone(),
                 tasks: tasks.clone(),
@@ -172,13 +178,20 @@ impl Endpoint {
             }
             HandshakeError::Connection(reason) => ConnectError::Closed { address, reason },
             HandshakeError::Certificate(source) => ConnectError::Certificate { address, source },
-            HandshakeError::Protocol | HandshakeError::NotAPeer(_) => ConnectError::Protocol { address },
+            HandshakeError::Protocol | HandshakeError::NotAPeer(_) | HandshakeError::Busy(_) => {
+                ConnectError::Protocol { address }
+            }
         })
     }
 
     /// The live sessions, in the order of their beginning.
     pub fn sessions(&self) -> Vec<Session> {
         self.registry.sessions()
+    }
+
+    /// The live sessions with one identity, in the order of their beginning.
+    pub fn sessions_of(&self, identity: &Identity) -> Vec<Session> {
+        self.registry.sessions_of(identity)
     }
 
     /// Closes the live sessions that `which` chooses; returns how many. A gateway ends superseded ones so.
@@ -239,7 +252,13 @@ fn accepting(config: &EndpointConfig, registry: &Arc<Registry>) -> Result<Option
         .incoming_buffer_size_total(INCOMING_BYTES_TOTAL_MAX);
     let mut peer = ordinary.clone();
     peer.transport_config(limits::accepting_peer());
-    Ok(Some(Accepting { ordinary: Arc::new(ordinary), peer: Arc::new(peer), registry: registry.clone() }))
+    Ok(Some(Accepting {
+        ordinary: Arc::new(ordinary),
+        peer: Arc::new(peer),
+        registry: registry.clone(),
+        enrolling: Arc::default(),
+        enrollments_max: config.limits.enrollments_max,
+    }))
 }
 
 /// The connection id that marks a peer: [`PEER_CID_MARK`] and 16 random bytes (RFC 9000, 7.2 wants 8).
@@ -256,6 +275,8 @@ fn endpoint_config(reset_key: Option<&[u8; RESET_KEY_BYTES]>) -> quinn::Endpoint
     let mut config = quinn::EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &key)));
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), b"connection ids");
     let cid_key = tag.as_ref().first_chunk().copied().map(u64::from_le_bytes).expect("a tag has 32 bytes");
+    // By default 50 a second: thousands of agents would wait for their idle timeout instead.
+    config.min_reset_interval(limits::RESET_EVERY.to_std());
     config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(cid_key)));
     config
 }
@@ -287,29 +308,12 @@ async fn sweep(registry: Arc<Registry>, revoked: Revoked, cancel: CancellationTo
     }
 }
 
-/// A place among those that are counted, given back when it is dropped.
-struct Place(Arc<AtomicUsize>);
-
-impl Place {
-    fn take(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count.clone())
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// Takes connection attempts and lets each shake hands in a task of its own.
 struct Acceptor {
     quinn: quinn::Endpoint,
     accepting: Arc<Accepting>,
     limits: EndpointLimits,
     pending: Arc<AtomicUsize>,
-    enrolling: Arc<AtomicUsize>,
     accepted_to: mpsc::Sender<Session>,
     cancel: CancellationToken,
     tasks: TaskTracker,
@@ -319,55 +323,45 @@ impl Acceptor {
     async fn run(self) {
         let counters = self.accepting.registry.counters.clone();
         while let Some(Some(incoming)) = self.cancel.run_until_cancelled(self.quinn.accept()).await {
-            let pending = self.pending.load(Ordering::Relaxed);
             let full = self.accepting.registry.len() >= self.limits.sessions_max;
-            if full || pending >= self.limits.handshakes_max {
+            let place = Place::take(&self.pending, if full { 0 } else { self.limits.handshakes_max });
+            let Some(place) = place else {
                 counters.count_handshake();
                 incoming.refuse();
-            } else if pending >= self.limits.retry_above && !incoming.remote_address_validated() {
+                continue;
+            };
+            let many = self.pending.load(Ordering::Relaxed) > self.limits.retry_above;
+            if many && !incoming.remote_address_validated() {
                 counters.count_retry();
                 // An error says that the address is validated already, which was just asked.
                 drop(incoming.retry());
-            } else {
-                let place = Place::take(&self.pending);
-                let shake = self.shake_hands(incoming, place);
-                let cancel = self.cancel.clone();
-                self.tasks.spawn(async move { cancel.run_until_cancelled(shake).await });
+                continue;
             }
+            let shake = shake_hands(incoming, place, self.accepting.clone(), self.accepted_to.clone());
+            let cancel = self.cancel.clone();
+            self.tasks.spawn(async move { cancel.run_until_cancelled(shake).await });
         }
     }
+}
 
-    fn shake_hands(
-        &self,
-        incoming: quinn::Incoming,
-        place: Place,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let accepting = self.accepting.clone();
-        let (accepted_to, enrolling) = (self.accepted_to.clone(), self.enrolling.clone());
-        let enrollments_max = self.limits.enrollments_max;
-        async move {
-            let address = incoming.remote_address();
-            let session = match handshake::accept(incoming, &accepting).await {
-                Ok(session) => session,
-                Err(error) => {
-                    accepting.registry.counters.count_handshake();
-                    return handshake::log_refusal(address, &error);
-                }
-            };
-            if session.alpn() != Alpn::Enroll {
-                drop(accepted_to.send(session).await);
-                return;
-            }
-            if enrolling.load(Ordering::Relaxed) >= enrollments_max {
-                accepting.registry.counters.count_handshake();
-                return session.close(CloseCode::Busy, "too many enrolments at once");
-            }
-            let enrolls = Place::take(&enrolling);
-            if accepted_to.send(session.clone()).await.is_ok() {
-                drop(place);
-                end_enrollment(session, enrolls).await;
-            }
-        }
+/// One handshake, and for an enrolment the session's whole life.
+async fn shake_hands(
+    incoming: quinn::Incoming,
+    place: Place,
+    accepting: Arc<Accepting>,
+    accepted_to: mpsc::Sender<Session>,
+) {
+    let address = incoming.remote_address();
+    let (session, enrolls) = match handshake::accept(incoming, &accepting).await {
+        Ok(accepted) => accepted,
+        Err(error) => return handshake::count_refusal(&accepting.registry, address, &error),
+    };
+    let watched = enrolls.map(|enrolls| (session.clone(), enrolls));
+    // An error says that the endpoint ends.
+    drop(accepted_to.send(session).await);
+    drop(place);
+    if let Some((session, enrolls)) = watched {
+        end_enrollment(session, enrolls).await;
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, VarInt};
@@ -34,6 +35,8 @@ pub(crate) enum HandshakeError {
     Certificate(CertificateError),
     #[error("a connection for {} claims to be a peer's", .0.as_str())]
     NotAPeer(Alpn),
+    #[error("too many {0} at once")]
+    Busy(&'static str),
     #[error("the handshake took longer than {HANDSHAKE_TIMEOUT}")]
     Timeout,
 }
@@ -43,31 +46,66 @@ pub(crate) struct Accepting {
     pub(crate) ordinary: Arc<quinn::ServerConfig>,
     pub(crate) peer: Arc<quinn::ServerConfig>,
     pub(crate) registry: Arc<Registry>,
+    /// Enrolment sessions now and at most.
+    pub(crate) enrolling: Arc<AtomicUsize>,
+    pub(crate) enrollments_max: usize,
 }
 
-/// Makes a session of an incoming connection, or closes it.
+/// A place among those that are counted, given back when it is dropped.
+pub(crate) struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    /// Takes a place if fewer than `max` are taken.
+    pub(crate) fn take(count: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        let grown = |taken: usize| (taken < max).then_some(taken + 1);
+        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).ok()?;
+        Some(Self(count.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Makes a session of an incoming connection, or closes it. An enrolment session comes with its place.
 pub(crate) async fn accept(
     incoming: quinn::Incoming,
     accepting: &Accepting,
-) -> Result<Session, HandshakeError> {
+) -> Result<(Session, Option<Place>), HandshakeError> {
     let handshake = async {
         let claims_peer = incoming.orig_dst_cid().starts_with(&PEER_CID_MARK);
         let config = if claims_peer { &accepting.peer } else { &accepting.ordinary };
         let lost = |error| HandshakeError::Connection(close_reason(error));
         let connection = incoming.accept_with(config.clone()).map_err(lost)?.await.map_err(lost)?;
-        let (alpn, peer) = match judge_client(&connection, claims_peer) {
-            Ok(judged) => judged,
-            Err(error) => {
-                connection.close(code(&error), error.to_string().as_bytes());
-                return Err(error);
-            }
-        };
+        let judged = judge_client(&connection, claims_peer)
+            .and_then(|(alpn, peer)| Ok((alpn, admit(accepting, alpn, peer.as_ref())?, peer)));
+        let (alpn, place, peer) = judged.inspect_err(|error| {
+            connection.close(code(error), error.to_string().as_bytes());
+        })?;
         welcome(&connection).await.map_err(HandshakeError::Connection)?;
         connection.set_receive_window(limits::connection_window(alpn));
         connection.set_max_concurrent_bi_streams(limits::bidi_streams(alpn));
-        Ok(Session::new(connection, alpn, Side::Server, peer, &accepting.registry))
+        Ok((Session::new(connection, alpn, Side::Server, peer, &accepting.registry), place))
     };
     timeout(HANDSHAKE_TIMEOUT.to_std(), handshake).await.unwrap_or(Err(HandshakeError::Timeout))
+}
+
+/// Whether there is room for one more session of this kind, and its place.
+fn admit(
+    accepting: &Accepting,
+    alpn: Alpn,
+    peer: Option<&CertificateInfo>,
+) -> Result<Option<Place>, HandshakeError> {
+    let Some(peer) = peer else {
+        let place = Place::take(&accepting.enrolling, accepting.enrollments_max);
+        return place.map(Some).ok_or(HandshakeError::Busy("enrolments"));
+    };
+    if accepting.registry.sessions_of(&peer.identity).len() >= limits::sessions_per_identity(alpn) {
+        return Err(HandshakeError::Busy("sessions of this identity"));
+    }
+    Ok(None)
 }
 
 fn code(error: &HandshakeError) -> VarInt {
@@ -75,6 +113,7 @@ fn code(error: &HandshakeError) -> VarInt {
         HandshakeError::Certificate(CertificateError::Revoked) => CloseCode::Revoked,
         HandshakeError::Certificate(_) => CloseCode::Certificate,
         HandshakeError::Connection(_) | HandshakeError::Timeout => CloseCode::Done,
+        HandshakeError::Busy(_) => CloseCode::Busy,
         HandshakeError::Protocol | HandshakeError::NotAPeer(_) => CloseCode::Protocol,
     };
     VarInt::from_u32(code.number())
@@ -144,7 +183,12 @@ pub(crate) async fn connect(
     timeout(HANDSHAKE_TIMEOUT.to_std(), handshake).await.unwrap_or(Err(HandshakeError::Timeout))
 }
 
-/// For the log of a refusal: who tried.
-pub(crate) fn log_refusal(address: SocketAddr, error: &HandshakeError) {
-    tracing::info!(%address, %error, "handshake refused");
+/// Counts a refusal and logs who tried.
+pub(crate) fn count_refusal(registry: &Registry, address: SocketAddr, error: &HandshakeError) {
+    registry.counters.count_handshake();
+    if registry.may_log() {
+        tracing::info!(%address, %error, "handshake refused");
+    } else {
+        tracing::debug!(%address, %error, "handshake refused");
+    }
 }

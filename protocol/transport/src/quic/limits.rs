@@ -24,6 +24,10 @@ pub const ENROLL_SESSION_TIMEOUT: Millis = Millis::seconds(30);
 pub const SHUTDOWN_TIMEOUT: Millis = Millis::seconds(2);
 /// How often sessions are looked at for signs of life.
 pub const SWEEP_EVERY: Millis = Millis::seconds(1);
+/// Stateless resets: at most so often, each smaller than the packet that caused it.
+pub const RESET_EVERY: Millis = Millis(1);
+/// Refused handshakes that are logged aloud; the others are counted and logged at the level of debugging.
+pub const REFUSAL_LOGGED_EVERY: Millis = Millis(100);
 /// Keep-alive and idle timeout between coordinators; an election takes a second or more.
 pub const PEER_KEEP_ALIVE: Millis = Millis(500);
 pub const PEER_LOST_AFTER: Millis = Millis::seconds(3);
@@ -71,6 +75,9 @@ impl EndpointLimits {
 
 /// Stream counts and windows of one protocol, as one side grants them to the other.
 struct Class {
+    /// Sessions of one identity at once. A process that is killed again and again leaves one behind for
+    /// `lost_after` each time; operators are programs too, and run many at once.
+    sessions_per_identity: usize,
     bidi_streams: u32,
     stream_window: u32,
     connection_window: u32,
@@ -80,6 +87,7 @@ struct Class {
 
 fn class(alpn: Alpn) -> Class {
     let agent = Class {
+        sessions_per_identity: 16,
         bidi_streams: 8,
         stream_window: 256 * KIB,
         connection_window: MIB,
@@ -88,6 +96,7 @@ fn class(alpn: Alpn) -> Class {
     };
     match alpn {
         Alpn::Peer => Class {
+            sessions_per_identity: 64,
             bidi_streams: 64,
             stream_window: 4 * MIB,
             connection_window: 32 * MIB,
@@ -95,11 +104,18 @@ fn class(alpn: Alpn) -> Class {
             lost_after: PEER_LOST_AFTER,
         },
         Alpn::Agent | Alpn::Runner => agent,
-        Alpn::Operator => Class { bidi_streams: 32, connection_window: 2 * MIB, ..agent },
+        Alpn::Operator => {
+            Class { sessions_per_identity: 1024, bidi_streams: 32, connection_window: 2 * MIB, ..agent }
+        }
         Alpn::Enroll => {
             Class { bidi_streams: 1, stream_window: 32 * KIB, connection_window: 64 * KIB, ..agent }
         }
     }
+}
+
+/// Sessions of one identity at once.
+pub(crate) fn sessions_per_identity(alpn: Alpn) -> usize {
+    class(alpn).sessions_per_identity
 }
 
 /// Streams that the other side of a verified session may have open at once.

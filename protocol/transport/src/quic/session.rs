@@ -1,6 +1,6 @@
 //! One verified connection.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -87,7 +87,7 @@ impl Session {
         let closed = OnceLock::new();
         let inner =
             Arc::new(Inner { id, connection, alpn, side, peer, registry: registry.clone(), closed, heard });
-        registry.lock().insert(id, Arc::downgrade(&inner));
+        registry.lock().insert(&inner);
         Self(inner)
     }
 
@@ -123,8 +123,11 @@ impl Session {
         self.0.connection.rtt()
     }
 
-    /// For how long nothing authentic has been heard of the other side, an acknowledgement included.
-    /// Resolution: the time between two calls, at most a second.
+    /// For how long nothing authentic has been heard of the other side, an acknowledgement included; up to a
+    /// second less than that, because arrivals are noticed when somebody looks.
+    ///
+    /// Good for "last seen", not for a lease: it does not say that the other side hears us. A lease counts from
+    /// the moment at which a message was sent that the other side has answered.
     pub fn silent_for(&self) -> Duration {
         let frames = frames_heard(&self.0.connection);
         let mut heard = self.0.heard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -226,7 +229,7 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.close(CloseCode::Done, "");
-        self.registry.lock().remove(&self.id);
+        self.registry.lock().remove(self);
     }
 }
 
@@ -247,11 +250,13 @@ pub(crate) fn close_reason(error: ConnectionError) -> CloseReason {
             code: CloseCode::from_number(close.error_code.into_inner()),
             reason: String::from_utf8_lossy(&close.reason).into_owned(),
         },
-        // Codes 0x100 to 0x1ff are TLS alerts (RFC 9001, 4.8).
-        ConnectionError::ConnectionClosed(close) if is_refusal(close.error_code) => {
-            CloseReason::Refused { why: close.to_string() }
-        }
-        ConnectionError::TransportError(error) if is_refusal(error.code) => {
+        ConnectionError::ConnectionClosed(close) => match refusal(close.error_code) {
+            Some(code) => {
+                CloseReason::Peer { code, reason: String::from_utf8_lossy(&close.reason).into_owned() }
+            }
+            None => CloseReason::Failed { why: close.to_string() },
+        },
+        ConnectionError::TransportError(error) if refusal(error.code).is_some() => {
             CloseReason::Refused { why: error.to_string() }
         }
         ConnectionError::TimedOut => CloseReason::TimedOut,
@@ -261,13 +266,23 @@ pub(crate) fn close_reason(error: ConnectionError) -> CloseReason {
         }
         other @ (ConnectionError::VersionMismatch
         | ConnectionError::TransportError(_)
-        | ConnectionError::ConnectionClosed(_)
         | ConnectionError::CidsExhausted) => CloseReason::Failed { why: other.to_string() },
     }
 }
 
-fn is_refusal(code: quinn_proto::TransportErrorCode) -> bool {
-    (0x100..0x200).contains(&u64::from(code)) || code == quinn_proto::TransportErrorCode::CONNECTION_REFUSED
+/// What a handshake's refusal means. Codes 0x100 to 0x1ff are TLS alerts (RFC 9001, 4.8; RFC 8446, 6.2).
+fn refusal(code: quinn_proto::TransportErrorCode) -> Option<CloseCode> {
+    const CERTIFICATE_REVOKED: u64 = 0x100 + 44;
+    const NO_APPLICATION_PROTOCOL: u64 = 0x100 + 120;
+    match u64::from(code) {
+        CERTIFICATE_REVOKED => Some(CloseCode::Revoked),
+        NO_APPLICATION_PROTOCOL => Some(CloseCode::Protocol),
+        0x100..0x200 => Some(CloseCode::Certificate),
+        other if other == u64::from(quinn_proto::TransportErrorCode::CONNECTION_REFUSED) => {
+            Some(CloseCode::Busy)
+        }
+        _ => None,
+    }
 }
 
 /// Frames that only the holder of the session's keys can have sent and that a live side sends regularly.
@@ -276,27 +291,78 @@ fn frames_heard(connection: &Connection) -> u64 {
     heard.acks + heard.ping + heard.stream + heard.crypto
 }
 
+/// Sessions by their id, and ids by the other side's identity.
+#[derive(Default)]
+struct Live {
+    sessions: BTreeMap<u64, Weak<Inner>>,
+    identities: BTreeMap<Identity, BTreeSet<u64>>,
+}
+
+impl Live {
+    fn insert(&mut self, inner: &Arc<Inner>) {
+        self.sessions.insert(inner.id, Arc::downgrade(inner));
+        if let Some(peer) = &inner.peer {
+            self.identities.entry(peer.identity.clone()).or_default().insert(inner.id);
+        }
+    }
+
+    fn remove(&mut self, inner: &Inner) {
+        self.sessions.remove(&inner.id);
+        let Some(peer) = &inner.peer else { return };
+        if let Some(ids) = self.identities.get_mut(&peer.identity) {
+            ids.remove(&inner.id);
+            if ids.is_empty() {
+                self.identities.remove(&peer.identity);
+            }
+        }
+    }
+}
+
+/// Handles of those that did not end. The lock must be released before: dropping a last handle takes it.
+fn alive(found: Vec<Arc<Inner>>) -> Vec<Session> {
+    found.into_iter().map(Session).filter(|session| session.close_reason().is_none()).collect()
+}
+
 /// The live sessions of one endpoint.
 #[derive(Default)]
 pub(crate) struct Registry {
     pub(crate) counters: Arc<Counters>,
-    sessions: Mutex<BTreeMap<u64, Weak<Inner>>>,
+    live: Mutex<Live>,
     next_id: AtomicU64,
+    logged: Mutex<Option<Instant>>,
 }
 
 impl Registry {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Weak<Inner>>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether one more refusal may be logged aloud: a flood of them must not fill the log.
+    pub(crate) fn may_log(&self) -> bool {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let rested = logged.is_none_or(|at| at.elapsed() >= limits::REFUSAL_LOGGED_EVERY.to_std());
+        if rested {
+            *logged = Some(Instant::now());
+        }
+        rested
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().sessions.len()
     }
 
     pub(crate) fn sessions(&self) -> Vec<Session> {
-        // Collected before any handle can drop: dropping the last one takes the same lock.
-        let found: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
-        found.into_iter().map(Session).filter(|session| session.close_reason().is_none()).collect()
+        let found = self.lock().sessions.values().filter_map(Weak::upgrade).collect();
+        alive(found)
+    }
+
+    /// The live sessions with one identity, in the order of their beginning.
+    pub(crate) fn sessions_of(&self, identity: &Identity) -> Vec<Session> {
+        let live = self.lock();
+        let ids = live.identities.get(identity).into_iter().flatten();
+        let found = ids.filter_map(|id| live.sessions.get(id)?.upgrade()).collect();
+        drop(live);
+        alive(found)
     }
 
     /// Closes what is silent or revoked.
