@@ -29,7 +29,9 @@ pub(crate) fn run(state: &mut State, identity: &Identity, body: &CommandBody) ->
         }
         CommandBody::Advance | CommandBody::Settle => Ok(Outcome::Nothing),
         CommandBody::WallOffset { offset_ms, jump } => cluster::wall_offset(state, *offset_ms, *jump),
-        CommandBody::Alarm { member, code, message } => cluster::alarm(state, member, code, message.as_deref()),
+        CommandBody::Alarm { member, code, message } => {
+            cluster::alarm(state, member, code, message.as_deref())
+        }
         CommandBody::Apply { pipelines, targets } => deploy::apply(state, pipelines, targets),
         CommandBody::StartRun { source, plan, overrides, reason } => {
             deploy::start_run(state, identity, source.as_ref(), plan, overrides, reason)
@@ -45,7 +47,9 @@ pub(crate) fn run(state: &mut State, identity: &Identity, body: &CommandBody) ->
         }
         CommandBody::CreateToken { token_sha256, grant } => enroll::create_token(state, *token_sha256, grant),
         CommandBody::Refusals { .. } => Ok(Outcome::Nothing),
-        CommandBody::UseToken { token_sha256, spki_sha256 } => enroll::use_token(state, *token_sha256, *spki_sha256),
+        CommandBody::UseToken { token_sha256, spki_sha256 } => {
+            enroll::use_token(state, *token_sha256, *spki_sha256)
+        }
         CommandBody::Attach { .. }
         | CommandBody::Detach { .. }
         | CommandBody::AgentLost { .. }
@@ -103,7 +107,9 @@ pub(crate) fn audit(state: &mut State, identity: &Identity, body: &CommandBody, 
             ("rollback", format!("{pipeline} {environment} {reason}"))
         }
         CommandBody::CreateToken { grant, .. } => ("create_token", enroll::grant_name(grant)),
-        CommandBody::Refusals { verb, object, count } => ("refused", format!("{verb} {object} {count} times")),
+        CommandBody::Refusals { verb, object, count } => {
+            ("refused", format!("{verb} {object} {count} times"))
+        }
         CommandBody::UseToken { .. } => ("use_token", String::new()),
         CommandBody::WallOffset { jump: true, offset_ms } => ("clock_jump", format!("offset {offset_ms} ms")),
         CommandBody::Member { .. }

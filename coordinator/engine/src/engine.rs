@@ -146,7 +146,10 @@ impl Engine {
             Ok(Err(rejection)) => rejection,
             Err(_) => Rejection {
                 code: error_code::BUG,
-                message: format!("a defect stopped this command at revision {}; nothing was changed", self.state.revision),
+                message: format!(
+                    "a defect stopped this command at revision {}; nothing was changed",
+                    self.state.revision
+                ),
             },
         };
         each_table!(self.state, take_back());

@@ -53,7 +53,12 @@ pub fn compile(
     }
     let releases = environments.iter().flat_map(|environment: &PlannedEnvironment| &environment.stages);
     let digest = digest_of(releases.map(|stage| (stage.target.as_str(), stage.release_digest)));
-    Ok(Plan { pipeline: pipeline.name.clone(), digest, artifacts: artifacts.into_values().collect(), environments })
+    Ok(Plan {
+        pipeline: pipeline.name.clone(),
+        digest,
+        artifacts: artifacts.into_values().collect(),
+        environments,
+    })
 }
 
 fn error<T>(code: ErrorCode, message: String) -> Result<T, PlanError> {
@@ -122,11 +127,16 @@ fn release(
     artifacts: &BTreeMap<ArtifactName, Artifact>,
 ) -> Result<Release, PlanError> {
     let Workload::Host(host) = &pipeline.workload else {
-        let message = format!("`workload.{}` can be read and checked, not deployed yet", pipeline.workload.as_str());
+        let message =
+            format!("`workload.{}` can be read and checked, not deployed yet", pipeline.workload.as_str());
         return error(error_code::WORKLOAD_UNSUPPORTED, message);
     };
     if !matches!(target.platform, TargetPlatform::Hosts { .. }) {
-        let message = format!("target `{}` is of platform {}, the workload is for hosts", target.name, target.platform.as_str());
+        let message = format!(
+            "target `{}` is of platform {}, the workload is for hosts",
+            target.name,
+            target.platform.as_str()
+        );
         return error(error_code::TARGET_PLATFORM, message);
     }
     let Some(bundle) = artifacts.get(&host.unpack) else {

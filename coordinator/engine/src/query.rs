@@ -13,7 +13,17 @@ use crate::table::{Row, full_key};
 
 pub use cluster::{agents, alarms, audit, members, meta, pipeline, runners, target_rows, targets, token};
 pub use plans::{plan, rollback_plan};
-pub use runs::{history, live_assignments, run, runs, status, why};
+pub use runs::{history, instances, live_assignments, run, runs, status, why};
+
+/// Live assignments of an agent.
+pub fn assignments(rows: &dyn RowSource, agent: &str) -> Vec<row::AssignmentRow> {
+    all::<row::AssignmentRow>(rows).into_iter().filter(|row| row.agent == agent).collect()
+}
+
+/// Runners enrolled with an agent.
+pub fn runners_of(rows: &dyn RowSource, agent: &str) -> Vec<row::Runner> {
+    all::<row::Runner>(rows).into_iter().filter(|runner| runner.agent == agent).collect()
+}
 
 /// Rows by key; a RocksDB read view, or a map in tests.
 pub trait RowSource {
@@ -44,4 +54,9 @@ pub fn run_row(rows: &dyn RowSource, pipeline: &str, number: u64) -> Option<row:
         cold.extend(run_key_bytes(&key));
         row::Run::from_bytes(&rows.get(&cold)?).ok()
     })
+}
+
+/// Releases of a pipeline.
+pub fn releases(rows: &dyn RowSource, pipeline: &str) -> Vec<row::ReleaseRow> {
+    all::<row::ReleaseRow>(rows).into_iter().filter(|row| row.release.pipeline == pipeline).collect()
 }

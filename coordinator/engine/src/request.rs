@@ -14,15 +14,30 @@ use crate::state::State;
 pub enum Outcome {
     Nothing,
     Run(WireRun),
-    Decided { run: WireRun, stage: Option<WireStage>, decision: String, by: String },
-    Applied { targets: Vec<String>, pipelines: Vec<String> },
-    Token { name: String, expires_ms: i64 },
-    Enrolled { identity: Identity },
+    Decided {
+        run: WireRun,
+        stage: Option<WireStage>,
+        decision: String,
+        by: String,
+    },
+    Applied {
+        targets: Vec<String>,
+        pipelines: Vec<String>,
+    },
+    Token {
+        name: String,
+        expires_ms: i64,
+    },
+    Enrolled {
+        identity: Identity,
+    },
     /// The agent is attached; earlier lives are superseded.
     Attached,
     /// A result was taken, now or before.
     ResultTaken,
-    ResultSuperseded { by: u64 },
+    ResultSuperseded {
+        by: u64,
+    },
     ResultUnknown,
     Rejected(Rejection),
 }

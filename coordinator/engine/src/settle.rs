@@ -80,7 +80,12 @@ fn tell_changes(state: &mut State, before: &row::Run, run: &mut row::Run) {
     for (old, new) in before.stages.iter().zip(&run.stages) {
         if old.status != new.status || old.reasons != new.reasons {
             let (stage, reasons) = (stage_name(new), new.reasons.clone());
-            state.events.push(Event::Stage { run: run.id.clone(), stage, status: new.status.clone(), reasons });
+            state.events.push(Event::Stage {
+                run: run.id.clone(),
+                stage,
+                status: new.status.clone(),
+                reasons,
+            });
         }
     }
     if before.status != run.status {

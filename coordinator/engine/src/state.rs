@@ -155,7 +155,8 @@ impl State {
 
     /// Queues every live run that `concerns` picks: the waiters of a resource.
     pub(crate) fn wake_where(&mut self, concerns: impl Fn(&row::Run) -> bool) {
-        let runs: Vec<WireRun> = self.live_runs().filter(|run| concerns(run)).map(|run| run.id.clone()).collect();
+        let runs: Vec<WireRun> =
+            self.live_runs().filter(|run| concerns(run)).map(|run| run.id.clone()).collect();
         runs.iter().for_each(|run| self.wake(run));
     }
 
@@ -168,17 +169,14 @@ impl State {
             .map(|target| target.target.name.clone())
             .collect();
         self.wake_where(|run| {
-            run.stages.iter().any(|stage| stage.target.as_ref().is_some_and(|target| targets.contains(target)))
+            run.stages
+                .iter()
+                .any(|stage| stage.target.as_ref().is_some_and(|target| targets.contains(target)))
         });
     }
 
     pub(crate) fn installation(&self, pipeline: &str, target: &str) -> Option<&row::Installation> {
         self.installations.get(&(pipeline.to_owned(), target.to_owned()))
-    }
-
-    /// Versions of releases for messages.
-    pub(crate) fn version_of(&self, digest: &[u8; 32]) -> String {
-        self.releases.get(digest).map_or_else(|| "?".to_owned(), |row| row.release.version.clone())
     }
 
     /// Makes a reason that began now unless the stage had the same one already.

@@ -75,10 +75,6 @@ impl<R: Row> Table<R> {
         !self.changed.is_empty()
     }
 
-    pub(crate) fn changed(&self) -> impl Iterator<Item = &R::Key> {
-        self.changed.iter()
-    }
-
     pub(crate) fn begin(&mut self) {
         self.undo.clear();
     }
@@ -111,7 +107,8 @@ impl<R: Row> Table<R> {
                 Some(new) => self.hashes.insert(key, new),
                 None => self.hashes.remove(&key),
             };
-            *hash = hash.wrapping_sub(u128::from(old.unwrap_or(0))).wrapping_add(u128::from(new.unwrap_or(0)));
+            *hash =
+                hash.wrapping_sub(u128::from(old.unwrap_or(0))).wrapping_add(u128::from(new.unwrap_or(0)));
             out.push((bytes, value));
         }
         self.undo.clear();

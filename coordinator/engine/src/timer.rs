@@ -10,8 +10,12 @@ use crate::state::State;
 /// Runs everything that is due.
 pub(crate) fn run(state: &mut State) {
     let (now, wall) = (state.now().0, state.wall().0);
-    let baked: Vec<row::Installation> =
-        state.installations.iter().filter(|it| it.bake_until.is_some_and(|until| until <= now)).cloned().collect();
+    let baked: Vec<row::Installation> = state
+        .installations
+        .iter()
+        .filter(|it| it.bake_until.is_some_and(|until| until <= now))
+        .cloned()
+        .collect();
     for mut it in baked {
         match it.current {
             Some(current) => make_good(&mut it, current),
@@ -20,8 +24,12 @@ pub(crate) fn run(state: &mut State) {
         state.events.push(Event::Installation { installation: it.id.clone(), health: it.health.clone() });
         state.installations.put(it);
     }
-    let handed: Vec<row::Agent> =
-        state.agents.iter().filter(|it| it.handover_until.is_some_and(|until| until <= now)).cloned().collect();
+    let handed: Vec<row::Agent> = state
+        .agents
+        .iter()
+        .filter(|it| it.handover_until.is_some_and(|until| until <= now))
+        .cloned()
+        .collect();
     for agent in handed {
         let name = agent.name.clone();
         state.agents.put(row::Agent { handover_until: None, ..agent });

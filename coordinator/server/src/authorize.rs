@@ -85,7 +85,9 @@ impl Verb {
 /// Whether `identity` may do `verb`.
 pub(crate) fn authorize(identity: &Identity, verb: Verb) -> bool {
     match identity {
-        Identity::Operator(_, role) => *role >= needed(verb).unwrap_or(OperatorRole::Admin) && needed(verb).is_some(),
+        Identity::Operator(_, role) => {
+            *role >= needed(verb).unwrap_or(OperatorRole::Admin) && needed(verb).is_some()
+        }
         Identity::Agent(_) => verb == Verb::Serve,
         Identity::System | Identity::Coordinator(_) | Identity::Runner(_) => false,
     }
@@ -95,7 +97,9 @@ pub(crate) fn authorize(identity: &Identity, verb: Verb) -> bool {
 fn needed(verb: Verb) -> Option<OperatorRole> {
     match verb {
         Verb::Read | Verb::Logs => Some(OperatorRole::Viewer),
-        Verb::Deploy | Verb::Approve | Verb::Cancel | Verb::Resume | Verb::Rollback => Some(OperatorRole::Operator),
+        Verb::Deploy | Verb::Approve | Verb::Cancel | Verb::Resume | Verb::Rollback => {
+            Some(OperatorRole::Operator)
+        }
         Verb::Apply | Verb::Enroll => Some(OperatorRole::Admin),
         Verb::Serve => None,
     }
@@ -112,7 +116,9 @@ mod tests {
         let runner = Identity::Runner("host-1".parse().expect("a name"));
         let expected = |verb: Verb| match verb {
             Verb::Read | Verb::Logs => [true, true, true],
-            Verb::Deploy | Verb::Approve | Verb::Cancel | Verb::Resume | Verb::Rollback => [false, true, true],
+            Verb::Deploy | Verb::Approve | Verb::Cancel | Verb::Resume | Verb::Rollback => {
+                [false, true, true]
+            }
             Verb::Apply | Verb::Enroll => [false, false, true],
             Verb::Serve => [false, false, false],
         };

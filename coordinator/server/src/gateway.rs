@@ -55,9 +55,11 @@ impl Refusals {
         let mut every = tokio::time::interval(REFUSALS_EVERY);
         loop {
             every.tick().await;
-            let counts = std::mem::take(&mut *server.refusals.0.lock().expect("no panic while the lock is held"));
+            let counts =
+                std::mem::take(&mut *server.refusals.0.lock().expect("no panic while the lock is held"));
             for ((identity, verb), count) in counts {
-                let body = CommandBody::Refusals { verb: verb.as_str().to_owned(), object: String::new(), count };
+                let body =
+                    CommandBody::Refusals { verb: verb.as_str().to_owned(), object: String::new(), count };
                 let command = Command { identity: WireIdentity::from(&identity), request: None, body };
                 // Without a leader the count is lost; the refusal itself was given.
                 let _ = server.node.propose(command).await;

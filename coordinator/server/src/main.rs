@@ -1,2 +1,136 @@
-//! Placeholder until its own commit.
-fn main() {}
+//! `trimaran-coordinator`: a member of the cluster that keeps the log, schedules, and serves operators and agents.
+//!
+//! This crate wires: raft loop and writer (`node`), the front door (`gateway`), operators (`admin`), agents
+//! (`agent_session`), enrolment. What it decides itself is little: wall time (`wall`) and who may do what
+//! (`authorize`).
+#![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "the process's own I/O: clocks, files, threads")]
+
+mod admin;
+mod agent_session;
+mod authorize;
+mod clock;
+mod config;
+mod data_dir;
+mod enroll;
+mod events;
+mod gateway;
+mod init;
+mod machine;
+mod node;
+mod revoked;
+mod rows;
+mod run;
+mod server;
+mod soft;
+mod wall;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use trimaran_model::id::CoordinatorName;
+
+use data_dir::DataDir;
+
+/// A coordinator of Trimaran.
+#[derive(Debug, clap::Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  trimaran-coordinator init --name c1 --data-dir /var/lib/trimaran --listen 10.0.0.1:7700 > token\n  trimaran-coordinator run --name c1 --data-dir /var/lib/trimaran --listen 10.0.0.1:7700"
+)]
+struct App {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Make a new cluster with this coordinator as its first member; prints the first admin's token.
+    Init {
+        #[command(flatten)]
+        place: Place,
+        /// Where to write the cluster's root key, which you keep away from here.
+        #[arg(long, value_name = "FILE")]
+        root_key: Option<PathBuf>,
+    },
+    /// Run the coordinator.
+    Run {
+        #[command(flatten)]
+        place: Place,
+        /// A reviewed settings file; flags win.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        settings: config::Settings,
+    },
+    /// Check that the data directory can be opened, and end.
+    Check {
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Place {
+    #[arg(long, value_parser = parse_name)]
+    name: CoordinatorName,
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// UDP address for operators, agents and members.
+    #[arg(long, value_name = "ADDR")]
+    listen: SocketAddr,
+}
+
+fn parse_name(text: &str) -> Result<CoordinatorName, String> {
+    text.parse().map_err(|error: trimaran_model::id::InvalidName| error.to_string())
+}
+
+fn main() -> ExitCode {
+    trimaran_transport::install_crypto_provider();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TRIMARAN_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    match carry_out(App::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", enroll::words(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(command: Command) -> Result<(), Box<dyn std::error::Error>> {
+    match command {
+        Command::Init { place, root_key } => {
+            let data = DataDir::new(&place.data_dir)?;
+            let root_key = root_key.unwrap_or_else(|| data.root().join("root.key.pem"));
+            let token = init::init(&data, &place.name, &place.listen.to_string(), &root_key)?;
+            eprintln!("cluster made; its root key is {}", root_key.display());
+            eprintln!("move the root key to a safe place: it is needed only to recover the cluster");
+            eprintln!("the token of the first admin follows; it works once, for one hour");
+            println!("{token}");
+            Ok(())
+        }
+        Command::Run { place, config, settings } => {
+            let data = DataDir::new(&place.data_dir)?;
+            let settings = settings.over(config.as_deref())?;
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+            Ok(runtime.block_on(run::run(data, place.name, place.listen, settings))?)
+        }
+        Command::Check { place } => {
+            let data = DataDir::new(&place.data_dir)?;
+            let (store, _) = trimaran_store::Store::open(&data.store(), &trimaran_store::Options::default())?;
+            let engine = trimaran_engine::Engine::from_rows(store.load_rows()?.into_iter())?;
+            println!(
+                "cluster {} at revision {}, state hash {:032x}",
+                engine.cluster(),
+                store.applied(),
+                engine.hash()
+            );
+            Ok(())
+        }
+    }
+}

@@ -33,7 +33,10 @@ const WALL_EVERY: Millis = Millis::seconds(1);
 #[derive(Debug, Clone)]
 pub(crate) enum Proposed {
     /// Applied at this revision, with this outcome.
-    Done { revision: u64, outcome: Outcome },
+    Done {
+        revision: u64,
+        outcome: Outcome,
+    },
     /// Nothing happened; try again, or elsewhere.
     NotLeader,
     Busy(String),
@@ -285,7 +288,8 @@ impl Owner {
             }
             Request::Status { reply } => {
                 // An asker that went away needs no answer.
-                let _ = reply.send(NodeStatus { replica: self.replica.status(), writes: self.writer.stats() });
+                let _ =
+                    reply.send(NodeStatus { replica: self.replica.status(), writes: self.writer.stats() });
             }
             Request::Writer(WriterEvent::Written(written)) => self.step(Input::Written(written))?,
             Request::Writer(WriterEvent::Installed { number, rows }) => {

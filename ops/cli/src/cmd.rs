@@ -9,6 +9,8 @@ mod deploy;
 mod dev;
 mod explain;
 mod history;
+mod init;
+mod lint;
 mod logs;
 mod machines;
 mod rollback;
@@ -20,6 +22,8 @@ mod why;
 
 use crate::error::CliError;
 use crate::ui::Global;
+
+pub(crate) use lint::lint_error;
 
 /// Shown below `trimaran --help`.
 pub(crate) const EXAMPLES: &str = "\
@@ -33,6 +37,8 @@ Examples:
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    Init(init::Args),
+    Lint(lint::Args),
     Apply(apply::Args),
     Plan(deploy::PlanArgs),
     Deploy(deploy::DeployArgs),
@@ -63,6 +69,8 @@ pub(crate) enum Command {
 /// Runs one command and returns the exit code of the process.
 pub(crate) fn run(command: Command, global: &Global) -> Result<u8, CliError> {
     match command {
+        Command::Init(args) => init::run(&args, global),
+        Command::Lint(args) => lint::run(&args, global),
         Command::Apply(args) => apply::run(&args, global),
         Command::Plan(args) => deploy::plan(&args, global),
         Command::Deploy(args) => deploy::deploy(&args, global),

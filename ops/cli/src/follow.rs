@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use trimaran_model::error_code;
 use trimaran_model::run::Status;
-use trimaran_wire::document::{Document as _, RunDocument};
+use trimaran_wire::document::RunDocument;
 use trimaran_wire::v1::operator::{OperatorBody, OperatorReply};
 
 use crate::error::CliError;
@@ -134,12 +134,12 @@ impl Follower<'_> {
     /// Shows the run as it is now; the exit code when following ends here.
     async fn look(&mut self) -> Result<Option<u8>, CliError> {
         let body = OperatorBody::RunShow { run: self.run.to_owned() };
-        let (revision, json) = match self.remote.client().request(None, body).await {
+        let (_, json) = match self.remote.client().request(None, body).await {
             Ok(found) => found,
             Err(trimaran_client::client::ClientError::Unreachable { .. }) => return Ok(None),
             Err(error) => return Err(client_error(error)),
         };
-        let answer = answer::<RunDocument>(revision, &json)?;
+        let answer = answer::<RunDocument>(&json)?;
         if self.since.is_none() {
             self.since = Some(answer.document.revision);
         }
@@ -173,7 +173,8 @@ pub(crate) fn ended(run: &RunDocument, wait: Wait) -> Option<u8> {
         return Some(code);
     }
     let approval = |stage: &trimaran_wire::document::StageDocument| {
-        stage.status == Status::Waiting.as_str() && stage.reasons.iter().any(|reason| reason.code == "approval")
+        stage.status == Status::Waiting.as_str()
+            && stage.reasons.iter().any(|reason| reason.code == "approval")
     };
     (wait == Wait::Approval && run.stages.iter().any(approval)).then_some(8)
 }
@@ -196,7 +197,8 @@ impl Screen {
             return;
         }
         for stage in &run.stages {
-            let why = stage.reasons.first().map(|reason| format!("  {}", reason_line(reason))).unwrap_or_default();
+            let why =
+                stage.reasons.first().map(|reason| format!("  {}", reason_line(reason))).unwrap_or_default();
             let wave = stage.wave.as_ref().filter(|_| !stage.status.contains("pending"));
             let wave = wave.map(|wave| format!(" {}/{}", wave.done, wave.total)).unwrap_or_default();
             self.say(&stage.name, format!("{}{wave}{why}", stage.status));
@@ -220,10 +222,4 @@ impl Screen {
             self.drawn = 0;
         }
     }
-}
-
-/// The run document of a reply, for commands that create a run.
-pub(crate) fn run_of(json: &str) -> Result<RunDocument, CliError> {
-    RunDocument::from_json(json)
-        .map_err(|error| CliError::new(error_code::BUG, format!("the coordinator's answer can't be read: {error}")))
 }

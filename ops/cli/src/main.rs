@@ -5,9 +5,14 @@
 //! file ends the process. Deliberately not here: what a server decides, which every command asks for
 //! through `trimaran-client`.
 #![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "a command reads files, the environment and clocks")]
 
+mod artifact;
 mod cmd;
 mod error;
+mod follow;
+mod remote;
+mod sources;
 mod ui;
 
 use std::process::ExitCode;

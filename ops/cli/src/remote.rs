@@ -47,13 +47,17 @@ impl Remote {
     }
 
     /// Changes something; the request id makes a repetition safe.
-    pub(crate) fn change<D: Document>(&self, id: &RequestIdArg, body: OperatorBody) -> Result<Answer<D>, CliError> {
+    pub(crate) fn change<D: Document>(
+        &self,
+        id: &RequestIdArg,
+        body: OperatorBody,
+    ) -> Result<Answer<D>, CliError> {
         self.ask(Some(id.bytes()?), body)
     }
 
     fn ask<D: Document>(&self, id: Option<[u8; 16]>, body: OperatorBody) -> Result<Answer<D>, CliError> {
-        let (revision, json) = self.block_on(self.client.request(id, body)).map_err(client_error)?;
-        answer(revision, &json)
+        let (_, json) = self.block_on(self.client.request(id, body)).map_err(client_error)?;
+        answer(&json)
     }
 }
 
@@ -66,15 +70,14 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 pub(crate) struct Answer<D> {
     pub(crate) document: D,
     pub(crate) json: Value,
-    pub(crate) revision: u64,
 }
 
-pub(crate) fn answer<D: Document>(revision: u64, json: &str) -> Result<Answer<D>, CliError> {
+pub(crate) fn answer<D: Document>(json: &str) -> Result<Answer<D>, CliError> {
     let bad = |error: serde_json::Error| {
         CliError::new(error_code::BUG, format!("the coordinator's answer can't be read: {error}"))
     };
     let value: Value = serde_json::from_str(json).map_err(bad)?;
-    Ok(Answer { document: D::from_json(json).map_err(bad)?, json: value, revision })
+    Ok(Answer { document: D::from_json(json).map_err(bad)?, json: value })
 }
 
 impl<D> Answer<D> {

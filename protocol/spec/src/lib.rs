@@ -1,4 +1,65 @@
 //! The pipeline language: YAML text to a spanned tree to the model, with every error found at once.
+//!
+//! [`compile`] is the way in. A file goes through four steps, each of which goes on after an error: bytes are
+//! checked and parsed into a [`tree::Node`] whose every key and value knows its place ([`parse`]); scalars and
+//! maps are read by the type that is expected ([`decode`]); blocks become model values (`lower`, one file a
+//! block); and what only shows between blocks is checked (`lint`).
+//!
+//! Invariants: no input panics; a wrong part makes no follow-up errors; every diagnostic has a place.
+//! Deliberately not here: files, terminals, and what a server knows (targets that are not among the files).
 #![forbid(unsafe_code)]
 
+mod decode;
+mod diagnostic;
+mod host_spec;
+mod lint;
+mod lower;
+pub mod parse;
 pub mod suggest;
+pub mod tree;
+
+pub use diagnostic::{Diagnostic, Severity};
+pub use host_spec::{HostSpec, compile_host_spec};
+pub use lower::{Document, DocumentKind};
+
+use diagnostic::Sink;
+
+/// A file by name, as bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct SourceFile<'a> {
+    pub name: &'a str,
+    pub bytes: &'a [u8],
+}
+
+/// What files say.
+#[derive(Debug, Clone, Default)]
+pub struct Compiled {
+    /// Documents without errors of their own, in order.
+    pub documents: Vec<Document>,
+    /// Sorted by file, line and column.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Compiled {
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|it| it.severity == Severity::Error)
+    }
+}
+
+/// Reads pipeline and target files and finds everything that is wrong with them.
+pub fn compile(files: &[SourceFile<'_>]) -> Compiled {
+    let mut compiled = Compiled::default();
+    for file in files {
+        let mut sink = Sink::new(file.name);
+        for node in parse::parse(file.bytes, &parse::Limits::SPEC, &mut sink) {
+            compiled.documents.extend(lower::document(&node, file.name, &mut sink));
+        }
+        compiled.diagnostics.extend(sink.into_diagnostics());
+    }
+    compiled.diagnostics.extend(lint::across(&compiled.documents));
+    compiled
+        .diagnostics
+        .sort_by(|a, b| (&a.file, a.line, a.column, a.code).cmp(&(&b.file, b.line, b.column, b.code)));
+    compiled.diagnostics.dedup();
+    compiled
+}

@@ -20,7 +20,10 @@ pub(super) fn attach(
         return reject(error_code::NOT_FOUND, format!("there is no agent `{name}`"));
     };
     if agent.superseded.contains(&incarnation) {
-        return reject(error_code::IDENTITY, "a later life of this agent has attached; this one is superseded");
+        return reject(
+            error_code::IDENTITY,
+            "a later life of this agent has attached; this one is superseded",
+        );
     }
     if let Some(old) = agent.incarnation.filter(|old| *old != incarnation) {
         agent.superseded.push(old);
@@ -58,7 +61,9 @@ pub(super) fn detach(state: &mut State, name: &str, incarnation: u64) -> Result<
 
 pub(super) fn lost(state: &mut State, name: &str, incarnation: u64) -> Result<Outcome, Rejection> {
     change(state, name, incarnation, |agent| (agent.attached, agent.lost) = (None, true))?;
-    state.events.push(Event::Agent { agent: name.to_owned(), state: ReasonCode::AgentLost.as_str().to_owned() });
+    state
+        .events
+        .push(Event::Agent { agent: name.to_owned(), state: ReasonCode::AgentLost.as_str().to_owned() });
     Ok(Outcome::Nothing)
 }
 

@@ -47,17 +47,28 @@ const CLOCK_JUMP: &str = "clock_jump";
 /// Wall time moves; a jump alarms until the clocks agree again.
 pub(super) fn wall_offset(state: &mut State, offset_ms: i64, jump: bool) -> Result<Outcome, Rejection> {
     state.set_meta(|meta| meta.offset_ms = offset_ms);
-    let message = "the coordinator's wall clock jumped; cluster time follows it by at most one second a minute";
+    let message =
+        "the coordinator's wall clock jumped; cluster time follows it by at most one second a minute";
     alarm(state, "cluster", CLOCK_JUMP, jump.then_some(message))
 }
 
 /// Sets an alarm, or clears it without a message.
-pub(super) fn alarm(state: &mut State, member: &str, code: &str, message: Option<&str>) -> Result<Outcome, Rejection> {
+pub(super) fn alarm(
+    state: &mut State,
+    member: &str,
+    code: &str,
+    message: Option<&str>,
+) -> Result<Outcome, Rejection> {
     let key = (member.to_owned(), code.to_owned());
     match (message, state.alarms.get(&key)) {
         (Some(message), None) => {
             let since_ms = state.wall().0;
-            state.alarms.put(row::Alarm { member: key.0, code: key.1, message: message.to_owned(), since_ms });
+            state.alarms.put(row::Alarm {
+                member: key.0,
+                code: key.1,
+                message: message.to_owned(),
+                since_ms,
+            });
         }
         (Some(message), Some(known)) => {
             let row = row::Alarm { message: message.to_owned(), ..known.clone() };

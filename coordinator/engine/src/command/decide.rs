@@ -38,7 +38,10 @@ pub(super) fn approve(
     let mut run = find(state, id)?;
     let index = waiting_approval(&run, wanted)?;
     if answer.plan_digest.is_some_and(|digest| digest != run.plan.digest) {
-        return reject(error_code::PLAN_CHANGED, "the digest that was given is not the digest of this run's plan");
+        return reject(
+            error_code::PLAN_CHANGED,
+            "the digest that was given is not the digest of this run's plan",
+        );
     }
     let environment = run.stages[index].environment.clone();
     let planned = run.plan.environments.iter().find(|it| it.name == environment);
@@ -50,8 +53,12 @@ pub(super) fn approve(
         return reject(error_code::OPTION_UNKNOWN, message);
     }
     let by = identity.to_string();
-    let decision =
-        row::Decision { option: option.clone(), by: by.clone(), comment: answer.comment.to_owned(), at_ms: state.wall().0 };
+    let decision = row::Decision {
+        option: option.clone(),
+        by: by.clone(),
+        comment: answer.comment.to_owned(),
+        at_ms: state.wall().0,
+    };
     run.stages[index].decision = Some(decision);
     let stage = WireStage { environment, target: None };
     state.runs.put(run);
@@ -73,14 +80,26 @@ fn waiting_approval(run: &row::Run, wanted: Option<&WireStage>) -> Result<usize,
         }
         [] => {}
     }
-    let decided = approvals().filter(|(_, stage)| named(stage)).filter_map(|(_, stage)| stage.decision.as_ref()).next_back();
+    let decided = approvals()
+        .filter(|(_, stage)| named(stage))
+        .filter_map(|(_, stage)| stage.decision.as_ref())
+        .next_back();
     if let Some(decision) = decided {
-        return reject(error_code::ALREADY_DECIDED, format!("{} chose `{}` already", decision.by, decision.option));
+        return reject(
+            error_code::ALREADY_DECIDED,
+            format!("{} chose `{}` already", decision.by, decision.option),
+        );
     }
     if status(&run.status).is_done() {
-        return reject(error_code::RUN_DONE, format!("`{}#{}` is {}", run.id.pipeline, run.id.number, run.status));
+        return reject(
+            error_code::RUN_DONE,
+            format!("`{}#{}` is {}", run.id.pipeline, run.id.number, run.status),
+        );
     }
-    reject(error_code::NOT_WAITING, format!("no approval of `{}#{}` waits now", run.id.pipeline, run.id.number))
+    reject(
+        error_code::NOT_WAITING,
+        format!("no approval of `{}#{}` waits now", run.id.pipeline, run.id.number),
+    )
 }
 
 pub(super) fn cancel(state: &mut State, identity: &Identity, id: &WireRun) -> Result<Outcome, Rejection> {
@@ -112,7 +131,10 @@ pub(super) fn resume(
         .map(|(index, _)| index)
         .collect();
     if paused.is_empty() {
-        return reject(error_code::NOT_WAITING, format!("no stage of `{}#{}` is paused", id.pipeline, id.number));
+        return reject(
+            error_code::NOT_WAITING,
+            format!("no stage of `{}#{}` is paused", id.pipeline, id.number),
+        );
     }
     for index in paused {
         run.stages[index].paused = None;

@@ -57,7 +57,10 @@ pub(super) fn start_run(
         && !overrides.iter().any(|name| name == "quarantine")
     {
         let run = format!("{}#{}", quarantined.run.pipeline, quarantined.run.number);
-        return reject(error_code::QUARANTINED, format!("this plan was rolled back by {run}: {}", quarantined.cause));
+        return reject(
+            error_code::QUARANTINED,
+            format!("this plan was rolled back by {run}: {}", quarantined.cause),
+        );
     }
     let waiting = state.live_runs().filter(|run| run.id.pipeline == plan.pipeline).count();
     if waiting >= RUNS_QUEUED_PER_PIPELINE_MAX {
@@ -66,7 +69,10 @@ pub(super) fn start_run(
     if let Some(source) = source {
         store_source(state, source);
     }
-    let run = create_run(state, NewRun { kind: RunKind::Deploy, plan, by: &identity.to_string(), reason, caused_by: None });
+    let run = create_run(
+        state,
+        NewRun { kind: RunKind::Deploy, plan, by: &identity.to_string(), reason, caused_by: None },
+    );
     Ok(Outcome::Run(run))
 }
 
@@ -82,7 +88,11 @@ pub(crate) struct NewRun<'a> {
 /// Adds a run with its stages, all pending, and queues it.
 pub(crate) fn create_run(state: &mut State, new: NewRun<'_>) -> WireRun {
     let name = new.plan.pipeline.clone();
-    let mut pipeline = state.pipelines.get(&name).cloned().unwrap_or(row::Pipeline { name: name.clone(), source: None, runs: 0 });
+    let mut pipeline = state.pipelines.get(&name).cloned().unwrap_or(row::Pipeline {
+        name: name.clone(),
+        source: None,
+        runs: 0,
+    });
     pipeline.runs += 1;
     let id = WireRun { pipeline: name, number: pipeline.runs };
     state.pipelines.put(pipeline);
@@ -100,7 +110,9 @@ pub(crate) fn create_run(state: &mut State, new: NewRun<'_>) -> WireRun {
         }
         for stage in &environment.stages {
             stages.push(blank(Some(stage.target.clone())));
-            state.releases.put(row::ReleaseRow { digest: stage.release_digest, release: stage.release.clone() });
+            state
+                .releases
+                .put(row::ReleaseRow { digest: stage.release_digest, release: stage.release.clone() });
         }
     }
     let run = row::Run {

@@ -30,7 +30,11 @@ fn name_of(grant: &TokenGrant) -> &str {
     }
 }
 
-pub(super) fn create_token(state: &mut State, sha256: [u8; 32], grant: &TokenGrant) -> Result<Outcome, Rejection> {
+pub(super) fn create_token(
+    state: &mut State,
+    sha256: [u8; 32],
+    grant: &TokenGrant,
+) -> Result<Outcome, Rejection> {
     let name = name_of(grant);
     if let Some(why) = name_error(name) {
         return reject(error_code::USAGE, format!("`{name}` is not a name: {why}"));
@@ -43,10 +47,14 @@ pub(super) fn create_token(state: &mut State, sha256: [u8; 32], grant: &TokenGra
     if let TokenGrant::Operator { role, .. } = grant
         && operator_role(role).is_err()
     {
-        return reject(error_code::USAGE, format!("`{role}` is no role; there are viewer, operator and admin"));
+        return reject(
+            error_code::USAGE,
+            format!("`{role}` is no role; there are viewer, operator and admin"),
+        );
     }
     let wall = state.wall();
-    let stale: Vec<_> = state.tokens.iter().filter(|it| it.expires_ms < wall.0 && !it.used).map(|it| it.sha256).collect();
+    let stale: Vec<_> =
+        state.tokens.iter().filter(|it| it.expires_ms < wall.0 && !it.used).map(|it| it.sha256).collect();
     for sha256 in stale {
         state.tokens.remove(&sha256);
     }
@@ -84,7 +92,8 @@ pub(super) fn use_token(state: &mut State, sha256: [u8; 32], key: [u8; 32]) -> R
     let bug = |_| Rejection { code: error_code::BUG, message: "a stored name is not a name".to_owned() };
     let identity = match &token.grant {
         TokenGrant::Agent { name } => {
-            let mut agent = state.agents.get(name).cloned().unwrap_or_else(|| new_agent(name, state.wall().0));
+            let mut agent =
+                state.agents.get(name).cloned().unwrap_or_else(|| new_agent(name, state.wall().0));
             revoke(state, agent.key.replace(key).filter(|old| *old != key));
             state.agents.put(agent);
             Identity::Agent(name.parse().map_err(bug)?)
@@ -92,7 +101,12 @@ pub(super) fn use_token(state: &mut State, sha256: [u8; 32], key: [u8; 32]) -> R
         TokenGrant::Runner { name, agent, labels } => {
             let old = state.runners.get(name).cloned();
             revoke(state, old.as_ref().and_then(|old| old.key).filter(|old| *old != key));
-            let row = row::Runner { name: name.clone(), agent: agent.clone(), labels: labels.clone(), key: Some(key) };
+            let row = row::Runner {
+                name: name.clone(),
+                agent: agent.clone(),
+                labels: labels.clone(),
+                key: Some(key),
+            };
             state.runners.put(row);
             for agent in old.map(|old| old.agent).into_iter().chain([agent.clone()]) {
                 state.events.push(Event::AgentWork { agent: agent.clone() });
@@ -101,7 +115,8 @@ pub(super) fn use_token(state: &mut State, sha256: [u8; 32], key: [u8; 32]) -> R
             Identity::Runner(name.parse().map_err(bug)?)
         }
         TokenGrant::Operator { name, role } => {
-            let role = operator_role(role).map_err(|_| Rejection { code: error_code::BUG, message: "role".to_owned() })?;
+            let role = operator_role(role)
+                .map_err(|_| Rejection { code: error_code::BUG, message: "role".to_owned() })?;
             Identity::Operator(name.parse().map_err(bug)?, role)
         }
         TokenGrant::Coordinator { name } => Identity::Coordinator(name.parse().map_err(bug)?),

@@ -23,7 +23,9 @@ fn stage_of(run: &row::Run, assignment: u64) -> Option<usize> {
 }
 
 pub(super) fn progress(state: &mut State, agent: &str, progress: &Progress) -> Result<Outcome, Rejection> {
-    let Some(row) = live(state, agent, progress.assignment, progress.fence) else { return Ok(Outcome::ResultUnknown) };
+    let Some(row) = live(state, agent, progress.assignment, progress.fence) else {
+        return Ok(Outcome::ResultUnknown);
+    };
     note(state, &row, progress);
     Ok(Outcome::ResultTaken)
 }
@@ -42,12 +44,14 @@ fn note(state: &mut State, row: &row::AssignmentRow, progress: &Progress) {
     stage.failure = stage.failure.take().or_else(|| progress.failure.clone());
     stage.instances = progress.instances.iter().take(INSTANCES_REPORTED_MAX).cloned().collect();
     let name = stage_name(stage);
-    let event = Event::Progress { run: run.id.clone(), stage: name, done: progress.done, total: progress.total };
+    let event =
+        Event::Progress { run: run.id.clone(), stage: name, done: progress.done, total: progress.total };
     run.revision = state.revision;
     state.runs.put(run);
     state.events.push(event);
     if let Some(installation) = state.installations.get(&installation_key(&row.assignment.installation)) {
-        let changed = row::Installation { desired: progress.total, updated: progress.done, ..installation.clone() };
+        let changed =
+            row::Installation { desired: progress.total, updated: progress.done, ..installation.clone() };
         state.installations.put(changed);
     }
 }

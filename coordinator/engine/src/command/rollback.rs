@@ -23,12 +23,16 @@ pub(super) fn rollback(
         .cloned()
         .collect();
     if here.is_empty() {
-        return reject(error_code::NOT_FOUND, format!("nothing of `{pipeline}` was deployed to `{environment}`"));
+        return reject(
+            error_code::NOT_FOUND,
+            format!("nothing of `{pipeline}` was deployed to `{environment}`"),
+        );
     }
     let words = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     let cause = format!("{identity} asked for it{words}");
     let touching = state.live_runs().find(|run| {
-        run.id.pipeline == pipeline && run.stages.iter().any(|stage| stage.environment == environment && stage.attempt > 0)
+        run.id.pipeline == pipeline
+            && run.stages.iter().any(|stage| stage.environment == environment && stage.attempt > 0)
     });
     if let Some(run) = touching.map(|run| run.id.clone()) {
         back::end_with_rollback(state, &run, environment, &cause);
@@ -42,7 +46,8 @@ pub(super) fn rollback(
         })
         .collect();
     if ways.is_empty() {
-        let message = format!("no earlier good release of `{pipeline}` in `{environment}` differs from what runs");
+        let message =
+            format!("no earlier good release of `{pipeline}` in `{environment}` differs from what runs");
         return reject(error_code::NOTHING_TO_ROLL_BACK, message);
     }
     if let Some(way) = ways.iter().find(|way| state.releases.get(&way.to).is_none()) {

@@ -4,7 +4,8 @@ use trimaran_model::id::{Digest, Incarnation};
 use trimaran_model::time::Wall;
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::document::{
-    AgentList, AlarmDocument, AuditDocument, AuditList, MachineDocument, RunnerList, TargetDocument, TargetList, rfc3339,
+    AgentList, AlarmDocument, AuditDocument, AuditList, MachineDocument, RunnerList, TargetDocument,
+    TargetList, rfc3339,
 };
 use trimaran_wire::v1::row::{self, table};
 use trimaran_wire::v1::target::WirePlatform;

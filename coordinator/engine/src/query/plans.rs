@@ -11,7 +11,8 @@ use super::{RowSource, get};
 use crate::settle::assign::waves;
 
 fn release(rows: &dyn RowSource, digest: [u8; 32]) -> PlanRelease {
-    let version = get::<row::ReleaseRow>(rows, &digest).map_or_else(|| "?".to_owned(), |row| row.release.version);
+    let version =
+        get::<row::ReleaseRow>(rows, &digest).map_or_else(|| "?".to_owned(), |row| row.release.version);
     PlanRelease { release: Digest(digest).to_string(), version }
 }
 
@@ -45,7 +46,8 @@ pub fn plan(rows: &dyn RowSource, plan: &WirePlan) -> PlanDocument {
     }
     if get::<row::Quarantine>(rows, &(plan.pipeline.clone(), plan.digest)).is_some() {
         document.warnings.push(
-            "this plan failed before; a deploy is refused without `--override quarantine --reason TEXT`".to_owned(),
+            "this plan failed before; a deploy is refused without `--override quarantine --reason TEXT`"
+                .to_owned(),
         );
     }
     document
@@ -71,7 +73,9 @@ fn one_stage(rows: &dyn RowSource, document: &mut PlanDocument, environment: &st
         document.warnings.push(format!("target `{}` has no hosts yet", stage.target));
     }
     if total == 1 {
-        document.warnings.push(format!("`{}` has one host: the service is down while it is replaced", stage.target));
+        document
+            .warnings
+            .push(format!("`{}` has one host: the service is down while it is replaced", stage.target));
     }
     let down = Amount::from(stage.max_unavailable).floor_of(total).max(1);
     let numbered = waves(stage, total).into_iter().filter(|_| total > 0).zip(1..);
@@ -80,7 +84,9 @@ fn one_stage(rows: &dyn RowSource, document: &mut PlanDocument, environment: &st
         change: change.to_owned(),
         from: current.map(|digest| release(rows, digest)),
         to,
-        waves: numbered.map(|(upto, number)| PlanWave { number, upto, of: total, max_unavailable: down }).collect(),
+        waves: numbered
+            .map(|(upto, number)| PlanWave { number, upto, of: total, max_unavailable: down })
+            .collect(),
     });
     let good = here.and_then(|it| it.good.first().copied());
     document.way_back.push(WayBack {

@@ -4,8 +4,9 @@ use trimaran_model::id::Digest;
 use trimaran_model::time::Wall;
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::document::{
-    ArtifactDocument, History, HistoryEntry, InstallationDocument, InstanceDocument, ReasonDocument, RollbackDocument,
-    RunDocument, RunList, RunSummary, StageDocument, StatusDocument, WaveDocument, Why, WhyStage, rfc3339,
+    ArtifactDocument, History, HistoryEntry, InstallationDocument, InstanceDocument, ReasonDocument,
+    RollbackDocument, RunDocument, RunList, RunSummary, StageDocument, StatusDocument, WaveDocument, Why,
+    WhyStage, rfc3339,
 };
 use trimaran_wire::v1::assignment::WireInstance;
 use trimaran_wire::v1::common::WireReason;
@@ -168,7 +169,11 @@ pub fn status(rows: &dyn RowSource, pipeline: Option<&str>) -> StatusDocument {
             let WireReleaseWorkload::Host { bundle, .. } = &row.release.workload;
             hex(bundle.sha256)
         });
-        let ready = if it.health == "healthy" { it.updated } else { it.updated.saturating_sub(u32::from(it.failure.is_some())) };
+        let ready = if it.health == "healthy" {
+            it.updated
+        } else {
+            it.updated.saturating_sub(u32::from(it.failure.is_some()))
+        };
         InstallationDocument {
             pipeline: it.id.pipeline,
             environment: it.environment,
@@ -186,7 +191,9 @@ pub fn status(rows: &dyn RowSource, pipeline: Option<&str>) -> StatusDocument {
             bakes_until: it.bake_until.map(|at| time(i64::try_from(at).unwrap_or(0) + meta.offset_ms)),
         }
     };
-    StatusDocument { installations: all::<row::Installation>(rows).into_iter().filter(wanted).map(one).collect() }
+    StatusDocument {
+        installations: all::<row::Installation>(rows).into_iter().filter(wanted).map(one).collect(),
+    }
 }
 
 /// `history`: one entry a stage that did something, the newest first.
@@ -211,9 +218,11 @@ fn entry(rows: &dyn RowSource, run: &row::Run, stage: &row::Stage) -> Option<His
         Some(WayBack::Restore(to)) => get::<row::ReleaseRow>(rows, to).map(|row| row.release.version),
         Some(WayBack::Stop) | None => None,
     };
-    let cause = run.rollback.as_ref().map(|it| it.cause.clone()).or_else(|| {
-        (!run.reason.is_empty()).then(|| run.reason.clone())
-    });
+    let cause = run
+        .rollback
+        .as_ref()
+        .map(|it| it.cause.clone())
+        .or_else(|| (!run.reason.is_empty()).then(|| run.reason.clone()));
     let cause = match (cause, back) {
         (Some(cause), Some(back)) => Some(format!("{cause} (back to {back})")),
         (cause, _) => cause,

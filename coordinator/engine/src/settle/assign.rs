@@ -38,7 +38,10 @@ fn planned(run: &row::Run, stage: &row::Stage) -> Option<(WirePlannedEnvironment
 /// Whether the gates of the stage's environment are open.
 fn is_open(run: &row::Run, environment: &WirePlannedEnvironment) -> bool {
     let well = |name: &String| {
-        run.stages.iter().filter(|it| it.environment == *name).all(|it| status(&it.status).lets_dependents_start())
+        run.stages
+            .iter()
+            .filter(|it| it.environment == *name)
+            .all(|it| status(&it.status).lets_dependents_start())
     };
     let approval = run.stages.iter().find(|it| it.environment == environment.name && it.target.is_none());
     environment.after.iter().all(well) && approval.is_none_or(|it| status(&it.status) == Status::Succeeded)
@@ -55,7 +58,12 @@ fn one(state: &mut State, run: &mut row::Run, index: usize) {
             return;
         }
         if let Some(until) = stage.pause_until.filter(|until| *until > state.now().0) {
-            let mut reason = state.reason(ReasonCode::WavePause, "the strategy pauses between waves".to_owned(), "wait", &[]);
+            let mut reason = state.reason(
+                ReasonCode::WavePause,
+                "the strategy pauses between waves".to_owned(),
+                "wait",
+                &[],
+            );
             reason.next_check = Some(state.wall_of(until).0);
             return set(state, &mut run.stages[index], Status::Waiting, vec![reason]);
         }
@@ -87,13 +95,18 @@ fn follow(state: &State, run: &mut row::Run, index: usize, assignment: u64) {
     }
     match agent.filter(|agent| agent.lost) {
         Some(agent) => {
-            let message = format!("agent `{}` is silent; what runs keeps running, nothing else starts here", agent.name);
+            let message = format!(
+                "agent `{}` is silent; what runs keeps running, nothing else starts here",
+                agent.name
+            );
             let reason = state.reason(ReasonCode::AgentLost, message, "wait", &[]);
             set(state, &mut run.stages[index], Status::Lost, vec![reason]);
         }
         None => {
-            let reasons = if moving == Status::RollingBack { run.stages[index].reasons.clone() } else { Vec::new() };
-            let reasons = reasons.into_iter().filter(|it| it.code != ReasonCode::AgentLost.as_str()).collect();
+            let reasons =
+                if moving == Status::RollingBack { run.stages[index].reasons.clone() } else { Vec::new() };
+            let reasons =
+                reasons.into_iter().filter(|it| it.code != ReasonCode::AgentLost.as_str()).collect();
             set(state, &mut run.stages[index], moving, reasons);
         }
     }
@@ -119,7 +132,10 @@ fn hold(state: &State, run: &row::Run, stage: &row::Stage) -> Option<(Status, Wi
     }
     let agent = state.agents.get(&agent_name);
     let Some(agent) = agent.filter(|agent| agent.attached.is_some()) else {
-        return blocked(ReasonCode::AgentNotConnected, format!("agent `{agent_name}` of target `{name}` is not connected"));
+        return blocked(
+            ReasonCode::AgentNotConnected,
+            format!("agent `{agent_name}` of target `{name}` is not connected"),
+        );
     };
     if let Some(until) = agent.handover_until.filter(|until| *until > state.now().0) {
         let message = format!("calls of the earlier life of agent `{agent_name}` may still be in flight");
@@ -170,7 +186,12 @@ fn assign(state: &mut State, run: &mut row::Run, index: usize, planned: &WirePla
         hosts,
         keep: keep(state, &installation, digest),
     };
-    let row = row::AssignmentRow { agent: target.target.agent.clone(), assignment, cancel: false, stage: wire_stage };
+    let row = row::AssignmentRow {
+        agent: target.target.agent.clone(),
+        assignment,
+        cancel: false,
+        stage: wire_stage,
+    };
     state.events.push(Event::AgentWork { agent: row.agent.clone() });
     state.assignments.put(row);
     if let Some(it) = state.installations.get(&installation_key(&installation)) {
@@ -235,7 +256,9 @@ fn job(run: &row::Run, index: usize, planned: &WirePlannedStage) -> (WireJob, [u
     match &run.stages[index].way_back {
         Some(WayBack::Restore(digest)) => (WireJob::Restore(*digest), *digest),
         Some(WayBack::Stop) => (WireJob::Stop(planned.release_digest), planned.release_digest),
-        None if run.kind == RunKind::Rollback.as_str() => (WireJob::Restore(planned.release_digest), planned.release_digest),
+        None if run.kind == RunKind::Rollback.as_str() => {
+            (WireJob::Restore(planned.release_digest), planned.release_digest)
+        }
         None => (WireJob::Release(planned.release_digest), planned.release_digest),
     }
 }

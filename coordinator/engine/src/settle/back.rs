@@ -200,7 +200,9 @@ pub(crate) fn start_rollback_run(
             quarantine(state, &left.id, &left.plan, cause);
         }
     }
-    let digest = crate::plan::digest_of(stages.iter().map(|stage| (stage.target.as_str(), Digest(stage.release_digest))));
+    let digest = crate::plan::digest_of(
+        stages.iter().map(|stage| (stage.target.as_str(), Digest(stage.release_digest))),
+    );
     let planned = WirePlannedEnvironment {
         name: environment,
         after: Vec::new(),
@@ -210,7 +212,8 @@ pub(crate) fn start_rollback_run(
         stages,
     };
     let plan = WirePlan { pipeline, digest: digest.0, artifacts, environments: vec![planned] };
-    let run = create_run(state, NewRun { kind: RunKind::Rollback, plan: &plan, by, reason: cause, caused_by });
+    let run =
+        create_run(state, NewRun { kind: RunKind::Rollback, plan: &plan, by, reason: cause, caused_by });
     let object = format!("{}#{}", run.pipeline, run.number);
     audit::record(state, by, "roll_back", &object, cause);
     run

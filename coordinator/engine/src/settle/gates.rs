@@ -31,8 +31,10 @@ fn queue_position(state: &State, run: &row::Run) -> Option<usize> {
     if run.kind == RunKind::Rollback.as_str() || run.stages.iter().any(|stage| stage.attempt > 0) {
         return None;
     }
-    let before =
-        state.live_runs().filter(|other| other.id.pipeline == run.id.pipeline && other.sequence < run.sequence).count();
+    let before = state
+        .live_runs()
+        .filter(|other| other.id.pipeline == run.id.pipeline && other.sequence < run.sequence)
+        .count();
     (before > 0).then_some(before)
 }
 
@@ -122,8 +124,14 @@ fn upstream_failed(state: &State, run: &mut row::Run, environment: &str, upstrea
     for_untouched(state, run, environment, Status::Canceled, &reason);
 }
 
-fn approval(state: &mut State, run: &mut row::Run, environment: &str, approve: &trimaran_wire::v1::plan::WireApprove) {
-    let found = run.stages.iter().position(|stage| stage.environment == environment && stage.target.is_none());
+fn approval(
+    state: &mut State,
+    run: &mut row::Run,
+    environment: &str,
+    approve: &trimaran_wire::v1::plan::WireApprove,
+) {
+    let found =
+        run.stages.iter().position(|stage| stage.environment == environment && stage.target.is_none());
     let Some(index) = found else { return };
     if status(&run.stages[index].status).is_done() {
         return;
@@ -135,8 +143,12 @@ fn approval(state: &mut State, run: &mut row::Run, environment: &str, approve: &
         .expires_ms
         .get_or_insert_with(|| (Wall(state.wall().0) + Millis(approve.timeout_ms)).0);
     if state.wall().0 >= expires {
-        let reason =
-            state.reason(ReasonCode::ApprovalExpired, "nobody chose before the timeout".to_owned(), "wait", &[]);
+        let reason = state.reason(
+            ReasonCode::ApprovalExpired,
+            "nobody chose before the timeout".to_owned(),
+            "wait",
+            &[],
+        );
         set(state, &mut run.stages[index], Status::Stopped, vec![reason]);
         return;
     }

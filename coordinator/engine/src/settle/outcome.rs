@@ -89,9 +89,11 @@ fn way_back(state: &mut State, run: &mut row::Run, index: usize, outcome: &WireO
                 let mut reasons = run.stages[index].reasons.clone();
                 reasons.push(stopped);
                 set(state, &mut run.stages[index], Status::Failed, reasons);
-                let (pipeline, target) = (run.id.pipeline.clone(), run.stages[index].target.clone().unwrap_or_default());
+                let (pipeline, target) =
+                    (run.id.pipeline.clone(), run.stages[index].target.clone().unwrap_or_default());
                 if let Some(it) = state.installation(&pipeline, &target).cloned() {
-                    let changed = row::Installation { current: None, run: None, health: "missing".to_owned(), ..it };
+                    let changed =
+                        row::Installation { current: None, run: None, health: "missing".to_owned(), ..it };
                     state.installations.put(changed);
                 }
             }
@@ -111,7 +113,8 @@ fn way_back(state: &mut State, run: &mut row::Run, index: usize, outcome: &WireO
         }
         WireOutcome::Fault(failure) => run.stages[index].paused = Some(failure.clone()),
         WireOutcome::Stopped => {
-            let reason = state.reason(ReasonCode::Canceled, "the way back was canceled".to_owned(), "wait", &[]);
+            let reason =
+                state.reason(ReasonCode::Canceled, "the way back was canceled".to_owned(), "wait", &[]);
             set(state, &mut run.stages[index], Status::RollbackFailed, vec![reason]);
         }
     }
@@ -160,13 +163,23 @@ pub(crate) fn make_good(it: &mut row::Installation, digest: [u8; 32]) {
     it.good.truncate(GOOD_MAX);
 }
 
-fn installation_health(state: &mut State, run: &row::Run, index: usize, health: &str, failure: Option<&WireFailure>) {
+fn installation_health(
+    state: &mut State,
+    run: &row::Run,
+    index: usize,
+    health: &str,
+    failure: Option<&WireFailure>,
+) {
     let target = run.stages[index].target.clone().unwrap_or_default();
     let key = installation_key(&trimaran_wire::v1::common::WireInstallation {
         pipeline: run.id.pipeline.clone(),
         target,
     });
     if let Some(it) = state.installations.get(&key).cloned() {
-        state.installations.put(row::Installation { health: health.to_owned(), failure: failure.cloned(), ..it });
+        state.installations.put(row::Installation {
+            health: health.to_owned(),
+            failure: failure.cloned(),
+            ..it
+        });
     }
 }

@@ -4,4 +4,103 @@ super::error_codes! { ENTRIES_SPEC;
     NOT_YAML 1001 BadInput "not valid YAML"
         "The file can't be read as YAML; what comes after the marked place was not looked at."
         "Mend the marked place; indentation and quotes are the usual causes.";
+    TAB 1002 BadInput "tab used for indentation"
+        "YAML does not allow tabs before a value."
+        "Indent with spaces.";
+    DUPLICATE_KEY 1003 BadInput "duplicate key"
+        "A map has the same key twice; the meaning would depend on the reader."
+        "Remove one of the two.";
+    UNKNOWN_KEY 1004 BadInput "unknown key"
+        "The key is not part of the language at this place; it is never passed on silently."
+        "Look at the keys that are known there.";
+    WRONG_TYPE 1005 BadInput "wrong type"
+        "A list, a map or a text stands where another of them belongs."
+        "Write the value in the form that the message names.";
+    MISSING_KEY 1006 BadInput "missing key"
+        "A key without which the document has no meaning is not there."
+        "Add the key.";
+    EXACTLY_ONE 1007 BadInput "exactly one is allowed"
+        "Several keys exclude each other."
+        "Keep one of them.";
+    BAD_VERSION 1008 BadInput "unknown version of the language"
+        "The document starts with a version that this program does not know."
+        "Write `trimaran: v1`, or use a newer program.";
+    BAD_DURATION 1009 BadInput "not a duration"
+        "A length of time is written in a form that is not known."
+        "Write it like 500ms, 90s, 10m, 1h30m or 3d.";
+    BAD_AMOUNT 1010 BadInput "not a count or percentage"
+        "A number is written in a form that is not known, or is out of its range."
+        "Write it like 3 or 25%.";
+    OVER_LIMIT 1011 BadInput "over a limit of size, depth or aliases"
+        "The file is larger or deeper than any reviewed file, or its aliases repeat too much."
+        "Make it smaller.";
+    BAD_CHOICE 1013 BadInput "not one of the known words"
+        "The value has to be one of a list of words."
+        "Use one of the words that the message names.";
+    BAD_NAME 1014 BadInput "not a name"
+        "Names have 1 to 63 lower-case letters, digits, `-`, `_` and `.`, and start and end with a letter or digit."
+        "Choose such a name.";
+    BAD_URL 1015 BadInput "not a URL of the right kind"
+        "The place of an artifact or probe is written in a form that is not known."
+        "Write it in the form that the message names.";
+    BAD_DIGEST 1016 BadInput "not a digest"
+        "A sha256 digest has 64 hexadecimal digits."
+        "Copy it from `sha256sum FILE`.";
+    NOT_YET 1017 BadInput "not part of this version"
+        "The language has this, but this version of Trimaran does not carry it out."
+        "Remove it; ignoring it silently would be worse.";
+    DOCUMENT_TWICE 1018 BadInput "two documents of one name"
+        "The same pipeline or target is defined twice."
+        "Remove or rename one of the two.";
+    TOO_LARGE 1019 BadInput "file too large"
+        "A file over 1 MiB is refused before it is read."
+        "Split it.";
+    ARTIFACT_USE 1105 BadInput "artifact not declared or not used"
+        "The names under `artifacts` and in the workload do not match."
+        "Declare what is used and use what is declared.";
+    ARTIFACT_VERSION 1106 BadInput "no place for the version"
+        "The place of an artifact needs exactly one `{version}`."
+        "Write `{version}` where the version stands.";
+    ENVIRONMENT_TWICE 1201 BadInput "two environments of one name"
+        "Environments are told apart by their names."
+        "Rename one of the two.";
+    CYCLE 1202 BadInput "environments wait for each other"
+        "Following `after` leads back to the same environment, so none of them could start."
+        "Remove one of the names.";
+    ENVIRONMENT_UNKNOWN 1203 BadInput "unknown environment"
+        "`after` names an environment that the pipeline does not have."
+        "Name an environment of this pipeline.";
+    TARGET_NAME 1204 BadInput "unknown target"
+        "The pipeline names a target that is not among the target documents of these files."
+        "Name one of them, or add its document.";
+    TARGET_OTHER 1205 BadInput "target of another platform"
+        "The pipeline's workload can't run on the platform of this target."
+        "Name a target of the workload's platform.";
+    TARGET_TWICE 1206 BadInput "target named twice"
+        "An environment deploys to each of its targets once."
+        "Remove one of the two.";
+    EMPTY_SELECT 1207 BadInput "empty selection"
+        "A target without labels would select every host."
+        "Name at least one label.";
+    PROD_APPROVE 1303 BadInput "prod without a judgment"
+        "A prod environment starts without anybody being asked."
+        "Add `approve`, or take the warning as it is.";
+    SIZES 1401 BadInput "sizes of waves do not grow"
+        "Sizes count all hosts since the start, so each one is larger than the one before."
+        "Sort them.";
+    SIZES_END 1501 BadInput "sizes do not end with 100%"
+        "Hosts would be left on the old release."
+        "Add `100%` as the last size.";
+    BUDGET 1502 BadInput "impossible budget"
+        "With this budget the rollout could never move, or never be stopped."
+        "Choose a budget between.";
+    HEALTH_DEADLINE 1503 BadInput "health deadline too short"
+        "A host has to be healthy for `min_healthy` before `deadline` is over."
+        "Make `deadline` longer than `min_healthy`.";
+    COMMAND_LIST 1505 BadInput "command is not a list"
+        "Commands are lists of words; there is no shell that would split a text."
+        "Write it like [bin/web, \"--port\", \"8080\"].";
+    EXPRESSION 1701 BadInput "expressions are not part of this version"
+        "`${{ }}` is never passed on as text."
+        "Write the value itself.";
 }

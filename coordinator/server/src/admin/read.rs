@@ -1,0 +1,201 @@
+//! Reads: linearizable, from a read view, with the soft state of this member merged in.
+
+use trimaran_engine::query;
+use trimaran_model::error_code;
+use trimaran_model::id::{Digest, Incarnation};
+use trimaran_model::time::Wall;
+use trimaran_replica::io::Role;
+use trimaran_store::DiskSpace;
+use trimaran_wire::document::{
+    ClusterStatus, HashDocument, MachineDocument, MemberDocument, RefusedDocument, RunDocument,
+    SourceDocument, rfc3339,
+};
+use trimaran_wire::v1::operator::{OperatorBody, Refusal};
+use trimaran_wire::v1::row;
+
+use super::{Answer, deploy, document, parse_run, refusal};
+use crate::rows::{Rows, View};
+use crate::server::Server;
+
+pub(super) async fn read(server: &Server, body: OperatorBody) -> Answer {
+    if server.node.read_revision().await.is_none() {
+        return Err(refusal(error_code::NO_QUORUM, "there is no leader"));
+    }
+    if let OperatorBody::ClusterStatus = body {
+        return cluster_status(server).await;
+    }
+    let view = View::new(&server.node);
+    view.read(|rows| from_rows(server, rows, &body))
+}
+
+fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
+    let revision = rows.revision();
+    Ok(match body {
+        OperatorBody::RunShow { run } => document(revision, &run_document(server, rows, run)?),
+        OperatorBody::RunList { pipeline, limit } => {
+            document(revision, &query::runs(rows, pipeline.as_deref(), *limit as usize))
+        }
+        OperatorBody::Why { run, stage } => {
+            let id = parse_run(run)?;
+            let why = query::why(rows, &id.pipeline, id.number, stage.as_deref());
+            let why = why.ok_or_else(|| no_run(run))?;
+            if stage.is_some() && why.stages.is_empty() {
+                let stage = stage.as_deref().unwrap_or_default();
+                return Err(refusal(error_code::NOT_FOUND, format!("`{run}` has no stage `{stage}`")));
+            }
+            document(revision, &why)
+        }
+        OperatorBody::Status { pipeline } => document(revision, &query::status(rows, pipeline.as_deref())),
+        OperatorBody::History { pipeline, environment, limit } => {
+            document(revision, &query::history(rows, pipeline, environment.as_deref(), *limit as usize))
+        }
+        OperatorBody::PipelineSource { pipeline } => {
+            let source = stored_source(rows, pipeline)?;
+            document(
+                revision,
+                &SourceDocument { pipeline: source.pipeline, file: source.file, text: source.text },
+            )
+        }
+        OperatorBody::TargetList { name } => {
+            let list = query::targets(rows, name.as_deref());
+            if let (Some(name), true) = (name, list.targets.is_empty()) {
+                return Err(refusal(error_code::NOT_FOUND, format!("there is no target `{name}`")));
+            }
+            document(revision, &list)
+        }
+        OperatorBody::AgentList => {
+            let mut list = query::agents(rows);
+            list.agents.iter_mut().for_each(|agent| see_agent(server, agent));
+            document(revision, &list)
+        }
+        OperatorBody::RunnerList => {
+            let mut list = query::runners(rows);
+            list.runners.iter_mut().for_each(|runner| see_runner(server, runner));
+            document(revision, &list)
+        }
+        OperatorBody::AuditList { since_seq, limit } => {
+            document(revision, &query::audit(rows, *since_seq, *limit as usize))
+        }
+        OperatorBody::Plan(request) => {
+            let (_, plan) = deploy::compile(rows, request)?;
+            document(revision, &query::plan(rows, &plan))
+        }
+        OperatorBody::RollbackPlan { pipeline, environment, to } => {
+            let to = to.as_deref().map(|to| find_release(rows, pipeline, to)).transpose()?;
+            document(revision, &query::rollback_plan(rows, pipeline, environment, to))
+        }
+        OperatorBody::ClusterStatus | OperatorBody::Watch { .. } | OperatorBody::Logs { .. } => {
+            return Err(refusal(error_code::BUG, "this request is answered elsewhere"));
+        }
+        OperatorBody::Apply { .. }
+        | OperatorBody::Deploy(_)
+        | OperatorBody::Approve { .. }
+        | OperatorBody::Cancel { .. }
+        | OperatorBody::Resume { .. }
+        | OperatorBody::Rollback { .. }
+        | OperatorBody::Enroll(_) => {
+            return Err(refusal(
+                error_code::REQUEST_ID,
+                "a request that changes something needs a request id",
+            ));
+        }
+    })
+}
+
+fn no_run(run: &str) -> Refusal {
+    refusal(error_code::NOT_FOUND, format!("there is no run `{run}`"))
+}
+
+/// The run with the live progress of its stages.
+pub(super) fn run_document(server: &Server, rows: &Rows<'_>, run: &str) -> Result<RunDocument, Refusal> {
+    let id = parse_run(run)?;
+    let mut document = query::run(rows, &id.pipeline, id.number).ok_or_else(|| no_run(run))?;
+    let soft = server.soft.lock();
+    for (stage, assignment) in query::live_assignments(rows, &id.pipeline, id.number) {
+        let Some(progress) = soft.progress.get(&assignment) else { continue };
+        let Some(stage) = document.stages.iter_mut().find(|it| it.name == stage) else { continue };
+        stage.instances = query::instances(&progress.instances);
+        if let Some(wave) = &mut stage.wave {
+            (wave.done, wave.total) = (progress.done, progress.total);
+        }
+    }
+    Ok(document)
+}
+
+pub(super) fn stored_source(
+    rows: &Rows<'_>,
+    name: &str,
+) -> Result<trimaran_wire::v1::command::PipelineSource, Refusal> {
+    let unknown = || refusal(error_code::PIPELINE_UNKNOWN, format!("there is no pipeline `{name}`"));
+    query::pipeline(rows, name).and_then(|pipeline| pipeline.source).ok_or_else(unknown)
+}
+
+/// A release of this pipeline by digest, its first digits, or version.
+pub(super) fn find_release(rows: &Rows<'_>, pipeline: &str, text: &str) -> Result<[u8; 32], Refusal> {
+    let found = query::releases(rows, pipeline);
+    let fits = |row: &&row::ReleaseRow| Digest(row.digest).to_string().starts_with(text);
+    let matching: Vec<_> = found.iter().filter(fits).collect();
+    match matching.as_slice() {
+        [one] if text.len() >= 6 => Ok(one.digest),
+        [] => Err(refusal(error_code::NOT_FOUND, format!("no release of `{pipeline}` starts with `{text}`"))),
+        _ => Err(refusal(error_code::USAGE, format!("`{text}` is not enough to tell one release"))),
+    }
+}
+
+fn see_agent(server: &Server, agent: &mut MachineDocument) {
+    if let Some(soft) = server.soft.lock().agents.get(&agent.name) {
+        agent.state = "connected".to_owned();
+        agent.address = Some(soft.address.clone());
+        agent.incarnation = Some(Incarnation(soft.incarnation).to_string());
+        agent.last_seen = Some(rfc3339(soft.last_seen));
+    }
+}
+
+/// A runner is connected when its agent is, and says so.
+fn see_runner(server: &Server, runner: &mut MachineDocument) {
+    let soft = server.soft.lock();
+    let Some(state) = soft.runners.get(&runner.name) else { return };
+    let agent = runner.agent.as_ref().is_some_and(|agent| soft.agents.contains_key(agent));
+    runner.state = if state.connected && agent { "connected" } else { "disconnected" }.to_owned();
+    runner.address = Some(state.address.clone());
+    runner.incarnation = Some(Incarnation(state.incarnation).to_string());
+    runner.last_seen = Some(rfc3339(Wall(state.last_seen_ms)));
+}
+
+async fn cluster_status(server: &Server) -> Answer {
+    let status = server.node.status().await;
+    let status = status.ok_or_else(|| refusal(error_code::NO_QUORUM, "this coordinator is ending"))?;
+    let (revision, meta, members, alarms) = View::new(&server.node)
+        .read(|rows| (rows.revision(), query::meta(rows), query::members(rows), query::alarms(rows)));
+    let leads = matches!(status.replica.role.role, Role::Leader { .. });
+    let own = server.name.to_string();
+    let refused = server.endpoint.counters().refused();
+    let pulse = server.node.pulse().borrow().clone();
+    let member = |it: row::Member| MemberDocument {
+        role: if leads { "leader" } else { "follower" }.to_owned(),
+        address: it.address,
+        applied: status.replica.applied.index,
+        hash: HashDocument {
+            revision: status.replica.applied.index,
+            value: format!("{:032x}", status.replica.hash),
+        },
+        first_index: status.replica.first,
+        snapshot_index: status.replica.snapshot.index,
+        disk_free: DiskSpace::of(server.data.root()).map_or(0, |space| space.free),
+        state: "alive".to_owned(),
+        refused: RefusedDocument { handshakes: refused.handshakes, frames: refused.frames },
+        name: it.name,
+    };
+    let cluster = ClusterStatus {
+        cluster_id: meta.cluster,
+        epoch: meta.epoch,
+        leader: leads.then_some(own),
+        term: status.replica.role.term,
+        revision,
+        now: pulse.now.0,
+        wall: rfc3339(server.node.wall()),
+        members: members.into_iter().map(member).collect(),
+        alarms,
+    };
+    Ok(document(revision, &cluster))
+}

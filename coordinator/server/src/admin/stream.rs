@@ -1,0 +1,122 @@
+//! Answers that go on: events of runs, and output of services.
+
+use tokio::sync::broadcast::error::RecvError;
+use trimaran_engine::query;
+use trimaran_model::error_code;
+use trimaran_transport::FrameSender;
+use trimaran_wire::codec::Message as _;
+use trimaran_wire::v1::agent::AgentQuery;
+use trimaran_wire::v1::operator::OperatorReply;
+use trimaran_wire::v1::runner::{LogLines, LogQuery};
+
+use super::{Answer, parse_run, refusal};
+use crate::rows::View;
+use crate::server::Server;
+
+/// Sends what came after a revision, and then each event as it comes, until the watcher goes.
+pub(super) async fn watch(server: &Server, mut sender: FrameSender, run: Option<String>, since: Option<u64>) {
+    let (past, mut live) = server.events.follow(since);
+    let wanted = |told: &crate::events::Told| run.is_none() || told.run.is_none() || told.run == run;
+    for told in past.into_iter().filter(|told| wanted(told)) {
+        let event = OperatorReply::Event { revision: told.revision, json: told.json };
+        if sender.send(&event.to_frame()).await.is_err() {
+            return;
+        }
+    }
+    loop {
+        let told = match live.recv().await {
+            Ok(told) => told,
+            // Too slow: the stream ends and the watcher resumes from its last revision.
+            Err(RecvError::Lagged(_) | RecvError::Closed) => return,
+        };
+        if wanted(&told) {
+            let event = OperatorReply::Event { revision: told.revision, json: told.json };
+            if sender.send(&event.to_frame()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// What `logs` asks for.
+pub(super) struct LogRequest<'a> {
+    pub(super) run: &'a str,
+    pub(super) stage: Option<&'a str>,
+    pub(super) host: Option<&'a str>,
+    pub(super) query: &'a LogQuery,
+}
+
+/// One agent's share of a question for logs.
+struct Share {
+    agent: String,
+    hosts: Vec<String>,
+    query: LogQuery,
+}
+
+/// Asks every agent whose hosts are concerned and passes their lines on. `None`: everything was sent.
+pub(super) async fn logs(server: &Server, sender: &mut FrameSender, asked: LogRequest<'_>) -> Option<Answer> {
+    if server.node.read_revision().await.is_none() {
+        return Some(Err(refusal(error_code::NO_QUORUM, "there is no leader")));
+    }
+    let shares = match View::new(&server.node).read(|rows| shares(rows, &asked)) {
+        Ok(shares) => shares,
+        Err(refusal) => return Some(Err(refusal)),
+    };
+    let (lines_to, mut lines) = tokio::sync::mpsc::channel::<LogLines>(64);
+    for share in shares {
+        let session = server.soft.lock().agents.get(&share.agent).map(|agent| agent.session.clone());
+        let Some(session) = session else {
+            let message = format!("agent `{}` is not connected, so its hosts can't be asked", share.agent);
+            return Some(Err(refusal(error_code::UNREACHABLE, message)));
+        };
+        let lines_to = lines_to.clone();
+        server.spawn(async move {
+            let frame = AgentQuery::Logs { hosts: share.hosts, query: share.query }.to_frame();
+            let Ok(mut answer) = session.request(&frame).await else { return };
+            while let Ok(Some(frame)) = answer.next().await {
+                let Ok(batch) = LogLines::from_frame(&frame) else { return };
+                if lines_to.send(batch).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    drop(lines_to);
+    while let Some(batch) = lines.recv().await {
+        if sender.send(&OperatorReply::Logs(batch).to_frame()).await.is_err() {
+            return None;
+        }
+    }
+    None
+}
+
+fn shares(
+    rows: &crate::rows::Rows<'_>,
+    asked: &LogRequest<'_>,
+) -> Result<Vec<Share>, trimaran_wire::v1::operator::Refusal> {
+    let id = parse_run(asked.run)?;
+    let run = query::run_row(rows, &id.pipeline, id.number)
+        .ok_or_else(|| refusal(error_code::NOT_FOUND, format!("there is no run `{}`", asked.run)))?;
+    let targets = query::targets(rows, None).targets;
+    let mut shares = Vec::new();
+    for stage in &run.stages {
+        let Some(name) = &stage.target else { continue };
+        if asked.stage.is_some_and(|wanted| wanted != format!("{}/{name}", stage.environment)) {
+            continue;
+        }
+        let Some(target) = targets.iter().find(|target| target.name == *name) else { continue };
+        let fits = |host: &&String| asked.host.is_none_or(|wanted| wanted == *host);
+        let hosts: Vec<String> = target.hosts.iter().filter(fits).cloned().collect();
+        if hosts.is_empty() {
+            continue;
+        }
+        let query = LogQuery {
+            pipeline: id.pipeline.clone(),
+            target: name.clone(),
+            run: Some(asked.run.to_owned()),
+            ..asked.query.clone()
+        };
+        shares.push(Share { agent: target.agent.clone(), hosts, query });
+    }
+    Ok(shares)
+}

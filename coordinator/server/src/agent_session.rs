@@ -1,0 +1,298 @@
+//! One attached agent: its orders out, its reports in, and the ping that keeps its lease.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+use trimaran_engine::query;
+use trimaran_engine::{Event, Outcome};
+use trimaran_model::id::Identity;
+use trimaran_model::limits::{AGENT_KEEP_ALIVE, AGENT_LOST_AFTER};
+use trimaran_transport::{CloseCode, FrameSender, Session};
+use trimaran_wire::codec::Message as _;
+use trimaran_wire::v1::agent::{AgentDown, AgentUp, Progress, ResultAnswer, RunnerEntry};
+use trimaran_wire::v1::assignment::WireOutcome;
+use trimaran_wire::v1::command::{Command, CommandBody};
+use trimaran_wire::v1::common::WireIdentity;
+use trimaran_wire::v1::row;
+
+use crate::authorize::Verb;
+use crate::node::{Applied, Proposed};
+use crate::rows::View;
+use crate::server::Server;
+use crate::soft::AgentSoft;
+
+/// Serves an agent until its session ends.
+pub(crate) async fn serve(server: Server, session: Session) {
+    let Some(identity) = session.identity().cloned() else { return };
+    let Identity::Agent(name) = &identity else { return };
+    if !server.refusals.check(&identity, Verb::Serve) {
+        return session.close(CloseCode::Certificate, "only agents are served here");
+    }
+    let name = name.to_string();
+    let Ok((sender, mut receiver)) = session.accept_stream().await else { return };
+    let hello = match receiver.next().await {
+        Ok(Some(frame)) => AgentUp::from_frame(&frame),
+        _ => return,
+    };
+    let Ok(AgentUp::Hello { incarnation, epoch, listen, .. }) = hello else {
+        return session.refuse_frame("a session of an agent starts with its hello");
+    };
+    let address = listen.unwrap_or_else(|| session.remote_address().to_string());
+    let mut link = Link { server, session, sender, name, incarnation, sent: BTreeMap::new(), applied: None };
+    link.applied = Some(link.server.node.subscribe());
+    match link.attach(epoch, &address).await {
+        Attach::Done => {}
+        Attach::Later => return link.session.close(CloseCode::Busy, "there is no leader now"),
+        Attach::Never(why) => {
+            let _ = link.send(AgentDown::Superseded).await;
+            return link.session.close(CloseCode::Superseded, &why);
+        }
+    }
+    tracing::info!(agent = link.name, incarnation, "attached");
+    link.work(&mut receiver).await;
+    link.leave().await;
+}
+
+enum Attach {
+    Done,
+    Later,
+    Never(String),
+}
+
+struct Link {
+    server: Server,
+    session: Session,
+    sender: FrameSender,
+    name: String,
+    incarnation: u64,
+    /// Assignments that were sent, and whether their end was asked for.
+    sent: BTreeMap<u64, bool>,
+    applied: Option<broadcast::Receiver<Applied>>,
+}
+
+impl Link {
+    async fn attach(&mut self, epoch_seen: u16, address: &str) -> Attach {
+        let body = CommandBody::Attach {
+            incarnation: self.incarnation,
+            coordinator: self.server.name.to_string(),
+            address: address.to_owned(),
+            epoch_seen,
+        };
+        match self.propose(body).await {
+            Proposed::Done { revision, outcome: Outcome::Attached } => {
+                let soft = AgentSoft {
+                    session: self.session.clone(),
+                    incarnation: self.incarnation,
+                    address: address.to_owned(),
+                    last_seen: self.server.node.wall(),
+                };
+                self.server.soft.lock().agents.insert(self.name.clone(), soft);
+                self.server.node.wait_rows(revision).await;
+                let meta = View::new(&self.server.node).read(|rows| query::meta(rows));
+                let welcome = AgentDown::Welcome { cluster: meta.cluster, epoch: meta.epoch, revision };
+                if self.send(welcome).await && self.bring_up_to_date().await {
+                    Attach::Done
+                } else {
+                    Attach::Later
+                }
+            }
+            Proposed::Done { outcome: Outcome::Rejected(rejection), .. } => Attach::Never(rejection.message),
+            Proposed::Done { .. } => Attach::Never("this agent can't attach".to_owned()),
+            Proposed::NotLeader | Proposed::Busy(_) | Proposed::Indeterminate => Attach::Later,
+        }
+    }
+
+    async fn propose(&self, body: CommandBody) -> Proposed {
+        let name = WireIdentity::Agent(self.name.clone());
+        self.server.node.propose(Command { identity: name, request: None, body }).await
+    }
+
+    async fn send(&mut self, message: AgentDown) -> bool {
+        self.sender.send(&message.to_frame()).await.is_ok()
+    }
+
+    async fn work(&mut self, receiver: &mut trimaran_transport::FrameReceiver) {
+        let mut applied = self.applied.take().expect("set before the attach");
+        let mut ping = tokio::time::interval(AGENT_KEEP_ALIVE.to_std());
+        loop {
+            tokio::select! {
+                frame = receiver.next() => {
+                    let Ok(Some(frame)) = frame else { return };
+                    match AgentUp::from_frame(&frame) {
+                        Ok(message) => if !self.hear(message).await { return },
+                        Err(error) => return self.session.refuse_frame(&error.to_string()),
+                    }
+                }
+                event = applied.recv() => {
+                    let go_on = match event {
+                        Ok(applied) => self.react(&applied).await,
+                        Err(broadcast::error::RecvError::Lagged(_)) => self.bring_up_to_date().await,
+                        Err(broadcast::error::RecvError::Closed) => false,
+                    };
+                    if !go_on { return }
+                }
+                _ = ping.tick() => {
+                    if self.server.node.pulse().borrow().leads() {
+                        let revoked = self.server.revoked.all();
+                        let ping = AgentDown::Ping { wall_ms: self.server.node.wall().0, revoked };
+                        if !self.send(ping).await { return }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends what the state has for this agent and was not sent yet.
+    async fn bring_up_to_date(&mut self) -> bool {
+        let name = self.name.clone();
+        let (revision, runners, assignments) = View::new(&self.server.node).read(|rows| {
+            let mine = query::assignments(rows, &name);
+            (rows.revision(), query::runners_of(rows, &name), mine)
+        });
+        let entry = |runner: row::Runner| RunnerEntry { name: runner.name, labels: runner.labels };
+        let runners: Vec<RunnerEntry> = runners.into_iter().map(entry).collect();
+        if !self.send(AgentDown::Inventory { revision, runners }).await {
+            return false;
+        }
+        let live: BTreeMap<u64, ()> = assignments.iter().map(|row| (row.assignment.id, ())).collect();
+        self.sent.retain(|id, _| live.contains_key(id));
+        for row in assignments {
+            let (id, fence) = (row.assignment.id, row.assignment.fence);
+            if !self.sent.contains_key(&id) {
+                self.sent.insert(id, false);
+                if !self.send(AgentDown::Assign(row.assignment)).await {
+                    return false;
+                }
+            }
+            if row.cancel && self.sent.insert(id, true) == Some(false) {
+                let cancel = AgentDown::Cancel { assignment: id, fence };
+                if !self.send(cancel).await {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// What an applied entry means for this session.
+    async fn react(&mut self, applied: &Applied) -> bool {
+        let mut work = false;
+        for event in &applied.events {
+            match event {
+                Event::AgentWork { agent } => work |= *agent == self.name,
+                Event::Superseded { agent, incarnation } => {
+                    if *agent == self.name && *incarnation == self.incarnation {
+                        let _ = self.send(AgentDown::Superseded).await;
+                        self.session.close(CloseCode::Superseded, "a later life of this agent has attached");
+                        return false;
+                    }
+                }
+                Event::Run { .. } | Event::Stage { .. } | Event::Progress { .. } => {}
+                Event::Installation { .. } | Event::Agent { .. } | Event::Revoked { .. } => {}
+            }
+        }
+        if !work {
+            return true;
+        }
+        self.server.node.wait_rows(applied.revision).await;
+        self.bring_up_to_date().await
+    }
+
+    /// Takes a message; false ends the session.
+    async fn hear(&mut self, message: AgentUp) -> bool {
+        self.touch();
+        match message {
+            AgentUp::Hello { .. } => {
+                self.session.refuse_frame("a second hello");
+                false
+            }
+            AgentUp::Pong => true,
+            AgentUp::Runners(states) => {
+                let mut soft = self.server.soft.lock();
+                for state in states {
+                    soft.runners.insert(state.name.clone(), state);
+                }
+                true
+            }
+            AgentUp::Progress(progress) => self.progress(progress).await,
+            AgentUp::Result { assignment, fence, outcome, progress } => {
+                self.result((assignment, fence), outcome, progress).await
+            }
+            AgentUp::Verdict { installation, fence, verdict, failure } => {
+                let body = CommandBody::Verdict { installation, fence, verdict, failure };
+                !matches!(self.propose(body).await, Proposed::Busy(_))
+            }
+        }
+    }
+
+    fn touch(&self) {
+        let wall = self.server.node.wall();
+        if let Some(agent) = self.server.soft.lock().agents.get_mut(&self.name) {
+            agent.last_seen = wall;
+        }
+    }
+
+    /// Live numbers are soft; a larger count of failures is committed before the agent goes on.
+    async fn progress(&mut self, progress: Progress) -> bool {
+        let failed = progress.failed.len();
+        let before = {
+            let mut soft = self.server.soft.lock();
+            let before = soft.progress.insert(progress.assignment, progress.clone());
+            before.map_or(0, |before| before.failed.len())
+        };
+        self.server.tell_progress(&progress);
+        if failed <= before {
+            return true;
+        }
+        !matches!(self.propose(CommandBody::Progress(progress)).await, Proposed::Busy(_))
+    }
+
+    async fn result(
+        &mut self,
+        (assignment, fence): (u64, u64),
+        outcome: WireOutcome,
+        progress: Progress,
+    ) -> bool {
+        let body = CommandBody::Result { assignment, fence, outcome, progress };
+        let answer = match self.propose(body).await {
+            Proposed::Done { outcome: Outcome::ResultTaken, .. } => ResultAnswer::Applied,
+            Proposed::Done { outcome: Outcome::ResultSuperseded { by }, .. } => {
+                ResultAnswer::Superseded { by }
+            }
+            Proposed::Done { .. } => ResultAnswer::Unknown,
+            // The agent repeats it on its next session.
+            Proposed::NotLeader | Proposed::Busy(_) | Proposed::Indeterminate => return false,
+        };
+        self.server.soft.lock().progress.remove(&assignment);
+        self.send(AgentDown::Answer { assignment, fence, answer }).await
+    }
+
+    /// The session is over: detached now, lost when it does not come back in time.
+    async fn leave(self) {
+        let Self { server, name, incarnation, session, .. } = self;
+        session.close(CloseCode::Done, "");
+        {
+            let mut soft = server.soft.lock();
+            let ours = soft.agents.get(&name).is_some_and(|agent| agent.session.id() == session.id());
+            if !ours {
+                return;
+            }
+            soft.agents.remove(&name);
+        }
+        let identity = WireIdentity::Agent(name.clone());
+        let body = CommandBody::Detach { incarnation };
+        let _ = server.node.propose(Command { identity, request: None, body }).await;
+        tracing::info!(agent = name, incarnation, "detached");
+        tokio::time::sleep(lost_after()).await;
+        if server.soft.lock().agents.contains_key(&name) {
+            return;
+        }
+        let body = CommandBody::AgentLost { agent: name, incarnation };
+        let _ = server.node.propose(Command { identity: WireIdentity::System, request: None, body }).await;
+    }
+}
+
+fn lost_after() -> Duration {
+    AGENT_LOST_AFTER.to_std()
+}

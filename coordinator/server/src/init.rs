@@ -1,0 +1,109 @@
+//! `trimaran-coordinator init`: a new cluster with one member, its root key, and the first admin's token.
+
+use std::path::Path;
+
+use trimaran_engine::Engine;
+use trimaran_model::id::{CoordinatorName, Identity};
+use trimaran_model::limits::LEAF_TTL;
+use trimaran_store::{Options, Store};
+use trimaran_transport::authority::{Authority, Issuer};
+use trimaran_transport::enroll::{Csr, Token, make_key_and_csr};
+use trimaran_transport::files::{self, IdentityFiles};
+use trimaran_transport::{Trust, random};
+use trimaran_wire::raft;
+use trimaran_wire::v1::command::{Command, CommandBody, Entry};
+use trimaran_wire::v1::common::WireIdentity;
+
+use crate::clock;
+use crate::data_dir::DataDir;
+
+/// The first admin's name.
+const ADMIN: &str = "admin";
+/// So many further levels of issuers may follow: a coordinator that joins is certified by one that is there.
+const ISSUER_DEPTH: u8 = 3;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InitError {
+    #[error("`{0}` can't be written")]
+    Write(String, #[source] std::io::Error),
+    #[error("{0} belongs to a coordinator already; a new cluster needs an empty directory")]
+    Exists(String),
+    #[error("a certificate could not be made")]
+    Authority(#[from] trimaran_transport::authority::AuthorityError),
+    #[error("a key could not be made")]
+    Csr(#[from] trimaran_transport::enroll::CsrError),
+    #[error("the identity could not be stored")]
+    Files(#[from] files::FilesError),
+    #[error("the root can't be read")]
+    Trust(#[from] trimaran_transport::trust::TrustError),
+    #[error("the store could not be made")]
+    Store(#[from] trimaran_store::InitError),
+}
+
+/// Makes the cluster and returns the admin's token.
+pub(crate) fn init(
+    data: &DataDir,
+    name: &CoordinatorName,
+    address: &str,
+    root_key: &Path,
+) -> Result<String, InitError> {
+    if data.identity().join("cert.pem").exists() || data.store().join("CURRENT").exists() {
+        return Err(InitError::Exists(data.root().display().to_string()));
+    }
+    data.create().map_err(|error| InitError::Write(data.root().display().to_string(), error))?;
+    let now = clock::system_wall();
+    let cluster_id: [u8; 16] = random::bytes();
+    let cluster = cluster_id.iter().fold("c".to_owned(), |text, byte| format!("{text}{byte:02x}"));
+    let root = Authority::new_root(&cluster, now)?;
+    files::write_atomically(root_key, root.key_pem().as_bytes(), 0o600)?;
+    let issuer = root.new_issuer(name, ISSUER_DEPTH, now)?;
+    let leaf_key = new_leaf(&issuer, name, now)?;
+    files::save_identity(data.root(), &leaf_key)?;
+    files::write_atomically(&data.identity().join("issuer.key.pem"), issuer.key_pem().as_bytes(), 0o600)?;
+    files::write_atomically(&data.identity().join("issuer.pem"), issuer.chain_pem().as_bytes(), 0o644)?;
+    let fingerprint = Trust::from_pem(issuer.root_pem())?.root_fingerprint();
+    let token = Token::new(random::bytes(), fingerprint);
+    let raft_id = random::next_u64() >> 1 | 1;
+    let rows = first_rows(&cluster, now.0, &token, name, address, raft_id);
+    let identity = raft::Identity { cluster_id, disk_id: random::bytes(), raft_id };
+    Store::init(&data.store(), identity, &rows, &Options::default())?;
+    Ok(token.text())
+}
+
+/// A key and certificate for the coordinator itself.
+pub(crate) fn new_leaf(
+    issuer: &Issuer,
+    name: &CoordinatorName,
+    now: trimaran_model::time::Wall,
+) -> Result<IdentityFiles, InitError> {
+    let (key, csr) = make_key_and_csr(name.as_str())?;
+    let issued = issuer.issue(&Identity::Coordinator(name.clone()), &Csr::parse(&csr)?, now, LEAF_TTL)?;
+    Ok(IdentityFiles { cert: issued.pem(), key, ca: issuer.root_pem().to_owned() })
+}
+
+/// The state of the new cluster, as its first entry makes it.
+fn first_rows(
+    cluster: &str,
+    wall_ms: i64,
+    token: &Token,
+    name: &CoordinatorName,
+    address: &str,
+    raft_id: u64,
+) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let system = |body| Command { identity: WireIdentity::System, request: None, body };
+    let bootstrap = CommandBody::Bootstrap {
+        cluster: cluster.to_owned(),
+        wall_ms,
+        admin_token_sha256: token.hash().0,
+        admin: ADMIN.to_owned(),
+    };
+    let member = CommandBody::Member {
+        name: name.to_string(),
+        raft_id,
+        address: address.to_owned(),
+        certificate_sha256: [0; 32],
+    };
+    let entry = Entry { now_ms: 0, commands: vec![system(bootstrap), system(member)] };
+    let applied = Engine::new().apply(1, &entry);
+    applied.rows.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+}

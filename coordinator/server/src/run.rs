@@ -1,0 +1,261 @@
+//! `trimaran-coordinator run`: opens the store, starts the threads, serves until it is told to end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use trimaran_engine::{Engine, Event};
+use trimaran_model::id::CoordinatorName;
+use trimaran_model::time::Millis;
+use trimaran_store::{Ballast, Options, Store};
+use trimaran_transport::authority::Issuer;
+use trimaran_transport::{
+    Alpn, CertificateStore, Endpoint, EndpointConfig, EndpointLimits, Trust, enroll, files, random,
+};
+use trimaran_wire::v1::agent::Progress;
+
+use crate::clock;
+use crate::config::Settings;
+use crate::data_dir::DataDir;
+use crate::events::EventLog;
+use crate::gateway::{self, Refusals};
+use crate::init::new_leaf;
+use crate::machine::EngineMachine;
+use crate::node::{Node, NodeError};
+use crate::revoked::RevokedKeys;
+use crate::server::{Parts, Server};
+use crate::soft::Soft;
+
+const BALLAST_MIB: u64 = 256;
+/// Renewal is looked at this often.
+const RENEW_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    #[error("the data directory can't be used")]
+    Data(#[from] std::io::Error),
+    #[error(transparent)]
+    Open(#[from] trimaran_store::OpenError),
+    #[error("the rows can't be loaded")]
+    Rows(#[from] trimaran_store::LoadError),
+    #[error("the rows are not a state of this build")]
+    Engine(#[from] trimaran_engine::LoadError),
+    #[error("a thread could not be started")]
+    Node(#[from] crate::node::StartNodeError),
+    #[error("the identity can't be used")]
+    Files(#[from] files::FilesError),
+    #[error("there is no identity; run `trimaran-coordinator init` first")]
+    NoIdentity,
+    #[error("the issuing key can't be used")]
+    Authority(#[from] trimaran_transport::authority::AuthorityError),
+    #[error("the certificate can't be used")]
+    Store(#[from] trimaran_transport::store::StoreError),
+    #[error("the root certificate can't be used")]
+    Trust(#[from] trimaran_transport::trust::TrustError),
+    #[error("the certificate could not be renewed")]
+    Renew(#[from] crate::init::InitError),
+    #[error("the address can't be used")]
+    Bind(#[from] trimaran_transport::quic::endpoint::BindError),
+    #[error("the coordinator has to end: {0}")]
+    Fatal(#[from] NodeError),
+}
+
+/// Runs until SIGTERM, SIGINT or a fatal fault.
+pub(crate) async fn run(
+    data: DataDir,
+    name: CoordinatorName,
+    listen: SocketAddr,
+    settings: Settings,
+) -> Result<(), RunError> {
+    data.create()?;
+    let (store, loaded) = Store::open(&data.store(), &Options::default())?;
+    let engine = Engine::from_rows(store.load_rows()?.into_iter())?;
+    fill_ballast(&data, settings.ballast.unwrap_or(BALLAST_MIB));
+    let revoked = Arc::new(RevokedKeys::default());
+    revoked.extend(engine.revoked());
+    let raft_id = store.identity().raft_id;
+    let (node, ended) =
+        Node::start(replica_settings(raft_id, &settings), store, EngineMachine::new(engine), loaded)?;
+    let issuer = load_issuer(&data)?;
+    wait_wall(&node).await;
+    let certificates = own_certificate(&data, &issuer, &name, &node)?;
+    let endpoint = bind(listen, &data, &issuer, certificates.clone(), &node, &revoked)?;
+    let address = endpoint.local_address()?.to_string();
+    data.write_pid()?;
+    let server = Server(Arc::new(Parts {
+        name,
+        address,
+        data,
+        node,
+        issuer,
+        endpoint,
+        soft: Soft::default(),
+        events: EventLog::new(),
+        revoked,
+        refusals: Refusals::default(),
+        tasks: TaskTracker::new(),
+        stop: CancellationToken::new(),
+    }));
+    tracing::info!(address = server.address, "serving");
+    server.spawn(gateway::run(server.clone()));
+    server.spawn(Refusals::report(server.clone()));
+    server.spawn(tell(server.clone()));
+    server.spawn(renew(server.clone(), certificates));
+    let result = tokio::select! {
+        ended = ended => ended.unwrap_or(Err(NodeError::Writer)).map_err(RunError::from),
+        () = terminated() => Ok(()),
+    };
+    server.stop.cancel();
+    server.node.shutdown();
+    server.endpoint.shutdown("the coordinator ends").await;
+    server.tasks.close();
+    // Tasks end with the token; a bound keeps a stuck one from holding the process.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), server.tasks.wait()).await;
+    result
+}
+
+fn replica_settings(raft_id: u64, settings: &Settings) -> trimaran_replica::Settings {
+    let mut replica = trimaran_replica::Settings::new(raft_id, random::next_u64());
+    if settings.heartbeat.is_some() || settings.election.is_some() {
+        let heartbeat = Millis(settings.heartbeat.unwrap_or(100));
+        replica = replica.with_times(heartbeat, Millis(settings.election.unwrap_or(1000)));
+    }
+    if let Some(entries) = settings.snapshot_entries {
+        replica.snapshot_entries = entries;
+        replica.kept_entries = entries / 2;
+    }
+    replica
+}
+
+/// A full disk must not keep a coordinator from starting.
+fn fill_ballast(data: &DataDir, mib: u64) {
+    let space = trimaran_store::DiskSpace::of(data.root());
+    if space.is_ok_and(|space| space.is_low()) {
+        tracing::warn!("the disk is almost full; the ballast file is not made");
+        return;
+    }
+    if let Err(error) = Ballast::new(data.root()).fill(mib << 20) {
+        tracing::warn!(%error, "the ballast file could not be made");
+    }
+}
+
+/// The cluster's time follows a restart within a moment; certificates are judged by it, so it is awaited.
+async fn wait_wall(node: &Node) {
+    let mut pulse = node.pulse();
+    let settled =
+        pulse.wait_for(|pulse| pulse.leads() && (clock::system_wall() - pulse.wall_now()).0 <= 2000);
+    // A clock that stands back or too far ahead is not followed; certificates then go by cluster time.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(3), settled).await;
+}
+
+fn load_issuer(data: &DataDir) -> Result<Issuer, RunError> {
+    let identity = files::load_identity(data.root())?.ok_or(RunError::NoIdentity)?;
+    let key = std::fs::read_to_string(data.identity().join("issuer.key.pem"))?;
+    let chain = std::fs::read_to_string(data.identity().join("issuer.pem"))?;
+    Ok(Issuer::from_pem(&key, &chain, &identity.ca)?)
+}
+
+/// The own certificate, made anew when the old one is past its time: a coordinator needs nobody for that.
+fn own_certificate(
+    data: &DataDir,
+    issuer: &Issuer,
+    name: &CoordinatorName,
+    node: &Node,
+) -> Result<Arc<CertificateStore>, RunError> {
+    let identity = files::load_identity(data.root())?.ok_or(RunError::NoIdentity)?;
+    let certificates = CertificateStore::new(&identity)?;
+    let due = certificates
+        .info()
+        .is_none_or(|info| node.wall() >= enroll::renew_at(info.not_before, info.not_after, 0));
+    if due {
+        let renewed = new_leaf(issuer, name, node.wall())?;
+        files::save_identity(data.root(), &renewed)?;
+        certificates.replace(&renewed)?;
+    }
+    Ok(certificates)
+}
+
+fn bind(
+    listen: SocketAddr,
+    data: &DataDir,
+    issuer: &Issuer,
+    store: Arc<CertificateStore>,
+    node: &Node,
+    revoked: &Arc<RevokedKeys>,
+) -> Result<Endpoint, RunError> {
+    let (clock_node, revoked) = (node.clone(), Arc::clone(revoked));
+    let config = EndpointConfig {
+        alpns: vec![Alpn::Peer, Alpn::Agent, Alpn::Operator, Alpn::Enroll],
+        trust: Some(Trust::from_pem(issuer.root_pem())?),
+        store,
+        clock: Arc::new(move || clock_node.wall()),
+        revoked: Arc::new(move |certificate| revoked.contains(certificate)),
+        reset_key: Some(files::load_or_create_reset_key(data.root())?),
+        limits: EndpointLimits::SERVER,
+    };
+    Ok(Endpoint::bind(listen, config)?)
+}
+
+/// Passes applied entries on: to watchers, and revoked keys to the handshakes.
+async fn tell(server: Server) {
+    let mut applied = server.node.subscribe();
+    loop {
+        match applied.recv().await {
+            Ok(applied) => {
+                for event in &applied.events {
+                    if let Event::Revoked { key } = event {
+                        server.revoked.extend([*key]);
+                        server.endpoint.close_revoked();
+                    }
+                }
+                server.events.take(&applied);
+            }
+            Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "events were lost to watchers"),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Keeps the own certificate young.
+async fn renew(server: Server, certificates: Arc<CertificateStore>) {
+    let entropy = random::next_u64();
+    loop {
+        tokio::time::sleep(RENEW_EVERY).await;
+        let Some(info) = certificates.info() else { continue };
+        if server.node.wall() < enroll::renew_at(info.not_before, info.not_after, entropy) {
+            continue;
+        }
+        let renewed = new_leaf(&server.issuer, &server.name, server.node.wall());
+        let stored = renewed.and_then(|files| {
+            files::save_identity(server.data.root(), &files)?;
+            Ok(files)
+        });
+        match stored {
+            Ok(files) => {
+                if let Err(error) = certificates.replace(&files) {
+                    tracing::error!(%error, "the renewed certificate can't be used");
+                }
+            }
+            Err(error) => tracing::error!(%error, "the certificate could not be renewed"),
+        }
+    }
+}
+
+impl Server {
+    /// Tells watchers of a run that live progress came; their next look shows it.
+    pub(crate) fn tell_progress(&self, progress: &Progress) {
+        self.events.progress(self.node.store.applied(), self.node.wall(), progress);
+    }
+}
+
+/// SIGTERM or SIGINT.
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).expect("a signal handler can be set");
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

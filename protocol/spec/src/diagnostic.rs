@@ -1,0 +1,89 @@
+//! What is wrong, where, and what to write instead.
+
+use trimaran_model::error_code::ErrorCode;
+
+use crate::tree::Span;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+impl Severity {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// One finding. Line and column start at 1; columns and length count characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    pub code: ErrorCode,
+    pub severity: Severity,
+    pub message: String,
+    pub file: String,
+    pub line: u32,
+    pub column: u32,
+    pub length: u32,
+    /// What to do; never empty.
+    pub help: String,
+}
+
+/// Collects the findings of one file.
+#[derive(Debug)]
+pub struct Sink {
+    file: String,
+    found: Vec<Diagnostic>,
+}
+
+impl Sink {
+    pub fn new(file: &str) -> Self {
+        Self { file: file.to_owned(), found: Vec::new() }
+    }
+
+    pub fn error(
+        &mut self,
+        code: ErrorCode,
+        span: Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let found = at(&self.file, Severity::Error, code, span, message.into(), help.into());
+        self.found.push(found);
+    }
+
+    pub fn into_diagnostics(self) -> Vec<Diagnostic> {
+        self.found
+    }
+
+    /// How many findings there are so far, to tell whether a part had any.
+    pub fn len(&self) -> usize {
+        self.found.len()
+    }
+}
+
+/// A finding at a place of a file; without help the catalogue's is taken.
+pub(crate) fn at(
+    file: &str,
+    severity: Severity,
+    code: ErrorCode,
+    span: Span,
+    message: String,
+    help: String,
+) -> Diagnostic {
+    let catalogue = || code.entry().map_or_else(String::new, |entry| entry.help.to_owned());
+    Diagnostic {
+        code,
+        severity,
+        message,
+        file: file.to_owned(),
+        line: span.line,
+        column: span.column,
+        length: span.length.max(1),
+        help: if help.is_empty() { catalogue() } else { help },
+    }
+}

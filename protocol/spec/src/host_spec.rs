@@ -1,0 +1,96 @@
+//! The file of `trimaran-agent host apply`: one service on one machine, without any server.
+
+use trimaran_model::error_code;
+use trimaran_model::id::{Digest, ServiceName};
+use trimaran_model::pipeline::{HealthCheck, Process};
+use trimaran_model::release::ArtifactLocation;
+
+use crate::SourceFile;
+use crate::decode::{Fields, parsed, text};
+use crate::diagnostic::{Diagnostic, Sink};
+use crate::lower::fields;
+use crate::lower::workload::HostSections;
+use crate::parse::{Limits, parse};
+use crate::tree::{Entry, Node};
+
+/// A service with its artifact pinned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostSpec {
+    pub service: ServiceName,
+    pub version: String,
+    pub location: ArtifactLocation,
+    pub sha256: Digest,
+    pub process: Process,
+    pub health: HealthCheck,
+}
+
+/// Reads a SPEC file, or says everything that is wrong with it.
+pub fn compile_host_spec(file: SourceFile<'_>) -> Result<HostSpec, Vec<Diagnostic>> {
+    let mut sink = Sink::new(file.name);
+    let documents = parse(file.bytes, &Limits::SPEC, &mut sink);
+    let spec = match documents.as_slice() {
+        [one] => lower(one, &mut sink),
+        _ if sink.len() > 0 => None,
+        _ => {
+            let place = documents.get(1).map_or_else(Default::default, |second| second.span);
+            let message = "the file has to hold exactly one document";
+            sink.error(error_code::MISSING_KEY, place, message, "start it with `trimaran: v1`");
+            None
+        }
+    };
+    let found = sink.into_diagnostics();
+    match spec {
+        Some(spec) if found.is_empty() => Ok(spec),
+        _ => Err(found),
+    }
+}
+
+fn lower(node: &Node, sink: &mut Sink) -> Option<HostSpec> {
+    let mut it = fields(node, sink)?;
+    let service = it.required("service", sink);
+    let version = it.required("version", sink);
+    let artifact = it.required("artifact", sink);
+    let host = it.required("host", sink);
+    it.finish(sink);
+    let service = service.and_then(|entry| parsed(&entry.value, "`service`", error_code::BAD_NAME, sink));
+    let version = version.and_then(|entry| text(entry, sink));
+    let artifact = artifact.and_then(|entry| pinned(entry, sink));
+    let sections = host.and_then(|entry| {
+        let mut it = Fields::of(&entry.value, entry.key_span, "`host`", sink)?;
+        it.optional("unpack");
+        let sections = HostSections::take(&mut it, sink);
+        it.finish(sink);
+        Some(sections.lower(sink))
+    });
+    let (location, sha256) = artifact?;
+    let (process, health) = sections?;
+    Some(HostSpec {
+        service: service?,
+        version: version?,
+        location,
+        sha256,
+        process: process?,
+        health: health?,
+    })
+}
+
+fn pinned(entry: &Entry, sink: &mut Sink) -> Option<(ArtifactLocation, Digest)> {
+    let mut it = Fields::of(&entry.value, entry.key_span, "`artifact`", sink)?;
+    let (path, file) = (it.optional("path"), it.optional("file"));
+    let sha256 = it.required("sha256", sink);
+    it.finish(sink);
+    let sha256 = sha256.and_then(|entry| parsed(&entry.value, "`sha256`", error_code::BAD_DIGEST, sink));
+    let location = match (path, file) {
+        (Some(path), None) => text(path, sink).map(ArtifactLocation::Path),
+        (None, Some(file)) => text(file, sink).map(ArtifactLocation::Url),
+        (Some(_), Some(second)) => {
+            sink.error(error_code::EXACTLY_ONE, second.key_span, "exactly one of path, file is allowed", "");
+            None
+        }
+        (None, None) => {
+            sink.error(error_code::MISSING_KEY, entry.key_span, "one of `path`, `file` is missing", "");
+            None
+        }
+    };
+    Some((location?, sha256?))
+}

@@ -1,0 +1,80 @@
+//! YAML as a tree whose every part knows where it stands.
+
+/// A place: line and column from 1, columns and length in characters of the first line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    pub line: u32,
+    pub column: u32,
+    pub length: u32,
+}
+
+/// A value with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    pub span: Span,
+    pub kind: NodeKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeKind {
+    /// `plain`: written without quotes and not as a block, so that `null` or `12` may mean more than text.
+    Scalar {
+        text: String,
+        plain: bool,
+    },
+    Seq(Vec<Node>),
+    Map(Vec<Entry>),
+}
+
+/// A key with its value, in file order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub key: String,
+    pub key_span: Span,
+    /// Written without quotes.
+    pub key_plain: bool,
+    pub value: Node,
+}
+
+impl Node {
+    /// What this is, for messages.
+    pub fn type_name(&self) -> &'static str {
+        match &self.kind {
+            NodeKind::Scalar { .. } if self.is_null() => "nothing",
+            NodeKind::Scalar { .. } => "a text",
+            NodeKind::Seq(_) => "a list",
+            NodeKind::Map(_) => "a map",
+        }
+    }
+
+    /// A plain `null`, `~` or nothing at all.
+    pub fn is_null(&self) -> bool {
+        matches!(&self.kind, NodeKind::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+    }
+
+    pub fn entries(&self) -> &[Entry] {
+        match &self.kind {
+            NodeKind::Map(entries) => entries,
+            NodeKind::Scalar { .. } | NodeKind::Seq(_) => &[],
+        }
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&Entry> {
+        self.entries().iter().find(|entry| entry.key == key)
+    }
+
+    /// The node at a JSON pointer (RFC 6901) below this one.
+    pub fn at_pointer(&self, pointer: &str) -> Option<&Node> {
+        let mut node = self;
+        for part in pointer.split('/').skip(1) {
+            let part = part.replace("~1", "/").replace("~0", "~");
+            node = match &node.kind {
+                NodeKind::Map(entries) => &entries.iter().find(|entry| entry.key == part)?.value,
+                NodeKind::Seq(items) => items.get(part.parse::<usize>().ok()?)?,
+                NodeKind::Scalar { .. } => return None,
+            };
+        }
+        Some(node)
+    }
+}
