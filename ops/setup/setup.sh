@@ -19,7 +19,8 @@ need strace strace
 need zstd zstd
 need faketime faketime
 need pkill procps
-compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || missing+=(libclang-dev)
+# bindgen wants libclang itself; `libclang-cpp`, which other packages bring, is another library.
+compgen -G '/usr/lib/llvm-*/lib/libclang[-.][0-9s]*' >/dev/null || missing+=(libclang-dev)
 if [ "${#missing[@]}" -gt 0 ]; then
   say "installing Debian packages: ${missing[*]}"
   as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq

@@ -1,1 +1,7 @@
-//! See DESIGN: filled in its own commit.
+//! Kubernetes without a cluster: verdicts from evidence, and configuration that is versioned by content.
+//!
+//! Everything here is a function of JSON values and a time. Deliberately not here: files, YAML positions,
+//! clients and watches.
+#![forbid(unsafe_code)]
+
+pub mod judgment;

@@ -1,0 +1,101 @@
+//! What a judge says of one object: a verdict with its reason, in words, with the evidence it rests on.
+
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::Wall;
+use trimaran_model::verdict::{Fault, Verdict};
+
+/// The judgment of one object. `reason` is `None` when, and only when, the verdict is healthy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgment {
+    pub verdict: Verdict,
+    pub reason: Option<ReasonCode>,
+    /// One sentence; quotes the platform's own words where there are any.
+    pub message: String,
+    pub evidence: Vec<Evidence>,
+    /// Whose fault a bad verdict is. Starts as the reason's own and may be changed by better evidence.
+    pub fault: Option<Fault>,
+    /// What should be looked at although it does not change the verdict.
+    pub warnings: Vec<String>,
+    /// When time alone can change the verdict; `None` when only a change of the objects can.
+    pub next_check_at: Option<Wall>,
+}
+
+/// One thing that was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// `Kind/name`.
+    pub object: String,
+    pub source: Source,
+    /// As it stands in the object, shortened.
+    pub value: String,
+    /// When it happened, where the object tells.
+    pub at: Option<Wall>,
+}
+
+/// Where the evidence stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A path such as `status.conditions[Available].status`.
+    Field(String),
+    /// An event's reason.
+    Event(String),
+}
+
+impl Judgment {
+    pub fn healthy() -> Self {
+        Self {
+            verdict: Verdict::Healthy,
+            reason: None,
+            message: String::new(),
+            evidence: Vec::new(),
+            fault: None,
+            warnings: Vec::new(),
+            next_check_at: None,
+        }
+    }
+
+    pub fn progressing(reason: ReasonCode, message: impl Into<String>) -> Self {
+        Self::of(Verdict::Progressing, reason, message)
+    }
+
+    /// Degraded; the fault is the reason's own.
+    pub fn degraded(reason: ReasonCode, message: impl Into<String>) -> Self {
+        Self { fault: reason.fault(), ..Self::of(Verdict::Degraded, reason, message) }
+    }
+
+    pub fn suspended(message: impl Into<String>) -> Self {
+        Self::of(Verdict::Suspended, ReasonCode::Paused, message)
+    }
+
+    pub fn missing(message: impl Into<String>) -> Self {
+        Self::of(Verdict::Missing, ReasonCode::Missing, message)
+    }
+
+    /// Nothing that this crate knows understands the object.
+    pub fn unknown(message: impl Into<String>) -> Self {
+        Self::of(Verdict::Unknown, ReasonCode::NoRule, message)
+    }
+
+    fn of(verdict: Verdict, reason: ReasonCode, message: impl Into<String>) -> Self {
+        Self { verdict, reason: Some(reason), message: message.into(), ..Self::healthy() }
+    }
+
+    #[must_use]
+    pub fn with(mut self, evidence: Evidence) -> Self {
+        self.evidence.push(evidence);
+        self
+    }
+
+    #[must_use]
+    pub fn warn(mut self, warning: impl Into<String>) -> Self {
+        self.warnings.push(warning.into());
+        self
+    }
+
+    /// Looks again at `at`, or earlier when that was said already.
+    #[must_use]
+    pub fn again_at(mut self, at: Wall) -> Self {
+        self.next_check_at = Some(self.next_check_at.map_or(at, |known| known.min(at)));
+        self
+    }
+}
