@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -52,6 +53,12 @@ impl Lab {
         Self { folder, dev, by_hand: Mutex::default(), hosts, subnet: subnet.to_owned() }
     }
 
+    /// Starts a cluster on addresses that no other lab of this process uses.
+    pub fn fresh(hosts: u8) -> Self {
+        static NEXT: AtomicU8 = AtomicU8::new(40);
+        Self::start(hosts, &format!("127.0.{}", NEXT.fetch_add(1, Ordering::SeqCst)))
+    }
+
     /// Ends everything and starts it again on the same data.
     pub fn restart(&mut self) {
         self.end();
@@ -61,6 +68,11 @@ impl Lab {
     /// The data directory of the whole cluster.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// How many hosts it has.
+    pub fn hosts(&self) -> u8 {
+        self.hosts
     }
 
     /// The address of host N on `port`.
@@ -87,11 +99,16 @@ impl Lab {
 
     /// Starts a part by hand with the argv of `processes.json`.
     pub fn start_part(&self, name: &str) {
+        self.start_part_with(name, &[]);
+    }
+
+    /// As [`Lab::start_part`], with further arguments.
+    pub fn start_part_with(&self, name: &str, more: &[&str]) {
         let part = self.part(name);
         let log = File::options().create(true).append(true).open(part.data_dir.join("log")).expect("a log");
         let child = Command::new(&part.argv[0])
             .args(&part.argv[1..])
-            .env("START_LOG_DIR", self.folder.path())
+            .args(more)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file"))
             .stderr(log)
@@ -183,7 +200,6 @@ fn command(folder: &Path) -> Command {
     command
         .env("TRIMARAN_CONFIG", folder.join("config.toml"))
         .env("TRIMARAN_CONTEXT", "dev")
-        .env("START_LOG_DIR", folder)
         .current_dir(folder)
         .stdin(Stdio::null());
     command

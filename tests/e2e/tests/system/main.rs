@@ -1,0 +1,7 @@
+//! The whole system with real processes, seen from outside: what users and their scripts see, nothing else.
+#![allow(clippy::disallowed_methods, reason = "a test of processes starts processes and reads clocks")]
+
+mod crash;
+mod refusals;
+mod requests;
+mod ways_back;
