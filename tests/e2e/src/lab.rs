@@ -41,6 +41,7 @@ pub struct Lab {
     by_hand: Mutex<Vec<Child>>,
     hosts: u8,
     subnet: String,
+    environment: Vec<(String, String)>,
 }
 
 impl Lab {
@@ -49,8 +50,9 @@ impl Lab {
     pub fn start(hosts: u8, subnet: &str) -> Self {
         let folder =
             tempfile::Builder::new().prefix("trimaran-lab").tempdir().expect("a temporary directory");
-        let dev = start_dev(folder.path(), hosts, subnet);
-        Self { folder, dev, by_hand: Mutex::default(), hosts, subnet: subnet.to_owned() }
+        let dev = start_dev(folder.path(), hosts, subnet, &[]);
+        let subnet = subnet.to_owned();
+        Self { folder, dev, by_hand: Mutex::default(), hosts, subnet, environment: Vec::new() }
     }
 
     /// Starts a cluster on addresses that no other lab of this process uses.
@@ -61,8 +63,14 @@ impl Lab {
 
     /// Ends everything and starts it again on the same data.
     pub fn restart(&mut self) {
+        self.restart_with(Vec::new());
+    }
+
+    /// As [`Lab::restart`], with these variables in the environment of everything, the CLI too.
+    pub fn restart_with(&mut self, environment: Vec<(String, String)>) {
         self.end();
-        self.dev = start_dev(self.folder.path(), self.hosts, &self.subnet);
+        self.environment = environment;
+        self.dev = start_dev(self.folder.path(), self.hosts, &self.subnet, &self.environment);
     }
 
     /// The data directory of the whole cluster.
@@ -104,11 +112,17 @@ impl Lab {
 
     /// As [`Lab::start_part`], with further arguments.
     pub fn start_part_with(&self, name: &str, more: &[&str]) {
+        self.start_part_in(name, more, &[]);
+    }
+
+    /// As [`Lab::start_part_with`], with these variables in its environment.
+    pub fn start_part_in(&self, name: &str, more: &[&str], environment: &[(String, String)]) {
         let part = self.part(name);
         let log = File::options().create(true).append(true).open(part.data_dir.join("log")).expect("a log");
         let child = Command::new(&part.argv[0])
             .args(&part.argv[1..])
             .args(more)
+            .envs(environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file"))
             .stderr(log)
@@ -119,7 +133,9 @@ impl Lab {
 
     /// Runs the CLI and returns everything that came of it.
     pub fn run(&self, arguments: &[&str]) -> Output {
-        command(self.folder.path()).args(arguments).output().expect("the CLI runs")
+        let mut command = command(self.folder.path());
+        command.envs(self.environment.iter().cloned()).args(arguments);
+        command.output().expect("the CLI runs")
     }
 
     /// Runs the CLI; it must succeed.
@@ -205,8 +221,9 @@ fn command(folder: &Path) -> Command {
     command
 }
 
-fn start_dev(folder: &Path, hosts: u8, subnet: &str) -> Child {
+fn start_dev(folder: &Path, hosts: u8, subnet: &str, environment: &[(String, String)]) -> Child {
     let mut dev = command(folder)
+        .envs(environment.iter().cloned())
         .args(["dev", "--hosts", &hosts.to_string(), "--subnet", subnet, "--data-dir"])
         .arg(folder.join("data"))
         .stdout(Stdio::piped())
