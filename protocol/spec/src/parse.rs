@@ -211,7 +211,7 @@ impl Reader<'_> {
         }
     }
 
-    fn alias(&mut self, stack: &mut Vec<Open>, documents: &mut Vec<Node>, anchor: usize, place: Span) {
+    fn alias(&mut self, stack: &mut [Open], documents: &mut Vec<Node>, anchor: usize, place: Span) {
         let size = self.anchors.get(&anchor).map_or(1, |(_, size)| *size + 1);
         self.alias_nodes += size;
         if self.alias_nodes > self.limits.alias_nodes {
