@@ -16,6 +16,11 @@ pub const SPEC_NODES_MAX: usize = 1_000_000;
 pub const SPEC_DEPTH_MAX: usize = 64;
 /// Nodes that aliases may add to one file; more is an alias bomb.
 pub const SPEC_ALIAS_NODES_MAX: usize = 10_000;
+/// Findings that are reported of one file; whoever has more has another problem.
+pub const SPEC_DIAGNOSTICS_MAX: usize = 1000;
+/// Known names that an unknown one is compared with for "did you mean", and the characters of each.
+pub const SUGGEST_CANDIDATES_MAX: usize = 256;
+pub const SUGGEST_NAME_CHARS_MAX: usize = 64;
 /// Environments of a pipeline.
 pub const ENVIRONMENTS_MAX: usize = 64;
 /// Targets of one environment.

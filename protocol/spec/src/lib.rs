@@ -49,17 +49,22 @@ impl Compiled {
 /// Reads pipeline and target files and finds everything that is wrong with them.
 pub fn compile(files: &[SourceFile<'_>]) -> Compiled {
     let mut compiled = Compiled::default();
+    let mut outlines = Vec::new();
+    let mut complete = true;
     for file in files {
         let mut sink = Sink::new(file.name);
         for node in parse::parse(file.bytes, &parse::Limits::SPEC, &mut sink) {
-            compiled.documents.extend(lower::document(&node, file.name, &mut sink));
+            let (document, outline) = lower::document(&node, file.name, &mut sink);
+            complete &= outline.is_some();
+            compiled.documents.extend(document);
+            outlines.extend(outline);
         }
+        complete &= !sink.is_cut();
         compiled.diagnostics.extend(sink.into_diagnostics());
     }
-    compiled.diagnostics.extend(lint::across(&compiled.documents));
-    compiled
-        .diagnostics
-        .sort_by(|a, b| (&a.file, a.line, a.column, a.code).cmp(&(&b.file, b.line, b.column, b.code)));
+    compiled.diagnostics.extend(lint::across(&outlines, complete));
+    let place = |it: &Diagnostic| (it.file.clone(), it.line, it.column, it.code, it.message.clone());
+    compiled.diagnostics.sort_by_cached_key(place);
     compiled.diagnostics.dedup();
     compiled
 }
