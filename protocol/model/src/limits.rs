@@ -115,6 +115,26 @@ pub const LOG_FILES_KEPT: usize = 10;
 pub const LOG_FILE_BYTES_MAX: u64 = 10 << 20;
 /// Releases kept on a host: current, previous good and the one in flight.
 pub const RELEASES_KEPT: usize = 3;
+/// Verified releases that a host remembers as ways back.
+pub const WAYS_BACK_KEPT: usize = 8;
+/// Failed probes in a row after which a service that was healthy is degraded.
+pub const PROBE_FAILURES_DEGRADED: u32 = 3;
+/// While a verification waits for its first success, probes come at least so often.
+pub const PROBE_FIRST_INTERVAL: Millis = Millis(200);
+/// A pause between two probes that is longer than interval, timeout and this was not watched.
+pub const PROBE_GAP: Millis = Millis::seconds(2);
+/// Restarts of one service that are remembered; a policy with a larger `max` counts these.
+pub const RESTARTS_COUNTED_MAX: usize = 64;
+/// From the first byte to the verified file.
+pub const HOST_FETCH: Millis = Millis::minutes(30);
+pub const HOST_UNPACK: Millis = Millis::minutes(10);
+/// A call to a host's disk or process table.
+pub const HOST_CALL: Millis = Millis::seconds(30);
+pub const HOST_START: Millis = Millis::seconds(60);
+/// Waiting for other installations of the host to end their disruptive step.
+pub const HOST_TURN: Millis = Millis::hours(24);
+/// Answers of calls that a host may lose before it gives a goal up.
+pub const HOST_LOSSES_MAX: u8 = 16;
 
 const _: () = assert!(SPEC_FILE_BYTES_MAX < OPERATOR_REQUEST_BYTES_MAX);
 const _: () = assert!(OPERATOR_REQUEST_BYTES_MAX < ENTRY_BYTES_MAX);
