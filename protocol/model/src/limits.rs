@@ -108,11 +108,39 @@ pub const ARCHIVE_DEPTH_MAX: usize = 64;
 pub const ARCHIVE_BYTES_MAX: u64 = 8 << 30;
 /// Below this many unpacked bytes the ratio is not looked at: small texts compress well.
 pub const ARCHIVE_RATIO_FREE_BYTES: u64 = 16 << 20;
+/// One extension header of an archive (long name, PAX records): a path has at most 4 KiB.
+pub const ARCHIVE_EXTENSION_BYTES_MAX: usize = 256 * KIB;
+/// A path inside an archive, and one component of it (Linux: `PATH_MAX`, `NAME_MAX`).
+pub const ARCHIVE_PATH_BYTES_MAX: usize = 4096;
+pub const ARCHIVE_COMPONENT_BYTES_MAX: usize = 255;
+/// Symbolic links of one archive, and the steps that resolving all of them may take.
+pub const ARCHIVE_LINKS_MAX: usize = 65_536;
+pub const ARCHIVE_LINK_STEPS_MAX: usize = 10_000_000;
+/// Links followed by one resolution (Linux: `MAXSYMLINKS`).
+pub const ARCHIVE_LINK_DEPTH_MAX: usize = 40;
+/// Tries of one download; faults of the platform alone are tried again.
+pub const FETCH_TRIES_MAX: u32 = 5;
+/// Redirects that a download follows; the digest decides what is accepted in the end.
+pub const FETCH_REDIRECTS_MAX: usize = 5;
+/// Pieces of a download between the socket and the disk.
+pub const FETCH_PIECES_QUEUED_MAX: usize = 16;
+/// Kept free on a host's file system: this share of it, at most [`HOST_DISK_RESERVE_BYTES_MAX`].
+pub const HOST_DISK_RESERVE_PERCENT: u64 = 5;
+pub const HOST_DISK_RESERVE_BYTES_MAX: u64 = 1 << 30;
 /// Bytes of a probe's answer that are read.
 pub const PROBE_BODY_BYTES_MAX: usize = 64 * KIB;
 /// Log files of one service on one host.
 pub const LOG_FILES_KEPT: usize = 10;
 pub const LOG_FILE_BYTES_MAX: u64 = 10 << 20;
+/// One line of a service's output; a longer one is split.
+pub const LOG_LINE_BYTES_MAX: usize = 16 * KIB;
+/// Text and lines of one batch of log lines, unless one line alone is larger: fits a runner's frame.
+pub const LOG_BATCH_BYTES_MAX: usize = 64 * KIB;
+pub const LOG_BATCH_LINES_MAX: usize = 1024;
+/// Connections that a shim serves at once.
+pub const SHIM_CONNECTIONS_MAX: usize = 8;
+/// What a shim is started with: command and environment of one service (Linux: a quarter of the 8 MiB stack).
+pub const SHIM_SPEC_BYTES_MAX: usize = 2 * MIB;
 /// Releases kept on a host: current, previous good and the one in flight.
 pub const RELEASES_KEPT: usize = 3;
 /// Verified releases that a host remembers as ways back.
@@ -136,6 +164,7 @@ pub const HOST_TURN: Millis = Millis::hours(24);
 /// Answers of calls that a host may lose before it gives a goal up.
 pub const HOST_LOSSES_MAX: u8 = 16;
 
+const _: () = assert!(2 * LOG_BATCH_BYTES_MAX + 32 * LOG_BATCH_LINES_MAX < RUNNER_FRAME_BYTES_MAX);
 const _: () = assert!(SPEC_FILE_BYTES_MAX < OPERATOR_REQUEST_BYTES_MAX);
 const _: () = assert!(OPERATOR_REQUEST_BYTES_MAX < ENTRY_BYTES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
