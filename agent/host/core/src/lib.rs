@@ -1,1 +1,4 @@
-//! See DESIGN: filled in its own commit.
+//! What decides on hosts, without I/O: the fleet loop of an agent and the state machine of one host.
+#![forbid(unsafe_code)]
+
+pub mod host;
