@@ -67,6 +67,8 @@ pub enum Input<R, S> {
     Abort(ReasonCode),
     LeaseLost,
     LeaseBack,
+    /// The latest `Effect::Commit` is in the log.
+    Committed,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +82,9 @@ pub enum Effect<C, Q, P> {
     },
     Watch(Q),
     Report(P),
+    /// As `Report`, and what it says must survive the loss of this agent: it is committed by the coordinators
+    /// and answered by `Input::Committed`. A later one replaces an unanswered one.
+    Commit(P),
     /// Replaces an earlier `WakeAt`.
     WakeAt(Timestamp),
     /// The last effect of a machine.
