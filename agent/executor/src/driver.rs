@@ -8,7 +8,8 @@
 //! - [`Effect::Persist`] means that nothing that follows it in `out` happens before the phase is fsynced.
 //! - An [`Effect::Call`] with [`Guard::Unguarded`] is made only under a live lease.
 //! - After a crash the driver begins with the phase found and observes before it acts.
-//! - Every call is answered exactly once: by a reply, or by `Lost` when its answer can't come any more.
+//! - Every call is answered exactly once: by a reply, by `Lost` when its answer can't come any more, or by
+//!   `Unmade` when it was not made.
 
 use trimaran_model::job::Outcome;
 use trimaran_model::reason::ReasonCode;
@@ -60,6 +61,8 @@ pub enum Input<R, S> {
     Reply(CallId, R),
     /// The answer of a call can't come any more; whether it had its effect is not known.
     Lost(CallId),
+    /// The call was not made, because the lease was lost before its turn.
+    Unmade(CallId),
     Observed(S),
     /// The time of a `WakeAt` has come.
     Due,
