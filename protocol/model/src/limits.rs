@@ -109,6 +109,16 @@ pub const HOST_LOST_AFTER: Millis = Millis::seconds(30);
 pub const AGENT_ASSIGNMENTS_MAX: usize = 4096;
 /// Live progress of one assignment is told at most this often.
 pub const PROGRESS_EVERY: Millis = Millis(100);
+/// Messages that wait for one session of an agent or runner; a session that takes none for so long is closed.
+pub const SESSION_QUEUE_MAX: usize = 1024;
+/// Events that wait for the loop of an agent; above it sessions are not read.
+pub const AGENT_EVENTS_MAX: usize = 1024;
+/// Runners of one message about who is connected.
+pub const RUNNERS_PER_MESSAGE_MAX: usize = 1000;
+/// Earlier lives of one name that are remembered as superseded.
+pub const SUPERSEDED_KEPT: usize = 64;
+/// Batches of log lines on their way through an agent, for one question.
+pub const LOG_BATCHES_MAX: usize = 16;
 /// Records of an agent's journal after which it is compacted, when most of them are of no use any more.
 pub const JOURNAL_RECORDS_MAX: usize = 4096;
 /// Bytes of records that one write of an agent's journal joins, unless one record alone is larger.

@@ -26,19 +26,20 @@ impl Message for RunnerUp {
     const VERSION: u16 = 1;
 }
 
-/// From an agent to a runner.
+/// From an agent to a runner. A later life of the runner ends the session of the earlier one with the close code
+/// for superseded.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum RunnerDown {
+    /// `wall_ms` is the cluster's wall time, when the agent knows it: certificates are judged by it.
     Welcome {
         labels: BTreeMap<String, String>,
+        wall_ms: Option<i64>,
     },
     /// `sequence` numbers the goals of a session.
     Goal {
         sequence: u64,
         goal: WireHostGoal,
     },
-    /// A later life of this runner has attached; end with code 6 and do not come back.
-    Superseded,
 }
 
 impl Message for RunnerDown {

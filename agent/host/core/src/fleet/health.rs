@@ -40,13 +40,15 @@ struct Installation {
     degraded: BTreeMap<HostName, Failure>,
     /// The last verdict that was told was degraded.
     told: bool,
+    /// Anything was told since the last assignment.
+    spoke: bool,
 }
 
 impl Health {
     /// An assignment works on the installation: its outcome is told, not its health.
     pub fn busy(&mut self, installation: &InstallationId) {
         let it = self.installations.entry(installation.clone()).or_default();
-        (it.busy, it.told) = (true, false);
+        (it.busy, it.told, it.spoke) = (true, false, false);
     }
 
     /// Nothing works on the installation any more. A host that degraded meanwhile is told now.
@@ -71,8 +73,8 @@ impl Health {
 
     /// What has to be told again to a coordinator that may have missed it.
     pub fn repeat(&self) -> Vec<Transition> {
-        let told = self.installations.iter().filter(|(_, it)| !it.busy && it.told);
-        told.map(|(id, it)| it.verdict(id)).collect()
+        let spoke = self.installations.iter().filter(|(_, it)| !it.busy && it.spoke);
+        spoke.map(|(id, it)| it.verdict(id)).collect()
     }
 
     /// Hosts that left the fleet say nothing any more.
@@ -92,7 +94,7 @@ impl Installation {
         if self.busy || degraded == self.told {
             return None;
         }
-        self.told = degraded;
+        (self.told, self.spoke) = (degraded, true);
         Some(self.verdict(id))
     }
 
