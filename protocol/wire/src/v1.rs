@@ -6,6 +6,7 @@ pub mod assignment;
 pub mod command;
 pub mod common;
 pub mod enroll;
+pub mod journal;
 pub mod operator;
 pub mod plan;
 pub mod release;
