@@ -68,13 +68,17 @@ pub(crate) async fn run(start: Start) -> Result<(), Failure> {
     let tasks = TaskTracker::new();
     own.renew_if_expired(&endpoint, &clock, &settings.endpoints).await;
     let relay = Relay::new(endpoint.clone(), own.trust.root_fingerprint(), settings.endpoints.clone());
-    tasks.spawn(stopping(&stop, runners::accept(endpoint.clone(), events.clone(), relay, tasks.clone(), stop.clone())));
+    tasks.spawn(stopping(
+        &stop,
+        runners::accept(endpoint.clone(), events.clone(), relay, tasks.clone(), stop.clone()),
+    ));
     let dialer = Dialer::new(endpoint.clone(), own.clone(), Alpn::Agent, settings.endpoints.clone());
     tasks.spawn(stopping(&stop, coordinator::dial(dialer, events, hosts.live())));
     let renewal = own.keep_renewed(endpoint.clone(), clock.clone(), settings.endpoints);
     tasks.spawn(stopping(&stop, renewal));
     tracing::info!(address = listen.as_deref().unwrap_or("none"), "serving");
-    let owner = Owner::new(executor, journal, hosts, endpoint.clone(), clock, revoked, listen, random::next_u64());
+    let owner =
+        Owner::new(executor, journal, hosts, endpoint.clone(), clock, revoked, listen, random::next_u64());
     let outcome = owner.run(inbox, &stop).await;
     stop.cancel();
     endpoint.shutdown("the agent ends").await;
@@ -114,9 +118,10 @@ fn bind(
         None => dial::any_address(&settings.endpoints),
     };
     let key = files::load_or_create_reset_key(data.root());
-    config.reset_key = Some(
-        key.map_err(|error| Failure::because(error_code::DATA_DIR, "the reset key can't be used", &error))?,
-    );
+    config.reset_key =
+        Some(key.map_err(|error| {
+            Failure::because(error_code::DATA_DIR, "the reset key can't be used", &error)
+        })?);
     Endpoint::bind(address, config)
         .map_err(|error| Failure::because(error_code::USAGE, "the address can't be used", &error))
 }

@@ -104,7 +104,9 @@ impl Own {
         while self.store.info().is_some_and(|info| clock.now() >= info.not_after) {
             match self.renew(endpoint, via).await {
                 Ok(()) => return tracing::info!("the expired certificate was renewed"),
-                Err(why) => said.warn("the certificate has expired and could not be renewed; trying again", &why),
+                Err(why) => {
+                    said.warn("the certificate has expired and could not be renewed; trying again", &why)
+                }
             }
             tokio::time::sleep(backoff::AGENT.delay(attempt, random::next_u64()).to_std()).await;
             attempt += 1;
@@ -117,7 +119,8 @@ impl Own {
         let csr = make_csr(&files.key, "trimaran").map_err(|error| words(&error))?;
         let chain = self.store.chain().ok_or("there is no certificate")?;
         let request = EnrollRequest::Renew { chain, csr };
-        let reply = ask(endpoint, via, self.trust.root_fingerprint(), &request).await.map_err(|(_, why)| why)?;
+        let reply =
+            ask(endpoint, via, self.trust.root_fingerprint(), &request).await.map_err(|(_, why)| why)?;
         let EnrollReply::Issued { cert, .. } = reply else { return Err(refusal(&reply).1) };
         let renewed = IdentityFiles { cert, ..files };
         // Taken into use first: what can't be used must not replace the file.

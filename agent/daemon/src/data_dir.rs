@@ -69,8 +69,9 @@ impl DataDir {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
-        write_atomically(&self.root.join(name), bytes, 0o644)
-            .map_err(|error| Failure::because(error_code::DATA_DIR, format!("`{name}` can't be written"), &error))
+        write_atomically(&self.root.join(name), bytes, 0o644).map_err(|error| {
+            Failure::because(error_code::DATA_DIR, format!("`{name}` can't be written"), &error)
+        })
     }
 }
 

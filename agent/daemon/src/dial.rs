@@ -48,7 +48,16 @@ impl Dialer {
     pub(crate) fn new(endpoint: Arc<Endpoint>, own: Own, alpn: Alpn, endpoints: Vec<String>) -> Self {
         // A fleet does not begin with the same endpoint.
         let next = usize::try_from(random::next_u64() % endpoints.len().max(1) as u64).unwrap_or(0);
-        Self { endpoint, own, alpn, endpoints, next, attempt: 0, since: Instant::now(), said: Said::default() }
+        Self {
+            endpoint,
+            own,
+            alpn,
+            endpoints,
+            next,
+            attempt: 0,
+            since: Instant::now(),
+            said: Said::default(),
+        }
     }
 
     /// The next session. An error means that this process must not dial again.
@@ -117,9 +126,10 @@ pub(crate) fn final_failure(reason: &CloseReason) -> Option<Failure> {
         return None;
     }
     Some(match reason.code() {
-        Some(CloseCode::Revoked) => {
-            Failure { cause: Some(reason.to_string()), ..Failure::new(error_code::IDENTITY, "the certificate was revoked") }
-        }
+        Some(CloseCode::Revoked) => Failure {
+            cause: Some(reason.to_string()),
+            ..Failure::new(error_code::IDENTITY, "the certificate was revoked")
+        },
         _ => superseded(),
     })
 }

@@ -72,7 +72,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 
 async fn start(args: Args) -> Result<(), Failure> {
     let identity = identity(args.role, &args.name)?;
-    let mut settings = args.settings.over(args.config.as_deref())?;
+    let mut settings = args.settings.clone().over(args.config.as_deref())?;
     let data = DataDir::open(&args.data_dir)?;
     if settings.endpoints.is_empty() {
         settings.endpoints = data.endpoints();
@@ -89,13 +89,13 @@ async fn start(args: Args) -> Result<(), Failure> {
         std::future::pending().await
     };
     tokio::select! {
-        outcome = serve(args, identity, data, settings, stop) => outcome,
+        outcome = serve(&args, identity, data, settings, stop) => outcome,
         () = signals => Ok(()),
     }
 }
 
 async fn serve(
-    args: Args,
+    args: &Args,
     identity: Identity,
     data: DataDir,
     settings: Settings,

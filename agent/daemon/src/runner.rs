@@ -43,7 +43,8 @@ pub(crate) async fn run(start: Start) -> Result<(), Failure> {
     let token = stop.clone();
     tasks.spawn(async move { token.run_until_cancelled(renewal).await });
     tracing::info!(%address, "serving");
-    let greeting = Greeting { incarnation: random::next_u64(), address: address.to_string(), clock: clock.clone() };
+    let greeting =
+        Greeting { incarnation: random::next_u64(), address: address.to_string(), clock: clock.clone() };
     let serving = async {
         own.renew_if_expired(&endpoint, &clock, &settings.endpoints).await;
         let dialer = Dialer::new(endpoint.clone(), own.clone(), Alpn::Runner, settings.endpoints.clone());
@@ -97,7 +98,11 @@ async fn keep_session(
 /// The local address from which the first endpoint is reached; nothing is sent to find it.
 async fn own_address(endpoints: &[String]) -> Result<IpAddr, Failure> {
     let unknown = |error: std::io::Error| {
-        Failure::because(error_code::USAGE, "the host's own address is not known; say it with `--address`", &error)
+        Failure::because(
+            error_code::USAGE,
+            "the host's own address is not known; say it with `--address`",
+            &error,
+        )
     };
     let socket = tokio::net::UdpSocket::bind(dial::any_address(endpoints)).await.map_err(unknown)?;
     socket.connect(endpoints[0].as_str()).await.map_err(unknown)?;

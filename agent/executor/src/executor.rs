@@ -223,9 +223,11 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
     /// When [`Input::Due`] is wanted.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let wakes = self.tasks.values().filter(|task| task.is_live()).filter_map(|task| task.wake);
-        let tells = self.tasks.values().filter(|task| self.attached && task.unsent).map(|task| {
-            task.sent_at.map_or(Timestamp(0), |at| at + PROGRESS_EVERY)
-        });
+        let tells = self
+            .tasks
+            .values()
+            .filter(|task| self.attached && task.unsent)
+            .map(|task| task.sent_at.map_or(Timestamp(0), |at| at + PROGRESS_EVERY));
         let lease = if self.told_live { self.lease.ends() } else { None };
         wakes.chain(tells).chain(lease).min()
     }
@@ -289,7 +291,8 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         if self.tasks.len() + self.next.len() >= AGENT_ASSIGNMENTS_MAX {
             return out.push(Output::Refused(Refused::Full { assignment }));
         }
-        let earlier = self.tasks.values().find(|it| it.is_live() && it.assignment.installation == installation);
+        let earlier =
+            self.tasks.values().find(|it| it.is_live() && it.assignment.installation == installation);
         match earlier.map(|it| it.assignment.id) {
             None => self.start(now, new, out),
             Some(earlier) => {
@@ -370,7 +373,9 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
             self.tasks.insert(id, Task::new(next, None, write));
             return self.end(id, Outcome::Stopped, out);
         }
-        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.assignment.fence == fence) else { return };
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.assignment.fence == fence) else {
+            return;
+        };
         match task.state {
             State::Taken { .. } => task.canceled = true,
             State::Working { .. } if !task.canceled => {
@@ -383,7 +388,9 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
     }
 
     fn answer(&mut self, id: AssignmentId, fence: Fence, answer: &ResultAnswer, out: &mut Outputs<D>) {
-        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.assignment.fence == fence) else { return };
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.assignment.fence == fence) else {
+            return;
+        };
         let State::Ended { outcome, .. } = &task.state else { return };
         let installation = task.assignment.installation.clone();
         match answer {

@@ -85,8 +85,13 @@ mod tests {
         let whole = frames.concat();
         for cut in 0..=whole.len() {
             let journal = decode(&whole[..cut]).expect("a torn tail is no damage");
-            let complete =
-                frames.iter().scan(0, |end, frame| { *end += frame.len(); Some(*end) }).filter(|end| *end <= cut);
+            let complete = frames
+                .iter()
+                .scan(0, |end, frame| {
+                    *end += frame.len();
+                    Some(*end)
+                })
+                .filter(|end| *end <= cut);
             let (count, good) = complete.fold((0, 0), |(count, _), end| (count + 1, end));
             assert_eq!((journal.records.len(), journal.good_bytes), (count * 2, good), "cut at {cut}");
         }

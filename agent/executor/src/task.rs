@@ -35,14 +35,25 @@ pub(crate) struct Task<D: Journaled> {
 
 pub(crate) enum State<D: Journaled> {
     /// Written down, not begun.
-    Taken { found: Option<D::Phase> },
-    Working { phase: D::Phase },
+    Taken {
+        found: Option<D::Phase>,
+    },
+    Working {
+        phase: D::Phase,
+    },
     /// A larger fence waits: no further effect, only calls in flight are waited for.
-    Retiring { phase: Option<D::Phase> },
+    Retiring {
+        phase: Option<D::Phase>,
+    },
     /// Its result is told as soon as `durable` is written, until it is answered.
-    Ended { outcome: Outcome, durable: u64 },
+    Ended {
+        outcome: Outcome,
+        durable: u64,
+    },
     /// The coordinators don't know it; kept for people.
-    Held { outcome: Outcome },
+    Held {
+        outcome: Outcome,
+    },
 }
 
 pub(crate) enum Queued<D: Journaled> {

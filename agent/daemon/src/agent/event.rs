@@ -12,12 +12,23 @@ use crate::failure::Failure;
 /// One thing that happened outside. Sessions are named by their number, which is unique in a process.
 pub(crate) enum Event {
     /// A coordinator is reached; what is put into `out` is sent to it.
-    Connected { session: Session, out: mpsc::Sender<AgentUp> },
-    FromCoordinator { session: u64, message: AgentDown },
-    Disconnected { session: u64 },
+    Connected {
+        session: Session,
+        out: mpsc::Sender<AgentUp>,
+    },
+    FromCoordinator {
+        session: u64,
+        message: AgentDown,
+    },
+    Disconnected {
+        session: u64,
+    },
     /// This process must end.
     Ended(Failure),
-    Runner { host: HostName, event: RunnerEvent },
+    Runner {
+        host: HostName,
+        event: RunnerEvent,
+    },
 }
 
 pub(crate) enum RunnerEvent {
@@ -29,6 +40,11 @@ pub(crate) enum RunnerEvent {
         reports: Vec<WireHostReport>,
         out: mpsc::Sender<RunnerDown>,
     },
-    Message { session: u64, message: RunnerUp },
-    Gone { session: u64 },
+    Message {
+        session: u64,
+        message: RunnerUp,
+    },
+    Gone {
+        session: u64,
+    },
 }

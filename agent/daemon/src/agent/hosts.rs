@@ -220,10 +220,6 @@ impl Hosts {
         self.known.keys().cloned().collect()
     }
 
-    pub(crate) fn reports(&self, name: &HostName) -> Vec<HostReport> {
-        self.known.get(name).map(|host| host.reports.values().cloned().collect()).unwrap_or_default()
-    }
-
     /// Hosts that are not this agent's any more: their sessions end, and nothing is kept of them.
     pub(crate) fn keep(&mut self, wanted: impl Fn(&HostName) -> bool) {
         let live = self.live.clone();
@@ -244,7 +240,9 @@ impl Hosts {
         let host = self.known.get(name)?;
         let connected = host.link.is_some();
         let last_seen = match &host.link {
-            Some(link) => Wall(now.0.saturating_sub(i64::try_from(link.session.silent_for().as_millis()).unwrap_or(0))),
+            Some(link) => {
+                Wall(now.0.saturating_sub(i64::try_from(link.session.silent_for().as_millis()).unwrap_or(0)))
+            }
             None => host.last_seen,
         };
         Some(RunnerState {

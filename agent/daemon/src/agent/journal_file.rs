@@ -139,7 +139,9 @@ impl Writer {
                 }
                 Err(error) if is_full(&error) => {
                     if !said {
-                        tracing::error!("the disk is full: nothing goes on until there is room for the journal");
+                        tracing::error!(
+                            "the disk is full: nothing goes on until there is room for the journal"
+                        );
                         said = true;
                     }
                     cut(&mut self.file, self.good)?;

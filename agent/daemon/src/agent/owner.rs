@@ -171,7 +171,9 @@ impl Owner {
                 Output::Call { assignment, id, call, deadline, guard: _ } => {
                     match self.hosts.give(call, (assignment, id), boot_time(), deadline) {
                         Ok(()) => {}
-                        Err(Some(reply)) => self.inputs.push_back(Input::Reply { assignment, call: id, reply }),
+                        Err(Some(reply)) => {
+                            self.inputs.push_back(Input::Reply { assignment, call: id, reply })
+                        }
                         Err(None) => self.inputs.push_back(Input::Lost { assignment, call: id }),
                     }
                 }
@@ -348,7 +350,8 @@ impl Owner {
             RunnerUp::Hello { .. } => self.hosts.refuse(host, session, "a second hello"),
             RunnerUp::Report(report) => self.hear_report(host, session, report),
             RunnerUp::Answer { sequence, refused } => {
-                let Some(Asked { assignment, call, .. }) = self.hosts.answered(host, session, sequence) else {
+                let Some(Asked { assignment, call, .. }) = self.hosts.answered(host, session, sequence)
+                else {
                     return;
                 };
                 match given(host, refused) {

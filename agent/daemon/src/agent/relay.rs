@@ -72,6 +72,9 @@ impl Relay {
 }
 
 fn refused(why: String) -> Frame {
-    EnrollReply::Refused { code: error_code::UNREACHABLE.0, message: format!("no coordinator is reached: {why}") }
-        .to_frame()
+    EnrollReply::Refused {
+        code: error_code::UNREACHABLE.0,
+        message: format!("no coordinator is reached: {why}"),
+    }
+    .to_frame()
 }

@@ -128,7 +128,9 @@ impl Goals<'_> {
     /// The answer to the next goal; waits while there is none. May be dropped and called again.
     async fn next(&mut self) -> (u64, Option<WireFailure>) {
         if self.taking.is_none() {
-            let Some((sequence, goal)) = self.waiting.pop_front() else { return std::future::pending().await };
+            let Some((sequence, goal)) = self.waiting.pop_front() else {
+                return std::future::pending().await;
+            };
             let host = self.host;
             self.taking = Some(Box::pin(async move {
                 let refused = host.give(goal).await.err();

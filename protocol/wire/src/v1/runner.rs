@@ -31,15 +31,9 @@ impl Message for RunnerUp {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum RunnerDown {
     /// `wall_ms` is the cluster's wall time, when the agent knows it: certificates are judged by it.
-    Welcome {
-        labels: BTreeMap<String, String>,
-        wall_ms: Option<i64>,
-    },
+    Welcome { labels: BTreeMap<String, String>, wall_ms: Option<i64> },
     /// `sequence` numbers the goals of a session.
-    Goal {
-        sequence: u64,
-        goal: WireHostGoal,
-    },
+    Goal { sequence: u64, goal: WireHostGoal },
 }
 
 impl Message for RunnerDown {

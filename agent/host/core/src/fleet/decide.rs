@@ -172,11 +172,9 @@ impl Phase {
         if self.kept.fault.is_none()
             && let Some((host, _)) = lost
         {
-            let message = format!("nothing was heard of the host for {HOST_LOST_AFTER} in the middle of its work");
-            self.judge(
-                Failure { code: ReasonCode::HostLost, message, instance: Some(host.clone()) },
-                out,
-            );
+            let message =
+                format!("nothing was heard of the host for {HOST_LOST_AFTER} in the middle of its work");
+            self.judge(Failure { code: ReasonCode::HostLost, message, instance: Some(host.clone()) }, out);
         }
     }
 

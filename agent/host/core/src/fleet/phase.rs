@@ -163,7 +163,8 @@ impl Phase {
     /// Takes new failures and faults that the hosts' words show.
     fn look_for_failures(&mut self, out: &mut Effects) {
         let mut found = Vec::new();
-        let aim = Aim { assignment: self.assignment.id, fence: self.assignment.fence, job: &self.assignment.job };
+        let aim =
+            Aim { assignment: self.assignment.id, fence: self.assignment.fence, job: &self.assignment.job };
         let failed = |host: &HostName| {
             self.assignment.wave.failed.contains(host)
                 || self.kept.failures.iter().any(|failure| failure.instance.as_ref() == Some(host))
