@@ -118,8 +118,33 @@ pub const AGENT_KEEP_ALIVE: Millis = Millis::seconds(3);
 pub const AGENT_LOST_AFTER: Millis = Millis::seconds(12);
 /// An unguarded call is made only while a coordinator was heard within this time.
 pub const LEASE: Millis = Millis::seconds(8);
+/// An agent asks its coordinator for a sign this often; its lease survives two lost answers.
+pub const LEASE_PING: Millis = Millis::seconds(2);
 /// Deadline of an unguarded call.
 pub const UNGUARDED_CALL: Millis = Millis::seconds(10);
+/// A host in flight that is silent for so long is lost: the wave pauses. Long enough for a runner to be
+/// started again. A wave that can't start a host for so long pauses too.
+pub const HOST_LOST_AFTER: Millis = Millis::seconds(30);
+/// Assignments that one agent holds, ended and unanswered ones included.
+pub const AGENT_ASSIGNMENTS_MAX: usize = 4096;
+/// Live progress of one assignment is told at most this often.
+pub const PROGRESS_EVERY: Millis = Millis(100);
+/// Messages that wait for one session of an agent or runner; a session that takes none for so long is closed.
+pub const SESSION_QUEUE_MAX: usize = 1024;
+/// Events that wait for the loop of an agent; above it sessions are not read.
+pub const AGENT_EVENTS_MAX: usize = 1024;
+/// Runners of one message about who is connected.
+pub const RUNNERS_PER_MESSAGE_MAX: usize = 1000;
+/// Earlier lives of one name that are remembered as superseded.
+pub const SUPERSEDED_KEPT: usize = 64;
+/// Batches of log lines on their way through an agent, for one question.
+pub const LOG_BATCHES_MAX: usize = 16;
+/// Records of an agent's journal after which it is compacted, when most of them are of no use any more.
+pub const JOURNAL_RECORDS_MAX: usize = 4096;
+/// Bytes of records that one write of an agent's journal joins, unless one record alone is larger.
+pub const JOURNAL_GROUP_BYTES: usize = MIB;
+/// A journal file over this size is not opened: compaction keeps it far below.
+pub const JOURNAL_BYTES_MAX: u64 = 1 << 30;
 
 /// Archive limits: entries, unpacked bytes per packed byte, path depth, unpacked size.
 pub const ARCHIVE_ENTRIES_MAX: u64 = 1_000_000;
@@ -192,3 +217,5 @@ const _: () = assert!(APPEND_BYTES_MAX + ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(UNCOMMITTED_BYTES_MAX < LOG_BYTES_MAX / 2);
 const _: () = assert!(LEASE.0 < AGENT_LOST_AFTER.0);
 const _: () = assert!(AGENT_KEEP_ALIVE.0 * 2 < LEASE.0);
+const _: () = assert!(LEASE_PING.0 * 3 < LEASE.0);
+const _: () = assert!(HOST_LOST_AFTER.0 > AGENT_LOST_AFTER.0);
