@@ -4,4 +4,5 @@
 //! clients and watches.
 #![forbid(unsafe_code)]
 
+pub mod custom;
 pub mod judgment;
