@@ -1,5 +1,7 @@
 //! Embeds the rule files of `rules/`, sorted by name, so that adding one needs no change of code.
 
+#![allow(clippy::disallowed_methods, reason = "a build script writes what it generates")]
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
