@@ -210,6 +210,27 @@ pub const HOST_TURN: Millis = Millis::hours(24);
 pub const HOST_LOSSES_MAX: u8 = 16;
 
 const _: () = assert!(2 * LOG_BATCH_BYTES_MAX + 32 * LOG_BATCH_LINES_MAX < RUNNER_FRAME_BYTES_MAX);
+/// A file with a rule for a kind of custom resource.
+pub const RULE_FILE_BYTES_MAX: usize = 256 * KIB;
+/// Rule files that one judge takes.
+pub const RULES_MAX: usize = 4096;
+/// Clauses of one rule, and kinds that it matches.
+pub const RULE_CLAUSES_MAX: usize = 64;
+/// One CEL expression: text, nesting, loops inside of loops.
+pub const CEL_BYTES_MAX: usize = 2 * KIB;
+pub const CEL_DEPTH_MAX: usize = 64;
+pub const CEL_LOOPS_MAX: u32 = 2;
+/// The longest list or map that a CEL loop may meet, and the steps that all loops of an expression may take.
+pub const CEL_COLLECTION_MAX: usize = 4096;
+pub const CEL_STEPS_MAX: u64 = 20_000_000;
+/// Values of an object's status that are looked at for hidden bad news, and how deep.
+pub const STATUS_VALUES_MAX: usize = 200_000;
+pub const STATUS_DEPTH_MAX: usize = 32;
+/// A value of an object inside of a message or as evidence, in characters.
+pub const EVIDENCE_CHARS_MAX: usize = 400;
+/// Evidence that can be a flap counts once it is so old.
+pub const STRIKE_AGE: Millis = Millis::seconds(3);
+
 const _: () = assert!(SPEC_FILE_BYTES_MAX < OPERATOR_REQUEST_BYTES_MAX);
 const _: () = assert!(OPERATOR_REQUEST_BYTES_MAX < ENTRY_BYTES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
