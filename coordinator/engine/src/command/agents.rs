@@ -1,7 +1,7 @@
 //! Sessions of agents: attached, gone, lost. Two lives of one name never work at the same time.
 
 use trimaran_model::error_code;
-use trimaran_model::limits::{AGENT_LOST_AFTER, SUPERSEDED_LIVES_MAX, UNGUARDED_CALL};
+use trimaran_model::limits::{AGENT_LOST_AFTER, SUPERSEDED_KEPT, UNGUARDED_CALL};
 use trimaran_model::reason::ReasonCode;
 use trimaran_wire::v1::row;
 
@@ -45,7 +45,7 @@ pub(super) fn attach(
 /// A new life takes over: calls of the old one may be in flight for a while, unless it said goodbye.
 fn supersede(state: &mut State, agent: &mut row::Agent, old: u64, new: u64) {
     agent.superseded.push(old);
-    if agent.superseded.len() > SUPERSEDED_LIVES_MAX {
+    if agent.superseded.len() > SUPERSEDED_KEPT {
         agent.superseded.remove(0);
     }
     let now = state.now();
