@@ -10,6 +10,7 @@ mod clock;
 mod data_dir;
 mod dial;
 mod failure;
+mod host_command;
 mod run;
 mod runner;
 mod settings;
@@ -32,11 +33,13 @@ struct App {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Run(run::Args),
+    Host(host_command::Args),
 }
 
 fn main() -> ExitCode {
     trimaran_transport::install_crypto_provider();
     match App::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Host(args) => host_command::run(&args),
     }
 }
