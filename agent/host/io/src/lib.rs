@@ -4,3 +4,5 @@
 pub mod archive;
 pub mod disk;
 pub mod fetch;
+pub mod logs;
+pub mod shim;
