@@ -293,7 +293,7 @@ impl ModelHost {
                 }
                 Effect::Call { id, call, .. } => self.start_call(id, call)?,
                 Effect::Watch(query) => self.watched.push(query.launch),
-                Effect::Report(report) => self.reports.push(report),
+                Effect::Report(report) | Effect::Commit(report) => self.reports.push(report),
                 Effect::WakeAt(at) => self.schedule(at, Event::Wake),
                 Effect::Done(_) => self.phase = None,
             }

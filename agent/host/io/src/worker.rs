@@ -185,7 +185,8 @@ impl Worker {
                     let platform = Arc::clone(&self.platform);
                     self.watches.spawn(async move { platform.watch(query).await });
                 }
-                Effect::Report(_) => self.publish(),
+                // The machine of a host commits nothing: its own disk is the truth.
+                Effect::Report(_) | Effect::Commit(_) => self.publish(),
                 Effect::WakeAt(at) => self.wake_at = Some(at),
                 Effect::Done(_) => self.begin_next(),
             }
