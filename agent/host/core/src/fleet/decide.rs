@@ -66,7 +66,7 @@ impl Phase {
     }
 
     /// The order of turns and what was done before are known only when every host was looked at.
-    fn all_shown(&self) -> bool {
+    pub(crate) fn all_shown(&self) -> bool {
         self.hosts.values().all(|turn| turn.shown)
     }
 
