@@ -24,6 +24,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    // Before anything else: a shim lives as long as its service and stays small.
+    if args.next().is_some_and(|command| command == "shim") {
+        return trimaran_host::shim::main(args);
+    }
     trimaran_transport::install_crypto_provider();
     match App::parse().command {
         Command::Host(args) => host_command::run(&args),

@@ -208,7 +208,6 @@ impl Platform {
             }
         }
         let dir = self.run_dir(launch);
-        std::fs::create_dir_all(&dir).map_err(|error| disk_failure("can't make the run directory", &error))?;
         let releases = self.blocking(Store::releases).await?;
         let releases = releases.map_err(|error| disk_failure("can't read the releases", &error))?;
         let stored = releases.get(&launch.digest).ok_or_else(|| failed(&"the release is not on this host"))?;
