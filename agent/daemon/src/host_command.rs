@@ -90,7 +90,9 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            return Problem::new(error_code::BUG, "no runtime could be made").cause(error).print(OutputForm::Table);
+            return Problem::new(error_code::BUG, "no runtime could be made")
+                .cause(error)
+                .print(OutputForm::Table);
         }
     };
     let (result, form) = runtime.block_on(async {

@@ -76,7 +76,8 @@ impl Problem {
 
 impl From<OpenError> for Problem {
     fn from(error: OpenError) -> Self {
-        let problem = Self::new(error_code::DATA_DIR, "the data directory can't be used").cause(chain(&error));
+        let problem =
+            Self::new(error_code::DATA_DIR, "the data directory can't be used").cause(chain(&error));
         match error {
             OpenError::Lock(trimaran_host::lock::LockError::Held { .. }) => {
                 problem.help("end that process first; a runner goes on with what it finds when it comes back")

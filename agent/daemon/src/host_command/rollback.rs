@@ -9,7 +9,9 @@ use super::work;
 
 /// Go back to the release before, from what is on this machine.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exits 0 when the earlier release is healthy, 3 when it is not, 5 for an unknown service.")]
+#[command(
+    after_help = "Exits 0 when the earlier release is healthy, 3 when it is not, 5 for an unknown service."
+)]
 pub(super) struct Args {
     #[command(flatten)]
     pub(super) place: super::Place,
@@ -31,15 +33,21 @@ async fn rollback(
     reports: &mut tokio::sync::mpsc::Receiver<HostReport>,
 ) -> Result<u8, Problem> {
     let Some(id) = work::find(host, &args.service).await? else {
-        return Err(Problem::new(error_code::NOT_FOUND, format!("there is no service `{}` here", args.service))
-            .cause("Nothing of this name was deployed to this data directory.")
-            .help("`trimaran-agent host status --data-dir DIR` shows what is here"));
+        return Err(Problem::new(
+            error_code::NOT_FOUND,
+            format!("there is no service `{}` here", args.service),
+        )
+        .cause("Nothing of this name was deployed to this data directory.")
+        .help("`trimaran-agent host status --data-dir DIR` shows what is here"));
     };
     let shown = work::looked(host, &id).await?;
     let Some(earlier) = shown.way_back else {
-        return Err(Problem::new(error_code::NOTHING_TO_ROLL_BACK, format!("{id} has nothing to go back to"))
-            .cause("No other release of it was ever verified on this host, or none is kept.")
-            .help("deploy a release with `trimaran-agent host apply`"));
+        return Err(Problem::new(
+            error_code::NOTHING_TO_ROLL_BACK,
+            format!("{id} has nothing to go back to"),
+        )
+        .cause("No other release of it was ever verified on this host, or none is kept.")
+        .help("deploy a release with `trimaran-agent host apply`"));
     };
     let digest = earlier.digest;
     let action = HostAction::Restore(HostOrder { digest, release: earlier.release });

@@ -37,9 +37,10 @@ fn document(it: &Inspection) -> serde_json::Value {
         Some(Ok(())) => json!("ok"),
         Some(Err(words)) => json!(words),
     };
-    document["previous"] = json!(it.way_back.as_ref().map(|stored| {
-        json!({"release": stored.digest.to_string(), "version": stored.release.version})
-    }));
+    document["previous"] =
+        json!(it.way_back.as_ref().map(|stored| {
+            json!({"release": stored.digest.to_string(), "version": stored.release.version})
+        }));
     document
 }
 

@@ -19,7 +19,9 @@ pub(super) async fn run(args: &Args) -> Result<u8, Problem> {
     match trimaran_host::stop_all(&settings.data_dir).await {
         Ok(ended) => {
             match args.place.output {
-                OutputForm::Json => print_document(&json!({"schema": "trimaran.host_stop/v1", "ended": ended})),
+                OutputForm::Json => {
+                    print_document(&json!({"schema": "trimaran.host_stop/v1", "ended": ended}))
+                }
                 OutputForm::Table => print(&format!("{ended} services ended")),
             }
             Ok(0)
