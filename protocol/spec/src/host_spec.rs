@@ -47,10 +47,10 @@ pub fn compile_host_spec(file: SourceFile<'_>) -> Result<HostSpec, Vec<Diagnosti
 
 fn lower(node: &Node, sink: &mut Sink) -> Option<HostSpec> {
     let mut it = fields(node, sink)?;
-    let service = it.required("service", sink);
-    let version = it.required("version", sink);
-    let artifact = it.required("artifact", sink);
-    let host = it.required("host", sink);
+    let service = it.required("service");
+    let version = it.required("version");
+    let artifact = it.required("artifact");
+    let host = it.required("host");
     it.finish(sink);
     let service = service.and_then(|entry| name(&entry.value, "`service`", sink));
     let version = version.and_then(|entry| text(entry, sink));
@@ -58,7 +58,7 @@ fn lower(node: &Node, sink: &mut Sink) -> Option<HostSpec> {
     let sections = host.and_then(|entry| {
         let mut it = Fields::of(&entry.value, entry.key_span, "`host`", sink)?;
         it.optional("unpack");
-        let sections = HostSections::take(&mut it, sink);
+        let sections = HostSections::take(&mut it);
         it.finish(sink);
         Some(sections.lower(sink))
     });
@@ -77,7 +77,7 @@ fn lower(node: &Node, sink: &mut Sink) -> Option<HostSpec> {
 fn pinned(entry: &Entry, sink: &mut Sink) -> Option<(ArtifactLocation, Digest)> {
     let mut it = Fields::of(&entry.value, entry.key_span, "`artifact`", sink)?;
     let (path, file) = (it.optional("path"), it.optional("file"));
-    let sha256 = it.required("sha256", sink);
+    let sha256 = it.required("sha256");
     it.finish(sink);
     let sha256 = sha256.and_then(|entry| digest(entry, sink));
     let location = match (path, file) {
