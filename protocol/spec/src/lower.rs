@@ -106,7 +106,7 @@ fn kind(node: &Node, sink: &mut Sink) -> Option<Kind> {
         return None;
     };
     let place = first_place(node);
-    let known_version = version(node, place, sink);
+    let known_version = version(node, sink);
     let later = entries.iter().find(|entry| KINDS_LATER.contains(&entry.key.as_str()));
     if let Some(entry) = later {
         let message = format!("documents of kind `{}` are not supported by this version yet", entry.key);
@@ -115,7 +115,7 @@ fn kind(node: &Node, sink: &mut Sink) -> Option<Kind> {
     }
     let mut named: Vec<(&Entry, Kind)> =
         KINDS.iter().filter_map(|(kind, key, _)| Some((node.get(key)?, *kind))).collect();
-    named.sort_by_key(|(entry, _)| (entry.key_span.line, entry.key_span.column));
+    named.sort_by_key(|(entry, _)| entry.key_span);
     match named.as_slice() {
         [_, (second, _), ..] => {
             let message = "a document is a pipeline or a target, not both";
@@ -149,10 +149,15 @@ fn first_place(node: &Node) -> Span {
 }
 
 /// `trimaran: v1`. With another version nothing else can be said of the document.
-fn version(node: &Node, place: Span, sink: &mut Sink) -> bool {
+pub(crate) fn version(node: &Node, sink: &mut Sink) -> bool {
     let Some(entry) = node.get("trimaran") else {
         let message = "a document starts with `trimaran: v1`";
-        sink.error(error_code::MISSING_KEY, place, message, "add `trimaran: v1` as its first line");
+        sink.error(
+            error_code::MISSING_KEY,
+            first_place(node),
+            message,
+            "add `trimaran: v1` as its first line",
+        );
         return true;
     };
     match text(entry, sink) {

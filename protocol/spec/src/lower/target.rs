@@ -45,7 +45,7 @@ fn target(node: &Node, class: &mut Option<TargetClass>, sink: &mut Sink) -> Opti
 
 fn platform(node: &Node, found: [Option<&Entry>; 3], sink: &mut Sink) -> Option<TargetPlatform> {
     let mut given: Vec<&Entry> = found.into_iter().flatten().collect();
-    given.sort_by_key(|entry| (entry.key_span.line, entry.key_span.column));
+    given.sort_by_key(|entry| entry.key_span);
     if given.is_empty() {
         let message = "the target has no platform: one of hosts, kubernetes, flink is missing";
         let help = "add `hosts: { select: { LABEL: VALUE } }`";
