@@ -8,5 +8,7 @@ pub mod config;
 pub mod finding;
 mod identity;
 pub mod judgment;
+pub mod lint;
 pub mod list;
+mod path;
 mod walk;
