@@ -6,7 +6,9 @@ use std::path::Path;
 use serde_json::Value;
 use trimaran_kubernetes_core::finding::{Finding, Severity as FindingSeverity};
 use trimaran_kubernetes_core::lint::{Options, lint};
-use trimaran_model::pipeline::Workload;
+use trimaran_model::id::TargetName;
+use trimaran_model::pipeline::{Pipeline, Workload};
+use trimaran_model::target::{Target, TargetPlatform};
 use trimaran_spec::{Compiled, Diagnostic, DocumentKind, Severity, SourceFile};
 
 use crate::error::CliError;
@@ -30,8 +32,7 @@ pub(crate) fn inputs(paths: &[String]) -> Result<Inputs, CliError> {
         let text = String::from_utf8_lossy(&file.bytes);
         let has = |keys: &[&str]| text.lines().any(|line| keys.contains(&first_key(line)));
         let json = text.trim_start().starts_with(['{', '[']);
-        let is_language =
-            has(&["trimaran"]) || !(file.in_folder || json || has(&["apiVersion", "kind"]));
+        let is_language = has(&["trimaran"]) || !(file.in_folder || json || has(&["apiVersion", "kind"]));
         drop(text);
         if is_language { language.push(file) } else { manifests.push(file) }
     }
@@ -91,9 +92,7 @@ pub(crate) fn sources(set: &[Manifest]) -> Vec<SourceFile<'_>> {
 
 /// Finds what is wrong with the manifests of pipelines, as far as they are on this disk: paths are relative to
 /// the pipeline's file. Objects have to be of the namespace of each target that is among the files.
-pub(crate) fn check_pipelines(
-    compiled: &Compiled,
-) -> Result<(Vec<Diagnostic>, Vec<Manifest>), CliError> {
+pub(crate) fn check_pipelines(compiled: &Compiled) -> Result<(Vec<Diagnostic>, Vec<Manifest>), CliError> {
     let (mut found, mut sets) = (Vec::new(), Vec::new());
     for document in &compiled.documents {
         let DocumentKind::Pipeline(pipeline) = &document.kind else { continue };
@@ -111,4 +110,18 @@ pub(crate) fn check_pipelines(
         sets.extend(set);
     }
     Ok((found, sets))
+}
+
+/// Names and namespaces of the Kubernetes targets that a pipeline uses and the files define.
+fn namespaces(compiled: &Compiled, pipeline: &Pipeline) -> Vec<(String, String)> {
+    let used = |name: &TargetName| pipeline.environments.iter().any(|it| it.targets.contains(name));
+    let targets = compiled.documents.iter().filter_map(|document| match &document.kind {
+        DocumentKind::Target(target) if used(&target.name) => Some(target),
+        DocumentKind::Target(_) | DocumentKind::Pipeline(_) => None,
+    });
+    let namespace = |target: &Target| match &target.platform {
+        TargetPlatform::Kubernetes { namespace, .. } => Some((target.name.to_string(), namespace.clone())),
+        TargetPlatform::Hosts { .. } | TargetPlatform::Flink { .. } => None,
+    };
+    targets.filter_map(namespace).collect()
 }

@@ -12,9 +12,9 @@ use serde_json::Value;
 use trimaran_kubernetes_core::list;
 use trimaran_model::error_code;
 use trimaran_model::limits;
-use trimaran_spec::{Diagnostic, SourceFile};
 use trimaran_spec::manifest::{self, DocumentPlace, Places};
 use trimaran_spec::tree::Span;
+use trimaran_spec::{Diagnostic, SourceFile};
 
 use crate::error::CliError;
 

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod custom;
 pub mod finding;
 mod identity;
 pub mod judgment;
