@@ -49,7 +49,7 @@ fn conditions(list: &[(&str, &str, &str)]) -> Value {
 }
 
 #[test]
-fn conditions_alone() {
+fn single_conditions_and_well_known_sets() {
     let of = |list: &[(&str, &str, &str)]| conditions(list);
     check(&[
         ("ready", json!({}), of(&[("Ready", "True", "Available")]), Healthy),

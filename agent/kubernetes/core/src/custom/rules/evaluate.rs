@@ -1,14 +1,12 @@
 //! One rule over one object: suspension, generation, clauses in their order, then what holds otherwise.
 
-use std::collections::BTreeSet;
-
 use trimaran_model::limits::STRIKE_AGE;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Wall;
 use trimaran_model::verdict::Verdict;
 
 use super::{Age, Clause, ObservedGeneration, Outcome, Rule};
-use crate::custom::condition::Conditions;
+use crate::custom::condition::{Condition, Conditions};
 use crate::custom::expression::{Answer, Expression};
 use crate::custom::generic;
 use crate::custom::object::{self, Observed, Status, Subject};
@@ -19,18 +17,20 @@ pub(super) fn judge(rule: &Rule, subject: &Subject<'_>, now: Wall) -> Judgment {
     if matches!(subject.status, Status::Odd) {
         return Judgment::unknown("its status is not a map, so nobody can read it");
     }
-    let case = Case { rule, subject, view: View::new(subject, &roots(rule)), now };
+    let roots = expressions(rule).flat_map(|expression| expression.roots.iter().copied()).collect();
+    let conditions = Conditions::read(subject, subject.status("conditions"));
+    let case = Case { rule, subject, view: View::new(subject, &roots), conditions, now };
     case.judge()
 }
 
-fn roots(rule: &Rule) -> BTreeSet<&'static str> {
+fn expressions(rule: &Rule) -> impl Iterator<Item = &Expression> {
     let clauses = rule.clauses.iter();
     let of_clauses = clauses.flat_map(|clause| {
         let since = clause.age.iter().map(|age| &age.since);
         std::iter::once(&clause.cel).chain(since).chain(outcome_expressions(&clause.outcome))
     });
     let others = rule.suspended.iter().chain(rule.otherwise.iter().flat_map(outcome_expressions));
-    of_clauses.chain(others).flat_map(|expression| expression.roots.iter().copied()).collect()
+    of_clauses.chain(others)
 }
 
 fn outcome_expressions(outcome: &Outcome) -> impl Iterator<Item = &Expression> {
@@ -53,6 +53,7 @@ struct Case<'a> {
     rule: &'a Rule,
     subject: &'a Subject<'a>,
     view: View,
+    conditions: Conditions<'a>,
     now: Wall,
 }
 
@@ -171,6 +172,10 @@ impl Case<'_> {
             (None, None) => "its status says neither healthy nor failed".to_owned(),
         };
         let judgment = match verdict {
+            // What can't be read may be the condition that speaks against it.
+            Verdict::Healthy if self.conditions.odd && self.reads_conditions() => {
+                Judgment::unknown("status.conditions has entries that can't be read")
+            }
             Verdict::Healthy => Judgment { message: String::new(), ..Judgment::healthy() },
             Verdict::Progressing => Judgment::progressing(*reason, message),
             Verdict::Degraded => Judgment::degraded(*reason, message),
@@ -184,11 +189,19 @@ impl Case<'_> {
         }
     }
 
+    fn reads_conditions(&self) -> bool {
+        expressions(self.rule).any(|expression| !expression.conditions.is_empty())
+    }
+
+    /// The fresh conditions that an expression names.
+    fn named<'c>(&'c self, expression: &'c Expression) -> impl Iterator<Item = &'c Condition<'c>> {
+        let named = expression.conditions.iter().filter_map(|name| self.conditions.get(name));
+        named.filter(|condition| !condition.stale)
+    }
+
     /// What an expression read, as evidence.
     fn evidence(&self, expression: &Expression) -> Vec<Evidence> {
-        let conditions = Conditions::read(self.subject, self.subject.status("conditions"));
-        let named = expression.conditions.iter().filter_map(|name| conditions.get(name));
-        let named = named.filter(|condition| !condition.stale).map(|condition| {
+        let named = self.named(expression).map(|condition| {
             let path = format!("status.conditions[{}].status", condition.name);
             self.subject.evidence(path, &condition.truth.as_str().into(), condition.at)
         });
@@ -210,16 +223,12 @@ impl Case<'_> {
 
     /// The latest change of the conditions that an expression reads.
     fn evidence_time(&self, expression: &Expression) -> Option<Wall> {
-        let conditions = Conditions::read(self.subject, self.subject.status("conditions"));
-        let named = expression.conditions.iter().filter_map(|name| conditions.get(name));
-        named.filter(|condition| !condition.stale).filter_map(|condition| condition.at).max()
+        self.named(expression).filter_map(|condition| condition.at).max()
     }
 
     /// What an expression read, in words.
     fn sentence(&self, expression: &Expression) -> String {
-        let conditions = Conditions::read(self.subject, self.subject.status("conditions"));
-        let named = expression.conditions.iter().filter_map(|name| conditions.get(name));
-        let mut parts: Vec<String> = named.map(|condition| condition.sentence()).collect();
+        let mut parts: Vec<String> = self.named(expression).map(Condition::sentence).collect();
         for path in &expression.paths {
             if let Some(value) = self.at(path).filter(|value| !(value.is_object() || value.is_array())) {
                 parts.push(format!("{} is {}", path.join("."), object::shown(value)));
