@@ -49,7 +49,7 @@ fn conditions(list: &[(&str, &str, &str)]) -> Value {
 }
 
 #[test]
-fn single_conditions_and_well_known_sets() {
+fn conditions_of_well_known_controllers() {
     let of = |list: &[(&str, &str, &str)]| conditions(list);
     check(&[
         ("ready", json!({}), of(&[("Ready", "True", "Available")]), Healthy),
@@ -129,6 +129,13 @@ fn single_conditions_and_well_known_sets() {
             of(&[("Available", "True", ""), ("Degraded", "Unknown", "NoData")]),
             Progressing,
         ),
+    ]);
+}
+
+#[test]
+fn sets_of_conditions() {
+    let of = |list: &[(&str, &str, &str)]| conditions(list);
+    check(&[
         (
             "synced, not ready",
             json!({}),
