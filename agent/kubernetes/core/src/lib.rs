@@ -6,3 +6,4 @@
 
 pub mod custom;
 pub mod judgment;
+pub mod list;
