@@ -7,7 +7,7 @@ use crate::custom::object::{self, Subject};
 use crate::custom::words::{self, Meaning};
 
 /// Fields that hold the one word for the whole object. A map in one of them is looked into once.
-const WORDS: &[&str] =
+pub(super) const WORDS: &[&str] =
     &["phase", "state", "health", "healthStatus", "status", "currentState", "currentStatus"];
 
 const INNER_WORDS: &[&str] = &["status", "phase", "state", "health"];

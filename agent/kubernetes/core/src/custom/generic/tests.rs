@@ -548,6 +548,9 @@ fn children_inside_of_the_status() {
             ),
             Healthy,
         ),
+        ("another state", none.clone(), with("provisioningState", json!("Failed")), Progressing),
+        ("another state that is fine", none.clone(), with("updateStatus", json!("operational")), Healthy),
+        ("a state of the past", none.clone(), with("lastSyncStatus", json!("Failed")), Healthy),
         ("texts", none.clone(), with("endpoints", json!(["failed", "error"])), Healthy),
         (
             "nodes of a workflow that retried",

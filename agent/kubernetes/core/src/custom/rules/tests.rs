@@ -125,6 +125,21 @@ fn files_with_an_error_say_where_and_what_to_do() {
 }
 
 #[test]
+fn the_rule_of_the_page_is_one() {
+    let page = include_str!("../../../../../../ops/docs/kubernetes/rules.md");
+    let (_, after) = page.split_once("`rules/acme.example/Widget.yaml`:\n").expect("the page has a rule");
+    let lines = after.lines().take_while(|line| line.is_empty() || line.starts_with("    "));
+    let text: String = lines.flat_map(|line| [line.strip_prefix("    ").unwrap_or(""), "\n"]).collect();
+    let mut rules = RuleSet::builtin();
+    rules.add("Widget.yaml", &text).unwrap_or_else(|error| panic!("{error}; {}", error.help));
+    let wrong = rules
+        .add("Widget.yaml", &text.replacen("verdict: degraded", "verdict: broken", 1))
+        .expect_err("a slip");
+    assert!(page.contains(&format!("rules/acme.example/{wrong}\n")), "{wrong}");
+    assert!(page.contains(&format!("help: {}\n", wrong.help)), "{}", wrong.help);
+}
+
+#[test]
 fn faults_inside_of_an_expression_have_their_column() {
     let text = format!("{HEAD}when:\n  - cel: status.a == @\n    verdict: healthy\n");
     let error = RuleSet::default().add("w.yaml", &text).expect_err("no expression");
