@@ -357,6 +357,7 @@ const NOT_NEEDED: &[&str] = &[
     "monitoring.coreos.com/configuration.yaml status",
     "operators.coreos.com/Subscription.yaml status.conditions[CatalogSourcesUnhealthy].status",
     "percona.com/databases.yaml status.size",
+    "postgres-operator.crunchydata.com/PostgresCluster.yaml status.conditions[ProxyAvailable].status",
     "ray.io/RayCluster.yaml status.conditions[HeadPodReady].status",
     "ray.io/RayService.yaml status.serviceStatus",
 ];
