@@ -155,6 +155,8 @@ pub(super) fn collect(subject: &Subject<'_>, conditions: &Conditions<'_>, place:
     if conditions.odd {
         signs.odd.push(place.to_owned());
     }
+    // Many controllers write only the summary again when the part did not change.
+    let summed_up = conditions.get("Ready").is_some_and(|ready| ready.truth == Truth::True && !ready.stale);
     for condition in conditions.by_name.values() {
         let Some(polarity) = polarity(&condition.name) else { continue };
         // Knative and Cluster API mark what does not count for the whole with this severity.
@@ -163,6 +165,9 @@ pub(super) fn collect(subject: &Subject<'_>, conditions: &Conditions<'_>, place:
         }
         let evidence = evidence(subject, place, condition);
         let sign = |weight| Sign::new(weight, condition.sentence(), evidence.clone());
+        if condition.stale && summed_up && polarity != Polarity::Proof {
+            continue;
+        }
         if condition.stale {
             let sentence = format!("{} was said of an earlier generation", condition.name);
             let sign = Sign::new(Weight::Waiting, sentence, evidence.clone());

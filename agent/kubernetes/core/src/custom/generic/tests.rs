@@ -265,6 +265,12 @@ fn generations() {
             Progressing,
         ),
         (
+            "a part behind a fresh summary",
+            json!({}),
+            json!({"conditions": [{"type": "Ready", "status": "True", "observedGeneration": 4}, {"type": "DatabaseReady", "status": "True", "observedGeneration": 3}]}),
+            Healthy,
+        ),
+        (
             "a failure behind",
             json!({}),
             json!({"conditions": [{"type": "Stalled", "status": "True", "observedGeneration": 3}]}),

@@ -98,6 +98,7 @@ impl Case<'_> {
         if self.rule.observed_generation == ObservedGeneration::None {
             return None;
         }
+        let Status::Map(_) = self.subject.status else { return None };
         let required = self.rule.observed_generation != ObservedGeneration::Optional;
         let generation = self.subject.generation?;
         let wait = |words: &str| Some(Judgment::progressing(ReasonCode::Generation, words));

@@ -340,6 +340,7 @@ fn a_healthy_example_without_what_its_rule_needs_is_not_healthy() {
 
 /// What healthy clauses read and do not need: they ask whether the field speaks against them, or have another way.
 const NOT_NEEDED: &[&str] = &[
+    "apps.openshift.io/DeploymentConfig.yaml status.updatedReplicas",
     "cassandra.datastax.com/CassandraDatacenter.yaml status.conditions[Updating].status",
     "clickhouse.altinity.com/ClickHouseInstallation.yaml status.hostsCompleted",
     "cluster.x-k8s.io/Cluster.yaml status.conditions[ControlPlaneReady].status",
