@@ -75,6 +75,8 @@ pub(super) struct Expression {
     pub conditions: BTreeSet<String>,
     nodes: u64,
     loops: u32,
+    /// It makes lists of texts.
+    splits: bool,
 }
 
 /// What an expression answers.
@@ -99,14 +101,14 @@ impl Expression {
         let program = ENVIRONMENT.compile(text).map_err(|errors| syntax(&errors))?;
         let mut survey = Survey::default();
         survey.expression(program.expression(), 0, 0)?;
-        let Survey { roots, paths, conditions, nodes, loops, .. } = survey;
-        Ok(Self { program, text: text.to_owned(), roots, paths, conditions, nodes, loops })
+        let Survey { roots, paths, conditions, nodes, loops, splits, .. } = survey;
+        Ok(Self { program, text: text.to_owned(), roots, paths, conditions, nodes, loops, splits })
     }
 
     /// Runs it. The bound on steps is checked first: every loop runs at most over the longest collection.
     pub(super) fn evaluate(&self, view: &View) -> Answer {
         if self.loops > 0 {
-            let longest = view.longest();
+            let longest = view.longest(self.splits);
             let steps = (0..self.loops).fold(self.nodes, |steps, _| steps.saturating_mul(longest as u64));
             if longest > limits::CEL_COLLECTION_MAX || steps > limits::CEL_STEPS_MAX {
                 return Answer::Error(format!("a list of {longest} entries is too long for it"));
@@ -166,6 +168,7 @@ struct Survey {
     scope: Vec<String>,
     nodes: u64,
     loops: u32,
+    splits: bool,
 }
 
 impl Survey {
@@ -187,6 +190,7 @@ impl Survey {
             }
             Expr::Call(call) => {
                 self.function(&call.func_name)?;
+                self.splits |= call.func_name == "split";
                 if let ("condition", Some(Expr::Literal(literal))) =
                     (call.func_name.as_str(), call.args.first().map(|arg| &arg.expr))
                 {
@@ -300,11 +304,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::custom::condition::Conditions;
     use crate::custom::object::Subject;
+
+    fn view(object: &serde_json::Value, expression: &Expression) -> View {
+        let subject = Subject::new(object);
+        View::new(&subject, &Conditions::read(&subject, subject.status("conditions")), &expression.roots)
+    }
 
     fn answer(text: &str, object: &serde_json::Value) -> Answer {
         let expression = Expression::compile(text).unwrap_or_else(|fault| panic!("{text}: {fault:?}"));
-        expression.evaluate(&View::new(&Subject::new(object), &expression.roots))
+        expression.evaluate(&view(object, &expression))
     }
 
     fn holds(text: &str, object: &serde_json::Value) -> bool {
@@ -397,6 +407,9 @@ mod tests {
         let object = json!({"status": {"list": vec![1; limits::CEL_COLLECTION_MAX + 1]}});
         assert!(matches!(answer("status.list.all(x, x == 1)", &object), Answer::Error(_)));
         assert!(holds("size(status.list) > 1", &object));
+        let object = json!({"status": {"text": "a,".repeat(limits::CEL_COLLECTION_MAX), "list": [1]}});
+        assert!(holds("status.list.all(x, x == 1)", &object));
+        assert!(matches!(answer("status.text.split(',').all(x, x == 'a')", &object), Answer::Error(_)));
     }
 
     proptest! {
@@ -415,7 +428,7 @@ mod tests {
             let text: String = parts.concat();
             if let Ok(expression) = Expression::compile(&text) {
                 let object = json!({"status": {"a": [1, "x"], "b": {"c": null}}});
-                let _ = expression.evaluate(&View::new(&Subject::new(&object), &expression.roots));
+                let _ = expression.evaluate(&view(&object, &expression));
             }
         }
     }

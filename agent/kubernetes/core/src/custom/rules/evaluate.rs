@@ -19,8 +19,8 @@ pub(super) fn judge(rule: &Rule, subject: &Subject<'_>, now: Wall) -> Judgment {
     }
     let roots = expressions(rule).flat_map(|expression| expression.roots.iter().copied()).collect();
     let conditions = Conditions::read(subject, subject.status("conditions"));
-    let case = Case { rule, subject, view: View::new(subject, &roots), conditions, now };
-    case.judge()
+    let view = View::new(subject, &conditions, &roots);
+    Case { rule, subject, view, conditions, now }.judge()
 }
 
 fn expressions(rule: &Rule) -> impl Iterator<Item = &Expression> {
