@@ -47,6 +47,16 @@ enum Held {
     No,
     /// Not yet: time alone can change it.
     At(Wall),
+    /// Yes, by a condition that changed so lately that it may be a flap until then.
+    Fresh(Wall),
+}
+
+fn degrades(clause: &Clause) -> bool {
+    matches!(&clause.outcome, Outcome::Verdict { verdict: Verdict::Degraded, .. })
+}
+
+fn again(judgment: Judgment, times: Vec<Wall>) -> Judgment {
+    times.into_iter().fold(judgment, Judgment::again_at)
 }
 
 struct Case<'a> {
@@ -72,26 +82,33 @@ impl Case<'_> {
         if let Some(judgment) = self.generation() {
             return Ok(judgment);
         }
-        let mut later: Option<Wall> = None;
-        let with_later = |judgment: Judgment, later: Option<Wall>| match later {
-            Some(at) => judgment.again_at(at),
-            None => judgment,
-        };
+        let mut later: Vec<Wall> = Vec::new();
+        let mut fresh: Option<Judgment> = None;
         for clause in &self.rule.clauses {
             match self.clause(clause)? {
-                Held::Yes => return Ok(with_later(self.outcome(&clause.outcome, Some(&clause.cel)), later)),
-                Held::At(at) => later = Some(later.map_or(at, |known| known.min(at))),
                 Held::No => {}
+                Held::At(at) => later.push(at),
+                Held::Fresh(at) => {
+                    let judgment = Judgment::progressing(ReasonCode::NotReady, self.sentence(&clause.cel));
+                    fresh.get_or_insert_with(|| self.seen(judgment, &clause.cel));
+                    later.push(at);
+                }
+                // A failure that may be a flap keeps everything but another failure from being said.
+                Held::Yes if fresh.is_some() && !degrades(clause) => break,
+                Held::Yes => return Ok(again(self.outcome(&clause.outcome, Some(&clause.cel)), later)),
             }
         }
-        let judgment = match (&self.rule.otherwise, self.subject.status) {
-            (_, Status::None) => {
+        let judgment = match (fresh, &self.rule.otherwise, self.subject.status) {
+            (Some(fresh), ..) => fresh,
+            (None, _, Status::None) => {
                 Judgment::progressing(ReasonCode::NotReady, "its controller has not written a status yet")
             }
-            (Some(outcome), _) => self.outcome(outcome, None),
-            (None, _) => Judgment::unknown(format!("the rule {} does not know this status", self.rule.file)),
+            (None, Some(outcome), _) => self.outcome(outcome, None),
+            (None, None, _) => {
+                Judgment::unknown(format!("the rule {} does not know this status", self.rule.file))
+            }
         };
-        Ok(with_later(judgment, later))
+        Ok(again(judgment, later))
     }
 
     fn generation(&self) -> Option<Judgment> {
@@ -127,9 +144,8 @@ impl Case<'_> {
             Some(age) => self.age(age)?,
             None => Held::Yes,
         };
-        let degrades = matches!(&clause.outcome, Outcome::Verdict { verdict: Verdict::Degraded, .. });
-        match (age, self.evidence_time(&clause.cel)) {
-            (Held::Yes, Some(at)) if degrades && at + STRIKE_AGE > self.now => Ok(Held::At(at + STRIKE_AGE)),
+        match (age, self.evidence_time(&clause.cel).map(|at| at + STRIKE_AGE)) {
+            (Held::Yes, Some(at)) if degrades(clause) && at > self.now => Ok(Held::Fresh(at)),
             (held, _) => Ok(held),
         }
     }
@@ -167,8 +183,9 @@ impl Case<'_> {
         let Outcome::Verdict { verdict, reason, message } = outcome else {
             return generic::judge(self.subject, self.now);
         };
-        let message = match (message, cel) {
-            (Some(message), _) => message.fill(&self.view),
+        let filled = message.as_ref().map(|message| message.fill(&self.view));
+        let message = match (filled.filter(|message| !message.is_empty()), cel) {
+            (Some(message), _) => message,
             (None, Some(cel)) => self.sentence(cel),
             (None, None) => "its status says neither healthy nor failed".to_owned(),
         };

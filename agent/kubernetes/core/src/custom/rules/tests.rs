@@ -226,6 +226,22 @@ fn ages_have_two_sides() {
 }
 
 #[test]
+fn a_failure_that_may_be_a_flap_is_neither_healthy_nor_degraded() {
+    let rules = with(&format!(
+        "{HEAD}when:\n  - {{cel: condition('Fallback').status == 'True', verdict: degraded}}\n  - {{cel: status.phase == 'Failed', verdict: degraded}}\n  - {{cel: status.phase == 'Up', verdict: healthy}}\n"
+    ));
+    let at = |time: &str, phase: &str| {
+        let fallback = json!({"type": "Fallback", "status": "True", "lastTransitionTime": time});
+        judge_custom(&widget(json!({"phase": phase, "conditions": [fallback]})), &rules, now())
+    };
+    let fresh = at("2026-01-01T11:59:58Z", "Up");
+    assert_eq!(fresh.verdict, Verdict::Progressing);
+    assert_eq!(fresh.next_check_at, object::time(&json!("2026-01-01T12:00:01Z")));
+    assert_eq!(at("2026-01-01T11:59:57Z", "Up").verdict, Verdict::Degraded);
+    assert_eq!(at("2026-01-01T11:59:58Z", "Failed").verdict, Verdict::Degraded, "a phase is definitive");
+}
+
+#[test]
 fn later_and_more_exact_rules_win() {
     let rule = |group: &str, kind: &str, verdict: &str| {
         format!(
