@@ -1,12 +1,14 @@
 //! One rule over one object: suspension, generation, clauses in their order, then what holds otherwise.
 
+use std::collections::BTreeSet;
+
 use trimaran_model::limits::STRIKE_AGE;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Wall;
 use trimaran_model::verdict::Verdict;
 
 use super::{Age, Clause, ObservedGeneration, Outcome, Rule};
-use crate::custom::condition::{Condition, Conditions};
+use crate::custom::condition::{Condition, Conditions, Truth};
 use crate::custom::expression::{Answer, Expression};
 use crate::custom::generic;
 use crate::custom::object::{self, Observed, Status, Subject};
@@ -95,7 +97,7 @@ impl Case<'_> {
                 }
                 // A failure that may be a flap keeps everything but another failure from being said.
                 Held::Yes if fresh.is_some() && !degrades(clause) => break,
-                Held::Yes => return Ok(again(self.outcome(&clause.outcome, Some(&clause.cel)), later)),
+                Held::Yes => return Ok(again(self.outcome(clause), later)),
             }
         }
         let judgment = match (fresh, &self.rule.otherwise, self.subject.status) {
@@ -103,7 +105,7 @@ impl Case<'_> {
             (None, _, Status::None) => {
                 Judgment::progressing(ReasonCode::NotReady, "its controller has not written a status yet")
             }
-            (None, Some(outcome), _) => self.outcome(outcome, None),
+            (None, Some(outcome), _) => self.otherwise(outcome),
             (None, None, _) => {
                 Judgment::unknown(format!("the rule {} does not know this status", self.rule.file))
             }
@@ -179,31 +181,81 @@ impl Case<'_> {
             .warn(format!("rule {}: `{text}`: {error}", self.rule.file))
     }
 
-    fn outcome(&self, outcome: &Outcome, cel: Option<&Expression>) -> Judgment {
+    fn outcome(&self, clause: &Clause) -> Judgment {
+        let Outcome::Verdict { verdict, reason, message } = &clause.outcome else {
+            return generic::judge(self.subject, self.now);
+        };
+        let filled = message.as_ref().map(|message| message.fill(&self.view));
+        let message = filled.filter(|message| !message.is_empty());
+        let message = message.unwrap_or_else(|| self.sentence(&clause.cel));
+        self.seen(self.judgment(*verdict, *reason, message), &clause.cel)
+    }
+
+    fn otherwise(&self, outcome: &Outcome) -> Judgment {
         let Outcome::Verdict { verdict, reason, message } = outcome else {
             return generic::judge(self.subject, self.now);
         };
         let filled = message.as_ref().map(|message| message.fill(&self.view));
-        let message = match (filled.filter(|message| !message.is_empty()), cel) {
-            (Some(message), _) => message,
-            (None, Some(cel)) => self.sentence(cel),
-            (None, None) => "its status says neither healthy nor failed".to_owned(),
-        };
-        let judgment = match verdict {
+        let message = filled.filter(|message| !message.is_empty()).unwrap_or_else(|| self.lacking());
+        let waits = *reason == ReasonCode::NotReady;
+        let reason = if waits && self.is_behind() { ReasonCode::Generation } else { *reason };
+        let judgment = self.judgment(*verdict, reason, message);
+        self.healthy_clauses().fold(judgment, |judgment, cel| self.seen(judgment, cel))
+    }
+
+    fn judgment(&self, verdict: Verdict, reason: ReasonCode, message: String) -> Judgment {
+        match verdict {
             // What can't be read may be the condition that speaks against it.
             Verdict::Healthy if self.conditions.odd && self.reads_conditions() => {
                 Judgment::unknown("status.conditions has entries that can't be read")
             }
-            Verdict::Healthy => Judgment { message: String::new(), ..Judgment::healthy() },
-            Verdict::Progressing => Judgment::progressing(*reason, message),
-            Verdict::Degraded => Judgment::degraded(*reason, message),
+            Verdict::Healthy => Judgment::healthy(),
+            Verdict::Progressing => Judgment::progressing(reason, message),
+            Verdict::Degraded => Judgment::degraded(reason, message),
             Verdict::Suspended => Judgment::suspended(message),
             Verdict::Missing => Judgment::missing(message),
             Verdict::Unknown => Judgment::unknown(message),
-        };
-        match cel {
-            Some(cel) => self.seen(judgment, cel),
-            None => judgment,
+        }
+    }
+
+    fn healthy_clauses(&self) -> impl Iterator<Item = &Expression> {
+        let healthy =
+            self.rule.clauses.iter().filter(|clause| {
+                matches!(&clause.outcome, Outcome::Verdict { verdict: Verdict::Healthy, .. })
+            });
+        healthy.map(|clause| &clause.cel)
+    }
+
+    /// Whether a condition that healthy asks for was said of an earlier generation.
+    fn is_behind(&self) -> bool {
+        let mut names = self.healthy_clauses().flat_map(|cel| &cel.conditions);
+        names.any(|name| self.conditions.get(name).is_some_and(|condition| condition.stale))
+    }
+
+    /// What keeps the object from healthy, as far as the clauses of healthy tell.
+    fn lacking(&self) -> String {
+        let names: BTreeSet<&String> = self.healthy_clauses().flat_map(|cel| &cel.conditions).collect();
+        let mut parts = Vec::new();
+        for condition in names.iter().filter_map(|name| self.conditions.get(name)) {
+            if condition.stale {
+                parts.push(format!("{} was said of an earlier generation", condition.name));
+            } else if condition.truth != Truth::True {
+                parts.push(condition.sentence());
+            }
+        }
+        for cel in self.healthy_clauses() {
+            parts.extend(self.values(cel, &["status"]));
+        }
+        let absent = names.iter().find(|name| self.conditions.get(name).is_none());
+        if let (true, Some(name)) = (parts.is_empty(), absent) {
+            parts.push(format!("there is no condition {name}"));
+        }
+        parts.dedup();
+        parts.truncate(PARTS_SHOWN);
+        if parts.is_empty() {
+            "its status does not say that it is healthy".to_owned()
+        } else {
+            parts.join("; ")
         }
     }
 
@@ -247,14 +299,23 @@ impl Case<'_> {
     /// What an expression read, in words.
     fn sentence(&self, expression: &Expression) -> String {
         let mut parts: Vec<String> = self.named(expression).map(Condition::sentence).collect();
-        for path in &expression.paths {
-            if let Some(value) = self.at(path).filter(|value| !(value.is_object() || value.is_array())) {
-                parts.push(format!("{} is {}", path.join("."), object::shown(value)));
-            }
-        }
+        parts.extend(self.values(expression, &["metadata", "spec", "status"]));
         if parts.is_empty() {
             parts.push(format!("`{}` holds", object::shortened(&expression.text)));
         }
         object::shortened(&parts.join("; "))
     }
+
+    /// `status.phase is Failed` for each plain path below some roots that is there.
+    fn values(&self, expression: &Expression, roots: &[&str]) -> Vec<String> {
+        let paths = expression.paths.iter().filter(|path| roots.contains(&path[0].as_str()));
+        let values = paths.filter_map(|path| {
+            let value = self.at(path).filter(|value| !(value.is_object() || value.is_array()))?;
+            Some(format!("{} is {}", path.join("."), object::shown(value)))
+        });
+        values.collect()
+    }
 }
+
+/// Facts that one message names.
+const PARTS_SHOWN: usize = 4;
