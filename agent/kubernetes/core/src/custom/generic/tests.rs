@@ -405,6 +405,7 @@ fn flags_and_errors() {
     check(&[
         ("ready", json!({}), json!({"ready": true}), Healthy),
         ("not ready", json!({}), json!({"ready": false}), Progressing),
+        ("not ready, a text", json!({}), json!({"ready": "False", "phase": "Running"}), Progressing),
         ("ready is a text", json!({}), json!({"ready": "true"}), Unknown),
         (
             "failure message",
@@ -476,6 +477,19 @@ fn counts() {
             Healthy,
         ),
         ("size and nodes", json!({"size": 5}), json!({"phase": "Ready", "readyNodes": 4}), Progressing),
+        (
+            "two revisions",
+            json!({}),
+            json!({"phase": "Running", "currentRevision": "a-1", "updateRevision": "a-2"}),
+            Progressing,
+        ),
+        (
+            "one revision",
+            json!({}),
+            json!({"phase": "Running", "currentRevision": "a-1", "updateRevision": "a-1"}),
+            Healthy,
+        ),
+        ("pods as a text", json!({}), json!({"phase": "Running", "podsReady": "1/3"}), Progressing),
         ("zero wanted", json!({"replicas": 0}), json!({"observedGeneration": 4, "replicas": 0}), Unknown),
         (
             "count is a text",
