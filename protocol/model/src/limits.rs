@@ -16,6 +16,21 @@ pub const SPEC_NODES_MAX: usize = 1_000_000;
 pub const SPEC_DEPTH_MAX: usize = 64;
 /// Nodes that aliases may add to one file; more is an alias bomb.
 pub const SPEC_ALIAS_NODES_MAX: usize = 10_000;
+/// A file of Kubernetes manifests or objects (INTERFACE 5).
+pub const MANIFEST_FILE_BYTES_MAX: usize = 256 * MIB;
+/// All files of one command.
+pub const MANIFEST_TOTAL_BYTES_MAX: usize = 1024 * MIB;
+/// Values of one YAML file of manifests: a file of 256 MiB with eight bytes a value stays below.
+pub const MANIFEST_NODES_MAX: usize = 32_000_000;
+/// Nesting of one manifest; a JSON file has the same bound.
+pub const MANIFEST_DEPTH_MAX: usize = 127;
+/// Values of about 64 bytes that aliases may add to one file of manifests.
+pub const MANIFEST_ALIAS_NODES_MAX: usize = 1_000_000;
+/// Objects of one command, those inside of lists counted one by one.
+pub const MANIFESTS_MAX: usize = 1_000_000;
+/// Files of one command, and how deep their folders may lie.
+pub const MANIFEST_FILES_MAX: usize = 100_000;
+pub const MANIFEST_FOLDER_DEPTH_MAX: usize = 32;
 /// Environments of a pipeline.
 pub const ENVIRONMENTS_MAX: usize = 64;
 /// Targets of one environment.

@@ -60,6 +60,10 @@ impl Sink {
         self.found
     }
 
+    pub fn first(&self) -> Option<&Diagnostic> {
+        self.found.first()
+    }
+
     /// How many findings there are so far, to tell whether a part had any.
     pub fn len(&self) -> usize {
         self.found.len()

@@ -14,6 +14,7 @@ mod diagnostic;
 mod host_spec;
 mod lint;
 mod lower;
+pub mod manifest;
 pub mod parse;
 pub mod suggest;
 pub mod tree;

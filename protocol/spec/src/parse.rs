@@ -1,8 +1,8 @@
 //! Bytes to trees: size, encoding and syntax, with budgets for everything that a file can blow up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use granit_parser::{Event, Parser, ScalarStyle, Span as EventSpan};
+use granit_parser::{Event, Parser, ScalarStyle, Span as EventSpan, Tag};
 use trimaran_model::error_code;
 use trimaran_model::limits;
 
@@ -15,8 +15,10 @@ pub struct Limits {
     pub bytes: usize,
     pub nodes: usize,
     pub depth: usize,
-    /// Nodes that aliases may add.
+    /// Weight that anchors may hold, and that aliases may add; see [`weight`].
     pub alias_nodes: usize,
+    /// Whether `<<` merges maps (YAML 1.1). Otherwise it is an error.
+    pub merge_keys: bool,
 }
 
 impl Limits {
@@ -26,6 +28,16 @@ impl Limits {
         nodes: limits::SPEC_NODES_MAX,
         depth: limits::SPEC_DEPTH_MAX,
         alias_nodes: limits::SPEC_ALIAS_NODES_MAX,
+        merge_keys: false,
+    };
+
+    /// Manifests and objects of Kubernetes.
+    pub const MANIFEST: Self = Self {
+        bytes: limits::MANIFEST_FILE_BYTES_MAX,
+        nodes: limits::MANIFEST_NODES_MAX,
+        depth: limits::MANIFEST_DEPTH_MAX,
+        alias_nodes: limits::MANIFEST_ALIAS_NODES_MAX,
+        merge_keys: true,
     };
 }
 
@@ -49,9 +61,32 @@ pub fn parse(bytes: &[u8], limits: &Limits, sink: &mut Sink) -> Vec<Node> {
     if control_characters(text, sink) {
         return Vec::new();
     }
-    let mut reader =
-        Reader { limits, sink, nodes: 0, alias_nodes: 0, anchors: BTreeMap::new(), stopped: false };
+    let mut reader = Reader {
+        limits,
+        sink,
+        nodes: 0,
+        weight: 0,
+        anchored: 0,
+        aliased: 0,
+        anchors: BTreeMap::new(),
+        stopped: false,
+    };
     reader.documents(text)
+}
+
+/// What a scalar costs when it is repeated: one for the node, and one for each 64 bytes of text.
+fn weight(text: &str) -> usize {
+    1 + text.len() / 64
+}
+
+/// Whether a tag leaves the meaning of a scalar to its text: none, or one of the core types but text.
+/// `None` for `!!binary`, whose text is not its value.
+fn plain(style: ScalarStyle, tag: Option<&Tag>) -> Option<bool> {
+    let Some(tag) = tag else { return Some(style == ScalarStyle::Plain) };
+    if tag.suffix_in_namespace("tag:yaml.org,2002:").as_deref() == Some("binary") {
+        return None;
+    }
+    Some(matches!(tag.core_suffix(), Some("bool" | "float" | "int" | "null")))
 }
 
 /// Line and column behind some valid text.
@@ -104,8 +139,13 @@ struct Reader<'a> {
     limits: &'a Limits,
     sink: &'a mut Sink,
     nodes: usize,
-    alias_nodes: usize,
-    /// Anchored nodes with their size.
+    /// Of all scalars and collections so far.
+    weight: usize,
+    /// Held by anchors; nested anchors hold what is inside of them again.
+    anchored: usize,
+    /// Added by aliases.
+    aliased: usize,
+    /// Anchored nodes with their weight.
     anchors: BTreeMap<usize, (Node, usize)>,
     stopped: bool,
 }
@@ -114,10 +154,15 @@ struct Reader<'a> {
 struct Open {
     node: Node,
     anchor: usize,
-    nodes_before: usize,
+    weight_before: usize,
     /// Of a map: the key that waits for its value.
     key: Option<(String, Span, bool)>,
+    /// The keys of a map that is too large to be searched for each of them.
+    keys: BTreeSet<String>,
 }
+
+/// Maps of more keys than this have a set of them.
+const SEARCHED_MAX: usize = 32;
 
 impl Reader<'_> {
     fn documents(&mut self, text: &str) -> Vec<Node> {
@@ -134,12 +179,22 @@ impl Reader<'_> {
             let place = span(place);
             match event {
                 Event::DocumentStart(..) => self.anchors.clear(),
-                Event::Scalar(value, style, anchor, _) => {
-                    let plain = style == ScalarStyle::Plain;
+                Event::Scalar(value, style, anchor, tag) => {
+                    let plain = plain(style, tag.as_deref()).unwrap_or_else(|| {
+                        let help = "write the text itself, or base64 text where base64 is expected";
+                        self.sink.error(
+                            error_code::NOT_YAML,
+                            place,
+                            "the tag `!!binary` is not supported",
+                            help,
+                        );
+                        false
+                    });
+                    let weight = weight(&value);
                     let node =
                         Node { span: place, kind: NodeKind::Scalar { text: value.into_owned(), plain } };
-                    self.count(place, 1);
-                    self.anchor(anchor, &node, 1);
+                    self.count(place, 1, weight);
+                    self.anchor(anchor, &node, weight);
                     self.add(&mut stack, &mut documents, node);
                 }
                 Event::Alias(anchor) => self.alias(&mut stack, &mut documents, anchor, place),
@@ -151,8 +206,8 @@ impl Reader<'_> {
                 }
                 Event::SequenceEnd | Event::MappingEnd => {
                     if let Some(open) = stack.pop() {
-                        let size = self.nodes - open.nodes_before;
-                        self.anchor(open.anchor, &open.node, size);
+                        let weight = self.weight - open.weight_before + 1;
+                        self.anchor(open.anchor, &open.node, weight);
                         self.add(&mut stack, &mut documents, open.node);
                     }
                 }
@@ -184,8 +239,9 @@ impl Reader<'_> {
         self.sink.error(error_code::NOT_YAML, place, message, "");
     }
 
-    fn count(&mut self, place: Span, nodes: usize) {
+    fn count(&mut self, place: Span, nodes: usize, weight: usize) {
         self.nodes += nodes;
+        self.weight += weight;
         if self.nodes > self.limits.nodes {
             self.stop(place, format!("the file has more than {} values", self.limits.nodes));
         }
@@ -198,28 +254,40 @@ impl Reader<'_> {
     }
 
     fn open(&mut self, stack: &mut Vec<Open>, kind: NodeKind, anchor: usize, place: Span) {
-        self.count(place, 1);
+        self.count(place, 1, 1);
         if stack.len() >= self.limits.depth {
             self.stop(place, format!("values are nested more than {} deep", self.limits.depth));
         }
-        stack.push(Open { node: Node { span: place, kind }, anchor, nodes_before: self.nodes, key: None });
+        stack.push(Open {
+            node: Node { span: place, kind },
+            anchor,
+            weight_before: self.weight,
+            key: None,
+            keys: BTreeSet::new(),
+        });
     }
 
-    fn anchor(&mut self, anchor: usize, node: &Node, size: usize) {
-        if anchor != 0 {
-            self.anchors.insert(anchor, (node.clone(), size));
+    fn anchor(&mut self, anchor: usize, node: &Node, weight: usize) {
+        if anchor == 0 {
+            return;
         }
+        self.anchored += weight;
+        if self.anchored > self.limits.alias_nodes {
+            return self
+                .stop(node.span, format!("anchors hold more than {} values", self.limits.alias_nodes));
+        }
+        self.anchors.insert(anchor, (node.clone(), weight));
     }
 
-    fn alias(&mut self, stack: &mut Vec<Open>, documents: &mut Vec<Node>, anchor: usize, place: Span) {
-        let size = self.anchors.get(&anchor).map_or(1, |(_, size)| *size + 1);
-        self.alias_nodes += size;
-        if self.alias_nodes > self.limits.alias_nodes {
+    fn alias(&mut self, stack: &mut [Open], documents: &mut Vec<Node>, anchor: usize, place: Span) {
+        let weight = self.anchors.get(&anchor).map_or(1, |(_, weight)| *weight);
+        self.aliased += weight;
+        if self.aliased > self.limits.alias_nodes {
             return self.stop(place, format!("aliases repeat more than {} values", self.limits.alias_nodes));
         }
         let node = self.anchors.get(&anchor).map(|(node, _)| Node { span: place, ..node.clone() });
         let nothing = Node { span: place, kind: NodeKind::Scalar { text: String::new(), plain: true } };
-        self.count(place, size);
+        self.count(place, weight, weight);
         self.add(stack, documents, node.unwrap_or(nothing));
     }
 
@@ -228,24 +296,7 @@ impl Reader<'_> {
         let Some(open) = stack.last_mut() else { return documents.push(node) };
         match (&mut open.node.kind, open.key.take()) {
             (NodeKind::Seq(items), _) => items.push(node),
-            (NodeKind::Map(entries), Some((key, key_span, key_plain))) => {
-                let first = entries.iter().find(|entry| entry.key == key).map(|entry| entry.key_span);
-                if let Some(first) = first {
-                    let message =
-                        format!("the key `{}` is here twice; first in line {}", shown(&key), first.line);
-                    self.sink.error(error_code::DUPLICATE_KEY, key_span, message, "remove one of the two");
-                } else if key == "<<" && key_plain {
-                    let help = "write the keys out; merge keys are not part of the language";
-                    self.sink.error(
-                        error_code::UNKNOWN_KEY,
-                        key_span,
-                        "the merge key `<<` is not allowed",
-                        help,
-                    );
-                } else {
-                    entries.push(Entry { key, key_span, key_plain, value: node });
-                }
-            }
+            (NodeKind::Map(_), Some(key)) => self.entry(open, key, node),
             (NodeKind::Map(_), None) => match node.kind {
                 NodeKind::Scalar { text, plain } => open.key = Some((text, node.span, plain)),
                 NodeKind::Seq(_) | NodeKind::Map(_) => {
@@ -254,6 +305,63 @@ impl Reader<'_> {
                 }
             },
             (NodeKind::Scalar { .. }, _) => {}
+        }
+    }
+
+    fn entry(&mut self, open: &mut Open, key: (String, Span, bool), value: Node) {
+        let (key, key_span, key_plain) = key;
+        let NodeKind::Map(entries) = &mut open.node.kind else { return };
+        if key == "<<" && key_plain {
+            return self.merge(entries, key_span, value);
+        }
+        let many = entries.len() > SEARCHED_MAX;
+        if many && open.keys.is_empty() {
+            open.keys = entries.iter().map(|entry| entry.key.clone()).collect();
+        }
+        let known =
+            if many { !open.keys.insert(key.clone()) } else { entries.iter().any(|entry| entry.key == key) };
+        let same = known.then(|| entries.iter_mut().find(|entry| entry.key == key)).flatten();
+        match same {
+            // A merged key gives way to one that is written out after it.
+            Some(entry) if entry.merged => *entry = Entry { key, key_span, key_plain, merged: false, value },
+            Some(first) => {
+                let line = first.key_span.line;
+                let message = format!("the key `{}` is here twice; first in line {line}", shown(&key));
+                self.sink.error(error_code::DUPLICATE_KEY, key_span, message, "remove one of the two");
+            }
+            None => entries.push(Entry { key, key_span, key_plain, merged: false, value }),
+        }
+    }
+
+    /// `<<` with a map or a list of maps, of which the first wins. As the YAML library of Kubernetes does, and
+    /// unlike the text of the specification, merged keys replace those that stand before the `<<`.
+    fn merge(&mut self, entries: &mut Vec<Entry>, key_span: Span, value: Node) {
+        if !self.limits.merge_keys {
+            let help = "write the keys out; merge keys are not part of the language";
+            let message = "the merge key `<<` is not allowed";
+            return self.sink.error(error_code::UNKNOWN_KEY, key_span, message, help);
+        }
+        let maps = match value.kind {
+            NodeKind::Seq(items) => items,
+            NodeKind::Map(_) | NodeKind::Scalar { .. } => vec![value],
+        };
+        let mut place: BTreeMap<String, usize> =
+            entries.iter().enumerate().map(|(index, entry)| (entry.key.clone(), index)).collect();
+        for map in maps.into_iter().rev() {
+            let NodeKind::Map(merged) = map.kind else {
+                let message = "`<<` needs a map or a list of maps";
+                return self.sink.error(error_code::WRONG_TYPE, map.span, message, "");
+            };
+            for entry in merged {
+                let entry = Entry { merged: true, ..entry };
+                match place.get(&entry.key) {
+                    Some(index) => entries[*index] = entry,
+                    None => {
+                        place.insert(entry.key.clone(), entries.len());
+                        entries.push(entry);
+                    }
+                }
+            }
         }
     }
 }

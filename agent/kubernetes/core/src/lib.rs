@@ -4,5 +4,10 @@
 //! clients and watches.
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod custom;
+pub mod finding;
+mod identity;
 pub mod judgment;
+pub mod list;
+mod walk;
