@@ -10,4 +10,7 @@ pub mod finding;
 mod identity;
 pub mod judgment;
 pub mod list;
+pub mod object;
+pub mod snapshot;
+pub mod verdict;
 mod walk;
