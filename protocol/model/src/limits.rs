@@ -237,6 +237,8 @@ pub const STATUS_VALUES_MAX: usize = 200_000;
 pub const STATUS_DEPTH_MAX: usize = 32;
 /// A value of an object inside of a message or as evidence, in characters.
 pub const EVIDENCE_CHARS_MAX: usize = 400;
+/// Owners from a custom resource down to its pods that a verdict follows.
+pub const OWNER_DEPTH_MAX: usize = 16;
 /// Evidence that can be a flap counts once it is so old.
 pub const STRIKE_AGE: Millis = Millis::seconds(3);
 

@@ -12,4 +12,7 @@ pub mod judgment;
 pub mod lint;
 pub mod list;
 mod path;
+pub mod object;
+pub mod snapshot;
+pub mod verdict;
 mod walk;
