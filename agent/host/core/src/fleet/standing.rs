@@ -15,8 +15,9 @@ pub(crate) struct Turn {
     pub(crate) connected: bool,
     /// Since when it is connected or not, as this life of the machine saw it.
     pub(crate) since: Timestamp,
-    /// Shown by the watch at least once in this life of the machine, and heard itself.
+    /// Shown by the watch at least once in this life of the machine.
     pub(crate) shown: bool,
+    /// Was connected at least once in this life of the machine.
     pub(crate) heard: bool,
     pub(crate) report: Option<HostReport>,
     /// Whether what runs there served when it was last heard in a state that tells.
@@ -72,8 +73,8 @@ impl Turn {
         if sight.connected != self.connected {
             (self.connected, self.since) = (sight.connected, now);
         }
+        self.heard |= sight.connected;
         if sight.connected || sight.report.is_some() {
-            self.heard = true;
             self.report = sight.report;
         }
         self.served = match self.report.as_ref().map(|report| (report.state, report.current)) {
