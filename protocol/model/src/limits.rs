@@ -10,8 +10,9 @@ const MIB: usize = 1024 * KIB;
 pub const NAME_BYTES_MAX: usize = 63;
 /// A pipeline or target file, refused by size before it is parsed (INTERFACE 1).
 pub const SPEC_FILE_BYTES_MAX: usize = MIB;
-/// Nodes of one YAML file: a 1 MiB file of two-byte items stays below.
-pub const SPEC_NODES_MAX: usize = 1_000_000;
+/// Values of one file: seven bytes each at the least in a file of 1 MiB, where a line of a real one has three values.
+/// It keeps `lint` below 100 ms whatever is in the file.
+pub const SPEC_NODES_MAX: usize = 150_000;
 /// Nesting of one YAML file.
 pub const SPEC_DEPTH_MAX: usize = 64;
 /// Nodes that aliases may add to one file; more is an alias bomb.
@@ -31,11 +32,19 @@ pub const MANIFEST_NODES_MAX: usize = 32_000_000;
 pub const MANIFEST_DEPTH_MAX: usize = 127;
 /// Values of about 64 bytes that aliases may add to one file of manifests.
 pub const MANIFEST_ALIAS_NODES_MAX: usize = 1_000_000;
-/// Objects of one command, those inside of lists counted one by one.
-pub const MANIFESTS_MAX: usize = 1_000_000;
+/// Findings that are shown to people; programs get all of them.
+pub const FINDINGS_SHOWN_MAX: usize = 200;
+/// Data of one ConfigMap or Secret, values alone (Kubernetes `MaxSecretSize`).
+pub const CONFIG_DATA_BYTES_MAX: usize = MIB;
+/// Keys and values of an object's annotations together (Kubernetes `TotalAnnotationSizeLimitB`).
+pub const ANNOTATIONS_BYTES_MAX: usize = 256 * KIB;
+/// One object in the store of a cluster (etcd `--max-request-bytes`).
+pub const OBJECT_BYTES_MAX: usize = 1536 * KIB;
 /// Files of one command, and how deep their folders may lie.
 pub const MANIFEST_FILES_MAX: usize = 100_000;
 pub const MANIFEST_FOLDER_DEPTH_MAX: usize = 32;
+/// Artifacts of a pipeline.
+pub const ARTIFACTS_MAX: usize = 256;
 /// Environments of a pipeline.
 pub const ENVIRONMENTS_MAX: usize = 64;
 /// Targets of one environment.
@@ -210,6 +219,29 @@ pub const HOST_TURN: Millis = Millis::hours(24);
 pub const HOST_LOSSES_MAX: u8 = 16;
 
 const _: () = assert!(2 * LOG_BATCH_BYTES_MAX + 32 * LOG_BATCH_LINES_MAX < RUNNER_FRAME_BYTES_MAX);
+/// A file with a rule for a kind of custom resource.
+pub const RULE_FILE_BYTES_MAX: usize = 256 * KIB;
+/// Rule files that one judge takes.
+pub const RULES_MAX: usize = 4096;
+/// Clauses of one rule, and kinds that it matches.
+pub const RULE_CLAUSES_MAX: usize = 64;
+/// One CEL expression: text, nesting, loops inside of loops.
+pub const CEL_BYTES_MAX: usize = 2 * KIB;
+pub const CEL_DEPTH_MAX: usize = 64;
+pub const CEL_LOOPS_MAX: u32 = 2;
+/// The longest list or map that a CEL loop may meet, and the steps that all loops of an expression may take.
+pub const CEL_COLLECTION_MAX: usize = 4096;
+pub const CEL_STEPS_MAX: u64 = 20_000_000;
+/// Values of an object's status that are looked at for hidden bad news, and how deep.
+pub const STATUS_VALUES_MAX: usize = 200_000;
+pub const STATUS_DEPTH_MAX: usize = 32;
+/// A value of an object inside of a message or as evidence, in characters.
+pub const EVIDENCE_CHARS_MAX: usize = 400;
+/// Owners from a custom resource down to its pods that a verdict follows.
+pub const OWNER_DEPTH_MAX: usize = 16;
+/// Evidence that can be a flap counts once it is so old.
+pub const STRIKE_AGE: Millis = Millis::seconds(3);
+
 const _: () = assert!(SPEC_FILE_BYTES_MAX < OPERATOR_REQUEST_BYTES_MAX);
 const _: () = assert!(OPERATOR_REQUEST_BYTES_MAX < ENTRY_BYTES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX < FRAME_BYTES_MAX);

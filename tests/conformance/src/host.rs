@@ -7,16 +7,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use trimaran_executor::driver::{CallId, Driver as _, Effect, Input};
+use trimaran_host::filesystem::FileSystem as _;
 use trimaran_host::store::{Loaded, Store};
 use trimaran_host_core::host::{
-    Call, Exit, Facts, HostEffect, HostFailure, HostMachine, Journal, Phase, ProcessFact, ProcessStatus, Reply,
-    Snapshot, StoredRelease, host_release,
+    Call, Exit, Facts, HostEffect, HostFailure, HostMachine, Journal, Phase, ProcessFact, ProcessStatus,
+    Reply, Snapshot, StoredRelease, host_release,
 };
 use trimaran_model::assignment::{HostGoal, HostReport, HostState};
 use trimaran_model::id::Digest;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::{Millis, Timestamp};
-use trimaran_host::filesystem::FileSystem as _;
 
 use crate::disk::{Loss, ModelDisk};
 
@@ -159,8 +159,7 @@ impl ModelHost {
     /// A later goal arrives while the runner lives.
     pub fn give(&mut self, goal: &HostGoal) -> Result<(), Died> {
         let phase = self.phase.as_ref().expect("the runner lives");
-        let reason =
-            if phase.hands_over_to(goal) { ReasonCode::Fenced } else { ReasonCode::Interrupted };
+        let reason = if phase.hands_over_to(goal) { ReasonCode::Fenced } else { ReasonCode::Interrupted };
         self.step(Input::Abort(reason))?;
         // The runner begins the next goal when the machine is done; the phase goes with it.
         for _ in 0..100_000 {
@@ -333,7 +332,9 @@ impl ModelHost {
             let process = self.processes.get(launch)?;
             match process.exit {
                 Some(exit) => Some((self.now, *launch, exit)),
-                None => exit_at(&self.behaviours, process).map(|(at, exit)| (at.max(self.now), *launch, exit)),
+                None => {
+                    exit_at(&self.behaviours, process).map(|(at, exit)| (at.max(self.now), *launch, exit))
+                }
             }
         });
         ends.min_by_key(|(at, launch, _)| (*at, *launch))
@@ -383,8 +384,9 @@ impl ModelHost {
 
     /// Carries a call out; the answer with how long it takes.
     fn call(&mut self, call: Call) -> (Reply, Millis) {
-        let internal =
-            |error: std::io::Error| Reply::Failed(HostFailure::new(ReasonCode::HostInternal, error.to_string()));
+        let internal = |error: std::io::Error| {
+            Reply::Failed(HostFailure::new(ReasonCode::HostInternal, error.to_string()))
+        };
         match call {
             Call::Look => (self.look().map_or_else(internal, Reply::Facts), Millis(1)),
             Call::CheckPort { .. } if self.foreign_port => {

@@ -22,14 +22,14 @@ pub(super) fn print_document(document: &Value) {
     print(&serde_json::to_string_pretty(document).expect("a JSON value prints"));
 }
 
-/// One line of progress on stderr.
-pub(super) fn say(report: &HostReport) {
+/// One line of progress.
+pub(super) fn line(report: &HostReport) -> String {
     let code = report.code.map_or_else(String::new, |code| format!(" {}", code.as_str()));
     let message = match report.message.as_str() {
         "" => String::new(),
         words => format!(": {words}"),
     };
-    eprintln!("{}: {}{code}{message}", report.installation, report.state.as_str());
+    format!("{}: {}{code}{message}", report.installation, report.state.as_str())
 }
 
 /// The fields that `installation list` has too, and what only the host knows.

@@ -11,7 +11,7 @@ use trimaran_model::id::{
     AssignmentId, Attempt, Digest, Fence, InstallationId, RunId, ServiceName, TargetName,
 };
 
-use super::output::{OutputForm, installation, print, print_document, say};
+use super::output::{OutputForm, installation, line, print, print_document};
 use super::problem::Problem;
 
 /// The target of a service that no cluster deployed.
@@ -87,9 +87,10 @@ pub(super) async fn carry_out(
     loop {
         let shown = host.show(&id).await.ok_or_else(|| gone(&id))?;
         if shown.goal == taken {
-            if said.as_ref() != Some(&shown.report) && shown.looked {
-                say(&shown.report);
-                said = Some(shown.report.clone());
+            let line = line(&shown.report);
+            if said.as_ref() != Some(&line) && shown.looked {
+                eprintln!("{line}");
+                said = Some(line);
             }
             if shown.settled {
                 return Ok(shown);

@@ -202,7 +202,8 @@ impl Host {
         let platform = Arc::new(Platform::new(Arc::clone(&self.inner.shared), store));
         let journal = Journal::new(goal.clone());
         let (store, wire) = (platform.store.clone(), journal.to_wire(None));
-        let saved = tokio::task::spawn_blocking(move || store.create().and_then(|()| store.save(&wire))).await;
+        let saved =
+            tokio::task::spawn_blocking(move || store.create().and_then(|()| store.save(&wire))).await;
         saved.map_err(io::Error::other).flatten().map_err(|source| GoalRefused::Persist { source })?;
         self.spawn(&mut workers, goal.installation.clone(), platform, journal, None);
         Ok(None)
@@ -221,7 +222,8 @@ impl Host {
 
     /// Lines of a service's output.
     pub fn logs(&self, query: &LogQuery) -> logs::Reader {
-        let directory = self.inner.data_dir.join("services").join(format!("{}@{}", query.pipeline, query.target));
+        let directory =
+            self.inner.data_dir.join("services").join(format!("{}@{}", query.pipeline, query.target));
         logs::open(&directory.join("log"), query)
     }
 
@@ -246,7 +248,10 @@ impl Inner {
     }
 }
 
-async fn send<T>(commands: &Commands, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, GoalRefused> {
+async fn send<T>(
+    commands: &Commands,
+    command: impl FnOnce(oneshot::Sender<T>) -> Command,
+) -> Result<T, GoalRefused> {
     let (sender, receiver) = oneshot::channel();
     commands.send(command(sender)).await.map_err(|_| GoalRefused::Closed)?;
     receiver.await.map_err(|_| GoalRefused::Closed)

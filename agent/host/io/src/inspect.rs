@@ -42,7 +42,8 @@ pub async fn inspect(data_dir: &Path, address: IpAddr) -> Result<Vec<Inspection>
     for installation in list(data_dir)? {
         let store = store(data_dir, &installation);
         let path = store.dir().to_owned();
-        let facts = look_at(&store).await.map_err(|failure| OpenError::Look { path, why: failure.message })?;
+        let facts =
+            look_at(&store).await.map_err(|failure| OpenError::Look { path, why: failure.message })?;
         let journal = match store.load()? {
             Loaded::Journal(journal, _) => Some(journal),
             Loaded::Damaged | Loaded::Nothing => Journal::from_facts(&installation, &facts),
@@ -61,8 +62,7 @@ async fn inspect_one(
     address: IpAddr,
 ) -> Inspection {
     let number = journal.launch.as_ref().map(|launch| launch.number);
-    let running =
-        facts.processes.values().any(|fact| matches!(fact.status, ProcessStatus::Running { .. }));
+    let running = facts.processes.values().any(|fact| matches!(fact.status, ProcessStatus::Running { .. }));
     let ended = number.and_then(|number| facts.processes.get(&number)).and_then(|fact| match fact.status {
         ProcessStatus::Ended(exit) => Some(exit),
         ProcessStatus::Running { .. } | ProcessStatus::Nothing => None,

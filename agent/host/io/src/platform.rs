@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use trimaran_host_core::host::{
-    Call, Exit, Facts, HostFailure, Launch, ProcessFact, ProcessStatus, Query, Reply, Snapshot, StoredRelease,
-    host_release,
+    Call, Exit, Facts, HostFailure, Launch, ProcessFact, ProcessStatus, Query, Reply, Snapshot,
+    StoredRelease, host_release,
 };
 use trimaran_model::id::{Digest, HostName};
 use trimaran_model::limits;
@@ -192,7 +192,8 @@ impl Platform {
 
     /// Starts a launch, unless it was started already.
     async fn start(&self, launch: &Launch, release: &Release) -> Result<Timestamp, Failed> {
-        let failed = |error: &dyn std::fmt::Display| HostFailure::new(ReasonCode::StartFailed, error.to_string());
+        let failed =
+            |error: &dyn std::fmt::Display| HostFailure::new(ReasonCode::StartFailed, error.to_string());
         for (number, (dir, _)) in self.run_dirs() {
             match shim::attach(&dir).await.map_err(|error| internal("can't look for the process", error))? {
                 Attached::Running(shim) if number == launch.number => {
@@ -208,10 +209,10 @@ impl Platform {
             }
         }
         let dir = self.run_dir(launch);
-        std::fs::create_dir_all(&dir).map_err(|error| disk_failure("can't make the run directory", &error))?;
         let releases = self.blocking(Store::releases).await?;
         let releases = releases.map_err(|error| disk_failure("can't read the releases", &error))?;
-        let stored = releases.get(&launch.digest).ok_or_else(|| failed(&"the release is not on this host"))?;
+        let stored =
+            releases.get(&launch.digest).ok_or_else(|| failed(&"the release is not on this host"))?;
         let cwd = self.store.release_dir(stored);
         let spec = self.shim_spec(launch, release, &dir, &cwd);
         let shim = shim::start(&self.shared.binary, &spec).await.map_err(|error| failed(&error))?;

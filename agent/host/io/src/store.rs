@@ -194,7 +194,9 @@ impl<F: FileSystem> Store<F> {
                 continue;
             }
             let record = WireStoredRelease::from_bytes(&self.files.read(&dir.join(name))?);
-            let Some(stored) = record.ok().and_then(|wire| StoredRelease::try_from(wire).ok()) else { continue };
+            let Some(stored) = record.ok().and_then(|wire| StoredRelease::try_from(wire).ok()) else {
+                continue;
+            };
             if release_name(stored.sequence, &stored.digest) == release {
                 releases.insert(stored.digest, stored);
             }
@@ -227,7 +229,8 @@ impl<F: FileSystem> Store<F> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let named = releases.values().find(|stored| target.ends_with(release_name(stored.sequence, &stored.digest)));
+        let named =
+            releases.values().find(|stored| target.ends_with(release_name(stored.sequence, &stored.digest)));
         Ok(named.map(|stored| stored.digest))
     }
 
@@ -244,7 +247,9 @@ impl<F: FileSystem> Store<F> {
     /// Removes a release: first its record, so that half a tree is never taken for a whole one.
     pub fn remove(&self, stored: &StoredRelease) -> io::Result<()> {
         let dir = self.release_dir(stored);
-        self.files.remove_file(&self.releases_dir().join(format!("{}{RECORD}", release_name(stored.sequence, &stored.digest))))?;
+        self.files.remove_file(
+            &self.releases_dir().join(format!("{}{RECORD}", release_name(stored.sequence, &stored.digest))),
+        )?;
         self.files.sync_dir(&self.releases_dir())?;
         self.files.remove_tree(&dir)
     }

@@ -19,11 +19,11 @@ use trimaran_model::id::Attempt;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
 
+use crate::clock;
 use crate::failpoint;
 use crate::host::GoalRefused;
 use crate::platform::Platform;
 use crate::reports::Reports;
-use crate::clock;
 
 /// Commands that wait for one installation.
 const COMMANDS_MAX: usize = 16;
@@ -32,11 +32,19 @@ const PERSIST_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the host asks of a worker.
 pub(crate) enum Command {
-    Give { goal: Box<HostGoal>, answer: oneshot::Sender<Result<(), GoalRefused>> },
+    Give {
+        goal: Box<HostGoal>,
+        answer: oneshot::Sender<Result<(), GoalRefused>>,
+    },
     /// A human's order on this machine: keeps the fence, and any order of the cluster that comes later wins.
-    GiveByHand { goal: Box<HostGoal>, answer: oneshot::Sender<Result<HostGoal, GoalRefused>> },
+    GiveByHand {
+        goal: Box<HostGoal>,
+        answer: oneshot::Sender<Result<HostGoal, GoalRefused>>,
+    },
     /// What is known now.
-    Show { answer: oneshot::Sender<Shown> },
+    Show {
+        answer: oneshot::Sender<Shown>,
+    },
 }
 
 /// One installation as it is now.

@@ -58,7 +58,9 @@ fn a_bad_release_goes_back_without_a_download_and_says_why() {
         assert_eq!(host.running(), [digest(1)], "{behaviour:?}");
         assert_eq!(host.fetches, fetched + 1, "only the way forward fetches");
         assert!(host.now - before < Millis::seconds(26), "{behaviour:?} took {}", host.now - before);
-        assert!(!host.reports.iter().any(|it| it.current == Some(digest(2)) && it.state == HostState::Healthy));
+        assert!(
+            !host.reports.iter().any(|it| it.current == Some(digest(2)) && it.state == HostState::Healthy)
+        );
     }
 }
 
@@ -159,7 +161,10 @@ fn a_service_that_fails_later_is_degraded_and_healthy_again() {
     let mut host = with_v1(Behaviour::Healthy { after: 0 });
     host.behave(digest(1), Behaviour::Sick);
     host.run_for(Millis::seconds(3)).expect("nothing kills it");
-    assert_eq!((host.report().state, host.report().code), (HostState::Degraded, Some(ReasonCode::ProbeFailed)));
+    assert_eq!(
+        (host.report().state, host.report().code),
+        (HostState::Degraded, Some(ReasonCode::ProbeFailed))
+    );
     host.behave(digest(1), Behaviour::Healthy { after: 0 });
     host.run_for(Millis::seconds(2)).expect("nothing kills it");
     assert_eq!(host.report().state, HostState::Degraded, "not yet for long enough");

@@ -7,9 +7,7 @@ use trimaran_model::id::{
     ArtifactName, AssignmentId, Attempt, Digest, Fence, InstallationId, PipelineName, RunId, ServiceName,
     TargetName,
 };
-use trimaran_model::pipeline::{
-    HealthCheck, ProbeUrl, Process, Restart, RestartOn, Stop, StopSignal,
-};
+use trimaran_model::pipeline::{HealthCheck, ProbeUrl, Process, Restart, RestartOn, Stop, StopSignal};
 use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, ReleaseWorkload};
 use trimaran_model::time::Millis;
 use trimaran_wire::v1::release::WireRelease;

@@ -106,8 +106,8 @@ fn prepare(dir: &Path) -> std::io::Result<OwnedFd> {
     Ok(lock)
 }
 
-/// What the runner ignored (`nohup`) must reach the service.
-fn reset_signals() -> std::io::Result<()> {
+/// What the runner ignored (`nohup`) or the shim blocks must reach the service.
+pub(super) fn reset_signals() -> std::io::Result<()> {
     for signal in 1..=64 {
         // SAFETY: the default action is no pointer to code; kinds that can't be set are refused.
         unsafe { libc::signal(signal, libc::SIG_DFL) };

@@ -48,6 +48,8 @@ pub(super) fn spawn(spec: &ShimSpec, sweep: &Sweep) -> Result<Child, Started> {
 
 /// Runs in the child, between fork and exec.
 fn enter_service(joiner: Option<&File>, shim: Pid) -> io::Result<()> {
+    // A child inherits what its parent blocks and ignores, and the shim blocks the very signals of a stop.
+    super::detach::reset_signals()?;
     rustix::process::setsid()?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     if let Some(joiner) = joiner {

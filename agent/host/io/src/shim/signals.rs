@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd as _};
 
-/// Blocked signals. A child that the standard library starts has none blocked.
+/// Blocked signals. A child inherits them unless it resets them.
 pub(super) struct Signals {
     file: File,
 }
