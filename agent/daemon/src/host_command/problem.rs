@@ -10,7 +10,10 @@ use super::output::{OutputForm, chain};
 
 /// An error for the user. Without cause and help those of the catalogue are shown.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(super) struct Problem(Box<Details>);
+
+#[derive(Debug)]
+struct Details {
     code: ErrorCode,
     message: String,
     cause: Option<String>,
@@ -23,46 +26,49 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), cause: None, help: None, position: None, findings: Vec::new() }
+        let message = message.into();
+        let findings = Vec::new();
+        Self(Box::new(Details { code, message, cause: None, help: None, position: None, findings }))
     }
 
     pub(super) fn cause(mut self, cause: impl std::fmt::Display) -> Self {
-        self.cause = Some(cause.to_string());
+        self.0.cause = Some(cause.to_string());
         self
     }
 
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.0.help = Some(help.into());
         self
     }
 
     pub(super) fn at(mut self, file: &str, line: u32, column: u32) -> Self {
-        self.position = Some((file.to_owned(), line, column));
+        self.0.position = Some((file.to_owned(), line, column));
         self
     }
 
     pub(super) fn findings(mut self, findings: Vec<String>) -> Self {
-        self.findings = findings;
+        self.0.findings = findings;
         self
     }
 
     pub(super) fn print(&self, form: OutputForm) -> ExitCode {
-        let entry = self.code.entry();
-        let cause = self.cause.clone().or(entry.map(|it| it.cause.to_owned())).unwrap_or_default();
-        let help = self.help.clone().or(entry.map(|it| it.help.to_owned())).unwrap_or_default();
+        let it = &self.0;
+        let entry = it.code.entry();
+        let cause = it.cause.clone().or(entry.map(|entry| entry.cause.to_owned())).unwrap_or_default();
+        let help = it.help.clone().or(entry.map(|entry| entry.help.to_owned())).unwrap_or_default();
         match form {
             OutputForm::Json => {
-                let position = self
+                let position = it
                     .position
                     .as_ref()
                     .map(|(file, line, column)| json!({"file": file, "line": line, "column": column}));
-                let error = json!({"code": self.code.to_string(), "message": self.message, "cause": cause,
+                let error = json!({"code": it.code.to_string(), "message": it.message, "cause": cause,
                                    "help": help, "position": position});
                 eprintln!("{}", json!({"schema": "trimaran.error/v1", "error": error}));
             }
-            OutputForm::Table if !self.findings.is_empty() => eprintln!("{}", self.findings.join("\n")),
+            OutputForm::Table if !it.findings.is_empty() => eprintln!("{}", it.findings.join("\n")),
             OutputForm::Table => {
-                eprintln!("error[{}]: {}", self.code, self.message);
+                eprintln!("error[{}]: {}", it.code, it.message);
                 for (name, words) in [("why", cause), ("help", help)] {
                     if !words.is_empty() {
                         eprintln!("  {name}: {words}");
@@ -70,7 +76,7 @@ impl Problem {
                 }
             }
         }
-        ExitCode::from(self.code.exit() as u8)
+        ExitCode::from(it.code.exit() as u8)
     }
 }
 
