@@ -6,7 +6,7 @@ use trimaran_model::pipeline::{HealthCheck, Process};
 use trimaran_model::release::ArtifactLocation;
 
 use crate::SourceFile;
-use crate::decode::{Fields, parsed, text};
+use crate::decode::{Fields, digest, name, text};
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::lower::fields;
 use crate::lower::workload::HostSections;
@@ -52,7 +52,7 @@ fn lower(node: &Node, sink: &mut Sink) -> Option<HostSpec> {
     let artifact = it.required("artifact", sink);
     let host = it.required("host", sink);
     it.finish(sink);
-    let service = service.and_then(|entry| parsed(&entry.value, "`service`", error_code::BAD_NAME, sink));
+    let service = service.and_then(|entry| name(&entry.value, "`service`", sink));
     let version = version.and_then(|entry| text(entry, sink));
     let artifact = artifact.and_then(|entry| pinned(entry, sink));
     let sections = host.and_then(|entry| {
@@ -79,7 +79,7 @@ fn pinned(entry: &Entry, sink: &mut Sink) -> Option<(ArtifactLocation, Digest)> 
     let (path, file) = (it.optional("path"), it.optional("file"));
     let sha256 = it.required("sha256", sink);
     it.finish(sink);
-    let sha256 = sha256.and_then(|entry| parsed(&entry.value, "`sha256`", error_code::BAD_DIGEST, sink));
+    let sha256 = sha256.and_then(|entry| digest(entry, sink));
     let location = match (path, file) {
         (Some(path), None) => text(path, sink).map(ArtifactLocation::Path),
         (None, Some(file)) => text(file, sink).map(ArtifactLocation::Url),

@@ -1,6 +1,7 @@
 //! Version 1 of every struct that is stored or sent, each with its conversion from and to the model.
 
 pub mod agent;
+pub mod agent_journal;
 pub mod assignment;
 pub mod command;
 pub mod common;

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trimaran_executor::driver::{CallId, Driver as _, Effect, Input};
 use trimaran_host_core::host::{
-    Admission, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot, StoredRelease, admit,
+    Admission, Handover, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot, StoredRelease, admit,
 };
 use trimaran_model::assignment::{HostGoal, HostReport, HostState};
 use trimaran_model::id::Attempt;
@@ -193,7 +193,8 @@ impl Worker {
                     let platform = Arc::clone(&self.platform);
                     self.watches.spawn(async move { platform.watch(query).await });
                 }
-                Effect::Report(_) => self.publish(),
+                // The machine of a host commits nothing: its own disk is the truth.
+                Effect::Report(_) | Effect::Commit(_) => self.publish(),
                 Effect::WakeAt(at) => self.wake_at = Some(at),
                 Effect::Done(_) => self.begin_next(),
             }
@@ -224,12 +225,11 @@ impl Worker {
     /// Asks the machine to make way for a goal that waits.
     fn press(&mut self) {
         let Some(next) = &self.next else { return };
-        let reason = if self.phase.hands_over_to(next) {
-            ReasonCode::Fenced
-        } else if self.pressed {
-            return;
-        } else {
-            ReasonCode::Interrupted
+        let reason = match self.phase.handover(next) {
+            Handover::Later => return,
+            Handover::Now => ReasonCode::Fenced,
+            Handover::AfterChange if self.pressed => return,
+            Handover::AfterChange => ReasonCode::Interrupted,
         };
         self.pressed = true;
         self.step(Input::Abort(reason));

@@ -4,4 +4,6 @@
 //! clients and watches.
 #![forbid(unsafe_code)]
 
+pub mod custom;
 pub mod judgment;
+pub mod list;

@@ -111,6 +111,18 @@ fn prepare_disturbs_nothing_and_apply_then_needs_no_server() {
 }
 
 #[test]
+fn an_act_behind_its_own_preparation_waits_for_it() {
+    let mut host = with_v1(Behaviour::Healthy { after: 0 });
+    let mut first = prepare(2, 2);
+    host.give(&first).expect("nothing kills it");
+    host.run_for(Millis(50)).expect("nothing kills it");
+    assert_eq!(host.report().state, HostState::Preparing);
+    first.action = apply(2, 2).action;
+    assert_eq!(give(&mut host, &first).state, HostState::Healthy);
+    assert_eq!(host.fetches, 2, "v1 and v2, each once");
+}
+
+#[test]
 fn restore_needs_no_server_and_ends_the_way_forward_again() {
     let mut host = with_v1(Behaviour::Healthy { after: 0 });
     give(&mut host, &apply(2, 2));

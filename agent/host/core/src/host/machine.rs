@@ -131,12 +131,12 @@ impl Driver for HostMachine {
         let mut it = Move::of(phase, now, out);
         match input {
             Input::Reply(id, reply) => it.reply(id, reply),
-            Input::Lost(id) => it.lost(id),
+            Input::Lost(id) | Input::Unmade(id) => it.lost(id),
             Input::Observed(Snapshot { launch, exit }) => it.exited(launch, exit),
             Input::Due => {}
             Input::Abort(reason) => it.life.abort = Some(reason),
             // A host finishes or reverts by itself what it has begun; it needs no lease.
-            Input::LeaseLost | Input::LeaseBack => {}
+            Input::LeaseLost | Input::LeaseBack | Input::Committed => {}
         }
         it.advance();
     }
