@@ -1,6 +1,7 @@
 //! Runs the machine of one installation: carries its effects out in order and feeds it what comes back.
 //!
 //! One task an installation. `Persist` is awaited before anything that follows it; calls run beside the task.
+//! Deadlines are kept by the platform, which bounds each of its calls; a call whose task panicked is lost.
 //! A journal that can't be written is tried again until it can: until then nothing that follows happens.
 
 use std::collections::VecDeque;
