@@ -12,6 +12,7 @@ use rustix::fs::Mode;
 use rustix::process::{Pid, Signal};
 
 use super::control::Started;
+use super::signals;
 use super::spec::ShimSpec;
 use super::sweep::{MARK, Sweep};
 
@@ -48,6 +49,7 @@ pub(super) fn spawn(spec: &ShimSpec, sweep: &Sweep) -> Result<Child, Started> {
 
 /// Runs in the child, between fork and exec.
 fn enter_service(joiner: Option<&File>, shim: Pid) -> io::Result<()> {
+    signals::unblock()?;
     rustix::process::setsid()?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     if let Some(joiner) = joiner {
