@@ -41,8 +41,6 @@ pub enum JournalRecord {
 pub struct FleetPhase {
     /// The reason, when it was told to end.
     pub abort: Option<String>,
-    /// Every host was heard once, or had the time to speak.
-    pub sure: bool,
     /// Hosts that were told to act.
     pub ordered: Vec<String>,
     pub failures: Vec<WireFailure>,

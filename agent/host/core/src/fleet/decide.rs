@@ -117,13 +117,14 @@ impl Phase {
         }
     }
 
-    /// Hosts that an earlier life, of which nothing is known, may have ordered. They have a while to say so.
+    /// Absent hosts that were not heard in this life: they may have the release, or an order of an earlier life
+    /// that lost its directory. They have a while to say so.
     fn unheard(&self, now: Timestamp, roll: &Roll) -> usize {
         let silent = |host: &&HostName| {
             let turn = &self.hosts[*host];
             !turn.heard && now < turn.since + HOST_LOST_AFTER
         };
-        if self.kept.sure { 0 } else { roll.absent.iter().filter(silent).count() }
+        roll.absent.iter().filter(silent).count()
     }
 
     /// The first cause, with the count where it took more than one host.
@@ -143,10 +144,6 @@ impl Phase {
         let mut in_flight = roll.in_flight.len();
         // A host that was not heard yet may be one of those that the wave wants.
         let unheard = self.unheard(now, roll);
-        if unheard == 0 && !self.kept.sure {
-            self.kept.sure = true;
-            out.push(Effect::Persist);
-        }
         let wanted = (self.wanted() as usize).saturating_sub(roll.done as usize + in_flight + unheard);
         let (mut down, allowed) = (roll.down.len(), self.allowed());
         let mut moves = in_flight > 0 || self.committing;
@@ -228,7 +225,7 @@ impl Phase {
             let turn = &self.hosts[host];
             (!turn.connected).then_some(turn.since + HOST_LOST_AFTER)
         };
-        let unheard = roll.absent.iter().filter(|host| !self.kept.sure && !self.hosts[*host].heard);
+        let unheard = roll.absent.iter().filter(|host| !self.hosts[*host].heard);
         let next = roll
             .in_flight
             .iter()

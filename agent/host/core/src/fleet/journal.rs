@@ -9,10 +9,9 @@ use super::Phase;
 use super::phase::Kept;
 
 pub(crate) fn save(phase: &Phase) -> Vec<u8> {
-    let Kept { abort, sure, ordered, failures, fault } = &phase.kept;
+    let Kept { abort, ordered, failures, fault } = &phase.kept;
     FleetPhase {
         abort: abort.map(|code| code.as_str().to_owned()),
-        sure: *sure,
         ordered: ordered.iter().map(ToString::to_string).collect(),
         failures: failures.iter().map(Into::into).collect(),
         fault: fault.as_ref().map(Into::into),
@@ -21,10 +20,9 @@ pub(crate) fn save(phase: &Phase) -> Vec<u8> {
 }
 
 pub(crate) fn load(order: &Assignment, bytes: &[u8]) -> Result<Phase, CodecError> {
-    let FleetPhase { abort, sure, ordered, failures, fault } = FleetPhase::from_bytes(bytes)?;
+    let FleetPhase { abort, ordered, failures, fault } = FleetPhase::from_bytes(bytes)?;
     let kept = Kept {
         abort: abort.as_deref().map(reason_code).transpose()?,
-        sure,
         ordered: ordered.iter().map(|host| name(host)).collect::<Result<_, _>>()?,
         failures: failures.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         fault: fault.map(TryInto::try_into).transpose()?,

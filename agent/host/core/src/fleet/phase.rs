@@ -34,9 +34,6 @@ pub struct Phase {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Kept {
     pub(crate) abort: Option<ReasonCode>,
-    /// Every host spoke once, or had the time to: only `ordered` hosts can be on their way unheard. Before, an
-    /// earlier life of which nothing is known may have ordered any of them.
-    pub(crate) sure: bool,
     /// Hosts that were told to act: in flight until they are heard again.
     pub(crate) ordered: BTreeSet<HostName>,
     /// Failures of the release in this assignment, one a host, in the order in which they were seen.

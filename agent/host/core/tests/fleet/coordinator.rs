@@ -23,6 +23,8 @@ pub(crate) struct Coordinator {
     pub(crate) max_unavailable: u32,
     pub(crate) max_failures: u32,
     pub(crate) failed: BTreeSet<HostName>,
+    /// Failures that it has acknowledged, for the checks.
+    pub(crate) acknowledged: BTreeSet<HostName>,
     hosts: BTreeSet<HostName>,
     numbers: u64,
     attached: Option<(u64, u64, usize)>,
@@ -191,6 +193,8 @@ impl World {
                 }
             }
         }
+        let named = progress.failed.iter().map(|host| host.parse::<HostName>().expect("a name"));
+        self.coordinator.acknowledged.extend(named);
         let failed = u32::try_from(progress.failed.len()).expect("few");
         self.tell(AgentDown::Committed { assignment: progress.assignment, failed });
     }

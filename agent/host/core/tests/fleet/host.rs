@@ -75,6 +75,7 @@ impl Host {
             installation: installation(),
             fence: Fence(1),
             assignment: AssignmentId(0),
+            acts: true,
             state: HostState::Healthy,
             current: Some(OLD),
             prepared: None,
@@ -152,9 +153,8 @@ impl World {
     }
 
     fn admit(&mut self, name: &HostName, goal: HostGoal) -> Option<Failure> {
-        let any_fence = self.mutant == Mutant::AnyFence;
         let host = self.host(name);
-        if goal.fence < host.report.fence && !any_fence {
+        if goal.fence < host.report.fence {
             let message = format!("fence {} is lower than {}", goal.fence, host.report.fence);
             return Some(Failure { code: ReasonCode::Fenced, message, instance: None });
         }
@@ -164,6 +164,7 @@ impl World {
             return None;
         }
         (host.report.fence, host.report.assignment) = (goal.fence, goal.assignment);
+        host.report.acts = !prepares(&goal);
         host.report.code = None;
         if host.report.state == HostState::Updating {
             host.next = Some(goal);
@@ -264,8 +265,9 @@ impl World {
         if spent > self.coordinator.max_failures as usize + allowed {
             self.violate(format!("{name} starts although {spent} hosts have failed"));
         }
-        if self.coordinator.failed.contains(name) {
-            self.violate(format!("{name} failed before and is touched again"));
+        let acknowledged = &self.coordinator.acknowledged;
+        if acknowledged.contains(name) || acknowledged.len() > self.coordinator.max_failures as usize {
+            self.violate(format!("{name} starts although these failed: {acknowledged:?}"));
         }
         let later = self.coordinator.given.keys().next_back().copied();
         if later > Some(goal.assignment)

@@ -31,7 +31,7 @@ fn seeds(story: Story, seeds: std::ops::Range<u64>) {
         starts += world.starts;
     }
     // The faults really happened and did not keep everything from happening.
-    assert!(crashes > 100 && starts > 300, "{crashes} crashes, {starts} starts");
+    assert!(crashes > 100 && starts > 200, "{crashes} crashes, {starts} starts");
     let wanted = match story {
         Story::Good => "succeeded",
         Story::Bad => "rolled_back",
@@ -63,6 +63,8 @@ fn the_same_seed_gives_the_same_story() {
     }
 }
 
+/// A journal that loses what it said to hold is none of them: hosts are the truth, and a wiped directory is one of
+/// the faults anyway.
 #[test]
 fn wrong_wirings_are_found() {
     for mutant in Mutant::ALL {

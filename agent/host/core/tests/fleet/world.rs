@@ -40,19 +40,16 @@ pub(crate) enum Mutant {
     ForgetsFailures,
     /// A host that is gone is not shown as gone.
     SilentDisconnect,
-    /// A host takes a lower fence.
-    AnyFence,
     /// Results are answered before they are taken.
     LosesResults,
 }
 
 impl Mutant {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::LeaseFromReceipt,
         Self::OldSession,
         Self::ForgetsFailures,
         Self::SilentDisconnect,
-        Self::AnyFence,
         Self::LosesResults,
     ];
 }
@@ -79,7 +76,6 @@ pub(crate) enum Event {
 pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) mutant: Mutant,
-    pub(crate) story: Story,
     pub(crate) coordinator: Coordinator,
     pub(crate) agents: Vec<Agent>,
     pub(crate) hosts: BTreeMap<HostName, Host>,
@@ -102,7 +98,6 @@ impl World {
         let mut world = Self {
             now: 1_000_000,
             mutant,
-            story,
             coordinator: Coordinator::default(),
             agents: Vec::new(),
             hosts: BTreeMap::new(),
@@ -149,7 +144,7 @@ impl World {
 
     /// A message of one direction of a session: delayed, in order.
     pub(crate) fn send(&mut self, channel: u64, event: Event) {
-        let delay = if self.below(20) == 0 { self.below(2_000) } else { 1 + self.below(30) };
+        let delay = if self.below(10) == 0 { self.below(4_000) } else { 1 + self.below(30) };
         let at = (self.now + delay).max(self.last_at.get(&channel).copied().unwrap_or(0));
         self.last_at.insert(channel, at);
         self.after(at - self.now, event);
