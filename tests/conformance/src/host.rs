@@ -10,8 +10,8 @@ use trimaran_executor::driver::{CallId, Driver as _, Effect, Input};
 use trimaran_host::filesystem::FileSystem as _;
 use trimaran_host::store::{Loaded, Store};
 use trimaran_host_core::host::{
-    Call, Exit, Facts, HostEffect, HostFailure, HostMachine, Journal, Phase, ProcessFact, ProcessStatus,
-    Reply, Snapshot, StoredRelease, host_release,
+    Call, Exit, Facts, Handover, HostEffect, HostFailure, HostMachine, Journal, Phase, ProcessFact,
+    ProcessStatus, Reply, Snapshot, StoredRelease, host_release,
 };
 use trimaran_model::assignment::{HostGoal, HostReport, HostState};
 use trimaran_model::id::Digest;
@@ -158,19 +158,21 @@ impl ModelHost {
 
     /// A later goal arrives while the runner lives.
     pub fn give(&mut self, goal: &HostGoal) -> Result<(), Died> {
-        let phase = self.phase.as_ref().expect("the runner lives");
-        let reason = if phase.hands_over_to(goal) { ReasonCode::Fenced } else { ReasonCode::Interrupted };
-        self.step(Input::Abort(reason))?;
         // The runner begins the next goal when the machine is done; the phase goes with it.
+        let mut pressed = false;
         for _ in 0..100_000 {
-            if self.phase.is_none() {
-                return self.open(goal);
+            let Some(phase) = &self.phase else { return self.open(goal) };
+            match phase.handover(goal) {
+                Handover::Now => self.step(Input::Abort(ReasonCode::Fenced))?,
+                Handover::AfterChange if !pressed => {
+                    pressed = true;
+                    self.step(Input::Abort(ReasonCode::Interrupted))?;
+                }
+                Handover::AfterChange | Handover::Later => {}
             }
-            if self.phase.as_ref().is_some_and(|phase| phase.hands_over_to(goal)) {
-                self.step(Input::Abort(ReasonCode::Fenced))?;
-                continue;
+            if self.phase.is_some() {
+                assert!(self.advance()?, "the machine makes way");
             }
-            assert!(self.advance()?, "the machine makes way");
         }
         panic!("the machine does not make way");
     }

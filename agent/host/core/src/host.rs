@@ -29,6 +29,7 @@ mod reconcile;
 mod report;
 mod service;
 
+pub use abort::Handover;
 pub use admission::{Admission, admit};
 pub use call::{
     Call, Exit, Facts, HostFailure, Launch, ProcessFact, ProcessStatus, Query, Reply, Snapshot, StoredRelease,

@@ -254,6 +254,19 @@ async fn a_service_that_ends_in_its_grace_keeps_its_exit_code() {
 }
 
 #[tokio::test]
+async fn a_program_without_handlers_ends_at_once_by_the_signal() {
+    for (signal, number) in [(StopSignal::Term, 15), (StopSignal::Hup, 1), (StopSignal::Usr2, 12)] {
+        let lab = Lab::new();
+        let mut shim = lab.start("exec sleep 1000").await;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", shim.pid())).expect("it runs");
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).expect("a mask").trim();
+        assert_eq!(blocked, "0000000000000000");
+        let exit = shim.stop(signal, Duration::from_secs(60)).await.expect("it ends");
+        assert_eq!(exit, Exit { code: None, signal: Some(number), lost: false });
+    }
+}
+
+#[tokio::test]
 async fn what_outlives_the_first_process_is_ended() {
     let lab = Lab::new();
     let script = format!(
@@ -286,8 +299,10 @@ async fn processes_that_fork_all_the_time_are_ended() {
         let state = lab.dir().join("state");
         until("the service runs", || std::fs::read_to_string(&state).ok()?.contains("main ").then_some(()));
         let mut shim = running(&lab).await;
+        let began = Instant::now();
         let exit = shim.stop(StopSignal::Term, Duration::from_millis(100)).await.expect("all end");
-        assert_eq!(exit.lost, false, "{group}");
+        assert!(!exit.lost, "{group}");
+        assert!(began.elapsed() < Duration::from_secs(10), "{group}: {:?}", began.elapsed());
         runner.kill().expect("the runner lives");
         runner.wait().expect("a child");
         let chains =

@@ -252,7 +252,7 @@ impl Supervisor {
     /// Writes the exit. A disk without room is tried again with each look.
     fn save(&mut self) {
         if !self.written {
-            self.written = self.state.write(Path::new(".")).is_ok();
+            self.written = self.state.write_durably(Path::new(".")).is_ok();
         }
     }
 }

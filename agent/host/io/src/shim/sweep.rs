@@ -33,6 +33,10 @@ pub(super) struct Sweep {
 impl Sweep {
     /// Everything that runs now. What was forked during the look may be missing.
     pub(super) fn members(&self) -> Vec<ProcessId> {
+        self.rows().into_iter().map(|row| row.id).collect()
+    }
+
+    fn rows(&self) -> Vec<Row> {
         let Ok(rows) = process::table() else { return Vec::new() };
         let mut roots: Vec<u32> = self.group.as_ref().map(Group::members).unwrap_or_default();
         match self.shim {
@@ -40,13 +44,11 @@ impl Sweep {
             None => roots.extend(self.marked(&rows)),
         }
         let own = std::process::id();
-        let not_ours = |pid: u32| pid == own || Some(pid) == self.shim;
-        let named: BTreeSet<u32> = roots.iter().copied().collect();
-        let mut members: BTreeSet<ProcessId> =
-            rows.iter().filter(|row| named.contains(&row.id.pid) && !row.ended).map(|row| row.id).collect();
-        let below = process::descendants(&rows, &roots);
-        members.extend(below.iter().filter(|row| !row.ended).map(|row| row.id));
-        members.into_iter().filter(|id| !not_ours(id.pid)).collect()
+        let mut ours: BTreeSet<u32> =
+            process::descendants(&rows, &roots).into_iter().map(|row| row.id.pid).collect();
+        ours.extend(roots);
+        ours.retain(|pid| *pid != own && Some(*pid) != self.shim);
+        rows.into_iter().filter(|row| !row.ended && ours.contains(&row.id.pid)).collect()
     }
 
     fn marked(&self, rows: &[Row]) -> Vec<u32> {
@@ -64,15 +66,24 @@ impl Sweep {
 
     /// Kills until a look finds nothing new, and at most one round long. `reap` is called between looks.
     pub(super) fn kill_round(&self, mut reap: impl FnMut()) {
+        let own_session = process::own_session();
         let mut seen = BTreeSet::new();
         for _ in 0..LOOKS_PER_ROUND {
             if let Some(group) = &self.group {
                 group.kill();
             }
-            let members = self.members();
-            let new = members.iter().filter(|member| seen.insert(**member)).count();
-            for member in &members {
-                let _ = member.signal(Signal::KILL);
+            let rows = self.rows();
+            let new = rows.iter().filter(|row| seen.insert(row.id)).count();
+            // A signal to a process group reaches also what is being forked in it: a chain of processes, each
+            // gone before it could be signalled, ends here. Sessions other than the caller's were made by the
+            // service, so nobody else is in their groups.
+            let strange = rows.iter().filter(|row| Some(row.session) != own_session && row.session != 0);
+            for group in strange.map(|row| row.group).collect::<BTreeSet<u32>>() {
+                process::kill_group(group);
+            }
+            for row in &rows {
+                // What may not be signalled shows up as left over.
+                let _ = row.id.signal(Signal::KILL);
             }
             reap();
             if new == 0 {
