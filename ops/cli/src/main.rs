@@ -11,6 +11,8 @@ mod artifact;
 mod cmd;
 mod error;
 mod follow;
+mod manifest_lint;
+mod manifests;
 mod remote;
 mod sources;
 mod ui;

@@ -10,12 +10,41 @@ const MIB: usize = 1024 * KIB;
 pub const NAME_BYTES_MAX: usize = 63;
 /// A pipeline or target file, refused by size before it is parsed (INTERFACE 1).
 pub const SPEC_FILE_BYTES_MAX: usize = MIB;
-/// Nodes of one YAML file: a 1 MiB file of two-byte items stays below.
-pub const SPEC_NODES_MAX: usize = 1_000_000;
+/// Values of one file: seven bytes each at the least in a file of 1 MiB, where a line of a real one has three values.
+/// It keeps `lint` below 100 ms whatever is in the file.
+pub const SPEC_NODES_MAX: usize = 150_000;
 /// Nesting of one YAML file.
 pub const SPEC_DEPTH_MAX: usize = 64;
 /// Nodes that aliases may add to one file; more is an alias bomb.
 pub const SPEC_ALIAS_NODES_MAX: usize = 10_000;
+/// Findings that are reported of one file; whoever has more has another problem.
+pub const SPEC_DIAGNOSTICS_MAX: usize = 1000;
+/// Known names that an unknown one is compared with for "did you mean", and the characters of each.
+pub const SUGGEST_CANDIDATES_MAX: usize = 256;
+pub const SUGGEST_NAME_CHARS_MAX: usize = 64;
+/// A file of Kubernetes manifests or objects (INTERFACE 5).
+pub const MANIFEST_FILE_BYTES_MAX: usize = 256 * MIB;
+/// All files of one command.
+pub const MANIFEST_TOTAL_BYTES_MAX: usize = 1024 * MIB;
+/// Values of one YAML file of manifests: a file of 256 MiB with eight bytes a value stays below.
+pub const MANIFEST_NODES_MAX: usize = 32_000_000;
+/// Nesting of one manifest; a JSON file has the same bound.
+pub const MANIFEST_DEPTH_MAX: usize = 127;
+/// Values of about 64 bytes that aliases may add to one file of manifests.
+pub const MANIFEST_ALIAS_NODES_MAX: usize = 1_000_000;
+/// Findings that are shown to people; programs get all of them.
+pub const FINDINGS_SHOWN_MAX: usize = 200;
+/// Data of one ConfigMap or Secret, values alone (Kubernetes `MaxSecretSize`).
+pub const CONFIG_DATA_BYTES_MAX: usize = MIB;
+/// Keys and values of an object's annotations together (Kubernetes `TotalAnnotationSizeLimitB`).
+pub const ANNOTATIONS_BYTES_MAX: usize = 256 * KIB;
+/// One object in the store of a cluster (etcd `--max-request-bytes`).
+pub const OBJECT_BYTES_MAX: usize = 1536 * KIB;
+/// Files of one command, and how deep their folders may lie.
+pub const MANIFEST_FILES_MAX: usize = 100_000;
+pub const MANIFEST_FOLDER_DEPTH_MAX: usize = 32;
+/// Artifacts of a pipeline.
+pub const ARTIFACTS_MAX: usize = 256;
 /// Environments of a pipeline.
 pub const ENVIRONMENTS_MAX: usize = 64;
 /// Targets of one environment.
@@ -98,8 +127,33 @@ pub const AGENT_KEEP_ALIVE: Millis = Millis::seconds(3);
 pub const AGENT_LOST_AFTER: Millis = Millis::seconds(12);
 /// An unguarded call is made only while a coordinator was heard within this time.
 pub const LEASE: Millis = Millis::seconds(8);
+/// An agent asks its coordinator for a sign this often; its lease survives two lost answers.
+pub const LEASE_PING: Millis = Millis::seconds(2);
 /// Deadline of an unguarded call.
 pub const UNGUARDED_CALL: Millis = Millis::seconds(10);
+/// A host in flight that is silent for so long is lost: the wave pauses. Long enough for a runner to be
+/// started again. A wave that can't start a host for so long pauses too.
+pub const HOST_LOST_AFTER: Millis = Millis::seconds(30);
+/// Assignments that one agent holds, ended and unanswered ones included.
+pub const AGENT_ASSIGNMENTS_MAX: usize = 4096;
+/// Live progress of one assignment is told at most this often.
+pub const PROGRESS_EVERY: Millis = Millis(100);
+/// Messages that wait for one session of an agent or runner; a session that takes none for so long is closed.
+pub const SESSION_QUEUE_MAX: usize = 1024;
+/// Events that wait for the loop of an agent; above it sessions are not read.
+pub const AGENT_EVENTS_MAX: usize = 1024;
+/// Runners of one message about who is connected.
+pub const RUNNERS_PER_MESSAGE_MAX: usize = 1000;
+/// Earlier lives of one name that are remembered as superseded.
+pub const SUPERSEDED_KEPT: usize = 64;
+/// Batches of log lines on their way through an agent, for one question.
+pub const LOG_BATCHES_MAX: usize = 16;
+/// Records of an agent's journal after which it is compacted, when most of them are of no use any more.
+pub const JOURNAL_RECORDS_MAX: usize = 4096;
+/// Bytes of records that one write of an agent's journal joins, unless one record alone is larger.
+pub const JOURNAL_GROUP_BYTES: usize = MIB;
+/// A journal file over this size is not opened: compaction keeps it far below.
+pub const JOURNAL_BYTES_MAX: u64 = 1 << 30;
 
 /// Archive limits: entries, unpacked bytes per packed byte, path depth, unpacked size.
 pub const ARCHIVE_ENTRIES_MAX: u64 = 1_000_000;
@@ -143,8 +197,51 @@ pub const SHIM_CONNECTIONS_MAX: usize = 8;
 pub const SHIM_SPEC_BYTES_MAX: usize = 2 * MIB;
 /// Releases kept on a host: current, previous good and the one in flight.
 pub const RELEASES_KEPT: usize = 3;
+/// Verified releases that a host remembers as ways back.
+pub const WAYS_BACK_KEPT: usize = 8;
+/// Failed probes in a row after which a service that was healthy is degraded.
+pub const PROBE_FAILURES_DEGRADED: u32 = 3;
+/// While a verification waits for its first success, probes come at least so often.
+pub const PROBE_FIRST_INTERVAL: Millis = Millis(200);
+/// A pause between two probes that is longer than interval, timeout and this was not watched.
+pub const PROBE_GAP: Millis = Millis::seconds(2);
+/// Restarts of one service that are remembered; a policy with a larger `max` counts these.
+pub const RESTARTS_COUNTED_MAX: usize = 64;
+/// From the first byte to the verified file.
+pub const HOST_FETCH: Millis = Millis::minutes(30);
+pub const HOST_UNPACK: Millis = Millis::minutes(10);
+/// A call to a host's disk or process table.
+pub const HOST_CALL: Millis = Millis::seconds(30);
+pub const HOST_START: Millis = Millis::seconds(60);
+/// Waiting for other installations of the host to end their disruptive step.
+pub const HOST_TURN: Millis = Millis::hours(24);
+/// Answers of calls that a host may lose before it gives a goal up.
+pub const HOST_LOSSES_MAX: u8 = 16;
 
 const _: () = assert!(2 * LOG_BATCH_BYTES_MAX + 32 * LOG_BATCH_LINES_MAX < RUNNER_FRAME_BYTES_MAX);
+/// A file with a rule for a kind of custom resource.
+pub const RULE_FILE_BYTES_MAX: usize = 256 * KIB;
+/// Rule files that one judge takes.
+pub const RULES_MAX: usize = 4096;
+/// Clauses of one rule, and kinds that it matches.
+pub const RULE_CLAUSES_MAX: usize = 64;
+/// One CEL expression: text, nesting, loops inside of loops.
+pub const CEL_BYTES_MAX: usize = 2 * KIB;
+pub const CEL_DEPTH_MAX: usize = 64;
+pub const CEL_LOOPS_MAX: u32 = 2;
+/// The longest list or map that a CEL loop may meet, and the steps that all loops of an expression may take.
+pub const CEL_COLLECTION_MAX: usize = 4096;
+pub const CEL_STEPS_MAX: u64 = 20_000_000;
+/// Values of an object's status that are looked at for hidden bad news, and how deep.
+pub const STATUS_VALUES_MAX: usize = 200_000;
+pub const STATUS_DEPTH_MAX: usize = 32;
+/// A value of an object inside of a message or as evidence, in characters.
+pub const EVIDENCE_CHARS_MAX: usize = 400;
+/// Owners from a custom resource down to its pods that a verdict follows.
+pub const OWNER_DEPTH_MAX: usize = 16;
+/// Evidence that can be a flap counts once it is so old.
+pub const STRIKE_AGE: Millis = Millis::seconds(3);
+
 const _: () = assert!(SPEC_FILE_BYTES_MAX < OPERATOR_REQUEST_BYTES_MAX);
 const _: () = assert!(OPERATOR_REQUEST_BYTES_MAX < ENTRY_BYTES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
@@ -152,3 +249,5 @@ const _: () = assert!(APPEND_BYTES_MAX + ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(UNCOMMITTED_BYTES_MAX < LOG_BYTES_MAX / 2);
 const _: () = assert!(LEASE.0 < AGENT_LOST_AFTER.0);
 const _: () = assert!(AGENT_KEEP_ALIVE.0 * 2 < LEASE.0);
+const _: () = assert!(LEASE_PING.0 * 3 < LEASE.0);
+const _: () = assert!(HOST_LOST_AFTER.0 > AGENT_LOST_AFTER.0);

@@ -1,7 +1,7 @@
 //! YAML as a tree whose every part knows where it stands.
 
-/// A place: line and column from 1, columns and length in characters of the first line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// A place: line and column from 1, columns and length in characters of the first line. Ordered as in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Span {
     pub line: u32,
     pub column: u32,
@@ -33,6 +33,8 @@ pub struct Entry {
     pub key_span: Span,
     /// Written without quotes.
     pub key_plain: bool,
+    /// Came from a merge key `<<`; its places are those of the map it was taken from.
+    pub merged: bool,
     pub value: Node,
 }
 
@@ -67,14 +69,39 @@ impl Node {
     /// The node at a JSON pointer (RFC 6901) below this one.
     pub fn at_pointer(&self, pointer: &str) -> Option<&Node> {
         let mut node = self;
-        for part in pointer.split('/').skip(1) {
-            let part = part.replace("~1", "/").replace("~0", "~");
-            node = match &node.kind {
-                NodeKind::Map(entries) => &entries.iter().find(|entry| entry.key == part)?.value,
-                NodeKind::Seq(items) => items.get(part.parse::<usize>().ok()?)?,
-                NodeKind::Scalar { .. } => return None,
-            };
+        for part in pointer_parts(pointer) {
+            node = node.child(&part)?.1;
         }
         Some(node)
     }
+
+    /// Where to point a finger for a JSON pointer: at a scalar itself, at the key of a map or list, and at the
+    /// last part that exists when the rest does not.
+    pub fn place_of(&self, pointer: &str) -> Span {
+        let mut place = self.span;
+        let mut node = self;
+        for part in pointer_parts(pointer) {
+            let Some((key, child)) = node.child(&part) else { break };
+            place = match child.kind {
+                NodeKind::Scalar { .. } => child.span,
+                NodeKind::Seq(_) | NodeKind::Map(_) => key.unwrap_or(child.span),
+            };
+            node = child;
+        }
+        place
+    }
+
+    /// A value by its key or index, with the place of the key.
+    fn child(&self, part: &str) -> Option<(Option<Span>, &Node)> {
+        match &self.kind {
+            NodeKind::Map(_) => self.get(part).map(|entry| (Some(entry.key_span), &entry.value)),
+            NodeKind::Seq(items) => Some((None, items.get(part.parse::<usize>().ok()?)?)),
+            NodeKind::Scalar { .. } => None,
+        }
+    }
+}
+
+/// The parts of a JSON pointer (RFC 6901), unescaped.
+pub fn pointer_parts(pointer: &str) -> impl Iterator<Item = String> {
+    pointer.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~"))
 }

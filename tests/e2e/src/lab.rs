@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -40,6 +41,7 @@ pub struct Lab {
     by_hand: Mutex<Vec<Child>>,
     hosts: u8,
     subnet: String,
+    environment: Vec<(String, String)>,
 }
 
 impl Lab {
@@ -48,19 +50,37 @@ impl Lab {
     pub fn start(hosts: u8, subnet: &str) -> Self {
         let folder =
             tempfile::Builder::new().prefix("trimaran-lab").tempdir().expect("a temporary directory");
-        let dev = start_dev(folder.path(), hosts, subnet);
-        Self { folder, dev, by_hand: Mutex::default(), hosts, subnet: subnet.to_owned() }
+        let dev = start_dev(folder.path(), hosts, subnet, &[]);
+        let subnet = subnet.to_owned();
+        Self { folder, dev, by_hand: Mutex::default(), hosts, subnet, environment: Vec::new() }
+    }
+
+    /// Starts a cluster on addresses that no other lab of this process uses.
+    pub fn fresh(hosts: u8) -> Self {
+        static NEXT: AtomicU8 = AtomicU8::new(40);
+        Self::start(hosts, &format!("127.0.{}", NEXT.fetch_add(1, Ordering::SeqCst)))
     }
 
     /// Ends everything and starts it again on the same data.
     pub fn restart(&mut self) {
+        self.restart_with(Vec::new());
+    }
+
+    /// As [`Lab::restart`], with these variables in the environment of everything, the CLI too.
+    pub fn restart_with(&mut self, environment: Vec<(String, String)>) {
         self.end();
-        self.dev = start_dev(self.folder.path(), self.hosts, &self.subnet);
+        self.environment = environment;
+        self.dev = start_dev(self.folder.path(), self.hosts, &self.subnet, &self.environment);
     }
 
     /// The data directory of the whole cluster.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// How many hosts it has.
+    pub fn hosts(&self) -> u8 {
+        self.hosts
     }
 
     /// The address of host N on `port`.
@@ -87,11 +107,22 @@ impl Lab {
 
     /// Starts a part by hand with the argv of `processes.json`.
     pub fn start_part(&self, name: &str) {
+        self.start_part_with(name, &[]);
+    }
+
+    /// As [`Lab::start_part`], with further arguments.
+    pub fn start_part_with(&self, name: &str, more: &[&str]) {
+        self.start_part_in(name, more, &[]);
+    }
+
+    /// As [`Lab::start_part_with`], with these variables in its environment.
+    pub fn start_part_in(&self, name: &str, more: &[&str], environment: &[(String, String)]) {
         let part = self.part(name);
         let log = File::options().create(true).append(true).open(part.data_dir.join("log")).expect("a log");
         let child = Command::new(&part.argv[0])
             .args(&part.argv[1..])
-            .env("START_LOG_DIR", self.folder.path())
+            .args(more)
+            .envs(environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file"))
             .stderr(log)
@@ -102,7 +133,9 @@ impl Lab {
 
     /// Runs the CLI and returns everything that came of it.
     pub fn run(&self, arguments: &[&str]) -> Output {
-        command(self.folder.path()).args(arguments).output().expect("the CLI runs")
+        let mut command = command(self.folder.path());
+        command.envs(self.environment.iter().cloned()).args(arguments);
+        command.output().expect("the CLI runs")
     }
 
     /// Runs the CLI; it must succeed.
@@ -183,14 +216,14 @@ fn command(folder: &Path) -> Command {
     command
         .env("TRIMARAN_CONFIG", folder.join("config.toml"))
         .env("TRIMARAN_CONTEXT", "dev")
-        .env("START_LOG_DIR", folder)
         .current_dir(folder)
         .stdin(Stdio::null());
     command
 }
 
-fn start_dev(folder: &Path, hosts: u8, subnet: &str) -> Child {
+fn start_dev(folder: &Path, hosts: u8, subnet: &str, environment: &[(String, String)]) -> Child {
     let mut dev = command(folder)
+        .envs(environment.iter().cloned())
         .args(["dev", "--hosts", &hosts.to_string(), "--subnet", subnet, "--data-dir"])
         .arg(folder.join("data"))
         .stdout(Stdio::piped())

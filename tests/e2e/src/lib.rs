@@ -9,3 +9,4 @@ pub mod balancer;
 pub mod http;
 pub mod lab;
 pub mod wait;
+pub mod web;

@@ -5,15 +5,15 @@
 //! first host and goes back by itself, without the server of artifacts. Ends with 1 when anything is not so.
 #![allow(clippy::disallowed_methods, reason = "a demo starts processes and reads clocks")]
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use trimaran_e2e::artifacts::{ArtifactServer, pack, sha256};
 use trimaran_e2e::balancer::{Balancer, Traffic};
-use trimaran_e2e::lab::{Lab, binaries};
-use trimaran_e2e::wait::until;
+use trimaran_e2e::lab::Lab;
+use trimaran_e2e::wait::{millis_of_day, until};
+use trimaran_e2e::web::{Shape, Web, stage_in_flight, stages, starts};
 
 const SUBNET: &str = "127.0.1";
 const HOSTS: u8 = 6;
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 
 struct Story {
     lab: Lab,
-    artifacts: ArtifactServer,
+    web: Web,
     balancer: Balancer,
     report: Report,
 }
@@ -47,18 +47,10 @@ impl Story {
     fn begin() -> Self {
         say("starting 1 coordinator, 1 agent and 6 hosts");
         let lab = Lab::start(HOSTS, SUBNET);
-        let folder = lab.folder.path().join("builds");
-        std::fs::create_dir(&folder).expect("a folder");
-        let service = binaries().join("demo-service");
-        for (version, behaviour) in [("v1", "good"), ("v2", "good"), ("v3", "fail-health")] {
-            pack(&folder, version, behaviour, &service).expect("an archive");
-        }
-        let artifacts = ArtifactServer::start(&folder).expect("a server");
-        let port = free_port();
-        std::fs::write(lab.folder.path().join("trimaran.yaml"), pipeline(&artifacts.url(), port))
-            .expect("a file");
-        let backends: Vec<SocketAddr> = PROD.map(|number| lab.host(number, port)).collect();
-        Self { lab, artifacts, balancer: Balancer::start(&backends), report: Report::default() }
+        let shape = Shape { approve: true, min_healthy: "2s", bake: "10s", ..Shape::default() };
+        let web = Web::new(&lab, shape, &[("v1", "good"), ("v2", "good"), ("v3", "fail-health")]);
+        let backends: Vec<SocketAddr> = PROD.map(|number| lab.host(number, web.port)).collect();
+        Self { lab, web, balancer: Balancer::start(&backends), report: Report::default() }
     }
 
     fn play(mut self) -> Report {
@@ -83,9 +75,9 @@ impl Story {
         );
         let v3 = self.deploy("v3");
         until("v3's first process is up", Duration::from_secs(30), || {
-            in_flight(&self.lab.show(&v3)).then_some(())
+            starts(&self.lab).iter().any(|start| start.version == "v3").then_some(())
         });
-        self.artifacts.stop();
+        self.web.artifacts.stop();
         self.finish("v3", &v3, "rolled_back");
         self.check_v3_stopped_early(&v3);
         self.report.why = self.lab.ok(&["why", &v3]);
@@ -98,23 +90,12 @@ impl Story {
         self.report
     }
 
-    /// Starts a run and waits until it is done or asks for a judgment.
     fn deploy(&self, version: &str) -> String {
-        let digest =
-            sha256(&self.lab.folder.path().join(format!("builds/web-{version}.tar.zst"))).expect("a file");
-        let artifact = format!("bundle={version}@sha256:{digest}");
-        let run = self.lab.json(&["deploy", "-f", "trimaran.yaml", "--artifact", &artifact, "--detach"]);
-        run["run"].as_str().expect("a run has a name").to_owned()
+        self.web.deploy(&self.lab, version)
     }
 
-    fn approve(&mut self, run: &str) {
-        until("prod asks for a judgment", Duration::from_secs(60), || {
-            let shown = self.lab.show(run);
-            let waits =
-                stages(&shown).any(|stage| stage["name"] == "prod/approve" && stage["status"] == "waiting");
-            waits.then_some(())
-        });
-        self.lab.ok(&["approve", run, "--option", "promote", "--comment", "looks good"]);
+    fn approve(&self, run: &str) {
+        self.web.approve(&self.lab, run, "promote");
     }
 
     fn finish(&mut self, version: &str, run: &str, expected: &str) {
@@ -225,45 +206,6 @@ impl Report {
     }
 }
 
-fn pipeline(url: &str, port: u16) -> String {
-    format!(
-        "\
-trimaran: v1
-pipeline: web
-owner: team-web
-artifacts:
-  bundle: {{ file: \"{url}/web-{{version}}.tar.zst\" }}
-workload:
-  host:
-    unpack: bundle
-    process: {{ command: [bin/web, \"--port\", \"{port}\"], stop: {{ signal: TERM, grace: 5s }} }}
-    health: {{ http: \":{port}/healthz\", interval: 200ms, min_healthy: 2s, deadline: 8s }}
-environments:
-  - name: staging
-    targets: [lab-staging]
-    strategy: {{ batches: {{ sizes: [1, 100%], max_unavailable: 1, max_failures: 0 }} }}
-  - name: prod
-    after: [staging]
-    approve: {{ options: [promote, roll_back], timeout: 1h }}
-    targets: [lab-prod]
-    strategy: {{ batches: {{ sizes: [1, 50%, 100%], max_unavailable: 1, max_failures: 0 }} }}
-    rollback: {{ on: [health], scope: environment, bake: 10s }}
-"
-    )
-}
-
-fn stages(run: &Value) -> impl Iterator<Item = &Value> {
-    run["stages"].as_array().into_iter().flatten()
-}
-
-fn stage_in_flight(stage: &Value) -> bool {
-    stage["instances"].as_array().into_iter().flatten().any(|instance| instance["status"] == "updating")
-}
-
-fn in_flight(run: &Value) -> bool {
-    stages(run).any(stage_in_flight) || !run["finished_at"].is_null()
-}
-
 /// From creation to end, by the run's own times.
 fn lasted(run: &Value) -> Duration {
     let at = |key: &str| run[key].as_str().and_then(millis_of_day);
@@ -275,25 +217,10 @@ fn lasted(run: &Value) -> Duration {
     }
 }
 
-/// `2026-01-01T10:20:30.456Z`: milliseconds since midnight.
-fn millis_of_day(time: &str) -> Option<u64> {
-    let clock = time.split('T').nth(1)?.trim_end_matches('Z');
-    let mut parts = clock.split([':', '.']).map(|part| part.parse::<u64>().ok());
-    let mut next = || parts.next().flatten();
-    Some(next()? * 3_600_000 + next()? * 60_000 + next()? * 1000 + next()?)
-}
-
 fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }
 
 fn say(text: &str) {
     println!("demo: {text}");
-}
-
-/// A port that is free on every host address now.
-fn free_port() -> u16 {
-    let free = |port: u16| (1..=HOSTS).all(|n| TcpListener::bind((format!("{SUBNET}.{n}"), port)).is_ok());
-    let own = u16::try_from(std::process::id() % 20_000).expect("below 20,000");
-    (20_000 + own..65_000).find(|port| free(*port)).expect("a free port")
 }

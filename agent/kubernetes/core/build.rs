@@ -1,0 +1,35 @@
+//! Embeds the rule files of `rules/`, sorted by name, so that adding one needs no change of code.
+
+#![allow(clippy::disallowed_methods, reason = "a build script writes what it generates")]
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+fn main() {
+    let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("rules");
+    println!("cargo::rerun-if-changed={}", root.display());
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    files.sort();
+    let mut code = String::from("pub(super) const FILES: &[(&str, &str)] = &[\n");
+    for file in files {
+        let name = file.strip_prefix(&root).expect("a file below its root").display();
+        writeln!(code, "    ({:?}, include_str!({:?})),", name.to_string(), file)
+            .expect("a string takes all");
+    }
+    code.push_str("];\n");
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it")).join("builtin_rules.rs");
+    std::fs::write(&out, code).expect("the build directory is writable");
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("the folder of rules is readable") {
+        let path = entry.expect("the folder of rules is readable").path();
+        if path.is_dir() {
+            println!("cargo::rerun-if-changed={}", path.display());
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            files.push(path);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Counts: how many parts there should be, and how many there are.
+
+use serde_json::{Map, Value};
+
+use super::{Sign, Signs, Weight};
+use crate::custom::object::{self, Observed, Subject};
+use crate::custom::words;
+
+/// Fields of `spec` that say how many parts there should be.
+const DESIRED: &[&str] = &["replicas", "size", "instances", "members", "nodes", "nodeCount"];
+
+/// Fields of a status that say how many there should be.
+const DESIRED_SEEN: &[&str] =
+    &["desiredReplicas", "desired", "desiredNumberScheduled", "desiredNodes", "expectedReplicas", "total"];
+
+/// Fields of a status that count parts that serve.
+const SERVING: &[&str] = &[
+    "readyReplicas",
+    "availableReplicas",
+    "readyInstances",
+    "readyMembers",
+    "readyNodes",
+    "availableNodes",
+    "numberReady",
+    "numberAvailable",
+    "ready",
+    "available",
+];
+
+/// Fields of a status that count parts that exist or are of the latest revision.
+const EXISTING: &[&str] =
+    &["replicas", "updatedReplicas", "updatedNumberScheduled", "instances", "currentReplicas"];
+
+const LACKING: &[&str] = &["unavailableReplicas", "numberUnavailable", "unreadyReplicas", "failedReplicas"];
+
+/// Two names of revisions that are the same once a rollout is over.
+const REVISIONS: &[(&str, &str)] = &[
+    ("currentRevision", "updateRevision"),
+    ("currentHash", "updateHash"),
+    ("latestReadyRevisionName", "latestCreatedRevisionName"),
+    ("lastAppliedRevision", "lastAttemptedRevision"),
+    ("stableRevision", "canaryRevision"),
+];
+
+fn revisions(subject: &Subject<'_>, signs: &mut Signs) {
+    for (now, next) in REVISIONS {
+        let text =
+            |field: &str| subject.status(field).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let (Some(have), Some(want)) = (text(now), text(next)) else { continue };
+        if have != want {
+            let path = format!("status.{now}");
+            let sentence = format!(
+                "{path} is {} and status.{next} is {}",
+                object::shortened(have),
+                object::shortened(want)
+            );
+            signs.add(Sign::new(Weight::Waiting, sentence, subject.evidence(path, &have.into(), None)));
+        }
+    }
+}
+
+pub(super) fn collect(subject: &Subject<'_>, signs: &mut Signs) {
+    let super::Status::Map(status) = subject.status else { return };
+    revisions(subject, signs);
+    let spec = subject.object.get("spec").and_then(Value::as_object);
+    let wanted = spec.and_then(|spec| largest(spec, DESIRED));
+    for (path, value, sentence) in shortages("status", status, wanted) {
+        let evidence = subject.evidence(path, &value.into(), None);
+        signs.add(Sign::new(Weight::Waiting, sentence, evidence));
+    }
+    // Counts of an earlier generation look alike, so they prove something only with a fresh generation.
+    let fresh = matches!(subject.observed(), Observed::Generation(_));
+    let Some(wanted) = wanted.filter(|wanted| *wanted > 0 && fresh) else { return };
+    let serving = |name: &str| status.get(name).and_then(object::number);
+    for name in ["readyReplicas", "availableReplicas", "readyInstances", "readyMembers", "numberReady"] {
+        if let Some(count) = serving(name).filter(|count| *count >= wanted) {
+            let path = format!("status.{name}");
+            let evidence = subject.evidence(path.clone(), &count.into(), None);
+            signs.add(Sign::new(Weight::Proof, format!("{path} is {count} of {wanted}"), evidence));
+        }
+    }
+}
+
+fn largest(map: &Map<String, Value>, fields: &[&str]) -> Option<i64> {
+    fields.iter().filter_map(|field| map.get(*field).and_then(Value::as_i64)).max()
+}
+
+/// What is missing in one map of counts: its path, its count and a sentence.
+pub(super) fn shortages(
+    place: &str,
+    status: &Map<String, Value>,
+    wanted: Option<i64>,
+) -> Vec<(String, i64, String)> {
+    let mut found = Vec::new();
+    let seen = largest(status, DESIRED_SEEN);
+    let existing = status.get("replicas").and_then(object::number);
+    for field in SERVING.iter().chain(EXISTING) {
+        let Some(value) = status.get(*field) else { continue };
+        let path = || format!("{place}.{field}");
+        let Some(have) = object::number(value) else { continue };
+        let inside = SERVING.contains(field).then_some(existing).flatten();
+        let of = [wanted, seen, inside].into_iter().flatten().max();
+        if let Some(of) = of.filter(|of| have < *of) {
+            found.push((path(), have, format!("{} is {have} of {of}", path())));
+        }
+    }
+    // Zero is left out by most encoders: replicas without any that is ready.
+    let counted = SERVING.iter().any(|field| status.contains_key(*field));
+    if !counted && status.contains_key("updatedReplicas") && existing.is_some_and(|count| count > 0) {
+        found.push((format!("{place}.readyReplicas"), 0, format!("{place}.readyReplicas is not there")));
+    }
+    for (field, value) in status.iter().filter(|(field, _)| counts_parts(field)) {
+        if let Some((have, of)) = value.as_str().and_then(fraction).filter(|(have, of)| have < of) {
+            let path = format!("{place}.{field}");
+            found.push((path.clone(), have, format!("{path} is {have} of {of}")));
+        }
+    }
+    for field in LACKING {
+        if let Some(count) = status.get(*field).and_then(object::number).filter(|count| *count > 0) {
+            found.push((format!("{place}.{field}"), count, format!("{place}.{field} is {count}")));
+        }
+    }
+    found
+}
+
+/// Whether a text such as `2/3` in a field of this name counts parts.
+fn counts_parts(field: &str) -> bool {
+    let parts = [
+        "ready",
+        "available",
+        "healthy",
+        "running",
+        "replicas",
+        "instances",
+        "members",
+        "nodes",
+        "pods",
+        "progress",
+    ];
+    words::words(field).iter().any(|word| parts.contains(&word.as_str()))
+}
+
+/// `2/3`, as some controllers write counts.
+pub(super) fn fraction(text: &str) -> Option<(i64, i64)> {
+    let (have, of) = text.split_once('/')?;
+    Some((have.trim().parse().ok()?, of.trim().parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn paths(status: Value, wanted: Option<i64>) -> Vec<String> {
+        let map = status.as_object().expect("a map");
+        shortages("status", map, wanted).into_iter().map(|(path, ..)| path).collect()
+    }
+
+    #[test]
+    fn shortages_are_found() {
+        assert_eq!(paths(json!({"readyReplicas": 2}), Some(3)), ["status.readyReplicas"]);
+        assert_eq!(paths(json!({"replicas": 3, "availableReplicas": 1}), None), ["status.availableReplicas"]);
+        assert_eq!(paths(json!({"ready": "1/2", "usage": "1/2"}), None), ["status.ready"]);
+        assert_eq!(paths(json!({"replicas": 2, "updatedReplicas": 2}), None), ["status.readyReplicas"]);
+        assert_eq!(paths(json!({"unavailableReplicas": 1}), None), ["status.unavailableReplicas"]);
+        assert_eq!(
+            paths(json!({"replicas": 3, "readyReplicas": 3, "updatedReplicas": 1}), Some(3)),
+            ["status.updatedReplicas"]
+        );
+    }
+
+    #[test]
+    fn enough_is_enough() {
+        assert!(paths(json!({"replicas": 5, "readyReplicas": 5}), Some(3)).is_empty());
+        assert!(paths(json!({"ready": true, "replicas": 0, "total": "many"}), Some(0)).is_empty());
+        assert!(paths(json!({"ready": "2/2"}), Some(2)).is_empty());
+    }
+}

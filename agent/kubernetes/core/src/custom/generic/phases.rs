@@ -1,0 +1,123 @@
+//! Phases, states, flags and error texts at the top of the status.
+
+use serde_json::Value;
+
+use super::{Sign, Signs, Weight};
+use crate::custom::object::{self, Subject};
+use crate::custom::words::{self, Meaning};
+
+/// Fields that hold the one word for the whole object. A map in one of them is looked into once.
+pub(super) const WORDS: &[&str] =
+    &["phase", "state", "health", "healthStatus", "status", "currentState", "currentStatus"];
+
+const INNER_WORDS: &[&str] = &["status", "phase", "state", "health"];
+
+/// Flags that are good when true.
+const FLAGS: &[&str] = &["ready", "healthy", "available", "readyToUse", "succeeded"];
+
+/// Texts that say that the controller has given up (Cluster API, 'terminal problem').
+const FINAL_ERRORS: &[&str] = &["failureReason", "failureMessage"];
+
+const ERRORS: &[&str] = &["error", "errorMessage", "errorReason", "errors"];
+
+/// Each text of [`WORDS`] with its path.
+pub(super) fn texts<'a>(subject: &Subject<'a>) -> impl Iterator<Item = (String, &'a str)> {
+    let subject = *subject;
+    WORDS.iter().flat_map(move |field| {
+        let value = subject.status(field);
+        let own = value.and_then(Value::as_str).map(|text| (format!("status.{field}"), text));
+        let inner = INNER_WORDS.iter().filter_map(move |inner| {
+            let text = value?.as_object()?.get(*inner)?.as_str()?;
+            Some((format!("status.{field}.{inner}"), text))
+        });
+        own.into_iter().chain(inner)
+    })
+}
+
+pub(super) fn collect(subject: &Subject<'_>, signs: &mut Signs) {
+    // What the conditions said, before this file adds its own.
+    let proven = signs.has(Weight::Proof);
+    phases(subject, proven, signs);
+    flags(subject, signs);
+    errors(subject, signs);
+}
+
+fn phases(subject: &Subject<'_>, proven: bool, signs: &mut Signs) {
+    for (path, text) in texts(subject).filter(|(_, text)| !text.trim().is_empty()) {
+        let evidence = subject.evidence(path.clone(), &text.into(), None);
+        let sentence = format!("{path} is {}", object::shortened(text));
+        let weight = match words::phase(text, words::is_job_kind(subject.kind)) {
+            // A phase of the last operation beside a true `Ready` proves nothing bad of the object.
+            Some(Meaning::Bad) if proven && !path.contains("health") => Weight::Waiting,
+            Some(Meaning::Bad) => Weight::Bad,
+            Some(Meaning::Waiting) => Weight::Waiting,
+            Some(Meaning::Suspended) => Weight::Suspended,
+            Some(Meaning::Good) => Weight::Proof,
+            None => {
+                signs.warnings.push(format!("{sentence}, and no rule knows this word"));
+                continue;
+            }
+        };
+        signs.add(Sign::new(weight, with_message(subject, sentence), evidence));
+    }
+    for field in WORDS.iter().filter(|field| **field != "status") {
+        if subject
+            .status(field)
+            .is_some_and(|value| !(value.is_string() || value.is_object() || value.is_null()))
+        {
+            signs.odd.push(format!("status.{field}"));
+        }
+    }
+}
+
+fn with_message(subject: &Subject<'_>, sentence: String) -> String {
+    let message = ["message", "reason", "phaseReason"].into_iter().find_map(|field| {
+        subject.status(field).and_then(Value::as_str).filter(|text| !text.trim().is_empty())
+    });
+    match message {
+        Some(message) => format!("{sentence}: {}", object::shortened(message)),
+        None => sentence,
+    }
+}
+
+fn flags(subject: &Subject<'_>, signs: &mut Signs) {
+    for field in FLAGS {
+        let Some(value) = subject.status(field) else { continue };
+        let weight = match value {
+            Value::Bool(true) => Weight::Proof,
+            Value::Bool(false) => Weight::Waiting,
+            Value::String(text) if text.eq_ignore_ascii_case("false") => Weight::Waiting,
+            _ => continue,
+        };
+        let path = format!("status.{field}");
+        let sentence = with_message(subject, format!("{path} is {value}"));
+        signs.add(Sign::new(weight, sentence, subject.evidence(path, value, None)));
+    }
+}
+
+fn errors(subject: &Subject<'_>, signs: &mut Signs) {
+    let good = signs.has(Weight::Proof);
+    for (fields, alone) in [(FINAL_ERRORS, false), (ERRORS, true)] {
+        for field in fields {
+            let Some(text) = subject.status(field).and_then(error_text) else { continue };
+            let path = format!("status.{field}");
+            // An error text that nobody cleared is no proof beside good news.
+            let weight = if alone && good { Weight::Waiting } else { Weight::Bad };
+            let evidence = subject.evidence(path.clone(), &text.clone().into(), None);
+            signs.add(Sign::new(weight, format!("{path}: {text}"), evidence));
+        }
+    }
+}
+
+/// The words of an error, which may be a text, a map with a message or a list.
+fn error_text(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::String(text) => text.as_str(),
+        Value::Object(map) if !map.is_empty() => {
+            return Some(map.get("message").map_or_else(|| object::shown(value), object::shown));
+        }
+        Value::Array(list) if !list.is_empty() => return Some(object::shown(value)),
+        _ => "",
+    };
+    (!text.trim().is_empty()).then(|| object::shortened(text))
+}

@@ -1,0 +1,162 @@
+//! A custom resource as its judges read it: what it is, its generation and its status.
+
+use serde_json::{Map, Value};
+use trimaran_model::limits;
+use trimaran_model::time::Wall;
+
+use crate::judgment::{Evidence, Source};
+
+/// One object. Fields of a wrong type read as absent, but for `status`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Subject<'a> {
+    pub object: &'a Value,
+    pub group: &'a str,
+    pub version: &'a str,
+    pub kind: &'a str,
+    pub name: &'a str,
+    /// `metadata.generation`.
+    pub generation: Option<i64>,
+    pub status: Status<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Status<'a> {
+    /// Absent, null or empty: no controller has spoken.
+    None,
+    Map(&'a Map<String, Value>),
+    /// Neither: nobody can read it.
+    Odd,
+}
+
+/// What `status.observedGeneration` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Observed {
+    Absent,
+    Generation(i64),
+    Odd,
+}
+
+impl<'a> Subject<'a> {
+    pub(super) fn new(object: &'a Value) -> Self {
+        let text = |value: Option<&'a Value>| value.and_then(Value::as_str).unwrap_or("");
+        let api = text(object.get("apiVersion"));
+        let (group, version) = api.split_once('/').unwrap_or(("", api));
+        let metadata = object.get("metadata");
+        let status = match object.get("status") {
+            None | Some(Value::Null) => Status::None,
+            Some(Value::Object(map)) if map.is_empty() => Status::None,
+            Some(Value::Object(map)) => Status::Map(map),
+            Some(_) => Status::Odd,
+        };
+        Self {
+            object,
+            group,
+            version,
+            kind: text(object.get("kind")),
+            name: text(metadata.and_then(|metadata| metadata.get("name"))),
+            generation: metadata.and_then(|metadata| metadata.get("generation")).and_then(number),
+            status,
+        }
+    }
+
+    pub(super) fn spec(&self, field: &str) -> Option<&'a Value> {
+        self.object.get("spec")?.get(field)
+    }
+
+    pub(super) fn status(&self, field: &str) -> Option<&'a Value> {
+        match self.status {
+            Status::Map(map) => map.get(field),
+            Status::None | Status::Odd => None,
+        }
+    }
+
+    pub(super) fn observed(&self) -> Observed {
+        match self.status("observedGeneration") {
+            None | Some(Value::Null) => Observed::Absent,
+            Some(value) => number(value).map_or(Observed::Odd, Observed::Generation),
+        }
+    }
+
+    /// Whether something was said of an earlier generation; what says nothing about it is taken as fresh.
+    pub(super) fn is_stale(&self, observed: Option<&Value>) -> bool {
+        match (observed.and_then(number), self.generation) {
+            (Some(observed), Some(generation)) => observed < generation,
+            _ => false,
+        }
+    }
+
+    pub(super) fn evidence(&self, path: impl Into<String>, value: &Value, at: Option<Wall>) -> Evidence {
+        let value = shown(value);
+        Evidence {
+            object: format!("{}/{}", self.kind, self.name),
+            source: Source::Field(path.into()),
+            value,
+            at,
+        }
+    }
+}
+
+/// An integer, or a text of one: some controllers write generations as text.
+pub(super) fn number(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+/// A value inside of a message: texts as they are, everything else as JSON; shortened.
+pub(super) fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) if text.trim().is_empty() => "empty".to_owned(),
+        Value::String(text) => shortened(text),
+        other => shortened(&other.to_string()),
+    }
+}
+
+/// One line of bounded length.
+pub(super) fn shortened(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(limits::EVIDENCE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// An RFC 3339 time as the API server writes it.
+pub(super) fn time(value: &Value) -> Option<Wall> {
+    let time: jiff::Timestamp = value.as_str()?.parse().ok()?;
+    Some(Wall(time.as_millisecond()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn generations_are_read_as_numbers_and_as_texts() {
+        let of = |observed: Value| {
+            let object = json!({"metadata": {"generation": 2}, "status": {"observedGeneration": observed}});
+            Subject::new(&object).observed()
+        };
+        assert_eq!(of(json!(2)), Observed::Generation(2));
+        assert_eq!(of(json!("2")), Observed::Generation(2));
+        assert_eq!(of(json!("6f8d")), Observed::Odd);
+        assert_eq!(of(json!(null)), Observed::Absent);
+    }
+
+    #[test]
+    fn long_values_are_cut_between_characters() {
+        let text = "ü".repeat(limits::EVIDENCE_CHARS_MAX + 1);
+        assert_eq!(shortened(&text).chars().count(), limits::EVIDENCE_CHARS_MAX + 1);
+        assert_eq!(shortened(" a\n b "), "a b");
+    }
+
+    #[test]
+    fn times_are_utc_milliseconds() {
+        assert_eq!(time(&json!("1970-01-01T00:00:01Z")), Some(Wall(1000)));
+        assert_eq!(time(&json!("yesterday")), None);
+    }
+}

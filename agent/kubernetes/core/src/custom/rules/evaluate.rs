@@ -1,0 +1,321 @@
+//! One rule over one object: suspension, generation, clauses in their order, then what holds otherwise.
+
+use std::collections::BTreeSet;
+
+use trimaran_model::limits::STRIKE_AGE;
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::Wall;
+use trimaran_model::verdict::Verdict;
+
+use super::{Age, Clause, ObservedGeneration, Outcome, Rule};
+use crate::custom::condition::{Condition, Conditions, Truth};
+use crate::custom::expression::{Answer, Expression};
+use crate::custom::generic;
+use crate::custom::object::{self, Observed, Status, Subject};
+use crate::custom::view::View;
+use crate::judgment::{Evidence, Judgment};
+
+pub(super) fn judge(rule: &Rule, subject: &Subject<'_>, now: Wall) -> Judgment {
+    if matches!(subject.status, Status::Odd) {
+        return Judgment::unknown("its status is not a map, so nobody can read it");
+    }
+    let roots = expressions(rule).flat_map(|expression| expression.roots.iter().copied()).collect();
+    let conditions = Conditions::read(subject, subject.status("conditions"));
+    let view = View::new(subject, &conditions, &roots);
+    Case { rule, subject, view, conditions, now }.judge()
+}
+
+fn expressions(rule: &Rule) -> impl Iterator<Item = &Expression> {
+    let clauses = rule.clauses.iter();
+    let of_clauses = clauses.flat_map(|clause| {
+        let since = clause.age.iter().map(|age| &age.since);
+        std::iter::once(&clause.cel).chain(since).chain(outcome_expressions(&clause.outcome))
+    });
+    let others = rule.suspended.iter().chain(rule.otherwise.iter().flat_map(outcome_expressions));
+    of_clauses.chain(others)
+}
+
+fn outcome_expressions(outcome: &Outcome) -> impl Iterator<Item = &Expression> {
+    let message = match outcome {
+        Outcome::Verdict { message, .. } => message.as_ref(),
+        Outcome::Generic => None,
+    };
+    message.into_iter().flat_map(super::Template::expressions)
+}
+
+/// Whether an expression holds.
+enum Held {
+    Yes,
+    No,
+    /// Not yet: time alone can change it.
+    At(Wall),
+    /// Yes, by a condition that changed so lately that it may be a flap until then.
+    Fresh(Wall),
+}
+
+fn degrades(clause: &Clause) -> bool {
+    matches!(&clause.outcome, Outcome::Verdict { verdict: Verdict::Degraded, .. })
+}
+
+fn again(judgment: Judgment, times: Vec<Wall>) -> Judgment {
+    times.into_iter().fold(judgment, Judgment::again_at)
+}
+
+struct Case<'a> {
+    rule: &'a Rule,
+    subject: &'a Subject<'a>,
+    view: View,
+    conditions: Conditions<'a>,
+    now: Wall,
+}
+
+impl Case<'_> {
+    fn judge(&self) -> Judgment {
+        self.decide().unwrap_or_else(|unknown| unknown)
+    }
+
+    /// `Err` when an expression can't answer: then the rule knows nothing, and says so.
+    fn decide(&self) -> Result<Judgment, Judgment> {
+        if let Some(suspended) = &self.rule.suspended
+            && self.holds(suspended)?
+        {
+            return Ok(self.seen(Judgment::suspended(self.sentence(suspended)), suspended));
+        }
+        if let Some(judgment) = self.generation() {
+            return Ok(judgment);
+        }
+        let mut later: Vec<Wall> = Vec::new();
+        let mut fresh: Option<Judgment> = None;
+        for clause in &self.rule.clauses {
+            match self.clause(clause)? {
+                Held::No => {}
+                Held::At(at) => later.push(at),
+                Held::Fresh(at) => {
+                    let judgment = Judgment::progressing(ReasonCode::NotReady, self.sentence(&clause.cel));
+                    fresh.get_or_insert_with(|| self.seen(judgment, &clause.cel));
+                    later.push(at);
+                }
+                // A failure that may be a flap keeps everything but another failure from being said.
+                Held::Yes if fresh.is_some() && !degrades(clause) => break,
+                Held::Yes => return Ok(again(self.outcome(clause), later)),
+            }
+        }
+        let judgment = match (fresh, &self.rule.otherwise, self.subject.status) {
+            (Some(fresh), ..) => fresh,
+            (None, _, Status::None) => {
+                Judgment::progressing(ReasonCode::NotReady, "its controller has not written a status yet")
+            }
+            (None, Some(outcome), _) => self.otherwise(outcome),
+            (None, None, _) => {
+                Judgment::unknown(format!("the rule {} does not know this status", self.rule.file))
+            }
+        };
+        Ok(again(judgment, later))
+    }
+
+    fn generation(&self) -> Option<Judgment> {
+        if self.rule.observed_generation == ObservedGeneration::None {
+            return None;
+        }
+        let Status::Map(_) = self.subject.status else { return None };
+        let required = self.rule.observed_generation != ObservedGeneration::Optional;
+        let generation = self.subject.generation?;
+        let wait = |words: &str| Some(Judgment::progressing(ReasonCode::Generation, words));
+        let text = self.subject.status("observedGeneration").is_some_and(serde_json::Value::is_string);
+        match self.subject.observed() {
+            Observed::Generation(_) if text && self.rule.observed_generation == ObservedGeneration::Int => {
+                wait("status.observedGeneration is a text, so the controller's generation can't be compared")
+            }
+            Observed::Generation(observed) if observed < generation => {
+                Some(generic::behind(self.subject, observed, generation))
+            }
+            Observed::Generation(_) => None,
+            Observed::Absent if !required => None,
+            Observed::Absent => wait("the controller has not said yet which generation it has seen"),
+            Observed::Odd => wait(
+                "status.observedGeneration is no number, so the controller's generation can't be compared",
+            ),
+        }
+    }
+
+    fn clause(&self, clause: &Clause) -> Result<Held, Judgment> {
+        if !self.holds(&clause.cel)? {
+            return Ok(Held::No);
+        }
+        let age = match &clause.age {
+            Some(age) => self.age(age)?,
+            None => Held::Yes,
+        };
+        match (age, self.evidence_time(&clause.cel).map(|at| at + STRIKE_AGE)) {
+            (Held::Yes, Some(at)) if degrades(clause) && at > self.now => Ok(Held::Fresh(at)),
+            (held, _) => Ok(held),
+        }
+    }
+
+    fn age(&self, age: &Age) -> Result<Held, Judgment> {
+        let time = match age.since.evaluate(&self.view) {
+            Answer::Value(cel::Value::String(text)) => object::time(&text.as_str().into()),
+            Answer::Value(_) | Answer::Missing => None,
+            Answer::Error(error) => return Err(self.broken(&age.since, &error)),
+        };
+        Ok(match time.map(|time| time + age.after) {
+            Some(at) if at <= self.now => Held::Yes,
+            Some(at) => Held::At(at),
+            None => Held::No,
+        })
+    }
+
+    fn holds(&self, expression: &Expression) -> Result<bool, Judgment> {
+        match expression.evaluate(&self.view) {
+            Answer::Value(cel::Value::Bool(truth)) => Ok(truth),
+            Answer::Missing => Ok(false),
+            Answer::Value(_) => Err(self.broken(expression, "it answers neither true nor false")),
+            Answer::Error(error) => Err(self.broken(expression, &error)),
+        }
+    }
+
+    fn broken(&self, expression: &Expression, error: &str) -> Judgment {
+        let text = object::shortened(&expression.text);
+        let error = object::shortened(error);
+        Judgment::unknown(format!("the rule {} can't be applied to this status", self.rule.file))
+            .warn(format!("rule {}: `{text}`: {error}", self.rule.file))
+    }
+
+    fn outcome(&self, clause: &Clause) -> Judgment {
+        let Outcome::Verdict { verdict, reason, message } = &clause.outcome else {
+            return generic::judge(self.subject, self.now);
+        };
+        let filled = message.as_ref().map(|message| message.fill(&self.view));
+        let message = filled.filter(|message| !message.is_empty());
+        let message = message.unwrap_or_else(|| self.sentence(&clause.cel));
+        self.seen(self.judgment(*verdict, *reason, message), &clause.cel)
+    }
+
+    fn otherwise(&self, outcome: &Outcome) -> Judgment {
+        let Outcome::Verdict { verdict, reason, message } = outcome else {
+            return generic::judge(self.subject, self.now);
+        };
+        let filled = message.as_ref().map(|message| message.fill(&self.view));
+        let message = filled.filter(|message| !message.is_empty()).unwrap_or_else(|| self.lacking());
+        let waits = *reason == ReasonCode::NotReady;
+        let reason = if waits && self.is_behind() { ReasonCode::Generation } else { *reason };
+        let judgment = self.judgment(*verdict, reason, message);
+        self.healthy_clauses().fold(judgment, |judgment, cel| self.seen(judgment, cel))
+    }
+
+    fn judgment(&self, verdict: Verdict, reason: ReasonCode, message: String) -> Judgment {
+        match verdict {
+            // What can't be read may be the condition that speaks against it.
+            Verdict::Healthy if self.conditions.odd && self.reads_conditions() => {
+                Judgment::unknown("status.conditions has entries that can't be read")
+            }
+            Verdict::Healthy => Judgment::healthy(),
+            Verdict::Progressing => Judgment::progressing(reason, message),
+            Verdict::Degraded => Judgment::degraded(reason, message),
+            Verdict::Suspended => Judgment::suspended(message),
+            Verdict::Missing => Judgment::missing(message),
+            Verdict::Unknown => Judgment::unknown(message),
+        }
+    }
+
+    fn healthy_clauses(&self) -> impl Iterator<Item = &Expression> {
+        let healthy =
+            self.rule.clauses.iter().filter(|clause| {
+                matches!(&clause.outcome, Outcome::Verdict { verdict: Verdict::Healthy, .. })
+            });
+        healthy.map(|clause| &clause.cel)
+    }
+
+    /// Whether a condition that healthy asks for was said of an earlier generation.
+    fn is_behind(&self) -> bool {
+        let mut names = self.healthy_clauses().flat_map(|cel| &cel.conditions);
+        names.any(|name| self.conditions.get(name).is_some_and(|condition| condition.stale))
+    }
+
+    /// What keeps the object from healthy, as far as the clauses of healthy tell.
+    fn lacking(&self) -> String {
+        let names: BTreeSet<&String> = self.healthy_clauses().flat_map(|cel| &cel.conditions).collect();
+        let mut parts = Vec::new();
+        for condition in names.iter().filter_map(|name| self.conditions.get(name)) {
+            if condition.stale {
+                parts.push(format!("{} was said of an earlier generation", condition.name));
+            } else if condition.truth != Truth::True {
+                parts.push(condition.sentence());
+            }
+        }
+        for cel in self.healthy_clauses() {
+            parts.extend(self.values(cel, &["status"]));
+        }
+        let absent = names.iter().find(|name| self.conditions.get(name).is_none());
+        if let (true, Some(name)) = (parts.is_empty(), absent) {
+            parts.push(format!("there is no condition {name}"));
+        }
+        parts.dedup();
+        parts.truncate(PARTS_SHOWN);
+        if parts.is_empty() {
+            "its status does not say that it is healthy".to_owned()
+        } else {
+            parts.join("; ")
+        }
+    }
+
+    fn reads_conditions(&self) -> bool {
+        expressions(self.rule).any(|expression| !expression.conditions.is_empty())
+    }
+
+    /// The fresh conditions that an expression names.
+    fn named<'c>(&'c self, expression: &'c Expression) -> impl Iterator<Item = &'c Condition<'c>> {
+        let named = expression.conditions.iter().filter_map(|name| self.conditions.get(name));
+        named.filter(|condition| !condition.stale)
+    }
+
+    /// What an expression read, as evidence.
+    fn evidence(&self, expression: &Expression) -> Vec<Evidence> {
+        let named = self.named(expression).map(|condition| {
+            let path = format!("status.conditions[{}].status", condition.name);
+            self.subject.evidence(path, &condition.truth.as_str().into(), condition.at)
+        });
+        let paths = expression.paths.iter().filter_map(|path| {
+            let value = self.at(path).filter(|value| !(value.is_object() || value.is_array()))?;
+            Some(self.subject.evidence(path.join("."), value, None))
+        });
+        named.chain(paths).collect()
+    }
+
+    fn at(&self, path: &[String]) -> Option<&serde_json::Value> {
+        let names = if path[0] == "object" { &path[1..] } else { path };
+        names.iter().try_fold(self.subject.object, |value, name| value.get(name))
+    }
+
+    fn seen(&self, judgment: Judgment, expression: &Expression) -> Judgment {
+        self.evidence(expression).into_iter().fold(judgment, Judgment::with)
+    }
+
+    /// The latest change of the conditions that an expression reads.
+    fn evidence_time(&self, expression: &Expression) -> Option<Wall> {
+        self.named(expression).filter_map(|condition| condition.at).max()
+    }
+
+    /// What an expression read, in words.
+    fn sentence(&self, expression: &Expression) -> String {
+        let mut parts: Vec<String> = self.named(expression).map(Condition::sentence).collect();
+        parts.extend(self.values(expression, &["metadata", "spec", "status"]));
+        if parts.is_empty() {
+            parts.push(format!("`{}` holds", object::shortened(&expression.text)));
+        }
+        object::shortened(&parts.join("; "))
+    }
+
+    /// `status.phase is Failed` for each plain path below some roots that is there.
+    fn values(&self, expression: &Expression, roots: &[&str]) -> Vec<String> {
+        let paths = expression.paths.iter().filter(|path| roots.contains(&path[0].as_str()));
+        let values = paths.filter_map(|path| {
+            let value = self.at(path).filter(|value| !(value.is_object() || value.is_array()))?;
+            Some(format!("{} is {}", path.join("."), object::shown(value)))
+        });
+        values.collect()
+    }
+}
+
+/// Facts that one message names.
+const PARTS_SHOWN: usize = 4;

@@ -1,0 +1,182 @@
+//! Files of Kubernetes manifests: YAML or JSON text to JSON values, read as `kubectl` reads them, and the way
+//! back from a JSON pointer to line and column.
+//!
+//! Scalars follow YAML 1.1 as sigs.k8s.io/yaml reads it ([`scalar`]). Positions are made only when somebody
+//! asks for one, from the text again: a file of 10,000 objects without findings never pays for them.
+//! Duplicate keys are errors here, where `kubectl` would silently take the last one. Deliberately not here:
+//! folders, and what the objects mean.
+
+mod json;
+pub mod scalar;
+
+use serde_json::{Map, Number, Value};
+use trimaran_model::error_code;
+
+use crate::diagnostic::{Diagnostic, Severity, Sink, at};
+use crate::parse::{self, Limits, shown};
+use crate::tree::{Node, NodeKind, Span};
+use scalar::Scalar;
+
+/// One document of a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document {
+    pub value: Value,
+    pub place: DocumentPlace,
+}
+
+/// Where a document is written in its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DocumentPlace {
+    /// Its index among the documents of a YAML file, empty ones counted.
+    Yaml { index: usize },
+    /// Its index and first byte in a file of JSON texts.
+    Json { index: usize, offset: usize },
+}
+
+impl DocumentPlace {
+    /// Index of the document in its file, from 0.
+    pub fn index(self) -> usize {
+        match self {
+            Self::Yaml { index } | Self::Json { index, .. } => index,
+        }
+    }
+}
+
+/// The documents of a file that are not empty; the first thing that makes it unreadable otherwise.
+///
+/// A file that starts as JSON is read as JSON texts one after the other. When that fails, as it does for YAML
+/// in flow style, it is read as YAML, unless its name ends with `.json`.
+pub fn read(name: &str, bytes: &[u8]) -> Result<Vec<Document>, Box<Diagnostic>> {
+    let mut sink = Sink::new(name);
+    if bytes.len() > Limits::MANIFEST.bytes {
+        return yaml(name, bytes, &mut sink);
+    }
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
+    if !matches!(first, Some(b'{' | b'[')) {
+        return yaml(name, bytes, &mut sink);
+    }
+    match json::read(text, bytes.len() - text.len()) {
+        Ok(documents) => Ok(documents),
+        // YAML takes much that looks like JSON, such as `{"a": 1 2}`, for something else than was meant.
+        Err(error) if name.ends_with(".json") => {
+            let span = Span { line: error.line, column: error.column.max(1), length: 1 };
+            let message = format!("this is not valid JSON: {}", error.message);
+            Err(Box::new(at(name, Severity::Error, error_code::UNREADABLE, span, message, error.help)))
+        }
+        Err(_) => yaml(name, bytes, &mut sink),
+    }
+}
+
+fn yaml(name: &str, bytes: &[u8], sink: &mut Sink) -> Result<Vec<Document>, Box<Diagnostic>> {
+    let trees = parse::parse(bytes, &Limits::MANIFEST, sink);
+    if let Some(problem) = sink.first() {
+        // The code of the language is about its own files; these are another kind.
+        return Err(Box::new(Diagnostic { code: error_code::UNREADABLE, ..problem.clone() }));
+    }
+    let mut documents = Vec::with_capacity(trees.len());
+    for (index, tree) in trees.into_iter().enumerate() {
+        if tree.is_null() {
+            continue;
+        }
+        let value = into_json(tree).map_err(|problem| {
+            let Problem { span, message, help } = *problem;
+            Box::new(at(name, Severity::Error, error_code::UNREADABLE, span, message, help))
+        })?;
+        documents.push(Document { value, place: DocumentPlace::Yaml { index } });
+    }
+    Ok(documents)
+}
+
+/// Finds places in one file. What it learns of the file is kept, so that many questions cost little more than one.
+#[derive(Debug, Default)]
+pub struct Places {
+    trees: std::cell::OnceCell<Vec<Node>>,
+    json: json::Memory,
+}
+
+impl Places {
+    /// The place of a JSON pointer in a document of `bytes`, the file that [`read`] has read: of the value when
+    /// it is a scalar, of its key when it is a list or map, and of the nearest part that exists otherwise.
+    pub fn of(&self, bytes: &[u8], document: DocumentPlace, pointer: &str) -> Span {
+        match document {
+            DocumentPlace::Json { offset, .. } => json::place_of(bytes, offset, pointer, &self.json),
+            DocumentPlace::Yaml { index } => {
+                let trees =
+                    self.trees.get_or_init(|| parse::parse(bytes, &Limits::MANIFEST, &mut Sink::new("")));
+                trees.get(index).map_or(Span { line: 1, column: 1, length: 1 }, |tree| tree.place_of(pointer))
+            }
+        }
+    }
+}
+
+/// What JSON has no form for.
+struct Problem {
+    span: Span,
+    message: String,
+    help: String,
+}
+
+/// A tree as a JSON value. The depth is bounded by the parser.
+fn into_json(node: Node) -> Result<Value, Box<Problem>> {
+    let span = node.span;
+    match node.kind {
+        NodeKind::Scalar { text, plain: false } => Ok(Value::String(text)),
+        NodeKind::Scalar { text, plain: true } => Ok(match scalar::resolve(&text) {
+            Scalar::Null => Value::Null,
+            Scalar::Bool(value) => Value::Bool(value),
+            Scalar::Integer(value) => Value::Number(value.into()),
+            Scalar::Unsigned(value) => Value::Number(value.into()),
+            Scalar::Float(value) => Value::Number(number(value, span, &text)?),
+            Scalar::Text => Value::String(text),
+        }),
+        NodeKind::Seq(items) => {
+            items.into_iter().map(into_json).collect::<Result<Vec<_>, _>>().map(Value::Array)
+        }
+        NodeKind::Map(entries) => {
+            let mut map = Map::with_capacity(entries.len());
+            for entry in entries {
+                let key = if entry.key_plain { key(entry.key, entry.key_span)? } else { entry.key };
+                map.insert(key, into_json(entry.value)?);
+            }
+            Ok(Value::Object(map))
+        }
+    }
+}
+
+/// A number as the API server stores it: without a fraction it is an integer.
+fn number(value: f64, span: Span, text: &str) -> Result<Number, Box<Problem>> {
+    // Within this range every integral f64 converts without loss.
+    let integral = value.fract() == 0.0 && value.abs() < 9.0e15;
+    if integral {
+        return Ok(Number::from(value as i64));
+    }
+    Number::from_f64(value).ok_or_else(|| {
+        Box::new(Problem {
+            span,
+            message: format!("`{}` has no form in JSON", shown(text)),
+            help: "write a finite number, or put the text in quotes".to_owned(),
+        })
+    })
+}
+
+/// A plain key as the text that it becomes: `on` is `true`, `0x10` is `16`.
+fn key(text: String, span: Span) -> Result<String, Box<Problem>> {
+    Ok(match scalar::resolve(&text) {
+        Scalar::Text => text,
+        Scalar::Bool(value) => value.to_string(),
+        Scalar::Integer(value) => value.to_string(),
+        Scalar::Unsigned(value) => value.to_string(),
+        Scalar::Float(value) => number(value, span, &text)?.to_string(),
+        Scalar::Null => {
+            return Err(Box::new(Problem {
+                span,
+                message: "a key has to be a text".to_owned(),
+                help: "put the key in quotes".to_owned(),
+            }));
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+//! The service `web` as its team has it: builds of good and bad versions, a server of artifacts, and a pipeline
+//! file in the lab's folder.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::artifacts::{ArtifactServer, pack, sha256};
+use crate::lab::{Lab, binaries};
+use crate::wait::until;
+
+/// What tests change of the pipeline file.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    pub pipeline: String,
+    pub min_healthy: &'static str,
+    pub deadline: &'static str,
+    /// `approve` of prod.
+    pub approve: bool,
+    /// Bake of prod.
+    pub bake: &'static str,
+    pub staging_sizes: &'static str,
+    pub prod_sizes: &'static str,
+    pub staging_unavailable: &'static str,
+    pub prod_unavailable: &'static str,
+    pub max_failures: u32,
+    pub scope: &'static str,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            pipeline: "web".to_owned(),
+            min_healthy: "1s",
+            deadline: "8s",
+            approve: false,
+            bake: "0s",
+            staging_sizes: "[1, 100%]",
+            prod_sizes: "[1, 50%, 100%]",
+            staging_unavailable: "1",
+            prod_unavailable: "1",
+            max_failures: 0,
+            scope: "environment",
+        }
+    }
+}
+
+/// One service with its builds. Several may live in one lab, each on its own port.
+pub struct Web {
+    pub shape: Shape,
+    pub artifacts: ArtifactServer,
+    pub port: u16,
+    builds: PathBuf,
+    file: String,
+}
+
+impl Web {
+    /// Packs the versions, starts the server of artifacts and writes the pipeline file.
+    pub fn new(lab: &Lab, shape: Shape, versions: &[(&str, &str)]) -> Self {
+        let builds = lab.folder.path().join(format!("builds-{}", shape.pipeline));
+        std::fs::create_dir_all(&builds).expect("a folder");
+        let artifacts = ArtifactServer::start(&builds).expect("a server");
+        let port = free_port(lab);
+        let file = format!("{}.yaml", shape.pipeline);
+        let web = Self { shape, artifacts, port, builds, file };
+        for (version, behaviour) in versions {
+            web.pack(version, behaviour);
+        }
+        std::fs::write(lab.folder.path().join(&web.file), web.text(lab)).expect("a file");
+        web
+    }
+
+    /// Builds one version; see `trimaran_fixtures::behaviour` for the words.
+    pub fn pack(&self, version: &str, behaviour: &str) -> PathBuf {
+        pack(&self.builds, version, behaviour, &binaries().join("demo-service")).expect("an archive")
+    }
+
+    /// The archive of a version.
+    pub fn build(&self, version: &str) -> PathBuf {
+        self.builds.join(format!("web-{version}.tar.zst"))
+    }
+
+    /// The name of the pipeline file, in the lab's folder.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// `NAME=VERSION@sha256:HEX`.
+    pub fn artifact(&self, version: &str) -> String {
+        format!("bundle={version}@sha256:{}", sha256(&self.build(version)).expect("a build"))
+    }
+
+    /// Starts a run and returns its name.
+    pub fn deploy(&self, lab: &Lab, version: &str) -> String {
+        let shown =
+            lab.json(&["deploy", "-f", &self.file, "--artifact", &self.artifact(version), "--detach"]);
+        shown["run"].as_str().expect("a run has a name").to_owned()
+    }
+
+    /// Starts a run and waits until it has this status.
+    pub fn deploy_until(&self, lab: &Lab, version: &str, status: &str) -> Value {
+        let run = self.deploy(lab, version);
+        lab.wait_status(&run, status, Duration::from_secs(90))
+    }
+
+    /// Chooses an option as soon as prod asks for it.
+    pub fn approve(&self, lab: &Lab, run: &str, option: &str) {
+        until("prod asks for a judgment", Duration::from_secs(60), || {
+            let shown = lab.show(run);
+            let waits =
+                stages(&shown).any(|stage| stage["name"] == "prod/approve" && stage["status"] == "waiting");
+            waits.then_some(())
+        });
+        lab.ok(&["approve", run, "--option", option, "--comment", "looked at by the lab"]);
+    }
+
+    fn text(&self, lab: &Lab) -> String {
+        let Shape { pipeline, min_healthy, deadline, bake, .. } = &self.shape;
+        let Shape { staging_sizes, prod_sizes, max_failures, scope, .. } = &self.shape;
+        let Shape { staging_unavailable, prod_unavailable, .. } = &self.shape;
+        let (url, port, starts) = (self.artifacts.url(), self.port, lab.folder.path().display());
+        let approve = if self.shape.approve {
+            "    approve: { options: [promote, roll_back], timeout: 1h }\n"
+        } else {
+            ""
+        };
+        format!(
+            "\
+trimaran: v1
+pipeline: {pipeline}
+owner: team-web
+artifacts:
+  bundle: {{ file: \"{url}/web-{{version}}.tar.zst\" }}
+workload:
+  host:
+    unpack: bundle
+    process:
+      command: [bin/web, \"--port\", \"{port}\"]
+      environment: {{ START_LOG_DIR: \"{starts}\" }}
+      stop: {{ signal: TERM, grace: 5s }}
+    health: {{ http: \":{port}/healthz\", interval: 200ms, min_healthy: {min_healthy}, deadline: {deadline} }}
+environments:
+  - name: staging
+    targets: [lab-staging]
+    strategy: {{ batches: {{ sizes: {staging_sizes}, max_unavailable: {staging_unavailable}, max_failures: {max_failures} }} }}
+    rollback: {{ on: [health], scope: {scope}, bake: 0s }}
+  - name: prod
+    after: [staging]
+{approve}    targets: [lab-prod]
+    strategy: {{ batches: {{ sizes: {prod_sizes}, max_unavailable: {prod_unavailable}, max_failures: {max_failures} }} }}
+    rollback: {{ on: [health], scope: {scope}, bake: {bake} }}
+"
+        )
+    }
+}
+
+/// A start of the service, as the service itself counted it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    pub host: String,
+    pub version: String,
+    pub run: String,
+    pub attempt: String,
+    pub pid: u32,
+}
+
+/// All starts so far, in order.
+pub fn starts(lab: &Lab) -> Vec<Start> {
+    let text = std::fs::read_to_string(lab.folder.path().join("starts.log")).unwrap_or_default();
+    let one = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [host, version, run, attempt, pid] = words.as_slice() else {
+            panic!("a line of five words: {line}");
+        };
+        Start {
+            host: (*host).to_owned(),
+            version: (*version).to_owned(),
+            run: (*run).to_owned(),
+            attempt: (*attempt).to_owned(),
+            pid: pid.parse().expect("a process id"),
+        }
+    };
+    text.lines().map(one).collect()
+}
+
+/// The stages of a run's document.
+pub fn stages(run: &Value) -> impl Iterator<Item = &Value> {
+    run["stages"].as_array().into_iter().flatten()
+}
+
+/// Whether a host of the stage is between its old and its new process.
+pub fn stage_in_flight(stage: &Value) -> bool {
+    stage["instances"].as_array().into_iter().flatten().any(|instance| instance["status"] == "updating")
+}
+
+/// A port that is free on every host address of the lab now.
+fn free_port(lab: &Lab) -> u16 {
+    use std::sync::atomic::{AtomicU16, Ordering};
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let free = |port: u16| (1..=lab.hosts()).all(|n| TcpListener::bind(lab.host(n, port)).is_ok());
+    let own = u16::try_from(std::process::id() % 20_000).expect("below 20,000");
+    let from = 20_000 + own + 100 * NEXT.fetch_add(1, Ordering::SeqCst);
+    (from..65_000).find(|port| free(*port)).expect("a free port")
+}

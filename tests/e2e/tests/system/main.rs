@@ -1,0 +1,8 @@
+//! The whole system with real processes, seen from outside: what users and their scripts see, nothing else.
+#![allow(clippy::disallowed_methods, reason = "a test of processes starts processes and reads clocks")]
+
+mod clocks;
+mod crash;
+mod refusals;
+mod requests;
+mod ways_back;

@@ -1,0 +1,114 @@
+//! What is refused before anything that runs is touched, and probes that must not count as health.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use trimaran_e2e::lab::{Lab, is_alive};
+use trimaran_e2e::web::{Shape, Web, stages, starts};
+
+#[test]
+fn a_file_that_changes_after_the_plan_is_refused_on_every_host_with_both_digests() {
+    let lab = Lab::fresh(3);
+    let web = Web::new(&lab, Shape::default(), &[("v1", "good"), ("v2", "good")]);
+    web.deploy_until(&lab, "v1", "succeeded");
+    let planned = web.artifact("v2");
+    web.pack("v2", "fail-health");
+    let changed = web.artifact("v2");
+    assert_ne!(planned, changed);
+    let shown = lab.json(&["deploy", "-f", web.file(), "--artifact", &planned, "--detach"]);
+    let run = shown["run"].as_str().expect("a name").to_owned();
+    let until = std::time::Instant::now() + Duration::from_secs(60);
+    while lab.show(&run)["finished_at"].is_null() && std::time::Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let why = lab.ok(&["why", &run]);
+    for artifact in [&planned, &changed] {
+        let digest = &artifact[artifact.len() - 64..];
+        assert!(why.contains(&digest[..12]), "{why} has {digest}");
+    }
+    for start in starts(&lab) {
+        assert_eq!(start.version, "v1");
+        assert!(is_alive(start.pid), "what ran keeps running");
+    }
+}
+
+#[test]
+fn probes_that_hang_redirect_or_never_end_are_failures() {
+    let lab = Lab::fresh(3);
+    let builds = [
+        ("v1", "good"),
+        ("hangs", "hang-health"),
+        ("redirects", "redirect-health"),
+        ("floods", "flood-health"),
+        ("sickens", "healthy-for 2000"),
+    ];
+    let shape = Shape { min_healthy: "3s", deadline: "6s", ..Shape::default() };
+    let web = Web::new(&lab, shape, &builds);
+    web.deploy_until(&lab, "v1", "succeeded");
+    for (version, _) in &builds[1..] {
+        let shown = web.deploy_until(&lab, version, "rolled_back");
+        let bad = stages(&shown).find(|stage| stage["status"] == "rolled_back").expect("a bad stage");
+        assert!(!bad["reasons"].as_array().expect("reasons").is_empty(), "{version}: {bad:#}");
+    }
+}
+
+#[test]
+fn hostile_archives_leave_the_running_service_alone_and_nothing_behind() {
+    let lab = Lab::fresh(3);
+    let web = Web::new(&lab, Shape::default(), &[("v1", "good")]);
+    web.deploy_until(&lab, "v1", "succeeded");
+    for (version, write) in HOSTILE {
+        let mut bytes = Vec::new();
+        write(&mut bytes);
+        let packed = zstd::encode_all(bytes.as_slice(), 3).expect("compressed");
+        std::fs::write(web.build(version), packed).expect("a file");
+        let shown = web.deploy(&lab, version);
+        let until = std::time::Instant::now() + Duration::from_secs(60);
+        while lab.show(&shown)["finished_at"].is_null() && std::time::Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let why = lab.ok(&["why", &shown]);
+        assert!(why.contains("unpack_"), "{version}: {why}");
+        for start in starts(&lab) {
+            assert_eq!(start.version, "v1");
+            assert!(is_alive(start.pid), "{version}: what ran keeps running");
+        }
+    }
+    assert!(!std::path::Path::new("/tmp/trimaran-escaped").exists());
+}
+
+type Hostile = (&'static str, fn(&mut Vec<u8>));
+
+const HOSTILE: &[Hostile] = &[
+    ("dotdot", |out| raw_entry(out, "../../../../tmp/trimaran-escaped", b'0', "", b"x")),
+    ("absolute", |out| raw_entry(out, "/tmp/trimaran-escaped", b'0', "", b"x")),
+    ("link", |out| {
+        raw_entry(out, "here", b'2', "/tmp", b"");
+        raw_entry(out, "here/trimaran-escaped", b'0', "", b"x");
+    }),
+    ("device", |out| raw_entry(out, "null", b'3', "", b"")),
+    ("truncated", |out| {
+        raw_entry(out, "file", b'0', "", &[b'x'; 4096]);
+        out.truncate(1500);
+    }),
+];
+
+/// One entry as no honest archiver writes it.
+fn raw_entry(out: &mut Vec<u8>, name: &str, kind: u8, link: &str, data: &[u8]) {
+    let mut header = [0u8; 512];
+    header[..name.len()].copy_from_slice(name.as_bytes());
+    header[100..108].copy_from_slice(b"0000644\0");
+    header[108..116].copy_from_slice(b"0000000\0");
+    header[116..124].copy_from_slice(b"0000000\0");
+    header[124..136].copy_from_slice(format!("{:011o}\0", data.len()).as_bytes());
+    header[136..148].copy_from_slice(b"00000000000\0");
+    header[156] = kind;
+    header[157..157 + link.len()].copy_from_slice(link.as_bytes());
+    header[257..265].copy_from_slice(b"ustar\x0000");
+    header[148..156].copy_from_slice(b"        ");
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    out.write_all(&header).expect("memory");
+    out.write_all(data).expect("memory");
+    out.resize(out.len().div_ceil(512) * 512, 0);
+}
