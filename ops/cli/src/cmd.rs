@@ -13,6 +13,7 @@ mod init;
 mod lint;
 mod logs;
 mod machines;
+mod render;
 mod rollback;
 mod run;
 mod status;
@@ -61,6 +62,7 @@ pub(crate) enum Command {
     Audit(cluster::AuditArgs),
     Context(context::Args),
     Dev(dev::Args),
+    Render(render::Args),
     Explain(explain::Args),
     Completion(completion::Args),
     Version(version::Args),
@@ -93,6 +95,7 @@ pub(crate) fn run(command: Command, global: &Global) -> Result<u8, CliError> {
         Command::Audit(args) => cluster::audit(&args, global),
         Command::Context(args) => context::run(&args, global),
         Command::Dev(args) => dev::run(&args, global),
+        Command::Render(args) => render::run(&args, global),
         Command::Explain(args) => explain::run(&args, global),
         Command::Completion(args) => completion::run(&args),
         Command::Version(args) => version::run(&args, global),
