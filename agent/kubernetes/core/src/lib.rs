@@ -11,5 +11,8 @@ mod identity;
 pub mod judgment;
 pub mod lint;
 pub mod list;
+pub mod object;
 mod path;
+pub mod snapshot;
+pub mod verdict;
 mod walk;

@@ -32,7 +32,7 @@ impl Phase {
             out.push(Effect::Done(outcome));
             return;
         }
-        if !self.is_stopping() {
+        if !self.is_stopping() && self.all_shown() {
             let moves = self.start(&roll, out);
             if let Some(fault) = self.stuck(now, &roll, moves) {
                 self.judge(fault, out);
@@ -63,6 +63,11 @@ impl Phase {
         let service = &self.assignment.installation.pipeline;
         roll.open.sort_by_cached_key(|host| (self.hosts[host].is_up(), rank(service, host), host.clone()));
         roll
+    }
+
+    /// The order of turns and what was done before are known only when every host was looked at.
+    pub(crate) fn all_shown(&self) -> bool {
+        self.hosts.values().all(|turn| turn.shown)
     }
 
     /// How many hosts shall be done at the end of this assignment.
@@ -104,7 +109,7 @@ impl Phase {
         if let Some(fault) = &self.kept.fault {
             return Some(Outcome::Fault(fault.clone()));
         }
-        if roll.done < self.wanted() {
+        if roll.done < self.wanted() || !self.all_shown() {
             return None;
         }
         // Every host that could have become done has failed, each within the budget.

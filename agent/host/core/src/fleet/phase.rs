@@ -61,7 +61,8 @@ impl Phase {
         let hosts = self.assignment.hosts.iter();
         self.hosts = hosts.map(|host| (host.clone(), Turn::new(now))).collect();
         out.push(Effect::Persist);
-        out.push(Effect::Watch(Watched { installation: self.assignment.installation.clone() }));
+        let Assignment { installation, hosts, .. } = &self.assignment;
+        out.push(Effect::Watch(Watched { installation: installation.clone(), hosts: hosts.clone() }));
         if let Some(failure) = self.impossible() {
             self.kept.fault.get_or_insert(failure);
         }

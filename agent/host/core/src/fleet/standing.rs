@@ -15,7 +15,8 @@ pub(crate) struct Turn {
     pub(crate) connected: bool,
     /// Since when it is connected or not, as this life of the machine saw it.
     pub(crate) since: Timestamp,
-    /// Heard at least once in this life of the machine.
+    /// Shown by the watch at least once in this life of the machine, and heard itself.
+    pub(crate) shown: bool,
     pub(crate) heard: bool,
     pub(crate) report: Option<HostReport>,
     /// Whether what runs there served when it was last heard in a state that tells.
@@ -54,6 +55,7 @@ impl Turn {
         Self {
             connected: false,
             since: now,
+            shown: false,
             heard: false,
             report: None,
             served: false,
@@ -65,6 +67,7 @@ impl Turn {
 
     /// Takes what the host says.
     pub(crate) fn see(&mut self, now: Timestamp, sight: Sight, fence: Fence) {
+        self.shown = true;
         let back = sight.connected && !self.connected;
         if sight.connected != self.connected {
             (self.connected, self.since) = (sight.connected, now);

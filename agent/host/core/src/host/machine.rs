@@ -55,6 +55,13 @@ pub(super) struct Life {
     woken: Option<Timestamp>,
 }
 
+impl Life {
+    /// A life that does nothing but know.
+    pub(super) fn knowing(facts: Facts) -> Self {
+        Self { facts: Some(facts), ..Self::default() }
+    }
+}
+
 /// Steps that one input may lead through without an act between them.
 const STEPS_WITHOUT_ACT_MAX: usize = 8;
 /// After a look that failed.
