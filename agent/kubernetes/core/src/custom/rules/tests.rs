@@ -7,8 +7,9 @@ use trimaran_model::verdict::Verdict;
 
 use super::RuleSet;
 use super::file::{self, Examples};
-use crate::custom::{builtin, judge_custom, object};
+use crate::custom::{builtin, judge_custom};
 use crate::judgment::Source;
+use crate::object::time_of;
 
 /// The built-in rules with their examples.
 fn files() -> Vec<(&'static str, Examples)> {
@@ -45,7 +46,7 @@ fn widget(status: Value) -> Value {
 }
 
 fn now() -> Wall {
-    object::time(&json!("2026-01-01T12:00:00Z")).expect("a constant time")
+    time_of(Some(&json!("2026-01-01T12:00:00Z"))).expect("a constant time")
 }
 
 fn with(text: &str) -> RuleSet {
@@ -219,7 +220,7 @@ fn ages_have_two_sides() {
     let at = |started: &str| judge_custom(&widget(json!({"waits": true, "started": started})), &rules, now());
     let early = at("2026-01-01T11:50:01Z");
     assert_eq!(early.verdict, Verdict::Progressing);
-    assert_eq!(early.next_check_at, object::time(&json!("2026-01-01T12:00:01Z")));
+    assert_eq!(early.next_check_at, time_of(Some(&json!("2026-01-01T12:00:01Z"))));
     let late = at("2026-01-01T11:50:00Z");
     assert_eq!((late.verdict, late.reason), (Verdict::Degraded, Some(ReasonCode::ProgressDeadline)));
     assert_eq!(at("never").verdict, Verdict::Progressing);
@@ -236,7 +237,7 @@ fn a_failure_that_may_be_a_flap_is_neither_healthy_nor_degraded() {
     };
     let fresh = at("2026-01-01T11:59:58Z", "Up");
     assert_eq!(fresh.verdict, Verdict::Progressing);
-    assert_eq!(fresh.next_check_at, object::time(&json!("2026-01-01T12:00:01Z")));
+    assert_eq!(fresh.next_check_at, time_of(Some(&json!("2026-01-01T12:00:01Z"))));
     assert_eq!(at("2026-01-01T11:59:57Z", "Up").verdict, Verdict::Degraded);
     assert_eq!(at("2026-01-01T11:59:58Z", "Failed").verdict, Verdict::Degraded, "a phase is definitive");
 }
