@@ -176,8 +176,9 @@ impl Reader<'_> {
 
     fn kinds(&self, matching: &Spanned<MatchFile>) -> Result<Vec<Pattern>, RuleError> {
         let MatchFile { kind, kinds, group, .. } = &matching.value;
-        if group.value.is_empty() {
-            let what = "the group is empty: kinds of Kubernetes itself are not judged by rules";
+        if !group.value.contains('.') && group.value != "*" {
+            let what =
+                "a group without a dot belongs to Kubernetes itself, whose kinds are not judged by rules";
             return Err(self.error(group.referenced, what, "write the part of apiVersion before the slash"));
         }
         let kinds = match (kind, kinds) {
