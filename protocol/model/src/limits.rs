@@ -32,8 +32,14 @@ pub const MANIFEST_NODES_MAX: usize = 32_000_000;
 pub const MANIFEST_DEPTH_MAX: usize = 127;
 /// Values of about 64 bytes that aliases may add to one file of manifests.
 pub const MANIFEST_ALIAS_NODES_MAX: usize = 1_000_000;
-/// Objects of one command, those inside of lists counted one by one.
-pub const MANIFESTS_MAX: usize = 1_000_000;
+/// Findings that are shown to people; programs get all of them.
+pub const FINDINGS_SHOWN_MAX: usize = 200;
+/// Data of one ConfigMap or Secret, values alone (Kubernetes `MaxSecretSize`).
+pub const CONFIG_DATA_BYTES_MAX: usize = MIB;
+/// Keys and values of an object's annotations together (Kubernetes `TotalAnnotationSizeLimitB`).
+pub const ANNOTATIONS_BYTES_MAX: usize = 256 * KIB;
+/// One object in the store of a cluster (etcd `--max-request-bytes`).
+pub const OBJECT_BYTES_MAX: usize = 1536 * KIB;
 /// Files of one command, and how deep their folders may lie.
 pub const MANIFEST_FILES_MAX: usize = 100_000;
 pub const MANIFEST_FOLDER_DEPTH_MAX: usize = 32;

@@ -58,7 +58,7 @@ impl Problem {
         let help = it.help.clone().or(entry.map(|entry| entry.help.to_owned())).unwrap_or_default();
         match form {
             OutputForm::Json => {
-                let position = self
+                let position = it
                     .position
                     .as_ref()
                     .map(|(file, line, column)| json!({"file": file, "line": line, "column": column}));

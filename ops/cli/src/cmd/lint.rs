@@ -1,27 +1,31 @@
-//! `trimaran lint [FILE…]`: every error of pipeline and target files at once, without a server.
+//! `trimaran lint [FILE…]`: every error of pipeline files, target files and manifests at once, without a server.
 
 use serde_json::json;
+use trimaran_kubernetes_core::lint;
 use trimaran_model::error_code;
+use trimaran_model::limits::FINDINGS_SHOWN_MAX;
 use trimaran_spec::{Diagnostic, Severity, SourceFile};
 
 use crate::error::CliError;
-use crate::sources;
+use crate::manifest_lint;
 use crate::ui::{Global, OutputForm, Stream, paint, paint_on, print_document, print_text, render};
 
 const EXAMPLES: &str = "\
 Examples:
   trimaran lint                                        trimaran.yaml in this directory
   trimaran lint trimaran.yaml targets.yaml             targets are checked when their documents are among the files
+  trimaran lint deploy/k8s                             Kubernetes manifests of a folder
   trimaran lint -o json | jq '.diagnostics[].message'
 
 Exits with 0 when there are no errors (there may be warnings) and with 11 otherwise.
 `trimaran explain TR####` says more of a code.";
 
-/// Find every error in pipeline and target files; asks no server.
+/// Find every error in pipeline files, target files and Kubernetes manifests; asks no server.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Files to read; `trimaran.yaml` when left out. Targets are checked when their documents are among them.
+    /// Files to read, `trimaran.yaml` when left out; folders are searched for *.yaml, *.yml and *.json. Targets
+    /// are checked when their documents are among them. The manifests of a pipeline are checked with it.
     #[arg(value_name = "FILE")]
     files: Vec<String>,
 }
@@ -31,32 +35,52 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
     // A file that is named twice is one file.
     names.sort();
     names.dedup();
-    let files = names.iter().map(|name| sources::read(name)).collect::<Result<Vec<_>, _>>()?;
-    let inputs: Vec<_> =
-        files.iter().map(|file| SourceFile { name: &file.name, bytes: &file.text }).collect();
-    let compiled = trimaran_spec::compile(&inputs);
+    let inputs = manifest_lint::inputs(&names)?;
+    let language: Vec<_> =
+        inputs.language.iter().map(|file| SourceFile { name: &file.name, bytes: &file.bytes }).collect();
+    let compiled = trimaran_spec::compile(&language);
+    let (mut diagnostics, mut set) = manifest_lint::check_pipelines(&compiled)?;
+    let (found, more) = manifest_lint::check(inputs.manifests, lint::Options::default());
+    set.extend(more);
+    diagnostics.extend(found);
+    diagnostics.extend_from_slice(&compiled.diagnostics);
+    diagnostics.sort_by(|a, b| (&a.file, a.line, a.column, a.code).cmp(&(&b.file, b.line, b.column, b.code)));
+    diagnostics.dedup();
     match global.output {
         OutputForm::Table => {
-            let text = render(&inputs, &compiled.diagnostics, &paint);
-            if text.is_empty() {
-                print_text(&format!("{}: no errors, no warnings", names.join(", ")));
-            } else {
-                print_text(&text);
-            }
+            let mut files = language.clone();
+            files.extend(manifest_lint::sources(&set));
+            print_text(&text(&names, &files, &diagnostics));
         }
-        form => print_document(form, &document(&compiled.diagnostics)),
+        form => print_document(form, &document(&diagnostics)),
     }
-    Ok(if compiled.has_errors() { 11 } else { 0 })
+    let errors = diagnostics.iter().any(|it| it.severity == Severity::Error);
+    Ok(if errors { 11 } else { 0 })
+}
+
+fn text(names: &[String], files: &[SourceFile<'_>], diagnostics: &[Diagnostic]) -> String {
+    if diagnostics.is_empty() {
+        return format!("{}: no errors, no warnings", names.join(", "));
+    }
+    let shown = &diagnostics[..diagnostics.len().min(FINDINGS_SHOWN_MAX)];
+    let mut text = render(files, shown, &paint);
+    if shown.len() < diagnostics.len() {
+        let left = diagnostics.len() - shown.len();
+        text.push_str(&format!(" and {left} more findings; `-o json` has all of them"));
+    }
+    text
 }
 
 fn document(diagnostics: &[Diagnostic]) -> serde_json::Value {
-    let one = |it: &Diagnostic| {
-        json!({
-            "code": it.code.to_string(), "severity": it.severity.as_str(), "message": it.message, "file": it.file,
-            "line": it.line, "column": it.column, "length": it.length, "help": it.help,
-        })
-    };
-    json!({"schema": "trimaran.lint/v1", "diagnostics": diagnostics.iter().map(one).collect::<Vec<_>>()})
+    json!({"schema": "trimaran.lint/v1", "diagnostics": diagnostics.iter().map(diagnostic).collect::<Vec<_>>()})
+}
+
+/// One finding in a document.
+pub(super) fn diagnostic(it: &Diagnostic) -> serde_json::Value {
+    json!({
+        "code": it.code.to_string(), "severity": it.severity.as_str(), "message": it.message, "file": it.file,
+        "line": it.line, "column": it.column, "length": it.length, "help": it.help,
+    })
 }
 
 /// The error of another command that was given files with errors: all of them, as `lint` shows them.

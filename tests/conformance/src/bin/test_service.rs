@@ -65,7 +65,8 @@ fn ignore_term() {
 fn leave_daemon(log: &str) {
     let script = "trap '' TERM; echo \"daemon $$\" >> \"$1\"; while :; do sleep 1; done";
     // With `-f` it is the grandchild that stays, so its parent is gone at once.
-    let forked = std::process::Command::new("setsid").args(["-f", "/bin/sh", "-c", script, "sh", log]).status();
+    let forked =
+        std::process::Command::new("setsid").args(["-f", "/bin/sh", "-c", script, "sh", log]).status();
     forked.expect("setsid can be run");
 }
 

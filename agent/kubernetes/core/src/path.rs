@@ -1,4 +1,4 @@
-//! Paths of a references file: `spec.tls[].secretName`.
+//! Paths into objects, as references files and tables of rules write them: `spec.tls[].secretName`.
 //!
 //! Keys are parted by dots and quoted when they have dots of their own; `[]` is each item of a list, `{}` each
 //! value of a map, and `.` alone the value itself.
@@ -16,11 +16,11 @@ enum Step {
 
 /// A path below a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Path(Vec<Step>);
+pub(crate) struct Path(Vec<Step>);
 
 impl Path {
     /// Reads a path; the error says what is wrong.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut steps = Vec::new();
         let mut rest = if text == "." { "" } else { text };
         while !rest.is_empty() {
@@ -44,12 +44,12 @@ impl Path {
     }
 
     /// Calls `see` with each value that the path leads to and with its JSON pointer, which continues `pointer`.
-    pub(super) fn visit<'a>(&self, value: &'a Value, pointer: &str, see: &mut dyn FnMut(&'a Value, &str)) {
+    pub(crate) fn visit<'a>(&self, value: &'a Value, pointer: &str, see: &mut dyn FnMut(&'a Value, &str)) {
         walk(&self.0, value, pointer, see);
     }
 
     /// The text that the path leads to, when it leads to just one value.
-    pub(super) fn text<'a>(&self, value: &'a Value) -> Option<&'a str> {
+    pub(crate) fn text<'a>(&self, value: &'a Value) -> Option<&'a str> {
         let mut found = None;
         self.visit(value, "", &mut |value, _| found = value.as_str());
         found
