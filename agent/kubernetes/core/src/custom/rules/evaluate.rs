@@ -289,7 +289,9 @@ impl Case<'_> {
     }
 
     fn seen(&self, judgment: Judgment, expression: &Expression) -> Judgment {
-        self.evidence(expression).into_iter().fold(judgment, Judgment::with)
+        self.evidence(expression).into_iter().fold(judgment, |judgment, evidence| {
+            if judgment.evidence.contains(&evidence) { judgment } else { judgment.with(evidence) }
+        })
     }
 
     /// The latest change of the conditions that an expression reads.

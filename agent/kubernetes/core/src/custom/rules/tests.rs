@@ -137,7 +137,8 @@ fn the_rule_of_the_page_is_one() {
     let wrong = rules
         .add("Widget.yaml", &text.replacen("verdict: degraded", "verdict: broken", 1))
         .expect_err("a slip");
-    assert!(page.contains(&format!("rules/acme.example/{wrong}\n")), "{wrong}");
+    let place = format!("--> rules/acme.example/{}:{}:{}\n", wrong.file, wrong.line, wrong.column);
+    assert!(page.contains(&place) && page.contains(&format!(": {}\n", wrong.what)), "{wrong}");
     assert!(page.contains(&format!("help: {}\n", wrong.help)), "{}", wrong.help);
 }
 
