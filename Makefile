@@ -9,22 +9,26 @@ export ROCKSDB_STATIC ?= 1
 export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS ?= -Clink-arg=-fuse-ld=mold
 export PATH := $(CACHE)/tools/bin:$(PATH)
 
-.PHONY: setup build demo test bench lint audit
+.PHONY: setup setup-build build demo test bench lint audit
 
 setup:
 	@ops/setup/setup.sh
 
-build: setup
+# What a build needs, without the tools of the lints.
+setup-build:
+	@ops/setup/setup.sh build
+
+build: setup-build
 	cargo build --locked --workspace --bins
 
-demo: setup
+demo: setup-build
 	@cargo build --locked --workspace --bins
 	@"$(CARGO_TARGET_DIR)/debug/trimaran-demo"
 
 lint: setup
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo deny --offline check bans licenses sources
+	cargo deny --locked check bans licenses sources
 	cargo xtask tidy
 
 test: lint
@@ -33,7 +37,7 @@ test: lint
 	cargo test --locked --workspace --doc
 	"$(CARGO_TARGET_DIR)/debug/trimaran-demo"
 
-bench: setup
+bench: setup-build
 	cargo build --locked --release --workspace --bins
 	"$(CARGO_TARGET_DIR)/release/trimaran-bench"
 

@@ -1,2 +1,50 @@
-//! Placeholder until its own commit.
-fn main() {}
+//! `trimaran-agent`: serves the targets of one cell (role `agent`), or one host of a fleet (role `runner`).
+//!
+//! A list of commands. Each lives in a module of its own.
+#![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "the process's own I/O: clocks, files, threads")]
+
+mod agent;
+mod certificate;
+mod clock;
+mod data_dir;
+mod dial;
+mod failure;
+mod host_command;
+mod run;
+mod runner;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// An agent of Trimaran, or the runner of one host.
+#[derive(Debug, clap::Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  trimaran-agent run --role agent --name tokyo --data-dir /var/lib/trimaran --endpoint c1:7700 --listen 0.0.0.0:7800\n  trimaran-agent run --role runner --name web-1 --data-dir /var/lib/trimaran --endpoint agent:7800 --address 10.0.0.7"
+)]
+struct App {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Run(run::Args),
+    Host(host_command::Args),
+}
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    // Before anything else: a shim lives as long as its service and stays small. It is no command for people.
+    if args.next().is_some_and(|command| command == "shim") {
+        return trimaran_host::shim::main(args);
+    }
+    trimaran_transport::install_crypto_provider();
+    match App::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Host(args) => host_command::run(&args),
+    }
+}

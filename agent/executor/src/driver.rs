@@ -8,7 +8,8 @@
 //! - [`Effect::Persist`] means that nothing that follows it in `out` happens before the phase is fsynced.
 //! - An [`Effect::Call`] with [`Guard::Unguarded`] is made only under a live lease.
 //! - After a crash the driver begins with the phase found and observes before it acts.
-//! - Every call is answered exactly once: by a reply, or by `Lost` when its answer can't come any more.
+//! - Every call is answered exactly once: by a reply, by `Lost` when its answer can't come any more, or by
+//!   `Unmade` when it was not made.
 
 use trimaran_model::job::Outcome;
 use trimaran_model::reason::ReasonCode;
@@ -60,6 +61,8 @@ pub enum Input<R, S> {
     Reply(CallId, R),
     /// The answer of a call can't come any more; whether it had its effect is not known.
     Lost(CallId),
+    /// The call was not made, because the lease was lost before its turn.
+    Unmade(CallId),
     Observed(S),
     /// The time of a `WakeAt` has come.
     Due,
@@ -67,6 +70,8 @@ pub enum Input<R, S> {
     Abort(ReasonCode),
     LeaseLost,
     LeaseBack,
+    /// The latest `Effect::Commit` is in the log.
+    Committed,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +85,9 @@ pub enum Effect<C, Q, P> {
     },
     Watch(Q),
     Report(P),
+    /// As `Report`, and what it says must survive the loss of this agent: it is committed by the coordinators
+    /// and answered by `Input::Committed`. A later one replaces an unanswered one.
+    Commit(P),
     /// Replaces an earlier `WakeAt`.
     WakeAt(Timestamp),
     /// The last effect of a machine.

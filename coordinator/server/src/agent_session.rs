@@ -1,13 +1,13 @@
-//! One attached agent: its orders out, its reports in, and the ping that keeps its lease.
+//! One attached agent: its orders out, its reports in, and the answers that keep its lease.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
 use trimaran_engine::query;
 use trimaran_engine::{Event, Outcome};
 use trimaran_model::id::Identity;
-use trimaran_model::limits::{AGENT_KEEP_ALIVE, AGENT_LOST_AFTER};
+use trimaran_model::limits::AGENT_LOST_AFTER;
 use trimaran_transport::{CloseCode, FrameSender, Session};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::agent::{AgentDown, AgentUp, Progress, ResultAnswer, RunnerEntry};
@@ -35,11 +35,14 @@ pub(crate) async fn serve(server: Server, session: Session) {
         Ok(Some(frame)) => AgentUp::from_frame(&frame),
         _ => return,
     };
-    let Ok(AgentUp::Hello { incarnation, epoch, listen, .. }) = hello else {
+    let Ok(AgentUp::Hello { incarnation, epoch, listen, held }) = hello else {
         return session.refuse_frame("a session of an agent starts with its hello");
     };
     let address = listen.unwrap_or_else(|| session.remote_address().to_string());
-    let mut link = Link { server, session, sender, name, incarnation, sent: BTreeMap::new(), applied: None };
+    let held =
+        held.iter().map(|held| (held.assignment, Sent { fence: held.fence, canceled: false, held: true }));
+    let sent = held.collect();
+    let mut link = Link { server, session, sender, name, incarnation, sent, applied: None };
     link.applied = Some(link.server.node.subscribe());
     match link.attach(epoch, &address).await {
         Attach::Done => {}
@@ -60,14 +63,22 @@ enum Attach {
     Never(String),
 }
 
+struct Sent {
+    fence: u64,
+    /// Its end was asked for.
+    canceled: bool,
+    /// Known from the agent's journal; it is sent again, because the agent may have it in part only.
+    held: bool,
+}
+
 struct Link {
     server: Server,
     session: Session,
     sender: FrameSender,
     name: String,
     incarnation: u64,
-    /// Assignments that were sent, and whether their end was asked for.
-    sent: BTreeMap<u64, bool>,
+    /// Assignments that the agent has, by their number.
+    sent: BTreeMap<u64, Sent>,
     applied: Option<broadcast::Receiver<Applied>>,
 }
 
@@ -114,7 +125,6 @@ impl Link {
 
     async fn work(&mut self, receiver: &mut trimaran_transport::FrameReceiver) {
         let mut applied = self.applied.take().expect("set before the attach");
-        let mut ping = tokio::time::interval(AGENT_KEEP_ALIVE.to_std());
         loop {
             tokio::select! {
                 frame = receiver.next() => {
@@ -132,13 +142,6 @@ impl Link {
                     };
                     if !go_on { return }
                 }
-                _ = ping.tick() => {
-                    if self.server.node.pulse().borrow().leads() {
-                        let revoked = self.server.revoked.all();
-                        let ping = AgentDown::Ping { wall_ms: self.server.node.wall().0, revoked };
-                        if !self.send(ping).await { return }
-                    }
-                }
             }
         }
     }
@@ -155,19 +158,27 @@ impl Link {
         if !self.send(AgentDown::Inventory { revision, runners }).await {
             return false;
         }
-        let live: BTreeMap<u64, ()> = assignments.iter().map(|row| (row.assignment.id, ())).collect();
-        self.sent.retain(|id, _| live.contains_key(id));
+        // What the agent has and the state has not any more was answered, or withdrawn while nobody listened.
+        let live: BTreeSet<u64> = assignments.iter().map(|row| row.assignment.id).collect();
+        let gone: Vec<u64> = self.sent.keys().copied().filter(|id| !live.contains(id)).collect();
+        for assignment in gone {
+            let Some(sent) = self.sent.remove(&assignment) else { continue };
+            if !self.send(AgentDown::Cancel { assignment, fence: sent.fence }).await {
+                return false;
+            }
+        }
         for row in assignments {
             let (id, fence) = (row.assignment.id, row.assignment.fence);
-            if !self.sent.contains_key(&id) {
-                self.sent.insert(id, false);
+            if self.sent.get(&id).is_none_or(|sent| sent.held) {
+                self.sent.insert(id, Sent { fence, canceled: false, held: false });
                 if !self.send(AgentDown::Assign(row.assignment)).await {
                     return false;
                 }
             }
-            if row.cancel && self.sent.insert(id, true) == Some(false) {
-                let cancel = AgentDown::Cancel { assignment: id, fence };
-                if !self.send(cancel).await {
+            let asked = self.sent.get(&id).is_some_and(|sent| sent.canceled);
+            if row.cancel && !asked {
+                self.sent.insert(id, Sent { fence, canceled: true, held: false });
+                if !self.send(AgentDown::Cancel { assignment: id, fence }).await {
                     return false;
                 }
             }
@@ -207,7 +218,7 @@ impl Link {
                 self.session.refuse_frame("a second hello");
                 false
             }
-            AgentUp::Pong => true,
+            AgentUp::Ping { sent_ms } => self.pong(sent_ms).await,
             AgentUp::Runners(states) => {
                 let mut soft = self.server.soft.lock();
                 for state in states {
@@ -215,7 +226,12 @@ impl Link {
                 }
                 true
             }
-            AgentUp::Progress(progress) => self.progress(progress).await,
+            AgentUp::Progress(progress) => {
+                self.server.tell_progress(&progress);
+                self.server.soft.lock().progress.insert(progress.assignment, progress);
+                true
+            }
+            AgentUp::Failures(progress) => self.failures(progress).await,
             AgentUp::Result { assignment, fence, outcome, progress } => {
                 self.result((assignment, fence), outcome, progress).await
             }
@@ -233,19 +249,28 @@ impl Link {
         }
     }
 
-    /// Live numbers are soft; a larger count of failures is committed before the agent goes on.
-    async fn progress(&mut self, progress: Progress) -> bool {
-        let failed = progress.failed.len();
-        let before = {
-            let mut soft = self.server.soft.lock();
-            let before = soft.progress.insert(progress.assignment, progress.clone());
-            before.map_or(0, |before| before.failed.len())
-        };
-        self.server.tell_progress(&progress);
-        if failed <= before {
+    /// Keeps the agent's lease; without a leader this coordinator can't know what is true.
+    async fn pong(&mut self, sent_ms: u64) -> bool {
+        if !self.server.node.pulse().borrow().leads() {
             return true;
         }
-        !matches!(self.propose(CommandBody::Progress(progress)).await, Proposed::Busy(_))
+        let revoked = self.server.revoked.all();
+        self.send(AgentDown::Pong { sent_ms, wall_ms: self.server.node.wall().0, revoked }).await
+    }
+
+    /// Failures are committed before the agent goes on: the budget survives the loss of the agent.
+    async fn failures(&mut self, progress: Progress) -> bool {
+        self.server.tell_progress(&progress);
+        let (assignment, failed) = (progress.assignment, progress.failed.len());
+        self.server.soft.lock().progress.insert(assignment, progress.clone());
+        match self.propose(CommandBody::Progress(progress)).await {
+            Proposed::Done { .. } => {
+                let failed = u32::try_from(failed).unwrap_or(u32::MAX);
+                self.send(AgentDown::Committed { assignment, failed }).await
+            }
+            // The agent repeats it on its next session.
+            Proposed::NotLeader | Proposed::Busy(_) | Proposed::Indeterminate => false,
+        }
     }
 
     async fn result(
@@ -265,6 +290,7 @@ impl Link {
             Proposed::NotLeader | Proposed::Busy(_) | Proposed::Indeterminate => return false,
         };
         self.server.soft.lock().progress.remove(&assignment);
+        self.sent.remove(&assignment);
         self.send(AgentDown::Answer { assignment, fence, answer }).await
     }
 

@@ -52,6 +52,20 @@ pub struct Failure {
     pub instance: Option<HostName>,
 }
 
+/// How far an assignment is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Instances on the assignment's release and healthy, of all that the stage has.
+    pub done: u32,
+    pub total: u32,
+    /// Hosts that failed in this attempt, those before this assignment included.
+    pub failed: Vec<HostName>,
+    /// The first failure of this assignment.
+    pub failure: Option<Failure>,
+    /// At most `limits::INSTANCES_REPORTED_MAX`, failures first.
+    pub instances: Vec<InstanceReport>,
+}
+
 /// One instance as reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceReport {

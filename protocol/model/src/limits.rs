@@ -10,12 +10,18 @@ const MIB: usize = 1024 * KIB;
 pub const NAME_BYTES_MAX: usize = 63;
 /// A pipeline or target file, refused by size before it is parsed (INTERFACE 1).
 pub const SPEC_FILE_BYTES_MAX: usize = MIB;
-/// Nodes of one YAML file: a 1 MiB file of two-byte items stays below.
-pub const SPEC_NODES_MAX: usize = 1_000_000;
+/// Values of one file: seven bytes each at the least in a file of 1 MiB, where a line of a real one has three values.
+/// It keeps `lint` below 100 ms whatever is in the file.
+pub const SPEC_NODES_MAX: usize = 150_000;
 /// Nesting of one YAML file.
 pub const SPEC_DEPTH_MAX: usize = 64;
 /// Nodes that aliases may add to one file; more is an alias bomb.
 pub const SPEC_ALIAS_NODES_MAX: usize = 10_000;
+/// Findings that are reported of one file; whoever has more has another problem.
+pub const SPEC_DIAGNOSTICS_MAX: usize = 1000;
+/// Known names that an unknown one is compared with for "did you mean", and the characters of each.
+pub const SUGGEST_CANDIDATES_MAX: usize = 256;
+pub const SUGGEST_NAME_CHARS_MAX: usize = 64;
 /// A file of Kubernetes manifests or objects (INTERFACE 5).
 pub const MANIFEST_FILE_BYTES_MAX: usize = 256 * MIB;
 /// All files of one command.
@@ -26,11 +32,19 @@ pub const MANIFEST_NODES_MAX: usize = 32_000_000;
 pub const MANIFEST_DEPTH_MAX: usize = 127;
 /// Values of about 64 bytes that aliases may add to one file of manifests.
 pub const MANIFEST_ALIAS_NODES_MAX: usize = 1_000_000;
-/// Objects of one command, those inside of lists counted one by one.
-pub const MANIFESTS_MAX: usize = 1_000_000;
+/// Findings that are shown to people; programs get all of them.
+pub const FINDINGS_SHOWN_MAX: usize = 200;
+/// Data of one ConfigMap or Secret, values alone (Kubernetes `MaxSecretSize`).
+pub const CONFIG_DATA_BYTES_MAX: usize = MIB;
+/// Keys and values of an object's annotations together (Kubernetes `TotalAnnotationSizeLimitB`).
+pub const ANNOTATIONS_BYTES_MAX: usize = 256 * KIB;
+/// One object in the store of a cluster (etcd `--max-request-bytes`).
+pub const OBJECT_BYTES_MAX: usize = 1536 * KIB;
 /// Files of one command, and how deep their folders may lie.
 pub const MANIFEST_FILES_MAX: usize = 100_000;
 pub const MANIFEST_FOLDER_DEPTH_MAX: usize = 32;
+/// Artifacts of a pipeline.
+pub const ARTIFACTS_MAX: usize = 256;
 /// Environments of a pipeline.
 pub const ENVIRONMENTS_MAX: usize = 64;
 /// Targets of one environment.
@@ -113,8 +127,33 @@ pub const AGENT_KEEP_ALIVE: Millis = Millis::seconds(3);
 pub const AGENT_LOST_AFTER: Millis = Millis::seconds(12);
 /// An unguarded call is made only while a coordinator was heard within this time.
 pub const LEASE: Millis = Millis::seconds(8);
+/// An agent asks its coordinator for a sign this often; its lease survives two lost answers.
+pub const LEASE_PING: Millis = Millis::seconds(2);
 /// Deadline of an unguarded call.
 pub const UNGUARDED_CALL: Millis = Millis::seconds(10);
+/// A host in flight that is silent for so long is lost: the wave pauses. Long enough for a runner to be
+/// started again. A wave that can't start a host for so long pauses too.
+pub const HOST_LOST_AFTER: Millis = Millis::seconds(30);
+/// Assignments that one agent holds, ended and unanswered ones included.
+pub const AGENT_ASSIGNMENTS_MAX: usize = 4096;
+/// Live progress of one assignment is told at most this often.
+pub const PROGRESS_EVERY: Millis = Millis(100);
+/// Messages that wait for one session of an agent or runner; a session that takes none for so long is closed.
+pub const SESSION_QUEUE_MAX: usize = 1024;
+/// Events that wait for the loop of an agent; above it sessions are not read.
+pub const AGENT_EVENTS_MAX: usize = 1024;
+/// Runners of one message about who is connected.
+pub const RUNNERS_PER_MESSAGE_MAX: usize = 1000;
+/// Earlier lives of one name that are remembered as superseded.
+pub const SUPERSEDED_KEPT: usize = 64;
+/// Batches of log lines on their way through an agent, for one question.
+pub const LOG_BATCHES_MAX: usize = 16;
+/// Records of an agent's journal after which it is compacted, when most of them are of no use any more.
+pub const JOURNAL_RECORDS_MAX: usize = 4096;
+/// Bytes of records that one write of an agent's journal joins, unless one record alone is larger.
+pub const JOURNAL_GROUP_BYTES: usize = MIB;
+/// A journal file over this size is not opened: compaction keeps it far below.
+pub const JOURNAL_BYTES_MAX: u64 = 1 << 30;
 
 /// Archive limits: entries, unpacked bytes per packed byte, path depth, unpacked size.
 pub const ARCHIVE_ENTRIES_MAX: u64 = 1_000_000;
@@ -123,14 +162,63 @@ pub const ARCHIVE_DEPTH_MAX: usize = 64;
 pub const ARCHIVE_BYTES_MAX: u64 = 8 << 30;
 /// Below this many unpacked bytes the ratio is not looked at: small texts compress well.
 pub const ARCHIVE_RATIO_FREE_BYTES: u64 = 16 << 20;
+/// One extension header of an archive (long name, PAX records): a path has at most 4 KiB.
+pub const ARCHIVE_EXTENSION_BYTES_MAX: usize = 256 * KIB;
+/// A path inside an archive, and one component of it (Linux: `PATH_MAX`, `NAME_MAX`).
+pub const ARCHIVE_PATH_BYTES_MAX: usize = 4096;
+pub const ARCHIVE_COMPONENT_BYTES_MAX: usize = 255;
+/// Symbolic links of one archive, and the steps that resolving all of them may take.
+pub const ARCHIVE_LINKS_MAX: usize = 65_536;
+pub const ARCHIVE_LINK_STEPS_MAX: usize = 10_000_000;
+/// Links followed by one resolution (Linux: `MAXSYMLINKS`).
+pub const ARCHIVE_LINK_DEPTH_MAX: usize = 40;
+/// Tries of one download; faults of the platform alone are tried again.
+pub const FETCH_TRIES_MAX: u32 = 5;
+/// Redirects that a download follows; the digest decides what is accepted in the end.
+pub const FETCH_REDIRECTS_MAX: usize = 5;
+/// Pieces of a download between the socket and the disk.
+pub const FETCH_PIECES_QUEUED_MAX: usize = 16;
+/// Kept free on a host's file system: this share of it, at most [`HOST_DISK_RESERVE_BYTES_MAX`].
+pub const HOST_DISK_RESERVE_PERCENT: u64 = 5;
+pub const HOST_DISK_RESERVE_BYTES_MAX: u64 = 1 << 30;
 /// Bytes of a probe's answer that are read.
 pub const PROBE_BODY_BYTES_MAX: usize = 64 * KIB;
 /// Log files of one service on one host.
 pub const LOG_FILES_KEPT: usize = 10;
 pub const LOG_FILE_BYTES_MAX: u64 = 10 << 20;
+/// One line of a service's output; a longer one is split.
+pub const LOG_LINE_BYTES_MAX: usize = 16 * KIB;
+/// Text and lines of one batch of log lines, unless one line alone is larger: fits a runner's frame.
+pub const LOG_BATCH_BYTES_MAX: usize = 64 * KIB;
+pub const LOG_BATCH_LINES_MAX: usize = 1024;
+/// Connections that a shim serves at once.
+pub const SHIM_CONNECTIONS_MAX: usize = 8;
+/// What a shim is started with: command and environment of one service (Linux: a quarter of the 8 MiB stack).
+pub const SHIM_SPEC_BYTES_MAX: usize = 2 * MIB;
 /// Releases kept on a host: current, previous good and the one in flight.
 pub const RELEASES_KEPT: usize = 3;
+/// Verified releases that a host remembers as ways back.
+pub const WAYS_BACK_KEPT: usize = 8;
+/// Failed probes in a row after which a service that was healthy is degraded.
+pub const PROBE_FAILURES_DEGRADED: u32 = 3;
+/// While a verification waits for its first success, probes come at least so often.
+pub const PROBE_FIRST_INTERVAL: Millis = Millis(200);
+/// A pause between two probes that is longer than interval, timeout and this was not watched.
+pub const PROBE_GAP: Millis = Millis::seconds(2);
+/// Restarts of one service that are remembered; a policy with a larger `max` counts these.
+pub const RESTARTS_COUNTED_MAX: usize = 64;
+/// From the first byte to the verified file.
+pub const HOST_FETCH: Millis = Millis::minutes(30);
+pub const HOST_UNPACK: Millis = Millis::minutes(10);
+/// A call to a host's disk or process table.
+pub const HOST_CALL: Millis = Millis::seconds(30);
+pub const HOST_START: Millis = Millis::seconds(60);
+/// Waiting for other installations of the host to end their disruptive step.
+pub const HOST_TURN: Millis = Millis::hours(24);
+/// Answers of calls that a host may lose before it gives a goal up.
+pub const HOST_LOSSES_MAX: u8 = 16;
 
+const _: () = assert!(2 * LOG_BATCH_BYTES_MAX + 32 * LOG_BATCH_LINES_MAX < RUNNER_FRAME_BYTES_MAX);
 /// A file with a rule for a kind of custom resource.
 pub const RULE_FILE_BYTES_MAX: usize = 256 * KIB;
 /// Rule files that one judge takes.
@@ -161,3 +249,5 @@ const _: () = assert!(APPEND_BYTES_MAX + ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(UNCOMMITTED_BYTES_MAX < LOG_BYTES_MAX / 2);
 const _: () = assert!(LEASE.0 < AGENT_LOST_AFTER.0);
 const _: () = assert!(AGENT_KEEP_ALIVE.0 * 2 < LEASE.0);
+const _: () = assert!(LEASE_PING.0 * 3 < LEASE.0);
+const _: () = assert!(HOST_LOST_AFTER.0 > AGENT_LOST_AFTER.0);

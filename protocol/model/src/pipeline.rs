@@ -1,11 +1,18 @@
 //! The compiled form of a pipeline file: environments in order of promotion, each with targets, gates,
 //! strategy and the way back. All defaults are filled in; what a file left open is decided here once.
 
+mod flink;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::{ArtifactName, EnvironmentName, PipelineName, TargetName};
 use crate::target::TargetClass;
 use crate::time::Millis;
+
+pub use flink::{
+    FlinkHealth, FlinkRestore, FlinkRollback, FlinkSources, FlinkUpgrade, FlinkWorkload, OnStopFailure,
+    UpgradeMode,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pipeline {
@@ -172,13 +179,15 @@ pub enum OnConflict {
     Leave,
 }
 
-/// Read and checked; planned and deployed in its own issue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FlinkWorkload {
-    pub jar: ArtifactName,
-    pub entry_class: String,
-    pub args: Vec<String>,
-    pub parallelism: u32,
+impl OnConflict {
+    pub const ALL: [Self; 3] = [Self::Refuse, Self::Take, Self::Leave];
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Take => "take",
+            Self::Leave => "leave",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -320,6 +329,17 @@ pub enum RollbackScope {
     Environment,
     /// Every environment that the run touched.
     Run,
+}
+
+impl RollbackScope {
+    pub const ALL: [Self; 3] = [Self::Target, Self::Environment, Self::Run];
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Target => "target",
+            Self::Environment => "environment",
+            Self::Run => "run",
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
 //! Reading nodes by the type that is expected. Every function reports what is wrong and goes on; `None` means
 //! that it was reported (or that the key is not there).
 
-use std::collections::BTreeMap;
-use std::fmt::Display;
-use std::str::FromStr;
+mod scalar;
 
-use trimaran_model::error_code::{self, ErrorCode};
-use trimaran_model::pipeline::Amount;
-use trimaran_model::time::Millis;
+use std::collections::BTreeMap;
+
+use trimaran_model::error_code;
+
+pub(crate) use scalar::{
+    amount_of, boolean, choice, count, digest, duration, name, positive_count, positive_duration,
+};
 
 use crate::diagnostic::Sink;
 use crate::parse::shown;
@@ -20,6 +22,8 @@ pub(crate) struct Fields<'a> {
     /// Where the map's own key stands, for missing keys.
     place: Span,
     known: Vec<&'static str>,
+    /// Required keys that are not there.
+    missing: Vec<&'static str>,
     /// Keys of the full language that this version does not have yet.
     later: &'static [&'static str],
 }
@@ -28,12 +32,19 @@ impl<'a> Fields<'a> {
     /// Begins to read `node` as a map.
     pub(crate) fn of(node: &'a Node, place: Span, what: &str, sink: &mut Sink) -> Option<Self> {
         match &node.kind {
-            NodeKind::Map(_) => Some(Self { node, place, known: Vec::new(), later: &[] }),
+            NodeKind::Map(_) => {
+                Some(Self { node, place, known: Vec::new(), missing: Vec::new(), later: &[] })
+            }
             NodeKind::Scalar { .. } | NodeKind::Seq(_) => {
                 wrong_type(node, &format!("{what} has to be a map"), sink);
                 None
             }
         }
+    }
+
+    /// Begins to read the map of a key.
+    pub(crate) fn below(entry: &'a Entry, sink: &mut Sink) -> Option<Self> {
+        Self::of(&entry.value, entry.key_span, &format!("`{}`", entry.key), sink)
     }
 
     pub(crate) fn later(mut self, keys: &'static [&'static str]) -> Self {
@@ -46,43 +57,82 @@ impl<'a> Fields<'a> {
         self.node.get(key)
     }
 
-    pub(crate) fn required(&mut self, key: &'static str, sink: &mut Sink) -> Option<&'a Entry> {
+    /// Reads a key that has to be there; [`Fields::finish`] reports it otherwise.
+    pub(crate) fn required(&mut self, key: &'static str) -> Option<&'a Entry> {
         let found = self.optional(key);
         if found.is_none() {
-            let message = format!("the key `{key}` is missing");
-            sink.error(error_code::MISSING_KEY, self.place, message, format!("add `{key}:`"));
+            self.missing.push(key);
         }
         found
     }
 
-    /// Reports every key that nobody asked for.
-    pub(crate) fn finish(self, sink: &mut Sink) {
+    /// Reports every key that nobody asked for, and every one that is missing. A misspelt key is one error, not
+    /// two.
+    pub(crate) fn finish(mut self, sink: &mut Sink) {
         for entry in self.node.entries() {
+            if sink.is_full() {
+                return;
+            }
             if self.known.contains(&entry.key.as_str()) {
                 continue;
             }
-            let key = shown(&entry.key);
             if self.later.contains(&entry.key.as_str()) {
-                let message = format!("`{key}` is part of the language but not of this version");
-                sink.error(error_code::NOT_YET, entry.key_span, message, "remove it");
+                not_yet(entry, "remove it", sink);
                 continue;
             }
-            let known = || self.known.iter().map(|key| (*key).to_owned());
-            let help = match nearest(&entry.key, known()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known here: {}", known().collect::<Vec<_>>().join(", ")),
-            };
-            sink.error(error_code::UNKNOWN_KEY, entry.key_span, format!("unknown key `{key}`"), help);
+            let meant = unknown_key(entry, &self.known, "known here", sink);
+            self.missing.retain(|key| meant.as_deref() != Some(*key));
+        }
+        for key in self.missing {
+            let message = format!("the key `{key}` is missing");
+            sink.error(error_code::MISSING_KEY, self.place, message, format!("add `{key}:`"));
         }
     }
 }
 
+/// A part of the full language that this version does not carry out.
+pub(crate) fn not_yet(entry: &Entry, help: &str, sink: &mut Sink) {
+    let message = format!("`{}` is part of the language but not supported by this version yet", entry.key);
+    sink.error(error_code::NOT_YET, entry.key_span, message, help);
+}
+
+/// Reports a key that is not known here; returns the one that was meant, as far as that can be guessed.
+fn unknown_key(entry: &Entry, known: &[&'static str], otherwise: &str, sink: &mut Sink) -> Option<String> {
+    if expression(&entry.key, entry.key_span, "a key", sink) {
+        return None;
+    }
+    let meant = nearest(&entry.key, known.iter().map(|key| (*key).to_owned()));
+    let help = match &meant {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("{otherwise}: {}", known.join(", ")),
+    };
+    let message = format!("unknown key `{}`", shown(&entry.key));
+    sink.error(error_code::UNKNOWN_KEY, entry.key_span, message, help);
+    meant
+}
+
+/// Reports `${{`, which never passes as text; whether it was there.
+pub(crate) fn expression(text: &str, span: Span, what: &str, sink: &mut Sink) -> bool {
+    let found = text.contains("${{");
+    if found {
+        let message = format!("{what} has an expression; expressions are not supported by this version yet");
+        sink.error(error_code::EXPRESSION, span, message, "write the value itself");
+    }
+    found
+}
+
+/// Says what a value has to be, with what it is.
 pub(crate) fn wrong_type(node: &Node, message: &str, sink: &mut Sink) {
+    if let NodeKind::Scalar { text, .. } = &node.kind
+        && expression(text, node.span, "the value", sink)
+    {
+        return;
+    }
     let message = format!("{message}, this is {}", node.type_name());
     sink.error(error_code::WRONG_TYPE, node.span, message, "");
 }
 
-/// A text. `${{` is refused: expressions are not part of this version and never pass as text.
+/// The text of a key.
 pub(crate) fn text(entry: &Entry, sink: &mut Sink) -> Option<String> {
     text_of(&entry.value, &format!("`{}`", entry.key), sink)
 }
@@ -90,12 +140,7 @@ pub(crate) fn text(entry: &Entry, sink: &mut Sink) -> Option<String> {
 pub(crate) fn text_of(node: &Node, what: &str, sink: &mut Sink) -> Option<String> {
     match &node.kind {
         NodeKind::Scalar { text, .. } if !node.is_null() => {
-            if text.contains("${{") {
-                let message = format!("{what} has an expression; this version has none");
-                sink.error(error_code::EXPRESSION, node.span, message, "write the value itself");
-                return None;
-            }
-            Some(text.clone())
+            (!expression(text, node.span, what, sink)).then(|| text.clone())
         }
         NodeKind::Scalar { .. } | NodeKind::Seq(_) | NodeKind::Map(_) => {
             wrong_type(node, &format!("{what} has to be a text"), sink);
@@ -104,18 +149,15 @@ pub(crate) fn text_of(node: &Node, what: &str, sink: &mut Sink) -> Option<String
     }
 }
 
-/// A text that `T` accepts.
-pub(crate) fn parsed<T: FromStr>(node: &Node, what: &str, code: ErrorCode, sink: &mut Sink) -> Option<T>
-where
-    T::Err: Display,
-{
-    let text = text_of(node, what, sink)?;
-    match text.parse() {
-        Ok(value) => Some(value),
-        Err(error) => {
-            sink.error(code, node.span, error.to_string(), "");
-            None
-        }
+/// What `read` makes of an optional key: `default` when it is not there, `None` when it was wrong.
+pub(crate) fn or_default<T>(
+    entry: Option<&Entry>,
+    default: T,
+    read: impl FnOnce(&Entry) -> Option<T>,
+) -> Option<T> {
+    match entry {
+        Some(entry) => read(entry),
+        None => Some(default),
     }
 }
 
@@ -130,153 +172,84 @@ pub(crate) fn list<'a>(entry: &'a Entry, sink: &mut Sink) -> Option<&'a [Node]> 
     }
 }
 
-/// A map of texts.
+/// A map of names that the file chooses; anything else is wrong.
+pub(crate) fn map<'a>(entry: &'a Entry, sink: &mut Sink) -> Option<&'a [Entry]> {
+    match &entry.value.kind {
+        NodeKind::Map(entries) => Some(entries),
+        NodeKind::Scalar { .. } | NodeKind::Seq(_) => {
+            wrong_type(&entry.value, &format!("`{}` has to be a map", entry.key), sink);
+            None
+        }
+    }
+}
+
+/// What `read` makes of all items, each of which is read even after a wrong one.
+pub(crate) fn each<I, T>(
+    items: impl IntoIterator<Item = I>,
+    mut read: impl FnMut(I) -> Option<T>,
+) -> Option<Vec<T>> {
+    let mut values = Vec::new();
+    let mut whole = true;
+    for item in items {
+        match read(item) {
+            Some(value) => values.push(value),
+            None => whole = false,
+        }
+    }
+    whole.then_some(values)
+}
+
+/// A list of texts.
+pub(crate) fn words(entry: &Entry, what: &str, sink: &mut Sink) -> Option<Vec<String>> {
+    let items = list(entry, sink)?;
+    each(items, |item| text_of(item, what, sink))
+}
+
+/// A map of texts by names that the file chooses.
 pub(crate) fn texts(entry: &Entry, sink: &mut Sink) -> Option<BTreeMap<String, String>> {
-    let NodeKind::Map(entries) = &entry.value.kind else {
-        wrong_type(&entry.value, &format!("`{}` has to be a map", entry.key), sink);
-        return None;
-    };
-    let mut map = BTreeMap::new();
-    for entry in entries {
-        if let Some(value) = text(entry, sink) {
-            map.insert(entry.key.clone(), value);
-        }
-    }
-    Some(map)
+    let entries = map(entry, sink)?;
+    let pairs = each(entries, |entry| {
+        let bad_key = expression(&entry.key, entry.key_span, "a key", sink);
+        let value = text(entry, sink)?;
+        (!bad_key).then(|| (entry.key.clone(), value))
+    })?;
+    Some(pairs.into_iter().collect())
 }
 
-/// `90s`, `10m`, `1h30m`, `3d`, `500ms`, `0s`.
-pub(crate) fn duration(entry: &Entry, sink: &mut Sink) -> Option<Millis> {
-    let text = text(entry, sink)?;
-    let found = parse_duration(&text);
-    if found.is_none() {
-        let message = format!("`{}` is not a duration", shown(&text));
-        sink.error(
-            error_code::BAD_DURATION,
-            entry.value.span,
-            message,
-            "write it like 500ms, 90s, 10m, 1h30m or 3d",
-        );
-    }
-    found
+/// The known keys of a union such as `{ http: … }`. All of them are to be read, so that nothing that is wrong
+/// in them is missed; only a union with exactly one has a value.
+pub(crate) struct Union<'a> {
+    pub(crate) known: Vec<&'a Entry>,
 }
 
-fn parse_duration(text: &str) -> Option<Millis> {
-    let mut rest = text;
-    let mut total = 0u64;
-    let mut last = u64::MAX;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let number: u64 = rest[..digits].parse().ok()?;
-        let after = &rest[digits..];
-        let end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
-        let unit = match &after[..end] {
-            "ms" => 1,
-            "s" => 1000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return None,
+impl<'a> Union<'a> {
+    pub(crate) fn of(entry: &'a Entry, keys: &[&'static str], sink: &mut Sink) -> Self {
+        let NodeKind::Map(entries) = &entry.value.kind else {
+            let message = format!("`{}` has to be a map with one of: {}", entry.key, keys.join(", "));
+            wrong_type(&entry.value, &message, sink);
+            return Self { known: Vec::new() };
         };
-        if unit >= last {
-            return None;
+        let (known, others): (Vec<_>, Vec<_>) =
+            entries.iter().partition(|other| keys.contains(&other.key.as_str()));
+        for other in &others {
+            unknown_key(other, keys, "one of", sink);
         }
-        last = unit;
-        total = total.checked_add(number.checked_mul(unit)?)?;
-        rest = &after[end..];
-    }
-    // A hundred years; longer ones are slips.
-    (!text.is_empty() && total <= 3_155_760_000_000).then_some(Millis(total))
-}
-
-/// A whole number.
-pub(crate) fn count(entry: &Entry, sink: &mut Sink) -> Option<u32> {
-    let text = text(entry, sink)?;
-    let found = text.parse().ok();
-    if found.is_none() {
-        let message = format!("`{}` is not a whole number", shown(&text));
-        sink.error(error_code::BAD_AMOUNT, entry.value.span, message, "write it like 1 or 64");
-    }
-    found
-}
-
-/// `3` or `25%`.
-pub(crate) fn amount_of(node: &Node, what: &str, sink: &mut Sink) -> Option<Amount> {
-    let text = text_of(node, what, sink)?;
-    let found = match text.strip_suffix('%') {
-        Some(percent) => percent.parse().ok().filter(|percent| *percent <= 100).map(Amount::Percent),
-        None => text.parse().ok().map(Amount::Count),
-    };
-    if found.is_none() {
-        let message = format!("`{}` is neither a count nor a percentage up to 100%", shown(&text));
-        sink.error(error_code::BAD_AMOUNT, node.span, message, "write it like 3 or 25%");
-    }
-    found
-}
-
-/// One of several words.
-pub(crate) fn choice<T: Copy>(node: &Node, what: &str, words: &[(&str, T)], sink: &mut Sink) -> Option<T> {
-    let text = text_of(node, what, sink)?;
-    let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
-    if found.is_none() {
-        let names = || words.iter().map(|(word, _)| (*word).to_owned());
-        let help = match nearest(&text, names()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("one of: {}", names().collect::<Vec<_>>().join(", ")),
-        };
-        sink.error(error_code::BAD_CHOICE, node.span, format!("{what} can't be `{}`", shown(&text)), help);
-    }
-    found
-}
-
-/// The one key of a union such as `{ http: … }`.
-pub(crate) fn union<'a>(entry: &'a Entry, keys: &[&str], sink: &mut Sink) -> Option<&'a Entry> {
-    let NodeKind::Map(entries) = &entry.value.kind else {
-        let message = format!("`{}` has to be a map with one of: {}", entry.key, keys.join(", "));
-        wrong_type(&entry.value, &message, sink);
-        return None;
-    };
-    for other in entries.iter().filter(|other| !keys.contains(&other.key.as_str())) {
-        let known = || keys.iter().map(|key| (*key).to_owned());
-        let help = match nearest(&other.key, known()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("one of: {}", keys.join(", ")),
-        };
-        sink.error(
-            error_code::UNKNOWN_KEY,
-            other.key_span,
-            format!("unknown key `{}`", shown(&other.key)),
-            help,
-        );
-    }
-    let mut known = entries.iter().filter(|other| keys.contains(&other.key.as_str()));
-    let first = known.next();
-    if let Some(second) = known.next() {
-        let message = format!("exactly one of {} is allowed", keys.join(", "));
-        sink.error(error_code::EXACTLY_ONE, second.key_span, message, "remove one of the two");
-    }
-    if first.is_none() && entries.is_empty() {
-        let message = format!("`{}` needs one of: {}", entry.key, keys.join(", "));
-        sink.error(error_code::MISSING_KEY, entry.key_span, message, "");
-    }
-    first
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_read_once_and_in_order() {
-        for (text, ms) in
-            [("500ms", 500), ("90s", 90_000), ("1h30m", 5_400_000), ("3d", 259_200_000), ("0s", 0)]
-        {
-            assert_eq!(parse_duration(text), Some(Millis(ms)), "{text}");
+        if let Some(second) = known.get(1) {
+            let message = format!("exactly one of {} is allowed", keys.join(", "));
+            sink.error(error_code::EXACTLY_ONE, second.key_span, message, "keep one of them");
         }
-        for bad in
-            ["", "5", "s", "5x", "30m1h", "1s1s", "-1s", "1.5s", "5 s", "99999999999999999999d", "9999999d"]
-        {
-            assert_eq!(parse_duration(bad), None, "{bad}");
+        if known.is_empty() && others.is_empty() {
+            let message = format!("`{}` needs one of: {}", entry.key, keys.join(", "));
+            sink.error(error_code::MISSING_KEY, entry.key_span, message, "");
+        }
+        Self { known }
+    }
+
+    /// The one key, when it is one.
+    pub(crate) fn one(&self) -> Option<&'a Entry> {
+        match self.known.as_slice() {
+            [one] => Some(one),
+            _ => None,
         }
     }
 }

@@ -24,6 +24,7 @@ pub use host_spec::{HostSpec, compile_host_spec};
 pub use lower::{Document, DocumentKind};
 
 use diagnostic::Sink;
+use trimaran_model::error_code;
 
 /// A file by name, as bytes.
 #[derive(Debug, Clone, Copy)]
@@ -50,17 +51,27 @@ impl Compiled {
 /// Reads pipeline and target files and finds everything that is wrong with them.
 pub fn compile(files: &[SourceFile<'_>]) -> Compiled {
     let mut compiled = Compiled::default();
+    let mut outlines = Vec::new();
+    let mut complete = true;
     for file in files {
         let mut sink = Sink::new(file.name);
-        for node in parse::parse(file.bytes, &parse::Limits::SPEC, &mut sink) {
-            compiled.documents.extend(lower::document(&node, file.name, &mut sink));
+        let nodes = parse::parse(file.bytes, &parse::Limits::SPEC, &mut sink);
+        if nodes.is_empty() && sink.len() == 0 {
+            let help = "start it with `trimaran: v1`, or run `trimaran init`";
+            sink.error(error_code::EMPTY_DOCUMENT, parse::START, "the file has no document", help);
         }
+        for node in nodes {
+            let (document, outline) = lower::document(&node, file.name, &mut sink);
+            complete &= outline.is_some();
+            compiled.documents.extend(document);
+            outlines.extend(outline);
+        }
+        complete &= !sink.is_cut();
         compiled.diagnostics.extend(sink.into_diagnostics());
     }
-    compiled.diagnostics.extend(lint::across(&compiled.documents));
-    compiled
-        .diagnostics
-        .sort_by(|a, b| (&a.file, a.line, a.column, a.code).cmp(&(&b.file, b.line, b.column, b.code)));
+    compiled.diagnostics.extend(lint::across(&outlines, complete));
+    let place = |it: &Diagnostic| (it.file.clone(), it.line, it.column, it.code, it.message.clone());
+    compiled.diagnostics.sort_by_cached_key(place);
     compiled.diagnostics.dedup();
     compiled
 }

@@ -1,5 +1,6 @@
 //! Trees to the model, one file a block.
 
+mod artifacts;
 mod environment;
 mod pipeline;
 mod target;
@@ -7,11 +8,13 @@ pub(crate) mod workload;
 
 use trimaran_model::error_code;
 use trimaran_model::pipeline::Pipeline;
-use trimaran_model::target::Target;
+use trimaran_model::target::{Target, TargetClass};
 
 use crate::decode::{Fields, text};
 use crate::diagnostic::Sink;
-use crate::tree::{Node, NodeKind, Span};
+use crate::parse::shown;
+use crate::suggest::nearest;
+use crate::tree::{Entry, Node, NodeKind, Span};
 
 /// One document of a file.
 #[derive(Debug, Clone)]
@@ -20,8 +23,6 @@ pub struct Document {
     /// Where its name stands.
     pub span: Span,
     pub kind: DocumentKind,
-    /// Places that checks across documents point to.
-    pub(crate) places: Places,
 }
 
 #[derive(Debug, Clone)]
@@ -30,83 +31,159 @@ pub enum DocumentKind {
     Target(Target),
 }
 
-/// Where the names of a pipeline stand.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Places {
-    /// Environment, target and place of each use of a target.
-    pub(crate) targets: Vec<(String, String, Span)>,
-    /// Place of each environment's name.
-    pub(crate) environments: Vec<(String, Span)>,
+/// What checks across documents need of a document, also of one that has errors of its own: otherwise one
+/// error would hide another, or a broken target would look like a missing one.
+#[derive(Debug, Clone)]
+pub(crate) struct Outline {
+    pub(crate) file: String,
+    /// As written; `None` when it could not be read.
+    pub(crate) name: Option<(String, Span)>,
+    pub(crate) kind: OutlineKind,
 }
 
-/// Kinds of documents, by their first key.
-const LATER: &[&str] = &["template", "freeze", "policy", "metric", "group"];
+#[derive(Debug, Clone)]
+pub(crate) enum OutlineKind {
+    Pipeline { platform: Option<Platform>, environments: Vec<EnvironmentOutline> },
+    Target { class: Option<TargetClass>, platform: Option<Platform> },
+}
 
-/// Reads one document; `None` when it had errors.
-pub(crate) fn document(node: &Node, file: &str, sink: &mut Sink) -> Option<Document> {
-    let before = sink.len();
+/// What a workload needs and a target has: the target's key, `hosts`.
+pub(crate) type Platform = &'static str;
+
+#[derive(Debug, Clone)]
+pub(crate) struct EnvironmentOutline {
+    pub(crate) name: String,
+    pub(crate) span: Span,
+    pub(crate) approved: bool,
+    pub(crate) targets: Vec<(String, Span)>,
+}
+
+/// The kinds of documents, each with the key that holds its name and with keys that no other kind has.
+const KINDS: [(Kind, &str, &[&str]); 2] = [
+    (Kind::Pipeline, "pipeline", &["workload", "environments", "artifacts"]),
+    (Kind::Target, "target", &["hosts", "agent", "class"]),
+];
+const KINDS_LATER: &[&str] = &["template", "freeze", "policy", "metric", "group"];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Pipeline,
+    Target,
+}
+
+/// Reads one document: its value when it had no errors, and its outline when its kind is known.
+pub(crate) fn document(node: &Node, file: &str, sink: &mut Sink) -> (Option<Document>, Option<Outline>) {
+    let before = sink.errors();
+    let Some(kind) = kind(node, sink) else { return (None, None) };
+    let (value, name, kind) = match kind {
+        Kind::Pipeline => pipeline::lower(node, sink),
+        Kind::Target => target::lower(node, sink),
+    };
+    let outline = Outline { file: file.to_owned(), name: name.clone(), kind };
+    let document = match (value, name) {
+        (Some(kind), Some((_, span))) if sink.errors() == before => {
+            Some(Document { file: file.to_owned(), span, kind })
+        }
+        _ => None,
+    };
+    (document, Some(outline))
+}
+
+/// What the document is. A misspelt or missing key does not hide the other errors of the document.
+fn kind(node: &Node, sink: &mut Sink) -> Option<Kind> {
     if node.is_null() {
+        let message = "the document is empty";
+        sink.error(
+            error_code::EMPTY_DOCUMENT,
+            node.span,
+            message,
+            "remove the line `---`, or write the document",
+        );
         return None;
     }
     let NodeKind::Map(entries) = &node.kind else {
         crate::decode::wrong_type(node, "a document has to be a map that starts with `trimaran: v1`", sink);
         return None;
     };
-    version(node, sink);
-    let later = entries.iter().find(|entry| LATER.contains(&entry.key.as_str()));
+    let place = first_place(node);
+    let known_version = version(node, sink);
+    let later = entries.iter().find(|entry| KINDS_LATER.contains(&entry.key.as_str()));
     if let Some(entry) = later {
-        let message = format!("documents of kind `{}` are not part of this version", entry.key);
+        let message = format!("documents of kind `{}` are not supported by this version yet", entry.key);
         sink.error(error_code::NOT_YET, entry.key_span, message, "remove the document");
         return None;
     }
-    let found = match (node.get("pipeline"), node.get("target")) {
-        (Some(_), Some(second)) => {
+    let mut named: Vec<(&Entry, Kind)> =
+        KINDS.iter().filter_map(|(kind, key, _)| Some((node.get(key)?, *kind))).collect();
+    named.sort_by_key(|(entry, _)| entry.key_span);
+    match named.as_slice() {
+        [_, (second, _), ..] => {
             let message = "a document is a pipeline or a target, not both";
             sink.error(error_code::EXACTLY_ONE, second.key_span, message, "separate them with a line `---`");
             None
         }
-        (Some(name), None) => pipeline::lower(node, sink)
-            .map(|(pipeline, places)| (name, DocumentKind::Pipeline(pipeline), places)),
-        (None, Some(name)) => {
-            target::lower(node, sink).map(|target| (name, DocumentKind::Target(target), Places::default()))
+        [(_, one)] => known_version.then_some(*one),
+        [] => {
+            let guessed = guess(node);
+            if guessed.is_none() {
+                let message =
+                    "the document says neither `pipeline:` nor `target:`, so it is not known what it is";
+                sink.error(error_code::MISSING_KEY, place, message, "add `pipeline: NAME` or `target: NAME`");
+            }
+            guessed.filter(|_| known_version)
         }
-        (None, None) => {
-            let message = "the document names neither a `pipeline:` nor a `target:`";
-            sink.error(
-                error_code::MISSING_KEY,
-                Span { length: 1, ..node.span },
-                message,
-                "add `pipeline: NAME`",
-            );
-            None
-        }
-    };
-    let (name, kind, places) = found?;
-    (sink.len() == before).then(|| Document { file: file.to_owned(), span: name.value.span, kind, places })
+    }
 }
 
-/// `trimaran: v1`, first.
-fn version(node: &Node, sink: &mut Sink) {
+/// The kind whose own key was misspelt, or whose other keys are there.
+fn guess(node: &Node) -> Option<Kind> {
+    let slip = |key: &str| node.entries().iter().any(|entry| nearest(&entry.key, [key.to_owned()]).is_some());
+    let others = |keys: &[&str]| keys.iter().any(|key| node.get(key).is_some());
+    let found = KINDS.iter().find(|(_, key, _)| slip(key)).or(KINDS.iter().find(|(_, _, keys)| others(keys)));
+    found.map(|(kind, _, _)| *kind)
+}
+
+/// The document's first key, where what is missing in the document is reported.
+fn first_place(node: &Node) -> Span {
+    node.entries().first().map_or(Span { length: 1, ..node.span }, |entry| entry.key_span)
+}
+
+/// `trimaran: v1`. With another version nothing else can be said of the document.
+pub(crate) fn version(node: &Node, sink: &mut Sink) -> bool {
     let Some(entry) = node.get("trimaran") else {
-        let place = node.entries().first().map_or(node.span, |entry| entry.key_span);
         let message = "a document starts with `trimaran: v1`";
-        return sink.error(error_code::MISSING_KEY, place, message, "add `trimaran: v1` as its first line");
-    };
-    if let Some(found) = text(entry, sink)
-        && found != "v1"
-    {
-        let message = format!(
-            "version `{}` of the language is not known; this version knows v1",
-            crate::parse::shown(&found)
+        sink.error(
+            error_code::MISSING_KEY,
+            first_place(node),
+            message,
+            "add `trimaran: v1` as its first line",
         );
-        sink.error(error_code::BAD_VERSION, entry.value.span, message, "write `trimaran: v1`");
+        return true;
+    };
+    match text(entry, sink) {
+        Some(found) if found != "v1" => {
+            let message = format!(
+                "version `{}` of the language is not known; this version of Trimaran knows v1",
+                shown(&found)
+            );
+            sink.error(error_code::BAD_VERSION, entry.value.span, message, "write `trimaran: v1`");
+            false
+        }
+        _ => true,
     }
 }
 
 /// Begins a document's fields with the version taken.
 pub(crate) fn fields<'a>(node: &'a Node, sink: &mut Sink) -> Option<Fields<'a>> {
-    let place = node.entries().first().map_or(node.span, |entry| entry.key_span);
-    let mut fields = Fields::of(node, place, "a document", sink)?;
+    let mut fields = Fields::of(node, first_place(node), "a document", sink)?;
     fields.optional("trimaran");
     Some(fields)
+}
+
+/// The name of a document, as written.
+fn written_name(entry: &Entry) -> Option<(String, Span)> {
+    match &entry.value.kind {
+        NodeKind::Scalar { text, .. } if !entry.value.is_null() => Some((text.clone(), entry.value.span)),
+        NodeKind::Scalar { .. } | NodeKind::Seq(_) | NodeKind::Map(_) => None,
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use granit_parser::{Event, Parser, ScalarStyle, Span as EventSpan, Tag};
-use trimaran_model::error_code;
+use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_model::limits;
 
 use crate::diagnostic::Sink;
@@ -19,6 +19,8 @@ pub struct Limits {
     pub alias_nodes: usize,
     /// Whether `<<` merges maps (YAML 1.1). Otherwise it is an error.
     pub merge_keys: bool,
+    /// Whether tags such as `!!str` may be written.
+    pub tags: bool,
 }
 
 impl Limits {
@@ -29,6 +31,7 @@ impl Limits {
         depth: limits::SPEC_DEPTH_MAX,
         alias_nodes: limits::SPEC_ALIAS_NODES_MAX,
         merge_keys: false,
+        tags: false,
     };
 
     /// Manifests and objects of Kubernetes.
@@ -38,29 +41,19 @@ impl Limits {
         depth: limits::MANIFEST_DEPTH_MAX,
         alias_nodes: limits::MANIFEST_ALIAS_NODES_MAX,
         merge_keys: true,
+        tags: true,
     };
 }
 
-const START: Span = Span { line: 1, column: 1, length: 1 };
+/// The first character of a file.
+pub(crate) const START: Span = Span { line: 1, column: 1, length: 1 };
 
-/// The documents of a file. A syntax error ends the reading; what came before is returned.
+/// The documents of a file. A syntax error ends the reading, which the sink notes; what came before is returned.
 pub fn parse(bytes: &[u8], limits: &Limits, sink: &mut Sink) -> Vec<Node> {
-    if bytes.len() > limits.bytes {
-        let message = format!("the file is larger than {} bytes", limits.bytes);
-        sink.error(error_code::TOO_LARGE, START, message, "split it, or keep generated parts out of it");
+    let Some(text) = text(bytes, limits, sink) else {
+        sink.cut();
         return Vec::new();
-    }
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
-        Err(error) => {
-            let span = position(&bytes[..error.valid_up_to()]);
-            sink.error(error_code::NOT_YAML, span, "the file is not UTF-8 here", "save the file as UTF-8");
-            return Vec::new();
-        }
     };
-    if control_characters(text, sink) {
-        return Vec::new();
-    }
     let mut reader = Reader {
         limits,
         sink,
@@ -72,6 +65,26 @@ pub fn parse(bytes: &[u8], limits: &Limits, sink: &mut Sink) -> Vec<Node> {
         stopped: false,
     };
     reader.documents(text)
+}
+
+/// Checks size, encoding and characters.
+fn text<'a>(bytes: &'a [u8], limits: &Limits, sink: &mut Sink) -> Option<&'a str> {
+    if bytes.len() > limits.bytes {
+        let message = format!("the file is larger than {} bytes", limits.bytes);
+        sink.error(error_code::TOO_LARGE, START, message, "split it, or keep generated parts out of it");
+        return None;
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => {
+            let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+            (!control_characters(text, sink)).then_some(text)
+        }
+        Err(error) => {
+            let span = position(&bytes[..error.valid_up_to()]);
+            sink.error(error_code::NOT_YAML, span, "the file is not UTF-8 here", "save the file as UTF-8");
+            None
+        }
+    }
 }
 
 /// What a scalar costs when it is repeated: one for the node, and one for each 64 bytes of text.
@@ -101,25 +114,44 @@ fn number(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-/// Characters that YAML does not allow (YAML 1.2, 5.1), NUL among them.
+/// Characters that YAML does not allow (YAML 1.2, 5.1), NUL among them, the first of each line. A carriage
+/// return alone is a line end to YAML and to nobody else.
 fn control_characters(text: &str, sink: &mut Sink) -> bool {
     let mut found = false;
     for (index, line) in text.split('\n').enumerate() {
-        let bad = line.chars().position(|c| c.is_control() && !matches!(c, '\t' | '\r' | '\u{85}'));
-        if let Some(column) = bad {
-            let span = Span { line: number(index + 1), column: number(column + 1), length: 1 };
-            let c = line.chars().nth(column).unwrap_or('\0');
-            let message = format!("the control character U+{:04X} is not allowed", u32::from(c));
-            sink.error(
-                error_code::NOT_YAML,
-                span,
-                message,
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        let bad = |c: char| c.is_control() && !matches!(c, '\t' | '\u{85}');
+        let Some((column, c)) = line.chars().enumerate().find(|(_, c)| bad(*c)) else { continue };
+        found = true;
+        let place = Span { line: number(index + 1), column: number(column + 1), length: 1 };
+        let (message, help) = match c {
+            '\r' => ("a carriage return stands alone here".to_owned(), "end lines with LF or CRLF"),
+            _ => (
+                format!("the control character U+{:04X} is not allowed", u32::from(c)),
                 "remove the character; it may be invisible in your editor",
-            );
-            found = true;
+            ),
+        };
+        sink.error(error_code::NOT_YAML, place, message, help);
+        if sink.is_full() {
+            break;
         }
     }
     found
+}
+
+/// The place itself, or the end of the last line with text when it lies behind it: what is missing at the end of
+/// a file is shown there.
+fn inside(text: &str, place: Span) -> Span {
+    let length = |line: &str| line.trim_end_matches('\r').chars().count();
+    let at = place.line as usize - 1;
+    let within = text.split('\n').nth(at).is_some_and(|line| place.column as usize <= length(line));
+    let rest_is_empty = text.split('\n').skip(at).all(|line| line.trim().is_empty());
+    if within || !rest_is_empty {
+        return place;
+    }
+    let last = text.split('\n').enumerate().filter(|(_, line)| !line.trim().is_empty()).last();
+    let (index, line) = last.unwrap_or((0, ""));
+    Span { line: number(index + 1), column: number(length(line) + 1), length: 1 }
 }
 
 fn span(event: EventSpan) -> Span {
@@ -159,6 +191,8 @@ struct Open {
     key: Option<(String, Span, bool)>,
     /// The keys of a map that is too large to be searched for each of them.
     keys: BTreeSet<String>,
+    /// Of a map: the key was no text, so its value is left out.
+    skip: bool,
 }
 
 /// Maps of more keys than this have a set of them.
@@ -167,19 +201,27 @@ const SEARCHED_MAX: usize = 32;
 impl Reader<'_> {
     fn documents(&mut self, text: &str) -> Vec<Node> {
         let mut documents = Vec::new();
+        // Those that a syntax error can no longer reach.
+        let mut ended = 0;
         let mut stack: Vec<Open> = Vec::new();
-        for event in Parser::new_from_str(text) {
+        // Comments are not needed, and would be bounded by their number.
+        let options = granit_parser::options! { emit_comments: false };
+        for event in Parser::new_from_str_with_options(text, options) {
             let (event, place) = match event {
                 Ok(event) => event,
                 Err(error) => {
                     self.syntax_error(text, &error);
+                    documents.truncate(ended);
                     return documents;
                 }
             };
+            let nothing = place.start == place.end;
             let place = span(place);
             match event {
                 Event::DocumentStart(..) => self.anchors.clear(),
+                Event::DocumentEnd => ended = documents.len(),
                 Event::Scalar(value, style, anchor, tag) => {
+                    self.tag(tag.as_deref(), place);
                     let plain = plain(style, tag.as_deref()).unwrap_or_else(|| {
                         let help = "write the text itself, or base64 text where base64 is expected";
                         self.sink.error(
@@ -191,18 +233,21 @@ impl Reader<'_> {
                         false
                     });
                     let weight = weight(&value);
-                    let node =
-                        Node { span: place, kind: NodeKind::Scalar { text: value.into_owned(), plain } };
+                    // Only a value that is not written at all has no length.
+                    let span = Span { length: if nothing { 0 } else { place.length }, ..place };
+                    let node = Node { span, kind: NodeKind::Scalar { text: value.into_owned(), plain } };
                     self.count(place, 1, weight);
                     self.anchor(anchor, &node, weight);
                     self.add(&mut stack, &mut documents, node);
                 }
                 Event::Alias(anchor) => self.alias(&mut stack, &mut documents, anchor, place),
-                Event::SequenceStart(_, anchor, _) => {
-                    self.open(&mut stack, NodeKind::Seq(Vec::new()), anchor, place)
+                Event::SequenceStart(_, anchor, tag) => {
+                    self.tag(tag.as_deref(), place);
+                    self.open(&mut stack, NodeKind::Seq(Vec::new()), anchor, place);
                 }
-                Event::MappingStart(_, anchor, _) => {
-                    self.open(&mut stack, NodeKind::Map(Vec::new()), anchor, place)
+                Event::MappingStart(_, anchor, tag) => {
+                    self.tag(tag.as_deref(), place);
+                    self.open(&mut stack, NodeKind::Map(Vec::new()), anchor, place);
                 }
                 Event::SequenceEnd | Event::MappingEnd => {
                     if let Some(open) = stack.pop() {
@@ -221,42 +266,57 @@ impl Reader<'_> {
     }
 
     fn syntax_error(&mut self, text: &str, error: &granit_parser::ScanError) {
+        self.sink.cut();
         let mark = error.marker();
         let line = number(mark.line().max(1));
-        let place = Span { line, column: number(mark.col() + 1), length: 1 };
-        let line_text = text.lines().nth(mark.line().saturating_sub(1)).unwrap_or("");
-        let indent: String = line_text.chars().take_while(|c| c.is_whitespace()).collect();
-        if let Some(tab) = indent.chars().position(|c| c == '\t') {
+        let line_text = text.split('\n').nth(line as usize - 1).unwrap_or("");
+        let indent = line_text.chars().take_while(|c| c.is_whitespace());
+        if let Some(tab) = indent.enumerate().find(|(_, c)| *c == '\t').map(|(column, _)| column) {
             let place = Span { line, column: number(tab + 1), length: 1 };
-            return self.sink.error(
-                error_code::TAB,
-                place,
-                "a tab is used for indentation",
-                "indent with spaces",
-            );
+            let message = "a tab is used for indentation";
+            return self.sink.error(error_code::TAB, place, message, "indent with spaces");
         }
+        let place = inside(text, Span { line, column: number(mark.col() + 1), length: 1 });
         let message = format!("this is not valid YAML: {}", error.info());
         self.sink.error(error_code::NOT_YAML, place, message, "");
+    }
+
+    fn tag(&mut self, tag: Option<&Tag>, place: Span) {
+        if let Some(tag) = tag
+            && !self.limits.tags
+        {
+            let message = format!("the tag `{}` is not part of the language", shown(&tag.original()));
+            self.sink.error(error_code::TAG, place, message, "remove it");
+        }
     }
 
     fn count(&mut self, place: Span, nodes: usize, weight: usize) {
         self.nodes += nodes;
         self.weight += weight;
         if self.nodes > self.limits.nodes {
-            self.stop(place, format!("the file has more than {} values", self.limits.nodes));
+            self.stop(
+                error_code::OVER_LIMIT,
+                place,
+                format!("the file has more than {} values", self.limits.nodes),
+            );
         }
     }
 
-    fn stop(&mut self, place: Span, message: String) {
+    fn stop(&mut self, code: ErrorCode, place: Span, message: String) {
         if !std::mem::replace(&mut self.stopped, true) {
-            self.sink.error(error_code::OVER_LIMIT, place, message, "");
+            self.sink.cut();
+            self.sink.error(code, place, message, "");
         }
     }
 
     fn open(&mut self, stack: &mut Vec<Open>, kind: NodeKind, anchor: usize, place: Span) {
         self.count(place, 1, 1);
         if stack.len() >= self.limits.depth {
-            self.stop(place, format!("values are nested more than {} deep", self.limits.depth));
+            self.stop(
+                error_code::OVER_LIMIT,
+                place,
+                format!("values are nested more than {} deep", self.limits.depth),
+            );
         }
         stack.push(Open {
             node: Node { span: place, kind },
@@ -264,6 +324,7 @@ impl Reader<'_> {
             weight_before: self.weight,
             key: None,
             keys: BTreeSet::new(),
+            skip: false,
         });
     }
 
@@ -273,17 +334,28 @@ impl Reader<'_> {
         }
         self.anchored += weight;
         if self.anchored > self.limits.alias_nodes {
-            return self
-                .stop(node.span, format!("anchors hold more than {} values", self.limits.alias_nodes));
+            return self.stop(
+                error_code::OVER_LIMIT,
+                node.span,
+                format!("anchors hold more than {} values", self.limits.alias_nodes),
+            );
         }
         self.anchors.insert(anchor, (node.clone(), weight));
     }
 
     fn alias(&mut self, stack: &mut [Open], documents: &mut Vec<Node>, anchor: usize, place: Span) {
+        if stack.iter().any(|open| open.anchor == anchor) {
+            let message = "the alias repeats the value that it is a part of".to_owned();
+            return self.stop(error_code::SELF_ALIAS, place, message);
+        }
         let weight = self.anchors.get(&anchor).map_or(1, |(_, weight)| *weight);
         self.aliased += weight;
         if self.aliased > self.limits.alias_nodes {
-            return self.stop(place, format!("aliases repeat more than {} values", self.limits.alias_nodes));
+            return self.stop(
+                error_code::OVER_LIMIT,
+                place,
+                format!("aliases repeat more than {} values", self.limits.alias_nodes),
+            );
         }
         let node = self.anchors.get(&anchor).map(|(node, _)| Node { span: place, ..node.clone() });
         let nothing = Node { span: place, kind: NodeKind::Scalar { text: String::new(), plain: true } };
@@ -296,20 +368,25 @@ impl Reader<'_> {
         let Some(open) = stack.last_mut() else { return documents.push(node) };
         match (&mut open.node.kind, open.key.take()) {
             (NodeKind::Seq(items), _) => items.push(node),
+            (NodeKind::Map(_), _) if open.skip => open.skip = false,
             (NodeKind::Map(_), Some(key)) => self.entry(open, key, node),
             (NodeKind::Map(_), None) => match node.kind {
                 NodeKind::Scalar { text, plain } => open.key = Some((text, node.span, plain)),
                 NodeKind::Seq(_) | NodeKind::Map(_) => {
                     self.sink.error(error_code::WRONG_TYPE, node.span, "a key has to be a text", "");
-                    open.key = Some((String::new(), node.span, false));
+                    open.skip = true;
                 }
             },
             (NodeKind::Scalar { .. }, _) => {}
         }
     }
 
-    fn entry(&mut self, open: &mut Open, key: (String, Span, bool), value: Node) {
+    fn entry(&mut self, open: &mut Open, key: (String, Span, bool), mut value: Node) {
         let (key, key_span, key_plain) = key;
+        if value.span.length == 0 {
+            // Nothing has no place of its own.
+            value.span = key_span;
+        }
         let NodeKind::Map(entries) = &mut open.node.kind else { return };
         if key == "<<" && key_plain {
             return self.merge(entries, key_span, value);
@@ -320,6 +397,9 @@ impl Reader<'_> {
         }
         let known =
             if many { !open.keys.insert(key.clone()) } else { entries.iter().any(|entry| entry.key == key) };
+        if known && self.sink.is_full() {
+            return;
+        }
         let same = known.then(|| entries.iter_mut().find(|entry| entry.key == key)).flatten();
         match same {
             // A merged key gives way to one that is written out after it.

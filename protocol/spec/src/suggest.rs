@@ -1,29 +1,53 @@
 //! "Did you mean": the nearest known name to one that is not known.
 
+use trimaran_model::limits::{SUGGEST_CANDIDATES_MAX, SUGGEST_NAME_CHARS_MAX};
+
 /// The candidate with the smallest edit distance to `name`, when it is near enough to be a slip: at most
-/// a third of the name's length, and at least one.
+/// a third of the name's length, and at least one. Of very many or very long names only some are looked at.
 pub fn nearest(name: &str, candidates: impl IntoIterator<Item = String>) -> Option<String> {
-    let bound = (name.chars().count() / 3).max(1);
+    let name: Vec<char> = name.chars().take(SUGGEST_NAME_CHARS_MAX + 1).collect();
+    if name.len() > SUGGEST_NAME_CHARS_MAX {
+        return None;
+    }
+    let bound = (name.len() / 3).max(1);
     candidates
         .into_iter()
-        .map(|candidate| (distance(name, &candidate), candidate))
+        .take(SUGGEST_CANDIDATES_MAX)
+        .filter(|candidate| candidate.len() <= SUGGEST_NAME_CHARS_MAX)
+        .map(|candidate| (distance(&name, &candidate), candidate))
         .filter(|(distance, _)| *distance <= bound)
         .min()
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein distance in characters.
-fn distance(a: &str, b: &str) -> usize {
+/// The help for an unknown name: the nearest known one, or what `otherwise` says.
+pub fn did_you_mean(
+    name: &str,
+    candidates: impl IntoIterator<Item = String>,
+    otherwise: impl FnOnce() -> String,
+) -> String {
+    match nearest(name, candidates) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => otherwise(),
+    }
+}
+
+/// Edit distance in characters, where two neighbours that changed places count once.
+fn distance(a: &[char], b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
+    let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+    for i in 0..a.len() {
+        let mut next = vec![i + 1];
+        for j in 0..b.len() {
+            let replaced = row[j] + usize::from(a[i] != b[j]);
+            let mut best = replaced.min(row[j + 1] + 1).min(next[j] + 1);
+            if i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j] {
+                best = best.min(before[j - 1] + 1);
+            }
+            next.push(best);
         }
+        before = std::mem::replace(&mut row, next);
     }
     row[b.len()]
 }
@@ -34,8 +58,11 @@ mod tests {
 
     #[test]
     fn slips_are_found_and_strangers_are_not() {
-        let names = || ["staging", "prod"].map(str::to_owned);
+        let names = || ["staging", "prod", "on"].map(str::to_owned);
         assert_eq!(nearest("stagin", names()), Some("staging".to_owned()));
+        assert_eq!(nearest("satging", names()), Some("staging".to_owned()));
+        assert_eq!(nearest("no", names()), Some("on".to_owned()));
         assert_eq!(nearest("porduction", names()), None);
+        assert_eq!(nearest(&"x".repeat(1000), names()), None);
     }
 }

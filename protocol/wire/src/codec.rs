@@ -72,6 +72,7 @@ pub mod kind {
     pub const HOST_JOURNAL: u16 = 700;
     pub const FLEET_JOURNAL: u16 = 701;
     pub const AGENT_JOURNAL: u16 = 702;
+    pub const HOST_RELEASE: u16 = 703;
     pub const RELEASE: u16 = 710;
     pub const SPEC: u16 = 711;
 }

@@ -15,7 +15,13 @@ use crate::http;
 /// Writes `FOLDER/web-VERSION.tar.zst`: the service as `bin/web`, and `behaviour`, which it reads at its start.
 pub fn pack(folder: &Path, version: &str, behaviour: &str, service: &Path) -> io::Result<PathBuf> {
     let path = folder.join(format!("web-{version}.tar.zst"));
-    let mut archive = tar::Builder::new(zstd::Encoder::new(File::create(&path)?, 3)?);
+    padded(&path, version, behaviour, service, 0)?;
+    Ok(path)
+}
+
+/// As [`pack`], with a file of so many bytes that do not compress.
+pub fn padded(path: &Path, version: &str, behaviour: &str, service: &Path, padding: usize) -> io::Result<()> {
+    let mut archive = tar::Builder::new(zstd::Encoder::new(File::create(path)?, 3)?);
     let mut add = |name: &str, mode: u32, bytes: &[u8]| -> io::Result<()> {
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
@@ -26,8 +32,22 @@ pub fn pack(folder: &Path, version: &str, behaviour: &str, service: &Path) -> io
     add("bin/web", 0o755, &std::fs::read(service)?)?;
     add("behaviour", 0o644, behaviour.as_bytes())?;
     add("version", 0o644, version.as_bytes())?;
-    archive.into_inner()?.finish()?.sync_all()?;
-    Ok(path)
+    if padding > 0 {
+        add("padding", 0o644, &noise(padding))?;
+    }
+    archive.into_inner()?.finish()?.sync_all()
+}
+
+/// Bytes of a simple generator: the same each time, and nothing that a compressor finds anything in.
+fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[0]
+    };
+    (0..bytes).map(|_| next()).collect()
 }
 
 /// The digest as `--artifact` wants it.

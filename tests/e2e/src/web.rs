@@ -23,6 +23,8 @@ pub struct Shape {
     pub bake: &'static str,
     pub staging_sizes: &'static str,
     pub prod_sizes: &'static str,
+    pub staging_unavailable: &'static str,
+    pub prod_unavailable: &'static str,
     pub max_failures: u32,
     pub scope: &'static str,
 }
@@ -37,6 +39,8 @@ impl Default for Shape {
             bake: "0s",
             staging_sizes: "[1, 100%]",
             prod_sizes: "[1, 50%, 100%]",
+            staging_unavailable: "1",
+            prod_unavailable: "1",
             max_failures: 0,
             scope: "environment",
         }
@@ -115,6 +119,7 @@ impl Web {
     fn text(&self, lab: &Lab) -> String {
         let Shape { pipeline, min_healthy, deadline, bake, .. } = &self.shape;
         let Shape { staging_sizes, prod_sizes, max_failures, scope, .. } = &self.shape;
+        let Shape { staging_unavailable, prod_unavailable, .. } = &self.shape;
         let (url, port, starts) = (self.artifacts.url(), self.port, lab.folder.path().display());
         let approve = if self.shape.approve {
             "    approve: { options: [promote, roll_back], timeout: 1h }\n"
@@ -139,12 +144,12 @@ workload:
 environments:
   - name: staging
     targets: [lab-staging]
-    strategy: {{ batches: {{ sizes: {staging_sizes}, max_unavailable: 1, max_failures: {max_failures} }} }}
+    strategy: {{ batches: {{ sizes: {staging_sizes}, max_unavailable: {staging_unavailable}, max_failures: {max_failures} }} }}
     rollback: {{ on: [health], scope: {scope}, bake: 0s }}
   - name: prod
     after: [staging]
 {approve}    targets: [lab-prod]
-    strategy: {{ batches: {{ sizes: {prod_sizes}, max_unavailable: 1, max_failures: {max_failures} }} }}
+    strategy: {{ batches: {{ sizes: {prod_sizes}, max_unavailable: {prod_unavailable}, max_failures: {max_failures} }} }}
     rollback: {{ on: [health], scope: {scope}, bake: {bake} }}
 "
         )

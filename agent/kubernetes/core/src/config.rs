@@ -12,12 +12,12 @@
 mod collect;
 mod hash;
 mod name;
-mod path;
 mod rbac;
 mod references;
 mod render;
 
 pub use collect::{Removable, collect};
+pub(crate) use hash::decode;
 pub use references::{Reference, ReferenceError, References};
 pub use render::{Options, Rename, Rendered, render};
 

@@ -27,7 +27,19 @@ pub(super) fn progress(state: &mut State, agent: &str, progress: &Progress) -> R
         return Ok(Outcome::ResultUnknown);
     };
     note(state, &row, progress);
+    charge(state, row, &progress.failed);
     Ok(Outcome::ResultTaken)
+}
+
+/// What is left of the budget goes on with the assignment, so that a replaced agent can't spend it again.
+fn charge(state: &mut State, mut row: row::AssignmentRow, failed: &[String]) {
+    let wave = &mut row.assignment.wave;
+    let new: Vec<&String> = failed.iter().filter(|host| !wave.failed.contains(host)).collect();
+    if !new.is_empty() {
+        wave.failures_left = wave.failures_left.saturating_sub(u32::try_from(new.len()).unwrap_or(u32::MAX));
+        wave.failed.extend(new.into_iter().cloned());
+        state.assignments.put(row);
+    }
 }
 
 /// Takes numbers, failures and instances over into the stage and the installation.

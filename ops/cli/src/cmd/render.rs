@@ -2,11 +2,15 @@
 
 use serde_json::{Value, json};
 use trimaran_kubernetes_core::config::{self, References};
-use trimaran_kubernetes_core::finding::Severity;
+use trimaran_kubernetes_core::finding::{Finding, Severity};
+use trimaran_kubernetes_core::lint;
+use trimaran_model::limits::FINDINGS_SHOWN_MAX;
+use trimaran_spec::Diagnostic;
 
 use crate::error::CliError;
+use crate::manifest_lint;
 use crate::manifests::{self, Manifest};
-use crate::ui::{Global, OutputForm, print_document, print_text, yaml_documents};
+use crate::ui::{Global, OutputForm, print_document, print_text, printable, yaml_documents};
 
 /// Name ConfigMaps and Secrets by their content and rewrite every reference; asks no server.
 #[derive(Debug, clap::Args)]
@@ -23,36 +27,48 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
-    let mut manifests = manifests::load(&args.paths)?;
-    let objects: Vec<Value> = manifests.iter_mut().map(|it| it.value.take()).collect();
-    let options = config::Options { namespace: args.namespace.as_deref(), references: References::builtin() };
-    let rendered = config::render(objects, options);
-    print(&rendered, &manifests, global.output);
+    let mut set = manifests::load(&args.paths)?;
+    let objects: Vec<Value> = set.iter_mut().map(|it| it.value.take()).collect();
+    let namespace = args.namespace.as_deref();
+    refuse(&set, &lint::lint(&objects, lint::Options { namespace, targets: &[] }))?;
+    let references = References::builtin();
+    let rendered = config::render(objects, config::Options { namespace, references });
+    refuse(&set, &rendered.findings)?;
+    let warnings = manifest_lint::diagnostics(&set, &rendered.findings);
+    for it in &warnings {
+        eprintln!(
+            "warning[{}]: {}\n  --> {}:{}:{}\n  help: {}",
+            it.code,
+            printable(&it.message),
+            printable(&it.file),
+            it.line,
+            it.column,
+            printable(&it.help)
+        );
+    }
+    match global.output {
+        OutputForm::Table | OutputForm::Yaml => print_text(&yaml_documents(&rendered.objects)),
+        form => print_document(form, &document(rendered, &warnings)),
+    }
     Ok(0)
 }
 
-fn print(rendered: &config::Rendered, manifests: &[Manifest], form: OutputForm) {
-    let _ = manifests;
-    match form {
-        OutputForm::Table | OutputForm::Yaml => print_text(&yaml_documents(&rendered.objects)),
-        form => {
-            let names: Vec<Value> = rendered
-                .names
-                .iter()
-                .map(|it| {
-                    json!({"kind": it.kind.as_str(), "namespace": it.namespace, "from": it.from, "to": it.to})
-                })
-                .collect();
-            let warnings: Vec<&str> = rendered
-                .findings
-                .iter()
-                .filter(|it| it.severity == Severity::Warning)
-                .map(|it| it.message.as_str())
-                .collect();
-            let document = json!({
-                "schema": "trimaran.render/v1", "objects": rendered.objects, "names": names, "warnings": warnings,
-            });
-            print_document(form, &document);
-        }
+/// Ends the command at errors, showing all of them.
+fn refuse(set: &[Manifest], findings: &[Finding]) -> Result<(), CliError> {
+    let errors: Vec<Finding> = findings.iter().filter(|it| it.severity == Severity::Error).cloned().collect();
+    if errors.is_empty() {
+        return Ok(());
     }
+    let shown = &errors[..errors.len().min(FINDINGS_SHOWN_MAX)];
+    Err(super::lint_error(&manifest_lint::sources(set), &manifest_lint::diagnostics(set, shown)))
+}
+
+fn document(rendered: config::Rendered, warnings: &[Diagnostic]) -> Value {
+    let name = |it: &config::Rename| json!({"kind": it.kind.as_str(), "namespace": it.namespace, "from": it.from, "to": it.to});
+    json!({
+        "schema": "trimaran.render/v1",
+        "names": rendered.names.iter().map(name).collect::<Vec<_>>(),
+        "objects": rendered.objects,
+        "warnings": warnings.iter().map(super::lint::diagnostic).collect::<Vec<_>>(),
+    })
 }

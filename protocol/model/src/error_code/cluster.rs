@@ -25,6 +25,9 @@ super::error_codes! { ENTRIES_CLUSTER;
     CONTEXT_UNKNOWN 4103 Usage "no such context"
         "The configuration has no context of this name."
         "`trimaran context list` shows them; `trimaran context add` makes one.";
+    SUPERSEDED 4104 Refused "another process took over"
+        "A later life with the same name has attached, so this one ended and does not come back."
+        "End one of the two; a copy of a data directory must not run beside its original.";
     DATA_DIR 4201 Refused "the data directory can't be used"
         "It belongs to another process, role or name, or has not been set up."
         "The message says what was found.";

@@ -55,6 +55,18 @@ super::error_codes! { ENTRIES_SPEC;
     TOO_LARGE 1019 BadInput "file too large"
         "A file over 1 MiB is refused before it is read."
         "Split it.";
+    TAG 1020 BadInput "tag"
+        "YAML tags such as `!!str` change what a value means; the language has its own types instead."
+        "Remove the tag; every value is read by the type that is expected at its place.";
+    VARIABLE_NAME 1021 BadInput "not a variable that may be set"
+        "Names of environment variables have no `=` and no white space, and five of them are set by Trimaran itself."
+        "Choose another name.";
+    EMPTY_DOCUMENT 1022 BadInput "empty document"
+        "A document starts with `trimaran: v1`; a file or a part between `---` lines without any key is most often a slip."
+        "Write the document, or remove the line `---`.";
+    SELF_ALIAS 1023 BadInput "alias inside of its own anchor"
+        "The value would contain itself without end."
+        "Write the value out.";
     ARTIFACT_USE 1105 BadInput "artifact not declared or not used"
         "The names under `artifacts` and in the workload do not match."
         "Declare what is used and use what is declared.";
@@ -85,6 +97,9 @@ super::error_codes! { ENTRIES_SPEC;
     PROD_APPROVE 1303 BadInput "prod without a judgment"
         "A prod environment starts without anybody being asked."
         "Add `approve`, or take the warning as it is.";
+    APPROVE_OPTIONS 1308 BadInput "an approval that can't let anything through"
+        "Without the option `promote`, or without any time to choose, the environment could never start."
+        "Add `promote`, or a longer `timeout`.";
     SIZES 1401 BadInput "sizes of waves do not grow"
         "Sizes count all hosts since the start, so each one is larger than the one before."
         "Sort them.";
@@ -100,6 +115,12 @@ super::error_codes! { ENTRIES_SPEC;
     COMMAND_LIST 1505 BadInput "command is not a list"
         "Commands are lists of words; there is no shell that would split a text."
         "Write it like [bin/web, \"--port\", \"8080\"].";
+    HEALTH_INTERVAL 1507 BadInput "health interval too long"
+        "With an interval as long as the deadline no second probe would ever be made in time."
+        "Make `interval` shorter than `deadline`.";
+    STATE_DROPPED 1602 BadInput "state may be dropped"
+        "With `allow_non_restored_state`, or with an upgrade or stop that is stateless, a release may lose state that no rollback brings back."
+        "Take the warning as it is when the state is not needed, or choose `savepoint`.";
     EXPRESSION 1701 BadInput "expressions are not part of this version"
         "`${{ }}` is never passed on as text."
         "Write the value itself.";

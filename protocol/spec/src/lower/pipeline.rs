@@ -1,17 +1,11 @@
 //! `pipeline:` documents: artifacts, workload, environments.
 
-use std::collections::BTreeMap;
+use trimaran_model::pipeline::Pipeline;
 
-use trimaran_model::error_code;
-use trimaran_model::id::ArtifactName;
-use trimaran_model::pipeline::{ArtifactSource, Pipeline, Workload};
-
-use super::{Places, environment, fields, workload};
-use crate::decode::{parsed, text, union, wrong_type};
+use super::{DocumentKind, OutlineKind, artifacts, environment, fields, workload, written_name};
+use crate::decode::{name, text};
 use crate::diagnostic::Sink;
-use crate::parse::shown;
-use crate::suggest::nearest;
-use crate::tree::{Entry, Node, NodeKind};
+use crate::tree::{Node, Span};
 
 /// Keys of the full language that come later.
 const LATER: &[&str] = &[
@@ -28,111 +22,44 @@ const LATER: &[&str] = &[
     "timeout",
 ];
 
-pub(super) fn lower(node: &Node, sink: &mut Sink) -> Option<(Pipeline, Places)> {
-    let mut it = fields(node, sink)?.later(LATER);
-    let name = it.required("pipeline", sink);
-    let owner = it.required("owner", sink);
-    let artifacts = it.required("artifacts", sink);
-    let work = it.required("workload", sink);
-    let environments = it.required("environments", sink);
-    it.finish(sink);
-    let name = name.and_then(|entry| parsed(&entry.value, "`pipeline`", error_code::BAD_NAME, sink));
-    let owner = owner.and_then(|entry| text(entry, sink));
-    let declared = artifacts.map(|entry| declared(entry, sink)).unwrap_or_default();
-    let work = work.and_then(|entry| workload::lower(entry, sink));
-    if let Some(artifacts) = artifacts {
-        used(artifacts, &declared, work.as_ref().map(|(work, uses)| (work, uses.as_slice())), sink);
-    }
-    let mut places = Places::default();
-    let environments = environments.map(|entry| environment::lower_all(entry, &mut places, sink));
-    let artifacts = declared.into_iter().filter_map(|(name, source)| Some((name, source?))).collect();
-    let pipeline =
-        Pipeline { name: name?, owner: owner?, artifacts, workload: work?.0, environments: environments? };
-    Some((pipeline, places))
-}
-
-type Declared = BTreeMap<ArtifactName, Option<ArtifactSource>>;
-
-/// Declared artifacts; a wrong source leaves the name known.
-fn declared(entry: &Entry, sink: &mut Sink) -> Declared {
-    let NodeKind::Map(entries) = &entry.value.kind else {
-        wrong_type(&entry.value, "`artifacts` has to be a map of names", sink);
-        return BTreeMap::new();
-    };
-    let mut declared = BTreeMap::new();
-    for artifact in entries {
-        match artifact.key.parse::<ArtifactName>() {
-            Ok(name) => {
-                declared.insert(name, source(artifact, sink));
-            }
-            Err(error) => sink.error(error_code::BAD_NAME, artifact.key_span, error.to_string(), ""),
-        }
-    }
-    declared
-}
-
-fn source(entry: &Entry, sink: &mut Sink) -> Option<ArtifactSource> {
-    let one = union(entry, &["file", "path", "image"], sink)?;
-    let place = text(one, sink)?;
-    match one.key.as_str() {
-        "image" => Some(ArtifactSource::Image(place)),
-        key => {
-            versioned(one, &place, sink);
-            if key == "path" {
-                return Some(ArtifactSource::Path(place));
-            }
-            if !place.starts_with("http://") && !place.starts_with("https://") {
-                let message = format!("`{}` is not an http or https URL", shown(&place));
-                sink.error(
-                    error_code::BAD_URL,
-                    one.value.span,
-                    message,
-                    "use `path:` for a file on the hosts",
-                );
-            }
-            Some(ArtifactSource::File(place))
-        }
-    }
-}
-
-/// `{version}` stands exactly once.
-fn versioned(entry: &Entry, place: &str, sink: &mut Sink) {
-    if place.matches("{version}").count() != 1 {
-        let message = format!("`{}` needs exactly one `{{version}}`", entry.key);
-        sink.error(
-            error_code::ARTIFACT_VERSION,
-            entry.value.span,
-            message,
-            "write it where the version stands in the name",
-        );
-    }
-}
-
-/// Uses that are not declared, and declarations that are not used.
-fn used(
-    entry: &Entry,
-    declared: &Declared,
-    work: Option<(&Workload, &[(ArtifactName, crate::tree::Span)])>,
+pub(super) fn lower(
+    node: &Node,
     sink: &mut Sink,
-) {
-    let Some((_, uses)) = work else { return };
-    for (name, span) in uses.iter().filter(|(name, _)| !declared.contains_key(name)) {
-        let help = match nearest(name.as_str(), declared.keys().map(ToString::to_string)) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "declare it under `artifacts:`".to_owned(),
-        };
-        sink.error(error_code::ARTIFACT_USE, *span, format!("artifact `{name}` is not declared"), help);
+) -> (Option<DocumentKind>, Option<(String, Span)>, OutlineKind) {
+    let mut outline = (None, Vec::new());
+    let mut written = None;
+    let found = pipeline(node, &mut written, &mut outline, sink).map(DocumentKind::Pipeline);
+    (found, written, OutlineKind::Pipeline { platform: outline.0, environments: outline.1 })
+}
+
+fn pipeline(
+    node: &Node,
+    written: &mut Option<(String, Span)>,
+    outline: &mut (Option<super::Platform>, Vec<super::EnvironmentOutline>),
+    sink: &mut Sink,
+) -> Option<Pipeline> {
+    let mut it = fields(node, sink)?.later(LATER);
+    let title = it.required("pipeline");
+    let owner = it.required("owner");
+    let declared = it.required("artifacts");
+    let work = it.required("workload");
+    let environments = it.required("environments");
+    it.finish(sink);
+    *written = title.and_then(written_name);
+    let title = title.and_then(|entry| name(&entry.value, "`pipeline`", sink));
+    let owner = owner.and_then(|entry| text(entry, sink));
+    let artifacts = declared.and_then(|entry| artifacts::declared(entry, sink));
+    let work = work.map(|entry| workload::lower(entry, sink));
+    if let (Some(declared), Some(artifacts), Some(work)) = (declared, &artifacts, &work) {
+        artifacts::check_uses(declared, artifacts, &work.uses, sink);
     }
-    for artifact in entry.value.entries() {
-        let is_used = uses.iter().any(|(name, _)| name.as_str() == artifact.key);
-        if !is_used && declared.keys().any(|name| name.as_str() == artifact.key) {
-            let message = format!("artifact `{}` is declared and not used", artifact.key);
-            sink.error(
-                error_code::ARTIFACT_USE,
-                artifact.key_span,
-                message,
-                "remove it, or use it in the workload",
-            );
-        }
-    }
+    let environments = environments.map(|entry| environment::lower_all(entry, &mut outline.1, sink));
+    outline.0 = work.as_ref().and_then(|work| work.platform);
+    Some(Pipeline {
+        name: title?,
+        owner: owner?,
+        artifacts: artifacts?.into_iter().filter_map(|(name, source)| Some((name, source?))).collect(),
+        workload: work?.workload?,
+        environments: environments?,
+    })
 }

@@ -1,47 +1,40 @@
 //! Between an agent and the coordinator that serves it, on one control stream that the agent opens.
 //!
-//! The coordinator's `Ping` is what keeps the agent's lease: it is sent every `limits::AGENT_KEEP_ALIVE`
-//! while the coordinator has a leader.
+//! The agent's lease is kept by its `Ping` and the coordinator's `Pong`: it counts from the moment at which an
+//! answered `Ping` was sent, on the agent's own clock, so that neither a delayed answer nor an agent that was
+//! paused makes a lease look younger than it is. A coordinator answers only while it has a leader, and the
+//! first time only after everything that it has for the agent was sent.
 
 use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 
+use trimaran_model::id::{AssignmentId, Fence};
+use trimaran_model::job;
+
 use super::assignment::{WireAssignment, WireFailure, WireInstance, WireOutcome};
-use super::common::WireInstallation;
+use super::common::{WireInstallation, name};
 use super::runner::LogQuery;
-use crate::codec::{Message, kind};
+use crate::codec::{CodecError, Message, kind};
 
 /// From an agent to its coordinator.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum AgentUp {
     /// First frame of a session. `held` are the assignments in the journal, `epoch` the highest that was
     /// ever seen, `listen` the address for runners.
-    Hello {
-        incarnation: u64,
-        epoch: u16,
-        held: Vec<HeldAssignment>,
-        listen: Option<String>,
-    },
-    /// An assignment moved. Committed when `failed` grew; otherwise only the serving coordinator keeps it.
+    Hello { incarnation: u64, epoch: u16, held: Vec<HeldAssignment>, listen: Option<String> },
+    /// An assignment moved; only the serving coordinator keeps it.
     Progress(Progress),
+    /// Hosts failed: to be committed before the agent goes on; answered by `Committed`.
+    Failures(Progress),
     /// An assignment ended. Repeated until it is answered.
-    Result {
-        assignment: u64,
-        fence: u64,
-        outcome: WireOutcome,
-        progress: Progress,
-    },
+    Result { assignment: u64, fence: u64, outcome: WireOutcome, progress: Progress },
     /// The health of an installation changed after its assignment had ended.
-    Verdict {
-        installation: WireInstallation,
-        fence: u64,
-        verdict: String,
-        failure: Option<WireFailure>,
-    },
+    Verdict { installation: WireInstallation, fence: u64, verdict: String, failure: Option<WireFailure> },
     /// Which runners are connected: all of them at first, then changes.
     Runners(Vec<RunnerState>),
-    Pong,
+    /// Sent at the start and every `limits::LEASE_PING`; `sent_ms` is on the agent's own clock.
+    Ping { sent_ms: u64 },
 }
 
 impl Message for AgentUp {
@@ -69,6 +62,34 @@ pub struct Progress {
     /// The first failure, when there is one.
     pub failure: Option<WireFailure>,
     pub instances: Vec<WireInstance>,
+}
+
+impl Progress {
+    /// The frozen form of what a driver reports.
+    pub fn new(assignment: AssignmentId, fence: Fence, progress: &job::Progress) -> Self {
+        Self {
+            assignment: assignment.0,
+            fence: fence.0,
+            done: progress.done,
+            total: progress.total,
+            failed: progress.failed.iter().map(ToString::to_string).collect(),
+            failure: progress.failure.as_ref().map(Into::into),
+            instances: progress.instances.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl TryFrom<Progress> for job::Progress {
+    type Error = CodecError;
+    fn try_from(wire: Progress) -> Result<Self, CodecError> {
+        Ok(Self {
+            done: wire.done,
+            total: wire.total,
+            failed: wire.failed.iter().map(|host| name(host)).collect::<Result<_, _>>()?,
+            failure: wire.failure.map(TryInto::try_into).transpose()?,
+            instances: wire.instances.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+        })
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -107,11 +128,14 @@ pub enum AgentDown {
         fence: u64,
         answer: ResultAnswer,
     },
-    /// Close the session of this runner: its certificate was revoked.
-    CloseRunner {
-        name: String,
+    /// The failures of this assignment are in the log, so many hosts in all.
+    Committed {
+        assignment: u64,
+        failed: u32,
     },
-    Ping {
+    /// The answer to a `Ping`, with the cluster's wall time and the digests of all revoked keys.
+    Pong {
+        sent_ms: u64,
         wall_ms: i64,
         revoked: Vec<[u8; 32]>,
     },

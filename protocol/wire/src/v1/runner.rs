@@ -7,20 +7,18 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 
-use super::assignment::{WireHostGoal, WireHostReport};
+use super::assignment::{WireFailure, WireHostGoal, WireHostReport};
 use crate::codec::{Message, kind};
 
 /// From a runner to its agent.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum RunnerUp {
-    /// First frame of a session: who lives here and everything that is deployed here.
-    Hello {
-        incarnation: u64,
-        reports: Vec<WireHostReport>,
-    },
+    /// First frame of a session: who lives here, the host's own address, and everything that is deployed here.
+    Hello { incarnation: u64, address: String, reports: Vec<WireHostReport> },
     /// One installation changed.
     Report(WireHostReport),
-    Pong,
+    /// The answer to a `Goal`: taken for good, or refused with the cause.
+    Answer { sequence: u64, refused: Option<WireFailure> },
 }
 
 impl Message for RunnerUp {
@@ -28,16 +26,14 @@ impl Message for RunnerUp {
     const VERSION: u16 = 1;
 }
 
-/// From an agent to a runner.
+/// From an agent to a runner. A later life of the runner ends the session of the earlier one with the close code
+/// for superseded.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum RunnerDown {
-    Welcome {
-        labels: BTreeMap<String, String>,
-    },
-    Goal(WireHostGoal),
-    Ping,
-    /// A later life of this runner has attached; end with code 6 and do not come back.
-    Superseded,
+    /// `wall_ms` is the cluster's wall time, when the agent knows it: certificates are judged by it.
+    Welcome { labels: BTreeMap<String, String>, wall_ms: Option<i64> },
+    /// `sequence` numbers the goals of a session.
+    Goal { sequence: u64, goal: WireHostGoal },
 }
 
 impl Message for RunnerDown {

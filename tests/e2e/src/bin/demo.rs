@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use trimaran_e2e::balancer::{Balancer, Traffic};
 use trimaran_e2e::lab::Lab;
-use trimaran_e2e::wait::until;
+use trimaran_e2e::wait::{millis_of_day, until};
 use trimaran_e2e::web::{Shape, Web, stage_in_flight, stages, starts};
 
 const SUBNET: &str = "127.0.1";
@@ -215,14 +215,6 @@ fn lasted(run: &Value) -> Duration {
         }
         _ => Duration::ZERO,
     }
-}
-
-/// `2026-01-01T10:20:30.456Z`: milliseconds since midnight.
-fn millis_of_day(time: &str) -> Option<u64> {
-    let clock = time.split('T').nth(1)?.trim_end_matches('Z');
-    let mut parts = clock.split([':', '.']).map(|part| part.parse::<u64>().ok());
-    let mut next = || parts.next().flatten();
-    Some(next()? * 3_600_000 + next()? * 60_000 + next()? * 1000 + next()?)
 }
 
 fn seconds(time: Duration) -> String {

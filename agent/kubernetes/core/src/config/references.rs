@@ -11,8 +11,8 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use super::ConfigKind;
-use super::path::Path;
 use crate::identity::group;
+use crate::path::Path;
 
 /// The part whose `metadata` becomes the pods'.
 const POD_TEMPLATE: &str = "@pod-template";

@@ -108,6 +108,7 @@ pub(super) fn number(value: &Value) -> Option<i64> {
 /// A value inside of a message: texts as they are, everything else as JSON; shortened.
 pub(super) fn shown(value: &Value) -> String {
     match value {
+        Value::String(text) if text.trim().is_empty() => "empty".to_owned(),
         Value::String(text) => shortened(text),
         other => shortened(&other.to_string()),
     }

@@ -7,7 +7,7 @@ use crate::custom::object::{self, Subject};
 use crate::custom::words::{self, Meaning};
 
 /// Fields that hold the one word for the whole object. A map in one of them is looked into once.
-const WORDS: &[&str] =
+pub(super) const WORDS: &[&str] =
     &["phase", "state", "health", "healthStatus", "status", "currentState", "currentStatus"];
 
 const INNER_WORDS: &[&str] = &["status", "phase", "state", "health"];
@@ -82,8 +82,13 @@ fn with_message(subject: &Subject<'_>, sentence: String) -> String {
 
 fn flags(subject: &Subject<'_>, signs: &mut Signs) {
     for field in FLAGS {
-        let Some(value) = subject.status(field).filter(|value| value.is_boolean()) else { continue };
-        let weight = if value.as_bool() == Some(true) { Weight::Proof } else { Weight::Waiting };
+        let Some(value) = subject.status(field) else { continue };
+        let weight = match value {
+            Value::Bool(true) => Weight::Proof,
+            Value::Bool(false) => Weight::Waiting,
+            Value::String(text) if text.eq_ignore_ascii_case("false") => Weight::Waiting,
+            _ => continue,
+        };
         let path = format!("status.{field}");
         let sentence = with_message(subject, format!("{path} is {value}"));
         signs.add(Sign::new(weight, sentence, subject.evidence(path, value, None)));

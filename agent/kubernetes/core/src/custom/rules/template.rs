@@ -84,7 +84,8 @@ fn shown(value: &Cel) -> String {
         Cel::Float(number) => number.to_string(),
         Cel::Bool(truth) => truth.to_string(),
         Cel::List(list) => {
-            let items: Vec<String> = list.iter().take(LIST_SHOWN).map(shown).collect();
+            let items = list.iter().map(shown).filter(|item| !item.is_empty());
+            let items: Vec<String> = items.take(LIST_SHOWN).collect();
             object::shortened(&items.join(", "))
         }
         _ => String::new(),

@@ -1,0 +1,127 @@
+//! Role `agent`: one loop owns the executor, the hosts and the session with a coordinator.
+//!
+//! Everything else is a task that turns sockets into events for this loop, or a thread that makes records
+//! durable. The loop never waits for any of them.
+
+mod coordinator;
+mod event;
+mod hosts;
+mod journal_file;
+mod logs;
+mod owner;
+mod relay;
+mod runners;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+use trimaran_executor::Executor;
+use trimaran_host_core::fleet::Fleet;
+use trimaran_model::error_code;
+use trimaran_model::limits::AGENT_EVENTS_MAX;
+use trimaran_transport::{Alpn, CertificateInfo, Endpoint, EndpointLimits, files, random};
+
+use crate::dial::{self, Dialer};
+use crate::failure::Failure;
+use crate::run::Start;
+use hosts::Hosts;
+use journal_file::JournalFile;
+use owner::Owner;
+use relay::Relay;
+
+/// SHA-256 digests of the public keys that the cluster revoked, as far as this agent was told.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RevokedKeys(Arc<RwLock<BTreeSet<[u8; 32]>>>);
+
+impl RevokedKeys {
+    fn contains(&self, certificate: &CertificateInfo) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(&certificate.spki.0)
+    }
+
+    /// Takes the whole list; true when it has new ones.
+    pub(crate) fn replace(&self, keys: Vec<[u8; 32]>) -> bool {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let grown = keys.iter().any(|key| !known.contains(key));
+        *known = keys.into_iter().collect();
+        grown
+    }
+}
+
+/// Runs until the process is told to end, is superseded, or can't go on.
+pub(crate) async fn run(start: Start) -> Result<(), Failure> {
+    let Start { data, settings, own, clock, stop } = start;
+    let _lock = data.lock()?;
+    data.write_pid()?;
+    let (journal, records) = JournalFile::open(&data.journal())?;
+    let executor = Executor::restore(Fleet, &records)
+        .map_err(|error| Failure::because(error_code::STORE_DAMAGED, "the journal can't be used", &error))?;
+    let revoked = RevokedKeys::default();
+    let endpoint = Arc::new(bind(&data, &settings, &own, &clock, &revoked)?);
+    let listen = match settings.listen {
+        Some(_) => endpoint.local_address().ok().map(|address| address.to_string()),
+        None => None,
+    };
+    let (events, inbox) = mpsc::channel(AGENT_EVENTS_MAX);
+    let hosts = Hosts::default();
+    let tasks = TaskTracker::new();
+    own.renew_if_expired(&endpoint, &clock, &settings.endpoints).await;
+    let relay = Relay::new(endpoint.clone(), own.trust.root_fingerprint(), settings.endpoints.clone());
+    tasks.spawn(stopping(
+        &stop,
+        runners::accept(endpoint.clone(), events.clone(), relay, tasks.clone(), stop.clone()),
+    ));
+    let dialer = Dialer::new(endpoint.clone(), own.clone(), Alpn::Agent, settings.endpoints.clone());
+    tasks.spawn(stopping(&stop, coordinator::dial(dialer, events, hosts.live())));
+    let renewal = own.keep_renewed(endpoint.clone(), clock.clone(), settings.endpoints);
+    tasks.spawn(stopping(&stop, renewal));
+    tracing::info!(address = listen.as_deref().unwrap_or("none"), "serving");
+    let owner =
+        Owner::new(executor, journal, hosts, endpoint.clone(), clock, revoked, listen, random::next_u64());
+    let outcome = owner.run(inbox, &stop).await;
+    stop.cancel();
+    endpoint.shutdown("the agent ends").await;
+    tasks.close();
+    // Tasks end with the token; a bound keeps a stuck one from holding the process.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), tasks.wait()).await;
+    outcome
+}
+
+/// A task that ends with the process.
+fn stopping(
+    stop: &tokio_util::sync::CancellationToken,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> impl Future<Output = ()> + Send + 'static {
+    let stop = stop.clone();
+    async move {
+        stop.run_until_cancelled(work).await;
+    }
+}
+
+fn bind(
+    data: &crate::data_dir::DataDir,
+    settings: &crate::settings::Settings,
+    own: &crate::certificate::Own,
+    clock: &crate::clock::ClusterClock,
+    revoked: &RevokedKeys,
+) -> Result<Endpoint, Failure> {
+    let mut config = own.endpoint(clock);
+    let keys = revoked.clone();
+    config.revoked = Arc::new(move |certificate| keys.contains(certificate));
+    let address = match settings.listen {
+        Some(listen) => {
+            config.alpns = vec![Alpn::Runner, Alpn::Enroll];
+            config.limits = EndpointLimits::SERVER;
+            listen
+        }
+        None => dial::any_address(&settings.endpoints),
+    };
+    let key = files::load_or_create_reset_key(data.root());
+    config.reset_key =
+        Some(key.map_err(|error| {
+            Failure::because(error_code::DATA_DIR, "the reset key can't be used", &error)
+        })?);
+    Endpoint::bind(address, config)
+        .map_err(|error| Failure::because(error_code::USAGE, "the address can't be used", &error))
+}

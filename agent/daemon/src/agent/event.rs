@@ -1,0 +1,50 @@
+//! What tasks tell the loop.
+
+use tokio::sync::mpsc;
+use trimaran_model::id::HostName;
+use trimaran_transport::Session;
+use trimaran_wire::v1::agent::{AgentDown, AgentUp};
+use trimaran_wire::v1::assignment::WireHostReport;
+use trimaran_wire::v1::runner::{RunnerDown, RunnerUp};
+
+use crate::failure::Failure;
+
+/// One thing that happened outside. Sessions are named by their number, which is unique in a process.
+pub(crate) enum Event {
+    /// A coordinator is reached; what is put into `out` is sent to it.
+    Connected {
+        session: Session,
+        out: mpsc::Sender<AgentUp>,
+    },
+    FromCoordinator {
+        session: u64,
+        message: AgentDown,
+    },
+    Disconnected {
+        session: u64,
+    },
+    /// This process must end.
+    Ended(Failure),
+    Runner {
+        host: HostName,
+        event: RunnerEvent,
+    },
+}
+
+pub(crate) enum RunnerEvent {
+    /// A runner's session with its greeting; what is put into `out` is sent to it.
+    Hello {
+        session: Session,
+        incarnation: u64,
+        address: String,
+        reports: Vec<WireHostReport>,
+        out: mpsc::Sender<RunnerDown>,
+    },
+    Message {
+        session: u64,
+        message: RunnerUp,
+    },
+    Gone {
+        session: u64,
+    },
+}

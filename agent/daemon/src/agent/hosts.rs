@@ -1,0 +1,260 @@
+//! The runners of this agent: sessions, what each said last, and the orders that wait for an answer.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, mpsc};
+use trimaran_executor::driver::CallId;
+use trimaran_host_core::fleet::{Give, Given, Sight};
+use trimaran_model::assignment::{HostGoal, HostReport};
+use trimaran_model::id::{AssignmentId, HostName, InstallationId};
+use trimaran_model::job::Failure;
+use trimaran_model::limits::{RUNNER_FRAME_BYTES_MAX, SUPERSEDED_KEPT};
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::{Millis, Timestamp, Wall};
+use trimaran_transport::{CloseCode, Session};
+use trimaran_wire::codec::encode;
+use trimaran_wire::v1::agent::RunnerState;
+use trimaran_wire::v1::runner::RunnerDown;
+
+/// The sessions of connected runners, for questions that are answered beside the loop.
+#[derive(Clone, Default)]
+pub(crate) struct LiveRunners {
+    sessions: Arc<Mutex<BTreeMap<HostName, Session>>>,
+    /// Told at each change.
+    pub(crate) changed: Arc<Notify>,
+}
+
+impl LiveRunners {
+    pub(crate) fn get(&self, host: &HostName) -> Option<Session> {
+        self.lock().get(host).cloned()
+    }
+
+    fn set(&self, host: &HostName, session: Option<Session>) {
+        match session {
+            Some(session) => self.lock().insert(host.clone(), session),
+            None => self.lock().remove(host),
+        };
+        self.changed.notify_waiters();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<HostName, Session>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The host that asks for a session.
+pub(crate) struct Arrival {
+    pub(crate) session: Session,
+    pub(crate) incarnation: u64,
+    pub(crate) address: String,
+    pub(crate) reports: Vec<HostReport>,
+    pub(crate) out: mpsc::Sender<RunnerDown>,
+}
+
+/// The call that a goal belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) assignment: AssignmentId,
+    pub(crate) call: CallId,
+    until: Timestamp,
+}
+
+/// All hosts that were heard of.
+#[derive(Default)]
+pub(crate) struct Hosts {
+    known: BTreeMap<HostName, Host>,
+    live: LiveRunners,
+}
+
+#[derive(Default)]
+struct Host {
+    link: Option<Link>,
+    incarnation: u64,
+    superseded: Vec<u64>,
+    address: String,
+    last_seen: Wall,
+    reports: BTreeMap<InstallationId, HostReport>,
+}
+
+struct Link {
+    session: Session,
+    out: mpsc::Sender<RunnerDown>,
+    sequence: u64,
+    asked: BTreeMap<u64, Asked>,
+}
+
+impl Hosts {
+    pub(crate) fn live(&self) -> LiveRunners {
+        self.live.clone()
+    }
+
+    /// Whether a life of a host was followed by another one.
+    pub(crate) fn is_superseded(&self, name: &HostName, incarnation: u64) -> bool {
+        self.known.get(name).is_some_and(|host| host.superseded.contains(&incarnation))
+    }
+
+    /// Ends the session that a host has, because a new one comes; returns the calls whose answers can't come any
+    /// more, when there was one.
+    pub(crate) fn make_way(&mut self, name: &HostName, incarnation: u64) -> Option<Vec<Asked>> {
+        let host = self.known.get_mut(name)?;
+        let old = host.link.take()?;
+        if host.incarnation == incarnation {
+            old.session.close(CloseCode::Done, "a new session of the same runner");
+        } else {
+            old.session.close(CloseCode::Superseded, "a later life of this runner has attached");
+        }
+        Some(old.asked.into_values().collect())
+    }
+
+    /// Takes a session of a host that has none.
+    pub(crate) fn arrive(&mut self, name: &HostName, new: Arrival, now: Wall) {
+        let host = self.known.entry(name.clone()).or_default();
+        if host.incarnation != new.incarnation && host.incarnation != 0 {
+            host.superseded.push(host.incarnation);
+            if host.superseded.len() > SUPERSEDED_KEPT {
+                host.superseded.remove(0);
+            }
+        }
+        (host.incarnation, host.address, host.last_seen) = (new.incarnation, new.address, now);
+        host.reports = new.reports.into_iter().map(|report| (report.installation.clone(), report)).collect();
+        self.live.set(name, Some(new.session.clone()));
+        host.link = Some(Link { session: new.session, out: new.out, sequence: 0, asked: BTreeMap::new() });
+    }
+
+    /// A session is over; returns the lost calls when it was the host's current one.
+    pub(crate) fn leave(&mut self, name: &HostName, session: u64, now: Wall) -> Option<Vec<Asked>> {
+        let host = self.current(name, session)?;
+        host.last_seen = now;
+        let lost = host.link.take().map(|link| link.asked.into_values().collect());
+        self.live.set(name, None);
+        lost
+    }
+
+    /// The host of a message, when it comes from its current session.
+    fn current(&mut self, name: &HostName, session: u64) -> Option<&mut Host> {
+        let host = self.known.get_mut(name)?;
+        host.link.as_ref().is_some_and(|link| link.session.id() == session).then_some(host)
+    }
+
+    /// Takes a report of the host's current session.
+    pub(crate) fn hear(&mut self, name: &HostName, session: u64, report: HostReport, now: Wall) -> bool {
+        let Some(host) = self.current(name, session) else { return false };
+        host.last_seen = now;
+        host.reports.insert(report.installation.clone(), report);
+        true
+    }
+
+    /// The call that an answer of the host's current session belongs to.
+    pub(crate) fn answered(&mut self, name: &HostName, session: u64, sequence: u64) -> Option<Asked> {
+        self.current(name, session)?.link.as_mut()?.asked.remove(&sequence)
+    }
+
+    /// Sends an order; `Some` is what the call gets at once instead of an answer from the host.
+    pub(crate) fn give(
+        &mut self,
+        give: Give,
+        (assignment, call): (AssignmentId, CallId),
+        now: Timestamp,
+        deadline: Millis,
+    ) -> Result<(), Option<Given>> {
+        let link = self.known.get_mut(&give.host).and_then(|host| host.link.as_mut()).ok_or(None)?;
+        let sequence = link.sequence + 1;
+        let message = goal(sequence, &give.goal);
+        let size = encode(&message).len();
+        if size > RUNNER_FRAME_BYTES_MAX {
+            let message = format!("an order of {size} bytes is over the limit of {RUNNER_FRAME_BYTES_MAX}");
+            let code = ReasonCode::HostInternal;
+            return Err(Some(Given::Refused(Failure { code, message, instance: Some(give.host) })));
+        }
+        if link.out.try_send(message).is_err() {
+            // It takes nothing: its end follows.
+            link.session.close(CloseCode::Busy, "the runner does not read");
+            return Err(None);
+        }
+        link.sequence = sequence;
+        link.asked.insert(sequence, Asked { assignment, call, until: now + deadline });
+        Ok(())
+    }
+
+    /// Passes a message on to a host, if it is connected.
+    pub(crate) fn tell(&mut self, name: &HostName, message: RunnerDown) {
+        if let Some(link) = self.known.get(name).and_then(|host| host.link.as_ref())
+            && link.out.try_send(message).is_err()
+        {
+            link.session.close(CloseCode::Busy, "the runner does not read");
+        }
+    }
+
+    /// A host that does not answer an order in time loses its session: the next one tells the truth.
+    pub(crate) fn close_overdue(&mut self, now: Timestamp) {
+        for link in self.known.values().filter_map(|host| host.link.as_ref()) {
+            if link.asked.values().any(|asked| asked.until <= now) {
+                link.session.close(CloseCode::Busy, "an order was not answered in time");
+            }
+        }
+    }
+
+    /// The current session of a host said what it may not.
+    pub(crate) fn refuse(&mut self, name: &HostName, session: u64, why: &str) {
+        if let Some(link) = self.current(name, session).and_then(|host| host.link.as_ref()) {
+            link.session.refuse_frame(why);
+        }
+    }
+
+    /// When [`Hosts::close_overdue`] is wanted.
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        let links = self.known.values().filter_map(|host| host.link.as_ref());
+        let open = links.filter(|link| link.session.close_reason().is_none());
+        open.flat_map(|link| link.asked.values()).map(|asked| asked.until).min()
+    }
+
+    /// What a watch of an installation sees of one host.
+    pub(crate) fn sight(&self, name: &HostName, installation: &InstallationId) -> Option<Sight> {
+        let host = self.known.get(name)?;
+        let report = host.reports.get(installation).cloned();
+        Some(Sight { host: name.clone(), connected: host.link.is_some(), report })
+    }
+
+    pub(crate) fn names(&self) -> Vec<HostName> {
+        self.known.keys().cloned().collect()
+    }
+
+    /// Hosts that are not this agent's any more: their sessions end, and nothing is kept of them.
+    pub(crate) fn keep(&mut self, wanted: impl Fn(&HostName) -> bool) {
+        let live = self.live.clone();
+        self.known.retain(|name, host| {
+            let keep = wanted(name);
+            if !keep {
+                live.set(name, None);
+                if let Some(link) = &host.link {
+                    link.session.close(CloseCode::Certificate, "this runner is not of this agent");
+                }
+            }
+            keep
+        });
+    }
+
+    /// Who is connected, for the coordinators.
+    pub(crate) fn state(&self, name: &HostName, now: Wall) -> Option<RunnerState> {
+        let host = self.known.get(name)?;
+        let connected = host.link.is_some();
+        let last_seen = match &host.link {
+            Some(link) => {
+                Wall(now.0.saturating_sub(i64::try_from(link.session.silent_for().as_millis()).unwrap_or(0)))
+            }
+            None => host.last_seen,
+        };
+        Some(RunnerState {
+            name: name.to_string(),
+            connected,
+            incarnation: host.incarnation,
+            address: host.address.clone(),
+            last_seen_ms: last_seen.0,
+        })
+    }
+}
+
+fn goal(sequence: u64, goal: &HostGoal) -> RunnerDown {
+    RunnerDown::Goal { sequence, goal: goal.into() }
+}

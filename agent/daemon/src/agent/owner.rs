@@ -1,0 +1,460 @@
+//! The loop: inputs to the executor in the order in which they came, outputs carried out in their order.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use trimaran_executor::{Executor, Input, Output};
+use trimaran_host_core::fleet::health::{Health, Transition};
+use trimaran_host_core::fleet::{Fleet, Given, Sight, Watched};
+use trimaran_model::assignment::{Assignment, HostReport};
+use trimaran_model::error_code;
+use trimaran_model::id::{AssignmentId, Epoch, Fence, HostName, InstallationId};
+use trimaran_model::job::Failure as HostFailure;
+use trimaran_model::limits::{LEASE_PING, RUNNERS_PER_MESSAGE_MAX};
+use trimaran_model::time::{Millis, Timestamp, Wall};
+use trimaran_transport::{CloseCode, Endpoint, Session};
+use trimaran_wire::codec::CodecError;
+use trimaran_wire::v1::agent::{AgentDown, AgentUp, RunnerEntry, RunnerState};
+use trimaran_wire::v1::assignment::{WireFailure, WireHostReport};
+use trimaran_wire::v1::runner::{RunnerDown, RunnerUp};
+
+use super::RevokedKeys;
+use super::event::{Event, RunnerEvent};
+use super::hosts::{Arrival, Asked, Hosts};
+use super::journal_file::{Job, JournalFile};
+use crate::clock::{ClusterClock, boot_time, instant_of};
+use crate::dial;
+use crate::failure::Failure;
+
+/// A coordinator without a leader closes by itself; one that says nothing at all is left after this time.
+const WELCOME_WITHIN: Millis = Millis::seconds(15);
+/// Runners of an agent that was started again are back within this time, if they are there.
+const SETTLE: Millis = Millis::seconds(6);
+/// When each runner was last heard is told this often.
+const TELL_RUNNERS_EVERY: Millis = Millis::seconds(30);
+
+/// The owner of everything that the agent knows.
+pub(crate) struct Owner {
+    executor: Executor<Fleet>,
+    journal: JournalFile,
+    hosts: Hosts,
+    health: Health,
+    endpoint: Arc<Endpoint>,
+    clock: ClusterClock,
+    revoked: RevokedKeys,
+    listen: Option<String>,
+    incarnation: u64,
+    link: Option<Link>,
+    /// The enrolled runners of this agent with their labels; `None` before a coordinator said.
+    inventory: Option<BTreeMap<HostName, BTreeMap<String, String>>>,
+    watches: BTreeMap<AssignmentId, Watched>,
+    /// Until then a host that is not there may still come back from before this agent's start.
+    settles_at: Option<Timestamp>,
+    /// Inputs that wait for the executor.
+    inputs: VecDeque<Input<Fleet>>,
+    tell_runners_at: Timestamp,
+}
+
+/// The session with a coordinator.
+struct Link {
+    session: Session,
+    out: mpsc::Sender<AgentUp>,
+    since: Timestamp,
+    welcomed: bool,
+    next_ping: Timestamp,
+}
+
+impl Owner {
+    #[expect(clippy::too_many_arguments, reason = "the parts of one process, wired once")]
+    pub(crate) fn new(
+        executor: Executor<Fleet>,
+        journal: JournalFile,
+        hosts: Hosts,
+        endpoint: Arc<Endpoint>,
+        clock: ClusterClock,
+        revoked: RevokedKeys,
+        listen: Option<String>,
+        incarnation: u64,
+    ) -> Self {
+        Self {
+            executor,
+            journal,
+            hosts,
+            health: Health::default(),
+            endpoint,
+            clock,
+            revoked,
+            listen,
+            incarnation,
+            link: None,
+            inventory: None,
+            watches: BTreeMap::new(),
+            settles_at: Some(boot_time() + SETTLE),
+            inputs: VecDeque::new(),
+            tell_runners_at: Timestamp(0),
+        }
+    }
+
+    /// Runs until the process is told to end or has to.
+    pub(crate) async fn run(
+        mut self,
+        mut events: mpsc::Receiver<Event>,
+        stop: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let mut written = self.journal.written();
+        let mut out = Vec::new();
+        self.executor.resume(boot_time(), &mut out);
+        self.carry_out(out);
+        self.work();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                changed = written.changed() => {
+                    let now = written.borrow_and_update().clone();
+                    if let Some(why) = now.failed.or(changed.err().map(|error| error.to_string())) {
+                        let message = "the journal can't be written any more";
+                        return Err(Failure { cause: Some(why), ..Failure::new(error_code::DATA_DIR, message) });
+                    }
+                    self.inputs.push_back(Input::Written(now.sequence));
+                }
+                event = events.recv() => match event {
+                    Some(event) => self.take(event)?,
+                    None => return Ok(()),
+                },
+                () = tokio::time::sleep_until(instant_of(self.next_deadline())) => self.due(),
+            }
+            self.work();
+        }
+    }
+
+    fn next_deadline(&self) -> Timestamp {
+        let link = self.link.as_ref();
+        let ping = link.map(|link| link.next_ping);
+        let welcome = link.filter(|link| !link.welcomed).map(|link| link.since + WELCOME_WITHIN);
+        let tell = link.filter(|link| link.welcomed).map(|_| self.tell_runners_at);
+        let deadlines =
+            [ping, welcome, tell, self.settles_at, self.executor.next_deadline(), self.hosts.next_deadline()];
+        deadlines.into_iter().flatten().min().unwrap_or(boot_time() + Millis::minutes(1))
+    }
+
+    fn due(&mut self) {
+        let now = boot_time();
+        self.hosts.close_overdue(now);
+        if let Some(link) = &mut self.link {
+            if !link.welcomed && now >= link.since + WELCOME_WITHIN {
+                link.session.close(CloseCode::Silent, "there was no welcome");
+            }
+            if now >= link.next_ping {
+                link.next_ping = now + LEASE_PING;
+                self.send(AgentUp::Ping { sent_ms: now.0 });
+            }
+        }
+        if self.settles_at.take_if(|at| *at <= now).is_some() {
+            for assignment in self.watches.keys().copied().collect::<Vec<_>>() {
+                self.show_all(assignment);
+            }
+        }
+        if self.tell_runners_at <= now {
+            self.tell_all_runners(now);
+        }
+        self.inputs.push_back(Input::Due);
+    }
+
+    /// Feeds the executor until nothing waits.
+    fn work(&mut self) {
+        while let Some(input) = self.inputs.pop_front() {
+            let mut out = Vec::new();
+            self.executor.step(boot_time(), input, &mut out);
+            self.carry_out(out);
+        }
+    }
+
+    fn carry_out(&mut self, outputs: Vec<Output<Fleet>>) {
+        for output in outputs {
+            match output {
+                Output::Write { sequence, records } => self.journal.submit(Job::Append { sequence, records }),
+                Output::Replace { sequence, records } => {
+                    self.journal.submit(Job::Replace { sequence, records });
+                }
+                Output::Send(message) => self.send(message),
+                Output::Call { assignment, id, call, deadline, guard: _ } => {
+                    match self.hosts.give(call, (assignment, id), boot_time(), deadline) {
+                        Ok(()) => {}
+                        Err(Some(reply)) => {
+                            self.inputs.push_back(Input::Reply { assignment, call: id, reply })
+                        }
+                        Err(None) => self.inputs.push_back(Input::Lost { assignment, call: id }),
+                    }
+                }
+                Output::Watch { assignment, query } => {
+                    self.watches.insert(assignment, query);
+                    self.show_all(assignment);
+                }
+                Output::Unwatch { assignment } => drop(self.watches.remove(&assignment)),
+                Output::Busy { installation } => self.health.busy(&installation),
+                Output::Quiet { installation, fence } => {
+                    let change = self.health.quiet(&installation, fence);
+                    self.tell_health(change);
+                }
+                Output::Refused(refused) => tracing::warn!("{refused}"),
+            }
+        }
+    }
+
+    /// Puts a message into the session's queue. One that does not take it any more is closed.
+    fn send(&self, message: AgentUp) {
+        if let Some(link) = &self.link
+            && link.out.try_send(message).is_err()
+        {
+            link.session.close(CloseCode::Busy, "the coordinator does not read");
+        }
+    }
+
+    fn take(&mut self, event: Event) -> Result<(), Failure> {
+        match event {
+            Event::Connected { session, out } => self.greet(session, out),
+            Event::FromCoordinator { session, message } => {
+                if self.link.as_ref().is_some_and(|link| link.session.id() == session) {
+                    return self.hear(message);
+                }
+            }
+            Event::Disconnected { session } => {
+                if self.link.as_ref().is_some_and(|link| link.session.id() == session) {
+                    self.link = None;
+                    self.inputs.push_back(Input::Detached);
+                }
+            }
+            Event::Ended(failure) => return Err(failure),
+            Event::Runner { host, event } => self.runner(&host, event),
+        }
+        Ok(())
+    }
+
+    fn greet(&mut self, session: Session, out: mpsc::Sender<AgentUp>) {
+        let now = boot_time();
+        self.link = Some(Link { session, out, since: now, welcomed: false, next_ping: now + LEASE_PING });
+        self.send(AgentUp::Hello {
+            incarnation: self.incarnation,
+            epoch: self.executor.epoch().0,
+            held: self.executor.held(),
+            listen: self.listen.clone(),
+        });
+        // Answered behind everything that the coordinator has for this agent: from then on the lease is live.
+        self.send(AgentUp::Ping { sent_ms: now.0 });
+    }
+
+    fn hear(&mut self, message: AgentDown) -> Result<(), Failure> {
+        match message {
+            AgentDown::Welcome { cluster, epoch, .. } => {
+                if let Some(link) = &mut self.link {
+                    link.welcomed = true;
+                }
+                self.inputs.push_back(Input::Attached { cluster, epoch: Epoch(epoch) });
+                self.tell_all_runners(boot_time());
+                for change in self.health.repeat() {
+                    self.tell_health(Some(change));
+                }
+            }
+            AgentDown::Inventory { runners, .. } => self.take_inventory(runners),
+            AgentDown::Assign(assignment) => match Assignment::try_from(assignment) {
+                Ok(assignment) => self.inputs.push_back(Input::Assign(assignment)),
+                Err(error) => self.refuse(&error),
+            },
+            AgentDown::Cancel { assignment, fence } => {
+                let assignment = AssignmentId(assignment);
+                self.inputs.push_back(Input::Cancel { assignment, fence: Fence(fence) });
+            }
+            AgentDown::Answer { assignment, fence, answer } => {
+                let (assignment, fence) = (AssignmentId(assignment), Fence(fence));
+                self.inputs.push_back(Input::Answer { assignment, fence, answer });
+            }
+            AgentDown::Committed { assignment, failed } => {
+                self.inputs.push_back(Input::Committed { assignment: AssignmentId(assignment), failed });
+            }
+            AgentDown::Pong { sent_ms, wall_ms, revoked } => {
+                self.clock.set(Wall(wall_ms));
+                if self.revoked.replace(revoked) {
+                    self.endpoint.close_revoked();
+                }
+                self.inputs.push_back(Input::Heard { sent: Timestamp(sent_ms) });
+            }
+            AgentDown::Superseded => return Err(dial::superseded()),
+        }
+        Ok(())
+    }
+
+    /// A message of the coordinator that this build can't read.
+    fn refuse(&self, error: &CodecError) {
+        if let Some(link) = &self.link {
+            tracing::error!(%error, "the coordinator sent what this agent does not understand");
+            link.session.refuse_frame(&error.to_string());
+        }
+    }
+
+    fn take_inventory(&mut self, runners: Vec<RunnerEntry>) {
+        let entry = |runner: RunnerEntry| Some((runner.name.parse::<HostName>().ok()?, runner.labels));
+        let inventory: BTreeMap<_, _> = runners.into_iter().filter_map(entry).collect();
+        self.hosts.keep(|host| inventory.contains_key(host));
+        let names: BTreeSet<HostName> = inventory.keys().cloned().collect();
+        for change in self.health.keep(&names) {
+            self.tell_health(Some(change));
+        }
+        self.inventory = Some(inventory);
+    }
+
+    fn runner(&mut self, host: &HostName, event: RunnerEvent) {
+        match event {
+            RunnerEvent::Hello { session, incarnation, address, reports, out } => {
+                match reports.into_iter().map(HostReport::try_from).collect() {
+                    Ok(reports) => self.arrive(host, Arrival { session, incarnation, address, reports, out }),
+                    Err(error) => session.refuse_frame(&error.to_string()),
+                }
+            }
+            RunnerEvent::Message { session, message } => self.hear_runner(host, session, message),
+            RunnerEvent::Gone { session } => {
+                let Some(lost) = self.hosts.leave(host, session, self.clock.now()) else { return };
+                tracing::info!(runner = host.as_str(), "disconnected");
+                self.show(host, None);
+                self.lose(lost);
+                self.tell_runner(host);
+            }
+        }
+    }
+
+    fn arrive(&mut self, host: &HostName, new: Arrival) {
+        let labels = match &self.inventory {
+            None => BTreeMap::new(),
+            Some(inventory) => match inventory.get(host) {
+                Some(labels) => labels.clone(),
+                // It may have enrolled a moment ago, before this agent hears of it.
+                None => return new.session.close(CloseCode::Busy, "this agent does not know the runner"),
+            },
+        };
+        if self.hosts.is_superseded(host, new.incarnation) {
+            return new.session.close(CloseCode::Superseded, "a later life of this runner has attached");
+        }
+        // The old session and its calls end before the new one speaks.
+        if let Some(lost) = self.hosts.make_way(host, new.incarnation) {
+            self.show(host, None);
+            self.lose(lost);
+        }
+        let reports = new.reports.clone();
+        self.hosts.arrive(host, new, self.clock.now());
+        tracing::info!(runner = host.as_str(), "connected");
+        let wall_ms = self.clock.known().map(|wall| wall.0);
+        self.hosts.tell(host, RunnerDown::Welcome { labels, wall_ms });
+        self.show(host, None);
+        for report in reports {
+            let change = self.health.hear(host, &report);
+            self.tell_health(change);
+        }
+        self.tell_runner(host);
+    }
+
+    fn hear_runner(&mut self, host: &HostName, session: u64, message: RunnerUp) {
+        match message {
+            RunnerUp::Hello { .. } => self.hosts.refuse(host, session, "a second hello"),
+            RunnerUp::Report(report) => self.hear_report(host, session, report),
+            RunnerUp::Answer { sequence, refused } => {
+                let Some(Asked { assignment, call, .. }) = self.hosts.answered(host, session, sequence)
+                else {
+                    return;
+                };
+                match given(host, refused) {
+                    Ok(reply) => self.inputs.push_back(Input::Reply { assignment, call, reply }),
+                    Err(error) => {
+                        self.inputs.push_back(Input::Lost { assignment, call });
+                        self.hosts.refuse(host, session, &error.to_string());
+                    }
+                }
+            }
+        }
+    }
+
+    fn hear_report(&mut self, host: &HostName, session: u64, report: WireHostReport) {
+        let report = match HostReport::try_from(report) {
+            Ok(report) => report,
+            Err(error) => return self.hosts.refuse(host, session, &error.to_string()),
+        };
+        if self.hosts.hear(host, session, report.clone(), self.clock.now()) {
+            self.show(host, Some(&report.installation));
+            let change = self.health.hear(host, &report);
+            self.tell_health(change);
+        }
+    }
+
+    /// Shows a new watch all its hosts. One that is not known is shown when it comes, or as absent when it had
+    /// time to come.
+    fn show_all(&mut self, assignment: AssignmentId) {
+        let Some(Watched { installation, hosts }) = self.watches.get(&assignment) else { return };
+        for host in hosts {
+            let sight = self.hosts.sight(host, installation);
+            let absent = || Sight { host: host.clone(), connected: false, report: None };
+            let sight = if self.settles_at.is_none() { Some(sight.unwrap_or_else(absent)) } else { sight };
+            self.inputs.extend(sight.map(|snapshot| Input::Observed { assignment, snapshot }));
+        }
+    }
+
+    /// Shows a host to those who watch it.
+    fn show(&mut self, host: &HostName, installation: Option<&InstallationId>) {
+        for (assignment, watched) in &self.watches {
+            let concerned = installation.is_none_or(|installation| *installation == watched.installation);
+            if concerned && watched.hosts.contains(host) {
+                let sight = self.hosts.sight(host, &watched.installation);
+                let assignment = *assignment;
+                self.inputs.extend(sight.map(|snapshot| Input::Observed { assignment, snapshot }));
+            }
+        }
+    }
+
+    fn lose(&mut self, lost: Vec<Asked>) {
+        let lost = lost.into_iter().map(|Asked { assignment, call, .. }| Input::Lost { assignment, call });
+        self.inputs.extend(lost);
+    }
+
+    fn tell_health(&self, change: Option<Transition>) {
+        let Some(Transition { installation, fence, verdict, failure }) = change else { return };
+        tracing::info!(%installation, verdict = verdict.as_str(), "health changed");
+        if self.link.as_ref().is_some_and(|link| link.welcomed) {
+            self.send(AgentUp::Verdict {
+                installation: (&installation).into(),
+                fence: fence.0,
+                verdict: verdict.as_str().to_owned(),
+                failure: failure.as_ref().map(Into::into),
+            });
+        }
+    }
+
+    fn tell_runner(&self, host: &HostName) {
+        if self.link.as_ref().is_some_and(|link| link.welcomed) {
+            let state = self.hosts.state(host, self.clock.now());
+            self.send(AgentUp::Runners(state.into_iter().collect()));
+        }
+    }
+
+    fn tell_all_runners(&mut self, now: Timestamp) {
+        self.tell_runners_at = now + TELL_RUNNERS_EVERY;
+        if !self.link.as_ref().is_some_and(|link| link.welcomed) {
+            return;
+        }
+        let wall = self.clock.now();
+        let states: Vec<RunnerState> =
+            self.hosts.names().iter().filter_map(|host| self.hosts.state(host, wall)).collect();
+        for chunk in states.chunks(RUNNERS_PER_MESSAGE_MAX) {
+            self.send(AgentUp::Runners(chunk.to_vec()));
+        }
+    }
+}
+
+/// What a runner answered, as the driver takes it.
+fn given(host: &HostName, refused: Option<WireFailure>) -> Result<Given, CodecError> {
+    Ok(match refused {
+        None => Given::Taken,
+        Some(failure) => {
+            let failure = HostFailure::try_from(failure)?;
+            Given::Refused(HostFailure { instance: Some(host.clone()), ..failure })
+        }
+    })
+}

@@ -1,0 +1,103 @@
+//! The front door for runners: their sessions, and the enrolments and renewals that are relayed for them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use trimaran_model::id::{HostName, Identity};
+use trimaran_model::limits::SESSION_QUEUE_MAX;
+use trimaran_transport::{Alpn, CloseCode, Endpoint, FrameReceiver, FrameSender, Session};
+use trimaran_wire::codec::Message as _;
+use trimaran_wire::v1::runner::{RunnerDown, RunnerUp};
+
+use super::event::{Event, RunnerEvent};
+use super::relay::Relay;
+
+/// A runner says who it is within this time.
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
+
+/// Takes sessions until the process ends.
+pub(crate) async fn accept(
+    endpoint: Arc<Endpoint>,
+    events: mpsc::Sender<Event>,
+    relay: Relay,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+) {
+    while let Some(session) = endpoint.accept().await {
+        let (events, relay, stop) = (events.clone(), relay.clone(), stop.clone());
+        tasks.spawn(async move {
+            let served = async {
+                match session.alpn() {
+                    Alpn::Runner => serve(session, events).await,
+                    Alpn::Enroll => relay.serve(session).await,
+                    Alpn::Peer | Alpn::Agent | Alpn::Operator => {
+                        session.close(CloseCode::Protocol, "an agent does not serve this protocol");
+                    }
+                }
+            };
+            stop.run_until_cancelled(served).await;
+        });
+    }
+    // An agent without `--listen` serves nobody.
+    std::future::pending().await
+}
+
+async fn serve(session: Session, events: mpsc::Sender<Event>) {
+    let Some(Identity::Runner(host)) = session.identity().cloned() else {
+        return session.close(CloseCode::Certificate, "only runners are served here");
+    };
+    let Ok(Ok((sender, mut receiver))) = timeout(HELLO_WITHIN, session.accept_stream()).await else {
+        return session.close(CloseCode::Protocol, "a session of a runner starts with its hello");
+    };
+    let Ok(Ok(Some(frame))) = timeout(HELLO_WITHIN, receiver.next()).await else { return };
+    let hello = match RunnerUp::from_frame(&frame) {
+        Ok(RunnerUp::Hello { incarnation, address, reports }) => (incarnation, address, reports),
+        Ok(_) => return session.refuse_frame("a session of a runner starts with its hello"),
+        Err(error) => return session.refuse_frame(&error.to_string()),
+    };
+    let (incarnation, address, reports) = hello;
+    let (out, queue) = mpsc::channel(SESSION_QUEUE_MAX);
+    let hello = RunnerEvent::Hello { session: session.clone(), incarnation, address, reports, out };
+    if events.send(Event::Runner { host: host.clone(), event: hello }).await.is_err() {
+        return;
+    }
+    tokio::select! {
+        () = send(sender, queue) => {}
+        () = receive(receiver, &session, &host, &events) => {}
+    }
+    // Both loops also end when the session does; otherwise it is of no use any more.
+    session.close(CloseCode::Done, "");
+    let gone = RunnerEvent::Gone { session: session.id() };
+    drop(events.send(Event::Runner { host, event: gone }).await);
+}
+
+async fn send(mut sender: FrameSender, mut queue: mpsc::Receiver<RunnerDown>) {
+    while let Some(message) = queue.recv().await {
+        if let Err(error) = sender.send(&message.to_frame()).await {
+            tracing::debug!(%error, "a message was not sent");
+            return;
+        }
+    }
+}
+
+async fn receive(
+    mut receiver: FrameReceiver,
+    session: &Session,
+    host: &HostName,
+    events: &mpsc::Sender<Event>,
+) {
+    while let Ok(Some(frame)) = receiver.next().await {
+        let message = match RunnerUp::from_frame(&frame) {
+            Ok(message) => message,
+            Err(error) => return session.refuse_frame(&error.to_string()),
+        };
+        let event = RunnerEvent::Message { session: session.id(), message };
+        if events.send(Event::Runner { host: host.clone(), event }).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The own certificate: made by enrolment, renewed in the second half of its life, also when it has expired.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use trimaran_model::error_code::{self, ErrorCode};
+use trimaran_model::id::Identity;
+use trimaran_transport::enroll::{Token, make_csr, make_key_and_csr, renew_at};
+use trimaran_transport::files::{self, IdentityFiles};
+use trimaran_transport::{
+    CertificateStore, CloseCode, Endpoint, EndpointConfig, EndpointLimits, Trust, backoff, random,
+};
+use trimaran_wire::codec::Message as _;
+use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};
+
+use crate::clock::ClusterClock;
+use crate::data_dir::DataDir;
+use crate::dial::{self, Said};
+use crate::failure::{Failure, words};
+
+/// Renewal is looked at this often.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// One request for a certificate, through a relay.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// The identity of this process.
+#[derive(Clone)]
+pub(crate) struct Own {
+    pub(crate) identity: Identity,
+    pub(crate) store: Arc<CertificateStore>,
+    pub(crate) trust: Trust,
+    root: PathBuf,
+    /// Wakes the renewal: somebody refused the certificate.
+    pub(crate) refused: Arc<Notify>,
+}
+
+impl Own {
+    /// Reads the identity of a data directory; `None` before enrolment.
+    pub(crate) fn load(data: &DataDir, identity: &Identity) -> Result<Option<Self>, Failure> {
+        let unusable = |error: &dyn std::error::Error| {
+            Failure::because(error_code::DATA_DIR, "the identity can't be used", error)
+        };
+        let Some(files) = files::load_identity(data.root()).map_err(|error| unusable(&error))? else {
+            return Ok(None);
+        };
+        let store = CertificateStore::new(&files).map_err(|error| unusable(&error))?;
+        let trust = Trust::from_pem(&files.ca).map_err(|error| unusable(&error))?;
+        let found = store.info().map(|info| info.identity);
+        if found.as_ref() != Some(identity) {
+            let found = found.map_or("nobody".to_owned(), |found| found.to_string());
+            let message = format!("{} belongs to {found}, not to {identity}", data.root().display());
+            return Err(Failure::new(error_code::DATA_DIR, message));
+        }
+        let refused = Arc::default();
+        Ok(Some(Self { identity: identity.clone(), store, trust, root: data.root().to_owned(), refused }))
+    }
+
+    /// An endpoint's settings with this identity.
+    pub(crate) fn endpoint(&self, clock: &ClusterClock) -> EndpointConfig {
+        EndpointConfig {
+            alpns: Vec::new(),
+            trust: Some(self.trust.clone()),
+            store: self.store.clone(),
+            clock: clock.for_transport(),
+            revoked: Arc::new(|_| false),
+            reset_key: None,
+            limits: EndpointLimits::CLIENT,
+        }
+    }
+
+    /// Keeps the certificate young until the process ends.
+    pub(crate) async fn keep_renewed(self, endpoint: Arc<Endpoint>, clock: ClusterClock, via: Vec<String>) {
+        let entropy = random::next_u64();
+        let mut said = Said::default();
+        loop {
+            // After a refusal it is tried at once: the certificate may have expired while everything stood still.
+            let nudged = tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => false,
+                () = self.refused.notified() => true,
+            };
+            let Some(info) = self.store.info() else { continue };
+            let due = clock.now() >= renew_at(info.not_before, info.not_after, entropy);
+            let over = nudged && clock.now() >= renew_at(info.not_before, info.not_after, 0);
+            if !due && !over {
+                continue;
+            }
+            match self.renew(&endpoint, &via).await {
+                Ok(()) => {
+                    said.forget();
+                    tracing::info!("the certificate was renewed");
+                }
+                Err(why) => said.warn("the certificate could not be renewed; trying again", &why),
+            }
+        }
+    }
+
+    /// Renews now, when the certificate is past its end: nothing else works with it.
+    pub(crate) async fn renew_if_expired(&self, endpoint: &Endpoint, clock: &ClusterClock, via: &[String]) {
+        let mut said = Said::default();
+        let mut attempt = 0;
+        while self.store.info().is_some_and(|info| clock.now() >= info.not_after) {
+            match self.renew(endpoint, via).await {
+                Ok(()) => return tracing::info!("the expired certificate was renewed"),
+                Err(why) => {
+                    said.warn("the certificate has expired and could not be renewed; trying again", &why)
+                }
+            }
+            tokio::time::sleep(backoff::AGENT.delay(attempt, random::next_u64()).to_std()).await;
+            attempt += 1;
+        }
+    }
+
+    async fn renew(&self, endpoint: &Endpoint, via: &[String]) -> Result<(), String> {
+        let files = files::load_identity(&self.root).map_err(|error| words(&error))?;
+        let files = files.ok_or("the identity is gone from the data directory")?;
+        let csr = make_csr(&files.key, "trimaran").map_err(|error| words(&error))?;
+        let chain = self.store.chain().ok_or("there is no certificate")?;
+        let request = EnrollRequest::Renew { chain, csr };
+        let reply =
+            ask(endpoint, via, self.trust.root_fingerprint(), &request).await.map_err(|(_, why)| why)?;
+        let EnrollReply::Issued { cert, .. } = reply else { return Err(refusal(&reply).1) };
+        let renewed = IdentityFiles { cert, ..files };
+        // Taken into use first: what can't be used must not replace the file.
+        self.store.replace(&renewed).map_err(|error| words(&error))?;
+        files::save_certificate(&self.root, &renewed.cert).map_err(|error| words(&error))
+    }
+}
+
+/// Uses a one-time token: the key is made here and stays here. Waits for somebody to answer.
+pub(crate) async fn enroll(
+    data: &DataDir,
+    identity: &Identity,
+    token: &str,
+    via: &[String],
+    clock: &ClusterClock,
+) -> Result<Own, Failure> {
+    let token: Token = token.parse().map_err(|error: trimaran_transport::enroll::InvalidToken| {
+        Failure::new(error_code::TOKEN_UNKNOWN, error.to_string())
+    })?;
+    let made = make_key_and_csr("trimaran");
+    let (key, csr) = made.map_err(|error| Failure::because(error_code::BUG, "no key can be made", &error))?;
+    let config = EndpointConfig {
+        alpns: Vec::new(),
+        trust: None,
+        store: CertificateStore::empty(),
+        clock: clock.for_transport(),
+        revoked: Arc::new(|_| false),
+        reset_key: None,
+        limits: EndpointLimits::CLIENT,
+    };
+    let endpoint = Endpoint::bind(dial::any_address(via), config)
+        .map_err(|error| Failure::because(error_code::UNREACHABLE, "no socket can be opened", &error))?;
+    let request = EnrollRequest::Token { token: token.text(), csr };
+    let mut said = Said::default();
+    let mut attempt = 0;
+    let reply = loop {
+        match ask(&endpoint, via, token.root(), &request).await {
+            Ok(reply) => break reply,
+            Err((Sent::No, why)) => said.warn("not enrolled yet; trying again", &why),
+            Err((Sent::Yes, why)) => {
+                let message = "it is not known whether the token was used; ask for a new one";
+                return Err(Failure { cause: Some(why), ..Failure::new(error_code::INDETERMINATE, message) });
+            }
+        }
+        tokio::time::sleep(backoff::AGENT.delay(attempt, random::next_u64()).to_std()).await;
+        attempt += 1;
+    };
+    let EnrollReply::Issued { cert, ca, name, role, .. } = reply else {
+        let (code, message) = refusal(&reply);
+        return Err(Failure::new(code, message));
+    };
+    if format!("{role}/{name}") != identity.to_string() {
+        let message = format!("the token is for {role}/{name}, not for {identity}");
+        return Err(Failure::new(error_code::TOKEN_UNKNOWN, message));
+    }
+    files::save_identity(data.root(), &IdentityFiles { cert, key, ca })
+        .map_err(|error| Failure::because(error_code::DATA_DIR, "the identity can't be written", &error))?;
+    endpoint.shutdown("enrolled").await;
+    tracing::info!(%identity, "enrolled");
+    Own::load(data, identity)?.ok_or_else(|| Failure::new(error_code::BUG, "the identity was not written"))
+}
+
+/// Whether a request may have arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    No,
+    Yes,
+}
+
+/// Asks the first that answers.
+async fn ask(
+    endpoint: &Endpoint,
+    via: &[String],
+    root: trimaran_model::id::Digest,
+    request: &EnrollRequest,
+) -> Result<EnrollReply, (Sent, String)> {
+    let mut attempts = Vec::new();
+    for address in resolve_all(via).await {
+        let session = match endpoint.enroll(address, root).await {
+            Ok(session) => session,
+            Err(error) => {
+                attempts.push(words(&error));
+                continue;
+            }
+        };
+        let frame = request.to_frame();
+        let reply = tokio::time::timeout(PATIENCE, session.request_one(&frame)).await;
+        session.close(CloseCode::Done, "");
+        return match reply {
+            Ok(Ok(frame)) => EnrollReply::from_frame(&frame).map_err(|error| (Sent::Yes, error.to_string())),
+            Ok(Err(error)) => Err((Sent::Yes, words(&error))),
+            Err(_) => Err((Sent::Yes, format!("{address} did not answer in time"))),
+        };
+    }
+    Err((Sent::No, attempts.join("; ")))
+}
+
+async fn resolve_all(via: &[String]) -> Vec<SocketAddr> {
+    let mut addresses = Vec::new();
+    for endpoint in via {
+        if let Ok(found) = tokio::net::lookup_host(endpoint.as_str()).await {
+            addresses.extend(found);
+        }
+    }
+    addresses
+}
+
+fn refusal(reply: &EnrollReply) -> (ErrorCode, String) {
+    match reply {
+        EnrollReply::Refused { code, message } => (ErrorCode(*code), message.clone()),
+        EnrollReply::Issued { .. } => (error_code::BUG, "the reply is no refusal".to_owned()),
+    }
+}

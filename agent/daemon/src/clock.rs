@@ -1,0 +1,56 @@
+//! Two clocks: the machine's boot time for durations, and the cluster's wall time for certificates.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+use trimaran_model::time::{Timestamp, Wall};
+
+/// Milliseconds since the machine booted. Goes on while the process is paused and while the machine sleeps, and
+/// is not moved by a change of the wall clock.
+pub(crate) fn boot_time() -> Timestamp {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let millis = u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000_000;
+    Timestamp(seconds * 1000 + millis)
+}
+
+/// The instant of a boot time, for timers.
+pub(crate) fn instant_of(at: Timestamp) -> Instant {
+    Instant::now() + Duration::from_millis((at - boot_time()).0)
+}
+
+/// What the cluster says that the date is. Before it said anything, the machine's own clock; certificates begin
+/// ten minutes before their issue, for machines whose clock is behind.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ClusterClock(Arc<Mutex<Option<(Wall, Timestamp)>>>);
+
+impl ClusterClock {
+    pub(crate) fn now(&self) -> Wall {
+        match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some((wall, at)) => wall + (boot_time() - at),
+            None => system_wall(),
+        }
+    }
+
+    /// The cluster's time, when it is known.
+    pub(crate) fn known(&self) -> Option<Wall> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        known.then(|| self.now())
+    }
+
+    pub(crate) fn set(&self, wall: Wall) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((wall, boot_time()));
+    }
+
+    /// For handshakes.
+    pub(crate) fn for_transport(&self) -> trimaran_transport::Clock {
+        let clock = self.clone();
+        Arc::new(move || clock.now())
+    }
+}
+
+fn system_wall() -> Wall {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    Wall(since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
+}

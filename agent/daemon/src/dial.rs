@@ -1,0 +1,149 @@
+//! Dialing: any of several endpoints, again and again, with delays that spread a fleet.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use trimaran_model::error_code;
+use trimaran_transport::{Alpn, CloseCode, CloseReason, ConnectError, Endpoint, Session, backoff, random};
+
+use crate::certificate::Own;
+use crate::failure::{Failure, words};
+
+/// A session that lived for so long was good: the next attempt is the first again.
+const GOOD_AFTER: Duration = Duration::from_secs(5);
+
+/// Says a state once, when it changes.
+#[derive(Debug, Default)]
+pub(crate) struct Said(Option<String>);
+
+impl Said {
+    pub(crate) fn warn(&mut self, what: &str, why: &str) {
+        let text = format!("{what}: {why}");
+        if self.0.as_ref() != Some(&text) {
+            tracing::warn!("{text}");
+            self.0 = Some(text);
+        }
+    }
+
+    pub(crate) fn forget(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// Keeps one session open.
+pub(crate) struct Dialer {
+    endpoint: Arc<Endpoint>,
+    own: Own,
+    alpn: Alpn,
+    endpoints: Vec<String>,
+    next: usize,
+    attempt: u32,
+    since: Instant,
+    said: Said,
+}
+
+impl Dialer {
+    pub(crate) fn new(endpoint: Arc<Endpoint>, own: Own, alpn: Alpn, endpoints: Vec<String>) -> Self {
+        // A fleet does not begin with the same endpoint.
+        let next = usize::try_from(random::next_u64() % endpoints.len().max(1) as u64).unwrap_or(0);
+        Self {
+            endpoint,
+            own,
+            alpn,
+            endpoints,
+            next,
+            attempt: 0,
+            since: Instant::now(),
+            said: Said::default(),
+        }
+    }
+
+    /// The next session. An error means that this process must not dial again.
+    pub(crate) async fn dial(&mut self) -> Result<Session, Failure> {
+        loop {
+            let name = self.endpoints[self.next % self.endpoints.len()].clone();
+            self.next = self.next.wrapping_add(1);
+            match self.try_one(&name).await {
+                Ok(session) => {
+                    self.said.forget();
+                    self.since = Instant::now();
+                    return Ok(session);
+                }
+                Err(Attempt::Final(failure)) => return Err(failure),
+                Err(Attempt::Again(why)) => self.said.warn("not connected; trying again", &why),
+            }
+            self.pause().await;
+        }
+    }
+
+    async fn try_one(&self, name: &str) -> Result<Session, Attempt> {
+        let again = |error: &dyn std::error::Error| Attempt::Again(format!("{name}: {}", words(error)));
+        let mut found = tokio::net::lookup_host(name).await.map_err(|error| again(&error))?;
+        let address = found.next().ok_or_else(|| Attempt::Again(format!("{name} has no address")))?;
+        self.endpoint.connect(address, self.alpn).await.map_err(|error| {
+            if let ConnectError::Closed { reason, .. } = &error {
+                if let Some(failure) = final_failure(reason) {
+                    return Attempt::Final(failure);
+                }
+                if reason.code() == Some(CloseCode::Certificate) {
+                    self.own.refused.notify_one();
+                }
+            }
+            again(&error)
+        })
+    }
+
+    /// A session ended: whether to dial again, after a delay.
+    pub(crate) async fn ended(&mut self, reason: &CloseReason) -> Result<(), Failure> {
+        if let Some(failure) = final_failure(reason) {
+            return Err(failure);
+        }
+        if self.since.elapsed() >= GOOD_AFTER {
+            self.attempt = 0;
+        }
+        self.said.warn("disconnected; trying again", &reason.to_string());
+        self.pause().await;
+        Ok(())
+    }
+
+    async fn pause(&mut self) {
+        let delay = backoff::AGENT.delay(self.attempt, random::next_u64());
+        self.attempt = self.attempt.saturating_add(1);
+        tokio::time::sleep(delay.to_std()).await;
+    }
+}
+
+enum Attempt {
+    Again(String),
+    Final(Failure),
+}
+
+/// Why this process must not dial again, when it must not.
+pub(crate) fn final_failure(reason: &CloseReason) -> Option<Failure> {
+    if !reason.is_final() {
+        return None;
+    }
+    Some(match reason.code() {
+        Some(CloseCode::Revoked) => Failure {
+            cause: Some(reason.to_string()),
+            ..Failure::new(error_code::IDENTITY, "the certificate was revoked")
+        },
+        _ => superseded(),
+    })
+}
+
+/// A later life of this name has attached.
+pub(crate) fn superseded() -> Failure {
+    Failure::new(error_code::SUPERSEDED, "a later process with this name has taken over")
+}
+
+/// Any local address that can reach the endpoints: IPv6 only where one of them is written so.
+pub(crate) fn any_address(endpoints: &[String]) -> SocketAddr {
+    if endpoints.iter().any(|endpoint| endpoint.starts_with('[')) {
+        SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0))
+    } else {
+        SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, 0))
+    }
+}

@@ -1,0 +1,157 @@
+//! `trimaran-agent run`: the long-running roles.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use tokio_util::sync::CancellationToken;
+use trimaran_model::error_code;
+use trimaran_model::id::Identity;
+
+use crate::certificate::{self, Own};
+use crate::clock::ClusterClock;
+use crate::data_dir::DataDir;
+use crate::failure::Failure;
+use crate::settings::Settings;
+use crate::{agent, runner};
+
+/// A token takes less than 200 bytes.
+const TOKEN_BYTES_MAX: u64 = 4096;
+
+/// Run as the agent of a cell, or as the runner of this host.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[arg(long, value_enum)]
+    role: Role,
+    /// The name given at enrolment.
+    #[arg(long)]
+    name: String,
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Enroll first with the token in this file, or on stdin (`-`); not used once enrolled.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// A reviewed settings file; flags win.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Role {
+    Agent,
+    Runner,
+}
+
+/// What both roles start with.
+pub(crate) struct Start {
+    pub(crate) data: DataDir,
+    pub(crate) settings: Settings,
+    pub(crate) own: Own,
+    pub(crate) clock: ClusterClock,
+    /// The process was asked to end.
+    pub(crate) stop: CancellationToken,
+}
+
+pub(crate) fn run(args: Args) -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TRIMARAN_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    // One thread serves sessions; what blocks has threads of its own. A runner stays small so.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(start(args)),
+        Err(error) => Err(Failure::because(error_code::BUG, "the runtime could not be started", &error)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.print(),
+    }
+}
+
+async fn start(args: Args) -> Result<(), Failure> {
+    let identity = identity(args.role, &args.name)?;
+    let mut settings = args.settings.clone().over(args.config.as_deref())?;
+    let data = DataDir::open(&args.data_dir)?;
+    if settings.endpoints.is_empty() {
+        settings.endpoints = data.endpoints();
+    }
+    if settings.endpoints.is_empty() {
+        return Err(Failure::new(error_code::USAGE, "no `--endpoint` says whom to dial"));
+    }
+    data.keep_endpoints(&settings.endpoints)?;
+    let stop = CancellationToken::new();
+    let signal = stop.clone();
+    let signals = async move {
+        terminated().await;
+        signal.cancel();
+        std::future::pending().await
+    };
+    tokio::select! {
+        outcome = serve(&args, identity, data, settings, stop) => outcome,
+        () = signals => Ok(()),
+    }
+}
+
+async fn serve(
+    args: &Args,
+    identity: Identity,
+    data: DataDir,
+    settings: Settings,
+    stop: CancellationToken,
+) -> Result<(), Failure> {
+    let clock = ClusterClock::default();
+    let own = match (Own::load(&data, &identity)?, args.token_file.as_deref()) {
+        (Some(own), _) => own,
+        (None, Some(file)) => {
+            let token = read_token(file)?;
+            let enrolled = certificate::enroll(&data, &identity, &token, &settings.endpoints, &clock);
+            match stop.run_until_cancelled(enrolled).await {
+                Some(own) => own?,
+                None => return Ok(()),
+            }
+        }
+        (None, None) => {
+            let message = format!("{identity} is not enrolled in {}", data.root().display());
+            return Err(Failure::new(error_code::TOKEN_UNKNOWN, message));
+        }
+    };
+    let start = Start { data, settings, own, clock, stop };
+    match args.role {
+        Role::Agent => agent::run(start).await,
+        Role::Runner => runner::run(start).await,
+    }
+}
+
+fn identity(role: Role, name: &str) -> Result<Identity, Failure> {
+    let bad = |error: trimaran_model::id::InvalidName| Failure::new(error_code::USAGE, error.to_string());
+    Ok(match role {
+        Role::Agent => Identity::Agent(name.parse().map_err(bad)?),
+        Role::Runner => Identity::Runner(name.parse().map_err(bad)?),
+    })
+}
+
+/// The token's text; never shown.
+fn read_token(file: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = if file == Path::new("-") {
+        std::io::stdin().lock().take(TOKEN_BYTES_MAX).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|file| file.take(TOKEN_BYTES_MAX).read_to_string(&mut text))
+    };
+    match read {
+        Ok(_) => Ok(text),
+        Err(error) => Err(Failure::because(error_code::TOKEN_UNKNOWN, "the token can't be read", &error)),
+    }
+}
+
+/// SIGTERM or SIGINT.
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).expect("a signal handler can be set");
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -1,0 +1,110 @@
+//! Role `runner`: one host, which drives its own steps, and its session with an agent.
+//!
+//! The host works without an agent: what was begun is finished or reverted, services are supervised. The session
+//! carries goals in and reports out.
+
+mod logs;
+mod session;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+use trimaran_host::{Host, HostSettings, OpenError};
+use trimaran_model::assignment::HostReport;
+use trimaran_model::error_code;
+use trimaran_model::id::{HostName, Identity};
+use trimaran_transport::{Alpn, Endpoint, random};
+
+use crate::data_dir::DataDir;
+use crate::dial::{self, Dialer};
+use crate::failure::Failure;
+use crate::run::Start;
+use session::Greeting;
+
+/// Runs until the process is told to end, is superseded, or can't go on. Services stay in any case.
+pub(crate) async fn run(start: Start) -> Result<(), Failure> {
+    let Start { data, settings, own, clock, stop } = start;
+    let Identity::Runner(name) = own.identity.clone() else {
+        return Err(Failure::new(error_code::BUG, "only a runner runs here"));
+    };
+    let address = match settings.address {
+        Some(address) => address,
+        None => own_address(&settings.endpoints).await?,
+    };
+    let (host, reports) = open(&data, name, address).await?;
+    data.write_pid()?;
+    let endpoint = Endpoint::bind(dial::any_address(&settings.endpoints), own.endpoint(&clock))
+        .map_err(|error| Failure::because(error_code::UNREACHABLE, "no socket can be opened", &error))?;
+    let endpoint = Arc::new(endpoint);
+    let tasks = TaskTracker::new();
+    let renewal = own.clone().keep_renewed(endpoint.clone(), clock.clone(), settings.endpoints.clone());
+    let token = stop.clone();
+    tasks.spawn(async move { token.run_until_cancelled(renewal).await });
+    tracing::info!(%address, "serving");
+    let greeting =
+        Greeting { incarnation: random::next_u64(), address: address.to_string(), clock: clock.clone() };
+    let serving = async {
+        own.renew_if_expired(&endpoint, &clock, &settings.endpoints).await;
+        let dialer = Dialer::new(endpoint.clone(), own.clone(), Alpn::Runner, settings.endpoints.clone());
+        keep_session(dialer, &host, reports, &greeting).await
+    };
+    let outcome = stop.run_until_cancelled(serving).await.unwrap_or(Ok(()));
+    stop.cancel();
+    endpoint.shutdown("the runner ends").await;
+    tasks.close();
+    // Tasks end with the token; a bound keeps a stuck one from holding the process.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), tasks.wait()).await;
+    host.close().await;
+    outcome
+}
+
+async fn open(
+    data: &DataDir,
+    name: HostName,
+    address: IpAddr,
+) -> Result<(Host, mpsc::Receiver<HostReport>), Failure> {
+    let binary = std::env::current_exe()
+        .map_err(|error| Failure::because(error_code::DATA_DIR, "the own binary can't be found", &error))?;
+    let settings = HostSettings { data_dir: data.root().to_owned(), name, address, binary };
+    Host::open(settings).await.map_err(|error| match &error {
+        OpenError::Lock(locked) => data.locked(locked),
+        other => Failure::because(error_code::DATA_DIR, "the host can't be opened", other),
+    })
+}
+
+/// One session after the other.
+async fn keep_session(
+    mut dialer: Dialer,
+    host: &Host,
+    mut reports: mpsc::Receiver<HostReport>,
+    greeting: &Greeting,
+) -> Result<(), Failure> {
+    loop {
+        let session = tokio::select! {
+            session = dialer.dial() => session?,
+            // Nobody hears: the greeting of the next session says everything again.
+            () = async { while reports.recv().await.is_some() {} } => {
+                return Err(Failure::new(error_code::BUG, "the host ended"));
+            }
+        };
+        tracing::info!(address = %session.remote_address(), "connected to an agent");
+        let reason = session::serve(&session, host, &mut reports, greeting).await;
+        dialer.ended(&reason).await?;
+    }
+}
+
+/// The local address from which the first endpoint is reached; nothing is sent to find it.
+async fn own_address(endpoints: &[String]) -> Result<IpAddr, Failure> {
+    let unknown = |error: std::io::Error| {
+        Failure::because(
+            error_code::USAGE,
+            "the host's own address is not known; say it with `--address`",
+            &error,
+        )
+    };
+    let socket = tokio::net::UdpSocket::bind(dial::any_address(endpoints)).await.map_err(unknown)?;
+    socket.connect(endpoints[0].as_str()).await.map_err(unknown)?;
+    Ok(socket.local_addr().map_err(unknown)?.ip())
+}

@@ -1,0 +1,163 @@
+//! One session of a runner with its agent: goals in, answers and reports out.
+//!
+//! A goal that was begun to be taken is taken to its end before the next session greets: what a greeting says is
+//! the whole truth, and no earlier order can change it afterwards.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+
+use tokio::sync::mpsc;
+use trimaran_host::{GoalRefused, Host};
+use trimaran_model::assignment::{HostGoal, HostReport};
+use trimaran_model::limits::SESSION_QUEUE_MAX;
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::Wall;
+use trimaran_transport::{CloseCode, CloseReason, FrameSender, Session};
+use trimaran_wire::codec::{CodecError, Message as _};
+use trimaran_wire::v1::assignment::WireFailure;
+use trimaran_wire::v1::runner::{RunnerDown, RunnerUp};
+
+use super::logs;
+use crate::clock::ClusterClock;
+
+/// What a runner says of itself.
+pub(crate) struct Greeting {
+    pub(crate) incarnation: u64,
+    pub(crate) address: String,
+    pub(crate) clock: ClusterClock,
+}
+
+/// Serves a session to its end and says how it ended.
+pub(crate) async fn serve(
+    session: &Session,
+    host: &Host,
+    reports: &mut mpsc::Receiver<HostReport>,
+    greeting: &Greeting,
+) -> CloseReason {
+    let mut goals = Goals { host, waiting: VecDeque::new(), taking: None };
+    tokio::select! {
+        () = talk(session, host, reports, greeting, &mut goals) => {}
+        () = logs::answer(session, host) => {}
+    }
+    session.close(CloseCode::Done, "");
+    goals.finish().await;
+    session.closed().await
+}
+
+async fn talk(
+    session: &Session,
+    host: &Host,
+    reports: &mut mpsc::Receiver<HostReport>,
+    greeting: &Greeting,
+    goals: &mut Goals<'_>,
+) {
+    let Ok((mut sender, mut receiver)) = session.open_stream().await else { return };
+    // Older than what the greeting says.
+    while reports.try_recv().is_ok() {}
+    let hello = RunnerUp::Hello {
+        incarnation: greeting.incarnation,
+        address: greeting.address.clone(),
+        reports: host.reports().iter().map(Into::into).collect(),
+    };
+    if !send(&mut sender, hello).await {
+        return;
+    }
+    loop {
+        let message = tokio::select! {
+            frame = receiver.next() => {
+                let Ok(Some(frame)) = frame else { return };
+                match RunnerDown::from_frame(&frame).and_then(|message| take(message, goals, greeting)) {
+                    Ok(()) => continue,
+                    Err(error) => return session.refuse_frame(&error.to_string()),
+                }
+            }
+            Some(report) = reports.recv() => match latest(host, &report) {
+                Some(report) => RunnerUp::Report((&report).into()),
+                None => continue,
+            },
+            (sequence, refused) = goals.next() => RunnerUp::Answer { sequence, refused },
+        };
+        if !send(&mut sender, message).await {
+            return;
+        }
+    }
+}
+
+/// What the host says now of the installation of a report: a queue may hold what is not true any more.
+fn latest(host: &Host, report: &HostReport) -> Option<HostReport> {
+    host.reports().into_iter().find(|it| it.installation == report.installation)
+}
+
+async fn send(sender: &mut FrameSender, message: RunnerUp) -> bool {
+    match sender.send(&message.to_frame()).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::debug!(%error, "a message was not sent");
+            false
+        }
+    }
+}
+
+fn take(message: RunnerDown, goals: &mut Goals<'_>, greeting: &Greeting) -> Result<(), CodecError> {
+    match message {
+        RunnerDown::Welcome { wall_ms, .. } => {
+            if let Some(wall_ms) = wall_ms {
+                greeting.clock.set(Wall(wall_ms));
+            }
+        }
+        RunnerDown::Goal { sequence, goal } => {
+            if goals.waiting.len() >= SESSION_QUEUE_MAX {
+                return Err(CodecError::value("more goals than this host can hold"));
+            }
+            goals.waiting.push_back((sequence, HostGoal::try_from(goal)?));
+        }
+    }
+    Ok(())
+}
+
+type Taking<'a> = Pin<Box<dyn Future<Output = (u64, Option<WireFailure>)> + Send + 'a>>;
+
+/// Goals in their order, one being taken at a time.
+struct Goals<'a> {
+    host: &'a Host,
+    waiting: VecDeque<(u64, HostGoal)>,
+    taking: Option<Taking<'a>>,
+}
+
+impl Goals<'_> {
+    /// The answer to the next goal; waits while there is none. May be dropped and called again.
+    async fn next(&mut self) -> (u64, Option<WireFailure>) {
+        if self.taking.is_none() {
+            let Some((sequence, goal)) = self.waiting.pop_front() else {
+                return std::future::pending().await;
+            };
+            let host = self.host;
+            self.taking = Some(Box::pin(async move {
+                let refused = host.give(goal).await.err();
+                (sequence, refused.map(|refused| failure(&refused)))
+            }));
+        }
+        let Some(taking) = &mut self.taking else { return std::future::pending().await };
+        let answer = taking.await;
+        self.taking = None;
+        answer
+    }
+
+    /// Drops what was not begun and ends what was.
+    async fn finish(mut self) {
+        self.waiting.clear();
+        if let Some(taking) = self.taking.take() {
+            taking.await;
+        }
+    }
+}
+
+fn failure(refused: &GoalRefused) -> WireFailure {
+    let code = match refused {
+        GoalRefused::Fenced { .. } | GoalRefused::Mismatch { .. } => ReasonCode::Fenced,
+        GoalRefused::Persist { .. } | GoalRefused::TooMany => ReasonCode::HostInternal,
+        GoalRefused::Closed => ReasonCode::Interrupted,
+    };
+    let message = crate::failure::words(refused);
+    WireFailure { code: code.as_str().to_owned(), message, instance: None }
+}

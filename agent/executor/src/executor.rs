@@ -1,0 +1,633 @@
+//! The loop over drivers: what comes in, what has to be done, in which order.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use trimaran_model::assignment::Assignment;
+use trimaran_model::id::{AssignmentId, Epoch, Fence, InstallationId};
+use trimaran_model::job::{Outcome, Progress};
+use trimaran_model::limits::{AGENT_ASSIGNMENTS_MAX, PROGRESS_EVERY};
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::{Millis, Timestamp};
+use trimaran_wire::v1::agent::{self, AgentUp, HeldAssignment, ResultAnswer};
+use trimaran_wire::v1::agent_journal::JournalRecord;
+
+use crate::driver::{CallId, Driver, Effect, Guard, Input as Step};
+use crate::journaled::Journaled;
+use crate::lease::Lease;
+use crate::task::{DriverInput, Queued, State, Task};
+
+/// What happened.
+pub enum Input<D: Driver> {
+    /// A session is attached. Its lease begins with the first answered ping.
+    Attached {
+        cluster: String,
+        epoch: Epoch,
+    },
+    Detached,
+    /// A ping that was sent at this time, on the clock of `now`, was answered.
+    Heard {
+        sent: Timestamp,
+    },
+    Assign(Assignment),
+    Cancel {
+        assignment: AssignmentId,
+        fence: Fence,
+    },
+    Answer {
+        assignment: AssignmentId,
+        fence: Fence,
+        answer: ResultAnswer,
+    },
+    /// So many failed hosts of the assignment are in the log.
+    Committed {
+        assignment: AssignmentId,
+        failed: u32,
+    },
+    /// All writes up to this number are durable.
+    Written(u64),
+    Reply {
+        assignment: AssignmentId,
+        call: CallId,
+        reply: D::Reply,
+    },
+    Lost {
+        assignment: AssignmentId,
+        call: CallId,
+    },
+    Observed {
+        assignment: AssignmentId,
+        snapshot: D::Snapshot,
+    },
+    /// [`Executor::next_deadline`] has come.
+    Due,
+}
+
+/// What has to be done, in this order.
+pub enum Output<D: Driver> {
+    /// Append these records, sync, and answer with `Written`. Numbers grow by one.
+    Write {
+        sequence: u64,
+        records: Vec<JournalRecord>,
+    },
+    /// As `Write`, with a new file that holds these records alone and replaces the old one.
+    Replace {
+        sequence: u64,
+        records: Vec<JournalRecord>,
+    },
+    /// For the attached session.
+    Send(AgentUp),
+    /// Answer with `Reply`, or with `Lost` when no answer came within `deadline`.
+    Call {
+        assignment: AssignmentId,
+        id: CallId,
+        call: D::Call,
+        deadline: Millis,
+        guard: Guard,
+    },
+    /// Show what is there now and each change, as `Observed`, until `Unwatch`.
+    Watch {
+        assignment: AssignmentId,
+        query: D::Query,
+    },
+    Unwatch {
+        assignment: AssignmentId,
+    },
+    /// Work on the installation begins.
+    Busy {
+        installation: InstallationId,
+    },
+    /// Nothing works on the installation any more: its health is watched under this fence.
+    Quiet {
+        installation: InstallationId,
+        fence: Fence,
+    },
+    /// Something was not taken; for the log of the agent.
+    Refused(Refused),
+}
+
+/// Why an order was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("assignment {assignment} on {installation}: its fence {fence} is lower than {largest}")]
+    LowerFence { assignment: AssignmentId, installation: InstallationId, fence: Fence, largest: Fence },
+    #[error("assignment {assignment} on {installation}: its epoch is lower than {epoch}")]
+    LowerEpoch { assignment: AssignmentId, installation: InstallationId, epoch: Epoch },
+    #[error("assignment {assignment} has the fence {fence} of assignment {other} on {installation}")]
+    OtherAssignment {
+        assignment: AssignmentId,
+        other: AssignmentId,
+        installation: InstallationId,
+        fence: Fence,
+    },
+    #[error("assignment {assignment} on {installation} was done and answered before")]
+    Forgotten { assignment: AssignmentId, installation: InstallationId },
+    #[error("{AGENT_ASSIGNMENTS_MAX} assignments are held, so {assignment} is not taken")]
+    Full { assignment: AssignmentId },
+    #[error("the coordinators don't know assignment {assignment} on {installation}; it is held")]
+    Unknown { assignment: AssignmentId, installation: InstallationId },
+}
+
+/// The largest fence of an installation and whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) fence: Fence,
+    pub(crate) assignment: AssignmentId,
+}
+
+/// The brain of an agent; see the module's invariants.
+pub struct Executor<D: Journaled<Order = Assignment, Progress = Progress>> {
+    pub(crate) driver: D,
+    pub(crate) tasks: BTreeMap<AssignmentId, Task<D>>,
+    pub(crate) fences: BTreeMap<InstallationId, Mark>,
+    /// Assignments that wait until the earlier one of their installation has let go.
+    next: BTreeMap<InstallationId, Assignment>,
+    pub(crate) cluster: String,
+    pub(crate) epoch: Epoch,
+    attached: bool,
+    lease: Lease,
+    /// What the drivers were told of the lease.
+    told_live: bool,
+    pub(crate) sequence: u64,
+    durable: u64,
+    /// Records in the file.
+    pub(crate) records: usize,
+}
+
+type Outputs<D> = Vec<Output<D>>;
+
+impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
+    /// An agent that never worked.
+    pub fn new(driver: D) -> Self {
+        Self {
+            driver,
+            tasks: BTreeMap::new(),
+            fences: BTreeMap::new(),
+            next: BTreeMap::new(),
+            cluster: String::new(),
+            epoch: Epoch(0),
+            attached: false,
+            lease: Lease::default(),
+            told_live: false,
+            sequence: 0,
+            durable: 0,
+            records: 0,
+        }
+    }
+
+    /// Goes on with what the journal held: call it once, before any input.
+    pub fn resume(&mut self, now: Timestamp, out: &mut Outputs<D>) {
+        for id in self.ids() {
+            self.drain(now, id, out);
+        }
+        for (installation, mark) in &self.fences {
+            if !self.tasks.values().any(|task| task.assignment.installation == *installation) {
+                out.push(Output::Quiet { installation: installation.clone(), fence: mark.fence });
+            }
+        }
+    }
+
+    /// Takes one input and moves everything that can.
+    pub fn step(&mut self, now: Timestamp, input: Input<D>, out: &mut Outputs<D>) {
+        self.tell_lease(now, out);
+        match input {
+            Input::Attached { cluster, epoch } => self.attach(now, cluster, epoch, out),
+            Input::Detached => {
+                self.attached = false;
+                self.lease.lost();
+            }
+            Input::Heard { sent } => {
+                if self.attached {
+                    self.lease.heard(sent);
+                }
+            }
+            Input::Assign(assignment) => self.assign(now, assignment, out),
+            Input::Cancel { assignment, fence } => self.cancel(now, assignment, fence, out),
+            Input::Answer { assignment, fence, answer } => self.answer(assignment, fence, &answer, out),
+            Input::Committed { assignment, failed } => self.committed(now, assignment, failed, out),
+            Input::Written(sequence) => self.written(now, sequence, out),
+            Input::Reply { assignment, call, reply } => {
+                self.call_ended(now, assignment, call, Step::Reply(call, reply), out);
+            }
+            Input::Lost { assignment, call } => {
+                self.call_ended(now, assignment, call, Step::Lost(call), out);
+            }
+            Input::Observed { assignment, snapshot } => {
+                self.feed(now, assignment, Step::Observed(snapshot), out);
+            }
+            Input::Due => self.due(now, out),
+        }
+        self.tell_lease(now, out);
+        self.compact_if_worth(out);
+    }
+
+    /// When [`Input::Due`] is wanted.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let wakes = self.tasks.values().filter(|task| task.is_live()).filter_map(|task| task.wake);
+        let tells = self
+            .tasks
+            .values()
+            .filter(|task| self.attached && task.unsent)
+            .map(|task| task.sent_at.map_or(Timestamp(0), |at| at + PROGRESS_EVERY));
+        let lease = if self.told_live { self.lease.ends() } else { None };
+        wakes.chain(tells).chain(lease).min()
+    }
+
+    /// What the journal holds, for the greeting of a session.
+    pub fn held(&self) -> Vec<HeldAssignment> {
+        let tasks = self.tasks.values();
+        tasks
+            .map(|task| HeldAssignment {
+                assignment: task.assignment.id.0,
+                fence: task.assignment.fence.0,
+                installation: (&task.assignment.installation).into(),
+            })
+            .collect()
+    }
+
+    /// The highest epoch that was seen.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn ids(&self) -> Vec<AssignmentId> {
+        self.tasks.keys().copied().collect()
+    }
+
+    fn attach(&mut self, now: Timestamp, cluster: String, epoch: Epoch, out: &mut Outputs<D>) {
+        self.attached = true;
+        if self.cluster != cluster || self.epoch < epoch {
+            self.epoch = if self.cluster == cluster { self.epoch.max(epoch) } else { epoch };
+            self.cluster = cluster;
+            let record = JournalRecord::Epoch { cluster: self.cluster.clone(), epoch: self.epoch.0 };
+            self.write(vec![record], out);
+        }
+        for task in self.tasks.values_mut() {
+            match (&task.state, &task.commit) {
+                (State::Ended { durable, .. }, _) if *durable <= self.durable => {
+                    out.extend(result(task).map(Output::Send));
+                }
+                (State::Working { .. } | State::Retiring { .. }, Some(commit)) => {
+                    out.push(Output::Send(AgentUp::Failures(wire_progress(&task.assignment, commit))));
+                }
+                (State::Working { .. }, None) => send_progress(task, now, out),
+                (State::Taken { .. } | State::Retiring { .. }, _) => {}
+                (State::Ended { .. } | State::Held { .. }, _) => {}
+            }
+        }
+    }
+
+    fn assign(&mut self, now: Timestamp, new: Assignment, out: &mut Outputs<D>) {
+        let (assignment, installation, fence) = (new.id, new.installation.clone(), new.fence);
+        if fence.epoch() < self.epoch {
+            let epoch = self.epoch;
+            return out.push(Output::Refused(Refused::LowerEpoch { assignment, installation, epoch }));
+        }
+        let waiting = self.next.get(&installation);
+        let waiting = waiting.map(|it| Mark { fence: it.fence, assignment: it.id });
+        let mark = waiting.or(self.fences.get(&installation).copied());
+        if let Some(mark) = mark.filter(|mark| fence <= mark.fence) {
+            return self.assign_again(new, mark, waiting.is_some(), out);
+        }
+        if self.tasks.len() + self.next.len() >= AGENT_ASSIGNMENTS_MAX {
+            return out.push(Output::Refused(Refused::Full { assignment }));
+        }
+        let earlier =
+            self.tasks.values().find(|it| it.is_live() && it.assignment.installation == installation);
+        match earlier.map(|it| it.assignment.id) {
+            None => self.start(now, new, out),
+            Some(earlier) => {
+                self.next.insert(installation, new);
+                self.retire(now, earlier, out);
+            }
+        }
+    }
+
+    /// A fence that is not larger than the largest one.
+    fn assign_again(&mut self, new: Assignment, mark: Mark, waits: bool, out: &mut Outputs<D>) {
+        let (assignment, installation, fence) = (new.id, new.installation, new.fence);
+        if fence < mark.fence {
+            let largest = mark.fence;
+            let refused = Refused::LowerFence { assignment, installation, fence, largest };
+            return out.push(Output::Refused(refused));
+        }
+        if assignment != mark.assignment {
+            let other = mark.assignment;
+            let refused = Refused::OtherAssignment { assignment, other, installation, fence };
+            return out.push(Output::Refused(refused));
+        }
+        // The same assignment again: a session was renewed. Its result is told by `attach`.
+        if !waits && !self.tasks.contains_key(&assignment) {
+            out.push(Output::Refused(Refused::Forgotten { assignment, installation }));
+        }
+    }
+
+    fn start(&mut self, now: Timestamp, new: Assignment, out: &mut Outputs<D>) {
+        let installation = new.installation.clone();
+        // What was held for people gives way to a larger fence.
+        let held = |task: &&Task<D>| {
+            task.assignment.installation == installation && matches!(task.state, State::Held { .. })
+        };
+        let mut records: Vec<_> = Vec::new();
+        for id in self.tasks.values().filter(held).map(|task| task.assignment.id).collect::<Vec<_>>() {
+            self.tasks.remove(&id);
+            records.push(JournalRecord::Forgotten { assignment: id.0 });
+        }
+        self.fences.insert(installation.clone(), Mark { fence: new.fence, assignment: new.id });
+        records.push(JournalRecord::Taken((&new).into()));
+        let write = self.write(records, out);
+        let id = new.id;
+        self.tasks.insert(id, Task::new(new, None, write));
+        out.push(Output::Busy { installation });
+        self.drain(now, id, out);
+    }
+
+    /// The earlier assignment makes no further effect; the next one begins when its calls have ended.
+    fn retire(&mut self, now: Timestamp, id: AssignmentId, out: &mut Outputs<D>) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let phase = task.phase().cloned();
+        task.state = State::Retiring { phase };
+        task.queue.clear();
+        task.wake = None;
+        self.let_go(now, id, out);
+    }
+
+    fn let_go(&mut self, now: Timestamp, id: AssignmentId, out: &mut Outputs<D>) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        if !matches!(task.state, State::Retiring { .. }) || !task.calls.is_empty() {
+            return;
+        }
+        let installation = task.assignment.installation.clone();
+        self.end(id, Outcome::Stopped, out);
+        if let Some(next) = self.next.remove(&installation) {
+            self.start(now, next, out);
+        }
+    }
+
+    fn cancel(&mut self, now: Timestamp, id: AssignmentId, fence: Fence, out: &mut Outputs<D>) {
+        let waiting = self.next.iter().find(|(_, it)| it.id == id && it.fence == fence);
+        if let Some(installation) = waiting.map(|(installation, _)| installation.clone()) {
+            // It never began: written down and ended at once, so that its result is told like any other.
+            let Some(next) = self.next.remove(&installation) else { return };
+            self.fences.insert(installation, Mark { fence: next.fence, assignment: next.id });
+            let write = self.write(vec![JournalRecord::Taken((&next).into())], out);
+            self.tasks.insert(id, Task::new(next, None, write));
+            return self.end(id, Outcome::Stopped, out);
+        }
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.assignment.fence == fence) else {
+            return;
+        };
+        match task.state {
+            State::Taken { .. } => task.canceled = true,
+            State::Working { .. } if !task.canceled => {
+                task.canceled = true;
+                self.feed(now, id, Step::Abort(ReasonCode::Canceled), out);
+            }
+            State::Working { .. } | State::Retiring { .. } => {}
+            State::Ended { .. } | State::Held { .. } => {}
+        }
+    }
+
+    fn answer(&mut self, id: AssignmentId, fence: Fence, answer: &ResultAnswer, out: &mut Outputs<D>) {
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.assignment.fence == fence) else {
+            return;
+        };
+        let State::Ended { outcome, .. } = &task.state else { return };
+        let installation = task.assignment.installation.clone();
+        match answer {
+            ResultAnswer::Applied | ResultAnswer::Superseded { .. } => {
+                self.tasks.remove(&id);
+                self.write(vec![JournalRecord::Forgotten { assignment: id.0 }], out);
+                let others = self.tasks.values().any(|task| task.assignment.installation == installation);
+                if let Some(mark) = self.fences.get(&installation).filter(|_| !others) {
+                    out.push(Output::Quiet { installation, fence: mark.fence });
+                }
+            }
+            ResultAnswer::Unknown => {
+                task.state = State::Held { outcome: outcome.clone() };
+                self.write(vec![JournalRecord::Held { assignment: id.0 }], out);
+                out.push(Output::Refused(Refused::Unknown { assignment: id, installation }));
+            }
+        }
+    }
+
+    fn committed(&mut self, now: Timestamp, id: AssignmentId, failed: u32, out: &mut Outputs<D>) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        if task.commit.as_ref().is_some_and(|commit| commit.failed.len() <= failed as usize) {
+            task.commit = None;
+            self.feed(now, id, Step::Committed, out);
+        }
+    }
+
+    fn written(&mut self, now: Timestamp, sequence: u64, out: &mut Outputs<D>) {
+        let before = self.durable;
+        self.durable = before.max(sequence);
+        for id in self.ids() {
+            let Some(task) = self.tasks.get(&id) else { continue };
+            match task.state {
+                State::Ended { durable, .. } if self.attached && before < durable && durable <= sequence => {
+                    out.extend(result(task).map(Output::Send));
+                }
+                State::Ended { .. } | State::Held { .. } => {}
+                State::Taken { .. } | State::Working { .. } | State::Retiring { .. } => {
+                    self.drain(now, id, out);
+                }
+            }
+        }
+    }
+
+    fn call_ended(
+        &mut self,
+        now: Timestamp,
+        id: AssignmentId,
+        call: CallId,
+        input: DriverInput<D>,
+        out: &mut Outputs<D>,
+    ) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        if task.calls.remove(&call) {
+            self.feed(now, id, input, out);
+            self.let_go(now, id, out);
+        }
+    }
+
+    fn due(&mut self, now: Timestamp, out: &mut Outputs<D>) {
+        for id in self.ids() {
+            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            let rested = task.sent_at.is_none_or(|at| at + PROGRESS_EVERY <= now);
+            if self.attached && task.unsent && rested && task.is_live() {
+                send_progress(task, now, out);
+            }
+            if task.wake.is_some_and(|at| at <= now) {
+                task.wake = None;
+                self.feed(now, id, Step::Due, out);
+            }
+        }
+    }
+
+    /// Tells the drivers when the lease came or went.
+    fn tell_lease(&mut self, now: Timestamp, out: &mut Outputs<D>) {
+        let live = self.lease.is_live(now);
+        if live == self.told_live {
+            return;
+        }
+        self.told_live = live;
+        for id in self.ids() {
+            self.feed(now, id, if live { Step::LeaseBack } else { Step::LeaseLost }, out);
+        }
+    }
+
+    /// Gives an input to a driver that works, and queues its effects.
+    fn feed(&mut self, now: Timestamp, id: AssignmentId, input: DriverInput<D>, out: &mut Outputs<D>) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let State::Working { phase } = &mut task.state else { return };
+        if task.finished {
+            return;
+        }
+        let mut effects = Vec::new();
+        self.driver.step(phase, now, input, &mut effects);
+        task.finished = is_done(&effects);
+        enqueue(&self.driver, phase, &mut task.queue, effects);
+        self.drain(now, id, out);
+    }
+
+    /// Carries effects out, in order, up to the first that waits for the disk.
+    fn drain(&mut self, now: Timestamp, id: AssignmentId, out: &mut Outputs<D>) {
+        while let Some(task) = self.tasks.get_mut(&id) {
+            if task.blocked > self.durable {
+                return;
+            }
+            let Some(queued) = task.queue.pop_front() else { return };
+            match queued {
+                Queued::Begin => self.begin(now, id),
+                Queued::Persist(bytes) => {
+                    let write = self.write(vec![JournalRecord::Phase { assignment: id.0, bytes }], out);
+                    if let Some(task) = self.tasks.get_mut(&id) {
+                        task.blocked = write;
+                    }
+                }
+                Queued::Effect(effect) => self.carry_out(now, id, effect, out),
+            }
+        }
+    }
+
+    fn begin(&mut self, now: Timestamp, id: AssignmentId) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let State::Taken { found } = &mut task.state else { return };
+        let mut effects = Vec::new();
+        let mut phase = self.driver.begin(now, &task.assignment, found.take(), &mut effects);
+        if task.canceled && !is_done(&effects) {
+            self.driver.step(&mut phase, now, Step::Abort(ReasonCode::Canceled), &mut effects);
+        }
+        if self.told_live && !is_done(&effects) {
+            self.driver.step(&mut phase, now, Step::LeaseBack, &mut effects);
+        }
+        task.finished = is_done(&effects);
+        enqueue(&self.driver, &phase, &mut task.queue, effects);
+        task.state = State::Working { phase };
+    }
+
+    fn carry_out(
+        &mut self,
+        now: Timestamp,
+        id: AssignmentId,
+        effect: Effect<D::Call, D::Query, Progress>,
+        out: &mut Outputs<D>,
+    ) {
+        let live = self.lease.is_live(now);
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        match effect {
+            Effect::Persist => unreachable!("`enqueue` turned it into bytes"),
+            Effect::Call { id: call, guard: Guard::Unguarded, .. } if !live => {
+                self.feed(now, id, Step::Unmade(call), out);
+            }
+            Effect::Call { id: call_id, call, deadline, guard } => {
+                task.calls.insert(call_id);
+                out.push(Output::Call { assignment: id, id: call_id, call, deadline, guard });
+            }
+            Effect::Watch(query) => out.push(Output::Watch { assignment: id, query }),
+            Effect::Report(progress) => {
+                (task.progress, task.unsent) = (progress, true);
+                if self.attached && task.sent_at.is_none_or(|at| at + PROGRESS_EVERY <= now) {
+                    send_progress(task, now, out);
+                }
+            }
+            Effect::Commit(progress) => {
+                if self.attached {
+                    out.push(Output::Send(AgentUp::Failures(wire_progress(&task.assignment, &progress))));
+                }
+                task.progress = progress.clone();
+                task.commit = Some(progress);
+            }
+            Effect::WakeAt(at) => task.wake = Some(at),
+            Effect::Done(outcome) => self.end(id, outcome, out),
+        }
+    }
+
+    /// The driver is done: the result is kept until it is answered.
+    fn end(&mut self, id: AssignmentId, outcome: Outcome, out: &mut Outputs<D>) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let progress = wire_progress(&task.assignment, &task.progress);
+        let record = JournalRecord::Ended { assignment: id.0, outcome: (&outcome).into(), progress };
+        let durable = self.write(vec![record], out);
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        task.state = State::Ended { outcome, durable };
+        task.queue = VecDeque::new();
+        (task.wake, task.commit, task.unsent) = (None, None, false);
+        out.push(Output::Unwatch { assignment: id });
+    }
+
+    pub(crate) fn write(&mut self, records: Vec<JournalRecord>, out: &mut Outputs<D>) -> u64 {
+        self.sequence += 1;
+        self.records += records.len();
+        out.push(Output::Write { sequence: self.sequence, records });
+        self.sequence
+    }
+}
+
+/// Queues the effects of one step; a `Persist` takes the phase as it is now.
+fn enqueue<D: Journaled>(
+    driver: &D,
+    phase: &D::Phase,
+    queue: &mut VecDeque<Queued<D>>,
+    effects: Vec<Effect<D::Call, D::Query, D::Progress>>,
+) {
+    // Persists of one step show the same phase: the first one is enough.
+    let mut persisted = false;
+    for effect in effects {
+        match effect {
+            Effect::Persist if persisted => {}
+            Effect::Persist => {
+                persisted = true;
+                queue.push_back(Queued::Persist(driver.save(phase)));
+            }
+            other => queue.push_back(Queued::Effect(other)),
+        }
+    }
+}
+
+fn is_done<C, Q, P>(effects: &[Effect<C, Q, P>]) -> bool {
+    effects.iter().any(|effect| matches!(effect, Effect::Done(_)))
+}
+
+fn wire_progress(assignment: &Assignment, progress: &Progress) -> agent::Progress {
+    agent::Progress::new(assignment.id, assignment.fence, progress)
+}
+
+fn send_progress<D: Journaled<Progress = Progress>>(
+    task: &mut Task<D>,
+    now: Timestamp,
+    out: &mut Outputs<D>,
+) {
+    (task.unsent, task.sent_at) = (false, Some(now));
+    out.push(Output::Send(AgentUp::Progress(wire_progress(&task.assignment, &task.progress))));
+}
+
+fn result<D: Journaled<Progress = Progress>>(task: &Task<D>) -> Option<AgentUp> {
+    let State::Ended { outcome, .. } = &task.state else { return None };
+    Some(AgentUp::Result {
+        assignment: task.assignment.id.0,
+        fence: task.assignment.fence.0,
+        outcome: outcome.into(),
+        progress: wire_progress(&task.assignment, &task.progress),
+    })
+}

@@ -1,0 +1,141 @@
+//! The fleet loop: one assignment on the hosts of a target, as a sliding window inside of a wave.
+//!
+//! A fleet agent asks hosts, and each host drives its own steps alone (`host/`). This machine decides which
+//! hosts are asked and when:
+//! - at most `max_unavailable` hosts are down, from any cause; a host that is down already needs no slot;
+//! - no more hosts than the wave's `upto` get the release, in an order that stays the same over all waves;
+//! - bytes are prepared ahead on all hosts of the wave, which disturbs nothing;
+//! - more failed hosts than the budget allows end the assignment; each failure is committed by the
+//!   coordinators before another host is started, and a failed host is not touched again;
+//! - faults of the platform end it too, as `Fault`: the stage pauses and nothing is rolled back;
+//! - no host is started without a live lease; hosts in flight finish.
+//!
+//! Architecture invariant: hosts are the truth. What a host says decides what it is; the memory of this machine
+//! only bridges the time between an order and the host's word. A host that was not heard counts as down. So a
+//! replacement with empty memory is safe at once and knows everything when all hosts have spoken.
+//!
+//! Deliberately not here: waves and gates (coordinators), turns of several installations on one host and the
+//! judgment of health (the host itself), sessions (the daemon).
+
+mod decide;
+pub mod health;
+mod journal;
+mod order;
+mod phase;
+mod progress;
+mod standing;
+
+use std::collections::BTreeSet;
+
+use trimaran_executor::driver::{CallId, Driver, EffectOf, Input};
+use trimaran_executor::journaled::Journaled;
+use trimaran_model::assignment::{Assignment, HostGoal, HostReport};
+use trimaran_model::id::{HostName, InstallationId};
+use trimaran_model::job::{Failure, Progress};
+use trimaran_model::time::Timestamp;
+use trimaran_wire::codec::CodecError;
+
+pub use order::in_order;
+pub use phase::Phase;
+
+/// The driver.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fleet;
+
+/// An order for one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Give {
+    pub host: HostName,
+    pub goal: HostGoal,
+}
+
+/// What a host answered to an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Given {
+    /// Durable on the host.
+    Taken,
+    Refused(Failure),
+}
+
+/// What is to be watched: these hosts, and what they say of this installation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
+    pub installation: InstallationId,
+    pub hosts: BTreeSet<HostName>,
+}
+
+/// All that is known of one host. A watch shows each host once, also one that is not there, and then each
+/// change; nothing is started before. Whoever has just started gives hosts a moment to come back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sight {
+    pub host: HostName,
+    pub connected: bool,
+    /// What it last said of the installation; `None`: nothing of it was ever there, or the host is unknown.
+    pub report: Option<HostReport>,
+}
+
+impl Driver for Fleet {
+    type Order = Assignment;
+    type Phase = Phase;
+    type Call = Give;
+    type Reply = Given;
+    type Snapshot = Sight;
+    type Query = Watched;
+    type Progress = Progress;
+
+    fn begin(
+        &self,
+        now: Timestamp,
+        order: &Assignment,
+        found: Option<Phase>,
+        out: &mut Vec<EffectOf<Self>>,
+    ) -> Phase {
+        let mut phase = found.unwrap_or_else(|| Phase::new(order.clone()));
+        phase.begin(now, out);
+        phase
+    }
+
+    fn step(
+        &self,
+        phase: &mut Phase,
+        now: Timestamp,
+        input: Input<Given, Sight>,
+        out: &mut Vec<EffectOf<Self>>,
+    ) {
+        phase.step(now, input, out);
+    }
+}
+
+impl Journaled for Fleet {
+    fn save(&self, phase: &Phase) -> Vec<u8> {
+        journal::save(phase)
+    }
+
+    fn load(&self, order: &Assignment, bytes: &[u8]) -> Result<Phase, CodecError> {
+        journal::load(order, bytes)
+    }
+}
+
+/// Effects of this driver.
+pub(crate) type Effects = Vec<EffectOf<Fleet>>;
+
+/// Which order a call belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Prepare,
+    Act,
+}
+
+/// How far the order for a host is known to have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Sent {
+    #[default]
+    No,
+    Calling(CallId),
+    /// The answer is lost; the host may have taken it. Its next session tells.
+    Uncertain,
+    Taken,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,252 @@
+//! The state of one assignment: what is kept over a crash, and what the hosts say again after it.
+
+use std::collections::BTreeMap;
+
+use trimaran_executor::driver::{CallId, Effect, Guard, Input};
+use trimaran_model::assignment::{Assignment, HostAction, HostGoal, HostOrder};
+use trimaran_model::id::{Digest, HostName, ServiceName};
+use trimaran_model::job::{Failure, Job, Progress};
+use trimaran_model::limits::UNGUARDED_CALL;
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::Timestamp;
+
+use super::standing::{Aim, Standing, Turn, is_fault};
+use super::{Asked, Effects, Give, Given, Sent, Sight, Watched};
+
+/// The state of one assignment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Phase {
+    pub(crate) assignment: Assignment,
+    pub(crate) kept: Kept,
+    pub(crate) hosts: BTreeMap<HostName, Turn>,
+    pub(crate) lease: bool,
+    /// Failures were reported and are not yet known to be in the log.
+    pub(crate) committing: bool,
+    /// Since when nothing can be started although something has to.
+    pub(crate) stuck_since: Option<Timestamp>,
+    pub(crate) told: Option<Progress>,
+    pub(crate) wake: Option<Timestamp>,
+    pub(crate) ended: bool,
+    pub(crate) calls: u64,
+}
+
+/// What survives a crash. Everything else the hosts say again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) abort: Option<ReasonCode>,
+    /// Failures of the release in this assignment, one a host, in the order in which they were seen.
+    pub(crate) failures: Vec<Failure>,
+    /// The first fault of the platform.
+    pub(crate) fault: Option<Failure>,
+}
+
+impl Phase {
+    pub(crate) fn new(assignment: Assignment) -> Self {
+        Self {
+            assignment,
+            kept: Kept::default(),
+            hosts: BTreeMap::new(),
+            lease: false,
+            committing: false,
+            stuck_since: None,
+            told: None,
+            wake: None,
+            ended: false,
+            calls: 0,
+        }
+    }
+
+    /// Starts, or goes on after a crash: asks the hosts before anything else.
+    pub(crate) fn begin(&mut self, now: Timestamp, out: &mut Effects) {
+        let hosts = self.assignment.hosts.iter();
+        self.hosts = hosts.map(|host| (host.clone(), Turn::new(now))).collect();
+        out.push(Effect::Persist);
+        let Assignment { installation, hosts, .. } = &self.assignment;
+        out.push(Effect::Watch(Watched { installation: installation.clone(), hosts: hosts.clone() }));
+        if let Some(failure) = self.impossible() {
+            self.kept.fault.get_or_insert(failure);
+        }
+        if !self.kept.failures.is_empty() && !self.is_over_budget() {
+            self.committing = true;
+            out.push(Effect::Commit(self.progress()));
+        }
+        self.decide(now, out);
+    }
+
+    /// What no waiting mends.
+    fn impossible(&self) -> Option<Failure> {
+        let (code, message) = if self.assignment.hosts.is_empty() {
+            let target = &self.assignment.installation.target;
+            (ReasonCode::PausedNoHosts, format!("target `{target}` has no hosts"))
+        } else if self.digest().is_some() && self.assignment.release.is_none() {
+            (ReasonCode::HostInternal, "the order came without the content of its release".to_owned())
+        } else {
+            return None;
+        };
+        Some(Failure { code, message, instance: None })
+    }
+
+    pub(crate) fn step(&mut self, now: Timestamp, input: Input<Given, Sight>, out: &mut Effects) {
+        if self.ended {
+            return;
+        }
+        match input {
+            Input::Observed(sight) => {
+                let fence = self.assignment.fence;
+                if let Some(turn) = self.hosts.get_mut(&sight.host) {
+                    turn.see(now, sight, fence);
+                }
+            }
+            Input::Reply(call, Given::Taken) => self.answered(call, Sent::Taken, Sent::Taken),
+            Input::Reply(call, Given::Refused(failure)) => {
+                self.answered(call, Sent::No, Sent::No);
+                self.judge(failure, out);
+            }
+            Input::Lost(call) => self.answered(call, Sent::No, Sent::Uncertain),
+            Input::Unmade(call) => self.answered(call, Sent::No, Sent::No),
+            Input::Due => self.wake = None,
+            Input::Abort(code) => {
+                if self.kept.abort.is_none() {
+                    self.kept.abort = Some(code);
+                    out.push(Effect::Persist);
+                }
+            }
+            Input::LeaseLost => self.lease = false,
+            Input::LeaseBack => self.lease = true,
+            Input::Committed => self.committing = false,
+        }
+        self.look_for_failures(out);
+        self.decide(now, out);
+    }
+
+    /// The answer of a call, for whichever order it carried.
+    fn answered(&mut self, call: CallId, prepare: Sent, act: Sent) {
+        for turn in self.hosts.values_mut() {
+            if turn.prepare == Sent::Calling(call) {
+                turn.prepare = prepare;
+            }
+            if turn.act == Sent::Calling(call) {
+                turn.act = act;
+            }
+        }
+    }
+
+    pub(crate) fn aim(&self) -> Aim<'_> {
+        let Assignment { id, fence, job, .. } = &self.assignment;
+        Aim { assignment: *id, fence: *fence, job }
+    }
+
+    /// The release that the job brings or brings back.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        match self.assignment.job {
+            Job::Release(digest) | Job::Restore(digest) => Some(digest),
+            Job::Verify | Job::Stop(_) => None,
+        }
+    }
+
+    /// Failed before this assignment or in it.
+    pub(crate) fn has_failed(&self, host: &HostName) -> bool {
+        self.assignment.wave.failed.contains(host) || self.failure_of(host).is_some()
+    }
+
+    pub(crate) fn failure_of(&self, host: &HostName) -> Option<&Failure> {
+        self.kept.failures.iter().find(|failure| failure.instance.as_ref() == Some(host))
+    }
+
+    /// More hosts failed than the wave survives.
+    pub(crate) fn is_over_budget(&self) -> bool {
+        // What a coordinator charged meanwhile is in `wave.failed`, and no more in `failures_left`.
+        let wave = &self.assignment.wave;
+        let failed = self.kept.failures.iter().filter_map(|failure| failure.instance.as_ref());
+        failed.filter(|host| !wave.failed.contains(host)).count() > wave.failures_left as usize
+    }
+
+    /// Takes new failures and faults that the hosts' words show.
+    fn look_for_failures(&mut self, out: &mut Effects) {
+        let mut found = Vec::new();
+        let aim =
+            Aim { assignment: self.assignment.id, fence: self.assignment.fence, job: &self.assignment.job };
+        let failed = |host: &HostName| {
+            self.assignment.wave.failed.contains(host)
+                || self.kept.failures.iter().any(|failure| failure.instance.as_ref() == Some(host))
+        };
+        for (host, turn) in &mut self.hosts {
+            match turn.standing(host, aim) {
+                Standing::Bad(failure) if !failed(host) => found.push(failure),
+                Standing::Done => turn.was_done = true,
+                Standing::Bad(_) | Standing::InFlight | Standing::Open | Standing::Absent => {}
+            }
+        }
+        for failure in found {
+            self.judge(failure, out);
+        }
+    }
+
+    /// A failure ends the assignment or costs budget; a fault ends it as a pause. Both are kept first.
+    pub(crate) fn judge(&mut self, failure: Failure, out: &mut Effects) {
+        if is_fault(&failure) {
+            if self.kept.fault.is_none() {
+                self.kept.fault = Some(failure);
+                out.push(Effect::Persist);
+            }
+            return;
+        }
+        if failure.instance.as_ref().is_some_and(|host| self.has_failed(host)) {
+            return;
+        }
+        self.kept.failures.push(failure);
+        out.push(Effect::Persist);
+        if !self.is_over_budget() {
+            self.committing = true;
+            out.push(Effect::Commit(self.progress()));
+        }
+    }
+
+    /// Orders a host; the answer comes with the call's number.
+    pub(crate) fn order(&mut self, host: &HostName, asked: Asked, out: &mut Effects) {
+        let Some(action) = self.action(asked) else { return };
+        self.calls += 1;
+        let id = CallId(self.calls);
+        let Some(turn) = self.hosts.get_mut(host) else { return };
+        // A host refuses a lower fence and takes an equal one once, so bytes may be prepared at any time. It
+        // can't know how many other hosts are down: acting needs the lease.
+        let guard = match asked {
+            Asked::Prepare => {
+                turn.prepare = Sent::Calling(id);
+                Guard::CompareAndSet
+            }
+            Asked::Act => {
+                turn.act = Sent::Calling(id);
+                Guard::Unguarded
+            }
+        };
+        let assignment = &self.assignment;
+        let goal = HostGoal {
+            installation: assignment.installation.clone(),
+            service: ServiceName::from(&assignment.installation.pipeline),
+            assignment: assignment.id,
+            fence: assignment.fence,
+            run: assignment.run.clone(),
+            attempt: assignment.attempt,
+            action,
+            keep: assignment.keep.clone(),
+        };
+        let call = Give { host: host.clone(), goal };
+        out.push(Effect::Call { id, call, deadline: UNGUARDED_CALL, guard });
+    }
+
+    fn action(&self, asked: Asked) -> Option<HostAction> {
+        let order = |digest: Digest| {
+            let release = self.assignment.release.clone()?;
+            Some(HostOrder { digest, release })
+        };
+        Some(match (&self.assignment.job, asked) {
+            (Job::Release(digest), Asked::Prepare) => HostAction::Prepare(order(*digest)?),
+            (Job::Release(digest), Asked::Act) => HostAction::Apply(order(*digest)?),
+            (Job::Restore(digest), Asked::Act) => HostAction::Restore(order(*digest)?),
+            (Job::Stop(digest), Asked::Act) => HostAction::Stop { only: *digest },
+            (Job::Verify, Asked::Act) => HostAction::Verify,
+            (Job::Restore(_) | Job::Stop(_) | Job::Verify, Asked::Prepare) => return None,
+        })
+    }
+}

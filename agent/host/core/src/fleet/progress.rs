@@ -1,0 +1,86 @@
+//! What is told of an assignment while it works: counts, failed hosts, and each instance.
+
+use trimaran_executor::driver::Effect;
+use trimaran_model::assignment::HostState;
+use trimaran_model::id::HostName;
+use trimaran_model::job::{InstanceReport, Job, Progress};
+use trimaran_model::limits::INSTANCES_REPORTED_MAX;
+use trimaran_model::run::InstanceStatus;
+
+use super::standing::{Standing, Turn};
+use super::{Effects, Phase};
+
+impl Phase {
+    /// Tells progress when it changed; not before every host was looked at, which would look like steps back.
+    pub(crate) fn tell(&mut self, out: &mut Effects) {
+        if !self.all_shown() {
+            return;
+        }
+        let progress = self.progress();
+        if self.told.as_ref() != Some(&progress) {
+            self.told = Some(progress.clone());
+            out.push(Effect::Report(progress));
+        }
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        let mut done = 0;
+        let mut instances = Vec::new();
+        for (host, turn) in &self.hosts {
+            let standing = turn.standing(host, self.aim());
+            done += u32::from(standing == Standing::Done && !self.has_failed(host));
+            instances.push(self.instance(host, turn, &standing));
+        }
+        instances.sort_by_key(|instance| weight(instance.status));
+        instances.truncate(INSTANCES_REPORTED_MAX);
+        let mut failed = self.assignment.wave.failed.clone();
+        let new = self.kept.failures.iter().filter_map(|failure| failure.instance.clone());
+        for host in new {
+            if !failed.contains(&host) {
+                failed.push(host);
+            }
+        }
+        let failure = self.kept.failures.first().or(self.kept.fault.as_ref()).cloned();
+        Progress { done, total: self.total(), failed, failure, instances }
+    }
+
+    fn instance(&self, host: &HostName, turn: &Turn, standing: &Standing) -> InstanceReport {
+        let report = turn.report.as_ref();
+        let state = report.map(|report| report.state);
+        let status = match (standing, state) {
+            (Standing::InFlight, _) if !turn.connected => InstanceStatus::Lost,
+            (Standing::InFlight, _) => InstanceStatus::Updating,
+            (_, Some(HostState::Reverted)) if self.has_failed(host) => InstanceStatus::Reverted,
+            (_, Some(HostState::Broken)) if self.has_failed(host) => InstanceStatus::Broken,
+            _ if self.has_failed(host) => InstanceStatus::Failed,
+            (Standing::Bad(_), _) => InstanceStatus::Failed,
+            (Standing::Done, _) if matches!(self.assignment.job, Job::Stop(_)) => InstanceStatus::Stopped,
+            (Standing::Done, _) => InstanceStatus::Healthy,
+            (Standing::Open, Some(HostState::Preparing)) => InstanceStatus::Preparing,
+            (Standing::Absent, _) => InstanceStatus::Lost,
+            (Standing::Open, _) => InstanceStatus::Waiting,
+        };
+        let failure = self.failure_of(host);
+        InstanceReport {
+            name: host.clone(),
+            status,
+            release: report.and_then(|report| report.current),
+            code: failure.map(|failure| failure.code).or(report.and_then(|report| report.code)),
+            message: failure
+                .map(|failure| failure.message.clone())
+                .or_else(|| report.map(|report| report.message.clone()))
+                .unwrap_or_default(),
+        }
+    }
+}
+
+/// Failures first, what waits last.
+fn weight(status: InstanceStatus) -> u8 {
+    match status {
+        InstanceStatus::Broken | InstanceStatus::Failed | InstanceStatus::Reverted => 0,
+        InstanceStatus::Lost => 1,
+        InstanceStatus::Updating | InstanceStatus::Preparing => 2,
+        InstanceStatus::Healthy | InstanceStatus::Stopped => 3,
+        InstanceStatus::Waiting => 4,
+    }
+}

@@ -1,0 +1,40 @@
+//! One installation on one host: a state machine that brings a release to run, watches it, and goes back by
+//! itself.
+//!
+//! The machine has two regions. The *goal* ([`Step`]) walks from an accepted order to its end: fetch, unpack,
+//! stop, switch, start, verify, commit, or the same way back to the last release that was verified here. The
+//! *service* is what should run now: it is probed, restarted by its policy, and reported degraded or healthy.
+//! Only while the goal changes the service is it left alone.
+//!
+//! Invariants:
+//! - What it is about to do is persisted before it is done; a start has a number of its own, so that a
+//!   repetition is the same start.
+//! - After a crash or a lost answer it looks first. Process identity counts more than the `current` link,
+//!   and the link more than the journal.
+//! - Health that was not watched is never counted. Time is the host's boot-time clock, so no change of the
+//!   wall clock has an influence.
+//! - A way back needs no download and is verified as the way forward is.
+//!
+//! Deliberately not here: files, processes, probes (`trimaran-host`), and which host is next (`fleet`).
+
+mod abort;
+mod admission;
+mod call;
+mod change;
+mod goal;
+mod health;
+mod journal;
+mod machine;
+mod reconcile;
+mod report;
+mod service;
+
+pub use admission::{Admission, admit};
+pub use call::{
+    Call, Exit, Facts, HostFailure, Launch, ProcessFact, ProcessStatus, Query, Reply, Snapshot, StoredRelease,
+};
+pub use journal::{Journal, Part, Phase, Step, host_release};
+pub use machine::HostMachine;
+
+/// An effect of the machine.
+pub type HostEffect = trimaran_executor::driver::EffectOf<HostMachine>;

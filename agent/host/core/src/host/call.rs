@@ -1,0 +1,161 @@
+//! What the machine asks of its host, and what it hears back.
+
+use std::collections::BTreeMap;
+
+use trimaran_model::assignment::HostGoal;
+use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, RunId};
+use trimaran_model::pipeline::{HealthCheck, Stop};
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::release::{Artifact, Release};
+use trimaran_model::time::Timestamp;
+
+/// One act or question. All are about the machine's own installation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// What is there? Removes leftovers of an unpack that was interrupted. Answer: `Facts`.
+    Look,
+    /// Does a process that is not of this installation listen where the service will? Answer: `Done`, `Failed`.
+    CheckPort { health: HealthCheck },
+    /// Bring the artifact's verified bytes to the host's cache. Answer: `Done`, `Failed`.
+    Fetch { artifact: Artifact },
+    /// Unpack from the cache into a directory of its own. Answer: `Stored`, `BlobGone`, `Failed`.
+    Unpack(StoredRelease),
+    /// Wait until no other installation of the host is in a disruptive step. Answer: `Done`.
+    TakeTurn,
+    /// The disruptive step is over. Its answer is not waited for.
+    EndTurn,
+    /// End every process of the installation but `except`, with all descendants. Answer: `Done`, `Failed`.
+    Stop { stop: Stop, except: Option<u64> },
+    /// Let `current` name this release, atomically. Answer: `Done`, `Failed`.
+    Switch { to: Digest },
+    /// Start the service. The launch's number makes it idempotent. Answer: `Started`, `Failed`.
+    Start { launch: Launch, release: Release },
+    /// One probe. Answer: `Done` for a success, `Failed` otherwise.
+    Probe { health: HealthCheck },
+    /// Remove these releases, records of other launches than `launch`, and old blobs; with `all_blobs` every
+    /// blob. Answer: `Done`.
+    Tidy { releases: Vec<Digest>, launch: Option<u64>, all_blobs: bool },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    Done,
+    Failed(HostFailure),
+    Facts(Facts),
+    Stored,
+    /// The blob is not in the cache any more.
+    BlobGone,
+    /// Boot-time clock at the start of the process.
+    Started(Timestamp),
+}
+
+/// A code of the closed list and the system's or service's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostFailure {
+    pub code: ReasonCode,
+    pub message: String,
+}
+
+impl HostFailure {
+    pub fn new(code: ReasonCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// What a look at the host found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Identity of the kernel's current boot.
+    pub boot: String,
+    /// The release that `current` names.
+    pub current: Option<Digest>,
+    /// Unpacked and whole.
+    pub releases: BTreeMap<Digest, StoredRelease>,
+    /// By number of launch.
+    pub processes: BTreeMap<u64, ProcessFact>,
+}
+
+/// An unpacked release with the record beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRelease {
+    /// Orders the releases of an installation; not a clock.
+    pub sequence: u64,
+    pub digest: Digest,
+    pub fence: Fence,
+    pub assignment: AssignmentId,
+    pub release: Release,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessFact {
+    /// The release that it was started from; `None` when that can't be told any more.
+    pub digest: Option<Digest>,
+    pub status: ProcessStatus,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProcessStatus {
+    Running {
+        started: Timestamp,
+    },
+    Ended(Exit),
+    /// Never started under this number, or nothing is known of it.
+    Nothing,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    /// Nobody saw the end.
+    pub lost: bool,
+}
+
+impl Exit {
+    pub const LOST: Self = Self { code: None, signal: None, lost: true };
+
+    pub fn is_success(&self) -> bool {
+        self.code == Some(0)
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.code, self.signal) {
+            (Some(code), _) => write!(f, "the process ended with exit code {code}"),
+            (None, Some(signal)) => write!(f, "the process was ended by signal {signal}"),
+            (None, None) => write!(f, "the process is gone and nobody saw its end"),
+        }
+    }
+}
+
+/// One start of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launch {
+    /// Grows with each start of the installation; fixed before the start is made.
+    pub number: u64,
+    pub digest: Digest,
+    /// The run that started it, for its environment and its log.
+    pub run: RunId,
+    pub attempt: Attempt,
+}
+
+impl Launch {
+    pub(super) fn new(number: u64, digest: Digest, goal: &HostGoal) -> Self {
+        Self { number, digest, run: goal.run.clone(), attempt: goal.attempt }
+    }
+}
+
+/// What to watch: the end of one launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Query {
+    pub launch: u64,
+}
+
+/// The launch has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snapshot {
+    pub launch: u64,
+    pub exit: Exit,
+}

@@ -1,0 +1,236 @@
+//! From an accepted goal to the point where the service may be touched.
+
+use trimaran_executor::driver::Guard;
+use trimaran_model::assignment::{HostAction, HostOrder};
+use trimaran_model::id::Digest;
+use trimaran_model::limits;
+use trimaran_model::reason::ReasonCode;
+
+use super::call::{Call, HostFailure, Reply, StoredRelease};
+use super::journal::{Step, host_release, wanted};
+use super::machine::{Act, Move};
+
+/// How often a blob may vanish between its fetch and its unpacking.
+const BLOB_LOSSES_MAX: u8 = 3;
+
+impl Move<'_> {
+    /// The next act for a goal that has touched nothing yet.
+    pub(super) fn pursue(&mut self) {
+        match self.journal.goal.action.clone() {
+            HostAction::Prepare(order) => {
+                if self.obtain(&order) {
+                    self.enter(Step::Prepared);
+                }
+            }
+            HostAction::Apply(order) | HostAction::Restore(order) => {
+                if self.runs_well(order.digest) {
+                    self.verify_in_place();
+                } else if self.obtain(&order) {
+                    self.approach_change(&order);
+                }
+            }
+            HostAction::Stop { only } => self.pursue_stop(only),
+            HostAction::Verify => self.pursue_verify(),
+        }
+    }
+
+    fn runs_well(&self, digest: Digest) -> bool {
+        self.journal.serving == Some(digest)
+            && self.life.process.is_some()
+            && self.journal.service_failure.is_none()
+    }
+
+    fn verify_in_place(&mut self) {
+        self.enter(Step::InPlace);
+        self.begin_verification(self.now);
+    }
+
+    /// Whether the release is on the host; otherwise asks for the next thing that is missing.
+    fn obtain(&mut self, order: &HostOrder) -> bool {
+        if self.on_host(order.digest).is_some() {
+            self.journal.prepared = Some(order.digest);
+            return true;
+        }
+        if !self.life.fetched {
+            let artifact = host_release(&order.release).bundle.clone();
+            let guard = Guard::Idempotent(artifact.sha256.to_string());
+            self.act(Act::Fetch, Call::Fetch { artifact }, limits::HOST_FETCH, guard);
+            return false;
+        }
+        self.journal.last_sequence += 1;
+        self.persist();
+        let stored = self.to_store(order);
+        let guard = Guard::Idempotent(order.digest.to_string());
+        self.act(Act::Unpack, Call::Unpack(stored), limits::HOST_UNPACK, guard);
+        false
+    }
+
+    fn to_store(&self, order: &HostOrder) -> StoredRelease {
+        StoredRelease {
+            sequence: self.journal.last_sequence,
+            digest: order.digest,
+            fence: self.journal.goal.fence,
+            assignment: self.journal.goal.assignment,
+            release: order.release.clone(),
+        }
+    }
+
+    /// Everything is there: takes the host's turn, looks at the port, then begins.
+    fn approach_change(&mut self, order: &HostOrder) {
+        if self.life.restart.is_some() {
+            return;
+        }
+        if !self.life.turn {
+            return self.take_turn();
+        }
+        if !self.life.port_checked {
+            let health = host_release(&order.release).health.clone();
+            return self.act(Act::CheckPort, Call::CheckPort { health }, limits::HOST_CALL, Guard::Read);
+        }
+        self.begin_change(order.digest, false);
+    }
+
+    pub(super) fn take_turn(&mut self) {
+        self.act(Act::TakeTurn, Call::TakeTurn, limits::HOST_TURN, Guard::Read);
+    }
+
+    fn pursue_stop(&mut self, only: Digest) {
+        let current = self.life.facts.as_ref().and_then(|facts| facts.current);
+        let serving = self.journal.serving;
+        if serving != Some(only) && (serving.is_some() || current != Some(only)) {
+            // Something else runs, or nothing: there is nothing to end.
+            let step = if serving.is_some() { Step::Committed } else { Step::Stopped };
+            return self.enter(step);
+        }
+        if self.life.restart.is_some() {
+            return;
+        }
+        if !self.life.turn {
+            return self.take_turn();
+        }
+        self.journal.serving = None;
+        self.journal.service_failure = None;
+        self.enter(Step::Ending { broken: false });
+    }
+
+    fn pursue_verify(&mut self) {
+        if self.journal.serving.is_none() {
+            return self.enter(Step::Stopped);
+        }
+        if self.life.process.is_some() {
+            return self.verify_in_place();
+        }
+        self.enter(Step::Committed);
+    }
+
+    pub(super) fn fetched(&mut self, reply: Reply) {
+        match reply {
+            Reply::Failed(failure) => self.make_room_or_refuse(failure),
+            _ => self.life.fetched = true,
+        }
+    }
+
+    pub(super) fn unpacked(&mut self, reply: Reply) {
+        match reply {
+            Reply::Failed(failure) => self.make_room_or_refuse(failure),
+            Reply::BlobGone => {
+                self.life.fetched = false;
+                self.life.blob_losses += 1;
+                if self.life.blob_losses >= BLOB_LOSSES_MAX {
+                    let message = "the fetched artifact vanishes from the host's cache";
+                    self.refuse(HostFailure::new(ReasonCode::HostInternal, message));
+                }
+            }
+            _ => {
+                let (HostAction::Prepare(order) | HostAction::Apply(order) | HostAction::Restore(order)) =
+                    &self.journal.goal.action
+                else {
+                    return;
+                };
+                let stored = self.to_store(order);
+                if let Some(facts) = &mut self.life.facts {
+                    facts.releases.insert(stored.digest, stored);
+                }
+            }
+        }
+    }
+
+    /// Once, a full disk is answered by removing what nothing needs.
+    fn make_room_or_refuse(&mut self, failure: HostFailure) {
+        if failure.code != ReasonCode::PreflightDisk || self.life.room_made {
+            return self.refuse(failure);
+        }
+        self.life.room_made = true;
+        let releases = self.unneeded();
+        let launch = self.journal.launch.as_ref().map(|launch| launch.number);
+        let call = Call::Tidy { releases, launch, all_blobs: !self.life.fetched };
+        self.act(Act::MakeRoom, call, limits::HOST_CALL, Guard::Idempotent("tidy".to_owned()));
+    }
+
+    /// The goal fails; what runs was not touched.
+    pub(super) fn refuse(&mut self, mut failure: HostFailure) {
+        if let HostAction::Restore(_) = self.journal.goal.action
+            && matches!(
+                failure.code,
+                ReasonCode::FetchMissing | ReasonCode::FetchUnreachable | ReasonCode::FetchTimeout
+            )
+        {
+            failure.message = format!("the release is not on this host: {}", failure.message);
+            failure.code = ReasonCode::NothingToRestore;
+        }
+        self.journal.failure = Some(failure);
+        self.enter(Step::Refused);
+    }
+
+    /// Nothing is left to do for the goal: gives the turn back, repairs what a look found, tidies up.
+    pub(super) fn rest(&mut self) {
+        if self.life.turn {
+            self.life.turn = false;
+            self.call(Call::EndTurn, limits::HOST_CALL, Guard::Read);
+        }
+        if self.life.restart.is_some() || self.repair() || self.life.tidied {
+            return;
+        }
+        let releases = self.unneeded();
+        let launch = self.journal.launch.as_ref().map(|launch| launch.number);
+        let call = Call::Tidy { releases: releases.clone(), launch, all_blobs: false };
+        if let Some(facts) = &mut self.life.facts {
+            facts.releases.retain(|digest, _| !releases.contains(digest));
+        }
+        if self.journal.prepared.is_some_and(|prepared| releases.contains(&prepared)) {
+            self.journal.prepared = None;
+        }
+        self.act(Act::Tidy, call, limits::HOST_CALL, Guard::Idempotent("tidy".to_owned()));
+    }
+
+    /// Releases that neither run nor are a way back nor are wanted; the newest few are kept anyway.
+    fn unneeded(&self) -> Vec<Digest> {
+        let Some(facts) = &self.life.facts else { return Vec::new() };
+        let journal = &self.journal;
+        let launched = journal.launch.as_ref().map(|launch| launch.digest);
+        let mut needed: Vec<Digest> = [facts.current, launched, journal.prepared, journal.serving]
+            .into_iter()
+            .flatten()
+            .chain(wanted(&journal.goal.action))
+            .chain(journal.good.iter().take(2).copied())
+            .chain(journal.goal.keep.iter().copied())
+            .collect();
+        let mut newest_first: Vec<_> = facts.releases.values().collect();
+        newest_first.sort_by_key(|stored| std::cmp::Reverse(stored.sequence));
+        let mut unneeded = Vec::new();
+        let held = newest_first.iter().filter(|stored| needed.contains(&stored.digest)).count();
+        let mut spare = limits::RELEASES_KEPT.saturating_sub(held);
+        for stored in newest_first {
+            if needed.contains(&stored.digest) {
+                continue;
+            }
+            if spare > 0 {
+                spare -= 1;
+                needed.push(stored.digest);
+            } else {
+                unneeded.push(stored.digest);
+            }
+        }
+        unneeded
+    }
+}

@@ -1,0 +1,349 @@
+//! What survives a crash, and its frozen form.
+
+use trimaran_model::assignment::{HostAction, HostGoal};
+use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence};
+use trimaran_model::limits;
+use trimaran_model::release::{HostRelease, Release, ReleaseWorkload};
+use trimaran_model::time::Timestamp;
+use trimaran_wire::codec::CodecError;
+use trimaran_wire::v1::common::{digests, reason_code};
+use trimaran_wire::v1::journal::{
+    WireChangePart, WireHostFailure, WireHostJournal, WireHostStep, WireLaunch, WireStoredRelease,
+};
+
+use super::call::{Facts, HostFailure, Launch, StoredRelease};
+use super::machine::Life;
+
+/// The journal with what one life of the machine knows beside it.
+#[derive(Debug, Clone)]
+pub struct Phase {
+    pub journal: Journal,
+    pub(super) life: Life,
+}
+
+impl Phase {
+    /// The phase of a journal beside what a look found, for showing; nothing is done with it.
+    pub fn shown(journal: Journal, facts: Facts) -> Self {
+        Self { journal, life: Life::knowing(facts) }
+    }
+
+    /// A release on this host, as the last look found it.
+    pub fn stored(&self, digest: Digest) -> Option<&StoredRelease> {
+        self.life.facts.as_ref()?.releases.get(&digest)
+    }
+
+    /// Whether this life has looked at the host yet.
+    pub fn has_looked(&self) -> bool {
+        self.life.facts.is_some()
+    }
+
+    /// The goal has come to its end, and what it left behind is tidied up.
+    pub fn is_settled(&self) -> bool {
+        let underway = match self.journal.step {
+            Step::Accepted | Step::InPlace | Step::Changing { .. } | Step::Ending { .. } => true,
+            Step::Prepared | Step::Committed | Step::Refused | Step::Failed | Step::Stopped => false,
+        };
+        !underway && self.life.act.is_none() && self.life.restart.is_none() && self.life.tidied
+    }
+}
+
+impl From<Journal> for Phase {
+    /// The phase of a machine that has just woken up.
+    fn from(journal: Journal) -> Self {
+        Self { journal, life: Life::default() }
+    }
+}
+
+/// The persisted part; stored as [`WireHostJournal`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Journal {
+    pub goal: HostGoal,
+    pub step: Step,
+    /// Why the goal failed.
+    pub failure: Option<HostFailure>,
+    /// The release that should run now.
+    pub serving: Option<Digest>,
+    /// Why the service is not healthy although it should be.
+    pub service_failure: Option<HostFailure>,
+    /// Releases that were verified here, newest first: the ways back. The first one is the release in use.
+    pub good: Vec<Digest>,
+    pub prepared: Option<Digest>,
+    pub launch: Option<Launch>,
+    pub last_launch: u64,
+    pub last_sequence: u64,
+    /// Restarts that the policy still counts, on the boot-time clock.
+    pub restarts: Vec<Timestamp>,
+    /// The boot during which this was written. `None` for whatever was ended on purpose, as by a shutdown.
+    pub boot: Option<String>,
+}
+
+/// Where the machine is with its goal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Taken; nothing was done for it that could not be done again.
+    Accepted,
+    /// A `Prepare` is done.
+    Prepared,
+    /// The service is being changed to `to`; `back`: because the goal failed.
+    Changing { to: Digest, back: bool, part: Part },
+    /// What runs is being verified where it is.
+    InPlace,
+    /// The goal is reached; the service is watched.
+    Committed,
+    /// The goal failed before anything that runs was touched.
+    Refused,
+    /// The goal failed; what `serving` says runs, if anything.
+    Failed,
+    /// Everything is being ended; `broken`: because the goal failed and there is no way back.
+    Ending { broken: bool },
+    /// Ended on purpose.
+    Stopped,
+}
+
+impl Step {
+    /// Whether the service is not as it was and not yet as it shall be.
+    pub fn is_disruptive(self) -> bool {
+        match self {
+            Self::Changing { .. } | Self::Ending { .. } => true,
+            Self::Accepted
+            | Self::Prepared
+            | Self::InPlace
+            | Self::Committed
+            | Self::Refused
+            | Self::Failed
+            | Self::Stopped => false,
+        }
+    }
+}
+
+/// The parts of a change. The verification belongs to `Starting`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Stopping,
+    Switching,
+    Starting,
+}
+
+/// The host section of a release.
+pub fn host_release(release: &Release) -> &HostRelease {
+    let ReleaseWorkload::Host(host) = &release.workload;
+    host
+}
+
+/// The release that a goal wants to run or to have prepared.
+pub(super) fn wanted(action: &HostAction) -> Option<Digest> {
+    match action {
+        HostAction::Prepare(order) | HostAction::Apply(order) | HostAction::Restore(order) => {
+            Some(order.digest)
+        }
+        HostAction::Stop { .. } | HostAction::Verify => None,
+    }
+}
+
+impl Journal {
+    /// The journal of an installation that this host has not seen before.
+    pub fn new(goal: HostGoal) -> Self {
+        Self {
+            goal,
+            step: Step::Accepted,
+            failure: None,
+            serving: None,
+            service_failure: None,
+            good: Vec::new(),
+            prepared: None,
+            launch: None,
+            last_launch: 0,
+            last_sequence: 0,
+            restarts: Vec::new(),
+            boot: None,
+        }
+    }
+
+    /// Takes another goal where the last one was left. A goal for the same release goes on; from the middle
+    /// of a change another release goes on directly, since what runs is neither one nor the other.
+    pub(super) fn take(&mut self, goal: &HostGoal) {
+        if self.goal == *goal {
+            return;
+        }
+        let stop = Part::Stopping;
+        self.step = match (self.step, &goal.action) {
+            (
+                Step::Changing { to, back: false, part },
+                HostAction::Apply(order) | HostAction::Restore(order),
+            ) if to == order.digest => Step::Changing { to, back: false, part },
+            (Step::Changing { .. }, HostAction::Apply(order) | HostAction::Restore(order)) => {
+                self.serving = None;
+                Step::Changing { to: order.digest, back: false, part: stop }
+            }
+            (Step::Changing { to, .. }, HostAction::Stop { only }) if to == *only => {
+                Step::Ending { broken: false }
+            }
+            _ => Step::Accepted,
+        };
+        self.goal = goal.clone();
+        self.failure = None;
+    }
+
+    /// Where a rollback by hand leads: the newest verified release that does not run now.
+    pub fn way_back(&self) -> Option<Digest> {
+        self.good.iter().copied().find(|good| Some(*good) != self.serving)
+    }
+
+    /// Remembers a verified release. One that was restored makes the ones after it no way back.
+    pub(super) fn remember_good(&mut self, digest: Digest) {
+        if let HostAction::Restore(_) = self.goal.action
+            && let Some(place) = self.good.iter().position(|good| *good == digest)
+        {
+            self.good.drain(..place);
+            return;
+        }
+        self.good.retain(|good| *good != digest);
+        self.good.insert(0, digest);
+        self.good.truncate(limits::WAYS_BACK_KEPT);
+    }
+
+    /// The frozen form, with a goal that waits behind this one.
+    pub fn to_wire(&self, next: Option<&HostGoal>) -> WireHostJournal {
+        WireHostJournal {
+            goal: (&self.goal).into(),
+            next: next.map(Into::into),
+            step: self.step.into(),
+            failure: self.failure.as_ref().map(Into::into),
+            serving: self.serving.map(|digest| digest.0),
+            service_failure: self.service_failure.as_ref().map(Into::into),
+            good: digests(&self.good),
+            prepared: self.prepared.map(|digest| digest.0),
+            launch: self.launch.as_ref().map(Into::into),
+            last_launch: self.last_launch,
+            last_sequence: self.last_sequence,
+            restarts: self.restarts.iter().map(|at| at.0).collect(),
+            boot: self.boot.clone(),
+        }
+    }
+
+    /// Reads the frozen form.
+    pub fn from_wire(wire: WireHostJournal) -> Result<(Self, Option<HostGoal>), CodecError> {
+        let journal = Self {
+            goal: wire.goal.try_into()?,
+            step: wire.step.into(),
+            failure: wire.failure.map(TryInto::try_into).transpose()?,
+            serving: wire.serving.map(Digest),
+            service_failure: wire.service_failure.map(TryInto::try_into).transpose()?,
+            good: wire.good.into_iter().map(Digest).collect(),
+            prepared: wire.prepared.map(Digest),
+            launch: wire.launch.map(TryInto::try_into).transpose()?,
+            last_launch: wire.last_launch,
+            last_sequence: wire.last_sequence,
+            restarts: wire.restarts.into_iter().map(Timestamp).collect(),
+            boot: wire.boot,
+        };
+        Ok((journal, wire.next.map(TryInto::try_into).transpose()?))
+    }
+}
+
+impl From<Step> for WireHostStep {
+    fn from(step: Step) -> Self {
+        match step {
+            Step::Accepted => Self::Accepted,
+            Step::Prepared => Self::Prepared,
+            Step::Changing { to, back, part } => {
+                let part = match part {
+                    Part::Stopping => WireChangePart::Stopping,
+                    Part::Switching => WireChangePart::Switching,
+                    Part::Starting => WireChangePart::Starting,
+                };
+                Self::Changing { to: to.0, back, part }
+            }
+            Step::InPlace => Self::InPlace,
+            Step::Committed => Self::Committed,
+            Step::Refused => Self::Refused,
+            Step::Failed => Self::Failed,
+            Step::Ending { broken } => Self::Ending { broken },
+            Step::Stopped => Self::Stopped,
+        }
+    }
+}
+
+impl From<WireHostStep> for Step {
+    fn from(wire: WireHostStep) -> Self {
+        match wire {
+            WireHostStep::Accepted => Self::Accepted,
+            WireHostStep::Prepared => Self::Prepared,
+            WireHostStep::Changing { to, back, part } => {
+                let part = match part {
+                    WireChangePart::Stopping => Part::Stopping,
+                    WireChangePart::Switching => Part::Switching,
+                    WireChangePart::Starting => Part::Starting,
+                };
+                Self::Changing { to: Digest(to), back, part }
+            }
+            WireHostStep::InPlace => Self::InPlace,
+            WireHostStep::Committed => Self::Committed,
+            WireHostStep::Refused => Self::Refused,
+            WireHostStep::Failed => Self::Failed,
+            WireHostStep::Ending { broken } => Self::Ending { broken },
+            WireHostStep::Stopped => Self::Stopped,
+        }
+    }
+}
+
+impl From<&HostFailure> for WireHostFailure {
+    fn from(failure: &HostFailure) -> Self {
+        Self { code: failure.code.as_str().to_owned(), message: failure.message.clone() }
+    }
+}
+
+impl TryFrom<WireHostFailure> for HostFailure {
+    type Error = CodecError;
+    fn try_from(wire: WireHostFailure) -> Result<Self, CodecError> {
+        Ok(Self { code: reason_code(&wire.code)?, message: wire.message })
+    }
+}
+
+impl From<&Launch> for WireLaunch {
+    fn from(launch: &Launch) -> Self {
+        Self {
+            number: launch.number,
+            digest: launch.digest.0,
+            run: (&launch.run).into(),
+            attempt: launch.attempt.0,
+        }
+    }
+}
+
+impl TryFrom<WireLaunch> for Launch {
+    type Error = CodecError;
+    fn try_from(wire: WireLaunch) -> Result<Self, CodecError> {
+        Ok(Self {
+            number: wire.number,
+            digest: Digest(wire.digest),
+            run: wire.run.try_into()?,
+            attempt: Attempt(wire.attempt),
+        })
+    }
+}
+
+impl From<&StoredRelease> for WireStoredRelease {
+    fn from(stored: &StoredRelease) -> Self {
+        Self {
+            sequence: stored.sequence,
+            digest: stored.digest.0,
+            fence: stored.fence.0,
+            assignment: stored.assignment.0,
+            release: (&stored.release).into(),
+        }
+    }
+}
+
+impl TryFrom<WireStoredRelease> for StoredRelease {
+    type Error = CodecError;
+    fn try_from(wire: WireStoredRelease) -> Result<Self, CodecError> {
+        Ok(Self {
+            sequence: wire.sequence,
+            digest: Digest(wire.digest),
+            fence: Fence(wire.fence),
+            assignment: AssignmentId(wire.assignment),
+            release: wire.release.try_into()?,
+        })
+    }
+}

@@ -1,0 +1,166 @@
+//! The service region: probes, degraded and healthy again, restarts by the policy.
+
+use trimaran_executor::driver::Guard;
+use trimaran_model::limits;
+use trimaran_model::pipeline::{HealthCheck, RestartOn};
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::{Millis, Timestamp};
+
+use super::call::{Call, Exit, HostFailure, Reply};
+use super::journal::{Part, Step, host_release};
+use super::machine::Move;
+
+impl Move<'_> {
+    /// Probes what runs, or starts it again when that is due.
+    pub(super) fn serve(&mut self) {
+        let watched = match self.journal.step {
+            Step::Changing { part: Part::Starting, .. } => true,
+            step => !step.is_disruptive(),
+        };
+        let Some(release) = self.serving_release().filter(|_| watched) else { return };
+        if self.life.process.is_some() {
+            let health = host_release(release).health.clone();
+            if self.life.probe.is_none() && self.life.probe_at.is_some_and(|at| at <= self.now) {
+                self.life.probe_at = None;
+                let deadline = Millis(health.timeout.0 + limits::PROBE_GAP.0);
+                self.life.probe = Some(self.call(Call::Probe { health }, deadline, Guard::Read));
+            }
+            return;
+        }
+        let due = self.life.restart_at.is_some_and(|at| at <= self.now);
+        if due && self.life.restart.is_none() && self.life.act.is_none() && !self.journal.step.is_disruptive()
+        {
+            self.restart();
+        }
+    }
+
+    /// The answer of a probe.
+    pub(super) fn probed(&mut self, answer: Result<(), &str>) {
+        let Some(health) = self.serving_release().map(|release| host_release(release).health.clone()) else {
+            return;
+        };
+        if self.life.process.is_none() {
+            return;
+        }
+        let unwatched = self.life.window.answered(self.now, &health, answer);
+        match self.life.deadline {
+            Some(deadline) => self.judge(deadline + unwatched, &health),
+            None if self.journal.step.is_disruptive() => {}
+            None => self.judge_service(&health),
+        }
+        if self.life.process.is_some() {
+            self.life.probe_at = Some(self.next_probe(&health));
+        }
+    }
+
+    /// Verification: done, still possible, or not possible any more.
+    fn judge(&mut self, deadline: Timestamp, health: &HealthCheck) {
+        self.life.deadline = Some(deadline);
+        let earliest =
+            self.life.window.healthy_at(health.min_healthy).unwrap_or(self.now + health.min_healthy);
+        if earliest > deadline {
+            let window = &self.life.window;
+            let code = if window.flaps() { ReasonCode::ProbeFlap } else { ReasonCode::ProbeFailed };
+            let message = format!(
+                "not healthy for {} within {} of its start: {} (last of {} probes of {})",
+                health.min_healthy,
+                health.deadline,
+                window.last_failure(),
+                window.probes(),
+                health.http,
+            );
+            self.verify_failed(HostFailure::new(code, message));
+        } else if self.life.window.healthy_for(health.min_healthy) {
+            self.verified();
+        }
+    }
+
+    fn judge_service(&mut self, health: &HealthCheck) {
+        if self.journal.service_failure.is_some() {
+            if self.life.window.healthy_for(health.min_healthy) {
+                self.journal.service_failure = None;
+                self.persist();
+            }
+        } else if self.life.window.is_failing() {
+            let message = format!("{} ({})", self.life.window.last_failure(), health.http);
+            self.service_down(HostFailure::new(ReasonCode::ProbeFailed, message));
+        }
+    }
+
+    /// A verification probes at its possible end, and more often until the first success.
+    fn next_probe(&self, health: &HealthCheck) -> Timestamp {
+        let regular = self.now + health.interval;
+        if self.life.deadline.is_none() {
+            return regular;
+        }
+        match self.life.window.healthy_at(health.min_healthy) {
+            Some(end) => regular.min(end.max(self.now)),
+            None => regular.min(self.now + limits::PROBE_FIRST_INTERVAL),
+        }
+    }
+
+    /// The service ended by itself while nobody was changing it.
+    pub(super) fn service_ended(&mut self, exit: Exit) {
+        self.set_service_failure(HostFailure::new(ReasonCode::ProcessExited, exit.to_string()));
+        self.plan_restart(exit.is_success());
+    }
+
+    /// The service is not healthy; when it does not run either, the policy decides on a restart.
+    pub(super) fn service_down(&mut self, failure: HostFailure) {
+        self.set_service_failure(failure);
+        if self.life.process.is_none() {
+            self.plan_restart(false);
+        }
+    }
+
+    fn set_service_failure(&mut self, failure: HostFailure) {
+        self.journal.service_failure = Some(failure);
+        self.persist();
+    }
+
+    /// When the process is started again, by its policy: at most `max` times in `per`, never sooner than `delay`.
+    fn plan_restart(&mut self, success: bool) {
+        let Some(policy) =
+            self.serving_release().map(|release| host_release(release).process.restart.clone())
+        else {
+            return;
+        };
+        let wanted = match policy.on {
+            RestartOn::Never => false,
+            RestartOn::Failure => !success,
+            RestartOn::Always => true,
+        };
+        let max = usize::try_from(policy.max).unwrap_or(usize::MAX).min(limits::RESTARTS_COUNTED_MAX);
+        if !wanted || max == 0 {
+            return;
+        }
+        let now = self.now;
+        self.journal.restarts.retain(|at| *at + policy.per > now);
+        let counted = self.journal.restarts.len();
+        let free = (counted >= max).then(|| self.journal.restarts[counted - max] + policy.per);
+        let at = (now + policy.delay).max(free.unwrap_or_default());
+        self.life.restart_at = Some(at);
+    }
+
+    fn restart(&mut self) {
+        self.life.restart_at = None;
+        let Some(digest) = self.journal.serving else { return };
+        let Some(release) = self.on_host(digest).cloned() else { return };
+        self.new_launch(digest);
+        self.journal.restarts.push(self.now);
+        let surplus = self.journal.restarts.len().saturating_sub(limits::RESTARTS_COUNTED_MAX);
+        self.journal.restarts.drain(..surplus);
+        self.persist();
+        let Some(launch) = self.journal.launch.clone() else { return };
+        let guard = Guard::Idempotent(launch.number.to_string());
+        self.life.restart = Some(self.call(Call::Start { launch, release }, limits::HOST_START, guard));
+    }
+
+    pub(super) fn restarted(&mut self, reply: Reply) {
+        match reply {
+            Reply::Started(started) => self.has_process(started),
+            Reply::Failed(failure) => self.service_down(failure),
+            _ => self.life.facts = None,
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Safe unpacking of a release's archive: tar, tar.gz or tar.zst, told apart by their first bytes.
+//!
+//! The archive is hostile input. It is read twice: first without writing anything, so that what is bad is
+//! refused before a file exists and the disk's room is known; then every entry is created by its own
+//! system calls below a directory descriptor, with all links in its path refused by the kernel
+//! (`openat2(2)`, `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS`). What is allowed is a list: plain files,
+//! directories, symbolic links that stay inside, hard links to files that were unpacked before.
+//!
+//! Deliberately not here: owners, access lists and extended attributes (they are dropped), the digest of
+//! the archive ([`crate::fetch`] checked it), and where releases live on disk.
+
+mod extract;
+mod links;
+mod name;
+mod stream;
+mod tape;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use rustix::io::Errno;
+use trimaran_model::limits;
+use trimaran_model::reason::ReasonCode;
+
+use crate::disk::Space;
+use links::Links;
+use tape::{Kind, Tape};
+
+/// What an archive may cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveLimits {
+    pub entries: u64,
+    /// Of all entries together, with their headers.
+    pub unpacked_bytes: u64,
+    /// Unpacked bytes per packed byte.
+    pub ratio: u64,
+    /// Below this many unpacked bytes the ratio is not looked at.
+    pub ratio_free_bytes: u64,
+    /// Components of a path.
+    pub depth: usize,
+}
+
+impl Default for ArchiveLimits {
+    fn default() -> Self {
+        Self {
+            entries: limits::ARCHIVE_ENTRIES_MAX,
+            unpacked_bytes: limits::ARCHIVE_BYTES_MAX,
+            ratio: limits::ARCHIVE_RATIO_MAX,
+            ratio_free_bytes: limits::ARCHIVE_RATIO_FREE_BYTES,
+            depth: limits::ARCHIVE_DEPTH_MAX,
+        }
+    }
+}
+
+/// What an archive holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unpacked {
+    /// Files, directories and links.
+    pub entries: u64,
+    /// Contents of files.
+    pub bytes: u64,
+    /// What the files take on a disk with blocks of 4 KiB, directories and links with them.
+    pub disk_bytes: u64,
+}
+
+impl Unpacked {
+    fn add(&mut self, kind: &Kind) {
+        let size = kind.size();
+        self.entries += 1;
+        self.bytes = self.bytes.saturating_add(size);
+        self.disk_bytes = self.disk_bytes.saturating_add(size.div_ceil(BLOCK_BYTES).max(1) * BLOCK_BYTES);
+    }
+}
+
+const BLOCK_BYTES: u64 = 4096;
+
+/// Why an archive was not unpacked. Nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackError {
+    #[error("the archive can't be decoded: {detail} ({place})")]
+    Corrupt { detail: String, place: Place },
+    #[error("the archive has an entry that is refused: {detail} ({place})")]
+    Escape { detail: String, place: Place },
+    #[error("the archive is over a limit: {detail} ({place})")]
+    Limit { detail: String, place: Place },
+    #[error("the archive needs {needed}, the disk has {free} free")]
+    Disk { needed: Space, free: Space },
+    #[error("can't {operation} `{path}`: {source}")]
+    Io { operation: &'static str, path: String, source: std::io::Error },
+}
+
+impl UnpackError {
+    pub fn code(&self) -> ReasonCode {
+        match self {
+            Self::Corrupt { .. } => ReasonCode::UnpackCorrupt,
+            Self::Escape { .. } => ReasonCode::UnpackEscape,
+            Self::Limit { .. } => ReasonCode::UnpackLimit,
+            Self::Disk { .. } => ReasonCode::PreflightDisk,
+            Self::Io { .. } => ReasonCode::HostInternal,
+        }
+    }
+
+    fn io(operation: &'static str, path: &Path, source: impl Into<std::io::Error>) -> Self {
+        Self::Io { operation, path: path.display().to_string(), source: source.into() }
+    }
+}
+
+/// Where in an archive: the entry, counted from 1, and the byte of the unpacked tar where it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Place {
+    pub entry: u64,
+    pub offset: u64,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "entry {}, byte {}", self.entry, self.offset)
+    }
+}
+
+/// Reads the whole archive under the limits and writes nothing: what it holds, or why it is refused.
+pub fn measure(archive: &Path, limits: &ArchiveLimits) -> Result<Unpacked, UnpackError> {
+    let mut tape = Tape::open(archive, limits)?;
+    let mut links = Links::default();
+    let mut unpacked = Unpacked::default();
+    while let Some(entry) = tape.next_entry()? {
+        unpacked.add(&entry.kind);
+        links.pass(&entry.name).map_err(|error| error.at(tape.place()))?;
+        if let Kind::Symlink(target) = &entry.kind {
+            links.add(&entry.name, target).map_err(|error| error.at(tape.place()))?;
+        }
+    }
+    links.check().map_err(|error| error.at(tape.place()))?;
+    Ok(unpacked)
+}
+
+/// Unpacks the archive into `into`, which is made by this call or empty, and returns when all of it is
+/// durable.
+///
+/// # Errors
+/// After any error `into` is gone with everything that was in it.
+pub fn unpack(archive: &Path, into: &Path, limits: &ArchiveLimits) -> Result<Unpacked, UnpackError> {
+    let measured = measure(archive, limits)?;
+    let tree = extract::Tree::create(into)?;
+    let free = Space::free_at(into).map_err(|error| UnpackError::io("look at the disk of", into, error))?;
+    let needed = Space { bytes: measured.disk_bytes, inodes: measured.entries };
+    if !needed.fits(&free) {
+        return Err(UnpackError::Disk { needed, free });
+    }
+    let mut tape = Tape::open(archive, limits)?;
+    match tree.fill(&mut tape) {
+        Ok(unpacked) if unpacked == measured => Ok(unpacked),
+        Ok(_) => {
+            // The tree was kept by `fill`; this archive is not the one that was measured.
+            let _ = std::fs::remove_dir_all(into);
+            Err(UnpackError::Corrupt {
+                detail: "it changed while it was read".to_owned(),
+                place: tape.place(),
+            })
+        }
+        Err(UnpackError::Io { source, .. }) if is_full(&source) => {
+            let free = Space::free_at(archive).unwrap_or_default();
+            Err(UnpackError::Disk { needed, free })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a write failed for want of room.
+fn is_full(error: &std::io::Error) -> bool {
+    Errno::from_io_error(error).is_some_and(|errno| matches!(errno, Errno::NOSPC | Errno::DQUOT))
+}

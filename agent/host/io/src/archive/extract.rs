@@ -1,0 +1,213 @@
+//! Creates the entries of an archive below one directory, and takes everything away again unless all of it
+//! became durable.
+//!
+//! No path is ever resolved through a link, and each name is created exclusively: an entry can't write
+//! into what an earlier one put in its place.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, fchmod, fstat, fsync, futimens,
+    linkat, mkdirat, openat2, statat, symlinkat, syncfs,
+};
+use rustix::io::Errno;
+
+use super::name::{Name, show};
+use super::tape::{Entry, Kind, Tape};
+use super::{UnpackError, Unpacked};
+use crate::disk::sync_directory;
+
+const BENEATH: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// What an archive may say about permissions: nothing for others to write.
+const MODE_MASK: u32 = 0o755;
+const COPY_BYTES: usize = 128 * 1024;
+
+/// A directory that is being filled; removed with all it holds when it is dropped unfinished.
+pub(super) struct Tree {
+    path: PathBuf,
+    root: OwnedFd,
+    /// The directory of the last entry: archives name the files of one directory in a row.
+    last_parent: Option<(Vec<u8>, OwnedFd)>,
+    buffer: Vec<u8>,
+    finished: bool,
+}
+
+impl Tree {
+    /// Makes the directory, or takes it when it is there and empty.
+    pub(super) fn create(path: &Path) -> Result<Self, UnpackError> {
+        match rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(UnpackError::io("create the directory", path, error)),
+        }
+        let mut entries =
+            std::fs::read_dir(path).map_err(|error| UnpackError::io("read the directory", path, error))?;
+        if entries.next().is_some() {
+            let error = std::io::Error::from(std::io::ErrorKind::DirectoryNotEmpty);
+            return Err(UnpackError::io("unpack into", path, error));
+        }
+        let root = rustix::fs::open(path, DIRECTORY, Mode::empty())
+            .map_err(|error| UnpackError::io("open the directory", path, error))?;
+        let tree = Self {
+            path: path.to_owned(),
+            root,
+            last_parent: None,
+            buffer: vec![0; COPY_BYTES],
+            finished: false,
+        };
+        // The mode of `mkdir` went through the process's umask.
+        fchmod(&tree.root, Mode::from_raw_mode(0o755))
+            .map_err(|error| UnpackError::io("set the mode of", path, error))?;
+        Ok(tree)
+    }
+
+    /// Creates every entry and makes all of it durable.
+    pub(super) fn fill(mut self, tape: &mut Tape) -> Result<Unpacked, UnpackError> {
+        let mut unpacked = Unpacked::default();
+        while let Some(entry) = tape.next_entry()? {
+            self.create_entry(tape, &entry)?;
+            unpacked.add(&entry.kind);
+        }
+        let sync = |error| UnpackError::io("make durable", &self.path, error);
+        syncfs(&self.root).map_err(sync)?;
+        fsync(&self.root).map_err(sync)?;
+        if let Some(above) = self.path.parent() {
+            let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+            sync_directory(above).map_err(|error| UnpackError::io("make durable", above, error))?;
+        }
+        self.finished = true;
+        Ok(unpacked)
+    }
+
+    fn create_entry(&mut self, tape: &mut Tape, entry: &Entry) -> Result<(), UnpackError> {
+        if entry.name.is_root() {
+            return Ok(());
+        }
+        let parent = self.parent(tape, &entry.name)?;
+        let leaf = entry.name.split().1;
+        let result = match &entry.kind {
+            Kind::Directory => make_directory(&parent, leaf, Some(entry.mode)).map(drop),
+            Kind::Symlink(target) => symlinkat(target.as_slice(), &parent, leaf),
+            Kind::HardLink(target) => return self.hard_link(tape, entry, target, parent),
+            Kind::File { .. } => {
+                let file = create_file(&parent, leaf).map_err(|error| refusal(tape, &entry.name, error))?;
+                self.copy(tape, entry, File::from(file))?;
+                Ok(())
+            }
+        };
+        result.map_err(|error| refusal(tape, &entry.name, error))?;
+        self.last_parent = Some((entry.name.split().0.to_vec(), parent));
+        Ok(())
+    }
+
+    fn copy(&mut self, tape: &mut Tape, entry: &Entry, mut file: File) -> Result<(), UnpackError> {
+        let path = || self.path.join(show(entry.name.as_bytes()));
+        loop {
+            let count = tape.read(&mut self.buffer)?;
+            if count == 0 {
+                break;
+            }
+            file.write_all(&self.buffer[..count])
+                .map_err(|error| UnpackError::io("write", &path(), error))?;
+        }
+        let modified = Timespec { tv_sec: entry.modified, tv_nsec: 0 };
+        fchmod(&file, Mode::from_raw_mode(entry.mode & MODE_MASK))
+            .and_then(|()| {
+                futimens(&file, &Timestamps { last_access: modified, last_modification: modified })
+            })
+            .map_err(|error| UnpackError::io("set the mode of", &path(), error))
+    }
+
+    fn hard_link(
+        &mut self,
+        tape: &Tape,
+        entry: &Entry,
+        target: &Name,
+        parent: OwnedFd,
+    ) -> Result<(), UnpackError> {
+        let (directory, file) = target.split();
+        let refuse = |error| refusal(tape, &entry.name, error);
+        let from = self.open_directory(directory).map_err(refuse)?;
+        let kind = statat(&from, file, AtFlags::SYMLINK_NOFOLLOW).map_err(refuse)?;
+        if FileType::from_raw_mode(kind.st_mode) != FileType::RegularFile {
+            let name = show(entry.name.as_bytes());
+            return Err(tape.escape(&format!("the hard link `{name}` leads to something that is no file")));
+        }
+        linkat(&from, file, &parent, entry.name.split().1, AtFlags::empty()).map_err(refuse)
+    }
+
+    /// The directory of an entry; made with all above it when the archive did not name it before.
+    fn parent(&mut self, tape: &Tape, name: &Name) -> Result<OwnedFd, UnpackError> {
+        let (directory, _) = name.split();
+        if let Some((path, parent)) = self.last_parent.take()
+            && path == directory
+        {
+            return Ok(parent);
+        }
+        let refuse = |error| refusal(tape, name, error);
+        match self.open_directory(directory) {
+            Err(Errno::NOENT) => {}
+            other => return other.map_err(refuse),
+        }
+        let mut at = self.open_directory(b"").map_err(refuse)?;
+        for component in directory.split(|byte| *byte == b'/') {
+            at = make_directory(&at, component, None).map_err(refuse)?;
+        }
+        Ok(at)
+    }
+
+    fn open_directory(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
+        let path = if path.is_empty() { b"." } else { path };
+        openat2(&self.root, path, DIRECTORY, Mode::empty(), BENEATH)
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "a half-unpacked directory could not be removed");
+        }
+    }
+}
+
+/// Makes a directory, or opens the one that is there. Its owner can always write: it must be removable.
+fn make_directory(parent: &OwnedFd, name: &[u8], mode: Option<u32>) -> Result<OwnedFd, Errno> {
+    let made = match mkdirat(parent, name, Mode::from_raw_mode(0o700)) {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
+        Err(error) => return Err(error),
+    };
+    let directory = openat2(parent, name, DIRECTORY, Mode::empty(), BENEATH)?;
+    if made || mode.is_some() {
+        let mode = mode.unwrap_or(MODE_MASK) & MODE_MASK | 0o700;
+        fchmod(&directory, Mode::from_raw_mode(mode))?;
+    }
+    Ok(directory)
+}
+
+fn create_file(parent: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat2(parent.as_fd(), name, flags, Mode::from_raw_mode(0o600), BENEATH)?;
+    debug_assert!(fstat(&file).is_ok_and(|stat| stat.st_nlink == 1));
+    Ok(file)
+}
+
+/// What the system's refusal to create an entry says about the archive.
+fn refusal(tape: &Tape, name: &Name, error: Errno) -> UnpackError {
+    let shown = show(name.as_bytes());
+    match error {
+        Errno::EXIST => tape.corrupt(&format!("two entries are called `{shown}`")),
+        Errno::NOTDIR => tape.corrupt(&format!("`{shown}` is a directory in one entry and not in another")),
+        Errno::LOOP | Errno::XDEV => tape.escape(&format!("`{shown}` goes through a link")),
+        Errno::NOENT => tape.escape(&format!("the hard link `{shown}` leads to no earlier file")),
+        error => UnpackError::io("create", Path::new(&shown), error),
+    }
+}

@@ -1,0 +1,120 @@
+//! The unpacked bytes of an archive, whatever it is packed with, and never more than the limits allow.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek as _};
+use std::path::Path;
+
+use super::{ArchiveLimits, Place, UnpackError};
+
+/// Bytes of tar.
+pub(super) struct Stream {
+    decoder: Decoder,
+    path: String,
+    read: u64,
+    /// One more byte is refused, and this is why.
+    max: u64,
+    max_is: &'static str,
+}
+
+enum Decoder {
+    Plain(BufReader<File>),
+    Gzip(Box<flate2::bufread::MultiGzDecoder<BufReader<File>>>),
+    Zstd(zstd::Decoder<'static, BufReader<File>>),
+}
+
+const BUFFER_BYTES: usize = 64 * 1024;
+
+impl Stream {
+    pub(super) fn open(path: &Path, limits: &ArchiveLimits) -> Result<Self, UnpackError> {
+        let io = |error| UnpackError::io("read", path, error);
+        let mut file = File::open(path).map_err(io)?;
+        let packed_bytes = file.metadata().map_err(io)?.len();
+        let mut magic = Vec::new();
+        file.by_ref().take(MAGIC_BYTES).read_to_end(&mut magic).map_err(io)?;
+        file.rewind().map_err(io)?;
+        let file = BufReader::with_capacity(BUFFER_BYTES, file);
+        let decoder = match format(&magic)? {
+            Format::Plain => Decoder::Plain(file),
+            Format::Gzip => Decoder::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(file))),
+            Format::Zstd => Decoder::Zstd(zstd::Decoder::with_buffer(file).map_err(io)?),
+        };
+        let by_ratio = packed_bytes.saturating_mul(limits.ratio).max(limits.ratio_free_bytes);
+        let (max, max_is) = if by_ratio < limits.unpacked_bytes {
+            (by_ratio, "unpacked bytes for its packed size: a bomb")
+        } else {
+            (limits.unpacked_bytes, "unpacked bytes")
+        };
+        Ok(Self { decoder, path: path.display().to_string(), read: 0, max, max_is })
+    }
+
+    /// Bytes given out so far.
+    pub(super) fn position(&self) -> u64 {
+        self.read
+    }
+
+    /// Reads at most `buffer`; zero is the end, where the packing itself ended well.
+    pub(super) fn read(&mut self, buffer: &mut [u8], place: Place) -> Result<usize, UnpackError> {
+        let result = match &mut self.decoder {
+            Decoder::Plain(reader) => reader.read(buffer),
+            Decoder::Gzip(reader) => reader.read(buffer),
+            Decoder::Zstd(reader) => reader.read(buffer),
+        };
+        let count = match result {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return self.read(buffer, place),
+            // The system speaks in numbers, decoders do not.
+            Err(source) if source.raw_os_error().is_some() => {
+                return Err(UnpackError::Io { operation: "read", path: self.path.clone(), source });
+            }
+            Err(error) => return Err(UnpackError::Corrupt { detail: error.to_string(), place }),
+        };
+        self.read += count as u64;
+        if self.read > self.max {
+            let detail = format!("more than {} {}", self.max, self.max_is);
+            return Err(UnpackError::Limit { detail, place });
+        }
+        Ok(count)
+    }
+
+    /// Fills the buffer as far as the stream goes.
+    pub(super) fn read_full(&mut self, buffer: &mut [u8], place: Place) -> Result<usize, UnpackError> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.read(&mut buffer[filled..], place)? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        Ok(filled)
+    }
+}
+
+enum Format {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+/// One header of a plain tar.
+const MAGIC_BYTES: u64 = 512;
+
+fn format(magic: &[u8]) -> Result<Format, UnpackError> {
+    let other = match magic {
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => return Ok(Format::Zstd),
+        // A skippable frame may come first (RFC 8878, 3.1.2).
+        [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => return Ok(Format::Zstd),
+        [0x1f, 0x8b, ..] => return Ok(Format::Gzip),
+        [] => "it is empty",
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => "it is packed with xz",
+        [b'B', b'Z', b'h', ..] => "it is packed with bzip2",
+        [b'P', b'K', 3 | 5, ..] => "it is a zip file",
+        _ if is_tar(magic) => return Ok(Format::Plain),
+        _ => "its first bytes are of no archive",
+    };
+    let detail = format!("{other}; tar.zst, tar.gz and tar are understood");
+    Err(UnpackError::Corrupt { detail, place: Place::default() })
+}
+
+fn is_tar(block: &[u8]) -> bool {
+    block.len() == 512 && (super::tape::checksum_is_right(block) || block.iter().all(|byte| *byte == 0))
+}

@@ -1,0 +1,198 @@
+//! Scalars of the language: names, durations, counts, percentages, words of a closed list.
+
+use std::str::FromStr;
+
+use trimaran_model::error_code;
+use trimaran_model::id::{Digest, InvalidName};
+use trimaran_model::pipeline::Amount;
+use trimaran_model::time::Millis;
+
+use super::{text, text_of};
+use crate::diagnostic::Sink;
+use crate::parse::shown;
+use crate::suggest::did_you_mean;
+use crate::tree::{Entry, Node, NodeKind};
+
+/// A name of one of the typed kinds.
+pub(crate) fn name<T>(node: &Node, what: &str, sink: &mut Sink) -> Option<T>
+where
+    T: FromStr<Err = InvalidName>,
+{
+    let text = text_of(node, what, sink)?;
+    match text.parse() {
+        Ok(value) => Some(value),
+        Err(error) => {
+            let message = format!("`{}` is not a name: {}", shown(&text), error.why);
+            sink.error(error_code::BAD_NAME, node.span, message, "");
+            None
+        }
+    }
+}
+
+/// 64 hexadecimal digits.
+pub(crate) fn digest(entry: &Entry, sink: &mut Sink) -> Option<Digest> {
+    let text = text(entry, sink)?;
+    let found = text.parse().ok();
+    if found.is_none() {
+        let message = format!("`{}` is not a sha256 digest of 64 hexadecimal digits", shown(&text));
+        sink.error(error_code::BAD_DIGEST, entry.value.span, message, "");
+    }
+    found
+}
+
+/// `90s`, `10m`, `1h30m`, `3d`, `500ms`, `0s`.
+pub(crate) fn duration(entry: &Entry, sink: &mut Sink) -> Option<Millis> {
+    let text = text(entry, sink)?;
+    let found = parse_duration(&text);
+    if found.is_none() {
+        let no_unit = !text.is_empty() && text.len() < 10 && text.chars().all(|c| c.is_ascii_digit());
+        let help = match no_unit {
+            true => format!("add a unit: {text}ms, {text}s, {text}m, {text}h or {text}d"),
+            false => "write it like 500ms, 90s, 10m, 1h30m or 3d".to_owned(),
+        };
+        let message = format!("`{}` is not a duration", shown(&text));
+        sink.error(error_code::BAD_DURATION, entry.value.span, message, help);
+    }
+    found
+}
+
+/// A duration that is not nothing.
+pub(crate) fn positive_duration(entry: &Entry, sink: &mut Sink) -> Option<Millis> {
+    let found = duration(entry, sink)?;
+    if found == Millis::ZERO {
+        let message = format!("`{}` has to be longer than nothing", entry.key);
+        sink.error(error_code::BAD_DURATION, entry.value.span, message, "write it like 500ms");
+        return None;
+    }
+    Some(found)
+}
+
+fn parse_duration(text: &str) -> Option<Millis> {
+    let mut rest = text;
+    let mut total = 0u64;
+    let mut last = u64::MAX;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number: u64 = rest[..digits].parse().ok()?;
+        let after = &rest[digits..];
+        let end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let unit = match &after[..end] {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return None,
+        };
+        if unit >= last {
+            return None;
+        }
+        last = unit;
+        total = total.checked_add(number.checked_mul(unit)?)?;
+        rest = &after[end..];
+    }
+    // A hundred years; longer ones are slips.
+    (!text.is_empty() && total <= 3_155_760_000_000).then_some(Millis(total))
+}
+
+/// A whole number without sign.
+pub(crate) fn count(entry: &Entry, sink: &mut Sink) -> Option<u32> {
+    let text = text(entry, sink)?;
+    let found = whole(&text);
+    if found.is_none() {
+        let message = format!("`{}` is not a whole number", shown(&text));
+        sink.error(error_code::BAD_AMOUNT, entry.value.span, message, "write it like 1 or 64");
+    }
+    found
+}
+
+/// A whole number from 1.
+pub(crate) fn positive_count(entry: &Entry, sink: &mut Sink) -> Option<u32> {
+    let found = count(entry, sink)?;
+    if found == 0 {
+        let message = format!("`{}` is at least 1", entry.key);
+        sink.error(error_code::BAD_AMOUNT, entry.value.span, message, "write it like 1 or 64");
+        return None;
+    }
+    Some(found)
+}
+
+/// `3` or `25%`.
+pub(crate) fn amount_of(node: &Node, what: &str, sink: &mut Sink) -> Option<Amount> {
+    let text = text_of(node, what, sink)?;
+    let found = match text.strip_suffix('%') {
+        Some(percent) => whole(percent)
+            .and_then(|percent| u8::try_from(percent).ok())
+            .filter(|percent| *percent <= 100)
+            .map(Amount::Percent),
+        None => whole(&text).map(Amount::Count),
+    };
+    if found.is_none() {
+        let message = format!("`{}` is neither a count nor a percentage up to 100%", shown(&text));
+        sink.error(error_code::BAD_AMOUNT, node.span, message, "write it like 3 or 25%");
+    }
+    found
+}
+
+/// Digits only: `+3`, `0x10` and `1_000` mean different things to different readers.
+fn whole(text: &str) -> Option<u32> {
+    text.chars().all(|c| c.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// `true` or `false`, without quotes.
+pub(crate) fn boolean(entry: &Entry, sink: &mut Sink) -> Option<bool> {
+    match &entry.value.kind {
+        NodeKind::Scalar { text, plain: true } if text == "true" => Some(true),
+        NodeKind::Scalar { text, plain: true } if text == "false" => Some(false),
+        _ => {
+            let text = text(entry, sink)?;
+            let message = format!("`{}` is neither true nor false: `{}`", entry.key, shown(&text));
+            sink.error(
+                error_code::BAD_CHOICE,
+                entry.value.span,
+                message,
+                "write true or false without quotes",
+            );
+            None
+        }
+    }
+}
+
+/// One of several words.
+pub(crate) fn choice<T: Copy>(node: &Node, what: &str, words: &[(&str, T)], sink: &mut Sink) -> Option<T> {
+    let text = text_of(node, what, sink)?;
+    let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+    if found.is_none() {
+        let names: Vec<String> = words.iter().map(|(word, _)| (*word).to_owned()).collect();
+        let help = did_you_mean(&text, names.iter().cloned(), || format!("one of: {}", names.join(", ")));
+        sink.error(error_code::BAD_CHOICE, node.span, format!("{what} can't be `{}`", shown(&text)), help);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_once_and_in_order() {
+        for (text, ms) in
+            [("500ms", 500), ("90s", 90_000), ("1h30m", 5_400_000), ("3d", 259_200_000), ("0s", 0)]
+        {
+            assert_eq!(parse_duration(text), Some(Millis(ms)), "{text}");
+        }
+        for bad in
+            ["", "5", "s", "5x", "30m1h", "1s1s", "-1s", "1.5s", "5 s", "99999999999999999999d", "9999999d"]
+        {
+            assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_are_digits() {
+        assert_eq!(whole("64"), Some(64));
+        for bad in ["", "+3", "-1", "0x10", "1_000", "1.0", " 1", "99999999999"] {
+            assert_eq!(whole(bad), None, "{bad}");
+        }
+    }
+}

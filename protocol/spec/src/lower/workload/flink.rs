@@ -1,0 +1,137 @@
+//! `workload.flink`: a job, how its state moves, when it is healthy and from where it goes back.
+
+use std::collections::BTreeMap;
+
+use trimaran_model::error_code;
+use trimaran_model::pipeline::{
+    FlinkHealth, FlinkRestore, FlinkRollback, FlinkSources, FlinkUpgrade, FlinkWorkload, OnStopFailure,
+    UpgradeMode,
+};
+
+use super::Uses;
+use crate::decode::{
+    Fields, boolean, choice, count, duration, or_default, positive_count, positive_duration, text, texts,
+    words,
+};
+use crate::diagnostic::Sink;
+use crate::tree::Entry;
+
+const LATER: &[&str] = &["preflight", "savepoints", "initial_savepoint"];
+const UPGRADE_LATER: &[&str] = &["drain", "format", "max_state_age", "initial_savepoint"];
+const HEALTH_LATER: &[&str] = &["lag", "backpressure", "strict"];
+
+pub(super) fn lower(entry: &Entry, uses: &mut Uses, sink: &mut Sink) -> Option<FlinkWorkload> {
+    let Some(it) = Fields::below(entry, sink) else {
+        uses.complete = false;
+        return None;
+    };
+    let mut it = it.later(LATER);
+    let jar = it.required("jar");
+    uses.complete &= jar.is_some();
+    let entry_class = it.required("entry_class");
+    let [args, parallelism, config, bounded] =
+        ["args", "parallelism", "config", "bounded"].map(|key| it.optional(key));
+    let [upgrade, health, rollback] = ["upgrade", "health", "rollback"].map(|key| it.optional(key));
+    it.finish(sink);
+    let jar = jar.and_then(|entry| uses.artifact(&entry.value, "`jar`", sink));
+    let entry_class = entry_class.and_then(|entry| text(entry, sink));
+    let args = or_default(args, Vec::new(), |entry| words(entry, "an argument", sink));
+    let parallelism = or_default(parallelism, None, |entry| positive_count(entry, sink).map(Some));
+    let config = or_default(config, BTreeMap::new(), |entry| texts(entry, sink));
+    let bounded = or_default(bounded, false, |entry| boolean(entry, sink));
+    let upgrade = or_default(upgrade, FlinkUpgrade::default(), |entry| upgrade_of(entry, sink));
+    let health = or_default(health, FlinkHealth::default(), |entry| health_of(entry, sink));
+    let rollback = or_default(rollback, FlinkRollback::default(), |entry| rollback_of(entry, sink));
+    Some(FlinkWorkload {
+        jar: jar?,
+        entry_class: entry_class?,
+        args: args?,
+        parallelism: parallelism?,
+        config: config?,
+        bounded: bounded?,
+        upgrade: upgrade?,
+        health: health?,
+        rollback: rollback?,
+    })
+}
+
+fn upgrade_of(entry: &Entry, sink: &mut Sink) -> Option<FlinkUpgrade> {
+    let default = FlinkUpgrade::default();
+    let mut it = Fields::below(entry, sink)?.later(UPGRADE_LATER);
+    let [mode_at, timeout, retries, stop_at, dropped_at] =
+        ["mode", "timeout", "retries", "on_stop_failure", "allow_non_restored_state"]
+            .map(|key| it.optional(key));
+    it.finish(sink);
+    let modes = UpgradeMode::ALL.map(|it| (it.as_str(), it));
+    let mode = or_default(mode_at, default.mode, |entry| choice(&entry.value, "`mode`", &modes, sink));
+    let timeout = or_default(timeout, default.timeout, |entry| positive_duration(entry, sink));
+    let retries = or_default(retries, default.retries, |entry| count(entry, sink));
+    let ways = OnStopFailure::ALL.map(|it| (it.as_str(), it));
+    let on_stop_failure = or_default(stop_at, default.on_stop_failure, |entry| {
+        choice(&entry.value, "`on_stop_failure`", &ways, sink)
+    });
+    let allow_non_restored_state = or_default(dropped_at, false, |entry| boolean(entry, sink));
+    let upgrade = FlinkUpgrade {
+        mode: mode?,
+        timeout: timeout?,
+        retries: retries?,
+        on_stop_failure: on_stop_failure?,
+        allow_non_restored_state: allow_non_restored_state?,
+    };
+    let drops = [
+        (upgrade.mode == UpgradeMode::Stateless, mode_at),
+        (upgrade.on_stop_failure == OnStopFailure::Stateless, stop_at),
+        (upgrade.allow_non_restored_state, dropped_at),
+    ];
+    for (_, entry) in drops.iter().filter(|(drops, _)| *drops) {
+        if let Some(entry) = entry {
+            let message = format!("with this `{}` state may be lost", entry.key);
+            sink.warning(error_code::STATE_DROPPED, entry.value.span, message, "");
+        }
+    }
+    Some(upgrade)
+}
+
+fn health_of(entry: &Entry, sink: &mut Sink) -> Option<FlinkHealth> {
+    let default = FlinkHealth::default();
+    let mut it = Fields::below(entry, sink)?.later(HEALTH_LATER);
+    let [start_timeout, bake] = ["start_timeout", "bake"].map(|key| it.optional(key));
+    let counts = ["max_restarts", "min_checkpoints", "max_failed_checkpoints"].map(|key| it.optional(key));
+    it.finish(sink);
+    let start_timeout =
+        or_default(start_timeout, default.start_timeout, |entry| positive_duration(entry, sink));
+    let bake = or_default(bake, default.bake, |entry| duration(entry, sink));
+    let [restarts, checkpoints, failed] = counts;
+    let max_restarts = or_default(restarts, default.max_restarts, |entry| count(entry, sink));
+    let min_checkpoints = or_default(checkpoints, default.min_checkpoints, |entry| count(entry, sink));
+    let max_failed_checkpoints =
+        or_default(failed, default.max_failed_checkpoints, |entry| count(entry, sink));
+    Some(FlinkHealth {
+        start_timeout: start_timeout?,
+        bake: bake?,
+        max_restarts: max_restarts?,
+        min_checkpoints: min_checkpoints?,
+        max_failed_checkpoints: max_failed_checkpoints?,
+    })
+}
+
+fn rollback_of(entry: &Entry, sink: &mut Sink) -> Option<FlinkRollback> {
+    let default = FlinkRollback::default();
+    let mut it = Fields::below(entry, sink)?;
+    let [prefer, max_replay, sources] = ["prefer", "max_replay", "sources"].map(|key| it.optional(key));
+    it.finish(sink);
+    let words = FlinkRestore::ALL.map(|it| (it.as_str(), it));
+    let prefer = or_default(prefer, default.prefer, |entry| choice(&entry.value, "`prefer`", &words, sink));
+    let max_replay = or_default(max_replay, default.max_replay, |entry| duration(entry, sink));
+    let sources = or_default(sources, default.sources, |entry| sources_of(entry, sink));
+    Some(FlinkRollback { prefer: prefer?, max_replay: max_replay?, sources: sources? })
+}
+
+fn sources_of(entry: &Entry, sink: &mut Sink) -> Option<FlinkSources> {
+    let mut it = Fields::below(entry, sink)?;
+    let [replayable, retention] = ["replayable", "retention"].map(|key| it.optional(key));
+    it.finish(sink);
+    let replayable = or_default(replayable, true, |entry| boolean(entry, sink));
+    let retention = or_default(retention, None, |entry| duration(entry, sink).map(Some));
+    Some(FlinkSources { replayable: replayable?, retention: retention? })
+}

@@ -1,0 +1,216 @@
+//! How fast the scheduler gives orders: runs of one stage whose agent does nothing and says that it is done.
+//!
+//! The agent speaks the real protocol over a real session; only its hosts are missing.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use trimaran_client::client::Client;
+use trimaran_client::enroll;
+use trimaran_e2e::lab::Lab;
+use trimaran_transport::files::load_identity;
+use trimaran_transport::{Alpn, CertificateStore, Endpoint, EndpointConfig, EndpointLimits, Trust};
+use trimaran_wire::codec::Message as _;
+use trimaran_wire::v1::agent::{AgentDown, AgentUp, Progress};
+use trimaran_wire::v1::assignment::WireOutcome;
+use trimaran_wire::v1::operator::{ArtifactVersion, DeployRequest, EnrollOrder, OperatorBody, SourceFile};
+
+use crate::commits;
+use crate::report::{Report, percentile, time};
+
+const PIPELINES: usize = 64;
+const LENGTH: Duration = Duration::from_secs(8);
+const AGENT: &str = "noop";
+
+/// When each run's first order arrived, and how many ended.
+#[derive(Default)]
+struct Seen {
+    started: BTreeMap<String, Instant>,
+    ended: usize,
+}
+
+pub(crate) fn run(report: &mut Report) {
+    let lab = Lab::fresh(1);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    runtime.block_on(async {
+        let client = commits::client(&lab);
+        prepare(&lab, &client).await;
+        let agent = tokio::spawn(serve(lab.folder.path().join(AGENT), address(&lab), Arc::clone(&seen)));
+        let (rate, mut times) = deploys(&lab, &seen, 1).await;
+        times.sort_unstable();
+        let words = |times: &[Duration]| {
+            format!("p50 {}, p99 {}", time(percentile(times, 50)), time(percentile(times, 99)))
+        };
+        report.add(
+            "no-op stages dispatched, 1 client",
+            format!("{rate:.0} /s"),
+            "start to the agent's order: ".to_owned() + &words(&times),
+        );
+        let (rate, mut times) = deploys(&lab, &seen, PIPELINES).await;
+        times.sort_unstable();
+        report.add(
+            format!("no-op stages dispatched, {PIPELINES} clients"),
+            format!("{rate:.0} /s"),
+            "start to the agent's order: ".to_owned() + &words(&times),
+        );
+        agent.abort();
+    });
+}
+
+fn address(lab: &Lab) -> SocketAddr {
+    lab.part("c1").address.parse().expect("an address")
+}
+
+async fn request(client: &Client, body: OperatorBody) -> serde_json::Value {
+    let id = uuid::Uuid::now_v7().into_bytes();
+    let (_, json) = client.request(Some(id), body).await.expect("the coordinator answers");
+    serde_json::from_str(&json).expect("JSON")
+}
+
+/// Targets, an agent without hosts of its own, and one enrolled runner that gives the targets a host.
+async fn prepare(lab: &Lab, client: &Client) {
+    let mut text = String::new();
+    for number in 0..PIPELINES {
+        text.push_str(&format!(
+            "---\ntrimaran: v1\ntarget: noop-{number}\nagent: {AGENT}\nclass: staging\nhosts: {{ select: {{ group: noop }} }}\n"
+        ));
+    }
+    let file = SourceFile { name: "targets.yaml".to_owned(), text: text.into_bytes() };
+    request(client, OperatorBody::Apply { files: vec![file] }).await;
+    let order = EnrollOrder::Agent { name: AGENT.to_owned() };
+    let token = request(client, OperatorBody::Enroll(order)).await;
+    let endpoint = [address(lab).to_string()];
+    let token = token["token"].as_str().expect("a token").to_owned();
+    enroll::enroll(&endpoint, &token, &lab.folder.path().join(AGENT)).await.expect("enrolled");
+    let labels = BTreeMap::from([("group".to_owned(), "noop".to_owned())]);
+    let order = EnrollOrder::Runner { name: "noop-host".to_owned(), agent: AGENT.to_owned(), labels };
+    let token = request(client, OperatorBody::Enroll(order)).await;
+    let token = token["token"].as_str().expect("a token").to_owned();
+    enroll::enroll(&endpoint, &token, &lab.folder.path().join("noop-host")).await.expect("enrolled");
+}
+
+/// An agent that is done as soon as it is asked.
+async fn serve(folder: std::path::PathBuf, coordinator: SocketAddr, seen: Arc<Mutex<Seen>>) {
+    let files = load_identity(&folder).expect("readable").expect("enrolled");
+    let config = EndpointConfig {
+        alpns: Vec::new(),
+        trust: Some(Trust::from_pem(&files.ca).expect("a root")),
+        store: CertificateStore::new(&files).expect("a certificate"),
+        clock: Arc::new(wall),
+        revoked: Arc::new(|_| false),
+        reset_key: None,
+        limits: EndpointLimits::CLIENT,
+    };
+    let endpoint = Endpoint::bind(SocketAddr::from(([127, 0, 0, 1], 0)), config).expect("bound");
+    let session = endpoint.connect(coordinator, Alpn::Agent).await.expect("a session");
+    let (mut sender, mut receiver) = session.open_stream().await.expect("a stream");
+    let hello = AgentUp::Hello { incarnation: 1, epoch: 0, held: Vec::new(), listen: None };
+    sender.send(&hello.to_frame()).await.expect("sent");
+    while let Ok(Some(frame)) = receiver.next().await {
+        let up = match AgentDown::from_frame(&frame).expect("a message") {
+            AgentDown::Assign(order) => {
+                let run = format!("{}#{}", order.run.pipeline, order.run.number);
+                let mut seen = seen.lock().expect("no thread panics with the lock");
+                seen.started.entry(run).or_insert_with(Instant::now);
+                seen.ended += 1;
+                let progress = Progress {
+                    assignment: order.id,
+                    fence: order.fence,
+                    done: 1,
+                    total: 1,
+                    failed: Vec::new(),
+                    failure: None,
+                    instances: Vec::new(),
+                };
+                let (assignment, fence) = (order.id, order.fence);
+                AgentUp::Result { assignment, fence, outcome: WireOutcome::Done, progress }
+            }
+            AgentDown::Ping { .. } => AgentUp::Pong,
+            _ => continue,
+        };
+        sender.send(&up.to_frame()).await.expect("sent");
+    }
+}
+
+fn wall() -> trimaran_model::time::Wall {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    trimaran_model::time::Wall(i64::try_from(since.as_millis()).expect("before the year 292,000,000"))
+}
+
+/// Starts runs from `clients` clients, each on pipelines of its own; stages a second and the time from the
+/// request to the agent's order.
+async fn deploys(lab: &Lab, seen: &Arc<Mutex<Seen>>, clients: usize) -> (f64, Vec<Duration>) {
+    let before = seen.lock().expect("no thread panics with the lock").ended;
+    let begin = Instant::now();
+    let tasks: Vec<_> = (0..clients)
+        .map(|number| {
+            let (client, seen) = (commits::client(lab), Arc::clone(seen));
+            tokio::spawn(async move {
+                let mut times = Vec::new();
+                for version in 0.. {
+                    if begin.elapsed() > LENGTH {
+                        break;
+                    }
+                    let sent = Instant::now();
+                    let shown = request(&client, OperatorBody::Deploy(order(clients, number, version))).await;
+                    let run = shown["run"].as_str().expect("a name").to_owned();
+                    times.push(arrival(&seen, &run).await.duration_since(sent));
+                }
+                times
+            })
+        })
+        .collect();
+    let mut times = Vec::new();
+    for task in tasks {
+        times.extend(task.await.expect("no task panics"));
+    }
+    let ended = seen.lock().expect("no thread panics with the lock").ended - before;
+    (ended as f64 / begin.elapsed().as_secs_f64(), times)
+}
+
+/// When the agent had the run's order.
+async fn arrival(seen: &Mutex<Seen>, run: &str) -> Instant {
+    loop {
+        if let Some(at) = seen.lock().expect("no thread panics with the lock").started.remove(run) {
+            return at;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn order(clients: usize, number: usize, version: u32) -> DeployRequest {
+    let text = format!(
+        "\
+trimaran: v1
+pipeline: noop-{clients}-{number}
+owner: bench
+artifacts:
+  bundle: {{ path: \"/srv/noop-{{version}}.tar\" }}
+workload:
+  host:
+    unpack: bundle
+    process: {{ command: [bin/noop] }}
+    health: {{ http: \":80/\" }}
+environments:
+  - name: staging
+    targets: [noop-{number}]
+    strategy: {{ batches: {{ sizes: [100%] }} }}
+"
+    );
+    let artifact = ArtifactVersion { version: format!("v{version}"), sha256: Some([7; 32]) };
+    DeployRequest {
+        pipeline: None,
+        file: Some(SourceFile { name: "noop.yaml".to_owned(), text: text.into_bytes() }),
+        artifacts: BTreeMap::from([("bundle".to_owned(), artifact)]),
+        plan_digest: None,
+        overrides: Vec::new(),
+        reason: String::new(),
+    }
+}

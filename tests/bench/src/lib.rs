@@ -1,1 +1,0 @@
-//! See DESIGN: filled in its own commit.

@@ -1,0 +1,1 @@
+//! The host as a runner uses it.
