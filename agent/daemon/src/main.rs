@@ -10,6 +10,7 @@ mod clock;
 mod data_dir;
 mod dial;
 mod failure;
+mod host_command;
 mod run;
 mod runner;
 mod settings;
@@ -32,11 +33,18 @@ struct App {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Run(run::Args),
+    Host(host_command::Args),
 }
 
 fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    // Before anything else: a shim lives as long as its service and stays small. It is no command for people.
+    if args.next().is_some_and(|command| command == "shim") {
+        return trimaran_host::shim::main(args);
+    }
     trimaran_transport::install_crypto_provider();
     match App::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Host(args) => host_command::run(&args),
     }
 }

@@ -480,8 +480,12 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
     fn feed(&mut self, now: Timestamp, id: AssignmentId, input: DriverInput<D>, out: &mut Outputs<D>) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let State::Working { phase } = &mut task.state else { return };
+        if task.finished {
+            return;
+        }
         let mut effects = Vec::new();
         self.driver.step(phase, now, input, &mut effects);
+        task.finished = is_done(&effects);
         enqueue(&self.driver, phase, &mut task.queue, effects);
         self.drain(now, id, out);
     }
@@ -511,12 +515,13 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         let State::Taken { found } = &mut task.state else { return };
         let mut effects = Vec::new();
         let mut phase = self.driver.begin(now, &task.assignment, found.take(), &mut effects);
-        if self.told_live {
-            self.driver.step(&mut phase, now, Step::LeaseBack, &mut effects);
-        }
-        if task.canceled {
+        if task.canceled && !is_done(&effects) {
             self.driver.step(&mut phase, now, Step::Abort(ReasonCode::Canceled), &mut effects);
         }
+        if self.told_live && !is_done(&effects) {
+            self.driver.step(&mut phase, now, Step::LeaseBack, &mut effects);
+        }
+        task.finished = is_done(&effects);
         enqueue(&self.driver, &phase, &mut task.queue, effects);
         task.state = State::Working { phase };
     }
@@ -598,6 +603,10 @@ fn enqueue<D: Journaled>(
             other => queue.push_back(Queued::Effect(other)),
         }
     }
+}
+
+fn is_done<C, Q, P>(effects: &[Effect<C, Q, P>]) -> bool {
+    effects.iter().any(|effect| matches!(effect, Effect::Done(_)))
 }
 
 fn wire_progress(assignment: &Assignment, progress: &Progress) -> agent::Progress {

@@ -29,8 +29,10 @@ pub(crate) struct Task<D: Journaled> {
     pub(crate) sent_at: Option<Timestamp>,
     /// Failures that are not known to be in the log.
     pub(crate) commit: Option<Progress>,
-    /// The coordinators asked for its end before it began.
+    /// The coordinators asked for its end.
     pub(crate) canceled: bool,
+    /// The driver is done; effects before that may still wait for the disk.
+    pub(crate) finished: bool,
 }
 
 pub(crate) enum State<D: Journaled> {
@@ -78,6 +80,7 @@ impl<D: Journaled<Progress = Progress>> Task<D> {
             sent_at: None,
             commit: None,
             canceled: false,
+            finished: false,
         }
     }
 

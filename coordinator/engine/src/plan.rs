@@ -9,7 +9,6 @@ use trimaran_model::pipeline::{ArtifactSource, Environment, Pipeline, Strategy, 
 use trimaran_model::plan::{Plan, PlannedEnvironment, PlannedStage};
 use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, ReleaseWorkload};
 use trimaran_model::target::{Target, TargetPlatform};
-use trimaran_wire::codec::encode;
 use trimaran_wire::v1::release::WireRelease;
 
 /// Why there is no plan.
@@ -25,7 +24,7 @@ pub type Version = (String, Digest);
 
 /// SHA-256 of a release's frozen form.
 pub fn release_digest(release: &Release) -> Digest {
-    Digest(Sha256::digest(encode(&WireRelease::from(release))).into())
+    WireRelease::from(release).digest()
 }
 
 /// SHA-256 over targets and release digests in order of target.

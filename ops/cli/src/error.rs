@@ -1,11 +1,13 @@
 //! What a failed command says: code, what, where, why and what to do.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
+use clap::ValueEnum as _;
 use serde_json::json;
-use trimaran_model::error_code::{self, ErrorCode};
+use trimaran_model::error_code::{self, ErrorCode, Exit};
 
-use crate::ui::OutputForm;
+use crate::ui::{OutputForm, Stream, paint_on, print_text, printable, yaml};
 
 /// An error for the user. Without `cause` and `help` those of the catalogue are shown.
 #[derive(Debug, Clone)]
@@ -55,8 +57,9 @@ impl CliError {
     /// Writes the error to stderr: as a document for programs, as text for people.
     pub(crate) fn print(&self, form: OutputForm) {
         match form {
-            OutputForm::Table => eprintln!("{}", self.text()),
-            OutputForm::Json | OutputForm::Jsonl | OutputForm::Yaml => eprintln!("{}", self.document()),
+            OutputForm::Table => say(&self.text()),
+            OutputForm::Json | OutputForm::Jsonl => say(&self.document().to_string()),
+            OutputForm::Yaml => say(yaml(&self.document()).trim_end()),
         }
     }
 
@@ -89,31 +92,77 @@ impl CliError {
         if let Some(rendered) = &self.rendered {
             return rendered.clone();
         }
-        let mut text = format!("error[{}]: {}", self.code, self.message);
+        let head = paint_on(Stream::Err, "failed", format!("error[{}]", self.code));
+        let mut text = format!("{head}: {}", printable(&self.message));
         if let Some(at) = &self.position {
-            text.push_str(&format!("\n  --> {}:{}:{}", at.file, at.line, at.column));
+            text.push_str(&format!("\n  --> {}:{}:{}", printable(&at.file), at.line, at.column));
         }
         for (name, words) in [("why", self.cause_text()), ("help", self.help_text())] {
             if !words.is_empty() {
-                text.push_str(&format!("\n  {name}: {words}"));
+                text.push_str(&format!("\n  {name}: {}", printable(&words)));
             }
         }
         text
     }
 }
 
+/// Writes a line to stderr; whoever closed it does not want to read it.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// What clap found wrong: help and version go to stdout with 0, everything else is a usage error with 2.
 pub(crate) fn clap_exit(error: &clap::Error) -> ExitCode {
-    let wants_json = std::env::args().any(|arg| matches!(arg.as_str(), "-ojson" | "--output=json"))
-        || std::env::args().zip(std::env::args().skip(1)).any(|(flag, value)| {
-            matches!(flag.as_str(), "-o" | "--output") && matches!(value.as_str(), "json" | "jsonl")
-        });
-    if error.use_stderr() && wants_json {
-        let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        CliError::new(error_code::USAGE, first).print(OutputForm::Json);
-    } else if error.print().is_err() {
-        return ExitCode::from(1);
+    if !error.use_stderr() {
+        print_text(&error.render().to_string());
+        return ExitCode::SUCCESS;
     }
-    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+    match asked_form(std::env::args()) {
+        OutputForm::Table => say(error.render().to_string().trim_end()),
+        form => {
+            // Up to the usage and the hints, on one line.
+            let text = error.render().to_string();
+            let words = text.split("\n\nUsage:").next().unwrap_or_default().trim_start_matches("error: ");
+            let message = words.split_whitespace().collect::<Vec<_>>().join(" ");
+            CliError::new(error_code::USAGE, message).print(form);
+        }
+    }
+    ExitCode::from(Exit::Usage as u8)
+}
+
+/// The form that was asked for in arguments that could not be understood as a whole.
+fn asked_form(args: impl Iterator<Item = String>) -> OutputForm {
+    let mut form = OutputForm::Table;
+    let mut expects_value = false;
+    for arg in args {
+        let value = match arg.as_str() {
+            value if expects_value => Some(value),
+            long if long.starts_with("--output=") => long.strip_prefix("--output="),
+            long if long.starts_with("--") => None,
+            short => short.strip_prefix("-o").filter(|value| !value.is_empty()),
+        };
+        expects_value = !expects_value && matches!(arg.as_str(), "-o" | "--output");
+        let value = value.map(|value| value.trim_start_matches('='));
+        form = value.and_then(|value| OutputForm::from_str(value, false).ok()).unwrap_or(form);
+    }
+    form
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_is_known_even_when_the_arguments_are_not() {
+        let form = |args: &str| asked_form(args.split(' ').map(str::to_owned));
+        for json in
+            ["x -o json", "x --output json", "x -ojson", "x -o=json", "x --output=json", "-o json y z"]
+        {
+            assert_eq!(form(json), OutputForm::Json, "{json}");
+        }
+        for table in ["x", "x -o", "x -o what", "x json", "x --only json"] {
+            assert_eq!(form(table), OutputForm::Table, "{table}");
+        }
+        assert_eq!(form("x -o json -o yaml"), OutputForm::Yaml);
+    }
 }

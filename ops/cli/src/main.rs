@@ -11,6 +11,7 @@ mod artifact;
 mod cmd;
 mod error;
 mod follow;
+mod manifest_lint;
 mod manifests;
 mod remote;
 mod sources;

@@ -12,9 +12,9 @@ use serde_json::Value;
 use trimaran_kubernetes_core::list;
 use trimaran_model::error_code;
 use trimaran_model::limits;
-use trimaran_spec::SourceFile;
 use trimaran_spec::manifest::{self, DocumentPlace, Places};
 use trimaran_spec::tree::Span;
+use trimaran_spec::{Diagnostic, SourceFile};
 
 use crate::error::CliError;
 
@@ -35,7 +35,7 @@ pub(crate) struct Manifest {
 #[derive(Debug)]
 struct Source {
     name: String,
-    bytes: Vec<u8>,
+    bytes: Rc<[u8]>,
     places: Places,
 }
 
@@ -48,16 +48,6 @@ impl Manifest {
     /// The text of the file.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.source.bytes
-    }
-
-    /// Index of the document in its file, from 0; empty documents count.
-    pub(crate) fn document(&self) -> usize {
-        self.document.index()
-    }
-
-    /// Index in the list that holds the object; `None` for a document of its own.
-    pub(crate) fn list_index(&self) -> Option<usize> {
-        self.in_list.rsplit('/').next()?.parse().ok()
     }
 
     /// Where a JSON pointer into the object is written: line and column from 1. A pointer to what is missing
@@ -73,44 +63,60 @@ impl Manifest {
 /// A folder is read with the folders below it: `*.yaml`, `*.yml` and `*.json`, no hidden ones. An unreadable
 /// file, and a path with nothing to read, is an error with its position; the command ends with code 11.
 pub(crate) fn load(paths: &[String]) -> Result<Vec<Manifest>, CliError> {
-    let mut files = Vec::new();
-    for path in paths {
-        find(path, &mut files)?;
-    }
-    let mut seen = BTreeSet::new();
-    let mut left = limits::MANIFEST_TOTAL_BYTES_MAX;
     let mut manifests = Vec::new();
-    for file in files {
-        // Overlapping paths name the same file more than once.
-        if !seen.insert(std::fs::canonicalize(&file).unwrap_or_else(|_| file.clone())) {
-            continue;
-        }
-        let bytes = read(&file)?;
-        left = left.checked_sub(bytes.len()).ok_or_else(|| {
-            let limit = limits::MANIFEST_TOTAL_BYTES_MAX >> 20;
-            unreadable(&file, format!("all files together are larger than {limit} MiB"))
-                .help("give fewer files")
+    for file in read_files(paths)? {
+        let (name, bytes) = (file.name.clone(), file.bytes.clone());
+        open(file, &mut manifests).map_err(|problem| {
+            crate::cmd::lint_error(&[SourceFile { name: &name, bytes: &bytes }], &[*problem])
         })?;
-        open(&name_of(&file), bytes, &mut manifests)?;
     }
     Ok(manifests)
 }
 
-/// The objects of one file that was read already.
-pub(crate) fn open(name: &str, bytes: Vec<u8>, manifests: &mut Vec<Manifest>) -> Result<(), CliError> {
-    let documents = manifest::read(name, &bytes)
-        .map_err(|problem| crate::cmd::lint_error(&[SourceFile { name, bytes: &bytes }], &[*problem]))?;
-    let source = Rc::new(Source { name: name.to_owned(), bytes, places: Places::default() });
+/// A file as it is on disk.
+#[derive(Debug)]
+pub(crate) struct File {
+    pub(crate) name: String,
+    pub(crate) bytes: Rc<[u8]>,
+    /// It was found in a folder and not named itself.
+    pub(crate) in_folder: bool,
+}
+
+/// Reads the files of [`load`], each once.
+pub(crate) fn read_files(paths: &[String]) -> Result<Vec<File>, CliError> {
+    let mut found = Vec::new();
+    for path in paths {
+        find(path, &mut found)?;
+    }
+    let mut seen = BTreeSet::new();
+    let mut left = limits::MANIFEST_TOTAL_BYTES_MAX;
+    let mut files = Vec::new();
+    for (path, in_folder) in found {
+        // Overlapping paths name the same file more than once.
+        if !seen.insert(std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone())) {
+            continue;
+        }
+        let bytes = read(&path)?;
+        left = left.checked_sub(bytes.len()).ok_or_else(|| {
+            let limit = limits::MANIFEST_TOTAL_BYTES_MAX >> 20;
+            unreadable(&path, format!("all files together are larger than {limit} MiB"))
+                .help("give fewer files")
+        })?;
+        files.push(File { name: name_of(&path), bytes: bytes.into(), in_folder });
+    }
+    Ok(files)
+}
+
+/// Adds the objects of a file.
+pub(crate) fn open(file: File, manifests: &mut Vec<Manifest>) -> Result<(), Box<Diagnostic>> {
+    let documents = manifest::read(&file.name, &file.bytes)?;
+    let source = Rc::new(Source { name: file.name, bytes: file.bytes, places: Places::default() });
     for document in documents {
         let mut add = |value, in_list| {
             let source = Rc::clone(&source);
             manifests.push(Manifest { value, source, document: document.place, in_list });
         };
         list::open(document.value, &mut add);
-    }
-    if manifests.len() > limits::MANIFESTS_MAX {
-        let message = format!("there are more than {} objects", limits::MANIFESTS_MAX);
-        return Err(unreadable(Path::new(name), message).help("give fewer files"));
     }
     Ok(())
 }
@@ -140,11 +146,11 @@ fn read(file: &Path) -> Result<Vec<u8>, CliError> {
     Ok(bytes)
 }
 
-/// Adds the files of a path.
-fn find(path: &str, files: &mut Vec<PathBuf>) -> Result<(), CliError> {
+/// Adds the files of a path, and whether they were found in a folder.
+fn find(path: &str, files: &mut Vec<(PathBuf, bool)>) -> Result<(), CliError> {
     let root = PathBuf::from(path);
     if path == STDIN || !root.is_dir() {
-        files.push(root);
+        files.push((root, false));
         return Ok(());
     }
     let before = files.len();
@@ -156,7 +162,7 @@ fn find(path: &str, files: &mut Vec<PathBuf>) -> Result<(), CliError> {
     Ok(())
 }
 
-fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), CliError> {
+fn walk(folder: &Path, depth: usize, files: &mut Vec<(PathBuf, bool)>) -> Result<(), CliError> {
     if depth > limits::MANIFEST_FOLDER_DEPTH_MAX {
         let message = format!("folders are nested more than {} deep", limits::MANIFEST_FOLDER_DEPTH_MAX);
         return Err(unreadable(folder, message).help("name the folder itself"));
@@ -176,7 +182,7 @@ fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Cli
         if entry.file_type().map_err(failed)?.is_dir() {
             walk(&path, depth + 1, files)?;
         } else if [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end)) && !path.is_dir() {
-            files.push(path);
+            files.push((path, true));
         }
         if files.len() > limits::MANIFEST_FILES_MAX {
             let message = format!("there are more than {} files", limits::MANIFEST_FILES_MAX);
@@ -212,7 +218,6 @@ mod tests {
         let kinds: Vec<_> = found.iter().map(|it| it.value["kind"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["A", "B", "C", "D"]);
         let last = &found[3];
-        assert_eq!((last.document(), last.list_index(), found[1].list_index()), (1, Some(1), None));
         assert_eq!((last.place("/kind").line, last.place("/kind").column), (6, 9));
         assert!(last.file().ends_with("b.yml"));
         let twice =

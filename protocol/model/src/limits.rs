@@ -10,8 +10,9 @@ const MIB: usize = 1024 * KIB;
 pub const NAME_BYTES_MAX: usize = 63;
 /// A pipeline or target file, refused by size before it is parsed (INTERFACE 1).
 pub const SPEC_FILE_BYTES_MAX: usize = MIB;
-/// Nodes of one YAML file: a 1 MiB file of two-byte items stays below.
-pub const SPEC_NODES_MAX: usize = 1_000_000;
+/// Values of one file: seven bytes each at the least in a file of 1 MiB, where a line of a real one has three values.
+/// It keeps `lint` below 100 ms whatever is in the file.
+pub const SPEC_NODES_MAX: usize = 150_000;
 /// Nesting of one YAML file.
 pub const SPEC_DEPTH_MAX: usize = 64;
 /// Nodes that aliases may add to one file; more is an alias bomb.
@@ -31,11 +32,19 @@ pub const MANIFEST_NODES_MAX: usize = 32_000_000;
 pub const MANIFEST_DEPTH_MAX: usize = 127;
 /// Values of about 64 bytes that aliases may add to one file of manifests.
 pub const MANIFEST_ALIAS_NODES_MAX: usize = 1_000_000;
-/// Objects of one command, those inside of lists counted one by one.
-pub const MANIFESTS_MAX: usize = 1_000_000;
+/// Findings that are shown to people; programs get all of them.
+pub const FINDINGS_SHOWN_MAX: usize = 200;
+/// Data of one ConfigMap or Secret, values alone (Kubernetes `MaxSecretSize`).
+pub const CONFIG_DATA_BYTES_MAX: usize = MIB;
+/// Keys and values of an object's annotations together (Kubernetes `TotalAnnotationSizeLimitB`).
+pub const ANNOTATIONS_BYTES_MAX: usize = 256 * KIB;
+/// One object in the store of a cluster (etcd `--max-request-bytes`).
+pub const OBJECT_BYTES_MAX: usize = 1536 * KIB;
 /// Files of one command, and how deep their folders may lie.
 pub const MANIFEST_FILES_MAX: usize = 100_000;
 pub const MANIFEST_FOLDER_DEPTH_MAX: usize = 32;
+/// Artifacts of a pipeline.
+pub const ARTIFACTS_MAX: usize = 256;
 /// Environments of a pipeline.
 pub const ENVIRONMENTS_MAX: usize = 64;
 /// Targets of one environment.
@@ -234,6 +243,8 @@ pub const STATUS_VALUES_MAX: usize = 200_000;
 pub const STATUS_DEPTH_MAX: usize = 32;
 /// A value of an object inside of a message or as evidence, in characters.
 pub const EVIDENCE_CHARS_MAX: usize = 400;
+/// Owners from a custom resource down to its pods that a verdict follows.
+pub const OWNER_DEPTH_MAX: usize = 16;
 /// Evidence that can be a flap counts once it is so old.
 pub const STRIKE_AGE: Millis = Millis::seconds(3);
 

@@ -13,7 +13,7 @@ pub(crate) use scalar::{
 
 use crate::diagnostic::Sink;
 use crate::parse::shown;
-use crate::suggest::did_you_mean;
+use crate::suggest::nearest;
 use crate::tree::{Entry, Node, NodeKind, Span};
 
 /// A map that is read key by key; what was not asked for is an unknown key at its end.
@@ -22,6 +22,8 @@ pub(crate) struct Fields<'a> {
     /// Where the map's own key stands, for missing keys.
     place: Span,
     known: Vec<&'static str>,
+    /// Required keys that are not there.
+    missing: Vec<&'static str>,
     /// Keys of the full language that this version does not have yet.
     later: &'static [&'static str],
 }
@@ -30,7 +32,9 @@ impl<'a> Fields<'a> {
     /// Begins to read `node` as a map.
     pub(crate) fn of(node: &'a Node, place: Span, what: &str, sink: &mut Sink) -> Option<Self> {
         match &node.kind {
-            NodeKind::Map(_) => Some(Self { node, place, known: Vec::new(), later: &[] }),
+            NodeKind::Map(_) => {
+                Some(Self { node, place, known: Vec::new(), missing: Vec::new(), later: &[] })
+            }
             NodeKind::Scalar { .. } | NodeKind::Seq(_) => {
                 wrong_type(node, &format!("{what} has to be a map"), sink);
                 None
@@ -53,17 +57,18 @@ impl<'a> Fields<'a> {
         self.node.get(key)
     }
 
-    pub(crate) fn required(&mut self, key: &'static str, sink: &mut Sink) -> Option<&'a Entry> {
+    /// Reads a key that has to be there; [`Fields::finish`] reports it otherwise.
+    pub(crate) fn required(&mut self, key: &'static str) -> Option<&'a Entry> {
         let found = self.optional(key);
         if found.is_none() {
-            let message = format!("the key `{key}` is missing");
-            sink.error(error_code::MISSING_KEY, self.place, message, format!("add `{key}:`"));
+            self.missing.push(key);
         }
         found
     }
 
-    /// Reports every key that nobody asked for.
-    pub(crate) fn finish(self, sink: &mut Sink) {
+    /// Reports every key that nobody asked for, and every one that is missing. A misspelt key is one error, not
+    /// two.
+    pub(crate) fn finish(mut self, sink: &mut Sink) {
         for entry in self.node.entries() {
             if sink.is_full() {
                 return;
@@ -75,7 +80,12 @@ impl<'a> Fields<'a> {
                 not_yet(entry, "remove it", sink);
                 continue;
             }
-            unknown_key(entry, &self.known, "known here", sink);
+            let meant = unknown_key(entry, &self.known, "known here", sink);
+            self.missing.retain(|key| meant.as_deref() != Some(*key));
+        }
+        for key in self.missing {
+            let message = format!("the key `{key}` is missing");
+            sink.error(error_code::MISSING_KEY, self.place, message, format!("add `{key}:`"));
         }
     }
 }
@@ -86,13 +96,19 @@ pub(crate) fn not_yet(entry: &Entry, help: &str, sink: &mut Sink) {
     sink.error(error_code::NOT_YET, entry.key_span, message, help);
 }
 
-fn unknown_key(entry: &Entry, known: &[&'static str], otherwise: &str, sink: &mut Sink) {
-    if !expression(&entry.key, entry.key_span, "a key", sink) {
-        let names = known.iter().map(|key| (*key).to_owned());
-        let help = did_you_mean(&entry.key, names, || format!("{otherwise}: {}", known.join(", ")));
-        let message = format!("unknown key `{}`", shown(&entry.key));
-        sink.error(error_code::UNKNOWN_KEY, entry.key_span, message, help);
+/// Reports a key that is not known here; returns the one that was meant, as far as that can be guessed.
+fn unknown_key(entry: &Entry, known: &[&'static str], otherwise: &str, sink: &mut Sink) -> Option<String> {
+    if expression(&entry.key, entry.key_span, "a key", sink) {
+        return None;
     }
+    let meant = nearest(&entry.key, known.iter().map(|key| (*key).to_owned()));
+    let help = match &meant {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("{otherwise}: {}", known.join(", ")),
+    };
+    let message = format!("unknown key `{}`", shown(&entry.key));
+    sink.error(error_code::UNKNOWN_KEY, entry.key_span, message, help);
+    meant
 }
 
 /// Reports `${{`, which never passes as text; whether it was there.

@@ -8,10 +8,10 @@ use trimaran_model::release::ArtifactLocation;
 use crate::SourceFile;
 use crate::decode::{Fields, digest, name, text};
 use crate::diagnostic::{Diagnostic, Sink};
-use crate::lower::fields;
 use crate::lower::workload::HostSections;
-use crate::parse::{Limits, parse};
-use crate::tree::{Entry, Node};
+use crate::lower::{fields, version};
+use crate::parse::{Limits, START, parse};
+use crate::tree::{Entry, Node, Span};
 
 /// A service with its artifact pinned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,9 +32,9 @@ pub fn compile_host_spec(file: SourceFile<'_>) -> Result<HostSpec, Vec<Diagnosti
         [one] => lower(one, &mut sink),
         _ if sink.len() > 0 => None,
         _ => {
-            let place = documents.get(1).map_or_else(Default::default, |second| second.span);
+            let place = documents.get(1).map_or(START, |second| Span { length: 1, ..second.span });
             let message = "the file has to hold exactly one document";
-            sink.error(error_code::MISSING_KEY, place, message, "start it with `trimaran: v1`");
+            sink.error(error_code::EMPTY_DOCUMENT, place, message, "start it with `trimaran: v1`");
             None
         }
     };
@@ -46,11 +46,14 @@ pub fn compile_host_spec(file: SourceFile<'_>) -> Result<HostSpec, Vec<Diagnosti
 }
 
 fn lower(node: &Node, sink: &mut Sink) -> Option<HostSpec> {
+    if !version(node, sink) {
+        return None;
+    }
     let mut it = fields(node, sink)?;
-    let service = it.required("service", sink);
-    let version = it.required("version", sink);
-    let artifact = it.required("artifact", sink);
-    let host = it.required("host", sink);
+    let service = it.required("service");
+    let version = it.required("version");
+    let artifact = it.required("artifact");
+    let host = it.required("host");
     it.finish(sink);
     let service = service.and_then(|entry| name(&entry.value, "`service`", sink));
     let version = version.and_then(|entry| text(entry, sink));
@@ -58,7 +61,7 @@ fn lower(node: &Node, sink: &mut Sink) -> Option<HostSpec> {
     let sections = host.and_then(|entry| {
         let mut it = Fields::of(&entry.value, entry.key_span, "`host`", sink)?;
         it.optional("unpack");
-        let sections = HostSections::take(&mut it, sink);
+        let sections = HostSections::take(&mut it);
         it.finish(sink);
         Some(sections.lower(sink))
     });
@@ -77,20 +80,20 @@ fn lower(node: &Node, sink: &mut Sink) -> Option<HostSpec> {
 fn pinned(entry: &Entry, sink: &mut Sink) -> Option<(ArtifactLocation, Digest)> {
     let mut it = Fields::of(&entry.value, entry.key_span, "`artifact`", sink)?;
     let (path, file) = (it.optional("path"), it.optional("file"));
-    let sha256 = it.required("sha256", sink);
+    let sha256 = it.required("sha256");
     it.finish(sink);
     let sha256 = sha256.and_then(|entry| digest(entry, sink));
+    if path.is_none() && file.is_none() {
+        sink.error(error_code::MISSING_KEY, entry.key_span, "one of `path`, `file` is missing", "");
+    }
     let location = match (path, file) {
-        (Some(path), None) => text(path, sink).map(ArtifactLocation::Path),
-        (None, Some(file)) => text(file, sink).map(ArtifactLocation::Url),
-        (Some(_), Some(second)) => {
+        (Some(path), Some(file)) => {
+            let second = if path.key_span < file.key_span { file } else { path };
             sink.error(error_code::EXACTLY_ONE, second.key_span, "exactly one of path, file is allowed", "");
             None
         }
-        (None, None) => {
-            sink.error(error_code::MISSING_KEY, entry.key_span, "one of `path`, `file` is missing", "");
-            None
-        }
+        (Some(path), None) => text(path, sink).map(ArtifactLocation::Path),
+        (None, file) => file.and_then(|file| text(file, sink)).map(ArtifactLocation::Url),
     };
     Some((location?, sha256?))
 }

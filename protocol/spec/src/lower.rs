@@ -13,7 +13,7 @@ use trimaran_model::target::{Target, TargetClass};
 use crate::decode::{Fields, text};
 use crate::diagnostic::Sink;
 use crate::parse::shown;
-use crate::suggest::did_you_mean;
+use crate::suggest::nearest;
 use crate::tree::{Entry, Node, NodeKind, Span};
 
 /// One document of a file.
@@ -58,17 +58,26 @@ pub(crate) struct EnvironmentOutline {
     pub(crate) targets: Vec<(String, Span)>,
 }
 
-/// Kinds of documents, by the key that holds their name.
-const KINDS: &[&str] = &["pipeline", "target"];
+/// The kinds of documents, each with the key that holds its name and with keys that no other kind has.
+const KINDS: [(Kind, &str, &[&str]); 2] = [
+    (Kind::Pipeline, "pipeline", &["workload", "environments", "artifacts"]),
+    (Kind::Target, "target", &["hosts", "agent", "class"]),
+];
 const KINDS_LATER: &[&str] = &["template", "freeze", "policy", "metric", "group"];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Pipeline,
+    Target,
+}
 
 /// Reads one document: its value when it had no errors, and its outline when its kind is known.
 pub(crate) fn document(node: &Node, file: &str, sink: &mut Sink) -> (Option<Document>, Option<Outline>) {
     let before = sink.errors();
     let Some(kind) = kind(node, sink) else { return (None, None) };
-    let (value, name, kind) = match kind.key.as_str() {
-        "pipeline" => pipeline::lower(node, sink),
-        _ => target::lower(node, sink),
+    let (value, name, kind) = match kind {
+        Kind::Pipeline => pipeline::lower(node, sink),
+        Kind::Target => target::lower(node, sink),
     };
     let outline = Outline { file: file.to_owned(), name: name.clone(), kind };
     let document = match (value, name) {
@@ -80,8 +89,8 @@ pub(crate) fn document(node: &Node, file: &str, sink: &mut Sink) -> (Option<Docu
     (document, Some(outline))
 }
 
-/// The entry that says what the document is.
-fn kind<'a>(node: &'a Node, sink: &mut Sink) -> Option<&'a Entry> {
+/// What the document is. A misspelt or missing key does not hide the other errors of the document.
+fn kind(node: &Node, sink: &mut Sink) -> Option<Kind> {
     if node.is_null() {
         let message = "the document is empty";
         sink.error(
@@ -97,38 +106,41 @@ fn kind<'a>(node: &'a Node, sink: &mut Sink) -> Option<&'a Entry> {
         return None;
     };
     let place = first_place(node);
-    let known_version = version(node, place, sink);
+    let known_version = version(node, sink);
     let later = entries.iter().find(|entry| KINDS_LATER.contains(&entry.key.as_str()));
     if let Some(entry) = later {
         let message = format!("documents of kind `{}` are not supported by this version yet", entry.key);
         sink.error(error_code::NOT_YET, entry.key_span, message, "remove the document");
         return None;
     }
-    let mut found = KINDS.iter().filter_map(|kind| node.get(kind));
-    match (found.next(), found.next()) {
-        (Some(a), Some(b)) => {
-            let second = if (a.key_span.line, a.key_span.column) < (b.key_span.line, b.key_span.column) {
-                b
-            } else {
-                a
-            };
+    let mut named: Vec<(&Entry, Kind)> =
+        KINDS.iter().filter_map(|(kind, key, _)| Some((node.get(key)?, *kind))).collect();
+    named.sort_by_key(|(entry, _)| entry.key_span);
+    match named.as_slice() {
+        [_, (second, _), ..] => {
             let message = "a document is a pipeline or a target, not both";
             sink.error(error_code::EXACTLY_ONE, second.key_span, message, "separate them with a line `---`");
             None
         }
-        (Some(one), None) => known_version.then_some(one),
-        (None, _) => {
-            let message =
-                "the document says neither `pipeline:` nor `target:`, so it is not known what it is";
-            let slip = entries.iter().map(|entry| {
-                did_you_mean(&entry.key, KINDS.iter().map(|kind| (*kind).to_owned()), String::new)
-            });
-            let help =
-                slip.into_iter().find(|help| !help.is_empty()).unwrap_or("add `pipeline: NAME`".to_owned());
-            sink.error(error_code::MISSING_KEY, place, message, help);
-            None
+        [(_, one)] => known_version.then_some(*one),
+        [] => {
+            let guessed = guess(node);
+            if guessed.is_none() {
+                let message =
+                    "the document says neither `pipeline:` nor `target:`, so it is not known what it is";
+                sink.error(error_code::MISSING_KEY, place, message, "add `pipeline: NAME` or `target: NAME`");
+            }
+            guessed.filter(|_| known_version)
         }
     }
+}
+
+/// The kind whose own key was misspelt, or whose other keys are there.
+fn guess(node: &Node) -> Option<Kind> {
+    let slip = |key: &str| node.entries().iter().any(|entry| nearest(&entry.key, [key.to_owned()]).is_some());
+    let others = |keys: &[&str]| keys.iter().any(|key| node.get(key).is_some());
+    let found = KINDS.iter().find(|(_, key, _)| slip(key)).or(KINDS.iter().find(|(_, _, keys)| others(keys)));
+    found.map(|(kind, _, _)| *kind)
 }
 
 /// The document's first key, where what is missing in the document is reported.
@@ -137,10 +149,15 @@ fn first_place(node: &Node) -> Span {
 }
 
 /// `trimaran: v1`. With another version nothing else can be said of the document.
-fn version(node: &Node, place: Span, sink: &mut Sink) -> bool {
+pub(crate) fn version(node: &Node, sink: &mut Sink) -> bool {
     let Some(entry) = node.get("trimaran") else {
         let message = "a document starts with `trimaran: v1`";
-        sink.error(error_code::MISSING_KEY, place, message, "add `trimaran: v1` as its first line");
+        sink.error(
+            error_code::MISSING_KEY,
+            first_place(node),
+            message,
+            "add `trimaran: v1` as its first line",
+        );
         return true;
     };
     match text(entry, sink) {

@@ -191,6 +191,8 @@ struct Open {
     key: Option<(String, Span, bool)>,
     /// The keys of a map that is too large to be searched for each of them.
     keys: BTreeSet<String>,
+    /// Of a map: the key was no text, so its value is left out.
+    skip: bool,
 }
 
 /// Maps of more keys than this have a set of them.
@@ -199,6 +201,8 @@ const SEARCHED_MAX: usize = 32;
 impl Reader<'_> {
     fn documents(&mut self, text: &str) -> Vec<Node> {
         let mut documents = Vec::new();
+        // Those that a syntax error can no longer reach.
+        let mut ended = 0;
         let mut stack: Vec<Open> = Vec::new();
         // Comments are not needed, and would be bounded by their number.
         let options = granit_parser::options! { emit_comments: false };
@@ -207,12 +211,15 @@ impl Reader<'_> {
                 Ok(event) => event,
                 Err(error) => {
                     self.syntax_error(text, &error);
+                    documents.truncate(ended);
                     return documents;
                 }
             };
+            let nothing = place.start == place.end;
             let place = span(place);
             match event {
                 Event::DocumentStart(..) => self.anchors.clear(),
+                Event::DocumentEnd => ended = documents.len(),
                 Event::Scalar(value, style, anchor, tag) => {
                     self.tag(tag.as_deref(), place);
                     let plain = plain(style, tag.as_deref()).unwrap_or_else(|| {
@@ -226,8 +233,9 @@ impl Reader<'_> {
                         false
                     });
                     let weight = weight(&value);
-                    let node =
-                        Node { span: place, kind: NodeKind::Scalar { text: value.into_owned(), plain } };
+                    // Only a value that is not written at all has no length.
+                    let span = Span { length: if nothing { 0 } else { place.length }, ..place };
+                    let node = Node { span, kind: NodeKind::Scalar { text: value.into_owned(), plain } };
                     self.count(place, 1, weight);
                     self.anchor(anchor, &node, weight);
                     self.add(&mut stack, &mut documents, node);
@@ -316,6 +324,7 @@ impl Reader<'_> {
             weight_before: self.weight,
             key: None,
             keys: BTreeSet::new(),
+            skip: false,
         });
     }
 
@@ -359,20 +368,25 @@ impl Reader<'_> {
         let Some(open) = stack.last_mut() else { return documents.push(node) };
         match (&mut open.node.kind, open.key.take()) {
             (NodeKind::Seq(items), _) => items.push(node),
+            (NodeKind::Map(_), _) if open.skip => open.skip = false,
             (NodeKind::Map(_), Some(key)) => self.entry(open, key, node),
             (NodeKind::Map(_), None) => match node.kind {
                 NodeKind::Scalar { text, plain } => open.key = Some((text, node.span, plain)),
                 NodeKind::Seq(_) | NodeKind::Map(_) => {
                     self.sink.error(error_code::WRONG_TYPE, node.span, "a key has to be a text", "");
-                    open.key = Some((String::new(), node.span, false));
+                    open.skip = true;
                 }
             },
             (NodeKind::Scalar { .. }, _) => {}
         }
     }
 
-    fn entry(&mut self, open: &mut Open, key: (String, Span, bool), value: Node) {
+    fn entry(&mut self, open: &mut Open, key: (String, Span, bool), mut value: Node) {
         let (key, key_span, key_plain) = key;
+        if value.span.length == 0 {
+            // Nothing has no place of its own.
+            value.span = key_span;
+        }
         let NodeKind::Map(entries) = &mut open.node.kind else { return };
         if key == "<<" && key_plain {
             return self.merge(entries, key_span, value);

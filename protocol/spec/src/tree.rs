@@ -1,7 +1,7 @@
 //! YAML as a tree whose every part knows where it stands.
 
-/// A place: line and column from 1, columns and length in characters of the first line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// A place: line and column from 1, columns and length in characters of the first line. Ordered as in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Span {
     pub line: u32,
     pub column: u32,

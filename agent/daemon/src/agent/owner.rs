@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use trimaran_executor::{Executor, Input, Output};
 use trimaran_host_core::fleet::health::{Health, Transition};
-use trimaran_host_core::fleet::{Fleet, Given, Sight};
+use trimaran_host_core::fleet::{Fleet, Given, Sight, Watched};
 use trimaran_model::assignment::{Assignment, HostReport};
 use trimaran_model::error_code;
 use trimaran_model::id::{AssignmentId, Epoch, Fence, HostName, InstallationId};
@@ -30,6 +30,8 @@ use crate::failure::Failure;
 
 /// A coordinator without a leader closes by itself; one that says nothing at all is left after this time.
 const WELCOME_WITHIN: Millis = Millis::seconds(15);
+/// Runners of an agent that was started again are back within this time, if they are there.
+const SETTLE: Millis = Millis::seconds(6);
 /// When each runner was last heard is told this often.
 const TELL_RUNNERS_EVERY: Millis = Millis::seconds(30);
 
@@ -47,7 +49,9 @@ pub(crate) struct Owner {
     link: Option<Link>,
     /// The enrolled runners of this agent with their labels; `None` before a coordinator said.
     inventory: Option<BTreeMap<HostName, BTreeMap<String, String>>>,
-    watches: BTreeMap<AssignmentId, InstallationId>,
+    watches: BTreeMap<AssignmentId, Watched>,
+    /// Until then a host that is not there may still come back from before this agent's start.
+    settles_at: Option<Timestamp>,
     /// Inputs that wait for the executor.
     inputs: VecDeque<Input<Fleet>>,
     tell_runners_at: Timestamp,
@@ -87,6 +91,7 @@ impl Owner {
             link: None,
             inventory: None,
             watches: BTreeMap::new(),
+            settles_at: Some(boot_time() + SETTLE),
             inputs: VecDeque::new(),
             tell_runners_at: Timestamp(0),
         }
@@ -129,7 +134,8 @@ impl Owner {
         let ping = link.map(|link| link.next_ping);
         let welcome = link.filter(|link| !link.welcomed).map(|link| link.since + WELCOME_WITHIN);
         let tell = link.filter(|link| link.welcomed).map(|_| self.tell_runners_at);
-        let deadlines = [ping, welcome, tell, self.executor.next_deadline(), self.hosts.next_deadline()];
+        let deadlines =
+            [ping, welcome, tell, self.settles_at, self.executor.next_deadline(), self.hosts.next_deadline()];
         deadlines.into_iter().flatten().min().unwrap_or(boot_time() + Millis::minutes(1))
     }
 
@@ -143,6 +149,11 @@ impl Owner {
             if now >= link.next_ping {
                 link.next_ping = now + LEASE_PING;
                 self.send(AgentUp::Ping { sent_ms: now.0 });
+            }
+        }
+        if self.settles_at.take_if(|at| *at <= now).is_some() {
+            for assignment in self.watches.keys().copied().collect::<Vec<_>>() {
+                self.show_all(assignment);
             }
         }
         if self.tell_runners_at <= now {
@@ -178,11 +189,8 @@ impl Owner {
                     }
                 }
                 Output::Watch { assignment, query } => {
-                    for host in self.hosts.names() {
-                        let snapshot = self.hosts.sight(&host, &query.installation);
-                        self.inputs.extend(snapshot.map(|snapshot| Input::Observed { assignment, snapshot }));
-                    }
-                    self.watches.insert(assignment, query.installation);
+                    self.watches.insert(assignment, query);
+                    self.show_all(assignment);
                 }
                 Output::Unwatch { assignment } => drop(self.watches.remove(&assignment)),
                 Output::Busy { installation } => self.health.busy(&installation),
@@ -377,13 +385,26 @@ impl Owner {
         }
     }
 
+    /// Shows a new watch all its hosts. One that is not known is shown when it comes, or as absent when it had
+    /// time to come.
+    fn show_all(&mut self, assignment: AssignmentId) {
+        let Some(Watched { installation, hosts }) = self.watches.get(&assignment) else { return };
+        for host in hosts {
+            let sight = self.hosts.sight(host, installation);
+            let absent = || Sight { host: host.clone(), connected: false, report: None };
+            let sight = if self.settles_at.is_none() { Some(sight.unwrap_or_else(absent)) } else { sight };
+            self.inputs.extend(sight.map(|snapshot| Input::Observed { assignment, snapshot }));
+        }
+    }
+
     /// Shows a host to those who watch it.
     fn show(&mut self, host: &HostName, installation: Option<&InstallationId>) {
         for (assignment, watched) in &self.watches {
-            if installation.is_none_or(|installation| installation == watched) {
-                let snapshot: Option<Sight> = self.hosts.sight(host, watched);
+            let concerned = installation.is_none_or(|installation| *installation == watched.installation);
+            if concerned && watched.hosts.contains(host) {
+                let sight = self.hosts.sight(host, &watched.installation);
                 let assignment = *assignment;
-                self.inputs.extend(snapshot.map(|snapshot| Input::Observed { assignment, snapshot }));
+                self.inputs.extend(sight.map(|snapshot| Input::Observed { assignment, snapshot }));
             }
         }
     }

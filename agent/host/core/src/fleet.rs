@@ -25,6 +25,8 @@ mod phase;
 mod progress;
 mod standing;
 
+use std::collections::BTreeSet;
+
 use trimaran_executor::driver::{CallId, Driver, EffectOf, Input};
 use trimaran_executor::journaled::Journaled;
 use trimaran_model::assignment::{Assignment, HostGoal, HostReport};
@@ -55,13 +57,15 @@ pub enum Given {
     Refused(Failure),
 }
 
-/// What is to be watched: the hosts of an assignment, and what they say of this installation.
+/// What is to be watched: these hosts, and what they say of this installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watched {
     pub installation: InstallationId,
+    pub hosts: BTreeSet<HostName>,
 }
 
-/// All that is known of one host. A watch first shows each host of the fleet, then each that changed.
+/// All that is known of one host. A watch shows each host once, also one that is not there, and then each
+/// change; nothing is started before. Whoever has just started gives hosts a moment to come back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sight {
     pub host: HostName,

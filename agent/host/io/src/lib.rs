@@ -1,6 +1,31 @@
-//! What a runner does on its host: archives, downloads, the shim of a service and its log files.
+//! One host: what runs the machine of `trimaran-host-core` on a real disk and real processes.
+//!
+//! Entry points: [`Host`] for a runner and for commands by hand, [`shim::main`] for the process that holds one
+//! service. The rest is the ground they stand on: archives, downloads, releases on disk, probes, log files.
+//!
+//! Deliberately not here: decisions (the core), the fleet, and sessions with an agent.
 #![allow(clippy::disallowed_methods, reason = "this crate is the I/O of a host: files, clocks and processes")]
 
 pub mod archive;
+pub mod clock;
 pub mod disk;
+mod failpoint;
 pub mod fetch;
+pub mod filesystem;
+mod host;
+mod inspect;
+mod known;
+pub mod lock;
+pub mod logs;
+mod platform;
+pub mod ports;
+pub mod probe;
+mod reports;
+pub mod shim;
+pub mod store;
+mod worker;
+
+pub use host::{GoalRefused, Host, HostSettings, OpenError};
+pub use inspect::{Inspection, StopAllError, inspect, stop_all};
+pub use known::Known;
+pub use worker::Shown;

@@ -4,6 +4,15 @@
 //! clients and watches.
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod custom;
+pub mod finding;
+mod identity;
 pub mod judgment;
+pub mod lint;
 pub mod list;
+pub mod object;
+mod path;
+pub mod snapshot;
+pub mod verdict;
+mod walk;

@@ -14,6 +14,7 @@ use crate::ui::{Global, print_text};
     after_help = "Examples:\n  trimaran apply targets.yaml\n  trimaran apply targets.yaml trimaran.yaml"
 )]
 pub(crate) struct Args {
+    /// Files with `target:` and `pipeline:` documents.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
     #[command(flatten)]

@@ -12,6 +12,9 @@ use crate::ui::{Global, print_table, print_text, printable};
 
 /// The coordinators themselves.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  trimaran cluster status\n  trimaran cluster members\n  trimaran cluster token c2"
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -20,11 +23,15 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// Leader, members, time and alarms.
+    #[command(after_help = "Examples:\n  trimaran cluster status\n  trimaran cluster status -o json")]
     Status,
     /// List the members.
+    #[command(after_help = "Examples:\n  trimaran cluster members")]
     Members,
     /// Make a one-time token for a further coordinator.
+    #[command(after_help = "Examples:\n  trimaran cluster token c2")]
     Token {
+        /// The name of the new coordinator.
         name: String,
         #[command(flatten)]
         request: RequestIdArg,
@@ -33,6 +40,7 @@ enum Verb {
 
 /// The hash-chained record of who did what.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  trimaran audit list --since 100\n  trimaran audit verify")]
 pub(crate) struct AuditArgs {
     #[command(subcommand)]
     verb: AuditVerb,
@@ -41,14 +49,17 @@ pub(crate) struct AuditArgs {
 #[derive(Debug, clap::Subcommand)]
 enum AuditVerb {
     /// List records.
+    #[command(after_help = "Examples:\n  trimaran audit list\n  trimaran audit list --since 100 -o json")]
     List {
         /// Only records after this number.
         #[arg(long, default_value_t = 0)]
         since: u64,
+        /// At most so many.
         #[arg(long, default_value_t = 1000)]
         limit: u32,
     },
     /// Check that no record was changed, left out or moved.
+    #[command(after_help = "Examples:\n  trimaran audit verify")]
     Verify,
 }
 

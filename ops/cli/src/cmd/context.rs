@@ -13,7 +13,13 @@ use crate::remote::{config_error, runtime};
 use crate::ui::{Global, OutputForm, print_document, print_table, print_text};
 
 /// Clusters that this machine knows.
+///
+/// A context is a cluster's addresses with an identity to use there. They are kept in the file that TRIMARAN_CONFIG
+/// names, else in ~/.config/trimaran/config.toml; `--context NAME` or TRIMARAN_CONTEXT chooses one for a command.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  trimaran context list\n  trimaran context use dev\n  trimaran context add lab --endpoint 10.0.0.1:7700 --token-file token"
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -22,14 +28,20 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// List contexts; `*` marks the one in use.
+    #[command(after_help = "Examples:\n  trimaran context list\n  trimaran context list -o json")]
     List,
     /// Use a context when none is named.
-    Use { name: String },
+    #[command(after_help = "Examples:\n  trimaran context use dev")]
+    Use {
+        /// A context of the list.
+        name: String,
+    },
     /// Enroll with a token and store the identity as a context.
     #[command(
         after_help = "Examples:\n  trimaran context add lab --endpoint 10.0.0.1:7700 --token-file token\n  trimaran operator enroll me --role admin | trimaran context add lab --endpoint 10.0.0.1:7700 --token-file -"
     )]
     Add {
+        /// What to call it here.
         name: String,
         /// A file that holds the one-time token; `-` reads standard input.
         #[arg(long, value_name = "FILE|-")]
@@ -46,17 +58,25 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
             config.context(Some(name)).map_err(config_error)?;
             config.current = Some(name.clone());
             config.save(&path).map_err(config_error)?;
-            print_text(&format!("context {name} is in use"));
+            done(name, "is in use", global);
         }
         Verb::Add { name, token_file } => {
             let context = add(name, token_file, global)?;
             config.contexts.insert(name.clone(), context);
             config.current.get_or_insert_with(|| name.clone());
             config.save(&path).map_err(config_error)?;
-            print_text(&format!("context {name} added"));
+            done(name, "added", global);
         }
     }
     Ok(0)
+}
+
+/// Says what happened to a context; programs get the list's entry of it.
+fn done(name: &str, what: &str, global: &Global) {
+    match global.output {
+        OutputForm::Table => print_text(&format!("context {name} {what}")),
+        form => print_document(form, &json!({"schema": "trimaran.context/v1", "name": name})),
+    }
 }
 
 fn list(config: &Config, global: &Global) {

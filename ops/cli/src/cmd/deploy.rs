@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use trimaran_model::error_code;
+use trimaran_model::pipeline::Pipeline;
 use trimaran_wire::document::{PlanDocument, RunDocument, SourceDocument};
-use trimaran_wire::v1::operator::{ArtifactVersion, DeployRequest, OperatorBody};
+use trimaran_wire::v1::operator::{ArtifactVersion, DeployRequest, OperatorBody, SourceFile};
 
 use super::decide::parse_digest;
 use crate::artifact;
@@ -65,8 +66,9 @@ pub(crate) struct DeployArgs {
 }
 
 pub(crate) fn plan(args: &PlanArgs, global: &Global) -> Result<u8, CliError> {
+    let given = Given::of(&args.inputs)?;
     let remote = Remote::new(global)?;
-    let request = request(&args.inputs, None, &remote)?;
+    let request = request(given, &args.inputs, None, &remote)?;
     let answer = remote.read::<PlanDocument>(OperatorBody::Plan(request))?;
     let changes = answer.document.stages.iter().any(|stage| stage.change != "none");
     answer.print(global, plan_table);
@@ -74,9 +76,10 @@ pub(crate) fn plan(args: &PlanArgs, global: &Global) -> Result<u8, CliError> {
 }
 
 pub(crate) fn deploy(args: &DeployArgs, global: &Global) -> Result<u8, CliError> {
-    let remote = Remote::new(global)?;
+    let given = Given::of(&args.inputs)?;
     let digest = args.digest.as_deref().map(parse_digest).transpose()?;
-    let request = request(&args.inputs, digest, &remote)?;
+    let remote = Remote::new(global)?;
+    let request = request(given, &args.inputs, digest, &remote)?;
     let answer = remote.change::<RunDocument>(&args.request, OperatorBody::Deploy(request))?;
     match args.wait.resolve(global) {
         None => {
@@ -91,36 +94,49 @@ pub(crate) fn deploy(args: &DeployArgs, global: &Global) -> Result<u8, CliError>
     }
 }
 
-/// Reads the file or asks for the stored one, and binds a digest to every artifact that can be read here.
+/// What the inputs say without asking anybody: errors in the file come before those of the way to a cluster.
+struct Given {
+    file: Option<SourceFile>,
+    pipeline: Option<Pipeline>,
+    artifacts: BTreeMap<String, ArtifactVersion>,
+}
+
+impl Given {
+    fn of(inputs: &Inputs) -> Result<Self, CliError> {
+        let file = inputs.file.as_deref().map(sources::read).transpose()?;
+        let pipeline = file.as_ref().map(|file| sources::pipeline(std::slice::from_ref(file))).transpose()?;
+        let mut artifacts = BTreeMap::new();
+        for argument in &inputs.artifacts {
+            let (name, version) = parse_artifact(argument)?;
+            if artifacts.insert(name.clone(), version).is_some() {
+                return Err(CliError::new(error_code::USAGE, format!("artifact `{name}` is given twice")));
+            }
+        }
+        Ok(Self { file, pipeline, artifacts })
+    }
+}
+
+/// Asks for the stored file where none was given, and binds a digest to every artifact that can be read here.
 fn request(
+    given: Given,
     inputs: &Inputs,
     plan_digest: Option<[u8; 32]>,
     remote: &Remote,
 ) -> Result<DeployRequest, CliError> {
-    let file = inputs.file.as_deref().map(sources::read).transpose()?;
-    let pipeline = match (&file, &inputs.pipeline) {
-        (Some(file), _) => sources::pipeline(std::slice::from_ref(file))?,
-        (None, name) => {
-            let name = name.clone().unwrap_or_default();
+    let mut artifacts = given.artifacts;
+    let pipeline = match given.pipeline {
+        Some(pipeline) => pipeline,
+        None => {
+            let name = inputs.pipeline.clone().unwrap_or_default();
             let stored =
                 remote.read::<SourceDocument>(OperatorBody::PipelineSource { pipeline: name })?.document;
-            sources::pipeline(&[trimaran_wire::v1::operator::SourceFile {
-                name: stored.file,
-                text: stored.text.into_bytes(),
-            }])?
+            sources::pipeline(&[SourceFile { name: stored.file, text: stored.text.into_bytes() }])?
         }
     };
-    let mut artifacts = BTreeMap::new();
-    for argument in &inputs.artifacts {
-        let (name, version) = parse_artifact(argument)?;
-        if artifacts.insert(name.clone(), version).is_some() {
-            return Err(CliError::new(error_code::USAGE, format!("artifact `{name}` is given twice")));
-        }
-    }
     artifact::bind_digests(&pipeline, &mut artifacts, remote)?;
     Ok(DeployRequest {
         pipeline: inputs.pipeline.clone(),
-        file,
+        file: given.file,
         artifacts,
         plan_digest,
         overrides: inputs.overrides.clone(),

@@ -11,6 +11,7 @@ use crate::ui::{Global, cell, print_table};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  trimaran history web\n  trimaran history web --env prod")]
 pub(crate) struct Args {
+    /// The pipeline.
     pipeline: String,
     /// Only this environment.
     #[arg(long = "env", value_name = "NAME")]

@@ -2,10 +2,11 @@
 
 use std::io::Write as _;
 
+use serde_json::json;
 use trimaran_model::error_code;
 
 use crate::error::CliError;
-use crate::ui::{Global, print_text};
+use crate::ui::{Global, OutputForm, print_document, print_text};
 
 const EXAMPLE: &str = include_str!("../../../examples/trimaran.yaml");
 
@@ -13,11 +14,12 @@ const EXAMPLE: &str = include_str!("../../../examples/trimaran.yaml");
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  trimaran init\n  trimaran init deploy/web.yaml")]
 pub(crate) struct Args {
+    /// The file to write; an existing one is never overwritten.
     #[arg(default_value = "trimaran.yaml", value_name = "FILE")]
     file: String,
 }
 
-pub(crate) fn run(args: &Args, _global: &Global) -> Result<u8, CliError> {
+pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
     let made = std::fs::File::options().write(true).create_new(true).open(&args.file);
     let written = made.and_then(|mut file| file.write_all(EXAMPLE.as_bytes()));
     written.map_err(|error| {
@@ -26,6 +28,11 @@ pub(crate) fn run(args: &Args, _global: &Global) -> Result<u8, CliError> {
             .cause(error_text)
             .help("an existing file is never overwritten; name another one")
     })?;
-    print_text(&format!("{} written; check it with `trimaran lint {0}`", args.file));
+    match global.output {
+        OutputForm::Table => {
+            print_text(&format!("{} written; check it with `trimaran lint {0}`", args.file));
+        }
+        form => print_document(form, &json!({"schema": "trimaran.init/v1", "file": args.file})),
+    }
     Ok(0)
 }

@@ -12,6 +12,7 @@ use crate::ui::{Global, cell, paint, print_table, print_text};
 
 /// Agents: one per cell.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  trimaran agent list\n  trimaran agent enroll lab")]
 pub(crate) struct AgentArgs {
     #[command(subcommand)]
     verb: AgentVerb,
@@ -20,10 +21,12 @@ pub(crate) struct AgentArgs {
 #[derive(Debug, clap::Subcommand)]
 enum AgentVerb {
     /// List agents with their state.
+    #[command(after_help = "Examples:\n  trimaran agent list\n  trimaran agent list -o json")]
     List,
     /// Make a one-time token for a new agent, or for the replacement of one.
     #[command(after_help = "Examples:\n  trimaran agent enroll lab")]
     Enroll {
+        /// The name of the agent.
         name: String,
         #[command(flatten)]
         request: RequestIdArg,
@@ -32,6 +35,9 @@ enum AgentVerb {
 
 /// Runners: one on each host.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  trimaran runner list\n  trimaran runner enroll host-1 --agent lab --label group=staging"
+)]
 pub(crate) struct RunnerArgs {
     #[command(subcommand)]
     verb: RunnerVerb,
@@ -40,10 +46,12 @@ pub(crate) struct RunnerArgs {
 #[derive(Debug, clap::Subcommand)]
 enum RunnerVerb {
     /// List runners with their labels and state.
+    #[command(after_help = "Examples:\n  trimaran runner list\n  trimaran runner list -o json")]
     List,
     /// Make a one-time token for a new runner, or for the replacement of one.
     #[command(after_help = "Examples:\n  trimaran runner enroll host-1 --agent lab --label group=staging")]
     Enroll {
+        /// The name of the runner and of the host it stands for.
         name: String,
         /// The agent that serves the host.
         #[arg(long)]
@@ -58,6 +66,7 @@ enum RunnerVerb {
 
 /// Operators: people and programs that use this CLI.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  trimaran operator enroll me --role operator")]
 pub(crate) struct OperatorArgs {
     #[command(subcommand)]
     verb: OperatorVerb,
@@ -66,9 +75,13 @@ pub(crate) struct OperatorArgs {
 #[derive(Debug, clap::Subcommand)]
 enum OperatorVerb {
     /// Make a one-time token for an operator.
-    #[command(after_help = "Examples:\n  trimaran operator enroll kana --role operator")]
+    #[command(
+        after_help = "Examples:\n  trimaran operator enroll me --role operator\n  trimaran operator enroll ci --role operator -o json"
+    )]
     Enroll {
+        /// The name of the person or program, as the audit log shows it.
         name: String,
+        /// What it may do: look; deploy and decide; everything.
         #[arg(long, value_parser = ["viewer", "operator", "admin"])]
         role: String,
         #[command(flatten)]
@@ -78,6 +91,7 @@ enum OperatorVerb {
 
 /// Targets: the places to deploy to.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  trimaran target list\n  trimaran target show lab-prod")]
 pub(crate) struct TargetArgs {
     #[command(subcommand)]
     verb: TargetVerb,
@@ -86,9 +100,14 @@ pub(crate) struct TargetArgs {
 #[derive(Debug, clap::Subcommand)]
 enum TargetVerb {
     /// List targets.
+    #[command(after_help = "Examples:\n  trimaran target list\n  trimaran target list -o json")]
     List,
     /// Show one target with its hosts.
-    Show { name: String },
+    #[command(after_help = "Examples:\n  trimaran target show lab-prod")]
+    Show {
+        /// A target of the list.
+        name: String,
+    },
 }
 
 pub(crate) fn agent(args: &AgentArgs, global: &Global) -> Result<u8, CliError> {

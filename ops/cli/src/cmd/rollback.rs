@@ -17,7 +17,9 @@ use crate::ui::{Global, paint, print_text, run_lines, short};
     after_help = "Examples:\n  trimaran rollback web --env prod\n  trimaran rollback web --env prod --to 3f9a1c2b7d10 --yes --wait"
 )]
 pub(crate) struct Args {
+    /// The pipeline.
     pipeline: String,
+    /// The environment to restore.
     #[arg(long = "env", value_name = "NAME")]
     environment: String,
     /// A release of `trimaran history`, by digest or its first digits.

@@ -9,6 +9,7 @@ use crate::ui::{Global, cell, paint, print_table, print_text, run_lines};
 
 /// Look at runs.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  trimaran run list\n  trimaran run show web#12")]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -17,6 +18,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// List runs, the newest first.
+    #[command(after_help = "Examples:\n  trimaran run list\n  trimaran run list web --limit 10 -o json")]
     List {
         /// Only runs of this pipeline.
         pipeline: Option<String>,

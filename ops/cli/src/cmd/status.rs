@@ -17,6 +17,7 @@ pub(crate) struct Args {
 
 /// Installations: one pipeline on one target each.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  trimaran installation list\n  trimaran installation list web -o json")]
 pub(crate) struct InstallationArgs {
     #[command(subcommand)]
     verb: InstallationVerb,

@@ -7,6 +7,7 @@ use crate::ui::{Global, OutputForm, print_document, print_text};
 
 /// Print the version.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  trimaran version\n  trimaran version -o json")]
 pub(crate) struct Args {}
 
 pub(crate) fn run(_args: &Args, global: &Global) -> Result<u8, CliError> {

@@ -4,6 +4,8 @@ use std::io::{self, Write as _};
 
 use serde_json::Value;
 
+use super::yaml::yaml;
+
 /// `-o`: tables and trees for people, the others for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum OutputForm {
@@ -35,65 +37,5 @@ pub(crate) fn print_text(text: &str) {
     if let Err(error) = written.and_then(|()| out.flush()) {
         let quiet = error.kind() == io::ErrorKind::BrokenPipe;
         std::process::exit(if quiet { 0 } else { 1 });
-    }
-}
-
-/// A JSON value as YAML: block style, every string quoted as JSON does, which is YAML too (YAML 1.2, 1.3).
-pub(crate) fn yaml(value: &Value) -> String {
-    let mut out = String::new();
-    write_yaml(value, 0, &mut out);
-    out
-}
-
-fn write_yaml(value: &Value, depth: usize, out: &mut String) {
-    let indent = "  ".repeat(depth);
-    match value {
-        Value::Object(map) if !map.is_empty() => {
-            for (key, item) in map {
-                out.push_str(&format!("{indent}{}:", plain_or_quoted(key)));
-                write_yaml_item(item, depth, out);
-            }
-        }
-        Value::Array(items) if !items.is_empty() => {
-            for item in items {
-                out.push_str(&format!("{indent}-"));
-                write_yaml_item(item, depth, out);
-            }
-        }
-        scalar => out.push_str(&format!("{indent}{scalar}\n")),
-    }
-}
-
-fn write_yaml_item(item: &Value, depth: usize, out: &mut String) {
-    let nested = match item {
-        Value::Object(map) => !map.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    };
-    if nested {
-        out.push('\n');
-        write_yaml(item, depth + 1, out);
-    } else {
-        out.push_str(&format!(" {item}\n"));
-    }
-}
-
-/// Keys of our documents are plain words; any other key is quoted.
-fn plain_or_quoted(key: &str) -> String {
-    let plain = key.starts_with(|c: char| c.is_ascii_alphabetic())
-        && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
-        && !matches!(key, "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n");
-    if plain { key.to_owned() } else { Value::from(key).to_string() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn yaml_keeps_strings_strings() {
-        let value = json!({"a": "no", "list": [1, {"b": null}], "empty": [], "on": true});
-        assert_eq!(yaml(&value), "a: \"no\"\nlist:\n  - 1\n  -\n    b: null\nempty: []\n\"on\": true\n");
     }
 }

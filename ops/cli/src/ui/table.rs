@@ -34,11 +34,17 @@ pub(crate) fn print_table(head: &[&str], rows: Vec<Vec<String>>) {
     print_text(&table.to_string());
 }
 
-/// `text` on one line without control characters, so that no host can write to the terminal.
+/// `text` on one line without characters that control a terminal or turn the direction of a line around, so that no
+/// host and no file can write to the terminal.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { if c == '\n' || c == '\t' { ' ' } else { '?' } } else { c })
-        .collect()
+    let one = |c: char| match c {
+        '\n' | '\t' => ' ',
+        // The bidirectional controls of Unicode (UAX 9).
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '?',
+        c if c.is_control() => '?',
+        c => c,
+    };
+    text.chars().map(one).collect()
 }
 
 /// An optional cell; `-` when there is nothing.
@@ -50,6 +56,6 @@ pub(crate) fn cell(value: Option<&str>) -> String {
 mod tests {
     #[test]
     fn escapes_do_not_reach_the_terminal() {
-        assert_eq!(super::printable("a\u{1b}[2Jb\nc"), "a?[2Jb c");
+        assert_eq!(super::printable("a\u{1b}[2Jb\nc\u{202e}d"), "a?[2Jb c?d");
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use trimaran_model::error_code;
 use trimaran_model::id::ArtifactName;
+use trimaran_model::limits::ARTIFACTS_MAX;
 use trimaran_model::pipeline::ArtifactSource;
 
 use super::workload::{Use, Uses};
@@ -18,7 +19,13 @@ pub(super) type Declared = BTreeMap<ArtifactName, Option<ArtifactSource>>;
 
 pub(super) fn declared(entry: &Entry, sink: &mut Sink) -> Option<Declared> {
     let mut declared = BTreeMap::new();
-    for artifact in map(entry, sink)? {
+    let entries = map(entry, sink)?;
+    if entries.len() > ARTIFACTS_MAX {
+        let message = format!("a pipeline has at most {ARTIFACTS_MAX} artifacts");
+        sink.error(error_code::OVER_LIMIT, entry.key_span, message, "");
+        return None;
+    }
+    for artifact in entries {
         let source = source(artifact, sink);
         match artifact.key.parse::<ArtifactName>() {
             Ok(name) => {

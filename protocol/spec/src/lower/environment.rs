@@ -65,10 +65,10 @@ fn lower(
     sink: &mut Sink,
 ) -> Option<Environment> {
     let mut it = Fields::of(node, node.span, "an environment", sink)?.later(LATER);
-    let title = it.required("name", sink);
+    let title = it.required("name");
     let after = it.optional("after");
     let approve = it.optional("approve");
-    let targets = it.required("targets", sink);
+    let targets = it.required("targets");
     let strategy = it.optional("strategy");
     let rollback = it.optional("rollback");
     it.finish(sink);

@@ -39,11 +39,11 @@ fn pipeline(
     sink: &mut Sink,
 ) -> Option<Pipeline> {
     let mut it = fields(node, sink)?.later(LATER);
-    let title = it.required("pipeline", sink);
-    let owner = it.required("owner", sink);
-    let declared = it.required("artifacts", sink);
-    let work = it.required("workload", sink);
-    let environments = it.required("environments", sink);
+    let title = it.required("pipeline");
+    let owner = it.required("owner");
+    let declared = it.required("artifacts");
+    let work = it.required("workload");
+    let environments = it.required("environments");
     it.finish(sink);
     *written = title.and_then(written_name);
     let title = title.and_then(|entry| name(&entry.value, "`pipeline`", sink));

@@ -28,9 +28,9 @@ pub(super) fn lower(
 
 fn target(node: &Node, class: &mut Option<TargetClass>, sink: &mut Sink) -> Option<Target> {
     let mut it = fields(node, sink)?.later(&["labels"]);
-    let title = it.required("target", sink);
-    let agent = it.required("agent", sink);
-    let written_class = it.required("class", sink);
+    let title = it.required("target");
+    let agent = it.required("agent");
+    let written_class = it.required("class");
     let parallel = it.optional("parallel");
     let platforms = PLATFORMS.map(|platform| it.optional(platform));
     it.finish(sink);
@@ -45,7 +45,7 @@ fn target(node: &Node, class: &mut Option<TargetClass>, sink: &mut Sink) -> Opti
 
 fn platform(node: &Node, found: [Option<&Entry>; 3], sink: &mut Sink) -> Option<TargetPlatform> {
     let mut given: Vec<&Entry> = found.into_iter().flatten().collect();
-    given.sort_by_key(|entry| (entry.key_span.line, entry.key_span.column));
+    given.sort_by_key(|entry| entry.key_span);
     if given.is_empty() {
         let message = "the target has no platform: one of hosts, kubernetes, flink is missing";
         let help = "add `hosts: { select: { LABEL: VALUE } }`";
@@ -79,7 +79,7 @@ fn hosts(entry: &Entry, sink: &mut Sink) -> Option<TargetPlatform> {
 
 fn kubernetes(entry: &Entry, sink: &mut Sink) -> Option<TargetPlatform> {
     let mut it = Fields::below(entry, sink)?;
-    let namespace = it.required("namespace", sink);
+    let namespace = it.required("namespace");
     let kubeconfig = it.optional("kubeconfig");
     it.finish(sink);
     let namespace = namespace.and_then(|entry| namespace_name(entry, sink));
@@ -101,8 +101,8 @@ fn namespace_name(entry: &Entry, sink: &mut Sink) -> Option<String> {
 
 fn flink(entry: &Entry, sink: &mut Sink) -> Option<TargetPlatform> {
     let mut it = Fields::below(entry, sink)?;
-    let urls = it.required("urls", sink);
-    let savepoints = it.required("savepoints", sink);
+    let urls = it.required("urls");
+    let savepoints = it.required("savepoints");
     it.finish(sink);
     let urls = urls.and_then(|entry| {
         let items = list(entry, sink)?;

@@ -1,6 +1,9 @@
 //! JSON texts: strict reading in one pass, and the place of a JSON pointer found in the text again.
 
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::rc::Rc;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
@@ -22,7 +25,6 @@ pub(super) struct Error {
 pub(super) fn read(text: &[u8], before: usize) -> Result<Vec<Document>, Error> {
     let mut stream = serde_json::Deserializer::from_slice(text).into_iter::<Strict>();
     let mut documents = Vec::new();
-    let mut index = 0;
     loop {
         let skipped = text[stream.byte_offset()..].iter().take_while(|byte| byte.is_ascii_whitespace());
         let offset = before + stream.byte_offset() + skipped.count();
@@ -30,11 +32,10 @@ pub(super) fn read(text: &[u8], before: usize) -> Result<Vec<Document>, Error> {
             None => return Ok(documents),
             Some(Ok(Strict(Value::Null))) => {}
             Some(Ok(Strict(value))) => {
-                documents.push(Document { value, place: DocumentPlace::Json { index, offset } });
+                documents.push(Document { value, place: DocumentPlace::Json { offset } });
             }
             Some(Err(error)) => return Err(problem(text, &error)),
         }
-        index += 1;
     }
 }
 
@@ -119,36 +120,71 @@ impl<'de> Visitor<'de> for Reader {
     }
 }
 
-/// The place of a pointer in the JSON text that starts at `offset`; the text is valid.
-pub(super) fn place_of(bytes: &[u8], offset: usize, pointer: &str) -> Span {
-    let mut scanner = Scanner { bytes, at: offset };
-    let mut found = offset;
-    for part in pointer_parts(pointer) {
-        let Some((key, value)) = scanner.descend(&part) else { break };
-        let container = matches!(bytes.get(value), Some(b'{' | b'['));
-        found = if container { key.unwrap_or(value) } else { value };
-        scanner.at = value;
-    }
-    scanner.at = found;
-    let end = if matches!(bytes.get(found), Some(b'{' | b'[') | None) {
-        found + 1
-    } else {
-        scanner.skip_value();
-        scanner.at
-    };
-    span(bytes, found, end)
+/// What was found in a JSON text already, so that many questions cost about one pass.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// Starts of lines.
+    lines: OnceCell<Vec<usize>>,
+    /// By the start of a list or map.
+    children: RefCell<BTreeMap<usize, Rc<Children>>>,
 }
 
-fn span(bytes: &[u8], start: usize, end: usize) -> Span {
+/// Starts of the values in a list or map.
+#[derive(Debug)]
+enum Children {
+    List(Vec<usize>),
+    /// With the starts of the keys.
+    Map(BTreeMap<String, (usize, usize)>),
+}
+
+/// The place of a pointer in the JSON text that starts at `offset`; the text is valid.
+pub(super) fn place_of(bytes: &[u8], offset: usize, pointer: &str, memory: &Memory) -> Span {
+    let mut found = offset;
+    let mut at = offset;
+    for part in pointer_parts(pointer) {
+        let known = memory.children.borrow().get(&at).cloned();
+        let children = known.unwrap_or_else(|| {
+            let read = Rc::new(Scanner { bytes, at }.children());
+            memory.children.borrow_mut().insert(at, Rc::clone(&read));
+            read
+        });
+        let child = match &*children {
+            Children::List(items) => {
+                part.parse::<usize>().ok().and_then(|index| items.get(index)).map(|it| (*it, *it))
+            }
+            Children::Map(entries) => entries.get(&part).copied(),
+        };
+        let Some((key, value)) = child else { break };
+        found = if is_container(bytes, value) { key } else { value };
+        at = value;
+    }
+    let mut scanner = Scanner { bytes, at: found };
+    if is_container(bytes, found) {
+        scanner.at += 1;
+    } else {
+        scanner.skip_value();
+    }
+    span(bytes, found, scanner.at, memory)
+}
+
+fn is_container(bytes: &[u8], at: usize) -> bool {
+    matches!(bytes.get(at), Some(b'{' | b'['))
+}
+
+fn span(bytes: &[u8], start: usize, end: usize, memory: &Memory) -> Span {
+    let lines = memory.lines.get_or_init(|| {
+        let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+        std::iter::once(0).chain(ends.map(|(index, _)| index + 1)).collect()
+    });
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let before = &bytes[..start.min(bytes.len())];
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |index| index + 1);
+    let line = lines.partition_point(|it| *it <= start);
+    let line_start = lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
     let characters = |part: &[u8]| String::from_utf8_lossy(part).chars().filter(|c| *c != '\u{feff}').count();
+    let (start, end) = (start.min(bytes.len()), end.min(bytes.len()));
     Span {
         line: number(line),
-        column: number(characters(&before[line_start..]) + 1),
-        length: number(characters(&bytes[start.min(bytes.len())..end.min(bytes.len())]).max(1)),
+        column: number(characters(&bytes[line_start.min(start)..start]) + 1),
+        length: number(characters(&bytes[start..end]).max(1)),
     }
 }
 
@@ -159,28 +195,28 @@ struct Scanner<'a> {
 }
 
 impl Scanner<'_> {
-    /// Starts of the key, in a map, and of the value of one part below the value that starts here.
-    fn descend(&mut self, part: &str) -> Option<(Option<usize>, usize)> {
-        let open = *self.bytes.get(self.at)?;
+    /// The values in the list or map that starts here; none of a scalar.
+    fn children(mut self) -> Children {
+        let (mut items, mut entries) = (Vec::new(), BTreeMap::new());
+        let open = self.bytes.get(self.at).copied();
+        if !matches!(open, Some(b'{' | b'[')) {
+            return Children::List(items);
+        }
         self.at += 1;
         self.skip_space();
-        let wanted = part.parse::<usize>().ok();
-        let mut index = 0;
-        while !matches!(self.bytes.get(self.at)?, b'}' | b']') {
+        while !matches!(self.bytes.get(self.at), Some(b'}' | b']') | None) {
             let start = self.at;
-            if open == b'{' {
+            if open == Some(b'{') {
                 self.skip_value();
-                let key: Option<String> = serde_json::from_slice(&self.bytes[start..self.at]).ok();
+                let key = serde_json::from_slice::<String>(&self.bytes[start..self.at]);
                 self.skip_space();
                 self.at += 1;
                 self.skip_space();
-                if key.as_deref() == Some(part) {
-                    return Some((Some(start), self.at));
+                if let Ok(key) = key {
+                    entries.insert(key, (start, self.at));
                 }
-            } else if open != b'[' {
-                return None;
-            } else if wanted == Some(index) {
-                return Some((None, self.at));
+            } else {
+                items.push(start);
             }
             self.skip_value();
             self.skip_space();
@@ -188,9 +224,12 @@ impl Scanner<'_> {
                 self.at += 1;
                 self.skip_space();
             }
-            index += 1;
+            if self.at == start {
+                // Another file than the one that was read.
+                break;
+            }
         }
-        None
+        if open == Some(b'{') { Children::Map(entries) } else { Children::List(items) }
     }
 
     fn skip_space(&mut self) {

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
+use sha2::{Digest as _, Sha256};
 use trimaran_model::id::Digest;
 use trimaran_model::pipeline::{HealthCheck, ProbeUrl, Process, Restart, RestartOn, Stop, StopSignal};
 use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, ReleaseWorkload};
 use trimaran_model::time::Millis;
 
 use super::common::{name, spelled};
-use crate::codec::{CodecError, Message, kind};
+use crate::codec::{CodecError, Message, encode, kind};
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct WireRelease {
@@ -22,6 +23,13 @@ pub struct WireRelease {
 impl Message for WireRelease {
     const KIND: u16 = kind::RELEASE;
     const VERSION: u16 = 1;
+}
+
+impl WireRelease {
+    /// SHA-256 over the body of the frozen form: the release's address everywhere.
+    pub fn digest(&self) -> Digest {
+        Digest(Sha256::digest(encode(self)).into())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

@@ -32,8 +32,8 @@ impl Phase {
             out.push(Effect::Done(outcome));
             return;
         }
-        if !self.is_stopping() {
-            let moves = self.start(&roll, out);
+        if !self.is_stopping() && self.all_shown() {
+            let moves = self.start(now, &roll, out);
             if let Some(fault) = self.stuck(now, &roll, moves) {
                 self.judge(fault, out);
                 return self.decide(now, out);
@@ -65,6 +65,11 @@ impl Phase {
         roll
     }
 
+    /// The order of turns and what was done before are known only when every host was looked at.
+    pub(crate) fn all_shown(&self) -> bool {
+        self.hosts.values().all(|turn| turn.shown)
+    }
+
     /// How many hosts shall be done at the end of this assignment.
     fn wanted(&self) -> u32 {
         let failed = self.hosts.keys().filter(|host| self.has_failed(host)).count();
@@ -94,9 +99,7 @@ impl Phase {
             return None;
         }
         if self.kept.abort.is_some() {
-            // A host that was not heard yet may be in flight by an order of an earlier life.
-            let unheard = self.hosts.values().any(|turn| !turn.heard && now < turn.since + HOST_LOST_AFTER);
-            return (!unheard).then_some(Outcome::Stopped);
+            return (self.unheard(now, roll) == 0).then_some(Outcome::Stopped);
         }
         if self.is_over_budget() {
             return Some(Outcome::Failed(self.first_failure()?));
@@ -104,7 +107,7 @@ impl Phase {
         if let Some(fault) = &self.kept.fault {
             return Some(Outcome::Fault(fault.clone()));
         }
-        if roll.done < self.wanted() {
+        if roll.done < self.wanted() || !self.all_shown() {
             return None;
         }
         // Every host that could have become done has failed, each within the budget.
@@ -112,6 +115,16 @@ impl Phase {
             Some(failure) if roll.done == 0 => Some(Outcome::Failed(failure)),
             _ => Some(Outcome::Done),
         }
+    }
+
+    /// Absent hosts that were not heard in this life: they may have the release, or an order of an earlier life
+    /// that lost its directory. They have a while to say so.
+    fn unheard(&self, now: Timestamp, roll: &Roll) -> usize {
+        let silent = |host: &&HostName| {
+            let turn = &self.hosts[*host];
+            !turn.heard && now < turn.since + HOST_LOST_AFTER
+        };
+        roll.absent.iter().filter(silent).count()
     }
 
     /// The first cause, with the count where it took more than one host.
@@ -127,9 +140,11 @@ impl Phase {
     }
 
     /// Orders what may be ordered; true when something moves by itself.
-    fn start(&mut self, roll: &Roll, out: &mut Effects) -> bool {
+    fn start(&mut self, now: Timestamp, roll: &Roll, out: &mut Effects) -> bool {
         let mut in_flight = roll.in_flight.len();
-        let wanted = (self.wanted() as usize).saturating_sub(roll.done as usize + in_flight);
+        // A host that was not heard yet may be one of those that the wave wants.
+        let unheard = self.unheard(now, roll);
+        let wanted = (self.wanted() as usize).saturating_sub(roll.done as usize + in_flight + unheard);
         let (mut down, allowed) = (roll.down.len(), self.allowed());
         let mut moves = in_flight > 0 || self.committing;
         for host in roll.open.iter().take(wanted) {
@@ -210,12 +225,12 @@ impl Phase {
             let turn = &self.hosts[host];
             (!turn.connected).then_some(turn.since + HOST_LOST_AFTER)
         };
-        let unheard = self.hosts.iter().filter(|(_, turn)| self.kept.abort.is_some() && !turn.heard);
+        let unheard = roll.absent.iter().filter(|host| !self.hosts[*host].heard);
         let next = roll
             .in_flight
             .iter()
             .filter_map(away)
-            .chain(unheard.map(|(_, turn)| turn.since + HOST_LOST_AFTER))
+            .chain(unheard.filter_map(away))
             .chain(self.stuck_since.map(|since| since + HOST_LOST_AFTER))
             .filter(|at| *at > now)
             .min();

@@ -11,8 +11,11 @@ use super::standing::{Standing, Turn};
 use super::{Effects, Phase};
 
 impl Phase {
-    /// Tells progress when it changed.
+    /// Tells progress when it changed; not before every host was looked at, which would look like steps back.
     pub(crate) fn tell(&mut self, out: &mut Effects) {
+        if !self.all_shown() {
+            return;
+        }
         let progress = self.progress();
         if self.told.as_ref() != Some(&progress) {
             self.told = Some(progress.clone());

@@ -1,1 +1,567 @@
-//! Tests
+//! Scripted hosts: each test says what hosts say, and looks at what the fleet orders.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use trimaran_executor::driver::{CallId, Driver, Effect, Input};
+use trimaran_executor::journaled::Journaled;
+use trimaran_model::assignment::{Assignment, HostAction, HostReport, HostState};
+use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, HostName, InstallationId};
+use trimaran_model::job::{Failure, Job, Outcome, Progress, Wave};
+use trimaran_model::limits::HOST_LOST_AFTER;
+use trimaran_model::pipeline::{
+    Amount, HealthCheck, ProbeUrl, Process, Restart, RestartOn, Stop, StopSignal,
+};
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, ReleaseWorkload};
+use trimaran_model::run::InstanceStatus;
+use trimaran_model::time::{Millis, Timestamp};
+
+use super::{Fleet, Given, Phase, Sight};
+
+const OLD: Digest = Digest([1; 32]);
+const NEW: Digest = Digest([2; 32]);
+const FENCE: Fence = Fence(10);
+
+fn release() -> Release {
+    let artifact = Artifact {
+        name: "bundle".parse().unwrap(),
+        version: "v2".into(),
+        sha256: Digest([9; 32]),
+        location: ArtifactLocation::Path("/srv/web.tar.zst".into()),
+    };
+    let process = Process {
+        command: vec!["bin/web".into()],
+        environment: BTreeMap::new(),
+        stop: Stop { signal: StopSignal::Term, grace: Millis::seconds(5) },
+        restart: Restart {
+            on: RestartOn::Failure,
+            delay: Millis::seconds(1),
+            max: 5,
+            per: Millis::minutes(10),
+        },
+    };
+    let health = HealthCheck {
+        http: ProbeUrl { host: None, port: 8080, path: "/".into() },
+        interval: Millis(500),
+        timeout: Millis::seconds(2),
+        min_healthy: Millis::seconds(3),
+        deadline: Millis::seconds(20),
+    };
+    Release {
+        pipeline: "web".parse().unwrap(),
+        target: "prod".parse().unwrap(),
+        version: "v2".into(),
+        workload: ReleaseWorkload::Host(HostRelease { bundle: artifact, process, health }),
+    }
+}
+
+fn host(n: usize) -> HostName {
+    format!("host-{n}").parse().unwrap()
+}
+
+fn installation() -> InstallationId {
+    InstallationId { pipeline: "web".parse().unwrap(), target: "prod".parse().unwrap() }
+}
+
+fn assignment(job: Job, hosts: usize, wave: Wave) -> Assignment {
+    Assignment {
+        id: AssignmentId(7),
+        fence: FENCE,
+        installation: installation(),
+        run: "web#2".parse().unwrap(),
+        stage: "prod/prod".parse().unwrap(),
+        attempt: Attempt(1),
+        job,
+        release: Some(release()),
+        wave,
+        hosts: (1..=hosts).map(host).collect(),
+        keep: BTreeSet::from([OLD, NEW]),
+    }
+}
+
+fn wave(upto: u32, max_unavailable: u32, failures_left: u32) -> Wave {
+    let max_unavailable = Amount::Count(max_unavailable);
+    Wave { number: 1, upto, max_unavailable, failures_left, failed: Vec::new() }
+}
+
+fn report(state: HostState, current: Option<Digest>, fence: Fence) -> HostReport {
+    HostReport {
+        installation: installation(),
+        fence,
+        assignment: if fence == FENCE { AssignmentId(7) } else { AssignmentId(3) },
+        acts: !matches!(state, HostState::Empty | HostState::Preparing | HostState::Prepared),
+        state,
+        current,
+        prepared: None,
+        code: None,
+        message: String::new(),
+    }
+}
+
+/// One order that the fleet gave and nobody answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Order {
+    call: CallId,
+    host: HostName,
+    action: &'static str,
+}
+
+/// A fleet with the hosts' reports and the orders so far.
+struct World {
+    phase: Phase,
+    now: Timestamp,
+    reports: BTreeMap<HostName, HostReport>,
+    orders: Vec<Order>,
+    commits: Vec<Progress>,
+    progress: Option<Progress>,
+    outcome: Option<Outcome>,
+    wake: Option<Timestamp>,
+}
+
+impl World {
+    /// All hosts run the old release, healthy; the lease is live.
+    fn new(assignment: Assignment) -> Self {
+        let mut world = Self::silent(assignment);
+        for name in world.phase.assignment.hosts.clone() {
+            world.reports.insert(name.clone(), report(HostState::Healthy, Some(OLD), Fence(5)));
+            world.show(&name, true);
+        }
+        world.feed(Input::LeaseBack);
+        world
+    }
+
+    /// Nothing was heard of any host.
+    fn silent(assignment: Assignment) -> Self {
+        let mut out = Vec::new();
+        let phase = Fleet.begin(Timestamp(0), &assignment, None, &mut out);
+        let mut world = Self {
+            phase,
+            now: Timestamp(0),
+            reports: BTreeMap::new(),
+            orders: Vec::new(),
+            commits: Vec::new(),
+            progress: None,
+            outcome: None,
+            wake: None,
+        };
+        world.take(out);
+        world
+    }
+
+    fn take(&mut self, out: super::Effects) {
+        for effect in out {
+            assert!(self.outcome.is_none(), "nothing follows the end: {effect:?}");
+            match effect {
+                Effect::Call { id, call, .. } => {
+                    let action = match call.goal.action {
+                        HostAction::Prepare(_) => "prepare",
+                        HostAction::Apply(_) => "apply",
+                        HostAction::Restore(_) => "restore",
+                        HostAction::Stop { .. } => "stop",
+                        HostAction::Verify => "verify",
+                    };
+                    self.orders.push(Order { call: id, host: call.host, action });
+                }
+                Effect::Report(progress) => self.progress = Some(progress),
+                Effect::Commit(progress) => self.commits.push(progress),
+                Effect::Done(outcome) => self.outcome = Some(outcome),
+                Effect::WakeAt(at) => self.wake = Some(at),
+                Effect::Persist | Effect::Watch(_) => {}
+            }
+        }
+    }
+
+    fn feed(&mut self, input: Input<Given, Sight>) {
+        let mut out = Vec::new();
+        Fleet.step(&mut self.phase, self.now, input, &mut out);
+        self.take(out);
+    }
+
+    fn show(&mut self, name: &HostName, connected: bool) {
+        let report = self.reports.get(name).cloned();
+        self.feed(Input::Observed(Sight { host: name.clone(), connected, report }));
+    }
+
+    fn say(&mut self, name: &HostName, report: HostReport) {
+        self.reports.insert(name.clone(), report);
+        self.show(name, true);
+    }
+
+    fn say_state(&mut self, name: &HostName, state: HostState, current: Digest) {
+        self.say(name, report(state, Some(current), FENCE));
+    }
+
+    fn say_prepared(&mut self, name: &HostName) {
+        let current = self.reports.get(name).and_then(|report| report.current);
+        self.say(name, HostReport { prepared: Some(NEW), ..report(HostState::Prepared, current, FENCE) });
+    }
+
+    fn say_failed(&mut self, name: &HostName, state: HostState, code: ReasonCode) {
+        let report =
+            HostReport { code: Some(code), message: "503".into(), ..report(state, Some(OLD), FENCE) };
+        self.say(name, report);
+    }
+
+    /// Takes the orders that were given since, as `ACTION HOST`.
+    fn ordered(&mut self) -> Vec<Order> {
+        std::mem::take(&mut self.orders)
+    }
+
+    /// Answers all orders with `Taken`; prepared hosts say so. Returns who was told to act.
+    fn obey(&mut self) -> Vec<HostName> {
+        let mut acting = Vec::new();
+        while !self.orders.is_empty() {
+            for order in self.ordered() {
+                self.feed(Input::Reply(order.call, Given::Taken));
+                if order.action == "prepare" {
+                    self.say_prepared(&order.host);
+                } else {
+                    self.say_state(&order.host, HostState::Updating, OLD);
+                    acting.push(order.host);
+                }
+            }
+        }
+        acting
+    }
+
+    fn pass(&mut self, time: Millis) {
+        let until = self.now + time;
+        while let Some(at) = self.wake.take_if(|at| *at <= until) {
+            self.now = at;
+            self.feed(Input::Due);
+        }
+        self.now = until;
+    }
+
+    fn failed_code(&self) -> Option<(&'static str, ReasonCode)> {
+        match self.outcome.as_ref()? {
+            Outcome::Done => Some(("done", ReasonCode::Settle)),
+            Outcome::Stopped => Some(("stopped", ReasonCode::Settle)),
+            Outcome::Failed(Failure { code, .. }) => Some(("failed", *code)),
+            Outcome::Fault(Failure { code, .. }) => Some(("fault", *code)),
+        }
+    }
+
+    fn status(&self, name: &HostName) -> InstanceStatus {
+        let instances = &self.progress.as_ref().expect("progress").instances;
+        instances.iter().find(|it| it.name == *name).expect("named").status
+    }
+}
+
+#[test]
+fn bytes_come_first_then_one_host_after_the_other() {
+    let mut world = World::new(assignment(Job::Release(NEW), 4, wave(3, 1, 0)));
+    let orders = world.ordered();
+    assert_eq!(orders.len(), 3, "the hosts of the wave and no other: {orders:?}");
+    assert!(orders.iter().all(|order| order.action == "prepare"));
+    world.orders = orders;
+    let mut done = Vec::new();
+    for _ in 0..3 {
+        let acting = world.obey();
+        assert_eq!(acting.len(), 1, "one slot");
+        assert_eq!(world.status(&acting[0]), InstanceStatus::Updating);
+        world.say_state(&acting[0], HostState::Healthy, NEW);
+        done.extend(acting);
+    }
+    assert_eq!(world.outcome, Some(Outcome::Done));
+    let progress = world.progress.expect("progress");
+    assert_eq!((progress.done, progress.total), (3, 4));
+    let order: Vec<HostName> =
+        super::in_order(&"web".parse().unwrap(), &(1..=4).map(host).collect::<Vec<_>>())
+            .into_iter()
+            .take(3)
+            .cloned()
+            .collect();
+    assert_eq!(done, order);
+}
+
+#[test]
+fn hosts_that_are_done_are_not_touched_again() {
+    let mut world = World::silent(assignment(Job::Release(NEW), 3, wave(2, 1, 0)));
+    for (n, current) in [(1, NEW), (2, OLD), (3, NEW)] {
+        world.say(&host(n), report(HostState::Healthy, Some(current), Fence(5)));
+    }
+    assert_eq!(world.outcome, Some(Outcome::Done));
+    assert!(world.orders.is_empty());
+}
+
+#[test]
+fn a_host_that_is_down_takes_the_budget_and_needs_no_slot() {
+    let mut world = World::silent(assignment(Job::Release(NEW), 4, wave(4, 1, 0)));
+    for n in 1..=3 {
+        world.say(&host(n), report(HostState::Healthy, Some(OLD), Fence(5)));
+    }
+    world.say(&host(4), report(HostState::Broken, Some(OLD), Fence(5)));
+    world.feed(Input::LeaseBack);
+    assert_eq!(world.obey(), [host(4)], "the broken host first, and nobody beside it");
+    world.say_state(&host(4), HostState::Healthy, NEW);
+    assert_eq!(world.obey().len(), 1);
+}
+
+#[test]
+fn too_many_hosts_down_from_other_causes_pause_with_their_names() {
+    let mut world = World::silent(assignment(Job::Release(NEW), 3, wave(3, 1, 0)));
+    world.say(&host(1), report(HostState::Healthy, Some(OLD), Fence(5)));
+    world.show(&host(2), false);
+    world.say(&host(3), report(HostState::Healthy, Some(OLD), Fence(5)));
+    world.feed(Input::LeaseBack);
+    assert!(world.obey().is_empty());
+    world.pass(Millis(HOST_LOST_AFTER.0 - 1));
+    assert_eq!(world.outcome, None);
+    world.pass(Millis(1));
+    assert_eq!(world.failed_code(), Some(("fault", ReasonCode::BudgetPaused)));
+    let Some(Outcome::Fault(failure)) = &world.outcome else { panic!("a fault") };
+    assert!(failure.message.contains("host-2"), "{failure:?}");
+}
+
+#[test]
+fn a_first_deployment_goes_to_empty_hosts_within_the_slots() {
+    let mut world = World::silent(assignment(Job::Release(NEW), 6, wave(6, 2, 0)));
+    for n in 1..=6 {
+        world.show(&host(n), true);
+    }
+    world.feed(Input::LeaseBack);
+    let mut acting = world.obey();
+    assert_eq!(acting.len(), 2);
+    while let Some(name) = acting.pop() {
+        world.say_state(&name, HostState::Healthy, NEW);
+        acting.extend(world.obey());
+        assert!(acting.len() <= 2);
+    }
+    assert_eq!(world.outcome, Some(Outcome::Done));
+}
+
+#[test]
+fn a_failure_over_the_budget_ends_the_wave_when_nothing_is_in_flight() {
+    let mut world = World::new(assignment(Job::Release(NEW), 4, wave(4, 2, 0)));
+    let acting = world.obey();
+    assert_eq!(acting.len(), 2);
+    world.say_failed(&acting[0], HostState::Reverted, ReasonCode::ProbeFailed);
+    assert_eq!((world.outcome.clone(), world.obey()), (None, vec![]), "the other host finishes first");
+    world.say_state(&acting[1], HostState::Healthy, NEW);
+    let Some(Outcome::Failed(failure)) = &world.outcome else { panic!("failed: {:?}", world.outcome) };
+    assert_eq!(failure.code, ReasonCode::ProbeFailed);
+    assert_eq!((failure.message.as_str(), failure.instance.as_ref()), ("503", Some(&acting[0])));
+    assert_eq!(world.status(&acting[0]), InstanceStatus::Reverted);
+    assert_eq!(world.progress.expect("progress").failed, [acting[0].clone()]);
+}
+
+#[test]
+fn a_failure_within_the_budget_is_committed_before_the_next_host_starts() {
+    let mut world = World::new(assignment(Job::Release(NEW), 4, wave(2, 1, 1)));
+    let first = world.obey();
+    world.say_failed(&first[0], HostState::Reverted, ReasonCode::ProcessExited);
+    assert_eq!(world.commits.len(), 1);
+    assert_eq!(world.commits[0].failed, first);
+    assert!(world.obey().is_empty(), "not before it is in the log");
+    world.feed(Input::Committed);
+    let mut done = 0;
+    while let Some(name) = world.obey().pop() {
+        assert_ne!(name, first[0], "a failed host is not touched again");
+        world.say_state(&name, HostState::Healthy, NEW);
+        done += 1;
+    }
+    assert_eq!((done, world.outcome.clone()), (2, Some(Outcome::Done)));
+}
+
+#[test]
+fn a_fault_of_the_platform_pauses_and_is_no_failure() {
+    let mut world = World::new(assignment(Job::Release(NEW), 3, wave(3, 1, 0)));
+    let orders = world.ordered();
+    world.feed(Input::Reply(orders[0].call, Given::Taken));
+    world.say_failed(&orders[0].host, HostState::Refused, ReasonCode::PreflightDisk);
+    assert_eq!(world.failed_code(), Some(("fault", ReasonCode::PreflightDisk)));
+    assert!(world.progress.expect("progress").failed.is_empty());
+}
+
+#[test]
+fn an_artifact_that_changed_fails_before_anything_is_touched() {
+    let mut world = World::new(assignment(Job::Release(NEW), 3, wave(3, 1, 0)));
+    let orders = world.ordered();
+    world.say_failed(&orders[0].host, HostState::Refused, ReasonCode::FetchDigest);
+    assert_eq!(world.failed_code(), Some(("failed", ReasonCode::FetchDigest)));
+}
+
+#[test]
+fn without_a_lease_no_host_starts_and_those_in_flight_finish() {
+    let mut world = World::new(assignment(Job::Release(NEW), 3, wave(3, 1, 0)));
+    let first = world.obey();
+    world.feed(Input::LeaseLost);
+    world.say_state(&first[0], HostState::Healthy, NEW);
+    assert!(world.obey().is_empty());
+    world.pass(Millis::hours(1));
+    assert_eq!(world.outcome, None, "a lost lease is no fault of the hosts");
+    world.feed(Input::LeaseBack);
+    assert_eq!(world.obey().len(), 1);
+}
+
+#[test]
+fn an_abort_waits_for_hosts_in_flight() {
+    let mut world = World::new(assignment(Job::Release(NEW), 3, wave(3, 1, 0)));
+    let first = world.obey();
+    world.feed(Input::Abort(ReasonCode::Canceled));
+    assert_eq!((world.outcome.clone(), world.obey()), (None, vec![]));
+    world.say_state(&first[0], HostState::Healthy, NEW);
+    assert_eq!(world.outcome, Some(Outcome::Stopped));
+}
+
+#[test]
+fn an_abort_after_a_restart_waits_for_hosts_that_were_not_heard() {
+    let mut world = World::silent(assignment(Job::Release(NEW), 2, wave(2, 1, 0)));
+    world.feed(Input::Abort(ReasonCode::Canceled));
+    world.say(&host(1), report(HostState::Healthy, Some(OLD), Fence(5)));
+    assert_eq!(world.outcome, None);
+    world.say_state(&host(2), HostState::Updating, OLD);
+    assert_eq!(world.outcome, None);
+    world.say_state(&host(2), HostState::Healthy, NEW);
+    assert_eq!(world.outcome, Some(Outcome::Stopped));
+}
+
+#[test]
+fn a_host_lost_in_flight_is_a_fault_and_one_that_comes_back_goes_on() {
+    for comes_back in [true, false] {
+        let mut world = World::new(assignment(Job::Release(NEW), 3, wave(1, 1, 0)));
+        let first = world.obey();
+        world.show(&first[0], false);
+        world.pass(Millis(HOST_LOST_AFTER.0 - 1));
+        if comes_back {
+            world.say_state(&first[0], HostState::Updating, OLD);
+            world.pass(Millis::seconds(10));
+            world.say_state(&first[0], HostState::Healthy, NEW);
+            assert_eq!(world.outcome, Some(Outcome::Done));
+        } else {
+            assert_eq!(world.status(&first[0]), InstanceStatus::Lost);
+            world.pass(Millis(1));
+            assert_eq!(world.failed_code(), Some(("fault", ReasonCode::HostLost)));
+        }
+    }
+}
+
+#[test]
+fn a_lost_answer_holds_the_slot_until_the_host_has_spoken() {
+    for took_it in [true, false] {
+        let mut world = World::new(assignment(Job::Release(NEW), 3, wave(3, 1, 0)));
+        for order in world.ordered() {
+            world.say_prepared(&order.host);
+        }
+        let order = world.ordered().pop().expect("one host acts");
+        world.show(&order.host, false);
+        world.feed(Input::Lost(order.call));
+        assert!(world.ordered().is_empty(), "it may have taken the order");
+        if took_it {
+            world.say_state(&order.host, HostState::Updating, OLD);
+            assert!(world.ordered().is_empty());
+            world.say_state(&order.host, HostState::Healthy, NEW);
+            assert_ne!(world.ordered()[0].host, order.host);
+        } else {
+            world.say(&order.host, report(HostState::Healthy, Some(OLD), Fence(5)));
+            let again = world.ordered();
+            assert_eq!((again[0].host.clone(), again[0].action), (order.host, "prepare"));
+        }
+    }
+}
+
+#[test]
+fn a_replacement_with_empty_memory_asks_the_hosts() {
+    let mut world = World::silent(assignment(Job::Release(NEW), 4, wave(4, 1, 0)));
+    world.feed(Input::LeaseBack);
+    world.say_state(&host(1), HostState::Updating, OLD);
+    world.say(&host(2), report(HostState::Healthy, Some(NEW), Fence(5)));
+    world.say(&host(3), report(HostState::Healthy, Some(OLD), Fence(5)));
+    assert!(world.obey().is_empty(), "one is in flight, and one was not heard");
+    world.say_failed(&host(4), HostState::Reverted, ReasonCode::ProbeFailed);
+    world.say_state(&host(1), HostState::Healthy, NEW);
+    assert_eq!(world.failed_code(), Some(("failed", ReasonCode::ProbeFailed)), "the budget was spent before");
+}
+
+#[test]
+fn a_failure_is_kept_over_a_crash() {
+    let order = assignment(Job::Release(NEW), 4, wave(4, 1, 1));
+    let mut world = World::new(order.clone());
+    let first = world.obey();
+    world.say_failed(&first[0], HostState::Reverted, ReasonCode::ProbeFailed);
+    let found = Fleet.load(&order, &Fleet.save(&world.phase)).expect("its own bytes");
+    let mut out = Vec::new();
+    let phase = Fleet.begin(Timestamp(0), &order, Some(found), &mut out);
+    assert!(phase.has_failed(&first[0]));
+    assert!(out.iter().any(|effect| matches!(effect, Effect::Commit(_))), "it may not be in the log yet");
+    assert!(out.iter().any(|effect| matches!(effect, Effect::Watch(_))), "the hosts are asked");
+}
+
+#[test]
+fn a_release_that_degrades_on_a_host_that_is_done_is_a_failure() {
+    let mut world = World::new(assignment(Job::Release(NEW), 3, wave(3, 1, 0)));
+    let first = world.obey();
+    world.say_state(&first[0], HostState::Healthy, NEW);
+    world.obey();
+    world.say_state(&first[0], HostState::Degraded, NEW);
+    assert_eq!(world.outcome, None, "another host is in flight");
+    let second = (1..=3).map(host).find(|name| world.status(name) == InstanceStatus::Updating);
+    world.say_state(&second.expect("in flight"), HostState::Healthy, NEW);
+    assert_eq!(world.failed_code(), Some(("failed", ReasonCode::ProbeFailed)));
+}
+
+#[test]
+fn a_restore_begins_with_what_is_down_and_leaves_alone_what_is_back() {
+    let mut world = World::silent(assignment(Job::Restore(OLD), 4, wave(4, 1, 0)));
+    world.say(&host(1), report(HostState::Healthy, Some(NEW), Fence(5)));
+    world.say(&host(2), report(HostState::Reverted, Some(OLD), Fence(5)));
+    world.say(&host(3), report(HostState::Degraded, Some(NEW), Fence(5)));
+    world.say(&host(4), report(HostState::Healthy, Some(OLD), Fence(4)));
+    world.feed(Input::LeaseBack);
+    let order = world.ordered();
+    assert_eq!((order.len(), order[0].action, order[0].host.clone()), (1, "restore", host(3)));
+    world.say_state(&host(3), HostState::Updating, OLD);
+    world.say_state(&host(3), HostState::Healthy, OLD);
+    assert_eq!(world.ordered()[0].host, host(1));
+    world.say_state(&host(1), HostState::Healthy, OLD);
+    assert_eq!(world.outcome, Some(Outcome::Done));
+}
+
+#[test]
+fn a_stop_ends_the_release_where_it_is_and_nowhere_else() {
+    let mut world = World::silent(assignment(Job::Stop(NEW), 4, wave(4, 1, 0)));
+    world.say(&host(1), report(HostState::Broken, Some(NEW), Fence(5)));
+    world.say(&host(2), report(HostState::Healthy, Some(NEW), Fence(5)));
+    world.say(&host(3), report(HostState::Reverted, Some(OLD), Fence(5)));
+    world.show(&host(4), true);
+    world.feed(Input::LeaseBack);
+    let orders = world.ordered();
+    assert_eq!(
+        orders.iter().map(|it| (it.action, it.host.clone())).collect::<Vec<_>>(),
+        [("stop", host(1)), ("stop", host(2))]
+    );
+    for n in [1, 2] {
+        world.say(&host(n), report(HostState::Stopped, Some(NEW), FENCE));
+    }
+    assert_eq!(world.outcome, Some(Outcome::Done));
+    assert_eq!(world.status(&host(1)), InstanceStatus::Stopped);
+}
+
+#[test]
+fn a_verification_touches_nothing_and_judges_every_host() {
+    for good in [true, false] {
+        let mut world = World::new(assignment(Job::Verify, 2, wave(2, 1, 0)));
+        let orders = world.ordered();
+        assert_eq!(orders.iter().map(|it| it.action).collect::<Vec<_>>(), ["verify", "verify"]);
+        world.say_state(&host(1), HostState::Healthy, OLD);
+        world.say_state(&host(2), if good { HostState::Healthy } else { HostState::Degraded }, OLD);
+        let wanted = if good { ("done", ReasonCode::Settle) } else { ("failed", ReasonCode::ProbeFailed) };
+        assert_eq!(world.failed_code(), Some(wanted));
+    }
+}
+
+#[test]
+fn a_host_that_follows_a_later_order_ends_this_one() {
+    let mut world = World::new(assignment(Job::Release(NEW), 2, wave(2, 1, 0)));
+    world.say(&host(1), report(HostState::Updating, Some(OLD), Fence(11)));
+    assert_eq!(world.failed_code(), Some(("fault", ReasonCode::Fenced)));
+}
+
+#[test]
+fn an_order_without_hosts_or_without_its_release_pauses() {
+    let world = World::silent(assignment(Job::Release(NEW), 0, wave(0, 1, 0)));
+    assert_eq!(world.failed_code(), Some(("fault", ReasonCode::PausedNoHosts)));
+    let without = Assignment { release: None, ..assignment(Job::Release(NEW), 1, wave(1, 1, 0)) };
+    assert_eq!(World::silent(without).failed_code(), Some(("fault", ReasonCode::HostInternal)));
+}

@@ -6,7 +6,7 @@ use trimaran_model::id::{AssignmentId, Fence};
 /// The answer to a goal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// Larger than everything seen.
+    /// Larger than everything seen, or the act that an assignment has prepared.
     Take,
     /// The goal that is known already: nothing has to be done.
     Same,
@@ -22,7 +22,9 @@ pub fn admit(known: Option<&HostGoal>, goal: &HostGoal) -> Admission {
     match goal.fence.cmp(&known.fence) {
         std::cmp::Ordering::Greater => Admission::Take,
         std::cmp::Ordering::Less => Admission::Lower { largest: known.fence },
-        std::cmp::Ordering::Equal if goal.assignment == known.assignment => Admission::Same,
+        std::cmp::Ordering::Equal if goal.assignment == known.assignment => {
+            if goal.action.acts() && !known.action.acts() { Admission::Take } else { Admission::Same }
+        }
         std::cmp::Ordering::Equal => Admission::Mismatch { assignment: known.assignment },
     }
 }

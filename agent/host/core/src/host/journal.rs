@@ -11,7 +11,7 @@ use trimaran_wire::v1::journal::{
     WireChangePart, WireHostFailure, WireHostJournal, WireHostStep, WireLaunch, WireStoredRelease,
 };
 
-use super::call::{HostFailure, Launch, StoredRelease};
+use super::call::{Facts, HostFailure, Launch, StoredRelease};
 use super::machine::Life;
 
 /// The journal with what one life of the machine knows beside it.
@@ -19,6 +19,32 @@ use super::machine::Life;
 pub struct Phase {
     pub journal: Journal,
     pub(super) life: Life,
+}
+
+impl Phase {
+    /// The phase of a journal beside what a look found, for showing; nothing is done with it.
+    pub fn shown(journal: Journal, facts: Facts) -> Self {
+        Self { journal, life: Life::knowing(facts) }
+    }
+
+    /// A release on this host, as the last look found it.
+    pub fn stored(&self, digest: Digest) -> Option<&StoredRelease> {
+        self.life.facts.as_ref()?.releases.get(&digest)
+    }
+
+    /// Whether this life has looked at the host yet.
+    pub fn has_looked(&self) -> bool {
+        self.life.facts.is_some()
+    }
+
+    /// The goal has come to its end, and what it left behind is tidied up.
+    pub fn is_settled(&self) -> bool {
+        let underway = match self.journal.step {
+            Step::Accepted | Step::InPlace | Step::Changing { .. } | Step::Ending { .. } => true,
+            Step::Prepared | Step::Committed | Step::Refused | Step::Failed | Step::Stopped => false,
+        };
+        !underway && self.life.act.is_none() && self.life.restart.is_none() && self.life.tidied
+    }
 }
 
 impl From<Journal> for Phase {
@@ -158,9 +184,9 @@ impl Journal {
         self.failure = None;
     }
 
-    /// The release before the one in use: where `rollback` leads.
-    pub fn previous_good(&self) -> Option<Digest> {
-        self.good.get(1).copied()
+    /// Where a rollback by hand leads: the newest verified release that does not run now.
+    pub fn way_back(&self) -> Option<Digest> {
+        self.good.iter().copied().find(|good| Some(*good) != self.serving)
     }
 
     /// Remembers a verified release. One that was restored makes the ones after it no way back.

@@ -75,6 +75,8 @@ pub(super) struct Expression {
     pub conditions: BTreeSet<String>,
     nodes: u64,
     loops: u32,
+    /// It makes lists of texts.
+    splits: bool,
 }
 
 /// What an expression answers.
@@ -99,14 +101,14 @@ impl Expression {
         let program = ENVIRONMENT.compile(text).map_err(|errors| syntax(&errors))?;
         let mut survey = Survey::default();
         survey.expression(program.expression(), 0, 0)?;
-        let Survey { roots, paths, conditions, nodes, loops, .. } = survey;
-        Ok(Self { program, text: text.to_owned(), roots, paths, conditions, nodes, loops })
+        let Survey { roots, paths, conditions, nodes, loops, splits, .. } = survey;
+        Ok(Self { program, text: text.to_owned(), roots, paths, conditions, nodes, loops, splits })
     }
 
     /// Runs it. The bound on steps is checked first: every loop runs at most over the longest collection.
     pub(super) fn evaluate(&self, view: &View) -> Answer {
         if self.loops > 0 {
-            let longest = view.longest();
+            let longest = view.longest(self.splits);
             let steps = (0..self.loops).fold(self.nodes, |steps, _| steps.saturating_mul(longest as u64));
             if longest > limits::CEL_COLLECTION_MAX || steps > limits::CEL_STEPS_MAX {
                 return Answer::Error(format!("a list of {longest} entries is too long for it"));
@@ -166,6 +168,7 @@ struct Survey {
     scope: Vec<String>,
     nodes: u64,
     loops: u32,
+    splits: bool,
 }
 
 impl Survey {
@@ -187,6 +190,7 @@ impl Survey {
             }
             Expr::Call(call) => {
                 self.function(&call.func_name)?;
+                self.splits |= call.func_name == "split";
                 if let ("condition", Some(Expr::Literal(literal))) =
                     (call.func_name.as_str(), call.args.first().map(|arg| &arg.expr))
                 {
@@ -291,5 +295,141 @@ fn path(node: &IdedExpr) -> Option<Vec<String>> {
             Some(names)
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::custom::condition::Conditions;
+    use crate::custom::object::Subject;
+
+    fn view(object: &serde_json::Value, expression: &Expression) -> View {
+        let subject = Subject::new(object);
+        View::new(&subject, &Conditions::read(&subject, subject.status("conditions")), &expression.roots)
+    }
+
+    fn answer(text: &str, object: &serde_json::Value) -> Answer {
+        let expression = Expression::compile(text).unwrap_or_else(|fault| panic!("{text}: {fault:?}"));
+        expression.evaluate(&view(object, &expression))
+    }
+
+    fn holds(text: &str, object: &serde_json::Value) -> bool {
+        answer(text, object) == Answer::Value(cel::Value::Bool(true))
+    }
+
+    #[test]
+    fn what_is_there_is_read() {
+        let object = json!({
+            "metadata": {"generation": 2, "annotations": {"a/b": "c"}},
+            "spec": {"replicas": 3, "list": [{"n": 1}, {"n": 2}]},
+            "status": {"ready": 3, "ratio": 0.5, "nothing": null, "conditions": [
+                {"type": "Ready", "status": "True", "observedGeneration": 2},
+                {"type": "Old", "status": "True", "observedGeneration": 1},
+            ]},
+        });
+        for text in [
+            "status.ready >= spec.replicas",
+            "status.ratio < 1.0",
+            r#"condition("Ready").status == "True""#,
+            r#"condition("Old").status == """#,
+            r#"condition("None").message == """#,
+            r#"conditionIn(status.conditions, "Ready").status == "True""#,
+            r#"conditionIn(status.conditions, "Old").status == """#,
+            "spec.list.exists(x, x.n == 2)",
+            "!has(status.nothing) && !has(status.absent)",
+            "status.?absent.orValue(7) == 7",
+            r#"metadata.annotations["a/b"] == "c""#,
+            r#"type(status.ready) == int"#,
+            "object.spec.replicas == 3",
+            "status.absent > 1 || status.ready == 3",
+        ] {
+            assert!(holds(text, &object), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_missing_and_not_wrong() {
+        let object = json!({"status": {"ready": 3, "list": []}});
+        for text in [
+            "status.absent == 1",
+            "!status.absent",
+            "spec.a.b.c == 1",
+            "status.list[0] == 1",
+            "size(status.x) > 0",
+        ] {
+            assert_eq!(answer(text, &object), Answer::Missing, "{text}");
+        }
+        let odd = json!({"status": {"ready": "three"}});
+        assert!(matches!(answer("status.ready > 1", &odd), Answer::Error(_)));
+    }
+
+    #[test]
+    fn what_nobody_knows_is_refused_when_it_is_read() {
+        for (text, words) in [
+            ("status.ready ==", "can't be read"),
+            ("foo == 1", "nothing is called `foo`"),
+            ("now() > 1", "no function `now`"),
+            ("status.x.matches('a')", "no function `matches`"),
+            ("status.l.all(x, y > 1)", "nothing is called `y`"),
+            ("Message{a: 1}.a == 1", "messages can't be built"),
+            ("status.a.all(x, x.b.all(y, y.c.all(z, z)))", "loops inside of each other"),
+        ] {
+            let fault = Expression::compile(text).expect_err(text);
+            assert!(fault.what.contains(words), "{text}: {}", fault.what);
+            assert!(!fault.help.is_empty());
+        }
+    }
+
+    #[test]
+    fn large_and_deep_expressions_are_refused() {
+        let long = "1+".repeat(limits::CEL_BYTES_MAX / 2 - 1) + "1";
+        let texts = [
+            long,
+            "status".to_owned() + &".a".repeat(limits::CEL_BYTES_MAX / 2 - 8),
+            "(".repeat(1000) + "1" + &")".repeat(1000),
+            "!".repeat(2000) + "true",
+            "-".repeat(2000) + "1",
+            "[".repeat(1000) + &"]".repeat(1000),
+            "true?1:".repeat(280) + "1",
+            "1".repeat(limits::CEL_BYTES_MAX + 1),
+        ];
+        for text in texts {
+            assert!(Expression::compile(&text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn loops_over_long_lists_are_errors() {
+        let object = json!({"status": {"list": vec![1; limits::CEL_COLLECTION_MAX + 1]}});
+        assert!(matches!(answer("status.list.all(x, x == 1)", &object), Answer::Error(_)));
+        assert!(holds("size(status.list) > 1", &object));
+        let object = json!({"status": {"text": "a,".repeat(limits::CEL_COLLECTION_MAX), "list": [1]}});
+        assert!(holds("status.list.all(x, x == 1)", &object));
+        assert!(matches!(answer("status.text.split(',').all(x, x == 'a')", &object), Answer::Error(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC{0,80}") {
+            let _ = Expression::compile(&text);
+        }
+
+        #[test]
+        fn nothing_like_an_expression_panics(
+            parts in prop::collection::vec(prop::sample::select(vec![
+                "status", ".a", "[0]", "==", "&&", "||", "!", "(", ")", "?", ":", "'x'", "1", "-", "+", "{", "}", "[", "]",
+                ".exists(x, ", "has(", "condition('a')", ".?b", ".orValue(1)", "r'", "\"", "\\", "1.5e", "0x", "u", "/", "%", " in ",
+            ]), 0..12)
+        ) {
+            let text: String = parts.concat();
+            if let Ok(expression) = Expression::compile(&text) {
+                let object = json!({"status": {"a": [1, "x"], "b": {"c": null}}});
+                let _ = expression.evaluate(&view(&object, &expression));
+            }
+        }
     }
 }

@@ -171,3 +171,6 @@ const EVIDENCE_SHOWN: usize = 8;
 fn seen(judgment: Judgment, signs: &[&Sign]) -> Judgment {
     signs.iter().take(EVIDENCE_SHOWN).fold(judgment, |judgment, sign| judgment.with(sign.evidence.clone()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,7 +34,8 @@ pub struct RuleError {
 /// The rules of one judge.
 #[derive(Debug, Clone, Default)]
 pub struct RuleSet {
-    rules: Vec<Arc<Rule>>,
+    builtin: bool,
+    added: Vec<Arc<Rule>>,
 }
 
 #[derive(Debug)]
@@ -126,18 +127,25 @@ impl Rule {
     }
 }
 
-static BUILTIN: LazyLock<RuleSet> = LazyLock::new(|| {
+/// Compiled when the first custom resource is judged, not before.
+static BUILTIN: LazyLock<Vec<Arc<Rule>>> = LazyLock::new(|| {
     let rules = super::builtin::FILES.iter().map(|(name, text)| {
         let (rule, _) = file::read(name, text).expect("a test reads every built-in rule");
         Arc::new(rule)
     });
-    RuleSet { rules: rules.collect() }
+    rules.collect()
 });
 
 impl RuleSet {
     /// The rules that come with Trimaran; more can be added.
     pub fn builtin() -> Self {
-        BUILTIN.clone()
+        Self { builtin: true, added: Vec::new() }
+    }
+
+    /// All rules in the order of adding, the built-in ones first.
+    fn rules(&self) -> impl Iterator<Item = &Rule> {
+        let builtin = self.builtin.then(|| BUILTIN.iter()).into_iter().flatten();
+        builtin.chain(&self.added).map(AsRef::as_ref)
     }
 
     /// Adds the rule of one file; it wins over those that were added before for the same kinds. Its examples
@@ -147,12 +155,12 @@ impl RuleSet {
     /// The first thing in the file that is wrong.
     pub fn add(&mut self, file_name: &str, text: &str) -> Result<(), RuleError> {
         let (rule, examples) = file::read(file_name, text)?;
-        if self.rules.len() >= limits::RULES_MAX {
+        if self.added.len() >= limits::RULES_MAX {
             let (what, help) = (format!("more than {} rules", limits::RULES_MAX), "remove some".to_owned());
             return Err(RuleError { file: file_name.to_owned(), line: 1, column: 1, what, help });
         }
         let mut with_rule = self.clone();
-        with_rule.rules.push(Arc::new(rule));
+        with_rule.added.push(Arc::new(rule));
         if let Some(wrong) = examples.check(file_name, &with_rule).into_iter().next() {
             return Err(wrong);
         }
@@ -162,14 +170,14 @@ impl RuleSet {
 
     /// What the rule of the object's kind says; `None` when there is none.
     pub(super) fn judge(&self, subject: &Subject<'_>, now: Wall) -> Option<Judgment> {
-        let matching = self.rules.iter().filter_map(|rule| Some((rule.matches(subject)?, rule)));
+        let matching = self.rules().filter_map(|rule| Some((rule.matches(subject)?, rule)));
         let (_, rule) = matching.max_by_key(|(exactness, _)| *exactness)?;
         Some(evaluate::judge(rule, subject, now))
     }
 
     /// The files of all rules, in the order of adding.
     pub fn files(&self) -> impl Iterator<Item = &str> {
-        self.rules.iter().map(|rule| rule.file.as_str())
+        self.rules().map(|rule| rule.file.as_str())
     }
 }
 

@@ -16,7 +16,14 @@ use super::object::Subject;
 
 pub(super) struct View {
     context: Context<'static, 'static>,
-    longest: usize,
+    /// Entries of the longest list or map, and characters of the longest text.
+    longest: Longest,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Longest {
+    collection: usize,
+    text: usize,
 }
 
 /// Fields that every condition has for a rule, empty when they are not there.
@@ -24,15 +31,18 @@ const CONDITION_FIELDS: &[&str] = &["status", "reason", "message", "severity", "
 
 impl View {
     /// Converts the roots that the expressions read, and no others.
-    pub(super) fn new(subject: &Subject<'_>, roots: &BTreeSet<&'static str>) -> Self {
+    pub(super) fn new(
+        subject: &Subject<'_>,
+        conditions: &Conditions<'_>,
+        roots: &BTreeSet<&'static str>,
+    ) -> Self {
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
-        let mut longest = 0;
+        let mut longest = Longest::default();
         for root in roots {
             let value = if *root == "object" { Some(subject.object) } else { subject.object.get(root) };
             let value = value.filter(|value| value.is_object()).map(|value| convert(value, &mut longest));
             context.add_variable_from_value(*root, value.unwrap_or_else(|| map(Fields::default())));
         }
-        let conditions = Conditions::read(subject, subject.status("conditions"));
         let mut by_name = BTreeMap::new();
         for (name, condition) in conditions.by_name.iter().filter(|(_, condition)| !condition.stale) {
             let mut fields = fields(condition.entry, &mut longest);
@@ -57,9 +67,9 @@ impl View {
         &self.context
     }
 
-    /// Length of the longest list, map or text that an expression may walk over.
-    pub(super) fn longest(&self) -> usize {
-        self.longest
+    /// How often a loop may run at most; a text counts when it can be split into a list.
+    pub(super) fn longest(&self, splits: bool) -> usize {
+        if splits { self.longest.collection.max(self.longest.text) } else { self.longest.collection }
     }
 }
 
@@ -78,7 +88,7 @@ fn map(fields: Fields) -> Cel {
 }
 
 /// The texts of a condition, with an empty one for each that every condition should have.
-fn fields(entry: &Value, longest: &mut usize) -> Fields {
+fn fields(entry: &Value, longest: &mut Longest) -> Fields {
     let entry = entry.as_object().into_iter().flatten();
     let known = entry.filter(|(_, value)| !value.is_null());
     with_defaults(known.map(|(name, value)| (name.clone(), convert(value, longest))).collect())
@@ -95,11 +105,12 @@ fn condition_in(list: &[Cel], name: &str, generation: Option<i64>) -> Cel {
         _ => true,
     };
     let named = |entry: &&Cel| get(entry, "type") == Some(name.into());
-    let time = |entry: &&Cel| match get(entry, "lastTransitionTime") {
-        Some(Cel::String(time)) => time.to_string(),
+    let text = |entry: &Cel, field: &str| match get(entry, field) {
+        Some(Cel::String(text)) => text.to_string(),
         _ => String::new(),
     };
-    let found = list.iter().filter(named).filter(fresh).max_by_key(time);
+    let latest = |entry: &&Cel| (text(entry, "lastTransitionTime"), text(entry, "status"));
+    let found = list.iter().filter(named).filter(fresh).max_by_key(latest);
     let mut fields = Fields::default();
     if let Some(Cel::Map(entry)) = found {
         for (key, value) in entry.map.iter() {
@@ -111,7 +122,7 @@ fn condition_in(list: &[Cel], name: &str, generation: Option<i64>) -> Cel {
     map(with_defaults(fields))
 }
 
-fn convert(value: &Value, longest: &mut usize) -> Cel {
+fn convert(value: &Value, longest: &mut Longest) -> Cel {
     match value {
         Value::Null => Cel::Null,
         Value::Bool(truth) => Cel::Bool(*truth),
@@ -121,20 +132,17 @@ fn convert(value: &Value, longest: &mut usize) -> Cel {
             (None, None) => Cel::Float(number.as_f64().unwrap_or(f64::NAN)),
         },
         Value::String(text) => {
-            *longest = (*longest).max(text.len() / TEXT_PER_ENTRY);
+            longest.text = longest.text.max(text.len());
             text.as_str().into()
         }
         Value::Array(list) => {
-            *longest = (*longest).max(list.len());
+            longest.collection = longest.collection.max(list.len());
             Cel::List(Arc::new(list.iter().map(|item| convert(item, longest)).collect()))
         }
         Value::Object(fields) => {
-            *longest = (*longest).max(fields.len());
+            longest.collection = longest.collection.max(fields.len());
             let fields = fields.iter().filter(|(_, value)| !value.is_null());
             map(fields.map(|(name, value)| (name.clone(), convert(value, longest))).collect())
         }
     }
 }
-
-/// A text can become a list by `split`; its entries are at least so long, separator included, in practice.
-const TEXT_PER_ENTRY: usize = 2;

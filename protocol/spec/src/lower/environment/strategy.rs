@@ -87,7 +87,8 @@ fn wave_sizes(entry: &Entry, sink: &mut Sink) -> Option<Vec<Amount>> {
             sink.error(error_code::SIZES, *span, message, help);
         }
     }
-    if sizes.last().map(|(size, _)| *size) != Some(Amount::Percent(100)) {
+    // With 100% elsewhere the order is what is wrong.
+    if !sizes.iter().any(|(size, _)| *size == Amount::Percent(100)) {
         let message = "`sizes` has to end with 100%, or hosts would be left behind";
         sink.error(error_code::SIZES_END, entry.value.span, message, "add `100%` as the last size");
     }

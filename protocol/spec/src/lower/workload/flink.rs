@@ -26,9 +26,9 @@ pub(super) fn lower(entry: &Entry, uses: &mut Uses, sink: &mut Sink) -> Option<F
         return None;
     };
     let mut it = it.later(LATER);
-    let jar = it.required("jar", sink);
+    let jar = it.required("jar");
     uses.complete &= jar.is_some();
-    let entry_class = it.required("entry_class", sink);
+    let entry_class = it.required("entry_class");
     let [args, parallelism, config, bounded] =
         ["args", "parallelism", "config", "bounded"].map(|key| it.optional(key));
     let [upgrade, health, rollback] = ["upgrade", "health", "rollback"].map(|key| it.optional(key));

@@ -30,9 +30,9 @@ pub(super) fn lower(entry: &Entry, uses: &mut Uses, sink: &mut Sink) -> Option<H
         return None;
     };
     let mut it = it.later(LATER);
-    let unpack = it.required("unpack", sink);
+    let unpack = it.required("unpack");
     uses.complete &= unpack.is_some();
-    let sections = HostSections::take(&mut it, sink);
+    let sections = HostSections::take(&mut it);
     it.finish(sink);
     let unpack = unpack.and_then(|entry| uses.artifact(&entry.value, "`unpack`", sink));
     let (process, health) = sections.lower(sink);
@@ -46,8 +46,8 @@ pub(crate) struct HostSections<'a> {
 }
 
 impl<'a> HostSections<'a> {
-    pub(crate) fn take(it: &mut Fields<'a>, sink: &mut Sink) -> Self {
-        Self { process: it.required("process", sink), health: it.required("health", sink) }
+    pub(crate) fn take(it: &mut Fields<'a>) -> Self {
+        Self { process: it.required("process"), health: it.required("health") }
     }
 
     pub(crate) fn lower(self, sink: &mut Sink) -> (Option<Process>, Option<HealthCheck>) {
@@ -58,7 +58,7 @@ impl<'a> HostSections<'a> {
 
 fn process(entry: &Entry, sink: &mut Sink) -> Option<Process> {
     let mut it = Fields::below(entry, sink)?.later(PROCESS_LATER);
-    let command = it.required("command", sink);
+    let command = it.required("command");
     let environment = it.optional("environment");
     let stop = it.optional("stop");
     let restart = it.optional("restart");
@@ -145,7 +145,7 @@ fn restart_rule(entry: &Entry, default: Restart, sink: &mut Sink) -> Option<Rest
 
 fn health(entry: &Entry, sink: &mut Sink) -> Option<HealthCheck> {
     let mut it = Fields::below(entry, sink)?;
-    let http = it.required("http", sink);
+    let http = it.required("http");
     let lengths = ["interval", "timeout", "min_healthy", "deadline"].map(|key| it.optional(key));
     it.finish(sink);
     let http = http.and_then(|entry| probe_url(entry, sink));
@@ -212,7 +212,8 @@ fn parse_probe_url(url: &str) -> Option<ProbeUrl> {
     let bad = |c: char| c.is_whitespace() || c.is_control();
     let bad_host = host.contains(|c: char| bad(c) || matches!(c, '@' | '?' | '#'));
     // A host without `http://` would be a path or a scheme that is not known.
-    if port == 0 || bad_host || path.contains(bad) || host.is_empty() == full {
+    let shape = if full { !host.is_empty() } else { authority.starts_with(':') };
+    if port == 0 || bad_host || path.contains(bad) || !shape {
         return None;
     }
     Some(ProbeUrl { host: full.then(|| host.to_owned()), port, path: path.to_owned() })

@@ -22,7 +22,7 @@ pub(super) fn lower(entry: &Entry, uses: &mut Uses, sink: &mut Sink) -> Option<K
         return None;
     };
     let mut it = it.later(LATER);
-    let manifests = it.required("manifests", sink);
+    let manifests = it.required("manifests");
     let [images, stability, on_conflict] = ["images", "stability", "on_conflict"].map(|key| it.optional(key));
     it.finish(sink);
     let manifests_text = manifests.and_then(|entry| text(entry, sink));

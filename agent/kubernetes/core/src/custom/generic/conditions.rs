@@ -18,6 +18,8 @@ enum Polarity {
     /// It is being worked on.
     Waiting,
     Suspended,
+    /// Nobody here knows; a failure in its reason is no good news all the same.
+    Open,
 }
 
 const PROOFS: &[&str] = &[
@@ -96,8 +98,8 @@ const WAITING: &[&str] = &[
     "resizing",
     "unavailable",
     "unready",
-    "notready",
-    "inprogress",
+    "blocked",
+    "outdated",
 ];
 
 const SUSPENDED: &[&str] = &["paused", "suspended", "hibernated", "hibernation"];
@@ -105,6 +107,7 @@ const SUSPENDED: &[&str] = &["paused", "suspended", "hibernated", "hibernation"]
 /// Words that take the meaning from the last one: history (`LastBackupFailed`) or its opposite.
 const ELSEWHERE: &[&str] = &["last", "previous", "never", "no", "non", "can", "able", "auto"];
 
+/// `None` for history and for what is the opposite of its last word.
 fn polarity(name: &str) -> Option<Polarity> {
     let own = name.rsplit('/').next().unwrap_or(name);
     let words = words::words(own);
@@ -116,7 +119,7 @@ fn polarity(name: &str) -> Option<Polarity> {
     let is = |list: &[&str]| list.contains(&last);
     let failure_word = || words.iter().any(|word| matches!(word.as_str(), "error" | "failure"));
     if denied {
-        return is(PROOFS).then_some(Polarity::Waiting);
+        return Some(if is(PROOFS) { Polarity::Waiting } else { Polarity::Open });
     }
     if words.len() == 1 && is(PROOFS) {
         return Some(Polarity::Proof);
@@ -130,7 +133,7 @@ fn polarity(name: &str) -> Option<Polarity> {
     if is(WAITING) || words == ["in", "progress"] {
         return Some(Polarity::Waiting);
     }
-    is(SUSPENDED).then_some(Polarity::Suspended)
+    Some(if is(SUSPENDED) { Polarity::Suspended } else { Polarity::Open })
 }
 
 /// Whether a condition says that somebody stopped the controller.
@@ -155,6 +158,8 @@ pub(super) fn collect(subject: &Subject<'_>, conditions: &Conditions<'_>, place:
     if conditions.odd {
         signs.odd.push(place.to_owned());
     }
+    // Many controllers write only the summary again when the part did not change.
+    let summed_up = conditions.get("Ready").is_some_and(|ready| ready.truth == Truth::True && !ready.stale);
     for condition in conditions.by_name.values() {
         let Some(polarity) = polarity(&condition.name) else { continue };
         // Knative and Cluster API mark what does not count for the whole with this severity.
@@ -163,6 +168,9 @@ pub(super) fn collect(subject: &Subject<'_>, conditions: &Conditions<'_>, place:
         }
         let evidence = evidence(subject, place, condition);
         let sign = |weight| Sign::new(weight, condition.sentence(), evidence.clone());
+        if condition.stale && (polarity == Polarity::Open || summed_up && polarity != Polarity::Proof) {
+            continue;
+        }
         if condition.stale {
             let sentence = format!("{} was said of an earlier generation", condition.name);
             let sign = Sign::new(Weight::Waiting, sentence, evidence.clone());
@@ -189,7 +197,8 @@ fn weight(condition: &Condition<'_>, polarity: Polarity) -> Option<Weight> {
         // Said by Deployments and what imitates them: no progress, because the deadline passed.
         (Polarity::Waiting, Truth::False) if fails() && condition.name == "Progressing" => Some(Weight::Bad),
         (Polarity::Bad | Polarity::Waiting, Truth::False) | (Polarity::Waiting, Truth::Unknown) => None,
-        (Polarity::Suspended, _) => None,
+        (Polarity::Open, Truth::False) if fails() => Some(Weight::Waiting),
+        (Polarity::Suspended | Polarity::Open, _) => None,
     }
 }
 
@@ -214,9 +223,9 @@ mod tests {
             ("cnpg.io/hibernation", Some(Polarity::Suspended)),
             ("LastBackupFailed", None),
             ("AbleToScale", None),
-            ("DiskPressure", None),
-            ("Upgradeable", None),
-            ("Running", None),
+            ("DiskPressure", Some(Polarity::Open)),
+            ("Upgradeable", Some(Polarity::Open)),
+            ("Running", Some(Polarity::Open)),
             ("", None),
         ] {
             assert_eq!(polarity(name), meaning, "{name}");

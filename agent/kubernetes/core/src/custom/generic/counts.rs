@@ -4,6 +4,8 @@ use serde_json::{Map, Value};
 
 use super::{Sign, Signs, Weight};
 use crate::custom::object::{self, Observed, Subject};
+use crate::custom::words;
+use crate::judgment::quote;
 
 /// Fields of `spec` that say how many parts there should be.
 const DESIRED: &[&str] = &["replicas", "size", "instances", "members", "nodes", "nodeCount"];
@@ -32,8 +34,31 @@ const EXISTING: &[&str] =
 
 const LACKING: &[&str] = &["unavailableReplicas", "numberUnavailable", "unreadyReplicas", "failedReplicas"];
 
+/// Two names of revisions that are the same once a rollout is over.
+const REVISIONS: &[(&str, &str)] = &[
+    ("currentRevision", "updateRevision"),
+    ("currentHash", "updateHash"),
+    ("latestReadyRevisionName", "latestCreatedRevisionName"),
+    ("lastAppliedRevision", "lastAttemptedRevision"),
+    ("stableRevision", "canaryRevision"),
+];
+
+fn revisions(subject: &Subject<'_>, signs: &mut Signs) {
+    for (now, next) in REVISIONS {
+        let text =
+            |field: &str| subject.status(field).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let (Some(have), Some(want)) = (text(now), text(next)) else { continue };
+        if have != want {
+            let path = format!("status.{now}");
+            let sentence = format!("{path} is {} and status.{next} is {}", quote(have), quote(want));
+            signs.add(Sign::new(Weight::Waiting, sentence, subject.evidence(path, &have.into(), None)));
+        }
+    }
+}
+
 pub(super) fn collect(subject: &Subject<'_>, signs: &mut Signs) {
     let super::Status::Map(status) = subject.status else { return };
+    revisions(subject, signs);
     let spec = subject.object.get("spec").and_then(Value::as_object);
     let wanted = spec.and_then(|spec| largest(spec, DESIRED));
     for (path, value, sentence) in shortages("status", status, wanted) {
@@ -69,12 +94,6 @@ pub(super) fn shortages(
     for field in SERVING.iter().chain(EXISTING) {
         let Some(value) = status.get(*field) else { continue };
         let path = || format!("{place}.{field}");
-        if let Some((have, of)) = value.as_str().and_then(fraction) {
-            if have < of {
-                found.push((path(), have, format!("{} is {have} of {of}", path())));
-            }
-            continue;
-        }
         let Some(have) = object::number(value) else { continue };
         let inside = SERVING.contains(field).then_some(existing).flatten();
         let of = [wanted, seen, inside].into_iter().flatten().max();
@@ -87,12 +106,35 @@ pub(super) fn shortages(
     if !counted && status.contains_key("updatedReplicas") && existing.is_some_and(|count| count > 0) {
         found.push((format!("{place}.readyReplicas"), 0, format!("{place}.readyReplicas is not there")));
     }
+    for (field, value) in status.iter().filter(|(field, _)| counts_parts(field)) {
+        if let Some((have, of)) = value.as_str().and_then(fraction).filter(|(have, of)| have < of) {
+            let path = format!("{place}.{field}");
+            found.push((path.clone(), have, format!("{path} is {have} of {of}")));
+        }
+    }
     for field in LACKING {
         if let Some(count) = status.get(*field).and_then(object::number).filter(|count| *count > 0) {
             found.push((format!("{place}.{field}"), count, format!("{place}.{field} is {count}")));
         }
     }
     found
+}
+
+/// Whether a text such as `2/3` in a field of this name counts parts.
+fn counts_parts(field: &str) -> bool {
+    let parts = [
+        "ready",
+        "available",
+        "healthy",
+        "running",
+        "replicas",
+        "instances",
+        "members",
+        "nodes",
+        "pods",
+        "progress",
+    ];
+    words::words(field).iter().any(|word| parts.contains(&word.as_str()))
 }
 
 /// `2/3`, as some controllers write counts.
@@ -115,7 +157,7 @@ mod tests {
     fn shortages_are_found() {
         assert_eq!(paths(json!({"readyReplicas": 2}), Some(3)), ["status.readyReplicas"]);
         assert_eq!(paths(json!({"replicas": 3, "availableReplicas": 1}), None), ["status.availableReplicas"]);
-        assert_eq!(paths(json!({"ready": "1/2"}), None), ["status.ready"]);
+        assert_eq!(paths(json!({"ready": "1/2", "usage": "1/2"}), None), ["status.ready"]);
         assert_eq!(paths(json!({"replicas": 2, "updatedReplicas": 2}), None), ["status.readyReplicas"]);
         assert_eq!(paths(json!({"unavailableReplicas": 1}), None), ["status.unavailableReplicas"]);
         assert_eq!(

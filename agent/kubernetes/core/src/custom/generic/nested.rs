@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use trimaran_model::limits::{STATUS_DEPTH_MAX, STATUS_VALUES_MAX};
 
-use super::{Sign, Signs, Status, Weight, conditions, counts};
+use super::{Sign, Signs, Status, Weight, conditions, counts, phases};
 use crate::custom::condition::Conditions;
-use crate::custom::object::{self, Subject};
+use crate::custom::object::Subject;
 use crate::custom::words::{self, Meaning};
+use crate::judgment::quote;
 
 /// Lists whose entries hold conditions of the object itself.
 const OWN: &[&str] = &["parents", "ancestors", "listeners", "ingress"];
@@ -51,6 +52,7 @@ pub(super) fn collect(subject: &Subject<'_>, signs: &mut Signs) {
     let Status::Map(status) = subject.status else { return };
     let mut walk = Walk { subject, signs, values: 0 };
     for (field, value) in sorted(status) {
+        walk.top(field, value);
         walk.field("status", field, value, 0);
     }
     if walk.values > STATUS_VALUES_MAX {
@@ -64,6 +66,17 @@ fn sorted(map: &Map<String, Value>) -> BTreeMap<&String, &Value> {
 }
 
 impl<'a> Walk<'_, 'a> {
+    /// `provisioningState`, `updateStatus`: no word for the whole, but bad news all the same.
+    fn top(&mut self, field: &str, value: &'a Value) {
+        let words = words::words(field);
+        let told =
+            words.last().is_some_and(|last| matches!(last.as_str(), "phase" | "state" | "status" | "health"));
+        let past = words.iter().any(|word| HISTORY.contains(&word.as_str()));
+        if let (Some(text), true) = (value.as_str(), told && !past && !phases::WORDS.contains(&field)) {
+            self.word(&format!("status.{field}"), text);
+        }
+    }
+
     fn field(&mut self, place: &str, field: &str, value: &'a Value, depth: usize) {
         let past = words::words(field).iter().any(|word| HISTORY.contains(&word.as_str()));
         if past || !(value.is_object() || value.is_array()) {
@@ -79,7 +92,7 @@ impl<'a> Walk<'_, 'a> {
             return;
         }
         if depth > STATUS_DEPTH_MAX {
-            self.signs.odd.push(object::shortened(place));
+            self.signs.odd.push(quote(place));
             return;
         }
         match value {
@@ -130,17 +143,19 @@ impl<'a> Walk<'_, 'a> {
     fn words(&mut self, place: &str, map: &Map<String, Value>) {
         for field in WORDS {
             let Some(text) = map.get(*field).and_then(Value::as_str) else { continue };
-            let meaning = words::phase(text, false);
-            if matches!(meaning, Some(Meaning::Bad | Meaning::Waiting)) {
-                let path = format!("{place}.{field}");
-                self.wait(path.clone(), &text.into(), format!("{path} is {}", object::shortened(text)));
-            }
+            self.word(&format!("{place}.{field}"), text);
         }
         for field in FLAGS {
             if map.get(*field) == Some(&Value::Bool(false)) {
                 let path = format!("{place}.{field}");
                 self.wait(path.clone(), &false.into(), format!("{path} is false"));
             }
+        }
+    }
+
+    fn word(&mut self, path: &str, text: &str) {
+        if matches!(words::phase(text, false), Some(Meaning::Bad | Meaning::Waiting)) {
+            self.wait(path.to_owned(), &text.into(), format!("{path} is {}", quote(text)));
         }
     }
 

@@ -5,9 +5,10 @@ use serde_json::Value;
 use super::{Sign, Signs, Weight};
 use crate::custom::object::{self, Subject};
 use crate::custom::words::{self, Meaning};
+use crate::judgment::quote;
 
 /// Fields that hold the one word for the whole object. A map in one of them is looked into once.
-const WORDS: &[&str] =
+pub(super) const WORDS: &[&str] =
     &["phase", "state", "health", "healthStatus", "status", "currentState", "currentStatus"];
 
 const INNER_WORDS: &[&str] = &["status", "phase", "state", "health"];
@@ -45,7 +46,7 @@ pub(super) fn collect(subject: &Subject<'_>, signs: &mut Signs) {
 fn phases(subject: &Subject<'_>, proven: bool, signs: &mut Signs) {
     for (path, text) in texts(subject).filter(|(_, text)| !text.trim().is_empty()) {
         let evidence = subject.evidence(path.clone(), &text.into(), None);
-        let sentence = format!("{path} is {}", object::shortened(text));
+        let sentence = format!("{path} is {}", quote(text));
         let weight = match words::phase(text, words::is_job_kind(subject.kind)) {
             // A phase of the last operation beside a true `Ready` proves nothing bad of the object.
             Some(Meaning::Bad) if proven && !path.contains("health") => Weight::Waiting,
@@ -75,15 +76,20 @@ fn with_message(subject: &Subject<'_>, sentence: String) -> String {
         subject.status(field).and_then(Value::as_str).filter(|text| !text.trim().is_empty())
     });
     match message {
-        Some(message) => format!("{sentence}: {}", object::shortened(message)),
+        Some(message) => format!("{sentence}: {}", quote(message)),
         None => sentence,
     }
 }
 
 fn flags(subject: &Subject<'_>, signs: &mut Signs) {
     for field in FLAGS {
-        let Some(value) = subject.status(field).filter(|value| value.is_boolean()) else { continue };
-        let weight = if value.as_bool() == Some(true) { Weight::Proof } else { Weight::Waiting };
+        let Some(value) = subject.status(field) else { continue };
+        let weight = match value {
+            Value::Bool(true) => Weight::Proof,
+            Value::Bool(false) => Weight::Waiting,
+            Value::String(text) if text.eq_ignore_ascii_case("false") => Weight::Waiting,
+            _ => continue,
+        };
         let path = format!("status.{field}");
         let sentence = with_message(subject, format!("{path} is {value}"));
         signs.add(Sign::new(weight, sentence, subject.evidence(path, value, None)));
@@ -114,5 +120,5 @@ fn error_text(value: &Value) -> Option<String> {
         Value::Array(list) if !list.is_empty() => return Some(object::shown(value)),
         _ => "",
     };
-    (!text.trim().is_empty()).then(|| object::shortened(text))
+    (!text.trim().is_empty()).then(|| quote(text))
 }

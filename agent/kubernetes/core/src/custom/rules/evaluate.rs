@@ -8,29 +8,32 @@ use trimaran_model::time::Wall;
 use trimaran_model::verdict::Verdict;
 
 use super::{Age, Clause, ObservedGeneration, Outcome, Rule};
-use crate::custom::condition::Conditions;
+use crate::custom::condition::{Condition, Conditions, Truth};
 use crate::custom::expression::{Answer, Expression};
 use crate::custom::generic;
 use crate::custom::object::{self, Observed, Status, Subject};
 use crate::custom::view::View;
-use crate::judgment::{Evidence, Judgment};
+use crate::judgment::{Evidence, Judgment, quote};
+use crate::object::time_of;
 
 pub(super) fn judge(rule: &Rule, subject: &Subject<'_>, now: Wall) -> Judgment {
     if matches!(subject.status, Status::Odd) {
         return Judgment::unknown("its status is not a map, so nobody can read it");
     }
-    let case = Case { rule, subject, view: View::new(subject, &roots(rule)), now };
-    case.judge()
+    let roots = expressions(rule).flat_map(|expression| expression.roots.iter().copied()).collect();
+    let conditions = Conditions::read(subject, subject.status("conditions"));
+    let view = View::new(subject, &conditions, &roots);
+    Case { rule, subject, view, conditions, now }.judge()
 }
 
-fn roots(rule: &Rule) -> BTreeSet<&'static str> {
+fn expressions(rule: &Rule) -> impl Iterator<Item = &Expression> {
     let clauses = rule.clauses.iter();
     let of_clauses = clauses.flat_map(|clause| {
         let since = clause.age.iter().map(|age| &age.since);
         std::iter::once(&clause.cel).chain(since).chain(outcome_expressions(&clause.outcome))
     });
     let others = rule.suspended.iter().chain(rule.otherwise.iter().flat_map(outcome_expressions));
-    of_clauses.chain(others).flat_map(|expression| expression.roots.iter().copied()).collect()
+    of_clauses.chain(others)
 }
 
 fn outcome_expressions(outcome: &Outcome) -> impl Iterator<Item = &Expression> {
@@ -47,12 +50,23 @@ enum Held {
     No,
     /// Not yet: time alone can change it.
     At(Wall),
+    /// Yes, by a condition that changed so lately that it may be a flap until then.
+    Fresh(Wall),
+}
+
+fn degrades(clause: &Clause) -> bool {
+    matches!(&clause.outcome, Outcome::Verdict { verdict: Verdict::Degraded, .. })
+}
+
+fn again(judgment: Judgment, times: Vec<Wall>) -> Judgment {
+    times.into_iter().fold(judgment, Judgment::again_at)
 }
 
 struct Case<'a> {
     rule: &'a Rule,
     subject: &'a Subject<'a>,
     view: View,
+    conditions: Conditions<'a>,
     now: Wall,
 }
 
@@ -71,32 +85,40 @@ impl Case<'_> {
         if let Some(judgment) = self.generation() {
             return Ok(judgment);
         }
-        let mut later: Option<Wall> = None;
-        let with_later = |judgment: Judgment, later: Option<Wall>| match later {
-            Some(at) => judgment.again_at(at),
-            None => judgment,
-        };
+        let mut later: Vec<Wall> = Vec::new();
+        let mut fresh: Option<Judgment> = None;
         for clause in &self.rule.clauses {
             match self.clause(clause)? {
-                Held::Yes => return Ok(with_later(self.outcome(&clause.outcome, Some(&clause.cel)), later)),
-                Held::At(at) => later = Some(later.map_or(at, |known| known.min(at))),
                 Held::No => {}
+                Held::At(at) => later.push(at),
+                Held::Fresh(at) => {
+                    let judgment = Judgment::progressing(ReasonCode::NotReady, self.sentence(&clause.cel));
+                    fresh.get_or_insert_with(|| self.seen(judgment, &clause.cel));
+                    later.push(at);
+                }
+                // A failure that may be a flap keeps everything but another failure from being said.
+                Held::Yes if fresh.is_some() && !degrades(clause) => break,
+                Held::Yes => return Ok(again(self.outcome(clause), later)),
             }
         }
-        let judgment = match (&self.rule.otherwise, self.subject.status) {
-            (_, Status::None) => {
+        let judgment = match (fresh, &self.rule.otherwise, self.subject.status) {
+            (Some(fresh), ..) => fresh,
+            (None, _, Status::None) => {
                 Judgment::progressing(ReasonCode::NotReady, "its controller has not written a status yet")
             }
-            (Some(outcome), _) => self.outcome(outcome, None),
-            (None, _) => Judgment::unknown(format!("the rule {} does not know this status", self.rule.file)),
+            (None, Some(outcome), _) => self.otherwise(outcome),
+            (None, None, _) => {
+                Judgment::unknown(format!("the rule {} does not know this status", self.rule.file))
+            }
         };
-        Ok(with_later(judgment, later))
+        Ok(again(judgment, later))
     }
 
     fn generation(&self) -> Option<Judgment> {
         if self.rule.observed_generation == ObservedGeneration::None {
             return None;
         }
+        let Status::Map(_) = self.subject.status else { return None };
         let required = self.rule.observed_generation != ObservedGeneration::Optional;
         let generation = self.subject.generation?;
         let wait = |words: &str| Some(Judgment::progressing(ReasonCode::Generation, words));
@@ -125,16 +147,15 @@ impl Case<'_> {
             Some(age) => self.age(age)?,
             None => Held::Yes,
         };
-        let degrades = matches!(&clause.outcome, Outcome::Verdict { verdict: Verdict::Degraded, .. });
-        match (age, self.evidence_time(&clause.cel)) {
-            (Held::Yes, Some(at)) if degrades && at + STRIKE_AGE > self.now => Ok(Held::At(at + STRIKE_AGE)),
+        match (age, self.evidence_time(&clause.cel).map(|at| at + STRIKE_AGE)) {
+            (Held::Yes, Some(at)) if degrades(clause) && at > self.now => Ok(Held::Fresh(at)),
             (held, _) => Ok(held),
         }
     }
 
     fn age(&self, age: &Age) -> Result<Held, Judgment> {
         let time = match age.since.evaluate(&self.view) {
-            Answer::Value(cel::Value::String(text)) => object::time(&text.as_str().into()),
+            Answer::Value(cel::Value::String(text)) => time_of(Some(&text.as_str().into())),
             Answer::Value(_) | Answer::Missing => None,
             Answer::Error(error) => return Err(self.broken(&age.since, &error)),
         };
@@ -155,40 +176,103 @@ impl Case<'_> {
     }
 
     fn broken(&self, expression: &Expression, error: &str) -> Judgment {
-        let text = object::shortened(&expression.text);
-        let error = object::shortened(error);
+        let text = quote(&expression.text);
+        let error = quote(error);
         Judgment::unknown(format!("the rule {} can't be applied to this status", self.rule.file))
             .warn(format!("rule {}: `{text}`: {error}", self.rule.file))
     }
 
-    fn outcome(&self, outcome: &Outcome, cel: Option<&Expression>) -> Judgment {
+    fn outcome(&self, clause: &Clause) -> Judgment {
+        let Outcome::Verdict { verdict, reason, message } = &clause.outcome else {
+            return generic::judge(self.subject, self.now);
+        };
+        let filled = message.as_ref().map(|message| message.fill(&self.view));
+        let message = filled.filter(|message| !message.is_empty());
+        let message = message.unwrap_or_else(|| self.sentence(&clause.cel));
+        self.seen(self.judgment(*verdict, *reason, message), &clause.cel)
+    }
+
+    fn otherwise(&self, outcome: &Outcome) -> Judgment {
         let Outcome::Verdict { verdict, reason, message } = outcome else {
             return generic::judge(self.subject, self.now);
         };
-        let message = match (message, cel) {
-            (Some(message), _) => message.fill(&self.view),
-            (None, Some(cel)) => self.sentence(cel),
-            (None, None) => "its status says neither healthy nor failed".to_owned(),
-        };
-        let judgment = match verdict {
-            Verdict::Healthy => Judgment { message: String::new(), ..Judgment::healthy() },
-            Verdict::Progressing => Judgment::progressing(*reason, message),
-            Verdict::Degraded => Judgment::degraded(*reason, message),
+        let filled = message.as_ref().map(|message| message.fill(&self.view));
+        let message = filled.filter(|message| !message.is_empty()).unwrap_or_else(|| self.lacking());
+        let waits = *reason == ReasonCode::NotReady;
+        let reason = if waits && self.is_behind() { ReasonCode::Generation } else { *reason };
+        let judgment = self.judgment(*verdict, reason, message);
+        self.healthy_clauses().fold(judgment, |judgment, cel| self.seen(judgment, cel))
+    }
+
+    fn judgment(&self, verdict: Verdict, reason: ReasonCode, message: String) -> Judgment {
+        match verdict {
+            // What can't be read may be the condition that speaks against it.
+            Verdict::Healthy if self.conditions.odd && self.reads_conditions() => {
+                Judgment::unknown("status.conditions has entries that can't be read")
+            }
+            Verdict::Healthy => Judgment::healthy(),
+            Verdict::Progressing => Judgment::progressing(reason, message),
+            Verdict::Degraded => Judgment::degraded(reason, message),
             Verdict::Suspended => Judgment::suspended(message),
             Verdict::Missing => Judgment::missing(message),
             Verdict::Unknown => Judgment::unknown(message),
-        };
-        match cel {
-            Some(cel) => self.seen(judgment, cel),
-            None => judgment,
         }
+    }
+
+    fn healthy_clauses(&self) -> impl Iterator<Item = &Expression> {
+        let healthy =
+            self.rule.clauses.iter().filter(|clause| {
+                matches!(&clause.outcome, Outcome::Verdict { verdict: Verdict::Healthy, .. })
+            });
+        healthy.map(|clause| &clause.cel)
+    }
+
+    /// Whether a condition that healthy asks for was said of an earlier generation.
+    fn is_behind(&self) -> bool {
+        let mut names = self.healthy_clauses().flat_map(|cel| &cel.conditions);
+        names.any(|name| self.conditions.get(name).is_some_and(|condition| condition.stale))
+    }
+
+    /// What keeps the object from healthy, as far as the clauses of healthy tell.
+    fn lacking(&self) -> String {
+        let names: BTreeSet<&String> = self.healthy_clauses().flat_map(|cel| &cel.conditions).collect();
+        let mut parts = Vec::new();
+        for condition in names.iter().filter_map(|name| self.conditions.get(name)) {
+            if condition.stale {
+                parts.push(format!("{} was said of an earlier generation", condition.name));
+            } else if condition.truth != Truth::True {
+                parts.push(condition.sentence());
+            }
+        }
+        for cel in self.healthy_clauses() {
+            parts.extend(self.values(cel, &["status"]));
+        }
+        let absent = names.iter().find(|name| self.conditions.get(name).is_none());
+        if let (true, Some(name)) = (parts.is_empty(), absent) {
+            parts.push(format!("there is no condition {name}"));
+        }
+        parts.dedup();
+        parts.truncate(PARTS_SHOWN);
+        if parts.is_empty() {
+            "its status does not say that it is healthy".to_owned()
+        } else {
+            parts.join("; ")
+        }
+    }
+
+    fn reads_conditions(&self) -> bool {
+        expressions(self.rule).any(|expression| !expression.conditions.is_empty())
+    }
+
+    /// The fresh conditions that an expression names.
+    fn named<'c>(&'c self, expression: &'c Expression) -> impl Iterator<Item = &'c Condition<'c>> {
+        let named = expression.conditions.iter().filter_map(|name| self.conditions.get(name));
+        named.filter(|condition| !condition.stale)
     }
 
     /// What an expression read, as evidence.
     fn evidence(&self, expression: &Expression) -> Vec<Evidence> {
-        let conditions = Conditions::read(self.subject, self.subject.status("conditions"));
-        let named = expression.conditions.iter().filter_map(|name| conditions.get(name));
-        let named = named.filter(|condition| !condition.stale).map(|condition| {
+        let named = self.named(expression).map(|condition| {
             let path = format!("status.conditions[{}].status", condition.name);
             self.subject.evidence(path, &condition.truth.as_str().into(), condition.at)
         });
@@ -205,29 +289,36 @@ impl Case<'_> {
     }
 
     fn seen(&self, judgment: Judgment, expression: &Expression) -> Judgment {
-        self.evidence(expression).into_iter().fold(judgment, Judgment::with)
+        self.evidence(expression).into_iter().fold(judgment, |judgment, evidence| {
+            if judgment.evidence.contains(&evidence) { judgment } else { judgment.with(evidence) }
+        })
     }
 
     /// The latest change of the conditions that an expression reads.
     fn evidence_time(&self, expression: &Expression) -> Option<Wall> {
-        let conditions = Conditions::read(self.subject, self.subject.status("conditions"));
-        let named = expression.conditions.iter().filter_map(|name| conditions.get(name));
-        named.filter(|condition| !condition.stale).filter_map(|condition| condition.at).max()
+        self.named(expression).filter_map(|condition| condition.at).max()
     }
 
     /// What an expression read, in words.
     fn sentence(&self, expression: &Expression) -> String {
-        let conditions = Conditions::read(self.subject, self.subject.status("conditions"));
-        let named = expression.conditions.iter().filter_map(|name| conditions.get(name));
-        let mut parts: Vec<String> = named.map(|condition| condition.sentence()).collect();
-        for path in &expression.paths {
-            if let Some(value) = self.at(path).filter(|value| !(value.is_object() || value.is_array())) {
-                parts.push(format!("{} is {}", path.join("."), object::shown(value)));
-            }
-        }
+        let mut parts: Vec<String> = self.named(expression).map(Condition::sentence).collect();
+        parts.extend(self.values(expression, &["metadata", "spec", "status"]));
         if parts.is_empty() {
-            parts.push(format!("`{}` holds", object::shortened(&expression.text)));
+            parts.push(format!("`{}` holds", quote(&expression.text)));
         }
-        object::shortened(&parts.join("; "))
+        quote(&parts.join("; "))
+    }
+
+    /// `status.phase is Failed` for each plain path below some roots that is there.
+    fn values(&self, expression: &Expression, roots: &[&str]) -> Vec<String> {
+        let paths = expression.paths.iter().filter(|path| roots.contains(&path[0].as_str()));
+        let values = paths.filter_map(|path| {
+            let value = self.at(path).filter(|value| !(value.is_object() || value.is_array()))?;
+            Some(format!("{} is {}", path.join("."), object::shown(value)))
+        });
+        values.collect()
     }
 }
+
+/// Facts that one message names.
+const PARTS_SHOWN: usize = 4;

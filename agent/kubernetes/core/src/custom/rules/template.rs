@@ -3,8 +3,8 @@
 use cel::Value as Cel;
 
 use crate::custom::expression::{Answer, Expression, Fault};
-use crate::custom::object;
 use crate::custom::view::View;
+use crate::judgment::quote;
 
 #[derive(Debug)]
 pub(super) struct Template {
@@ -58,7 +58,7 @@ impl Template {
                 },
             }
         }
-        object::shortened(text.trim_end_matches([' ', ':', ',']))
+        quote(text.trim_end_matches([' ', ':', ',']))
     }
 }
 
@@ -78,14 +78,15 @@ fn closing(text: &str) -> Option<usize> {
 
 fn shown(value: &Cel) -> String {
     match value {
-        Cel::String(text) => object::shortened(text),
+        Cel::String(text) => quote(text),
         Cel::Int(number) => number.to_string(),
         Cel::UInt(number) => number.to_string(),
         Cel::Float(number) => number.to_string(),
         Cel::Bool(truth) => truth.to_string(),
         Cel::List(list) => {
-            let items: Vec<String> = list.iter().take(LIST_SHOWN).map(shown).collect();
-            object::shortened(&items.join(", "))
+            let items = list.iter().map(shown).filter(|item| !item.is_empty());
+            let items: Vec<String> = items.take(LIST_SHOWN).collect();
+            quote(&items.join(", "))
         }
         _ => String::new(),
     }

@@ -1,0 +1,110 @@
+//! `trimaran-agent host …`: one machine by hand, without any server.
+//!
+//! Refused while a runner serves the directory. Progress goes to stderr, the result to stdout.
+
+mod apply;
+mod output;
+mod problem;
+mod rollback;
+mod status;
+mod stop_all;
+mod work;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use trimaran_host::{HostSettings, Known};
+use trimaran_model::error_code;
+use trimaran_model::id::HostName;
+
+use output::OutputForm;
+use problem::Problem;
+
+/// Work on this machine by hand, without any server.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  trimaran-agent host apply web.yaml --data-dir /var/lib/trimaran\n  trimaran-agent host rollback web --data-dir /var/lib/trimaran\n  trimaran-agent host status --data-dir /var/lib/trimaran -o json"
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Apply(apply::Args),
+    Rollback(rollback::Args),
+    Status(status::Args),
+    StopAll(stop_all::Args),
+}
+
+/// What all commands take.
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// The host's data directory.
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// The host's own address, where its service is probed; default: as the directory knows it, or 127.0.0.1.
+    #[arg(long, value_name = "IP")]
+    address: Option<IpAddr>,
+    /// The host's name; default: as the directory knows it, or the machine's.
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    name: Option<HostName>,
+    /// Form of the result.
+    #[arg(short, long, value_enum, default_value_t = OutputForm::Table)]
+    output: OutputForm,
+}
+
+fn parse_name(text: &str) -> Result<HostName, String> {
+    text.parse().map_err(|error: trimaran_model::id::InvalidName| error.to_string())
+}
+
+impl Place {
+    fn settings(&self) -> Result<HostSettings, Problem> {
+        let directory = |error: std::io::Error| {
+            Problem::new(error_code::DATA_DIR, "the data directory can't be used").cause(error)
+        };
+        let data_dir = std::path::absolute(&self.data_dir).map_err(directory)?;
+        let known = Known::load(&data_dir);
+        let binary = std::env::current_exe().map_err(directory)?;
+        let address = self.address.or(known.as_ref().map(|known| known.address));
+        let name = self.name.clone().or(known.map(|known| known.name)).unwrap_or_else(machine_name);
+        Ok(HostSettings {
+            data_dir,
+            name,
+            address: address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            binary,
+        })
+    }
+}
+
+/// The machine's name as far as it is a name of ours.
+fn machine_name() -> HostName {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let fallback = || HostName::new("localhost").expect("the rule of names allows this");
+    HostName::new(name.trim().to_lowercase()).unwrap_or_else(|_| fallback())
+}
+
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return Problem::new(error_code::BUG, "no runtime could be made")
+                .cause(error)
+                .print(OutputForm::Table);
+        }
+    };
+    let (result, form) = runtime.block_on(async {
+        match &args.command {
+            Command::Apply(args) => (apply::run(args).await, args.place.output),
+            Command::Rollback(args) => (rollback::run(args).await, args.place.output),
+            Command::Status(args) => (status::run(args).await, args.place.output),
+            Command::StopAll(args) => (stop_all::run(args).await, args.place.output),
+        }
+    });
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(problem) => problem.print(form),
+    }
+}

@@ -1,0 +1,61 @@
+//! Results: tables for people, documents for programs.
+
+use std::error::Error;
+use std::io::Write as _;
+
+use serde_json::{Value, json};
+use trimaran_host_core::host::StoredRelease;
+use trimaran_model::assignment::HostReport;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum OutputForm {
+    Table,
+    Json,
+}
+
+/// One line on stdout. A reader that went away is no error.
+pub(super) fn print(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+pub(super) fn print_document(document: &Value) {
+    print(&serde_json::to_string_pretty(document).expect("a JSON value prints"));
+}
+
+/// One line of progress.
+pub(super) fn line(report: &HostReport) -> String {
+    let code = report.code.map_or_else(String::new, |code| format!(" {}", code.as_str()));
+    let message = match report.message.as_str() {
+        "" => String::new(),
+        words => format!(": {words}"),
+    };
+    format!("{}: {}{code}{message}", report.installation, report.state.as_str())
+}
+
+/// The fields that `installation list` has too, and what only the host knows.
+pub(super) fn installation(report: &HostReport, current: Option<&StoredRelease>) -> Value {
+    json!({
+        "pipeline": report.installation.pipeline.as_str(),
+        "target": report.installation.target.as_str(),
+        "release": report.current.map(|digest| digest.to_string()),
+        "version": current.map(|stored| stored.release.version.clone()),
+        "sha256": current.map(|stored| {
+            trimaran_host_core::host::host_release(&stored.release).bundle.sha256.to_string()
+        }),
+        "state": report.state.as_str(),
+        "code": report.code.map(|code| code.as_str()),
+        "message": report.message,
+        "fence": report.fence.to_string(),
+    })
+}
+
+/// An error with its sources on one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(&format!(": {inner}"));
+        source = inner.source();
+    }
+    text
+}

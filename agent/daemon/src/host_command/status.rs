@@ -1,0 +1,76 @@
+//! `host status`: what is on this machine and how it is. Changes nothing.
+
+use serde_json::json;
+use trimaran_host::Inspection;
+
+use super::output::{OutputForm, installation, print, print_document};
+use super::problem::Problem;
+
+/// Show what is deployed here, whether it runs and whether its probe succeeds.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    pub(super) place: super::Place,
+}
+
+pub(super) async fn run(args: &Args) -> Result<u8, Problem> {
+    let settings = args.place.settings()?;
+    let found = trimaran_host::inspect(&settings.data_dir, settings.address).await?;
+    match args.place.output {
+        OutputForm::Json => {
+            let all: Vec<_> = found.iter().map(document).collect();
+            print_document(&json!({"schema": "trimaran.host/v1", "installations": all}));
+        }
+        OutputForm::Table if found.is_empty() => print("nothing is deployed here"),
+        OutputForm::Table => {
+            print(&table(&found));
+        }
+    }
+    Ok(0)
+}
+
+fn document(it: &Inspection) -> serde_json::Value {
+    let mut document = installation(&it.report, it.current.as_ref());
+    document["running"] = json!(it.running);
+    document["probe"] = match &it.probe {
+        None => json!(null),
+        Some(Ok(())) => json!("ok"),
+        Some(Err(words)) => json!(words),
+    };
+    document["previous"] =
+        json!(it.way_back.as_ref().map(|stored| {
+            json!({"release": stored.digest.to_string(), "version": stored.release.version})
+        }));
+    document
+}
+
+fn table(found: &[Inspection]) -> String {
+    let mut rows = vec![["SERVICE", "TARGET", "VERSION", "STATE", "PROBE", "PREVIOUS"].map(str::to_owned)];
+    for it in found {
+        let version = |stored: &Option<trimaran_host_core::host::StoredRelease>| {
+            stored.as_ref().map_or_else(|| "-".to_owned(), |stored| stored.release.version.clone())
+        };
+        let probe = match &it.probe {
+            None if it.running => "-".to_owned(),
+            None => "not running".to_owned(),
+            Some(Ok(())) => "ok".to_owned(),
+            Some(Err(words)) => words.clone(),
+        };
+        rows.push([
+            it.installation.pipeline.to_string(),
+            it.installation.target.to_string(),
+            version(&it.current),
+            it.report.state.as_str().to_owned(),
+            probe,
+            version(&it.way_back),
+        ]);
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..6).map(width).collect();
+    let line = |row: &[String; 6]| {
+        let cells: Vec<_> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}", width = *width)).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}

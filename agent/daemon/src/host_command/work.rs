@@ -1,0 +1,130 @@
+//! What `apply` and `rollback` share: find the installation, give an order, follow it to its end.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::mpsc;
+use trimaran_host::{Host, Shown};
+use trimaran_model::assignment::{HostAction, HostGoal, HostReport, HostState};
+use trimaran_model::error_code;
+use trimaran_model::id::{
+    AssignmentId, Attempt, Digest, Fence, InstallationId, RunId, ServiceName, TargetName,
+};
+
+use super::output::{OutputForm, installation, line, print, print_document};
+use super::problem::Problem;
+
+/// The target of a service that no cluster deployed.
+pub(super) const LOCAL: &str = "local";
+/// How long the first look at a host may take.
+const LOOK_TRIES_MAX: u32 = 1500;
+const POLL: Duration = Duration::from_millis(20);
+
+/// The installation of a service: `web`, or `web@lab-prod` where a host has several of the name.
+pub(super) async fn find(host: &Host, service: &str) -> Result<Option<InstallationId>, Problem> {
+    let (name, target) = match service.split_once('@') {
+        Some((name, target)) => (name, Some(target)),
+        None => (service, None),
+    };
+    let matches = |id: &InstallationId| {
+        id.pipeline.as_str() == name && target.is_none_or(|target| id.target.as_str() == target)
+    };
+    let mut found: Vec<_> = host.installations().await.into_iter().filter(matches).collect();
+    if found.len() > 1 {
+        let names: Vec<_> = found.iter().map(|id| format!("{}@{}", id.pipeline, id.target)).collect();
+        let message = format!("`{service}` names {} installations of this host", found.len());
+        return Err(Problem::new(error_code::USAGE, message)
+            .cause("Several targets of the cluster are on this host.")
+            .help(format!("name one of {}", names.join(", "))));
+    }
+    Ok(found.pop())
+}
+
+/// An order by hand. Fence and attempt are set where it is taken.
+pub(super) fn goal(id: &InstallationId, action: HostAction) -> HostGoal {
+    HostGoal {
+        installation: id.clone(),
+        service: ServiceName::from(&id.pipeline),
+        assignment: AssignmentId(0),
+        fence: Fence(0),
+        run: RunId { pipeline: id.pipeline.clone(), number: 0 },
+        attempt: Attempt(1),
+        action,
+        keep: std::collections::BTreeSet::new(),
+    }
+}
+
+pub(super) fn local_target() -> TargetName {
+    TargetName::new(LOCAL).expect("the rule of names allows this")
+}
+
+/// Waits for the first look at an installation.
+pub(super) async fn looked(host: &Host, id: &InstallationId) -> Result<Shown, Problem> {
+    for _ in 0..LOOK_TRIES_MAX {
+        let shown = host.show(id).await.ok_or_else(|| gone(id))?;
+        if shown.looked {
+            return Ok(shown);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Err(Problem::new(error_code::DATA_DIR, format!("{id} can't be looked at"))
+        .cause(host.show(id).await.map_or_else(String::new, |shown| shown.report.message)))
+}
+
+fn gone(id: &InstallationId) -> Problem {
+    Problem::new(error_code::BUG, format!("the work on {id} ended"))
+}
+
+/// Gives the order and follows it. Every change is said once.
+pub(super) async fn carry_out(
+    host: &Host,
+    reports: &mut mpsc::Receiver<HostReport>,
+    goal: HostGoal,
+) -> Result<Shown, Problem> {
+    let id = goal.installation.clone();
+    let taken = host.give_by_hand(goal).await?;
+    let mut said = None;
+    loop {
+        let shown = host.show(&id).await.ok_or_else(|| gone(&id))?;
+        if shown.goal == taken {
+            let line = line(&shown.report);
+            if said.as_ref() != Some(&line) && shown.looked {
+                eprintln!("{line}");
+                said = Some(line);
+            }
+            if shown.settled {
+                return Ok(shown);
+            }
+        }
+        // A report is a reason to look at once; the settling after it is not reported.
+        let _ = tokio::time::timeout(POLL, reports.recv()).await;
+    }
+}
+
+/// Prints the result and says how the command ends.
+pub(super) fn conclude(form: OutputForm, shown: &Shown, wanted: Digest) -> u8 {
+    let report = &shown.report;
+    let done = report.state == HostState::Healthy && report.current == Some(wanted);
+    let version = shown.current.as_ref().map_or("nothing", |stored| stored.release.version.as_str());
+    match form {
+        OutputForm::Json => {
+            let document = json!({"schema": "trimaran.host/v1",
+                                  "installations": [installation(report, shown.current.as_ref())]});
+            print_document(&document);
+        }
+        OutputForm::Table => {
+            let name = &report.installation.pipeline;
+            let cause = report.code.map_or_else(String::new, |code| format!(" ({})", code.as_str()));
+            print(&match report.state {
+                HostState::Healthy => format!("{name} {version} is healthy"),
+                HostState::Reverted => format!("{name} went back to {version}{cause}: {}", report.message),
+                state => format!("{name} is {}{cause}: {}", state.as_str(), report.message),
+            });
+        }
+    }
+    match report.state {
+        _ if done => 0,
+        HostState::Reverted => 12,
+        _ => 3,
+    }
+}

@@ -1,0 +1,23 @@
+//! Where a test lets the process die as if by SIGKILL: before and after each persist and call.
+//!
+//! Read only in builds with debug assertions; a release build has none of it.
+
+/// `TRIMARAN_FAILPOINT=N` ends the process at its N-th failpoint.
+#[cfg(debug_assertions)]
+pub(crate) fn hit(place: &str) {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static LIMIT: OnceLock<Option<u64>> = OnceLock::new();
+    static HITS: AtomicU64 = AtomicU64::new(0);
+    let limit = LIMIT.get_or_init(|| std::env::var("TRIMARAN_FAILPOINT").ok()?.parse().ok());
+    let Some(limit) = limit else { return };
+    if HITS.fetch_add(1, Ordering::Relaxed) + 1 == *limit {
+        eprintln!("failpoint {limit}: {place}");
+        // The process ends here without unwinding, flushing or dropping anything.
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+}
+
+#[cfg(not(debug_assertions))]
+pub(crate) fn hit(_place: &str) {}

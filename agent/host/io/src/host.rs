@@ -1,0 +1,297 @@
+//! One host: its data directory, the workers of its installations, and what others may ask of it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use trimaran_host_core::host::Journal;
+use trimaran_model::assignment::{HostGoal, HostReport};
+use trimaran_model::id::{AssignmentId, Fence, HostName, InstallationId};
+use trimaran_wire::v1::runner::LogQuery;
+
+use crate::filesystem::OsFileSystem;
+use crate::known::Known;
+use crate::lock::{DirectoryLock, LockError};
+use crate::logs;
+use crate::platform::{Platform, Shared};
+use crate::reports::Reports;
+use crate::store::{self, LoadError, Loaded, Store};
+use crate::worker::{self, Command, Commands, Shown};
+
+/// Installations of one host.
+const INSTALLATIONS_MAX: usize = 256;
+/// For the first look at everything on a host.
+const LOOK_LIMIT: Duration = Duration::from_secs(45);
+/// Given up when the disk is full, so that a journal can still be written.
+const RESERVE_BYTES: usize = 1 << 20;
+
+/// What a host is.
+#[derive(Debug, Clone)]
+pub struct HostSettings {
+    pub data_dir: PathBuf,
+    pub name: HostName,
+    /// The host's own address: where probes without a host go.
+    pub address: IpAddr,
+    /// Started again as `BINARY shim …` for each service.
+    pub binary: PathBuf,
+}
+
+/// Why a host could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error("can't use {path}")]
+    Directory { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("can't see what is deployed in {path}: {why}")]
+    Look { path: PathBuf, why: String },
+}
+
+/// Why a goal was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum GoalRefused {
+    #[error("fence {fence} is lower than {largest}, which this host has seen for the installation")]
+    Fenced { fence: Fence, largest: Fence },
+    #[error("fence {fence} belongs to assignment {assignment} here")]
+    Mismatch { fence: Fence, assignment: AssignmentId },
+    #[error("the host has {INSTALLATIONS_MAX} installations, which is the most")]
+    TooMany,
+    #[error("the goal could not be written to the host's disk")]
+    Persist { source: io::Error },
+    #[error("the host is being closed")]
+    Closed,
+}
+
+/// A host that is open. Clones are the same host.
+#[derive(Clone)]
+pub struct Host {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    data_dir: PathBuf,
+    shared: Arc<Shared>,
+    reports: Arc<Reports>,
+    workers: Mutex<BTreeMap<InstallationId, Running>>,
+    forward: std::sync::Mutex<Option<JoinHandle<()>>>,
+    stop: CancellationToken,
+    _lock: DirectoryLock,
+}
+
+struct Running {
+    commands: Commands,
+    task: JoinHandle<()>,
+}
+
+impl Host {
+    /// Takes the lock of the directory, re-attaches to what runs, and goes on with what was begun. Every change
+    /// is reported by the receiver; of one installation the latest may replace earlier ones.
+    pub async fn open(settings: HostSettings) -> Result<(Self, mpsc::Receiver<HostReport>), OpenError> {
+        let data_dir = settings.data_dir.clone();
+        let lock = DirectoryLock::take(&data_dir)?;
+        prepare(&data_dir)
+            .and_then(|()| Known::of(&settings).save(&data_dir))
+            .map_err(|source| OpenError::Directory { path: data_dir.clone(), source })?;
+        let reports = Arc::new(Reports::default());
+        let inner = Arc::new(Inner {
+            shared: Arc::new(Shared {
+                name: settings.name,
+                address: settings.address,
+                binary: settings.binary,
+                cache: data_dir.join("cache"),
+                turn: Arc::new(Semaphore::new(1)),
+            }),
+            data_dir,
+            reports,
+            workers: Mutex::default(),
+            forward: std::sync::Mutex::default(),
+            stop: CancellationToken::new(),
+            _lock: lock,
+        });
+        let host = Self { inner };
+        for installation in installations(&host.inner.data_dir)? {
+            host.resume(installation).await?;
+        }
+        // Whoever asks next must not take what was not looked at yet for what is not there.
+        let found = host.installations().await;
+        if tokio::time::timeout(LOOK_LIMIT, host.inner.reports.all_of(&found)).await.is_err() {
+            tracing::warn!("not everything on this host could be looked at");
+        }
+        let (sender, receiver) = Reports::channel();
+        let reports = Arc::clone(&host.inner.reports);
+        let task = tokio::spawn(async move { reports.forward(sender).await });
+        *host.inner.forward.lock().expect("no thread panics with the lock") = Some(task);
+        Ok((host, receiver))
+    }
+
+    /// Starts the worker of an installation that was found on the disk.
+    async fn resume(&self, installation: InstallationId) -> Result<(), OpenError> {
+        let store = self.inner.store(&installation);
+        let path = store.dir().to_owned();
+        let platform = Arc::new(Platform::new(Arc::clone(&self.inner.shared), store));
+        let (journal, next) = match platform.store.load()? {
+            Loaded::Journal(journal, next) => (journal, next),
+            Loaded::Damaged | Loaded::Nothing => {
+                let look = |why: trimaran_host_core::host::HostFailure| OpenError::Look {
+                    path: path.clone(),
+                    why: why.message,
+                };
+                let facts = platform.look().await.map_err(look)?;
+                tracing::warn!(%installation, "the journal can't be read; it is made again from what is there");
+                match Journal::from_facts(&installation, &facts) {
+                    Some(journal) => (journal, None),
+                    None => return Ok(()),
+                }
+            }
+        };
+        self.spawn(&mut *self.inner.workers.lock().await, installation, platform, journal, next);
+        Ok(())
+    }
+
+    fn spawn(
+        &self,
+        workers: &mut BTreeMap<InstallationId, Running>,
+        installation: InstallationId,
+        platform: Arc<Platform>,
+        journal: Journal,
+        next: Option<HostGoal>,
+    ) {
+        let reports = Arc::clone(&self.inner.reports);
+        let (commands, task) = worker::spawn(platform, journal, next, reports, self.inner.stop.clone());
+        workers.insert(installation, Running { commands, task });
+    }
+
+    /// The latest report of each installation.
+    pub fn reports(&self) -> Vec<HostReport> {
+        self.inner.reports.all()
+    }
+
+    /// Takes a goal when its fence is larger than what was seen for the installation. Durable when it returns;
+    /// what becomes of it is reported.
+    pub async fn give(&self, goal: HostGoal) -> Result<(), GoalRefused> {
+        let commands = match self.commands(&goal).await? {
+            Some(commands) => commands,
+            None => return Ok(()),
+        };
+        send(&commands, |answer| Command::Give { goal: Box::new(goal), answer }).await?
+    }
+
+    /// Takes a goal of a human on this machine: the fence stays as it is, so that any order of the cluster
+    /// that comes later wins. Returns the goal as it was taken.
+    pub async fn give_by_hand(&self, goal: HostGoal) -> Result<HostGoal, GoalRefused> {
+        let commands = match self.commands(&goal).await? {
+            Some(commands) => commands,
+            None => return Ok(goal),
+        };
+        send(&commands, |answer| Command::GiveByHand { goal: Box::new(goal), answer }).await?
+    }
+
+    /// The worker of a goal's installation; `None` when it was made with this goal just now.
+    async fn commands(&self, goal: &HostGoal) -> Result<Option<Commands>, GoalRefused> {
+        let mut workers = self.inner.workers.lock().await;
+        if let Some(running) = workers.get(&goal.installation) {
+            return Ok(Some(running.commands.clone()));
+        }
+        if workers.len() >= INSTALLATIONS_MAX {
+            return Err(GoalRefused::TooMany);
+        }
+        if self.inner.stop.is_cancelled() {
+            return Err(GoalRefused::Closed);
+        }
+        let store = self.inner.store(&goal.installation);
+        let platform = Arc::new(Platform::new(Arc::clone(&self.inner.shared), store));
+        let journal = Journal::new(goal.clone());
+        let (store, wire) = (platform.store.clone(), journal.to_wire(None));
+        let saved =
+            tokio::task::spawn_blocking(move || store.create().and_then(|()| store.save(&wire))).await;
+        saved.map_err(io::Error::other).flatten().map_err(|source| GoalRefused::Persist { source })?;
+        self.spawn(&mut workers, goal.installation.clone(), platform, journal, None);
+        Ok(None)
+    }
+
+    /// One installation as it is now; `None` when it is not on this host.
+    pub async fn show(&self, installation: &InstallationId) -> Option<Shown> {
+        let commands = self.inner.workers.lock().await.get(installation)?.commands.clone();
+        send(&commands, |answer| Command::Show { answer }).await.ok()
+    }
+
+    /// The installations that have a worker.
+    pub async fn installations(&self) -> Vec<InstallationId> {
+        self.inner.workers.lock().await.keys().cloned().collect()
+    }
+
+    /// Lines of a service's output.
+    pub fn logs(&self, query: &LogQuery) -> logs::Reader {
+        let directory =
+            self.inner.data_dir.join("services").join(format!("{}@{}", query.pipeline, query.target));
+        logs::open(&directory.join("log"), query)
+    }
+
+    /// Ends the workers and gives the directory back. Services are left running.
+    pub async fn close(self) {
+        self.inner.stop.cancel();
+        let workers = std::mem::take(&mut *self.inner.workers.lock().await);
+        for (_, running) in workers {
+            // A worker that panicked has ended too.
+            let _ = running.task.await;
+        }
+        if let Some(task) = self.inner.forward.lock().expect("no thread panics with the lock").take() {
+            task.abort();
+        }
+    }
+}
+
+impl Inner {
+    fn store(&self, installation: &InstallationId) -> Store<OsFileSystem> {
+        let dir = self.data_dir.join("services").join(store::directory_name(installation));
+        Store::new(OsFileSystem, dir, self.data_dir.join("reserve"))
+    }
+}
+
+async fn send<T>(
+    commands: &Commands,
+    command: impl FnOnce(oneshot::Sender<T>) -> Command,
+) -> Result<T, GoalRefused> {
+    let (sender, receiver) = oneshot::channel();
+    commands.send(command(sender)).await.map_err(|_| GoalRefused::Closed)?;
+    receiver.await.map_err(|_| GoalRefused::Closed)
+}
+
+/// Directories, and the reserve where the disk has room for it.
+fn prepare(data_dir: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(data_dir.join("services"))?;
+    crate::disk::sync_directory(data_dir)?;
+    if let Some(parent) = data_dir.parent() {
+        crate::disk::sync_directory(parent)?;
+    }
+    let cache = data_dir.join("cache");
+    std::fs::create_dir_all(&cache)?;
+    crate::fetch::clean(&cache)?;
+    let reserve = data_dir.join("reserve");
+    if !reserve.exists() && std::fs::write(&reserve, vec![0; RESERVE_BYTES]).is_err() {
+        // A disk this full has no room to reserve; half a reserve would only be in the way.
+        let _ = std::fs::remove_file(&reserve);
+    }
+    Ok(())
+}
+
+/// The installations of a data directory, in order of name.
+pub(crate) fn installations(data_dir: &Path) -> Result<Vec<InstallationId>, OpenError> {
+    let path = data_dir.join("services");
+    let failed = |source| OpenError::Directory { path: path.clone(), source };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(&path).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        found.extend(name.to_str().and_then(store::installation_of));
+    }
+    found.sort_unstable();
+    Ok(found)
+}

@@ -1,0 +1,157 @@
+//! A data directory without its machines: what is there, and the end of everything that runs.
+//!
+//! Both take the directory's lock and go on with nothing that was begun.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use trimaran_host_core::host::{
+    Exit, Facts, HostFailure, Journal, Phase, ProcessStatus, StoredRelease, host_release,
+};
+use trimaran_model::assignment::{HostReport, HostState};
+use trimaran_model::id::InstallationId;
+use trimaran_model::pipeline::{Stop, StopSignal};
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::Millis;
+
+use crate::filesystem::OsFileSystem;
+use crate::host::{OpenError, installations};
+use crate::lock::DirectoryLock;
+use crate::platform::{look_at, stop_everything};
+use crate::probe;
+use crate::store::{Loaded, Store, directory_name};
+
+/// One installation as it is on the disk and in the process table.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    pub installation: InstallationId,
+    /// The state as the journal has it, corrected by what really runs.
+    pub report: HostReport,
+    pub current: Option<StoredRelease>,
+    pub way_back: Option<StoredRelease>,
+    /// Whether a process of it lives.
+    pub running: bool,
+    /// One probe of what runs.
+    pub probe: Option<Result<(), String>>,
+}
+
+/// Looks at every installation of a directory. `address` is the host's own.
+pub async fn inspect(data_dir: &Path, address: IpAddr) -> Result<Vec<Inspection>, OpenError> {
+    let _lock = DirectoryLock::take(data_dir)?;
+    let mut found = Vec::new();
+    for installation in list(data_dir)? {
+        let store = store(data_dir, &installation);
+        let path = store.dir().to_owned();
+        let facts =
+            look_at(&store).await.map_err(|failure| OpenError::Look { path, why: failure.message })?;
+        let journal = match store.load()? {
+            Loaded::Journal(journal, _) => Some(journal),
+            Loaded::Damaged | Loaded::Nothing => Journal::from_facts(&installation, &facts),
+        };
+        if let Some(journal) = journal {
+            found.push(inspect_one(installation, journal, facts, address).await);
+        }
+    }
+    Ok(found)
+}
+
+async fn inspect_one(
+    installation: InstallationId,
+    journal: Journal,
+    facts: Facts,
+    address: IpAddr,
+) -> Inspection {
+    let number = journal.launch.as_ref().map(|launch| launch.number);
+    let running = facts.processes.values().any(|fact| matches!(fact.status, ProcessStatus::Running { .. }));
+    let ended = number.and_then(|number| facts.processes.get(&number)).and_then(|fact| match fact.status {
+        ProcessStatus::Ended(exit) => Some(exit),
+        ProcessStatus::Running { .. } | ProcessStatus::Nothing => None,
+    });
+    let phase = Phase::shown(journal, facts);
+    let stored = |digest| phase.stored(digest).cloned();
+    let mut report = phase.report();
+    let current = report.current.and_then(stored);
+    if report.state == HostState::Healthy && !running {
+        report.state = HostState::Degraded;
+        report.code = Some(ReasonCode::ProcessExited);
+        report.message = ended.unwrap_or(Exit::LOST).to_string();
+    }
+    let probe = match &current {
+        Some(stored) if running => Some(probe::probe(&host_release(&stored.release).health, address).await),
+        _ => None,
+    };
+    let way_back = phase.journal.way_back().and_then(stored);
+    Inspection { installation, report, current, way_back, running, probe }
+}
+
+/// Services that could not be ended.
+#[derive(Debug, thiserror::Error)]
+pub enum StopAllError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("{}", words(.failed))]
+    Stop { failed: Vec<(InstallationId, HostFailure)> },
+}
+
+fn words(failed: &[(InstallationId, HostFailure)]) -> String {
+    let each: Vec<_> = failed.iter().map(|(id, failure)| format!("{id}: {}", failure.message)).collect();
+    each.join("; ")
+}
+
+/// Ends every service of the directory, as a shutdown of the machine would: they run again when a host is
+/// opened here. Returns how many installations had something to end.
+pub async fn stop_all(data_dir: &Path) -> Result<usize, StopAllError> {
+    let _lock = DirectoryLock::take(data_dir).map_err(OpenError::from)?;
+    let mut tasks = tokio::task::JoinSet::new();
+    for installation in list(data_dir)? {
+        let store = store(data_dir, &installation);
+        tasks.spawn(async move { (installation, stop_one(&store).await) });
+    }
+    let mut failed = Vec::new();
+    let mut ended = 0;
+    while let Some(done) = tasks.join_next().await {
+        // A task that panicked has no name to report; the panic itself was printed.
+        let Ok((installation, result)) = done else { continue };
+        match result {
+            Ok(some) => ended += usize::from(some),
+            Err(failure) => failed.push((installation, failure)),
+        }
+    }
+    if failed.is_empty() { Ok(ended) } else { Err(StopAllError::Stop { failed }) }
+}
+
+async fn stop_one(store: &Store<OsFileSystem>) -> Result<bool, HostFailure> {
+    let mut stop = Stop { signal: StopSignal::Term, grace: Millis::seconds(10) };
+    let loaded = store.load().ok();
+    let releases = store.releases().unwrap_or_default();
+    let journal = match loaded {
+        Some(Loaded::Journal(journal, next)) => Some((journal, next)),
+        _ => None,
+    };
+    if let Some(stored) = journal
+        .as_ref()
+        .and_then(|(journal, _)| journal.launch.as_ref())
+        .and_then(|launch| releases.get(&launch.digest))
+    {
+        stop = host_release(&stored.release).process.stop.clone();
+    }
+    let ended = stop_everything(store, &stop, None).await?;
+    if let Some((mut journal, next)) = journal
+        && ended
+    {
+        journal.boot = None;
+        store
+            .save(&journal.to_wire(next.as_ref()))
+            .map_err(|error| HostFailure::new(ReasonCode::HostInternal, error.to_string()))?;
+    }
+    Ok(ended)
+}
+
+fn list(data_dir: &Path) -> Result<Vec<InstallationId>, OpenError> {
+    if data_dir.join("services").is_dir() { installations(data_dir) } else { Ok(Vec::new()) }
+}
+
+fn store(data_dir: &Path, installation: &InstallationId) -> Store<OsFileSystem> {
+    let dir = data_dir.join("services").join(directory_name(installation));
+    Store::new(OsFileSystem, dir, data_dir.join("reserve"))
+}

@@ -1,0 +1,40 @@
+//! `DATA/host`: the name and address of the host, so that commands by hand need not be told.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+
+use trimaran_model::id::HostName;
+
+use crate::filesystem::{FileSystem as _, OsFileSystem};
+use crate::host::HostSettings;
+
+/// What the last owner of a data directory said of its host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    pub name: HostName,
+    pub address: IpAddr,
+}
+
+impl Known {
+    pub(crate) fn of(settings: &HostSettings) -> Self {
+        Self { name: settings.name.clone(), address: settings.address }
+    }
+
+    /// `None` when nobody has said it yet, or in a form that is not ours.
+    pub fn load(data_dir: &Path) -> Option<Self> {
+        let text = std::fs::read_to_string(data_dir.join("host")).ok()?;
+        let (name, address) = text.trim().split_once(' ')?;
+        Some(Self { name: name.parse().ok()?, address: address.parse().ok()? })
+    }
+
+    pub(crate) fn save(&self, data_dir: &Path) -> io::Result<()> {
+        if Self::load(data_dir).as_ref() == Some(self) {
+            return Ok(());
+        }
+        let temporary = data_dir.join("host.tmp");
+        OsFileSystem.write_synced(&temporary, format!("{} {}\n", self.name, self.address).as_bytes())?;
+        OsFileSystem.rename(&temporary, &data_dir.join("host"))?;
+        OsFileSystem.sync_dir(data_dir)
+    }
+}

@@ -1,0 +1,213 @@
+//! The reading end, in the runner: batches of lines that match a query, in order, with bounded memory.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use trimaran_model::limits::{LOG_BATCH_BYTES_MAX, LOG_BATCH_LINES_MAX, LOG_LINE_BYTES_MAX};
+use trimaran_wire::v1::runner::{LogLine, LogQuery};
+
+use super::format::{Record, decode};
+use super::{file_name, sequence_numbers};
+
+/// How often a reader that follows looks for new lines.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(150);
+/// A record is a line with its head, where each byte may have become a replacement character.
+const RECORD_BYTES_MAX: u64 = 3 * LOG_LINE_BYTES_MAX as u64 + 64;
+
+/// Reads the lines in `directory` that `query` asks for. Names of pipeline and target are not looked at: the
+/// directory belongs to one installation.
+pub fn open(directory: &Path, query: &LogQuery) -> Reader {
+    let cursor = Cursor {
+        directory: directory.to_owned(),
+        filter: Filter { run: query.run.clone(), since_ms: query.since_ms },
+        skip: Skip::NotCounted(query.tail),
+        at: None,
+        run: None,
+    };
+    Reader { work: Work::Idle(cursor), follow: query.follow }
+}
+
+/// An answer under way. Files are read on threads that may block, one batch ahead of nobody.
+pub struct Reader {
+    work: Work,
+    follow: bool,
+}
+
+enum Work {
+    Idle(Cursor),
+    Busy(JoinHandle<(Cursor, Vec<LogLine>)>),
+    Done,
+}
+
+impl Reader {
+    /// The next lines; `None` is the end of an answer that does not follow.
+    ///
+    /// May be dropped and called again: no line is lost.
+    pub async fn next(&mut self) -> Option<Vec<LogLine>> {
+        loop {
+            match std::mem::replace(&mut self.work, Work::Done) {
+                Work::Done => return None,
+                Work::Idle(mut cursor) => {
+                    self.work = Work::Busy(tokio::task::spawn_blocking(move || {
+                        let lines = cursor.batch();
+                        (cursor, lines)
+                    }));
+                }
+                Work::Busy(handle) => {
+                    self.work = Work::Busy(handle);
+                    let Work::Busy(handle) = &mut self.work else { unreachable!("set in the line above") };
+                    // A panic of the thread ends the answer.
+                    let Ok((cursor, lines)) = handle.await else {
+                        self.work = Work::Done;
+                        return None;
+                    };
+                    let end = lines.is_empty() && !self.follow;
+                    self.work = if end { Work::Done } else { Work::Idle(cursor) };
+                    if !lines.is_empty() {
+                        return Some(lines);
+                    }
+                    if self.follow {
+                        tokio::time::sleep(FOLLOW_INTERVAL).await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Filter {
+    run: Option<String>,
+    since_ms: Option<i64>,
+}
+
+/// Lines to leave out so that only the last ones remain.
+enum Skip {
+    /// `tail` of the query.
+    NotCounted(Option<u32>),
+    Lines(u64),
+}
+
+/// A place in the files.
+struct Cursor {
+    directory: PathBuf,
+    filter: Filter,
+    skip: Skip,
+    at: Option<Place>,
+    /// The run that the lines at this place belong to.
+    run: Option<String>,
+}
+
+struct Place {
+    number: u64,
+    reader: BufReader<File>,
+    /// The beginning of a record whose end is not written yet.
+    partial: Vec<u8>,
+}
+
+impl Cursor {
+    /// Lines up to the bounds of a batch; none when there are none now.
+    fn batch(&mut self) -> Vec<LogLine> {
+        if let Skip::NotCounted(tail) = self.skip {
+            self.skip = Skip::Lines(tail.map_or(0, |tail| self.count().saturating_sub(u64::from(tail))));
+        }
+        let mut lines = Vec::new();
+        let mut bytes = 0;
+        while lines.len() < LOG_BATCH_LINES_MAX && bytes < LOG_BATCH_BYTES_MAX {
+            let Some(line) = self.next_line() else { break };
+            if let Skip::Lines(left @ 1..) = &mut self.skip {
+                *left -= 1;
+                continue;
+            }
+            bytes += line.line.len();
+            lines.push(line);
+        }
+        lines
+    }
+
+    /// All lines that match now. Counting first keeps memory flat whatever `tail` is.
+    fn count(&self) -> u64 {
+        let filter = Filter { run: self.filter.run.clone(), since_ms: self.filter.since_ms };
+        let directory = self.directory.clone();
+        let mut counting = Self { directory, filter, skip: Skip::Lines(0), at: None, run: None };
+        std::iter::from_fn(|| counting.next_line()).fold(0, |count, _| count + 1)
+    }
+
+    fn next_line(&mut self) -> Option<LogLine> {
+        loop {
+            let record = self.next_record()?;
+            let text = String::from_utf8_lossy(&record);
+            let Some((at_ms, record)) = decode(&text) else { continue };
+            let (stderr, line) = match record {
+                Record::Run(run) => {
+                    self.run = Some(run.to_owned());
+                    continue;
+                }
+                Record::Line { stderr, text } => (stderr, text.to_owned()),
+                Record::Dropped(count) => (true, format!("({count} lines were lost: the disk was full)")),
+            };
+            if self.matches(at_ms) {
+                return Some(LogLine { at_ms, stderr, line });
+            }
+        }
+    }
+
+    fn matches(&self, at_ms: i64) -> bool {
+        let Filter { run, since_ms } = &self.filter;
+        let of_run = run.is_none() || *run == self.run;
+        of_run && since_ms.is_none_or(|since| at_ms >= since)
+    }
+
+    /// The next whole record of this file or the files after it.
+    fn next_record(&mut self) -> Option<Vec<u8>> {
+        if self.at.is_none() {
+            self.at = self.file_after(0);
+        }
+        loop {
+            let place = self.at.as_mut()?;
+            if let Some(record) = place.record() {
+                return Some(record);
+            }
+            let number = place.number;
+            let next = self.file_after(number)?;
+            // The writer has left the file; what it wrote last came maybe after the look above.
+            if let Some(record) = self.at.as_mut()?.record() {
+                return Some(record);
+            }
+            self.at = Some(next);
+        }
+    }
+
+    fn file_after(&self, number: u64) -> Option<Place> {
+        let numbers = sequence_numbers(&self.directory).ok()?;
+        // A file may be removed between the look and the opening; then the one after it is next.
+        numbers
+            .into_iter()
+            .filter(|next| *next > number)
+            .find_map(|next| Place::open(&self.directory, next).ok())
+    }
+}
+
+impl Place {
+    fn open(directory: &Path, number: u64) -> io::Result<Self> {
+        let file = File::open(directory.join(file_name(number)))?;
+        Ok(Self { number, reader: BufReader::with_capacity(LOG_LINE_BYTES_MAX, file), partial: Vec::new() })
+    }
+
+    /// The next record without its line break. A file that can't be read counts as ended.
+    fn record(&mut self) -> Option<Vec<u8>> {
+        let room = RECORD_BYTES_MAX.saturating_sub(self.partial.len() as u64);
+        let read = self.reader.by_ref().take(room).read_until(b'\n', &mut self.partial).ok()?;
+        if self.partial.last() == Some(&b'\n') {
+            self.partial.pop();
+            return Some(std::mem::take(&mut self.partial));
+        }
+        if read > 0 && self.partial.len() as u64 >= RECORD_BYTES_MAX {
+            // Nothing that a shim writes; the pieces are skipped as no records.
+            return Some(std::mem::take(&mut self.partial));
+        }
+        None
+    }
+}

@@ -1,0 +1,391 @@
+//! Carries out the calls of one installation's machine: the real host behind the machine's questions.
+//!
+//! Everything that can block runs on the blocking pool. Nothing here decides; a failure is a code and words.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use trimaran_host_core::host::{
+    Call, Exit, Facts, HostFailure, KeepBlobs, Launch, ProcessFact, ProcessStatus, Query, Reply, Snapshot,
+    StoredRelease, host_release,
+};
+use trimaran_model::id::{Digest, HostName};
+use trimaran_model::limits;
+use trimaran_model::pipeline::{HealthCheck, Stop};
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::release::{Artifact, Release};
+use trimaran_model::time::Timestamp;
+
+use crate::archive::{self, ArchiveLimits};
+use crate::filesystem::OsFileSystem;
+use crate::shim::{self, Attached, ShimSpec};
+use crate::store::Store;
+use crate::{clock, fetch, ports, probe};
+
+/// What the installations of a host share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) name: HostName,
+    pub(crate) address: IpAddr,
+    pub(crate) binary: PathBuf,
+    pub(crate) cache: PathBuf,
+    /// One permit: the disruptive step of a host.
+    pub(crate) turn: Arc<Semaphore>,
+}
+
+/// The host as one installation sees it.
+#[derive(Debug)]
+pub(crate) struct Platform {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) store: Store<OsFileSystem>,
+    turn: Mutex<Option<OwnedSemaphorePermit>>,
+}
+
+type Failed = HostFailure;
+
+fn internal(what: &str, error: impl std::fmt::Display) -> Failed {
+    HostFailure::new(ReasonCode::HostInternal, format!("{what}: {error}"))
+}
+
+/// A full disk is told apart, because it is answered by making room.
+fn disk_failure(what: &str, error: &io::Error) -> Failed {
+    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let code = if full { ReasonCode::PreflightDisk } else { ReasonCode::HostInternal };
+    HostFailure::new(code, format!("{what}: {error}"))
+}
+
+impl Platform {
+    pub(crate) fn new(shared: Arc<Shared>, store: Store<OsFileSystem>) -> Self {
+        Self { shared, store, turn: Mutex::new(None) }
+    }
+
+    pub(crate) async fn call(&self, call: Call) -> Reply {
+        let result = match call {
+            Call::Look => return self.look().await.map_or_else(Reply::Failed, Reply::Facts),
+            Call::CheckPort { health } => self.check_port(&health).await,
+            Call::Fetch { artifact } => self.fetch(&artifact).await,
+            Call::Unpack(stored) => return self.unpack(stored).await,
+            Call::TakeTurn => self.take_turn().await,
+            Call::EndTurn => {
+                self.turn.lock().await.take();
+                Ok(())
+            }
+            Call::Stop { stop, except } => self.stop(&stop, except).await,
+            Call::Switch { to } => self.switch(to).await,
+            Call::Start { launch, release } => {
+                return self.start(&launch, &release).await.map_or_else(Reply::Failed, Reply::Started);
+            }
+            Call::Probe { health } => probe::probe(&health, self.shared.address)
+                .await
+                .map_err(|words| HostFailure::new(ReasonCode::ProbeFailed, words)),
+            Call::Tidy { releases, launch, keep } => {
+                self.tidy(releases, launch, keep).await;
+                Ok(())
+            }
+        };
+        result.map_or_else(Reply::Failed, |()| Reply::Done)
+    }
+
+    /// Waits for the end of a launch.
+    pub(crate) async fn watch(&self, query: Query) -> Snapshot {
+        let exit = match self.run_dirs().get(&query.launch) {
+            Some((dir, _)) => match shim::attach(dir).await {
+                Ok(Attached::Running(mut shim)) => exit_of(shim.exited().await),
+                Ok(Attached::Ended(exit)) => exit_of(exit),
+                Ok(Attached::Nothing) | Err(_) => Exit::LOST,
+            },
+            None => Exit::LOST,
+        };
+        Snapshot { launch: query.launch, exit }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store<OsFileSystem>) -> T + Send + 'static,
+    ) -> Result<T, Failed> {
+        let store = self.store.clone();
+        tokio::task::spawn_blocking(move || work(&store))
+            .await
+            .map_err(|error| internal("a task of the runner ended", error))
+    }
+
+    pub(crate) async fn look(&self) -> Result<Facts, Failed> {
+        look_at(&self.store).await
+    }
+
+    fn run_dirs(&self) -> BTreeMap<u64, (PathBuf, String)> {
+        run_dirs(&self.store)
+    }
+
+    fn run_dir(&self, launch: &Launch) -> PathBuf {
+        self.store.run_dir().join(format!("{}-{}", launch.number, launch.digest.short()))
+    }
+
+    async fn check_port(&self, health: &HealthCheck) -> Result<(), Failed> {
+        let address = match &health.http.host {
+            None => self.shared.address,
+            Some(host) => match host.parse::<IpAddr>() {
+                Ok(address) => address,
+                Err(_) if host == "localhost" => IpAddr::from([127, 0, 0, 1]),
+                // The probe asks another machine or a name; nothing is known of the service's own port.
+                Err(_) => return Ok(()),
+            },
+        };
+        let mut ours = BTreeSet::new();
+        for (dir, _) in self.run_dirs().values() {
+            if let Ok(Attached::Running(shim)) = shim::attach(dir).await {
+                ours.insert(shim.pid());
+                // Descendants that left their parent belong to the shim, which is the service's parent.
+                ours.extend(ports::parent(shim.pid()).filter(|parent| *parent > 1));
+            }
+        }
+        let port = health.http.port;
+        let found = self.blocking(move |_| ports::foreign_listener(address, port, &ours)).await?;
+        match found.map_err(|error| internal("can't see who listens", error))? {
+            None => Ok(()),
+            Some(who) => {
+                let message = format!("{who} listens on {address}:{port}");
+                Err(HostFailure::new(ReasonCode::PreflightPort, message))
+            }
+        }
+    }
+
+    async fn fetch(&self, artifact: &Artifact) -> Result<(), Failed> {
+        let fetched = fetch::fetch(artifact, &self.shared.cache, limits::HOST_FETCH.to_std()).await;
+        fetched.map(drop).map_err(|error| HostFailure::new(error.code(), error.to_string()))
+    }
+
+    async fn unpack(&self, stored: StoredRelease) -> Reply {
+        let digest = host_release(&stored.release).bundle.sha256;
+        let blob = self.shared.cache.join(digest.to_string());
+        let done = self.blocking(move |store| unpack(store, &blob, &stored)).await;
+        done.unwrap_or_else(Reply::Failed)
+    }
+
+    async fn take_turn(&self) -> Result<(), Failed> {
+        let mut held = self.turn.lock().await;
+        if held.is_none() {
+            let turn = Arc::clone(&self.shared.turn).acquire_owned().await;
+            *held = Some(turn.map_err(|error| internal("the host is being closed", error))?);
+        }
+        Ok(())
+    }
+
+    async fn stop(&self, stop: &Stop, except: Option<u64>) -> Result<(), Failed> {
+        stop_everything(&self.store, stop, except).await.map(drop)
+    }
+
+    async fn switch(&self, to: Digest) -> Result<(), Failed> {
+        let done = self
+            .blocking(move |store| match store.releases()?.get(&to) {
+                Some(stored) => store.switch(stored),
+                None => Err(io::Error::new(io::ErrorKind::NotFound, "the release is not on this host")),
+            })
+            .await?;
+        done.map_err(|error| disk_failure("can't switch `current`", &error))
+    }
+
+    /// Starts a launch, unless it was started already.
+    async fn start(&self, launch: &Launch, release: &Release) -> Result<Timestamp, Failed> {
+        let failed =
+            |error: &dyn std::fmt::Display| HostFailure::new(ReasonCode::StartFailed, error.to_string());
+        for (number, (dir, _)) in self.run_dirs() {
+            match shim::attach(&dir).await.map_err(|error| internal("can't look for the process", error))? {
+                Attached::Running(shim) if number == launch.number => {
+                    return Ok(Timestamp(shim.started_boottime_ms()));
+                }
+                // Its end is what the watch reports next.
+                Attached::Ended(_) if number == launch.number => return Ok(clock::now()),
+                Attached::Running(shim) => {
+                    let message = format!("process {} of an earlier start still runs", shim.pid());
+                    return Err(HostFailure::new(ReasonCode::HostInternal, message));
+                }
+                Attached::Ended(_) | Attached::Nothing => {}
+            }
+        }
+        let dir = self.run_dir(launch);
+        let releases = self.blocking(Store::releases).await?;
+        let releases = releases.map_err(|error| disk_failure("can't read the releases", &error))?;
+        let stored =
+            releases.get(&launch.digest).ok_or_else(|| failed(&"the release is not on this host"))?;
+        let cwd = self.store.release_dir(stored);
+        let spec = self.shim_spec(launch, release, &dir, &cwd);
+        let shim = shim::start(&self.shared.binary, &spec).await.map_err(|error| failed(&error))?;
+        Ok(Timestamp(shim.started_boottime_ms()))
+    }
+
+    fn shim_spec(&self, launch: &Launch, release: &Release, dir: &Path, cwd: &Path) -> ShimSpec {
+        let process = &host_release(release).process;
+        let mut environment = process.environment.clone();
+        let own = [
+            ("TRIMARAN_HOST", self.shared.name.to_string()),
+            ("TRIMARAN_ADDRESS", self.shared.address.to_string()),
+            ("TRIMARAN_RELEASE", launch.digest.to_string()),
+            ("TRIMARAN_RUN", launch.run.to_string()),
+            ("TRIMARAN_ATTEMPT", launch.attempt.to_string()),
+        ];
+        environment.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        ShimSpec {
+            dir: dir.to_owned(),
+            command: in_release(&process.command, cwd),
+            cwd: cwd.to_owned(),
+            environment,
+            log_dir: self.store.log_dir(),
+            run: launch.run.to_string(),
+        }
+    }
+
+    /// What can't be removed now is removed the next time.
+    async fn tidy(&self, releases: Vec<Digest>, launch: Option<u64>, keep: KeepBlobs) {
+        for (number, (dir, _)) in self.run_dirs() {
+            let old = launch.is_none_or(|launch| number < launch);
+            if old && !matches!(shim::attach(&dir).await, Ok(Attached::Running(_)) | Err(_)) {
+                let _ = std::fs::remove_dir_all(dir);
+            }
+        }
+        let cache = self.shared.cache.clone();
+        let done = self
+            .blocking(move |store| {
+                let known = store.releases()?;
+                for stored in releases.iter().filter_map(|digest| known.get(digest)) {
+                    store.remove(stored)?;
+                }
+                trim_cache(&cache, keep)
+            })
+            .await;
+        if let Ok(Err(error)) = done {
+            tracing::warn!(dir = %self.store.dir().display(), %error, "old releases could not be removed");
+        }
+    }
+}
+
+/// The program is looked for in the release first; a bare name that is not there is left to `PATH`.
+fn in_release(command: &[String], cwd: &Path) -> Vec<String> {
+    let mut command = command.to_vec();
+    if let Some(program) = command.first_mut() {
+        let inside = cwd.join(&*program);
+        if program.contains('/') || inside.is_file() {
+            *program = inside.display().to_string();
+        }
+    }
+    command
+}
+
+/// Directories of launches: `run/NUMBER-DIGEST12`.
+fn run_dirs(store: &Store<OsFileSystem>) -> BTreeMap<u64, (PathBuf, String)> {
+    let Ok(entries) = std::fs::read_dir(store.run_dir()) else { return BTreeMap::new() };
+    let launches = entries.flatten().filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let (number, digest) = name.split_once('-')?;
+        Some((number.parse().ok()?, (entry.path(), digest.to_owned())))
+    });
+    launches.collect()
+}
+
+/// What is there of an installation.
+pub(crate) async fn look_at(store: &Store<OsFileSystem>) -> Result<Facts, Failed> {
+    let on_disk = store.clone();
+    let found = tokio::task::spawn_blocking(move || {
+        on_disk.clean()?;
+        let releases = on_disk.releases()?;
+        let current = on_disk.current(&releases)?;
+        Ok::<_, io::Error>((clock::boot_id()?, releases, current))
+    })
+    .await
+    .map_err(|error| internal("a task of the runner ended", error))?;
+    let (boot, releases, current) = found.map_err(|error| disk_failure("can't read the releases", &error))?;
+    let mut processes = BTreeMap::new();
+    for (number, (dir, short)) in run_dirs(store) {
+        let attached =
+            shim::attach(&dir).await.map_err(|error| internal("can't look for the process", error))?;
+        let status = match attached {
+            Attached::Running(shim) => {
+                ProcessStatus::Running { started: Timestamp(shim.started_boottime_ms()) }
+            }
+            Attached::Ended(exit) => ProcessStatus::Ended(exit_of(exit)),
+            Attached::Nothing => ProcessStatus::Nothing,
+        };
+        let digest = releases.keys().find(|digest| digest.short() == short).copied();
+        processes.insert(number, ProcessFact { digest, status });
+    }
+    Ok(Facts { boot, current, releases, processes })
+}
+
+/// Ends every launch but `except` with all its descendants. Returns whether there was one.
+pub(crate) async fn stop_everything(
+    store: &Store<OsFileSystem>,
+    stop: &Stop,
+    except: Option<u64>,
+) -> Result<bool, Failed> {
+    let failed = |error: &dyn std::fmt::Display| HostFailure::new(ReasonCode::StopFailed, error.to_string());
+    let mut ended = false;
+    for (number, (dir, _)) in run_dirs(store) {
+        if except == Some(number) {
+            continue;
+        }
+        if let Attached::Running(mut shim) = shim::attach(&dir).await.map_err(|error| failed(&error))? {
+            let grace = Duration::from_millis(stop.grace.0);
+            shim.stop(stop.signal, grace).await.map_err(|error| failed(&error))?;
+            ended = true;
+        }
+    }
+    Ok(ended)
+}
+
+fn exit_of(exit: shim::Exit) -> Exit {
+    Exit { code: exit.code, signal: exit.signal, lost: exit.lost }
+}
+
+fn unpack(store: &Store<OsFileSystem>, blob: &Path, stored: &StoredRelease) -> Reply {
+    if !blob.is_file() {
+        return Reply::BlobGone;
+    }
+    let into = store.unpack_dir(stored);
+    if let Err(error) = std::fs::remove_dir_all(&into)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Reply::Failed(disk_failure("can't remove an earlier attempt", &error));
+    }
+    if let Err(error) = archive::unpack(blob, &into, &ArchiveLimits::default()) {
+        return Reply::Failed(HostFailure::new(error.code(), error.to_string()));
+    }
+    match store.adopt(stored) {
+        Ok(()) => Reply::Stored,
+        Err(error) => {
+            // The next look removes what is left of it.
+            let _ = std::fs::remove_dir_all(&into);
+            Reply::Failed(disk_failure("can't keep the unpacked release", &error))
+        }
+    }
+}
+
+fn trim_cache(cache: &Path, keep: KeepBlobs) -> io::Result<()> {
+    let entries = match std::fs::read_dir(cache) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let mut blobs: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let digest: Digest = entry.file_name().to_str()?.parse().ok()?;
+            Some((entry.metadata().ok()?.modified().ok()?, digest, entry.path()))
+        })
+        .collect();
+    blobs.sort_by_key(|(modified, ..)| std::cmp::Reverse(*modified));
+    for (place, (_, digest, path)) in blobs.into_iter().enumerate() {
+        let kept = match keep {
+            KeepBlobs::Newest => place < limits::RELEASES_KEPT,
+            KeepBlobs::Only(one) => one == Some(digest),
+        };
+        if !kept {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! Who listens where the service will: read from `/proc`, before anything that runs is stopped.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+/// `st` of a listening socket in `/proc/net/tcp` (Linux, include/net/tcp_states.h).
+const LISTEN: &str = "0A";
+
+/// A process that listens on the port and is not a descendant of one of `ours`: in words, or `None`.
+pub fn foreign_listener(address: IpAddr, port: u16, ours: &BTreeSet<u32>) -> io::Result<Option<String>> {
+    let mut inodes = BTreeSet::new();
+    for (table, width) in [("/proc/net/tcp", 8), ("/proc/net/tcp6", 32)] {
+        let text = match std::fs::read_to_string(table) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        inodes.extend(text.lines().filter_map(|line| listening_inode(line, width, address, port)));
+    }
+    if inodes.is_empty() {
+        return Ok(None);
+    }
+    let holders = holders(&inodes)?;
+    let mut seen = BTreeSet::new();
+    for (pid, inode) in &holders {
+        seen.insert(*inode);
+        if !descends_from(*pid, ours) {
+            return Ok(Some(format!("process {pid} ({})", executable(*pid))));
+        }
+    }
+    Ok(inodes.difference(&seen).next().map(|_| "a process that can't be seen from here".to_owned()))
+}
+
+/// The inode of a listening socket that would be in the way of `address:port`.
+fn listening_inode(line: &str, width: usize, address: IpAddr, port: u16) -> Option<u64> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let (local, state, inode) = (words.get(1)?, words.get(3)?, words.get(9)?);
+    let (ip, local_port) = local.split_once(':')?;
+    if *state != LISTEN || u16::from_str_radix(local_port, 16).ok()? != port || ip.len() != width {
+        return None;
+    }
+    let listens = kernel_address(ip)?;
+    let same = listens == address || listens.to_canonical() == address.to_canonical();
+    (listens.is_unspecified() || listens.to_canonical().is_unspecified() || same)
+        .then(|| inode.parse().ok())
+        .flatten()
+}
+
+/// The kernel prints addresses as 32-bit words in its own byte order.
+fn kernel_address(hex: &str) -> Option<IpAddr> {
+    let mut bytes = Vec::new();
+    for word in hex.as_bytes().chunks(8) {
+        let word = u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok()?;
+        bytes.extend(word.to_ne_bytes());
+    }
+    match bytes.len() {
+        4 => Some(IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?))),
+        16 => Some(IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?))),
+        _ => None,
+    }
+}
+
+/// Processes with one of these sockets among their descriptors.
+fn holders(inodes: &BTreeSet<u64>) -> io::Result<Vec<(u32, u64)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        // Processes of other users, and those that end meanwhile, can't be read.
+        let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
+        for descriptor in descriptors.flatten() {
+            let Ok(target) = std::fs::read_link(descriptor.path()) else { continue };
+            if let Some(inode) = socket_inode(&target)
+                && inodes.contains(&inode)
+            {
+                found.push((pid, inode));
+            }
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+fn socket_inode(target: &Path) -> Option<u64> {
+    target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// Whether a process or one of its ancestors is in `ours`.
+fn descends_from(pid: u32, ours: &BTreeSet<u32>) -> bool {
+    let mut next = Some(pid);
+    // A chain of parents has no cycle, but it may change while it is read.
+    for _ in 0..1024 {
+        match next {
+            Some(pid) if ours.contains(&pid) => return true,
+            Some(pid) if pid > 1 => next = parent(pid),
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// The parent of a process (proc_pid_stat(5), field 4).
+pub fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn executable(pid: u32) -> String {
+    let path = std::fs::read_link(format!("/proc/{pid}/exe"));
+    path.map_or_else(|_| "unknown program".to_owned(), |path| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_listener_is_foreign_unless_it_is_ours() {
+        let listener = TcpListener::bind("127.0.21.9:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let find = |ip: &str, ours: &[u32]| {
+            let ip = ip.parse().expect("an address");
+            foreign_listener(ip, address.port(), &ours.iter().copied().collect()).expect("/proc is readable")
+        };
+        let words = find("127.0.21.9", &[]).expect("this process listens");
+        assert!(words.contains(&std::process::id().to_string()), "{words}");
+        assert_eq!(find("127.0.21.9", &[std::process::id()]), None);
+        assert_eq!(find("127.0.21.10", &[]), None, "another address is free");
+    }
+
+    #[test]
+    fn a_wildcard_listener_is_in_the_way_of_every_address() {
+        for any in ["0.0.0.0:0", "[::]:0"] {
+            let listener = TcpListener::bind(any).expect("a free port");
+            let port = listener.local_addr().expect("an address").port();
+            let ip = "127.0.21.11".parse().expect("an address");
+            let found = foreign_listener(ip, port, &BTreeSet::new()).expect("/proc is readable");
+            assert!(found.is_some(), "{any}");
+        }
+    }
+}

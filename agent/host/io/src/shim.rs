@@ -1,0 +1,35 @@
+//! One small process per service, which outlives the runner: it holds the service's output and sees its end.
+//!
+//! The runner starts `BINARY shim --dir DIR` (the same binary), which leaves the runner's session and
+//! parentage, starts the service and stays. Everything that the service starts falls to the shim, so `stop`
+//! reaches all of it. State, lock and control socket are in DIR; a runner of a later life finds out there,
+//! and from the process table, what is true.
+//!
+//! Invariant: while a service of DIR is being started, runs or is being ended by its shim, the lock of DIR is
+//! held. It is taken by the runner before the start and handed over, so there is no moment without it.
+//!
+//! A service manager that ends the runner must end it alone (systemd: `KillMode=process`), otherwise it ends the
+//! services too.
+//!
+//! Deliberately not here: when to restart a service, and health.
+
+mod connections;
+mod control;
+mod detach;
+mod group;
+mod handle;
+mod launch;
+mod output;
+mod process;
+mod signals;
+mod spec;
+mod start;
+mod state;
+mod supervisor;
+mod sweep;
+
+pub use detach::main;
+pub use handle::{Attached, Shim, StopError, attach};
+pub use spec::{BadSpec, ShimSpec};
+pub use start::{StartError, start};
+pub use state::Exit;

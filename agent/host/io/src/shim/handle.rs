@@ -1,0 +1,297 @@
+//! The runner's hold on a shim: what runs in a directory, how it ended, and its stop.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::time::{Instant, sleep, timeout};
+use trimaran_model::pipeline::StopSignal;
+
+use super::control::{ANSWER_BYTES_MAX, Answer, Request};
+use super::group::Group;
+use super::process;
+use super::start::{open_lock, try_lock};
+use super::state::{Exit, Main, SOCKET, State};
+use super::sweep::{KILL_LIMIT, Sweep};
+
+/// A shim that is just starting or ending holds the lock without listening for so long at most.
+const CONNECT_LIMIT: Duration = Duration::from_secs(40);
+const CONNECT_PAUSE: Duration = Duration::from_millis(10);
+/// How often a service without a shim is looked at.
+const ORPHAN_LOOK: Duration = Duration::from_millis(100);
+/// A shim answers within the grace, the time for SIGKILL, and this.
+const ANSWER_SLACK: Duration = Duration::from_secs(5);
+
+/// What a directory has to say about its service.
+pub enum Attached {
+    Running(Shim),
+    /// It ran and has ended; nothing of it is left.
+    Ended(Exit),
+    /// Nothing was started here.
+    Nothing,
+}
+
+/// A service that runs, or whose end has not been asked for yet.
+pub struct Shim {
+    dir: PathBuf,
+    main: Main,
+    hold: Hold,
+}
+
+enum Hold {
+    Connected(Connection),
+    /// The shim was killed and something of the service lives on.
+    Orphan,
+    Ended(Exit),
+}
+
+/// Why a service was not ended.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// A process in uninterruptible sleep ends only when the kernel lets it.
+    #[error("SIGKILL does not end the processes {pids:?}")]
+    Stuck { pids: Vec<u32> },
+    #[error("can't reach the shim in `{dir}`: {source}")]
+    Io { dir: PathBuf, source: io::Error },
+}
+
+/// Finds out what runs in `dir`. What an ended service left behind is ended.
+pub async fn attach(dir: &Path) -> Result<Attached, io::Error> {
+    let deadline = Instant::now() + CONNECT_LIMIT;
+    loop {
+        let found = dir.to_owned();
+        let look = tokio::task::spawn_blocking(move || look(&found)).await.map_err(io::Error::other)??;
+        match look {
+            Look::Nothing => return Ok(Attached::Nothing),
+            Look::Ended(exit) => return Ok(Attached::Ended(exit)),
+            Look::Orphan(main) => {
+                let hold = Hold::Orphan;
+                return Ok(Attached::Running(Shim { dir: dir.to_owned(), main, hold }));
+            }
+            Look::Held => match connect(dir).await {
+                Ok((connection, main)) => {
+                    let hold = Hold::Connected(connection);
+                    return Ok(Attached::Running(Shim { dir: dir.to_owned(), main, hold }));
+                }
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(_) => sleep(CONNECT_PAUSE).await,
+            },
+        }
+    }
+}
+
+/// What can be seen without the shim's help.
+pub(super) enum Look {
+    Nothing,
+    Ended(Exit),
+    Orphan(Main),
+    /// A shim holds the lock, or is being started.
+    Held,
+}
+
+/// Blocks.
+fn look(dir: &Path) -> io::Result<Look> {
+    let lock = match File::options().read(true).open(dir.join(super::state::LOCK)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !dir.exists() => return Ok(Look::Nothing),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => open_lock(dir)?,
+        other => other?,
+    };
+    if !try_lock(&lock)? {
+        return Ok(Look::Held);
+    }
+    match State::read(dir)? {
+        Some(state) => judge(state),
+        None => Ok(Look::Nothing),
+    }
+}
+
+/// What a state means when no shim holds the lock of its directory. Blocks.
+pub(super) fn judge(state: State) -> io::Result<Look> {
+    if state.boot_id != process::boot_id()? {
+        return Ok(Look::Ended(state.exit.unwrap_or(Exit::LOST)));
+    }
+    if let Some(main) = state.main
+        && state.exit.is_none()
+        && main.process.is_alive()
+    {
+        return Ok(Look::Orphan(main));
+    }
+    // The service has ended, so must what it left; its own shim would have seen to it.
+    let left = orphans(&state).end(Signal::KILL, Duration::ZERO);
+    left.map_err(|pids| io::Error::other(format!("SIGKILL does not end the processes {pids:?}")))?;
+    Ok(Look::Ended(state.exit.unwrap_or(Exit::LOST)))
+}
+
+fn orphans(state: &State) -> Sweep {
+    Sweep { mark: state.mark.clone(), group: state.group.as_deref().map(Group::at), shim: None }
+}
+
+async fn connect(dir: &Path) -> io::Result<(Connection, Main)> {
+    let directory = File::open(dir)?;
+    // The path of a socket has at most 108 bytes (unix(7)); the data directory may be anywhere.
+    let path = format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd());
+    let stream = UnixStream::connect(path).await?;
+    let main = State::read(dir)?.and_then(|state| state.main);
+    let main =
+        main.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the service is not started yet"))?;
+    Ok((Connection { stream, partial: Vec::new() }, main))
+}
+
+impl Shim {
+    /// A hold on a service that has ended since it was started.
+    pub(super) fn ended(dir: &Path) -> io::Result<Self> {
+        let state = State::read(dir)?;
+        let (main, exit) = state.map_or((None, None), |state| (state.main, state.exit));
+        let main = main.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no service was started"))?;
+        Ok(Self { dir: dir.to_owned(), main, hold: Hold::Ended(exit.unwrap_or(Exit::LOST)) })
+    }
+
+    /// The first process of the service.
+    pub fn pid(&self) -> u32 {
+        self.main.process.pid
+    }
+
+    /// Milliseconds from the host's boot to the start of the service.
+    pub fn started_boottime_ms(&self) -> u64 {
+        self.main.started_boottime_ms
+    }
+
+    /// Waits until the service has ended with all that it started.
+    ///
+    /// May be dropped and called again; after the end it answers at once.
+    pub async fn exited(&mut self) -> Exit {
+        loop {
+            match &mut self.hold {
+                Hold::Ended(exit) => return *exit,
+                Hold::Connected(connection) => match connection.answer().await {
+                    Some(Answer::Exit(exit)) => self.hold = Hold::Ended(exit),
+                    Some(Answer::Stuck(pids)) => {
+                        tracing::warn!(dir = %self.dir.display(), ?pids, "processes do not end");
+                    }
+                    None => self.look_again().await,
+                },
+                Hold::Orphan => {
+                    sleep(ORPHAN_LOOK).await;
+                    self.look_again().await;
+                }
+            }
+        }
+    }
+
+    /// Sends `signal` to everything that the service started and SIGKILL, until nothing is left, after
+    /// `grace`.
+    pub async fn stop(&mut self, signal: StopSignal, grace: Duration) -> Result<Exit, StopError> {
+        let limit = grace + KILL_LIMIT + ANSWER_SLACK;
+        match timeout(limit, self.stop_by_shim(signal, grace)).await {
+            Ok(result) => result,
+            // The shim itself hangs or was paused.
+            Err(_) => self.stop_without_shim(Signal::KILL, Duration::ZERO).await,
+        }
+    }
+
+    async fn stop_by_shim(&mut self, signal: StopSignal, grace: Duration) -> Result<Exit, StopError> {
+        let mut asked = false;
+        loop {
+            match &mut self.hold {
+                Hold::Ended(exit) => return Ok(*exit),
+                Hold::Orphan => return self.stop_without_shim(system_signal(signal), grace).await,
+                Hold::Connected(connection) => {
+                    let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+                    let request = Request::Stop { signal: system_signal(signal).as_raw(), grace_ms };
+                    if !asked && connection.ask(request).await.is_err() {
+                        self.look_again().await;
+                        continue;
+                    }
+                    asked = true;
+                    match connection.answer().await {
+                        Some(Answer::Exit(exit)) => self.hold = Hold::Ended(exit),
+                        Some(Answer::Stuck(pids)) => return Err(StopError::Stuck { pids }),
+                        None => {
+                            asked = false;
+                            self.look_again().await;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn stop_without_shim(&mut self, signal: Signal, grace: Duration) -> Result<Exit, StopError> {
+        let dir = self.dir.clone();
+        let work = move || -> Result<Exit, StopError> {
+            let io = |source| StopError::Io { dir: dir.clone(), source };
+            let Some(state) = State::read(&dir).map_err(io)? else { return Ok(Exit::LOST) };
+            // A shim that does not answer is in the way; with it dies the first process of the service.
+            state.shim.signal(Signal::KILL).map_err(io)?;
+            orphans(&state).end(signal, grace).map_err(|pids| StopError::Stuck { pids })?;
+            let state = State::read(&dir).map_err(io)?;
+            Ok(state.and_then(|state| state.exit).unwrap_or(Exit::LOST))
+        };
+        let result = tokio::task::spawn_blocking(work).await;
+        let exit = result
+            .map_err(|error| StopError::Io { dir: self.dir.clone(), source: io::Error::other(error) })??;
+        self.hold = Hold::Ended(exit);
+        Ok(exit)
+    }
+
+    /// The connection has ended without a word, or there is none: what is true now?
+    async fn look_again(&mut self) {
+        let ours = self.main.process;
+        match attach(&self.dir).await {
+            Ok(Attached::Running(found)) if found.main.process == ours => self.hold = found.hold,
+            Ok(Attached::Ended(exit)) => self.hold = Hold::Ended(exit),
+            // The directory is gone or another service is in it: ours has ended, unseen.
+            Ok(Attached::Running(_) | Attached::Nothing) => self.hold = Hold::Ended(Exit::LOST),
+            Err(error) => {
+                tracing::warn!(dir = %self.dir.display(), %error, "the state of a service can't be seen");
+                sleep(ORPHAN_LOOK).await;
+            }
+        }
+    }
+}
+
+/// A line-wise connection whose reads may be dropped and repeated.
+struct Connection {
+    stream: UnixStream,
+    partial: Vec<u8>,
+}
+
+impl Connection {
+    async fn ask(&mut self, request: Request) -> io::Result<()> {
+        self.stream.write_all(request.line().as_bytes()).await
+    }
+
+    /// The next line; `None` when the shim is gone or speaks another language.
+    async fn answer(&mut self) -> Option<Answer> {
+        loop {
+            if let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.partial.drain(..=end).collect();
+                return Answer::parse(std::str::from_utf8(&line[..end]).ok()?);
+            }
+            if self.partial.len() > ANSWER_BYTES_MAX {
+                return None;
+            }
+            match self.stream.read_buf(&mut self.partial).await {
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+fn system_signal(signal: StopSignal) -> Signal {
+    match signal {
+        StopSignal::Term => Signal::TERM,
+        StopSignal::Int => Signal::INT,
+        StopSignal::Quit => Signal::QUIT,
+        StopSignal::Hup => Signal::HUP,
+        StopSignal::Usr1 => Signal::USR1,
+        StopSignal::Usr2 => Signal::USR2,
+        StopSignal::Kill => Signal::KILL,
+    }
+}

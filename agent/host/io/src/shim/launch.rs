@@ -1,0 +1,101 @@
+//! The one `execve(2)` of a shim: the first process of its service.
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsString};
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+
+use rustix::fs::Mode;
+use rustix::process::{Pid, Signal};
+
+use super::control::Started;
+use super::signals;
+use super::spec::ShimSpec;
+use super::sweep::{MARK, Sweep};
+
+/// Variables by which a service manager talks to the runner; a service must not answer for it.
+const NOT_INHERITED: [&str; 8] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+];
+
+/// Starts the service with pipes for its output.
+pub(super) fn spawn(spec: &ShimSpec, sweep: &Sweep) -> Result<Child, Started> {
+    let image = Image::new(spec, &sweep.mark).map_err(|error| Started::Failed(error.to_string()))?;
+    let joiner = sweep.group.as_ref().and_then(|group| group.joiner().ok());
+    let shim = rustix::process::getpid();
+    let mut command = Command::new(spec.program());
+    command.current_dir(&spec.cwd).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let enter = move || {
+        enter_service(joiner.as_ref(), shim)?;
+        Err(image.execute())
+    };
+    // SAFETY: a shim has one thread, so the child may do whatever its parent might.
+    unsafe { command.pre_exec(enter) };
+    command.spawn().map_err(|error| match error.raw_os_error() {
+        Some(errno) => Started::NotExecuted(errno),
+        None => Started::Failed(format!("can't start the process: {error}")),
+    })
+}
+
+/// Runs in the child, between fork and exec.
+fn enter_service(joiner: Option<&File>, shim: Pid) -> io::Result<()> {
+    signals::unblock()?;
+    rustix::process::setsid()?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    if let Some(joiner) = joiner {
+        // Outside of the group the service is still found by descent and mark.
+        let _ = rustix::io::write(joiner, b"0");
+    }
+    // A service without a shim has no output and nobody who sees its end: it ends with it.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    if rustix::process::getppid() != Some(shim) {
+        return Err(io::Error::from(rustix::io::Errno::SRCH));
+    }
+    Ok(())
+}
+
+/// Program, arguments and environment. The library's own call would hand a file of unknown format to a shell
+/// (exec(3)); here it is refused.
+struct Image {
+    program: CString,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+}
+
+impl Image {
+    fn new(spec: &ShimSpec, mark: &str) -> io::Result<Self> {
+        let program = CString::new(spec.program().into_os_string().into_vec())?;
+        let rest = spec.command[1..].iter().map(|argument| CString::new(argument.as_str()));
+        let arguments = std::iter::once(Ok(program.clone())).chain(rest).collect::<Result<_, _>>()?;
+        let mut variables: BTreeMap<OsString, OsString> =
+            std::env::vars_os().filter(|(name, _)| !NOT_INHERITED.iter().any(|it| name == it)).collect();
+        variables.extend(spec.environment.iter().map(|(name, value)| (name.into(), value.into())));
+        variables.insert(MARK.into(), mark.into());
+        let variable = |(name, value): (OsString, OsString)| {
+            CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())
+        };
+        let environment = variables.into_iter().map(variable).collect::<Result<_, _>>()?;
+        Ok(Self { program, arguments, environment })
+    }
+
+    /// Becomes the service; returns only what the system said against it.
+    fn execute(&self) -> io::Error {
+        let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
+            strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+        };
+        let (arguments, environment) = (pointers(&self.arguments), pointers(&self.environment));
+        // SAFETY: both lists end with a null pointer, and what they point to outlives the call.
+        unsafe { libc::execve(self.program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+        io::Error::last_os_error()
+    }
+}

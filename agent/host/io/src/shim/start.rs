@@ -1,0 +1,144 @@
+//! The runner's side of a start.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{FlockOperation, MemfdFlags};
+use rustix::io::Errno;
+
+use super::control::Started;
+use super::handle::{self, Attached, Look, Shim};
+use super::spec::{BadSpec, ShimSpec};
+use super::state::{LOCK, State};
+
+/// From the start of the shim to its word on the service. An exec on a dead network disk may take for ever.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// The shim's word is one short line.
+const WORD_BYTES_MAX: u64 = 4096;
+
+/// Why a service does not run. Nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the service can't be described: {0}")]
+    Spec(#[from] BadSpec),
+    #[error("a service runs in `{dir}` already")]
+    AlreadyRunning { dir: PathBuf },
+    /// The system's words: no such file, permission denied, exec format error.
+    #[error("can't run `{program}`: {source}")]
+    Exec { program: PathBuf, source: io::Error },
+    #[error("the shim could not start the service: {detail}")]
+    Shim { detail: String },
+    #[error("can't {operation} `{path}`: {source}")]
+    Io { operation: &'static str, path: PathBuf, source: io::Error },
+}
+
+/// Starts a service under a shim of its own and returns when its program runs.
+///
+/// # Errors
+/// [`StartError::AlreadyRunning`] when the directory has a service; [`super::attach`] tells more.
+pub async fn start(binary: &Path, spec: &ShimSpec) -> Result<Shim, StartError> {
+    let (binary, owned) = (binary.to_owned(), spec.clone());
+    let launched = tokio::task::spawn_blocking(move || launch(&binary, &owned)).await;
+    launched.map_err(|error| StartError::Shim { detail: error.to_string() })??;
+    let failed = |source| StartError::Io { operation: "attach to", path: spec.dir.clone(), source };
+    match handle::attach(&spec.dir).await.map_err(failed)? {
+        Attached::Running(shim) => Ok(shim),
+        // It was quick.
+        Attached::Ended(_) => Shim::ended(&spec.dir).map_err(failed),
+        Attached::Nothing => Err(StartError::Shim { detail: "it left no state".to_owned() }),
+    }
+}
+
+fn launch(binary: &Path, spec: &ShimSpec) -> Result<(), StartError> {
+    let bytes = spec.encode()?;
+    let io = |operation, path: &Path| {
+        let path = path.to_owned();
+        move |source: io::Error| StartError::Io { operation, path, source }
+    };
+    let dir = std::path::absolute(&spec.dir).map_err(io("find", &spec.dir))?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(io("create", &dir))?;
+    let lock = open_lock(&dir).map_err(io("open the lock in", &dir))?;
+    if !try_lock(&lock).map_err(io("lock", &dir))? {
+        return Err(StartError::AlreadyRunning { dir });
+    }
+    if let Some(state) = State::read(&dir).map_err(io("read the state in", &dir))?
+        && matches!(handle::judge(state).map_err(io("look at", &dir))?, Look::Orphan(..))
+    {
+        return Err(StartError::AlreadyRunning { dir });
+    }
+    State::remove(&dir).map_err(io("remove the old state in", &dir))?;
+    let specification = memory_file(&bytes).map_err(io("make a memory file for", &dir))?;
+    let mut child = Command::new(binary)
+        .arg("shim")
+        .arg("--dir")
+        .arg(&dir)
+        .stdin(Stdio::from(specification))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::from(lock))
+        .spawn()
+        .map_err(io("run the shim", binary))?;
+    let word = child.stdout.take().map(read_word).unwrap_or_default();
+    // The first process ends as soon as it has forked.
+    child.wait().map_err(io("wait for the shim", binary))?;
+    match Started::parse(&word) {
+        Some(Started::Yes) => Ok(()),
+        Some(Started::NotExecuted(errno)) => {
+            let source = io::Error::from_raw_os_error(errno);
+            Err(StartError::Exec { program: spec.program(), source })
+        }
+        Some(Started::Failed(detail)) => Err(StartError::Shim { detail }),
+        None => Err(StartError::Shim { detail: format!("it did not say how the start went: `{word}`") }),
+    }
+}
+
+/// Opens the lock of a directory, which has to exist.
+pub(super) fn open_lock(dir: &Path) -> io::Result<File> {
+    File::options().create(true).truncate(false).read(true).write(true).open(dir.join(LOCK))
+}
+
+/// False when somebody else holds it.
+pub(super) fn try_lock(lock: &File) -> io::Result<bool> {
+    match rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn memory_file(bytes: &[u8]) -> io::Result<File> {
+    let mut file = File::from(rustix::fs::memfd_create("trimaran-shim", MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// Reads until the shim has closed the pipe or the limit has passed.
+fn read_word(mut pipe: std::process::ChildStdout) -> String {
+    let deadline = Instant::now() + START_LIMIT;
+    let mut word = Vec::new();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(0), tv_nsec: 1_000_000 };
+        let readable = rustix::event::poll(&mut [PollFd::new(&pipe.as_fd(), PollFlags::IN)], Some(&timeout));
+        let mut buffer = [0; 512];
+        match readable {
+            Ok(0) if left.is_zero() => break,
+            Ok(0) | Err(Errno::INTR) => continue,
+            Ok(_) => match pipe.read(&mut buffer) {
+                Ok(0) | Err(_) => break,
+                Ok(count) => word.extend_from_slice(&buffer[..count]),
+            },
+            Err(_) => break,
+        }
+        if word.len() as u64 > WORD_BYTES_MAX {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&word).into_owned()
+}

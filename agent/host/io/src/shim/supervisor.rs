@@ -1,0 +1,312 @@
+//! The life of a shim: one thread, one `poll(2)`, no allocator of threads and no runtime. It starts the
+//! service, writes its output to the log, reaps whatever falls to it, and ends when nothing of the service
+//! is left and the exit is durable.
+
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, Signal, WaitOptions};
+
+use super::connections::Connections;
+use super::control::{Answer, Request, Started};
+use super::group::Group;
+use super::launch;
+use super::output::Output;
+use super::process::{self, ProcessId};
+use super::signals::Signals;
+use super::spec::ShimSpec;
+use super::state::{Exit, Main, SOCKET, State};
+use super::sweep::{KILL_LIMIT, Sweep};
+use crate::logs::writer::Writer;
+
+/// Processes that outlive the first one get the signal to end and so much time.
+const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
+/// Grace when the shim itself is told to end, as at the shutdown of a host.
+const OWN_END_GRACE: Duration = Duration::from_secs(10);
+/// How often it is looked whether all is gone, beside each death that is told.
+const STOP_LOOK: Duration = Duration::from_millis(50);
+const KILL_LOOK: Duration = Duration::from_millis(10);
+const STUCK_LOOK: Duration = Duration::from_secs(1);
+
+/// A service and what holds it.
+pub(super) struct Supervisor {
+    state: State,
+    /// Whether `state` is on disk as it is here.
+    written: bool,
+    sweep: Sweep,
+    phase: Phase,
+    signals: Signals,
+    connections: Connections,
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    Running,
+    /// Everything has the signal; at this time follows SIGKILL.
+    Stopping(Instant),
+    /// SIGKILL since then.
+    Killing {
+        since: Instant,
+        stuck_told: bool,
+    },
+    /// Nothing is left.
+    Gone,
+}
+
+impl Supervisor {
+    /// Starts the service. The working directory of this process is the shim's own.
+    ///
+    /// # Errors
+    /// After an error nothing runs and no state is left.
+    pub(super) fn start(spec: &ShimSpec) -> Result<Self, Started> {
+        let here = Path::new(".");
+        let began = Self::begin(spec);
+        began.inspect_err(|_| {
+            // What could not be removed is replaced by the next start.
+            let _ = State::remove(here);
+            let _ = std::fs::remove_file(SOCKET);
+        })
+    }
+
+    fn begin(spec: &ShimSpec) -> Result<Self, Started> {
+        let failed = |what: &str, error: io::Error| Started::Failed(format!("can't {what}: {error}"));
+        let here = Path::new(".");
+        let signals = Signals::block().map_err(|error| failed("block signals", error))?;
+        let listener = listen().map_err(|error| failed("listen on the control socket", error))?;
+        let mark = process::unique_name().map_err(|error| failed("make a mark", error))?;
+        let group = Group::create(&mark);
+        let own = std::process::id();
+        let shim = ProcessId::of(own).ok_or_else(|| failed("read", ErrorKind::NotFound.into()))?;
+        let mut state = State {
+            boot_id: process::boot_id().map_err(|error| failed("read the boot id", error))?,
+            shim,
+            mark: mark.clone(),
+            group: group.as_ref().map(|group| group.path().to_owned()),
+            main: None,
+            exit: None,
+        };
+        let sweep = Sweep { mark, group, shim: Some(own) };
+        let write = |state: &State| {
+            State::reserve(here)
+                .and_then(|()| state.write(here))
+                .map_err(|error| failed("write the state", error))
+        };
+        // Before the service exists: whoever finds this directory after a crash knows where to look.
+        write(&state)?;
+        let mut child = launch::spawn(spec, &sweep).inspect_err(|_| abandon(&sweep))?;
+        let started_boottime_ms = process::boottime_ms();
+        // The child is not reaped yet, so its number is its own.
+        let process = ProcessId::of(child.id()).unwrap_or(ProcessId { pid: child.id(), started_ticks: 0 });
+        state.main = Some(Main { process, started_boottime_ms });
+        let output = Output::new(
+            Writer::new(spec.log_dir.clone(), &spec.run),
+            child.stdout.take(),
+            child.stderr.take(),
+        );
+        let written = write(&state)
+            .and_then(|()| output.set_nonblocking().map_err(|error| failed("read the output", error)));
+        written.inspect_err(|_| abandon(&sweep))?;
+        // Without the room a full disk only delays the exit code.
+        let _ = State::reserve(here);
+        let connections = Connections::new(listener);
+        Ok(Self { state, written: true, sweep, phase: Phase::Running, signals, connections, output })
+    }
+
+    /// Returns when nothing is left and the exit is durable. Whoever is told of it may start again at once:
+    /// the directory is free by then.
+    pub(super) fn run(mut self, lock: OwnedFd) {
+        loop {
+            self.reap();
+            self.advance();
+            self.save();
+            if matches!(self.phase, Phase::Gone) && self.written {
+                break;
+            }
+            self.wait();
+        }
+        self.output.finish();
+        let exit = self.state.exit.expect("set when everything was gone");
+        // Errors leave a name that nobody listens at, which the next start replaces.
+        let _ = std::fs::remove_file(SOCKET);
+        drop(lock);
+        self.connections.tell_all(&Answer::Exit(exit));
+    }
+
+    /// Waits for something to happen, and takes what is not a matter of phases.
+    fn wait(&mut self) {
+        let timeout = self.timeout();
+        let events = {
+            let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
+            self.output.poll_on(&mut fds);
+            let outputs = fds.len();
+            self.connections.poll_on(&mut fds);
+            let timeout = timeout.map(timespec);
+            // An interruption is one more look.
+            let _ = rustix::event::poll(&mut fds, timeout.as_ref());
+            let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+            (ready, outputs)
+        };
+        let (ready, outputs) = events;
+        if ready[0] && self.signals.own_end() {
+            self.stop(Signal::TERM, OWN_END_GRACE);
+        }
+        self.output.read(&ready[1..outputs]);
+        for Request::Stop { signal, grace_ms } in self.connections.serve(&ready[outputs..]) {
+            let signal = Signal::from_named_raw(signal).unwrap_or(Signal::KILL);
+            self.stop(signal, Duration::from_millis(grace_ms));
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        match self.phase {
+            Phase::Running => None,
+            Phase::Stopping(at) => Some(STOP_LOOK.min(at.saturating_duration_since(Instant::now()))),
+            Phase::Killing { stuck_told: false, .. } => Some(KILL_LOOK),
+            Phase::Killing { stuck_told: true, .. } | Phase::Gone => Some(STUCK_LOOK),
+        }
+    }
+
+    /// The signal to everything. A second stop may only shorten the time.
+    fn stop(&mut self, signal: Signal, grace: Duration) {
+        let now = Instant::now();
+        // A year is for ever; the sum can't overflow.
+        let deadline = now + grace.min(Duration::from_secs(365 * 24 * 3600));
+        match self.phase {
+            Phase::Gone | Phase::Killing { .. } => return,
+            Phase::Stopping(earlier) => self.phase = Phase::Stopping(earlier.min(deadline)),
+            Phase::Running => self.phase = Phase::Stopping(deadline),
+        }
+        if signal == Signal::KILL || grace.is_zero() {
+            self.phase = Phase::Killing { since: now, stuck_told: false };
+        } else {
+            self.sweep.signal(signal);
+        }
+    }
+
+    /// Moves on when all has ended or a time has come.
+    fn advance(&mut self) {
+        match self.phase {
+            Phase::Gone => {}
+            Phase::Running if self.state.exit.is_none() => {}
+            Phase::Running => {
+                if !self.gone() {
+                    self.stop(Signal::TERM, LEFTOVER_GRACE);
+                }
+            }
+            Phase::Stopping(deadline) => {
+                if !self.gone() && Instant::now() >= deadline {
+                    self.phase = Phase::Killing { since: Instant::now(), stuck_told: false };
+                    self.kill();
+                }
+            }
+            Phase::Killing { .. } => self.kill(),
+        }
+    }
+
+    fn kill(&mut self) {
+        if self.gone() {
+            return;
+        }
+        self.sweep.kill_round();
+        if let Phase::Killing { since, stuck_told: false } = self.phase
+            && since.elapsed() >= KILL_LIMIT
+        {
+            let left = self.sweep.members().into_iter().map(|member| member.pid).collect();
+            self.connections.tell_all(&Answer::Stuck(left));
+            self.phase = Phase::Killing { since, stuck_told: true };
+        }
+    }
+
+    fn gone(&mut self) -> bool {
+        // All that the service started falls to this process in the end, so whoever lives has an ancestor among
+        // its children: without children nothing is left.
+        let childless = self.reap();
+        let populated = self.sweep.group.as_ref().is_some_and(Group::is_populated);
+        if self.state.exit.is_none() || !childless || populated {
+            return false;
+        }
+        if let Some(group) = &self.sweep.group {
+            group.remove();
+        }
+        self.phase = Phase::Gone;
+        true
+    }
+
+    /// True when no child is left, living or ended.
+    fn reap(&mut self) -> bool {
+        let reaped = reap_all(self.state.main.map(|main| main.process.pid));
+        self.note(reaped.exit);
+        reaped.childless
+    }
+
+    fn note(&mut self, exit: Option<Exit>) {
+        if self.state.exit.is_none() && exit.is_some() {
+            self.state.exit = exit;
+            self.written = false;
+        }
+    }
+
+    /// Writes the exit. A disk without room is tried again with each look.
+    fn save(&mut self) {
+        if !self.written {
+            self.written = self.state.write_durably(Path::new(".")).is_ok();
+        }
+    }
+}
+
+struct Reaped {
+    /// How the first process of the service ended, if that was among them.
+    exit: Option<Exit>,
+    childless: bool,
+}
+
+/// Reaps everything that has ended.
+fn reap_all(main: Option<u32>) -> Reaped {
+    let mut exit = None;
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) => {
+                let is_main = main.and_then(|main| i32::try_from(main).ok()) == Some(Pid::as_raw(Some(pid)));
+                if is_main && (status.exited() || status.signaled()) {
+                    let (code, signal) = (status.exit_status(), status.terminating_signal());
+                    exit = Some(Exit { code, signal, lost: false });
+                }
+            }
+            Ok(None) => return Reaped { exit, childless: false },
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return Reaped { exit, childless: true },
+        }
+    }
+}
+
+/// Takes away a start that did not succeed.
+fn abandon(sweep: &Sweep) {
+    let deadline = Instant::now() + KILL_LIMIT;
+    while !reap_all(None).childless && Instant::now() < deadline {
+        sweep.kill_round();
+    }
+    if let Some(group) = &sweep.group {
+        group.remove();
+    }
+}
+
+fn listen() -> io::Result<UnixListener> {
+    match std::fs::remove_file(SOCKET) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // Relative to the shim's directory: the path of a socket has at most 108 bytes (unix(7)).
+    let listener = UnixListener::bind(SOCKET)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    Timespec { tv_sec: seconds, tv_nsec: i64::from(duration.subsec_nanos()) }
+}

@@ -1,0 +1,317 @@
+//! Runs the machine of one installation: carries its effects out in order and feeds it what comes back.
+//!
+//! One task an installation. `Persist` is awaited before anything that follows it; calls run beside the task.
+//! Deadlines are kept by the platform, which bounds each of its calls; a call whose task panicked is lost.
+//! A journal that can't be written is tried again until it can: until then nothing that follows happens.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use trimaran_executor::driver::{CallId, Driver as _, Effect, Input};
+use trimaran_host_core::host::{
+    Admission, Handover, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot, StoredRelease, admit,
+};
+use trimaran_model::assignment::{HostGoal, HostReport, HostState};
+use trimaran_model::id::Attempt;
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::Timestamp;
+
+use crate::clock;
+use crate::failpoint;
+use crate::host::GoalRefused;
+use crate::platform::Platform;
+use crate::reports::Reports;
+
+/// Commands that wait for one installation.
+const COMMANDS_MAX: usize = 16;
+/// A journal that could not be written is tried again after this.
+const PERSIST_AGAIN: Duration = Duration::from_secs(1);
+
+/// What the host asks of a worker.
+pub(crate) enum Command {
+    Give {
+        goal: Box<HostGoal>,
+        answer: oneshot::Sender<Result<(), GoalRefused>>,
+    },
+    /// A human's order on this machine: keeps the fence, and any order of the cluster that comes later wins.
+    GiveByHand {
+        goal: Box<HostGoal>,
+        answer: oneshot::Sender<Result<HostGoal, GoalRefused>>,
+    },
+    /// What is known now.
+    Show {
+        answer: oneshot::Sender<Shown>,
+    },
+}
+
+/// One installation as it is now.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    pub report: HostReport,
+    /// The goal that is worked on or was reached.
+    pub goal: HostGoal,
+    /// That goal has come to its end, and nothing waits behind it.
+    pub settled: bool,
+    /// The host was looked at since it was opened.
+    pub looked: bool,
+    /// The release that `current` names.
+    pub current: Option<StoredRelease>,
+    /// Where a rollback by hand would lead.
+    pub way_back: Option<StoredRelease>,
+}
+
+pub(crate) type Commands = mpsc::Sender<Command>;
+
+pub(crate) struct Worker {
+    platform: Arc<Platform>,
+    phase: Phase,
+    next: Option<HostGoal>,
+    pressed: bool,
+    effects: VecDeque<HostEffect>,
+    calls: JoinSet<(CallId, Reply)>,
+    watches: JoinSet<Snapshot>,
+    /// Calls without an answer; one that is missing when its task is gone is lost.
+    pending: Vec<(tokio::task::Id, CallId)>,
+    wake_at: Option<Timestamp>,
+    persist_failed: bool,
+    reports: Arc<Reports>,
+}
+
+/// Starts the task of an installation with the journal found or made.
+pub(crate) fn spawn(
+    platform: Arc<Platform>,
+    journal: Journal,
+    next: Option<HostGoal>,
+    reports: Arc<Reports>,
+    stop: CancellationToken,
+) -> (Commands, tokio::task::JoinHandle<()>) {
+    let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
+    let goal = journal.goal.clone();
+    let mut effects = Vec::new();
+    let phase = HostMachine.begin(clock::now(), &goal, Some(journal.into()), &mut effects);
+    let worker = Worker {
+        platform,
+        phase,
+        next,
+        pressed: false,
+        effects: effects.into(),
+        calls: JoinSet::new(),
+        watches: JoinSet::new(),
+        pending: Vec::new(),
+        wake_at: None,
+        persist_failed: false,
+        reports,
+    };
+    (sender, tokio::spawn(worker.run(receiver, stop)))
+}
+
+impl Worker {
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>, stop: CancellationToken) {
+        loop {
+            self.carry_out().await;
+            self.press();
+            if !self.effects.is_empty() && !self.persist_failed {
+                continue;
+            }
+            let wake = async {
+                match self.wake_at {
+                    Some(at) => tokio::time::sleep((at - clock::now()).to_std()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let again = async {
+                if self.persist_failed {
+                    tokio::time::sleep(PERSIST_AGAIN).await;
+                } else {
+                    std::future::pending::<()>().await;
+                }
+            };
+            let input = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                Some(command) = commands.recv() => { self.command(command).await; continue }
+                Some(done) = self.calls.join_next_with_id() => self.answered(done),
+                Some(Ok(snapshot)) = self.watches.join_next() => Some(Input::Observed(snapshot)),
+                () = wake => { self.wake_at = None; Some(Input::Due) }
+                () = again => { self.persist_failed = false; None }
+            };
+            if let Some(input) = input {
+                self.step(input);
+            }
+        }
+    }
+
+    fn step(&mut self, input: Input<Reply, Snapshot>) {
+        let mut effects = Vec::new();
+        HostMachine.step(&mut self.phase, clock::now(), input, &mut effects);
+        self.effects.extend(effects);
+    }
+
+    fn answered(
+        &mut self,
+        done: Result<(tokio::task::Id, (CallId, Reply)), tokio::task::JoinError>,
+    ) -> Option<Input<Reply, Snapshot>> {
+        let id = match &done {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
+        };
+        let place = self.pending.iter().position(|(task, _)| *task == id)?;
+        let (_, call) = self.pending.swap_remove(place);
+        Some(match done {
+            Ok((_, (call, reply))) => Input::Reply(call, reply),
+            Err(_) => Input::Lost(call),
+        })
+    }
+
+    /// Carries effects out until none is left or the journal can't be written.
+    async fn carry_out(&mut self) {
+        while let Some(effect) = self.effects.pop_front() {
+            match effect {
+                Effect::Persist => {
+                    failpoint::hit("before persist");
+                    if let Err(error) = self.persist().await {
+                        self.persist_failed = true;
+                        self.effects.push_front(Effect::Persist);
+                        return self.complain(&error);
+                    }
+                    failpoint::hit("after persist");
+                }
+                Effect::Call { id, call, .. } => {
+                    failpoint::hit("before call");
+                    let platform = Arc::clone(&self.platform);
+                    let task = self.calls.spawn(async move {
+                        let reply = platform.call(call).await;
+                        failpoint::hit("after call");
+                        (id, reply)
+                    });
+                    self.pending.push((task.id(), id));
+                }
+                Effect::Watch(query) => {
+                    let platform = Arc::clone(&self.platform);
+                    self.watches.spawn(async move { platform.watch(query).await });
+                }
+                // The machine of a host commits nothing: its own disk is the truth.
+                Effect::Report(_) | Effect::Commit(_) => self.publish(),
+                Effect::WakeAt(at) => self.wake_at = Some(at),
+                Effect::Done(_) => self.begin_next(),
+            }
+        }
+    }
+
+    /// The machine has made way: what is still in flight changes nothing and is dropped.
+    fn begin_next(&mut self) {
+        self.calls.abort_all();
+        self.pending.clear();
+        self.watches = JoinSet::new();
+        self.wake_at = None;
+        self.pressed = false;
+        let goal = self.next.take().unwrap_or_else(|| self.phase.journal.goal.clone());
+        let mut effects = Vec::new();
+        let found = Some(self.phase.clone());
+        self.phase = HostMachine.begin(clock::now(), &goal, found, &mut effects);
+        self.effects.extend(effects);
+        self.publish();
+    }
+
+    async fn persist(&self) -> std::io::Result<()> {
+        let wire = self.phase.journal.to_wire(self.next.as_ref());
+        let store = self.platform.store.clone();
+        tokio::task::spawn_blocking(move || store.save(&wire)).await.map_err(std::io::Error::other)?
+    }
+
+    /// Asks the machine to make way for a goal that waits.
+    fn press(&mut self) {
+        let Some(next) = &self.next else { return };
+        let reason = match self.phase.handover(next) {
+            Handover::Later => return,
+            Handover::Now => ReasonCode::Fenced,
+            Handover::AfterChange if self.pressed => return,
+            Handover::AfterChange => ReasonCode::Interrupted,
+        };
+        self.pressed = true;
+        self.step(Input::Abort(reason));
+    }
+
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::Give { goal, answer } => {
+                let known = self.next.as_ref().unwrap_or(&self.phase.journal.goal);
+                let result = match admit(Some(known), &goal) {
+                    Admission::Take => self.accept(*goal).await,
+                    Admission::Same => Ok(()),
+                    Admission::Lower { largest } => Err(GoalRefused::Fenced { fence: goal.fence, largest }),
+                    Admission::Mismatch { assignment } => {
+                        Err(GoalRefused::Mismatch { fence: goal.fence, assignment })
+                    }
+                };
+                // Whoever asked may have gone; the goal is accepted all the same.
+                let _ = answer.send(result);
+            }
+            Command::GiveByHand { mut goal, answer } => {
+                let known = self.next.as_ref().unwrap_or(&self.phase.journal.goal);
+                goal.fence = known.fence;
+                goal.attempt = Attempt(known.attempt.0.saturating_add(1));
+                let result = self.accept((*goal).clone()).await.map(|()| *goal);
+                let _ = answer.send(result);
+            }
+            Command::Show { answer } => {
+                let _ = answer.send(self.show());
+            }
+        }
+    }
+
+    async fn accept(&mut self, goal: HostGoal) -> Result<(), GoalRefused> {
+        let before = self.next.replace(goal);
+        if let Err(source) = self.persist().await {
+            self.next = before;
+            return Err(GoalRefused::Persist { source });
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// The machine's report; a goal that waits is named, and what was said of the one before is not.
+    fn report(&self) -> HostReport {
+        let mut report = self.phase.report();
+        if let Some(next) = &self.next {
+            report.fence = next.fence;
+            report.assignment = next.assignment;
+            report.acts = next.action.acts();
+            report.state = match self.phase.journal.step.is_disruptive() {
+                true => HostState::Updating,
+                false => HostState::Preparing,
+            };
+            report.code = None;
+            "waiting until an earlier order is at a safe place".clone_into(&mut report.message);
+        }
+        report
+    }
+
+    fn show(&self) -> Shown {
+        let report = self.report();
+        let stored = |digest| self.phase.stored(digest).cloned();
+        Shown {
+            goal: self.phase.journal.goal.clone(),
+            settled: self.next.is_none() && self.effects.is_empty() && self.phase.is_settled(),
+            looked: self.phase.has_looked(),
+            current: report.current.and_then(stored),
+            way_back: self.phase.journal.way_back().and_then(stored),
+            report,
+        }
+    }
+
+    fn publish(&self) {
+        self.reports.set(self.report());
+    }
+
+    fn complain(&self, error: &std::io::Error) {
+        let mut report = self.report();
+        report.code = Some(ReasonCode::HostInternal);
+        report.message = format!("the journal can't be written, so nothing is done: {error}");
+        self.reports.set(report);
+    }
+}

@@ -1,0 +1,157 @@
+//! The verdict of one object, from the documents that belong to it.
+//!
+//! A pure function: the same documents, rules and times give the same verdict, whatever the order of the
+//! documents. Status decides, events enrich. Only pods of the revision that is being rolled out are evidence,
+//! and only what happened since the deploy began. Deliberately not here: how long an object must have been
+//! healthy until a deploy is done, and what is done about a verdict.
+
+mod argo_rollout;
+mod built_in;
+mod cause;
+mod cluster;
+mod container;
+mod context;
+mod creation;
+mod daemon_set;
+mod deployment;
+mod descent;
+mod fleet;
+mod gateway;
+mod grace;
+mod job;
+mod node;
+mod placement;
+mod pod;
+mod progress;
+mod scaling;
+mod service;
+mod shape;
+mod stateful_set;
+mod storage;
+mod volume;
+mod words;
+
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::Wall;
+use trimaran_model::verdict::Verdict;
+
+use self::cause::{Cause, Counts, field, quote};
+use self::context::Context;
+use crate::custom::RuleSet;
+use crate::judgment::Judgment;
+use crate::object::Object;
+use crate::snapshot::Snapshot;
+
+/// Judges `subject`, one of the snapshot's objects, at the time `now`. `since` is the start of the deploy;
+/// without it the creation of the revision that is rolled out.
+pub fn judge<'a>(
+    snapshot: &'a Snapshot<'a>,
+    subject: Object<'a>,
+    rules: &'a RuleSet,
+    now: Wall,
+    since: Option<Wall>,
+) -> Judgment {
+    let context = Context { snapshot, rules, now, since };
+    let judgment = judge_object(context, subject, &descent::Path::new());
+    match snapshot.copies(subject) {
+        0 | 1 => judgment,
+        copies => {
+            judgment.warn(format!("{copies} documents describe {}; the newest counts", subject.display()))
+        }
+    }
+}
+
+fn judge_object<'a>(context: Context<'a>, object: Object<'a>, path: &descent::Path<'a>) -> Judgment {
+    for field in ["apiVersion", "kind", "metadata.name"] {
+        if object.text(field).is_none_or(str::is_empty) {
+            return Judgment::unknown(format!("the object has no {field}"));
+        }
+    }
+    let Some(rule) = built_in::rule_of(object.group(), object.kind()) else {
+        return descent::judge(context, object, path);
+    };
+    if let Some(fault) = shape::fault(object) {
+        return Judgment::unknown(format!("{} can't be judged: {fault}", object.display()));
+    }
+    if object.is_deleted() && !rule.judges_deletion {
+        return deletion(object);
+    }
+    match generation(object, rule.observes_generation) {
+        Some(stale) => {
+            let stale = stale_since(context, object, stale);
+            deadline_of_deploy(context, object, stale)
+        }
+        None => (rule.judge)(context, object),
+    }
+}
+
+/// Whatever is said of an object that goes away is said of yesterday.
+fn deletion(object: Object<'_>) -> Judgment {
+    let finalizers: Vec<&str> =
+        object.list("metadata.finalizers").iter().filter_map(|it| it.as_str()).collect();
+    let message = if finalizers.is_empty() {
+        format!("{} is being deleted", object.display())
+    } else {
+        let names = quote(&finalizers.join(", "));
+        format!("{} is being deleted and waits for its finalizers: {names}", object.display())
+    };
+    let at = object.time("metadata.deletionTimestamp");
+    let value = object.text("metadata.deletionTimestamp").unwrap_or("set");
+    Judgment::progressing(ReasonCode::NotReady, message).with(field(
+        object,
+        "metadata.deletionTimestamp",
+        value,
+        at,
+    ))
+}
+
+/// A status that speaks of an earlier generation says nothing. Rollouts of Argo write a text, see their rule.
+fn generation(object: Object<'_>, required: bool) -> Option<Judgment> {
+    let wanted = object.count("metadata.generation").unwrap_or(0);
+    let observed = object.at("status.observedGeneration");
+    let number = observed.and_then(serde_json::Value::as_i64);
+    let stale = match observed {
+        None => required,
+        Some(_) => number.is_some_and(|number| number < wanted),
+    };
+    if !stale {
+        return None;
+    }
+    let (message, value) = match number {
+        Some(number) => {
+            (format!("its controller has seen generation {number} of {wanted}"), number.to_string())
+        }
+        None => ("its controller has not seen it yet".to_owned(), "absent".to_owned()),
+    };
+    let message = format!("{}: {message}", object.display());
+    Some(Judgment::progressing(ReasonCode::Generation, message).with(field(
+        object,
+        "status.observedGeneration",
+        value,
+        None,
+    )))
+}
+
+/// An object without any status was never looked at by its controller: it waits since its creation.
+fn stale_since(context: Context<'_>, object: Object<'_>, judgment: Judgment) -> Judgment {
+    let status = object.at("status").and_then(serde_json::Value::as_object);
+    let untouched = status.is_none_or(serde_json::Map::is_empty) && context.since.is_none();
+    missed(context, object, judgment, object.created().filter(|_| untouched))
+}
+
+/// Objects without a deadline of their own have one from the start of the deploy, where the caller tells it.
+fn deadline_of_deploy(context: Context<'_>, object: Object<'_>, judgment: Judgment) -> Judgment {
+    let since = context.since.map(|since| object.created().map_or(since, |created| created.max(since)));
+    missed(context, object, judgment, since)
+}
+
+fn missed(context: Context<'_>, object: Object<'_>, judgment: Judgment, since: Option<Wall>) -> Judgment {
+    let Some(since) = since.filter(|_| judgment.verdict == Verdict::Progressing) else { return judgment };
+    let deadline = since + grace::PROGRESS;
+    if deadline > context.now {
+        return judgment.again_at(deadline);
+    }
+    let message = format!("{} made no progress before its deadline: {}", object.display(), judgment.message);
+    let cause = Cause::new(ReasonCode::ProgressDeadline, Counts::AT_ONCE, message);
+    Judgment { warnings: judgment.warnings, ..cause.with_all(judgment.evidence).degraded() }
+}

@@ -1,0 +1,106 @@
+//! Argo Rollouts. `observedGeneration` is a text there; a phase is only of today when it equals the generation.
+
+use trimaran_model::reason::ReasonCode;
+
+use super::cause::{Cause, Counts, condition, field, quote};
+use super::context::Context;
+use super::deployment::fleet_of;
+use super::progress::{Progress, Waits};
+use crate::judgment::Judgment;
+use crate::object::{Condition, Object};
+
+const WORKLOAD_GENERATION: &str = "rollout.argoproj.io/workload-generation";
+const POD_HASH: &str = "rollouts-pod-template-hash";
+
+pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
+    if let Some(stale) = stale(object) {
+        return stale;
+    }
+    let phase = object.text("status.phase").unwrap_or("");
+    let evidence = field(object, "status.phase", phase, None);
+    let message = quote(object.text("status.message").unwrap_or(""));
+    if let Some(failed) = failed(object, phase, &message) {
+        return failed.degraded();
+    }
+    let unpausing = object.flag("status.controllerPause") && object.list("status.pauseConditions").is_empty();
+    let paused = object.flag("spec.paused") || phase == "Paused";
+    if paused && (object.flag("spec.paused") || !unpausing) {
+        let words = if message.is_empty() { String::new() } else { format!(": {message}") };
+        return Judgment::suspended(format!("{} is paused{words}", object.display())).with(evidence);
+    }
+    let current = object.text("status.currentPodHash").unwrap_or("");
+    let mut sets = context.snapshot.children_of_kind(object, "apps", "ReplicaSet");
+    let current = sets.find(|set| !current.is_empty() && set.label(POD_HASH) == Some(current));
+    let start = context.start(current.and_then(Object::created));
+    let mut progress = Progress::new(object, fleet_of(context, current, start));
+    if phase != "Healthy" || unpausing {
+        let words = if message.is_empty() { format!("its phase is \"{phase}\"") } else { message };
+        progress.waits = Some(Waits::new(ReasonCode::NotReady, words, evidence));
+    }
+    progress.deadline = deadline(context, object);
+    progress.healthy = "the rollout is complete".to_owned();
+    progress.judge(context)
+}
+
+fn stale(object: Object<'_>) -> Option<Judgment> {
+    let observed = object.at("status.observedGeneration");
+    let number =
+        observed.and_then(|it| it.as_i64().or_else(|| it.as_str().and_then(|text| text.parse().ok())));
+    let wanted = object.count("metadata.generation").unwrap_or(0);
+    if number.is_none_or(|number| number < wanted) {
+        let value =
+            observed.map_or("absent".to_owned(), |it| it.as_str().map_or(it.to_string(), str::to_owned));
+        return Some(
+            Judgment::progressing(
+                ReasonCode::Generation,
+                format!("the controller has not seen generation {wanted} yet"),
+            )
+            .with(field(object, "status.observedGeneration", value, None)),
+        );
+    }
+    object.at("spec.workloadRef")?;
+    let told = object.text("status.workloadObservedGeneration");
+    let wanted = object.annotation(WORKLOAD_GENERATION);
+    if told.is_some() && told == wanted {
+        return None;
+    }
+    let message = "the controller has not seen the latest change of the workload";
+    Some(Judgment::progressing(ReasonCode::Generation, message).with(field(
+        object,
+        "status.workloadObservedGeneration",
+        told.unwrap_or("absent"),
+        None,
+    )))
+}
+
+fn failed(object: Object<'_>, phase: &str, message: &str) -> Option<Cause> {
+    let invalid = object.condition("InvalidSpec").filter(Condition::is_true);
+    let given_up = object
+        .condition("Progressing")
+        .filter(|it| it.is_false() && matches!(it.reason, "ProgressDeadlineExceeded" | "RolloutAborted"));
+    let told = invalid.or(given_up);
+    if phase != "Degraded" && invalid.is_none() && !object.flag("status.abort") {
+        return None;
+    }
+    let late = told.is_some_and(|it| it.reason == "ProgressDeadlineExceeded");
+    let reason = if late { ReasonCode::ProgressDeadline } else { ReasonCode::ConditionFailed };
+    let words = match told {
+        Some(told) if message.is_empty() => quote(told.words()),
+        _ => message.to_owned(),
+    };
+    let cause = Cause::new(reason, Counts::AT_ONCE, format!("{} failed: {words}", object.display()))
+        .with(field(object, "status.phase", phase, None));
+    Some(match told {
+        Some(told) => cause.with(condition(object, &told)),
+        None => cause,
+    })
+}
+
+/// The object's own deadline, in case its controller is down. A rollout between steps has none.
+fn deadline(context: Context<'_>, object: Object<'_>) -> Option<trimaran_model::time::Wall> {
+    let progressing = object.condition("Progressing").filter(|it| it.reason != "NewReplicaSetAvailable")?;
+    let seconds = object.count("spec.progressDeadlineSeconds").unwrap_or(600);
+    let moved = progressing.updated.or(progressing.at)?;
+    let moved = moved.max(context.since.unwrap_or(moved));
+    Some(moved + trimaran_model::time::Millis::seconds(seconds.unsigned_abs()))
+}

@@ -1,0 +1,120 @@
+//! Which kinds have rules in code. Any version of a group counts; a kind of the same name in another group is a
+//! custom resource.
+
+use super::context::Context;
+use super::{
+    argo_rollout, cluster, daemon_set, deployment, gateway, job, node, pod, scaling, service, stateful_set,
+    storage,
+};
+use crate::judgment::Judgment;
+use crate::object::Object;
+
+/// A rule in code.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BuiltIn {
+    pub(super) judge: for<'a> fn(Context<'a>, Object<'a>) -> Judgment,
+    /// The API server or its controller always writes `status.observedGeneration`.
+    pub(super) observes_generation: bool,
+    /// Its own rule says what a deletion means.
+    pub(super) judges_deletion: bool,
+}
+
+/// Kinds that are well as soon as they exist: nobody reports on them.
+const PLAIN: &[(&str, &[&str])] = &[
+    (
+        "",
+        &[
+            "ConfigMap",
+            "Secret",
+            "ServiceAccount",
+            "ResourceQuota",
+            "LimitRange",
+            "Endpoints",
+            "PodTemplate",
+            "Event",
+        ],
+    ),
+    ("events.k8s.io", &["Event"]),
+    ("apps", &["ControllerRevision"]),
+    ("rbac.authorization.k8s.io", &["Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"]),
+    ("networking.k8s.io", &["NetworkPolicy", "IngressClass", "IPAddress", "ServiceCIDR"]),
+    (
+        "storage.k8s.io",
+        &[
+            "StorageClass",
+            "CSIDriver",
+            "CSINode",
+            "CSIStorageCapacity",
+            "VolumeAttachment",
+            "VolumeAttributesClass",
+        ],
+    ),
+    ("scheduling.k8s.io", &["PriorityClass"]),
+    ("node.k8s.io", &["RuntimeClass"]),
+    ("coordination.k8s.io", &["Lease"]),
+    ("discovery.k8s.io", &["EndpointSlice"]),
+    ("resource.k8s.io", &["DeviceClass", "ResourceClaimTemplate", "ResourceSlice"]),
+    ("flowcontrol.apiserver.k8s.io", &["FlowSchema", "PriorityLevelConfiguration"]),
+    (
+        "admissionregistration.k8s.io",
+        &[
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
+            "MutatingAdmissionPolicy",
+            "MutatingAdmissionPolicyBinding",
+        ],
+    ),
+];
+
+/// Groups that no CustomResourceDefinition may extend without approval: what is not listed here has no rule.
+const OWN_GROUPS: &[&str] = &["", "apps", "batch", "autoscaling", "policy", "extensions"];
+
+pub(super) fn rule_of(group: &str, kind: &str) -> Option<BuiltIn> {
+    let rule = |judge| Some(BuiltIn { judge, observes_generation: false, judges_deletion: false });
+    let observing = |judge| Some(BuiltIn { judge, observes_generation: true, judges_deletion: false });
+    match (group, kind) {
+        ("apps", "Deployment") => observing(deployment::judge),
+        ("apps", "ReplicaSet") | ("", "ReplicationController") => observing(deployment::judge_replica_set),
+        ("apps", "StatefulSet") => observing(stateful_set::judge),
+        ("apps", "DaemonSet") => observing(daemon_set::judge),
+        ("policy", "PodDisruptionBudget") => observing(scaling::judge_budget),
+        ("", "Pod") => rule(pod::judge),
+        ("", "Node") => rule(node::judge),
+        ("", "Service") => rule(service::judge),
+        ("", "PersistentVolumeClaim") => rule(storage::judge_claim),
+        ("", "PersistentVolume") => rule(|_, object| storage::judge_volume(object)),
+        ("", "Namespace") => Some(BuiltIn {
+            judge: |_, object| cluster::judge_namespace(object),
+            observes_generation: false,
+            judges_deletion: true,
+        }),
+        ("batch", "Job") => rule(job::judge),
+        ("batch", "CronJob") => rule(job::judge_cron_job),
+        ("networking.k8s.io" | "extensions", "Ingress") => rule(service::judge_ingress),
+        ("autoscaling", "HorizontalPodAutoscaler") => rule(scaling::judge_autoscaler),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => rule(cluster::judge_definition),
+        ("apiregistration.k8s.io", "APIService") => rule(cluster::judge_api_service),
+        (
+            "admissionregistration.k8s.io",
+            "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
+        ) => rule(|_, object| cluster::judge_webhooks(object)),
+        ("gateway.networking.k8s.io", "HTTPRoute") => rule(gateway::judge_route),
+        ("gateway.networking.k8s.io", "Gateway") => rule(gateway::judge_gateway),
+        ("argoproj.io", "Rollout") => rule(argo_rollout::judge),
+        _ if is_plain(group, kind) => rule(|_, object| exists(object)),
+        _ => None,
+    }
+}
+
+fn is_plain(group: &str, kind: &str) -> bool {
+    PLAIN.iter().any(|(of, kinds)| *of == group && kinds.contains(&kind))
+}
+
+/// Whether a kind belongs to Kubernetes itself, so that no rule of custom resources may speak of it.
+pub(super) fn is_own_group(group: &str) -> bool {
+    OWN_GROUPS.contains(&group)
+}
+
+fn exists(object: Object<'_>) -> Judgment {
+    Judgment { message: format!("{} exists", object.display()), ..Judgment::healthy() }
+}

@@ -1,0 +1,44 @@
+//! What every rule is given besides the object: the other documents, the clock and the start of the deploy.
+
+use trimaran_model::time::Wall;
+
+use crate::custom::RuleSet;
+use crate::object::Object;
+use crate::snapshot::{Event, Snapshot};
+use crate::verdict::grace;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) snapshot: &'a Snapshot<'a>,
+    pub(super) rules: &'a RuleSet,
+    pub(super) now: Wall,
+    /// The start of the deploy, as said by the caller.
+    pub(super) since: Option<Wall>,
+}
+
+impl<'a> Context<'a> {
+    /// The start of the deploy: as said, otherwise the creation of the revision in question.
+    pub(super) fn start(&self, revision_created: Option<Wall>) -> Option<Wall> {
+        self.since.or(revision_created)
+    }
+
+    /// Whether something that happened at `at` belongs to a deploy that began at `start`. Without a start
+    /// everything does; without a time it belongs to a deploy only when that has no known start.
+    pub(super) fn belongs(&self, at: Option<Wall>, start: Option<Wall>) -> bool {
+        match (at, start) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(at), Some(start)) => at + grace::EVENT_SLACK >= start,
+        }
+    }
+
+    /// Events about the object that belong to the deploy, oldest first.
+    pub(super) fn events(
+        &self,
+        object: Object<'a>,
+        start: Option<Wall>,
+    ) -> impl DoubleEndedIterator<Item = Event<'a>> {
+        let context = *self;
+        self.snapshot.events(object).filter(move |event| context.belongs(Some(event.last), start))
+    }
+}

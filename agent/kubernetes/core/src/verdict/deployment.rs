@@ -1,0 +1,204 @@
+//! Deployments, ReplicaSets and ReplicationControllers.
+//!
+//! Argo CD and kubectl compare `availableReplicas` with `updatedReplicas`; here it is the number that was asked
+//! for, as in Spinnaker. The generation is looked at before `paused`.
+
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::{Millis, Wall};
+
+use super::cause::{Cause, Counts, condition, field, quote};
+use super::context::Context;
+use super::fleet::{Fleet, Need};
+use super::progress::{Progress, Waits};
+use super::{creation, grace};
+use crate::judgment::Judgment;
+use crate::object::Object;
+use crate::snapshot::Snapshot;
+
+const REVISION: &str = "deployment.kubernetes.io/revision";
+/// `progressDeadlineSeconds` with this value means none.
+const NO_DEADLINE: i64 = i32::MAX as i64;
+
+pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
+    let progressing = object.condition("Progressing");
+    if object.flag("spec.paused") || progressing.is_some_and(|it| it.reason == "DeploymentPaused") {
+        return Judgment::suspended(format!("{} is paused", object.display())).with(field(
+            object,
+            "spec.paused",
+            object.flag("spec.paused"),
+            None,
+        ));
+    }
+    let current = current_replica_set(context.snapshot, object);
+    let start = context.start(current.and_then(Object::created));
+    let fleet = fleet_of(context, current, start);
+    let old = context.snapshot.children_of_kind(object, "apps", "ReplicaSet");
+    let fleet = fleet.warn_of_leftovers(context, old.flat_map(|set| pods_of(context, set)));
+    let mut progress = Progress::new(object, fleet);
+    progress.waits = waits(object);
+    progress.own = match current {
+        Some(set) => creation::by_condition(context, set),
+        None => creation::by_condition(context, object),
+    }
+    .into_iter()
+    .collect();
+    progress.failed = given_up(object);
+    progress.deadline = deadline(context, object, current, progress.moved());
+    progress.healthy = "all replicas are updated and available".to_owned();
+    if let Some(count) = object.count("status.terminatingReplicas").filter(|count| *count > 0) {
+        progress.warnings.push(format!("old_pods_terminating: {count} pods of before are still ending"));
+    }
+    progress.judge(context)
+}
+
+/// The ReplicaSet of the Deployment's own revision; of the highest one when the Deployment does not tell.
+fn current_replica_set<'a>(snapshot: &Snapshot<'a>, deployment: Object<'a>) -> Option<Object<'a>> {
+    let sets = snapshot.children_of_kind(deployment, "apps", "ReplicaSet");
+    let revision = |set: &Object<'a>| set.annotation(REVISION).and_then(|text| text.parse::<u64>().ok());
+    match deployment.annotation(REVISION) {
+        Some(current) => sets.filter(|set| set.annotation(REVISION) == Some(current)).last(),
+        None => sets.filter(|set| revision(set).is_some()).max_by_key(revision),
+    }
+}
+
+fn pods_of<'a>(context: Context<'a>, set: Object<'a>) -> impl Iterator<Item = Object<'a>> {
+    context.snapshot.children_of_kind(set, "", "Pod")
+}
+
+/// The pods of a ReplicaSet with what it counts itself.
+pub(super) fn fleet_of<'a>(context: Context<'a>, set: Option<Object<'a>>, start: Option<Wall>) -> Fleet {
+    let pods = set.into_iter().flat_map(|set| pods_of(context, set));
+    let count = |path: &str| set.and_then(|set| set.count(path));
+    Fleet::new(context, pods, start, Need::Most)
+        .counted(count("status.replicas"), count("status.readyReplicas"))
+}
+
+fn waits(object: Object<'_>) -> Option<Waits> {
+    let desired = object.count("spec.replicas").unwrap_or(1);
+    let count = |path: &str| object.count(path).unwrap_or(0);
+    let total = count("status.replicas");
+    let updated = count("status.updatedReplicas");
+    let ready = count("status.readyReplicas");
+    let available = count("status.availableReplicas");
+    let short = |reason, path: &str, count: i64, what: &str| {
+        let message = format!("{count} of {desired} replicas are {what}");
+        Some(Waits::new(reason, message, field(object, path, count, None)))
+    };
+    if updated < desired {
+        return short(ReasonCode::NotReady, "status.updatedReplicas", updated, "updated");
+    }
+    if ready < desired {
+        return short(ReasonCode::NotReady, "status.readyReplicas", ready, "ready");
+    }
+    if available < desired {
+        let settling = object.count("spec.minReadySeconds").unwrap_or(0) > 0;
+        let reason = if settling { ReasonCode::MinReady } else { ReasonCode::NotReady };
+        return short(reason, "status.availableReplicas", available, "available");
+    }
+    if total < desired {
+        return short(ReasonCode::NotReady, "status.replicas", total, "counted");
+    }
+    if total > updated {
+        let message = format!("{} replicas of before are still there", total - updated);
+        return Some(Waits::new(
+            ReasonCode::OldPodsTerminating,
+            message,
+            field(object, "status.replicas", total, None),
+        ));
+    }
+    let available = object.condition("Available");
+    if let Some(failing) = object.condition("Progressing").filter(|it| it.is_false()) {
+        let message = format!("Progressing is False: {}", quote(failing.words()));
+        return Some(Waits::new(ReasonCode::NotReady, message, condition(object, &failing)));
+    }
+    match available {
+        Some(available) if available.is_true() => None,
+        Some(available) => {
+            let message = format!("Available is {}: {}", available.status, quote(available.words()));
+            Some(Waits::new(ReasonCode::NotReady, message, condition(object, &available)))
+        }
+        None => {
+            let evidence = field(object, "status.conditions[Available]", "absent", None);
+            Some(Waits::new(ReasonCode::NotReady, "the condition Available is not there yet", evidence))
+        }
+    }
+}
+
+/// The controller's own last word.
+fn given_up(object: Object<'_>) -> Option<Cause> {
+    let progressing = object.condition("Progressing").filter(|it| it.is_false())?;
+    let (reason, what) = match progressing.reason {
+        "ProgressDeadlineExceeded" => (ReasonCode::ProgressDeadline, "made no progress before its deadline"),
+        "ReplicaSetCreateError" => (ReasonCode::FailedCreate, "can't create its ReplicaSet"),
+        _ => return None,
+    };
+    let message = format!("{} {what}: {}", object.display(), quote(progressing.message));
+    Some(Cause::new(reason, Counts::AT_ONCE, message).with(condition(object, &progressing)))
+}
+
+/// The object's own deadline, also when the controller that should report it is down. A rollout that was
+/// complete once has a new deadline from the moment on at which it stopped to be so.
+fn deadline(
+    context: Context<'_>,
+    object: Object<'_>,
+    current: Option<Object<'_>>,
+    pods_moved: Option<Wall>,
+) -> Option<Wall> {
+    let seconds = object.count("spec.progressDeadlineSeconds");
+    let length = match seconds {
+        Some(NO_DEADLINE..) => return None,
+        Some(seconds) => Millis::seconds(seconds.unsigned_abs()),
+        None => grace::PROGRESS,
+    };
+    let progressing = object.condition("Progressing");
+    let unavailable = object.condition("Available").filter(|it| it.is_false()).and_then(|it| it.at);
+    let was_complete = progressing.is_some_and(|it| it.reason == "NewReplicaSetAvailable");
+    let moved = match progressing {
+        Some(_) if was_complete => unavailable.max(pods_moved),
+        Some(progressing) => progressing.updated.or(progressing.at),
+        None => current.and_then(Object::created).or_else(|| first_rollout(object)),
+    };
+    moved
+        .or(context.since)
+        .map(|moved| moved.max(context.since.unwrap_or(moved)).max(pods_moved.unwrap_or(moved)) + length)
+}
+
+/// The start of the first rollout: an object of generation 1 was never changed.
+pub(super) fn first_rollout(object: Object<'_>) -> Option<Wall> {
+    (object.count("metadata.generation") == Some(1)).then(|| object.created()).flatten()
+}
+
+/// A ReplicaSet of its own, or a ReplicationController, which has the same status.
+pub(super) fn judge_replica_set<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
+    let start = context.start(object.created());
+    let mut progress = Progress::new(object, fleet_of(context, Some(object), start));
+    progress.waits = waits_of_set(object);
+    progress.own = creation::by_condition(context, object).into_iter().collect();
+    progress.deadline = progress.default_deadline(context, first_rollout(object));
+    progress.healthy = "all replicas are available".to_owned();
+    progress.judge(context)
+}
+
+fn waits_of_set(object: Object<'_>) -> Option<Waits> {
+    let desired = object.count("spec.replicas").unwrap_or(1);
+    let Some(total) = object.count("status.replicas") else {
+        let evidence = field(object, "status.replicas", "absent", None);
+        return Some(Waits::new(ReasonCode::NotReady, "the replicas were not counted yet", evidence));
+    };
+    let paths = [
+        ("status.readyReplicas", "ready"),
+        ("status.availableReplicas", "available"),
+        ("status.replicas", "there"),
+    ];
+    for (path, what) in paths {
+        let count = object.count(path).unwrap_or(0);
+        if count < desired {
+            let message = format!("{count} of {desired} replicas are {what}");
+            return Some(Waits::new(ReasonCode::NotReady, message, field(object, path, count, None)));
+        }
+    }
+    (total > desired).then(|| {
+        let message = format!("{} replicas too many are still there", total - desired);
+        Waits::new(ReasonCode::OldPodsTerminating, message, field(object, "status.replicas", total, None))
+    })
+}

@@ -1,0 +1,163 @@
+//! Custom resources: their own status, and what their controllers made below them.
+//!
+//! The status of a custom resource is often the last to tell. A doomed workload below it dooms it; a healthy one
+//! does not make up for a status that nobody understands.
+
+use std::collections::BTreeSet;
+
+use trimaran_model::limits::OWNER_DEPTH_MAX;
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::verdict::Verdict;
+
+use super::built_in::is_own_group;
+use super::context::Context;
+use super::fleet::{Fleet, Need};
+use super::stateful_set::REVISION;
+use super::{deadline_of_deploy, judge_object};
+use crate::custom::judge_custom;
+use crate::judgment::Judgment;
+use crate::object::Object;
+
+/// Objects on the way down, by kind, namespace and name: owners may form a circle.
+pub(super) type Path<'a> = BTreeSet<(&'a str, &'a str, &'a str, &'a str)>;
+
+pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>, path: &Path<'a>) -> Judgment {
+    if is_own_group(object.group()) {
+        return Judgment::unknown(format!("no rule understands the kind {}", object.kind()));
+    }
+    let own = judge_custom(object.value(), context.rules, context.now);
+    // What is below belongs to the generation before, or goes away with the object.
+    let is_stale = own.reason == Some(ReasonCode::Generation) || object.is_deleted();
+    if is_stale || own.verdict == Verdict::Suspended || path.len() >= OWNER_DEPTH_MAX {
+        return own;
+    }
+    let mut path = path.clone();
+    if !path.insert((object.group(), object.kind(), object.namespace(), object.name())) {
+        return own;
+    }
+    let below = Below::look(context, object, &path);
+    deadline_of_deploy(context, object, below.combine(own))
+}
+
+/// What is wrong below a custom resource.
+#[derive(Debug, Default)]
+struct Below {
+    /// A workload that is doomed: it dooms the owner.
+    doomed: Option<Judgment>,
+    /// A Job or a custom resource that failed: its owner may have tried again, so its own status wins.
+    failed: Option<Judgment>,
+    /// A workload that is not ready yet.
+    progressing: Option<Judgment>,
+}
+
+impl Below {
+    fn look<'a>(context: Context<'a>, owner: Object<'a>, path: &Path<'a>) -> Self {
+        let mut below = Self::default();
+        let children: Vec<Object<'a>> =
+            context.snapshot.children(owner).filter(|it| !it.is_deleted()).collect();
+        below.look_at_pods(context, owner, &children);
+        let mut judged = Vec::new();
+        for child in children {
+            let workload = is_workload(child);
+            if workload || child.kind() == "Job" || !is_known(child) {
+                judged.push((child, workload, judge_object(context, child, path)));
+            }
+        }
+        for (child, workload, judgment) in &judged {
+            let superseded = !workload
+                && judged.iter().any(|(other, _, theirs)| is_newer_and_better(*other, theirs, *child));
+            if !superseded {
+                below.add(*child, *workload, judgment.clone());
+            }
+        }
+        below
+    }
+
+    /// Pods that the custom resource owns without a workload between. Of their own kind of revision only when
+    /// both sides name one.
+    fn look_at_pods<'a>(&mut self, context: Context<'a>, owner: Object<'a>, children: &[Object<'a>]) {
+        let revision = owner.text("status.updateRevision");
+        let is_current = |pod: &Object<'a>| match (revision, pod.label(REVISION)) {
+            (Some(revision), Some(of_pod)) => revision == of_pod || revision.ends_with(&format!("-{of_pod}")),
+            _ => true,
+        };
+        let pods = children.iter().copied().filter(|child| child.kind() == "Pod" && child.group().is_empty());
+        let fleet = Fleet::new(context, pods.filter(is_current), context.since, Need::Any);
+        if let Some(cause) = fleet.cause() {
+            let judgment = cause.judgment(context.now);
+            if judgment.verdict == Verdict::Degraded {
+                self.doomed = Some(judgment);
+            } else {
+                self.progressing = Some(judgment);
+            }
+        }
+    }
+
+    fn add(&mut self, child: Object<'_>, workload: bool, judgment: Judgment) {
+        // What a custom resource passes on from a workload below it counts like the workload.
+        let passed_on = judgment.evidence.iter().any(|evidence| evidence.object.starts_with("Pod/"));
+        match judgment.verdict {
+            Verdict::Degraded if workload || (passed_on && child.kind() != "Job") => {
+                worse(&mut self.doomed, judgment)
+            }
+            Verdict::Degraded => worse(&mut self.failed, judgment),
+            Verdict::Progressing if workload => worse(&mut self.progressing, judgment),
+            _ => {}
+        }
+    }
+
+    fn combine(self, own: Judgment) -> Judgment {
+        if let Some(doomed) = self.doomed {
+            return Judgment {
+                evidence: [doomed.evidence, own.evidence].concat(),
+                warnings: own.warnings,
+                ..doomed
+            };
+        }
+        match (own.verdict, self.failed, self.progressing) {
+            (Verdict::Unknown | Verdict::Progressing, Some(failed), _) => Judgment {
+                evidence: [failed.evidence, own.evidence].concat(),
+                warnings: own.warnings,
+                ..failed
+            },
+            (Verdict::Healthy, Some(failed), _) => own.warn(failed.message),
+            (Verdict::Healthy | Verdict::Unknown, None, Some(waits)) => {
+                Judgment { warnings: own.warnings, ..waits }
+            }
+            (Verdict::Progressing, None, Some(waits)) => {
+                waits.next_check_at.into_iter().fold(own, Judgment::again_at)
+            }
+            _ => own,
+        }
+    }
+}
+
+/// Keeps the one that is looked at again first, by its words when there is no difference.
+fn worse(kept: &mut Option<Judgment>, judgment: Judgment) {
+    let order = |it: &Judgment| (it.next_check_at.is_none(), it.next_check_at, it.message.clone());
+    if kept.as_ref().is_none_or(|kept| order(&judgment) < order(kept)) {
+        *kept = Some(judgment);
+    }
+}
+
+fn is_workload(object: Object<'_>) -> bool {
+    matches!(
+        (object.group(), object.kind()),
+        ("apps", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet")
+            | ("", "ReplicationController")
+            | ("argoproj.io", "Rollout")
+    )
+}
+
+/// Kinds with a rule in code tell nothing of their owner unless they are workloads or Jobs.
+fn is_known(object: Object<'_>) -> bool {
+    is_own_group(object.group()) || super::built_in::rule_of(object.group(), object.kind()).is_some()
+}
+
+/// A newer sibling of the same kind that did not fail: the failed one is history.
+fn is_newer_and_better(other: Object<'_>, theirs: &Judgment, child: Object<'_>) -> bool {
+    other.kind() == child.kind()
+        && other.group() == child.group()
+        && other.created() > child.created()
+        && theirs.verdict != Verdict::Degraded
+}

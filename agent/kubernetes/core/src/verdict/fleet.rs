@@ -1,0 +1,132 @@
+//! The pods of one revision together: how many of them must be doomed until the rollout is.
+
+use trimaran_model::time::Wall;
+
+use super::cause::{Cause, Counts};
+use super::context::Context;
+use super::grace;
+use super::pod::{Pod, Report};
+use super::volume;
+use crate::judgment::Evidence;
+use crate::object::Object;
+
+/// How many doomed pods doom the workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// One: the controller waits for each pod in turn, or each pod has its own node.
+    Any,
+    /// One while none is ready, otherwise half of them.
+    Most,
+}
+
+/// The pods of the current revision that are among the documents.
+#[derive(Debug)]
+pub(super) struct Fleet {
+    reports: Vec<Report>,
+    need: Need,
+    /// How many pods of the revision there are, also those that are not among the documents.
+    total: usize,
+    /// How many of them are ready.
+    ready: usize,
+    warnings: Vec<String>,
+}
+
+impl Fleet {
+    /// Pods that are replaced anyway are left out.
+    pub(super) fn new<'a>(
+        context: Context<'a>,
+        pods: impl Iterator<Item = Object<'a>>,
+        start: Option<Wall>,
+        need: Need,
+    ) -> Self {
+        let pods = pods.map(|object| Pod::new(context, object, start));
+        let reports: Vec<Report> = pods.filter(|pod| !pod.is_replaced()).map(|pod| pod.report()).collect();
+        let ready = reports.iter().filter(|report| report.ready).count();
+        let held = reports.iter().flat_map(|report| &report.causes).find(|it| volume::is_held_elsewhere(it));
+        let warnings = held.map(|held| {
+            format!(
+                "{}: a rolling update waits for ever when the old pod holds the volume; use Recreate",
+                held.message
+            )
+        });
+        Self { total: reports.len(), ready, reports, need, warnings: warnings.into_iter().collect() }
+    }
+
+    /// What the controller counts, where it is more than the documents show.
+    pub(super) fn counted(mut self, total: Option<i64>, ready: Option<i64>) -> Self {
+        let count = |told: Option<i64>| told.and_then(|told| usize::try_from(told).ok()).unwrap_or(0);
+        self.total = self.total.max(count(total));
+        self.ready = self.ready.max(count(ready));
+        self
+    }
+
+    /// Old pods that should be gone by now (their time of deletion includes the grace period).
+    pub(super) fn warn_of_leftovers<'a>(
+        mut self,
+        context: Context<'a>,
+        pods: impl Iterator<Item = Object<'a>>,
+    ) -> Self {
+        let stuck = pods.filter_map(|pod| {
+            let due = pod.time("metadata.deletionTimestamp")?;
+            (due + grace::TERMINATING <= context.now).then_some(pod)
+        });
+        self.warnings.extend(stuck.map(|pod| {
+            let finalizers = pod.list("metadata.finalizers").iter().filter_map(|it| it.as_str());
+            let finalizers = finalizers.collect::<Vec<_>>().join(", ");
+            let why =
+                if finalizers.is_empty() { String::new() } else { format!("; finalizers: {finalizers}") };
+            format!("old_pods_terminating: pod {} is still there after its grace period{why}", pod.name())
+        }));
+        self
+    }
+
+    pub(super) fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The latest moment at which a pod was made or changed its readiness, while one is not ready. When all
+    /// are ready, what is missing is not among the documents, and nothing tells since when.
+    pub(super) fn moved(&self) -> Option<Wall> {
+        let waiting = self.reports.iter().any(|report| !report.ready);
+        self.reports.iter().filter(|_| waiting).filter_map(|report| report.moved).max()
+    }
+
+    /// No pod of the revision is among the documents.
+    pub(super) fn is_empty(&self) -> bool {
+        self.reports.is_empty()
+    }
+
+    /// What the first pod without a cause says about itself.
+    pub(super) fn note(&self) -> Option<&(String, Evidence)> {
+        self.reports.iter().find_map(|report| report.note.as_ref())
+    }
+
+    /// The most telling cause with the time from which the rollout is doomed.
+    pub(super) fn cause(&self) -> Option<Cause> {
+        let dooms: Vec<Vec<Cause>> = self.reports.iter().map(|report| self.dooms_of(report)).collect();
+        let mut times: Vec<i64> =
+            dooms.iter().filter_map(|pod| pod.iter().map(|cause| cause.counts.order()).min()).collect();
+        times.sort_unstable();
+        let needed = match self.need {
+            Need::Most if self.ready > 0 => self.total.div_ceil(2),
+            Need::Any | Need::Most => 1,
+        };
+        let doomed = times.get(needed - 1).copied().unwrap_or(i64::MAX);
+        let all = dooms.into_iter().flatten();
+        let told = all.filter(|cause| doomed == i64::MAX || cause.counts.order() <= doomed);
+        let told = told.min_by_key(|cause| (cause.rank(), cause.counts.order(), cause.message.clone()))?;
+        let counts = if doomed == i64::MAX { Counts::Never } else { Counts::At(Wall(doomed)) };
+        Some(Cause { counts, ..told })
+    }
+
+    /// A second end is as good as a loop when every pod of the revision shows it.
+    fn dooms_of(&self, report: &Report) -> Vec<Cause> {
+        let everywhere =
+            self.reports.len() >= self.total && self.reports.iter().all(|report| report.ended_twice);
+        let second = report.second_end.clone().map(|cause| {
+            let counts = if everywhere { cause.counts } else { Counts::Never };
+            Cause { counts, ..cause }
+        });
+        report.causes.iter().cloned().chain(second).collect()
+    }
+}

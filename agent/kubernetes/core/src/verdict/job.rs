@@ -1,0 +1,120 @@
+//! Jobs and CronJobs. Conditions decide; counters of a Job mean nothing for work queues and indexed jobs.
+
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::Wall;
+
+use super::cause::{Cause, Counts, condition, event, field, quote};
+use super::context::Context;
+use super::fleet::{Fleet, Need};
+use super::progress::{Progress, Waits};
+use super::{creation, grace};
+use crate::judgment::Judgment;
+use crate::object::{Condition, Object, at};
+
+pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
+    let is = |kind: &str| object.condition(kind).filter(Condition::is_true);
+    if is("Complete").is_some() {
+        return Judgment { message: "the job is complete".to_owned(), ..Judgment::healthy() };
+    }
+    if let Some(failed) = is("Failed").or_else(|| is("FailureTarget")) {
+        return failure(context, object, &failed).degraded();
+    }
+    let suspended = is("Suspended");
+    if object.flag("spec.suspend") || suspended.is_some() {
+        return Judgment::suspended(format!("{} is suspended", object.display())).with(field(
+            object,
+            "spec.suspend",
+            object.flag("spec.suspend"),
+            None,
+        ));
+    }
+    let start = context.start(object.created());
+    let pods = context.snapshot.children_of_kind(object, "", "Pod");
+    let mut progress = Progress::new(object, Fleet::new(context, pods, start, Need::Any));
+    progress.own.extend(creation::by_event(context, object, start));
+    let active = object.count("status.active").unwrap_or(0);
+    let message = match is("SuccessCriteriaMet") {
+        Some(_) => "the job has succeeded and waits for its last pods to end".to_owned(),
+        None => format!("{active} pods of the job are active"),
+    };
+    progress.waits =
+        Some(Waits::new(ReasonCode::NotReady, message, field(object, "status.active", active, None)));
+    progress.deadline = deadline(context, object);
+    progress.judge(context)
+}
+
+/// A job that works may take as long as it likes (`activeDeadlineSeconds` is its own bound); one of which no pod
+/// runs makes no progress.
+fn deadline(context: Context<'_>, object: Object<'_>) -> Option<Wall> {
+    let pods = context.snapshot.children_of_kind(object, "", "Pod");
+    let runs = object.count("status.ready").unwrap_or(0) > 0
+        || pods.into_iter().any(|pod| pod.text("status.phase") == Some("Running"));
+    let did =
+        object.count("status.succeeded").unwrap_or(0) > 0 || object.condition("SuccessCriteriaMet").is_some();
+    let counted = object.at("status.ready").is_some();
+    let started = object.time("status.startTime").or_else(|| object.created()).max(context.since)?;
+    (!runs && !did && counted).then(|| started + grace::PROGRESS)
+}
+
+fn failure<'a>(context: Context<'a>, object: Object<'a>, failed: &Condition<'_>) -> Cause {
+    let words = [failed.reason, failed.message].into_iter().filter(|text| !text.is_empty());
+    let words = quote(&words.collect::<Vec<_>>().join(": "));
+    let mut message = format!("{} failed: {words}", object.display());
+    let last = context
+        .snapshot
+        .children_of_kind(object, "", "Pod")
+        .filter_map(|pod| last_end(pod).map(|(text, evidence, at)| (at, pod.name(), text, evidence)))
+        .max_by_key(|(at, name, ..)| (*at, *name));
+    let mut cause = Cause::new(ReasonCode::JobFailed, Counts::AT_ONCE, "").with(condition(object, failed));
+    if let Some((_, _, text, evidence)) = last {
+        message = format!("{message}; {text}");
+        cause = cause.with(evidence);
+    }
+    Cause { message, ..cause }
+}
+
+/// How a container of the pod ended with an error.
+fn last_end(pod: Object<'_>) -> Option<(String, crate::judgment::Evidence, Option<Wall>)> {
+    ["containerStatuses", "initContainerStatuses"].into_iter().find_map(|list| {
+        pod.list(&format!("status.{list}")).iter().find_map(|status| {
+            let end = at(status, "state.terminated").or_else(|| at(status, "lastState.terminated"))?;
+            let code = end.get("exitCode")?.as_i64().filter(|code| *code != 0)?;
+            let text = |field: &str| end.get(field).and_then(|text| text.as_str()).unwrap_or("");
+            let container = status.get("name")?.as_str()?;
+            let finished = crate::object::time_of(end.get("finishedAt"));
+            let words = quote(text("message"));
+            let words = if words.is_empty() { words } else { format!(": {words}") };
+            let message = format!(
+                "container {container} of pod {} ended with exit code {code} ({}){words}",
+                pod.name(),
+                text("reason")
+            );
+            let path = format!("status.{list}[{container}].state.terminated.exitCode");
+            Some((message, field(pod, path, code, finished), finished))
+        })
+    })
+}
+
+/// Accepted by the API is all that a CronJob can be; how its last run went is a warning.
+pub(super) fn judge_cron_job<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
+    if object.flag("spec.suspend") {
+        return Judgment::suspended(format!("{} is suspended", object.display())).with(field(
+            object,
+            "spec.suspend",
+            true,
+            None,
+        ));
+    }
+    let judgment = Judgment { message: "the schedule is accepted".to_owned(), ..Judgment::healthy() };
+    let last = object.time("status.lastScheduleTime");
+    let succeeded = object.time("status.lastSuccessfulTime");
+    let active = !object.list("status.active").is_empty();
+    let failed = last.is_some_and(|last| succeeded.is_none_or(|succeeded| succeeded < last)) && !active;
+    if failed {
+        let told =
+            context.events(object, context.since).rev().find(|event| event.reason == "SawCompletedJob");
+        let judgment = judgment.warn("job_failed: the last run did not succeed");
+        return told.into_iter().fold(judgment, |judgment, told| judgment.with(event(object, &told)));
+    }
+    judgment
+}

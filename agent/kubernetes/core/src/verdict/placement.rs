@@ -1,0 +1,53 @@
+//! Pods that no node takes, and nodes that may be on their way.
+
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::Wall;
+use trimaran_model::verdict::Fault;
+
+use super::cause::{Cause, Counts, condition, event, quote};
+use super::grace;
+use super::pod::Pod;
+use crate::snapshot::Event;
+
+/// What an autoscaler said last: cluster-autoscaler's and Karpenter's reasons of events.
+enum Scaling<'a> {
+    Coming(Event<'a>),
+    Refused(Event<'a>),
+}
+
+pub(super) fn unschedulable(pod: &Pod<'_>) -> Option<Cause> {
+    let scheduled = pod.object.condition("PodScheduled")?;
+    if !scheduled.is_false() || scheduled.reason != "Unschedulable" {
+        return None;
+    }
+    let preempts = pod.object.text("status.nominatedNodeName").is_some_and(|node| !node.is_empty());
+    let scaling = scaling(pod);
+    let counts = match &scaling {
+        Some(Scaling::Coming(event)) => Counts::At(event.began() + grace::SCALE_UP),
+        Some(Scaling::Refused(event)) => Counts::At(event.began() + grace::SECOND_LOOK),
+        None if preempts => Counts::after(scheduled.at, grace::SCALE_UP),
+        None => Counts::after(since(pod, scheduled.at), grace::UNSCHEDULABLE),
+    };
+    let message = format!("pod {} can't be placed: {}", pod.object.name(), quote(scheduled.words()));
+    let cause = Cause::new(ReasonCode::Unschedulable, counts, message)
+        .with(condition(pod.object, &scheduled))
+        .with_all(scaling.map(|scaling| match scaling {
+            Scaling::Coming(told) | Scaling::Refused(told) => event(pod.object, &told),
+        }));
+    let names_missing_claim =
+        scheduled.message.contains("persistentvolumeclaim") && scheduled.message.contains("not found");
+    Some(if names_missing_claim { cause.blame(Fault::Release) } else { cause })
+}
+
+/// A pod is unschedulable for this deploy at the earliest from its start on.
+fn since(pod: &Pod<'_>, at: Option<Wall>) -> Option<Wall> {
+    Some(at?.max(pod.context.since.unwrap_or(Wall(i64::MIN))))
+}
+
+fn scaling<'a>(pod: &Pod<'a>) -> Option<Scaling<'a>> {
+    pod.events().rev().find_map(|event| match event.reason {
+        "TriggeredScaleUp" | "Nominated" => Some(Scaling::Coming(event)),
+        "NotTriggerScaleUp" => Some(Scaling::Refused(event)),
+        _ => None,
+    })
+}

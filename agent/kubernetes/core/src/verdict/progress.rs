@@ -1,0 +1,130 @@
+//! The conclusion that all workloads share: what their status says, what their pods show, and a deadline.
+
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::Wall;
+
+use super::cause::{Cause, Counts};
+use super::context::Context;
+use super::fleet::Fleet;
+use super::grace;
+use crate::judgment::{Evidence, Judgment};
+use crate::object::Object;
+
+/// Why the status of an object is not healthy yet.
+#[derive(Debug, Clone)]
+pub(super) struct Waits {
+    pub(super) reason: ReasonCode,
+    pub(super) message: String,
+    pub(super) evidence: Evidence,
+}
+
+impl Waits {
+    pub(super) fn new(reason: ReasonCode, message: impl Into<String>, evidence: Evidence) -> Self {
+        Self { reason, message: message.into(), evidence }
+    }
+}
+
+/// Everything that the verdict of a rollout rests on.
+#[derive(Debug)]
+pub(super) struct Progress<'a> {
+    subject: Object<'a>,
+    fleet: Fleet,
+    /// `None` when the status is as it has to be.
+    pub(super) waits: Option<Waits>,
+    /// What the object itself shows; each is enough to fail.
+    pub(super) own: Vec<Cause>,
+    /// The controller gave up.
+    pub(super) failed: Option<Cause>,
+    /// Without further progress the rollout has failed at this time.
+    pub(super) deadline: Option<Wall>,
+    pub(super) healthy: String,
+    pub(super) warnings: Vec<String>,
+}
+
+impl<'a> Progress<'a> {
+    pub(super) fn new(subject: Object<'a>, fleet: Fleet) -> Self {
+        Self {
+            subject,
+            fleet,
+            waits: None,
+            own: Vec::new(),
+            failed: None,
+            deadline: None,
+            healthy: String::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The default deadline: from the last progress that the pods show, or from `began` when no pod is among
+    /// the documents. Nothing else tells since when an object waits, and then there is none.
+    pub(super) fn default_deadline(&self, context: Context<'_>, began: Option<Wall>) -> Option<Wall> {
+        let began = if self.fleet.is_empty() { began } else { self.fleet.moved() };
+        Some(began.max(context.since)? + grace::PROGRESS)
+    }
+
+    pub(super) fn moved(&self) -> Option<Wall> {
+        self.fleet.moved()
+    }
+
+    pub(super) fn judge(mut self, context: Context<'_>) -> Judgment {
+        let warnings: Vec<String> = self.fleet.warnings().iter().chain(&self.warnings).cloned().collect();
+        let judgment = self.conclude(context);
+        warnings.into_iter().fold(judgment, Judgment::warn)
+    }
+
+    fn conclude(&mut self, context: Context<'_>) -> Judgment {
+        let pods = self.fleet.cause();
+        // A status that is complete may be older than its pods, but only a crash can have come later.
+        let pods = pods.filter(|cause| self.waits.is_some() || is_crash(cause));
+        let mut causes: Vec<Cause> = std::mem::take(&mut self.own).into_iter().chain(pods).collect();
+        causes.sort_by_key(|cause| (cause.rank(), cause.counts.order(), cause.message.clone()));
+        let certain = causes.iter().position(|cause| cause.counts.has_come(context.now));
+        if let Some(certain) = certain {
+            return causes.swap_remove(certain).degraded();
+        }
+        let suspicion = causes.iter().min_by_key(|cause| cause.counts.order()).cloned();
+        if let Some(failed) = self.failed.take() {
+            return explained(failed, suspicion, self.fleet.note()).degraded();
+        }
+        let Some(waits) = self.waits.take() else {
+            return match suspicion.filter(|cause| cause.counts != Counts::Never) {
+                Some(suspicion) => suspicion.progressing(),
+                None => Judgment { message: std::mem::take(&mut self.healthy), ..Judgment::healthy() },
+            };
+        };
+        if self.deadline.is_some_and(|deadline| deadline <= context.now) {
+            let message =
+                format!("{} made no progress before its deadline: {}", self.subject.display(), waits.message);
+            let missed =
+                Cause::new(ReasonCode::ProgressDeadline, Counts::AT_ONCE, message).with(waits.evidence);
+            return explained(missed, suspicion, self.fleet.note()).degraded();
+        }
+        let judgment = match suspicion {
+            Some(suspicion) => suspicion.progressing(),
+            None => Judgment::progressing(waits.reason, waits.message).with(waits.evidence),
+        };
+        self.deadline.into_iter().fold(judgment, Judgment::again_at)
+    }
+}
+
+fn is_crash(cause: &Cause) -> bool {
+    matches!(cause.reason, ReasonCode::CrashLoop | ReasonCode::OomKilled | ReasonCode::ProbeKill)
+        && cause.counts != Counts::Never
+}
+
+/// A missed deadline with the cause that was suspected all along, or with what a pod says about itself.
+fn explained(failed: Cause, suspicion: Option<Cause>, note: Option<&(String, Evidence)>) -> Cause {
+    match (suspicion, note) {
+        (Some(cause), _) => Cause {
+            reason: cause.reason,
+            fault: cause.fault,
+            message: format!("{}; {}", failed.message, cause.message),
+            evidence: cause.evidence.into_iter().chain(failed.evidence).collect(),
+            ..failed
+        },
+        (None, Some((words, evidence))) => {
+            Cause { message: format!("{}; {words}", failed.message), ..failed }.with(evidence.clone())
+        }
+        (None, None) => failed,
+    }
+}

@@ -1,0 +1,88 @@
+//! Autoscalers and disruption budgets.
+//!
+//! Whether the wanted number of replicas is reached is never asked: a busy service would hold its own deploy.
+
+use serde_json::Value;
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::verdict::Fault;
+
+use super::cause::{Cause, Counts, condition, field, quote};
+use super::context::Context;
+use super::{grace, words};
+use crate::judgment::Judgment;
+use crate::object::{Condition, Object, condition_of};
+
+/// Where `autoscaling/v1` hides what is `status.conditions` in `autoscaling/v2`, as JSON.
+const V1_CONDITIONS: &str = "autoscaling.alpha.kubernetes.io/conditions";
+
+pub(super) fn judge_autoscaler(context: Context<'_>, object: Object<'_>) -> Judgment {
+    let hidden: Value = match object.annotation(V1_CONDITIONS) {
+        Some(text) if object.at("status.conditions").is_none() => {
+            serde_json::from_str(text).unwrap_or_default()
+        }
+        _ => Value::Null,
+    };
+    let conditions = match &hidden {
+        Value::Array(list) => list.as_slice(),
+        _ => object.conditions(),
+    };
+    if let Some(cause) = scaling_fails(object, conditions) {
+        return cause.judgment(context.now);
+    }
+    let get = |kind| condition_of(conditions, kind);
+    let disabled = get("ScalingActive").is_some_and(|it| it.is_false() && it.reason == "ScalingDisabled");
+    let able = get("AbleToScale").is_some_and(|it| it.is_true())
+        || get("ScalingLimited").is_some_and(|it| it.is_true());
+    if disabled || able {
+        let message = if disabled { "scaling is switched off" } else { "the autoscaler can scale" };
+        return Judgment { message: message.to_owned(), ..Judgment::healthy() };
+    }
+    let evidence = field(object, "status.conditions[AbleToScale]", "not True", None);
+    Judgment::progressing(ReasonCode::NotReady, format!("{} is not able to scale yet", object.display()))
+        .with(evidence)
+}
+
+/// Metrics of new pods take a while; everything else is wrong from the start.
+fn scaling_fails(object: Object<'_>, conditions: &[Value]) -> Option<Cause> {
+    let failing = conditions.iter().map(Condition::read).filter(Condition::is_false).filter_map(|it| {
+        let grace = match it.reason {
+            "FailedGetScale" | "FailedUpdateScale" | "InvalidSelector" => grace::SECOND_LOOK,
+            "FailedGetResourceMetric"
+            | "FailedGetContainerResourceMetric"
+            | "FailedGetObjectMetric"
+            | "FailedGetPodsMetric"
+            | "FailedGetExternalMetric"
+            | "FailedComputeMetricsReplicas"
+            | "InvalidMetricSourceType" => grace::METRICS,
+            _ => return None,
+        };
+        let message =
+            format!("{}: {} is False ({}): {}", object.display(), it.kind, it.reason, quote(it.message));
+        let cause = Cause::new(ReasonCode::ConditionFailed, Counts::after(it.at, grace), message);
+        let away = words::metrics_api_is_away(it.message);
+        Some(if away { cause.blame(Fault::Platform) } else { cause }.with(condition(object, &it)))
+    });
+    failing.min_by_key(|cause| (cause.counts.order(), cause.message.clone()))
+}
+
+pub(super) fn judge_budget(context: Context<'_>, object: Object<'_>) -> Judgment {
+    let healthy = Judgment { message: "the budget is in force".to_owned(), ..Judgment::healthy() };
+    match object.condition("DisruptionAllowed") {
+        Some(allowed) if allowed.is_true() => healthy,
+        // A budget that allows nothing at the moment does what it is for.
+        Some(allowed) if allowed.is_false() && allowed.reason == "InsufficientPods" => healthy,
+        Some(allowed) if allowed.is_false() => {
+            let words = quote(allowed.words());
+            let message =
+                format!("{}: DisruptionAllowed is False ({}): {words}", object.display(), allowed.reason);
+            Cause::new(ReasonCode::ConditionFailed, Counts::after(allowed.at, grace::SECOND_LOOK), message)
+                .with(condition(object, &allowed))
+                .judgment(context.now)
+        }
+        _ => {
+            let evidence = field(object, "status.conditions[DisruptionAllowed]", "not told", None);
+            Judgment::progressing(ReasonCode::NotReady, format!("{} was not looked at yet", object.display()))
+                .with(evidence)
+        }
+    }
+}

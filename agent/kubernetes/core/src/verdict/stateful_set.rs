@@ -1,0 +1,177 @@
+//! StatefulSets. They have no conditions and no deadline, so pods and events tell what goes wrong.
+//!
+//! Live objects always have the struct `rollingUpdate`, so other judges never compare the revisions; here
+//! revisions and `updatedReplicas` are both looked at.
+
+use trimaran_model::reason::ReasonCode;
+
+use super::cause::{Cause, Counts, field};
+use super::context::Context;
+use super::creation;
+use super::deployment::first_rollout;
+use super::fleet::{Fleet, Need};
+use super::pod::Pod;
+use super::progress::{Progress, Waits};
+use crate::judgment::Judgment;
+use crate::object::Object;
+
+/// The label of pods with the revision that they were made from.
+pub(super) const REVISION: &str = "controller-revision-hash";
+
+pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
+    let update = object.text("status.updateRevision").unwrap_or("");
+    let revision = context.snapshot.find("apps", "ControllerRevision", object.namespace(), update);
+    let created = revision.and_then(Object::created);
+    let start = context.start(created);
+    let of_revision = |pod: &Object<'a>| !update.is_empty() && pod.label(REVISION) == Some(update);
+    let pods = || context.snapshot.children_of_kind(object, "", "Pod");
+    let fleet = Fleet::new(context, pods().filter(of_revision), start, Need::Any)
+        .counted(object.count("status.updatedReplicas"), None)
+        .warn_of_leftovers(context, pods());
+    let mut progress = Progress::new(object, fleet);
+    progress.waits = waits(object);
+    let desired = object.count("spec.replicas").unwrap_or(1);
+    if object.count("status.replicas").unwrap_or(0) < desired {
+        progress.own.extend(creation::by_event(context, object, start));
+    }
+    progress.own.extend(stuck(context, object, pods()));
+    let rolling = object.text("status.currentRevision") != object.text("status.updateRevision");
+    let began = if rolling { created } else { None }.or_else(|| first_rollout(object));
+    progress.deadline = progress.default_deadline(context, began);
+    let (healthy, warning) = healthy(object);
+    progress.healthy = healthy;
+    progress.warnings.extend(warning);
+    progress.judge(context)
+}
+
+fn is_on_delete(object: Object<'_>) -> bool {
+    object.text("spec.updateStrategy.type") == Some("OnDelete")
+}
+
+fn waits(object: Object<'_>) -> Option<Waits> {
+    let desired = object.count("spec.replicas").unwrap_or(1);
+    let evidence = |path: &str| field(object, path, object.at(path).map_or("absent".to_owned(), plain), None);
+    let waits = |reason, message: String, path: &str| Some(Waits::new(reason, message, evidence(path)));
+    if object.count("status.observedGeneration") == Some(0) {
+        return waits(
+            ReasonCode::Generation,
+            "the controller has not seen it yet".to_owned(),
+            "status.observedGeneration",
+        );
+    }
+    let Some(total) = object.count("status.replicas") else {
+        return waits(
+            ReasonCode::NotReady,
+            "the replicas were not counted yet".to_owned(),
+            "status.replicas",
+        );
+    };
+    let ready = object.count("status.readyReplicas").unwrap_or(0);
+    if total < desired {
+        return waits(
+            ReasonCode::NotReady,
+            format!("{total} of {desired} replicas are there"),
+            "status.replicas",
+        );
+    }
+    if ready < desired {
+        return waits(
+            ReasonCode::NotReady,
+            format!("{ready} of {desired} replicas are ready"),
+            "status.readyReplicas",
+        );
+    }
+    let available = object.count("status.availableReplicas");
+    let settling = object.count("spec.minReadySeconds").unwrap_or(0) > 0;
+    if available.map_or(settling && desired > 0, |available| available < desired) {
+        let message = format!("{} of {desired} replicas are available", available.unwrap_or(0));
+        return waits(ReasonCode::MinReady, message, "status.availableReplicas");
+    }
+    if total > desired {
+        let message = format!("{} replicas too many are still there", total - desired);
+        return waits(ReasonCode::OldPodsTerminating, message, "status.replicas");
+    }
+    if is_on_delete(object) { None } else { waits_for_update(object, desired) }
+}
+
+/// With a partition only the ordinals from it on are updated.
+fn waits_for_update(object: Object<'_>, desired: i64) -> Option<Waits> {
+    let revision = |path: &str| object.text(path).filter(|revision| !revision.is_empty());
+    let current = revision("status.currentRevision");
+    let update = revision("status.updateRevision");
+    let updated = object.count("status.updatedReplicas");
+    let first = object.count("spec.ordinals.start").unwrap_or(0);
+    let partition = object.count("spec.updateStrategy.rollingUpdate.partition").unwrap_or(0);
+    let kept = partition.saturating_sub(first).clamp(0, desired);
+    let same = current.is_some() && current == update;
+    let needed = desired - kept;
+    let enough = updated.map_or(same, |updated| updated >= needed);
+    let done =
+        if kept == 0 { same && enough } else { update.is_some() && (same || updated.unwrap_or(0) >= needed) };
+    if done {
+        return None;
+    }
+    let message = format!("{} of {needed} replicas are on the new revision", updated.unwrap_or(0));
+    let path = if enough { "status.currentRevision" } else { "status.updatedReplicas" };
+    let value = object.at(path).map_or("absent".to_owned(), plain);
+    Some(Waits::new(ReasonCode::NotReady, message, field(object, path, value, None)))
+}
+
+fn plain(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn healthy(object: Object<'_>) -> (String, Option<String>) {
+    let desired = object.count("spec.replicas").unwrap_or(1);
+    let updated = object.count("status.updatedReplicas");
+    let same = object.text("status.currentRevision") == object.text("status.updateRevision");
+    let on_new = if same { desired } else { updated.unwrap_or(0) };
+    if is_on_delete(object) && on_new < desired {
+        let text = format!("{on_new} of {desired} pods are on the new revision");
+        return (
+            text.clone(),
+            Some(format!("ondelete: {text}; the others change when somebody deletes them")),
+        );
+    }
+    if on_new < desired {
+        return (format!("{on_new} of {desired} pods are on the new revision, as the partition says"), None);
+    }
+    ("all replicas are ready and on the new revision".to_owned(), None)
+}
+
+/// A broken pod of an earlier revision blocks an ordered StatefulSet even after its template was mended
+/// (kubernetes#67250). Only a revision that is neither current nor new was given up; evidence on pods of the
+/// current one says nothing of the update.
+fn stuck<'a>(
+    context: Context<'a>,
+    object: Object<'a>,
+    pods: impl Iterator<Item = Object<'a>>,
+) -> Option<Cause> {
+    let ordered = object.text("spec.podManagementPolicy").unwrap_or("OrderedReady") == "OrderedReady";
+    let update = object.text("status.updateRevision").filter(|revision| !revision.is_empty())?;
+    let current = object.text("status.currentRevision");
+    if !ordered || is_on_delete(object) || current.is_none() {
+        return None;
+    }
+    pods.filter_map(|object| {
+        let revision = object.label(REVISION).filter(|it| *it != update && Some(*it) != current)?;
+        let pod = Pod::new(context, object, None);
+        if pod.is_replaced() {
+            return None;
+        }
+        let report = pod.report();
+        let cause = report.causes.into_iter().find(|cause| cause.counts.has_come(context.now))?;
+        Some((object, revision, cause))
+    })
+    .map(|(pod, revision, cause)| {
+        let message = format!(
+            "pod {} of the earlier revision {revision} is broken and blocks the StatefulSet until it is deleted: {}",
+            pod.name(),
+            cause.message
+        );
+        Cause::new(ReasonCode::StsStuckPod, Counts::AT_ONCE, message)
+            .with(field(pod, format!("metadata.labels[{REVISION}]"), revision, None))
+            .with_all(cause.evidence)
+    })
+    .min_by_key(|cause| cause.message.clone())
+}

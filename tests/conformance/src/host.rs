@@ -1,0 +1,557 @@
+//! A host in memory: its disk is a [`ModelDisk`] behind the real store, its processes follow scripts.
+//!
+//! It carries the effects of the machine out as a runner does and checks, at each of them, what must never
+//! happen: two processes at once, a launch started twice, something done before its phase was durable.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use trimaran_executor::driver::{CallId, Driver as _, Effect, Input};
+use trimaran_host::filesystem::FileSystem as _;
+use trimaran_host::store::{Loaded, Store};
+use trimaran_host_core::host::{
+    Call, Exit, Facts, Handover, HostEffect, HostFailure, HostMachine, Journal, KeepBlobs, Phase,
+    ProcessFact, ProcessStatus, Reply, Snapshot, StoredRelease, host_release,
+};
+use trimaran_model::assignment::{HostGoal, HostReport, HostState};
+use trimaran_model::id::Digest;
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::{Millis, Timestamp};
+
+use crate::disk::{Loss, ModelDisk};
+
+/// How the processes of a release behave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Answers from so many milliseconds after its start.
+    Healthy { after: u64 },
+    /// Never answers.
+    Sick,
+    /// Answers for so many milliseconds, then no more.
+    HealthyUntil(u64),
+    /// Ends by itself after so many milliseconds.
+    Exits { after: u64, code: i32 },
+    /// Can't be started.
+    NotStartable,
+    /// Answers and fails in turns of so many milliseconds.
+    Flaps(u64),
+}
+
+/// What happens to the answer of one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It does not come; the caller is told so.
+    Dropped,
+    /// It comes so many milliseconds late.
+    Delayed(u64),
+    /// It comes twice, the second time so many milliseconds later.
+    Repeated(u64),
+}
+
+#[derive(Debug, Clone)]
+struct Process {
+    digest: Digest,
+    started: Timestamp,
+    exit: Option<Exit>,
+}
+
+/// Something that comes back to the machine.
+#[derive(Debug, Clone)]
+enum Event {
+    Reply(CallId, Reply),
+    Lost(CallId),
+    Wake,
+}
+
+pub struct ModelHost {
+    pub disk: ModelDisk,
+    store: Store<ModelDisk>,
+    pub now: Timestamp,
+    pub boot: u32,
+    phase: Option<Phase>,
+    processes: BTreeMap<u64, Process>,
+    watched: Vec<u64>,
+    events: Vec<(Timestamp, u64, Event)>,
+    event_count: u64,
+    behaviours: BTreeMap<Digest, Behaviour>,
+    /// Artifacts that can be fetched.
+    pub served: bool,
+    blobs: Vec<Digest>,
+    pub fetches: u32,
+    /// Each start that was made: launch and release.
+    pub starts: Vec<(u64, Digest)>,
+    pub reports: Vec<HostReport>,
+    pub calls: u64,
+    /// By number of the call, from 1.
+    pub fates: BTreeMap<u64, Fate>,
+    pub broken_switch: bool,
+    pub unkillable: bool,
+    pub foreign_port: bool,
+    /// So many unpacks find no room.
+    pub narrow: u32,
+}
+
+/// The process of the runner died; the world goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Died;
+
+pub fn directory() -> PathBuf {
+    PathBuf::from("/data/services/web@lab")
+}
+
+impl ModelHost {
+    pub fn new() -> Self {
+        let disk = ModelDisk::default();
+        let made = disk.create_dir_all(&PathBuf::from("/data/services"));
+        made.and_then(|()| disk.sync_dir(&PathBuf::from("/data")))
+            .and_then(|()| disk.sync_dir(&PathBuf::from("/")))
+            .expect("an empty model has room");
+        let store = Store::new(disk.clone(), directory(), PathBuf::from("/data/reserve"));
+        Self {
+            disk,
+            store,
+            now: Timestamp(1_000_000),
+            boot: 1,
+            phase: None,
+            processes: BTreeMap::new(),
+            watched: Vec::new(),
+            events: Vec::new(),
+            event_count: 0,
+            behaviours: BTreeMap::new(),
+            served: true,
+            blobs: Vec::new(),
+            fetches: 0,
+            starts: Vec::new(),
+            reports: Vec::new(),
+            calls: 0,
+            fates: BTreeMap::new(),
+            broken_switch: false,
+            unkillable: false,
+            foreign_port: false,
+            narrow: 0,
+        }
+    }
+
+    pub fn behave(&mut self, digest: Digest, behaviour: Behaviour) {
+        self.behaviours.insert(digest, behaviour);
+    }
+
+    /// The runner starts and finds what is on the disk, or takes its first goal.
+    pub fn open(&mut self, goal: &HostGoal) -> Result<(), Died> {
+        let loaded = self.store.load();
+        self.alive()?;
+        let found = match loaded.expect("the model's journals are of this version") {
+            Loaded::Journal(journal, _) => Some(journal),
+            Loaded::Damaged => {
+                let facts = self.look();
+                self.alive()?;
+                Journal::from_facts(&goal.installation, &facts.expect("the model can be read"))
+            }
+            Loaded::Nothing => None,
+        };
+        if found.is_none() {
+            let created = self.store.create();
+            self.alive()?;
+            created.expect("the model's disk has room");
+        }
+        let mut out = Vec::new();
+        self.phase = Some(HostMachine.begin(self.now, goal, found.map(Into::into), &mut out));
+        self.carry_out(out)
+    }
+
+    /// A later goal arrives while the runner lives.
+    pub fn give(&mut self, goal: &HostGoal) -> Result<(), Died> {
+        // The runner begins the next goal when the machine is done; the phase goes with it.
+        let mut pressed = false;
+        for _ in 0..100_000 {
+            let Some(phase) = &self.phase else { return self.open(goal) };
+            match phase.handover(goal) {
+                Handover::Now => self.step(Input::Abort(ReasonCode::Fenced))?,
+                Handover::AfterChange if !pressed => {
+                    pressed = true;
+                    self.step(Input::Abort(ReasonCode::Interrupted))?;
+                }
+                Handover::AfterChange | Handover::Later => {}
+            }
+            if self.phase.is_some() {
+                assert!(self.advance()?, "the machine makes way");
+            }
+        }
+        panic!("the machine does not make way");
+    }
+
+    /// The runner dies, and perhaps the whole machine.
+    pub fn crash(&mut self, loss: Loss) {
+        self.disk.crash_at(None);
+        self.disk.recover(loss);
+        self.phase = None;
+        self.events.clear();
+        self.watched.clear();
+        if loss != Loss::Nothing {
+            self.boot += 1;
+            self.now = Timestamp(1000);
+            for process in self.processes.values_mut() {
+                process.exit.get_or_insert(Exit::LOST);
+            }
+        }
+    }
+
+    /// Runs until the goal has come to its end and nothing is left to be done for it.
+    pub fn settle(&mut self) -> Result<HostReport, Died> {
+        for _ in 0..100_000 {
+            let phase = self.phase.as_ref().expect("the runner lives");
+            if phase.is_settled() {
+                return Ok(phase.report());
+            }
+            assert!(self.advance()?, "nothing will ever happen: {:?}", self.report());
+        }
+        panic!("the machine does not come to an end: {:?}", self.report());
+    }
+
+    /// Runs for so long.
+    pub fn run_for(&mut self, length: Millis) -> Result<(), Died> {
+        let end = self.now + length;
+        loop {
+            let next = self.next_time();
+            if next.is_none_or(|at| at > end) {
+                self.now = end;
+                return Ok(());
+            }
+            self.advance()?;
+        }
+    }
+
+    /// The runner is paused: time goes by and nothing is done.
+    pub fn pause(&mut self, length: Millis) {
+        self.now = self.now + length;
+    }
+
+    pub fn report(&self) -> HostReport {
+        self.phase.as_ref().expect("the runner lives").report()
+    }
+
+    pub fn journal(&self) -> &Journal {
+        &self.phase.as_ref().expect("the runner lives").journal
+    }
+
+    /// Releases that run now.
+    pub fn running(&self) -> Vec<Digest> {
+        self.processes.values().filter(|it| self.lives(it)).map(|it| it.digest).collect()
+    }
+
+    /// What `current` names.
+    pub fn current(&self) -> Option<Digest> {
+        self.disk.watch(|| {
+            let releases = self.store.releases().expect("the model can be read");
+            self.store.current(&releases).expect("the model can be read")
+        })
+    }
+
+    /// Ends the running process from outside.
+    pub fn kill_service(&mut self, exit: Exit) {
+        let now = self.now;
+        let behaviours = self.behaviours.clone();
+        for process in self.processes.values_mut() {
+            if exit_at(&behaviours, process).is_none_or(|(at, _)| at > now) {
+                process.exit.get_or_insert(exit);
+            }
+        }
+    }
+
+    fn lives(&self, process: &Process) -> bool {
+        process.exit.is_none() && exit_at(&self.behaviours, process).is_none_or(|(at, _)| at > self.now)
+    }
+
+    fn exit_of(&self, process: &Process) -> Option<Exit> {
+        process.exit.or_else(|| {
+            exit_at(&self.behaviours, process).filter(|(at, _)| *at <= self.now).map(|(_, exit)| exit)
+        })
+    }
+
+    fn alive(&self) -> Result<(), Died> {
+        if self.disk.is_dead() { Err(Died) } else { Ok(()) }
+    }
+
+    fn tick(&self) -> Result<(), Died> {
+        self.disk.tick().map_err(|_| Died)
+    }
+
+    fn step(&mut self, input: Input<Reply, Snapshot>) -> Result<(), Died> {
+        let Some(mut phase) = self.phase.take() else { return Ok(()) };
+        let mut out = Vec::new();
+        HostMachine.step(&mut phase, self.now, input, &mut out);
+        self.phase = Some(phase);
+        self.carry_out(out)
+    }
+
+    fn carry_out(&mut self, effects: Vec<HostEffect>) -> Result<(), Died> {
+        for effect in effects {
+            match effect {
+                Effect::Persist => {
+                    self.tick()?;
+                    let phase = self.phase.as_ref().expect("a machine persists");
+                    let saved = self.store.save(&phase.journal.to_wire(None));
+                    self.alive()?;
+                    saved.expect("the model's disk has room");
+                    self.tick()?;
+                }
+                Effect::Call { id, call, .. } => self.start_call(id, call)?,
+                Effect::Watch(query) => self.watched.push(query.launch),
+                Effect::Report(report) | Effect::Commit(report) => self.reports.push(report),
+                Effect::WakeAt(at) => self.schedule(at, Event::Wake),
+                Effect::Done(_) => self.phase = None,
+            }
+        }
+        Ok(())
+    }
+
+    fn start_call(&mut self, id: CallId, call: Call) -> Result<(), Died> {
+        self.tick()?;
+        let (reply, takes) = self.call(call);
+        self.alive()?;
+        self.tick()?;
+        self.calls += 1;
+        let at = self.now + takes;
+        match self.fates.get(&self.calls).copied() {
+            None => self.schedule(at, Event::Reply(id, reply)),
+            Some(Fate::Dropped) => self.schedule(at + Millis(50), Event::Lost(id)),
+            Some(Fate::Delayed(length)) => self.schedule(at + Millis(length), Event::Reply(id, reply)),
+            Some(Fate::Repeated(length)) => {
+                self.schedule(at, Event::Reply(id, reply.clone()));
+                self.schedule(at + Millis(length), Event::Reply(id, reply));
+            }
+        }
+        Ok(())
+    }
+
+    fn schedule(&mut self, at: Timestamp, event: Event) {
+        if matches!(event, Event::Wake) {
+            self.events.retain(|(_, _, event)| !matches!(event, Event::Wake));
+        }
+        self.event_count += 1;
+        self.events.push((at, self.event_count, event));
+    }
+
+    fn next_exit(&self) -> Option<(Timestamp, u64, Exit)> {
+        let ends = self.watched.iter().filter_map(|launch| {
+            let process = self.processes.get(launch)?;
+            match process.exit {
+                Some(exit) => Some((self.now, *launch, exit)),
+                None => {
+                    exit_at(&self.behaviours, process).map(|(at, exit)| (at.max(self.now), *launch, exit))
+                }
+            }
+        });
+        ends.min_by_key(|(at, launch, _)| (*at, *launch))
+    }
+
+    fn next_time(&self) -> Option<Timestamp> {
+        let event = self.events.iter().map(|(at, ..)| *at).min();
+        let exit = self.next_exit().map(|(at, ..)| at);
+        [event, exit].into_iter().flatten().min().map(|at| at.max(self.now))
+    }
+
+    /// Delivers the next thing that happens. False when nothing will.
+    fn advance(&mut self) -> Result<bool, Died> {
+        let Some(at) = self.next_time() else { return Ok(false) };
+        self.now = at;
+        if let Some((end, launch, exit)) = self.next_exit()
+            && end <= at
+        {
+            self.watched.retain(|watched| *watched != launch);
+            self.step(Input::Observed(Snapshot { launch, exit }))?;
+            return Ok(true);
+        }
+        let first = self.events.iter().enumerate().min_by_key(|(_, (at, number, _))| (*at, *number));
+        let Some((place, _)) = first else { return Ok(true) };
+        let (_, _, event) = self.events.remove(place);
+        self.step(match event {
+            Event::Reply(id, reply) => Input::Reply(id, reply),
+            Event::Lost(id) => Input::Lost(id),
+            Event::Wake => Input::Due,
+        })?;
+        Ok(true)
+    }
+
+    fn look(&self) -> std::io::Result<Facts> {
+        self.store.clean()?;
+        let releases = self.store.releases()?;
+        let current = self.store.current(&releases)?;
+        let processes = self.processes.iter().map(|(number, process)| {
+            let status = match self.exit_of(process) {
+                None => ProcessStatus::Running { started: process.started },
+                Some(exit) => ProcessStatus::Ended(exit),
+            };
+            (*number, ProcessFact { digest: Some(process.digest), status })
+        });
+        Ok(Facts { boot: self.boot.to_string(), current, processes: processes.collect(), releases })
+    }
+
+    /// Carries a call out; the answer with how long it takes.
+    fn call(&mut self, call: Call) -> (Reply, Millis) {
+        let internal = |error: std::io::Error| {
+            Reply::Failed(HostFailure::new(ReasonCode::HostInternal, error.to_string()))
+        };
+        match call {
+            Call::Look => (self.look().map_or_else(internal, Reply::Facts), Millis(1)),
+            Call::CheckPort { .. } if self.foreign_port => {
+                (failed(ReasonCode::PreflightPort, "process 1 listens"), Millis(1))
+            }
+            Call::CheckPort { .. } | Call::TakeTurn | Call::EndTurn => (Reply::Done, Millis(1)),
+            Call::Fetch { artifact } => {
+                if !self.served {
+                    return (failed(ReasonCode::FetchUnreachable, "the server is gone"), Millis(100));
+                }
+                self.fetches += 1;
+                self.blobs.push(artifact.sha256);
+                (Reply::Done, Millis(200))
+            }
+            Call::Unpack(stored) => (self.unpack(&stored).unwrap_or_else(internal), Millis(300)),
+            Call::Stop { except, .. } => self.stop(except),
+            Call::Switch { .. } if self.broken_switch => {
+                (failed(ReasonCode::HostInternal, "can't switch"), Millis(1))
+            }
+            Call::Switch { to } => {
+                let releases = self.store.releases();
+                let done = releases.and_then(|releases| match releases.get(&to) {
+                    Some(stored) => self.store.switch(stored),
+                    None => Err(std::io::ErrorKind::NotFound.into()),
+                });
+                (done.map_or_else(internal, |()| Reply::Done), Millis(1))
+            }
+            Call::Start { launch, .. } => self.start(launch.number, launch.digest),
+            Call::Probe { .. } => (self.probe(), Millis(5)),
+            Call::Tidy { releases, launch, keep } => {
+                let known = self.store.releases().unwrap_or_default();
+                for stored in releases.iter().filter_map(|digest| known.get(digest)) {
+                    if let Err(error) = self.store.remove(stored) {
+                        return (internal(error), Millis(1));
+                    }
+                }
+                let old = |number: u64| launch.is_none_or(|launch| number < launch);
+                let ended: Vec<u64> = self
+                    .processes
+                    .iter()
+                    .filter(|(number, process)| old(**number) && !self.lives(process))
+                    .map(|(number, _)| *number)
+                    .collect();
+                for number in ended {
+                    self.processes.remove(&number);
+                }
+                if let KeepBlobs::Only(one) = keep {
+                    self.blobs.retain(|blob| Some(*blob) == one);
+                }
+                (Reply::Done, Millis(1))
+            }
+        }
+    }
+
+    fn unpack(&mut self, stored: &StoredRelease) -> std::io::Result<Reply> {
+        if !self.blobs.contains(&host_release(&stored.release).bundle.sha256) {
+            return Ok(Reply::BlobGone);
+        }
+        if self.narrow > 0 {
+            self.narrow -= 1;
+            return Ok(failed(ReasonCode::PreflightDisk, "no room"));
+        }
+        let into = self.store.unpack_dir(stored);
+        self.disk.remove_tree(&into)?;
+        self.disk.create_dir_all(&into)?;
+        self.disk.write_synced(&into.join("program"), &stored.digest.0)?;
+        self.disk.sync_dir(&into)?;
+        self.store.adopt(stored)?;
+        Ok(Reply::Stored)
+    }
+
+    fn stop(&mut self, except: Option<u64>) -> (Reply, Millis) {
+        if self.unkillable {
+            return (failed(ReasonCode::StopFailed, "it does not end"), Millis(5000));
+        }
+        let alive: Vec<u64> = self
+            .processes
+            .iter()
+            .filter(|(number, process)| Some(**number) != except && self.lives(process))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in &alive {
+            let process = self.processes.get_mut(number).expect("it was found just now");
+            process.exit = Some(Exit { code: Some(0), signal: None, lost: false });
+        }
+        (Reply::Done, Millis(if alive.is_empty() { 1 } else { 400 }))
+    }
+
+    fn start(&mut self, number: u64, digest: Digest) -> (Reply, Millis) {
+        if let Some(process) = self.processes.get(&number) {
+            return (Reply::Started(process.started), Millis(1));
+        }
+        assert!(self.running().is_empty(), "{digest} is started beside a process that runs");
+        assert_eq!(self.current(), Some(digest), "what is started is what `current` names");
+        self.assert_durable(number);
+        if self.behaviours.get(&digest) == Some(&Behaviour::NotStartable) {
+            return (failed(ReasonCode::StartFailed, "no such file"), Millis(5));
+        }
+        self.starts.push((number, digest));
+        self.processes.insert(number, Process { digest, started: self.now, exit: None });
+        (Reply::Started(self.now), Millis(20))
+    }
+
+    /// A start has its number on the disk before it is made.
+    fn assert_durable(&self, number: u64) {
+        let loaded = self.disk.watch(|| self.store.load());
+        let Ok(Loaded::Journal(journal, _)) = loaded else { panic!("there is no journal") };
+        assert_eq!(journal.launch.map(|launch| launch.number), Some(number), "the launch is journaled");
+    }
+
+    fn probe(&self) -> Reply {
+        let healthy = self.processes.values().filter(|it| self.lives(it)).any(|it| self.answers(it));
+        if healthy { Reply::Done } else { failed(ReasonCode::ProbeFailed, "HTTP 500") }
+    }
+
+    fn answers(&self, process: &Process) -> bool {
+        let age = (self.now - process.started).0;
+        match self.behaviours.get(&process.digest) {
+            None => true,
+            Some(Behaviour::Healthy { after }) => age >= *after,
+            Some(Behaviour::HealthyUntil(until)) => age < *until,
+            Some(Behaviour::Flaps(turn)) => (age / turn).is_multiple_of(2),
+            Some(Behaviour::Exits { .. }) => true,
+            Some(Behaviour::Sick | Behaviour::NotStartable) => false,
+        }
+    }
+
+    /// Whether what runs would be found healthy.
+    pub fn is_healthy(&self) -> bool {
+        self.probe() == Reply::Done
+    }
+
+    /// Leftovers that must not be there when nothing is under way.
+    pub fn leftovers(&self) -> Vec<String> {
+        let tree = self.disk.tree(&directory());
+        tree.into_iter().filter(|path| path.contains(".tmp")).collect()
+    }
+
+    /// Whether the last state that was reported is this.
+    pub fn reported(&self, state: HostState) -> bool {
+        self.reports.iter().any(|report| report.state == state)
+    }
+}
+
+impl Default for ModelHost {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn failed(code: ReasonCode, message: &str) -> Reply {
+    Reply::Failed(HostFailure::new(code, message))
+}
+
+fn exit_at(behaviours: &BTreeMap<Digest, Behaviour>, process: &Process) -> Option<(Timestamp, Exit)> {
+    match behaviours.get(&process.digest) {
+        Some(Behaviour::Exits { after, code }) => {
+            let exit = Exit { code: Some(*code), signal: None, lost: false };
+            Some((process.started + Millis(*after), exit))
+        }
+        _ => None,
+    }
+}

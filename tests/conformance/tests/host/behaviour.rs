@@ -1,0 +1,298 @@
+//! What a host does when nothing is in its way but the service itself.
+
+use trimaran_conformance::host::{Behaviour, Fate, ModelHost};
+use trimaran_host_core::host::Exit;
+use trimaran_model::assignment::{HostAction, HostReport, HostState};
+use trimaran_model::pipeline::RestartOn;
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::Millis;
+
+use crate::goals::{apply, digest, goal, prepare, release_with, restore};
+
+/// A host where v1 runs, healthy; v2 behaves as given.
+fn with_v1(v2: Behaviour) -> ModelHost {
+    let mut host = ModelHost::new();
+    host.behave(digest(1), Behaviour::Healthy { after: 100 });
+    host.behave(digest(2), v2);
+    host.open(&apply(1, 1)).expect("nothing kills it");
+    let report = host.settle().expect("nothing kills it");
+    assert_eq!((report.state, report.current), (HostState::Healthy, Some(digest(1))));
+    host
+}
+
+fn give(host: &mut ModelHost, goal: &trimaran_model::assignment::HostGoal) -> HostReport {
+    host.give(goal).expect("nothing kills it");
+    let report = host.settle().expect("nothing kills it");
+    assert_eq!(report.fence, goal.fence);
+    assert!(host.leftovers().is_empty());
+    report
+}
+
+#[test]
+fn a_good_release_replaces_the_old_one_and_keeps_it_as_a_way_back() {
+    let mut host = with_v1(Behaviour::Healthy { after: 100 });
+    let report = give(&mut host, &apply(2, 2));
+    assert_eq!((report.state, report.current, report.code), (HostState::Healthy, Some(digest(2)), None));
+    assert_eq!(host.running(), [digest(2)]);
+    assert_eq!(host.journal().good, [digest(2), digest(1)]);
+    assert_eq!(host.starts.len(), 2);
+}
+
+#[test]
+fn a_bad_release_goes_back_without_a_download_and_says_why() {
+    let cases = [
+        (Behaviour::Sick, ReasonCode::ProbeFailed),
+        (Behaviour::HealthyUntil(2000), ReasonCode::ProbeFailed),
+        (Behaviour::Flaps(1000), ReasonCode::ProbeFlap),
+        (Behaviour::Exits { after: 1500, code: 3 }, ReasonCode::ProcessExited),
+        (Behaviour::NotStartable, ReasonCode::StartFailed),
+    ];
+    for (behaviour, code) in cases {
+        let mut host = with_v1(behaviour);
+        let fetched = host.fetches;
+        let before = host.now;
+        let report = give(&mut host, &apply(2, 2));
+        assert_eq!(report.state, HostState::Reverted, "{behaviour:?}");
+        assert_eq!((report.code, report.current), (Some(code), Some(digest(1))), "{behaviour:?}");
+        assert!(!report.message.is_empty());
+        assert_eq!(host.running(), [digest(1)], "{behaviour:?}");
+        assert_eq!(host.fetches, fetched + 1, "only the way forward fetches");
+        assert!(host.now - before < Millis::seconds(26), "{behaviour:?} took {}", host.now - before);
+        assert!(
+            !host.reports.iter().any(|it| it.current == Some(digest(2)) && it.state == HostState::Healthy)
+        );
+    }
+}
+
+#[test]
+fn without_an_earlier_release_a_bad_one_is_ended() {
+    let mut host = ModelHost::new();
+    host.behave(digest(2), Behaviour::Sick);
+    host.open(&apply(1, 2)).expect("nothing kills it");
+    let report = host.settle().expect("nothing kills it");
+    assert_eq!((report.state, report.code), (HostState::Broken, Some(ReasonCode::ProbeFailed)));
+    assert!(host.running().is_empty());
+}
+
+#[test]
+fn a_way_back_that_fails_is_broken_and_heals_by_itself() {
+    let mut host = with_v1(Behaviour::Sick);
+    host.behave(digest(1), Behaviour::Sick);
+    let report = give(&mut host, &apply(2, 2));
+    assert_eq!((report.state, report.code), (HostState::Broken, Some(ReasonCode::RevertFailed)));
+    assert!(report.message.contains("probe_failed"), "{}", report.message);
+    assert_eq!(host.running(), [digest(1)], "what was good before is left running");
+    host.behave(digest(1), Behaviour::Healthy { after: 0 });
+    host.run_for(Millis::seconds(10)).expect("nothing kills it");
+    assert_eq!(host.report().state, HostState::Reverted);
+}
+
+#[test]
+fn what_can_not_be_prepared_touches_nothing() {
+    let mut host = with_v1(Behaviour::Healthy { after: 0 });
+    host.served = false;
+    let report = give(&mut host, &apply(2, 2));
+    assert_eq!((report.state, report.code), (HostState::Refused, Some(ReasonCode::FetchUnreachable)));
+    host.served = true;
+    host.foreign_port = true;
+    let report = give(&mut host, &apply(3, 2));
+    assert_eq!((report.state, report.code), (HostState::Refused, Some(ReasonCode::PreflightPort)));
+    assert_eq!((host.running(), host.starts.len()), (vec![digest(1)], 1));
+}
+
+#[test]
+fn prepare_disturbs_nothing_and_apply_then_needs_no_server() {
+    let mut host = with_v1(Behaviour::Healthy { after: 0 });
+    let report = give(&mut host, &prepare(2, 2));
+    assert_eq!((report.state, report.prepared), (HostState::Prepared, Some(digest(2))));
+    assert_eq!((host.running(), host.starts.len()), (vec![digest(1)], 1));
+    host.served = false;
+    assert_eq!(give(&mut host, &apply(3, 2)).state, HostState::Healthy);
+}
+
+#[test]
+fn an_act_behind_its_own_preparation_waits_for_it() {
+    let mut host = with_v1(Behaviour::Healthy { after: 0 });
+    let mut first = prepare(2, 2);
+    host.give(&first).expect("nothing kills it");
+    host.run_for(Millis(50)).expect("nothing kills it");
+    assert_eq!(host.report().state, HostState::Preparing);
+    first.action = apply(2, 2).action;
+    assert_eq!(give(&mut host, &first).state, HostState::Healthy);
+    assert_eq!(host.fetches, 2, "v1 and v2, each once");
+}
+
+#[test]
+fn restore_needs_no_server_and_ends_the_way_forward_again() {
+    let mut host = with_v1(Behaviour::Healthy { after: 0 });
+    give(&mut host, &apply(2, 2));
+    host.served = false;
+    let report = give(&mut host, &restore(3, 1));
+    assert_eq!((report.state, report.current), (HostState::Healthy, Some(digest(1))));
+    assert_eq!(host.journal().good, [digest(1)], "what was rolled back is no way back");
+    let report = give(&mut host, &restore(4, 9));
+    assert_eq!((report.state, report.code), (HostState::Refused, Some(ReasonCode::NothingToRestore)));
+}
+
+#[test]
+fn stop_ends_only_the_release_it_names() {
+    let mut host = with_v1(Behaviour::Healthy { after: 0 });
+    let report = give(&mut host, &goal(2, HostAction::Stop { only: digest(2) }));
+    assert_eq!((report.state, host.running()), (HostState::Healthy, vec![digest(1)]));
+    let report = give(&mut host, &goal(3, HostAction::Stop { only: digest(1) }));
+    assert_eq!((report.state, host.running()), (HostState::Stopped, vec![]));
+    host.run_for(Millis::minutes(5)).expect("nothing kills it");
+    assert!(host.running().is_empty(), "what was stopped stays stopped");
+}
+
+#[test]
+fn the_same_release_again_is_verified_where_it_is() {
+    let mut host = with_v1(Behaviour::Healthy { after: 0 });
+    let before = host.now;
+    assert_eq!(give(&mut host, &apply(2, 1)).state, HostState::Healthy);
+    assert_eq!(host.starts.len(), 1, "nothing is started again");
+    assert!(host.now - before >= Millis::seconds(3), "and its health was watched");
+    assert_eq!(give(&mut host, &goal(3, HostAction::Verify)).state, HostState::Healthy);
+    assert_eq!(host.starts.len(), 1);
+}
+
+#[test]
+fn verify_of_a_sick_service_degrades_it_and_changes_nothing() {
+    let mut host = with_v1(Behaviour::Healthy { after: 0 });
+    host.behave(digest(1), Behaviour::Sick);
+    let report = give(&mut host, &goal(2, HostAction::Verify));
+    assert_eq!((report.state, report.code), (HostState::Degraded, Some(ReasonCode::ProbeFailed)));
+    assert_eq!((host.running(), host.starts.len()), (vec![digest(1)], 1));
+    let mut empty = ModelHost::new();
+    empty.open(&goal(1, HostAction::Verify)).expect("nothing kills it");
+    assert_eq!(empty.settle().expect("nothing kills it").state, HostState::Empty);
+}
+
+#[test]
+fn a_service_that_fails_later_is_degraded_and_healthy_again() {
+    let mut host = with_v1(Behaviour::Healthy { after: 0 });
+    host.behave(digest(1), Behaviour::Sick);
+    host.run_for(Millis::seconds(3)).expect("nothing kills it");
+    assert_eq!(
+        (host.report().state, host.report().code),
+        (HostState::Degraded, Some(ReasonCode::ProbeFailed))
+    );
+    host.behave(digest(1), Behaviour::Healthy { after: 0 });
+    host.run_for(Millis::seconds(2)).expect("nothing kills it");
+    assert_eq!(host.report().state, HostState::Degraded, "not yet for long enough");
+    host.run_for(Millis::seconds(3)).expect("nothing kills it");
+    assert_eq!(host.report().state, HostState::Healthy);
+    assert_eq!(host.starts.len(), 1, "a failing probe restarts nothing");
+}
+
+#[test]
+fn restarts_follow_the_policy() {
+    let crash = Exit { code: Some(1), signal: None, lost: false };
+    let fine = Exit { code: Some(0), signal: None, lost: false };
+    for (on, exit, starts) in [
+        (RestartOn::Failure, crash, 2),
+        (RestartOn::Failure, fine, 1),
+        (RestartOn::Always, fine, 2),
+        (RestartOn::Never, crash, 1),
+    ] {
+        let mut host = ModelHost::new();
+        host.open(&goal(1, HostAction::Apply(release_with(1, on)))).expect("nothing kills it");
+        host.settle().expect("nothing kills it");
+        host.kill_service(exit);
+        host.run_for(Millis(900)).expect("nothing kills it");
+        assert_eq!(host.report().code, Some(ReasonCode::ProcessExited), "{on:?}");
+        assert_eq!(host.starts.len(), 1, "{on:?}: not before the delay");
+        host.run_for(Millis::seconds(10)).expect("nothing kills it");
+        assert_eq!(host.starts.len(), starts, "{on:?}");
+        let healthy = host.report().state == HostState::Healthy;
+        assert_eq!(healthy, starts == 2, "{on:?}");
+    }
+}
+
+#[test]
+fn a_service_is_restarted_while_an_artifact_is_on_its_way() {
+    let mut host = with_v1(Behaviour::Healthy { after: 0 });
+    host.fates.insert(host.calls + 2, Fate::Delayed(60_000));
+    host.give(&apply(2, 2)).expect("nothing kills it");
+    host.run_for(Millis(100)).expect("nothing kills it");
+    host.kill_service(Exit { code: Some(1), signal: None, lost: false });
+    host.run_for(Millis::seconds(10)).expect("nothing kills it");
+    assert_eq!((host.report().state, host.running()), (HostState::Preparing, vec![digest(1)]));
+    assert_eq!(host.settle().expect("nothing kills it").state, HostState::Healthy);
+}
+
+#[test]
+fn restarts_are_bounded_and_go_on_when_time_has_passed() {
+    let mut host = with_v1(Behaviour::Healthy { after: 0 });
+    host.behave(digest(1), Behaviour::Exits { after: 2000, code: 1 });
+    host.run_for(Millis::minutes(9)).expect("nothing kills it");
+    assert_eq!(host.starts.len(), 4, "one start and three restarts in ten minutes");
+    assert_eq!(host.report().state, HostState::Degraded);
+    host.run_for(Millis::minutes(3)).expect("nothing kills it");
+    assert!(host.starts.len() > 4, "the window has moved");
+}
+
+#[test]
+fn a_later_goal_takes_over_in_the_middle() {
+    let mut host = with_v1(Behaviour::Sick);
+    host.give(&apply(2, 2)).expect("nothing kills it");
+    host.run_for(Millis::seconds(3)).expect("nothing kills it");
+    assert_eq!((host.report().state, host.running()), (HostState::Updating, vec![digest(2)]));
+    let before = host.now;
+    let report = give(&mut host, &restore(3, 1));
+    assert_eq!((report.state, report.current), (HostState::Healthy, Some(digest(1))));
+    assert!(host.now - before < Millis::seconds(6), "it did not wait for the end of the first one");
+    assert_eq!(host.starts.len(), 3);
+}
+
+#[test]
+fn a_later_goal_for_the_same_release_goes_on_where_the_first_one_is() {
+    let mut host = with_v1(Behaviour::Healthy { after: 100 });
+    host.give(&apply(2, 2)).expect("nothing kills it");
+    host.run_for(Millis::seconds(2)).expect("nothing kills it");
+    assert_eq!(host.running(), [digest(2)]);
+    assert_eq!(give(&mut host, &apply(3, 2)).state, HostState::Healthy);
+    assert_eq!(host.starts.len(), 2, "it is not started again");
+}
+
+#[test]
+fn a_later_goal_that_has_to_be_fetched_waits_for_a_safe_place() {
+    let mut host = with_v1(Behaviour::Sick);
+    host.behave(digest(3), Behaviour::Healthy { after: 0 });
+    host.give(&apply(2, 2)).expect("nothing kills it");
+    host.run_for(Millis::seconds(3)).expect("nothing kills it");
+    let report = give(&mut host, &apply(3, 3));
+    assert_eq!((report.state, report.current), (HostState::Healthy, Some(digest(3))));
+    let order: Vec<_> = host.starts.iter().map(|(_, digest)| *digest).collect();
+    assert_eq!(order, [digest(1), digest(2), digest(1), digest(3)], "v1 was back before v3 was fetched");
+}
+
+#[test]
+fn time_that_nobody_watched_is_neither_health_nor_failure() {
+    let mut host = with_v1(Behaviour::Healthy { after: 100 });
+    host.give(&apply(2, 2)).expect("nothing kills it");
+    host.run_for(Millis::seconds(2)).expect("nothing kills it");
+    host.pause(Millis::minutes(10));
+    let before = host.now;
+    let report = host.settle().expect("nothing kills it");
+    assert_eq!(report.state, HostState::Healthy, "{}", report.message);
+    assert!(host.now - before >= Millis::seconds(3), "the pause does not count as health");
+}
+
+#[test]
+fn old_releases_are_removed_and_what_is_needed_is_kept() {
+    let mut host = with_v1(Behaviour::Healthy { after: 0 });
+    for n in 2..=6 {
+        host.behave(digest(n), Behaviour::Healthy { after: 0 });
+        let mut order = apply(u64::from(n), n);
+        order.keep.insert(digest(1));
+        give(&mut host, &order);
+    }
+    let kept: Vec<_> = (1..=6).filter(|n| host_has(&host, *n)).collect();
+    assert_eq!(kept, [1, 5, 6], "current, previous good, and what the goal keeps");
+}
+
+fn host_has(host: &ModelHost, n: u8) -> bool {
+    let tree = host.disk.tree(&trimaran_conformance::host::directory());
+    tree.iter().any(|path| path.contains(&digest(n).short()) && path.ends_with('/'))
+}

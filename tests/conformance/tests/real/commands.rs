@@ -1,0 +1,118 @@
+//! The commands of one host as a user sees them.
+
+use crate::lab::{Lab, until, words_of};
+
+#[test]
+fn apply_rollback_status_and_stop_all() {
+    let lab = Lab::new();
+    assert!(lab.apply(&lab.spec("v1", "good"), 0).contains("web v1 is healthy"));
+    assert!(lab.apply(&lab.spec("v2", "good"), 0).contains("web v2 is healthy"));
+    let pid = lab.pid();
+    let status = words_of(&lab.run(&["status", "-o", "json"])).0;
+    for words in ["\"state\": \"healthy\"", "\"version\": \"v2\"", "\"running\": true", "\"probe\": \"ok\""] {
+        assert!(status.contains(words), "{words} is missing in {status}");
+    }
+    lab.apply(&lab.spec("v2", "good"), 0);
+    assert_eq!(lab.pid(), pid, "the same release again disturbs nothing");
+    std::fs::remove_dir_all(lab.data().join("cache")).expect("a cache");
+    let output = lab.run(&["rollback", "web"]);
+    assert_eq!(output.status.code(), Some(0), "{:?}", words_of(&output));
+    lab.check("v1", "after the rollback");
+    assert_eq!(lab.run(&["rollback", "web"]).status.code(), Some(6), "there is nothing further back");
+    assert_eq!(lab.run(&["rollback", "nothing"]).status.code(), Some(5));
+    assert_eq!(lab.run(&["stop-all"]).status.code(), Some(0));
+    assert!(lab.alive().is_empty());
+}
+
+#[test]
+fn a_bad_release_goes_back_with_its_cause() {
+    for (behaviour, words) in [
+        ("sick", "HTTP 500"),
+        ("exit", "exit code 3"),
+        ("hang", "no answer within 500ms"),
+        ("stream", "longer than 64 KiB"),
+        ("redirect", "HTTP 302"),
+    ] {
+        let lab = Lab::new();
+        lab.apply(&lab.spec("v1", "good"), 0);
+        let out = lab.apply(&lab.spec("v2", behaviour), 12);
+        assert!(out.contains("went back to v1") && out.contains(words), "{behaviour}: {out}");
+        lab.check("v1", behaviour);
+    }
+}
+
+#[test]
+fn a_first_release_that_is_bad_is_ended() {
+    let lab = Lab::new();
+    let out = lab.apply(&lab.spec("v1", "sick"), 3);
+    assert!(out.contains("web is broken (probe_failed)"), "{out}");
+    assert!(lab.alive().is_empty());
+}
+
+#[test]
+fn what_can_not_be_unpacked_or_fetched_touches_nothing() {
+    let lab = Lab::new();
+    lab.apply(&lab.spec("v1", "good"), 0);
+    let pid = lab.pid();
+    let spec = lab.spec("v2", "good");
+    let archive = lab.folder.path().join("web-v2.tar");
+    std::fs::write(&archive, "another file").expect("a file");
+    let out = lab.apply(&spec, 3);
+    assert!(out.contains("web is refused (fetch_digest)"), "{out}");
+    std::fs::remove_file(&archive).expect("a file");
+    assert!(lab.apply(&spec, 3).contains("fetch_missing"));
+    assert_eq!(lab.pid(), pid, "what ran keeps running");
+    lab.check("v1", "after two refusals");
+}
+
+#[test]
+fn a_foreign_process_on_the_port_is_named_before_anything_is_stopped() {
+    let lab = Lab::new();
+    let spec = lab.spec("v1", "good");
+    let foreign = std::net::TcpListener::bind((lab.address.as_str(), lab.port)).expect("the port is free");
+    let out = lab.apply(&spec, 3);
+    assert!(out.contains("preflight_port") && out.contains(&std::process::id().to_string()), "{out}");
+    drop(foreign);
+    lab.apply(&spec, 0);
+}
+
+#[test]
+fn stop_ends_what_ignores_sigterm_and_what_left_the_session() {
+    for behaviour in ["stubborn", "daemon"] {
+        let lab = Lab::new();
+        lab.apply(&lab.spec("v1", behaviour), 0);
+        let versions = if behaviour == "daemon" { vec!["v1", "daemon"] } else { vec!["v1"] };
+        until("all of it runs", || (lab.alive() == versions).then_some(()));
+        lab.apply(&lab.spec("v2", "good"), 0);
+        lab.check("v2", behaviour);
+    }
+}
+
+#[test]
+fn a_second_process_is_told_who_has_the_directory() {
+    let lab = Lab::new();
+    lab.apply(&lab.spec("v1", "good"), 0);
+    let lock = trimaran_host::lock::DirectoryLock::take(&lab.data()).expect("nobody has it");
+    for words in [&["status"][..], &["rollback", "web"], &["stop-all"]] {
+        let output = lab.run(words);
+        let (_, err) = words_of(&output);
+        assert_eq!(output.status.code(), Some(6), "{words:?}: {err}");
+        assert!(err.contains(&std::process::id().to_string()), "{err}");
+    }
+    drop(lock);
+}
+
+#[test]
+fn a_bad_file_is_refused_with_all_its_places() {
+    let lab = Lab::new();
+    let path = lab.folder.path().join("bad.yaml");
+    std::fs::write(&path, "trimaran: v1\nservice: Web\nversion: 1\nartifact: {}\nhost: {}\n")
+        .expect("a file");
+    let output = lab.run(&["apply", &path.display().to_string()]);
+    let (_, err) = words_of(&output);
+    assert_eq!(output.status.code(), Some(11), "{err}");
+    assert!(err.matches("bad.yaml:").count() >= 3, "{err}");
+    let output = lab.run(&["apply", "missing.yaml", "-o", "json"]);
+    assert_eq!(output.status.code(), Some(11));
+    assert!(words_of(&output).1.contains("\"schema\":\"trimaran.error/v1\""));
+}

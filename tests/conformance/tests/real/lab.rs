@@ -1,0 +1,194 @@
+//! A data directory with a service in several versions, and the commands of one host against it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+
+/// Addresses 127.0.21.* that labs of this run take in turn.
+static ADDRESSES: AtomicU8 = AtomicU8::new(20);
+
+pub(crate) struct Lab {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) address: String,
+    pub(crate) port: u16,
+}
+
+/// The agent's binary of this build.
+pub(crate) fn agent() -> PathBuf {
+    let service = PathBuf::from(env!("CARGO_BIN_EXE_trimaran-test-service"));
+    let agent = service.with_file_name("trimaran-agent");
+    assert!(agent.is_file(), "{} is missing: cargo build -p trimaran-agent", agent.display());
+    agent
+}
+
+impl Lab {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("trimaran-host").tempdir().expect("a directory");
+        let address = format!("127.0.21.{}", ADDRESSES.fetch_add(1, Ordering::Relaxed));
+        let free = std::net::TcpListener::bind((address.as_str(), 0)).expect("a free port");
+        let port = free.local_addr().expect("an address").port();
+        Self { folder, address, port }
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub(crate) fn start_log(&self) -> PathBuf {
+        self.folder.path().join("starts")
+    }
+
+    /// Packs a version and returns path and digest of its archive.
+    pub(crate) fn pack(&self, version: &str) -> (PathBuf, String) {
+        let path = self.folder.path().join(format!("web-{version}.tar"));
+        let mut archive = tar::Builder::new(std::fs::File::create(&path).expect("an archive"));
+        let service = env!("CARGO_BIN_EXE_trimaran-test-service");
+        archive.append_path_with_name(service, "bin/web").expect("the service is packed");
+        let mut header = tar::Header::new_gnu();
+        header.set_size(version.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, "VERSION", version.as_bytes()).expect("a file is packed");
+        archive.into_inner().expect("the archive is written").sync_all().expect("a file is synced");
+        let digest = Sha256::digest(std::fs::read(&path).expect("the archive can be read"));
+        (path, digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Writes the SPEC of a version.
+    pub(crate) fn spec(&self, version: &str, behaviour: &str) -> PathBuf {
+        let (archive, digest) = self.pack(version);
+        let path = self.folder.path().join(format!("web-{version}.yaml"));
+        let text = format!(
+            "trimaran: v1\nservice: web\nversion: {version}\n\
+             artifact: {{ path: {archive}, sha256: {digest} }}\n\
+             host:\n  \
+               process:\n    command: [bin/web, \"{address}:{port}\", {log}, {version}, {behaviour}]\n    \
+                 stop: {{ grace: 500ms }}\n  \
+               health: {{ http: \":{port}/healthz\", interval: 50ms, timeout: 500ms, min_healthy: 200ms, deadline: 5s }}\n",
+            archive = archive.display(),
+            address = self.address,
+            port = self.port,
+            log = self.start_log().display(),
+        );
+        std::fs::write(&path, text).expect("a file");
+        path
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(agent());
+        command.arg("host").args(words).arg("--data-dir").arg(self.data());
+        if words[0] != "stop-all" {
+            command.args(["--address", &self.address, "--name", "host-1"]);
+        }
+        command
+    }
+
+    pub(crate) fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().expect("the agent runs")
+    }
+
+    /// `host apply` that dies at its failpoint number `n`.
+    pub(crate) fn apply_until(&self, spec: &Path, n: u32) -> Output {
+        let spec = spec.display().to_string();
+        let mut command = self.command(&["apply", &spec]);
+        command.env("TRIMARAN_FAILPOINT", n.to_string()).output().expect("the agent runs")
+    }
+
+    /// `host apply`; checks its exit code.
+    pub(crate) fn apply(&self, spec: &Path, exit: i32) -> String {
+        let output = self.run(&["apply", &spec.display().to_string()]);
+        let (out, err) = words_of(&output);
+        assert_eq!(output.status.code(), Some(exit), "{out}{err}");
+        out
+    }
+
+    /// Starts of each version, as the service counted them.
+    pub(crate) fn starts(&self) -> BTreeMap<String, usize> {
+        let mut starts = BTreeMap::new();
+        for (version, _) in self.noted() {
+            *starts.entry(version).or_default() += 1;
+        }
+        starts
+    }
+
+    /// Versions of processes that noted their start and live.
+    pub(crate) fn alive(&self) -> Vec<String> {
+        self.noted().into_iter().filter(|(_, pid)| is_alive(*pid)).map(|(version, _)| version).collect()
+    }
+
+    /// The process of the service that lives.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.noted().into_iter().map(|(_, pid)| pid).rfind(|pid| is_alive(*pid))
+    }
+
+    fn noted(&self) -> Vec<(String, u32)> {
+        let text = std::fs::read_to_string(self.start_log()).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| line.split_once(' '));
+        lines.map(|(version, pid)| (version.to_owned(), pid.parse().expect("a pid"))).collect()
+    }
+
+    /// The version that `current` names, read from the release itself.
+    pub(crate) fn current(&self) -> String {
+        std::fs::read_to_string(self.installation().join("current/VERSION"))
+            .expect("`current` names a release")
+    }
+
+    pub(crate) fn installation(&self) -> PathBuf {
+        self.data().join("services/web@local")
+    }
+
+    /// Names of leftovers of work that was interrupted.
+    pub(crate) fn leftovers(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for dir in [self.installation(), self.installation().join("releases"), self.data().join("cache")] {
+            for entry in std::fs::read_dir(dir).expect("the directory is there").flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if name.contains("tmp") || name.starts_with(".part") {
+                    found.push(name);
+                }
+            }
+        }
+        found
+    }
+
+    /// What must be true when nothing is under way: exactly this version runs, and everything says so.
+    pub(crate) fn check(&self, version: &str, context: &str) {
+        assert_eq!(self.alive(), [version], "{context}: exactly one runs");
+        assert_eq!(self.current(), version, "{context}: and it is current");
+        assert_eq!(self.leftovers(), Vec::<String>::new(), "{context}: nothing temporary is left");
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // Services outlive the test otherwise. A directory that was never made has none.
+        let _ = self.run(&["stop-all"]);
+    }
+}
+
+pub(crate) fn words_of(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+/// Whether a process lives; one that only waits to be reaped does not.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
+}
+
+/// Polls until `look` finds something.
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within 30 s: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,9 @@
+//! One host with real processes: the `trimaran-agent` of this build, a real disk, a real service.
+//!
+//! Needs `cargo build -p trimaran-agent`, which `make test` does first.
+#![allow(clippy::disallowed_methods, reason = "tests with real processes")]
+
+mod commands;
+mod host;
+mod kill;
+mod lab;
