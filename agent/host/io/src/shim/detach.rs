@@ -81,9 +81,16 @@ fn serve(dir: &Path, spec: &ShimSpec) -> ExitCode {
             return ExitCode::from(INTERNAL);
         }
     };
-    let supervisor = supervisor::Supervisor::start(spec);
-    say(supervisor.as_ref().map_or_else(|failed| failed, |_| &Started::Yes));
-    let Ok(supervisor) = supervisor else { return ExitCode::from(INTERNAL) };
+    let supervisor = match supervisor::Supervisor::start(spec) {
+        Ok(supervisor) => supervisor,
+        Err(failed) => {
+            // First the lock: who hears of it may try again at once.
+            drop(lock);
+            say(&failed);
+            return ExitCode::from(INTERNAL);
+        }
+    };
+    say(&Started::Yes);
     // Nobody may wait for the end of the pipe as long as the service lives.
     if rustix::stdio::dup2_stdout(&null).is_err() {
         return ExitCode::from(INTERNAL);

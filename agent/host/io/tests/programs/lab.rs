@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     match args.next().as_deref().and_then(std::ffi::OsStr::to_str) {
         Some("shim") => shim::main(args),
         Some("runner") => runner(args.map(|arg| arg.into_string().expect("UTF-8")).collect()),
-        Some("chain") => chain(),
+        Some("chain") => chain(args.next().map(PathBuf::from)),
         Some("deploy") => deploy(args.map(|arg| arg.into_string().expect("UTF-8")).collect()),
         _ => ExitCode::from(2),
     }
@@ -65,16 +65,18 @@ fn deploy(args: Vec<String>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A process that is never the same for long: each forks the next one and ends. Bounded by time.
-fn chain() -> ExitCode {
+/// `chain FILE`: a process that is never the same for long, since each forks the next one and ends. All hold a
+/// lock on the file, which is free when none is left. Bounded by time.
+fn chain(file: Option<PathBuf>) -> ExitCode {
+    let file = file.and_then(|file| std::fs::File::open(file).ok()).expect("a file");
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockShared).expect("a shared lock");
     let deadline = Instant::now() + Duration::from_secs(60);
     while Instant::now() < deadline {
         // SAFETY: this process has one thread.
         match unsafe { libc::fork() } {
             0 => {}
             -1 => return ExitCode::FAILURE,
-            // Without the handlers of the library: they are not of interest here.
-            _ => unsafe { libc::_exit(0) },
+            _ => return ExitCode::SUCCESS,
         }
     }
     ExitCode::SUCCESS
