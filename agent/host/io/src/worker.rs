@@ -294,6 +294,7 @@ impl Worker {
         if let Some(next) = &self.next {
             report.fence = next.fence;
             report.assignment = next.assignment;
+            report.acts = next.action.acts();
             report.state = match self.phase.journal.step.is_disruptive() {
                 true => HostState::Updating,
                 false => HostState::Preparing,
