@@ -224,9 +224,10 @@ impl Host {
 
     /// Lines of a service's output.
     pub fn logs(&self, query: &LogQuery) -> logs::Reader {
-        let directory =
-            self.inner.data_dir.join("services").join(format!("{}@{}", query.pipeline, query.target));
-        logs::open(&directory.join("log"), query)
+        // What is no name of an installation is the name of no directory either.
+        let named = store::installation_of(&format!("{}@{}", query.pipeline, query.target));
+        let directory = named.map_or_else(|| "none".to_owned(), |id| store::directory_name(&id));
+        logs::open(&self.inner.data_dir.join("services").join(directory).join("log"), query)
     }
 
     /// Ends the workers and gives the directory back. Services are left running.
@@ -240,6 +241,13 @@ impl Host {
         if let Some(task) = self.inner.forward.lock().expect("no thread panics with the lock").take() {
             task.abort();
         }
+    }
+}
+
+impl Drop for Inner {
+    /// A host that nobody holds any more works no further, also when it was not closed.
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 
