@@ -2,18 +2,18 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::fd::AsFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{FlockOperation, MemfdFlags};
 use rustix::io::Errno;
 
 use super::control::Started;
 use super::handle::{self, Attached, Look, Shim};
+use super::process;
 use super::spec::{BadSpec, ShimSpec};
 use super::state::{LOCK, State};
 
@@ -124,8 +124,8 @@ fn read_word(mut pipe: std::process::ChildStdout) -> String {
     let mut word = Vec::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(0), tv_nsec: 1_000_000 };
-        let readable = rustix::event::poll(&mut [PollFd::new(&pipe.as_fd(), PollFlags::IN)], Some(&timeout));
+        let mut fds = [PollFd::new(&pipe, PollFlags::IN)];
+        let readable = rustix::event::poll(&mut fds, Some(&process::timespec(left)));
         let mut buffer = [0; 512];
         match readable {
             Ok(0) if left.is_zero() => break,
