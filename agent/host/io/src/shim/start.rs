@@ -19,6 +19,9 @@ use super::state::{LOCK, State};
 
 /// From the start of the shim to its word on the service. An exec on a dead network disk may take for ever.
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// A look at the directory is over within this time, unless it has to end what a killed shim left.
+const LOOK_LIMIT: Duration = Duration::from_secs(1);
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
 /// The shim's word is one short line.
 const WORD_BYTES_MAX: u64 = 4096;
 
@@ -64,7 +67,7 @@ fn launch(binary: &Path, spec: &ShimSpec) -> Result<(), StartError> {
     let dir = std::path::absolute(&spec.dir).map_err(io("find", &spec.dir))?;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(io("create", &dir))?;
     let lock = open_lock(&dir).map_err(io("open the lock in", &dir))?;
-    if !try_lock(&lock).map_err(io("lock", &dir))? {
+    if !lock_soon(&lock).map_err(io("lock", &dir))? {
         return Err(StartError::AlreadyRunning { dir });
     }
     if let Some(state) = State::read(&dir).map_err(io("read the state in", &dir))?
@@ -108,6 +111,20 @@ pub(super) fn try_lock(lock: &File) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Like [`try_lock`]; who only looks at the directory holds the lock for a moment and is waited for.
+fn lock_soon(lock: &File) -> io::Result<bool> {
+    let deadline = Instant::now() + LOOK_LIMIT;
+    loop {
+        if try_lock(lock)? {
+            return Ok(true);
+        }
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        std::thread::sleep(LOOK_PAUSE);
     }
 }
 
