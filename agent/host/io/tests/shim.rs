@@ -313,6 +313,8 @@ async fn a_killed_shim_does_not_stay_unnoticed() {
     assert_eq!(exit, Exit { code: None, signal: None, lost: true });
     assert!(!is_alive(pid) && !is_alive(left));
     assert!(ended(&lab).await.lost);
+    assert!(!lab.dir().join("control").exists(), "what was found out is noted");
+    assert!(ended(&lab).await.lost);
     let mut again = lab.start("exit 0").await;
     assert_eq!(again.exited().await, code(0));
 }

@@ -71,7 +71,7 @@ fn launch(binary: &Path, spec: &ShimSpec) -> Result<(), StartError> {
         return Err(StartError::AlreadyRunning { dir });
     }
     if let Some(state) = State::read(&dir).map_err(io("read the state in", &dir))?
-        && matches!(handle::judge(state).map_err(io("look at", &dir))?, Look::Orphan(..))
+        && matches!(handle::judge(&dir, state).map_err(io("look at", &dir))?, Look::Orphan(..))
     {
         return Err(StartError::AlreadyRunning { dir });
     }
