@@ -133,7 +133,9 @@ fn block(line: usize, info: &str, text: String) -> Result<Block, PageError> {
         "sh" => Kind::Sh,
         "text" => Kind::Text,
         _ => {
-            return Err(bad(format!("`{language}` is not known; a block is yaml, console, json, sh or text")));
+            return Err(bad(format!(
+                "`{language}` is not known; a block is yaml, console, json, sh or text"
+            )));
         }
     };
     Ok(Block { line, kind, text, file })
