@@ -561,7 +561,7 @@ fn a_host_that_follows_a_later_order_ends_this_one() {
 #[test]
 fn an_order_without_hosts_or_without_its_release_pauses() {
     let world = World::silent(assignment(Job::Release(NEW), 0, wave(0, 1, 0)));
-    assert_eq!(world.failed_code(), Some(("fault", ReasonCode::PausedNoHosts)));
+    assert_eq!(world.failed_code(), Some(("fault", ReasonCode::NoHosts)));
     let without = Assignment { release: None, ..assignment(Job::Release(NEW), 1, wave(1, 1, 0)) };
     assert_eq!(World::silent(without).failed_code(), Some(("fault", ReasonCode::HostInternal)));
 }
