@@ -17,6 +17,7 @@ mod render;
 mod rollback;
 mod run;
 mod status;
+mod verdict;
 mod version;
 mod watch;
 mod why;
@@ -62,6 +63,7 @@ pub(crate) enum Command {
     Audit(cluster::AuditArgs),
     Context(context::Args),
     Dev(dev::Args),
+    Verdict(verdict::Args),
     Render(render::Args),
     Explain(explain::Args),
     Completion(completion::Args),
@@ -95,6 +97,7 @@ pub(crate) fn run(command: Command, global: &Global) -> Result<u8, CliError> {
         Command::Audit(args) => cluster::audit(&args, global),
         Command::Context(args) => context::run(&args, global),
         Command::Dev(args) => dev::run(&args, global),
+        Command::Verdict(args) => verdict::run(&args, global),
         Command::Render(args) => render::run(&args, global),
         Command::Explain(args) => explain::run(&args, global),
         Command::Completion(args) => completion::run(&args),
