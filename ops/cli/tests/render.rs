@@ -337,3 +337,25 @@ fn bombs_end_with_an_error() {
         assert!(done.code == 11 && done.stderr.contains("TR5001"), "{name}: {}", done.stderr);
     }
 }
+
+#[test]
+fn the_page_of_the_documentation_is_true() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/kubernetes/config.md");
+    let text = std::fs::read_to_string(path).expect("the page");
+    let page = trimaran_e2e::docs::page(&text).expect("a page whose blocks are known");
+    assert!(page.blocks.len() >= 6);
+    let desk = Desk::new(&[]);
+    let followed = page.follow(
+        |name, text| desk.write(name, text),
+        |command| {
+            let words: Vec<&str> = command.split_whitespace().collect();
+            assert_eq!(words[0], "trimaran", "{command}");
+            let done = desk.run(&words[1..]);
+            assert_eq!(done.stderr, "", "{command}");
+            (done.code, done.stdout)
+        },
+    );
+    if let Err(error) = followed {
+        panic!("config.md:{}: {}", error.line, error.why);
+    }
+}
