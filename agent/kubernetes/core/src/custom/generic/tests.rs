@@ -68,6 +68,7 @@ fn conditions_of_well_known_controllers() {
         ("ready false, dependency", json!({}), of(&[("Ready", "False", "DependencyNotReady")]), Progressing),
         ("ready false, image", json!({}), of(&[("Ready", "False", "ImagePullBackOff")]), Degraded),
         ("ready false, secret", json!({}), of(&[("Ready", "False", "SecretNotFound")]), Degraded),
+        ("ready false, paused", json!({}), of(&[("Ready", "False", "Paused")]), Suspended),
         ("ready false, retry", json!({}), of(&[("Ready", "False", "FailedRetrying")]), Progressing),
         ("stalled", json!({}), of(&[("Ready", "False", ""), ("Stalled", "True", "InvalidPath")]), Degraded),
         ("stalled false", json!({}), of(&[("Ready", "True", ""), ("Stalled", "False", "")]), Healthy),
