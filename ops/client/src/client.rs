@@ -18,8 +18,12 @@ use trimaran_wire::v1::operator::{OperatorBody, OperatorReply, OperatorRequest, 
 use crate::config::Context;
 use crate::enroll;
 
-/// How long a request is repeated on other endpoints before the client gives up.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a request is repeated on other endpoints before the client gives up: longer than a coordinator
+/// needs to start again.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long one endpoint may take to answer a dial. Shorter than the transport's own bound: a new dial asks at
+/// once, while the old one's repetitions come at growing distances.
+const DIAL: Duration = Duration::from_millis(1500);
 
 /// Why a request has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -157,7 +161,12 @@ impl Client {
         let endpoint = self.endpoint.get_or_try_init(|| self.bind()).await?;
         let mut attempts = Vec::new();
         for address in addresses(&self.context.endpoints)? {
-            match endpoint.connect(address, Alpn::Operator).await {
+            let dialed = tokio::time::timeout(DIAL, endpoint.connect(address, Alpn::Operator)).await;
+            let Ok(dialed) = dialed else {
+                attempts.push(format!("{address} did not answer"));
+                continue;
+            };
+            match dialed {
                 Ok(session) => {
                     *current = Some(session.clone());
                     return Ok(session);

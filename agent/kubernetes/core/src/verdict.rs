@@ -132,11 +132,11 @@ fn generation(object: Object<'_>, required: bool) -> Option<Judgment> {
     )))
 }
 
-/// An object that was never seen by its controller waits since its creation.
+/// An object without any status was never looked at by its controller: it waits since its creation.
 fn stale_since(context: Context<'_>, object: Object<'_>, judgment: Judgment) -> Judgment {
-    let untouched = object.at("status.observedGeneration").is_none();
-    let created = object.created().filter(|_| untouched && context.since.is_none());
-    missed(context, object, judgment, created)
+    let status = object.at("status").and_then(serde_json::Value::as_object);
+    let untouched = status.is_none_or(serde_json::Map::is_empty) && context.since.is_none();
+    missed(context, object, judgment, object.created().filter(|_| untouched))
 }
 
 /// Objects without a deadline of their own have one from the start of the deploy, where the caller tells it.

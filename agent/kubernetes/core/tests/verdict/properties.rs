@@ -1,0 +1,213 @@
+//! What holds for every case: the order of documents, fields that go away, and fields of the wrong type.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use trimaran_kubernetes_core::custom::RuleSet;
+use trimaran_kubernetes_core::object::Object;
+use trimaran_kubernetes_core::snapshot::Snapshot;
+use trimaran_kubernetes_core::verdict::judge;
+use trimaran_model::time::Wall;
+use trimaran_model::verdict::Verdict;
+
+use crate::bundle::all;
+
+#[test]
+fn the_order_of_documents_changes_nothing() {
+    for bundle in all() {
+        let wanted = bundle.judge();
+        let mut objects = bundle.objects.clone();
+        for round in 0..objects.len().min(6) {
+            objects.rotate_left(1);
+            if round % 2 == 1 {
+                objects.reverse();
+            }
+            assert_eq!(bundle.judge_at(&objects, bundle.now), wanted, "{}", bundle.name);
+        }
+    }
+}
+
+#[test]
+fn a_document_given_twice_is_a_warning_only() {
+    for bundle in all() {
+        let Some(index) = bundle.subject_index() else { continue };
+        let wanted = bundle.judge();
+        let mut objects = bundle.objects.clone();
+        objects.push(objects[index].clone());
+        let twice = bundle.judge_at(&objects, bundle.now);
+        assert_eq!((twice.verdict, twice.reason), (wanted.verdict, wanted.reason), "{}", bundle.name);
+    }
+}
+
+/// A status field that a rule needs is never taken for granted, and no missing field alone is a failure.
+#[test]
+fn without_a_field_that_it_needs_nothing_is_healthy() {
+    for bundle in all() {
+        let Some(needs) = &bundle.needs else { continue };
+        let index = bundle.subject_index().expect("the subject is among the documents");
+        let fields: Vec<String> = bundle.objects[index]["status"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(field, _)| field.clone())
+            .collect();
+        assert!(needs.iter().all(|need| fields.contains(need)), "{}: {needs:?} of {fields:?}", bundle.name);
+        for field in fields {
+            let mut objects = bundle.objects.clone();
+            objects[index]["status"].as_object_mut().expect("a status is a map").remove(&field);
+            let judgment = bundle.judge_at(&objects, bundle.now);
+            let healthy = judgment.verdict == Verdict::Healthy;
+            assert_eq!(healthy, !needs.contains(&field), "{} without {field}: {judgment:?}", bundle.name);
+            assert_ne!(judgment.verdict, Verdict::Degraded, "{} without {field}", bundle.name);
+        }
+    }
+}
+
+/// Null is not among them: it reads as absent.
+fn odd_values() -> Vec<Value> {
+    vec![
+        json!(true),
+        json!(-1),
+        json!(1.5),
+        json!(u64::MAX),
+        json!("3"),
+        json!(""),
+        json!([]),
+        json!([null, 3, {"type": 3}]),
+        json!({}),
+        json!({"a": [{}]}),
+    ]
+}
+
+/// Every place in a value, as JSON pointers.
+fn places(value: &Value, pointer: &str, found: &mut Vec<String>) {
+    let nested: Vec<(String, &Value)> = match value {
+        Value::Object(map) => {
+            map.iter().map(|(key, value)| (key.replace('~', "~0").replace('/', "~1"), value)).collect()
+        }
+        Value::Array(list) => {
+            list.iter().enumerate().map(|(index, value)| (index.to_string(), value)).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    };
+    for (key, value) in nested {
+        let pointer = format!("{pointer}/{key}");
+        places(value, &pointer, found);
+        found.push(pointer);
+    }
+}
+
+/// No wrong type makes an object healthy that was not, and none is a panic.
+#[test]
+fn fields_of_the_wrong_type_heal_nothing() {
+    for bundle in all() {
+        let Some(index) = bundle.subject_index() else { continue };
+        let before = bundle.judge().verdict;
+        let mut status = Vec::new();
+        places(&bundle.objects[index]["status"], "/status", &mut status);
+        for pointer in status {
+            for odd in odd_values() {
+                let mut objects = bundle.objects.clone();
+                *objects[index].pointer_mut(&pointer).expect("the place exists") = odd.clone();
+                let after = bundle.judge_at(&objects, bundle.now).verdict;
+                let healed =
+                    after == Verdict::Healthy && before != Verdict::Healthy && !is_about_failure(&pointer);
+                assert!(!healed, "{}: {pointer} = {odd}", bundle.name);
+            }
+        }
+    }
+}
+
+/// Without what says that it failed or is paused, an object may be healthy: the rest of its status says so.
+fn is_about_failure(pointer: &str) -> bool {
+    ["/status/conditions", "/status/terminatingReplicas", "/status/controllerPause", "/status/abort"]
+        .iter()
+        .any(|place| pointer.starts_with(place))
+}
+
+#[test]
+fn children_of_the_wrong_type_are_no_panic() {
+    for bundle in all().into_iter().filter(|bundle| bundle.objects.len() > 1) {
+        let subject = bundle.subject_index();
+        for index in (0..bundle.objects.len()).filter(|index| Some(*index) != subject) {
+            let mut found = Vec::new();
+            places(&bundle.objects[index], "", &mut found);
+            for pointer in found.iter().step_by(7) {
+                for odd in odd_values().into_iter().step_by(2) {
+                    let mut objects = bundle.objects.clone();
+                    *objects[index].pointer_mut(pointer).expect("the place exists") = odd;
+                    let judgment = bundle.judge_at(&objects, bundle.now);
+                    assert_eq!(judgment.verdict == Verdict::Healthy, judgment.reason.is_none());
+                }
+            }
+        }
+    }
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let key = prop::sample::select(vec![
+        "status",
+        "spec",
+        "metadata",
+        "conditions",
+        "type",
+        "name",
+        "replicas",
+        "state",
+        "waiting",
+        "reason",
+        "containerStatuses",
+        "ownerReferences",
+        "uid",
+        "lastTransitionTime",
+        "phase",
+        "observedGeneration",
+    ]);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[a-zA-Z0-9:/ {}-]{0,12}".prop_map(Value::from),
+        Just(json!("2026-03-01T10:00:00Z")),
+        Just(json!("True")),
+    ];
+    leaf.prop_recursive(5, 64, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::vec((key.clone(), inner), 0..6).prop_map(|pairs| Value::Object(
+                pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+            )),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn no_json_is_a_panic(documents in prop::collection::vec(any_json(), 0..6), kind in 0..12usize, now in any::<i64>()) {
+        let kinds = [
+            ("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("apps/v1", "DaemonSet"), ("batch/v1", "Job"),
+            ("v1", "Pod"), ("v1", "Service"), ("autoscaling/v2", "HorizontalPodAutoscaler"), ("v1", "Event"),
+            ("gateway.networking.k8s.io/v1", "HTTPRoute"), ("argoproj.io/v1alpha1", "Rollout"),
+            ("corp.example/v1", "Widget"), ("policy/v1", "PodDisruptionBudget"),
+        ];
+        let mut documents = documents;
+        for (index, document) in documents.iter_mut().enumerate() {
+            if let Value::Object(map) = document {
+                let (version, kind) = kinds[(kind + index) % kinds.len()];
+                map.insert("apiVersion".to_owned(), json!(version));
+                map.insert("kind".to_owned(), json!(kind));
+                let name = json!({"name": format!("n{index}"), "generation": 1});
+                map.entry("metadata").or_insert(name);
+            }
+        }
+        let snapshot = Snapshot::new(&documents);
+        let rules = RuleSet::builtin();
+        let subjects: Vec<Object<'_>> = snapshot.objects().chain(snapshot.roots()).collect();
+        for subject in subjects {
+            let judgment = judge(&snapshot, subject, &rules, Wall(now), None);
+            prop_assert_eq!(judgment.verdict == Verdict::Healthy, judgment.reason.is_none());
+        }
+    }
+}
