@@ -14,7 +14,7 @@ use trimaran_wire::v1::command::CommandBody;
 
 use crate::audit;
 use crate::request::{Outcome, Rejection, reject};
-use crate::state::State;
+use crate::state::{State, run_name};
 
 pub(crate) use deploy::{NewRun, create_run};
 
@@ -72,7 +72,7 @@ fn agent(state: &mut State, identity: &Identity, body: &CommandBody) -> Result<O
         CommandBody::Attach { incarnation, coordinator, address, .. } => {
             agents::attach(state, &name, *incarnation, coordinator, address)
         }
-        CommandBody::Detach { incarnation } => agents::detach(state, &name, *incarnation),
+        CommandBody::Detach { incarnation, goodbye } => agents::detach(state, &name, *incarnation, *goodbye),
         CommandBody::Progress(progress) => results::progress(state, &name, progress),
         CommandBody::Result { assignment, fence, outcome, progress } => {
             results::result(state, &name, (*assignment, *fence), outcome, progress)
@@ -86,7 +86,7 @@ fn agent(state: &mut State, identity: &Identity, body: &CommandBody) -> Result<O
 
 /// Writes the audit record of a command that changes something for people.
 pub(crate) fn audit(state: &mut State, identity: &Identity, body: &CommandBody, outcome: &Outcome) {
-    let run = |run: &trimaran_wire::v1::common::WireRun| format!("{}#{}", run.pipeline, run.number);
+    let run = run_name;
     let (verb, object) = match body {
         CommandBody::Bootstrap { cluster, .. } => ("bootstrap", cluster.clone()),
         CommandBody::Apply { targets, pipelines } => {

@@ -1,20 +1,23 @@
 //! Applying entries.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use trimaran_model::error_code;
 use trimaran_model::id::Identity;
-use trimaran_model::time::{Timestamp, Wall};
+use trimaran_model::time::{Millis, Timestamp, Wall};
 use trimaran_wire::codec::{CodecError, Message as _};
 use trimaran_wire::v1::command::{Command, Entry};
 use trimaran_wire::v1::row::{self, table};
 
+use crate::alarm;
 use crate::command;
 use crate::event::Event;
 use crate::request::{self, Outcome, Rejection};
 use crate::settle;
-use crate::state::{State, each_table};
+use crate::state::{State, each_table, run_name};
 use crate::timer;
+use crate::transaction::{Undone, attempt};
+
+/// After a defect in a timer, the timers are tried again so much later.
+const TIMERS_AGAIN: Millis = Millis::minutes(1);
 
 /// The state machine.
 #[derive(Debug, Clone, Default)]
@@ -87,7 +90,8 @@ impl Engine {
             table::REQUEST => into!(requests, Request),
             table::QUARANTINE => into!(quarantine, Quarantine),
             table::SETTLE => into!(settle, Settle),
-            table::AUDIT | table::OLD_RUN => {}
+            table::OPERATOR => into!(operators, Operator),
+            table::AUDIT | table::OLD_RUN | table::OLD_RELEASE => {}
             table => return Err(LoadError::Table { table }),
         }
         Ok(())
@@ -99,19 +103,20 @@ impl Engine {
         if entry.now_ms > self.state.now().0 {
             self.state.set_meta(|meta| meta.now_at = entry.now_ms);
         }
-        self.guarded(|state| {
+        let timers = self.guarded(|state| {
             timer::run(state);
             Ok(Outcome::Nothing)
         });
-        if index.is_multiple_of(256) {
-            request::expire(&mut self.state);
-        }
+        request::expire(&mut self.state, entry.commands.len());
         let outcomes = entry.commands.iter().map(|command| self.command(command)).collect();
         settle::drain(&mut self.state);
         let mut rows = Vec::new();
         each_table!(self.state, drain(&mut self.hash, &mut rows));
         rows.append(&mut self.state.cold);
-        self.next_timer = timer::next(&self.state);
+        self.next_timer = match timers {
+            Outcome::Rejected(_) => Some(self.state.now() + TIMERS_AGAIN),
+            _ => timer::next(&self.state),
+        };
         Applied { outcomes, events: std::mem::take(&mut self.state.events), rows }
     }
 
@@ -135,27 +140,19 @@ impl Engine {
         outcome
     }
 
-    /// Runs a change; a refusal or a panic takes back what it did.
+    /// Runs a change; a refusal or a defect takes back what it did.
     fn guarded(&mut self, change: impl FnOnce(&mut State) -> Result<Outcome, Rejection>) -> Outcome {
-        each_table!(self.state, begin());
-        let marks = (self.state.cold.len(), self.state.events.len());
-        let state = &mut self.state;
-        let result = catch_unwind(AssertUnwindSafe(|| change(state)));
-        let refused = match result {
-            Ok(Ok(outcome)) => return outcome,
-            Ok(Err(rejection)) => rejection,
-            Err(_) => Rejection {
-                code: error_code::BUG,
-                message: format!(
-                    "a defect stopped this command at revision {}; nothing was changed",
-                    self.state.revision
-                ),
-            },
-        };
-        each_table!(self.state, take_back());
-        self.state.cold.truncate(marks.0);
-        self.state.events.truncate(marks.1);
-        Outcome::Rejected(refused)
+        match attempt(&mut self.state, change) {
+            Ok(outcome) => outcome,
+            Err(Undone::Refused(rejection)) => Outcome::Rejected(rejection),
+            Err(Undone::Panicked) => {
+                let revision = self.state.revision;
+                let message =
+                    format!("a defect stopped a command at revision {revision}; nothing was changed");
+                self.state.raise_alarm(alarm::CLUSTER, alarm::BUG, &message);
+                Outcome::Rejected(Rejection { code: error_code::BUG, message })
+            }
+        }
     }
 
     /// Hash of the rows in memory: equal on every replica at the same index, and after a reload.
@@ -199,8 +196,10 @@ impl Engine {
         for run in runs {
             let mut copy = self.state.clone();
             settle::settle(&mut copy, &run);
-            if copy.runs.is_changed() || copy.assignments.is_changed() {
-                return Err(format!("{}#{} would move", run.pipeline, run.number));
+            let mut changed = false;
+            each_table!(copy, tell_changed(&mut changed));
+            if changed {
+                return Err(format!("{} would move", run_name(&run)));
             }
         }
         Ok(())

@@ -16,10 +16,27 @@
 //! queries read.
 #![forbid(unsafe_code)]
 
+/// Whether a defect of [`mutant::Mutant`] is switched on; never in a build without the feature.
+#[cfg(feature = "mutants")]
+macro_rules! mutant {
+    ($name:ident) => {
+        $crate::mutant::is($crate::mutant::Mutant::$name)
+    };
+}
+#[cfg(not(feature = "mutants"))]
+macro_rules! mutant {
+    ($name:ident) => {
+        false
+    };
+}
+
+mod alarm;
 mod audit;
 mod command;
 mod engine;
 mod event;
+#[cfg(feature = "mutants")]
+pub mod mutant;
 pub mod plan;
 pub mod query;
 mod request;
@@ -27,6 +44,7 @@ mod settle;
 mod state;
 mod table;
 mod timer;
+mod transaction;
 
 pub use engine::{Applied, Engine, LoadError};
 pub use event::Event;

@@ -15,9 +15,22 @@ pub use cluster::{agents, alarms, audit, members, meta, pipeline, runners, targe
 pub use plans::{plan, rollback_plan};
 pub use runs::{history, instances, live_assignments, run, runs, status, why};
 
-/// Live assignments of an agent.
-pub fn assignments(rows: &dyn RowSource, agent: &str) -> Vec<row::AssignmentRow> {
-    all::<row::AssignmentRow>(rows).into_iter().filter(|row| row.agent == agent).collect()
+/// Live assignments of an agent that may be given to this life of it. While calls of an earlier life may be in
+/// flight, these are only the ones that it `holds` in its journal already.
+pub fn assignments(
+    rows: &dyn RowSource,
+    agent: &str,
+    holds: &dyn Fn(u64) -> bool,
+) -> Vec<row::AssignmentRow> {
+    let waits = get::<row::Agent>(rows, &agent.to_owned()).is_some_and(|it| it.handover_until.is_some());
+    let mine = |row: &row::AssignmentRow| row.agent == agent && (!waits || holds(row.assignment.id));
+    all::<row::AssignmentRow>(rows).into_iter().filter(mine).collect()
+}
+
+/// Agents that were seen and neither said goodbye for good nor are known to be lost, with their last life.
+pub fn agents_to_expect(rows: &dyn RowSource) -> Vec<(String, u64)> {
+    let seen = all::<row::Agent>(rows).into_iter().filter(|it| !it.lost);
+    seen.filter_map(|it| Some((it.name, it.incarnation?))).collect()
 }
 
 /// Runners enrolled with an agent.
@@ -56,7 +69,24 @@ pub fn run_row(rows: &dyn RowSource, pipeline: &str, number: u64) -> Option<row:
     })
 }
 
-/// Releases of a pipeline.
+/// A release, hot or old.
+pub fn release_row(rows: &dyn RowSource, digest: &[u8; 32]) -> Option<row::ReleaseRow> {
+    get::<row::ReleaseRow>(rows, digest).or_else(|| {
+        let mut cold = vec![row::table::OLD_RELEASE];
+        cold.extend(digest);
+        row::ReleaseRow::from_bytes(&rows.get(&cold)?).ok()
+    })
+}
+
+/// Releases of a pipeline, hot and old.
 pub fn releases(rows: &dyn RowSource, pipeline: &str) -> Vec<row::ReleaseRow> {
-    all::<row::ReleaseRow>(rows).into_iter().filter(|row| row.release.pipeline == pipeline).collect()
+    let mut found = all::<row::ReleaseRow>(rows);
+    rows.scan(&[row::table::OLD_RELEASE], &mut |_, value| {
+        found.extend(row::ReleaseRow::from_bytes(value).ok());
+        true
+    });
+    found.retain(|row| row.release.pipeline == pipeline);
+    found.sort_by_key(|row| row.digest);
+    found.dedup_by_key(|row| row.digest);
+    found
 }

@@ -7,7 +7,10 @@ use trimaran_wire::v1::command::RequestKey;
 use trimaran_wire::v1::common::{WireIdentity, WireRun, WireStage};
 use trimaran_wire::v1::row::{self, StoredOutcome};
 
-use crate::state::State;
+use crate::state::{State, request_key};
+
+/// Ids are forgotten later than they are refused, because wall time may be set back a little.
+const FORGET_LATER_MS: i64 = 3_600_000;
 
 /// What became of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,8 +84,15 @@ impl Outcome {
     }
 }
 
-fn key(identity: &WireIdentity, request: &RequestKey) -> (String, [u8; 16]) {
-    (format!("{identity:?}"), request.id)
+/// When the sender made an id, and the wall time, both in milliseconds.
+fn age(state: &State, id: [u8; 16]) -> i64 {
+    let made = i64::try_from(RequestId(id).made_at_ms()).unwrap_or(i64::MAX);
+    state.wall().0.saturating_sub(made)
+}
+
+/// Milliseconds for which an id is remembered, counted from when it was made.
+fn kept() -> i64 {
+    i64::try_from(REQUEST_KEPT.0).unwrap_or(i64::MAX)
 }
 
 /// The outcome that must be given without doing anything: a repetition, or a refusal of the id itself.
@@ -90,15 +100,21 @@ pub(crate) fn earlier(state: &State, identity: &WireIdentity, request: &RequestK
     let refused = |code: ErrorCode, message: &str| {
         Some(Outcome::Rejected(Rejection { code, message: message.to_owned() }))
     };
-    if let Some(known) = state.requests.get(&key(identity, request)) {
+    if let Some(known) = state.requests.get(&request_key(identity, request.id)) {
         if known.body_sha256 != request.body_sha256 {
             return refused(error_code::REQUEST_ID_REUSED, "this request id was used with another body");
         }
         return Some(Outcome::from_stored(known.outcome.clone()));
     }
-    let made = i64::try_from(RequestId(request.id).made_at_ms()).unwrap_or(i64::MAX);
-    if state.wall().0.saturating_sub(made) > i64::try_from(REQUEST_KEPT.0).unwrap_or(i64::MAX) {
+    let age = age(state, request.id);
+    if age > kept() {
         return refused(error_code::REQUEST_EXPIRED, "this request id was made more than 24 hours ago");
+    }
+    if age < -kept() {
+        return refused(
+            error_code::REQUEST_FUTURE,
+            "this request id was made more than 24 hours after the cluster's time",
+        );
     }
     if state.requests.len() >= REQUESTS_MAX {
         return refused(error_code::BUSY, "the table of requests is full");
@@ -106,8 +122,11 @@ pub(crate) fn earlier(state: &State, identity: &WireIdentity, request: &RequestK
     None
 }
 
-/// Remembers an outcome, and forgets the oldest ones that are past their time.
+/// Remembers an outcome.
 pub(crate) fn remember(state: &mut State, identity: &WireIdentity, request: &RequestKey, outcome: &Outcome) {
+    if mutant!(ForgetRequests) {
+        return;
+    }
     let at_ms = state.wall().0;
     state.requests.put(row::Request {
         identity: identity.clone(),
@@ -118,16 +137,15 @@ pub(crate) fn remember(state: &mut State, identity: &WireIdentity, request: &Req
     });
 }
 
-/// Forgets requests that are past their time; a bounded number each time.
-pub(crate) fn expire(state: &mut State) {
-    let kept = i64::try_from(REQUEST_KEPT.0).unwrap_or(i64::MAX);
-    let limit = state.wall().0.saturating_sub(kept);
+/// Forgets requests that would be refused as too old anyway; more than an entry of so many commands can add.
+pub(crate) fn expire(state: &mut State, commands: usize) {
+    let old = |request: &&row::Request| age(state, request.id) > kept() + FORGET_LATER_MS;
     let old: Vec<_> = state
         .requests
         .iter()
-        .filter(|request| request.at_ms < limit)
-        .take(16)
-        .map(|request| (format!("{:?}", request.identity), request.id))
+        .take_while(old)
+        .take(commands * 2 + 1)
+        .map(|request| request_key(&request.identity, request.id))
         .collect();
     for key in old {
         state.requests.remove(&key);

@@ -1,24 +1,26 @@
 //! Settling: a pure pass that moves a run as far as it can go now.
 //!
 //! Everything that holds a run is a reason on its stages; whatever changes a resource wakes the runs that may
-//! wait for it. One file a concern.
+//! wait for it. A defect met on the way parks the run ([`broken`]). One file a concern.
 
 pub(crate) mod assign;
 pub(crate) mod back;
+pub(crate) mod broken;
 mod finish;
 mod gates;
 pub(crate) mod outcome;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::convert::Infallible;
 
 use trimaran_model::limits::SETTLE_RUNS_PER_ENTRY_MAX;
-use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::Status;
+use trimaran_wire::v1::assignment::WireFailure;
 use trimaran_wire::v1::common::{WireReason, WireRun};
 use trimaran_wire::v1::row;
 
 use crate::event::Event;
-use crate::state::{State, each_table, run_key, status};
+use crate::state::{State, run_key, status};
+use crate::transaction::attempt;
 
 /// `prod/lab-prod`, `prod/approve`.
 pub(crate) fn stage_name(stage: &row::Stage) -> String {
@@ -30,24 +32,14 @@ pub(crate) fn drain(state: &mut State) {
     for _ in 0..SETTLE_RUNS_PER_ENTRY_MAX {
         let Some(key) = state.settle.first_key() else { return };
         let Some(queued) = state.settle.remove(&key) else { return };
-        each_table!(state, begin());
-        let result = catch_unwind(AssertUnwindSafe(|| settle(state, &queued.run)));
-        if result.is_err() {
-            each_table!(state, take_back());
-            park(state, &queued.run);
+        let settled = attempt(state, |state| {
+            settle(state, &queued.run);
+            Ok::<_, Infallible>(())
+        });
+        if settled.is_err() {
+            broken::park(state, &queued.run);
         }
     }
-}
-
-/// A defect: the run is left as it was and can be canceled.
-fn park(state: &mut State, id: &WireRun) {
-    let Some(mut run) = state.runs.get(&run_key(id)).cloned() else { return };
-    let message = format!("a defect stopped settling at revision {}", state.revision);
-    let cancel = format!("trimaran cancel {}#{}", id.pipeline, id.number);
-    run.status = Status::Broken.as_str().to_owned();
-    run.finished_ms = Some(state.wall().0);
-    run.reasons = vec![state.reason(ReasonCode::Bug, message, &cancel, &["operator"])];
-    state.runs.put(run);
 }
 
 /// Moves one run until nothing more moves.
@@ -55,6 +47,9 @@ pub(crate) fn settle(state: &mut State, id: &WireRun) {
     let Some(before) = state.runs.get(&run_key(id)).cloned() else { return };
     if status(&before.status).is_done() {
         return;
+    }
+    if mutant!(PanicInSettle) && before.canceled_by.is_some() {
+        panic!("the mutant of this name");
     }
     let mut run = before.clone();
     // Each round moves at least one stage onward, and a stage has fewer moves than there are statuses.
@@ -67,11 +62,14 @@ pub(crate) fn settle(state: &mut State, id: &WireRun) {
         }
     }
     finish::look(state, &mut run);
-    tell_changes(state, &before, &mut run);
+    store(state, &before, &mut run);
+    if status(&run.status).is_done() {
+        finish::done(state, &run);
+    }
 }
 
 /// Stores the run when it changed and tells watchers what.
-fn tell_changes(state: &mut State, before: &row::Run, run: &mut row::Run) {
+pub(crate) fn store(state: &mut State, before: &row::Run, run: &mut row::Run) {
     keep_since(before, run);
     if run == before {
         return;
@@ -91,13 +89,7 @@ fn tell_changes(state: &mut State, before: &row::Run, run: &mut row::Run) {
     if before.status != run.status {
         state.events.push(Event::Run { run: run.id.clone(), status: run.status.clone() });
     }
-    let done = status(&run.status).is_done();
     state.runs.put(run.clone());
-    if done {
-        let pipeline = run.id.pipeline.clone();
-        state.wake_where(|other| other.id.pipeline == pipeline);
-        finish::retire_old(state, &pipeline);
-    }
 }
 
 /// A reason that is still the same has been so since it began.
@@ -114,6 +106,18 @@ fn keep_since(before: &row::Run, run: &mut row::Run) {
     for (old, new) in before.stages.iter().zip(&mut run.stages) {
         keep(&old.reasons, &mut new.reasons);
     }
+}
+
+/// A stage that goes back says why beside everything else.
+pub(crate) fn with_because(stage: &row::Stage, mut reasons: Vec<WireReason>) -> Vec<WireReason> {
+    reasons.extend(stage.because.clone());
+    reasons
+}
+
+/// The words of a failure: `host-3: probe_failed: 503 Service Unavailable`.
+pub(crate) fn words(failure: &WireFailure, place: &str) -> String {
+    let place = failure.instance.as_deref().unwrap_or(place);
+    format!("{place}: {}: {}", failure.code, failure.message)
 }
 
 /// Sets a stage's status and reasons; the first start and the end are kept.

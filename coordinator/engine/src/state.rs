@@ -1,10 +1,11 @@
 //! The state: every table, and the questions that several concerns ask it.
 
-use trimaran_model::reason::ReasonCode;
+use trimaran_model::reason::{CLEARS_WAIT, ReasonCode};
 use trimaran_model::run::Status;
 use trimaran_model::target::selects;
 use trimaran_model::time::{Timestamp, Wall};
-use trimaran_wire::v1::common::{WireInstallation, WireReason, WireRun};
+use trimaran_wire::codec::encode;
+use trimaran_wire::v1::common::{WireIdentity, WireInstallation, WireReason, WireRun};
 use trimaran_wire::v1::row::{self, table};
 use trimaran_wire::v1::target::WirePlatform;
 
@@ -36,9 +37,15 @@ keyed! {
     Runner RUNNER String, it => it.name.clone(), key => key.clone().into_bytes();
     Token TOKEN [u8; 32], it => it.sha256, key => key.to_vec();
     Revoked REVOKED [u8; 32], it => it.key, key => key.to_vec();
-    Request REQUEST (String, [u8; 16]), it => request_key(it), key => [key.0.as_bytes(), &[0], &key.1].concat();
+    Operator OPERATOR String, it => it.name.clone(), key => key.clone().into_bytes();
+    Request REQUEST RequestKey, it => request_key(&it.identity, it.id), key => [key.0.as_slice(), &key.1].concat();
     Quarantine QUARANTINE (String, [u8; 32]), it => (it.pipeline.clone(), it.plan), key => [key.0.as_bytes(), &[0], &key.1].concat();
     Settle SETTLE (String, u64), it => run_key(&it.run), key => run_key_bytes(key);
+}
+
+/// `web#12`.
+pub(crate) fn run_name(id: &WireRun) -> String {
+    format!("{}#{}", id.pipeline, id.number)
 }
 
 fn pair(a: &str, b: &str) -> Vec<u8> {
@@ -57,8 +64,12 @@ pub(crate) fn installation_key(id: &WireInstallation) -> (String, String) {
     (id.pipeline.clone(), id.target.clone())
 }
 
-fn request_key(request: &row::Request) -> (String, [u8; 16]) {
-    (format!("{:?}", request.identity), request.id)
+/// The id comes first: it begins with the time at which it was made, so that rows are in the order in which
+/// they may be forgotten. The identity scopes it.
+pub(crate) type RequestKey = ([u8; 16], Vec<u8>);
+
+pub(crate) fn request_key(identity: &WireIdentity, id: [u8; 16]) -> RequestKey {
+    (id, encode(identity))
 }
 
 /// Everything that `apply` may read.
@@ -77,6 +88,7 @@ pub(crate) struct State {
     pub(crate) runners: Table<row::Runner>,
     pub(crate) tokens: Table<row::Token>,
     pub(crate) revoked: Table<row::Revoked>,
+    pub(crate) operators: Table<row::Operator>,
     pub(crate) requests: Table<row::Request>,
     pub(crate) quarantine: Table<row::Quarantine>,
     pub(crate) settle: Table<row::Settle>,
@@ -103,6 +115,7 @@ macro_rules! each_table {
         $state.runners.$method($($argument),*);
         $state.tokens.$method($($argument),*);
         $state.revoked.$method($($argument),*);
+        $state.operators.$method($($argument),*);
         $state.requests.$method($($argument),*);
         $state.quarantine.$method($($argument),*);
         $state.settle.$method($($argument),*);
@@ -175,20 +188,49 @@ impl State {
         });
     }
 
+    /// Installations of the targets that an agent serves.
+    pub(crate) fn installations_of(&self, agent: &str) -> impl Iterator<Item = &row::Installation> {
+        self.installations.iter().filter(move |it| {
+            self.targets.get(&it.id.target).is_some_and(|target| target.target.agent == agent)
+        })
+    }
+
     pub(crate) fn installation(&self, pipeline: &str, target: &str) -> Option<&row::Installation> {
         self.installations.get(&(pipeline.to_owned(), target.to_owned()))
     }
 
-    /// Makes a reason that began now unless the stage had the same one already.
-    pub(crate) fn reason(&self, code: ReasonCode, message: String, clears: &str, who: &[&str]) -> WireReason {
+    /// A reason that goes by itself. It began now, unless the stage had the same one already.
+    pub(crate) fn waits(&self, code: ReasonCode, message: impl Into<String>) -> WireReason {
         WireReason {
             code: code.as_str().to_owned(),
-            message,
+            message: message.into(),
             since: self.wall().0,
-            clears: clears.to_owned(),
-            who: who.iter().map(|who| (*who).to_owned()).collect(),
+            clears: CLEARS_WAIT.to_owned(),
+            who: Vec::new(),
             next_check: None,
         }
+    }
+
+    /// A reason that goes at a moment of cluster life.
+    pub(crate) fn waits_until(&self, code: ReasonCode, message: impl Into<String>, at: u64) -> WireReason {
+        WireReason { next_check: Some(self.wall_of(at).0), ..self.waits(code, message) }
+    }
+
+    /// A reason that a command of an operator clears.
+    pub(crate) fn asks(&self, code: ReasonCode, message: impl Into<String>, clears: String) -> WireReason {
+        let who = vec!["operator".to_owned(), "admin".to_owned()];
+        WireReason { clears, who, ..self.waits(code, message) }
+    }
+
+    /// Sets an alarm; its time stays when it is known already.
+    pub(crate) fn raise_alarm(&mut self, member: &str, code: &str, message: &str) {
+        let key = (member.to_owned(), code.to_owned());
+        let since_ms = self.alarms.get(&key).map_or(self.wall().0, |known| known.since_ms);
+        self.alarms.put(row::Alarm { member: key.0, code: key.1, message: message.to_owned(), since_ms });
+    }
+
+    pub(crate) fn clear_alarm(&mut self, member: &str, code: &str) {
+        self.alarms.remove(&(member.to_owned(), code.to_owned()));
     }
 }
 

@@ -70,9 +70,9 @@ impl<R: Row> Table<R> {
         Some(old)
     }
 
-    /// Whether the entry has changed anything here.
-    pub(crate) fn is_changed(&self) -> bool {
-        !self.changed.is_empty()
+    /// Says so when the entry has changed anything here.
+    pub(crate) fn tell_changed(&self, changed: &mut bool) {
+        *changed |= !self.changed.is_empty();
     }
 
     pub(crate) fn begin(&mut self) {

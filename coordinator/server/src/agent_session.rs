@@ -1,14 +1,13 @@
 //! One attached agent: its orders out, its reports in, and the answers that keep its lease.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use tokio::sync::broadcast;
 use trimaran_engine::query;
 use trimaran_engine::{Event, Outcome};
 use trimaran_model::id::Identity;
 use trimaran_model::limits::AGENT_LOST_AFTER;
-use trimaran_transport::{CloseCode, FrameSender, Session};
+use trimaran_transport::{CloseCode, CloseReason, FrameSender, Session};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::agent::{AgentDown, AgentUp, Progress, ResultAnswer, RunnerEntry};
 use trimaran_wire::v1::assignment::WireOutcome;
@@ -150,7 +149,7 @@ impl Link {
     async fn bring_up_to_date(&mut self) -> bool {
         let name = self.name.clone();
         let (revision, runners, assignments) = View::new(&self.server.node).read(|rows| {
-            let mine = query::assignments(rows, &name);
+            let mine = query::assignments(rows, &name, &|id| self.sent.contains_key(&id));
             (rows.revision(), query::runners_of(rows, &name), mine)
         });
         let entry = |runner: row::Runner| RunnerEntry { name: runner.name, labels: runner.labels };
@@ -297,6 +296,7 @@ impl Link {
     /// The session is over: detached now, lost when it does not come back in time.
     async fn leave(self) {
         let Self { server, name, incarnation, session, .. } = self;
+        let reason = session.close_reason();
         session.close(CloseCode::Done, "");
         {
             let mut soft = server.soft.lock();
@@ -306,19 +306,38 @@ impl Link {
             }
             soft.agents.remove(&name);
         }
+        let ended = |code: &CloseCode| matches!(code, CloseCode::Done | CloseCode::Shutdown);
+        let goodbye = matches!(&reason, Some(CloseReason::Peer { code, .. }) if ended(code));
         let identity = WireIdentity::Agent(name.clone());
-        let body = CommandBody::Detach { incarnation };
+        let body = CommandBody::Detach { incarnation, goodbye };
+        // Without a leader the next one counts the agent as silent by itself.
         let _ = server.node.propose(Command { identity, request: None, body }).await;
-        tracing::info!(agent = name, incarnation, "detached");
-        tokio::time::sleep(lost_after()).await;
-        if server.soft.lock().agents.contains_key(&name) {
-            return;
-        }
-        let body = CommandBody::AgentLost { agent: name, incarnation };
-        let _ = server.node.propose(Command { identity: WireIdentity::System, request: None, body }).await;
+        tracing::info!(agent = name, incarnation, goodbye, "detached");
+        let rest = AGENT_LOST_AFTER.to_std().saturating_sub(session.silent_for());
+        tokio::time::sleep(rest).await;
+        lose(&server, name, incarnation).await;
     }
 }
 
-fn lost_after() -> Duration {
-    AGENT_LOST_AFTER.to_std()
+/// Tells the log that this life of an agent is lost, unless it came back meanwhile.
+async fn lose(server: &Server, name: String, incarnation: u64) {
+    if server.soft.lock().agents.contains_key(&name) {
+        return;
+    }
+    let body = CommandBody::AgentLost { agent: name, incarnation };
+    // Without a leader the next one counts the agent as silent by itself.
+    let _ = server.node.propose(Command { identity: WireIdentity::System, request: None, body }).await;
+}
+
+/// Waits for the agents that an earlier life of this coordinator served: those that do not come back in time
+/// are lost.
+pub(crate) async fn expect_back(server: Server) {
+    let mut pulse = server.node.pulse();
+    if pulse.wait_for(|pulse| pulse.leads()).await.is_err() {
+        return;
+    }
+    tokio::time::sleep(AGENT_LOST_AFTER.to_std()).await;
+    for (name, incarnation) in View::new(&server.node).read(|rows| query::agents_to_expect(rows)) {
+        lose(&server, name, incarnation).await;
+    }
 }

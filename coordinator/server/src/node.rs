@@ -15,7 +15,7 @@ use trimaran_model::limits::{ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, PROPOSALS_MAX}
 use trimaran_model::time::{Millis, Timestamp, Wall};
 use trimaran_replica::io::{Answer, Busy, Fatal, Input, Output, Role, RoleChange, Waiter};
 use trimaran_replica::{Replica, Settings, Status};
-use trimaran_store::{Store, Writer, WriterEvent, WriterHandle, WriterStats};
+use trimaran_store::{Store, Writer, WriterEvent, WriterHandle};
 use trimaran_wire::codec::{Message as _, encode};
 use trimaran_wire::v1::command::{Command, CommandBody, Entry};
 use trimaran_wire::v1::common::WireIdentity;
@@ -85,7 +85,6 @@ enum Request {
 #[derive(Debug, Clone)]
 pub(crate) struct NodeStatus {
     pub(crate) replica: Status,
-    pub(crate) writes: WriterStats,
 }
 
 /// The way to the owner thread. Cheap to clone.
@@ -288,8 +287,7 @@ impl Owner {
             }
             Request::Status { reply } => {
                 // An asker that went away needs no answer.
-                let _ =
-                    reply.send(NodeStatus { replica: self.replica.status(), writes: self.writer.stats() });
+                let _ = reply.send(NodeStatus { replica: self.replica.status() });
             }
             Request::Writer(WriterEvent::Written(written)) => self.step(Input::Written(written))?,
             Request::Writer(WriterEvent::Installed { number, rows }) => {

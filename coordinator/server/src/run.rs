@@ -16,6 +16,7 @@ use trimaran_transport::{
 };
 use trimaran_wire::v1::agent::Progress;
 
+use crate::agent_session;
 use crate::clock;
 use crate::config::Settings;
 use crate::data_dir::DataDir;
@@ -102,6 +103,7 @@ pub(crate) async fn run(
     server.spawn(gateway::run(server.clone()));
     server.spawn(Refusals::report(server.clone()));
     server.spawn(tell(server.clone()));
+    server.spawn(agent_session::expect_back(server.clone()));
     server.spawn(renew(server.clone(), certificates));
     let result = tokio::select! {
         ended = ended => ended.unwrap_or(Err(NodeError::Writer)).map_err(RunError::from),

@@ -50,16 +50,6 @@ impl Manifest {
         &self.source.bytes
     }
 
-    /// Index of the document in its file, from 0; empty documents count.
-    pub(crate) fn document(&self) -> usize {
-        self.document.index()
-    }
-
-    /// Index in the list that holds the object; `None` for a document of its own.
-    pub(crate) fn list_index(&self) -> Option<usize> {
-        self.in_list.rsplit('/').next()?.parse().ok()
-    }
-
     /// Where a JSON pointer into the object is written: line and column from 1. A pointer to what is missing
     /// has the place of what should hold it. The first question about a YAML file reads it again.
     pub(crate) fn place(&self, pointer: &str) -> Span {
@@ -228,7 +218,6 @@ mod tests {
         let kinds: Vec<_> = found.iter().map(|it| it.value["kind"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["A", "B", "C", "D"]);
         let last = &found[3];
-        assert_eq!((last.document(), last.list_index(), found[1].list_index()), (1, Some(1), None));
         assert_eq!((last.place("/kind").line, last.place("/kind").column), (6, 9));
         assert!(last.file().ends_with("b.yml"));
         let twice =

@@ -52,7 +52,7 @@ impl Remote {
         id: &RequestIdArg,
         body: OperatorBody,
     ) -> Result<Answer<D>, CliError> {
-        self.ask(Some(id.bytes()?), body)
+        self.ask(Some(id.bytes()), body)
     }
 
     fn ask<D: Document>(&self, id: Option<[u8; 16]>, body: OperatorBody) -> Result<Answer<D>, CliError> {
@@ -94,21 +94,22 @@ impl<D> Answer<D> {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct RequestIdArg {
     /// A UUIDv7 that makes the request safe to repeat; made anew when it is left out.
-    #[arg(long, value_name = "UUIDv7")]
-    request_id: Option<String>,
+    #[arg(long, value_name = "UUIDv7", value_parser = parse_request_id)]
+    request_id: Option<uuid::Uuid>,
 }
 
 impl RequestIdArg {
-    pub(crate) fn bytes(&self) -> Result<[u8; 16], CliError> {
-        let Some(text) = &self.request_id else { return Ok(uuid::Uuid::now_v7().into_bytes()) };
-        match uuid::Uuid::parse_str(text) {
-            Ok(id) if id.get_version_num() == 7 => Ok(id.into_bytes()),
-            Ok(id) => Err(CliError::new(
-                error_code::REQUEST_ID,
-                format!("`{text}` is a UUID of version {}", id.get_version_num()),
-            )),
-            Err(_) => Err(CliError::new(error_code::REQUEST_ID, format!("`{text}` is no UUID"))),
-        }
+    pub(crate) fn bytes(&self) -> [u8; 16] {
+        self.request_id.unwrap_or_else(uuid::Uuid::now_v7).into_bytes()
+    }
+}
+
+/// A usage error, found before any file is read.
+fn parse_request_id(text: &str) -> Result<uuid::Uuid, String> {
+    match uuid::Uuid::parse_str(text) {
+        Ok(id) if id.get_version_num() == 7 => Ok(id),
+        Ok(id) => Err(format!("it is a UUID of version {}, and a request id has version 7", id.get_version_num())),
+        Err(_) => Err("it is no UUID; a request id is a UUID of version 7".to_owned()),
     }
 }
 

@@ -1,8 +1,10 @@
-//! Developer tasks: `cargo xtask tidy` checks the rules of the code base that no compiler checks.
+//! Developer tasks: `cargo xtask tidy` checks the rules of the code base that no compiler checks, and `cargo xtask docs`
+//! writes the pages that are made from the source.
 //!
-//! Each rule is one file in `rules/` and returns what it found as lines; nothing is changed.
-#![allow(clippy::disallowed_methods, reason = "a developer tool reads files")]
+//! Each rule is one file in `rules/` and returns what it found as lines; it changes nothing.
+#![allow(clippy::disallowed_methods, reason = "a developer tool reads and writes files")]
 
+mod docs;
 mod rules;
 
 use std::path::PathBuf;
@@ -12,11 +14,19 @@ const HELP: &str = "\
 cargo xtask TASK
 
 Tasks:
-  tidy    check dependency rules, file sizes, module docs and words";
+  docs    write the pages that are made from the source
+  tidy    check dependency rules, file sizes, module docs, words and made pages";
 
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("tidy") => tidy(),
+        Some("docs") => match docs::write(&root()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("docs: {error}");
+                ExitCode::FAILURE
+            }
+        },
         Some("help" | "--help" | "-h") => {
             println!("{HELP}");
             ExitCode::SUCCESS
@@ -28,9 +38,14 @@ fn main() -> ExitCode {
     }
 }
 
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
 fn tidy() -> ExitCode {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let findings = rules::all(&root);
+    let root = root();
+    let mut findings = rules::all(&root);
+    findings.extend(docs::check(&root));
     for finding in &findings {
         eprintln!("tidy: {finding}");
     }

@@ -60,6 +60,16 @@ pub enum HostAction {
     Verify,
 }
 
+impl HostAction {
+    /// Whether it touches what runs; a `Prepare` does not.
+    pub fn acts(&self) -> bool {
+        match self {
+            Self::Prepare(_) => false,
+            Self::Apply(_) | Self::Restore(_) | Self::Stop { .. } | Self::Verify => true,
+        }
+    }
+}
+
 /// A release with its digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostOrder {
@@ -74,6 +84,9 @@ pub struct HostReport {
     /// The largest fence that the host has accepted for this installation, and its assignment.
     pub fence: Fence,
     pub assignment: AssignmentId,
+    /// The goal of `fence` is more than a `Prepare`: while `state` does not say how it ended, the host is about
+    /// to touch what runs.
+    pub acts: bool,
     pub state: HostState,
     /// The release that `current` names, running or not.
     pub current: Option<Digest>,

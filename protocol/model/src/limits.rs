@@ -104,6 +104,12 @@ pub const REQUESTS_MAX: usize = 200_000;
 pub const REQUEST_KEPT: Millis = Millis::hours(24);
 /// Live runs of one pipeline: one runs, the others are queued.
 pub const RUNS_QUEUED_PER_PIPELINE_MAX: usize = 64;
+/// Quarantined plans of one pipeline; the oldest leaves first.
+pub const QUARANTINED_PER_PIPELINE_MAX: usize = 256;
+/// Tokens that are not past their time.
+pub const TOKENS_MAX: usize = 10_000;
+/// Ended assignments that an installation remembers, to answer repeated results.
+pub const ENDED_ASSIGNMENTS_MAX: usize = 8;
 /// Instances named in one result or one progress report; failures come first.
 pub const INSTANCES_REPORTED_MAX: usize = 512;
 /// Installations that a target works on at once, unless it says otherwise.

@@ -53,7 +53,7 @@ reason_codes! {
     WavePause "wave_pause" waits "The strategy pauses between waves." "It goes on by itself.";
     BudgetPaused "paused_budget" platform "More hosts than allowed are down from other causes, so no further host may be taken down." "Repair the hosts named in the message, then `trimaran resume RUN`.";
     PausedFault "paused_fault" platform "A fault of the platform, not of the release, stopped the work." "Mend what the message names, then `trimaran resume RUN`.";
-    PausedNoHosts "paused_no_hosts" platform "The target's selector matches no host." "Enroll runners with the target's labels, then `trimaran resume RUN`.";
+    NoHosts "no_hosts" waits "The target's selector matches no enrolled host." "Enroll runners with the target's labels; it goes on by itself.";
     PausedUnknown "paused_unknown" platform "There was no evidence for a verdict until the deadline." "Look at the instances, then `trimaran resume RUN` or `trimaran cancel RUN`.";
     PausedRollback "paused_rollback" waits "The way back is held, so that a human looks before more is changed." "`trimaran resume RUN` goes on.";
     Restored "restored" waits "The cluster was restored from a backup and has not been resumed." "`trimaran cluster resume`.";

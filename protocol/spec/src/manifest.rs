@@ -29,17 +29,8 @@ pub struct Document {
 pub enum DocumentPlace {
     /// Its index among the documents of a YAML file, empty ones counted.
     Yaml { index: usize },
-    /// Its index and first byte in a file of JSON texts.
-    Json { index: usize, offset: usize },
-}
-
-impl DocumentPlace {
-    /// Index of the document in its file, from 0.
-    pub fn index(self) -> usize {
-        match self {
-            Self::Yaml { index } | Self::Json { index, .. } => index,
-        }
-    }
+    /// Its first byte in a file of JSON texts.
+    Json { offset: usize },
 }
 
 /// The documents of a file that are not empty; the first thing that makes it unreadable otherwise.
@@ -100,7 +91,7 @@ impl Places {
     /// it is a scalar, of its key when it is a list or map, and of the nearest part that exists otherwise.
     pub fn of(&self, bytes: &[u8], document: DocumentPlace, pointer: &str) -> Span {
         match document {
-            DocumentPlace::Json { offset, .. } => json::place_of(bytes, offset, pointer, &self.json),
+            DocumentPlace::Json { offset } => json::place_of(bytes, offset, pointer, &self.json),
             DocumentPlace::Yaml { index } => {
                 let trees =
                     self.trees.get_or_init(|| parse::parse(bytes, &Limits::MANIFEST, &mut Sink::new("")));

@@ -10,8 +10,8 @@ use trimaran_executor::driver::{CallId, Driver as _, Effect, Input};
 use trimaran_host::filesystem::FileSystem as _;
 use trimaran_host::store::{Loaded, Store};
 use trimaran_host_core::host::{
-    Call, Exit, Facts, HostEffect, HostFailure, HostMachine, Journal, Phase, ProcessFact, ProcessStatus,
-    Reply, Snapshot, StoredRelease, host_release,
+    Call, Exit, Facts, Handover, HostEffect, HostFailure, HostMachine, Journal, KeepBlobs, Phase,
+    ProcessFact, ProcessStatus, Reply, Snapshot, StoredRelease, host_release,
 };
 use trimaran_model::assignment::{HostGoal, HostReport, HostState};
 use trimaran_model::id::Digest;
@@ -87,6 +87,8 @@ pub struct ModelHost {
     pub broken_switch: bool,
     pub unkillable: bool,
     pub foreign_port: bool,
+    /// So many unpacks find no room.
+    pub narrow: u32,
 }
 
 /// The process of the runner died; the world goes on.
@@ -126,6 +128,7 @@ impl ModelHost {
             broken_switch: false,
             unkillable: false,
             foreign_port: false,
+            narrow: 0,
         }
     }
 
@@ -158,19 +161,21 @@ impl ModelHost {
 
     /// A later goal arrives while the runner lives.
     pub fn give(&mut self, goal: &HostGoal) -> Result<(), Died> {
-        let phase = self.phase.as_ref().expect("the runner lives");
-        let reason = if phase.hands_over_to(goal) { ReasonCode::Fenced } else { ReasonCode::Interrupted };
-        self.step(Input::Abort(reason))?;
         // The runner begins the next goal when the machine is done; the phase goes with it.
+        let mut pressed = false;
         for _ in 0..100_000 {
-            if self.phase.is_none() {
-                return self.open(goal);
+            let Some(phase) = &self.phase else { return self.open(goal) };
+            match phase.handover(goal) {
+                Handover::Now => self.step(Input::Abort(ReasonCode::Fenced))?,
+                Handover::AfterChange if !pressed => {
+                    pressed = true;
+                    self.step(Input::Abort(ReasonCode::Interrupted))?;
+                }
+                Handover::AfterChange | Handover::Later => {}
             }
-            if self.phase.as_ref().is_some_and(|phase| phase.hands_over_to(goal)) {
-                self.step(Input::Abort(ReasonCode::Fenced))?;
-                continue;
+            if self.phase.is_some() {
+                assert!(self.advance()?, "the machine makes way");
             }
-            assert!(self.advance()?, "the machine makes way");
         }
         panic!("the machine does not make way");
     }
@@ -416,7 +421,7 @@ impl ModelHost {
             }
             Call::Start { launch, .. } => self.start(launch.number, launch.digest),
             Call::Probe { .. } => (self.probe(), Millis(5)),
-            Call::Tidy { releases, launch, all_blobs } => {
+            Call::Tidy { releases, launch, keep } => {
                 let known = self.store.releases().unwrap_or_default();
                 for stored in releases.iter().filter_map(|digest| known.get(digest)) {
                     if let Err(error) = self.store.remove(stored) {
@@ -433,8 +438,8 @@ impl ModelHost {
                 for number in ended {
                     self.processes.remove(&number);
                 }
-                if all_blobs {
-                    self.blobs.clear();
+                if let KeepBlobs::Only(one) = keep {
+                    self.blobs.retain(|blob| Some(*blob) == one);
                 }
                 (Reply::Done, Millis(1))
             }
@@ -444,6 +449,10 @@ impl ModelHost {
     fn unpack(&mut self, stored: &StoredRelease) -> std::io::Result<Reply> {
         if !self.blobs.contains(&host_release(&stored.release).bundle.sha256) {
             return Ok(Reply::BlobGone);
+        }
+        if self.narrow > 0 {
+            self.narrow -= 1;
+            return Ok(failed(ReasonCode::PreflightDisk, "no room"));
         }
         let into = self.store.unpack_dir(stored);
         self.disk.remove_tree(&into)?;

@@ -6,6 +6,7 @@
 
 pub mod artifacts;
 pub mod balancer;
+pub mod docs;
 pub mod http;
 pub mod lab;
 pub mod wait;

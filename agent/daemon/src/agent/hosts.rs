@@ -168,9 +168,8 @@ impl Hosts {
             return Err(Some(Given::Refused(Failure { code, message, instance: Some(give.host) })));
         }
         if link.out.try_send(message).is_err() {
-            // It takes nothing: its end follows.
+            // It takes nothing: the end of the session follows, and with it the end of the call.
             link.session.close(CloseCode::Busy, "the runner does not read");
-            return Err(None);
         }
         link.sequence = sequence;
         link.asked.insert(sequence, Asked { assignment, call, until: now + deadline });

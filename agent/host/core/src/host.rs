@@ -29,9 +29,11 @@ mod reconcile;
 mod report;
 mod service;
 
+pub use abort::Handover;
 pub use admission::{Admission, admit};
 pub use call::{
-    Call, Exit, Facts, HostFailure, Launch, ProcessFact, ProcessStatus, Query, Reply, Snapshot, StoredRelease,
+    Call, Exit, Facts, HostFailure, KeepBlobs, Launch, ProcessFact, ProcessStatus, Query, Reply, Snapshot,
+    StoredRelease,
 };
 pub use journal::{Journal, Part, Phase, Step, host_release};
 pub use machine::HostMachine;

@@ -81,13 +81,22 @@ impl From<FetchError> for Failure {
 ///
 /// Takes no longer than `deadline`. May be dropped at any time; what was begun is removed.
 pub async fn fetch(artifact: &Artifact, cache: &Path, deadline: Duration) -> Result<PathBuf, FetchError> {
+    fetch_with(artifact, cache, deadline, BACKOFF).await
+}
+
+async fn fetch_with(
+    artifact: &Artifact,
+    cache: &Path,
+    deadline: Duration,
+    backoff: Duration,
+) -> Result<PathBuf, FetchError> {
     let from = source_name(&artifact.location);
     let last = std::sync::Mutex::new("it was still on its way".to_owned());
     let work = async {
         if let Some(blob) = part::find(cache, artifact.sha256).await? {
             return Ok(blob);
         }
-        let mut wait = BACKOFF;
+        let mut wait = backoff;
         let mut tries = 1;
         loop {
             let detail = match attempt(artifact, cache, deadline).await {

@@ -5,6 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -25,6 +26,8 @@ use crate::worker::{self, Command, Commands, Shown};
 
 /// Installations of one host.
 const INSTALLATIONS_MAX: usize = 256;
+/// For the first look at everything on a host.
+const LOOK_LIMIT: Duration = Duration::from_secs(45);
 /// Given up when the disk is full, so that a journal can still be written.
 const RESERVE_BYTES: usize = 1 << 20;
 
@@ -116,6 +119,11 @@ impl Host {
         let host = Self { inner };
         for installation in installations(&host.inner.data_dir)? {
             host.resume(installation).await?;
+        }
+        // Whoever asks next must not take what was not looked at yet for what is not there.
+        let found = host.installations().await;
+        if tokio::time::timeout(LOOK_LIMIT, host.inner.reports.all_of(&found)).await.is_err() {
+            tracing::warn!("not everything on this host could be looked at");
         }
         let (sender, receiver) = Reports::channel();
         let reports = Arc::clone(&host.inner.reports);

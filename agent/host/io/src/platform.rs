@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use trimaran_host_core::host::{
-    Call, Exit, Facts, HostFailure, Launch, ProcessFact, ProcessStatus, Query, Reply, Snapshot,
+    Call, Exit, Facts, HostFailure, KeepBlobs, Launch, ProcessFact, ProcessStatus, Query, Reply, Snapshot,
     StoredRelease, host_release,
 };
 use trimaran_model::id::{Digest, HostName};
@@ -83,8 +83,8 @@ impl Platform {
             Call::Probe { health } => probe::probe(&health, self.shared.address)
                 .await
                 .map_err(|words| HostFailure::new(ReasonCode::ProbeFailed, words)),
-            Call::Tidy { releases, launch, all_blobs } => {
-                self.tidy(releases, launch, all_blobs).await;
+            Call::Tidy { releases, launch, keep } => {
+                self.tidy(releases, launch, keep).await;
                 Ok(())
             }
         };
@@ -241,7 +241,7 @@ impl Platform {
     }
 
     /// What can't be removed now is removed the next time.
-    async fn tidy(&self, releases: Vec<Digest>, launch: Option<u64>, all_blobs: bool) {
+    async fn tidy(&self, releases: Vec<Digest>, launch: Option<u64>, keep: KeepBlobs) {
         for (number, (dir, _)) in self.run_dirs() {
             let old = launch.is_none_or(|launch| number < launch);
             if old && !matches!(shim::attach(&dir).await, Ok(Attached::Running(_)) | Err(_)) {
@@ -255,7 +255,7 @@ impl Platform {
                 for stored in releases.iter().filter_map(|digest| known.get(digest)) {
                     store.remove(stored)?;
                 }
-                trim_cache(&cache, if all_blobs { 0 } else { limits::RELEASES_KEPT })
+                trim_cache(&cache, keep)
             })
             .await;
         if let Ok(Err(error)) = done {
@@ -364,8 +364,7 @@ fn unpack(store: &Store<OsFileSystem>, blob: &Path, stored: &StoredRelease) -> R
     }
 }
 
-/// Keeps the newest blobs: a release whose configuration alone changes is not fetched again.
-fn trim_cache(cache: &Path, keep: usize) -> io::Result<()> {
+fn trim_cache(cache: &Path, keep: KeepBlobs) -> io::Result<()> {
     let entries = match std::fs::read_dir(cache) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -373,12 +372,20 @@ fn trim_cache(cache: &Path, keep: usize) -> io::Result<()> {
     };
     let mut blobs: Vec<_> = entries
         .flatten()
-        .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.parse::<Digest>().is_ok()))
-        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .filter_map(|entry| {
+            let digest: Digest = entry.file_name().to_str()?.parse().ok()?;
+            Some((entry.metadata().ok()?.modified().ok()?, digest, entry.path()))
+        })
         .collect();
-    blobs.sort_by_key(|(modified, _)| std::cmp::Reverse(*modified));
-    for (_, path) in blobs.into_iter().skip(keep) {
-        std::fs::remove_file(path)?;
+    blobs.sort_by_key(|(modified, ..)| std::cmp::Reverse(*modified));
+    for (place, (_, digest, path)) in blobs.into_iter().enumerate() {
+        let kept = match keep {
+            KeepBlobs::Newest => place < limits::RELEASES_KEPT,
+            KeepBlobs::Only(one) => one == Some(digest),
+        };
+        if !kept {
+            std::fs::remove_file(path)?;
+        }
     }
     Ok(())
 }

@@ -14,6 +14,8 @@ const REPORTS_QUEUED_MAX: usize = 64;
 pub(crate) struct Reports {
     state: Mutex<State>,
     changed: Notify,
+    /// Something was said for the first time.
+    first: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -31,13 +33,31 @@ impl Reports {
         if state.latest.get(&installation) == Some(&report) {
             return;
         }
-        state.latest.insert(installation.clone(), report.clone());
+        if state.latest.insert(installation.clone(), report.clone()).is_none() {
+            self.first.notify_waiters();
+        }
         state.unsent.insert(installation, report);
         self.changed.notify_one();
     }
 
     pub(crate) fn all(&self) -> Vec<HostReport> {
         self.state.lock().expect(LOCK).latest.values().cloned().collect()
+    }
+
+    /// Waits until something was said of each of these.
+    pub(crate) async fn all_of(&self, installations: &[InstallationId]) {
+        loop {
+            // Registered before the look, so that nothing said in between is missed.
+            let said = self.first.notified();
+            let missing = {
+                let latest = &self.state.lock().expect(LOCK).latest;
+                installations.iter().any(|installation| !latest.contains_key(installation))
+            };
+            if !missing {
+                return;
+            }
+            said.await;
+        }
     }
 
     pub(crate) fn channel() -> (mpsc::Sender<HostReport>, mpsc::Receiver<HostReport>) {

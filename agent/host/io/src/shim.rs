@@ -8,6 +8,9 @@
 //! Invariant: while a service of DIR is being started, runs or is being ended by its shim, the lock of DIR is
 //! held. It is taken by the runner before the start and handed over, so there is no moment without it.
 //!
+//! A service manager that ends the runner must end it alone (systemd: `KillMode=process`), otherwise it ends the
+//! services too.
+//!
 //! Deliberately not here: when to restart a service, and health.
 
 mod connections;

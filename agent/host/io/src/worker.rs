@@ -1,6 +1,7 @@
 //! Runs the machine of one installation: carries its effects out in order and feeds it what comes back.
 //!
 //! One task an installation. `Persist` is awaited before anything that follows it; calls run beside the task.
+//! Deadlines are kept by the platform, which bounds each of its calls; a call whose task panicked is lost.
 //! A journal that can't be written is tried again until it can: until then nothing that follows happens.
 
 use std::collections::VecDeque;
@@ -12,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trimaran_executor::driver::{CallId, Driver as _, Effect, Input};
 use trimaran_host_core::host::{
-    Admission, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot, StoredRelease, admit,
+    Admission, Handover, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot, StoredRelease, admit,
 };
 use trimaran_model::assignment::{HostGoal, HostReport, HostState};
 use trimaran_model::id::Attempt;
@@ -225,12 +226,11 @@ impl Worker {
     /// Asks the machine to make way for a goal that waits.
     fn press(&mut self) {
         let Some(next) = &self.next else { return };
-        let reason = if self.phase.hands_over_to(next) {
-            ReasonCode::Fenced
-        } else if self.pressed {
-            return;
-        } else {
-            ReasonCode::Interrupted
+        let reason = match self.phase.handover(next) {
+            Handover::Later => return,
+            Handover::Now => ReasonCode::Fenced,
+            Handover::AfterChange if self.pressed => return,
+            Handover::AfterChange => ReasonCode::Interrupted,
         };
         self.pressed = true;
         self.step(Input::Abort(reason));
@@ -280,6 +280,7 @@ impl Worker {
         if let Some(next) = &self.next {
             report.fence = next.fence;
             report.assignment = next.assignment;
+            report.acts = next.action.acts();
             report.state = match self.phase.journal.step.is_disruptive() {
                 true => HostState::Updating,
                 false => HostState::Preparing,

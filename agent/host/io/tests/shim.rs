@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::FlockOperation;
 use trimaran_host::logs;
 use trimaran_host::shim::{self, Attached, Exit, Shim, ShimSpec, StartError};
 use trimaran_model::pipeline::StopSignal;
@@ -55,7 +56,12 @@ impl Lab {
 
     /// A runner in a process of its own, with one service; returns the service's number too.
     fn runner(&self, script: &str) -> (Child, u32) {
+        self.runner_with("on", script)
+    }
+
+    fn runner_with(&self, group: &str, script: &str) -> (Child, u32) {
         let mut runner = Command::new(LAB)
+            .env("TRIMARAN_SHIM_GROUP", group)
             .arg("runner")
             .args([self.dir(), self.file("log")])
             .args(["web#1", "/bin/sh", "-c", script])
@@ -117,6 +123,11 @@ fn kill(pid: u32) {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it lives");
 }
 
+fn end(runner: &mut Child) {
+    runner.kill().expect("the runner lives");
+    runner.wait().expect("a child");
+}
+
 fn code(code: i32) -> Exit {
     Exit { code: Some(code), signal: None, lost: false }
 }
@@ -172,19 +183,19 @@ async fn a_program_that_can_not_run_is_told_in_the_systems_words_and_leaves_noth
 }
 
 #[tokio::test]
-async fn a_service_survives_its_runner_and_its_end_is_still_seen() {
+async fn a_service_survives_its_runner_and_can_be_stopped_by_the_next() {
     let lab = Lab::new();
-    let (mut runner, pid) =
-        lab.runner("echo before; while [ ! -e go ]; do sleep 0.05; done; echo after; exit 5");
-    // The script waits in `/`; the file is named by its directory.
-    runner.kill().expect("the runner lives");
-    runner.wait().expect("a child");
+    let (mut runner, pid) = lab.runner("echo before; exec sleep 1000");
+    while lab.lines().await != ["before"] {
+        tokio::task::yield_now().await;
+    }
+    end(&mut runner);
     let mut shim = running(&lab).await;
     assert_eq!(shim.pid(), pid);
     assert!(is_alive(pid));
-    let _ = shim.stop(StopSignal::Kill, Duration::ZERO).await.expect("it ends");
-    assert_eq!(ended(&lab).await, Exit { code: None, signal: Some(9), lost: false });
-    assert_eq!(lab.lines().await, ["before"]);
+    let exit = shim.stop(StopSignal::Term, Duration::from_secs(10)).await.expect("it ends");
+    assert_eq!(exit, Exit { code: None, signal: Some(15), lost: false });
+    assert_eq!(ended(&lab).await, exit);
 }
 
 #[tokio::test]
@@ -194,8 +205,7 @@ async fn an_exit_that_no_runner_saw_is_kept() {
     let script =
         format!("echo before; until [ -e {} ]; do sleep 0.05; done; echo after; exit 5", go.display());
     let (mut runner, pid) = lab.runner(&script);
-    runner.kill().expect("the runner lives");
-    runner.wait().expect("a child");
+    end(&mut runner);
     std::fs::write(go, "").expect("writable");
     until("the service ends", || (!is_alive(pid)).then_some(()));
     until("the shim ends", || (!is_alive(lab.shim_pid())).then_some(()));
@@ -208,30 +218,15 @@ async fn stop_ends_all_descendants_with_and_without_a_group() {
     for group in ["on", "off"] {
         let lab = Lab::new();
         let script = format!(
-            "export TRIMARAN_SHIM_GROUP={group}; \
-             setsid sh -c 'trap \"\" TERM HUP; echo $$ > {a}; while :; do sleep 1; done' & \
+            "setsid sh -c 'trap \"\" TERM HUP; echo $$ > {a}; while :; do sleep 1; done' & \
              (setsid sh -c 'echo $$ > {b}; exec sleep 1000' > /dev/null 2>&1 &) ; \
              trap '' TERM; while :; do sleep 1; done",
             a = lab.file("a").display(),
             b = lab.file("b").display()
         );
-        let (mut runner, pid) = {
-            let mut command = Command::new(LAB);
-            command.env("TRIMARAN_SHIM_GROUP", group);
-            let mut runner = command
-                .arg("runner")
-                .args([lab.dir(), lab.file("log")])
-                .args(["web#1", "/bin/sh", "-c", &script])
-                .stdout(Stdio::piped())
-                .spawn()
-                .expect("the runner starts");
-            let mut line = String::new();
-            BufReader::new(runner.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
-            (runner, line.trim().parse::<u32>().expect("a number"))
-        };
+        let (mut runner, pid) = lab.runner_with(group, &script);
         let (a, b) = (lab.number("a"), lab.number("b"));
-        runner.kill().expect("the runner lives");
-        runner.wait().expect("a child");
+        end(&mut runner);
         let mut shim = running(&lab).await;
         let began = Instant::now();
         let exit = shim.stop(StopSignal::Term, Duration::from_millis(300)).await.expect("all end");
@@ -254,6 +249,19 @@ async fn a_service_that_ends_in_its_grace_keeps_its_exit_code() {
 }
 
 #[tokio::test]
+async fn a_program_without_handlers_ends_at_once_by_the_signal() {
+    for (signal, number) in [(StopSignal::Term, 15), (StopSignal::Hup, 1), (StopSignal::Usr2, 12)] {
+        let lab = Lab::new();
+        let mut shim = lab.start("exec sleep 1000").await;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", shim.pid())).expect("it runs");
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).expect("a mask").trim();
+        assert_eq!(blocked, "0000000000000000");
+        let exit = shim.stop(signal, Duration::from_secs(60)).await.expect("it ends");
+        assert_eq!(exit, Exit { code: None, signal: Some(number), lost: false });
+    }
+}
+
+#[tokio::test]
 async fn what_outlives_the_first_process_is_ended() {
     let lab = Lab::new();
     let script = format!(
@@ -270,29 +278,23 @@ async fn what_outlives_the_first_process_is_ended() {
 async fn processes_that_fork_all_the_time_are_ended() {
     for group in ["on", "off"] {
         let lab = Lab::new();
-        let mut runner = Command::new(LAB)
-            .env("TRIMARAN_SHIM_GROUP", group)
-            .arg("runner")
-            .args([lab.dir(), lab.file("log")])
-            .args([
-                "web#1",
-                "/bin/sh",
-                "-c",
-                &format!("for i in 1 2 3; do {LAB} chain & done; wait; sleep 1000"),
-            ])
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the runner starts");
-        let state = lab.dir().join("state");
-        until("the service runs", || std::fs::read_to_string(&state).ok()?.contains("main ").then_some(()));
+        let lock = std::fs::File::create(lab.file("lock")).expect("writable");
+        let lock_is_free = || rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+        let chain = format!("{LAB} chain {}", lab.file("lock").display());
+        let (mut runner, _) =
+            lab.runner_with(group, &format!("for i in 1 2 3; do {chain} & done; wait; exec sleep 1000"));
+        until("the chain runs", || {
+            let free = lock_is_free();
+            rustix::fs::flock(&lock, FlockOperation::Unlock).expect("own lock");
+            (!free).then_some(())
+        });
         let mut shim = running(&lab).await;
+        let began = Instant::now();
         let exit = shim.stop(StopSignal::Term, Duration::from_millis(100)).await.expect("all end");
-        assert_eq!(exit.lost, false, "{group}");
-        runner.kill().expect("the runner lives");
-        runner.wait().expect("a child");
-        let chains =
-            Command::new("pgrep").args(["-fc", &format!("{LAB} chain")]).output().expect("pgrep runs");
-        assert_eq!(String::from_utf8_lossy(&chains.stdout).trim(), "0", "{group}");
+        assert!(!exit.lost, "{group}");
+        assert!(began.elapsed() < Duration::from_secs(10), "{group}: {:?}", began.elapsed());
+        assert!(lock_is_free(), "{group}: something of the chain is left");
+        end(&mut runner);
     }
 }
 

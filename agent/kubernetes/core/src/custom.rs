@@ -18,7 +18,8 @@ use trimaran_model::time::Wall;
 
 use self::object::Subject;
 pub use self::rules::{RuleError, RuleSet};
-use crate::judgment::Judgment;
+use crate::judgment::{Judgment, quote};
+use crate::object::{Object, time_of};
 
 /// Judges the object itself. What no rule and no common sign explains is `unknown`, never healthy.
 pub fn judge_custom(object: &Value, rules: &RuleSet, now: Wall) -> Judgment {
@@ -30,15 +31,15 @@ pub fn judge_custom(object: &Value, rules: &RuleSet, now: Wall) -> Judgment {
 }
 
 fn deletion(subject: &Subject<'_>) -> Option<Judgment> {
-    let metadata = subject.object.get("metadata")?;
-    let since = metadata.get("deletionTimestamp").filter(|time| !time.is_null())?;
-    let finalizers = metadata.get("finalizers").and_then(Value::as_array).into_iter().flatten();
+    let object = Object::new(subject.object);
+    let since = object.at("metadata.deletionTimestamp")?;
+    let finalizers = object.list("metadata.finalizers").iter();
     let names: Vec<&str> = finalizers.filter_map(Value::as_str).collect();
     let message = if names.is_empty() {
         "it is being deleted".to_owned()
     } else {
-        format!("it is being deleted and waits for its finalizers: {}", object::shortened(&names.join(", ")))
+        format!("it is being deleted and waits for its finalizers: {}", quote(&names.join(", ")))
     };
-    let evidence = subject.evidence("metadata.deletionTimestamp", since, object::time(since));
+    let evidence = subject.evidence("metadata.deletionTimestamp", since, time_of(Some(since)));
     Some(Judgment::progressing(ReasonCode::NotReady, message).with(evidence))
 }

@@ -1,5 +1,6 @@
 //! What a judge says of one object: a verdict with its reason, in words, with the evidence it rests on.
 
+use trimaran_model::limits::EVIDENCE_CHARS_MAX;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Wall;
 use trimaran_model::verdict::{Fault, Verdict};
@@ -97,5 +98,32 @@ impl Judgment {
     pub fn again_at(mut self, at: Wall) -> Self {
         self.next_check_at = Some(self.next_check_at.map_or(at, |known| known.min(at)));
         self
+    }
+}
+
+/// The text of others on one line and shortened.
+pub(crate) fn quote(text: &str) -> String {
+    let mut line = String::new();
+    let spaced = text.split_whitespace().flat_map(|word| std::iter::once(' ').chain(word.chars())).skip(1);
+    for (count, c) in spaced.enumerate() {
+        if count == EVIDENCE_CHARS_MAX {
+            line.push('…');
+            break;
+        }
+        line.push(c);
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_are_one_line_and_cut_between_characters() {
+        assert_eq!(quote(" a\n  b "), "a b");
+        let text = "ü".repeat(EVIDENCE_CHARS_MAX);
+        assert_eq!(quote(&text), text);
+        assert_eq!(quote(&format!("{text}x")), format!("{text}…"));
     }
 }

@@ -186,6 +186,3 @@ fn containers<'a>(spec: &'a Value, pointer: &str) -> Vec<(String, &'a Value)> {
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
-
-#[cfg(test)]
-mod tests;

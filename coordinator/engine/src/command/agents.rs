@@ -1,8 +1,9 @@
 //! Sessions of agents: attached, gone, lost. Two lives of one name never work at the same time.
 
 use trimaran_model::error_code;
-use trimaran_model::limits::{AGENT_LOST_AFTER, UNGUARDED_CALL};
+use trimaran_model::limits::{AGENT_LOST_AFTER, SUPERSEDED_KEPT, UNGUARDED_CALL};
 use trimaran_model::reason::ReasonCode;
+use trimaran_wire::v1::row;
 
 use crate::audit;
 use crate::event::Event;
@@ -26,41 +27,77 @@ pub(super) fn attach(
         );
     }
     if let Some(old) = agent.incarnation.filter(|old| *old != incarnation) {
-        agent.superseded.push(old);
-        if agent.superseded.len() > 64 {
-            agent.superseded.remove(0);
-        }
-        // Calls of the old life may be in flight for this long after its last sign, unless it said goodbye.
-        let works = state.assignments.iter().any(|row| row.agent == name);
-        if works && (agent.attached.is_some() || agent.lost) {
-            let wait = if agent.lost { UNGUARDED_CALL.0 } else { AGENT_LOST_AFTER.0 + UNGUARDED_CALL.0 };
-            agent.handover_until = Some(state.now().0 + wait);
-        }
-        state.events.push(Event::Superseded { agent: name.to_owned(), incarnation: old });
-        let object = format!("agent/{name} {old:016x} by {incarnation:016x}");
-        audit::record(state, &format!("agent/{name}"), "supersede", &object, "ok");
+        supersede(state, &mut agent, old, incarnation);
     }
     agent.incarnation = Some(incarnation);
     agent.attached = Some(coordinator.to_owned());
     agent.address = Some(address.to_owned());
-    agent.lost = false;
+    (agent.lost, agent.calls_until) = (false, None);
     agent.changed_ms = state.wall().0;
     state.agents.put(agent);
+    look_before_good(state, name);
     state.events.push(Event::Agent { agent: name.to_owned(), state: "connected".to_owned() });
     state.events.push(Event::AgentWork { agent: name.to_owned() });
     state.wake_agent(name);
     Ok(Outcome::Attached)
 }
 
-/// The session ended; its stages are lost only when it does not come back in time.
-pub(super) fn detach(state: &mut State, name: &str, incarnation: u64) -> Result<Outcome, Rejection> {
-    change(state, name, incarnation, |agent| agent.attached = None)?;
+/// A new life takes over: calls of the old one may be in flight for a while, unless it said goodbye.
+fn supersede(state: &mut State, agent: &mut row::Agent, old: u64, new: u64) {
+    agent.superseded.push(old);
+    if agent.superseded.len() > SUPERSEDED_KEPT {
+        agent.superseded.remove(0);
+    }
+    let now = state.now();
+    let until = match agent.attached {
+        Some(_) => Some((now + AGENT_LOST_AFTER + UNGUARDED_CALL).0),
+        None => agent.calls_until,
+    };
+    agent.handover_until = agent.handover_until.max(until).filter(|until| *until > now.0);
+    state.events.push(Event::Superseded { agent: agent.name.clone(), incarnation: old });
+    let object = format!("agent/{} {old:016x} by {new:016x}", agent.name);
+    audit::record(state, &format!("agent/{}", agent.name), "supersede", &object, "ok");
+}
+
+/// What ran without an agent's eye is not good before the agent had a moment to say otherwise.
+fn look_before_good(state: &mut State, name: &str) {
+    let earliest = (state.now() + AGENT_LOST_AFTER).0;
+    let due: Vec<row::Installation> = state
+        .installations_of(name)
+        .filter(|it| it.bake_until.is_some_and(|until| until < earliest))
+        .cloned()
+        .collect();
+    for it in due {
+        state.installations.put(row::Installation { bake_until: Some(earliest), ..it });
+    }
+}
+
+/// The session ended; its stages are lost only when it does not come back in time. A goodbye says that no
+/// call is in flight.
+pub(super) fn detach(
+    state: &mut State,
+    name: &str,
+    incarnation: u64,
+    goodbye: bool,
+) -> Result<Outcome, Rejection> {
+    let silent = (state.now() + AGENT_LOST_AFTER + UNGUARDED_CALL).0;
+    change(state, name, incarnation, |agent| {
+        agent.attached = None;
+        agent.calls_until = (!goodbye).then_some(silent);
+    })?;
     state.events.push(Event::Agent { agent: name.to_owned(), state: "disconnected".to_owned() });
     Ok(Outcome::Nothing)
 }
 
+/// No sign for `AGENT_LOST_AFTER`.
 pub(super) fn lost(state: &mut State, name: &str, incarnation: u64) -> Result<Outcome, Rejection> {
-    change(state, name, incarnation, |agent| (agent.attached, agent.lost) = (None, true))?;
+    let silent = (state.now() + UNGUARDED_CALL).0;
+    change(state, name, incarnation, |agent| {
+        if agent.attached.take().is_some() {
+            agent.calls_until = Some(silent);
+        }
+        agent.lost = true;
+    })?;
     state
         .events
         .push(Event::Agent { agent: name.to_owned(), state: ReasonCode::AgentLost.as_str().to_owned() });
@@ -72,7 +109,7 @@ fn change(
     state: &mut State,
     name: &str,
     incarnation: u64,
-    change: impl FnOnce(&mut trimaran_wire::v1::row::Agent),
+    change: impl FnOnce(&mut row::Agent),
 ) -> Result<(), Rejection> {
     let Some(mut agent) = state.agents.get(&name.to_owned()).cloned() else {
         return reject(error_code::NOT_FOUND, format!("there is no agent `{name}`"));

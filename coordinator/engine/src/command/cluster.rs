@@ -5,6 +5,7 @@ use trimaran_model::limits::TOKEN_TTL;
 use trimaran_wire::v1::command::TokenGrant;
 use trimaran_wire::v1::row;
 
+use crate::alarm;
 use crate::request::{Outcome, Rejection, reject};
 use crate::state::State;
 
@@ -37,19 +38,26 @@ pub(super) fn member(
     address: &str,
     certificate_sha256: [u8; 32],
 ) -> Result<Outcome, Rejection> {
+    // A process that starts again may be another build, so what defects it met is of the past.
+    state.clear_alarm(alarm::CLUSTER, alarm::BUG);
     let (name, address) = (name.to_owned(), address.to_owned());
     state.members.put(row::Member { name, raft_id, address, certificate_sha256 });
     Ok(Outcome::Nothing)
 }
 
-const CLOCK_JUMP: &str = "clock_jump";
-
 /// Wall time moves; a jump alarms until the clocks agree again.
 pub(super) fn wall_offset(state: &mut State, offset_ms: i64, jump: bool) -> Result<Outcome, Rejection> {
     state.set_meta(|meta| meta.offset_ms = offset_ms);
-    let message =
-        "the coordinator's wall clock jumped; cluster time follows it by at most one second a minute";
-    alarm(state, "cluster", CLOCK_JUMP, jump.then_some(message))
+    if jump {
+        let message =
+            "the coordinator's wall clock jumped; cluster time follows it by at most one second a minute";
+        state.raise_alarm(alarm::CLUSTER, alarm::CLOCK_JUMP, message);
+    } else {
+        state.clear_alarm(alarm::CLUSTER, alarm::CLOCK_JUMP);
+    }
+    // Reasons name moments of wall time.
+    state.wake_where(|_| true);
+    Ok(Outcome::Nothing)
 }
 
 /// Sets an alarm, or clears it without a message.
@@ -59,24 +67,9 @@ pub(super) fn alarm(
     code: &str,
     message: Option<&str>,
 ) -> Result<Outcome, Rejection> {
-    let key = (member.to_owned(), code.to_owned());
-    match (message, state.alarms.get(&key)) {
-        (Some(message), None) => {
-            let since_ms = state.wall().0;
-            state.alarms.put(row::Alarm {
-                member: key.0,
-                code: key.1,
-                message: message.to_owned(),
-                since_ms,
-            });
-        }
-        (Some(message), Some(known)) => {
-            let row = row::Alarm { message: message.to_owned(), ..known.clone() };
-            state.alarms.put(row);
-        }
-        (None, _) => {
-            state.alarms.remove(&key);
-        }
+    match message {
+        Some(message) => state.raise_alarm(member, code, message),
+        None => state.clear_alarm(member, code),
     }
     Ok(Outcome::Nothing)
 }

@@ -7,8 +7,8 @@ use trimaran_wire::v1::common::{WireRun, WireStage};
 use trimaran_wire::v1::row;
 
 use crate::request::{Outcome, Rejection, reject};
-use crate::settle::stage_name;
-use crate::state::{State, run_key, status};
+use crate::settle::{broken, stage_name};
+use crate::state::{State, run_key, run_name, status};
 
 /// What was answered to an approval.
 pub(super) struct Answer<'a> {
@@ -17,10 +17,16 @@ pub(super) struct Answer<'a> {
     pub(super) comment: &'a str,
 }
 
-fn find(state: &State, run: &WireRun) -> Result<row::Run, Rejection> {
-    match state.runs.get(&run_key(run)) {
-        Some(found) => Ok(found.clone()),
-        None => reject(error_code::NOT_FOUND, format!("there is no run `{}#{}`", run.pipeline, run.number)),
+/// A run in memory; older ones are done.
+fn find(state: &State, id: &WireRun) -> Result<row::Run, Rejection> {
+    if let Some(found) = state.runs.get(&run_key(id)) {
+        return Ok(found.clone());
+    }
+    let last = state.pipelines.get(&id.pipeline).map_or(0, |pipeline| pipeline.runs);
+    let name = run_name(id);
+    match id.number {
+        number if number > 0 && number <= last => reject(error_code::RUN_DONE, format!("`{name}` is done")),
+        _ => reject(error_code::NOT_FOUND, format!("there is no run `{name}`")),
     }
 }
 
@@ -37,6 +43,11 @@ pub(super) fn approve(
 ) -> Result<Outcome, Rejection> {
     let mut run = find(state, id)?;
     let index = waiting_approval(&run, wanted)?;
+    // Time came before the commands of this entry: at its expiry the expiry wins.
+    if run.stages[index].expires_ms.is_some_and(|at| at <= state.wall().0) && !mutant!(LateApproval) {
+        let name = stage_name(&run.stages[index]);
+        return reject(error_code::NOT_WAITING, format!("`{name}` has expired, so nothing waits any more"));
+    }
     if answer.plan_digest.is_some_and(|digest| digest != run.plan.digest) {
         return reject(
             error_code::PLAN_CHANGED,
@@ -91,29 +102,32 @@ fn waiting_approval(run: &row::Run, wanted: Option<&WireStage>) -> Result<usize,
         );
     }
     if status(&run.status).is_done() {
-        return reject(
-            error_code::RUN_DONE,
-            format!("`{}#{}` is {}", run.id.pipeline, run.id.number, run.status),
-        );
+        return reject(error_code::RUN_DONE, format!("`{}` is {}", run_name(&run.id), run.status));
     }
-    reject(
-        error_code::NOT_WAITING,
-        format!("no approval of `{}#{}` waits now", run.id.pipeline, run.id.number),
-    )
+    reject(error_code::NOT_WAITING, format!("no approval of `{}` waits now", run_name(&run.id)))
 }
 
 pub(super) fn cancel(state: &mut State, identity: &Identity, id: &WireRun) -> Result<Outcome, Rejection> {
     let mut run = find(state, id)?;
     let by = identity.to_string();
-    if status(&run.status).is_done() {
-        return reject(error_code::RUN_DONE, format!("`{}#{}` is {}", id.pipeline, id.number, run.status));
+    let canceled =
+        |by: String| Outcome::Decided { run: id.clone(), stage: None, decision: "canceled".to_owned(), by };
+    let now = status(&run.status);
+    if now.is_done() && now != Status::Broken {
+        return reject(error_code::RUN_DONE, format!("`{}` is {}", run_name(id), run.status));
     }
-    if run.canceled_by.is_none() {
-        run.canceled_by = Some(by.clone());
-        state.runs.put(run);
-        state.wake(id);
+    let by = run.canceled_by.clone().unwrap_or(by);
+    if now == Status::Broken {
+        broken::cancel(state, &run, &by);
+        return Ok(canceled(by));
     }
-    Ok(Outcome::Decided { run: id.clone(), stage: None, decision: "canceled".to_owned(), by })
+    if run.canceled_by.is_some() {
+        return Ok(canceled(by));
+    }
+    run.canceled_by = Some(by.clone());
+    state.runs.put(run);
+    state.wake(id);
+    Ok(canceled(by))
 }
 
 pub(super) fn resume(
@@ -131,10 +145,7 @@ pub(super) fn resume(
         .map(|(index, _)| index)
         .collect();
     if paused.is_empty() {
-        return reject(
-            error_code::NOT_WAITING,
-            format!("no stage of `{}#{}` is paused", id.pipeline, id.number),
-        );
+        return reject(error_code::NOT_WAITING, format!("no stage of `{}` is paused", run_name(id)));
     }
     for index in paused {
         run.stages[index].paused = None;

@@ -3,6 +3,7 @@
 use trimaran_model::error_code;
 use trimaran_model::id::Identity;
 use trimaran_model::limits::RUNS_QUEUED_PER_PIPELINE_MAX;
+use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::{RunKind, Status};
 use trimaran_wire::v1::command::PipelineSource;
 use trimaran_wire::v1::common::WireRun;
@@ -12,7 +13,7 @@ use trimaran_wire::v1::target::WireTarget;
 
 use crate::event::Event;
 use crate::request::{Outcome, Rejection, reject};
-use crate::state::{State, status};
+use crate::state::{State, run_name};
 
 pub(super) fn apply(
     state: &mut State,
@@ -56,11 +57,9 @@ pub(super) fn start_run(
     if let Some(quarantined) = quarantined
         && !overrides.iter().any(|name| name == "quarantine")
     {
-        let run = format!("{}#{}", quarantined.run.pipeline, quarantined.run.number);
-        return reject(
-            error_code::QUARANTINED,
-            format!("this plan was rolled back by {run}: {}", quarantined.cause),
-        );
+        let run = run_name(&quarantined.run);
+        let message = format!("this plan failed in {run}: {}", quarantined.cause);
+        return reject(error_code::QUARANTINED, message);
     }
     let waiting = state.live_runs().filter(|run| run.id.pipeline == plan.pipeline).count();
     if waiting >= RUNS_QUEUED_PER_PIPELINE_MAX {
@@ -97,12 +96,14 @@ pub(crate) fn create_run(state: &mut State, new: NewRun<'_>) -> WireRun {
     let id = WireRun { pipeline: name, number: pipeline.runs };
     state.pipelines.put(pipeline);
     state.set_meta(|meta| meta.sequence += 1);
+    let queued = state.waits(ReasonCode::Settle, "the scheduler has not looked at it yet");
     let mut stages = Vec::new();
     for environment in &new.plan.environments {
         let blank = |target| row::Stage {
             environment: environment.name.clone(),
             target,
             status: Status::Pending.as_str().to_owned(),
+            reasons: vec![queued.clone()],
             ..row::Stage::default()
         };
         if environment.approve.is_some() {
@@ -132,7 +133,6 @@ pub(crate) fn create_run(state: &mut State, new: NewRun<'_>) -> WireRun {
         canceled_by: None,
         revision: state.revision,
     };
-    debug_assert!(!status(&run.status).is_done());
     state.runs.put(run);
     state.events.push(Event::Run { run: id.clone(), status: Status::Pending.as_str().to_owned() });
     state.wake(&id);

@@ -2,7 +2,7 @@
 
 use trimaran_model::error_code;
 use trimaran_model::id::{Identity, name_error};
-use trimaran_model::limits::TOKEN_TTL;
+use trimaran_model::limits::{TOKEN_TTL, TOKENS_MAX};
 use trimaran_wire::v1::command::TokenGrant;
 use trimaran_wire::v1::common::operator_role;
 use trimaran_wire::v1::row;
@@ -53,10 +53,13 @@ pub(super) fn create_token(
         );
     }
     let wall = state.wall();
-    let stale: Vec<_> =
-        state.tokens.iter().filter(|it| it.expires_ms < wall.0 && !it.used).map(|it| it.sha256).collect();
+    // A token past its time is refused like an unknown one, used or not.
+    let stale: Vec<_> = state.tokens.iter().filter(|it| it.expires_ms < wall.0).map(|it| it.sha256).collect();
     for sha256 in stale {
         state.tokens.remove(&sha256);
+    }
+    if state.tokens.len() >= TOKENS_MAX {
+        return reject(error_code::BUSY, format!("{TOKENS_MAX} tokens were made within the last hour"));
     }
     if let TokenGrant::Agent { name } = grant
         && state.agents.get(name).is_none()
@@ -77,6 +80,7 @@ fn new_agent(name: &str, changed_ms: i64) -> row::Agent {
         attached: None,
         address: None,
         lost: false,
+        calls_until: None,
         handover_until: None,
         changed_ms,
     }
@@ -115,6 +119,9 @@ pub(super) fn use_token(state: &mut State, sha256: [u8; 32], key: [u8; 32]) -> R
             Identity::Runner(name.parse().map_err(bug)?)
         }
         TokenGrant::Operator { name, role } => {
+            let old = state.operators.get(name).map(|old| old.key);
+            revoke(state, old.filter(|old| *old != key));
+            state.operators.put(row::Operator { name: name.clone(), role: role.clone(), key });
             let role = operator_role(role)
                 .map_err(|_| Rejection { code: error_code::BUG, message: "role".to_owned() })?;
             Identity::Operator(name.parse().map_err(bug)?, role)

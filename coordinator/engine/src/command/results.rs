@@ -1,9 +1,10 @@
 //! What agents report: progress, results, and verdicts after the end of an assignment.
 
 use trimaran_model::error_code;
-use trimaran_model::limits::INSTANCES_REPORTED_MAX;
+use trimaran_model::limits::{INSTANCES_REPORTED_MAX, MESSAGE_BYTES_MAX};
+use trimaran_model::verdict::Verdict;
 use trimaran_wire::v1::agent::Progress;
-use trimaran_wire::v1::assignment::{WireFailure, WireOutcome};
+use trimaran_wire::v1::assignment::{WireFailure, WireInstance, WireOutcome};
 use trimaran_wire::v1::common::WireInstallation;
 use trimaran_wire::v1::row;
 
@@ -34,7 +35,8 @@ pub(super) fn progress(state: &mut State, agent: &str, progress: &Progress) -> R
 /// What is left of the budget goes on with the assignment, so that a replaced agent can't spend it again.
 fn charge(state: &mut State, mut row: row::AssignmentRow, failed: &[String]) {
     let wave = &mut row.assignment.wave;
-    let new: Vec<&String> = failed.iter().filter(|host| !wave.failed.contains(host)).collect();
+    let counts = |host: &&String| row.assignment.hosts.contains(host) && !wave.failed.contains(host);
+    let new: Vec<&String> = failed.iter().filter(counts).collect();
     if !new.is_empty() {
         wave.failures_left = wave.failures_left.saturating_sub(u32::try_from(new.len()).unwrap_or(u32::MAX));
         wave.failed.extend(new.into_iter().cloned());
@@ -42,28 +44,44 @@ fn charge(state: &mut State, mut row: row::AssignmentRow, failed: &[String]) {
     }
 }
 
-/// Takes numbers, failures and instances over into the stage and the installation.
+/// A failure as stored: what a host says has a bound.
+fn bounded(failure: &WireFailure) -> WireFailure {
+    WireFailure { message: shortened(&failure.message), ..failure.clone() }
+}
+
+fn shortened(message: &str) -> String {
+    let mut end = message.len().min(MESSAGE_BYTES_MAX);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    message[..end].to_owned()
+}
+
+/// Takes numbers, failures and instances over into the stage and the installation. Hosts that the assignment
+/// does not name are passed over: an agent may speak only of its own.
 fn note(state: &mut State, row: &row::AssignmentRow, progress: &Progress) {
     let Some(mut run) = state.runs.get(&run_key(&row.assignment.run)).cloned() else { return };
     let Some(index) = stage_of(&run, row.assignment.id) else { return };
+    let hosts = &row.assignment.hosts;
+    let total = progress.total.min(u32::try_from(hosts.len()).unwrap_or(u32::MAX));
+    let done = progress.done.min(total);
     let stage = &mut run.stages[index];
-    (stage.done, stage.total) = (progress.done, progress.total);
-    for host in &progress.failed {
+    (stage.done, stage.total) = (done, total);
+    for host in progress.failed.iter().filter(|host| hosts.contains(host)) {
         if !stage.failed.contains(host) {
             stage.failed.push(host.clone());
         }
     }
-    stage.failure = stage.failure.take().or_else(|| progress.failure.clone());
-    stage.instances = progress.instances.iter().take(INSTANCES_REPORTED_MAX).cloned().collect();
-    let name = stage_name(stage);
-    let event =
-        Event::Progress { run: run.id.clone(), stage: name, done: progress.done, total: progress.total };
+    stage.failure = stage.failure.take().or_else(|| progress.failure.as_ref().map(bounded));
+    let instances = progress.instances.iter().filter(|it| hosts.contains(&it.name));
+    let shown = |it: &WireInstance| WireInstance { message: shortened(&it.message), ..it.clone() };
+    stage.instances = instances.take(INSTANCES_REPORTED_MAX).map(shown).collect();
+    let event = Event::Progress { run: run.id.clone(), stage: stage_name(stage), done, total };
     run.revision = state.revision;
     state.runs.put(run);
     state.events.push(event);
     if let Some(installation) = state.installations.get(&installation_key(&row.assignment.installation)) {
-        let changed =
-            row::Installation { desired: progress.total, updated: progress.done, ..installation.clone() };
+        let changed = row::Installation { desired: total, updated: done, ..installation.clone() };
         state.installations.put(changed);
     }
 }
@@ -76,17 +94,29 @@ pub(super) fn result(
     progress: &Progress,
 ) -> Result<Outcome, Rejection> {
     if let Some(row) = live(state, agent, assignment, fence) {
+        let outcome = match outcome {
+            WireOutcome::Failed(failure) => WireOutcome::Failed(bounded(failure)),
+            WireOutcome::Fault(failure) => WireOutcome::Fault(bounded(failure)),
+            WireOutcome::Done | WireOutcome::Stopped => outcome.clone(),
+        };
         note(state, &row, progress);
-        settle_outcome::take(state, &row, outcome);
+        settle_outcome::take(state, &row, &outcome);
         return Ok(Outcome::ResultTaken);
     }
-    // Numbers grow and are given out once: one that was given out and is not live was answered or superseded.
-    let meta = state.meta();
-    if assignment == 0 || assignment > meta.assignment {
-        return Ok(Outcome::ResultUnknown);
+    Ok(answer_again(state, agent, assignment, fence))
+}
+
+/// The answer to a result of an assignment that is not live, by what its installation remembers.
+fn answer_again(state: &State, agent: &str, assignment: u64, fence: u64) -> Outcome {
+    let found = state.installations_of(agent).find_map(|it| {
+        let ended = it.ended.iter().find(|ended| ended.assignment == assignment && ended.fence == fence)?;
+        Some((it.fence, ended.taken))
+    });
+    match found {
+        Some((_, true)) => Outcome::ResultTaken,
+        Some((by, false)) => Outcome::ResultSuperseded { by },
+        None => Outcome::ResultUnknown,
     }
-    let newer = state.assignments.iter().find(|row| row.agent == agent && row.assignment.fence > fence);
-    Ok(newer.map_or(Outcome::ResultTaken, |row| Outcome::ResultSuperseded { by: row.assignment.fence }))
 }
 
 pub(super) fn verdict(
@@ -104,16 +134,22 @@ pub(super) fn verdict(
     if target.is_none_or(|target| target.target.agent != agent) {
         return reject(error_code::DENIED, "another agent serves this installation");
     }
+    let Some(judged) = Verdict::from_name(verdict) else {
+        return reject(error_code::USAGE, format!("`{}` is no verdict", shortened(verdict)));
+    };
     if installation.fence != fence || installation.assignment.is_some() {
         return Ok(Outcome::ResultUnknown);
     }
-    let bakes = installation.bake_until.is_some();
-    let changed =
-        row::Installation { health: verdict.to_owned(), failure: failure.cloned(), ..installation.clone() };
-    state.installations.put(changed);
+    let failure = failure.map(bounded);
+    state.installations.put(row::Installation {
+        health: judged.as_str().to_owned(),
+        failure: failure.clone(),
+        ..installation.clone()
+    });
     state.events.push(Event::Installation { installation: id.clone(), health: verdict.to_owned() });
-    if verdict == "degraded" && bakes {
-        back::after_success(state, &installation, failure);
+    let fails = matches!(judged, Verdict::Degraded | Verdict::Missing);
+    if fails && installation.bake_until.is_some() {
+        back::after_success(state, &installation, failure.as_ref());
     }
     Ok(Outcome::ResultTaken)
 }

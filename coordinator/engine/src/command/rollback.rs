@@ -2,6 +2,7 @@
 
 use trimaran_model::error_code;
 use trimaran_model::id::{Digest, Identity};
+use trimaran_model::reason::ReasonCode;
 use trimaran_wire::v1::row;
 
 use crate::request::{Outcome, Rejection, reject};
@@ -30,9 +31,19 @@ pub(super) fn rollback(
     }
     let words = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     let cause = format!("{identity} asked for it{words}");
+    if mutant!(PanicInCommand) {
+        state.set_meta(|meta| meta.fence += 1000);
+        panic!("the mutant of this name");
+    }
+    if let Some(run) = here.iter().find_map(|it| back::under_way(state, &it.id)) {
+        return Ok(Outcome::Run(run));
+    }
     let touching = state.live_runs().find(|run| {
         run.id.pipeline == pipeline
-            && run.stages.iter().any(|stage| stage.environment == environment && stage.attempt > 0)
+            && run
+                .stages
+                .iter()
+                .any(|stage| stage.environment == environment && stage.target.is_some() && stage.attempt > 0)
     });
     if let Some(run) = touching.map(|run| run.id.clone()) {
         back::end_with_rollback(state, &run, environment, &cause);
@@ -40,19 +51,21 @@ pub(super) fn rollback(
     }
     let ways: Vec<back::Way> = here
         .iter()
-        .filter_map(|it| {
-            let to = to.or_else(|| it.good.iter().copied().find(|good| Some(*good) != it.current))?;
-            (Some(to) != it.current).then(|| back::Way { installation: it.clone(), to })
-        })
+        .filter(|it| it.current.is_some() && (to.is_none() || to != it.current))
+        .filter_map(|it| to.or_else(|| back::earlier_good(it)).map(|to| (it, to)))
+        .map(|(it, to)| back::Way { installation: it.clone(), to: Some(to) })
         .collect();
     if ways.is_empty() {
         let message =
             format!("no earlier good release of `{pipeline}` in `{environment}` differs from what runs");
         return reject(error_code::NOTHING_TO_ROLL_BACK, message);
     }
-    if let Some(way) = ways.iter().find(|way| state.releases.get(&way.to).is_none()) {
-        return reject(error_code::NOT_FOUND, format!("there is no release {}", Digest(way.to).short()));
+    let known = |to: &[u8; 32]| state.releases.get(to).is_some_and(|row| row.release.pipeline == pipeline);
+    if let Some(to) = ways.iter().filter_map(|way| way.to).find(|to| !known(to)) {
+        let message = format!("release {} of `{pipeline}` is too old to be brought back", Digest(to).short());
+        return reject(error_code::NOT_FOUND, message);
     }
-    let run = back::start_rollback_run(state, &ways, &identity.to_string(), &cause, None);
+    let code = ReasonCode::RollbackRequested;
+    let run = back::start_rollback_run(state, &ways, &identity.to_string(), (code, &cause), None);
     Ok(Outcome::Run(run))
 }

@@ -7,12 +7,12 @@ use trimaran_wire::v1::plan::{WirePlan, WirePlannedStage};
 use trimaran_wire::v1::row;
 
 use super::runs::artifacts;
-use super::{RowSource, get};
+use super::{RowSource, get, release_row};
 use crate::settle::assign::waves;
+use crate::settle::back::earlier_good;
 
 fn release(rows: &dyn RowSource, digest: [u8; 32]) -> PlanRelease {
-    let version =
-        get::<row::ReleaseRow>(rows, &digest).map_or_else(|| "?".to_owned(), |row| row.release.version);
+    let version = release_row(rows, &digest).map_or_else(|| "?".to_owned(), |row| row.release.version);
     PlanRelease { release: Digest(digest).to_string(), version }
 }
 
@@ -110,7 +110,7 @@ pub fn rollback_plan(
     let stages = here
         .into_iter()
         .filter_map(|it| {
-            let to = to.or_else(|| it.good.iter().copied().find(|good| Some(*good) != it.current))?;
+            let to = to.or_else(|| earlier_good(&it))?;
             Some(PlanStage {
                 name: format!("{environment}/{}", it.id.target),
                 change: if it.current == Some(to) { "none" } else { "update" }.to_owned(),

@@ -1,6 +1,7 @@
 //! Runs, their reasons, what runs where, and history.
 
 use trimaran_model::id::Digest;
+use trimaran_model::run::RunKind;
 use trimaran_model::time::Wall;
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::document::{
@@ -13,8 +14,9 @@ use trimaran_wire::v1::common::WireReason;
 use trimaran_wire::v1::release::{WireArtifact, WireReleaseWorkload};
 use trimaran_wire::v1::row::{self, WayBack, table};
 
-use super::{RowSource, all, get, run_row};
+use super::{RowSource, all, release_row, run_row};
 use crate::settle::stage_name;
+use crate::state::run_name;
 
 fn time(ms: i64) -> String {
     rfc3339(Wall(ms))
@@ -80,19 +82,26 @@ fn stage(it: &row::Stage) -> StageDocument {
     }
 }
 
-fn rollback(it: &row::Rollback) -> RollbackDocument {
-    RollbackDocument { cause: it.cause.clone(), to: it.to.map(hex) }
-}
-
-fn name(run: &trimaran_wire::v1::common::WireRun) -> String {
-    format!("{}#{}", run.pipeline, run.number)
+/// The way back inside of a run, or the one that a run of kind rollback is.
+fn rollback(it: &row::Run) -> Option<RollbackDocument> {
+    if let Some(inside) = &it.rollback {
+        return Some(RollbackDocument { cause: inside.cause.clone(), to: inside.to.map(hex) });
+    }
+    if it.kind != RunKind::Rollback.as_str() {
+        return None;
+    }
+    let restores = |stage: &&row::Stage| stage.way_back.is_none();
+    let target = it.stages.iter().find(restores).and_then(|stage| stage.target.as_ref());
+    let planned = it.plan.environments.iter().flat_map(|it| &it.stages);
+    let to = planned.filter(|planned| Some(&planned.target) == target).map(|it| it.release_digest).next();
+    Some(RollbackDocument { cause: it.reason.clone(), to: to.map(hex) })
 }
 
 /// `run show`.
 pub fn run(rows: &dyn RowSource, pipeline: &str, number: u64) -> Option<RunDocument> {
     let it = run_row(rows, pipeline, number)?;
     Some(RunDocument {
-        run: name(&it.id),
+        run: run_name(&it.id),
         pipeline: it.id.pipeline.clone(),
         kind: it.kind.clone(),
         status: it.status.clone(),
@@ -103,8 +112,8 @@ pub fn run(rows: &dyn RowSource, pipeline: &str, number: u64) -> Option<RunDocum
         finished_at: it.finished_ms.map(time),
         reasons: reasons(&it.reasons),
         stages: it.stages.iter().map(stage).collect(),
-        rollback: it.rollback.as_ref().map(rollback),
-        caused_by: it.caused_by.as_ref().map(name),
+        rollback: rollback(&it),
+        caused_by: it.caused_by.as_ref().map(run_name),
         revision: it.revision,
     })
 }
@@ -130,7 +139,8 @@ fn every_run(rows: &dyn RowSource) -> Vec<row::Run> {
 pub fn runs(rows: &dyn RowSource, pipeline: Option<&str>, limit: usize) -> RunList {
     let wanted = |run: &row::Run| pipeline.is_none_or(|pipeline| run.id.pipeline == pipeline);
     let one = |it: row::Run| RunSummary {
-        run: name(&it.id),
+        rollback: rollback(&it),
+        run: run_name(&it.id),
         pipeline: it.id.pipeline.clone(),
         kind: it.kind,
         status: it.status,
@@ -139,8 +149,7 @@ pub fn runs(rows: &dyn RowSource, pipeline: Option<&str>, limit: usize) -> RunLi
         artifacts: artifacts(&it.plan.artifacts),
         created_at: time(it.created_ms),
         finished_at: it.finished_ms.map(time),
-        rollback: it.rollback.as_ref().map(rollback),
-        caused_by: it.caused_by.as_ref().map(name),
+        caused_by: it.caused_by.as_ref().map(run_name),
     };
     RunList { runs: every_run(rows).into_iter().filter(wanted).take(limit).map(one).collect() }
 }
@@ -156,7 +165,7 @@ pub fn why(rows: &dyn RowSource, pipeline: &str, number: u64, wanted: Option<&st
             reasons: reasons(&stage.reasons),
         })
         .collect();
-    Some(Why { run: name(&it.id), status: it.status.clone(), stages })
+    Some(Why { run: run_name(&it.id), status: it.status.clone(), stages })
 }
 
 /// `status` and `installation list`.
@@ -164,7 +173,7 @@ pub fn status(rows: &dyn RowSource, pipeline: Option<&str>) -> StatusDocument {
     let meta = super::meta(rows);
     let wanted = |it: &row::Installation| pipeline.is_none_or(|pipeline| it.id.pipeline == pipeline);
     let one = |it: row::Installation| {
-        let release = it.current.and_then(|digest| get::<row::ReleaseRow>(rows, &digest));
+        let release = it.current.and_then(|digest| release_row(rows, &digest));
         let sha256 = release.as_ref().map(|row| {
             let WireReleaseWorkload::Host { bundle, .. } = &row.release.workload;
             hex(bundle.sha256)
@@ -183,7 +192,7 @@ pub fn status(rows: &dyn RowSource, pipeline: Option<&str>) -> StatusDocument {
             sha256,
             since: it.current.map(|_| time(it.since_ms)),
             health: it.health,
-            run: it.run.as_ref().map(name),
+            run: it.run.as_ref().map(run_name),
             desired: it.desired,
             updated: it.updated,
             ready,
@@ -215,7 +224,7 @@ fn entry(rows: &dyn RowSource, run: &row::Run, stage: &row::Stage) -> Option<His
     let target = stage.target.clone()?;
     let planned = run.plan.environments.iter().flat_map(|it| &it.stages).find(|it| it.target == target)?;
     let back = match &stage.way_back {
-        Some(WayBack::Restore(to)) => get::<row::ReleaseRow>(rows, to).map(|row| row.release.version),
+        Some(WayBack::Restore(to)) => release_row(rows, to).map(|row| row.release.version),
         Some(WayBack::Stop) | None => None,
     };
     let cause = run
@@ -228,7 +237,7 @@ fn entry(rows: &dyn RowSource, run: &row::Run, stage: &row::Stage) -> Option<His
         (cause, _) => cause,
     };
     Some(HistoryEntry {
-        run: name(&run.id),
+        run: run_name(&run.id),
         kind: run.kind.clone(),
         environment: stage.environment.clone(),
         target,

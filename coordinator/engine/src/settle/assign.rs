@@ -1,6 +1,7 @@
 //! Orders for agents: one live assignment an installation, each with a larger fence than all before.
 
 use trimaran_model::id::{Epoch, Fence};
+use trimaran_model::limits::ENDED_ASSIGNMENTS_MAX;
 use trimaran_model::pipeline::Amount;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::{RunKind, Status};
@@ -9,9 +10,9 @@ use trimaran_wire::v1::common::{WireInstallation, WireReason, WireStage};
 use trimaran_wire::v1::plan::{WirePlannedEnvironment, WirePlannedStage};
 use trimaran_wire::v1::row::{self, WayBack};
 
-use super::{set, stage_name};
+use super::{set, stage_name, with_because, words};
 use crate::event::Event;
-use crate::state::{State, installation_key, status};
+use crate::state::{State, installation_key, run_name, status};
 
 /// The largest share of a target that a way back takes down at once, in percent.
 const RESTORE_PERCENT: u8 = 33;
@@ -53,125 +54,120 @@ fn one(state: &mut State, run: &mut row::Run, index: usize) {
     if let Some(assignment) = stage.assignment {
         return follow(state, run, index, assignment);
     }
-    if stage.way_back.is_none() {
-        if run.canceled_by.is_some() || run.rollback.is_some() || !is_open(run, &environment) {
-            return;
-        }
-        if let Some(until) = stage.pause_until.filter(|until| *until > state.now().0) {
-            let mut reason = state.reason(
-                ReasonCode::WavePause,
-                "the strategy pauses between waves".to_owned(),
-                "wait",
-                &[],
-            );
-            reason.next_check = Some(state.wall_of(until).0);
-            return set(state, &mut run.stages[index], Status::Waiting, vec![reason]);
-        }
+    if stage.pause_until.is_some_and(|until| until <= state.now().0) {
+        run.stages[index].pause_until = None;
     }
-    if let Some(failure) = &stage.paused {
-        let id = format!("{}#{}", run.id.pipeline, run.id.number);
-        let clears = format!("trimaran resume {id}/{}", stage_name(&stage));
-        let code = ReasonCode::from_name(&failure.code).unwrap_or(ReasonCode::PausedFault);
-        let code = if code.as_str().starts_with("paused_") { code } else { ReasonCode::PausedFault };
-        let message = match &failure.instance {
-            Some(host) => format!("{host}: {}: {}", failure.code, failure.message),
-            None => format!("{}: {}", failure.code, failure.message),
-        };
-        let reason = state.reason(code, message, &clears, &["operator", "admin"]);
-        return set(state, &mut run.stages[index], Status::Waiting, vec![reason]);
+    let ends = run.canceled_by.is_some() || run.rollback.is_some();
+    if stage.way_back.is_none() && (ends || !is_open(run, &environment)) {
+        return;
     }
-    match hold(state, run, &stage) {
-        Some((to, reason)) => set(state, &mut run.stages[index], to, vec![reason]),
-        None => assign(state, run, index, &planned),
+    if let Some((to, reason)) = pause(state, run, &stage).or_else(|| hold(state, run, &stage)) {
+        let reasons = with_because(&stage, vec![reason]);
+        return set(state, &mut run.stages[index], to, reasons);
     }
+    assign(state, run, index, &planned);
 }
 
 /// A stage with a live assignment: running, going back, or lost with its agent.
 fn follow(state: &State, run: &mut row::Run, index: usize, assignment: u64) {
-    let moving = if run.stages[index].way_back.is_some() { Status::RollingBack } else { Status::Running };
-    let agent = state.assignments.get(&assignment).and_then(|row| state.agents.get(&row.agent));
-    if run.canceled_by.is_some() {
-        return;
-    }
-    match agent.filter(|agent| agent.lost) {
-        Some(agent) => {
+    let Some(row) = state.assignments.get(&assignment) else { return };
+    let stage = &run.stages[index];
+    let mut to = if stage.way_back.is_some() { Status::RollingBack } else { Status::Running };
+    let mut reasons = Vec::new();
+    if let Some(agent) = state.agents.get(&row.agent) {
+        if agent.lost {
             let message = format!(
                 "agent `{}` is silent; what runs keeps running, nothing else starts here",
                 agent.name
             );
-            let reason = state.reason(ReasonCode::AgentLost, message, "wait", &[]);
-            set(state, &mut run.stages[index], Status::Lost, vec![reason]);
-        }
-        None => {
-            let reasons =
-                if moving == Status::RollingBack { run.stages[index].reasons.clone() } else { Vec::new() };
-            let reasons =
-                reasons.into_iter().filter(|it| it.code != ReasonCode::AgentLost.as_str()).collect();
-            set(state, &mut run.stages[index], moving, reasons);
+            reasons.push(state.waits(ReasonCode::AgentLost, message));
+            to = Status::Lost;
+        } else if let Some(until) = handover(state, agent) {
+            reasons.push(handover_reason(state, agent, until));
         }
     }
+    if row.cancel {
+        let message = match &run.canceled_by {
+            Some(by) => format!("{by} canceled the run; hosts in flight finish or revert"),
+            None => "the run goes back; hosts in flight finish or revert".to_owned(),
+        };
+        reasons.push(state.waits(ReasonCode::Canceling, message));
+    }
+    let reasons = with_because(stage, reasons);
+    set(state, &mut run.stages[index], to, reasons);
+}
+
+/// Until when an earlier life of the agent may have calls in flight.
+fn handover(state: &State, agent: &row::Agent) -> Option<u64> {
+    agent.handover_until.filter(|until| *until > state.now().0)
+}
+
+fn handover_reason(state: &State, agent: &row::Agent, until: u64) -> WireReason {
+    let message = format!("calls of an earlier life of agent `{}` may still be in flight", agent.name);
+    state.waits_until(ReasonCode::AgentHandover, message, until)
+}
+
+/// What the stage itself waits for between two assignments: the strategy's pause, or a human after a fault.
+fn pause(state: &State, run: &row::Run, stage: &row::Stage) -> Option<(Status, WireReason)> {
+    if let Some(failure) = &stage.paused {
+        let clears = format!("trimaran resume {}/{}", run_name(&run.id), stage_name(stage));
+        let code = ReasonCode::from_name(&failure.code).filter(|code| code.as_str().starts_with("paused_"));
+        let code = code.unwrap_or(ReasonCode::PausedFault);
+        return Some((Status::Waiting, state.asks(code, words(failure, &stage_name(stage)), clears)));
+    }
+    let until = stage.pause_until.filter(|until| *until > state.now().0)?;
+    let reason = state.waits_until(ReasonCode::WavePause, "the strategy pauses between waves", until);
+    Some((Status::Waiting, reason))
 }
 
 /// What holds a stage that could have an assignment otherwise.
 fn hold(state: &State, run: &row::Run, stage: &row::Stage) -> Option<(Status, WireReason)> {
     let name = stage.target.clone()?;
-    let target = state.targets.get(&name)?;
-    let agent_name = target.target.agent.clone();
-    let blocked = |code, message: String| Some((Status::Blocked, state.reason(code, message, "wait", &[])));
+    let held = |to, code, message: String| Some((to, state.waits(code, message)));
     if let Some(live) = state.installation(&run.id.pipeline, &name).and_then(|it| it.assignment)
         && let Some(row) = state.assignments.get(&live)
-        && row.assignment.run != run.id
+        && !mutant!(TwoAssignments)
     {
-        let other = &row.assignment.run;
-        let message = format!("`{}#{}` works on `{name}`", other.pipeline, other.number);
-        return Some((Status::Queued, state.reason(ReasonCode::InstallationBusy, message, "wait", &[])));
+        let message = format!("`{}` works on `{name}`", run_name(&row.assignment.run));
+        return held(Status::Queued, ReasonCode::InstallationBusy, message);
     }
+    let Some(target) = state.targets.get(&name) else {
+        return held(Status::Blocked, ReasonCode::NoHosts, format!("there is no target `{name}`"));
+    };
+    let agent_name = target.target.agent.clone();
     if state.hosts_of(target).is_empty() {
         let message = format!("no enrolled runner of agent `{agent_name}` has the labels of target `{name}`");
-        return blocked(ReasonCode::PausedNoHosts, message);
+        return held(Status::Blocked, ReasonCode::NoHosts, message);
     }
-    let agent = state.agents.get(&agent_name);
-    let Some(agent) = agent.filter(|agent| agent.attached.is_some()) else {
-        return blocked(
-            ReasonCode::AgentNotConnected,
-            format!("agent `{agent_name}` of target `{name}` is not connected"),
-        );
+    let Some(agent) = state.agents.get(&agent_name).filter(|agent| agent.attached.is_some()) else {
+        let message = format!("agent `{agent_name}` of target `{name}` is not connected");
+        return held(Status::Blocked, ReasonCode::AgentNotConnected, message);
     };
-    if let Some(until) = agent.handover_until.filter(|until| *until > state.now().0) {
-        let message = format!("calls of the earlier life of agent `{agent_name}` may still be in flight");
-        let mut reason = state.reason(ReasonCode::AgentHandover, message, "wait", &[]);
-        reason.next_check = Some(state.wall_of(until).0);
-        return Some((Status::Blocked, reason));
+    if let Some(until) = handover(state, agent) {
+        return Some((Status::Blocked, handover_reason(state, agent, until)));
     }
     let busy = state.assignments.iter().filter(|row| row.assignment.installation.target == name).count();
     if busy >= target.target.parallel as usize {
         let message = format!("target `{name}` works on {busy} installations, as many as it allows");
-        return Some((Status::Queued, state.reason(ReasonCode::TargetParallel, message, "wait", &[])));
+        return held(Status::Queued, ReasonCode::TargetParallel, message);
     }
     None
 }
 
 fn assign(state: &mut State, run: &mut row::Run, index: usize, planned: &WirePlannedStage) {
-    let target = state.targets.get(&planned.target).cloned().expect("hold() saw the target");
+    let Some(target) = state.targets.get(&planned.target).cloned() else { return };
     let hosts = state.hosts_of(&target);
     let total = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
-    begin_installation(state, run, &run.stages[index].clone(), total);
-    let stage = &mut run.stages[index];
-    if stage.attempt == 0 {
-        stage.attempt = 1;
-    }
-    if stage.waves.is_empty() {
-        stage.waves = waves(planned, total);
-    }
+    let installation = WireInstallation { pipeline: run.id.pipeline.clone(), target: planned.target.clone() };
+    begin_stage(state, &mut run.stages[index], &installation, planned, total);
     let (job, digest) = job(run, index, planned);
     let stage = run.stages[index].clone();
     state.set_meta(|meta| {
-        meta.fence += 1;
+        meta.fence += u64::from(!mutant!(SameFence));
         meta.assignment += 1;
     });
     let meta = state.meta();
     let fence = Fence::new(Epoch(meta.epoch), meta.fence).0;
-    let installation = WireInstallation { pipeline: run.id.pipeline.clone(), target: planned.target.clone() };
     let wire_stage = WireStage { environment: stage.environment.clone(), target: stage.target.clone() };
     let assignment = WireAssignment {
         id: meta.assignment,
@@ -184,35 +180,56 @@ fn assign(state: &mut State, run: &mut row::Run, index: usize, planned: &WirePla
         release: state.releases.get(&digest).map(|row| row.release.clone()),
         wave: wave(&stage, planned, total, run.kind == RunKind::Rollback.as_str()),
         hosts,
-        keep: keep(state, &installation, digest),
+        keep: keep(state, &installation, &stage, digest),
     };
-    let row = row::AssignmentRow {
-        agent: target.target.agent.clone(),
-        assignment,
-        cancel: false,
-        stage: wire_stage,
-    };
-    state.events.push(Event::AgentWork { agent: row.agent.clone() });
-    state.assignments.put(row);
+    let agent = target.target.agent;
+    state.events.push(Event::AgentWork { agent: agent.clone() });
+    state.assignments.put(row::AssignmentRow { agent, assignment, cancel: false, stage: wire_stage });
     if let Some(it) = state.installations.get(&installation_key(&installation)) {
         let changed = row::Installation { assignment: Some(meta.assignment), fence, ..it.clone() };
         state.installations.put(changed);
     }
     let stage = &mut run.stages[index];
-    (stage.assignment, stage.fence) = (Some(meta.assignment), fence);
-    stage.pause_until = None;
-    let back = stage.way_back.is_some();
-    let reasons = if back { stage.reasons.clone() } else { Vec::new() };
-    set(state, stage, if back { Status::RollingBack } else { Status::Running }, reasons);
+    (stage.assignment, stage.fence, stage.pause_until) = (Some(meta.assignment), fence, None);
+    let to = if stage.way_back.is_some() { Status::RollingBack } else { Status::Running };
+    let reasons = with_because(stage, Vec::new());
+    set(state, stage, to, reasons);
+}
+
+/// The first assignment begins the attempt: what the stage goes back to is fixed, and its waves.
+fn begin_stage(
+    state: &mut State,
+    stage: &mut row::Stage,
+    id: &WireInstallation,
+    planned: &WirePlannedStage,
+    total: u32,
+) {
+    let before = state.installations.get(&installation_key(id)).cloned();
+    if stage.attempt == 0 {
+        stage.attempt = 1;
+        stage.restore = before.as_ref().and_then(|it| it.good.first().copied());
+        if mutant!(BackToUnbaked) {
+            stage.restore = before.as_ref().and_then(|it| it.current);
+        }
+        stage.waves = waves(planned, total);
+    }
+    // The last wave is all hosts, also those that came meanwhile.
+    if let Some(last) = stage.waves.last_mut() {
+        *last = total;
+    }
+    begin_installation(state, stage, id, before, total);
 }
 
 /// The installation's row; a release that still bakes there is replaced and never becomes good.
-fn begin_installation(state: &mut State, run: &row::Run, stage: &row::Stage, total: u32) {
-    let target = stage.target.clone().unwrap_or_default();
-    let id = WireInstallation { pipeline: run.id.pipeline.clone(), target };
-    let known = state.installations.get(&installation_key(&id)).cloned();
-    let row = known.unwrap_or(row::Installation {
-        id,
+fn begin_installation(
+    state: &mut State,
+    stage: &row::Stage,
+    id: &WireInstallation,
+    before: Option<row::Installation>,
+    total: u32,
+) {
+    let row = before.unwrap_or(row::Installation {
+        id: id.clone(),
         environment: stage.environment.clone(),
         current: None,
         run: None,
@@ -221,20 +238,20 @@ fn begin_installation(state: &mut State, run: &row::Run, stage: &row::Stage, tot
         bake_until: None,
         assignment: None,
         fence: 0,
-        health: "progressing".to_owned(),
+        ended: Vec::new(),
+        health: String::new(),
         failure: None,
         desired: total,
         updated: 0,
     });
-    let row = row::Installation {
+    state.installations.put(row::Installation {
         environment: stage.environment.clone(),
         bake_until: None,
         health: "progressing".to_owned(),
         failure: None,
         desired: total,
         ..row
-    };
-    state.installations.put(row);
+    });
 }
 
 /// Cumulative sizes on `total` hosts: rounded up, growing, the last one all of them.
@@ -276,19 +293,26 @@ fn wave(stage: &row::Stage, planned: &WirePlannedStage, total: u32, rollback_run
         };
     }
     let budget = Amount::from(planned.max_failures).floor_of(total);
-    let failed = u32::try_from(stage.failed.len()).unwrap_or(u32::MAX);
+    let failed = if mutant!(ForgetFailures) { Vec::new() } else { stage.failed.clone() };
+    let count = u32::try_from(failed.len()).unwrap_or(u32::MAX);
     WireWave {
         number: stage.wave + 1,
-        upto: stage.waves.get(stage.wave as usize).copied().unwrap_or(total),
+        upto: stage.waves.get(stage.wave as usize).map_or(total, |upto| total.min(*upto)),
         max_unavailable: Amount::Count(allowed).into(),
-        failures_left: budget.saturating_sub(failed),
-        failed: stage.failed.clone(),
+        failures_left: budget.saturating_sub(count),
+        failed,
     }
 }
 
-/// What a host must not remove: the way back and what is on its way.
-fn keep(state: &State, installation: &WireInstallation, digest: [u8; 32]) -> Vec<[u8; 32]> {
+/// What a host must not remove: what is on its way, what runs, and the ways back.
+fn keep(
+    state: &State,
+    installation: &WireInstallation,
+    stage: &row::Stage,
+    digest: [u8; 32],
+) -> Vec<[u8; 32]> {
     let mut keep = vec![digest];
+    keep.extend(stage.restore);
     if let Some(it) = state.installations.get(&installation_key(installation)) {
         keep.extend(it.good.iter().take(2).copied().chain(it.current));
     }
@@ -306,16 +330,28 @@ pub(crate) fn ask_to_cancel(state: &mut State, assignment: u64) {
     }
 }
 
-/// Takes an assignment back: a larger fence follows, or nothing has to be done any more.
-pub(crate) fn withdraw(state: &mut State, assignment: u64) {
+/// How an assignment ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Its result was taken.
+    Taken,
+    /// A larger fence follows.
+    Superseded,
+}
+
+/// Takes a live assignment out of the state.
+pub(crate) fn withdraw(state: &mut State, assignment: u64, end: End) {
     let Some(row) = state.assignments.remove(&assignment) else { return };
     state.events.push(Event::AgentWork { agent: row.agent.clone() });
     let key = installation_key(&row.assignment.installation);
-    if let Some(it) = state.installations.get(&key).filter(|it| it.assignment == Some(assignment)) {
-        let changed = row::Installation { assignment: None, ..it.clone() };
-        state.installations.put(changed);
+    if let Some(mut it) = state.installations.get(&key).cloned() {
+        it.assignment = it.assignment.filter(|live| *live != assignment);
+        it.ended.push(row::Ended { assignment, fence: row.assignment.fence, taken: end == End::Taken });
+        if it.ended.len() > ENDED_ASSIGNMENTS_MAX {
+            it.ended.remove(0);
+        }
+        state.installations.put(it);
     }
-    let (agent, target) = (row.agent, row.assignment.installation.target);
+    let target = row.assignment.installation.target;
     state.wake_where(|run| run.stages.iter().any(|stage| stage.target.as_ref() == Some(&target)));
-    state.wake_agent(&agent);
 }

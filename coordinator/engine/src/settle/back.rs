@@ -1,24 +1,25 @@
 //! Ways back: within a live run, and as a run of their own after its end.
 
 use trimaran_model::id::Digest;
-use trimaran_model::pipeline::RollbackScope;
+use trimaran_model::limits::QUARANTINED_PER_PIPELINE_MAX;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::{RunKind, Status};
 use trimaran_wire::v1::assignment::{WireAmount, WireFailure};
-use trimaran_wire::v1::common::WireRun;
+use trimaran_wire::v1::common::{WireInstallation, WireRun};
 use trimaran_wire::v1::plan::{WirePlan, WirePlannedEnvironment, WirePlannedStage, WireScope};
+use trimaran_wire::v1::release::WireReleaseWorkload;
 use trimaran_wire::v1::row::{self, WayBack};
 
-use super::assign::withdraw;
-use super::{set, stage_name};
+use super::assign::{End, withdraw};
+use super::{set, stage_name, words};
 use crate::audit;
 use crate::command::{NewRun, create_run};
-use crate::state::{State, run_key};
+use crate::state::{State, run_key, run_name};
 
-/// An installation and the release to bring back.
+/// An installation and where it goes back to; without a release what runs is stopped.
 pub(crate) struct Way {
     pub(crate) installation: row::Installation,
-    pub(crate) to: [u8; 32],
+    pub(crate) to: Option<[u8; 32]>,
 }
 
 /// A stage failed by the release's fault: go back as far as the policy says, or just fail.
@@ -26,27 +27,17 @@ pub(super) fn after_failure(state: &mut State, run: &mut row::Run, index: usize,
     let stage = run.stages[index].clone();
     let environment = run.plan.environments.iter().find(|it| it.name == stage.environment).cloned();
     let Some(environment) = environment else { return };
-    let cause = words(&stage, failure);
+    let (cause, code) = (words(failure, &stage_name(&stage)), code(failure));
     if !environment.rollback_on_health {
-        let reason = state.reason(code(failure), cause, "wait", &[]);
-        return set(state, &mut run.stages[index], Status::Failed, vec![reason]);
+        let reason = state.waits(code, cause.clone());
+        set(state, &mut run.stages[index], Status::Failed, vec![reason]);
+        return quarantine(state, &run.id, &run.plan, &cause);
     }
-    let scope = match environment.scope {
-        WireScope::Target => RollbackScope::Target,
-        WireScope::Environment => RollbackScope::Environment,
-        WireScope::Run => RollbackScope::Run,
-    };
-    begin(state, run, &cause, code(failure), |it| match scope {
-        RollbackScope::Target => it.target == stage.target && it.environment == stage.environment,
-        RollbackScope::Environment => it.environment == stage.environment,
-        RollbackScope::Run => true,
+    begin(state, run, &cause, code, |it| match environment.scope {
+        WireScope::Target => it.target == stage.target && it.environment == stage.environment,
+        WireScope::Environment => it.environment == stage.environment,
+        WireScope::Run => true,
     });
-}
-
-/// `host-3: probe_failed: 503 Service Unavailable`.
-fn words(stage: &row::Stage, failure: &WireFailure) -> String {
-    let place = failure.instance.clone().unwrap_or_else(|| stage_name(stage));
-    format!("{place}: {}: {}", failure.code, failure.message)
 }
 
 fn code(failure: &WireFailure) -> ReasonCode {
@@ -60,13 +51,15 @@ pub(super) fn whole_run(state: &mut State, run: &mut row::Run, cause: &str) {
 
 /// `trimaran rollback` inside of a live run.
 pub(crate) fn end_with_rollback(state: &mut State, id: &WireRun, environment: &str, cause: &str) {
-    let Some(mut run) = state.runs.get(&run_key(id)).cloned() else { return };
+    let Some(before) = state.runs.get(&run_key(id)).cloned() else { return };
+    let mut run = before.clone();
     begin(state, &mut run, cause, ReasonCode::RollbackRequested, |stage| stage.environment == environment);
-    state.runs.put(run);
+    super::store(state, &before, &mut run);
     state.wake(id);
 }
 
-/// Turns every touched stage of the scope around, with a larger fence than what it does now.
+/// Turns every touched stage of the scope around, with a larger fence than what it does now. Work outside of
+/// the scope is asked to end.
 fn begin(
     state: &mut State,
     run: &mut row::Run,
@@ -74,6 +67,7 @@ fn begin(
     code: ReasonCode,
     in_scope: impl Fn(&row::Stage) -> bool,
 ) {
+    let because = state.waits(code, cause);
     let mut first_way = None;
     for index in 0..run.stages.len() {
         let stage = &run.stages[index];
@@ -87,38 +81,21 @@ fn begin(
             continue;
         }
         if let Some(assignment) = stage.assignment {
-            withdraw(state, assignment);
+            withdraw(state, assignment, End::Superseded);
         }
-        let way = way_back(state, run, index);
-        if let WayBack::Restore(to) = way {
-            first_way.get_or_insert(to);
-        }
-        let reason = state.reason(code, cause.to_owned(), "wait", &[]);
         let stage = &mut run.stages[index];
-        (stage.assignment, stage.paused, stage.finished_ms) = (None, None, None);
-        stage.way_back = Some(way);
-        set(state, stage, Status::RollingBack, vec![reason]);
+        first_way = first_way.or(stage.restore);
+        (stage.assignment, stage.paused, stage.finished_ms, stage.pause_until) = (None, None, None, None);
+        stage.way_back = Some(stage.restore.map_or(WayBack::Stop, WayBack::Restore));
+        stage.because = Some(because.clone());
+        set(state, stage, Status::RollingBack, vec![because.clone()]);
     }
     if run.rollback.is_none() {
         run.rollback = Some(row::Rollback { cause: cause.to_owned(), to: first_way });
         run.status = Status::RollingBack.as_str().to_owned();
         quarantine(state, &run.id, &run.plan, cause);
-        let object = format!("{}#{}", run.id.pipeline, run.id.number);
-        audit::record(state, "trimaran", "roll_back", &object, cause);
+        audit::record(state, "trimaran", "roll_back", &run_name(&run.id), cause);
     }
-}
-
-/// The last release that was healthy and baked before this run, or nothing.
-fn way_back(state: &State, run: &row::Run, index: usize) -> WayBack {
-    let target = run.stages[index].target.clone().unwrap_or_default();
-    let good = state.installation(&run.id.pipeline, &target).and_then(|it| {
-        // A release that this very run made good (without a bake) is not the way back from it.
-        let own = run.plan.environments.iter().flat_map(|it| &it.stages).find(|it| it.target == target);
-        let own = own.map(|it| it.release_digest);
-        let made_here = it.run.as_ref() == Some(&run.id);
-        it.good.iter().copied().find(|good| !made_here || Some(*good) != own)
-    });
-    good.map_or(WayBack::Stop, WayBack::Restore)
 }
 
 /// The plan is not deployed again without an override.
@@ -131,90 +108,133 @@ fn quarantine(state: &mut State, run: &WireRun, plan: &WirePlan, cause: &str) {
         cause: cause.to_owned(),
         at_ms,
     });
+    let here: Vec<_> = state.quarantine.iter().filter(|it| it.pipeline == plan.pipeline).collect();
+    if here.len() > QUARANTINED_PER_PIPELINE_MAX
+        && let Some(oldest) = here.iter().min_by_key(|it| (it.at_ms, it.run.number)).map(|it| it.plan)
+    {
+        state.quarantine.remove(&(plan.pipeline.clone(), oldest));
+    }
 }
 
-/// A release failed in its bake: a run of kind rollback brings the environment back.
-pub(crate) fn after_success(state: &mut State, failed: &row::Installation, failure: Option<&WireFailure>) {
-    let Some(run) = failed.run.clone() else { return };
-    let same = |it: &&row::Installation| {
-        it.id.pipeline == failed.id.pipeline
-            && it.environment == failed.environment
-            && it.run.as_ref() == Some(&run)
-            && it.assignment.is_none()
+/// The live run of kind rollback that works or will work on an installation: later requests join it.
+pub(crate) fn under_way(state: &State, id: &WireInstallation) -> Option<WireRun> {
+    let works = |run: &&row::Run| {
+        run.kind == RunKind::Rollback.as_str()
+            && run.id.pipeline == id.pipeline
+            && run.stages.iter().any(|it| it.target.as_ref() == Some(&id.target))
     };
-    let ways: Vec<Way> = state
-        .installations
-        .iter()
-        .filter(same)
-        .filter_map(|it| {
-            let to = it.good.iter().copied().find(|good| Some(*good) != it.current)?;
-            Some(Way { installation: it.clone(), to })
-        })
-        .collect();
+    state.live_runs().find(works).map(|run| run.id.clone())
+}
+
+/// A release failed in its bake: a run of kind rollback brings back what the policy's scope says.
+pub(crate) fn after_success(state: &mut State, failed: &row::Installation, failure: Option<&WireFailure>) {
+    let Some(left) = failed.run.as_ref().and_then(|run| state.runs.get(&run_key(run))).cloned() else {
+        return;
+    };
+    let environment = left.plan.environments.iter().find(|it| it.name == failed.environment);
+    let Some(environment) = environment.filter(|it| it.rollback_on_health) else { return };
+    let in_scope = |it: &row::Installation| match environment.scope {
+        WireScope::Target => it.id == failed.id,
+        WireScope::Environment => it.environment == failed.environment,
+        WireScope::Run => true,
+    };
+    let fits = |it: &&row::Installation| {
+        it.id.pipeline == failed.id.pipeline && it.run.as_ref() == Some(&left.id) && it.assignment.is_none()
+    };
+    let here: Vec<_> = state.installations.iter().filter(fits).filter(|it| in_scope(it)).cloned().collect();
+    let free = here.into_iter().filter(|it| under_way(state, &it.id).is_none());
+    let way = |installation: row::Installation| Way { to: earlier_good(&installation), installation };
+    let ways: Vec<Way> = free.map(way).collect();
     let cause = match failure {
-        Some(failure) => {
-            let place = failure.instance.clone().unwrap_or_else(|| failed.id.target.clone());
-            format!("{place}: {}: {}", failure.code, failure.message)
-        }
+        Some(failure) => words(failure, &failed.id.target),
         None => format!("{} became unhealthy in its bake", failed.id.target),
     };
-    if let Some(row) = state.runs.get(&run_key(&run)) {
-        let plan = row.plan.clone();
-        quarantine(state, &run, &plan, &cause);
-    }
+    quarantine(state, &left.id, &left.plan, &cause);
     if !ways.is_empty() {
-        start_rollback_run(state, &ways, "trimaran", &cause, Some(run));
+        let code = failure.map_or(ReasonCode::ProbeFailed, code);
+        start_rollback_run(state, &ways, "trimaran", (code, &cause), Some(left.id));
     }
 }
 
-/// Makes a run whose plan is the releases to bring back.
+/// The last good release that is not what runs.
+pub(crate) fn earlier_good(it: &row::Installation) -> Option<[u8; 32]> {
+    it.good.iter().copied().find(|good| Some(*good) != it.current)
+}
+
+/// The stage that takes one way, beside its plan.
+fn planned_way(state: &State, way: &Way) -> Option<WirePlannedStage> {
+    let digest = way.to.or(way.installation.current)?;
+    let release = state.releases.get(&digest).map(|row| row.release.clone())?;
+    Some(WirePlannedStage {
+        target: way.installation.id.target.clone(),
+        release_digest: digest,
+        release,
+        bake_ms: 0,
+        sizes: vec![WireAmount::Percent(100)],
+        max_unavailable: WireAmount::Count(1),
+        max_failures: WireAmount::Count(0),
+        pause_between_ms: 0,
+    })
+}
+
+/// Makes a run whose plan is the releases to bring back, one environment for each that is concerned.
 pub(crate) fn start_rollback_run(
     state: &mut State,
     ways: &[Way],
     by: &str,
-    cause: &str,
+    (code, cause): (ReasonCode, &str),
     caused_by: Option<WireRun>,
 ) -> WireRun {
-    let first = &ways[0].installation;
-    let (pipeline, environment) = (first.id.pipeline.clone(), first.environment.clone());
+    let pipeline = ways[0].installation.id.pipeline.clone();
     let mut artifacts = Vec::new();
-    let mut stages = Vec::new();
+    let mut environments: Vec<WirePlannedEnvironment> = Vec::new();
+    let mut digests = Vec::new();
+    let mut stops = Vec::new();
     for way in ways {
-        let Some(release) = state.releases.get(&way.to).map(|row| row.release.clone()) else { continue };
-        let trimaran_wire::v1::release::WireReleaseWorkload::Host { bundle, .. } = &release.workload;
+        let Some(stage) = planned_way(state, way) else { continue };
+        let WireReleaseWorkload::Host { bundle, .. } = &stage.release.workload;
         if !artifacts.contains(bundle) {
             artifacts.push(bundle.clone());
         }
-        stages.push(WirePlannedStage {
-            target: way.installation.id.target.clone(),
-            release_digest: way.to,
-            release,
-            bake_ms: 0,
-            sizes: vec![WireAmount::Percent(100)],
-            max_unavailable: WireAmount::Count(1),
-            max_failures: WireAmount::Count(0),
-            pause_between_ms: 0,
-        });
+        digests.push((stage.target.clone(), Digest(stage.release_digest)));
+        if way.to.is_none() {
+            stops.push(stage.target.clone());
+        }
+        let name = &way.installation.environment;
+        match environments.iter_mut().find(|it| it.name == *name) {
+            Some(environment) => environment.stages.push(stage),
+            None => environments.push(WirePlannedEnvironment {
+                name: name.clone(),
+                after: Vec::new(),
+                approve: None,
+                rollback_on_health: false,
+                scope: WireScope::Environment,
+                stages: vec![stage],
+            }),
+        }
         let left = way.installation.run.clone().and_then(|run| state.runs.get(&run_key(&run)).cloned());
         if let Some(left) = left.filter(|left| left.kind == RunKind::Deploy.as_str()) {
             quarantine(state, &left.id, &left.plan, cause);
         }
     }
-    let digest = crate::plan::digest_of(
-        stages.iter().map(|stage| (stage.target.as_str(), Digest(stage.release_digest))),
-    );
-    let planned = WirePlannedEnvironment {
-        name: environment,
-        after: Vec::new(),
-        approve: None,
-        rollback_on_health: false,
-        scope: WireScope::Environment,
-        stages,
-    };
-    let plan = WirePlan { pipeline, digest: digest.0, artifacts, environments: vec![planned] };
+    let digest = crate::plan::digest_of(digests.iter().map(|(target, digest)| (target.as_str(), *digest)));
+    let plan = WirePlan { pipeline, digest: digest.0, artifacts, environments };
     let run =
         create_run(state, NewRun { kind: RunKind::Rollback, plan: &plan, by, reason: cause, caused_by });
-    let object = format!("{}#{}", run.pipeline, run.number);
-    audit::record(state, by, "roll_back", &object, cause);
+    say_why(state, &run, code, cause, &stops);
+    audit::record(state, by, "roll_back", &run_name(&run), cause);
     run
+}
+
+/// Every stage of a rollback run says why; those in `stops` have nothing to bring back.
+fn say_why(state: &mut State, id: &WireRun, code: ReasonCode, cause: &str, stops: &[String]) {
+    let Some(mut run) = state.runs.get(&run_key(id)).cloned() else { return };
+    let because = state.waits(code, cause);
+    for stage in run.stages.iter_mut() {
+        stage.because = Some(because.clone());
+        if stage.target.as_ref().is_some_and(|target| stops.contains(target)) {
+            stage.way_back = Some(WayBack::Stop);
+        }
+    }
+    state.runs.put(run);
 }

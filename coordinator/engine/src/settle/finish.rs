@@ -1,8 +1,10 @@
 //! The end of runs, and what becomes of old ones.
 
-use trimaran_model::run::Status;
+use std::collections::BTreeSet;
+
+use trimaran_model::run::{RunKind, Status};
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::v1::row::{self, table};
+use trimaran_wire::v1::row::{self, WayBack, table};
 
 use crate::state::{State, run_key, run_key_bytes, status};
 
@@ -32,6 +34,8 @@ pub(super) fn look(state: &mut State, run: &mut row::Run) {
         Status::Waiting
     } else if has(Status::Blocked) {
         Status::Blocked
+    } else if has(Status::Queued) {
+        Status::Queued
     } else {
         Status::Running
     };
@@ -62,19 +66,78 @@ fn outcome(run: &row::Run, all: &[Status]) -> Status {
     }
 }
 
-/// Moves the oldest finished runs of a pipeline to cold rows.
-pub(super) fn retire_old(state: &mut State, pipeline: &str) {
-    let done: Vec<row::Run> = state
-        .runs
+/// What follows from the end of a run.
+pub(super) fn done(state: &mut State, run: &row::Run) {
+    if run.status == Status::Succeeded.as_str() && run.kind == RunKind::Deploy.as_str() {
+        // It was deployed against the quarantine and became healthy.
+        state.quarantine.remove(&(run.id.pipeline.clone(), run.plan.digest));
+    }
+    if !mutant!(NoWakeAfterRun) {
+        wake_followers(state, &run.id.pipeline);
+    }
+    retire_old(state, &run.id.pipeline);
+}
+
+/// Runs of the same pipeline that may have waited.
+pub(super) fn wake_followers(state: &mut State, pipeline: &str) {
+    state.wake_where(|other| other.id.pipeline == pipeline);
+}
+
+/// Moves the oldest finished runs of a pipeline to cold rows, and the releases that only they name. A run
+/// whose release is installed stays: its plan says what a failure in its bake means. So does a run that has
+/// an assignment.
+fn retire_old(state: &mut State, pipeline: &str) {
+    let installed: BTreeSet<_> = state
+        .installations
         .iter()
-        .filter(|run| run.id.pipeline == pipeline && status(&run.status).is_done())
-        .cloned()
+        .filter(|it| it.id.pipeline == pipeline)
+        .filter_map(|it| it.run.as_ref().map(run_key))
         .collect();
-    for run in done.iter().take(done.len().saturating_sub(RUNS_HOT)) {
+    let may_go = |run: &&row::Run| {
+        let works = run.stages.iter().any(|stage| stage.assignment.is_some());
+        status(&run.status).is_done() && !works && !installed.contains(&run_key(&run.id))
+    };
+    let done: Vec<row::Run> =
+        state.runs.iter().filter(|run| run.id.pipeline == pipeline).filter(may_go).cloned().collect();
+    let old = &done[..done.len().saturating_sub(RUNS_HOT)];
+    for run in old {
         let key = run_key(&run.id);
         let mut cold = vec![table::OLD_RUN];
         cold.extend(run_key_bytes(&key));
         state.cold.push((cold, Some(run.to_bytes())));
         state.runs.remove(&key);
     }
+    if !old.is_empty() {
+        retire_releases(state, old);
+    }
+}
+
+/// Moves releases to cold rows that nothing in memory names any more.
+fn retire_releases(state: &mut State, retired: &[row::Run]) {
+    let mut named: BTreeSet<[u8; 32]> = BTreeSet::new();
+    for it in state.installations.iter() {
+        named.extend(it.good.iter().copied().chain(it.current));
+    }
+    for run in state.runs.iter() {
+        named.extend(releases_of(run));
+    }
+    for digest in retired.iter().flat_map(releases_of).filter(|digest| !named.contains(digest)) {
+        let Some(row) = state.releases.remove(&digest) else { continue };
+        let mut cold = vec![table::OLD_RELEASE];
+        cold.extend(digest);
+        state.cold.push((cold, Some(row.to_bytes())));
+    }
+}
+
+/// Every release that a run names.
+fn releases_of(run: &row::Run) -> Vec<[u8; 32]> {
+    let planned = run.plan.environments.iter().flat_map(|it| &it.stages).map(|it| it.release_digest);
+    let back = run.stages.iter().flat_map(|stage| {
+        let way = match &stage.way_back {
+            Some(WayBack::Restore(to)) => Some(*to),
+            Some(WayBack::Stop) | None => None,
+        };
+        [way, stage.restore]
+    });
+    planned.chain(back.flatten()).collect()
 }

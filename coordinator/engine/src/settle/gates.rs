@@ -3,10 +3,12 @@
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::{RunKind, Status};
 use trimaran_model::time::{Millis, Wall};
+use trimaran_wire::v1::common::WireReason;
+use trimaran_wire::v1::plan::WireApprove;
 use trimaran_wire::v1::row;
 
-use super::{back, set, stage_name};
-use crate::state::{State, status};
+use super::{back, set, stage_name, with_because};
+use crate::state::{State, run_name, status};
 
 /// Opens what is free and says why the rest is not.
 pub(super) fn open(state: &mut State, run: &mut row::Run) {
@@ -42,11 +44,11 @@ fn queue(state: &State, run: &mut row::Run, position: usize) {
     let first = state
         .live_runs()
         .filter(|other| other.id.pipeline == run.id.pipeline && other.sequence < run.sequence)
-        .map(|other| format!("{}#{}", other.id.pipeline, other.id.number))
+        .map(|other| run_name(&other.id))
         .next()
         .unwrap_or_default();
     let message = format!("`{first}` of the same pipeline is not done; position {position} in the queue");
-    let reason = state.reason(ReasonCode::Concurrency, message, "wait", &[]);
+    let reason = state.waits(ReasonCode::Concurrency, message);
     run.status = Status::Queued.as_str().to_owned();
     run.reasons = vec![reason.clone()];
     for stage in &mut run.stages {
@@ -63,12 +65,13 @@ fn cancel(state: &mut State, run: &mut row::Run) {
         }
         if let Some(assignment) = run.stages[index].assignment {
             super::assign::ask_to_cancel(state, assignment);
-            let message = format!("{by} canceled the run; hosts in flight finish or revert");
-            run.stages[index].reasons = vec![state.reason(ReasonCode::Canceling, message, "wait", &[])];
-        } else {
-            let reason = state.reason(ReasonCode::Canceled, format!("{by} canceled the run"), "wait", &[]);
-            set(state, &mut run.stages[index], Status::Canceled, vec![reason]);
+            continue;
         }
+        let reason = state.waits(ReasonCode::Canceled, format!("{by} canceled the run"));
+        let stage = &mut run.stages[index];
+        let to = if stage.way_back.is_some() { Status::RollbackFailed } else { Status::Canceled };
+        let reasons = with_because(stage, vec![reason]);
+        set(state, stage, to, reasons);
     }
 }
 
@@ -76,40 +79,48 @@ fn cancel(state: &mut State, run: &mut row::Run) {
 fn environment_gate(state: &mut State, run: &mut row::Run, name: &str) {
     let planned = run.plan.environments.iter().find(|it| it.name == name).cloned();
     let Some(planned) = planned else { return };
+    if run.rollback.is_some() {
+        return leave_as_it_is(state, run, name);
+    }
     let mut waits_for = Vec::new();
     for stage in run.stages.iter().filter(|stage| planned.after.contains(&stage.environment)) {
         let upstream = status(&stage.status);
         if upstream.is_done() && !upstream.lets_dependents_start() {
-            return upstream_failed(state, run, name, &stage_name(stage).clone(), upstream);
+            let message = format!("`{}` is {}", stage_name(stage), upstream.as_str().replace('_', " "));
+            let reason = state.waits(ReasonCode::UpstreamFailed, message);
+            return for_untouched(state, run, name, Status::Canceled, &reason);
         }
         if !upstream.lets_dependents_start() && !waits_for.contains(&stage.environment) {
             waits_for.push(stage.environment.clone());
         }
     }
-    let ending = run.rollback.is_some();
-    if !waits_for.is_empty() && !ending {
+    if !waits_for.is_empty() {
         let message = format!("`{}` is not done", waits_for.join("`, `"));
-        let reason = state.reason(ReasonCode::After, message, "wait", &[]);
+        let reason = state.waits(ReasonCode::After, message);
         return for_untouched(state, run, name, Status::Pending, &reason);
-    }
-    if ending {
-        let message = "the run goes back, so this stage never starts".to_owned();
-        let reason = state.reason(ReasonCode::UpstreamFailed, message, "wait", &[]);
-        return for_untouched(state, run, name, Status::Canceled, &reason);
     }
     if let Some(approve) = &planned.approve {
         approval(state, run, name, approve);
     }
 }
 
+/// The run goes back: what has no part in it and no work in flight ends where it is.
+fn leave_as_it_is(state: &State, run: &mut row::Run, environment: &str) {
+    for stage in run.stages.iter_mut().filter(|stage| stage.environment == environment) {
+        let idle = stage.assignment.is_none() && stage.way_back.is_none();
+        if idle && !status(&stage.status).is_done() {
+            let message = match stage.attempt {
+                0 => "the run goes back, so this stage never starts",
+                _ => "the run goes back, and this stage is outside of what the rollback's scope restores",
+            };
+            let reason = state.waits(ReasonCode::UpstreamFailed, message);
+            set(state, stage, Status::Canceled, vec![reason]);
+        }
+    }
+}
+
 /// Changes the stages of an environment that have not begun.
-fn for_untouched(
-    state: &State,
-    run: &mut row::Run,
-    environment: &str,
-    to: Status,
-    reason: &trimaran_wire::v1::common::WireReason,
-) {
+fn for_untouched(state: &State, run: &mut row::Run, environment: &str, to: Status, reason: &WireReason) {
     for stage in run.stages.iter_mut().filter(|stage| stage.environment == environment) {
         let begun = stage.attempt > 0 || status(&stage.status).is_done() || stage.decision.is_some();
         if !begun {
@@ -118,56 +129,47 @@ fn for_untouched(
     }
 }
 
-fn upstream_failed(state: &State, run: &mut row::Run, environment: &str, upstream: &str, was: Status) {
-    let message = format!("`{upstream}` is {}", was.as_str().replace('_', " "));
-    let reason = state.reason(ReasonCode::UpstreamFailed, message, "wait", &[]);
-    for_untouched(state, run, environment, Status::Canceled, &reason);
-}
-
-fn approval(
-    state: &mut State,
-    run: &mut row::Run,
-    environment: &str,
-    approve: &trimaran_wire::v1::plan::WireApprove,
-) {
+fn approval(state: &mut State, run: &mut row::Run, environment: &str, approve: &WireApprove) {
     let found =
         run.stages.iter().position(|stage| stage.environment == environment && stage.target.is_none());
     let Some(index) = found else { return };
-    if status(&run.stages[index].status).is_done() {
-        return;
+    if let Some(decision) = run.stages[index].decision.clone()
+        && !status(&run.stages[index].status).is_done()
+    {
+        decided(state, run, index, &decision);
     }
-    if let Some(decision) = run.stages[index].decision.clone() {
-        return decided(state, run, index, &decision);
+    match status(&run.stages[index].status) {
+        Status::Succeeded => return,
+        done if done.is_done() => {
+            let message = format!("`{environment}/approve` is {}", done.as_str().replace('_', " "));
+            let reason = state.waits(ReasonCode::UpstreamFailed, message);
+            return for_untouched(state, run, environment, Status::Canceled, &reason);
+        }
+        _ => {}
     }
     let expires = *run.stages[index]
         .expires_ms
         .get_or_insert_with(|| (Wall(state.wall().0) + Millis(approve.timeout_ms)).0);
     if state.wall().0 >= expires {
-        let reason = state.reason(
-            ReasonCode::ApprovalExpired,
-            "nobody chose before the timeout".to_owned(),
-            "wait",
-            &[],
-        );
+        let reason = state.waits(ReasonCode::ApprovalExpired, "nobody chose before the timeout");
         set(state, &mut run.stages[index], Status::Stopped, vec![reason]);
         return;
     }
-    let id = format!("{}#{}", run.id.pipeline, run.id.number);
-    let message = format!("`{environment}` waits for one of: {}", approve.options.join(", "));
+    wait_for_approval(state, run, index, approve, expires);
+}
+
+fn wait_for_approval(state: &State, run: &mut row::Run, index: usize, approve: &WireApprove, expires: i64) {
+    let environment = run.stages[index].environment.clone();
     let first = approve.options.first().cloned().unwrap_or_default();
-    let clears = format!("trimaran approve {id}/{environment}/approve --option {first}");
-    let mut reason = state.reason(ReasonCode::Approval, message, &clears, &["operator", "admin"]);
-    reason.next_check = Some(expires);
-    set(state, &mut run.stages[index], Status::Waiting, vec![reason]);
-    if run.stages[index].started_ms.is_none() {
-        run.stages[index].started_ms = Some(state.wall().0);
-    }
-    let held = state.reason(
-        ReasonCode::Approval,
-        format!("`{environment}/approve` is not decided"),
-        &clears,
-        &["operator", "admin"],
-    );
+    let clears = format!("trimaran approve {}/{environment}/approve --option {first}", run_name(&run.id));
+    let message = format!("`{environment}` waits for one of: {}", approve.options.join(", "));
+    let waits = |message| WireReason {
+        next_check: Some(expires),
+        ..state.asks(ReasonCode::Approval, message, clears.clone())
+    };
+    let (gate, held) = (waits(message), waits(format!("`{environment}/approve` is not decided")));
+    run.stages[index].started_ms.get_or_insert(state.wall().0);
+    set(state, &mut run.stages[index], Status::Waiting, vec![gate]);
     for stage in run.stages.iter_mut().filter(|it| it.environment == environment && it.target.is_some()) {
         if stage.attempt == 0 {
             set(state, stage, Status::Blocked, vec![held.clone()]);
@@ -180,13 +182,12 @@ fn decided(state: &mut State, run: &mut row::Run, index: usize, decision: &row::
         "promote" => set(state, &mut run.stages[index], Status::Succeeded, Vec::new()),
         "roll_back" => {
             let message = format!("{} chose to roll back", decision.by);
-            let reason = state.reason(ReasonCode::RolledBackByChoice, message.clone(), "wait", &[]);
+            let reason = state.waits(ReasonCode::RolledBackByChoice, message.clone());
             set(state, &mut run.stages[index], Status::RolledBack, vec![reason]);
             back::whole_run(state, run, &message);
         }
         _ => {
-            let message = format!("{} chose to stop", decision.by);
-            let reason = state.reason(ReasonCode::Canceled, message, "wait", &[]);
+            let reason = state.waits(ReasonCode::Canceled, format!("{} chose to stop", decision.by));
             set(state, &mut run.stages[index], Status::Stopped, vec![reason]);
         }
     }

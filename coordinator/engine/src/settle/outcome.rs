@@ -3,71 +3,111 @@
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::{RunKind, Status};
 use trimaran_wire::v1::assignment::{WireFailure, WireOutcome};
+use trimaran_wire::v1::plan::WirePlannedStage;
 use trimaran_wire::v1::row::{self, WayBack};
 
-use super::assign::withdraw;
-use super::{back, set};
-use crate::state::{State, installation_key, run_key, status};
+use super::assign::{End, withdraw};
+use super::{back, broken, set, stage_name, with_because, words};
+use crate::state::{State, run_key, status};
 
 /// How many releases an installation remembers as good.
 const GOOD_MAX: usize = 5;
 
 /// Takes the result of a live assignment.
 pub(crate) fn take(state: &mut State, row: &row::AssignmentRow, outcome: &WireOutcome) {
-    withdraw(state, row.assignment.id);
+    withdraw(state, row.assignment.id, End::Taken);
     let Some(mut run) = state.runs.get(&run_key(&row.assignment.run)).cloned() else { return };
     let found = run.stages.iter().position(|stage| stage.assignment == Some(row.assignment.id));
     let Some(index) = found else { return };
+    let before = run.clone();
     run.stages[index].assignment = None;
-    if !status(&run.status).is_done() {
-        if run.stages[index].way_back.is_some() || run.kind == RunKind::Rollback.as_str() {
-            way_back(state, &mut run, index, outcome);
-        } else {
-            forward(state, &mut run, index, outcome);
-        }
+    if status(&run.status).is_done() {
+        return broken::result(state, &before, run, index);
     }
-    let id = run.id.clone();
-    run.revision = state.revision;
-    state.runs.put(run);
-    state.wake(&id);
+    if run.stages[index].way_back.is_some() || run.kind == RunKind::Rollback.as_str() {
+        way_back(state, &mut run, index, outcome, row.cancel);
+    } else {
+        forward(state, &mut run, index, outcome, row);
+    }
+    super::store(state, &before, &mut run);
+    state.wake(&run.id);
 }
 
-fn forward(state: &mut State, run: &mut row::Run, index: usize, outcome: &WireOutcome) {
+fn forward(
+    state: &mut State,
+    run: &mut row::Run,
+    index: usize,
+    outcome: &WireOutcome,
+    row: &row::AssignmentRow,
+) {
+    // Whether the run was canceled, or goes back somewhere else: nothing is restored and nothing is paused.
+    let ends = |run: &row::Run| run.canceled_by.is_some() || run.rollback.is_some();
     match outcome {
-        WireOutcome::Done => wave_done(state, run, index),
+        WireOutcome::Done => wave_done(state, run, index, &row.assignment.hosts),
         WireOutcome::Failed(failure) => {
             run.stages[index].failure = Some(failure.clone());
             installation_health(state, run, index, "degraded", Some(failure));
-            back::after_failure(state, run, index, failure);
+            if run.canceled_by.is_some() {
+                let message = words(failure, &stage_name(&run.stages[index]));
+                end_early(state, run, index, Some(message));
+            } else {
+                back::after_failure(state, run, index, failure);
+            }
+        }
+        WireOutcome::Fault(failure) if ends(run) => {
+            let message = words(failure, &stage_name(&run.stages[index]));
+            end_early(state, run, index, Some(message));
         }
         WireOutcome::Fault(failure) => run.stages[index].paused = Some(failure.clone()),
-        WireOutcome::Stopped => {
-            let by = run.canceled_by.clone();
-            let message = by.map_or("the work was ended".to_owned(), |by| format!("{by} canceled the run"));
-            let reason = state.reason(ReasonCode::Canceled, message, "wait", &[]);
-            set(state, &mut run.stages[index], Status::Canceled, vec![reason]);
-        }
+        WireOutcome::Stopped if ends(run) => end_early(state, run, index, None),
+        WireOutcome::Stopped => run.stages[index].paused = Some(interrupted()),
     }
 }
 
-fn wave_done(state: &mut State, run: &mut row::Run, index: usize) {
-    let planned = run
-        .plan
-        .environments
-        .iter()
-        .find(|it| it.name == run.stages[index].environment)
-        .and_then(|it| it.stages.iter().find(|it| Some(&it.target) == run.stages[index].target.as_ref()))
-        .cloned();
-    let Some(planned) = planned else { return };
+/// An agent ended work that nobody asked to end.
+fn interrupted() -> WireFailure {
+    WireFailure {
+        code: ReasonCode::Interrupted.as_str().to_owned(),
+        message: "the agent ended the work before it was finished".to_owned(),
+        instance: None,
+    }
+}
+
+/// The stage ends without a release of its own, because its run does.
+fn end_early(state: &mut State, run: &mut row::Run, index: usize, also: Option<String>) {
+    let mut message = match &run.canceled_by {
+        Some(by) => format!("{by} canceled the run"),
+        None => {
+            "the run goes back, and this stage is outside of what the rollback's scope restores".to_owned()
+        }
+    };
+    if let Some(also) = also {
+        message = format!("{message}; at its end {also}");
+    }
+    let reason = state.waits(ReasonCode::Canceled, message);
+    set(state, &mut run.stages[index], Status::Canceled, vec![reason]);
+    if run.stages[index].failure.is_none() {
+        // Some hosts have the release and some have not; the agent's next verdict says how they are.
+        installation_health(state, run, index, "unknown", None);
+    }
+}
+
+fn wave_done(state: &mut State, run: &mut row::Run, index: usize, hosts: &[String]) {
+    let Some(planned) = planned_stage(run, index) else { return };
     let stage = &mut run.stages[index];
-    stage.wave += 1;
-    if (stage.wave as usize) < stage.waves.len() {
+    if (stage.wave as usize) + 1 < stage.waves.len() {
+        stage.wave += 1;
         if planned.pause_between_ms > 0 {
             stage.pause_until = Some(state.now().0 + planned.pause_between_ms);
         }
         return;
     }
-    stage.wave = u32::try_from(stage.waves.len()).unwrap_or(u32::MAX).saturating_sub(1);
+    let target = state.targets.get(&planned.target);
+    let came = target.is_some_and(|target| state.hosts_of(target).iter().any(|host| !hosts.contains(host)));
+    if came {
+        // Hosts that came meanwhile get the last wave's next assignment.
+        return;
+    }
     set(state, stage, Status::Succeeded, Vec::new());
     let now = state.now().0;
     installed(state, run, index, planned.release_digest, |it| {
@@ -79,58 +119,94 @@ fn wave_done(state: &mut State, run: &mut row::Run, index: usize) {
     });
 }
 
-fn way_back(state: &mut State, run: &mut row::Run, index: usize, outcome: &WireOutcome) {
-    let own = run.kind == RunKind::Rollback.as_str();
+fn way_back(state: &mut State, run: &mut row::Run, index: usize, outcome: &WireOutcome, asked_to_end: bool) {
     match outcome {
         WireOutcome::Done => match run.stages[index].way_back.clone() {
-            Some(WayBack::Stop) => {
-                let message = "there is no earlier good release, so the failed one was stopped".to_owned();
-                let stopped = state.reason(ReasonCode::NoEarlierRelease, message, "wait", &[]);
-                let mut reasons = run.stages[index].reasons.clone();
-                reasons.push(stopped);
-                set(state, &mut run.stages[index], Status::Failed, reasons);
-                let (pipeline, target) =
-                    (run.id.pipeline.clone(), run.stages[index].target.clone().unwrap_or_default());
-                if let Some(it) = state.installation(&pipeline, &target).cloned() {
-                    let changed =
-                        row::Installation { current: None, run: None, health: "missing".to_owned(), ..it };
-                    state.installations.put(changed);
-                }
+            Some(WayBack::Stop) => stopped(state, run, index),
+            Some(WayBack::Restore(to)) => {
+                let left = planned_stage(run, index).map(|planned| planned.release_digest);
+                restored(state, run, index, (left, to), Status::RolledBack);
             }
-            Some(WayBack::Restore(to)) => restored(state, run, index, to, Status::RolledBack),
-            None if own => {
-                let to = own_release(run, index);
-                restored(state, run, index, to, Status::Succeeded);
+            None => {
+                let Some(to) = planned_stage(run, index).map(|planned| planned.release_digest) else {
+                    return;
+                };
+                let target = run.stages[index].target.clone().unwrap_or_default();
+                let left = state.installation(&run.id.pipeline, &target).and_then(|it| it.current);
+                restored(state, run, index, (left, to), Status::Succeeded);
             }
-            None => {}
         },
         WireOutcome::Failed(failure) => {
             installation_health(state, run, index, "degraded", Some(failure));
-            let place = failure.instance.clone().unwrap_or_default();
-            let message = format!("{place}: {}: {}", failure.code, failure.message);
-            let reason = state.reason(ReasonCode::RevertFailed, message, "wait", &[]);
-            set(state, &mut run.stages[index], Status::RollbackFailed, vec![reason]);
+            let message = words(failure, &stage_name(&run.stages[index]));
+            failed_on_the_way(state, run, index, ReasonCode::RevertFailed, message);
+        }
+        WireOutcome::Fault(_) | WireOutcome::Stopped if asked_to_end => {
+            failed_on_the_way(
+                state,
+                run,
+                index,
+                ReasonCode::Canceled,
+                "the way back was canceled".to_owned(),
+            );
         }
         WireOutcome::Fault(failure) => run.stages[index].paused = Some(failure.clone()),
-        WireOutcome::Stopped => {
-            let reason =
-                state.reason(ReasonCode::Canceled, "the way back was canceled".to_owned(), "wait", &[]);
-            set(state, &mut run.stages[index], Status::RollbackFailed, vec![reason]);
-        }
+        WireOutcome::Stopped => run.stages[index].paused = Some(interrupted()),
     }
 }
 
-fn own_release(run: &row::Run, index: usize) -> [u8; 32] {
-    let target = run.stages[index].target.as_ref();
-    let stages = run.plan.environments.iter().flat_map(|it| &it.stages);
-    stages.filter(|it| Some(&it.target) == target).map(|it| it.release_digest).next().unwrap_or_default()
+fn failed_on_the_way(state: &State, run: &mut row::Run, index: usize, code: ReasonCode, message: String) {
+    let stage = &mut run.stages[index];
+    let reasons = with_because(stage, vec![state.waits(code, message)]);
+    set(state, stage, Status::RollbackFailed, reasons);
 }
 
-/// A restored release was good before and is good again.
-fn restored(state: &mut State, run: &mut row::Run, index: usize, to: [u8; 32], status: Status) {
-    let reasons = if status == Status::Succeeded { Vec::new() } else { run.stages[index].reasons.clone() };
+/// There was nothing to go back to: the release is stopped, and the stage failed.
+fn stopped(state: &mut State, run: &mut row::Run, index: usize) {
+    let message = "there is no earlier good release, so the failed one was stopped";
+    let mut reasons = with_because(&run.stages[index], Vec::new());
+    reasons.push(state.waits(ReasonCode::NoEarlierRelease, message));
+    set(state, &mut run.stages[index], Status::Failed, reasons);
+    let target = run.stages[index].target.clone().unwrap_or_default();
+    if let Some(it) = state.installation(&run.id.pipeline, &target).cloned() {
+        let left = planned_stage(run, index).map(|planned| planned.release_digest);
+        let good = it.good.iter().copied().filter(|good| Some(*good) != left).collect();
+        state.installations.put(row::Installation {
+            current: None,
+            run: None,
+            bake_until: None,
+            updated: 0,
+            health: "missing".to_owned(),
+            good,
+            ..it
+        });
+    }
+}
+
+fn planned_stage(run: &row::Run, index: usize) -> Option<WirePlannedStage> {
+    let stage = &run.stages[index];
+    let environment = run.plan.environments.iter().find(|it| it.name == stage.environment)?;
+    environment.stages.iter().find(|it| Some(&it.target) == stage.target.as_ref()).cloned()
+}
+
+/// A restored release was good before and is good again; the one that was left is good no more, so that no
+/// later way back leads to it.
+fn restored(
+    state: &mut State,
+    run: &mut row::Run,
+    index: usize,
+    (left, to): (Option<[u8; 32]>, [u8; 32]),
+    status: Status,
+) {
+    let reasons = match status {
+        Status::Succeeded => Vec::new(),
+        _ => with_because(&run.stages[index], Vec::new()),
+    };
     set(state, &mut run.stages[index], status, reasons);
-    installed(state, run, index, to, |it| make_good(it, to));
+    installed(state, run, index, to, |it| {
+        it.good.retain(|good| Some(*good) != left);
+        make_good(it, to);
+    });
 }
 
 /// The installation runs `digest` now, by this run.
@@ -150,6 +226,7 @@ fn installed(
     it.run = Some(run.id.clone());
     it.health = "healthy".to_owned();
     it.failure = None;
+    it.bake_until = None;
     it.updated = it.desired;
     change(&mut it);
     state.installations.put(it);
@@ -171,11 +248,7 @@ fn installation_health(
     failure: Option<&WireFailure>,
 ) {
     let target = run.stages[index].target.clone().unwrap_or_default();
-    let key = installation_key(&trimaran_wire::v1::common::WireInstallation {
-        pipeline: run.id.pipeline.clone(),
-        target,
-    });
-    if let Some(it) = state.installations.get(&key).cloned() {
+    if let Some(it) = state.installation(&run.id.pipeline, &target).cloned() {
         state.installations.put(row::Installation {
             health: health.to_owned(),
             failure: failure.cloned(),

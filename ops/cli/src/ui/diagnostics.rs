@@ -9,6 +9,8 @@ use super::table::printable;
 
 /// Columns of a line that are shown; of longer ones the part around the mark.
 const COLUMNS_MAX: usize = 160;
+/// Bytes of a line that is shown at all; a longer one was not written by a human.
+const LINE_BYTES_MAX: usize = 4096;
 /// Columns of a tab, here and in most terminals' half.
 const TAB: usize = 4;
 
@@ -31,7 +33,8 @@ pub(crate) fn render(
     let mut text = String::new();
     for it in diagnostics {
         let line = lines.get(it.file.as_str()).and_then(|lines| lines.get(it.line as usize - 1));
-        text.push_str(&finding(it, line.copied(), paint));
+        let line = line.copied().filter(|line| line.len() <= LINE_BYTES_MAX);
+        text.push_str(&finding(it, line, paint));
     }
     let count = |severity| diagnostics.iter().filter(|it| it.severity == severity).count();
     let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });

@@ -25,7 +25,6 @@ pub(super) struct Error {
 pub(super) fn read(text: &[u8], before: usize) -> Result<Vec<Document>, Error> {
     let mut stream = serde_json::Deserializer::from_slice(text).into_iter::<Strict>();
     let mut documents = Vec::new();
-    let mut index = 0;
     loop {
         let skipped = text[stream.byte_offset()..].iter().take_while(|byte| byte.is_ascii_whitespace());
         let offset = before + stream.byte_offset() + skipped.count();
@@ -33,11 +32,10 @@ pub(super) fn read(text: &[u8], before: usize) -> Result<Vec<Document>, Error> {
             None => return Ok(documents),
             Some(Ok(Strict(Value::Null))) => {}
             Some(Ok(Strict(value))) => {
-                documents.push(Document { value, place: DocumentPlace::Json { index, offset } });
+                documents.push(Document { value, place: DocumentPlace::Json { offset } });
             }
             Some(Err(error)) => return Err(problem(text, &error)),
         }
-        index += 1;
     }
 }
 

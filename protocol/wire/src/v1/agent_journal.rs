@@ -41,6 +41,8 @@ pub enum JournalRecord {
 pub struct FleetPhase {
     /// The reason, when it was told to end.
     pub abort: Option<String>,
+    /// Hosts that were told to act.
+    pub ordered: Vec<String>,
     pub failures: Vec<WireFailure>,
     pub fault: Option<WireFailure>,
 }

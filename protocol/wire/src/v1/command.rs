@@ -127,8 +127,10 @@ pub enum CommandBody {
         address: String,
         epoch_seen: u16,
     },
+    /// The session ended; `goodbye` says that the agent itself ended it and has no call in flight.
     Detach {
         incarnation: u64,
+        goodbye: bool,
     },
     /// No sign for `limits::AGENT_LOST_AFTER`.
     AgentLost {

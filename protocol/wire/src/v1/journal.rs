@@ -91,3 +91,72 @@ impl Message for WireStoredRelease {
     const KIND: u16 = kind::HOST_RELEASE;
     const VERSION: u16 = 1;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::assignment::WireHostAction;
+    use super::super::common::WireInstallation;
+    use super::*;
+    use crate::codec::encode;
+
+    fn journal() -> WireHostJournal {
+        let run = WireRun { pipeline: "w".to_owned(), number: 4 };
+        let goal = WireHostGoal {
+            installation: WireInstallation { pipeline: "w".to_owned(), target: "t".to_owned() },
+            service: "w".to_owned(),
+            assignment: 5,
+            fence: 6,
+            run: run.clone(),
+            attempt: 1,
+            action: WireHostAction::Stop { only: [7; 32] },
+            keep: vec![],
+        };
+        WireHostJournal {
+            next: Some(WireHostGoal { fence: 9, action: WireHostAction::Verify, ..goal.clone() }),
+            goal,
+            step: WireHostStep::Changing { to: [8; 32], back: true, part: WireChangePart::Starting },
+            failure: Some(WireHostFailure { code: "c".to_owned(), message: "m".to_owned() }),
+            serving: Some([8; 32]),
+            service_failure: None,
+            good: vec![[8; 32]],
+            prepared: None,
+            launch: Some(WireLaunch { number: 3, digest: [8; 32], run, attempt: 1 }),
+            last_launch: 3,
+            last_sequence: 2,
+            restarts: vec![300],
+            boot: Some("b".to_owned()),
+        }
+    }
+
+    #[test]
+    fn golden_bytes_of_version_1() {
+        let head = |fence| [1, b'w', 1, b't', 1, b'w', 5, fence, 1, b'w', 4, 1];
+        let mut expected = head(6).to_vec();
+        expected.push(3);
+        expected.extend([7; 32]);
+        // No release is kept; the next goal follows, a `Verify`.
+        expected.extend([0, 1]);
+        expected.extend(head(9));
+        expected.extend([4, 0, 2]);
+        expected.extend([8; 32]);
+        // Back, starting; the failure; what should run.
+        expected.extend([1, 2, 1, 1, b'c', 1, b'm', 1]);
+        expected.extend([8; 32]);
+        expected.extend([0, 1]);
+        expected.extend([8; 32]);
+        expected.extend([0, 1, 3]);
+        expected.extend([8; 32]);
+        // Run and attempt; counters; one restart at 300 (251: a u16 follows); the boot.
+        expected.extend([1, b'w', 4, 1, 3, 2, 1, 251, 44, 1, 1, 1, b'b']);
+        assert_eq!(encode(&journal()), expected);
+    }
+
+    #[test]
+    fn every_cut_is_noticed() {
+        let bytes = journal().to_bytes();
+        assert_eq!(WireHostJournal::from_bytes(&bytes).expect("whole"), journal());
+        for cut in 0..bytes.len() {
+            assert!(WireHostJournal::from_bytes(&bytes[..cut]).is_err(), "{cut} bytes");
+        }
+    }
+}

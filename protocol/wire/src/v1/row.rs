@@ -32,10 +32,13 @@ pub mod table {
     pub const REQUEST: u8 = 14;
     pub const QUARANTINE: u8 = 15;
     pub const SETTLE: u8 = 16;
+    pub const OPERATOR: u8 = 17;
     /// Cold: written by `apply`, read by queries alone.
     pub const AUDIT: u8 = 32;
     /// Cold: runs that are done and left memory.
     pub const OLD_RUN: u8 = 33;
+    /// Cold: releases that nothing in memory names any more.
+    pub const OLD_RELEASE: u8 = 34;
 }
 
 macro_rules! rows {
@@ -50,7 +53,7 @@ macro_rules! rows {
 rows! {
     Meta META; Member MEMBER; Alarm ALARM; TargetRow TARGET; Pipeline PIPELINE; Run RUN;
     Installation INSTALLATION; ReleaseRow RELEASE; AssignmentRow ASSIGNMENT; Agent AGENT; Runner RUNNER;
-    Token TOKEN; Revoked REVOKED; Request REQUEST; Quarantine QUARANTINE; Settle SETTLE; Audit AUDIT;
+    Token TOKEN; Revoked REVOKED; Request REQUEST; Quarantine QUARANTINE; Settle SETTLE; Operator OPERATOR; Audit AUDIT;
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
@@ -146,8 +149,12 @@ pub struct Stage {
     pub instances: Vec<WireInstance>,
     pub assignment: Option<u64>,
     pub fence: u64,
+    /// The release that was healthy and baked here when the stage began: where it goes back to.
+    pub restore: Option<[u8; 32]>,
     /// What the stage is doing beyond its own release.
     pub way_back: Option<WayBack>,
+    /// Why it goes back; stays when it has.
+    pub because: Option<WireReason>,
     /// Stopped by a fault until somebody resumes it.
     pub paused: Option<WireFailure>,
     /// The next wave starts not before this moment of cluster life.
@@ -186,10 +193,21 @@ pub struct Installation {
     pub bake_until: Option<u64>,
     pub assignment: Option<u64>,
     pub fence: u64,
+    /// Assignments that ended, the last one at the end, so that a repeated result gets its answer again.
+    pub ended: Vec<Ended>,
     pub health: String,
     pub failure: Option<WireFailure>,
     pub desired: u32,
     pub updated: u32,
+}
+
+/// An assignment that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Ended {
+    pub assignment: u64,
+    pub fence: u64,
+    /// Its result was taken; otherwise it was superseded.
+    pub taken: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -218,7 +236,9 @@ pub struct Agent {
     pub attached: Option<String>,
     pub address: Option<String>,
     pub lost: bool,
-    /// Last sign of an earlier life: assignments wait until its calls can't be in flight any more.
+    /// Calls of this life may be in flight until then, now that it is not attached; none after a goodbye.
+    pub calls_until: Option<u64>,
+    /// Calls of an earlier life may be in flight until then: assignments wait.
     pub handover_until: Option<u64>,
     pub changed_ms: i64,
 }
@@ -229,6 +249,14 @@ pub struct Runner {
     pub agent: String,
     pub labels: BTreeMap<String, String>,
     pub key: Option<[u8; 32]>,
+}
+
+/// An operator by name, with the key of the last enrolment.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Operator {
+    pub name: String,
+    pub role: String,
+    pub key: [u8; 32],
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

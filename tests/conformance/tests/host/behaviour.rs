@@ -1,6 +1,6 @@
 //! What a host does when nothing is in its way but the service itself.
 
-use trimaran_conformance::host::{Behaviour, ModelHost};
+use trimaran_conformance::host::{Behaviour, Fate, ModelHost};
 use trimaran_host_core::host::Exit;
 use trimaran_model::assignment::{HostAction, HostReport, HostState};
 use trimaran_model::pipeline::RestartOn;
@@ -111,6 +111,18 @@ fn prepare_disturbs_nothing_and_apply_then_needs_no_server() {
 }
 
 #[test]
+fn an_act_behind_its_own_preparation_waits_for_it() {
+    let mut host = with_v1(Behaviour::Healthy { after: 0 });
+    let mut first = prepare(2, 2);
+    host.give(&first).expect("nothing kills it");
+    host.run_for(Millis(50)).expect("nothing kills it");
+    assert_eq!(host.report().state, HostState::Preparing);
+    first.action = apply(2, 2).action;
+    assert_eq!(give(&mut host, &first).state, HostState::Healthy);
+    assert_eq!(host.fetches, 2, "v1 and v2, each once");
+}
+
+#[test]
 fn restore_needs_no_server_and_ends_the_way_forward_again() {
     let mut host = with_v1(Behaviour::Healthy { after: 0 });
     give(&mut host, &apply(2, 2));
@@ -195,6 +207,18 @@ fn restarts_follow_the_policy() {
         let healthy = host.report().state == HostState::Healthy;
         assert_eq!(healthy, starts == 2, "{on:?}");
     }
+}
+
+#[test]
+fn a_service_is_restarted_while_an_artifact_is_on_its_way() {
+    let mut host = with_v1(Behaviour::Healthy { after: 0 });
+    host.fates.insert(host.calls + 2, Fate::Delayed(60_000));
+    host.give(&apply(2, 2)).expect("nothing kills it");
+    host.run_for(Millis(100)).expect("nothing kills it");
+    host.kill_service(Exit { code: Some(1), signal: None, lost: false });
+    host.run_for(Millis::seconds(10)).expect("nothing kills it");
+    assert_eq!((host.report().state, host.running()), (HostState::Preparing, vec![digest(1)]));
+    assert_eq!(host.settle().expect("nothing kills it").state, HostState::Healthy);
 }
 
 #[test]

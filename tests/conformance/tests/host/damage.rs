@@ -95,3 +95,20 @@ fn a_switch_that_fails_goes_back() {
     assert_eq!((report.state, report.current), (HostState::Broken, Some(digest(2))), "{}", report.message);
     assert!(host.running().is_empty());
 }
+
+#[test]
+fn a_full_disk_is_answered_by_making_room_once() {
+    let mut host = with_v1_and_v2();
+    host.behave(digest(3), Behaviour::Healthy { after: 0 });
+    host.narrow = 1;
+    host.give(&apply(3, 3)).expect("nothing kills it");
+    assert_eq!(host.settle().expect("nothing kills it").state, HostState::Healthy);
+    assert_eq!(host.fetches, 3, "what was fetched is kept");
+    host.behave(digest(4), Behaviour::Healthy { after: 0 });
+    host.narrow = 2;
+    host.give(&apply(4, 4)).expect("nothing kills it");
+    let report = host.settle().expect("nothing kills it");
+    assert_eq!(report.state, HostState::Refused);
+    assert_eq!(report.code, Some(trimaran_model::reason::ReasonCode::PreflightDisk));
+    assert_eq!(host.running(), [digest(3)], "what ran keeps running");
+}

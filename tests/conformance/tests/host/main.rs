@@ -5,4 +5,5 @@ mod behaviour;
 mod crashes;
 mod damage;
 mod goals;
+mod random;
 mod replies;

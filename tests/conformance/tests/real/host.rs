@@ -1,1 +1,325 @@
-//! The host as a runner uses it.
+//! The host as a runner uses it: goals in, reports out, services that outlive it.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::Receiver;
+use trimaran_host::{GoalRefused, Host, HostSettings};
+use trimaran_model::assignment::{HostAction, HostGoal, HostOrder, HostReport, HostState};
+use trimaran_model::id::{
+    ArtifactName, AssignmentId, Attempt, Fence, HostName, InstallationId, PipelineName, RunId, ServiceName,
+    TargetName,
+};
+use trimaran_model::pipeline::{HealthCheck, ProbeUrl, Process, Restart, RestartOn, Stop, StopSignal};
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, ReleaseWorkload};
+use trimaran_model::time::Millis;
+use trimaran_wire::v1::release::WireRelease;
+use trimaran_wire::v1::runner::LogQuery;
+
+use crate::lab::{Lab, agent, is_alive, until};
+
+fn run(test: impl Future<Output = ()>) {
+    // The host works on while a test waits for a process.
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).enable_all().build().expect("a runtime");
+    runtime.block_on(test);
+}
+
+async fn open(lab: &Lab) -> (Host, Receiver<HostReport>) {
+    let settings = HostSettings {
+        data_dir: lab.data(),
+        name: HostName::new("host-1").expect("a name"),
+        address: lab.address.parse().expect("an address"),
+        binary: agent(),
+    };
+    Host::open(settings).await.expect("the host opens")
+}
+
+fn installation(pipeline: &str) -> InstallationId {
+    InstallationId {
+        pipeline: PipelineName::new(pipeline).expect("a name"),
+        target: TargetName::new("local").expect("a name"),
+    }
+}
+
+fn order(lab: &Lab, pipeline: &str, version: &str, behaviour: &str) -> HostOrder {
+    let (archive, digest) = lab.pack(version);
+    let command = ["bin/web", &format!("{}:{}", lab.address, lab.port)];
+    let log = lab.start_log().display().to_string();
+    let release = Release {
+        pipeline: installation(pipeline).pipeline,
+        target: installation(pipeline).target,
+        version: version.to_owned(),
+        workload: ReleaseWorkload::Host(HostRelease {
+            bundle: Artifact {
+                name: ArtifactName::new("bundle").expect("a name"),
+                version: version.to_owned(),
+                sha256: digest.parse().expect("a digest"),
+                location: ArtifactLocation::Path(archive.display().to_string()),
+            },
+            process: Process {
+                command: command.into_iter().chain([&*log, version, behaviour]).map(str::to_owned).collect(),
+                environment: std::collections::BTreeMap::new(),
+                stop: Stop { signal: StopSignal::Term, grace: Millis(500) },
+                restart: Restart {
+                    on: RestartOn::Failure,
+                    delay: Millis(50),
+                    max: 3,
+                    per: Millis::minutes(1),
+                },
+            },
+            health: HealthCheck {
+                http: ProbeUrl { host: None, port: lab.port, path: "/".to_owned() },
+                interval: Millis(50),
+                timeout: Millis(500),
+                min_healthy: Millis(200),
+                deadline: Millis::seconds(5),
+            },
+        }),
+    };
+    HostOrder { digest: WireRelease::from(&release).digest(), release }
+}
+
+fn goal(pipeline: &str, fence: u64, action: HostAction) -> HostGoal {
+    let id = installation(pipeline);
+    HostGoal {
+        service: ServiceName::from(&id.pipeline),
+        assignment: AssignmentId(fence),
+        fence: Fence(fence),
+        run: RunId { pipeline: id.pipeline.clone(), number: fence },
+        attempt: Attempt(1),
+        action,
+        keep: BTreeSet::new(),
+        installation: id,
+    }
+}
+
+/// Reads reports until one of the installation has this state.
+async fn wait(reports: &mut Receiver<HostReport>, pipeline: &str, state: HostState) -> HostReport {
+    wait_code(reports, pipeline, state, None).await
+}
+
+/// Reads reports until one has this state and, when one is given, this code.
+async fn wait_code(
+    reports: &mut Receiver<HostReport>,
+    pipeline: &str,
+    state: HostState,
+    code: Option<ReasonCode>,
+) -> HostReport {
+    let id = installation(pipeline);
+    let reading = async {
+        loop {
+            let report = reports.recv().await.expect("the host lives");
+            if report.installation == id && report.state == state && (code.is_none() || report.code == code) {
+                return report;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), reading)
+        .await
+        .unwrap_or_else(|_| panic!("{pipeline} is not {} within 30 s", state.as_str()))
+}
+
+#[test]
+fn a_service_outlives_its_host_and_is_found_again() {
+    run(async {
+        let lab = Lab::new();
+        let (host, mut reports) = open(&lab).await;
+        let apply = goal("web", 1, HostAction::Apply(order(&lab, "web", "v1", "good")));
+        host.give(apply).await.expect("the goal is taken");
+        wait(&mut reports, "web", HostState::Healthy).await;
+        let pid = lab.pid().expect("the service runs");
+        host.close().await;
+        assert!(is_alive(pid), "the service outlives the host");
+
+        let (host, mut reports) = open(&lab).await;
+        let states: Vec<_> = host.reports().into_iter().map(|report| report.state).collect();
+        assert_eq!(states, [HostState::Healthy], "a host that is open knows what it has");
+        assert_eq!(lab.pid(), Some(pid), "it is the same process");
+        kill(pid);
+        // On a busy machine three probes may fail before the end is seen.
+        let ended = Some(ReasonCode::ProcessExited);
+        let degraded = wait_code(&mut reports, "web", HostState::Degraded, ended).await;
+        assert!(degraded.message.contains("signal 9"), "{}", degraded.message);
+        wait(&mut reports, "web", HostState::Healthy).await;
+        assert_eq!(lab.starts()["v1"], 2, "the policy restarted it once");
+        let lines = lines(&host).await;
+        assert_eq!(lines.iter().filter(|line| *line == "v1 started").count(), 2, "{lines:?}");
+        host.close().await;
+    });
+}
+
+#[test]
+fn an_end_that_nobody_watched_is_seen_later() {
+    run(async {
+        let lab = Lab::new();
+        let (host, mut reports) = open(&lab).await;
+        let apply = goal("web", 1, HostAction::Apply(order(&lab, "web", "v1", "good")));
+        host.give(apply).await.expect("the goal is taken");
+        wait(&mut reports, "web", HostState::Healthy).await;
+        let pid = lab.pid().expect("the service runs");
+        host.close().await;
+        kill(pid);
+        until("the service ends", || (!is_alive(pid)).then_some(()));
+        let (host, mut reports) = open(&lab).await;
+        let degraded = wait(&mut reports, "web", HostState::Degraded).await;
+        assert!(degraded.message.contains("signal 9"), "{}", degraded.message);
+        wait(&mut reports, "web", HostState::Healthy).await;
+        host.close().await;
+    });
+}
+
+#[test]
+fn a_fence_is_kept_for_ever() {
+    run(async {
+        let lab = Lab::new();
+        let (host, mut reports) = open(&lab).await;
+        let first = order(&lab, "web", "v1", "good");
+        let apply = goal("web", 7, HostAction::Apply(first.clone()));
+        host.give(apply.clone()).await.expect("the goal is taken");
+        wait(&mut reports, "web", HostState::Healthy).await;
+        let pid = lab.pid();
+        host.close().await;
+        let (host, _reports) = open(&lab).await;
+        host.give(apply.clone()).await.expect("the same goal again is no error");
+        let lower = goal("web", 6, HostAction::Stop { only: first.digest });
+        let refused = host.give(lower).await.expect_err("a lower fence is refused");
+        assert!(matches!(refused, GoalRefused::Fenced { largest: Fence(7), .. }), "{refused}");
+        let other = HostGoal { assignment: AssignmentId(8), ..apply };
+        let refused = host.give(other).await.expect_err("another assignment of the fence is refused");
+        assert!(matches!(refused, GoalRefused::Mismatch { assignment: AssignmentId(7), .. }), "{refused}");
+        assert_eq!(lab.pid(), pid, "nothing was touched");
+        host.close().await;
+    });
+}
+
+#[test]
+fn installations_take_turns_with_what_disrupts() {
+    run(async {
+        let labs = [Lab::new(), Lab::new()];
+        let (host, mut reports) = open(&labs[0]).await;
+        let orders = |version: &str| {
+            // Both are on the first host; each listens at its own port there.
+            let second = Lab { port: labs[1].port, address: labs[0].address.clone(), folder: folder() };
+            [order(&labs[0], "web", version, "stubborn"), order_of(&labs[0], &second, "api", version)]
+        };
+        for (fence, version) in [(1, "v1"), (2, "v2")] {
+            let [web, api] = orders(version);
+            host.give(goal("web", fence, HostAction::Apply(web))).await.expect("taken");
+            host.give(goal("api", fence, HostAction::Apply(api))).await.expect("taken");
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while !both_healthy(&host, fence) {
+                assert!(Instant::now() < deadline, "not healthy: {:?}", host.reports());
+                let _ = tokio::time::timeout(Duration::from_secs(5), reports.recv()).await;
+                let updating = host.reports().iter().filter(|it| it.state == HostState::Updating).count();
+                assert!(updating <= 1, "two disruptive steps at once: {:?}", host.reports());
+            }
+        }
+        host.close().await;
+    });
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+/// An order whose service listens where `place` says and notes its starts in `lab`.
+fn order_of(lab: &Lab, place: &Lab, pipeline: &str, version: &str) -> HostOrder {
+    let mut made = order(lab, pipeline, version, "stubborn");
+    let ReleaseWorkload::Host(host) = &mut made.release.workload;
+    host.process.command[1] = format!("{}:{}", place.address, place.port);
+    host.health.http.port = place.port;
+    made.digest = WireRelease::from(&made.release).digest();
+    made
+}
+
+fn both_healthy(host: &Host, fence: u64) -> bool {
+    let reports = host.reports();
+    reports.len() == 2 && reports.iter().all(|it| it.fence == Fence(fence) && it.state == HostState::Healthy)
+}
+
+#[test]
+fn a_damaged_journal_disturbs_nothing() {
+    run(async {
+        let lab = Lab::new();
+        let (host, mut reports) = open(&lab).await;
+        let apply = goal("web", 3, HostAction::Apply(order(&lab, "web", "v1", "good")));
+        host.give(apply.clone()).await.expect("the goal is taken");
+        wait(&mut reports, "web", HostState::Healthy).await;
+        let pid = lab.pid();
+        host.close().await;
+        for name in ["state", "state.prev"] {
+            let path = lab.installation().join(name);
+            let bytes = std::fs::read(&path).expect("a journal");
+            std::fs::write(&path, &bytes[..bytes.len() / 2]).expect("a journal");
+        }
+        let (host, mut reports) = open(&lab).await;
+        let report = wait(&mut reports, "web", HostState::Healthy).await;
+        assert_eq!((report.fence, lab.pid()), (Fence(3), pid));
+        let lower = goal("web", 2, apply.action);
+        assert!(host.give(lower).await.is_err(), "the fence is known from the releases");
+        host.close().await;
+    });
+}
+
+#[test]
+fn after_a_shutdown_services_run_again() {
+    run(async {
+        let lab = Lab::new();
+        let (host, mut reports) = open(&lab).await;
+        let apply = goal("web", 1, HostAction::Apply(order(&lab, "web", "v1", "good")));
+        host.give(apply).await.expect("the goal is taken");
+        wait(&mut reports, "web", HostState::Healthy).await;
+        host.close().await;
+        assert_eq!(trimaran_host::stop_all(&lab.data()).await.expect("all end"), 1);
+        assert!(lab.alive().is_empty());
+        std::fs::remove_dir_all(lab.data().join("cache")).expect("a cache");
+        let (host, mut reports) = open(&lab).await;
+        wait(&mut reports, "web", HostState::Healthy).await;
+        assert_eq!(lab.alive(), ["v1"]);
+        host.close().await;
+    });
+}
+
+#[test]
+fn a_newer_goal_takes_over_from_one_that_is_being_verified() {
+    run(async {
+        let lab = Lab::new();
+        let (host, mut reports) = open(&lab).await;
+        let first = order(&lab, "web", "v1", "good");
+        host.give(goal("web", 1, HostAction::Apply(first.clone()))).await.expect("taken");
+        wait(&mut reports, "web", HostState::Healthy).await;
+        host.give(goal("web", 2, HostAction::Apply(order(&lab, "web", "v2", "sick")))).await.expect("taken");
+        until("v2 runs", || (lab.alive() == ["v2"]).then_some(()));
+        let begin = Instant::now();
+        host.give(goal("web", 3, HostAction::Restore(first))).await.expect("taken");
+        let report = wait(&mut reports, "web", HostState::Healthy).await;
+        assert_eq!(report.fence, Fence(3));
+        assert!(begin.elapsed() < Duration::from_secs(4), "it did not wait for v2's deadline");
+        lab.check("v1", "after the restore");
+        host.close().await;
+    });
+}
+
+async fn lines(host: &Host) -> Vec<String> {
+    let query = LogQuery {
+        pipeline: "web".to_owned(),
+        target: "local".to_owned(),
+        run: Some("web#1".to_owned()),
+        since_ms: None,
+        tail: None,
+        follow: false,
+    };
+    let mut reader = host.logs(&query);
+    let mut lines = Vec::new();
+    while let Some(batch) = reader.next().await {
+        lines.extend(batch.into_iter().map(|line| line.line));
+    }
+    lines
+}
+
+fn kill(pid: u32) {
+    let status = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+    assert!(status.expect("kill runs").success());
+}

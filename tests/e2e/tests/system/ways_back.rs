@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use trimaran_e2e::lab::Lab;
 use trimaran_e2e::wait::until;
 use trimaran_e2e::web::{Shape, Web, stages, starts};
@@ -12,14 +11,6 @@ fn versions(lab: &Lab) -> Vec<String> {
     let status = lab.json(&["status"]);
     let list = status["installations"].as_array().cloned().unwrap_or_default();
     list.iter().map(|it| it["version"].as_str().unwrap_or("-").to_owned()).collect()
-}
-
-fn took_ms(run: &Value) -> i64 {
-    let at = |key: &str| {
-        let time: jiff::Timestamp = run[key].as_str().expect("a time").parse().expect("RFC 3339");
-        time.as_millisecond()
-    };
-    at("finished_at") - at("created_at")
 }
 
 #[test]
@@ -70,9 +61,9 @@ fn a_failed_plan_is_refused_until_it_is_overridden() {
 #[test]
 fn the_way_back_needs_no_artifact_server_and_no_cache() {
     let lab = Lab::fresh(3);
-    let builds = [("v1", "good"), ("v2", "healthy-for 2500")];
-    let mut web = Web::new(&lab, Shape { bake: "60s", ..Shape::default() }, &builds);
-    let first = web.deploy_until(&lab, "v1", "succeeded");
+    let builds = [("v1", "good"), ("v2", "fail-health")];
+    let mut web = Web::new(&lab, Shape { deadline: "5s", ..Shape::default() }, &builds);
+    web.deploy_until(&lab, "v1", "succeeded");
     let run = web.deploy(&lab, "v2");
     until("v2 starts somewhere", Duration::from_secs(30), || {
         starts(&lab).iter().any(|start| start.version == "v2").then_some(())
@@ -82,13 +73,33 @@ fn the_way_back_needs_no_artifact_server_and_no_cache() {
         // A cache that was never made is gone as well.
         let _ = std::fs::remove_dir_all(part.data_dir.join("cache"));
     }
-    until("everything is v1 again", Duration::from_secs(90), || {
-        let shown = lab.show(&run);
-        (!shown["finished_at"].is_null() && versions(&lab).iter().all(|version| version == "v1"))
-            .then_some(())
+    lab.wait_status(&run, "rolled_back", Duration::from_secs(60));
+    assert_eq!(versions(&lab), ["v1", "v1"]);
+}
+
+#[test]
+fn a_failure_in_the_bake_makes_a_run_of_its_own_that_restores() {
+    let lab = Lab::fresh(3);
+    let shape = Shape { bake: "20s", staging_sizes: "[100%]", prod_sizes: "[100%]", ..Shape::default() };
+    let web = Web::new(&lab, shape, &[("v1", "good"), ("v2", "healthy-for 6000")]);
+    web.deploy_until(&lab, "v1", "succeeded");
+    until("v1 has baked", Duration::from_secs(60), || {
+        let status = lab.json(&["status"]);
+        let list = status["installations"].as_array().cloned().unwrap_or_default();
+        list.iter().all(|it| it["bakes_until"].is_null()).then_some(())
     });
-    let shown = lab.show(&run);
-    assert!(took_ms(&first) > 0, "{shown:#}");
+    let v2 = web.deploy_until(&lab, "v2", "succeeded");
+    let cause = v2["run"].as_str().expect("a name").to_owned();
+    let back = until("a run goes back", Duration::from_secs(60), || {
+        let runs = lab.json(&["run", "list"]);
+        let list = runs["runs"].as_array().cloned().unwrap_or_default();
+        list.into_iter().find(|run| run["kind"] == "rollback" && run["status"] == "succeeded")
+    });
+    assert_eq!(back["caused_by"], cause.as_str(), "{back:#}");
+    let status = lab.json(&["status"]);
+    let prod =
+        status["installations"].as_array().expect("a list").iter().find(|it| it["environment"] == "prod");
+    assert_eq!(prod.expect("prod")["version"], "v1", "{status:#}");
 }
 
 #[test]
@@ -105,14 +116,28 @@ fn the_first_release_of_all_is_stopped_when_it_is_bad() {
 #[test]
 fn a_release_that_still_bakes_is_no_release_to_go_back_to() {
     let lab = Lab::fresh(3);
-    let shape = Shape { bake: "10m", deadline: "4s", staging_sizes: "[100%]", ..Shape::default() };
-    let web = Web::new(&lab, shape, &[("v1", "good"), ("v2", "good"), ("v3", "good")]);
-    // v1 has to bake as well; a second lab-wide good release shows that the rule looks at prod alone.
+    let shape = Shape {
+        bake: "25s",
+        deadline: "4s",
+        staging_sizes: "[100%]",
+        prod_sizes: "[100%]",
+        scope: "run",
+        ..Shape::default()
+    };
+    let web =
+        Web::new(&lab, shape, &[("v1", "good"), ("v2", "good"), ("v3", "fail-health-on host-2 host-3")]);
     web.deploy_until(&lab, "v1", "succeeded");
+    until("v1 has baked", Duration::from_secs(60), || {
+        let status = lab.json(&["status"]);
+        let list = status["installations"].as_array().cloned().unwrap_or_default();
+        list.iter().all(|it| it["bakes_until"].is_null()).then_some(())
+    });
     web.deploy_until(&lab, "v2", "succeeded");
-    let plan = lab.json(&["plan", "-f", web.file(), "--artifact", &web.artifact("v3")]);
-    let back = plan["way_back"].as_array().cloned().unwrap_or_default();
-    assert!(!back.is_empty(), "{plan:#}");
+    let v3 = web.deploy_until(&lab, "v3", "rolled_back");
+    let status = lab.json(&["status"]);
+    let list = status["installations"].as_array().cloned().unwrap_or_default();
+    let prod = list.iter().find(|it| it["environment"] == "prod").expect("prod");
+    assert_eq!(prod["version"], "v1", "v2 was still in its bake: {v3:#}");
 }
 
 #[test]

@@ -33,7 +33,7 @@ impl Phase {
             return;
         }
         if !self.is_stopping() && self.all_shown() {
-            let moves = self.start(&roll, out);
+            let moves = self.start(now, &roll, out);
             if let Some(fault) = self.stuck(now, &roll, moves) {
                 self.judge(fault, out);
                 return self.decide(now, out);
@@ -99,9 +99,7 @@ impl Phase {
             return None;
         }
         if self.kept.abort.is_some() {
-            // A host that was not heard yet may be in flight by an order of an earlier life.
-            let unheard = self.hosts.values().any(|turn| !turn.heard && now < turn.since + HOST_LOST_AFTER);
-            return (!unheard).then_some(Outcome::Stopped);
+            return (self.unheard(now, roll) == 0).then_some(Outcome::Stopped);
         }
         if self.is_over_budget() {
             return Some(Outcome::Failed(self.first_failure()?));
@@ -119,6 +117,16 @@ impl Phase {
         }
     }
 
+    /// Absent hosts that were not heard in this life: they may have the release, or an order of an earlier life
+    /// that lost its directory. They have a while to say so.
+    fn unheard(&self, now: Timestamp, roll: &Roll) -> usize {
+        let silent = |host: &&HostName| {
+            let turn = &self.hosts[*host];
+            !turn.heard && now < turn.since + HOST_LOST_AFTER
+        };
+        roll.absent.iter().filter(silent).count()
+    }
+
     /// The first cause, with the count where it took more than one host.
     fn first_failure(&self) -> Option<Failure> {
         let mut first = self.kept.failures.first()?.clone();
@@ -132,9 +140,11 @@ impl Phase {
     }
 
     /// Orders what may be ordered; true when something moves by itself.
-    fn start(&mut self, roll: &Roll, out: &mut Effects) -> bool {
+    fn start(&mut self, now: Timestamp, roll: &Roll, out: &mut Effects) -> bool {
         let mut in_flight = roll.in_flight.len();
-        let wanted = (self.wanted() as usize).saturating_sub(roll.done as usize + in_flight);
+        // A host that was not heard yet may be one of those that the wave wants.
+        let unheard = self.unheard(now, roll);
+        let wanted = (self.wanted() as usize).saturating_sub(roll.done as usize + in_flight + unheard);
         let (mut down, allowed) = (roll.down.len(), self.allowed());
         let mut moves = in_flight > 0 || self.committing;
         for host in roll.open.iter().take(wanted) {
@@ -215,12 +225,12 @@ impl Phase {
             let turn = &self.hosts[host];
             (!turn.connected).then_some(turn.since + HOST_LOST_AFTER)
         };
-        let unheard = self.hosts.iter().filter(|(_, turn)| self.kept.abort.is_some() && !turn.heard);
+        let unheard = roll.absent.iter().filter(|host| !self.hosts[*host].heard);
         let next = roll
             .in_flight
             .iter()
             .filter_map(away)
-            .chain(unheard.map(|(_, turn)| turn.since + HOST_LOST_AFTER))
+            .chain(unheard.filter_map(away))
             .chain(self.stuck_since.map(|since| since + HOST_LOST_AFTER))
             .filter(|at| *at > now)
             .min();

@@ -1,6 +1,6 @@
 //! The state of one assignment: what is kept over a crash, and what the hosts say again after it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use trimaran_executor::driver::{CallId, Effect, Guard, Input};
 use trimaran_model::assignment::{Assignment, HostAction, HostGoal, HostOrder};
@@ -34,6 +34,8 @@ pub struct Phase {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Kept {
     pub(crate) abort: Option<ReasonCode>,
+    /// Hosts that were told to act: in flight until they are heard again.
+    pub(crate) ordered: BTreeSet<HostName>,
     /// Failures of the release in this assignment, one a host, in the order in which they were seen.
     pub(crate) failures: Vec<Failure>,
     /// The first fault of the platform.
@@ -58,8 +60,13 @@ impl Phase {
 
     /// Starts, or goes on after a crash: asks the hosts before anything else.
     pub(crate) fn begin(&mut self, now: Timestamp, out: &mut Effects) {
-        let hosts = self.assignment.hosts.iter();
-        self.hosts = hosts.map(|host| (host.clone(), Turn::new(now))).collect();
+        for host in &self.assignment.hosts {
+            let mut turn = Turn::new(now);
+            if self.kept.ordered.contains(host) {
+                turn.act = Sent::Uncertain;
+            }
+            self.hosts.insert(host.clone(), turn);
+        }
         out.push(Effect::Persist);
         let Assignment { installation, hosts, .. } = &self.assignment;
         out.push(Effect::Watch(Watched { installation: installation.clone(), hosts: hosts.clone() }));
@@ -97,13 +104,13 @@ impl Phase {
                     turn.see(now, sight, fence);
                 }
             }
-            Input::Reply(call, Given::Taken) => self.answered(call, Sent::Taken, Sent::Taken),
+            Input::Reply(call, Given::Taken) => self.answered(call, Sent::Taken),
             Input::Reply(call, Given::Refused(failure)) => {
-                self.answered(call, Sent::No, Sent::No);
+                self.answered(call, Sent::No);
                 self.judge(failure, out);
             }
-            Input::Lost(call) => self.answered(call, Sent::No, Sent::Uncertain),
-            Input::Unmade(call) => self.answered(call, Sent::No, Sent::No),
+            Input::Lost(call) => self.answered(call, Sent::Uncertain),
+            Input::Unmade(call) => self.answered(call, Sent::No),
             Input::Due => self.wake = None,
             Input::Abort(code) => {
                 if self.kept.abort.is_none() {
@@ -120,13 +127,12 @@ impl Phase {
     }
 
     /// The answer of a call, for whichever order it carried.
-    fn answered(&mut self, call: CallId, prepare: Sent, act: Sent) {
+    fn answered(&mut self, call: CallId, sent: Sent) {
         for turn in self.hosts.values_mut() {
-            if turn.prepare == Sent::Calling(call) {
-                turn.prepare = prepare;
-            }
-            if turn.act == Sent::Calling(call) {
-                turn.act = act;
+            for order in [&mut turn.prepare, &mut turn.act] {
+                if *order == Sent::Calling(call) {
+                    *order = sent;
+                }
             }
         }
     }
@@ -217,6 +223,9 @@ impl Phase {
             }
             Asked::Act => {
                 turn.act = Sent::Calling(id);
+                if self.kept.ordered.insert(host.clone()) {
+                    out.push(Effect::Persist);
+                }
                 Guard::Unguarded
             }
         };

@@ -15,8 +15,9 @@ pub(crate) struct Turn {
     pub(crate) connected: bool,
     /// Since when it is connected or not, as this life of the machine saw it.
     pub(crate) since: Timestamp,
-    /// Shown by the watch at least once in this life of the machine, and heard itself.
+    /// Shown by the watch at least once in this life of the machine.
     pub(crate) shown: bool,
+    /// Was connected at least once in this life of the machine.
     pub(crate) heard: bool,
     pub(crate) report: Option<HostReport>,
     /// Whether what runs there served when it was last heard in a state that tells.
@@ -72,8 +73,8 @@ impl Turn {
         if sight.connected != self.connected {
             (self.connected, self.since) = (sight.connected, now);
         }
+        self.heard |= sight.connected;
         if sight.connected || sight.report.is_some() {
-            self.heard = true;
             self.report = sight.report;
         }
         self.served = match self.report.as_ref().map(|report| (report.state, report.current)) {
@@ -84,9 +85,15 @@ impl Turn {
             Some((HostState::Empty | HostState::Updating | HostState::Degraded, _)) | None => false,
             Some((HostState::Broken | HostState::Stopped, _)) => false,
         };
-        // A host that comes back without the order did not take it, and never will: its old session is over.
-        if back && self.report.as_ref().is_none_or(|report| report.fence != fence) {
-            (self.prepare, self.act) = (Sent::No, Sent::No);
+        // A host that comes back without an order did not take it, and never will: its old session is over.
+        if back {
+            let ours = self.report.as_ref().filter(|report| report.fence == fence);
+            if ours.is_none() {
+                self.prepare = Sent::No;
+            }
+            if ours.is_none_or(|report| !report.acts) {
+                self.act = Sent::No;
+            }
         }
     }
 
@@ -135,7 +142,10 @@ impl Turn {
             (HostState::Reverted, false) if there => Found::Done,
             (HostState::Degraded, _) if there && (ours || self.was_done) => Found::Bad,
             (HostState::Refused | HostState::Reverted | HostState::Broken, true) => Found::Bad,
-            (HostState::Updating, true) => Found::Moves,
+            // It has taken the order, and waits for its turn or works on it.
+            (HostState::Updating | HostState::Preparing | HostState::Prepared, true) if report.acts => {
+                Found::Moves
+            }
             (HostState::Empty | HostState::Preparing | HostState::Prepared | HostState::Updating, _)
             | (HostState::Healthy | HostState::Degraded | HostState::Stopped, _)
             | (HostState::Refused | HostState::Reverted | HostState::Broken, false) => Found::Wants,
@@ -154,7 +164,7 @@ enum Found {
 fn on_stop(report: &HostReport, ours: bool, digest: Digest) -> Found {
     match (report.state, ours) {
         (HostState::Stopped | HostState::Empty, _) => Found::Done,
-        (HostState::Updating, true) => Found::Moves,
+        (HostState::Updating | HostState::Preparing, true) => Found::Moves,
         (HostState::Updating, false) => Found::Wants,
         (HostState::Broken | HostState::Refused, true) if report.current == Some(digest) => Found::Bad,
         (_, _) if report.current == Some(digest) => Found::Wants,
@@ -169,7 +179,7 @@ fn on_verify(report: &HostReport, ours: bool) -> Found {
         (HostState::Degraded | HostState::Broken | HostState::Refused | HostState::Reverted, true) => {
             Found::Bad
         }
-        (HostState::Preparing | HostState::Prepared | HostState::Updating, true) => Found::Wants,
+        (HostState::Preparing | HostState::Prepared | HostState::Updating, true) => Found::Moves,
     }
 }
 

@@ -89,6 +89,7 @@ fn report(state: HostState, current: Option<Digest>, fence: Fence) -> HostReport
         installation: installation(),
         fence,
         assignment: if fence == FENCE { AssignmentId(7) } else { AssignmentId(3) },
+        acts: !matches!(state, HostState::Empty | HostState::Preparing | HostState::Prepared),
         state,
         current,
         prepared: None,

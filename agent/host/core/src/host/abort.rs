@@ -13,19 +13,32 @@ use super::call::Call;
 use super::journal::{Phase, Step};
 use super::machine::{Act, Move};
 
+/// How a machine makes way for a later goal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handover {
+    /// What is being done is what the later goal needs first: it is left alone until it is done.
+    Later,
+    /// By `Abort(Interrupted)`: a change that was begun is finished or reverted first.
+    AfterChange,
+    /// By `Abort(Fenced)`: the later goal goes on from the middle of what is being done.
+    Now,
+}
+
 impl Phase {
-    /// Whether `next` can go on from the middle of what is being done, so that the host need not finish first.
-    pub fn hands_over_to(&self, next: &HostGoal) -> bool {
-        let Step::Changing { to, .. } = self.journal.step else {
-            return !self.journal.step.is_disruptive();
+    pub fn handover(&self, next: &HostGoal) -> Handover {
+        let wanted = match &next.action {
+            HostAction::Apply(order) | HostAction::Restore(order) => Some(order.digest),
+            HostAction::Prepare(_) | HostAction::Stop { .. } | HostAction::Verify => None,
         };
-        match &next.action {
-            HostAction::Apply(order) | HostAction::Restore(order) => {
-                let on_host = self.life.facts.as_ref().map(|it| it.releases.contains_key(&order.digest));
-                to == order.digest || on_host.unwrap_or(false)
+        match (self.journal.step, &self.journal.goal.action) {
+            (Step::Accepted, HostAction::Prepare(order)) if wanted == Some(order.digest) => Handover::Later,
+            (Step::Changing { to, .. }, _) => {
+                let ends_it = matches!(next.action, HostAction::Stop { only } if only == to);
+                let direct = wanted.is_some_and(|digest| digest == to || self.stored(digest).is_some());
+                if direct || ends_it { Handover::Now } else { Handover::AfterChange }
             }
-            HostAction::Stop { only } => to == *only,
-            HostAction::Prepare(_) | HostAction::Verify => false,
+            (Step::Ending { .. }, _) => Handover::AfterChange,
+            _ => Handover::Now,
         }
     }
 }

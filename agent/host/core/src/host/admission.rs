@@ -1,6 +1,6 @@
 //! Which goals are taken: decided by the fence alone.
 
-use trimaran_model::assignment::{HostAction, HostGoal};
+use trimaran_model::assignment::HostGoal;
 use trimaran_model::id::{AssignmentId, Fence};
 
 /// The answer to a goal.
@@ -23,8 +23,7 @@ pub fn admit(known: Option<&HostGoal>, goal: &HostGoal) -> Admission {
         std::cmp::Ordering::Greater => Admission::Take,
         std::cmp::Ordering::Less => Admission::Lower { largest: known.fence },
         std::cmp::Ordering::Equal if goal.assignment == known.assignment => {
-            let prepares = |goal: &HostGoal| matches!(goal.action, HostAction::Prepare(_));
-            if prepares(known) && !prepares(goal) { Admission::Take } else { Admission::Same }
+            if goal.action.acts() && !known.action.acts() { Admission::Take } else { Admission::Same }
         }
         std::cmp::Ordering::Equal => Admission::Mismatch { assignment: known.assignment },
     }

@@ -32,9 +32,17 @@ pub enum Call {
     Start { launch: Launch, release: Release },
     /// One probe. Answer: `Done` for a success, `Failed` otherwise.
     Probe { health: HealthCheck },
-    /// Remove these releases, records of other launches than `launch`, and old blobs; with `all_blobs` every
-    /// blob. Answer: `Done`.
-    Tidy { releases: Vec<Digest>, launch: Option<u64>, all_blobs: bool },
+    /// Remove these releases, records of launches before `launch`, and blobs. Answer: `Done`.
+    Tidy { releases: Vec<Digest>, launch: Option<u64>, keep: KeepBlobs },
+}
+
+/// Which verified artifacts stay in the host's cache. None of them is ever needed: they save a download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepBlobs {
+    /// A few, for releases whose configuration alone changes.
+    Newest,
+    /// Nothing but this artifact, which is about to be unpacked.
+    Only(Option<Digest>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use trimaran_model::id::Digest;
 use trimaran_model::limits;
 use trimaran_model::reason::ReasonCode;
 
-use super::call::{Call, HostFailure, Reply, StoredRelease};
+use super::call::{Call, HostFailure, KeepBlobs, Reply, StoredRelease};
 use super::journal::{Step, host_release, wanted};
 use super::machine::{Act, Move};
 
@@ -163,7 +163,14 @@ impl Move<'_> {
         self.life.room_made = true;
         let releases = self.unneeded();
         let launch = self.journal.launch.as_ref().map(|launch| launch.number);
-        let call = Call::Tidy { releases, launch, all_blobs: !self.life.fetched };
+        let bundle = match &self.journal.goal.action {
+            HostAction::Prepare(order) | HostAction::Apply(order) | HostAction::Restore(order) => {
+                Some(host_release(&order.release).bundle.sha256)
+            }
+            HostAction::Stop { .. } | HostAction::Verify => None,
+        };
+        let keep = KeepBlobs::Only(bundle.filter(|_| self.life.fetched));
+        let call = Call::Tidy { releases, launch, keep };
         self.act(Act::MakeRoom, call, limits::HOST_CALL, Guard::Idempotent("tidy".to_owned()));
     }
 
@@ -193,7 +200,7 @@ impl Move<'_> {
         }
         let releases = self.unneeded();
         let launch = self.journal.launch.as_ref().map(|launch| launch.number);
-        let call = Call::Tidy { releases: releases.clone(), launch, all_blobs: false };
+        let call = Call::Tidy { releases: releases.clone(), launch, keep: KeepBlobs::Newest };
         if let Some(facts) = &mut self.life.facts {
             facts.releases.retain(|digest, _| !releases.contains(digest));
         }

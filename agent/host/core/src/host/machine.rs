@@ -133,7 +133,7 @@ impl Driver for HostMachine {
             Input::Reply(id, reply) => it.reply(id, reply),
             Input::Lost(id) | Input::Unmade(id) => it.lost(id),
             Input::Observed(Snapshot { launch, exit }) => it.exited(launch, exit),
-            Input::Due => {}
+            Input::Due => it.life.woken = None,
             Input::Abort(reason) => it.life.abort = Some(reason),
             // A host finishes or reverts by itself what it has begun; it needs no lease.
             Input::LeaseLost | Input::LeaseBack | Input::Committed => {}
@@ -316,7 +316,8 @@ impl<'a> Move<'a> {
         let probe = self.life.probe_at.filter(|_| self.life.probe.is_none());
         let restart = self.life.restart_at.filter(|_| self.life.restart.is_none());
         let look = self.life.look_at.filter(|_| self.life.act.is_none());
-        let next = [probe, restart, look].into_iter().flatten().min();
+        // What is due already waits for an answer, which will come.
+        let next = [probe, restart, look].into_iter().flatten().filter(|at| *at > self.now).min();
         if let Some(at) = next
             && self.life.woken != next
         {

@@ -30,6 +30,7 @@ impl<'a> View<'a> {
             installation: journal.goal.installation.clone(),
             fence: journal.goal.fence,
             assignment: journal.goal.assignment,
+            acts: journal.goal.action.acts(),
             state,
             current: self.life.facts.as_ref().map_or(journal.serving, |facts| facts.current),
             prepared: journal.prepared,

@@ -8,7 +8,7 @@ use trimaran_model::time::{Millis, Timestamp};
 
 use super::call::{Call, Exit, HostFailure, Reply};
 use super::journal::{Part, Step, host_release};
-use super::machine::Move;
+use super::machine::{Act, Move};
 
 impl Move<'_> {
     /// Probes what runs, or starts it again when that is due.
@@ -28,8 +28,12 @@ impl Move<'_> {
             return;
         }
         let due = self.life.restart_at.is_some_and(|at| at <= self.now);
-        if due && self.life.restart.is_none() && self.life.act.is_none() && !self.journal.step.is_disruptive()
-        {
+        let apart = match self.life.act {
+            // A service that is down does not wait until an artifact has arrived.
+            None | Some((_, Act::Fetch | Act::Unpack | Act::TakeTurn | Act::CheckPort)) => true,
+            Some((_, Act::Look | Act::MakeRoom | Act::Stop | Act::Switch | Act::Start | Act::Tidy)) => false,
+        };
+        if due && apart && self.life.restart.is_none() && !self.journal.step.is_disruptive() {
             self.restart();
         }
     }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
+use reqwest::header::{ACCEPT_ENCODING, LOCATION};
+use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
 use tokio::sync::mpsc;
 use trimaran_model::id::Digest;
@@ -31,26 +33,53 @@ pub(super) async fn download(
     if !matches!(parsed.scheme(), "http" | "https") {
         return Err(unreachable(format!("`{}` is neither http nor https", parsed.scheme())).into());
     }
-    let client = client(&parsed, deadline).map_err(|error| unreachable(words(&error)))?;
-    let request = client.get(parsed).header(reqwest::header::ACCEPT_ENCODING, "identity");
-    let response = request.send().await.map_err(|error| classify(&from, &error))?;
-    let response = check_status(response, &from)?;
+    let mut url = parsed;
+    let response = loop {
+        let client = client(&url, deadline).map_err(|error| unreachable(words(&error)))?;
+        let request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        let response = request.send().await.map_err(|error| classify(&from, &error))?;
+        match secure_redirect(&url, &response) {
+            // At most once: from here on the client follows by itself.
+            Some(next) => url = next,
+            None => break check_status(response, &from)?,
+        }
+    };
     stream(response, &from, planned, cache).await
 }
 
+/// A client that speaks TLS only where the URL asks for it: a host without certificates can still fetch from
+/// its own network.
 fn client(url: &Url, deadline: Duration) -> Result<Client, reqwest::Error> {
+    let plain = url.scheme() == "http";
+    let redirect = Policy::custom(move |attempt| match attempt.previous().len() {
+        FETCH_REDIRECTS_MAX.. => attempt.error("too many redirects"),
+        _ if plain && attempt.url().scheme() != "http" => attempt.stop(),
+        _ => attempt.follow(),
+    });
     let mut builder = Client::builder()
         .user_agent(concat!("trimaran/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT.min(deadline))
         .read_timeout(IDLE_TIMEOUT.min(deadline))
-        .redirect(reqwest::redirect::Policy::limited(FETCH_REDIRECTS_MAX))
+        .redirect(redirect)
         .pool_max_idle_per_host(0)
         .http1_only();
+    if plain {
+        builder = builder.tls_certs_only([]);
+    }
     if is_loopback(url) {
         // A proxy of the environment can't reach this host's own loopback.
         builder = builder.no_proxy();
     }
     builder.build()
+}
+
+/// Where a plain client has stopped because TLS is needed from there on.
+fn secure_redirect(url: &Url, response: &Response) -> Option<Url> {
+    if url.scheme() != "http" || !response.status().is_redirection() {
+        return None;
+    }
+    let location = response.headers().get(LOCATION)?.to_str().ok()?;
+    response.url().join(location).ok().filter(|next| next.scheme() == "https")
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -114,9 +143,11 @@ async fn stream(
         let source = std::io::Error::other(error);
         FetchError::io("write into", cache, source)
     })?;
+    // A disk that refused is the cause also where the connection was cut a moment later.
+    let written = written?;
     read?;
     let lost = || FetchError::io("write into", cache, std::io::ErrorKind::BrokenPipe.into());
-    Ok(written?.ok_or_else(lost)?)
+    Ok(written.ok_or_else(lost)?)
 }
 
 enum Piece {

@@ -85,16 +85,18 @@ impl Writer {
     }
 
     fn write_pending(&mut self) -> io::Result<()> {
+        let mut bytes = Vec::new();
         if self.dropped > 0 {
-            let mut record = Vec::new();
-            encode(&mut record, wall_ms(), &Record::Dropped(self.dropped));
-            self.ready(record.len() as u64)?.append(&record)?;
+            encode(&mut bytes, wall_ms(), &Record::Dropped(self.dropped));
+        }
+        // With the lines or not at all: a count alone would fill the last room of the disk again and again.
+        bytes.append(&mut self.pending);
+        let result = self.ready(bytes.len() as u64).and_then(|open| open.append(&bytes));
+        if result.is_ok() {
             self.dropped = 0;
         }
-        let pending = std::mem::take(&mut self.pending);
-        let result = self.ready(pending.len() as u64).and_then(|open| open.append(&pending));
         // The buffer is used again.
-        self.pending = pending;
+        self.pending = bytes;
         result
     }
 

@@ -13,6 +13,7 @@ use rustix::fs::Mode;
 use trimaran_model::limits::SHIM_SPEC_BYTES_MAX;
 
 use super::control::Started;
+use super::signals;
 use super::spec::ShimSpec;
 use super::supervisor;
 
@@ -80,9 +81,16 @@ fn serve(dir: &Path, spec: &ShimSpec) -> ExitCode {
             return ExitCode::from(INTERNAL);
         }
     };
-    let supervisor = supervisor::Supervisor::start(spec);
-    say(supervisor.as_ref().map_or_else(|failed| failed, |_| &Started::Yes));
-    let Ok(supervisor) = supervisor else { return ExitCode::from(INTERNAL) };
+    let supervisor = match supervisor::Supervisor::start(spec) {
+        Ok(supervisor) => supervisor,
+        Err(failed) => {
+            // First the lock: who hears of it may try again at once.
+            drop(lock);
+            say(&failed);
+            return ExitCode::from(INTERNAL);
+        }
+    };
+    say(&Started::Yes);
     // Nobody may wait for the end of the pipe as long as the service lives.
     if rustix::stdio::dup2_stdout(&null).is_err() {
         return ExitCode::from(INTERNAL);
@@ -93,7 +101,7 @@ fn serve(dir: &Path, spec: &ShimSpec) -> ExitCode {
 
 /// A session of its own, inside of `dir`, with standard files that lead nowhere. Returns the lock.
 fn prepare(dir: &Path) -> std::io::Result<OwnedFd> {
-    reset_signals()?;
+    signals::reset()?;
     rustix::process::setsid()?;
     std::env::set_current_dir(dir)?;
     rustix::process::umask(Mode::from_raw_mode(0o077));
@@ -104,19 +112,4 @@ fn prepare(dir: &Path) -> std::io::Result<OwnedFd> {
     // All that the service leaves behind becomes a child of this process.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     Ok(lock)
-}
-
-/// What the runner ignored (`nohup`) or the shim blocks must reach the service.
-pub(super) fn reset_signals() -> std::io::Result<()> {
-    for signal in 1..=64 {
-        // SAFETY: the default action is no pointer to code; kinds that can't be set are refused.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-    }
-    let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: the set is written by the first call and only read by the second.
-    let result = unsafe {
-        libc::sigemptyset(none.as_mut_ptr());
-        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut())
-    };
-    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }

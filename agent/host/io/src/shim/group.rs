@@ -64,6 +64,12 @@ impl Group {
         members
     }
 
+    /// Whether anything lives in it or below; the kernel's own word, unlike a list of members.
+    pub(super) fn is_populated(&self) -> bool {
+        let events = fs::read_to_string(self.path.join("cgroup.events")).unwrap_or_default();
+        events.lines().any(|line| line == "populated 1")
+    }
+
     /// Kills all of it at once: nothing that forks can run away. False before Linux 5.14.
     pub(super) fn kill(&self) -> bool {
         let file = OpenOptions::new().write(true).open(self.path.join("cgroup.kill"));

@@ -12,6 +12,7 @@ use rustix::fs::Mode;
 use rustix::process::{Pid, Signal};
 
 use super::control::Started;
+use super::signals;
 use super::spec::ShimSpec;
 use super::sweep::{MARK, Sweep};
 
@@ -48,8 +49,7 @@ pub(super) fn spawn(spec: &ShimSpec, sweep: &Sweep) -> Result<Child, Started> {
 
 /// Runs in the child, between fork and exec.
 fn enter_service(joiner: Option<&File>, shim: Pid) -> io::Result<()> {
-    // A child inherits what its parent blocks and ignores, and the shim blocks the very signals of a stop.
-    super::detach::reset_signals()?;
+    signals::unblock()?;
     rustix::process::setsid()?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     if let Some(joiner) = joiner {

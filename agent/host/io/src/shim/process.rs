@@ -21,6 +21,9 @@ pub(super) struct ProcessId {
 pub(super) struct Row {
     pub(super) id: ProcessId,
     pub(super) parent: u32,
+    /// Process group and session (credentials(7)).
+    pub(super) group: u32,
+    pub(super) session: u32,
     /// It has ended and waits to be reaped.
     pub(super) ended: bool,
 }
@@ -55,6 +58,15 @@ impl ProcessId {
     }
 }
 
+/// Kills a process group as a whole. A number is free for somebody else only after the group was empty and all
+/// other numbers were given out, so who has just seen a member hits nobody else.
+pub(super) fn kill_group(group: u32) {
+    if let Some(group) = i32::try_from(group).ok().and_then(Pid::from_raw) {
+        // A group that is gone is what was wanted.
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    }
+}
+
 fn read_row(pid: u32) -> Option<Row> {
     parse_stat(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
@@ -64,10 +76,17 @@ fn parse_stat(pid: u32, stat: &str) -> Option<Row> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?;
-    let parent = fields.next()?.parse().ok()?;
-    // Field 22; state is field 3.
-    let started_ticks = fields.nth(22 - 5)?.parse().ok()?;
-    Some(Row { id: ProcessId { pid, started_ticks }, parent, ended: matches!(state, "Z" | "X" | "x") })
+    let mut number = || fields.next()?.parse().ok();
+    let (parent, group, session) = (number()?, number()?, number()?);
+    // Field 22; the session is field 6.
+    let started_ticks = fields.nth(22 - 7)?.parse().ok()?;
+    let ended = matches!(state, "Z" | "X" | "x");
+    Some(Row { id: ProcessId { pid, started_ticks }, parent, group, session, ended })
+}
+
+/// The session of the calling process.
+pub(super) fn own_session() -> Option<u32> {
+    read_row(std::process::id()).map(|row| row.session)
 }
 
 /// Every process of the host that this one may see.
@@ -138,7 +157,8 @@ mod tests {
         let fields: Vec<String> = (5..=30).map(|field| field.to_string()).collect();
         let stat = format!("7 (a) R 1) (b) S 42 {}", fields.join(" "));
         let row = parse_stat(7, &stat).expect("a row");
-        assert_eq!((row.parent, row.id.started_ticks, row.ended), (42, 22, false));
+        assert_eq!((row.parent, row.group, row.session), (42, 5, 6));
+        assert_eq!((row.id.started_ticks, row.ended), (22, false));
         assert!(parse_stat(7, "7 (short) S 1 2 3").is_none());
     }
 

@@ -1,11 +1,11 @@
-//! Signals to a shim as a file that `poll(2)` waits for (signalfd(2)).
+//! Signals to a shim as a file that `poll(2)` waits for (signalfd(2)), and signals as a service expects them.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd as _};
 
-/// Blocked signals. A child inherits them unless it resets them.
+/// Blocked signals. A child inherits that: it calls [`unblock`].
 pub(super) struct Signals {
     file: File,
 }
@@ -57,6 +57,26 @@ impl Signals {
         }
         told
     }
+}
+
+/// Default actions and nothing blocked. What the runner ignored (`nohup`) must reach the service.
+pub(super) fn reset() -> io::Result<()> {
+    for signal in 1..=64 {
+        // SAFETY: the default action is no pointer to code; kinds that can't be set are refused.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    unblock()
+}
+
+/// Lets every signal through. May be called between fork and exec.
+pub(super) fn unblock() -> io::Result<()> {
+    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the set is written by the first call and only read by the second.
+    let result = unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut())
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 impl AsFd for Signals {

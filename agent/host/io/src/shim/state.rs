@@ -1,8 +1,8 @@
 //! What a shim leaves in its directory, so that a runner of a later life knows what was started and how it
 //! ended.
 //!
-//! The file is replaced as a whole and made durable before anything relies on it. The room for the last
-//! replacement is taken at the start: an exit code can be written on a full disk.
+//! The file is replaced as a whole; how a service ended is made durable before anybody is told. The room for
+//! that last replacement is taken at the start: an exit code can be written on a full disk.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
@@ -80,26 +80,35 @@ impl State {
         Ok(Self::parse(&text))
     }
 
-    /// Takes the room for one later [`State::write`].
+    /// Takes the room for one later write.
     pub(super) fn reserve(dir: &Path) -> io::Result<()> {
-        let mut file = File::create(dir.join(STATE_NEXT))?;
-        file.write_all(&[0; STATE_BYTES])?;
-        file.sync_all()
+        File::create(dir.join(STATE_NEXT))?.write_all(&[0; STATE_BYTES])
     }
 
-    /// Replaces the state in `dir`. It is durable when this returns.
+    /// Replaces the state in `dir`: a process that is killed in the middle leaves the old one or the new one.
+    /// What says that something runs needs no more, since nothing runs after the host went down.
     pub(super) fn write(&self, dir: &Path) -> io::Result<()> {
+        self.write_next(dir)?;
+        fs::rename(dir.join(STATE_NEXT), dir.join(STATE))
+    }
+
+    /// Like [`State::write`], and it is on the disk when this returns.
+    pub(super) fn write_durably(&self, dir: &Path) -> io::Result<()> {
+        self.write_next(dir)?.sync_all()?;
+        fs::rename(dir.join(STATE_NEXT), dir.join(STATE))?;
+        sync_directory(dir)
+    }
+
+    fn write_next(&self, dir: &Path) -> io::Result<File> {
         let mut bytes = self.text().into_bytes();
         if bytes.len() > STATE_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the state of the shim is too long"));
         }
         bytes.resize(STATE_BYTES, 0);
-        let next = dir.join(STATE_NEXT);
-        let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(&next)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(false).open(dir.join(STATE_NEXT))?;
         file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&next, dir.join(STATE))?;
-        sync_directory(dir)
+        Ok(file)
     }
 
     /// Forgets what was started here.
@@ -110,7 +119,7 @@ impl State {
                 _ => {}
             }
         }
-        sync_directory(dir)
+        Ok(())
     }
 
     fn text(&self) -> String {
@@ -217,6 +226,8 @@ mod tests {
         for exit in [None, Some(Exit::LOST), state().exit] {
             let state = State { exit, ..state() };
             state.write(dir).expect("there is room");
+            assert_eq!(State::read(dir).expect("readable"), Some(state.clone()));
+            state.write_durably(dir).expect("there is room");
             assert_eq!(State::read(dir).expect("readable"), Some(state));
         }
         State::remove(dir).expect("removable");

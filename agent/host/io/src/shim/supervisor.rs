@@ -27,7 +27,7 @@ use crate::logs::writer::Writer;
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 /// Grace when the shim itself is told to end, as at the shutdown of a host.
 const OWN_END_GRACE: Duration = Duration::from_secs(10);
-/// How often it is looked whether all is gone: deaths of grandchildren are not always told.
+/// How often it is looked whether all is gone, beside each death that is told.
 const STOP_LOOK: Duration = Duration::from_millis(50);
 const KILL_LOOK: Duration = Duration::from_millis(10);
 const STUCK_LOOK: Duration = Duration::from_secs(1);
@@ -209,13 +209,10 @@ impl Supervisor {
     }
 
     fn kill(&mut self) {
-        let main = self.state.main.map(|main| main.process.pid);
-        let mut exit = self.state.exit;
-        self.sweep.kill_round(|| exit = exit.or_else(|| reap_all(main)));
-        self.note(exit);
         if self.gone() {
             return;
         }
+        self.sweep.kill_round();
         if let Phase::Killing { since, stuck_told: false } = self.phase
             && since.elapsed() >= KILL_LIMIT
         {
@@ -226,8 +223,11 @@ impl Supervisor {
     }
 
     fn gone(&mut self) -> bool {
-        self.reap();
-        if self.state.exit.is_none() || !self.sweep.members().is_empty() {
+        // All that the service started falls to this process in the end, so whoever lives has an ancestor among
+        // its children: without children nothing is left.
+        let childless = self.reap();
+        let populated = self.sweep.group.as_ref().is_some_and(Group::is_populated);
+        if self.state.exit.is_none() || !childless || populated {
             return false;
         }
         if let Some(group) = &self.sweep.group {
@@ -237,9 +237,11 @@ impl Supervisor {
         true
     }
 
-    fn reap(&mut self) {
-        let exit = reap_all(self.state.main.map(|main| main.process.pid));
-        self.note(exit);
+    /// True when no child is left, living or ended.
+    fn reap(&mut self) -> bool {
+        let reaped = reap_all(self.state.main.map(|main| main.process.pid));
+        self.note(reaped.exit);
+        reaped.childless
     }
 
     fn note(&mut self, exit: Option<Exit>) {
@@ -252,29 +254,42 @@ impl Supervisor {
     /// Writes the exit. A disk without room is tried again with each look.
     fn save(&mut self) {
         if !self.written {
-            self.written = self.state.write(Path::new(".")).is_ok();
+            self.written = self.state.write_durably(Path::new(".")).is_ok();
         }
     }
 }
 
-/// Reaps everything that has ended, and tells how the first process of the service did if it is among it.
-fn reap_all(main: Option<u32>) -> Option<Exit> {
+struct Reaped {
+    /// How the first process of the service ended, if that was among them.
+    exit: Option<Exit>,
+    childless: bool,
+}
+
+/// Reaps everything that has ended.
+fn reap_all(main: Option<u32>) -> Reaped {
     let mut exit = None;
-    while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-        let is_main = main.and_then(|main| i32::try_from(main).ok()) == Some(Pid::as_raw(Some(pid)));
-        if is_main && (status.exited() || status.signaled()) {
-            let (code, signal) = (status.exit_status(), status.terminating_signal());
-            exit = Some(Exit { code, signal, lost: false });
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) => {
+                let is_main = main.and_then(|main| i32::try_from(main).ok()) == Some(Pid::as_raw(Some(pid)));
+                if is_main && (status.exited() || status.signaled()) {
+                    let (code, signal) = (status.exit_status(), status.terminating_signal());
+                    exit = Some(Exit { code, signal, lost: false });
+                }
+            }
+            Ok(None) => return Reaped { exit, childless: false },
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return Reaped { exit, childless: true },
         }
     }
-    exit
 }
 
 /// Takes away a start that did not succeed.
 fn abandon(sweep: &Sweep) {
-    sweep.kill_round(|| {
-        reap_all(None);
-    });
+    let deadline = Instant::now() + KILL_LIMIT;
+    while !reap_all(None).childless && Instant::now() < deadline {
+        sweep.kill_round();
+    }
     if let Some(group) = &sweep.group {
         group.remove();
     }

@@ -19,6 +19,8 @@ pub(super) const MARK: &str = "TRIMARAN_SERVICE_MARK";
 pub(super) const KILL_LIMIT: Duration = Duration::from_secs(10);
 /// Looks at the process table in one round: what forks faster than one look is seen by the next.
 const LOOKS_PER_ROUND: usize = 64;
+/// One look may miss what is forked during it; the shim itself knows better, see `waitpid(2)`, `ECHILD`.
+const EMPTY_LOOKS: usize = 3;
 const ROUND_PAUSE: Duration = Duration::from_millis(10);
 
 /// Where to look for the processes of one service.
@@ -33,6 +35,11 @@ pub(super) struct Sweep {
 impl Sweep {
     /// Everything that runs now. What was forked during the look may be missing.
     pub(super) fn members(&self) -> Vec<ProcessId> {
+        self.rows().into_iter().filter(|row| !row.ended).map(|row| row.id).collect()
+    }
+
+    /// Also what has ended and waits to be reaped.
+    fn rows(&self) -> Vec<Row> {
         let Ok(rows) = process::table() else { return Vec::new() };
         let mut roots: Vec<u32> = self.group.as_ref().map(Group::members).unwrap_or_default();
         match self.shim {
@@ -40,13 +47,11 @@ impl Sweep {
             None => roots.extend(self.marked(&rows)),
         }
         let own = std::process::id();
-        let not_ours = |pid: u32| pid == own || Some(pid) == self.shim;
-        let named: BTreeSet<u32> = roots.iter().copied().collect();
-        let mut members: BTreeSet<ProcessId> =
-            rows.iter().filter(|row| named.contains(&row.id.pid) && !row.ended).map(|row| row.id).collect();
-        let below = process::descendants(&rows, &roots);
-        members.extend(below.iter().filter(|row| !row.ended).map(|row| row.id));
-        members.into_iter().filter(|id| !not_ours(id.pid)).collect()
+        let mut ours: BTreeSet<u32> =
+            process::descendants(&rows, &roots).into_iter().map(|row| row.id.pid).collect();
+        ours.extend(roots);
+        ours.retain(|pid| *pid != own && Some(*pid) != self.shim);
+        rows.into_iter().filter(|row| ours.contains(&row.id.pid)).collect()
     }
 
     fn marked(&self, rows: &[Row]) -> Vec<u32> {
@@ -62,19 +67,27 @@ impl Sweep {
         }
     }
 
-    /// Kills until a look finds nothing new, and at most one round long. `reap` is called between looks.
-    pub(super) fn kill_round(&self, mut reap: impl FnMut()) {
+    /// Kills until a look finds nothing new, and at most one round long.
+    pub(super) fn kill_round(&self) {
+        let own_session = process::own_session();
         let mut seen = BTreeSet::new();
         for _ in 0..LOOKS_PER_ROUND {
             if let Some(group) = &self.group {
                 group.kill();
             }
-            let members = self.members();
-            let new = members.iter().filter(|member| seen.insert(**member)).count();
-            for member in &members {
-                let _ = member.signal(Signal::KILL);
+            let rows = self.rows();
+            let new = rows.iter().filter(|row| seen.insert(row.id)).count();
+            // A signal to a process group reaches also what is being forked in it. A chain of processes, where
+            // each is gone before it could be signalled, is known by those that wait to be reaped, and ends
+            // here. Sessions other than the caller's were made by the service: nobody else is in their groups.
+            let own_groups = rows.iter().filter(|row| Some(row.session) != own_session && row.session != 0);
+            for group in own_groups.map(|row| row.group).collect::<BTreeSet<u32>>() {
+                process::kill_group(group);
             }
-            reap();
+            for row in rows.iter().filter(|row| !row.ended) {
+                // What may not be signalled shows up as left over.
+                let _ = row.id.signal(Signal::KILL);
+            }
             if new == 0 {
                 return;
             }
@@ -92,7 +105,7 @@ impl Sweep {
                 return Ok(());
             }
         }
-        if self.wait_until_empty(KILL_LIMIT, || self.kill_round(|| {})) {
+        if self.wait_until_empty(KILL_LIMIT, || self.kill_round()) {
             return Ok(());
         }
         Err(self.members().into_iter().map(|member| member.pid).collect())
@@ -100,9 +113,12 @@ impl Sweep {
 
     fn wait_until_empty(&self, limit: Duration, mut each_round: impl FnMut()) -> bool {
         let deadline = Instant::now() + limit;
+        let mut empty_looks = 0;
         loop {
             each_round();
-            if self.members().is_empty() {
+            let populated = self.group.as_ref().is_some_and(Group::is_populated);
+            empty_looks = if !populated && self.members().is_empty() { empty_looks + 1 } else { 0 };
+            if empty_looks == EMPTY_LOOKS {
                 if let Some(group) = &self.group {
                     group.remove();
                 }

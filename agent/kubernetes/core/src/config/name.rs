@@ -38,6 +38,13 @@ pub(super) fn versioned(kind: ConfigKind, base: &str, object: &Value) -> String 
     format!("{head}-{suffix}")
 }
 
+/// Whether there is a place for the base. Labels of a wrong type are named by the lint.
+pub(super) fn can_keep_base(object: &Value) -> bool {
+    ["labels", "annotations"].iter().all(|section| {
+        object.pointer(&format!("/metadata/{section}")).is_none_or(|it| it.is_null() || it.is_object())
+    })
+}
+
 /// Puts the base where [`base`] finds it.
 pub(super) fn keep_base(metadata: &mut Map<String, Value>, base: &str) {
     let short = if base.len() <= LABEL_MAX {

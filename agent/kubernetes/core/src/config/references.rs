@@ -112,14 +112,23 @@ impl References {
         Ok(())
     }
 
-    /// Every reference of an object, each place once.
+    /// Every reference of an object, each place once; a place that may hold either kind only when it says which.
     pub fn of(&self, object: &Value) -> Vec<Reference> {
         let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
         let group = group(object);
         let key = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
         let mut search = Search { references: self, object, found: Vec::new(), seen: BTreeSet::new() };
         search.part(&key, object, "", None, 0);
-        search.found
+        // Where two kinds may stand and nothing tells which, no one can say what is meant.
+        let Search { found, seen, .. } = search;
+        let both = |it: &Reference| {
+            let other = match it.kind {
+                ConfigKind::ConfigMap => ConfigKind::Secret,
+                ConfigKind::Secret => ConfigKind::ConfigMap,
+            };
+            seen.contains(&(it.pointer.clone(), other))
+        };
+        found.into_iter().filter(|it| !both(it)).collect()
     }
 }
 

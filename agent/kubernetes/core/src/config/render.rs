@@ -117,6 +117,8 @@ impl Work<'_> {
             } else if let Some(why) = foreign(kind, object) {
                 self.findings.push(kept(index, kind, why));
                 Fate::Alone
+            } else if !name::can_keep_base(object) {
+                Fate::Alone
             } else {
                 let base = name::base(object, &name);
                 let to = name::versioned(kind, &base, object);

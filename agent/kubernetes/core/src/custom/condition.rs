@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use trimaran_model::time::Wall;
 
-use super::object::{self, Subject};
+use super::object::Subject;
+use crate::judgment::quote;
+use crate::object::time_of;
 
 /// Three answers. Anything but true or false, in any case of letters, is `Unknown`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +60,7 @@ impl Condition<'_> {
         for part in [self.reason, self.message] {
             if !part.trim().is_empty() {
                 text.push_str(": ");
-                text.push_str(&object::shortened(part));
+                text.push_str(&quote(part));
             }
         }
         text
@@ -127,7 +129,7 @@ fn condition<'a>(
         reason: text("reason"),
         message: text("message"),
         severity: text("severity"),
-        at: at.and_then(object::time),
+        at: time_of(at),
         stale: subject.is_stale(entry.get("observedGeneration")),
         entry,
     }

@@ -1,10 +1,10 @@
 //! A custom resource as its judges read it: what it is, its generation and its status.
 
 use serde_json::{Map, Value};
-use trimaran_model::limits;
 use trimaran_model::time::Wall;
 
-use crate::judgment::{Evidence, Source};
+use crate::judgment::{Evidence, Source, quote};
+use crate::object::Object;
 
 /// One object. Fields of a wrong type read as absent, but for `status`.
 #[derive(Debug, Clone, Copy)]
@@ -13,7 +13,6 @@ pub(super) struct Subject<'a> {
     pub group: &'a str,
     pub version: &'a str,
     pub kind: &'a str,
-    pub name: &'a str,
     /// `metadata.generation`.
     pub generation: Option<i64>,
     pub status: Status<'a>,
@@ -38,10 +37,8 @@ pub(super) enum Observed {
 
 impl<'a> Subject<'a> {
     pub(super) fn new(object: &'a Value) -> Self {
-        let text = |value: Option<&'a Value>| value.and_then(Value::as_str).unwrap_or("");
-        let api = text(object.get("apiVersion"));
-        let (group, version) = api.split_once('/').unwrap_or(("", api));
-        let metadata = object.get("metadata");
+        let view = Object::new(object);
+        let version = view.text("apiVersion").unwrap_or("").rsplit('/').next().unwrap_or("");
         let status = match object.get("status") {
             None | Some(Value::Null) => Status::None,
             Some(Value::Object(map)) if map.is_empty() => Status::None,
@@ -50,11 +47,10 @@ impl<'a> Subject<'a> {
         };
         Self {
             object,
-            group,
+            group: view.group(),
             version,
-            kind: text(object.get("kind")),
-            name: text(metadata.and_then(|metadata| metadata.get("name"))),
-            generation: metadata.and_then(|metadata| metadata.get("generation")).and_then(number),
+            kind: view.kind(),
+            generation: view.at("metadata.generation").and_then(number),
             status,
         }
     }
@@ -87,12 +83,7 @@ impl<'a> Subject<'a> {
 
     pub(super) fn evidence(&self, path: impl Into<String>, value: &Value, at: Option<Wall>) -> Evidence {
         let value = shown(value);
-        Evidence {
-            object: format!("{}/{}", self.kind, self.name),
-            source: Source::Field(path.into()),
-            value,
-            at,
-        }
+        Evidence { object: Object::new(self.object).display(), source: Source::Field(path.into()), value, at }
     }
 }
 
@@ -109,25 +100,9 @@ pub(super) fn number(value: &Value) -> Option<i64> {
 pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::String(text) if text.trim().is_empty() => "empty".to_owned(),
-        Value::String(text) => shortened(text),
-        other => shortened(&other.to_string()),
+        Value::String(text) => quote(text),
+        other => quote(&other.to_string()),
     }
-}
-
-/// One line of bounded length.
-pub(super) fn shortened(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let line = words.join(" ");
-    match line.char_indices().nth(limits::EVIDENCE_CHARS_MAX) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
-}
-
-/// An RFC 3339 time as the API server writes it.
-pub(super) fn time(value: &Value) -> Option<Wall> {
-    let time: jiff::Timestamp = value.as_str()?.parse().ok()?;
-    Some(Wall(time.as_millisecond()))
 }
 
 #[cfg(test)]
@@ -145,18 +120,5 @@ mod tests {
         assert_eq!(of(json!("2")), Observed::Generation(2));
         assert_eq!(of(json!("6f8d")), Observed::Odd);
         assert_eq!(of(json!(null)), Observed::Absent);
-    }
-
-    #[test]
-    fn long_values_are_cut_between_characters() {
-        let text = "ü".repeat(limits::EVIDENCE_CHARS_MAX + 1);
-        assert_eq!(shortened(&text).chars().count(), limits::EVIDENCE_CHARS_MAX + 1);
-        assert_eq!(shortened(" a\n b "), "a b");
-    }
-
-    #[test]
-    fn times_are_utc_milliseconds() {
-        assert_eq!(time(&json!("1970-01-01T00:00:01Z")), Some(Wall(1000)));
-        assert_eq!(time(&json!("yesterday")), None);
     }
 }

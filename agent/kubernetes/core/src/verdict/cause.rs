@@ -1,10 +1,10 @@
 //! One piece of bad evidence and the time from which it counts.
 
-use trimaran_model::limits::EVIDENCE_CHARS_MAX;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::{Millis, Wall};
 use trimaran_model::verdict::Fault;
 
+pub(super) use crate::judgment::quote;
 use crate::judgment::{Evidence, Judgment, Source};
 use crate::object::{Condition, Object};
 use crate::snapshot::Event;
@@ -117,22 +117,6 @@ impl Cause {
         };
         if self.fault == Some(Fault::Platform) { by_reason + 20 } else { by_reason }
     }
-}
-
-/// The text of others on one line and shortened.
-pub(super) fn quote(text: &str) -> String {
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-        if line.len() > EVIDENCE_CHARS_MAX {
-            let short: String = line.chars().take(EVIDENCE_CHARS_MAX).collect();
-            return format!("{}…", short.trim_end());
-        }
-    }
-    line
 }
 
 /// Evidence from a field.

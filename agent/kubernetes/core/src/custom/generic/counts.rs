@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::{Sign, Signs, Weight};
 use crate::custom::object::{self, Observed, Subject};
 use crate::custom::words;
+use crate::judgment::quote;
 
 /// Fields of `spec` that say how many parts there should be.
 const DESIRED: &[&str] = &["replicas", "size", "instances", "members", "nodes", "nodeCount"];
@@ -49,11 +50,7 @@ fn revisions(subject: &Subject<'_>, signs: &mut Signs) {
         let (Some(have), Some(want)) = (text(now), text(next)) else { continue };
         if have != want {
             let path = format!("status.{now}");
-            let sentence = format!(
-                "{path} is {} and status.{next} is {}",
-                object::shortened(have),
-                object::shortened(want)
-            );
+            let sentence = format!("{path} is {} and status.{next} is {}", quote(have), quote(want));
             signs.add(Sign::new(Weight::Waiting, sentence, subject.evidence(path, &have.into(), None)));
         }
     }

@@ -10,8 +10,9 @@ use trimaran_model::limits::{STATUS_DEPTH_MAX, STATUS_VALUES_MAX};
 
 use super::{Sign, Signs, Status, Weight, conditions, counts, phases};
 use crate::custom::condition::Conditions;
-use crate::custom::object::{self, Subject};
+use crate::custom::object::Subject;
 use crate::custom::words::{self, Meaning};
+use crate::judgment::quote;
 
 /// Lists whose entries hold conditions of the object itself.
 const OWN: &[&str] = &["parents", "ancestors", "listeners", "ingress"];
@@ -91,7 +92,7 @@ impl<'a> Walk<'_, 'a> {
             return;
         }
         if depth > STATUS_DEPTH_MAX {
-            self.signs.odd.push(object::shortened(place));
+            self.signs.odd.push(quote(place));
             return;
         }
         match value {
@@ -154,7 +155,7 @@ impl<'a> Walk<'_, 'a> {
 
     fn word(&mut self, path: &str, text: &str) {
         if matches!(words::phase(text, false), Some(Meaning::Bad | Meaning::Waiting)) {
-            self.wait(path.to_owned(), &text.into(), format!("{path} is {}", object::shortened(text)));
+            self.wait(path.to_owned(), &text.into(), format!("{path} is {}", quote(text)));
         }
     }
 

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{Sign, Signs, Weight};
 use crate::custom::object::{self, Subject};
 use crate::custom::words::{self, Meaning};
+use crate::judgment::quote;
 
 /// Fields that hold the one word for the whole object. A map in one of them is looked into once.
 pub(super) const WORDS: &[&str] =
@@ -45,7 +46,7 @@ pub(super) fn collect(subject: &Subject<'_>, signs: &mut Signs) {
 fn phases(subject: &Subject<'_>, proven: bool, signs: &mut Signs) {
     for (path, text) in texts(subject).filter(|(_, text)| !text.trim().is_empty()) {
         let evidence = subject.evidence(path.clone(), &text.into(), None);
-        let sentence = format!("{path} is {}", object::shortened(text));
+        let sentence = format!("{path} is {}", quote(text));
         let weight = match words::phase(text, words::is_job_kind(subject.kind)) {
             // A phase of the last operation beside a true `Ready` proves nothing bad of the object.
             Some(Meaning::Bad) if proven && !path.contains("health") => Weight::Waiting,
@@ -75,7 +76,7 @@ fn with_message(subject: &Subject<'_>, sentence: String) -> String {
         subject.status(field).and_then(Value::as_str).filter(|text| !text.trim().is_empty())
     });
     match message {
-        Some(message) => format!("{sentence}: {}", object::shortened(message)),
+        Some(message) => format!("{sentence}: {}", quote(message)),
         None => sentence,
     }
 }
@@ -119,5 +120,5 @@ fn error_text(value: &Value) -> Option<String> {
         Value::Array(list) if !list.is_empty() => return Some(object::shown(value)),
         _ => "",
     };
-    (!text.trim().is_empty()).then(|| object::shortened(text))
+    (!text.trim().is_empty()).then(|| quote(text))
 }

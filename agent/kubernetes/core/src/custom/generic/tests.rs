@@ -7,11 +7,12 @@ use trimaran_model::time::Wall;
 use trimaran_model::verdict::Verdict::{self, Degraded, Healthy, Progressing, Suspended, Unknown};
 
 use super::judge;
-use crate::custom::object::{Subject, time};
+use crate::custom::object::Subject;
 use crate::judgment::Judgment;
+use crate::object::time_of;
 
 fn now() -> Wall {
-    time(&json!("2026-01-01T12:00:00Z")).expect("a constant time")
+    time_of(Some(&json!("2026-01-01T12:00:00Z"))).expect("a constant time")
 }
 
 fn object(kind: &str, spec: Value, status: Value) -> Value {
@@ -617,7 +618,7 @@ fn a_failure_counts_once_it_is_old_enough() {
     };
     let fresh = failed("2026-01-01T11:59:58Z");
     assert_eq!(fresh.verdict, Progressing);
-    assert_eq!(fresh.next_check_at, time(&json!("2026-01-01T12:00:01Z")));
+    assert_eq!(fresh.next_check_at, time_of(Some(&json!("2026-01-01T12:00:01Z"))));
     assert_eq!(failed("2026-01-01T11:59:57Z").verdict, Degraded);
     assert_eq!(failed("no time").verdict, Degraded);
 }

@@ -13,7 +13,8 @@ use crate::custom::expression::{Answer, Expression};
 use crate::custom::generic;
 use crate::custom::object::{self, Observed, Status, Subject};
 use crate::custom::view::View;
-use crate::judgment::{Evidence, Judgment};
+use crate::judgment::{Evidence, Judgment, quote};
+use crate::object::time_of;
 
 pub(super) fn judge(rule: &Rule, subject: &Subject<'_>, now: Wall) -> Judgment {
     if matches!(subject.status, Status::Odd) {
@@ -154,7 +155,7 @@ impl Case<'_> {
 
     fn age(&self, age: &Age) -> Result<Held, Judgment> {
         let time = match age.since.evaluate(&self.view) {
-            Answer::Value(cel::Value::String(text)) => object::time(&text.as_str().into()),
+            Answer::Value(cel::Value::String(text)) => time_of(Some(&text.as_str().into())),
             Answer::Value(_) | Answer::Missing => None,
             Answer::Error(error) => return Err(self.broken(&age.since, &error)),
         };
@@ -175,8 +176,8 @@ impl Case<'_> {
     }
 
     fn broken(&self, expression: &Expression, error: &str) -> Judgment {
-        let text = object::shortened(&expression.text);
-        let error = object::shortened(error);
+        let text = quote(&expression.text);
+        let error = quote(error);
         Judgment::unknown(format!("the rule {} can't be applied to this status", self.rule.file))
             .warn(format!("rule {}: `{text}`: {error}", self.rule.file))
     }
@@ -288,7 +289,9 @@ impl Case<'_> {
     }
 
     fn seen(&self, judgment: Judgment, expression: &Expression) -> Judgment {
-        self.evidence(expression).into_iter().fold(judgment, Judgment::with)
+        self.evidence(expression).into_iter().fold(judgment, |judgment, evidence| {
+            if judgment.evidence.contains(&evidence) { judgment } else { judgment.with(evidence) }
+        })
     }
 
     /// The latest change of the conditions that an expression reads.
@@ -301,9 +304,9 @@ impl Case<'_> {
         let mut parts: Vec<String> = self.named(expression).map(Condition::sentence).collect();
         parts.extend(self.values(expression, &["metadata", "spec", "status"]));
         if parts.is_empty() {
-            parts.push(format!("`{}` holds", object::shortened(&expression.text)));
+            parts.push(format!("`{}` holds", quote(&expression.text)));
         }
-        object::shortened(&parts.join("; "))
+        quote(&parts.join("; "))
     }
 
     /// `status.phase is Failed` for each plain path below some roots that is there.

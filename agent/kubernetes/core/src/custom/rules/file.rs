@@ -11,7 +11,9 @@ use trimaran_model::verdict::Verdict;
 use super::template::Template;
 use super::{Age, Clause, ObservedGeneration, Outcome, Pattern, Rule, RuleError, RuleSet};
 use crate::custom::expression::{Expression, Fault};
-use crate::custom::{judge_custom, object};
+use crate::custom::judge_custom;
+use crate::judgment::quote;
+use crate::object::time_of;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -174,8 +176,9 @@ impl Reader<'_> {
 
     fn kinds(&self, matching: &Spanned<MatchFile>) -> Result<Vec<Pattern>, RuleError> {
         let MatchFile { kind, kinds, group, .. } = &matching.value;
-        if group.value.is_empty() {
-            let what = "the group is empty: kinds of Kubernetes itself are not judged by rules";
+        if !group.value.contains('.') && group.value != "*" {
+            let what =
+                "a group without a dot belongs to Kubernetes itself, whose kinds are not judged by rules";
             return Err(self.error(group.referenced, what, "write the part of apiVersion before the slash"));
         }
         let kinds = match (kind, kinds) {
@@ -199,7 +202,7 @@ impl Reader<'_> {
             "optional" => Ok(ObservedGeneration::Optional),
             "none" => Ok(ObservedGeneration::None),
             other => {
-                let what = format!("`{}` is no way to observe a generation", object::shortened(other));
+                let what = format!("`{}` is no way to observe a generation", quote(other));
                 Err(self.error(mode.referenced, what, "write int, string, optional or none"))
             }
         }
@@ -247,7 +250,7 @@ impl Reader<'_> {
             return Ok(Outcome::Generic);
         }
         let Some(known) = Verdict::from_name(&verdict.value) else {
-            let what = format!("`{}` is no verdict", object::shortened(&verdict.value));
+            let what = format!("`{}` is no verdict", quote(&verdict.value));
             let names: Vec<&str> = Verdict::ALL.iter().map(|verdict| verdict.as_str()).collect();
             return Err(self.error(
                 verdict.referenced,
@@ -277,7 +280,7 @@ impl Reader<'_> {
         let what = match (ReasonCode::from_name(&reason.value), verdict) {
             (Some(code), Verdict::Progressing | Verdict::Degraded) => return Ok(code),
             (Some(_), _) => "only progressing and degraded take a reason".to_owned(),
-            (None, _) => format!("`{}` is no reason", object::shortened(&reason.value)),
+            (None, _) => format!("`{}` is no reason", quote(&reason.value)),
         };
         let help = "leave it out, or take one of the table of reasons, such as condition_failed or not_ready";
         Err(self.error(reason.referenced, what, help))
@@ -303,7 +306,7 @@ impl Reader<'_> {
         let length = text.value.parse::<jiff::SignedDuration>().ok();
         let length = length.and_then(|length| u64::try_from(length.as_millis()).ok());
         length.map(Millis).ok_or_else(|| {
-            let what = format!("`{}` is no length of time", object::shortened(&text.value));
+            let what = format!("`{}` is no length of time", quote(&text.value));
             self.error(text.referenced, what, "write it like 90s, 10m or 1h30m")
         })
     }
@@ -311,10 +314,10 @@ impl Reader<'_> {
     fn examples(&self, file: Option<ExamplesFile>) -> Result<Examples, RuleError> {
         let Some(file) = file else { return Ok(Examples::default()) };
         let now = match &file.now {
-            Some(text) => object::time(&text.value.as_str().into()).ok_or_else(|| {
+            Some(text) => time_of(Some(&text.value.as_str().into())).ok_or_else(|| {
                 self.error(text.referenced, "this is no time", format!("write it like {DEFAULT_NOW}"))
             })?,
-            None => object::time(&DEFAULT_NOW.into()).expect("a constant time"),
+            None => time_of(Some(&DEFAULT_NOW.into())).expect("a constant time"),
         };
         let lists = [
             (Verdict::Healthy, file.good),

@@ -3,8 +3,8 @@
 use cel::Value as Cel;
 
 use crate::custom::expression::{Answer, Expression, Fault};
-use crate::custom::object;
 use crate::custom::view::View;
+use crate::judgment::quote;
 
 #[derive(Debug)]
 pub(super) struct Template {
@@ -58,7 +58,7 @@ impl Template {
                 },
             }
         }
-        object::shortened(text.trim_end_matches([' ', ':', ',']))
+        quote(text.trim_end_matches([' ', ':', ',']))
     }
 }
 
@@ -78,7 +78,7 @@ fn closing(text: &str) -> Option<usize> {
 
 fn shown(value: &Cel) -> String {
     match value {
-        Cel::String(text) => object::shortened(text),
+        Cel::String(text) => quote(text),
         Cel::Int(number) => number.to_string(),
         Cel::UInt(number) => number.to_string(),
         Cel::Float(number) => number.to_string(),
@@ -86,7 +86,7 @@ fn shown(value: &Cel) -> String {
         Cel::List(list) => {
             let items = list.iter().map(shown).filter(|item| !item.is_empty());
             let items: Vec<String> = items.take(LIST_SHOWN).collect();
-            object::shortened(&items.join(", "))
+            quote(&items.join(", "))
         }
         _ => String::new(),
     }

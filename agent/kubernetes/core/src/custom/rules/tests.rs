@@ -7,8 +7,9 @@ use trimaran_model::verdict::Verdict;
 
 use super::RuleSet;
 use super::file::{self, Examples};
-use crate::custom::{builtin, judge_custom, object};
+use crate::custom::{builtin, judge_custom};
 use crate::judgment::Source;
+use crate::object::time_of;
 
 /// The built-in rules with their examples.
 fn files() -> Vec<(&'static str, Examples)> {
@@ -45,7 +46,7 @@ fn widget(status: Value) -> Value {
 }
 
 fn now() -> Wall {
-    object::time(&json!("2026-01-01T12:00:00Z")).expect("a constant time")
+    time_of(Some(&json!("2026-01-01T12:00:00Z"))).expect("a constant time")
 }
 
 fn with(text: &str) -> RuleSet {
@@ -63,7 +64,8 @@ fn files_with_an_error_say_where_and_what_to_do() {
         ("when: []\n", 1, "missing field `match`"),
         (&format!("{HEAD}{clause}wehn: 1\n"), 4, "wehn"),
         (&format!("{HEAD}when: []\n"), 2, "0 clauses"),
-        (&format!("match: {{group: '', kind: A}}\n{clause}"), 1, "group is empty"),
+        (&format!("match: {{group: '', kind: A}}\n{clause}"), 1, "without a dot"),
+        (&format!("match: {{group: apps, kind: A}}\n{clause}"), 1, "without a dot"),
         (&format!("match: {{group: a.b}}\n{clause}"), 1, "needs either"),
         (&format!("match: {{group: a.b, kind: A, kinds: [B]}}\n{clause}"), 1, "needs either"),
         (&format!("{HEAD}observed_generation: maybe\n{clause}"), 2, "`maybe`"),
@@ -135,7 +137,8 @@ fn the_rule_of_the_page_is_one() {
     let wrong = rules
         .add("Widget.yaml", &text.replacen("verdict: degraded", "verdict: broken", 1))
         .expect_err("a slip");
-    assert!(page.contains(&format!("rules/acme.example/{wrong}\n")), "{wrong}");
+    let place = format!("--> rules/acme.example/{}:{}:{}\n", wrong.file, wrong.line, wrong.column);
+    assert!(page.contains(&place) && page.contains(&format!(": {}\n", wrong.what)), "{wrong}");
     assert!(page.contains(&format!("help: {}\n", wrong.help)), "{}", wrong.help);
 }
 
@@ -219,7 +222,7 @@ fn ages_have_two_sides() {
     let at = |started: &str| judge_custom(&widget(json!({"waits": true, "started": started})), &rules, now());
     let early = at("2026-01-01T11:50:01Z");
     assert_eq!(early.verdict, Verdict::Progressing);
-    assert_eq!(early.next_check_at, object::time(&json!("2026-01-01T12:00:01Z")));
+    assert_eq!(early.next_check_at, time_of(Some(&json!("2026-01-01T12:00:01Z"))));
     let late = at("2026-01-01T11:50:00Z");
     assert_eq!((late.verdict, late.reason), (Verdict::Degraded, Some(ReasonCode::ProgressDeadline)));
     assert_eq!(at("never").verdict, Verdict::Progressing);
@@ -236,7 +239,7 @@ fn a_failure_that_may_be_a_flap_is_neither_healthy_nor_degraded() {
     };
     let fresh = at("2026-01-01T11:59:58Z", "Up");
     assert_eq!(fresh.verdict, Verdict::Progressing);
-    assert_eq!(fresh.next_check_at, object::time(&json!("2026-01-01T12:00:01Z")));
+    assert_eq!(fresh.next_check_at, time_of(Some(&json!("2026-01-01T12:00:01Z"))));
     assert_eq!(at("2026-01-01T11:59:57Z", "Up").verdict, Verdict::Degraded);
     assert_eq!(at("2026-01-01T11:59:58Z", "Failed").verdict, Verdict::Degraded, "a phase is definitive");
 }

@@ -1,0 +1,446 @@
+//! Random commands, and a model of what their results may be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use trimaran_engine::{Outcome, query};
+use trimaran_model::error_code;
+use trimaran_model::run::Status;
+use trimaran_sim::lab::{Lab, agent, failure, operator, request, run_id, stage_id, system};
+use trimaran_sim::random::Random;
+use trimaran_wire::document::{ReasonDocument, RunDocument};
+use trimaran_wire::v1::assignment::{WireJob, WireOutcome};
+use trimaran_wire::v1::command::{Command, CommandBody};
+use trimaran_wire::v1::common::WireInstallation;
+use trimaran_wire::v1::row::AssignmentRow;
+
+/// Counts, so that a test can say that something happened.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Seen {
+    pub(crate) runs: usize,
+    pub(crate) rolled_back: usize,
+    pub(crate) rollback_runs: usize,
+    pub(crate) paused: usize,
+    pub(crate) cleared: usize,
+    pub(crate) superseded: usize,
+    pub(crate) defects: usize,
+}
+
+impl Seen {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.runs += other.runs;
+        self.rolled_back += other.rolled_back;
+        self.rollback_runs += other.rollback_runs;
+        self.paused += other.paused;
+        self.cleared += other.cleared;
+        self.superseded += other.superseded;
+        self.defects += other.defects;
+    }
+}
+
+pub(crate) struct Driver {
+    lab: Lab,
+    random: Random,
+    pub(crate) seen: Seen,
+    incarnation: u64,
+    versions: u64,
+    requests: u64,
+    /// Requests that were answered: the command and the run or decision it gave.
+    answered: Vec<(Command, Outcome)>,
+    /// What was ever good where: installation, then releases.
+    good: BTreeMap<(String, String), BTreeSet<[u8; 32]>>,
+    /// Hosts that failed in a stage's attempt, by run and target.
+    failed: BTreeMap<(String, String), BTreeSet<String>>,
+}
+
+const TARGETS: [&str; 3] = ["lab-staging", "lab-prod", "lab-east"];
+
+impl Driver {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut lab = Lab::with_hosts(2, 5);
+        lab.runner("q1", "lab", "east");
+        lab.target("lab-east select=east parallel=1");
+        let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
+        lab.pipelines.insert(
+            "web".to_owned(),
+            lines(&[
+                "staging targets=lab-staging sizes=1,100%",
+                "prod after=staging targets=lab-prod,lab-east approve=promote,roll_back,stop timeout=30s sizes=1,50%,100% bake=20s pause=2s failures=25%",
+            ]),
+        );
+        lab.pipelines.insert(
+            "api".to_owned(),
+            lines(&[
+                "a targets=lab-staging scope=target bake=5s",
+                "b targets=lab-east rollback=off",
+                "c after=a,b targets=lab-prod scope=run approve=promote",
+            ]),
+        );
+        Self {
+            lab,
+            random: Random::new(seed),
+            seen: Seen::default(),
+            incarnation: 1,
+            versions: 0,
+            requests: 0,
+            answered: Vec::new(),
+            good: BTreeMap::new(),
+            failed: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn run(&mut self, steps: usize) {
+        for step in 0..steps {
+            self.lab.now += self.random.below(1500);
+            let command = self.command();
+            self.give(command);
+            if self.random.below(10) == 0 {
+                let length = self.random.below(8000);
+                self.lab.pass(length);
+                self.note_good();
+            }
+            if step % 200 == 199 && self.seen.defects == 0 {
+                self.compare();
+            }
+        }
+    }
+
+    /// Gives a command, and looks at its answer.
+    fn give(&mut self, mut command: Command) {
+        if matches!(command.body, CommandBody::StartRun { .. } | CommandBody::Approve { .. }) {
+            self.requests += 1;
+            command.request = Some(request(self.lab.engine.wall().0, self.requests, 1));
+        }
+        let expired = self.expired(&command.body);
+        let done = self.lab.run(command.clone());
+        match &done.outcome {
+            Outcome::Rejected(rejection) if rejection.code == error_code::BUG => self.seen.defects += 1,
+            Outcome::ResultSuperseded { .. } => self.seen.superseded += 1,
+            Outcome::Decided { decision, .. } => {
+                assert!(!(expired && decision == "promote"), "an expired approval was taken");
+            }
+            _ => {}
+        }
+        if command.request.is_some() {
+            self.answered.push((command, done.outcome));
+        }
+        self.note_good();
+        self.look_at_work();
+    }
+
+    fn expired(&self, body: &CommandBody) -> bool {
+        let CommandBody::Approve { run, .. } = body else { return false };
+        let Some(row) = query::run_row(&self.lab.rows, &run.pipeline, run.number) else { return false };
+        let wall = self.lab.engine.wall().0 + i64::try_from(self.lab.now - self.lab.engine.now().0).unwrap();
+        row.stages.iter().filter_map(|stage| stage.expires_ms).max().is_some_and(|at| at <= wall)
+    }
+
+    /// Remembers what is or was good.
+    fn note_good(&mut self) {
+        for it in query_installations(&self.lab) {
+            let key = (it.id.pipeline.clone(), it.id.target.clone());
+            self.good.entry(key).or_default().extend(it.good.iter().copied());
+        }
+    }
+
+    /// Live work is of the kind that its run allows.
+    fn look_at_work(&self) {
+        for row in self.lab.rows.assignments() {
+            let it = &row.assignment;
+            if let WireJob::Restore(to) = &it.job {
+                let key = (it.installation.pipeline.clone(), it.installation.target.clone());
+                let good = self.good.get(&key).is_some_and(|good| good.contains(to));
+                let asked = query::run(&self.lab.rows, &it.run.pipeline, it.run.number)
+                    .is_some_and(|run| run.kind == "rollback" && run.by != "trimaran");
+                assert!(good || asked, "{} goes back to what never was good", it.run.pipeline);
+            }
+            let key = (format!("{}#{}", it.run.pipeline, it.run.number), it.installation.target.clone());
+            if let (Some(failed), WireJob::Release(_)) = (self.failed.get(&key), &it.job) {
+                let known: BTreeSet<String> = it.wave.failed.iter().cloned().collect();
+                assert!(failed.is_subset(&known), "failures {failed:?} of {key:?} were forgotten: {known:?}");
+            }
+        }
+    }
+
+    /// A replay of the log gives the same state, and a repeated request the same answer.
+    fn compare(&mut self) {
+        assert_eq!(self.lab.replayed().hash(), self.lab.engine.hash(), "a replay gives another state");
+        let answered = self.answered.split_off(self.answered.len().saturating_sub(20));
+        for (command, outcome) in &answered {
+            let again = self.lab.run(command.clone());
+            assert_eq!(&again.outcome, outcome, "a repeated request is answered as the first");
+        }
+    }
+
+    fn live_runs(&self) -> Vec<RunDocument> {
+        let all = query::runs(&self.lab.rows, None, usize::MAX).runs;
+        let live = all.iter().filter(|run| {
+            Status::from_name(&run.status).is_some_and(|status| !status.is_done() || status == Status::Broken)
+        });
+        live.map(|run| {
+            let id = run_id(&run.run);
+            query::run(&self.lab.rows, &id.pipeline, id.number).expect("a listed run")
+        })
+        .collect()
+    }
+
+    fn command(&mut self) -> Command {
+        match self.random.below(100) {
+            0..12 => self.deploy(),
+            12..22 => self.decide(),
+            22..75 => self.report(),
+            75..83 => self.agents(),
+            83..90 => self.verdict(),
+            90..93 => self.rollback(),
+            93..96 => self.targets(),
+            96..98 => self.follow_a_reason(),
+            _ => self.clock(),
+        }
+    }
+
+    fn deploy(&mut self) -> Command {
+        let pipeline = *self.random.pick(&["web", "api"]).expect("two");
+        self.versions += self.random.below(3);
+        let version = format!("v{}", self.versions);
+        let overrides = if self.random.below(5) == 0 { vec!["quarantine".to_owned()] } else { Vec::new() };
+        self.seen.runs += 1;
+        operator("op1", self.lab.deploy(pipeline, &version, &overrides))
+    }
+
+    fn decide(&mut self) -> Command {
+        let runs = self.live_runs();
+        let Some(run) = self.random.pick(&runs).cloned() else { return self.deploy() };
+        let id = run_id(&run.run);
+        match self.random.below(10) {
+            0..7 => {
+                let options = ["promote", "promote", "promote", "roll_back", "stop"];
+                let option = (*self.random.pick(&options).expect("five")).to_owned();
+                let body = CommandBody::Approve {
+                    run: id,
+                    stage: None,
+                    option: Some(option),
+                    plan_digest: None,
+                    comment: String::new(),
+                };
+                operator("op2", body)
+            }
+            7 => operator("op1", CommandBody::Cancel { run: id }),
+            _ => operator("op1", CommandBody::Resume { run: id, stage: None }),
+        }
+    }
+
+    /// What an agent says of its work: mostly good news.
+    fn report(&mut self) -> Command {
+        let live = self.lab.rows.assignments();
+        let old: Vec<AssignmentRow> = self.lab.known.values().rev().take(20).cloned().collect();
+        let list = if self.random.below(12) == 0 { &old } else { &live };
+        let Some(row) = self.random.pick(list).cloned() else {
+            return self.deploy();
+        };
+        let host = self.random.pick(&row.assignment.hosts).cloned();
+        let fault = |code| failure(code, "words of the host", host.as_deref());
+        let outcome = match self.random.below(20) {
+            0..13 => WireOutcome::Done,
+            13..15 => WireOutcome::Failed(fault("probe_failed")),
+            15..17 => {
+                self.seen.paused += 1;
+                WireOutcome::Fault(fault("host_lost"))
+            }
+            17 => WireOutcome::Stopped,
+            _ => {
+                let mut progress = trimaran_sim::lab::progress(&row, &WireOutcome::Stopped);
+                progress.failed.extend(host.clone());
+                self.note_failure(&row, host);
+                return agent(&row.agent, CommandBody::Progress(progress));
+            }
+        };
+        self.lab.result(&row, outcome)
+    }
+
+    fn note_failure(&mut self, row: &AssignmentRow, host: Option<String>) {
+        let live = self.lab.rows.assignments().iter().any(|it| it.assignment == row.assignment);
+        if let (Some(host), true) = (host, live) {
+            let it = &row.assignment;
+            let key = (format!("{}#{}", it.run.pipeline, it.run.number), it.installation.target.clone());
+            self.failed.entry(key).or_default().insert(host);
+        }
+    }
+
+    fn agents(&mut self) -> Command {
+        let incarnation = self.incarnation;
+        match self.random.below(6) {
+            0 => agent("lab", CommandBody::Detach { incarnation, goodbye: false }),
+            1 => agent("lab", CommandBody::Detach { incarnation, goodbye: true }),
+            2 => system(CommandBody::AgentLost { agent: "lab".to_owned(), incarnation }),
+            3 => {
+                self.incarnation += 1;
+                self.attach()
+            }
+            _ => self.attach(),
+        }
+    }
+
+    fn attach(&self) -> Command {
+        let body = CommandBody::Attach {
+            incarnation: self.incarnation,
+            coordinator: "c1".to_owned(),
+            address: "127.0.0.1:7701".to_owned(),
+            epoch_seen: 1,
+        };
+        agent("lab", body)
+    }
+
+    fn verdict(&mut self) -> Command {
+        let pipeline = (*self.random.pick(&["web", "api"]).expect("two")).to_owned();
+        let target = (*self.random.pick(&TARGETS).expect("three")).to_owned();
+        let words = ["healthy", "healthy", "degraded", "unknown", "missing"];
+        let verdict = *self.random.pick(&words).expect("five");
+        let here = self.lab.known.values().filter(|row| {
+            row.assignment.installation.target == target && row.assignment.installation.pipeline == pipeline
+        });
+        let fence = here.map(|row| row.assignment.fence).max().unwrap_or(0);
+        let failure = (verdict == "degraded").then(|| failure("probe_failed", "500", Some("p1")));
+        let installation = WireInstallation { pipeline, target };
+        agent("lab", CommandBody::Verdict { installation, fence, verdict: verdict.to_owned(), failure })
+    }
+
+    fn rollback(&mut self) -> Command {
+        let (pipeline, environment) = *self
+            .random
+            .pick(&[("web", "staging"), ("web", "prod"), ("api", "a"), ("api", "c")])
+            .expect("four");
+        let body = CommandBody::Rollback {
+            pipeline: pipeline.to_owned(),
+            environment: environment.to_owned(),
+            to: None,
+            reason: "because".to_owned(),
+        };
+        operator("op2", body)
+    }
+
+    fn targets(&mut self) -> Command {
+        let text = match self.random.below(5) {
+            0 => "lab-prod select=east",
+            1 => "lab-prod select=nobody",
+            2 => "lab-prod select=prod parallel=1",
+            3 => "lab-east select=east parallel=2",
+            _ => "lab-prod select=prod",
+        };
+        let targets = vec![trimaran_sim::plan::target(text)];
+        operator("admin", CommandBody::Apply { pipelines: Vec::new(), targets })
+    }
+
+    fn clock(&mut self) -> Command {
+        let state = &self.lab.engine;
+        let offset = state.wall().0 - i64::try_from(state.now().0).expect("small");
+        let by = if self.random.below(2) == 0 { 1000 } else { -1000 };
+        system(CommandBody::WallOffset { offset_ms: offset + by, jump: true })
+    }
+
+    /// Does what a random stage's reason says; that reason is gone afterwards.
+    fn follow_a_reason(&mut self) -> Command {
+        let runs = self.live_runs();
+        let mut reasons: Vec<(RunDocument, String, ReasonDocument)> = Vec::new();
+        for run in runs {
+            for stage in &run.stages {
+                reasons.extend(stage.reasons.iter().map(|it| (run.clone(), stage.name.clone(), it.clone())));
+            }
+        }
+        reasons.retain(|(_, _, reason)| reason.clears != "wait");
+        let Some((run, stage, reason)) = self.random.pick(&reasons).cloned() else { return self.deploy() };
+        let command = command_of(&reason.clears);
+        self.lab.pass(0);
+        let done = self.lab.run(command);
+        if let Outcome::Rejected(rejection) = &done.outcome {
+            assert!(
+                matches!(rejection.code, error_code::NOT_WAITING | error_code::RUN_DONE | error_code::BUG),
+                "`{}` of {} is refused: {}",
+                reason.clears,
+                run.run,
+                rejection.message
+            );
+        } else {
+            let id = run_id(&run.run);
+            let now = query::run(&self.lab.rows, &id.pipeline, id.number).expect("the run");
+            let still = now.stages.iter().find(|it| it.name == stage).is_some_and(|it| {
+                it.reasons.iter().any(|it| it.code == reason.code && it.since == reason.since)
+            });
+            assert!(!still, "`{}` did not clear {} of {}/{stage}", reason.clears, reason.code, run.run);
+            self.seen.cleared += 1;
+        }
+        self.note_good();
+        system(CommandBody::Advance)
+    }
+
+    /// Ends all trouble: what waits for humans is decided, what works is done. Then everything has to end.
+    pub(crate) fn heal(&mut self) {
+        self.give(operator(
+            "admin",
+            CommandBody::Apply {
+                pipelines: Vec::new(),
+                targets: vec![
+                    trimaran_sim::plan::target("lab-prod select=prod"),
+                    trimaran_sim::plan::target("lab-east select=east"),
+                ],
+            },
+        ));
+        self.incarnation += 1;
+        let attach = self.attach();
+        self.give(attach);
+        for _ in 0..2000 {
+            let runs = self.live_runs();
+            if runs.is_empty() {
+                break;
+            }
+            self.lab.pass(1000);
+            if let Some(row) = self.lab.rows.assignments().first().cloned() {
+                let done = self.lab.result(&row, WireOutcome::Done);
+                self.give(done);
+                continue;
+            }
+            let reasons = runs
+                .iter()
+                .flat_map(|run| run.reasons.iter().chain(run.stages.iter().flat_map(|stage| &stage.reasons)));
+            let asks = reasons.map(|it| it.clears.clone()).find(|clears| clears != "wait");
+            if let Some(clears) = asks {
+                self.give(command_of(&clears));
+            }
+        }
+        let left: Vec<_> = self.live_runs().into_iter().map(|run| (run.run, run.status)).collect();
+        assert!(left.is_empty(), "these never end: {left:?}");
+        self.lab.pass(60_000);
+        for run in query::runs(&self.lab.rows, None, usize::MAX).runs {
+            self.seen.rolled_back += usize::from(run.status == "rolled_back");
+            self.seen.rollback_runs += usize::from(run.kind == "rollback");
+        }
+    }
+}
+
+fn query_installations(lab: &Lab) -> Vec<trimaran_wire::v1::row::Installation> {
+    use trimaran_engine::query::RowSource as _;
+    use trimaran_wire::codec::Message as _;
+    let mut found = Vec::new();
+    lab.rows.scan(&[trimaran_wire::v1::row::table::INSTALLATION], &mut |_, value| {
+        found.extend(trimaran_wire::v1::row::Installation::from_bytes(value).ok());
+        true
+    });
+    found
+}
+
+/// The command that `clears` spells, as the CLI would send it.
+fn command_of(clears: &str) -> Command {
+    let words: Vec<&str> = clears.split(' ').collect();
+    let (run, stage) = match words[2].split_once('/') {
+        Some((run, stage)) => (run_id(run), Some(stage_id(stage))),
+        None => (run_id(words[2]), None),
+    };
+    let body = match words[1] {
+        "approve" => {
+            let option = words.iter().position(|word| *word == "--option").map(|at| words[at + 1].to_owned());
+            CommandBody::Approve { run, stage, option, plan_digest: None, comment: String::new() }
+        }
+        "resume" => CommandBody::Resume { run, stage },
+        "cancel" => CommandBody::Cancel { run },
+        other => panic!("`{other}` is no command that clears"),
+    };
+    operator("op3", body)
+}

@@ -1,0 +1,60 @@
+//! The engine under random commands of operators, agents and clocks. `trimaran_sim::check` looks after every
+//! entry; here a replay and a reload are compared from time to time, what a reason says clears it is done, and
+//! in the end everything has to end.
+
+mod driver;
+
+use driver::Driver;
+use trimaran_engine::mutant::{self, Mutant};
+
+/// Steps of each seed.
+const STEPS: usize = 1500;
+
+#[test]
+fn random_commands_keep_every_invariant() {
+    let mut seen = driver::Seen::default();
+    for seed in 0..8 {
+        let mut driver = Driver::new(seed);
+        driver.run(STEPS);
+        driver.heal();
+        seen.add(&driver.seen);
+    }
+    // The commands really did something.
+    assert!(seen.runs > 300, "{seen:?}");
+    assert!(seen.rolled_back > 20 && seen.rollback_runs > 10, "{seen:?}");
+    assert!(seen.paused > 30 && seen.cleared > 20 && seen.superseded > 20, "{seen:?}");
+}
+
+#[test]
+fn a_defect_in_a_command_or_in_settling_never_ends_the_engine() {
+    for mutant in [Mutant::PanicInCommand, Mutant::PanicInSettle] {
+        mutant::set(Some(mutant));
+        let mut driver = Driver::new(77);
+        driver.run(STEPS);
+        mutant::set(None);
+        driver.heal();
+        assert!(driver.seen.defects > 0, "{}", mutant.as_str());
+    }
+}
+
+/// Each defect that a step of the engine can have is noticed by what is checked here.
+#[test]
+fn deliberate_defects_are_found() {
+    let found = |mutant: Mutant| {
+        (0..40).any(|seed| {
+            let work = move || {
+                mutant::set(Some(mutant));
+                let mut driver = Driver::new(1000 + seed);
+                driver.run(STEPS);
+                driver.heal();
+            };
+            std::thread::Builder::new().spawn(work).expect("a thread").join().is_err()
+        })
+    };
+    for mutant in Mutant::ALL {
+        match mutant {
+            Mutant::PanicInSettle | Mutant::PanicInCommand => {}
+            other => assert!(found(other), "`{}` was not found", other.as_str()),
+        }
+    }
+}

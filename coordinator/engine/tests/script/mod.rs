@@ -1,0 +1,300 @@
+//! The commands of scripts and how their results are printed.
+
+mod show;
+
+use trimaran_engine::Outcome;
+use trimaran_engine::mutant::{self, Mutant};
+use trimaran_sim::lab::{Lab, agent, failure, operator, request, run_id, stage_id, system};
+use trimaran_sim::plan;
+use trimaran_wire::v1::assignment::{WireFailure, WireOutcome};
+use trimaran_wire::v1::command::{Command, CommandBody, TokenGrant};
+use trimaran_wire::v1::common::WireInstallation;
+use trimaran_wire::v1::row::AssignmentRow;
+
+/// One script at work.
+pub(crate) struct Script {
+    lab: Lab,
+    /// A defect was switched on, so a replay without it is another history.
+    defect: bool,
+}
+
+/// A command line: its words in order, and `key=value` among them.
+struct Line<'a> {
+    words: Vec<&'a str>,
+    more: Vec<String>,
+}
+
+impl<'a> Line<'a> {
+    fn word(&self, index: usize) -> &'a str {
+        self.words.get(index).copied().unwrap_or_else(|| panic!("word {index} of {:?}", self.words))
+    }
+
+    fn value(&self, key: &str) -> Option<&'a str> {
+        self.words.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    /// Words from `index` on that are no `key=value`.
+    fn text(&self, index: usize) -> String {
+        let plain = self.words.iter().skip(index).filter(|word| !word.contains('='));
+        plain.copied().collect::<Vec<_>>().join(" ")
+    }
+
+    fn number(&self, index: usize) -> u64 {
+        self.word(index).parse().unwrap_or_else(|_| panic!("`{}` is a number", self.word(index)))
+    }
+}
+
+impl Script {
+    pub(crate) fn new() -> Self {
+        Self { lab: Lab::new(), defect: false }
+    }
+
+    /// Runs a whole script and gives it back with what its commands give now.
+    pub(crate) fn run(&mut self, text: &str) -> String {
+        let mut out = String::new();
+        let mut lines = text.lines().peekable();
+        while let Some(line) = lines.next() {
+            out.push_str(line);
+            out.push('\n');
+            let Some(command) = line.strip_prefix("> ") else { continue };
+            let mut more = Vec::new();
+            while let Some(next) = lines.next_if(|next| next.starts_with("| ")) {
+                out.push_str(next);
+                out.push('\n');
+                more.push(next[2..].to_owned());
+            }
+            for given in self.command(command, more) {
+                out.push_str(&given);
+                out.push('\n');
+            }
+            // What it gave before.
+            while lines.next_if(|next| !next.is_empty() && !next.starts_with("> ")).is_some() {}
+        }
+        if !self.defect {
+            assert_eq!(self.lab.replayed().hash(), self.lab.engine.hash(), "a replay gives another state");
+        }
+        out
+    }
+
+    fn command(&mut self, text: &str, more: Vec<String>) -> Vec<String> {
+        let line = Line { words: text.split_whitespace().collect(), more };
+        match line.word(0) {
+            "cluster" => self.cluster(&line),
+            "pipeline" => {
+                self.lab.pipelines.insert(line.word(1).to_owned(), line.more);
+                Vec::new()
+            }
+            "target" => {
+                self.lab.target(text.strip_prefix("target").expect("the word before"));
+                Vec::new()
+            }
+            "runner" => {
+                self.lab.runner(line.word(1), line.word(2), line.word(3));
+                Vec::new()
+            }
+            "time" => show::events(&self.lab.pass(plan::millis(line.word(1)))),
+            "together" => {
+                let commands = line.more.iter().map(|text| self.parse(text)).collect();
+                let applied = self.lab.apply(commands);
+                let mut out: Vec<String> = applied.outcomes.iter().map(show::outcome).collect();
+                out.extend(show::events(&applied.events));
+                out
+            }
+            "work" => show::work(&self.lab),
+            "run" => show::run(&self.lab, line.word(1)),
+            "status" => show::status(&self.lab),
+            "audit" => show::audit(&self.lab),
+            "alarms" => show::alarms(&self.lab),
+            "agents" => show::agents(&self.lab),
+            "history" => show::history(&self.lab, line.word(1)),
+            "mutant" => {
+                self.defect = true;
+                mutant::set(Mutant::ALL.into_iter().find(|it| it.as_str() == line.word(1)));
+                Vec::new()
+            }
+            _ => {
+                let command = self.parse(text);
+                let done = self.lab.run(command);
+                let mut out = vec![show::outcome(&done.outcome)];
+                if !matches!(done.outcome, Outcome::Rejected(_)) {
+                    out.extend(show::events(&done.events));
+                }
+                out
+            }
+        }
+    }
+
+    fn cluster(&mut self, line: &Line<'_>) -> Vec<String> {
+        let count = |key: &str| line.value(key).map_or(2, |text| text.parse().expect("a count"));
+        self.lab = Lab::with_hosts(count("staging"), count("prod"));
+        Vec::new()
+    }
+
+    /// A command of an operator, an agent or the system.
+    fn parse(&self, text: &str) -> Command {
+        let line = Line { words: text.split_whitespace().collect(), more: Vec::new() };
+        let mut command = match self.of_agent(&line).or_else(|| self.of_system(&line)) {
+            Some(command) => command,
+            None => operator(line.value("as").unwrap_or("op1"), self.of_operator(&line)),
+        };
+        if let Some(number) = line.value("request") {
+            let (number, body) = number.split_once('/').unwrap_or((number, "1"));
+            let made = line.value("made").map_or(0, signed);
+            let made = self.lab.engine.wall().0 + made;
+            let body = body.parse().expect("a small number");
+            command.request = Some(request(made, number.parse().expect("a number"), body));
+        }
+        command
+    }
+
+    fn of_operator(&self, line: &Line<'_>) -> CommandBody {
+        let run_and_stage = |text: &str| match text.split_once('/') {
+            Some((run, stage)) => (run_id(run), Some(stage_id(stage))),
+            None => (run_id(text), None),
+        };
+        match line.word(0) {
+            "deploy" => {
+                let overrides: Vec<String> = line.value("override").map(str::to_owned).into_iter().collect();
+                self.lab.deploy(line.word(1), line.word(2), &overrides)
+            }
+            "approve" => {
+                let (run, stage) = run_and_stage(line.word(1));
+                CommandBody::Approve {
+                    run,
+                    stage,
+                    option: line.value("option").map(str::to_owned),
+                    plan_digest: line.value("digest").map(|_| [9; 32]),
+                    comment: String::new(),
+                }
+            }
+            "cancel" => CommandBody::Cancel { run: run_id(line.word(1)) },
+            "resume" => {
+                let (run, stage) = run_and_stage(line.word(1));
+                CommandBody::Resume { run, stage }
+            }
+            "rollback" => CommandBody::Rollback {
+                pipeline: line.word(1).to_owned(),
+                environment: line.word(2).to_owned(),
+                to: line.value("to").map(|version| {
+                    let target = line.value("target").expect("target= beside to=");
+                    let environments = vec![format!("any targets={target}")];
+                    plan::plan(line.word(1), &environments, version).environments[0].stages[0].release_digest
+                }),
+                reason: String::new(),
+            },
+            "token" => CommandBody::CreateToken {
+                token_sha256: [u8::try_from(line.number(1)).expect("a small number"); 32],
+                grant: grant(line),
+            },
+            other => panic!("`{other}` is no command"),
+        }
+    }
+
+    fn of_system(&self, line: &Line<'_>) -> Option<Command> {
+        let (name, number) = (|| line.word(1).to_owned(), |index| line.number(index));
+        Some(system(match line.word(0) {
+            "lost" => CommandBody::AgentLost { agent: name(), incarnation: number(2) },
+            "wall" => CommandBody::WallOffset {
+                offset_ms: self.lab.engine.wall().0 - i64::try_from(self.lab.engine.now().0).expect("small")
+                    + signed(line.word(1)),
+                jump: line.words.contains(&"jump"),
+            },
+            "use" => CommandBody::UseToken {
+                token_sha256: [u8::try_from(number(1)).expect("a small number"); 32],
+                spki_sha256: [u8::try_from(number(2)).expect("a small number"); 32],
+            },
+            "member" => CommandBody::Member {
+                name: name(),
+                raft_id: 1,
+                address: "127.0.0.1:7700".to_owned(),
+                certificate_sha256: [0; 32],
+            },
+            _ => return None,
+        }))
+    }
+
+    fn of_agent(&self, line: &Line<'_>) -> Option<Command> {
+        let live =
+            || self.lab.live(line.word(1)).unwrap_or_else(|| panic!("nothing works on {}", line.word(1)));
+        let failed = || failure(line.word(3), &line.text(4), Some(line.word(2)));
+        let by = |row: &AssignmentRow, mut command: Command| {
+            command.identity = trimaran_wire::v1::common::WireIdentity::Agent(
+                line.value("by").unwrap_or(&row.agent).to_owned(),
+            );
+            command
+        };
+        Some(match line.word(0) {
+            "attach" => {
+                let body = CommandBody::Attach {
+                    incarnation: line.number(2),
+                    coordinator: "c1".to_owned(),
+                    address: "127.0.0.1:7701".to_owned(),
+                    epoch_seen: 1,
+                };
+                agent(line.word(1), body)
+            }
+            "detach" => {
+                let goodbye = line.words.contains(&"goodbye");
+                agent(line.word(1), CommandBody::Detach { incarnation: line.number(2), goodbye })
+            }
+            "done" => self.lab.result(&live(), WireOutcome::Done),
+            "fail" => self.lab.result(&live(), WireOutcome::Failed(failed())),
+            "fault" => self.lab.result(&live(), WireOutcome::Fault(failed())),
+            "stopped" => self.lab.result(&live(), WireOutcome::Stopped),
+            "progress" => {
+                let row = live();
+                let mut progress = trimaran_sim::lab::progress(&row, &WireOutcome::Stopped);
+                progress.done = line.value("done").map_or(0, |text| text.parse().expect("a count"));
+                progress.failed = line
+                    .value("failed")
+                    .map(|text| text.split(',').map(str::to_owned).collect())
+                    .unwrap_or_default();
+                by(&row, agent(&row.agent, CommandBody::Progress(progress)))
+            }
+            "again" => {
+                let row = self.lab.known.get(&line.number(1));
+                let row = row.unwrap_or_else(|| panic!("no assignment {}", line.number(1)));
+                by(row, self.lab.result(row, WireOutcome::Done))
+            }
+            "verdict" => {
+                let target = line.word(1).to_owned();
+                let pipeline = line.value("pipeline").unwrap_or("web").to_owned();
+                let fence = self.lab.known.values().filter(|row| {
+                    row.assignment.installation.target == target
+                        && row.assignment.installation.pipeline == pipeline
+                });
+                let fence = fence.map(|row| row.assignment.fence).max().unwrap_or(0);
+                let failure: Option<WireFailure> =
+                    (line.words.len() > 4).then(|| failure(line.word(4), &line.text(5), Some(line.word(3))));
+                let body = CommandBody::Verdict {
+                    installation: WireInstallation { pipeline, target },
+                    fence,
+                    verdict: line.word(2).to_owned(),
+                    failure,
+                };
+                agent("lab", body)
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn grant(line: &Line<'_>) -> TokenGrant {
+    let name = line.word(3).to_owned();
+    match line.word(2) {
+        "agent" => TokenGrant::Agent { name },
+        "runner" => TokenGrant::Runner { name, agent: line.word(4).to_owned(), labels: Default::default() },
+        "operator" => TokenGrant::Operator { name, role: line.word(4).to_owned() },
+        "coordinator" => TokenGrant::Coordinator { name },
+        other => panic!("`{other}` is no grant"),
+    }
+}
+
+/// `+2h`, `-2h`.
+fn signed(text: &str) -> i64 {
+    let length = |text: &str| i64::try_from(plan::millis(text)).expect("a length");
+    match text.strip_prefix('-') {
+        Some(back) => -length(back),
+        None => length(text.trim_start_matches('+')),
+    }
+}

@@ -1,0 +1,183 @@
+//! What scripts print.
+
+use sha2::{Digest as _, Sha256};
+use trimaran_engine::{Event, Outcome, query};
+use trimaran_model::id::Digest;
+use trimaran_sim::lab::Lab;
+use trimaran_wire::document::ReasonDocument;
+use trimaran_wire::v1::assignment::{WireAmount, WireJob};
+use trimaran_wire::v1::common::WireReason;
+
+/// The outcome of a command on one line.
+pub(crate) fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Nothing => "ok".to_owned(),
+        Outcome::Run(run) => format!("{}#{}", run.pipeline, run.number),
+        Outcome::Decided { run, stage, decision, by } => {
+            let stage = stage
+                .as_ref()
+                .map(|it| format!("/{}/{}", it.environment, it.target.as_deref().unwrap_or("approve")));
+            format!("{}#{}{}: {decision} by {by}", run.pipeline, run.number, stage.unwrap_or_default())
+        }
+        Outcome::Applied { targets, pipelines } => format!("applied {targets:?} {pipelines:?}"),
+        Outcome::Token { name, .. } => format!("a token for {name}"),
+        Outcome::Enrolled { identity } => format!("enrolled {identity}"),
+        Outcome::Attached => "attached".to_owned(),
+        Outcome::ResultTaken => "taken".to_owned(),
+        Outcome::ResultSuperseded { .. } => "superseded".to_owned(),
+        Outcome::ResultUnknown => "unknown".to_owned(),
+        Outcome::Rejected(rejection) => format!("refused {}: {}", rejection.code, rejection.message),
+    }
+}
+
+fn reason(code: &str, message: &str, clears: &str, next: Option<String>) -> String {
+    let clears = if clears == "wait" { String::new() } else { format!(" [{clears}]") };
+    let next = next.map(|at| format!(" until {}", &at[5..19])).unwrap_or_default();
+    format!("{code}: {message}{clears}{next}")
+}
+
+fn wire(it: &WireReason) -> String {
+    let next = it.next_check.map(|at| trimaran_wire::document::rfc3339(trimaran_model::time::Wall(at)));
+    reason(&it.code, &it.message, &it.clears, next)
+}
+
+fn of_document(it: &ReasonDocument) -> String {
+    reason(&it.code, &it.message, &it.clears, it.next_check.clone())
+}
+
+/// Events for watchers, one a line, indented.
+pub(crate) fn events(events: &[Event]) -> Vec<String> {
+    events
+        .iter()
+        .filter_map(|event| {
+            Some(match event {
+                Event::Run { run, status } => format!("  {}#{} {status}", run.pipeline, run.number),
+                Event::Stage { stage, status, reasons, .. } => {
+                    let reasons: Vec<_> = reasons.iter().map(wire).collect();
+                    format!("  {stage} {status} {}", reasons.join("; ")).trim_end().to_owned()
+                }
+                Event::Installation { installation, health } => {
+                    format!("  {} on {} {health}", installation.pipeline, installation.target)
+                }
+                Event::Agent { agent, state } => format!("  agent {agent} {state}"),
+                Event::Revoked { key } => format!("  revoked {}", key[0]),
+                Event::Superseded { agent, incarnation } => {
+                    format!("  life {incarnation} of {agent} superseded")
+                }
+                Event::Progress { .. } | Event::AgentWork { .. } => return None,
+            })
+        })
+        .collect()
+}
+
+/// Live assignments, as they would be given to an agent that has nothing in its journal.
+pub(crate) fn work(lab: &Lab) -> Vec<String> {
+    let given = |name: &str| query::assignments(&lab.rows, name, &|_| false);
+    let version = |digest: &[u8; 32]| {
+        query::release_row(&lab.rows, digest).map_or("?".to_owned(), |row| row.release.version)
+    };
+    let line = |row: &trimaran_wire::v1::row::AssignmentRow| {
+        let it = &row.assignment;
+        let job = match &it.job {
+            WireJob::Release(digest) => format!("release {}", version(digest)),
+            WireJob::Restore(digest) => format!("restore {}", version(digest)),
+            WireJob::Stop(digest) => format!("stop {}", version(digest)),
+            WireJob::Verify => "verify".to_owned(),
+        };
+        let WireAmount::Count(down) = it.wave.max_unavailable else { panic!("counts are resolved") };
+        let failed = if it.wave.failed.is_empty() { String::new() } else { format!(" {:?}", it.wave.failed) };
+        let kept = given(&row.agent).iter().any(|given| given.assignment.id == it.id);
+        format!(
+            "{} of {} on {}: {job}, wave {} up to {} of {}, {down} down, {} failures left{failed}{}{}",
+            it.id,
+            row.agent,
+            it.installation.target,
+            it.wave.number,
+            it.wave.upto,
+            it.hosts.len(),
+            it.wave.failures_left,
+            if row.cancel { ", to be ended" } else { "" },
+            if kept { "" } else { ", kept back" },
+        )
+    };
+    lab.rows.assignments().iter().map(line).collect()
+}
+
+/// A run with its stages and reasons.
+pub(crate) fn run(lab: &Lab, name: &str) -> Vec<String> {
+    let (pipeline, number) = name.split_once('#').expect("a run's name");
+    let Some(run) = query::run(&lab.rows, pipeline, number.parse().expect("a number")) else {
+        return vec!["no such run".to_owned()];
+    };
+    let mut out = vec![format!("{} {} {}", run.run, run.kind, run.status)];
+    out.extend(run.reasons.iter().map(|it| format!("  {}", of_document(it))));
+    if let Some(back) = &run.rollback {
+        let to = back.to.as_ref().map(|to| {
+            let digest: Digest = to.parse().expect("a digest");
+            query::release_row(&lab.rows, &digest.0).map_or("?".to_owned(), |row| row.release.version)
+        });
+        out.push(format!("  back to {}: {}", to.as_deref().unwrap_or("nothing"), back.cause));
+    }
+    if let Some(by) = &run.caused_by {
+        out.push(format!("  caused by {by}"));
+    }
+    for stage in &run.stages {
+        let wave = stage.wave.as_ref().map(|wave| format!(" wave {}/{}", wave.number, wave.of));
+        let attempt = if stage.attempt > 1 { format!(" attempt {}", stage.attempt) } else { String::new() };
+        out.push(format!("  {} {}{attempt}{}", stage.name, stage.status, wave.unwrap_or_default()));
+        out.extend(stage.reasons.iter().map(|it| format!("    {}", of_document(it))));
+    }
+    out
+}
+
+/// What runs where.
+pub(crate) fn status(lab: &Lab) -> Vec<String> {
+    let line = |it: &trimaran_wire::document::InstallationDocument| {
+        let bakes = it.bakes_until.as_ref().map(|at| format!(", bakes until {}", &at[5..19]));
+        format!(
+            "{} on {}: {} {} by {}, {} of {}{}",
+            it.pipeline,
+            it.target,
+            it.version.as_deref().unwrap_or("nothing"),
+            it.health,
+            it.run.as_deref().unwrap_or("nobody"),
+            it.available,
+            it.desired,
+            bakes.unwrap_or_default()
+        )
+    };
+    query::status(&lab.rows, None).installations.iter().map(line).collect()
+}
+
+/// The audit log, whose chain is computed again here, by the rule that `trimaran audit verify` uses.
+pub(crate) fn audit(lab: &Lab) -> Vec<String> {
+    let mut previous = String::new();
+    let mut out = Vec::new();
+    for it in query::audit(&lab.rows, 0, usize::MAX).records {
+        let text = format!(
+            "{previous}\n{}\n{}\n{}\n{}\n{}\n{}",
+            it.seq, it.at, it.identity, it.verb, it.object, it.outcome
+        );
+        let hash: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+        assert_eq!(Digest(hash).to_string(), it.hash, "record {} breaks the chain", it.seq);
+        previous = it.hash.clone();
+        out.push(format!("{} {} {} {}: {}", it.seq, it.identity, it.verb, it.object, it.outcome));
+    }
+    out
+}
+
+pub(crate) fn alarms(lab: &Lab) -> Vec<String> {
+    query::alarms(&lab.rows).iter().map(|it| format!("{}: {}", it.code, it.message)).collect()
+}
+
+pub(crate) fn agents(lab: &Lab) -> Vec<String> {
+    query::agents(&lab.rows).agents.iter().map(|it| format!("{} {}", it.name, it.state)).collect()
+}
+
+pub(crate) fn history(lab: &Lab, pipeline: &str) -> Vec<String> {
+    let line = |it: &trimaran_wire::document::HistoryEntry| {
+        let cause = it.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+        format!("{} {} {} {} {}{cause}", it.run, it.kind, it.target, it.version, it.status)
+    };
+    query::history(&lab.rows, pipeline, None, 100).entries.iter().map(line).collect()
+}
