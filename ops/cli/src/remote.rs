@@ -108,7 +108,9 @@ impl RequestIdArg {
 fn parse_request_id(text: &str) -> Result<uuid::Uuid, String> {
     match uuid::Uuid::parse_str(text) {
         Ok(id) if id.get_version_num() == 7 => Ok(id),
-        Ok(id) => Err(format!("it is a UUID of version {}, and a request id has version 7", id.get_version_num())),
+        Ok(id) => {
+            Err(format!("it is a UUID of version {}, and a request id has version 7", id.get_version_num()))
+        }
         Err(_) => Err("it is no UUID; a request id is a UUID of version 7".to_owned()),
     }
 }
