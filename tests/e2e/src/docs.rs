@@ -175,7 +175,7 @@ impl Page {
     }
 
     /// Does what the page says, in its order, up to the first thing that is different: `write` makes a file,
-    /// `run` a command and returns its exit code and output. Blocks in the background are left to the caller.
+    /// `run` a command and returns its exit code and output, stdout before stderr. Blocks in the background are left to the caller.
     pub fn follow(
         &self,
         mut write: impl FnMut(&str, &str),

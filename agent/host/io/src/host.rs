@@ -5,7 +5,6 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -13,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use trimaran_host_core::host::Journal;
 use trimaran_model::assignment::{HostGoal, HostReport};
 use trimaran_model::id::{AssignmentId, Fence, HostName, InstallationId};
+use trimaran_model::limits;
 use trimaran_wire::v1::runner::LogQuery;
 
 use crate::filesystem::OsFileSystem;
@@ -23,13 +23,6 @@ use crate::platform::{Platform, Shared};
 use crate::reports::Reports;
 use crate::store::{self, LoadError, Loaded, Store};
 use crate::worker::{self, Command, Commands, Shown};
-
-/// Installations of one host.
-const INSTALLATIONS_MAX: usize = 256;
-/// For the first look at everything on a host.
-const LOOK_LIMIT: Duration = Duration::from_secs(45);
-/// Given up when the disk is full, so that a journal can still be written.
-const RESERVE_BYTES: usize = 1 << 20;
 
 /// What a host is.
 #[derive(Debug, Clone)]
@@ -62,7 +55,7 @@ pub enum GoalRefused {
     Fenced { fence: Fence, largest: Fence },
     #[error("fence {fence} belongs to assignment {assignment} here")]
     Mismatch { fence: Fence, assignment: AssignmentId },
-    #[error("the host has {INSTALLATIONS_MAX} installations, which is the most")]
+    #[error("the host has {} installations, which is the most", limits::HOST_INSTALLATIONS_MAX)]
     TooMany,
     #[error("the goal could not be written to the host's disk")]
     Persist { source: io::Error },
@@ -122,7 +115,8 @@ impl Host {
         }
         // Whoever asks next must not take what was not looked at yet for what is not there.
         let found = host.installations().await;
-        if tokio::time::timeout(LOOK_LIMIT, host.inner.reports.all_of(&found)).await.is_err() {
+        if tokio::time::timeout(limits::HOST_LOOK.to_std(), host.inner.reports.all_of(&found)).await.is_err()
+        {
             tracing::warn!("not everything on this host could be looked at");
         }
         let (sender, receiver) = Reports::channel();
@@ -200,7 +194,7 @@ impl Host {
         if let Some(running) = workers.get(&goal.installation) {
             return Ok(Some(running.commands.clone()));
         }
-        if workers.len() >= INSTALLATIONS_MAX {
+        if workers.len() >= limits::HOST_INSTALLATIONS_MAX {
             return Err(GoalRefused::TooMany);
         }
         if self.inner.stop.is_cancelled() {
@@ -230,9 +224,10 @@ impl Host {
 
     /// Lines of a service's output.
     pub fn logs(&self, query: &LogQuery) -> logs::Reader {
-        let directory =
-            self.inner.data_dir.join("services").join(format!("{}@{}", query.pipeline, query.target));
-        logs::open(&directory.join("log"), query)
+        // What is no name of an installation is the name of no directory either.
+        let named = store::installation_of(&format!("{}@{}", query.pipeline, query.target));
+        let directory = named.map_or_else(|| "none".to_owned(), |id| store::directory_name(&id));
+        logs::open(&self.inner.data_dir.join("services").join(directory).join("log"), query)
     }
 
     /// Ends the workers and gives the directory back. Services are left running.
@@ -246,6 +241,13 @@ impl Host {
         if let Some(task) = self.inner.forward.lock().expect("no thread panics with the lock").take() {
             task.abort();
         }
+    }
+}
+
+impl Drop for Inner {
+    /// A host that nobody holds any more works no further, also when it was not closed.
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 
@@ -276,7 +278,7 @@ fn prepare(data_dir: &Path) -> io::Result<()> {
     std::fs::create_dir_all(&cache)?;
     crate::fetch::clean(&cache)?;
     let reserve = data_dir.join("reserve");
-    if !reserve.exists() && std::fs::write(&reserve, vec![0; RESERVE_BYTES]).is_err() {
+    if !reserve.exists() && std::fs::write(&reserve, vec![0; limits::HOST_RESERVE_BYTES]).is_err() {
         // A disk this full has no room to reserve; half a reserve would only be in the way.
         let _ = std::fs::remove_file(&reserve);
     }

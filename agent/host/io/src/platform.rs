@@ -72,7 +72,7 @@ impl Platform {
             Call::Unpack(stored) => return self.unpack(stored).await,
             Call::TakeTurn => self.take_turn().await,
             Call::EndTurn => {
-                self.turn.lock().await.take();
+                self.end_turn().await;
                 Ok(())
             }
             Call::Stop { stop, except } => self.stop(&stop, except).await,
@@ -174,6 +174,11 @@ impl Platform {
             *held = Some(turn.map_err(|error| internal("the host is being closed", error))?);
         }
         Ok(())
+    }
+
+    /// Gives the turn back, if it is held.
+    pub(crate) async fn end_turn(&self) {
+        self.turn.lock().await.take();
     }
 
     async fn stop(&self, stop: &Stop, except: Option<u64>) -> Result<(), Failed> {

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test of processes starts processes and reads clocks")]
 
 mod clocks;
+mod copies;
 mod crash;
 mod refusals;
 mod requests;

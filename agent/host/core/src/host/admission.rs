@@ -28,3 +28,37 @@ pub fn admit(known: Option<&HostGoal>, goal: &HostGoal) -> Admission {
         std::cmp::Ordering::Equal => Admission::Mismatch { assignment: known.assignment },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use trimaran_model::id::{Attempt, Digest, InstallationId, PipelineName, RunId, ServiceName, TargetName};
+
+    fn goal(fence: u64, assignment: u64, action: HostAction) -> HostGoal {
+        let pipeline = PipelineName::new("web").expect("a name");
+        HostGoal {
+            service: ServiceName::from(&pipeline),
+            run: RunId { pipeline: pipeline.clone(), number: 1 },
+            installation: InstallationId { pipeline, target: TargetName::new("lab").expect("a name") },
+            assignment: AssignmentId(assignment),
+            fence: Fence(fence),
+            attempt: Attempt(1),
+            action,
+            keep: BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn the_larger_fence_wins_and_an_equal_one_is_the_same_assignment() {
+        let stop = || HostAction::Stop { only: Digest([1; 32]) };
+        let known = goal(5, 50, stop());
+        assert_eq!(admit(None, &known), Admission::Take);
+        assert_eq!(admit(Some(&known), &goal(6, 60, stop())), Admission::Take);
+        assert_eq!(admit(Some(&known), &goal(5, 50, stop())), Admission::Same);
+        let lower = Admission::Lower { largest: Fence(5) };
+        assert_eq!(admit(Some(&known), &goal(4, 99, stop())), lower);
+        let mismatch = Admission::Mismatch { assignment: AssignmentId(50) };
+        assert_eq!(admit(Some(&known), &goal(5, 51, stop())), mismatch);
+    }
+}
