@@ -33,6 +33,7 @@ pub fn admit(known: Option<&HostGoal>, goal: &HostGoal) -> Admission {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+    use trimaran_model::assignment::HostAction;
     use trimaran_model::id::{Attempt, Digest, InstallationId, PipelineName, RunId, ServiceName, TargetName};
 
     fn goal(fence: u64, assignment: u64, action: HostAction) -> HostGoal {
