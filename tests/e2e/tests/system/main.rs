@@ -4,6 +4,7 @@
 mod clocks;
 mod copies;
 mod crash;
+mod pages;
 mod refusals;
 mod requests;
 mod ways_back;
