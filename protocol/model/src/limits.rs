@@ -116,6 +116,8 @@ pub const INSTANCES_REPORTED_MAX: usize = 512;
 pub const TARGET_PARALLEL: u32 = 64;
 /// Events kept for watchers that resume.
 pub const EVENTS_KEPT_MAX: usize = 100_000;
+/// The message of one instance among many: all of them with their names fit one frame of an agent.
+pub const INSTANCE_MESSAGE_BYTES_MAX: usize = 512;
 /// Free text given by users: comments and reasons.
 pub const COMMENT_BYTES_MAX: usize = 4 * KIB;
 /// A message that a host or service caused, as stored.
@@ -267,6 +269,9 @@ const _: () = assert!(OPERATOR_REQUEST_BYTES_MAX < ENTRY_BYTES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(APPEND_BYTES_MAX + ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(UNCOMMITTED_BYTES_MAX < LOG_BYTES_MAX / 2);
+const _: () = assert!(
+    INSTANCES_REPORTED_MAX * (INSTANCE_MESSAGE_BYTES_MAX + 4 * NAME_BYTES_MAX) < AGENT_FRAME_BYTES_MAX / 2
+);
 const _: () = assert!(LEASE.0 < AGENT_LOST_AFTER.0);
 const _: () = assert!(AGENT_KEEP_ALIVE.0 * 2 < LEASE.0);
 const _: () = assert!(LEASE_PING.0 * 3 < LEASE.0);
