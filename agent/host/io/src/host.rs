@@ -89,10 +89,8 @@ impl Host {
     /// is reported by the receiver; of one installation the latest may replace earlier ones.
     pub async fn open(settings: HostSettings) -> Result<(Self, mpsc::Receiver<HostReport>), OpenError> {
         let data_dir = settings.data_dir.clone();
-        let lock = DirectoryLock::take(&data_dir)?;
-        prepare(&data_dir)
-            .and_then(|()| Known::of(&settings).save(&data_dir))
-            .map_err(|source| OpenError::Directory { path: data_dir.clone(), source })?;
+        let (dir, known) = (data_dir.clone(), Known::of(&settings));
+        let (lock, found) = blocking(move || take(&dir, &known)).await?;
         let reports = Arc::new(Reports::default());
         let inner = Arc::new(Inner {
             shared: Arc::new(Shared {
@@ -110,12 +108,14 @@ impl Host {
             _lock: lock,
         });
         let host = Self { inner };
-        for installation in installations(&host.inner.data_dir)? {
+        for installation in found {
             host.resume(installation).await?;
         }
         // Whoever asks next must not take what was not looked at yet for what is not there.
-        let found = host.installations().await;
-        if tokio::time::timeout(limits::HOST_LOOK.to_std(), host.inner.reports.all_of(&found)).await.is_err()
+        let running = host.installations().await;
+        if tokio::time::timeout(limits::HOST_LOOK.to_std(), host.inner.reports.all_of(&running))
+            .await
+            .is_err()
         {
             tracing::warn!("not everything on this host could be looked at");
         }
@@ -131,7 +131,8 @@ impl Host {
         let store = self.inner.store(&installation);
         let path = store.dir().to_owned();
         let platform = Arc::new(Platform::new(Arc::clone(&self.inner.shared), store));
-        let (journal, next) = match platform.store.load()? {
+        let on_disk = platform.store.clone();
+        let (journal, next) = match blocking(move || on_disk.load()).await? {
             Loaded::Journal(journal, next) => (journal, next),
             Loaded::Damaged | Loaded::Nothing => {
                 let look = |why: trimaran_host_core::host::HostFailure| OpenError::Look {
@@ -265,6 +266,26 @@ async fn send<T>(
     let (sender, receiver) = oneshot::channel();
     commands.send(command(sender)).await.map_err(|_| GoalRefused::Closed)?;
     receiver.await.map_err(|_| GoalRefused::Closed)
+}
+
+/// Runs what waits for a disk where it holds nobody up.
+async fn blocking<T: Send + 'static, E: Into<OpenError> + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, OpenError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(Into::into),
+        // It is never cancelled: whoever could do that would have dropped this wait too.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Locks and prepares a directory, and lists what is deployed there.
+fn take(data_dir: &Path, known: &Known) -> Result<(DirectoryLock, Vec<InstallationId>), OpenError> {
+    let lock = DirectoryLock::take(data_dir)?;
+    prepare(data_dir)
+        .and_then(|()| known.save(data_dir))
+        .map_err(|source| OpenError::Directory { path: data_dir.to_owned(), source })?;
+    Ok((lock, installations(data_dir)?))
 }
 
 /// Directories, and the reserve where the disk has room for it.
