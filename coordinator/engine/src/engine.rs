@@ -193,8 +193,8 @@ impl Engine {
             return Ok(());
         }
         let runs: Vec<_> = self.state.live_runs().map(|run| run.id.clone()).collect();
+        let mut copy = self.state.clone();
         for run in runs {
-            let mut copy = self.state.clone();
             settle::settle(&mut copy, &run);
             let mut changed = false;
             each_table!(copy, tell_changed(&mut changed));

@@ -13,7 +13,10 @@ use crate::table::{Row, full_key};
 
 pub use cluster::{agents, alarms, audit, members, meta, pipeline, runners, target_rows, targets, token};
 pub use plans::{plan, rollback_plan};
-pub use runs::{history, instances, live_assignments, run, runs, status, why};
+pub use runs::{history, instances, live_assignments, reasons, run, runs, status, why};
+
+pub use crate::settle::stage_name;
+pub use crate::state::run_name;
 
 /// Live assignments of an agent that may be given to this life of it. While calls of an earlier life may be in
 /// flight, these are only the ones that it `holds` in its journal already.
@@ -25,6 +28,24 @@ pub fn assignments(
     let waits = get::<row::Agent>(rows, &agent.to_owned()).is_some_and(|it| it.handover_until.is_some());
     let mine = |row: &row::AssignmentRow| row.agent == agent && (!waits || holds(row.assignment.id));
     all::<row::AssignmentRow>(rows).into_iter().filter(mine).collect()
+}
+
+/// A live assignment by its number.
+pub fn assignment(rows: &dyn RowSource, number: u64) -> Option<row::AssignmentRow> {
+    get(rows, &number)
+}
+
+/// SHA-256 of every revoked public key.
+pub fn revoked_keys(rows: &dyn RowSource) -> Vec<[u8; 32]> {
+    all::<row::Revoked>(rows).into_iter().map(|it| it.key).collect()
+}
+
+/// Hot runs that changed after a revision, in the order of their last change.
+pub fn runs_changed(rows: &dyn RowSource, since: u64) -> Vec<row::Run> {
+    let mut found = all::<row::Run>(rows);
+    found.retain(|run| run.revision > since);
+    found.sort_by_key(|run| run.revision);
+    found
 }
 
 /// Agents that were seen and neither said goodbye for good nor are known to be lost, with their last life.

@@ -23,7 +23,7 @@ use crate::state::{State, run_key, status};
 use crate::transaction::attempt;
 
 /// `prod/lab-prod`, `prod/approve`.
-pub(crate) fn stage_name(stage: &row::Stage) -> String {
+pub fn stage_name(stage: &row::Stage) -> String {
     format!("{}/{}", stage.environment, stage.target.as_deref().unwrap_or("approve"))
 }
 

@@ -44,7 +44,7 @@ keyed! {
 }
 
 /// `web#12`.
-pub(crate) fn run_name(id: &WireRun) -> String {
+pub fn run_name(id: &WireRun) -> String {
     format!("{}#{}", id.pipeline, id.number)
 }
 

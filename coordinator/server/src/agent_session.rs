@@ -162,6 +162,7 @@ impl Link {
         let gone: Vec<u64> = self.sent.keys().copied().filter(|id| !live.contains(id)).collect();
         for assignment in gone {
             let Some(sent) = self.sent.remove(&assignment) else { continue };
+            self.server.soft.lock().progress.remove(&assignment);
             if !self.send(AgentDown::Cancel { assignment, fence: sent.fence }).await {
                 return false;
             }
@@ -219,15 +220,18 @@ impl Link {
             }
             AgentUp::Ping { sent_ms } => self.pong(sent_ms).await,
             AgentUp::Runners(states) => {
+                let mine = View::new(&self.server.node).read(|rows| query::runners_of(rows, &self.name));
                 let mut soft = self.server.soft.lock();
-                for state in states {
+                for state in states.into_iter().filter(|it| mine.iter().any(|mine| mine.name == it.name)) {
                     soft.runners.insert(state.name.clone(), state);
                 }
                 true
             }
             AgentUp::Progress(progress) => {
-                self.server.tell_progress(&progress);
-                self.server.soft.lock().progress.insert(progress.assignment, progress);
+                if self.has(progress.assignment, progress.fence) {
+                    self.server.tell_progress(&progress);
+                    self.server.soft.lock().progress.insert(progress.assignment, progress);
+                }
                 true
             }
             AgentUp::Failures(progress) => self.failures(progress).await,
@@ -239,6 +243,11 @@ impl Link {
                 !matches!(self.propose(body).await, Proposed::Busy(_))
             }
         }
+    }
+
+    /// Whether the agent was given this assignment and may speak of it.
+    fn has(&self, assignment: u64, fence: u64) -> bool {
+        self.sent.get(&assignment).is_some_and(|sent| sent.fence == fence && !sent.held)
     }
 
     fn touch(&self) {
@@ -259,9 +268,11 @@ impl Link {
 
     /// Failures are committed before the agent goes on: the budget survives the loss of the agent.
     async fn failures(&mut self, progress: Progress) -> bool {
-        self.server.tell_progress(&progress);
         let (assignment, failed) = (progress.assignment, progress.failed.len());
-        self.server.soft.lock().progress.insert(assignment, progress.clone());
+        if self.has(assignment, progress.fence) {
+            self.server.tell_progress(&progress);
+            self.server.soft.lock().progress.insert(assignment, progress.clone());
+        }
         match self.propose(CommandBody::Progress(progress)).await {
             Proposed::Done { .. } => {
                 let failed = u32::try_from(failed).unwrap_or(u32::MAX);

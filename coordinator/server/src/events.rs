@@ -1,15 +1,16 @@
-//! Events for watchers: kept in memory, resumed by revision.
+//! Events for watchers: kept in memory, resumed by revision. What an earlier life of the process told is not
+//! here; whoever resumes from before is shown the runs that changed since, as they are.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::broadcast;
-use trimaran_engine::Event;
+use trimaran_engine::{Event, query};
 use trimaran_model::limits::EVENTS_KEPT_MAX;
 use trimaran_model::time::Wall;
-use trimaran_wire::document::{EventDocument, ReasonDocument, rfc3339};
+use trimaran_wire::document::{EventDocument, rfc3339};
 use trimaran_wire::v1::agent::Progress;
-use trimaran_wire::v1::common::{WireReason, WireRun};
+use trimaran_wire::v1::row;
 
 use crate::node::Applied;
 
@@ -22,108 +23,140 @@ pub(crate) struct Told {
 }
 
 /// The last events of this process.
-pub(crate) struct EventLog {
-    kept: Mutex<VecDeque<Told>>,
+pub(crate) struct EventLog(Mutex<Kept>);
+
+struct Kept {
+    told: VecDeque<Told>,
+    /// Every event after this revision is here.
+    complete_after: u64,
     live: broadcast::Sender<Told>,
 }
 
+/// What a watcher gets first.
+pub(crate) struct Follow {
+    pub(crate) past: Vec<Told>,
+    /// `past` is not all that came after the revision asked for: the runs that changed since have to be shown.
+    pub(crate) gap: bool,
+    pub(crate) live: broadcast::Receiver<Told>,
+}
+
 impl EventLog {
-    pub(crate) fn new() -> Self {
-        Self { kept: Mutex::default(), live: broadcast::channel(4096).0 }
+    /// `revision` is what was applied before this process began.
+    pub(crate) fn new(revision: u64) -> Self {
+        let live = broadcast::channel(4096).0;
+        Self(Mutex::new(Kept { told: VecDeque::new(), complete_after: revision, live }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().expect("no panic while the lock is held")
     }
 
     /// Takes the events of an entry.
     pub(crate) fn take(&self, applied: &Applied) {
         for event in &applied.events {
             let Some(document) = document(applied, event) else { continue };
-            let json = serde_json::to_string(&document).expect("documents are plain data");
-            self.push(Told { revision: applied.revision, run: document.run, json });
+            self.push(told(document));
         }
     }
 
     /// Live progress, which is not of the log; it carries the newest revision.
-    pub(crate) fn progress(&self, revision: u64, wall: Wall, progress: &Progress) {
-        let document = EventDocument {
-            schema: "trimaran.event/v1".to_owned(),
-            revision,
-            at: rfc3339(wall),
-            event: "instances".to_owned(),
-            run: None,
-            stage: None,
-            instance: None,
-            status: None,
+    pub(crate) fn progress(&self, revision: u64, wall: Wall, row: &row::AssignmentRow, progress: &Progress) {
+        let target = row.stage.target.as_deref().unwrap_or("approve");
+        self.push(told(EventDocument {
+            run: Some(query::run_name(&row.assignment.run)),
+            stage: Some(format!("{}/{target}", row.stage.environment)),
             message: Some(format!("{} of {} hosts", progress.done, progress.total)),
-            reasons: Vec::new(),
-        };
-        let json = serde_json::to_string(&document).expect("documents are plain data");
-        self.push(Told { revision, run: None, json });
+            ..blank(revision, wall, "instances")
+        }));
     }
 
     fn push(&self, told: Told) {
-        let mut kept = self.kept.lock().expect("no panic while the lock is held");
-        if kept.len() >= EVENTS_KEPT_MAX {
-            kept.pop_front();
+        let mut kept = self.lock();
+        if kept.told.len() >= EVENTS_KEPT_MAX
+            && let Some(first) = kept.told.pop_front()
+        {
+            kept.complete_after = first.revision;
         }
-        kept.push_back(told.clone());
+        kept.told.push_back(told.clone());
         // Without watchers nobody has to be told.
-        let _ = self.live.send(told);
+        let _ = kept.live.send(told);
+    }
+
+    /// Events were lost: watchers end and come again, and are shown what changed.
+    pub(crate) fn cut(&self, revision: u64) {
+        let mut kept = self.lock();
+        kept.told.clear();
+        kept.complete_after = revision;
+        kept.live = broadcast::channel(4096).0;
     }
 
     /// What came after `since`, and everything that comes from now on, without a gap between.
-    pub(crate) fn follow(&self, since: Option<u64>) -> (Vec<Told>, broadcast::Receiver<Told>) {
-        let kept = self.kept.lock().expect("no panic while the lock is held");
-        let live = self.live.subscribe();
-        let past = match since {
-            Some(since) => kept.iter().filter(|told| told.revision > since).cloned().collect(),
-            None => Vec::new(),
-        };
-        (past, live)
+    pub(crate) fn follow(&self, since: Option<u64>) -> Follow {
+        let kept = self.lock();
+        let live = kept.live.subscribe();
+        let Some(since) = since else { return Follow { past: Vec::new(), gap: false, live } };
+        let past = kept.told.iter().filter(|told| told.revision > since).cloned().collect();
+        Follow { past, gap: since < kept.complete_after, live }
     }
 }
 
-fn run_name(run: &WireRun) -> String {
-    format!("{}#{}", run.pipeline, run.number)
+fn told(document: EventDocument) -> Told {
+    let json = serde_json::to_string(&document).expect("documents are plain data");
+    Told { revision: document.revision, run: document.run, json }
 }
 
-fn reason(it: &WireReason) -> ReasonDocument {
-    let time = |ms: i64| rfc3339(Wall(ms));
-    ReasonDocument {
-        code: it.code.clone(),
-        message: it.message.clone(),
-        since: time(it.since),
-        clears: it.clears.clone(),
-        who: it.who.clone(),
-        next_check: it.next_check.map(time),
-    }
-}
-
-/// The document of an event; `None` for those that are not for people.
-fn document(applied: &Applied, event: &Event) -> Option<EventDocument> {
-    let blank = |kind: &str| EventDocument {
+fn blank(revision: u64, wall: Wall, event: &str) -> EventDocument {
+    EventDocument {
         schema: "trimaran.event/v1".to_owned(),
-        revision: applied.revision,
-        at: rfc3339(applied.wall),
-        event: kind.to_owned(),
+        revision,
+        at: rfc3339(wall),
+        event: event.to_owned(),
         run: None,
         stage: None,
         instance: None,
         status: None,
         message: None,
         reasons: Vec::new(),
+    }
+}
+
+/// A run as it is, in place of the events that led to it.
+pub(crate) fn catch_up(run: &row::Run, wall: Wall) -> Vec<Told> {
+    let name = query::run_name(&run.id);
+    let one = |stage: &row::Stage| {
+        told(EventDocument {
+            run: Some(name.clone()),
+            stage: Some(query::stage_name(stage)),
+            status: Some(stage.status.clone()),
+            reasons: query::reasons(&stage.reasons),
+            ..blank(run.revision, wall, "stage")
+        })
     };
+    let mut all: Vec<Told> = run.stages.iter().map(one).collect();
+    all.push(told(EventDocument {
+        run: Some(name.clone()),
+        status: Some(run.status.clone()),
+        ..blank(run.revision, wall, "run")
+    }));
+    all
+}
+
+/// The document of an event; `None` for those that are not for people.
+fn document(applied: &Applied, event: &Event) -> Option<EventDocument> {
+    let blank = |kind: &str| blank(applied.revision, applied.wall, kind);
     Some(match event {
         Event::Run { run, status } => {
-            EventDocument { run: Some(run_name(run)), status: Some(status.clone()), ..blank("run") }
+            EventDocument { run: Some(query::run_name(run)), status: Some(status.clone()), ..blank("run") }
         }
         Event::Stage { run, stage, status, reasons } => EventDocument {
-            run: Some(run_name(run)),
+            run: Some(query::run_name(run)),
             stage: Some(stage.clone()),
             status: Some(status.clone()),
-            reasons: reasons.iter().map(reason).collect(),
+            reasons: query::reasons(reasons),
             ..blank("stage")
         },
         Event::Progress { run, stage, done, total } => EventDocument {
-            run: Some(run_name(run)),
+            run: Some(query::run_name(run)),
             stage: Some(stage.clone()),
             message: Some(format!("{done} of {total} hosts")),
             ..blank("progress")

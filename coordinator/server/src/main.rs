@@ -19,6 +19,7 @@ mod init;
 mod machine;
 mod node;
 mod revoked;
+mod room;
 mod rows;
 mod run;
 mod server;
@@ -54,6 +55,17 @@ enum Command {
         /// Where to write the cluster's root key, which you keep away from here.
         #[arg(long, value_name = "FILE")]
         root_key: Option<PathBuf>,
+    },
+    /// Become a further member of a cluster.
+    Join {
+        #[command(flatten)]
+        place: Place,
+        /// A member of the cluster; may be given several times.
+        #[arg(long, value_name = "ADDR")]
+        endpoint: Vec<String>,
+        /// The token of `trimaran cluster token NAME`; `-` reads it from standard input.
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
     },
     /// Run the coordinator.
     Run {
@@ -113,6 +125,9 @@ fn carry_out(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             println!("{token}");
             Ok(())
         }
+        Command::Join { .. } => Err("this version of Trimaran runs one coordinator, so nobody can join it; \
+             start a cluster of its own with `trimaran-coordinator init`"
+            .into()),
         Command::Run { place, config, settings } => {
             let data = DataDir::new(&place.data_dir)?;
             let settings = settings.over(config.as_deref())?;

@@ -280,7 +280,13 @@ impl Owner {
 
     fn take(&mut self, request: Request) -> Result<(), NodeError> {
         match request {
-            Request::Propose { command, reply } => self.queue.push((command, Some(reply))),
+            Request::Propose { command, reply } if self.queue.len() < PROPOSALS_MAX => {
+                self.queue.push((command, Some(reply)));
+            }
+            Request::Propose { reply, .. } => {
+                // An asker that went away needs no answer.
+                let _ = reply.send(Proposed::Busy("the queue in front of the log is full".to_owned()));
+            }
             Request::Read { reply } => {
                 let waiter = self.waiter(Waits::Read(reply));
                 self.step(Input::Read { waiter })?;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use trimaran_engine::{Engine, Event};
-use trimaran_model::id::CoordinatorName;
+use trimaran_engine::{Engine, Event, query};
+use trimaran_model::id::{CoordinatorName, Identity};
 use trimaran_model::time::Millis;
 use trimaran_store::{Ballast, Options, Store};
 use trimaran_transport::authority::Issuer;
@@ -15,6 +15,8 @@ use trimaran_transport::{
     Alpn, CertificateStore, Endpoint, EndpointConfig, EndpointLimits, Trust, enroll, files, random,
 };
 use trimaran_wire::v1::agent::Progress;
+use trimaran_wire::v1::command::{Command, CommandBody};
+use trimaran_wire::v1::common::WireIdentity;
 
 use crate::agent_session;
 use crate::clock;
@@ -24,8 +26,10 @@ use crate::events::EventLog;
 use crate::gateway::{self, Refusals};
 use crate::init::new_leaf;
 use crate::machine::EngineMachine;
-use crate::node::{Node, NodeError};
+use crate::node::{Node, NodeError, Proposed};
 use crate::revoked::RevokedKeys;
+use crate::room::Room;
+use crate::rows::View;
 use crate::server::{Parts, Server};
 use crate::soft::Soft;
 
@@ -49,6 +53,10 @@ pub(crate) enum RunError {
     Files(#[from] files::FilesError),
     #[error("there is no identity; run `trimaran-coordinator init` first")]
     NoIdentity,
+    #[error(
+        "the data directory belongs to `{found}`, not to a coordinator `{wanted}`; look at `--name` and `--data-dir`"
+    )]
+    Name { found: Identity, wanted: CoordinatorName },
     #[error("the issuing key can't be used")]
     Authority(#[from] trimaran_transport::authority::AuthorityError),
     #[error("the certificate can't be used")]
@@ -72,6 +80,7 @@ pub(crate) async fn run(
 ) -> Result<(), RunError> {
     data.create()?;
     let (store, loaded) = Store::open(&data.store(), &Options::default())?;
+    let revision = store.applied();
     let engine = Engine::from_rows(store.load_rows()?.into_iter())?;
     fill_ballast(&data, settings.ballast.unwrap_or(BALLAST_MIB));
     let revoked = Arc::new(RevokedKeys::default());
@@ -88,12 +97,14 @@ pub(crate) async fn run(
     let server = Server(Arc::new(Parts {
         name,
         address,
+        room: Room::new(data.root()),
         data,
         node,
         issuer,
         endpoint,
+        certificates,
         soft: Soft::default(),
-        events: EventLog::new(),
+        events: EventLog::new(revision),
         revoked,
         refusals: Refusals::default(),
         tasks: TaskTracker::new(),
@@ -104,7 +115,8 @@ pub(crate) async fn run(
     server.spawn(Refusals::report(server.clone()));
     server.spawn(tell(server.clone()));
     server.spawn(agent_session::expect_back(server.clone()));
-    server.spawn(renew(server.clone(), certificates));
+    server.spawn(announce(server.clone()));
+    server.spawn(renew(server.clone()));
     let result = tokio::select! {
         ended = ended => ended.unwrap_or(Err(NodeError::Writer)).map_err(RunError::from),
         () = terminated() => Ok(()),
@@ -168,6 +180,11 @@ fn own_certificate(
 ) -> Result<Arc<CertificateStore>, RunError> {
     let identity = files::load_identity(data.root())?.ok_or(RunError::NoIdentity)?;
     let certificates = CertificateStore::new(&identity)?;
+    if let Some(info) = certificates.info()
+        && info.identity != Identity::Coordinator(name.clone())
+    {
+        return Err(RunError::Name { found: info.identity.clone(), wanted: name.clone() });
+    }
     let due = certificates
         .info()
         .is_none_or(|info| node.wall() >= enroll::renew_at(info.not_before, info.not_after, 0));
@@ -214,14 +231,39 @@ async fn tell(server: Server) {
                 }
                 server.events.take(&applied);
             }
-            Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "events were lost to watchers"),
+            Err(RecvError::Lagged(missed)) => {
+                tracing::warn!(missed, "events were lost; watchers come again");
+                server.events.cut(server.node.store.applied());
+                server.revoked.extend(View::new(&server.node).read(|rows| query::revoked_keys(rows)));
+                server.endpoint.close_revoked();
+            }
             Err(RecvError::Closed) => return,
         }
     }
 }
 
+/// Tells the log who this member is and where; it may have moved since its last start.
+async fn announce(server: Server) {
+    let mut pulse = server.node.pulse();
+    if pulse.wait_for(|pulse| pulse.leads()).await.is_err() {
+        return;
+    }
+    let certificate_sha256 = server.certificates.info().map_or([0; 32], |info| info.spki.0);
+    let body = CommandBody::Member {
+        name: server.name.to_string(),
+        raft_id: server.node.store.identity().raft_id,
+        address: server.address.clone(),
+        certificate_sha256,
+    };
+    let command = Command { identity: WireIdentity::System, request: None, body };
+    if !matches!(server.node.propose(command).await, Proposed::Done { .. }) {
+        tracing::warn!("the cluster could not be told where this coordinator is");
+    }
+}
+
 /// Keeps the own certificate young.
-async fn renew(server: Server, certificates: Arc<CertificateStore>) {
+async fn renew(server: Server) {
+    let certificates = Arc::clone(&server.certificates);
     let entropy = random::next_u64();
     loop {
         tokio::time::sleep(RENEW_EVERY).await;
@@ -248,7 +290,10 @@ async fn renew(server: Server, certificates: Arc<CertificateStore>) {
 impl Server {
     /// Tells watchers of a run that live progress came; their next look shows it.
     pub(crate) fn tell_progress(&self, progress: &Progress) {
-        self.events.progress(self.node.store.applied(), self.node.wall(), progress);
+        let found = View::new(&self.node).read(|rows| query::assignment(rows, progress.assignment));
+        if let Some(row) = found {
+            self.events.progress(self.node.store.applied(), self.node.wall(), &row, progress);
+        }
     }
 }
 

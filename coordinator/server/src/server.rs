@@ -5,13 +5,14 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use trimaran_model::id::CoordinatorName;
-use trimaran_transport::Endpoint;
 use trimaran_transport::authority::Issuer;
+use trimaran_transport::{CertificateStore, Endpoint};
 
 use crate::data_dir::DataDir;
 use crate::events::EventLog;
 use crate::node::Node;
 use crate::revoked::RevokedKeys;
+use crate::room::Room;
 use crate::soft::Soft;
 
 /// One coordinator at work; a clone is another handle.
@@ -26,6 +27,8 @@ pub(crate) struct Parts {
     pub(crate) node: Node,
     pub(crate) issuer: Issuer,
     pub(crate) endpoint: Endpoint,
+    pub(crate) certificates: Arc<CertificateStore>,
+    pub(crate) room: Room,
     pub(crate) soft: Soft,
     pub(crate) events: EventLog,
     pub(crate) revoked: Arc<RevokedKeys>,

@@ -32,8 +32,9 @@ pub(crate) enum WallChange {
 }
 
 impl WallGuard {
+    /// Counts as alarmed at first, because an earlier life of the process may have left the alarm.
     pub(crate) fn new() -> Self {
-        Self { started: false, last_step: None, alarmed: false }
+        Self { started: false, last_step: None, alarmed: true }
     }
 
     /// Looks at both clocks; `boot` paces the steps.
@@ -45,6 +46,7 @@ impl WallGuard {
             return std::mem::take(&mut self.alarmed).then_some(WallChange::Clear);
         }
         if first && (0..=GAP_MAX_MS).contains(&difference) {
+            self.alarmed = false;
             return Some(WallChange::Move { by_ms: difference, jump: false });
         }
         let due = self.last_step.is_none_or(|last| boot - last >= STEP_EVERY);
@@ -69,13 +71,13 @@ mod tests {
         assert_eq!(look(26 * HOUR), Some(WallChange::Move { by_ms: 26 * HOUR, jump: false }));
         assert_eq!(look(31 * 24 * HOUR), Some(WallChange::Move { by_ms: 1000, jump: true }));
         assert_eq!(look(-2 * HOUR), Some(WallChange::Move { by_ms: -1000, jump: true }));
-        assert_eq!(look(900), None);
+        assert_eq!(look(900), Some(WallChange::Clear), "an alarm of an earlier life is cleared");
     }
 
     #[test]
     fn a_jump_in_life_is_followed_by_a_second_a_minute() {
         let mut guard = WallGuard::new();
-        assert_eq!(guard.look(Timestamp(0), Wall(0), Wall(0)), None);
+        assert_eq!(guard.look(Timestamp(0), Wall(0), Wall(0)), Some(WallChange::Clear));
         let jump = Some(WallChange::Move { by_ms: 1000, jump: true });
         assert_eq!(guard.look(Timestamp(1000), Wall(2 * HOUR), Wall(1000)), jump);
         assert_eq!(guard.look(Timestamp(2000), Wall(2 * HOUR), Wall(2000)), None);

@@ -142,8 +142,8 @@ pub(crate) fn client_error(error: ClientError) -> CliError {
 
 fn refused(refusal: Refusal) -> CliError {
     let mut error = CliError::new(ErrorCode(refusal.code), refusal.message);
-    error.cause = refusal.cause;
-    error.help = refusal.help;
+    error.more.cause = refusal.cause;
+    error.more.help = refusal.help;
     if let Some(first) = refusal.diagnostics.first() {
         error = error.at(first.file.clone(), first.line as usize, first.column as usize);
     }

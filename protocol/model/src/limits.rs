@@ -221,6 +221,20 @@ pub const HOST_CALL: Millis = Millis::seconds(30);
 pub const HOST_START: Millis = Millis::seconds(60);
 /// Waiting for other installations of the host to end their disruptive step.
 pub const HOST_TURN: Millis = Millis::hours(24);
+/// Installations of one host.
+pub const HOST_INSTALLATIONS_MAX: usize = 256;
+/// Commands that wait for one installation of a host.
+pub const HOST_COMMANDS_MAX: usize = 16;
+/// Changes that a host has sent and its reader has not read; of one installation the latest counts.
+pub const HOST_REPORTS_QUEUED_MAX: usize = 64;
+/// Given up when a host's disk is full, so that a journal can still be written.
+pub const HOST_RESERVE_BYTES: usize = MIB;
+/// For the first look at everything on a host: longer than a shim may take to answer.
+pub const HOST_LOOK: Millis = Millis::seconds(45);
+/// A look at a host that failed is made again after this.
+pub const HOST_LOOK_AGAIN: Millis = Millis::seconds(1);
+/// How often a blob may vanish between its fetch and its unpacking.
+pub const HOST_BLOB_LOSSES_MAX: u8 = 3;
 /// Answers of calls that a host may lose before it gives a goal up.
 pub const HOST_LOSSES_MAX: u8 = 16;
 

@@ -38,6 +38,8 @@ pub struct Lab {
     pub known: BTreeMap<u64, AssignmentRow>,
     /// Environments of each pipeline, as text.
     pub pipelines: BTreeMap<String, Vec<String>>,
+    /// `check::whole` looks after each so many entries.
+    pub whole_every: u64,
     fence: u64,
 }
 
@@ -97,6 +99,7 @@ impl Lab {
             log: Vec::new(),
             known: BTreeMap::new(),
             pipelines: BTreeMap::new(),
+            whole_every: 1,
             fence: 0,
         };
         let body = CommandBody::Bootstrap {
@@ -145,7 +148,12 @@ impl Lab {
         for row in self.rows.assignments() {
             self.known.insert(row.assignment.id, row);
         }
-        if let Err(why) = check::state(&self.engine, &self.rows, &mut self.fence) {
+        let state = check::state(&self.engine, &self.rows, &mut self.fence);
+        let whole = match self.index % self.whole_every {
+            0 => check::whole(&self.engine, &self.rows),
+            _ => Ok(()),
+        };
+        if let Err(why) = state.and(whole) {
             panic!("after entry {} ({:?}): {why}", self.index, entry.commands);
         }
         applied

@@ -108,10 +108,12 @@ pub(super) fn result(
 
 /// The answer to a result of an assignment that is not live, by what its installation remembers.
 fn answer_again(state: &State, agent: &str, assignment: u64, fence: u64) -> Outcome {
-    let found = state.installations_of(agent).find_map(|it| {
-        let ended = it.ended.iter().find(|ended| ended.assignment == assignment && ended.fence == fence)?;
-        Some((it.fence, ended.taken))
-    });
+    let same =
+        |ended: &&row::Ended| ended.assignment == assignment && ended.fence == fence && ended.agent == agent;
+    let found = state
+        .installations
+        .iter()
+        .find_map(|it| it.ended.iter().find(same).map(|ended| (it.fence, ended.taken)));
     match found {
         Some((_, true)) => Outcome::ResultTaken,
         Some((by, false)) => Outcome::ResultSuperseded { by },

@@ -35,7 +35,8 @@ pub(super) fn artifacts(list: &[WireArtifact]) -> Vec<ArtifactDocument> {
     list.iter().map(one).collect()
 }
 
-fn reasons(list: &[WireReason]) -> Vec<ReasonDocument> {
+/// Reasons as documents.
+pub fn reasons(list: &[WireReason]) -> Vec<ReasonDocument> {
     let one = |it: &WireReason| ReasonDocument {
         code: it.code.clone(),
         message: it.message.clone(),

@@ -346,7 +346,12 @@ pub(crate) fn withdraw(state: &mut State, assignment: u64, end: End) {
     let key = installation_key(&row.assignment.installation);
     if let Some(mut it) = state.installations.get(&key).cloned() {
         it.assignment = it.assignment.filter(|live| *live != assignment);
-        it.ended.push(row::Ended { assignment, fence: row.assignment.fence, taken: end == End::Taken });
+        it.ended.push(row::Ended {
+            agent: row.agent.clone(),
+            assignment,
+            fence: row.assignment.fence,
+            taken: end == End::Taken,
+        });
         if it.ended.len() > ENDED_ASSIGNMENTS_MAX {
             it.ended.remove(0);
         }

@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trimaran_engine::{Outcome, query};
+use trimaran_engine::query::RowSource as _;
+use trimaran_engine::{Event, Outcome, query};
 use trimaran_model::error_code;
 use trimaran_model::run::Status;
 use trimaran_sim::lab::{Lab, agent, failure, operator, request, run_id, stage_id, system};
 use trimaran_sim::random::Random;
+use trimaran_wire::codec::Message;
 use trimaran_wire::document::{ReasonDocument, RunDocument};
 use trimaran_wire::v1::assignment::{WireJob, WireOutcome};
 use trimaran_wire::v1::command::{Command, CommandBody};
 use trimaran_wire::v1::common::WireInstallation;
-use trimaran_wire::v1::row::AssignmentRow;
+use trimaran_wire::v1::row::{self, AssignmentRow};
 
 /// Counts, so that a test can say that something happened.
 #[derive(Debug, Default, Clone)]
@@ -57,6 +59,7 @@ const TARGETS: [&str; 3] = ["lab-staging", "lab-prod", "lab-east"];
 impl Driver {
     pub(crate) fn new(seed: u64) -> Self {
         let mut lab = Lab::with_hosts(2, 5);
+        lab.whole_every = 5;
         lab.runner("q1", "lab", "east");
         lab.target("lab-east select=east parallel=1");
         let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
@@ -98,7 +101,7 @@ impl Driver {
                 self.lab.pass(length);
                 self.note_good();
             }
-            if step % 200 == 199 && self.seen.defects == 0 {
+            if step % 70 == 69 && self.seen.defects == 0 {
                 self.compare();
             }
         }
@@ -120,6 +123,8 @@ impl Driver {
             }
             _ => {}
         }
+        let parked = |event: &Event| matches!(event, Event::Run { status, .. } if status == "broken");
+        self.seen.defects += done.events.iter().filter(|event| parked(event)).count();
         if command.request.is_some() {
             self.answered.push((command, done.outcome));
         }
@@ -136,7 +141,7 @@ impl Driver {
 
     /// Remembers what is or was good.
     fn note_good(&mut self) {
-        for it in query_installations(&self.lab) {
+        for it in rows_of::<row::Installation>(&self.lab, row::table::INSTALLATION) {
             let key = (it.id.pipeline.clone(), it.id.target.clone());
             self.good.entry(key).or_default().extend(it.good.iter().copied());
         }
@@ -172,15 +177,11 @@ impl Driver {
     }
 
     fn live_runs(&self) -> Vec<RunDocument> {
-        let all = query::runs(&self.lab.rows, None, usize::MAX).runs;
-        let live = all.iter().filter(|run| {
-            Status::from_name(&run.status).is_some_and(|status| !status.is_done() || status == Status::Broken)
-        });
-        live.map(|run| {
-            let id = run_id(&run.run);
-            query::run(&self.lab.rows, &id.pipeline, id.number).expect("a listed run")
-        })
-        .collect()
+        let live = |status: Status| !status.is_done() || status == Status::Broken;
+        let hot: Vec<row::Run> = rows_of(&self.lab, row::table::RUN);
+        let hot = hot.iter().filter(|run| Status::from_name(&run.status).is_some_and(live));
+        hot.map(|run| query::run(&self.lab.rows, &run.id.pipeline, run.id.number).expect("a stored run"))
+            .collect()
     }
 
     fn command(&mut self) -> Command {
@@ -198,6 +199,9 @@ impl Driver {
     }
 
     fn deploy(&mut self) -> Command {
+        if self.live_runs().len() > 6 {
+            return system(CommandBody::Advance);
+        }
         let pipeline = *self.random.pick(&["web", "api"]).expect("two");
         self.versions += self.random.below(3);
         let version = format!("v{}", self.versions);
@@ -232,7 +236,7 @@ impl Driver {
     fn report(&mut self) -> Command {
         let live = self.lab.rows.assignments();
         let old: Vec<AssignmentRow> = self.lab.known.values().rev().take(20).cloned().collect();
-        let list = if self.random.below(12) == 0 { &old } else { &live };
+        let list = if self.random.below(6) == 0 { &old } else { &live };
         let Some(row) = self.random.pick(list).cloned() else {
             return self.deploy();
         };
@@ -415,12 +419,11 @@ impl Driver {
     }
 }
 
-fn query_installations(lab: &Lab) -> Vec<trimaran_wire::v1::row::Installation> {
-    use trimaran_engine::query::RowSource as _;
-    use trimaran_wire::codec::Message as _;
+/// Every row of a table.
+fn rows_of<R: Message>(lab: &Lab, table: u8) -> Vec<R> {
     let mut found = Vec::new();
-    lab.rows.scan(&[trimaran_wire::v1::row::table::INSTALLATION], &mut |_, value| {
-        found.extend(trimaran_wire::v1::row::Installation::from_bytes(value).ok());
+    lab.rows.scan(&[table], &mut |_, value| {
+        found.push(R::from_bytes(value).expect("a stored row"));
         true
     });
     found

@@ -4,10 +4,9 @@ use sha2::{Digest as _, Sha256};
 use trimaran_engine::Outcome;
 use trimaran_model::error_code;
 use trimaran_model::id::Identity;
-use trimaran_model::limits::COMMENT_BYTES_MAX;
+use trimaran_model::limits::{COMMENT_BYTES_MAX, ENTRY_BYTES_MAX};
 use trimaran_model::time::Wall;
 use trimaran_spec::DocumentKind;
-use trimaran_store::DiskSpace;
 use trimaran_transport::enroll::Token;
 use trimaran_wire::codec::encode;
 use trimaran_wire::document::{Applied, Decision, TokenDocument, rfc3339};
@@ -21,6 +20,9 @@ use crate::node::Proposed;
 use crate::rows::View;
 use crate::server::Server;
 
+/// What an entry adds to its commands, generously.
+const ENTRY_ENVELOPE_BYTES: usize = 2048;
+
 pub(super) async fn change(server: &Server, identity: &Identity, id: [u8; 16], body: OperatorBody) -> Answer {
     if id[6] >> 4 != 7 {
         return Err(refusal(error_code::REQUEST_ID, "the request id is not a UUIDv7"));
@@ -33,6 +35,14 @@ pub(super) async fn change(server: &Server, identity: &Identity, id: [u8; 16], b
     };
     let body = command(server, body, token.as_ref())?;
     let command = Command { identity: WireIdentity::from(identity), request: Some(request), body };
+    let size = encode(&command).len();
+    if size > ENTRY_BYTES_MAX - ENTRY_ENVELOPE_BYTES {
+        let message = format!("the change takes {size} bytes of the log, more than {ENTRY_BYTES_MAX}");
+        return Err(Refusal {
+            help: Some("Split the pipeline, or name fewer targets in one run.".to_owned()),
+            ..refusal(error_code::USAGE, message)
+        });
+    }
     match server.node.propose(command).await {
         Proposed::Done { revision, outcome } => done(server, revision, outcome, token).await,
         Proposed::Busy(why) => Err(refusal(error_code::BUSY, why)),
@@ -42,16 +52,9 @@ pub(super) async fn change(server: &Server, identity: &Identity, id: [u8; 16], b
 }
 
 fn refuse_without_space(server: &Server) -> Result<(), Refusal> {
-    match DiskSpace::of(server.data.root()) {
-        Ok(space) if space.is_low() => {
-            let message = format!(
-                "the coordinator has {} MiB of free space; free {} MiB",
-                space.free >> 20,
-                space.missing() >> 20
-            );
-            Err(refusal(error_code::DISK_FULL, message))
-        }
-        _ => Ok(()),
+    match server.room.low(server.node.wall()) {
+        Some(low) => Err(refusal(error_code::DISK_FULL, low.message)),
+        None => Ok(()),
     }
 }
 

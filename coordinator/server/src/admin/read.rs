@@ -5,7 +5,6 @@ use trimaran_model::error_code;
 use trimaran_model::id::{Digest, Incarnation};
 use trimaran_model::time::Wall;
 use trimaran_replica::io::Role;
-use trimaran_store::DiskSpace;
 use trimaran_wire::document::{
     ClusterStatus, HashDocument, MachineDocument, MemberDocument, RefusedDocument, RunDocument,
     SourceDocument, rfc3339,
@@ -14,6 +13,7 @@ use trimaran_wire::v1::operator::{OperatorBody, Refusal};
 use trimaran_wire::v1::row;
 
 use super::{Answer, deploy, document, parse_run, refusal};
+use crate::room::Low;
 use crate::rows::{Rows, View};
 use crate::server::Server;
 
@@ -165,8 +165,9 @@ fn see_runner(server: &Server, runner: &mut MachineDocument) {
 async fn cluster_status(server: &Server) -> Answer {
     let status = server.node.status().await;
     let status = status.ok_or_else(|| refusal(error_code::NO_QUORUM, "this coordinator is ending"))?;
-    let (revision, meta, members, alarms) = View::new(&server.node)
+    let (revision, meta, members, mut alarms) = View::new(&server.node)
         .read(|rows| (rows.revision(), query::meta(rows), query::members(rows), query::alarms(rows)));
+    alarms.extend(server.room.low(server.node.wall()).map(Low::alarm));
     let leads = matches!(status.replica.role.role, Role::Leader { .. });
     let own = server.name.to_string();
     let refused = server.endpoint.counters().refused();
@@ -181,7 +182,7 @@ async fn cluster_status(server: &Server) -> Answer {
         },
         first_index: status.replica.first,
         snapshot_index: status.replica.snapshot.index,
-        disk_free: DiskSpace::of(server.data.root()).map_or(0, |space| space.free),
+        disk_free: server.room.free(),
         state: "alive".to_owned(),
         refused: RefusedDocument { handshakes: refused.handshakes, frames: refused.frames },
         name: it.name,

@@ -10,32 +10,44 @@ use trimaran_wire::v1::operator::OperatorReply;
 use trimaran_wire::v1::runner::{LogLines, LogQuery};
 
 use super::{Answer, parse_run, refusal};
+use crate::events::{Told, catch_up};
 use crate::rows::View;
 use crate::server::Server;
 
 /// Sends what came after a revision, and then each event as it comes, until the watcher goes.
 pub(super) async fn watch(server: &Server, mut sender: FrameSender, run: Option<String>, since: Option<u64>) {
-    let (past, mut live) = server.events.follow(since);
-    let wanted = |told: &crate::events::Told| run.is_none() || told.run.is_none() || told.run == run;
-    for told in past.into_iter().filter(|told| wanted(told)) {
-        let event = OperatorReply::Event { revision: told.revision, json: told.json };
-        if sender.send(&event.to_frame()).await.is_err() {
+    let mut follow = server.events.follow(since);
+    let wanted = |told: &Told| run.is_none() || told.run.is_none() || told.run == run;
+    let mut first = Vec::new();
+    if follow.gap {
+        let since = since.unwrap_or(0);
+        let wall = server.node.wall();
+        first = View::new(&server.node).read(|rows| {
+            let changed = query::runs_changed(rows, since);
+            changed.iter().flat_map(|run| catch_up(run, wall)).collect()
+        });
+    }
+    first.append(&mut follow.past);
+    for told in first.into_iter().filter(|told| wanted(told)) {
+        if !tell(&mut sender, told).await {
             return;
         }
     }
     loop {
-        let told = match live.recv().await {
+        let told = match follow.live.recv().await {
             Ok(told) => told,
             // Too slow: the stream ends and the watcher resumes from its last revision.
             Err(RecvError::Lagged(_) | RecvError::Closed) => return,
         };
-        if wanted(&told) {
-            let event = OperatorReply::Event { revision: told.revision, json: told.json };
-            if sender.send(&event.to_frame()).await.is_err() {
-                return;
-            }
+        if wanted(&told) && !tell(&mut sender, told).await {
+            return;
         }
     }
+}
+
+async fn tell(sender: &mut FrameSender, told: Told) -> bool {
+    let event = OperatorReply::Event { revision: told.revision, json: told.json };
+    sender.send(&event.to_frame()).await.is_ok()
 }
 
 /// What `logs` asks for.

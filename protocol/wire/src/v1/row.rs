@@ -204,6 +204,7 @@ pub struct Installation {
 /// An assignment that is over.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Ended {
+    pub agent: String,
     pub assignment: u64,
     pub fence: u64,
     /// Its result was taken; otherwise it was superseded.
