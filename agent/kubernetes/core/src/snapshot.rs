@@ -14,7 +14,7 @@ use crate::object::{Object, group_of};
 type Key<'a> = (&'a str, &'a str, &'a str, &'a str);
 
 /// A position in the list of objects of a [`Snapshot`].
-pub type Index = usize;
+type Index = usize;
 
 /// Documents that belong together.
 #[derive(Debug)]
