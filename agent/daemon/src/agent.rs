@@ -66,7 +66,10 @@ pub(crate) async fn run(start: Start) -> Result<(), Failure> {
     let (events, inbox) = mpsc::channel(AGENT_EVENTS_MAX);
     let hosts = Hosts::default();
     let tasks = TaskTracker::new();
-    own.renew_if_expired(&endpoint, &clock, &settings.endpoints).await;
+    let renewed = own.renew_if_expired(&endpoint, &clock, &settings.endpoints);
+    if stop.run_until_cancelled(renewed).await.is_none() {
+        return Ok(());
+    }
     let relay = Relay::new(endpoint.clone(), own.trust.root_fingerprint(), settings.endpoints.clone());
     tasks.spawn(stopping(
         &stop,

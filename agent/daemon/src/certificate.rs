@@ -209,13 +209,25 @@ async fn ask(
         let frame = request.to_frame();
         let reply = tokio::time::timeout(PATIENCE, session.request_one(&frame)).await;
         session.close(CloseCode::Done, "");
-        return match reply {
-            Ok(Ok(frame)) => EnrollReply::from_frame(&frame).map_err(|error| (Sent::Yes, error.to_string())),
-            Ok(Err(error)) => Err((Sent::Yes, words(&error))),
-            Err(_) => Err((Sent::Yes, format!("{address} did not answer in time"))),
+        let frame = match reply {
+            Ok(Ok(frame)) => frame,
+            Ok(Err(error)) => return Err((Sent::Yes, words(&error))),
+            Err(_) => return Err((Sent::Yes, format!("{address} did not answer in time"))),
         };
+        match EnrollReply::from_frame(&frame).map_err(|error| (Sent::Yes, error.to_string()))? {
+            // Nothing was done with the request; another one may do better.
+            EnrollReply::Refused { code, message } if passes(ErrorCode(code)) => {
+                attempts.push(format!("{address}: {message}"));
+            }
+            reply => return Ok(reply),
+        }
     }
     Err((Sent::No, attempts.join("; ")))
+}
+
+/// Whether a refusal says nothing about the request itself.
+fn passes(code: ErrorCode) -> bool {
+    [error_code::UNREACHABLE, error_code::NO_QUORUM, error_code::BUSY].contains(&code)
 }
 
 async fn resolve_all(via: &[String]) -> Vec<SocketAddr> {
@@ -234,3 +246,6 @@ fn refusal(reply: &EnrollReply) -> (ErrorCode, String) {
         EnrollReply::Issued { .. } => (error_code::BUG, "the reply is no refusal".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests;

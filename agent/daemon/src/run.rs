@@ -73,6 +73,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 async fn start(args: Args) -> Result<(), Failure> {
     let identity = identity(args.role, &args.name)?;
     let mut settings = args.settings.clone().over(args.config.as_deref())?;
+    fits(args.role, &settings)?;
     let data = DataDir::open(&args.data_dir)?;
     if settings.endpoints.is_empty() {
         settings.endpoints = data.endpoints();
@@ -122,6 +123,15 @@ async fn serve(
         Role::Agent => agent::run(start).await,
         Role::Runner => runner::run(start).await,
     }
+}
+
+/// A setting of the other role is a mistake, not something to ignore.
+fn fits(role: Role, settings: &Settings) -> Result<(), Failure> {
+    let wrong = match role {
+        Role::Agent => settings.address.map(|_| "`--address` belongs to a runner: an agent has no services"),
+        Role::Runner => settings.listen.map(|_| "`--listen` belongs to an agent: a runner only dials"),
+    };
+    wrong.map_or(Ok(()), |why| Err(Failure::new(error_code::USAGE, why)))
 }
 
 fn identity(role: Role, name: &str) -> Result<Identity, Failure> {

@@ -16,11 +16,13 @@
 
 pub mod driver;
 mod executor;
+mod io;
 pub mod journal;
 pub mod journaled;
 mod lease;
 mod restore;
 mod task;
 
-pub use executor::{Executor, Input, Output, Refused};
+pub use executor::Executor;
+pub use io::{Input, Output, Refused};
 pub use restore::RestoreError;

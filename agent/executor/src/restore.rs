@@ -8,7 +8,8 @@ use trimaran_wire::codec::CodecError;
 use trimaran_wire::v1::agent;
 use trimaran_wire::v1::agent_journal::JournalRecord;
 
-use crate::executor::{Executor, Mark, Output};
+use crate::executor::{Executor, Mark};
+use crate::io::Output;
 use crate::journaled::Journaled;
 use crate::task::{State, Task};
 

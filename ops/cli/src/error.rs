@@ -15,11 +15,16 @@ pub(crate) struct CliError {
     pub(crate) code: ErrorCode,
     /// What failed, with the names of this case; no period at its end.
     pub(crate) message: String,
+    /// Boxed, since every command returns an error by value.
+    pub(crate) more: Box<More>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct More {
     pub(crate) cause: Option<String>,
     pub(crate) help: Option<String>,
     pub(crate) position: Option<Position>,
-    /// Text to show people as it is instead of message and position, such as diagnostics with source lines.
-    pub(crate) rendered: Option<String>,
+    rendered: Option<String>,
 }
 
 /// A place in a file; line and column start at 1, columns count characters.
@@ -32,21 +37,27 @@ pub(crate) struct Position {
 
 impl CliError {
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), cause: None, help: None, position: None, rendered: None }
+        Self { code, message: message.into(), more: Box::default() }
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.more.help = Some(help.into());
         self
     }
 
     pub(crate) fn cause(mut self, cause: impl Into<String>) -> Self {
-        self.cause = Some(cause.into());
+        self.more.cause = Some(cause.into());
         self
     }
 
     pub(crate) fn at(mut self, file: impl Into<String>, line: usize, column: usize) -> Self {
-        self.position = Some(Position { file: file.into(), line, column });
+        self.more.position = Some(Position { file: file.into(), line, column });
+        self
+    }
+
+    /// Text to show people as it is instead of message and position, such as diagnostics with source lines.
+    pub(crate) fn rendered(mut self, text: String) -> Self {
+        self.more.rendered = Some(text);
         self
     }
 
@@ -65,17 +76,20 @@ impl CliError {
 
     fn cause_text(&self) -> String {
         let entry = self.code.entry();
-        self.cause.clone().or(entry.map(|e| e.cause.to_owned())).unwrap_or_default()
+        self.more.cause.clone().or(entry.map(|e| e.cause.to_owned())).unwrap_or_default()
     }
 
     fn help_text(&self) -> String {
         let entry = self.code.entry();
-        self.help.clone().or(entry.map(|e| e.help.to_owned())).unwrap_or_default()
+        self.more.help.clone().or(entry.map(|e| e.help.to_owned())).unwrap_or_default()
     }
 
     fn document(&self) -> serde_json::Value {
-        let position =
-            self.position.as_ref().map(|at| json!({"file": at.file, "line": at.line, "column": at.column}));
+        let position = self
+            .more
+            .position
+            .as_ref()
+            .map(|at| json!({"file": at.file, "line": at.line, "column": at.column}));
         json!({
             "schema": "trimaran.error/v1",
             "error": {
@@ -89,12 +103,12 @@ impl CliError {
     }
 
     fn text(&self) -> String {
-        if let Some(rendered) = &self.rendered {
+        if let Some(rendered) = &self.more.rendered {
             return rendered.clone();
         }
         let head = paint_on(Stream::Err, "failed", format!("error[{}]", self.code));
         let mut text = format!("{head}: {}", printable(&self.message));
-        if let Some(at) = &self.position {
+        if let Some(at) = &self.more.position {
             text.push_str(&format!("\n  --> {}:{}:{}", printable(&at.file), at.line, at.column));
         }
         for (name, words) in [("why", self.cause_text()), ("help", self.help_text())] {

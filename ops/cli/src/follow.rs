@@ -7,12 +7,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 use trimaran_model::error_code;
 use trimaran_model::run::Status;
-use trimaran_wire::document::RunDocument;
+use trimaran_wire::document::{EventDocument, RunDocument};
 use trimaran_wire::v1::operator::{OperatorBody, OperatorReply};
 
 use crate::error::CliError;
 use crate::remote::{Remote, answer, client_error};
 use crate::ui::{Global, OutputForm, on_terminal, paint, print_text, reason_line, run_lines};
+
+/// How long the last events of a run may take that is done already.
+const REST: Duration = Duration::from_millis(500);
 
 /// Until when to follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -68,7 +71,9 @@ pub(crate) fn follow(
     since: Option<u64>,
 ) -> Result<u8, CliError> {
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
-    let mut follower = Follower { remote, run, wait, show, since, screen: Screen::default(), last: None };
+    let asked_since = since.is_some() && show == Show::Events;
+    let screen = Screen::default();
+    let mut follower = Follower { remote, run, wait, show, since, asked_since, screen, last: None };
     let code = remote.block_on(async {
         tokio::select! {
             code = follower.until_end() => code,
@@ -97,6 +102,8 @@ struct Follower<'a> {
     wait: Wait,
     show: Show,
     since: Option<u64>,
+    /// Events from a revision on were asked for: they are shown also of a run that is done.
+    asked_since: bool,
     screen: Screen,
     last: Option<(RunDocument, serde_json::Value)>,
 }
@@ -105,7 +112,9 @@ impl Follower<'_> {
     /// Reads the run, then its events, and again from the last revision when a coordinator goes away.
     async fn until_end(&mut self) -> Result<u8, CliError> {
         loop {
-            if let Some(code) = self.look().await? {
+            // A run that is done has events to show nevertheless, when they were asked for.
+            let ended = self.look().await?;
+            if let Some(code) = ended.filter(|_| !self.asked_since) {
                 return Ok(code);
             }
             let body = OperatorBody::Watch { run: Some(self.run.to_owned()), since_revision: self.since };
@@ -117,6 +126,10 @@ impl Follower<'_> {
                 }
                 Err(error) => return Err(client_error(error)),
             };
+            if let Some(code) = ended {
+                self.print_rest(&mut replies).await;
+                return Ok(code);
+            }
             while let Ok(Some(reply)) = replies.next().await {
                 let OperatorReply::Event { revision, json } = reply else { continue };
                 self.since = Some(revision);
@@ -124,10 +137,25 @@ impl Follower<'_> {
                     print_text(&json);
                 }
                 if let Some(code) = self.look().await? {
+                    if self.show == Show::Events && !is_end(&json) {
+                        self.print_rest(&mut replies).await;
+                    }
                     return Ok(code);
                 }
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// The events between what was read and the end of the run, which is done by now.
+    async fn print_rest(&mut self, replies: &mut trimaran_client::client::Replies) {
+        while let Ok(Ok(Some(reply))) = tokio::time::timeout(REST, replies.next()).await {
+            let OperatorReply::Event { revision, json } = reply else { continue };
+            self.since = Some(revision);
+            print_text(&json);
+            if is_end(&json) {
+                return;
+            }
         }
     }
 
@@ -165,6 +193,13 @@ impl Follower<'_> {
             (Show::Progress, form) => crate::ui::print_document(form, json),
         }
     }
+}
+
+/// Whether this is the event with which a run ends.
+fn is_end(json: &str) -> bool {
+    let Ok(event) = serde_json::from_str::<EventDocument>(json) else { return false };
+    let status = event.status.as_deref().and_then(Status::from_name);
+    event.event == "run" && status.is_some_and(Status::is_done)
 }
 
 /// The exit code when there is nothing more to wait for.

@@ -238,10 +238,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let missing = load_one(&folder.path().join("nothing.yaml")).unwrap_err();
         assert_eq!((missing.code, missing.exit()), (error_code::UNREADABLE, 11));
-        assert!(load_one(folder.path()).unwrap_err().cause.unwrap().contains("holds no file"));
+        assert!(load_one(folder.path()).unwrap_err().more.cause.unwrap().contains("holds no file"));
         write(folder.path(), "a.yaml", "kind: A\n  x: [\n");
         let broken = load_one(folder.path()).unwrap_err();
-        let position = broken.position.clone().unwrap();
+        let position = broken.more.position.clone().unwrap();
         assert_eq!((broken.exit(), position.line), (11, 2));
         assert!(position.file.ends_with("a.yaml"));
     }

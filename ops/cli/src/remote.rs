@@ -108,7 +108,9 @@ impl RequestIdArg {
 fn parse_request_id(text: &str) -> Result<uuid::Uuid, String> {
     match uuid::Uuid::parse_str(text) {
         Ok(id) if id.get_version_num() == 7 => Ok(id),
-        Ok(id) => Err(format!("it is a UUID of version {}, and a request id has version 7", id.get_version_num())),
+        Ok(id) => {
+            Err(format!("it is a UUID of version {}, and a request id has version 7", id.get_version_num()))
+        }
         Err(_) => Err("it is no UUID; a request id is a UUID of version 7".to_owned()),
     }
 }
@@ -140,8 +142,8 @@ pub(crate) fn client_error(error: ClientError) -> CliError {
 
 fn refused(refusal: Refusal) -> CliError {
     let mut error = CliError::new(ErrorCode(refusal.code), refusal.message);
-    error.cause = refusal.cause;
-    error.help = refusal.help;
+    error.more.cause = refusal.cause;
+    error.more.help = refusal.help;
     if let Some(first) = refusal.diagnostics.first() {
         error = error.at(first.file.clone(), first.line as usize, first.column as usize);
     }

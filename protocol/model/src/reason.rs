@@ -89,37 +89,37 @@ reason_codes! {
     MaxFailures "max_failures" release "More hosts failed than the strategy allows." "Look at the first failed host in the message.";
     NothingToRestore "nothing_to_restore" platform "The release to go back to is not on the host and could not be fetched." "Publish its artifact again, then resume.";
     // Objects on Kubernetes.
-    ImagePull "image_pull" release "An image does not exist or may not be pulled." "Publish the image or mend the pull secret.";
-    ImagePullTransient "image_pull_transient" platform "The registry did not answer as it should." "Look at the registry.";
-    ConfigError "config_error" release "A container's configuration names something that is not there." "Add the missing key, ConfigMap or Secret.";
-    StartError "start_error" release "A container's command can't be started." "Look at the command and the image.";
-    CrashLoop "crash_loop" release "Containers of the new revision end again and again." "Look at the container's last output.";
-    OomKilled "oom_killed" release "A container was ended for using more memory than its limit." "Raise the limit or use less memory.";
+    ImagePull "image_pull" release "An image does not exist, has an invalid name or may not be pulled; trying again does not help." "Publish the image under the name in the message, or mend the pull secret of the pod.";
+    ImagePullTransient "image_pull_transient" platform "The registry did not answer as it should: a timeout, an overload, a bad certificate, or no cause was told." "Look at the registry and the way from the node to it; the release is not to blame.";
+    ConfigError "config_error" release "A container can't be made from its configuration: a key, ConfigMap or Secret is missing, or its security settings contradict the image." "Add or correct what the message names.";
+    StartError "start_error" release "A container's command can't be started: it is not in the image, not executable, or made for another platform." "Correct the command, or build the image for the platform of the nodes.";
+    CrashLoop "crash_loop" release "Containers of the new revision end again and again." "Look at the last output with `kubectl logs --previous`; the message has the exit code.";
+    OomKilled "oom_killed" release "A container was ended again and again for using more memory than its limit." "Raise the limit in the message, or use less memory.";
     ProbeKill "probe_kill" release "The liveness probe ended a container again and again." "Look at the probe and the service.";
-    Unschedulable "unschedulable" platform "No node can take a pod." "Add capacity or change what the pod asks for.";
-    Quota "quota" platform "A quota does not allow another object." "Raise the quota or ask for less.";
-    AdmissionDenied "admission_denied" release "An admission rule refuses the object." "Change the object so that the rule named in the message allows it.";
-    WebhookUnavailable "webhook_unavailable" platform "An admission webhook did not answer." "Look at the webhook's own service.";
+    Unschedulable "unschedulable" platform "No node can take a pod, and none is on its way." "Add capacity, or change what the pod asks for; the message has the scheduler's words.";
+    Quota "quota" platform "A quota of the namespace does not allow another pod." "Raise the quota or ask for less; set the limits that the quota wants.";
+    AdmissionDenied "admission_denied" release "An admission rule refuses the pods." "Change the object so that the rule named in the message allows it.";
+    WebhookUnavailable "webhook_unavailable" platform "An admission webhook did not answer, so nothing can be created." "Look at the pods behind the webhook's service; the release is not to blame.";
     FailedCreate "failed_create" release "A controller can't create its pods." "Look at the message: it has the API server's words.";
-    Mount "mount" release "A volume can't be mounted." "Add what the message says is missing.";
-    VolumeAttach "volume_attach" platform "A volume is still attached to another node." "Use a strategy that ends the old pod first.";
+    Mount "mount" release "A volume can't be made or mounted." "Add what the message says is missing: a ConfigMap, Secret, key, claim or storage class.";
+    VolumeAttach "volume_attach" platform "A volume is still attached to another node, so the new pod waits for the old one." "Use the strategy Recreate, which ends the old pod first.";
     VolumeLost "volume_lost" platform "A claim lost its volume." "Restore the volume from a backup.";
     ProgressDeadline "progress_deadline" release "The rollout made no progress before its deadline." "Look at the pods of the new revision.";
     NotReady "not_ready" waits "Not all instances are ready." "It goes on by itself until the deadline.";
     MinReady "min_ready" waits "Instances are ready but not yet for as long as they must be." "It goes on by itself.";
     OldPodsTerminating "old_pods_terminating" waits "Pods of an earlier revision are still there." "It goes on by itself.";
-    Generation "generation" waits "The controller has not seen the latest change." "It goes on by itself.";
-    StsStuckPod "sts_stuck_pod" release "A pod of an earlier broken revision blocks the StatefulSet." "Delete the pod named in the message.";
+    Generation "generation" waits "The controller has not seen the latest change, so the status speaks of an earlier one." "It goes on by itself; look at the controller when it does not.";
+    StsStuckPod "sts_stuck_pod" release "A pod of an earlier, broken revision blocks the StatefulSet; Kubernetes does not replace it by itself." "Delete the pod named in the message; its controller makes a good one.";
     Ondelete "ondelete" waits "Pods are replaced only when somebody deletes them (OnDelete)." "Delete the pods of the earlier revision.";
     NodeNotReady "node_not_ready" platform "A node is not ready." "Look at the node.";
-    JobFailed "job_failed" release "The job failed." "Look at the job's pods.";
+    JobFailed "job_failed" release "The job, or a pod that runs once, has failed." "Look at the output of its pods; the message has the exit code.";
     Missing "missing" platform "The object is not there." "Apply it.";
     Superseded "superseded" waits "Somebody changed the object after us." "Look at who changed it.";
     NoEndpoints "no_endpoints" waits "The service selects no ready pod." "Look at the selector and the pods.";
-    Paused "paused" waits "Somebody paused the object." "Resume it.";
+    Paused "paused" waits "Somebody paused or suspended the object." "Resume it; nothing goes on by itself.";
     ConditionFailed "condition_failed" release "A condition of the object says that it failed." "Look at the message: it has the controller's words.";
-    NoAddress "no_address" waits "No address was given yet." "It goes on by itself; look at the controller when it does not.";
-    NoRule "no_rule" waits "No rule understands this kind or status." "Add a rule, see the page on health.";
+    NoAddress "no_address" waits "No load balancer or ingress controller gave an address yet." "It goes on by itself; look at the controller and the events of the object when it does not.";
+    NoRule "no_rule" waits "No rule understands this kind or status, so nothing is claimed." "Add a rule: the page `ops/docs/kubernetes/rules.md` shows how.";
 }
 
 /// Why a stage does not move, as stored: what it waits for, since when, what clears it and who may.

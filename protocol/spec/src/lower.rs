@@ -107,12 +107,6 @@ fn kind(node: &Node, sink: &mut Sink) -> Option<Kind> {
     };
     let place = first_place(node);
     let known_version = version(node, sink);
-    let later = entries.iter().find(|entry| KINDS_LATER.contains(&entry.key.as_str()));
-    if let Some(entry) = later {
-        let message = format!("documents of kind `{}` are not supported by this version yet", entry.key);
-        sink.error(error_code::NOT_YET, entry.key_span, message, "remove the document");
-        return None;
-    }
     let mut named: Vec<(&Entry, Kind)> =
         KINDS.iter().filter_map(|(kind, key, _)| Some((node.get(key)?, *kind))).collect();
     named.sort_by_key(|(entry, _)| entry.key_span);
@@ -124,6 +118,13 @@ fn kind(node: &Node, sink: &mut Sink) -> Option<Kind> {
         }
         [(_, one)] => known_version.then_some(*one),
         [] => {
+            let later = entries.iter().find(|entry| KINDS_LATER.contains(&entry.key.as_str()));
+            if let Some(entry) = later {
+                let message =
+                    format!("documents of kind `{}` are not supported by this version yet", entry.key);
+                sink.error(error_code::NOT_YET, entry.key_span, message, "remove the document");
+                return None;
+            }
             let guessed = guess(node);
             if guessed.is_none() {
                 let message =

@@ -63,7 +63,13 @@ fn yaml(name: &str, bytes: &[u8], sink: &mut Sink) -> Result<Vec<Document>, Box<
     let trees = parse::parse(bytes, &Limits::MANIFEST, sink);
     if let Some(problem) = sink.first() {
         // The code of the language is about its own files; these are another kind.
-        return Err(Box::new(Diagnostic { code: error_code::UNREADABLE, ..problem.clone() }));
+        let mut problem = Box::new(Diagnostic { code: error_code::UNREADABLE, ..problem.clone() });
+        let line = bytes.split(|byte| *byte == b'\n').nth((problem.line as usize).saturating_sub(1));
+        if line.is_some_and(|line| line.windows(2).any(|it| it == b"{{")) {
+            problem.help =
+                "this looks like a template: render the chart first, and give its result".to_owned();
+        }
+        return Err(problem);
     }
     let mut documents = Vec::with_capacity(trees.len());
     for (index, tree) in trees.into_iter().enumerate() {

@@ -278,7 +278,11 @@ impl Reader<'_> {
         }
         let place = inside(text, Span { line, column: number(mark.col() + 1), length: 1 });
         let message = format!("this is not valid YAML: {}", error.info());
-        self.sink.error(error_code::NOT_YAML, place, message, "");
+        // In `{ path: /srv/web-{version} }` the inner brace ends the text.
+        let mut around = line_text.chars().skip(mark.col().saturating_sub(1));
+        let inside_a_text = around.next().is_some_and(|c| !c.is_whitespace()) && around.next() == Some('{');
+        let help = if inside_a_text { "put quotes around a text with braces: \"web-{version}\"" } else { "" };
+        self.sink.error(error_code::NOT_YAML, place, message, help);
     }
 
     fn tag(&mut self, tag: Option<&Tag>, place: Span) {

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use trimaran_client::client::Client;
 use trimaran_client::enroll;
 use trimaran_e2e::lab::Lab;
+use trimaran_model::limits::LEASE_PING;
 use trimaran_transport::files::load_identity;
 use trimaran_transport::{Alpn, CertificateStore, Endpoint, EndpointConfig, EndpointLimits, Trust};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::agent::{AgentDown, AgentUp, Progress};
-use trimaran_wire::v1::assignment::WireOutcome;
+use trimaran_wire::v1::assignment::{WireAssignment, WireOutcome};
 use trimaran_wire::v1::operator::{ArtifactVersion, DeployRequest, EnrollOrder, OperatorBody, SourceFile};
 
 use crate::commits;
@@ -113,30 +114,38 @@ async fn serve(folder: std::path::PathBuf, coordinator: SocketAddr, seen: Arc<Mu
     let (mut sender, mut receiver) = session.open_stream().await.expect("a stream");
     let hello = AgentUp::Hello { incarnation: 1, epoch: 0, held: Vec::new(), listen: None };
     sender.send(&hello.to_frame()).await.expect("sent");
-    while let Ok(Some(frame)) = receiver.next().await {
-        let up = match AgentDown::from_frame(&frame).expect("a message") {
-            AgentDown::Assign(order) => {
-                let run = format!("{}#{}", order.run.pipeline, order.run.number);
-                let mut seen = seen.lock().expect("no thread panics with the lock");
-                seen.started.entry(run).or_insert_with(Instant::now);
-                seen.ended += 1;
-                let progress = Progress {
-                    assignment: order.id,
-                    fence: order.fence,
-                    done: 1,
-                    total: 1,
-                    failed: Vec::new(),
-                    failure: None,
-                    instances: Vec::new(),
-                };
-                let (assignment, fence) = (order.id, order.fence);
-                AgentUp::Result { assignment, fence, outcome: WireOutcome::Done, progress }
+    let mut ping = tokio::time::interval(LEASE_PING.to_std());
+    loop {
+        let up = tokio::select! {
+            frame = receiver.next() => {
+                let Ok(Some(frame)) = frame else { return };
+                match AgentDown::from_frame(&frame).expect("a message") {
+                    AgentDown::Assign(order) => done(order, &seen),
+                    _ => continue,
+                }
             }
-            AgentDown::Ping { .. } => AgentUp::Pong,
-            _ => continue,
+            _ = ping.tick() => AgentUp::Ping { sent_ms: 0 },
         };
         sender.send(&up.to_frame()).await.expect("sent");
     }
+}
+
+fn done(order: WireAssignment, seen: &Mutex<Seen>) -> AgentUp {
+    let run = format!("{}#{}", order.run.pipeline, order.run.number);
+    let mut seen = seen.lock().expect("no thread panics with the lock");
+    seen.started.entry(run).or_insert_with(Instant::now);
+    seen.ended += 1;
+    let (assignment, fence) = (order.id, order.fence);
+    let progress = Progress {
+        assignment,
+        fence,
+        done: 1,
+        total: 1,
+        failed: Vec::new(),
+        failure: None,
+        instances: Vec::new(),
+    };
+    AgentUp::Result { assignment, fence, outcome: WireOutcome::Done, progress }
 }
 
 fn wall() -> trimaran_model::time::Wall {

@@ -13,6 +13,7 @@ mod idle;
 mod lint;
 mod report;
 mod rollout;
+mod verdict;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,7 @@ const ALL: &[Bench] = &[
     ("idle", idle::run),
     ("lint", lint::run),
     ("rollout", rollout::run),
+    ("verdict", verdict::run),
 ];
 
 fn main() -> ExitCode {

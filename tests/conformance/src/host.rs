@@ -87,6 +87,8 @@ pub struct ModelHost {
     pub broken_switch: bool,
     pub unkillable: bool,
     pub foreign_port: bool,
+    /// No other installation may be disrupted.
+    turn: bool,
     /// So many unpacks find no room.
     pub narrow: u32,
 }
@@ -128,6 +130,7 @@ impl ModelHost {
             broken_switch: false,
             unkillable: false,
             foreign_port: false,
+            turn: false,
             narrow: 0,
         }
     }
@@ -185,6 +188,7 @@ impl ModelHost {
         self.disk.crash_at(None);
         self.disk.recover(loss);
         self.phase = None;
+        self.turn = false;
         self.events.clear();
         self.watched.clear();
         if loss != Loss::Nothing {
@@ -201,6 +205,7 @@ impl ModelHost {
         for _ in 0..100_000 {
             let phase = self.phase.as_ref().expect("the runner lives");
             if phase.is_settled() {
+                assert!(!self.turn, "the turn is given back");
                 return Ok(phase.report());
             }
             assert!(self.advance()?, "nothing will ever happen: {:?}", self.report());
@@ -299,7 +304,10 @@ impl ModelHost {
                 Effect::Watch(query) => self.watched.push(query.launch),
                 Effect::Report(report) | Effect::Commit(report) => self.reports.push(report),
                 Effect::WakeAt(at) => self.schedule(at, Event::Wake),
-                Effect::Done(_) => self.phase = None,
+                Effect::Done(_) => {
+                    let phase = self.phase.take();
+                    self.turn &= phase.is_some_and(|phase| phase.journal.step.is_disruptive());
+                }
             }
         }
         Ok(())
@@ -397,7 +405,11 @@ impl ModelHost {
             Call::CheckPort { .. } if self.foreign_port => {
                 (failed(ReasonCode::PreflightPort, "process 1 listens"), Millis(1))
             }
-            Call::CheckPort { .. } | Call::TakeTurn | Call::EndTurn => (Reply::Done, Millis(1)),
+            Call::CheckPort { .. } => (Reply::Done, Millis(1)),
+            Call::TakeTurn | Call::EndTurn => {
+                self.turn = call == Call::TakeTurn;
+                (Reply::Done, Millis(1))
+            }
             Call::Fetch { artifact } => {
                 if !self.served {
                     return (failed(ReasonCode::FetchUnreachable, "the server is gone"), Millis(100));
@@ -464,6 +476,7 @@ impl ModelHost {
     }
 
     fn stop(&mut self, except: Option<u64>) -> (Reply, Millis) {
+        assert!(self.turn || except.is_some() || self.running().is_empty(), "stopped out of turn");
         if self.unkillable {
             return (failed(ReasonCode::StopFailed, "it does not end"), Millis(5000));
         }

@@ -133,7 +133,9 @@ fn block(line: usize, info: &str, text: String) -> Result<Block, PageError> {
         "sh" => Kind::Sh,
         "text" => Kind::Text,
         _ => {
-            return Err(bad(format!("`{language}` is not known; a block is yaml, console, json, sh or text")));
+            return Err(bad(format!(
+                "`{language}` is not known; a block is yaml, console, json, sh or text"
+            )));
         }
     };
     Ok(Block { line, kind, text, file })
@@ -173,7 +175,7 @@ impl Page {
     }
 
     /// Does what the page says, in its order, up to the first thing that is different: `write` makes a file,
-    /// `run` a command and returns its exit code and output. Blocks in the background are left to the caller.
+    /// `run` a command and returns its exit code and output, stdout before stderr. Blocks in the background are left to the caller.
     pub fn follow(
         &self,
         mut write: impl FnMut(&str, &str),

@@ -118,10 +118,20 @@ impl Lab {
     /// As [`Lab::start_part_with`], with these variables in its environment.
     pub fn start_part_in(&self, name: &str, more: &[&str], environment: &[(String, String)]) {
         let part = self.part(name);
-        let log = File::options().create(true).append(true).open(part.data_dir.join("log")).expect("a log");
-        let child = Command::new(&part.argv[0])
-            .args(&part.argv[1..])
-            .args(more)
+        let more = more.iter().map(|word| (*word).to_owned());
+        let argv: Vec<String> = part.argv.iter().cloned().chain(more).collect();
+        self.start_process(&argv, &part.data_dir, environment);
+    }
+
+    /// Starts a process of its own whose log goes to its directory.
+    pub fn start_argv(&self, argv: &[String], data_dir: &Path) {
+        self.start_process(argv, data_dir, &[]);
+    }
+
+    fn start_process(&self, argv: &[String], data_dir: &Path, environment: &[(String, String)]) {
+        let log = File::options().create(true).append(true).open(data_dir.join("log")).expect("a log");
+        let child = Command::new(&argv[0])
+            .args(&argv[1..])
             .envs(environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file"))

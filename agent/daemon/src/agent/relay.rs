@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use trimaran_model::error_code;
+use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_model::id::Digest;
 use trimaran_model::limits::ENROLL_FRAME_BYTES_MAX;
 use trimaran_transport::{CloseCode, Endpoint, Session};
@@ -39,9 +39,8 @@ impl Relay {
             return session.refuse_frame(&error.to_string());
         }
         let reply = match timeout(PATIENCE, self.ask(&frame)).await {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(why)) => refused(why),
-            Err(_) => refused("no coordinator answered in time".to_owned()),
+            Ok(reply) => reply,
+            Err(_) => refused(error_code::INDETERMINATE, "no coordinator answered in time"),
         };
         if sender.send(&reply).await.is_ok() {
             // An error says that the newcomer has read and closed.
@@ -50,7 +49,8 @@ impl Relay {
         session.close(CloseCode::Done, "");
     }
 
-    async fn ask(&self, request: &Frame) -> Result<Frame, String> {
+    /// The reply of the first coordinator that is reached, or a refusal that says how far the request came.
+    async fn ask(&self, request: &Frame) -> Frame {
         let mut attempts = Vec::new();
         for name in self.coordinators.iter() {
             let found = tokio::net::lookup_host(name.as_str()).await;
@@ -62,19 +62,16 @@ impl Relay {
                 Ok(session) => {
                     let reply = session.request_one(request).await;
                     session.close(CloseCode::Done, "");
-                    return reply.map_err(|error| words(&error));
+                    return reply.unwrap_or_else(|error| refused(error_code::INDETERMINATE, &words(&error)));
                 }
                 Err(error) => attempts.push(words(&error)),
             }
         }
-        Err(attempts.join("; "))
+        let why = format!("the agent reaches no coordinator: {}", attempts.join("; "));
+        refused(error_code::UNREACHABLE, &why)
     }
 }
 
-fn refused(why: String) -> Frame {
-    EnrollReply::Refused {
-        code: error_code::UNREACHABLE.0,
-        message: format!("no coordinator is reached: {why}"),
-    }
-    .to_frame()
+fn refused(code: ErrorCode, message: &str) -> Frame {
+    EnrollReply::Refused { code: code.0, message: message.to_owned() }.to_frame()
 }

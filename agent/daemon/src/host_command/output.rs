@@ -1,6 +1,5 @@
 //! Results: tables for people, documents for programs.
 
-use std::error::Error;
 use std::io::Write as _;
 
 use serde_json::{Value, json};
@@ -47,15 +46,4 @@ pub(super) fn installation(report: &HostReport, current: Option<&StoredRelease>)
         "message": report.message,
         "fence": report.fence.to_string(),
     })
-}
-
-/// An error with its sources on one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(&format!(": {inner}"));
-        source = inner.source();
-    }
-    text
 }

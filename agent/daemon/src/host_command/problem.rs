@@ -6,7 +6,8 @@ use serde_json::json;
 use trimaran_host::{GoalRefused, OpenError};
 use trimaran_model::error_code::{self, ErrorCode};
 
-use super::output::{OutputForm, chain};
+use super::output::OutputForm;
+use crate::failure::words;
 
 /// An error for the user. Without cause and help those of the catalogue are shown.
 #[derive(Debug)]
@@ -69,9 +70,9 @@ impl Problem {
             OutputForm::Table if !it.findings.is_empty() => eprintln!("{}", it.findings.join("\n")),
             OutputForm::Table => {
                 eprintln!("error[{}]: {}", it.code, it.message);
-                for (name, words) in [("why", cause), ("help", help)] {
-                    if !words.is_empty() {
-                        eprintln!("  {name}: {words}");
+                for (name, text) in [("why", cause), ("help", help)] {
+                    if !text.is_empty() {
+                        eprintln!("  {name}: {text}");
                     }
                 }
             }
@@ -83,7 +84,7 @@ impl Problem {
 impl From<OpenError> for Problem {
     fn from(error: OpenError) -> Self {
         let problem =
-            Self::new(error_code::DATA_DIR, "the data directory can't be used").cause(chain(&error));
+            Self::new(error_code::DATA_DIR, "the data directory can't be used").cause(words(&error));
         match error {
             OpenError::Lock(trimaran_host::lock::LockError::Held { .. }) => {
                 problem.help("end that process first; a runner goes on with what it finds when it comes back")
@@ -95,6 +96,6 @@ impl From<OpenError> for Problem {
 
 impl From<GoalRefused> for Problem {
     fn from(error: GoalRefused) -> Self {
-        Self::new(error_code::DATA_DIR, "the order was not taken").cause(chain(&error))
+        Self::new(error_code::DATA_DIR, "the order was not taken").cause(words(&error))
     }
 }

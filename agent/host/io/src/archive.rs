@@ -160,7 +160,8 @@ pub fn unpack(archive: &Path, into: &Path, limits: &ArchiveLimits) -> Result<Unp
             })
         }
         Err(UnpackError::Io { source, .. }) if is_full(&source) => {
-            let free = Space::free_at(archive).unwrap_or_default();
+            // The directory itself is gone.
+            let free = into.parent().and_then(|above| Space::free_at(above).ok()).unwrap_or_default();
             Err(UnpackError::Disk { needed, free })
         }
         Err(error) => Err(error),

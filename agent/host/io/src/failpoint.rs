@@ -21,3 +21,9 @@ pub(crate) fn hit(place: &str) {
 
 #[cfg(not(debug_assertions))]
 pub(crate) fn hit(_place: &str) {}
+
+pub(crate) fn hit_unless(skipped: bool, place: &str) {
+    if !skipped {
+        hit(place);
+    }
+}

@@ -5,7 +5,6 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -13,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use trimaran_host_core::host::Journal;
 use trimaran_model::assignment::{HostGoal, HostReport};
 use trimaran_model::id::{AssignmentId, Fence, HostName, InstallationId};
+use trimaran_model::limits;
 use trimaran_wire::v1::runner::LogQuery;
 
 use crate::filesystem::OsFileSystem;
@@ -23,13 +23,6 @@ use crate::platform::{Platform, Shared};
 use crate::reports::Reports;
 use crate::store::{self, LoadError, Loaded, Store};
 use crate::worker::{self, Command, Commands, Shown};
-
-/// Installations of one host.
-const INSTALLATIONS_MAX: usize = 256;
-/// For the first look at everything on a host.
-const LOOK_LIMIT: Duration = Duration::from_secs(45);
-/// Given up when the disk is full, so that a journal can still be written.
-const RESERVE_BYTES: usize = 1 << 20;
 
 /// What a host is.
 #[derive(Debug, Clone)]
@@ -62,7 +55,7 @@ pub enum GoalRefused {
     Fenced { fence: Fence, largest: Fence },
     #[error("fence {fence} belongs to assignment {assignment} here")]
     Mismatch { fence: Fence, assignment: AssignmentId },
-    #[error("the host has {INSTALLATIONS_MAX} installations, which is the most")]
+    #[error("the host has {} installations, which is the most", limits::HOST_INSTALLATIONS_MAX)]
     TooMany,
     #[error("the goal could not be written to the host's disk")]
     Persist { source: io::Error },
@@ -96,10 +89,8 @@ impl Host {
     /// is reported by the receiver; of one installation the latest may replace earlier ones.
     pub async fn open(settings: HostSettings) -> Result<(Self, mpsc::Receiver<HostReport>), OpenError> {
         let data_dir = settings.data_dir.clone();
-        let lock = DirectoryLock::take(&data_dir)?;
-        prepare(&data_dir)
-            .and_then(|()| Known::of(&settings).save(&data_dir))
-            .map_err(|source| OpenError::Directory { path: data_dir.clone(), source })?;
+        let (dir, known) = (data_dir.clone(), Known::of(&settings));
+        let (lock, found) = blocking(move || take(&dir, &known)).await?;
         let reports = Arc::new(Reports::default());
         let inner = Arc::new(Inner {
             shared: Arc::new(Shared {
@@ -117,12 +108,15 @@ impl Host {
             _lock: lock,
         });
         let host = Self { inner };
-        for installation in installations(&host.inner.data_dir)? {
+        for installation in found {
             host.resume(installation).await?;
         }
         // Whoever asks next must not take what was not looked at yet for what is not there.
-        let found = host.installations().await;
-        if tokio::time::timeout(LOOK_LIMIT, host.inner.reports.all_of(&found)).await.is_err() {
+        let running = host.installations().await;
+        if tokio::time::timeout(limits::HOST_LOOK.to_std(), host.inner.reports.all_of(&running))
+            .await
+            .is_err()
+        {
             tracing::warn!("not everything on this host could be looked at");
         }
         let (sender, receiver) = Reports::channel();
@@ -137,7 +131,8 @@ impl Host {
         let store = self.inner.store(&installation);
         let path = store.dir().to_owned();
         let platform = Arc::new(Platform::new(Arc::clone(&self.inner.shared), store));
-        let (journal, next) = match platform.store.load()? {
+        let on_disk = platform.store.clone();
+        let (journal, next) = match blocking(move || on_disk.load()).await? {
             Loaded::Journal(journal, next) => (journal, next),
             Loaded::Damaged | Loaded::Nothing => {
                 let look = |why: trimaran_host_core::host::HostFailure| OpenError::Look {
@@ -200,7 +195,7 @@ impl Host {
         if let Some(running) = workers.get(&goal.installation) {
             return Ok(Some(running.commands.clone()));
         }
-        if workers.len() >= INSTALLATIONS_MAX {
+        if workers.len() >= limits::HOST_INSTALLATIONS_MAX {
             return Err(GoalRefused::TooMany);
         }
         if self.inner.stop.is_cancelled() {
@@ -230,9 +225,10 @@ impl Host {
 
     /// Lines of a service's output.
     pub fn logs(&self, query: &LogQuery) -> logs::Reader {
-        let directory =
-            self.inner.data_dir.join("services").join(format!("{}@{}", query.pipeline, query.target));
-        logs::open(&directory.join("log"), query)
+        // What is no name of an installation is the name of no directory either.
+        let named = store::installation_of(&format!("{}@{}", query.pipeline, query.target));
+        let directory = named.map_or_else(|| "none".to_owned(), |id| store::directory_name(&id));
+        logs::open(&self.inner.data_dir.join("services").join(directory).join("log"), query)
     }
 
     /// Ends the workers and gives the directory back. Services are left running.
@@ -246,6 +242,13 @@ impl Host {
         if let Some(task) = self.inner.forward.lock().expect("no thread panics with the lock").take() {
             task.abort();
         }
+    }
+}
+
+impl Drop for Inner {
+    /// A host that nobody holds any more works no further, also when it was not closed.
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 
@@ -265,6 +268,26 @@ async fn send<T>(
     receiver.await.map_err(|_| GoalRefused::Closed)
 }
 
+/// Runs what waits for a disk where it holds nobody up.
+async fn blocking<T: Send + 'static, E: Into<OpenError> + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, OpenError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(Into::into),
+        // It is never cancelled: whoever could do that would have dropped this wait too.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Locks and prepares a directory, and lists what is deployed there.
+fn take(data_dir: &Path, known: &Known) -> Result<(DirectoryLock, Vec<InstallationId>), OpenError> {
+    let lock = DirectoryLock::take(data_dir)?;
+    prepare(data_dir)
+        .and_then(|()| known.save(data_dir))
+        .map_err(|source| OpenError::Directory { path: data_dir.to_owned(), source })?;
+    Ok((lock, installations(data_dir)?))
+}
+
 /// Directories, and the reserve where the disk has room for it.
 fn prepare(data_dir: &Path) -> io::Result<()> {
     std::fs::create_dir_all(data_dir.join("services"))?;
@@ -276,7 +299,7 @@ fn prepare(data_dir: &Path) -> io::Result<()> {
     std::fs::create_dir_all(&cache)?;
     crate::fetch::clean(&cache)?;
     let reserve = data_dir.join("reserve");
-    if !reserve.exists() && std::fs::write(&reserve, vec![0; RESERVE_BYTES]).is_err() {
+    if !reserve.exists() && std::fs::write(&reserve, vec![0; limits::HOST_RESERVE_BYTES]).is_err() {
         // A disk this full has no room to reserve; half a reserve would only be in the way.
         let _ = std::fs::remove_file(&reserve);
     }

@@ -72,7 +72,7 @@ impl Platform {
             Call::Unpack(stored) => return self.unpack(stored).await,
             Call::TakeTurn => self.take_turn().await,
             Call::EndTurn => {
-                self.turn.lock().await.take();
+                self.end_turn().await;
                 Ok(())
             }
             Call::Stop { stop, except } => self.stop(&stop, except).await,
@@ -93,7 +93,7 @@ impl Platform {
 
     /// Waits for the end of a launch.
     pub(crate) async fn watch(&self, query: Query) -> Snapshot {
-        let exit = match self.run_dirs().get(&query.launch) {
+        let exit = match self.run_dirs().await.get(&query.launch) {
             Some((dir, _)) => match shim::attach(dir).await {
                 Ok(Attached::Running(mut shim)) => exit_of(shim.exited().await),
                 Ok(Attached::Ended(exit)) => exit_of(exit),
@@ -118,8 +118,8 @@ impl Platform {
         look_at(&self.store).await
     }
 
-    fn run_dirs(&self) -> BTreeMap<u64, (PathBuf, String)> {
-        run_dirs(&self.store)
+    async fn run_dirs(&self) -> RunDirs {
+        run_dirs(&self.store).await
     }
 
     fn run_dir(&self, launch: &Launch) -> PathBuf {
@@ -137,7 +137,7 @@ impl Platform {
             },
         };
         let mut ours = BTreeSet::new();
-        for (dir, _) in self.run_dirs().values() {
+        for (dir, _) in self.run_dirs().await.values() {
             if let Ok(Attached::Running(shim)) = shim::attach(dir).await {
                 ours.insert(shim.pid());
                 // Descendants that left their parent belong to the shim, which is the service's parent.
@@ -176,6 +176,11 @@ impl Platform {
         Ok(())
     }
 
+    /// Gives the turn back, if it is held.
+    pub(crate) async fn end_turn(&self) {
+        self.turn.lock().await.take();
+    }
+
     async fn stop(&self, stop: &Stop, except: Option<u64>) -> Result<(), Failed> {
         stop_everything(&self.store, stop, except).await.map(drop)
     }
@@ -194,7 +199,7 @@ impl Platform {
     async fn start(&self, launch: &Launch, release: &Release) -> Result<Timestamp, Failed> {
         let failed =
             |error: &dyn std::fmt::Display| HostFailure::new(ReasonCode::StartFailed, error.to_string());
-        for (number, (dir, _)) in self.run_dirs() {
+        for (number, (dir, _)) in self.run_dirs().await {
             match shim::attach(&dir).await.map_err(|error| internal("can't look for the process", error))? {
                 Attached::Running(shim) if number == launch.number => {
                     return Ok(Timestamp(shim.started_boottime_ms()));
@@ -242,15 +247,17 @@ impl Platform {
 
     /// What can't be removed now is removed the next time.
     async fn tidy(&self, releases: Vec<Digest>, launch: Option<u64>, keep: KeepBlobs) {
-        for (number, (dir, _)) in self.run_dirs() {
+        let mut ended = Vec::new();
+        for (number, (dir, _)) in self.run_dirs().await {
             let old = launch.is_none_or(|launch| number < launch);
             if old && !matches!(shim::attach(&dir).await, Ok(Attached::Running(_)) | Err(_)) {
-                let _ = std::fs::remove_dir_all(dir);
+                ended.push(dir);
             }
         }
         let cache = self.shared.cache.clone();
         let done = self
             .blocking(move |store| {
+                ended.iter().try_for_each(std::fs::remove_dir_all)?;
                 let known = store.releases()?;
                 for stored in releases.iter().filter_map(|digest| known.get(digest)) {
                     store.remove(stored)?;
@@ -276,15 +283,22 @@ fn in_release(command: &[String], cwd: &Path) -> Vec<String> {
     command
 }
 
-/// Directories of launches: `run/NUMBER-DIGEST12`.
-fn run_dirs(store: &Store<OsFileSystem>) -> BTreeMap<u64, (PathBuf, String)> {
-    let Ok(entries) = std::fs::read_dir(store.run_dir()) else { return BTreeMap::new() };
-    let launches = entries.flatten().filter_map(|entry| {
-        let name = entry.file_name().into_string().ok()?;
-        let (number, digest) = name.split_once('-')?;
-        Some((number.parse().ok()?, (entry.path(), digest.to_owned())))
-    });
-    launches.collect()
+/// Directories of launches, `run/NUMBER-DIGEST12`, with the twelve digits.
+type RunDirs = BTreeMap<u64, (PathBuf, String)>;
+
+async fn run_dirs(store: &Store<OsFileSystem>) -> RunDirs {
+    let dir = store.run_dir();
+    let list = move || {
+        // Before the first start there is none.
+        let Ok(entries) = std::fs::read_dir(dir) else { return RunDirs::new() };
+        let launches = entries.flatten().filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let (number, digest) = name.split_once('-')?;
+            Some((number.parse().ok()?, (entry.path(), digest.to_owned())))
+        });
+        launches.collect()
+    };
+    tokio::task::spawn_blocking(list).await.unwrap_or_default()
 }
 
 /// What is there of an installation.
@@ -300,7 +314,7 @@ pub(crate) async fn look_at(store: &Store<OsFileSystem>) -> Result<Facts, Failed
     .map_err(|error| internal("a task of the runner ended", error))?;
     let (boot, releases, current) = found.map_err(|error| disk_failure("can't read the releases", &error))?;
     let mut processes = BTreeMap::new();
-    for (number, (dir, short)) in run_dirs(store) {
+    for (number, (dir, short)) in run_dirs(store).await {
         let attached =
             shim::attach(&dir).await.map_err(|error| internal("can't look for the process", error))?;
         let status = match attached {
@@ -324,7 +338,7 @@ pub(crate) async fn stop_everything(
 ) -> Result<bool, Failed> {
     let failed = |error: &dyn std::fmt::Display| HostFailure::new(ReasonCode::StopFailed, error.to_string());
     let mut ended = false;
-    for (number, (dir, _)) in run_dirs(store) {
+    for (number, (dir, _)) in run_dirs(store).await {
         if except == Some(number) {
             continue;
         }

@@ -6,9 +6,7 @@ use std::sync::Mutex;
 use tokio::sync::{Notify, mpsc};
 use trimaran_model::assignment::HostReport;
 use trimaran_model::id::InstallationId;
-
-/// Changes that were sent and not yet read.
-const REPORTS_QUEUED_MAX: usize = 64;
+use trimaran_model::limits;
 
 #[derive(Debug, Default)]
 pub(crate) struct Reports {
@@ -61,7 +59,7 @@ impl Reports {
     }
 
     pub(crate) fn channel() -> (mpsc::Sender<HostReport>, mpsc::Receiver<HostReport>) {
-        mpsc::channel(REPORTS_QUEUED_MAX)
+        mpsc::channel(limits::HOST_REPORTS_QUEUED_MAX)
     }
 
     /// Sends changes until the reader is gone.

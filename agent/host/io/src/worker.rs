@@ -13,10 +13,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trimaran_executor::driver::{CallId, Driver as _, Effect, Input};
 use trimaran_host_core::host::{
-    Admission, Handover, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot, StoredRelease, admit,
+    Admission, Call, Handover, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot, StoredRelease, admit,
 };
 use trimaran_model::assignment::{HostGoal, HostReport, HostState};
 use trimaran_model::id::Attempt;
+use trimaran_model::limits;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
 
@@ -26,8 +27,6 @@ use crate::host::GoalRefused;
 use crate::platform::Platform;
 use crate::reports::Reports;
 
-/// Commands that wait for one installation.
-const COMMANDS_MAX: usize = 16;
 /// A journal that could not be written is tried again after this.
 const PERSIST_AGAIN: Duration = Duration::from_secs(1);
 
@@ -78,6 +77,8 @@ pub(crate) struct Worker {
     pending: Vec<(tokio::task::Id, CallId)>,
     wake_at: Option<Timestamp>,
     persist_failed: bool,
+    /// The last report says that the journal can't be written.
+    complained: bool,
     reports: Arc<Reports>,
 }
 
@@ -89,7 +90,7 @@ pub(crate) fn spawn(
     reports: Arc<Reports>,
     stop: CancellationToken,
 ) -> (Commands, tokio::task::JoinHandle<()>) {
-    let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
+    let (sender, receiver) = mpsc::channel(limits::HOST_COMMANDS_MAX);
     let goal = journal.goal.clone();
     let mut effects = Vec::new();
     let phase = HostMachine.begin(clock::now(), &goal, Some(journal.into()), &mut effects);
@@ -104,6 +105,7 @@ pub(crate) fn spawn(
         pending: Vec::new(),
         wake_at: None,
         persist_failed: false,
+        complained: false,
         reports,
     };
     (sender, tokio::spawn(worker.run(receiver, stop)))
@@ -178,14 +180,22 @@ impl Worker {
                         self.effects.push_front(Effect::Persist);
                         return self.complain(&error);
                     }
+                    self.persist_failed = false;
+                    if std::mem::take(&mut self.complained) {
+                        self.publish();
+                    }
                     failpoint::hit("after persist");
                 }
+                // In order with the calls around it, or a turn taken just after could be given back.
+                Effect::Call { call: Call::EndTurn, .. } => self.platform.end_turn().await,
                 Effect::Call { id, call, .. } => {
-                    failpoint::hit("before call");
+                    // A probe leaves no trace, so a death at one is a death beside it.
+                    let traceless = matches!(call, Call::Probe { .. });
+                    failpoint::hit_unless(traceless, "before call");
                     let platform = Arc::clone(&self.platform);
                     let task = self.calls.spawn(async move {
                         let reply = platform.call(call).await;
-                        failpoint::hit("after call");
+                        failpoint::hit_unless(traceless, "after call");
                         (id, reply)
                     });
                     self.pending.push((task.id(), id));
@@ -197,14 +207,18 @@ impl Worker {
                 // The machine of a host commits nothing: its own disk is the truth.
                 Effect::Report(_) | Effect::Commit(_) => self.publish(),
                 Effect::WakeAt(at) => self.wake_at = Some(at),
-                Effect::Done(_) => self.begin_next(),
+                Effect::Done(_) => self.begin_next().await,
             }
         }
     }
 
     /// The machine has made way: what is still in flight changes nothing and is dropped.
-    fn begin_next(&mut self) {
-        self.calls.abort_all();
+    async fn begin_next(&mut self) {
+        self.calls.shutdown().await;
+        if !self.phase.journal.step.is_disruptive() {
+            // It may have been granted while the machine made way.
+            self.platform.end_turn().await;
+        }
         self.pending.clear();
         self.watches = JoinSet::new();
         self.wake_at = None;
@@ -308,7 +322,8 @@ impl Worker {
         self.reports.set(self.report());
     }
 
-    fn complain(&self, error: &std::io::Error) {
+    fn complain(&mut self, error: &std::io::Error) {
+        self.complained = true;
         let mut report = self.report();
         report.code = Some(ReasonCode::HostInternal);
         report.message = format!("the journal can't be written, so nothing is done: {error}");

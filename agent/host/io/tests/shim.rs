@@ -313,6 +313,8 @@ async fn a_killed_shim_does_not_stay_unnoticed() {
     assert_eq!(exit, Exit { code: None, signal: None, lost: true });
     assert!(!is_alive(pid) && !is_alive(left));
     assert!(ended(&lab).await.lost);
+    assert!(!lab.dir().join("control").exists(), "what was found out is noted");
+    assert!(ended(&lab).await.lost);
     let mut again = lab.start("exit 0").await;
     assert_eq!(again.exited().await, code(0));
 }
@@ -325,6 +327,51 @@ async fn a_service_is_started_once() {
     assert!(matches!(second, Err(StartError::AlreadyRunning { .. })));
     assert!(is_alive(first.pid()));
     let _ = first.stop(StopSignal::Kill, Duration::ZERO).await.expect("it ends");
+}
+
+#[tokio::test]
+async fn a_runner_killed_in_the_middle_of_a_start_leaves_one_service_or_none() {
+    for moment in 0..24 {
+        let lab = Lab::new();
+        let script = format!("echo $$ >> {}; exec sleep 1000", lab.file("starts").display());
+        let mut runner = Command::new(LAB)
+            .arg("runner")
+            .args([lab.dir(), lab.file("log")])
+            .args(["web#1", "/bin/sh", "-c", &script])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the runner starts");
+        std::thread::sleep(Duration::from_micros(moment * 700));
+        end(&mut runner);
+        let mut shim = match shim::attach(&lab.dir()).await.expect("attachable") {
+            Attached::Running(shim) => shim,
+            Attached::Nothing => lab.start(&script).await,
+            Attached::Ended(exit) => panic!("it has ended: {exit}"),
+        };
+        lab.number("starts");
+        let starts = std::fs::read_to_string(lab.file("starts")).expect("it has started");
+        let alive: Vec<u32> =
+            starts.lines().filter_map(|pid| pid.parse().ok()).filter(|pid| is_alive(*pid)).collect();
+        assert_eq!(alive, [shim.pid()], "{moment}");
+        let _ = shim.stop(StopSignal::Kill, Duration::ZERO).await.expect("it ends");
+    }
+}
+
+#[tokio::test]
+async fn a_start_is_not_disturbed_by_those_who_look() {
+    let lab = Lab::new();
+    for _ in 0..10 {
+        let mut shim = {
+            let start = lab.start("exec sleep 1000");
+            let look = async {
+                loop {
+                    let _ = shim::attach(&lab.dir()).await.expect("attachable");
+                }
+            };
+            tokio::select! { shim = start => shim, () = look => unreachable!("it looks for ever") }
+        };
+        let _ = shim.stop(StopSignal::Kill, Duration::ZERO).await.expect("it ends");
+    }
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use crate::object::{Object, group_of};
 type Key<'a> = (&'a str, &'a str, &'a str, &'a str);
 
 /// A position in the list of objects of a [`Snapshot`].
-pub type Index = usize;
+type Index = usize;
 
 /// Documents that belong together.
 #[derive(Debug)]
@@ -351,5 +351,51 @@ mod tests {
             assert_eq!(one[0].text("metadata.resourceVersion"), Some("10"));
             assert_eq!(snapshot.copies(one[0]), 2);
         }
+    }
+
+    #[test]
+    fn events_of_both_groups_are_found_by_the_very_object() {
+        let pod = object("Pod", "web-1", "7", None);
+        let old = json!({
+            "apiVersion": "v1", "kind": "Event", "metadata": {"name": "a", "namespace": "shop"}, "reason": "Failed",
+            "message": "old words", "lastTimestamp": "1970-01-01T00:00:05Z",
+            "involvedObject": {"apiVersion": "v1", "kind": "Pod", "name": "web-1", "namespace": "shop", "uid": "7"}
+        });
+        let new = json!({
+            "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "b", "namespace": "shop"},
+            "reason": "Failed", "note": "new words", "eventTime": "1970-01-01T00:00:01.000000Z",
+            "series": {"count": 4, "lastObservedTime": "1970-01-01T00:00:09.000000Z"},
+            "regarding": {"apiVersion": "v1", "kind": "Pod", "name": "web-1", "namespace": "shop", "uid": "7",
+                          "fieldPath": "spec.containers{web}"}
+        });
+        let mut other = old.clone();
+        other["involvedObject"]["uid"] = json!("another pod of that name");
+        other["metadata"]["name"] = json!("c");
+        let mut undated = old.clone();
+        undated["lastTimestamp"] = json!(null);
+        undated["metadata"]["name"] = json!("d");
+        let documents = [new, other, old, undated, pod];
+        let snapshot = Snapshot::new(&documents);
+        let words: Vec<_> = snapshot
+            .events(Object::new(&documents[4]))
+            .map(|event| (event.message, event.began(), event.last))
+            .collect();
+        assert_eq!(words, [("old words", Wall(5000), Wall(5000)), ("new words", Wall(1000), Wall(9000))]);
+        let event = snapshot.events(Object::new(&documents[4])).last().expect("two events");
+        assert!(event.is_about_container("web") && !event.is_about_container("proxy"));
+        assert_eq!(snapshot.roots().map(Object::display).collect::<Vec<_>>(), ["Pod/web-1"]);
+    }
+
+    #[test]
+    fn endpoints_are_ready_unless_they_say_otherwise() {
+        let slice = |conditions: Value| {
+            json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "web-x"},
+                   "endpoints": [{"addresses": ["10.0.0.1"], "conditions": conditions}]})
+        };
+        let ready = |value: &Value| has_ready_endpoint(Object::new(value));
+        assert!(ready(&slice(json!({}))) && ready(&slice(json!({"ready": true}))));
+        assert!(!ready(&slice(json!({"ready": false}))));
+        let old = json!({"apiVersion": "v1", "kind": "Endpoints", "subsets": [{"notReadyAddresses": [{"ip": "10.0.0.1"}]}]});
+        assert!(!ready(&old));
     }
 }

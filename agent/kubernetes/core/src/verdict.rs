@@ -77,10 +77,7 @@ fn judge_object<'a>(context: Context<'a>, object: Object<'a>, path: &descent::Pa
         return deletion(object);
     }
     match generation(object, rule.observes_generation) {
-        Some(stale) => {
-            let stale = stale_since(context, object, stale);
-            deadline_of_deploy(context, object, stale)
-        }
+        Some(stale) => deadline_of_deploy(context, object, stale),
         None => (rule.judge)(context, object),
     }
 }
@@ -132,20 +129,9 @@ fn generation(object: Object<'_>, required: bool) -> Option<Judgment> {
     )))
 }
 
-/// An object without any status was never looked at by its controller: it waits since its creation.
-fn stale_since(context: Context<'_>, object: Object<'_>, judgment: Judgment) -> Judgment {
-    let status = object.at("status").and_then(serde_json::Value::as_object);
-    let untouched = status.is_none_or(serde_json::Map::is_empty) && context.since.is_none();
-    missed(context, object, judgment, object.created().filter(|_| untouched))
-}
-
 /// Objects without a deadline of their own have one from the start of the deploy, where the caller tells it.
 fn deadline_of_deploy(context: Context<'_>, object: Object<'_>, judgment: Judgment) -> Judgment {
     let since = context.since.map(|since| object.created().map_or(since, |created| created.max(since)));
-    missed(context, object, judgment, since)
-}
-
-fn missed(context: Context<'_>, object: Object<'_>, judgment: Judgment, since: Option<Wall>) -> Judgment {
     let Some(since) = since.filter(|_| judgment.verdict == Verdict::Progressing) else { return judgment };
     let deadline = since + grace::PROGRESS;
     if deadline > context.now {

@@ -87,12 +87,9 @@ pub(super) fn diagnostic(it: &Diagnostic) -> serde_json::Value {
 pub(crate) fn lint_error(files: &[SourceFile<'_>], diagnostics: &[Diagnostic]) -> CliError {
     let first = diagnostics.iter().find(|it| it.severity == Severity::Error);
     let Some(first) = first else { return CliError::new(error_code::BUG, "no error was found after all") };
-    let mut error = CliError::new(first.code, first.message.clone()).help(first.help.clone()).at(
-        first.file.clone(),
-        first.line as usize,
-        first.column as usize,
-    );
     let mark = |status: &str, text| paint_on(Stream::Err, status, text);
-    error.rendered = Some(render(files, diagnostics, &mark));
-    error
+    CliError::new(first.code, first.message.clone())
+        .help(first.help.clone())
+        .at(first.file.clone(), first.line as usize, first.column as usize)
+        .rendered(render(files, diagnostics, &mark))
 }

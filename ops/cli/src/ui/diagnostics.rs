@@ -64,9 +64,12 @@ fn finding(it: &Diagnostic, line: Option<&[u8]>, paint: &dyn Fn(&str, String) ->
 /// characters; a character may take no column, one, two, or a tab's.
 fn excerpt(line: &[u8], at: usize, length: usize) -> (String, usize, usize) {
     let line = String::from_utf8_lossy(line);
-    let mut shown: Vec<(String, usize)> = line
-        .trim_end_matches('\r')
-        .chars()
+    // A line of a generated file may have megabytes; what is far from the mark is not looked at.
+    let skipped = at.saturating_sub(COLUMNS_MAX);
+    let mut near = line.trim_end_matches('\r').chars().skip(skipped);
+    let mut shown: Vec<(String, usize)> = near
+        .by_ref()
+        .take(3 * COLUMNS_MAX)
         .map(|c| {
             let text = if c == '\t' { " ".repeat(TAB) } else { printable(c.encode_utf8(&mut [0; 4])) };
             let columns = text.chars().map(|c| c.width().unwrap_or(0)).sum();
@@ -74,7 +77,8 @@ fn excerpt(line: &[u8], at: usize, length: usize) -> (String, usize, usize) {
         })
         .collect();
     let width = |part: &[(String, usize)]| part.iter().map(|(_, columns)| columns).sum::<usize>();
-    let at = at.min(shown.len());
+    let more = near.next().is_some();
+    let at = (at - skipped).min(shown.len());
     let mut end = (at + length).min(shown.len());
     let mut start = 0;
     if width(&shown) > COLUMNS_MAX {
@@ -85,13 +89,13 @@ fn excerpt(line: &[u8], at: usize, length: usize) -> (String, usize, usize) {
         while width(&shown[start..last]) > COLUMNS_MAX && last > at {
             last -= 1;
         }
-        if last < shown.len() {
+        if last < shown.len() || more {
             shown.truncate(last);
             shown.push(("…".to_owned(), 1));
         }
         end = end.min(last);
     }
-    let cut = if start > 0 { "…" } else { "" };
+    let cut = if start > 0 || skipped > 0 { "…" } else { "" };
     let text: String = shown[start..].iter().map(|(text, _)| text.as_str()).collect();
     let before = width(&shown[start..at]) + cut.chars().count();
     (format!("{cut}{text}"), before, width(&shown[at..end.max(at)]).max(1))
@@ -124,5 +128,7 @@ mod tests {
         assert_eq!(marked, 4);
         assert_eq!(shown.chars().skip(before).take(4).collect::<String>(), "MARK");
         assert!(shown.starts_with('…') && shown.ends_with('…') && shown.chars().count() <= COLUMNS_MAX + 2);
+        let long = vec![b'['; 10_000_000];
+        assert_eq!(excerpt(&long, 9_999_999, 1).2, 1);
     }
 }

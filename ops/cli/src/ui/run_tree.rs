@@ -22,8 +22,7 @@ pub(crate) fn lines(run: &RunDocument, mark: &dyn Fn(&str, String) -> String) ->
         lines.extend(stage_lines(stage, last, mark));
     }
     if let Some(rollback) = &run.rollback {
-        let to =
-            rollback.to.as_deref().map_or("nothing: it was the first release".to_owned(), |to| short(to));
+        let to = rollback.to.as_deref().map_or("nothing: it was the first release".to_owned(), short);
         lines.push(format!("back to {to}, because: {}", printable(&rollback.cause)));
     }
     lines

@@ -108,7 +108,7 @@ fn files_that_can_not_be_read_say_why() {
     assert_eq!((done.code, done.stdout.as_str()), (11, ""));
     assert!(done.stderr.contains("error[TR5001]: `nothing.yaml` can't be read"), "{}", done.stderr);
     let error = desk.run(&["lint", "nothing.yaml", "-o", "json"]).error();
-    assert_eq!((&error["code"], &error["position"]), (&json!("TR5001"), &json!(null)));
+    assert_eq!((&error["code"], &error["position"]["file"]), (&json!("TR5001"), &json!("nothing.yaml")));
     desk.write("large.yaml", vec![b'#'; (1 << 20) + 1]);
     let done = desk.run(&["lint", "large.yaml"]);
     assert_eq!(done.code, 11);

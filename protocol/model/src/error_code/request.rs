@@ -70,12 +70,12 @@ super::error_codes! { ENTRIES_REQUEST;
     REQUEST_EXPIRED 2403 Refused "request id too old"
         "The request id was made more than 24 hours ago, so it can't be known whether it was answered."
         "Look at what happened, then use a new request id.";
-    REQUEST_FUTURE 2405 Refused "request id of the future"
-        "The request id was made more than 24 hours after the cluster's time, so a clock is wrong."
-        "Look at the clock of the machine that made the id; `trimaran cluster status` shows the cluster's.";
     BUSY 2404 Unreachable "the coordinator is busy"
         "A queue or table of the coordinator is full."
         "Try again; the same request id is safe to repeat.";
+    REQUEST_FUTURE 2405 Refused "request id of the future"
+        "The request id was made more than 24 hours after the cluster's time, so a clock is wrong."
+        "Look at the clock of the machine that made the id; `trimaran cluster status` shows the cluster's.";
     BUG 2901 Internal "a defect of Trimaran"
         "The request ran into a defect; the state was left as it was before."
         "Report the code in the message.";

@@ -110,10 +110,12 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
-        while let Some((key, Strict(value))) = access.next_entry::<String, Strict>()? {
+        while let Some(key) = access.next_key::<String>()? {
+            // Before the value is read: the error has the position that the reader has reached.
             if map.contains_key(&key) {
                 return Err(A::Error::custom(format_args!("the key `{}` is here twice", shown(&key))));
             }
+            let Strict(value) = access.next_value()?;
             map.insert(key, value);
         }
         Ok(Value::Object(map))

@@ -56,8 +56,22 @@ fn after_a_reboot_the_service_runs_again_whatever_its_policy() {
         assert!(host.running().is_empty());
         host.open(&order).expect("nothing kills it");
         host.run_for(Millis::seconds(10)).expect("nothing kills it");
+        let blamed = host.reports.iter().filter_map(|report| report.code).find_map(|code| code.fault());
+        assert_eq!(blamed, Some(trimaran_model::verdict::Fault::Platform), "{on:?}: not the release's fault");
         assert_eq!((host.report().state, host.starts.len()), (HostState::Healthy, 2), "{on:?}");
     }
+}
+
+#[test]
+fn a_service_that_is_sick_after_a_reboot_is_blamed() {
+    let mut host = with_v1_and_v2();
+    host.crash(Loss::Unsynced(0xff));
+    host.behave(digest(2), Behaviour::Sick);
+    host.open(&apply(2, 2)).expect("nothing kills it");
+    host.run_for(Millis::seconds(10)).expect("nothing kills it");
+    let report = host.report();
+    let code = Some(trimaran_model::reason::ReasonCode::ProbeFailed);
+    assert_eq!((report.state, report.code), (HostState::Degraded, code));
 }
 
 #[test]

@@ -116,3 +116,29 @@ fn a_bad_file_is_refused_with_all_its_places() {
     assert_eq!(output.status.code(), Some(11));
     assert!(words_of(&output).1.contains("\"schema\":\"trimaran.error/v1\""));
 }
+
+#[test]
+fn the_page_on_one_host_is_true() {
+    let page = include_str!("../../../../ops/docs/one-host.md");
+    let block = |language: &str| {
+        let start = page.split_once(&format!("```{language}\n")).expect("a block of this language").1;
+        start.split_once("```").expect("the block ends").0
+    };
+    let lab = Lab::new();
+    let path = lab.folder.path().join("web.yaml");
+    std::fs::write(&path, block("yaml")).expect("a file");
+    let out = lab.apply(&path, 3);
+    assert!(
+        out.contains("web is refused (fetch_missing)"),
+        "the file is right, its artifact is not there: {out}"
+    );
+    let mut commands = 0;
+    for line in block("sh").lines() {
+        let words: Vec<&str> = line.split_whitespace().take_while(|word| *word != "#").collect();
+        let ["trimaran-agent", "host", command, ..] = words.as_slice() else { panic!("{line}") };
+        let help = std::process::Command::new(crate::lab::agent()).args(["host", command, "--help"]).output();
+        assert!(help.expect("the agent runs").status.success(), "{line}");
+        commands += 1;
+    }
+    assert_eq!(commands, 4);
+}

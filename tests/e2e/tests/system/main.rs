@@ -2,7 +2,9 @@
 #![allow(clippy::disallowed_methods, reason = "a test of processes starts processes and reads clocks")]
 
 mod clocks;
+mod copies;
 mod crash;
+mod pages;
 mod refusals;
 mod requests;
 mod ways_back;

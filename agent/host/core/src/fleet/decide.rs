@@ -214,8 +214,8 @@ impl Phase {
             let instance = roll.absent.first().cloned();
             Failure { code: ReasonCode::HostNotConnected, message, instance }
         } else {
-            let (count, allowed, names) = (roll.down.len(), self.allowed(), names(&roll.down));
-            let message = format!("{count} hosts are down and {allowed} may be: {names}");
+            let (names, allowed) = (names(&roll.down), self.allowed());
+            let message = format!("down from other causes: {names}; max_unavailable allows {allowed}");
             Failure { code: ReasonCode::BudgetPaused, message, instance: None }
         })
     }

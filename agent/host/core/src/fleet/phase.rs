@@ -84,7 +84,7 @@ impl Phase {
     fn impossible(&self) -> Option<Failure> {
         let (code, message) = if self.assignment.hosts.is_empty() {
             let target = &self.assignment.installation.target;
-            (ReasonCode::PausedNoHosts, format!("target `{target}` has no hosts"))
+            (ReasonCode::NoHosts, format!("target `{target}` has no hosts"))
         } else if self.digest().is_some() && self.assignment.release.is_none() {
             (ReasonCode::HostInternal, "the order came without the content of its release".to_owned())
         } else {

@@ -123,6 +123,7 @@ impl Turn {
                 Found::Done => return Standing::Done,
                 Found::Bad => return Standing::Bad(failure(host, report)),
                 Found::Moves => return Standing::InFlight,
+                Found::Astray => return Standing::Bad(astray(host, report)),
                 Found::Wants => {}
             }
         } else if self.connected && matches!(aim.job, Job::Stop(_)) {
@@ -146,6 +147,11 @@ impl Turn {
             (HostState::Updating | HostState::Preparing | HostState::Prepared, true) if report.acts => {
                 Found::Moves
             }
+            (HostState::Healthy | HostState::Degraded | HostState::Stopped | HostState::Empty, true)
+                if report.acts =>
+            {
+                Found::Astray
+            }
             (HostState::Empty | HostState::Preparing | HostState::Prepared | HostState::Updating, _)
             | (HostState::Healthy | HostState::Degraded | HostState::Stopped, _)
             | (HostState::Refused | HostState::Reverted | HostState::Broken, false) => Found::Wants,
@@ -159,6 +165,8 @@ enum Found {
     Bad,
     Moves,
     Wants,
+    /// It took the order, and something else came of it: nothing more can be asked under this fence.
+    Astray,
 }
 
 fn on_stop(report: &HostReport, ours: bool, digest: Digest) -> Found {
@@ -191,6 +199,13 @@ pub(crate) fn failure(host: &HostName, report: &HostReport) -> Failure {
         _ => ReasonCode::HostInternal,
     });
     Failure { code, message: report.message.clone(), instance: Some(host.clone()) }
+}
+
+/// Somebody changed the host by hand after it had taken the order.
+fn astray(host: &HostName, report: &HostReport) -> Failure {
+    let runs = report.current.map_or("nothing".to_owned(), |digest| digest.short());
+    let message = format!("the host is {} with {runs} current, not by this order", report.state.as_str());
+    Failure { code: ReasonCode::Interrupted, message, instance: Some(host.clone()) }
 }
 
 /// Whether the platform, and not the release, is to blame.

@@ -559,9 +559,33 @@ fn a_host_that_follows_a_later_order_ends_this_one() {
 }
 
 #[test]
+fn a_host_that_was_changed_by_hand_after_it_took_the_order_is_a_fault() {
+    let mut world = World::new(assignment(Job::Release(NEW), 2, wave(1, 1, 0)));
+    let first = world.obey();
+    world.say_state(&first[0], HostState::Healthy, OLD);
+    assert_eq!(world.failed_code(), Some(("fault", ReasonCode::Interrupted)));
+}
+
+#[test]
+fn an_order_that_waits_for_its_turn_on_the_host_holds_its_slot() {
+    let mut world = World::new(assignment(Job::Release(NEW), 3, wave(3, 1, 0)));
+    for order in world.ordered() {
+        world.say_prepared(&order.host);
+    }
+    let order = world.ordered().pop().expect("one host acts");
+    let waits = HostReport { acts: true, ..report(HostState::Preparing, Some(OLD), FENCE) };
+    world.say(&order.host, waits.clone());
+    world.show(&order.host, false);
+    world.feed(Input::Lost(order.call));
+    world.say(&order.host, waits);
+    assert!(world.ordered().is_empty(), "it is about to go down");
+    assert_eq!(world.status(&order.host), InstanceStatus::Updating);
+}
+
+#[test]
 fn an_order_without_hosts_or_without_its_release_pauses() {
     let world = World::silent(assignment(Job::Release(NEW), 0, wave(0, 1, 0)));
-    assert_eq!(world.failed_code(), Some(("fault", ReasonCode::PausedNoHosts)));
+    assert_eq!(world.failed_code(), Some(("fault", ReasonCode::NoHosts)));
     let without = Assignment { release: None, ..assignment(Job::Release(NEW), 1, wave(1, 1, 0)) };
     assert_eq!(World::silent(without).failed_code(), Some(("fault", ReasonCode::HostInternal)));
 }

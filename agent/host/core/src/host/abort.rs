@@ -60,7 +60,8 @@ impl Move<'_> {
         if changes {
             return;
         }
-        if self.life.turn {
+        // From the middle of a change the next goal goes on in the same turn: the service is down meanwhile.
+        if self.life.turn && !self.journal.step.is_disruptive() {
             self.life.turn = false;
             self.call(Call::EndTurn, limits::HOST_CALL, trimaran_executor::driver::Guard::Read);
         }

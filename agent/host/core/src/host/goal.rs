@@ -10,9 +10,6 @@ use super::call::{Call, HostFailure, KeepBlobs, Reply, StoredRelease};
 use super::journal::{Step, host_release, wanted};
 use super::machine::{Act, Move};
 
-/// How often a blob may vanish between its fetch and its unpacking.
-const BLOB_LOSSES_MAX: u8 = 3;
-
 impl Move<'_> {
     /// The next act for a goal that has touched nothing yet.
     pub(super) fn pursue(&mut self) {
@@ -136,7 +133,7 @@ impl Move<'_> {
             Reply::BlobGone => {
                 self.life.fetched = false;
                 self.life.blob_losses += 1;
-                if self.life.blob_losses >= BLOB_LOSSES_MAX {
+                if self.life.blob_losses >= limits::HOST_BLOB_LOSSES_MAX {
                     let message = "the fetched artifact vanishes from the host's cache";
                     self.refuse(HostFailure::new(ReasonCode::HostInternal, message));
                 }

@@ -64,8 +64,6 @@ impl Life {
 
 /// Steps that one input may lead through without an act between them.
 const STEPS_WITHOUT_ACT_MAX: usize = 8;
-/// After a look that failed.
-const LOOK_AGAIN: Millis = Millis(1000);
 
 /// A call of the goal region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -276,7 +274,7 @@ impl<'a> Move<'a> {
             Reply::Failed(failure) => failure,
             _ => HostFailure::new(ReasonCode::HostInternal, "the host answered another question"),
         };
-        self.life.look_at = Some(self.now + LOOK_AGAIN);
+        self.life.look_at = Some(self.now + limits::HOST_LOOK_AGAIN);
         if self.journal.step == Step::Accepted {
             self.refuse(failure);
         }

@@ -112,8 +112,9 @@ impl Move<'_> {
             }
             (Some(_), None) if self.life.restart.is_some() || self.life.restart_at.is_some() => {}
             (Some(_), None) if rebooted => {
-                let failure = HostFailure::new(ReasonCode::ProcessExited, Exit::LOST.to_string());
-                self.journal.service_failure = Some(failure);
+                // No fault of the release: it says nothing against it in its bake.
+                let message = "the host was shut down; the service is started again";
+                self.journal.service_failure = Some(HostFailure::new(ReasonCode::Interrupted, message));
                 self.life.restart_at = Some(self.now);
                 self.persist();
             }

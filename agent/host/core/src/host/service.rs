@@ -80,12 +80,11 @@ impl Move<'_> {
     }
 
     fn judge_service(&mut self, health: &HealthCheck) {
-        if self.journal.service_failure.is_some() {
-            if self.life.window.healthy_for(health.min_healthy) {
-                self.journal.service_failure = None;
-                self.persist();
-            }
-        } else if self.life.window.is_failing() {
+        let known = self.journal.service_failure.as_ref().map(|failure| failure.code);
+        if known.is_some() && self.life.window.healthy_for(health.min_healthy) {
+            self.journal.service_failure = None;
+            self.persist();
+        } else if self.life.window.is_failing() && known != Some(ReasonCode::ProbeFailed) {
             let message = format!("{} ({})", self.life.window.last_failure(), health.http);
             self.service_down(HostFailure::new(ReasonCode::ProbeFailed, message));
         }

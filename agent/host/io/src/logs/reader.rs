@@ -27,19 +27,14 @@ pub fn open(directory: &Path, query: &LogQuery) -> Reader {
         at: None,
         run: None,
     };
-    Reader { work: Work::Idle(cursor), follow: query.follow }
+    Reader { idle: Some(cursor), busy: None, follow: query.follow }
 }
 
-/// An answer under way. Files are read on threads that may block, one batch ahead of nobody.
+/// An answer under way. Files are read on threads that may block, a batch when it is asked for.
 pub struct Reader {
-    work: Work,
+    idle: Option<Cursor>,
+    busy: Option<JoinHandle<(Cursor, Vec<LogLine>)>>,
     follow: bool,
-}
-
-enum Work {
-    Idle(Cursor),
-    Busy(JoinHandle<(Cursor, Vec<LogLine>)>),
-    Done,
 }
 
 impl Reader {
@@ -48,32 +43,25 @@ impl Reader {
     /// May be dropped and called again: no line is lost.
     pub async fn next(&mut self) -> Option<Vec<LogLine>> {
         loop {
-            match std::mem::replace(&mut self.work, Work::Done) {
-                Work::Done => return None,
-                Work::Idle(mut cursor) => {
-                    self.work = Work::Busy(tokio::task::spawn_blocking(move || {
-                        let lines = cursor.batch();
-                        (cursor, lines)
-                    }));
-                }
-                Work::Busy(handle) => {
-                    self.work = Work::Busy(handle);
-                    let Work::Busy(handle) = &mut self.work else { unreachable!("set in the line above") };
-                    // A panic of the thread ends the answer.
-                    let Ok((cursor, lines)) = handle.await else {
-                        self.work = Work::Done;
-                        return None;
-                    };
-                    let end = lines.is_empty() && !self.follow;
-                    self.work = if end { Work::Done } else { Work::Idle(cursor) };
-                    if !lines.is_empty() {
-                        return Some(lines);
-                    }
-                    if self.follow {
-                        tokio::time::sleep(FOLLOW_INTERVAL).await;
-                    }
-                }
+            if let Some(mut cursor) = self.idle.take() {
+                self.busy = Some(tokio::task::spawn_blocking(move || {
+                    let lines = cursor.batch();
+                    (cursor, lines)
+                }));
             }
+            // Neither idle nor busy is the end.
+            let read = self.busy.as_mut()?.await;
+            self.busy = None;
+            // A panic of the thread ends the answer.
+            let (cursor, lines) = read.ok()?;
+            if lines.is_empty() && !self.follow {
+                return None;
+            }
+            self.idle = Some(cursor);
+            if !lines.is_empty() {
+                return Some(lines);
+            }
+            tokio::time::sleep(FOLLOW_INTERVAL).await;
         }
     }
 }

@@ -72,9 +72,7 @@ fn say(started: &Started) {
 }
 
 fn serve(dir: &Path, spec: &ShimSpec) -> ExitCode {
-    let prepared =
-        prepare(dir).and_then(|lock| Ok((lock, File::options().read(true).write(true).open("/dev/null")?)));
-    let (lock, null) = match prepared {
+    let (lock, null) = match prepare(dir) {
         Ok(prepared) => prepared,
         Err(error) => {
             say(&Started::Failed(format!("can't prepare the shim: {error}")));
@@ -99,8 +97,9 @@ fn serve(dir: &Path, spec: &ShimSpec) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A session of its own, inside of `dir`, with standard files that lead nowhere. Returns the lock.
-fn prepare(dir: &Path) -> std::io::Result<OwnedFd> {
+/// A session of its own, inside of `dir`, with standard files that lead nowhere. Returns the lock and a
+/// file that leads nowhere.
+fn prepare(dir: &Path) -> std::io::Result<(OwnedFd, File)> {
     signals::reset()?;
     rustix::process::setsid()?;
     std::env::set_current_dir(dir)?;
@@ -111,5 +110,5 @@ fn prepare(dir: &Path) -> std::io::Result<OwnedFd> {
     rustix::stdio::dup2_stderr(&null)?;
     // All that the service leaves behind becomes a child of this process.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    Ok(lock)
+    Ok((lock, null))
 }

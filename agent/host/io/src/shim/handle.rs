@@ -105,15 +105,20 @@ fn look(dir: &Path) -> io::Result<Look> {
         return Ok(Look::Held);
     }
     match State::read(dir)? {
-        Some(state) => judge(state),
+        Some(state) => judge(dir, state),
         None => Ok(Look::Nothing),
     }
 }
 
-/// What a state means when no shim holds the lock of its directory. Blocks.
-pub(super) fn judge(state: State) -> io::Result<Look> {
+/// What the state of a directory means when no shim holds its lock. Blocks.
+pub(super) fn judge(dir: &Path, mut state: State) -> io::Result<Look> {
+    let exit = state.exit.unwrap_or(Exit::LOST);
     if state.boot_id != process::boot_id()? {
-        return Ok(Look::Ended(state.exit.unwrap_or(Exit::LOST)));
+        return Ok(Look::Ended(exit));
+    }
+    // A shim removes its socket when nothing of the service is left.
+    if state.exit.is_some() && !dir.join(SOCKET).exists() {
+        return Ok(Look::Ended(exit));
     }
     if let Some(main) = state.main
         && state.exit.is_none()
@@ -124,7 +129,12 @@ pub(super) fn judge(state: State) -> io::Result<Look> {
     // The service has ended, so must what it left; its own shim would have seen to it.
     let left = orphans(&state).end(Signal::KILL, Duration::ZERO);
     left.map_err(|pids| io::Error::other(format!("SIGKILL does not end the processes {pids:?}")))?;
-    Ok(Look::Ended(state.exit.unwrap_or(Exit::LOST)))
+    state.exit = Some(exit);
+    // On a full disk the next look does it all again.
+    if state.write_durably(dir).is_ok() {
+        let _ = std::fs::remove_file(dir.join(SOCKET));
+    }
+    Ok(Look::Ended(exit))
 }
 
 fn orphans(state: &State) -> Sweep {

@@ -2,23 +2,26 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::fd::AsFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{FlockOperation, MemfdFlags};
 use rustix::io::Errno;
 
 use super::control::Started;
 use super::handle::{self, Attached, Look, Shim};
+use super::process;
 use super::spec::{BadSpec, ShimSpec};
 use super::state::{LOCK, State};
 
 /// From the start of the shim to its word on the service. An exec on a dead network disk may take for ever.
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// A look at the directory is over within this time, unless it has to end what a killed shim left.
+const LOOK_LIMIT: Duration = Duration::from_secs(1);
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
 /// The shim's word is one short line.
 const WORD_BYTES_MAX: u64 = 4096;
 
@@ -64,11 +67,11 @@ fn launch(binary: &Path, spec: &ShimSpec) -> Result<(), StartError> {
     let dir = std::path::absolute(&spec.dir).map_err(io("find", &spec.dir))?;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(io("create", &dir))?;
     let lock = open_lock(&dir).map_err(io("open the lock in", &dir))?;
-    if !try_lock(&lock).map_err(io("lock", &dir))? {
+    if !lock_soon(&lock).map_err(io("lock", &dir))? {
         return Err(StartError::AlreadyRunning { dir });
     }
     if let Some(state) = State::read(&dir).map_err(io("read the state in", &dir))?
-        && matches!(handle::judge(state).map_err(io("look at", &dir))?, Look::Orphan(..))
+        && matches!(handle::judge(&dir, state).map_err(io("look at", &dir))?, Look::Orphan(..))
     {
         return Err(StartError::AlreadyRunning { dir });
     }
@@ -111,6 +114,20 @@ pub(super) fn try_lock(lock: &File) -> io::Result<bool> {
     }
 }
 
+/// Like [`try_lock`]; who only looks at the directory holds the lock for a moment and is waited for.
+fn lock_soon(lock: &File) -> io::Result<bool> {
+    let deadline = Instant::now() + LOOK_LIMIT;
+    loop {
+        if try_lock(lock)? {
+            return Ok(true);
+        }
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        std::thread::sleep(LOOK_PAUSE);
+    }
+}
+
 fn memory_file(bytes: &[u8]) -> io::Result<File> {
     let mut file = File::from(rustix::fs::memfd_create("trimaran-shim", MemfdFlags::CLOEXEC)?);
     file.write_all(bytes)?;
@@ -124,8 +141,8 @@ fn read_word(mut pipe: std::process::ChildStdout) -> String {
     let mut word = Vec::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(0), tv_nsec: 1_000_000 };
-        let readable = rustix::event::poll(&mut [PollFd::new(&pipe.as_fd(), PollFlags::IN)], Some(&timeout));
+        let mut fds = [PollFd::new(&pipe, PollFlags::IN)];
+        let readable = rustix::event::poll(&mut fds, Some(&process::timespec(left)));
         let mut buffer = [0; 512];
         match readable {
             Ok(0) if left.is_zero() => break,

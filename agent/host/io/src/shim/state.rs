@@ -40,6 +40,7 @@ pub(super) const STATE: &str = "state";
 const STATE_NEXT: &str = "state.next";
 /// Held by the shim for its whole life, and by the runner while it starts one.
 pub(super) const LOCK: &str = "lock";
+/// Removed by the shim when nothing of the service is left.
 pub(super) const SOCKET: &str = "control";
 
 /// The file has this size, filled up with NUL.

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::connections::Connections;
@@ -145,7 +145,7 @@ impl Supervisor {
             self.output.poll_on(&mut fds);
             let outputs = fds.len();
             self.connections.poll_on(&mut fds);
-            let timeout = timeout.map(timespec);
+            let timeout = timeout.map(process::timespec);
             // An interruption is one more look.
             let _ = rustix::event::poll(&mut fds, timeout.as_ref());
             let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
@@ -216,8 +216,7 @@ impl Supervisor {
         if let Phase::Killing { since, stuck_told: false } = self.phase
             && since.elapsed() >= KILL_LIMIT
         {
-            let left = self.sweep.members().into_iter().map(|member| member.pid).collect();
-            self.connections.tell_all(&Answer::Stuck(left));
+            self.connections.tell_all(&Answer::Stuck(self.sweep.members()));
             self.phase = Phase::Killing { since, stuck_told: true };
         }
     }
@@ -304,9 +303,4 @@ fn listen() -> io::Result<UnixListener> {
     let listener = UnixListener::bind(SOCKET)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
-}
-
-fn timespec(duration: Duration) -> Timespec {
-    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-    Timespec { tv_sec: seconds, tv_nsec: i64::from(duration.subsec_nanos()) }
 }

@@ -6,12 +6,13 @@
 //! every descendant was started with.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use super::group::Group;
-use super::process::{self, ProcessId, Row};
+use super::process::{self, Row};
 
 /// The variable that marks every process of a service.
 pub(super) const MARK: &str = "TRIMARAN_SERVICE_MARK";
@@ -33,14 +34,15 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    /// Everything that runs now. What was forked during the look may be missing.
-    pub(super) fn members(&self) -> Vec<ProcessId> {
-        self.rows().into_iter().filter(|row| !row.ended).map(|row| row.id).collect()
+    /// Numbers of what runs now. What was forked during the look may be missing.
+    pub(super) fn members(&self) -> Vec<u32> {
+        let rows = self.rows().unwrap_or_default();
+        rows.into_iter().filter(|row| !row.ended).map(|row| row.id.pid).collect()
     }
 
     /// Also what has ended and waits to be reaped.
-    fn rows(&self) -> Vec<Row> {
-        let Ok(rows) = process::table() else { return Vec::new() };
+    fn rows(&self) -> io::Result<Vec<Row>> {
+        let rows = process::table()?;
         let mut roots: Vec<u32> = self.group.as_ref().map(Group::members).unwrap_or_default();
         match self.shim {
             Some(shim) => roots.push(shim),
@@ -51,7 +53,7 @@ impl Sweep {
             process::descendants(&rows, &roots).into_iter().map(|row| row.id.pid).collect();
         ours.extend(roots);
         ours.retain(|pid| *pid != own && Some(*pid) != self.shim);
-        rows.into_iter().filter(|row| ours.contains(&row.id.pid)).collect()
+        Ok(rows.into_iter().filter(|row| ours.contains(&row.id.pid)).collect())
     }
 
     fn marked(&self, rows: &[Row]) -> Vec<u32> {
@@ -61,9 +63,9 @@ impl Sweep {
 
     /// Sends `signal` to everything that runs.
     pub(super) fn signal(&self, signal: Signal) {
-        for member in self.members() {
-            // A process that may not be signalled shows up as left over.
-            let _ = member.signal(signal);
+        for row in self.rows().unwrap_or_default().iter().filter(|row| !row.ended) {
+            // What may not be signalled shows up as left over.
+            let _ = row.id.signal(signal);
         }
     }
 
@@ -75,7 +77,7 @@ impl Sweep {
             if let Some(group) = &self.group {
                 group.kill();
             }
-            let rows = self.rows();
+            let rows = self.rows().unwrap_or_default();
             let new = rows.iter().filter(|row| seen.insert(row.id)).count();
             // A signal to a process group reaches also what is being forked in it. A chain of processes, where
             // each is gone before it could be signalled, is known by those that wait to be reaped, and ends
@@ -108,7 +110,7 @@ impl Sweep {
         if self.wait_until_empty(KILL_LIMIT, || self.kill_round()) {
             return Ok(());
         }
-        Err(self.members().into_iter().map(|member| member.pid).collect())
+        Err(self.members())
     }
 
     fn wait_until_empty(&self, limit: Duration, mut each_round: impl FnMut()) -> bool {
@@ -117,7 +119,9 @@ impl Sweep {
         loop {
             each_round();
             let populated = self.group.as_ref().is_some_and(Group::is_populated);
-            empty_looks = if !populated && self.members().is_empty() { empty_looks + 1 } else { 0 };
+            // A table that can't be read shows nobody, and proves nothing.
+            let empty = self.rows().is_ok_and(|rows| rows.iter().all(|row| row.ended));
+            empty_looks = if empty && !populated { empty_looks + 1 } else { 0 };
             if empty_looks == EMPTY_LOOKS {
                 if let Some(group) = &self.group {
                     group.remove();

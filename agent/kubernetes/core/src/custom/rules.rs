@@ -174,11 +174,6 @@ impl RuleSet {
         let (_, rule) = matching.max_by_key(|(exactness, _)| *exactness)?;
         Some(evaluate::judge(rule, subject, now))
     }
-
-    /// The files of all rules, in the order of adding.
-    pub fn files(&self) -> impl Iterator<Item = &str> {
-        self.rules().map(|rule| rule.file.as_str())
-    }
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ fn failed(object: Object<'_>, phase: &str, message: &str) -> Option<Cause> {
 /// The object's own deadline, in case its controller is down. A rollout between steps has none.
 fn deadline(context: Context<'_>, object: Object<'_>) -> Option<trimaran_model::time::Wall> {
     let progressing = object.condition("Progressing").filter(|it| it.reason != "NewReplicaSetAvailable")?;
-    let seconds = object.count("spec.progressDeadlineSeconds").unwrap_or(600);
+    let seconds = object.count("spec.progressDeadlineSeconds").unwrap_or(600).min(i64::from(i32::MAX));
     let moved = progressing.updated.or(progressing.at)?;
     let moved = moved.max(context.since.unwrap_or(moved));
     Some(moved + trimaran_model::time::Millis::seconds(seconds.unsigned_abs()))

@@ -238,7 +238,10 @@ impl<'a> Container<'a> {
         }
         let running = at(self.status, "state.running");
         let looping = self.waiting() == "CrashLoopBackOff";
-        let end = self.ends().into_iter().flatten().next()?;
+        let Some(end) = self.ends().into_iter().flatten().next() else {
+            return (looping && self.restarts() >= 2 && pod.belongs(None))
+                .then(|| Crash::Loop(self.untold_loop(pod)));
+        };
         let down = looping || end.place == "state";
         if end.is_failed_start()
             || end.is_lost()
@@ -325,6 +328,20 @@ impl<'a> Container<'a> {
             .with(self.evidence(pod, &path("reason"), end.reason, end.finished))
             .with(self.evidence(pod, "restartCount", restarts, None))
             .with_all(killing.map(|killing| event(pod.object, &killing)))
+    }
+
+    /// A loop of which the kubelet lost the last end.
+    fn untold_loop(self, pod: &Pod<'a>) -> Cause {
+        let restarts = self.restarts();
+        let words = or(self.text("state.waiting.message"), "CrashLoopBackOff");
+        let text = format!(
+            "container {} in pod {} ends again and again, after {restarts} restarts: {words}",
+            self.name,
+            pod.object.name()
+        );
+        Cause::new(ReasonCode::CrashLoop, Counts::AT_ONCE, text)
+            .with(self.evidence(pod, "state.waiting.reason", "CrashLoopBackOff", None))
+            .with(self.evidence(pod, "restartCount", restarts, None))
     }
 
     /// The kubelet says that it kills for a probe, or the probe failed and a signal ended the container.

@@ -4,7 +4,6 @@ use trimaran_model::reason::ReasonCode;
 
 use super::cause::field;
 use super::context::Context;
-use super::deployment::first_rollout;
 use super::fleet::{Fleet, Need};
 use super::progress::{Progress, Waits};
 use super::stateful_set::REVISION;
@@ -46,8 +45,7 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     if object.count("status.desiredNumberScheduled").is_none_or(|desired| scheduled < desired) {
         progress.own.extend(creation::by_event(context, object, start));
     }
-    let began = revision.created.filter(|_| !revision.all).or_else(|| first_rollout(object));
-    progress.deadline = progress.default_deadline(context, began);
+    progress.set_default_deadline(context, revision.created.filter(|_| !revision.all));
     progress.healthy = healthy(object, &mut progress.warnings);
     progress.judge(context)
 }

@@ -43,10 +43,12 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     .into_iter()
     .collect();
     progress.failed = given_up(object);
-    progress.deadline = deadline(context, object, current, progress.moved());
+    set_deadline(context, object, &mut progress);
     progress.healthy = "all replicas are updated and available".to_owned();
     if let Some(count) = object.count("status.terminatingReplicas").filter(|count| *count > 0) {
-        progress.warnings.push(format!("old_pods_terminating: {count} pods of before are still ending"));
+        progress.warnings.push(format!(
+            "old_pods_terminating: pods of an earlier revision that are still ending: {count}"
+        ));
     }
     progress.judge(context)
 }
@@ -99,7 +101,7 @@ fn waits(object: Object<'_>) -> Option<Waits> {
         return short(ReasonCode::NotReady, "status.replicas", total, "counted");
     }
     if total > updated {
-        let message = format!("{} replicas of before are still there", total - updated);
+        let message = format!("replicas of an earlier revision that are still there: {}", total - updated);
         return Some(Waits::new(
             ReasonCode::OldPodsTerminating,
             message,
@@ -138,15 +140,11 @@ fn given_up(object: Object<'_>) -> Option<Cause> {
 
 /// The object's own deadline, also when the controller that should report it is down. A rollout that was
 /// complete once has a new deadline from the moment on at which it stopped to be so.
-fn deadline(
-    context: Context<'_>,
-    object: Object<'_>,
-    current: Option<Object<'_>>,
-    pods_moved: Option<Wall>,
-) -> Option<Wall> {
+fn set_deadline(context: Context<'_>, object: Object<'_>, progress: &mut Progress<'_>) {
+    let pods_moved = progress.moved();
     let seconds = object.count("spec.progressDeadlineSeconds");
     let length = match seconds {
-        Some(NO_DEADLINE..) => return None,
+        Some(NO_DEADLINE..) => return,
         Some(seconds) => Millis::seconds(seconds.unsigned_abs()),
         None => grace::PROGRESS,
     };
@@ -156,16 +154,11 @@ fn deadline(
     let moved = match progressing {
         Some(_) if was_complete => unavailable.max(pods_moved),
         Some(progressing) => progressing.updated.or(progressing.at),
-        None => current.and_then(Object::created).or_else(|| first_rollout(object)),
+        None => return progress.set_default_deadline(context, None),
     };
-    moved
-        .or(context.since)
-        .map(|moved| moved.max(context.since.unwrap_or(moved)).max(pods_moved.unwrap_or(moved)) + length)
-}
-
-/// The start of the first rollout: an object of generation 1 was never changed.
-pub(super) fn first_rollout(object: Object<'_>) -> Option<Wall> {
-    (object.count("metadata.generation") == Some(1)).then(|| object.created()).flatten()
+    let moved = moved.or(context.since);
+    let latest = |moved: Wall| moved.max(context.since.unwrap_or(moved)).max(pods_moved.unwrap_or(moved));
+    progress.deadline = moved.map(|moved| latest(moved) + length);
 }
 
 /// A ReplicaSet of its own, or a ReplicationController, which has the same status.
@@ -174,7 +167,7 @@ pub(super) fn judge_replica_set<'a>(context: Context<'a>, object: Object<'a>) ->
     let mut progress = Progress::new(object, fleet_of(context, Some(object), start));
     progress.waits = waits_of_set(object);
     progress.own = creation::by_condition(context, object).into_iter().collect();
-    progress.deadline = progress.default_deadline(context, first_rollout(object));
+    progress.set_default_deadline(context, None);
     progress.healthy = "all replicas are available".to_owned();
     progress.judge(context)
 }
@@ -198,7 +191,7 @@ fn waits_of_set(object: Object<'_>) -> Option<Waits> {
         }
     }
     (total > desired).then(|| {
-        let message = format!("{} replicas too many are still there", total - desired);
+        let message = format!("replicas that are too many: {}", total - desired);
         Waits::new(ReasonCode::OldPodsTerminating, message, field(object, "status.replicas", total, None))
     })
 }

@@ -15,7 +15,7 @@ use super::fleet::{Fleet, Need};
 use super::stateful_set::REVISION;
 use super::{deadline_of_deploy, judge_object};
 use crate::custom::judge_custom;
-use crate::judgment::Judgment;
+use crate::judgment::{Evidence, Judgment};
 use crate::object::Object;
 
 /// Objects on the way down, by kind, namespace and name: owners may form a circle.
@@ -95,13 +95,11 @@ impl Below {
 
     fn add(&mut self, child: Object<'_>, workload: bool, judgment: Judgment) {
         // What a custom resource passes on from a workload below it counts like the workload.
-        let passed_on = judgment.evidence.iter().any(|evidence| evidence.object.starts_with("Pod/"));
+        let passed_on = child.kind() != "Job" && judgment.evidence.iter().any(is_of_workload);
         match judgment.verdict {
-            Verdict::Degraded if workload || (passed_on && child.kind() != "Job") => {
-                worse(&mut self.doomed, judgment)
-            }
+            Verdict::Degraded if workload || passed_on => worse(&mut self.doomed, judgment),
             Verdict::Degraded => worse(&mut self.failed, judgment),
-            Verdict::Progressing if workload => worse(&mut self.progressing, judgment),
+            Verdict::Progressing if workload || passed_on => worse(&mut self.progressing, judgment),
             _ => {}
         }
     }
@@ -130,6 +128,12 @@ impl Below {
             _ => own,
         }
     }
+}
+
+fn is_of_workload(evidence: &Evidence) -> bool {
+    ["Pod/", "Deployment/", "StatefulSet/", "DaemonSet/", "ReplicaSet/"]
+        .iter()
+        .any(|kind| evidence.object.starts_with(kind))
 }
 
 /// Keeps the one that is looked at again first, by its words when there is no difference.

@@ -103,12 +103,15 @@ impl Fleet {
 
     /// The most telling cause with the time from which the rollout is doomed.
     pub(super) fn cause(&self) -> Option<Cause> {
-        let dooms: Vec<Vec<Cause>> = self.reports.iter().map(|report| self.dooms_of(report)).collect();
+        // A second end is as good as a loop when every pod of the revision shows it.
+        let everywhere =
+            self.reports.len() >= self.total && self.reports.iter().all(|report| report.ended_twice);
+        let dooms: Vec<Vec<Cause>> = self.reports.iter().map(|report| dooms_of(report, everywhere)).collect();
         let mut times: Vec<i64> =
             dooms.iter().filter_map(|pod| pod.iter().map(|cause| cause.counts.order()).min()).collect();
         times.sort_unstable();
         let needed = match self.need {
-            Need::Most if self.ready > 0 => self.total.div_ceil(2),
+            Need::Most if self.ready > 0 => self.total.div_ceil(2).max(1),
             Need::Any | Need::Most => 1,
         };
         let doomed = times.get(needed - 1).copied().unwrap_or(i64::MAX);
@@ -118,15 +121,12 @@ impl Fleet {
         let counts = if doomed == i64::MAX { Counts::Never } else { Counts::At(Wall(doomed)) };
         Some(Cause { counts, ..told })
     }
+}
 
-    /// A second end is as good as a loop when every pod of the revision shows it.
-    fn dooms_of(&self, report: &Report) -> Vec<Cause> {
-        let everywhere =
-            self.reports.len() >= self.total && self.reports.iter().all(|report| report.ended_twice);
-        let second = report.second_end.clone().map(|cause| {
-            let counts = if everywhere { cause.counts } else { Counts::Never };
-            Cause { counts, ..cause }
-        });
-        report.causes.iter().cloned().chain(second).collect()
-    }
+fn dooms_of(report: &Report, everywhere: bool) -> Vec<Cause> {
+    let second = report.second_end.clone().map(|cause| {
+        let counts = if everywhere { cause.counts } else { Counts::Never };
+        Cause { counts, ..cause }
+    });
+    report.causes.iter().cloned().chain(second).collect()
 }

@@ -29,6 +29,9 @@ pub(super) const ADDRESS: Millis = Millis::seconds(60);
 pub(super) const TERMINATING: Millis = Millis::seconds(30);
 /// A rollout without any progress, where the object has no deadline of its own.
 pub(super) const PROGRESS: Millis = Millis::minutes(10);
+/// An object without pods among the documents waits since its creation while it is so young. An older one was
+/// most likely complete before, and nothing tells since when it is not.
+pub(super) const FIRST_ROLLOUT: Millis = Millis::hours(1);
 /// A run that lasted longer resets the kubelet's back-off, so it is no part of a crash loop.
 pub(super) const LOOP_RUN: Millis = Millis::minutes(10);
 /// A run between two crashes is expected to end within the length of the run before, and this at least.

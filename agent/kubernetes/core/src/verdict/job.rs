@@ -44,16 +44,17 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
 }
 
 /// A job that works may take as long as it likes (`activeDeadlineSeconds` is its own bound); one of which no pod
-/// runs makes no progress.
+/// ever ran makes no progress. Between two attempts the Job waits by its own back-off.
 fn deadline(context: Context<'_>, object: Object<'_>) -> Option<Wall> {
     let pods = context.snapshot.children_of_kind(object, "", "Pod");
     let runs = object.count("status.ready").unwrap_or(0) > 0
         || pods.into_iter().any(|pod| pod.text("status.phase") == Some("Running"));
-    let did =
-        object.count("status.succeeded").unwrap_or(0) > 0 || object.condition("SuccessCriteriaMet").is_some();
+    let some = |path: &str| object.count(path).unwrap_or(0) > 0;
+    let ran =
+        some("status.succeeded") || some("status.failed") || object.condition("SuccessCriteriaMet").is_some();
     let counted = object.at("status.ready").is_some();
     let started = object.time("status.startTime").or_else(|| object.created()).max(context.since)?;
-    (!runs && !did && counted).then(|| started + grace::PROGRESS)
+    (!runs && !ran && counted).then(|| started + grace::PROGRESS)
 }
 
 fn failure<'a>(context: Context<'a>, object: Object<'a>, failed: &Condition<'_>) -> Cause {
@@ -77,7 +78,9 @@ fn failure<'a>(context: Context<'a>, object: Object<'a>, failed: &Condition<'_>)
 fn last_end(pod: Object<'_>) -> Option<(String, crate::judgment::Evidence, Option<Wall>)> {
     ["containerStatuses", "initContainerStatuses"].into_iter().find_map(|list| {
         pod.list(&format!("status.{list}")).iter().find_map(|status| {
-            let end = at(status, "state.terminated").or_else(|| at(status, "lastState.terminated"))?;
+            let ends =
+                ["state", "lastState"].map(|place| Some((place, at(status, place)?.get("terminated")?)));
+            let (place, end) = ends.into_iter().flatten().next()?;
             let code = end.get("exitCode")?.as_i64().filter(|code| *code != 0)?;
             let text = |field: &str| end.get(field).and_then(|text| text.as_str()).unwrap_or("");
             let container = status.get("name")?.as_str()?;
@@ -89,7 +92,7 @@ fn last_end(pod: Object<'_>) -> Option<(String, crate::judgment::Evidence, Optio
                 pod.name(),
                 text("reason")
             );
-            let path = format!("status.{list}[{container}].state.terminated.exitCode");
+            let path = format!("status.{list}[{container}].{place}.terminated.exitCode");
             Some((message, field(pod, path, code, finished), finished))
         })
     })

@@ -1,4 +1,4 @@
-//! Pods that no node takes, and nodes that may be on their way.
+//! Pods that no node takes, nodes that may be on their way, and nodes that can't set a pod up.
 
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Wall;
@@ -37,6 +37,20 @@ pub(super) fn unschedulable(pod: &Pod<'_>) -> Option<Cause> {
     let names_missing_claim =
         scheduled.message.contains("persistentvolumeclaim") && scheduled.message.contains("not found");
     Some(if names_missing_claim { cause.blame(Fault::Release) } else { cause })
+}
+
+/// The node can't give the pod its network or sandbox. The latest word counts: a later sign of progress takes the
+/// complaint back.
+pub(super) fn no_sandbox(pod: &Pod<'_>) -> Option<Cause> {
+    let told = pod.events().rev().find(|event| {
+        matches!(event.reason, "FailedCreatePodSandBox" | "Pulling" | "Pulled" | "Created" | "Started")
+    })?;
+    if told.reason != "FailedCreatePodSandBox" {
+        return None;
+    }
+    let message = format!("the node can't set up pod {}: {}", pod.object.name(), quote(told.message));
+    let cause = Cause::new(ReasonCode::FailedCreate, Counts::Never, message);
+    Some(cause.blame(Fault::Platform).with(event(pod.object, &told)))
 }
 
 /// A pod is unschedulable for this deploy at the earliest from its start on.

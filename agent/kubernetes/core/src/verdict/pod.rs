@@ -44,8 +44,9 @@ impl<'a> Pod<'a> {
         Self { context, object, start }
     }
 
+    /// Whether something that happened in the pod belongs to the deploy; without a time, whether the pod does.
     pub(super) fn belongs(&self, at: Option<Wall>) -> bool {
-        self.context.belongs(at, self.start)
+        self.context.belongs(at.or_else(|| self.object.created()), self.start)
     }
 
     pub(super) fn is_older_than_deploy(&self) -> bool {
@@ -125,7 +126,7 @@ impl<'a> Pod<'a> {
         self.look_at_containers(&mut report);
         report.causes.extend(placement::unschedulable(self));
         if self.containers().iter().any(|container| container.is_waiting_to_start()) {
-            report.causes.extend(volume::not_mounted(self));
+            report.causes.extend(volume::not_mounted(self).or_else(|| placement::no_sandbox(self)));
         }
         if self.phase() == "Failed" && self.runs_for_ever() && report.causes.is_empty() {
             report.causes.push(self.failed(ReasonCode::CrashLoop));

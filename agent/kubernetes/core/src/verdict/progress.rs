@@ -37,6 +37,8 @@ pub(super) struct Progress<'a> {
     pub(super) failed: Option<Cause>,
     /// Without further progress the rollout has failed at this time.
     pub(super) deadline: Option<Wall>,
+    /// When a missed deadline stops to count; `None` for never.
+    missed_until: Option<Wall>,
     pub(super) healthy: String,
     pub(super) warnings: Vec<String>,
 }
@@ -50,16 +52,22 @@ impl<'a> Progress<'a> {
             own: Vec::new(),
             failed: None,
             deadline: None,
+            missed_until: None,
             healthy: String::new(),
             warnings: Vec::new(),
         }
     }
 
     /// The default deadline: from the last progress that the pods show, or from `began` when no pod is among
-    /// the documents. Nothing else tells since when an object waits, and then there is none.
-    pub(super) fn default_deadline(&self, context: Context<'_>, began: Option<Wall>) -> Option<Wall> {
-        let began = if self.fleet.is_empty() { began } else { self.fleet.moved() };
-        Some(began.max(context.since)? + grace::PROGRESS)
+    /// the documents. A young object of generation 1, which was never changed, began with its creation. Nothing
+    /// else tells since when an object waits, and then there is none.
+    pub(super) fn set_default_deadline(&mut self, context: Context<'_>, began: Option<Wall>) {
+        let alone = self.fleet.is_empty();
+        let first = began.is_none() && alone && self.subject.count("metadata.generation") == Some(1);
+        let young = self.subject.created().filter(|at| first && *at + grace::FIRST_ROLLOUT > context.now);
+        let began = if alone { began.or(young) } else { self.fleet.moved() };
+        self.deadline = began.max(context.since).map(|began| began + grace::PROGRESS);
+        self.missed_until = young.filter(|_| context.since.is_none()).map(|at| at + grace::FIRST_ROLLOUT);
     }
 
     pub(super) fn moved(&self) -> Option<Wall> {
@@ -97,6 +105,7 @@ impl<'a> Progress<'a> {
                 format!("{} made no progress before its deadline: {}", self.subject.display(), waits.message);
             let missed =
                 Cause::new(ReasonCode::ProgressDeadline, Counts::AT_ONCE, message).with(waits.evidence);
+            let missed = Cause { until: self.missed_until, ..missed };
             return explained(missed, suspicion, self.fleet.note()).degraded();
         }
         let judgment = match suspicion {

@@ -8,7 +8,6 @@ use trimaran_model::reason::ReasonCode;
 use super::cause::{Cause, Counts, field};
 use super::context::Context;
 use super::creation;
-use super::deployment::first_rollout;
 use super::fleet::{Fleet, Need};
 use super::pod::Pod;
 use super::progress::{Progress, Waits};
@@ -36,8 +35,7 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     }
     progress.own.extend(stuck(context, object, pods()));
     let rolling = object.text("status.currentRevision") != object.text("status.updateRevision");
-    let began = if rolling { created } else { None }.or_else(|| first_rollout(object));
-    progress.deadline = progress.default_deadline(context, began);
+    progress.set_default_deadline(context, created.filter(|_| rolling));
     let (healthy, warning) = healthy(object);
     progress.healthy = healthy;
     progress.warnings.extend(warning);
@@ -88,7 +86,7 @@ fn waits(object: Object<'_>) -> Option<Waits> {
         return waits(ReasonCode::MinReady, message, "status.availableReplicas");
     }
     if total > desired {
-        let message = format!("{} replicas too many are still there", total - desired);
+        let message = format!("replicas that are too many: {}", total - desired);
         return waits(ReasonCode::OldPodsTerminating, message, "status.replicas");
     }
     if is_on_delete(object) { None } else { waits_for_update(object, desired) }

@@ -3,6 +3,7 @@
 mod collection;
 mod paths;
 mod properties;
+mod rows;
 mod sets;
 
 use serde_json::{Value, json};

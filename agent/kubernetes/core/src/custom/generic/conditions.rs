@@ -185,10 +185,12 @@ pub(super) fn collect(subject: &Subject<'_>, conditions: &Conditions<'_>, place:
 
 fn weight(condition: &Condition<'_>, polarity: Polarity) -> Option<Weight> {
     let fails = || words::is_failure(condition.reason) || condition.severity == "Error";
+    let stopped = || words::phase(condition.reason, false) == Some(words::Meaning::Suspended);
     match (polarity, condition.truth) {
         (Polarity::Proof, Truth::True) => Some(Weight::Proof),
         (Polarity::Part, Truth::True) => None,
         (Polarity::Proof | Polarity::Part, Truth::False) if fails() => Some(Weight::Bad),
+        (Polarity::Proof, Truth::False) if stopped() => Some(Weight::Suspended),
         (Polarity::Proof | Polarity::Part, Truth::False | Truth::Unknown) => Some(Weight::Waiting),
         (Polarity::Bad, Truth::True) => Some(Weight::Bad),
         (Polarity::Bad, Truth::Unknown) => Some(Weight::Waiting),

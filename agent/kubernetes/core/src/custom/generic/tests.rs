@@ -68,6 +68,7 @@ fn conditions_of_well_known_controllers() {
         ("ready false, dependency", json!({}), of(&[("Ready", "False", "DependencyNotReady")]), Progressing),
         ("ready false, image", json!({}), of(&[("Ready", "False", "ImagePullBackOff")]), Degraded),
         ("ready false, secret", json!({}), of(&[("Ready", "False", "SecretNotFound")]), Degraded),
+        ("ready false, paused", json!({}), of(&[("Ready", "False", "Paused")]), Suspended),
         ("ready false, retry", json!({}), of(&[("Ready", "False", "FailedRetrying")]), Progressing),
         ("stalled", json!({}), of(&[("Ready", "False", ""), ("Stalled", "True", "InvalidPath")]), Degraded),
         ("stalled false", json!({}), of(&[("Ready", "True", ""), ("Stalled", "False", "")]), Healthy),
@@ -180,7 +181,7 @@ fn sets_of_conditions() {
             Degraded,
         ),
         ("paused", json!({}), of(&[("Ready", "True", ""), ("Paused", "True", "ByUser")]), Suspended),
-        ("only an unknown type", json!({}), of(&[("Gandalf", "True", "")]), Unknown),
+        ("only an unknown type", json!({}), of(&[("Frobbed", "True", "")]), Unknown),
         ("only a part", json!({}), of(&[("DatabaseReady", "True", "")]), Unknown),
         ("not ready, as a type", json!({}), of(&[("NotReady", "True", "")]), Progressing),
         ("complete", json!({}), of(&[("Complete", "True", "")]), Healthy),
@@ -359,7 +360,7 @@ fn phases() {
     ] {
         rows.push((word, json!({}), phase(word), Degraded));
     }
-    for word in ["Gandalf", "Primary", "42", "", "  "] {
+    for word in ["Frobbed", "Primary", "42", "", "  "] {
         rows.push((word, json!({}), phase(word), Unknown));
     }
     check(&rows);
@@ -383,7 +384,7 @@ fn phases() {
         (
             "strange word beside a true ready",
             json!({}),
-            json!({"phase": "Gandalf", "conditions": [{"type": "Ready", "status": "True"}]}),
+            json!({"phase": "Frobbed", "conditions": [{"type": "Ready", "status": "True"}]}),
             Healthy,
         ),
         (
@@ -629,8 +630,8 @@ fn the_judgment_quotes_the_controller() {
     assert_eq!(judgment.message, "Ready is False: BuildFailed: words");
     assert_eq!(judgment.evidence[0].object, "Widget/a");
     assert_eq!(judgment.evidence[0].value, "False");
-    let unknown = judged("Widget", json!({}), json!({"phase": "Gandalf"}));
-    assert_eq!(unknown.warnings, ["status.phase is Gandalf, and no rule knows this word"]);
+    let unknown = judged("Widget", json!({}), json!({"phase": "Frobbed"}));
+    assert_eq!(unknown.warnings, ["status.phase is Frobbed, and no rule knows this word"]);
 }
 
 fn any_json() -> impl Strategy<Value = Value> {

@@ -62,6 +62,8 @@ fn again(judgment: Judgment, times: Vec<Wall>) -> Judgment {
     times.into_iter().fold(judgment, Judgment::again_at)
 }
 
+const UNREADABLE: &str = "status.conditions has entries that can't be read";
+
 struct Case<'a> {
     rule: &'a Rule,
     subject: &'a Subject<'a>,
@@ -72,7 +74,8 @@ struct Case<'a> {
 
 impl Case<'_> {
     fn judge(&self) -> Judgment {
-        self.decide().unwrap_or_else(|unknown| unknown)
+        let judgment = self.decide().unwrap_or_else(|unknown| unknown);
+        if self.is_unreadable() { judgment.warn(UNREADABLE) } else { judgment }
     }
 
     /// `Err` when an expression can't answer: then the rule knows nothing, and says so.
@@ -207,9 +210,7 @@ impl Case<'_> {
     fn judgment(&self, verdict: Verdict, reason: ReasonCode, message: String) -> Judgment {
         match verdict {
             // What can't be read may be the condition that speaks against it.
-            Verdict::Healthy if self.conditions.odd && self.reads_conditions() => {
-                Judgment::unknown("status.conditions has entries that can't be read")
-            }
+            Verdict::Healthy if self.is_unreadable() => Judgment::unknown(UNREADABLE),
             Verdict::Healthy => Judgment::healthy(),
             Verdict::Progressing => Judgment::progressing(reason, message),
             Verdict::Degraded => Judgment::degraded(reason, message),
@@ -260,8 +261,9 @@ impl Case<'_> {
         }
     }
 
-    fn reads_conditions(&self) -> bool {
-        expressions(self.rule).any(|expression| !expression.conditions.is_empty())
+    /// Whether the rule asks conditions and not all of them can be read.
+    fn is_unreadable(&self) -> bool {
+        self.conditions.odd && expressions(self.rule).any(|expression| !expression.conditions.is_empty())
     }
 
     /// The fresh conditions that an expression names.

@@ -22,7 +22,7 @@ struct RuleFile {
     matching: Spanned<MatchFile>,
     observed_generation: Option<Spanned<String>>,
     suspended: Option<Spanned<String>>,
-    when: Spanned<Vec<Spanned<ClauseFile>>>,
+    when: Spanned<Vec<ClauseFile>>,
     otherwise: Option<Spanned<OutcomeFile>>,
     examples: Option<ExamplesFile>,
 }
@@ -122,6 +122,10 @@ struct Reader<'a> {
     file: &'a str,
 }
 
+const KEYS_HELP: &str = "a rule file has match, observed_generation, suspended, when, otherwise and examples; \
+    see the page on rules";
+
+/// The clock of examples that name none.
 const DEFAULT_NOW: &str = "2026-01-01T12:00:00Z";
 
 impl Reader<'_> {
@@ -149,9 +153,9 @@ impl Reader<'_> {
             let place = error.location().unwrap_or(Location::UNKNOWN);
             let words = error.without_snippet().to_string();
             let what = words.lines().next().unwrap_or("this can't be read").to_owned();
-            self.error(place, what, "a rule file has match, observed_generation, suspended, when, otherwise and examples; see the page on rules")
+            self.error(place, what, KEYS_HELP)
         })?;
-        let clauses = file.when.value.iter().map(|clause| self.clause(&clause.value));
+        let clauses = file.when.value.iter().map(|clause| self.clause(clause));
         let rule = Rule {
             file: self.file.to_owned(),
             group: Pattern::new(&file.matching.value.group.value),

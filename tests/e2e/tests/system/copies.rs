@@ -1,0 +1,104 @@
+//! Two lives of one identity, and two pipelines on the same hosts: each start happens once, and hosts take turns.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use trimaran_e2e::lab::{Lab, is_alive, signal};
+use trimaran_e2e::wait::until;
+use trimaran_e2e::web::{Shape, Web, stage_in_flight, stages, starts};
+
+#[test]
+fn a_copy_of_an_agents_directory_takes_over_and_the_paused_original_ends() {
+    let lab = Lab::fresh(3);
+    let agent = lab.part("lab");
+    let other = format!("127.0.0.1:{}", free_udp_port());
+    for host in ["host-1", "host-2", "host-3"] {
+        lab.kill(host);
+        lab.start_part_with(host, &["--endpoint", &other]);
+    }
+    let web = Web::new(&lab, Shape::default(), &[("v1", "good"), ("v2", "good")]);
+    web.deploy_until(&lab, "v1", "succeeded");
+    let run = web.deploy(&lab, "v2");
+    until("a host is in flight", Duration::from_secs(30), || {
+        stages(&lab.show(&run)).any(stage_in_flight).then_some(())
+    });
+    let original = agent.pid.expect("it runs");
+    signal(original, "STOP");
+    let copy = lab.folder.path().join("copy");
+    let copied = Command::new("cp").arg("-a").arg(&agent.data_dir).arg(&copy).status();
+    assert!(copied.expect("cp runs").success());
+    let argv: Vec<String> = agent
+        .argv
+        .iter()
+        .map(|word| {
+            if *word == agent.address {
+                other.clone()
+            } else if *word == agent.data_dir.display().to_string() {
+                copy.display().to_string()
+            } else {
+                word.clone()
+            }
+        })
+        .collect();
+    lab.start_argv(&argv, &copy);
+    lab.wait_status(&run, "succeeded", Duration::from_secs(120));
+    signal(original, "CONT");
+    until("the original ends", Duration::from_secs(30), || (!is_alive(original)).then_some(()));
+    for host in ["host-1", "host-2", "host-3"] {
+        let count = starts(&lab).iter().filter(|start| start.host == host && start.version == "v2").count();
+        assert_eq!(count, 1, "{host} started v2 once");
+    }
+    let audit = lab.json(&["audit", "list"]).to_string();
+    assert!(audit.contains("supersede"), "{audit}");
+    // `dev` knows nothing of the copy.
+    let pid: u32 =
+        std::fs::read_to_string(copy.join("pid")).expect("a pid").trim().parse().expect("a number");
+    signal(pid, "TERM");
+}
+
+#[test]
+fn two_pipelines_on_the_same_hosts_take_about_as_long_as_one() {
+    let lab = Lab::fresh(3);
+    let shape = |name: &str| Shape { pipeline: name.to_owned(), ..Shape::default() };
+    let builds = [("v1", "good"), ("v2", "good")];
+    let (web, api) = (Web::new(&lab, shape("web"), &builds), Web::new(&lab, shape("api"), &builds));
+    web.deploy_until(&lab, "v1", "succeeded");
+    api.deploy_until(&lab, "v1", "succeeded");
+    let (one, other) = (web.deploy(&lab, "v2"), api.deploy(&lab, "v2"));
+    let deadline = Instant::now() + Duration::from_secs(90);
+    let mut together = false;
+    loop {
+        let (first, second) = (lab.show(&one), lab.show(&other));
+        let running = |run: &serde_json::Value| run["status"] == "running";
+        together |= running(&first) && running(&second);
+        if first["status"] == "succeeded" && second["status"] == "succeeded" {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{first:#} {second:#}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(together, "the pipelines ran side by side");
+}
+
+#[test]
+fn a_canceled_run_lets_hosts_in_flight_finish_and_starts_nothing_more() {
+    let lab = Lab::fresh(6);
+    let web =
+        Web::new(&lab, Shape { min_healthy: "2s", ..Shape::default() }, &[("v1", "good"), ("v2", "good")]);
+    web.deploy_until(&lab, "v1", "succeeded");
+    let run = web.deploy(&lab, "v2");
+    until("a host is in flight", Duration::from_secs(30), || {
+        stages(&lab.show(&run)).any(stage_in_flight).then_some(())
+    });
+    lab.ok(&["cancel", &run]);
+    let shown = lab.wait_status(&run, "canceled", Duration::from_secs(60));
+    let watched = lab.run(&["watch", &run]);
+    assert_eq!(watched.status.code(), Some(13), "{shown:#}");
+    let started = starts(&lab).iter().filter(|start| start.version == "v2").count();
+    assert!((1..=2).contains(&started), "{started} hosts started v2");
+}
+
+fn free_udp_port() -> u16 {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.local_addr().expect("an address").port()
+}
