@@ -9,7 +9,7 @@ use trimaran_wire::v1::row;
 use super::runs::artifacts;
 use super::{RowSource, get, release_row};
 use crate::settle::assign::waves;
-use crate::settle::back::earlier_good;
+use crate::settle::back::{earlier_good, way_from};
 
 fn release(rows: &dyn RowSource, digest: [u8; 32]) -> PlanRelease {
     let version = release_row(rows, &digest).map_or_else(|| "?".to_owned(), |row| row.release.version);
@@ -88,7 +88,7 @@ fn one_stage(rows: &dyn RowSource, document: &mut PlanDocument, environment: &st
             .map(|(upto, number)| PlanWave { number, upto, of: total, max_unavailable: down })
             .collect(),
     });
-    let good = here.and_then(|it| it.good.first().copied());
+    let good = here.as_ref().and_then(way_from);
     document.way_back.push(WayBack {
         stage: name,
         kind: if good.is_some() { "reversible" } else { "compensated" }.to_owned(),

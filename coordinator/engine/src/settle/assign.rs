@@ -10,7 +10,7 @@ use trimaran_wire::v1::common::{WireInstallation, WireReason, WireStage};
 use trimaran_wire::v1::plan::{WirePlannedEnvironment, WirePlannedStage};
 use trimaran_wire::v1::row::{self, WayBack};
 
-use super::{set, stage_name, with_because, words};
+use super::{back, set, stage_name, with_because, words};
 use crate::event::Event;
 use crate::state::{State, installation_key, run_name, status};
 
@@ -207,7 +207,7 @@ fn begin_stage(
     let before = state.installations.get(&installation_key(id)).cloned();
     if stage.attempt == 0 {
         stage.attempt = 1;
-        stage.restore = before.as_ref().and_then(|it| it.good.first().copied());
+        stage.restore = before.as_ref().and_then(back::way_from);
         if mutant!(BackToUnbaked) {
             stage.restore = before.as_ref().and_then(|it| it.current);
         }
@@ -235,6 +235,7 @@ fn begin_installation(
         run: None,
         since_ms: state.wall().0,
         good: Vec::new(),
+        before: None,
         bake_until: None,
         assignment: None,
         fence: 0,
@@ -314,7 +315,7 @@ fn keep(
     let mut keep = vec![digest];
     keep.extend(stage.restore);
     if let Some(it) = state.installations.get(&installation_key(installation)) {
-        keep.extend(it.good.iter().take(2).copied().chain(it.current));
+        keep.extend(it.good.iter().take(2).copied().chain(it.current).chain(it.before));
     }
     keep.sort_unstable();
     keep.dedup();

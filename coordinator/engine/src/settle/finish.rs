@@ -116,7 +116,7 @@ fn retire_old(state: &mut State, pipeline: &str) {
 fn retire_releases(state: &mut State, retired: &[row::Run]) {
     let mut named: BTreeSet<[u8; 32]> = BTreeSet::new();
     for it in state.installations.iter() {
-        named.extend(it.good.iter().copied().chain(it.current));
+        named.extend(it.good.iter().copied().chain(it.current).chain(it.before));
     }
     for run in state.runs.iter() {
         named.extend(releases_of(run));

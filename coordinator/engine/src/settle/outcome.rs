@@ -110,7 +110,9 @@ fn wave_done(state: &mut State, run: &mut row::Run, index: usize, hosts: &[Strin
     }
     set(state, stage, Status::Succeeded, Vec::new());
     let now = state.now().0;
+    let before = run.stages[index].restore.filter(|before| *before != planned.release_digest);
     installed(state, run, index, planned.release_digest, |it| {
+        it.before = before;
         if planned.bake_ms == 0 {
             make_good(it, planned.release_digest);
         } else {
@@ -189,7 +191,7 @@ fn planned_stage(run: &row::Run, index: usize) -> Option<WirePlannedStage> {
     environment.stages.iter().find(|it| Some(&it.target) == stage.target.as_ref()).cloned()
 }
 
-/// A restored release was good before and is good again; the one that was left is good no more, so that no
+/// A restored release was good before and is good again, or begins its bake anew; the one that was left is good no more, so that no
 /// later way back leads to it.
 fn restored(
     state: &mut State,
@@ -203,9 +205,15 @@ fn restored(
         _ => with_because(&run.stages[index], Vec::new()),
     };
     set(state, &mut run.stages[index], status, reasons);
+    let bake = planned_stage(run, index).map(|planned| planned.bake_ms).filter(|bake| *bake > 0);
+    let bake_end = bake.map(|bake| state.now().0 + bake);
     installed(state, run, index, to, |it| {
         it.good.retain(|good| Some(*good) != left);
-        make_good(it, to);
+        it.before = None;
+        match bake_end {
+            Some(end) if status == Status::RolledBack && !it.good.contains(&to) => it.bake_until = Some(end),
+            _ => make_good(it, to),
+        }
     });
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct Driver {
     requests: u64,
     /// Requests that were answered: the command and the run or decision it gave.
     answered: Vec<(Command, Outcome)>,
-    /// What was ever good where: installation, then releases.
+    /// What may ever be gone back to where: installation, then releases.
     good: BTreeMap<(String, String), BTreeSet<[u8; 32]>>,
     /// Hosts that failed in a stage's attempt, by run and target.
     failed: BTreeMap<(String, String), BTreeSet<String>>,
@@ -139,11 +139,13 @@ impl Driver {
         row.stages.iter().filter_map(|stage| stage.expires_ms).max().is_some_and(|at| at <= wall)
     }
 
-    /// Remembers what is or was good.
+    /// Remembers what is or was a way back.
     fn note_good(&mut self) {
         for it in rows_of::<row::Installation>(&self.lab, row::table::INSTALLATION) {
             let key = (it.id.pipeline.clone(), it.id.target.clone());
-            self.good.entry(key).or_default().extend(it.good.iter().copied());
+            // Without a good release the one that runs healthy is where a new one may go back to.
+            let healthy = it.current.filter(|_| it.good.is_empty() && it.health == "healthy");
+            self.good.entry(key).or_default().extend(it.good.iter().copied().chain(healthy));
         }
     }
 

@@ -149,7 +149,7 @@ pub struct Stage {
     pub instances: Vec<WireInstance>,
     pub assignment: Option<u64>,
     pub fence: u64,
-    /// The release that was healthy and baked here when the stage began: where it goes back to.
+    /// The last good release when the stage began, or what ran healthy: where it goes back to.
     pub restore: Option<[u8; 32]>,
     /// What the stage is doing beyond its own release.
     pub way_back: Option<WayBack>,
@@ -189,6 +189,8 @@ pub struct Installation {
     pub since_ms: i64,
     /// Releases that were healthy and baked, the last one first.
     pub good: Vec<[u8; 32]>,
+    /// What ran healthy before `current`, baked or not: better than nothing when there is no good release.
+    pub before: Option<[u8; 32]>,
     /// Until when a failure of `current` still goes back.
     pub bake_until: Option<u64>,
     pub assignment: Option<u64>,
