@@ -151,3 +151,37 @@ pub(crate) fn expire(state: &mut State, commands: usize) {
         state.requests.remove(&key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_table_refuses_and_forgets_nothing_early() {
+        let mut state = State::default();
+        let id = |number: u64| {
+            let mut id = [0; 16];
+            id[8..].copy_from_slice(&number.to_be_bytes());
+            id
+        };
+        for number in 0..REQUESTS_MAX as u64 {
+            let request = RequestKey { id: id(number), body_sha256: [1; 32] };
+            remember(&mut state, &WireIdentity::System, &request, &Outcome::Nothing);
+        }
+        let refused = |state: &State, number: u64| {
+            let request = RequestKey { id: id(number), body_sha256: [1; 32] };
+            match earlier(state, &WireIdentity::System, &request) {
+                Some(Outcome::Rejected(rejection)) => Some(rejection.code),
+                _ => None,
+            }
+        };
+        let new = REQUESTS_MAX as u64;
+        assert_eq!(refused(&state, new), Some(error_code::BUSY));
+        assert_eq!(refused(&state, 7), None, "a known one is answered");
+        expire(&mut state, 1);
+        assert_eq!(state.requests.len(), REQUESTS_MAX);
+        state.set_meta(|meta| meta.now_at = REQUEST_KEPT.0 + 2 * FORGET_LATER_MS.unsigned_abs());
+        expire(&mut state, 1);
+        assert_eq!(state.requests.len(), REQUESTS_MAX - 3, "an entry forgets more than it can add");
+    }
+}

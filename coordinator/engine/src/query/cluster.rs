@@ -1,6 +1,7 @@
 //! Targets, agents, runners, members, alarms and the audit log.
 
 use trimaran_model::id::{Digest, Incarnation};
+use trimaran_model::reason::CLEARS_WAIT;
 use trimaran_model::time::Wall;
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::document::{
@@ -105,10 +106,15 @@ pub fn runners(rows: &dyn RowSource) -> RunnerList {
 
 pub fn alarms(rows: &dyn RowSource) -> Vec<AlarmDocument> {
     let one = |it: row::Alarm| AlarmDocument {
+        // A parked run alarms under its own name, and canceling it is what ends the alarm.
+        clears: if it.member.contains('#') {
+            format!("trimaran cancel {}", it.member)
+        } else {
+            CLEARS_WAIT.to_owned()
+        },
         code: it.code,
         message: it.message,
         since: rfc3339(Wall(it.since_ms)),
-        clears: "wait".to_owned(),
     };
     all::<row::Alarm>(rows).into_iter().map(one).collect()
 }

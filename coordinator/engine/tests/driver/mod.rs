@@ -215,7 +215,8 @@ impl Driver {
         let Some(run) = self.random.pick(&runs).cloned() else { return self.deploy() };
         let id = run_id(&run.run);
         match self.random.below(10) {
-            0..7 => {
+            0 => self.approve_at_expiry(&runs),
+            1..7 => {
                 let options = ["promote", "promote", "promote", "roll_back", "stop"];
                 let option = (*self.random.pick(&options).expect("five")).to_owned();
                 let body = CommandBody::Approve {
@@ -230,6 +231,31 @@ impl Driver {
             7 => operator("op1", CommandBody::Cancel { run: id }),
             _ => operator("op1", CommandBody::Resume { run: id, stage: None }),
         }
+    }
+
+    /// Approves in the very entry whose time is the approval's expiry.
+    fn approve_at_expiry(&mut self, runs: &[RunDocument]) -> Command {
+        let offset = self.lab.engine.wall().0 - i64::try_from(self.lab.engine.now().0).expect("small");
+        for run in runs {
+            let id = run_id(&run.run);
+            let row = query::run_row(&self.lab.rows, &id.pipeline, id.number).expect("a live run");
+            let waits = |stage: &&row::Stage| stage.status == "waiting" && stage.decision.is_none();
+            let expiry = row.stages.iter().filter(waits).filter_map(|stage| stage.expires_ms).min();
+            let life = expiry.and_then(|at| u64::try_from(at - offset).ok());
+            if let Some(life) = life.filter(|life| (self.lab.now..self.lab.now + 20_000).contains(life)) {
+                self.lab.now = life;
+                let option = Some("promote".to_owned());
+                let body = CommandBody::Approve {
+                    run: id,
+                    stage: None,
+                    option,
+                    plan_digest: None,
+                    comment: String::new(),
+                };
+                return operator("op2", body);
+            }
+        }
+        system(CommandBody::Advance)
     }
 
     /// What an agent says of its work: mostly good news.
