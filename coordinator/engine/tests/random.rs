@@ -10,7 +10,7 @@ use trimaran_engine::mutant::{self, Mutant};
 /// Steps of each seed; a few thousand in all.
 const STEPS: usize = 500;
 /// A deliberate defect shows itself within so many steps of one of the seeds.
-const STEPS_TO_FIND: usize = 150;
+const STEPS_TO_FIND: usize = 250;
 
 #[test]
 fn random_commands_keep_every_invariant() {

@@ -3,6 +3,10 @@
 //!
 //! A line with `> ` is a command, lines with `| ` below it belong to it, `#` is a comment, and what follows up
 //! to an empty line is the output. After every entry `trimaran_sim::check` looks at the state.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the scripts are files, and a variable says that they are rewritten"
+)]
 
 mod script;
 

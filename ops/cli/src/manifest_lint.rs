@@ -104,7 +104,7 @@ pub(crate) fn check_pipelines(compiled: &Compiled) -> Result<(Vec<Diagnostic>, V
         }
         let targets = namespaces(compiled, pipeline);
         let options = Options { namespace: None, targets: &targets };
-        let files = manifests::read_files(&[path.display().to_string()])?;
+        let files = inputs(&[path.display().to_string()])?.manifests;
         let (findings, set) = check(files, options);
         found.extend(findings);
         sets.extend(set);

@@ -218,6 +218,38 @@ fn errors_have_codes_places_and_exit_codes() {
 }
 
 #[test]
+fn a_set_that_is_not_whole_is_rendered_with_warnings() {
+    let half = "\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: app}
+data: {a: b}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  template:
+    spec:
+      containers:
+      - {name: c, image: \"a:${TAG}\", envFrom: [{configMapRef: {name: app}}]}
+";
+    let desk = Desk::new(&[("half.yaml", half)]);
+    let done = desk.run(&["render", "half.yaml", "-o", "json"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let document = done.document();
+    let codes: Vec<&str> =
+        document["warnings"].as_array().unwrap().iter().map(|it| it["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["TR5040", "TR5015"]);
+    assert!(
+        done.stderr.starts_with("warning[TR5040]") && done.stderr.contains("half.yaml:9:"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(desk.run(&["lint", "half.yaml"]).code, 11);
+}
+
+#[test]
 fn lint_tells_manifests_from_pipelines() {
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: c, args: [1]}]}\n";
     let desk = Desk::new(&[

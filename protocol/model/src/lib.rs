@@ -20,5 +20,6 @@ pub mod reason;
 pub mod release;
 pub mod run;
 pub mod target;
+pub mod text;
 pub mod time;
 pub mod verdict;

@@ -10,9 +10,9 @@ const MIB: usize = 1024 * KIB;
 pub const NAME_BYTES_MAX: usize = 63;
 /// A pipeline or target file, refused by size before it is parsed (INTERFACE 1).
 pub const SPEC_FILE_BYTES_MAX: usize = MIB;
-/// Values of one file: seven bytes each at the least in a file of 1 MiB, where a line of a real one has three values.
+/// Values of one file: ten bytes each in a file of 1 MiB, where a line of a real one has three values.
 /// It keeps `lint` below 100 ms whatever is in the file.
-pub const SPEC_NODES_MAX: usize = 150_000;
+pub const SPEC_NODES_MAX: usize = 100_000;
 /// Nesting of one YAML file.
 pub const SPEC_DEPTH_MAX: usize = 64;
 /// Nodes that aliases may add to one file; more is an alias bomb.
@@ -20,8 +20,10 @@ pub const SPEC_ALIAS_NODES_MAX: usize = 10_000;
 /// Findings that are reported of one file; whoever has more has another problem.
 pub const SPEC_DIAGNOSTICS_MAX: usize = 1000;
 /// Known names that an unknown one is compared with for "did you mean", and the characters of each.
-pub const SUGGEST_CANDIDATES_MAX: usize = 256;
+pub const SUGGEST_CANDIDATES_MAX: usize = 64;
 pub const SUGGEST_NAME_CHARS_MAX: usize = 64;
+/// Unknown targets of one file that get a "did you mean".
+pub const SUGGESTIONS_MAX: usize = 100;
 /// A file of Kubernetes manifests or objects (INTERFACE 5).
 pub const MANIFEST_FILE_BYTES_MAX: usize = 256 * MIB;
 /// All files of one command.
@@ -116,6 +118,8 @@ pub const INSTANCES_REPORTED_MAX: usize = 512;
 pub const TARGET_PARALLEL: u32 = 64;
 /// Events kept for watchers that resume.
 pub const EVENTS_KEPT_MAX: usize = 100_000;
+/// The message of one instance among many: all of them with their names fit one frame of an agent.
+pub const INSTANCE_MESSAGE_BYTES_MAX: usize = 512;
 /// Free text given by users: comments and reasons.
 pub const COMMENT_BYTES_MAX: usize = 4 * KIB;
 /// A message that a host or service caused, as stored.
@@ -267,6 +271,9 @@ const _: () = assert!(OPERATOR_REQUEST_BYTES_MAX < ENTRY_BYTES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(APPEND_BYTES_MAX + ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(UNCOMMITTED_BYTES_MAX < LOG_BYTES_MAX / 2);
+const _: () = assert!(
+    INSTANCES_REPORTED_MAX * (INSTANCE_MESSAGE_BYTES_MAX + 4 * NAME_BYTES_MAX) < AGENT_FRAME_BYTES_MAX / 2
+);
 const _: () = assert!(LEASE.0 < AGENT_LOST_AFTER.0);
 const _: () = assert!(AGENT_KEEP_ALIVE.0 * 2 < LEASE.0);
 const _: () = assert!(LEASE_PING.0 * 3 < LEASE.0);

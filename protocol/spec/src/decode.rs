@@ -44,7 +44,7 @@ impl<'a> Fields<'a> {
 
     /// Begins to read the map of a key.
     pub(crate) fn below(entry: &'a Entry, sink: &mut Sink) -> Option<Self> {
-        Self::of(&entry.value, entry.key_span, &format!("`{}`", entry.key), sink)
+        Self::of(&entry.value, entry.key_span, &quoted(entry), sink)
     }
 
     pub(crate) fn later(mut self, keys: &'static [&'static str]) -> Self {
@@ -132,9 +132,14 @@ pub(crate) fn wrong_type(node: &Node, message: &str, sink: &mut Sink) {
     sink.error(error_code::WRONG_TYPE, node.span, message, "");
 }
 
+/// The key of an entry inside of a message; some keys are chosen by the file.
+pub(crate) fn quoted(entry: &Entry) -> String {
+    format!("`{}`", shown(&entry.key))
+}
+
 /// The text of a key.
 pub(crate) fn text(entry: &Entry, sink: &mut Sink) -> Option<String> {
-    text_of(&entry.value, &format!("`{}`", entry.key), sink)
+    text_of(&entry.value, &quoted(entry), sink)
 }
 
 pub(crate) fn text_of(node: &Node, what: &str, sink: &mut Sink) -> Option<String> {
@@ -166,7 +171,7 @@ pub(crate) fn list<'a>(entry: &'a Entry, sink: &mut Sink) -> Option<&'a [Node]> 
     match &entry.value.kind {
         NodeKind::Seq(items) => Some(items),
         NodeKind::Scalar { .. } | NodeKind::Map(_) => {
-            wrong_type(&entry.value, &format!("`{}` has to be a list", entry.key), sink);
+            wrong_type(&entry.value, &format!("{} has to be a list", quoted(entry)), sink);
             None
         }
     }
@@ -177,7 +182,7 @@ pub(crate) fn map<'a>(entry: &'a Entry, sink: &mut Sink) -> Option<&'a [Entry]> 
     match &entry.value.kind {
         NodeKind::Map(entries) => Some(entries),
         NodeKind::Scalar { .. } | NodeKind::Seq(_) => {
-            wrong_type(&entry.value, &format!("`{}` has to be a map", entry.key), sink);
+            wrong_type(&entry.value, &format!("{} has to be a map", quoted(entry)), sink);
             None
         }
     }
@@ -225,7 +230,7 @@ pub(crate) struct Union<'a> {
 impl<'a> Union<'a> {
     pub(crate) fn of(entry: &'a Entry, keys: &[&'static str], sink: &mut Sink) -> Self {
         let NodeKind::Map(entries) = &entry.value.kind else {
-            let message = format!("`{}` has to be a map with one of: {}", entry.key, keys.join(", "));
+            let message = format!("{} has to be a map with one of: {}", quoted(entry), keys.join(", "));
             wrong_type(&entry.value, &message, sink);
             return Self { known: Vec::new() };
         };
@@ -239,7 +244,7 @@ impl<'a> Union<'a> {
             sink.error(error_code::EXACTLY_ONE, second.key_span, message, "keep one of them");
         }
         if known.is_empty() && others.is_empty() {
-            let message = format!("`{}` needs one of: {}", entry.key, keys.join(", "));
+            let message = format!("{} needs one of: {}", quoted(entry), keys.join(", "));
             sink.error(error_code::MISSING_KEY, entry.key_span, message, "");
         }
         Self { known }

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use trimaran_model::error_code;
+use trimaran_model::limits::SUGGESTIONS_MAX;
 use trimaran_model::target::TargetClass;
 
-use crate::diagnostic::{Diagnostic, Severity, at};
+use crate::diagnostic::{Diagnostic, Sink};
 use crate::lower::{EnvironmentOutline, Outline, OutlineKind, Platform};
 use crate::parse::shown;
 use crate::suggest::did_you_mean;
@@ -18,11 +19,28 @@ struct Known {
     platform: Option<Platform>,
 }
 
+/// Findings by file, each up to its bound.
+#[derive(Default)]
+struct Found<'a> {
+    sinks: BTreeMap<&'a str, Sink>,
+}
+
+impl<'a> Found<'a> {
+    fn of(&mut self, file: &'a str) -> &mut Sink {
+        self.sinks.entry(file).or_insert_with(|| Sink::new(file))
+    }
+
+    fn into_diagnostics(self) -> Vec<Diagnostic> {
+        self.sinks.into_values().flat_map(Sink::into_diagnostics).collect()
+    }
+}
+
 /// Checks documents against each other. Without a target document among the files nothing is said of targets.
 /// `complete`: every document could be read far enough to have an outline; otherwise a target that is not
 /// among them may be one of the others.
 pub(crate) fn across(outlines: &[Outline], complete: bool) -> Vec<Diagnostic> {
-    let mut found = twice(outlines);
+    let mut found = Found::default();
+    twice(outlines, &mut found);
     let mut targets: BTreeMap<&str, Known> = BTreeMap::new();
     let mut all_named = complete;
     for outline in outlines {
@@ -35,34 +53,37 @@ pub(crate) fn across(outlines: &[Outline], complete: bool) -> Vec<Diagnostic> {
             }
         }
     }
-    if targets.is_empty() {
-        return found;
-    }
-    for outline in outlines {
+    // Without any target nothing can be said of targets.
+    for outline in outlines.iter().filter(|_| !targets.is_empty()) {
         let OutlineKind::Pipeline { platform, environments } = &outline.kind else { continue };
         for environment in environments {
-            let check = Check { outline, platform: *platform, targets: &targets, all_named };
-            check.targets(environment, &mut found);
-            check.judgment(environment, &mut found);
+            let check = Check { platform: *platform, targets: &targets, all_named };
+            let sink = found.of(&outline.file);
+            check.targets(environment, sink);
+            check.judgment(environment, sink);
         }
     }
-    found
+    found.into_diagnostics()
 }
 
 /// One pipeline against the targets.
 struct Check<'a> {
-    outline: &'a Outline,
     platform: Option<Platform>,
     targets: &'a BTreeMap<&'a str, Known>,
     all_named: bool,
 }
 
 impl Check<'_> {
-    fn targets(&self, environment: &EnvironmentOutline, found: &mut Vec<Diagnostic>) {
+    fn targets(&self, environment: &EnvironmentOutline, sink: &mut Sink) {
         for (name, span) in &environment.targets {
+            if sink.is_full() {
+                return;
+            }
             let (code, message, help) = match self.targets.get(name.as_str()) {
                 None if self.all_named => {
-                    let names = self.targets.keys().map(|name| (*name).to_owned());
+                    // Of very many unknown names the first ones tell what is wrong with the others.
+                    let suggests = sink.len() < SUGGESTIONS_MAX;
+                    let names = self.targets.keys().filter(|_| suggests).map(|name| (*name).to_owned());
                     let help = did_you_mean(name, names, || "name a target of these files".to_owned());
                     (error_code::TARGET_NAME, format!("there is no target `{name}`"), help)
                 }
@@ -76,49 +97,39 @@ impl Check<'_> {
                     (error_code::TARGET_OTHER, message, format!("name a target with `{needs}:`"))
                 }
             };
-            found.push(at(&self.outline.file, Severity::Error, code, *span, message, help));
+            sink.error(code, *span, message, help);
         }
     }
 
-    fn judgment(&self, environment: &EnvironmentOutline, found: &mut Vec<Diagnostic>) {
+    fn judgment(&self, environment: &EnvironmentOutline, sink: &mut Sink) {
         let classes =
             environment.targets.iter().filter_map(|(name, _)| self.targets.get(name.as_str())?.class);
         let prod = classes.into_iter().any(|class| class == TargetClass::Prod);
         if prod && !environment.approved && !environment.name.is_empty() {
             let message = format!("`{}` has prod targets and no `approve`", environment.name);
-            let help = "add `approve: { options: [promote, roll_back] }`".to_owned();
-            let code = error_code::PROD_APPROVE;
-            found.push(at(&self.outline.file, Severity::Warning, code, environment.span, message, help));
+            let help = "add `approve: { options: [promote, roll_back] }`";
+            sink.warning(error_code::PROD_APPROVE, environment.span, message, help);
         }
     }
 }
 
 /// Two documents of one kind and name.
-fn twice(outlines: &[Outline]) -> Vec<Diagnostic> {
+fn twice<'a>(outlines: &'a [Outline], found: &mut Found<'a>) {
     let mut seen: BTreeMap<(&str, &str), &Outline> = BTreeMap::new();
-    let mut found = Vec::new();
     for outline in outlines {
         let Some((name, span)) = &outline.name else { continue };
         let kind = match outline.kind {
             OutlineKind::Pipeline { .. } => "pipeline",
             OutlineKind::Target { .. } => "target",
         };
-        match seen.get(&(kind, name.as_str())) {
-            Some(first) => {
-                let line = first.name.as_ref().map_or(1, |(_, span)| span.line);
-                let message = format!(
-                    "there are two documents for {kind} `{}`; first in {} line {line}",
-                    shown(name),
-                    first.file
-                );
-                let help = "remove or rename one of the two".to_owned();
-                let code = error_code::DOCUMENT_TWICE;
-                found.push(at(&outline.file, Severity::Error, code, *span, message, help));
-            }
-            None => {
-                seen.insert((kind, name), outline);
-            }
-        }
+        let Some(first) = seen.get(&(kind, name.as_str())) else {
+            seen.insert((kind, name), outline);
+            continue;
+        };
+        let line = first.name.as_ref().map_or(1, |(_, span)| span.line);
+        let place = format!("first in {} line {line}", first.file);
+        let message = format!("there are two documents for {kind} `{}`; {place}", shown(name));
+        let help = "remove or rename one of the two";
+        found.of(&outline.file).error(error_code::DOCUMENT_TWICE, *span, message, help);
     }
-    found
 }

@@ -10,11 +10,17 @@ pub fn nearest(name: &str, candidates: impl IntoIterator<Item = String>) -> Opti
         return None;
     }
     let bound = (name.len() / 3).max(1);
+    let mut other = Vec::with_capacity(SUGGEST_NAME_CHARS_MAX);
     candidates
         .into_iter()
-        .take(SUGGEST_CANDIDATES_MAX)
         .filter(|candidate| candidate.len() <= SUGGEST_NAME_CHARS_MAX)
-        .map(|candidate| (distance(&name, &candidate), candidate))
+        .filter(|candidate| candidate.chars().count().abs_diff(name.len()) <= bound)
+        .take(SUGGEST_CANDIDATES_MAX)
+        .map(|candidate| {
+            other.clear();
+            other.extend(candidate.chars());
+            (distance(&name, &other), candidate)
+        })
         .filter(|(distance, _)| *distance <= bound)
         .min()
         .map(|(_, candidate)| candidate)
@@ -32,22 +38,24 @@ pub fn did_you_mean(
     }
 }
 
-/// Edit distance in characters, where two neighbours that changed places count once.
-fn distance(a: &[char], b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut before: Vec<usize> = Vec::new();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
+/// Edit distance in characters, where two neighbours that changed places count once. Both are bounded.
+fn distance(a: &[char], b: &[char]) -> usize {
+    // Three rows of the table: the one before the last, the last and the next.
+    let mut before = [0; SUGGEST_NAME_CHARS_MAX + 1];
+    let mut row = before;
+    let mut next = before;
+    row.iter_mut().enumerate().for_each(|(column, cell)| *cell = column);
     for i in 0..a.len() {
-        let mut next = vec![i + 1];
+        next[0] = i + 1;
         for j in 0..b.len() {
             let replaced = row[j] + usize::from(a[i] != b[j]);
             let mut best = replaced.min(row[j + 1] + 1).min(next[j] + 1);
             if i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j] {
                 best = best.min(before[j - 1] + 1);
             }
-            next.push(best);
+            next[j + 1] = best;
         }
-        before = std::mem::replace(&mut row, next);
+        (before, row, next) = (row, next, before);
     }
     row[b.len()]
 }

@@ -136,6 +136,15 @@ fn full_files_of_every_unpleasant_kind() {
                 format!("  - {{ name: e{index}, after: [e{}] }}\n", index + 1)
             }),
         ),
+        ("unknown targets of many environments", {
+            let mut head = format!("{head}environments:\n");
+            for environment in 0..64 {
+                let names: Vec<String> =
+                    (0..256).map(|n| format!("unknown-name-{environment}-{n}")).collect();
+                head.push_str(&format!("  - {{ name: e{environment}, targets: [{}] }}\n", names.join(", ")));
+            }
+            full(&head, |index| target(index).replace("target: t", "target: unknown-nam3-"))
+        }),
         ("targets of an environment", {
             let head = format!("{head}environments:\n  - name: a\n    targets:\n");
             full(&head, |index| format!("      - t{index}\n"))

@@ -10,3 +10,4 @@ pub mod check;
 pub mod lab;
 pub mod plan;
 pub mod random;
+pub mod world;

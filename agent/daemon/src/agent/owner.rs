@@ -12,7 +12,8 @@ use trimaran_model::assignment::{Assignment, HostReport};
 use trimaran_model::error_code;
 use trimaran_model::id::{AssignmentId, Epoch, Fence, HostName, InstallationId};
 use trimaran_model::job::Failure as HostFailure;
-use trimaran_model::limits::{LEASE_PING, RUNNERS_PER_MESSAGE_MAX};
+use trimaran_model::limits::{LEASE_PING, MESSAGE_BYTES_MAX, RUNNERS_PER_MESSAGE_MAX};
+use trimaran_model::text::cut;
 use trimaran_model::time::{Millis, Timestamp, Wall};
 use trimaran_transport::{CloseCode, Endpoint, Session};
 use trimaran_wire::codec::CodecError;
@@ -307,7 +308,7 @@ impl Owner {
     fn runner(&mut self, host: &HostName, event: RunnerEvent) {
         match event {
             RunnerEvent::Hello { session, incarnation, address, reports, out } => {
-                match reports.into_iter().map(HostReport::try_from).collect() {
+                match reports.into_iter().map(read_report).collect() {
                     Ok(reports) => self.arrive(host, Arrival { session, incarnation, address, reports, out }),
                     Err(error) => session.refuse_frame(&error.to_string()),
                 }
@@ -374,7 +375,7 @@ impl Owner {
     }
 
     fn hear_report(&mut self, host: &HostName, session: u64, report: WireHostReport) {
-        let report = match HostReport::try_from(report) {
+        let report = match read_report(report) {
             Ok(report) => report,
             Err(error) => return self.hosts.refuse(host, session, &error.to_string()),
         };
@@ -448,13 +449,20 @@ impl Owner {
     }
 }
 
+/// A report as it may go on: its words are bounded, whatever the runner sent.
+fn read_report(report: WireHostReport) -> Result<HostReport, CodecError> {
+    let report = HostReport::try_from(report)?;
+    Ok(HostReport { message: cut(report.message, MESSAGE_BYTES_MAX), ..report })
+}
+
 /// What a runner answered, as the driver takes it.
 fn given(host: &HostName, refused: Option<WireFailure>) -> Result<Given, CodecError> {
     Ok(match refused {
         None => Given::Taken,
         Some(failure) => {
-            let failure = HostFailure::try_from(failure)?;
-            Given::Refused(HostFailure { instance: Some(host.clone()), ..failure })
+            let HostFailure { code, message, .. } = failure.try_into()?;
+            let message = cut(message, MESSAGE_BYTES_MAX);
+            Given::Refused(HostFailure { code, message, instance: Some(host.clone()) })
         }
     })
 }

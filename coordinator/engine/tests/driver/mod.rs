@@ -67,7 +67,7 @@ impl Driver {
             "web".to_owned(),
             lines(&[
                 "staging targets=lab-staging sizes=1,100%",
-                "prod after=staging targets=lab-prod,lab-east approve=promote,roll_back,stop timeout=30s sizes=1,50%,100% bake=20s pause=2s failures=25%",
+                "prod after=staging targets=lab-prod,lab-east approve=promote,roll_back,stop timeout=10s sizes=1,50%,100% bake=20s pause=2s failures=25%",
             ]),
         );
         lab.pipelines.insert(

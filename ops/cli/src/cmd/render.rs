@@ -1,9 +1,12 @@
 //! `trimaran render PATH…`: manifests with ConfigMaps and Secrets named by content, without a server.
 
+use std::io::Write as _;
+
 use serde_json::{Value, json};
 use trimaran_kubernetes_core::config::{self, References};
 use trimaran_kubernetes_core::finding::{Finding, Severity};
 use trimaran_kubernetes_core::lint;
+use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_model::limits::FINDINGS_SHOWN_MAX;
 use trimaran_spec::Diagnostic;
 
@@ -26,17 +29,36 @@ pub(crate) struct Args {
     namespace: Option<String>,
 }
 
+/// Errors of the lint that make the names of a rendered set wrong or useless. All others are warned about: a set is
+/// often looked at before it is whole, and `trimaran lint` and a deploy refuse them.
+const REFUSED: &[ErrorCode] = &[
+    error_code::NO_KIND,
+    error_code::NO_NAME,
+    error_code::OBJECT_TWICE,
+    error_code::OBJECT_TOO_LARGE,
+    error_code::BAD_OBJECT_NAME,
+    error_code::BAD_BASE64,
+    error_code::BAD_CONFIG_KEY,
+];
+
 pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
     let mut set = manifests::load(&args.paths)?;
     let objects: Vec<Value> = set.iter_mut().map(|it| it.value.take()).collect();
     let namespace = args.namespace.as_deref();
-    refuse(&set, &lint::lint(&objects, lint::Options { namespace, targets: &[] }))?;
+    let mut findings = lint::lint(&objects, lint::Options { namespace, targets: &[] });
+    findings.retain(|it| it.severity == Severity::Error);
+    refuse(&set, &findings)?;
     let references = References::builtin();
     let rendered = config::render(objects, config::Options { namespace, references });
     refuse(&set, &rendered.findings)?;
-    let warnings = manifest_lint::diagnostics(&set, &rendered.findings);
-    for it in &warnings {
-        eprintln!(
+    findings.extend_from_slice(&rendered.findings);
+    findings.iter_mut().for_each(|it| it.severity = Severity::Warning);
+    findings.sort();
+    let warnings = manifest_lint::diagnostics(&set, &findings);
+    for it in warnings.iter().take(FINDINGS_SHOWN_MAX) {
+        // Who closed stderr wants no warnings.
+        let _ = writeln!(
+            std::io::stderr(),
             "warning[{}]: {}\n  --> {}:{}:{}\n  help: {}",
             it.code,
             printable(&it.message),
@@ -53,14 +75,14 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
     Ok(0)
 }
 
-/// Ends the command at errors, showing all of them.
+/// Ends the command at what can't be rendered, showing all of it.
 fn refuse(set: &[Manifest], findings: &[Finding]) -> Result<(), CliError> {
-    let errors: Vec<Finding> = findings.iter().filter(|it| it.severity == Severity::Error).cloned().collect();
-    if errors.is_empty() {
+    let refused = findings.iter().filter(|it| it.severity == Severity::Error && REFUSED.contains(&it.code));
+    let shown: Vec<Finding> = refused.take(FINDINGS_SHOWN_MAX).cloned().collect();
+    if shown.is_empty() {
         return Ok(());
     }
-    let shown = &errors[..errors.len().min(FINDINGS_SHOWN_MAX)];
-    Err(super::lint_error(&manifest_lint::sources(set), &manifest_lint::diagnostics(set, shown)))
+    Err(super::lint_error(&manifest_lint::sources(set), &manifest_lint::diagnostics(set, &shown)))
 }
 
 fn document(rendered: config::Rendered, warnings: &[Diagnostic]) -> Value {

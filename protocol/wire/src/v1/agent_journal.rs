@@ -51,3 +51,52 @@ impl Message for FleetPhase {
     const KIND: u16 = kind::FLEET_JOURNAL;
     const VERSION: u16 = 1;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::encode;
+
+    fn records() -> JournalRecords {
+        let installation = WireInstallation { pipeline: "w".to_owned(), target: "t".to_owned() };
+        JournalRecords(vec![
+            JournalRecord::Epoch { cluster: "c".to_owned(), epoch: 2 },
+            JournalRecord::Fence { installation, fence: 9, assignment: 4 },
+            JournalRecord::Phase { assignment: 4, bytes: vec![7, 8] },
+            JournalRecord::Held { assignment: 4 },
+            JournalRecord::Forgotten { assignment: 300 },
+        ])
+    }
+
+    #[test]
+    fn golden_bytes_of_version_1() {
+        let mut expected = vec![5];
+        expected.extend([0, 1, b'c', 2]);
+        expected.extend([1, 1, b'w', 1, b't', 9, 4]);
+        expected.extend([3, 4, 2, 7, 8]);
+        // 300 does not fit a byte: 251, then a u16.
+        expected.extend([5, 4, 6, 251, 44, 1]);
+        assert_eq!(encode(&records()), expected);
+        let failure =
+            |code: &str| WireFailure { code: code.to_owned(), message: "m".to_owned(), instance: None };
+        let phase = FleetPhase {
+            abort: Some("a".to_owned()),
+            ordered: vec!["h".to_owned()],
+            failures: vec![WireFailure { instance: Some("h".to_owned()), ..failure("f") }],
+            fault: Some(failure("p")),
+        };
+        let mut expected = vec![1, 1, b'a', 1, 1, b'h'];
+        expected.extend([1, 1, b'f', 1, b'm', 1, 1, b'h']);
+        expected.extend([1, 1, b'p', 1, b'm', 0]);
+        assert_eq!(encode(&phase), expected);
+    }
+
+    #[test]
+    fn every_cut_is_noticed() {
+        let bytes = records().to_bytes();
+        assert_eq!(JournalRecords::from_bytes(&bytes).expect("whole"), records());
+        for cut in 0..bytes.len() {
+            assert!(JournalRecords::from_bytes(&bytes[..cut]).is_err(), "{cut} bytes");
+        }
+    }
+}

@@ -4,8 +4,9 @@ use trimaran_executor::driver::Effect;
 use trimaran_model::assignment::HostState;
 use trimaran_model::id::HostName;
 use trimaran_model::job::{InstanceReport, Job, Progress};
-use trimaran_model::limits::INSTANCES_REPORTED_MAX;
+use trimaran_model::limits::{INSTANCE_MESSAGE_BYTES_MAX, INSTANCES_REPORTED_MAX};
 use trimaran_model::run::InstanceStatus;
+use trimaran_model::text::cut;
 
 use super::standing::{Standing, Turn};
 use super::{Effects, Phase};
@@ -40,6 +41,7 @@ impl Phase {
                 failed.push(host);
             }
         }
+        failed.truncate(INSTANCES_REPORTED_MAX);
         let failure = self.kept.failures.first().or(self.kept.fault.as_ref()).cloned();
         Progress { done, total: self.total(), failed, failure, instances }
     }
@@ -61,15 +63,13 @@ impl Phase {
             (Standing::Open, _) => InstanceStatus::Waiting,
         };
         let failure = self.failure_of(host);
+        let message = failure.map(|failure| &failure.message).or(report.map(|report| &report.message));
         InstanceReport {
             name: host.clone(),
             status,
             release: report.and_then(|report| report.current),
             code: failure.map(|failure| failure.code).or(report.and_then(|report| report.code)),
-            message: failure
-                .map(|failure| failure.message.clone())
-                .or_else(|| report.map(|report| report.message.clone()))
-                .unwrap_or_default(),
+            message: cut(message.cloned().unwrap_or_default(), INSTANCE_MESSAGE_BYTES_MAX),
         }
     }
 }

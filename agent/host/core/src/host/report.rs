@@ -3,6 +3,7 @@
 use trimaran_executor::driver::Effect;
 use trimaran_model::assignment::{HostReport, HostState};
 use trimaran_model::limits;
+use trimaran_model::text::cut;
 
 use super::call::HostFailure;
 use super::journal::{Journal, Part, Phase, Step};
@@ -35,7 +36,7 @@ impl<'a> View<'a> {
             current: self.life.facts.as_ref().map_or(journal.serving, |facts| facts.current),
             prepared: journal.prepared,
             code: failure.map(|it| it.code),
-            message: bounded(message),
+            message: cut(message, limits::MESSAGE_BYTES_MAX),
         }
     }
 
@@ -92,12 +93,4 @@ impl Move<'_> {
             self.out.push(Effect::Report(report));
         }
     }
-}
-
-fn bounded(mut message: String) -> String {
-    if message.len() > limits::MESSAGE_BYTES_MAX {
-        let cut = (0..=limits::MESSAGE_BYTES_MAX).rev().find(|at| message.is_char_boundary(*at));
-        message.truncate(cut.unwrap_or(0));
-    }
-    message
 }

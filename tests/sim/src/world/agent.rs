@@ -1,0 +1,138 @@
+//! A fleet's agent as a script: a journal that survives its crashes, unless its disk is lost, and results that
+//! are repeated until they are answered.
+
+use std::collections::BTreeMap;
+
+use trimaran_engine::{Outcome, query};
+use trimaran_wire::v1::assignment::WireOutcome;
+use trimaran_wire::v1::command::{Command, CommandBody};
+use trimaran_wire::v1::row::AssignmentRow;
+
+use super::{Asker, Faults};
+use crate::check::Rows;
+use crate::lab::{agent, failure, progress};
+use crate::random::Random;
+
+const NAME: &str = "lab";
+
+/// An assignment in the journal.
+struct Held {
+    row: AssignmentRow,
+    result: Option<WireOutcome>,
+}
+
+#[derive(Default)]
+pub(super) struct Agent {
+    life: u64,
+    attached: bool,
+    asked: bool,
+    journal: BTreeMap<u64, Held>,
+    /// What the hosts know and no crash forgets: the largest fence of each installation, and whose it is.
+    fences: BTreeMap<(String, String), (u64, u64)>,
+}
+
+impl Agent {
+    pub(super) fn session_lost(&mut self) {
+        (self.attached, self.asked) = (false, false);
+    }
+
+    pub(super) fn crash(&mut self, disk_lost: bool) {
+        self.session_lost();
+        self.life += 1;
+        if disk_lost {
+            self.journal.clear();
+        }
+    }
+
+    pub(super) fn attached(&mut self, life: u64, outcome: &Outcome) {
+        self.asked = false;
+        // Before it is enrolled there is nobody of this name.
+        self.attached = life == self.life && matches!(outcome, Outcome::Attached);
+    }
+
+    pub(super) fn answered(&mut self, assignment: u64, outcome: &Outcome) {
+        match outcome {
+            Outcome::ResultTaken | Outcome::ResultSuperseded { .. } => {
+                self.journal.remove(&assignment);
+            }
+            other => panic!("the result of {assignment} is {other:?}"),
+        }
+    }
+
+    /// What it says now.
+    pub(super) fn moves(
+        &mut self,
+        rows: &Rows,
+        random: &mut Random,
+        faults: Faults,
+    ) -> Vec<(Command, Asker)> {
+        if !self.attached {
+            if std::mem::replace(&mut self.asked, true) {
+                return Vec::new();
+            }
+            let body = CommandBody::Attach {
+                incarnation: self.life + 1,
+                coordinator: "c1".to_owned(),
+                address: "127.0.0.1:7701".to_owned(),
+                epoch_seen: 1,
+            };
+            return vec![(agent(NAME, body), Asker::Attach(self.life))];
+        }
+        self.read(rows);
+        let mut moves = Vec::new();
+        for (id, held) in &mut self.journal {
+            let asked_to_end = rows.assignments().iter().any(|row| row.assignment.id == *id && row.cancel);
+            if held.result.is_none() && (asked_to_end || random.below(3) == 0) {
+                held.result = Some(outcome(&held.row, asked_to_end, random, faults));
+            }
+            let Some(outcome) = held.result.clone() else { continue };
+            let body = CommandBody::Result {
+                assignment: *id,
+                fence: held.row.assignment.fence,
+                progress: progress(&held.row, &outcome),
+                outcome,
+            };
+            moves.push((agent(NAME, body), Asker::Result(*id)));
+        }
+        moves
+    }
+
+    /// Takes new assignments into the journal.
+    fn read(&mut self, rows: &Rows) {
+        for row in query::assignments(rows, NAME, &|id| self.journal.contains_key(&id)) {
+            let it = &row.assignment;
+            let place = (it.installation.pipeline.clone(), it.installation.target.clone());
+            let (fence, holder) = self.fences.get(&place).copied().unwrap_or_default();
+            assert!(
+                it.fence > fence || (it.fence, it.id) == (fence, holder),
+                "{} after {fence} on {place:?}",
+                it.fence
+            );
+            self.fences.insert(place.clone(), (it.fence, it.id));
+            if self.journal.contains_key(&it.id) {
+                continue;
+            }
+            // A larger fence aborts what an earlier one began.
+            for held in self.journal.values_mut() {
+                let old = &held.row.assignment;
+                if (old.installation.pipeline.as_str(), old.installation.target.as_str())
+                    == (place.0.as_str(), place.1.as_str())
+                {
+                    held.result.get_or_insert(WireOutcome::Stopped);
+                }
+            }
+            self.journal.insert(it.id, Held { row, result: None });
+        }
+    }
+}
+
+fn outcome(row: &AssignmentRow, asked_to_end: bool, random: &mut Random, faults: Faults) -> WireOutcome {
+    let host = random.pick(&row.assignment.hosts).cloned();
+    let of = |code| failure(code, "words of the host", host.as_deref());
+    match random.below(100) {
+        number if number < faults.failures => WireOutcome::Failed(of("probe_failed")),
+        number if number < faults.failures + faults.faults => WireOutcome::Fault(of("host_lost")),
+        number if asked_to_end && number % 2 == 0 => WireOutcome::Stopped,
+        _ => WireOutcome::Done,
+    }
+}

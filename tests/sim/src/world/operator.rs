@@ -1,0 +1,213 @@
+//! Operators as a script: each request is repeated with its id until it is answered, and some of them after it.
+
+use std::collections::BTreeMap;
+
+use trimaran_engine::{Outcome, query};
+use trimaran_model::run::Status;
+use trimaran_wire::v1::command::{Command, CommandBody, TokenGrant};
+use trimaran_wire::v1::row;
+
+use super::Asker;
+use crate::check::Rows;
+use crate::lab::{operator, request, run_id, stage_id, system};
+use crate::plan;
+use crate::random::Random;
+
+/// Live runs above which nothing new is deployed.
+const LIVE_MAX: usize = 5;
+
+struct Request {
+    command: Command,
+    /// It is on its way.
+    asked: bool,
+    answer: Option<Outcome>,
+}
+
+pub(super) struct Operators {
+    random: Random,
+    requests: BTreeMap<u64, Request>,
+    next: u64,
+    versions: u64,
+    set_up: bool,
+}
+
+impl Operators {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            random: Random::new(seed ^ 0x0BAD_CAFE),
+            requests: BTreeMap::new(),
+            next: 1,
+            versions: 0,
+            set_up: false,
+        }
+    }
+
+    pub(super) fn session_lost(&mut self) {
+        self.requests.values_mut().for_each(|request| request.asked = false);
+    }
+
+    pub(super) fn not_taken(&mut self, number: u64) {
+        if let Some(request) = self.requests.get_mut(&number) {
+            request.asked = false;
+        }
+    }
+
+    /// Takes an answer; gives 1 when it repeats an earlier one, which it must equal.
+    pub(super) fn answered(&mut self, number: u64, outcome: Outcome) -> usize {
+        let Some(request) = self.requests.get_mut(&number) else { return 0 };
+        request.asked = false;
+        match &request.answer {
+            Some(first) => {
+                assert_eq!(first, &outcome, "request {number} is answered as before");
+                1
+            }
+            None => {
+                request.answer = Some(outcome);
+                0
+            }
+        }
+    }
+
+    pub(super) fn runs(&self) -> usize {
+        self.requests.values().filter(|request| matches!(request.answer, Some(Outcome::Run(_)))).count()
+    }
+
+    /// Everything that was acknowledged is there.
+    pub(super) fn check(&self, rows: &Rows) {
+        for request in self.requests.values() {
+            if let Some(Outcome::Run(run)) = &request.answer {
+                assert!(
+                    query::run_row(rows, &run.pipeline, run.number).is_some(),
+                    "{run:?} was acknowledged"
+                );
+            }
+        }
+    }
+
+    pub(super) fn moves(&mut self, rows: &Rows, wall: i64, healing: bool) -> Vec<(Command, Asker)> {
+        if !self.set_up {
+            return self.set_up(rows);
+        }
+        let waiting: Vec<u64> = self
+            .requests
+            .iter()
+            .filter(|(_, it)| it.answer.is_none() && !it.asked)
+            .map(|(id, _)| *id)
+            .collect();
+        let mut numbers = waiting;
+        if numbers.is_empty() && self.random.below(4) == 0 {
+            // A client that lost an answer asks again; only the youngest are kept for it.
+            let young: Vec<u64> = self.requests.keys().rev().take(10).copied().collect();
+            numbers.extend(self.random.pick(&young).copied());
+        }
+        if numbers.is_empty()
+            && let Some(body) = self.wish(rows, healing)
+        {
+            numbers.push(self.new_request(operator("op1", body), wall));
+        }
+        let ask = |number: u64| {
+            let request = self.requests.get_mut(&number)?;
+            request.asked = true;
+            Some((request.command.clone(), Asker::Request(number)))
+        };
+        numbers.into_iter().filter_map(ask).collect()
+    }
+
+    fn new_request(&mut self, mut command: Command, wall: i64) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        command.request = Some(request(wall, number, 1));
+        self.requests.insert(number, Request { command, asked: false, answer: None });
+        number
+    }
+
+    /// Enrols agent and runners and applies targets, in small steps that are repeated until the last is there.
+    fn set_up(&mut self, rows: &Rows) -> Vec<(Command, Asker)> {
+        let targets = query::targets(rows, None).targets;
+        if targets.len() == 2 && targets.iter().all(|target| !target.hosts.is_empty()) {
+            self.set_up = true;
+            return Vec::new();
+        }
+        let mut commands = Vec::new();
+        let mut enroll = |number: u8, grant: TokenGrant| {
+            let token_sha256 = [number; 32];
+            commands.push(operator("admin", CommandBody::CreateToken { token_sha256, grant }));
+            commands.push(system(CommandBody::UseToken { token_sha256, spki_sha256: [number + 100; 32] }));
+        };
+        enroll(10, TokenGrant::Agent { name: "lab".to_owned() });
+        for (number, group) in [(11, "staging"), (12, "prod"), (13, "prod"), (14, "prod"), (15, "prod")] {
+            enroll(
+                number,
+                TokenGrant::Runner {
+                    name: format!("h{number}"),
+                    agent: "lab".to_owned(),
+                    labels: BTreeMap::from([("group".to_owned(), group.to_owned())]),
+                },
+            );
+        }
+        let targets = vec![
+            plan::target("lab-staging select=staging class=staging"),
+            plan::target("lab-prod select=prod"),
+        ];
+        commands.push(operator("admin", CommandBody::Apply { pipelines: Vec::new(), targets }));
+        commands.into_iter().map(|command| (command, Asker::Nobody)).collect()
+    }
+
+    /// What somebody wants now; nothing new when the world heals.
+    fn wish(&mut self, rows: &Rows, healing: bool) -> Option<CommandBody> {
+        let mut live = Vec::new();
+        for run in query::runs_changed(rows, 0) {
+            if Status::from_name(&run.status).is_some_and(|status| !status.is_done()) {
+                live.push(run);
+            }
+        }
+        if !healing && (live.is_empty() || (live.len() < LIVE_MAX && self.random.below(4) == 0)) {
+            return Some(self.deploy());
+        }
+        match self.random.below(if healing { 8 } else { 12 }) {
+            0..8 => self.follow(&live),
+            8 => self.random.pick(&live).map(|run| CommandBody::Cancel { run: run.id.clone() }),
+            9 => Some(CommandBody::Rollback {
+                pipeline: "web".to_owned(),
+                environment: "prod".to_owned(),
+                to: None,
+                reason: String::new(),
+            }),
+            _ => None,
+        }
+    }
+
+    fn deploy(&mut self) -> CommandBody {
+        self.versions += self.random.below(3);
+        let environments = [
+            "staging targets=lab-staging".to_owned(),
+            "prod after=staging targets=lab-prod approve=promote,roll_back timeout=20s sizes=1,50%,100% bake=3s pause=500ms"
+                .to_owned(),
+        ];
+        let overrides = if self.random.below(3) == 0 { vec!["quarantine".to_owned()] } else { Vec::new() };
+        CommandBody::StartRun {
+            source: None,
+            plan: plan::plan("web", &environments, &format!("v{}", self.versions)),
+            overrides,
+            reason: String::new(),
+        }
+    }
+
+    /// Does what the reason of some stage says.
+    fn follow(&mut self, live: &[row::Run]) -> Option<CommandBody> {
+        let reasons = live.iter().flat_map(|run| run.stages.iter().flat_map(|stage| &stage.reasons));
+        let commands: Vec<String> =
+            reasons.map(|reason| reason.clears.clone()).filter(|clears| clears != "wait").collect();
+        let words: Vec<&str> = self.random.pick(&commands)?.split(' ').collect();
+        let (run, stage) = words[2].split_once('/')?;
+        let (run, stage) = (run_id(run), Some(stage_id(stage)));
+        Some(match words[1] {
+            "approve" => {
+                let option = if self.random.below(5) == 0 { "roll_back" } else { "promote" };
+                let option = Some(option.to_owned());
+                CommandBody::Approve { run, stage, option, plan_digest: None, comment: String::new() }
+            }
+            _ => CommandBody::Resume { run, stage },
+        })
+    }
+}

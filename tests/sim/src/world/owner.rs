@@ -1,0 +1,143 @@
+//! The owner of the state, as the server has it: time, the leader's own commands, and what waits for an entry.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use trimaran_engine::{Engine, Event, Outcome, query};
+use trimaran_model::run::Status;
+use trimaran_model::time::Timestamp;
+use trimaran_replica::io::RowIter;
+use trimaran_replica::{
+    Applied, EntryMeta, Input, Machine as ReplicaMachine, Replica, RestoreError, Role, RowBatch, Waiter,
+};
+use trimaran_wire::codec::Message as _;
+use trimaran_wire::v1::command::{Command, CommandBody, Entry};
+
+use super::Asker;
+use crate::check::{self, Rows};
+use crate::lab::system;
+
+/// Entries under way before commands wait for the next one.
+const UNDER_WAY_MAX: usize = 2;
+/// The state is looked at whole after each so many entries.
+const WHOLE_EVERY: u64 = 16;
+
+/// The engine with its rows, checked after every entry.
+#[derive(Default)]
+pub(super) struct Machine {
+    engine: Engine,
+    rows: Rows,
+    fence: u64,
+}
+
+impl ReplicaMachine for Machine {
+    type Reply = Vec<Outcome>;
+    type Event = Event;
+
+    fn apply(&mut self, entry: EntryMeta, data: &[u8]) -> Applied<Self::Reply, Self::Event> {
+        let decoded = Entry::from_bytes(data).expect("an entry that was proposed here");
+        let applied = self.engine.apply(entry.index, &decoded);
+        self.rows.write(&applied.rows);
+        let state = check::state(&self.engine, &self.rows, &mut self.fence);
+        let whole = match entry.index % WHOLE_EVERY {
+            0 => check::whole(&self.engine, &self.rows),
+            _ => Ok(()),
+        };
+        if let Err(why) = state.and(whole) {
+            panic!("after entry {} ({:?}): {why}", entry.index, decoded.commands);
+        }
+        Applied { rows: RowBatch { changes: applied.rows }, reply: applied.outcomes, events: applied.events }
+    }
+
+    fn restore(&mut self, _applied: EntryMeta, rows: RowIter) -> Result<(), RestoreError> {
+        self.rows = Rows(rows.collect());
+        self.engine = self.rows.engine();
+        Ok(())
+    }
+
+    fn hash(&self) -> u128 {
+        self.engine.hash()
+    }
+}
+
+pub(super) struct Owner {
+    pub(super) replica: Replica<Machine>,
+    /// Cluster life and boot time at the same moment.
+    base: (u64, u64),
+    queue: Vec<(Command, Asker)>,
+    waiting: BTreeMap<Waiter, Vec<Asker>>,
+    next: u64,
+}
+
+impl Owner {
+    pub(super) fn new(replica: Replica<Machine>, now: u64) -> Self {
+        let life = replica.machine().engine.now().0;
+        Self { replica, base: (life, now), queue: Vec::new(), waiting: BTreeMap::new(), next: 1 }
+    }
+
+    pub(super) fn rows(&self) -> &Rows {
+        &self.replica.machine().rows
+    }
+
+    fn cluster_now(&self, now: u64) -> u64 {
+        (self.base.0 + now - self.base.1).max(self.replica.machine().engine.now().0)
+    }
+
+    pub(super) fn wall(&self, now: u64) -> i64 {
+        let engine = &self.replica.machine().engine;
+        let ahead = self.cluster_now(now) - engine.now().0;
+        engine.wall().0 + i64::try_from(ahead).expect("a short time")
+    }
+
+    pub(super) fn take(&mut self, command: Command, asker: Asker) {
+        self.queue.push((command, asker));
+    }
+
+    fn leads(&self) -> bool {
+        matches!(self.replica.role().role, Role::Leader { ready: true })
+    }
+
+    /// Time that is due, and the settle queue.
+    pub(super) fn own_commands(&mut self, now: u64) {
+        if !self.leads() || !self.waiting.is_empty() {
+            return;
+        }
+        let life = Timestamp(self.cluster_now(now));
+        let engine = &self.replica.machine().engine;
+        if engine.next_timer().is_some_and(|timer| timer <= life) {
+            self.queue.push((system(CommandBody::Advance), Asker::Nobody));
+        }
+        if self.replica.machine().engine.settle_queue_len() > 0 {
+            self.queue.push((system(CommandBody::Settle), Asker::Nobody));
+        }
+    }
+
+    /// The next entry, when few enough are under way.
+    pub(super) fn next_proposal(&mut self, now: u64) -> Option<Input> {
+        if self.queue.is_empty() || self.waiting.len() >= UNDER_WAY_MAX {
+            return None;
+        }
+        let (commands, askers) = std::mem::take(&mut self.queue).into_iter().unzip();
+        let entry = Entry { now_ms: self.cluster_now(now), commands };
+        let waiter = Waiter(self.next);
+        self.next += 1;
+        self.waiting.insert(waiter, askers);
+        Some(Input::Propose { waiter, data: Bytes::from(entry.to_bytes()) })
+    }
+
+    pub(super) fn answered(&mut self, waiter: Waiter) -> Vec<Asker> {
+        self.waiting.remove(&waiter).unwrap_or_default()
+    }
+
+    /// When a timer of the state is due, on the world's clock.
+    pub(super) fn next_timer(&self, now: u64) -> Option<u64> {
+        let timer = self.replica.machine().engine.next_timer()?;
+        Some(now + timer.0.saturating_sub(self.cluster_now(now)))
+    }
+
+    pub(super) fn live_runs(&self) -> Vec<(String, String)> {
+        let all = query::runs(self.rows(), None, usize::MAX).runs;
+        let live = |status: &str| Status::from_name(status).is_some_and(|status| !status.is_done());
+        all.into_iter().filter(|run| live(&run.status)).map(|run| (run.run, run.status)).collect()
+    }
+}
