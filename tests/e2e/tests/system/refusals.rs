@@ -3,7 +3,9 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use trimaran_e2e::lab::{Lab, is_alive};
+use trimaran_e2e::artifacts::padded;
+use trimaran_e2e::lab::{Lab, binaries, is_alive};
+use trimaran_e2e::wait::until;
 use trimaran_e2e::web::{Shape, Web, stages, starts};
 
 #[test]
@@ -75,6 +77,60 @@ fn hostile_archives_leave_the_running_service_alone_and_nothing_behind() {
         }
     }
     assert!(!std::path::Path::new("/tmp/trimaran-escaped").exists());
+}
+
+#[test]
+fn a_disk_that_is_too_small_is_told_with_numbers_and_leaves_the_service_alone() {
+    let lab = Lab::fresh(3);
+    let web = Web::new(&lab, Shape::default(), &[("v1", "good")]);
+    let disk = SmallDisk::below(&lab, "host-1", 64);
+    web.deploy_until(&lab, "v1", "succeeded");
+    padded(&web.build("v2"), "v2", "good", &binaries().join("demo-service"), 80 << 20).expect("an archive");
+    let run = web.deploy(&lab, "v2");
+    let reason = until("the host says what is wrong", Duration::from_secs(60), || {
+        let why = lab.ok(&["why", &run]);
+        why.contains("preflight_disk").then_some(why)
+    });
+    assert!(reason.contains("host-1") && reason.contains("MiB"), "{reason}");
+    let running = starts(&lab).into_iter().find(|start| start.host == "host-1").expect("v1 runs");
+    assert!(is_alive(running.pid) && running.version == "v1");
+    lab.run(&["cancel", &run]);
+    drop(lab);
+    drop(disk);
+}
+
+/// A file system of its own below a runner's directory.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn below(lab: &Lab, name: &str, mib: u32) -> Self {
+        let folder = lab.part(name).data_dir;
+        let aside = folder.with_extension("aside");
+        lab.kill(name);
+        std::fs::rename(&folder, &aside).expect("renamed");
+        std::fs::create_dir(&folder).expect("a folder");
+        as_root(&["mount", "-t", "tmpfs", "-o", &format!("size={mib}m,mode=700"), "tmpfs", &text(&folder)]);
+        as_root(&["cp", "-a", &format!("{}/.", text(&aside)), &text(&folder)]);
+        lab.start_part(name);
+        Self(folder)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        as_root(&["umount", "--lazy", &text(&self.0)]);
+    }
+}
+
+fn text(path: &std::path::Path) -> String {
+    path.display().to_string()
+}
+
+fn as_root(words: &[&str]) {
+    let root = std::process::Command::new("id").arg("-u").output().expect("id runs").stdout == b"0\n";
+    let all: Vec<&str> = if root { words.to_vec() } else { [&["sudo"], words].concat() };
+    let status = std::process::Command::new(all[0]).args(&all[1..]).status().expect("it runs");
+    assert!(status.success(), "{words:?}");
 }
 
 type Hostile = (&'static str, fn(&mut Vec<u8>));

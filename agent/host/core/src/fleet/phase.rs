@@ -138,8 +138,7 @@ impl Phase {
     }
 
     pub(crate) fn aim(&self) -> Aim<'_> {
-        let Assignment { id, fence, job, .. } = &self.assignment;
-        Aim { assignment: *id, fence: *fence, job }
+        Aim::of(&self.assignment)
     }
 
     /// The release that the job brings or brings back.
@@ -170,8 +169,7 @@ impl Phase {
     /// Takes new failures and faults that the hosts' words show.
     fn look_for_failures(&mut self, out: &mut Effects) {
         let mut found = Vec::new();
-        let aim =
-            Aim { assignment: self.assignment.id, fence: self.assignment.fence, job: &self.assignment.job };
+        let aim = Aim::of(&self.assignment);
         let failed = |host: &HostName| {
             self.assignment.wave.failed.contains(host)
                 || self.kept.failures.iter().any(|failure| failure.instance.as_ref() == Some(host))

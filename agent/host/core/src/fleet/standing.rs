@@ -1,6 +1,6 @@
 //! What one host is for the assignment now: a total function of what it said and what was asked of it.
 
-use trimaran_model::assignment::{HostReport, HostState};
+use trimaran_model::assignment::{Assignment, HostReport, HostState};
 use trimaran_model::id::{AssignmentId, Digest, Fence, HostName};
 use trimaran_model::job::{Failure, Job};
 use trimaran_model::reason::ReasonCode;
@@ -49,6 +49,15 @@ pub(crate) struct Aim<'a> {
     pub(crate) assignment: AssignmentId,
     pub(crate) fence: Fence,
     pub(crate) job: &'a Job,
+    /// From the second wave on a host that has the release got it in this attempt.
+    pub(crate) goes_on: bool,
+}
+
+impl<'a> Aim<'a> {
+    pub(crate) fn of(assignment: &'a Assignment) -> Self {
+        let Assignment { id, fence, job, wave, .. } = assignment;
+        Self { assignment: *id, fence: *fence, job, goes_on: wave.number > 1 }
+    }
 }
 
 impl Turn {
@@ -115,7 +124,10 @@ impl Turn {
             }
             let ours = report.fence == aim.fence;
             let found = match aim.job {
-                Job::Release(digest) | Job::Restore(digest) => self.on_release(report, ours, *digest),
+                Job::Release(digest) | Job::Restore(digest) => {
+                    let tried = ours || aim.goes_on || self.was_done;
+                    self.on_release(report, ours, tried, *digest)
+                }
                 Job::Stop(digest) => on_stop(report, ours, *digest),
                 Job::Verify => on_verify(report, ours),
             };
@@ -136,12 +148,13 @@ impl Turn {
         }
     }
 
-    fn on_release(&self, report: &HostReport, ours: bool, digest: Digest) -> Found {
+    /// `tried`: this attempt has brought the release to the host, when it is there.
+    fn on_release(&self, report: &HostReport, ours: bool, tried: bool, digest: Digest) -> Found {
         let there = report.current == Some(digest);
         match (report.state, ours) {
             (HostState::Healthy, _) if there => Found::Done,
             (HostState::Reverted, false) if there => Found::Done,
-            (HostState::Degraded, _) if there && (ours || self.was_done) => Found::Bad,
+            (HostState::Degraded, _) if there && tried => Found::Bad,
             (HostState::Refused | HostState::Reverted | HostState::Broken, true) => Found::Bad,
             // It has taken the order, and waits for its turn or works on it.
             (HostState::Updating | HostState::Preparing | HostState::Prepared, true) if report.acts => {

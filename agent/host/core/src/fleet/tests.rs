@@ -502,6 +502,22 @@ fn a_release_that_degrades_on_a_host_that_is_done_is_a_failure() {
 }
 
 #[test]
+fn a_release_that_degraded_between_two_waves_is_a_failure_and_one_from_before_is_repaired() {
+    for (number, wanted) in [(2, Some(("failed", ReasonCode::ProbeFailed))), (1, None)] {
+        let wave = Wave { number, ..wave(2, 1, 0) };
+        let mut world = World::silent(assignment(Job::Release(NEW), 3, wave));
+        world.say(&host(1), report(HostState::Degraded, Some(NEW), Fence(5)));
+        world.say(&host(2), report(HostState::Healthy, Some(OLD), Fence(5)));
+        world.say(&host(3), report(HostState::Healthy, Some(OLD), Fence(5)));
+        if world.outcome.is_none() {
+            world.feed(Input::LeaseBack);
+            assert_eq!(world.obey(), [host(1)], "what is down comes first");
+        }
+        assert_eq!(world.failed_code(), wanted);
+    }
+}
+
+#[test]
 fn a_restore_begins_with_what_is_down_and_leaves_alone_what_is_back() {
     let mut world = World::silent(assignment(Job::Restore(OLD), 4, wave(4, 1, 0)));
     world.say(&host(1), report(HostState::Healthy, Some(NEW), Fence(5)));

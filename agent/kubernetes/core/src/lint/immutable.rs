@@ -15,7 +15,6 @@ const CHANGING: &[&str] = &[
     "version",
     "pod-template-hash",
     "controller-revision-hash",
-    "app.kubernetes.io/managed-by-version",
 ];
 
 pub(super) fn check(set: &Set<'_>, found: &mut Vec<Finding>) {

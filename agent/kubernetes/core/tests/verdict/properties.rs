@@ -102,6 +102,10 @@ fn fields_of_the_wrong_type_heal_nothing() {
     for bundle in all() {
         let Some(index) = bundle.subject_index() else { continue };
         let before = bundle.judge().verdict;
+        if before == Verdict::Unknown {
+            // Another wrong type in the same place may well be the right one.
+            continue;
+        }
         let mut status = Vec::new();
         places(&bundle.objects[index]["status"], "/status", &mut status);
         for pointer in status {
