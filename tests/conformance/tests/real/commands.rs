@@ -126,7 +126,7 @@ fn the_page_on_one_host_is_true() {
     };
     let lab = Lab::new();
     let path = lab.folder.path().join("web.yaml");
-    std::fs::write(&path, block("yaml")).expect("a file");
+    std::fs::write(&path, block("yaml spec file=web.yaml")).expect("a file");
     let out = lab.apply(&path, 3);
     assert!(
         out.contains("web is refused (fetch_missing)"),

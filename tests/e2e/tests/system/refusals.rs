@@ -81,9 +81,11 @@ fn hostile_archives_leave_the_running_service_alone_and_nothing_behind() {
 
 #[test]
 fn a_disk_that_is_too_small_is_told_with_numbers_and_leaves_the_service_alone() {
+    // Declared first, so that it is unmounted behind the lab's end.
+    let mut disk = SmallDisk(None);
     let lab = Lab::fresh(3);
     let web = Web::new(&lab, Shape::default(), &[("v1", "good")]);
-    let disk = SmallDisk::below(&lab, "host-1", 64);
+    disk.mount_below(&lab, "host-1", 64);
     web.deploy_until(&lab, "v1", "succeeded");
     padded(&web.build("v2"), "v2", "good", &binaries().join("demo-service"), 80 << 20).expect("an archive");
     let run = web.deploy(&lab, "v2");
@@ -91,34 +93,34 @@ fn a_disk_that_is_too_small_is_told_with_numbers_and_leaves_the_service_alone() 
         let why = lab.ok(&["why", &run]);
         why.contains("preflight_disk").then_some(why)
     });
-    assert!(reason.contains("host-1") && reason.contains("MiB"), "{reason}");
+    assert!(reason.contains("host-1: preflight_disk") && reason.contains("bytes"), "{reason}");
     let running = starts(&lab).into_iter().find(|start| start.host == "host-1").expect("v1 runs");
     assert!(is_alive(running.pid) && running.version == "v1");
-    lab.run(&["cancel", &run]);
-    drop(lab);
-    drop(disk);
+    lab.ok(&["cancel", &run]);
 }
 
 /// A file system of its own below a runner's directory.
-struct SmallDisk(std::path::PathBuf);
+struct SmallDisk(Option<std::path::PathBuf>);
 
 impl SmallDisk {
-    fn below(lab: &Lab, name: &str, mib: u32) -> Self {
+    fn mount_below(&mut self, lab: &Lab, name: &str, mib: u32) {
         let folder = lab.part(name).data_dir;
         let aside = folder.with_extension("aside");
         lab.kill(name);
         std::fs::rename(&folder, &aside).expect("renamed");
         std::fs::create_dir(&folder).expect("a folder");
         as_root(&["mount", "-t", "tmpfs", "-o", &format!("size={mib}m,mode=700"), "tmpfs", &text(&folder)]);
+        self.0 = Some(folder.clone());
         as_root(&["cp", "-a", &format!("{}/.", text(&aside)), &text(&folder)]);
         lab.start_part(name);
-        Self(folder)
     }
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        as_root(&["umount", "--lazy", &text(&self.0)]);
+        if let Some(folder) = self.0.take().filter(|folder| folder.exists()) {
+            as_root(&["umount", "--lazy", &text(&folder)]);
+        }
     }
 }
 
