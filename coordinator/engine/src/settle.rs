@@ -13,6 +13,7 @@ pub(crate) mod outcome;
 use std::convert::Infallible;
 
 use trimaran_model::limits::SETTLE_RUNS_PER_ENTRY_MAX;
+use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::Status;
 use trimaran_wire::v1::assignment::WireFailure;
 use trimaran_wire::v1::common::{WireReason, WireRun};
@@ -114,10 +115,19 @@ pub(crate) fn with_because(stage: &row::Stage, mut reasons: Vec<WireReason>) -> 
     reasons
 }
 
-/// The words of a failure: `host-3: probe_failed: 503 Service Unavailable`.
+/// The words of a failure, where no code stands beside them: `host-3: probe_failed: 503 Service Unavailable`.
 pub(crate) fn words(failure: &WireFailure, place: &str) -> String {
     let place = failure.instance.as_deref().unwrap_or(place);
     format!("{place}: {}: {}", failure.code, failure.message)
+}
+
+/// The message of a failure in a reason of this code: its own code is not said twice.
+pub(crate) fn message(failure: &WireFailure, place: &str, code: ReasonCode) -> String {
+    if failure.code != code.as_str() {
+        return words(failure, place);
+    }
+    let place = failure.instance.as_deref().unwrap_or(place);
+    format!("{place}: {}", failure.message)
 }
 
 /// Sets a stage's status and reasons; the first start and the end are kept.

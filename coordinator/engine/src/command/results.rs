@@ -2,7 +2,8 @@
 
 use trimaran_model::error_code;
 use trimaran_model::limits::{INSTANCES_REPORTED_MAX, MESSAGE_BYTES_MAX};
-use trimaran_model::verdict::Verdict;
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::verdict::{Fault, Verdict};
 use trimaran_wire::v1::agent::Progress;
 use trimaran_wire::v1::assignment::{WireFailure, WireInstance, WireOutcome};
 use trimaran_wire::v1::common::WireInstallation;
@@ -150,8 +151,14 @@ pub(super) fn verdict(
     });
     state.events.push(Event::Installation { installation: id.clone(), health: verdict.to_owned() });
     let fails = matches!(judged, Verdict::Degraded | Verdict::Missing);
-    if fails && installation.bake_until.is_some() {
+    if fails && !platforms_fault(failure.as_ref()) && installation.bake_until.is_some() {
         back::after_success(state, &installation, failure.as_ref());
     }
     Ok(Outcome::ResultTaken)
+}
+
+/// Whether what made an installation unhealthy is no fault of its release: nothing goes back for it.
+fn platforms_fault(failure: Option<&WireFailure>) -> bool {
+    let code = failure.and_then(|failure| ReasonCode::from_name(&failure.code));
+    code.and_then(ReasonCode::fault) == Some(Fault::Platform)
 }

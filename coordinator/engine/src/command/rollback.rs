@@ -65,7 +65,7 @@ pub(super) fn rollback(
         let message = format!("release {} of `{pipeline}` is too old to be brought back", Digest(to).short());
         return reject(error_code::NOT_FOUND, message);
     }
-    let code = ReasonCode::RollbackRequested;
-    let run = back::start_rollback_run(state, &ways, &identity.to_string(), (code, &cause), None);
+    let cause = back::Cause::said(ReasonCode::RollbackRequested, cause);
+    let run = back::start_rollback_run(state, &ways, &identity.to_string(), &cause, None);
     Ok(Outcome::Run(run))
 }

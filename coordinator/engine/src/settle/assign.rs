@@ -10,7 +10,7 @@ use trimaran_wire::v1::common::{WireInstallation, WireReason, WireStage};
 use trimaran_wire::v1::plan::{WirePlannedEnvironment, WirePlannedStage};
 use trimaran_wire::v1::row::{self, WayBack};
 
-use super::{back, set, stage_name, with_because, words};
+use super::{back, message, set, stage_name, with_because};
 use crate::event::Event;
 use crate::state::{State, installation_key, run_name, status};
 
@@ -113,7 +113,7 @@ fn pause(state: &State, run: &row::Run, stage: &row::Stage) -> Option<(Status, W
         let clears = format!("trimaran resume {}/{}", run_name(&run.id), stage_name(stage));
         let code = ReasonCode::from_name(&failure.code).filter(|code| code.as_str().starts_with("paused_"));
         let code = code.unwrap_or(ReasonCode::PausedFault);
-        return Some((Status::Waiting, state.asks(code, words(failure, &stage_name(stage)), clears)));
+        return Some((Status::Waiting, state.asks(code, message(failure, &stage_name(stage), code), clears)));
     }
     let until = stage.pause_until.filter(|until| *until > state.now().0)?;
     let reason = state.waits_until(ReasonCode::WavePause, "the strategy pauses between waves", until);

@@ -12,7 +12,7 @@ use trimaran_wire::v1::release::WireReleaseWorkload;
 use trimaran_wire::v1::row::{self, WayBack};
 
 use super::assign::{End, withdraw};
-use super::{set, stage_name, words};
+use super::{message, set, stage_name, words};
 use crate::audit;
 use crate::command::{NewRun, create_run};
 use crate::state::{State, run_key, run_name};
@@ -23,52 +23,64 @@ pub(crate) struct Way {
     pub(crate) to: Option<[u8; 32]>,
 }
 
+/// Why something goes back: the message of a reason with its code, and a sentence that stands alone.
+pub(crate) struct Cause {
+    code: ReasonCode,
+    message: String,
+    sentence: String,
+}
+
+impl Cause {
+    /// A failure, of an instance or else of `place`.
+    fn of(failure: &WireFailure, place: &str) -> Self {
+        let code = ReasonCode::from_name(&failure.code).unwrap_or(ReasonCode::MaxFailures);
+        Self { code, message: message(failure, place, code), sentence: words(failure, place) }
+    }
+
+    /// What somebody chose, or what no failure came with.
+    pub(crate) fn said(code: ReasonCode, sentence: impl Into<String>) -> Self {
+        let sentence = sentence.into();
+        Self { code, message: sentence.clone(), sentence }
+    }
+}
+
 /// A stage failed by the release's fault: go back as far as the policy says, or just fail.
 pub(super) fn after_failure(state: &mut State, run: &mut row::Run, index: usize, failure: &WireFailure) {
     let stage = run.stages[index].clone();
     let environment = run.plan.environments.iter().find(|it| it.name == stage.environment).cloned();
     let Some(environment) = environment else { return };
-    let (cause, code) = (words(failure, &stage_name(&stage)), code(failure));
+    let cause = Cause::of(failure, &stage_name(&stage));
     if !environment.rollback_on_health {
-        let reason = state.waits(code, cause.clone());
+        let reason = state.waits(cause.code, cause.message);
         set(state, &mut run.stages[index], Status::Failed, vec![reason]);
-        return quarantine(state, &run.id, &run.plan, &cause);
+        return quarantine(state, &run.id, &run.plan, &cause.sentence);
     }
-    begin(state, run, &cause, code, |it| match environment.scope {
+    begin(state, run, &cause, |it| match environment.scope {
         WireScope::Target => it.target == stage.target && it.environment == stage.environment,
         WireScope::Environment => it.environment == stage.environment,
         WireScope::Run => true,
     });
 }
 
-fn code(failure: &WireFailure) -> ReasonCode {
-    ReasonCode::from_name(&failure.code).unwrap_or(ReasonCode::MaxFailures)
-}
-
 /// Somebody chose to go back: everything that the run touched.
 pub(super) fn whole_run(state: &mut State, run: &mut row::Run, cause: &str) {
-    begin(state, run, cause, ReasonCode::RolledBackByChoice, |_| true);
+    begin(state, run, &Cause::said(ReasonCode::RolledBackByChoice, cause), |_| true);
 }
 
 /// `trimaran rollback` inside of a live run.
 pub(crate) fn end_with_rollback(state: &mut State, id: &WireRun, environment: &str, cause: &str) {
     let Some(before) = state.runs.get(&run_key(id)).cloned() else { return };
     let mut run = before.clone();
-    begin(state, &mut run, cause, ReasonCode::RollbackRequested, |stage| stage.environment == environment);
+    let cause = Cause::said(ReasonCode::RollbackRequested, cause);
+    begin(state, &mut run, &cause, |stage| stage.environment == environment);
     super::store(state, &before, &mut run);
     state.wake(id);
 }
 
 /// Turns every touched stage of the scope around, with a larger fence than what it does now. Work outside of
 /// the scope is asked to end.
-fn begin(
-    state: &mut State,
-    run: &mut row::Run,
-    cause: &str,
-    code: ReasonCode,
-    in_scope: impl Fn(&row::Stage) -> bool,
-) {
-    let because = state.waits(code, cause);
+fn begin(state: &mut State, run: &mut row::Run, cause: &Cause, in_scope: impl Fn(&row::Stage) -> bool) {
+    let because = state.waits(cause.code, cause.message.clone());
     let mut first_way = None;
     for index in 0..run.stages.len() {
         let stage = &run.stages[index];
@@ -92,10 +104,11 @@ fn begin(
         set(state, stage, Status::RollingBack, vec![because.clone()]);
     }
     if run.rollback.is_none() {
-        run.rollback = Some(row::Rollback { cause: cause.to_owned(), to: first_way });
+        let sentence = &cause.sentence;
+        run.rollback = Some(row::Rollback { cause: sentence.clone(), to: first_way });
         run.status = Status::RollingBack.as_str().to_owned();
-        quarantine(state, &run.id, &run.plan, cause);
-        audit::record(state, "trimaran", "roll_back", &run_name(&run.id), cause);
+        quarantine(state, &run.id, &run.plan, sentence);
+        audit::record(state, "trimaran", "roll_back", &run_name(&run.id), sentence);
     }
 }
 
@@ -147,13 +160,15 @@ pub(crate) fn after_success(state: &mut State, failed: &row::Installation, failu
     let way = |installation: row::Installation| Way { to: earlier_good(&installation), installation };
     let ways: Vec<Way> = free.map(way).collect();
     let cause = match failure {
-        Some(failure) => words(failure, &failed.id.target),
-        None => format!("{} became unhealthy in its bake", failed.id.target),
+        Some(failure) => Cause::of(failure, &failed.id.target),
+        None => {
+            let sentence = format!("{} became unhealthy in its bake", failed.id.target);
+            Cause::said(ReasonCode::ProbeFailed, sentence)
+        }
     };
-    quarantine(state, &left.id, &left.plan, &cause);
+    quarantine(state, &left.id, &left.plan, &cause.sentence);
     if !ways.is_empty() {
-        let code = failure.map_or(ReasonCode::ProbeFailed, code);
-        start_rollback_run(state, &ways, "trimaran", (code, &cause), Some(left.id));
+        start_rollback_run(state, &ways, "trimaran", &cause, Some(left.id));
     }
 }
 
@@ -192,7 +207,7 @@ pub(crate) fn start_rollback_run(
     state: &mut State,
     ways: &[Way],
     by: &str,
-    (code, cause): (ReasonCode, &str),
+    cause: &Cause,
     caused_by: Option<WireRun>,
 ) -> WireRun {
     let pipeline = ways[0].installation.id.pipeline.clone();
@@ -224,22 +239,22 @@ pub(crate) fn start_rollback_run(
         }
         let left = way.installation.run.clone().and_then(|run| state.runs.get(&run_key(&run)).cloned());
         if let Some(left) = left.filter(|left| left.kind == RunKind::Deploy.as_str()) {
-            quarantine(state, &left.id, &left.plan, cause);
+            quarantine(state, &left.id, &left.plan, &cause.sentence);
         }
     }
     let digest = crate::plan::digest_of(digests.iter().map(|(target, digest)| (target.as_str(), *digest)));
     let plan = WirePlan { pipeline, digest: digest.0, artifacts, environments };
-    let run =
-        create_run(state, NewRun { kind: RunKind::Rollback, plan: &plan, by, reason: cause, caused_by });
-    say_why(state, &run, code, cause, &stops);
-    audit::record(state, by, "roll_back", &run_name(&run), cause);
+    let reason = cause.sentence.as_str();
+    let run = create_run(state, NewRun { kind: RunKind::Rollback, plan: &plan, by, reason, caused_by });
+    say_why(state, &run, cause, &stops);
+    audit::record(state, by, "roll_back", &run_name(&run), reason);
     run
 }
 
 /// Every stage of a rollback run says why; those in `stops` have nothing to bring back.
-fn say_why(state: &mut State, id: &WireRun, code: ReasonCode, cause: &str, stops: &[String]) {
+fn say_why(state: &mut State, id: &WireRun, cause: &Cause, stops: &[String]) {
     let Some(mut run) = state.runs.get(&run_key(id)).cloned() else { return };
-    let because = state.waits(code, cause);
+    let because = state.waits(cause.code, cause.message.clone());
     for stage in run.stages.iter_mut() {
         stage.because = Some(because.clone());
         if stage.target.as_ref().is_some_and(|target| stops.contains(target)) {

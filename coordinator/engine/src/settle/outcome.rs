@@ -7,7 +7,7 @@ use trimaran_wire::v1::plan::WirePlannedStage;
 use trimaran_wire::v1::row::{self, WayBack};
 
 use super::assign::{End, withdraw};
-use super::{back, broken, set, stage_name, with_because, words};
+use super::{back, broken, message, set, stage_name, with_because, words};
 use crate::state::{State, run_key, status};
 
 /// How many releases an installation remembers as good.
@@ -140,8 +140,9 @@ fn way_back(state: &mut State, run: &mut row::Run, index: usize, outcome: &WireO
         },
         WireOutcome::Failed(failure) => {
             installation_health(state, run, index, "degraded", Some(failure));
-            let message = words(failure, &stage_name(&run.stages[index]));
-            failed_on_the_way(state, run, index, ReasonCode::RevertFailed, message);
+            let code = ReasonCode::RevertFailed;
+            let message = message(failure, &stage_name(&run.stages[index]), code);
+            failed_on_the_way(state, run, index, code, message);
         }
         WireOutcome::Fault(_) | WireOutcome::Stopped if asked_to_end => {
             failed_on_the_way(
