@@ -134,7 +134,8 @@ pub(crate) fn message(failure: &WireFailure, place: &str, code: ReasonCode) -> S
 pub(crate) fn set(state: &State, stage: &mut row::Stage, to: Status, reasons: Vec<WireReason>) {
     stage.status = to.as_str().to_owned();
     stage.reasons = reasons;
-    if to == Status::Running && stage.started_ms.is_none() {
+    // A stage of a rollback run that only stops something is never `running`.
+    if matches!(to, Status::Running | Status::RollingBack) && stage.started_ms.is_none() {
         stage.started_ms = Some(state.wall().0);
     }
     if to.is_done() && stage.finished_ms.is_none() {

@@ -11,15 +11,25 @@ pub(crate) struct Settings {
     /// Entries of the log between snapshots.
     #[arg(long, value_name = "N")]
     pub(crate) snapshot_entries: Option<u64>,
-    /// Interval of a leader's heartbeat in milliseconds.
-    #[arg(long, value_name = "MS")]
+    /// Interval of a leader's heartbeat: `100ms`, or milliseconds as a number.
+    #[arg(long, value_name = "DURATION", value_parser = parse_millis)]
     pub(crate) heartbeat: Option<u64>,
-    /// Shortest election timeout in milliseconds.
-    #[arg(long, value_name = "MS")]
+    /// Shortest election timeout: `1s`, or milliseconds as a number.
+    #[arg(long, value_name = "DURATION", value_parser = parse_millis)]
     pub(crate) election: Option<u64>,
     /// Size in MiB of the file that is kept to be removed when the disk is full.
     #[arg(long, value_name = "MIB")]
     pub(crate) ballast: Option<u64>,
+}
+
+/// Reads `100ms`, `1s` or a number of milliseconds.
+fn parse_millis(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.strip_suffix("ms") {
+        Some(digits) => (digits, 1),
+        None => text.strip_suffix('s').map_or((text, 1), |digits| (digits, 1000)),
+    };
+    let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    number.ok_or_else(|| "a time is written `100ms`, `1s` or as a number of milliseconds".to_owned())
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +60,14 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_read_with_a_unit_or_as_milliseconds() {
+        assert_eq!(["100ms", "2s", "50"].map(parse_millis), [Ok(100), Ok(2000), Ok(50)]);
+        for bad in ["", "s", "1h", "-1s", "99999999999999999s"] {
+            assert!(parse_millis(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn flags_win_over_the_file_and_unknown_keys_are_refused() {

@@ -141,6 +141,13 @@ pub(crate) fn catch_up(run: &row::Run, wall: Wall) -> Vec<Told> {
     all
 }
 
+/// What a watcher is shown first, by revision: a run as it is stands before the events of its last change.
+pub(crate) fn merged(mut as_they_are: Vec<Told>, past: Vec<Told>) -> Vec<Told> {
+    as_they_are.extend(past);
+    as_they_are.sort_by_key(|told| told.revision);
+    as_they_are
+}
+
 /// The document of an event; `None` for those that are not for people.
 fn document(applied: &Applied, event: &Event) -> Option<EventDocument> {
     let blank = |kind: &str| blank(applied.revision, applied.wall, kind);
@@ -171,4 +178,28 @@ fn document(applied: &Applied, event: &Event) -> Option<EventDocument> {
         }
         Event::AgentWork { .. } | Event::Revoked { .. } | Event::Superseded { .. } => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(revision: u64, json: &str) -> Told {
+        Told { revision, run: None, json: json.to_owned() }
+    }
+
+    #[test]
+    fn a_watcher_from_before_this_process_sees_revisions_in_order() {
+        let log = EventLog::new(10);
+        for (revision, json) in [(11, "first"), (12, "second"), (12, "third")] {
+            log.push(at(revision, json));
+        }
+        let follow = log.follow(Some(3));
+        assert!(follow.gap);
+        let first = merged(vec![at(7, "old run"), at(12, "new run")], follow.past);
+        let order: Vec<_> = first.iter().map(|told| (told.revision, told.json.as_str())).collect();
+        let expected = [(7, "old run"), (11, "first"), (12, "new run"), (12, "second"), (12, "third")];
+        assert_eq!(order, expected);
+        assert!(!log.follow(Some(10)).gap);
+    }
 }

@@ -45,8 +45,14 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
             }
             document(revision, &why)
         }
-        OperatorBody::Status { pipeline } => document(revision, &query::status(rows, pipeline.as_deref())),
+        OperatorBody::Status { pipeline } => {
+            if let Some(pipeline) = pipeline {
+                stored_source(rows, pipeline)?;
+            }
+            document(revision, &query::status(rows, pipeline.as_deref()))
+        }
         OperatorBody::History { pipeline, environment, limit } => {
+            stored_source(rows, pipeline)?;
             document(revision, &query::history(rows, pipeline, environment.as_deref(), *limit as usize))
         }
         OperatorBody::PipelineSource { pipeline } => {

@@ -10,31 +10,31 @@ use trimaran_wire::v1::operator::OperatorReply;
 use trimaran_wire::v1::runner::{LogLines, LogQuery};
 
 use super::{Answer, parse_run, refusal};
-use crate::events::{Told, catch_up};
+use crate::events::{Follow, Told, catch_up, merged};
 use crate::rows::View;
 use crate::server::Server;
 
 /// Sends what came after a revision, and then each event as it comes, until the watcher goes.
 pub(super) async fn watch(server: &Server, mut sender: FrameSender, run: Option<String>, since: Option<u64>) {
-    let mut follow = server.events.follow(since);
+    let Follow { past, gap, mut live } = server.events.follow(since);
     let wanted = |told: &Told| run.is_none() || told.run.is_none() || told.run == run;
-    let mut first = Vec::new();
-    if follow.gap {
+    let mut first = past;
+    if gap {
         let since = since.unwrap_or(0);
         let wall = server.node.wall();
-        first = View::new(&server.node).read(|rows| {
+        let as_they_are = View::new(&server.node).read(|rows| {
             let changed = query::runs_changed(rows, since);
             changed.iter().flat_map(|run| catch_up(run, wall)).collect()
         });
+        first = merged(as_they_are, first);
     }
-    first.append(&mut follow.past);
     for told in first.into_iter().filter(|told| wanted(told)) {
         if !tell(&mut sender, told).await {
             return;
         }
     }
     loop {
-        let told = match follow.live.recv().await {
+        let told = match live.recv().await {
             Ok(told) => told,
             // Too slow: the stream ends and the watcher resumes from its last revision.
             Err(RecvError::Lagged(_) | RecvError::Closed) => return,
@@ -130,5 +130,13 @@ fn shares(
         };
         shares.push(Share { agent: target.agent.clone(), hosts, query });
     }
-    Ok(shares)
+    match (shares.is_empty(), asked.host, asked.stage) {
+        (true, Some(host), _) => {
+            Err(refusal(error_code::NOT_FOUND, format!("`{}` has no host `{host}`", asked.run)))
+        }
+        (true, None, Some(stage)) => {
+            Err(refusal(error_code::NOT_FOUND, format!("`{}` has no stage `{stage}` with hosts", asked.run)))
+        }
+        _ => Ok(shares),
+    }
 }

@@ -1,5 +1,6 @@
 //! `trimaran cluster status|members|token` and `trimaran audit list|verify`.
 
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use trimaran_model::error_code;
 use trimaran_wire::document::{AuditDocument, AuditList, ClusterStatus};
@@ -8,7 +9,7 @@ use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody};
 use super::machines::enroll;
 use crate::error::CliError;
 use crate::remote::{Remote, RequestIdArg};
-use crate::ui::{Global, print_table, print_text, printable};
+use crate::ui::{Global, OutputForm, print_document, print_table, print_text, printable};
 
 /// The coordinators themselves.
 #[derive(Debug, clap::Args)]
@@ -59,7 +60,7 @@ enum AuditVerb {
         limit: u32,
     },
     /// Check that no record was changed, left out or moved.
-    #[command(after_help = "Examples:\n  trimaran audit verify")]
+    #[command(after_help = "Examples:\n  trimaran audit verify\n  trimaran audit verify -o json")]
     Verify,
 }
 
@@ -128,19 +129,26 @@ pub(crate) fn audit(args: &AuditArgs, global: &Global) -> Result<u8, CliError> {
                 print_table(&["SEQ", "AT", "IDENTITY", "VERB", "OBJECT", "OUTCOME"], rows.collect());
             });
         }
-        AuditVerb::Verify => verify(&remote)?,
+        AuditVerb::Verify => verify(&remote, global)?,
     }
     Ok(0)
 }
 
 /// Reads the whole chain in pages and computes every hash again.
-fn verify(remote: &Remote) -> Result<(), CliError> {
+fn verify(remote: &Remote, global: &Global) -> Result<(), CliError> {
     let (mut seq, mut hash) = (0, String::new());
     loop {
         let body = OperatorBody::AuditList { since_seq: seq, limit: 1000 };
         let page = remote.read::<AuditList>(body)?.document.records;
         if page.is_empty() {
-            print_text(&format!("{seq} records, the chain is whole"));
+            match global.output {
+                OutputForm::Table => print_text(&format!("{seq} records, the chain is whole")),
+                form => {
+                    let verified =
+                        json!({"schema": "trimaran.audit_verified/v1", "records": seq, "hash": hash});
+                    print_document(form, &verified);
+                }
+            }
             return Ok(());
         }
         for record in &page {

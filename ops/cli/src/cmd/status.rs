@@ -1,5 +1,7 @@
-//! `trimaran status` and `trimaran installation list`: what runs where.
+//! `trimaran status` and `trimaran installation list|show`: what runs where.
 
+use serde_json::Value;
+use trimaran_model::error_code;
 use trimaran_wire::document::StatusDocument;
 use trimaran_wire::v1::operator::OperatorBody;
 
@@ -17,7 +19,9 @@ pub(crate) struct Args {
 
 /// Installations: one pipeline on one target each.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  trimaran installation list\n  trimaran installation list web -o json")]
+#[command(
+    after_help = "Examples:\n  trimaran installation list web -o json\n  trimaran installation show web/lab-prod"
+)]
 pub(crate) struct InstallationArgs {
     #[command(subcommand)]
     verb: InstallationVerb,
@@ -27,6 +31,13 @@ pub(crate) struct InstallationArgs {
 enum InstallationVerb {
     /// List them: the same as `trimaran status`.
     List(Args),
+    /// Show one installation.
+    #[command(after_help = "Examples:\n  trimaran installation show web/lab-prod -o json")]
+    Show {
+        /// The pipeline and the target.
+        #[arg(value_name = "PIPELINE/TARGET")]
+        name: String,
+    },
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
@@ -38,8 +49,31 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
 }
 
 pub(crate) fn installation(args: &InstallationArgs, global: &Global) -> Result<u8, CliError> {
-    let InstallationVerb::List(args) = &args.verb;
-    run(args, global)
+    match &args.verb {
+        InstallationVerb::List(args) => run(args, global),
+        InstallationVerb::Show { name } => show(name, global),
+    }
+}
+
+/// The document of the list with this one alone.
+fn show(name: &str, global: &Global) -> Result<u8, CliError> {
+    let Some((pipeline, target)) = name.split_once('/') else {
+        let message = format!("`{name}` is no installation");
+        let form = "an installation is written PIPELINE/TARGET, as in `trimaran installation list`";
+        return Err(CliError::new(error_code::USAGE, message).cause(form));
+    };
+    let body = OperatorBody::Status { pipeline: Some(pipeline.to_owned()) };
+    let mut answer = Remote::new(global)?.read::<StatusDocument>(body)?;
+    answer.document.installations.retain(|it| it.target == target);
+    if let Some(all) = answer.json.get_mut("installations").and_then(Value::as_array_mut) {
+        all.retain(|it| it["target"] == target);
+    }
+    if answer.document.installations.is_empty() {
+        let message = format!("`{pipeline}` was never deployed to `{target}`");
+        return Err(CliError::new(error_code::NOT_FOUND, message));
+    }
+    answer.print(global, table);
+    Ok(0)
 }
 
 fn table(status: &StatusDocument) {

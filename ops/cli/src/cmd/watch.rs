@@ -8,7 +8,7 @@ use crate::follow::{Show, Wait, follow};
 use crate::remote::{Remote, client_error, next_reply, parse_duration};
 use crate::ui::{Global, OutputForm, print_text};
 
-/// Follow a run until it is done; with `-o jsonl` print each event.
+/// Follow a run until it is done; with `-o jsonl` print each event, with `-o json` the run at its end.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  trimaran watch web#12\n  trimaran watch -o jsonl --since-revision 120")]
 pub(crate) struct Args {
@@ -28,8 +28,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
     let Some(run) = &args.run else { return everything(&remote, args) };
     let (run, _) = split(run);
     let show = match global.output {
-        OutputForm::Jsonl | OutputForm::Json => Show::Events,
-        OutputForm::Table | OutputForm::Yaml => Show::Progress,
+        OutputForm::Jsonl => Show::Events,
+        OutputForm::Table | OutputForm::Json | OutputForm::Yaml => Show::Progress,
     };
     follow(&remote, global, &run, Wait::Finished, args.timeout, show, args.since_revision)
 }

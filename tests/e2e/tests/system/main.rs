@@ -5,6 +5,7 @@ mod clocks;
 mod copies;
 mod crash;
 mod pages;
+mod reads;
 mod refusals;
 mod requests;
 mod ways_back;
