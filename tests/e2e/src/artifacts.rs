@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::http;
+use trimaran_fixtures::http;
 
 /// Writes `FOLDER/web-VERSION.tar.zst`: the service as `bin/web`, and `behaviour`, which it reads at its start.
 pub fn pack(folder: &Path, version: &str, behaviour: &str, service: &Path) -> io::Result<PathBuf> {
@@ -115,7 +115,7 @@ impl Drop for ArtifactServer {
 }
 
 fn serve(mut stream: TcpStream, folder: &Path) -> io::Result<()> {
-    let path = http::request_path(&stream)?;
+    let path = http::path(&stream)?;
     let name = path.trim_start_matches('/');
     let file = if name.contains('/') { None } else { File::open(folder.join(name)).ok() };
     let Some(mut file) = file else {

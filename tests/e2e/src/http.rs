@@ -1,4 +1,4 @@
-//! The little HTTP/1.1 that the harness needs, on plain sockets.
+//! The little HTTP/1.1 that the harness needs of a client, on plain sockets; a server's is in `trimaran_fixtures::http`.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -19,17 +19,4 @@ pub fn get(address: SocketAddr, path: &str, timeout: Duration) -> io::Result<(u1
     reader.read_to_string(&mut rest)?;
     let body = rest.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     Ok((status, body.to_owned()))
-}
-
-/// The path of a request, and nothing else of it.
-pub fn request_path(stream: &TcpStream) -> io::Result<String> {
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    let mut reader = BufReader::new(stream).take(16 * 1024);
-    let mut first = String::new();
-    reader.read_line(&mut first)?;
-    let mut line = String::new();
-    while reader.read_line(&mut line)? > 0 && line != "\r\n" {
-        line.clear();
-    }
-    Ok(first.split(' ').nth(1).unwrap_or("/").to_owned())
 }
