@@ -183,6 +183,11 @@ pub struct InstallationDocument {
     pub sha256: Option<String>,
     pub since: Option<String>,
     pub health: String,
+    /// Why it is not healthy: a reason code and its words, which name the host. Null when nothing is known.
+    #[serde(default)]
+    pub code: Option<String>,
+    #[serde(default)]
+    pub message: Option<String>,
     pub run: Option<String>,
     pub desired: u32,
     pub updated: u32,

@@ -157,7 +157,7 @@ async fn output_environment_and_exit_code_are_seen() {
     assert_eq!(ended(&lab).await, code(7));
     let mut lines = lab.lines().await;
     lines.sort();
-    assert_eq!(lines, ["0022", "blue", "end", "oops"]);
+    assert_eq!(lines, ["0022", "blue", "end", "oops", "trimaran: the service ended with exit code 7"]);
 }
 
 #[tokio::test]
@@ -210,7 +210,7 @@ async fn an_exit_that_no_runner_saw_is_kept() {
     until("the service ends", || (!is_alive(pid)).then_some(()));
     until("the shim ends", || (!is_alive(lab.shim_pid())).then_some(()));
     assert_eq!(ended(&lab).await, code(5));
-    assert_eq!(lab.lines().await, ["before", "after"]);
+    assert_eq!(lab.lines().await, ["before", "after", "trimaran: the service ended with exit code 5"]);
 }
 
 #[tokio::test]

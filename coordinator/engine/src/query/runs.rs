@@ -184,6 +184,7 @@ pub fn status(rows: &dyn RowSource, pipeline: Option<&str>) -> StatusDocument {
         } else {
             it.updated.saturating_sub(u32::from(it.failure.is_some()))
         };
+        let failure = it.failure.filter(|_| it.health != "healthy");
         InstallationDocument {
             pipeline: it.id.pipeline,
             environment: it.environment,
@@ -193,6 +194,11 @@ pub fn status(rows: &dyn RowSource, pipeline: Option<&str>) -> StatusDocument {
             sha256,
             since: it.current.map(|_| time(it.since_ms)),
             health: it.health,
+            code: failure.as_ref().map(|failure| failure.code.clone()),
+            message: failure.map(|failure| match failure.instance {
+                Some(instance) => format!("{instance}: {}", failure.message),
+                None => failure.message,
+            }),
             run: it.run.as_ref().map(run_name),
             desired: it.desired,
             updated: it.updated,

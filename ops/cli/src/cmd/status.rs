@@ -7,7 +7,7 @@ use trimaran_wire::v1::operator::OperatorBody;
 
 use crate::error::CliError;
 use crate::remote::Remote;
-use crate::ui::{Global, cell, paint, print_table};
+use crate::ui::{Global, cell, paint, print_table, print_text};
 
 /// Show what runs where, since when and how well.
 #[derive(Debug, clap::Args)]
@@ -31,11 +31,12 @@ pub(crate) struct InstallationArgs {
 enum InstallationVerb {
     /// List them: the same as `trimaran status`.
     List(Args),
-    /// Show one installation.
-    #[command(after_help = "Examples:\n  trimaran installation show web/lab-prod -o json")]
+    /// Show one, with the reason when it is not healthy.
+    #[command(
+        after_help = "Examples:\n  trimaran installation show web/lab-prod\n  trimaran installation show web/prod/lab-prod -o json"
+    )]
     Show {
-        /// The pipeline and the target.
-        #[arg(value_name = "PIPELINE/TARGET")]
+        /// `PIPELINE/TARGET` or `PIPELINE/ENV/TARGET`.
         name: String,
     },
 }
@@ -55,25 +56,51 @@ pub(crate) fn installation(args: &InstallationArgs, global: &Global) -> Result<u
     }
 }
 
-/// The document of the list with this one alone.
 fn show(name: &str, global: &Global) -> Result<u8, CliError> {
-    let Some((pipeline, target)) = name.split_once('/') else {
-        let message = format!("`{name}` is no installation");
-        let form = "an installation is written PIPELINE/TARGET, as in `trimaran installation list`";
-        return Err(CliError::new(error_code::USAGE, message).cause(form));
-    };
-    let body = OperatorBody::Status { pipeline: Some(pipeline.to_owned()) };
-    let mut answer = Remote::new(global)?.read::<StatusDocument>(body)?;
-    answer.document.installations.retain(|it| it.target == target);
-    if let Some(all) = answer.json.get_mut("installations").and_then(Value::as_array_mut) {
-        all.retain(|it| it["target"] == target);
-    }
+    let wanted = Wanted::parse(name)?;
+    let remote = Remote::new(global)?;
+    let body = OperatorBody::Status { pipeline: Some(wanted.pipeline.to_owned()) };
+    let mut answer = remote.read::<StatusDocument>(body)?;
+    answer.document.installations.retain(|it| wanted.is(&it.environment, &it.target));
     if answer.document.installations.is_empty() {
-        let message = format!("`{pipeline}` was never deployed to `{target}`");
-        return Err(CliError::new(error_code::NOT_FOUND, message));
+        let why = format!("nothing was ever deployed as `{name}`");
+        return Err(CliError::new(error_code::NOT_FOUND, why).help("trimaran installation list"));
+    }
+    // The same as in the document, in the JSON with fields that this build may not know.
+    if let Some(Value::Array(list)) = answer.json.get_mut("installations") {
+        list.retain(|it| {
+            let field = |name| it.get(name).and_then(Value::as_str).unwrap_or_default();
+            wanted.is(field("environment"), field("target"))
+        });
     }
     answer.print(global, table);
     Ok(0)
+}
+
+/// An installation by its name.
+#[derive(Debug, PartialEq, Eq)]
+struct Wanted<'a> {
+    pipeline: &'a str,
+    environment: Option<&'a str>,
+    target: &'a str,
+}
+
+impl<'a> Wanted<'a> {
+    fn parse(name: &'a str) -> Result<Self, CliError> {
+        let parts: Vec<_> = name.split('/').collect();
+        match *parts {
+            [pipeline, target] => Ok(Self { pipeline, environment: None, target }),
+            [pipeline, environment, target] => Ok(Self { pipeline, environment: Some(environment), target }),
+            _ => {
+                let why = format!("`{name}` is no installation; it is `PIPELINE/TARGET`");
+                Err(CliError::new(error_code::USAGE, why).help("trimaran installation list"))
+            }
+        }
+    }
+
+    fn is(&self, environment: &str, target: &str) -> bool {
+        target == self.target && self.environment.is_none_or(|wanted| wanted == environment)
+    }
 }
 
 fn table(status: &StatusDocument) {
@@ -90,4 +117,25 @@ fn table(status: &StatusDocument) {
         ]
     });
     print_table(&["PIPELINE", "ENV", "TARGET", "VERSION", "SINCE", "HEALTH", "READY", "RUN"], rows.collect());
+    for it in &status.installations {
+        if let (Some(code), Some(message)) = (&it.code, &it.message) {
+            print_text(&format!("{} on {}: {code}: {message}", it.pipeline, it.target));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Wanted;
+
+    #[test]
+    fn an_installation_is_named_by_pipeline_and_target() {
+        let short = Wanted::parse("web/lab-prod").expect("a name");
+        assert!(short.is("prod", "lab-prod") && !short.is("prod", "lab-staging"));
+        let long = Wanted::parse("web/prod/lab-prod").expect("a name");
+        assert!(long.is("prod", "lab-prod") && !long.is("staging", "lab-prod"));
+        for bad in ["web", "", "a/b/c/d"] {
+            assert!(Wanted::parse(bad).is_err(), "{bad}");
+        }
+    }
 }

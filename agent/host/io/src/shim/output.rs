@@ -59,8 +59,8 @@ impl Output {
         self.log.flush();
     }
 
-    /// Takes what is still in the pipes, and lines without an end.
-    pub(super) fn finish(&mut self) {
+    /// Takes what is still in the pipes, and lines without an end. `last` becomes the last line of stderr.
+    pub(super) fn finish(&mut self, last: Option<String>) {
         for pipe in &mut self.pipes {
             for _ in 0..LAST_READS_MAX {
                 if !pipe.read(&mut self.buffer, &mut self.log) {
@@ -69,6 +69,9 @@ impl Output {
             }
             let stderr = pipe.stderr;
             pipe.lines.finish(|line| self.log.line(stderr, line));
+        }
+        if let Some(last) = last {
+            self.log.line(true, last.as_bytes());
         }
         self.log.flush();
     }

@@ -42,6 +42,8 @@ pub(super) struct Supervisor {
     signals: Signals,
     connections: Connections,
     output: Output,
+    /// The service ended before anybody asked for it.
+    ended_alone: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -114,7 +116,8 @@ impl Supervisor {
         // Without the room a full disk only delays the exit code.
         let _ = State::reserve(here);
         let connections = Connections::new(listener);
-        Ok(Self { state, written: true, sweep, phase: Phase::Running, signals, connections, output })
+        let phase = Phase::Running;
+        Ok(Self { state, written: true, sweep, phase, signals, connections, output, ended_alone: false })
     }
 
     /// Returns when nothing is left and the exit is durable. Whoever is told of it may start again at once:
@@ -129,8 +132,8 @@ impl Supervisor {
             }
             self.wait();
         }
-        self.output.finish();
         let exit = self.state.exit.expect("set when everything was gone");
+        self.output.finish(self.ended_alone.then(|| format!("trimaran: the service ended with {exit}")));
         // Errors leave a name that nobody listens at, which the next start replaces.
         let _ = std::fs::remove_file(SOCKET);
         drop(lock);
@@ -247,6 +250,7 @@ impl Supervisor {
         if self.state.exit.is_none() && exit.is_some() {
             self.state.exit = exit;
             self.written = false;
+            self.ended_alone = matches!(self.phase, Phase::Running);
         }
     }
 
