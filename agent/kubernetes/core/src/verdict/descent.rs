@@ -64,8 +64,10 @@ impl Below {
             }
         }
         for (child, workload, judgment) in &judged {
-            let superseded = !workload
-                && judged.iter().any(|(other, _, theirs)| is_newer_and_better(*other, theirs, *child));
+            let superseded = judged.iter().any(|(other, _, theirs)| {
+                is_newer_revision(*other, *child)
+                    || (!workload && is_newer_and_better(*other, theirs, *child))
+            });
             if !superseded {
                 below.add(*child, *workload, judgment.clone());
             }
@@ -158,10 +160,23 @@ fn is_known(object: Object<'_>) -> bool {
     is_own_group(object.group()) || super::built_in::rule_of(object.group(), object.kind()).is_some()
 }
 
+/// A ReplicaSet or ReplicationController is made for each template of its owner, as a DeploymentConfig does: the
+/// older ones of `web-1` and `web-2` are on their way out, unless the newer one was scaled down.
+fn is_newer_revision(other: Object<'_>, child: Object<'_>) -> bool {
+    let revision =
+        matches!((child.group(), child.kind()), ("apps", "ReplicaSet") | ("", "ReplicationController"));
+    let template = |object: Object<'_>| object.name().rsplit_once('-').map_or(0, |(stem, _)| stem.len());
+    revision
+        && is_newer(other, child)
+        && other.name().get(..template(other)) == child.name().get(..template(child))
+        && other.count("spec.replicas") != Some(0)
+}
+
+fn is_newer(other: Object<'_>, child: Object<'_>) -> bool {
+    other.kind() == child.kind() && other.group() == child.group() && other.created() > child.created()
+}
+
 /// A newer sibling of the same kind that did not fail: the failed one is history.
 fn is_newer_and_better(other: Object<'_>, theirs: &Judgment, child: Object<'_>) -> bool {
-    other.kind() == child.kind()
-        && other.group() == child.group()
-        && other.created() > child.created()
-        && theirs.verdict != Verdict::Degraded
+    is_newer(other, child) && theirs.verdict != Verdict::Degraded
 }
