@@ -52,7 +52,7 @@ pub fn judge<'a>(
     since: Option<Wall>,
 ) -> Judgment {
     let context = Context { snapshot, rules, now, since };
-    let judgment = judge_object(context, subject, &descent::Path::new());
+    let judgment = judge_object(context, subject, &mut descent::Path::default());
     match snapshot.copies(subject) {
         0 | 1 => judgment,
         copies => {
@@ -61,7 +61,7 @@ pub fn judge<'a>(
     }
 }
 
-fn judge_object<'a>(context: Context<'a>, object: Object<'a>, path: &descent::Path<'a>) -> Judgment {
+fn judge_object<'a>(context: Context<'a>, object: Object<'a>, path: &mut descent::Path<'a>) -> Judgment {
     for field in ["apiVersion", "kind", "metadata.name"] {
         if object.text(field).is_none_or(str::is_empty) {
             return Judgment::unknown(format!("the object has no {field}"));

@@ -98,7 +98,9 @@ pub(super) fn rule_of(group: &str, kind: &str) -> Option<BuiltIn> {
             "admissionregistration.k8s.io",
             "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
         ) => rule(|_, object| cluster::judge_webhooks(object)),
-        ("gateway.networking.k8s.io", "HTTPRoute") => rule(gateway::judge_route),
+        ("gateway.networking.k8s.io", "HTTPRoute" | "GRPCRoute" | "TCPRoute" | "TLSRoute" | "UDPRoute") => {
+            rule(gateway::judge_route)
+        }
         ("gateway.networking.k8s.io", "Gateway") => rule(gateway::judge_gateway),
         ("argoproj.io", "Rollout") => rule(argo_rollout::judge),
         _ if is_plain(group, kind) => rule(|_, object| exists(object)),

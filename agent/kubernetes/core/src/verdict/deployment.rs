@@ -37,7 +37,7 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     let mut progress = Progress::new(object, fleet);
     progress.waits = waits(object);
     progress.own = match current {
-        Some(set) => creation::by_condition(context, set),
+        Some(set) => can_not_create(context, set, start).or_else(|| passed_on(context, object, set)),
         None => creation::by_condition(context, object),
     }
     .into_iter()
@@ -65,6 +65,23 @@ fn current_replica_set<'a>(snapshot: &Snapshot<'a>, deployment: Object<'a>) -> O
 
 fn pods_of<'a>(context: Context<'a>, set: Object<'a>) -> impl Iterator<Item = Object<'a>> {
     context.snapshot.children_of_kind(set, "", "Pod")
+}
+
+fn lacks_pods(set: Object<'_>) -> bool {
+    set.count("status.replicas").unwrap_or(0) < set.count("spec.replicas").unwrap_or(1)
+}
+
+/// The condition decides. While it is not written yet, an event tells as long as pods are missing.
+fn can_not_create<'a>(context: Context<'a>, set: Object<'a>, start: Option<Wall>) -> Option<Cause> {
+    let told = || lacks_pods(set).then(|| creation::by_event(context, set, start)).flatten();
+    creation::by_condition(context, set).or_else(told)
+}
+
+/// A Deployment copies the failure of its newest ReplicaSet, or else of any earlier one.
+fn passed_on<'a>(context: Context<'a>, object: Object<'a>, set: Object<'a>) -> Option<Cause> {
+    let failing = |set: Object<'a>| set.condition("ReplicaFailure").is_some_and(|it| it.is_true());
+    let earlier = context.snapshot.children_of_kind(object, "apps", "ReplicaSet").any(failing);
+    (lacks_pods(set) && !earlier).then(|| creation::by_condition(context, object)).flatten()
 }
 
 /// The pods of a ReplicaSet with what it counts itself.
@@ -166,7 +183,7 @@ pub(super) fn judge_replica_set<'a>(context: Context<'a>, object: Object<'a>) ->
     let start = context.start(object.created());
     let mut progress = Progress::new(object, fleet_of(context, Some(object), start));
     progress.waits = waits_of_set(object);
-    progress.own = creation::by_condition(context, object).into_iter().collect();
+    progress.own = can_not_create(context, object, start).into_iter().collect();
     progress.set_default_deadline(context, None);
     progress.healthy = "all replicas are available".to_owned();
     progress.judge(context)

@@ -18,24 +18,31 @@ use crate::custom::judge_custom;
 use crate::judgment::{Evidence, Judgment};
 use crate::object::Object;
 
-/// Objects on the way down, by kind, namespace and name: owners may form a circle.
-pub(super) type Path<'a> = BTreeSet<(&'a str, &'a str, &'a str, &'a str)>;
+/// The way down. Each custom resource is looked at once for one subject, below the first of its owners: owners may
+/// form circles, and objects with several owners would be looked at as often as there are ways to them.
+#[derive(Debug, Default)]
+pub(super) struct Path<'a> {
+    depth: usize,
+    /// By group, kind, namespace and name.
+    seen: BTreeSet<(&'a str, &'a str, &'a str, &'a str)>,
+}
 
-pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>, path: &Path<'a>) -> Judgment {
+pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>, path: &mut Path<'a>) -> Judgment {
     if is_own_group(object.group()) {
         return Judgment::unknown(format!("no rule understands the kind {}", object.kind()));
     }
     let own = judge_custom(object.value(), context.rules, context.now);
     // What is below belongs to the generation before, or goes away with the object.
     let is_stale = own.reason == Some(ReasonCode::Generation) || object.is_deleted();
-    if is_stale || own.verdict == Verdict::Suspended || path.len() >= OWNER_DEPTH_MAX {
+    if is_stale || own.verdict == Verdict::Suspended || path.depth >= OWNER_DEPTH_MAX {
         return own;
     }
-    let mut path = path.clone();
-    if !path.insert((object.group(), object.kind(), object.namespace(), object.name())) {
+    if !path.seen.insert((object.group(), object.kind(), object.namespace(), object.name())) {
         return own;
     }
-    let below = Below::look(context, object, &path);
+    path.depth += 1;
+    let below = Below::look(context, object, path);
+    path.depth -= 1;
     deadline_of_deploy(context, object, below.combine(own))
 }
 
@@ -51,7 +58,7 @@ struct Below {
 }
 
 impl Below {
-    fn look<'a>(context: Context<'a>, owner: Object<'a>, path: &Path<'a>) -> Self {
+    fn look<'a>(context: Context<'a>, owner: Object<'a>, path: &mut Path<'a>) -> Self {
         let mut below = Self::default();
         let children: Vec<Object<'a>> =
             context.snapshot.children(owner).filter(|it| !it.is_deleted()).collect();
@@ -64,8 +71,10 @@ impl Below {
             }
         }
         for (child, workload, judgment) in &judged {
-            let superseded = !workload
-                && judged.iter().any(|(other, _, theirs)| is_newer_and_better(*other, theirs, *child));
+            let superseded = judged.iter().any(|(other, _, theirs)| {
+                is_newer_revision(*other, *child)
+                    || (!workload && is_newer_and_better(*other, theirs, *child))
+            });
             if !superseded {
                 below.add(*child, *workload, judgment.clone());
             }
@@ -158,10 +167,23 @@ fn is_known(object: Object<'_>) -> bool {
     is_own_group(object.group()) || super::built_in::rule_of(object.group(), object.kind()).is_some()
 }
 
+/// A ReplicaSet or ReplicationController is made for each template of its owner, as a DeploymentConfig does: the
+/// older ones of `web-1` and `web-2` are on their way out, unless the newer one was scaled down.
+fn is_newer_revision(other: Object<'_>, child: Object<'_>) -> bool {
+    let revision =
+        matches!((child.group(), child.kind()), ("apps", "ReplicaSet") | ("", "ReplicationController"));
+    let template = |object: Object<'_>| object.name().rsplit_once('-').map_or(0, |(stem, _)| stem.len());
+    revision
+        && is_newer(other, child)
+        && other.name().get(..template(other)) == child.name().get(..template(child))
+        && other.count("spec.replicas") != Some(0)
+}
+
+fn is_newer(other: Object<'_>, child: Object<'_>) -> bool {
+    other.kind() == child.kind() && other.group() == child.group() && other.created() > child.created()
+}
+
 /// A newer sibling of the same kind that did not fail: the failed one is history.
 fn is_newer_and_better(other: Object<'_>, theirs: &Judgment, child: Object<'_>) -> bool {
-    other.kind() == child.kind()
-        && other.group() == child.group()
-        && other.created() > child.created()
-        && theirs.verdict != Verdict::Degraded
+    is_newer(other, child) && theirs.verdict != Verdict::Degraded
 }

@@ -1,5 +1,5 @@
-//! Gateways and HTTPRoutes of the Gateway API. Their conditions stand below `status.parents[]` and
-//! `status.listeners[]`, one set for each, and carry the generation that they speak of.
+//! Gateways and routes of the Gateway API (HTTP, GRPC, TLS, TCP, UDP). Their conditions stand below
+//! `status.parents[]` and `status.listeners[]`, one set for each, and carry the generation that they speak of.
 
 use serde_json::Value;
 use trimaran_model::reason::ReasonCode;

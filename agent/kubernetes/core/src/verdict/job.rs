@@ -31,8 +31,10 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     let start = context.start(object.created());
     let pods = context.snapshot.children_of_kind(object, "", "Pod");
     let mut progress = Progress::new(object, Fleet::new(context, pods, start, Need::Any));
-    progress.own.extend(creation::by_event(context, object, start));
     let active = object.count("status.active").unwrap_or(0);
+    if active < object.count("spec.parallelism").unwrap_or(1).max(1) {
+        progress.own.extend(creation::by_event(context, object, start));
+    }
     let message = match is("SuccessCriteriaMet") {
         Some(_) => "the job has succeeded and waits for its last pods to end".to_owned(),
         None => format!("{active} pods of the job are active"),

@@ -127,7 +127,8 @@ impl<'a> Pod<'a> {
         report.causes.extend(placement::unschedulable(self));
         let containers = self.containers();
         // As soon as one of them is further on, the pod has its volumes and its network.
-        if !containers.is_empty() && containers.iter().all(|container| container.is_waiting_to_start()) {
+        let untold = containers.is_empty() && self.phase() != "Pending";
+        if !untold && containers.iter().all(|container| container.is_waiting_to_start()) {
             report.causes.extend(volume::not_mounted(self).or_else(|| placement::no_sandbox(self)));
         }
         if self.phase() == "Failed" && self.runs_for_ever() && report.causes.is_empty() {

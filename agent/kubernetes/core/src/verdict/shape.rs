@@ -109,14 +109,22 @@ fn fields(kind: &str) -> &'static [Fields] {
         "Service" | "Ingress" => &[EVERY_KIND, ADDRESS],
         "PersistentVolumeClaim" | "PersistentVolume" | "Namespace" => &[EVERY_KIND, PHASE],
         "PodDisruptionBudget" => &[EVERY_KIND, BUDGET],
-        "HTTPRoute" | "Gateway" => &[EVERY_KIND, ROUTE],
+        "HTTPRoute" | "GRPCRoute" | "TCPRoute" | "TLSRoute" | "UDPRoute" | "Gateway" => &[EVERY_KIND, ROUTE],
         "Rollout" => &[EVERY_KIND, ARGO_ROLLOUT],
         _ => &[EVERY_KIND],
     }
 }
 
+/// What a rollout is to reach stands in its spec, which every live object has; without one any status would do.
+fn needs_spec(kind: &str) -> bool {
+    matches!(kind, "Deployment" | "ReplicaSet" | "ReplicationController" | "StatefulSet" | "DaemonSet")
+}
+
 /// The first field of a built-in kind that can't be read: `status.readyReplicas is a text, not a count`.
 pub(super) fn fault(object: Object<'_>) -> Option<String> {
+    if needs_spec(object.kind()) && object.at("spec").is_none() {
+        return Some("it has no spec".to_owned());
+    }
     fields(object.kind()).iter().flat_map(|fields| fields.iter()).find_map(|(path, shape)| {
         let value = object.at(path)?;
         wrong(*shape, value).map(|wrong| format!("{path} {wrong}"))

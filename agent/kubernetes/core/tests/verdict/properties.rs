@@ -147,6 +147,28 @@ fn children_of_the_wrong_type_are_no_panic() {
     }
 }
 
+/// As many ways down as 20 owners of each other have would never end; each object is looked at once.
+#[test]
+fn owners_in_every_direction_end() {
+    let name = |index: u32| format!("w{index}");
+    let owner = |index| json!({"apiVersion": "corp.example/v1", "kind": "Widget", "name": name(index), "uid": name(index)});
+    let widget = |index: u32| {
+        let owners: Vec<Value> = (0..20).filter(|other| *other != index).map(owner).collect();
+        json!({"apiVersion": "corp.example/v1", "kind": "Widget", "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+               "metadata": {"name": name(index), "uid": name(index), "ownerReferences": owners}})
+    };
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "uid": "p", "ownerReferences": [owner(7)]},
+        "spec": {"restartPolicy": "Always"},
+        "status": {"phase": "Pending", "containerStatuses": [
+            {"name": "web", "ready": false, "restartCount": 0, "state": {"waiting": {"reason": "InvalidImageName"}}}]}
+    });
+    let documents: Vec<Value> = (0..20).map(widget).chain([pod]).collect();
+    let snapshot = Snapshot::new(&documents);
+    let judgment = judge(&snapshot, Object::new(&documents[0]), &RuleSet::builtin(), Wall(60_000), None);
+    assert_eq!(judgment.verdict, Verdict::Degraded, "{}", judgment.message);
+}
+
 fn any_json() -> impl Strategy<Value = Value> {
     let key = prop::sample::select(vec![
         "status",
