@@ -1,4 +1,4 @@
-//! Durable commits a second: requests that change state, each answered after its fdatasync.
+//! Durable commits a second: targets that change, each request answered after its fdatasync.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use trimaran_client::client::Client;
 use trimaran_client::config::Config;
 use trimaran_e2e::lab::Lab;
-use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody};
+use trimaran_wire::v1::operator::{OperatorBody, SourceFile};
 
 use crate::report::{Report, percentile, time};
 
@@ -70,16 +70,21 @@ fn commits(lab: &Lab, clients: usize) -> (f64, Vec<Duration>) {
     runtime.block_on(async {
         let begin = Instant::now();
         let tasks: Vec<_> = (0..clients)
-            .map(|_| {
+            .map(|task| {
                 let (client, number) = (client(lab), Arc::clone(&number));
                 tokio::spawn(async move {
                     let mut times = Vec::new();
                     while begin.elapsed() < LENGTH {
-                        let name = format!("bench-{clients}-{}", number.fetch_add(1, Ordering::Relaxed));
-                        let order = EnrollOrder::Operator { name, role: "viewer".to_owned() };
+                        let number = number.fetch_add(1, Ordering::Relaxed);
+                        let text = format!(
+                            "trimaran: v1\ntarget: bench-{task}\nagent: lab\nclass: staging\n\
+                             hosts: {{ select: {{ group: g{number} }} }}\n"
+                        );
+                        let file = SourceFile { name: "target.yaml".to_owned(), text: text.into_bytes() };
                         let id = uuid::Uuid::now_v7().into_bytes();
                         let sent = Instant::now();
-                        let answer = client.request(Some(id), OperatorBody::Enroll(order)).await;
+                        let answer =
+                            client.request(Some(id), OperatorBody::Apply { files: vec![file] }).await;
                         answer.expect("the coordinator answers");
                         times.push(sent.elapsed());
                     }

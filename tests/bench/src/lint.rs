@@ -43,7 +43,7 @@ pub(crate) fn run(report: &mut Report) {
 /// Many targets and pipelines in one file.
 fn text() -> String {
     let mut text = String::new();
-    for number in 0..310 {
+    for number in 0..330 {
         text.push_str(&format!(
             "\
 ---
