@@ -57,7 +57,8 @@ pub(crate) fn rollout(
         let output = Command::new(&playbook)
             .current_dir(&work)
             .env("ANSIBLE_NOCOWS", "1")
-            .env("ANSIBLE_PYTHON_INTERPRETER", "auto_silent")
+            // Discovery may find a Python that only pretends to be there.
+            .env("ANSIBLE_PYTHON_INTERPRETER", playbook.with_file_name("python"))
             .args(["-i", "inventory", "-f", "50", "play.yaml", "-e"])
             .arg(format!(
                 "archive={} version={version} min_healthy={}",
@@ -66,8 +67,11 @@ pub(crate) fn rollout(
             ))
             .output()
             .map_err(|error| error.to_string())?;
-        let words =
-            || String::from_utf8_lossy(&output.stdout).lines().rev().take(5).collect::<Vec<_>>().join("; ");
+        // The first host's words say what failed; the others repeat them.
+        let words = || {
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            text.lines().find(|line| line.starts_with("fatal:")).unwrap_or("no host says why").to_owned()
+        };
         if output.status.success() { Ok(begin.elapsed()) } else { Err(words()) }
     };
     let result = play("v1").and_then(|_| play("v2"));
