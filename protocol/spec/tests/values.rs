@@ -221,10 +221,10 @@ fn pipelines_are_checked_against_the_targets_of_a_cluster() {
     assert_eq!(
         found,
         [
-            "11:25 TR1204: did you mean `lab-staging`?",
-            "11:37 TR1204: `trimaran target list` shows the targets; an admin adds one with `trimaran apply`",
-            "12:11 TR1303: add `approve: { options: [promote, roll_back] }`",
-            "12:25 TR1205: name a target with `hosts:`",
+            "11:26 TR1204: did you mean `lab-staging`?",
+            "11:38 TR1204: `trimaran target list` shows the targets; an admin adds one with `trimaran apply`",
+            "12:13 TR1303: add `approve: { options: [promote, roll_back] }`",
+            "12:26 TR1205: name a target with `hosts:`",
         ]
     );
     assert_eq!(said(&[]).len(), 4, "a cluster without targets has none of them");

@@ -86,7 +86,7 @@ super::error_codes! { ENTRIES_SPEC;
         "`after` names an environment that the pipeline does not have."
         "Name an environment of this pipeline.";
     TARGET_NAME 1204 BadInput "unknown target"
-        "The pipeline names a target that is not among the target documents of these files."
+        "The pipeline names a target that is neither in these files nor, where a cluster was asked, known to it."
         "Name one of them, or add its document.";
     TARGET_OTHER 1205 BadInput "target of another platform"
         "The pipeline's workload can't run on the platform of this target."
