@@ -33,7 +33,10 @@ mod tests {
         let root = folder.path();
         std::fs::create_dir(root.join("bin")).expect("a folder");
         std::fs::write(root.join("bin/web"), "").expect("a file");
-        let mode = |mode| std::fs::set_permissions(root.join("bin/web"), PermissionsExt::from_mode(mode));
+        let mode = |mode| {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(root.join("bin/web"), permissions)
+        };
         mode(0o644).expect("a mode");
         let said = |program: &str| problem(root, program).unwrap_or_default();
         assert!(said("bin/web").contains("not executable: its mode is 644"), "{}", said("bin/web"));

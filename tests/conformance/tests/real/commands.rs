@@ -7,6 +7,8 @@ use crate::lab::{Lab, until, words_of};
 #[test]
 fn apply_rollback_status_and_stop_all() {
     let lab = Lab::new();
+    assert!(words_of(&lab.run(&["status"])).0.contains("nothing is deployed here"));
+    assert!(!lab.data().exists(), "a look makes no directory");
     assert!(lab.apply(&lab.spec("v1", "good"), 0).contains("web v1 is healthy"));
     assert!(lab.apply(&lab.spec("v2", "good"), 0).contains("web v2 is healthy"));
     let pid = lab.pid();
