@@ -12,6 +12,9 @@ use serde_json::json;
 
 use super::layout::{Layout, Part};
 
+/// How long a part may take to end by itself.
+const END: Duration = Duration::from_secs(5);
+
 pub(crate) struct Processes {
     file: PathBuf,
     parts: Vec<Part>,
@@ -87,6 +90,14 @@ impl Processes {
         Some(format!("{} ended with {status}:\n{}", part.name, tail.join("\n")))
     }
 
+    /// Ends one part.
+    pub(crate) fn end(&mut self, part: &Part) {
+        if let Some(pid) = self.living(part) {
+            signal(pid, "TERM");
+            self.wait_end(part, Instant::now() + END);
+        }
+    }
+
     /// Ends every part, runners first, then the services that they left running.
     pub(crate) fn end_all(&mut self) {
         let parts: Vec<Part> = self.parts.iter().rev().cloned().collect();
@@ -95,7 +106,7 @@ impl Processes {
                 signal(pid, "TERM");
             }
         }
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + END;
         for part in &parts {
             self.wait_end(part, deadline);
         }

@@ -24,6 +24,10 @@ const BEGUN: &str = "begun";
 
 pub(crate) async fn start(layout: &Layout, processes: &mut Processes) -> Result<(), CliError> {
     let coordinator = &layout.coordinators[0];
+    if layout.data.join(BEGUN).exists() {
+        // Left by a `dev` that was killed; its cluster is made anew.
+        processes.end(coordinator);
+    }
     let token = initialise(layout, coordinator)?;
     launch(processes, coordinator)?;
     let context = context(layout, coordinator, token).await?;
