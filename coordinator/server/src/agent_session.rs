@@ -1,16 +1,16 @@
 //! One attached agent: its orders out, its reports in, and the answers that keep its lease.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, oneshot};
 use trimaran_engine::query;
 use trimaran_engine::{Event, Outcome};
 use trimaran_model::id::Identity;
-use trimaran_model::limits::AGENT_LOST_AFTER;
+use trimaran_model::limits::{AGENT_LOST_AFTER, AGENT_REPORTS_UNDER_WAY_MAX};
 use trimaran_transport::{CloseCode, CloseReason, FrameSender, Session};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::agent::{AgentDown, AgentUp, Progress, ResultAnswer, RunnerEntry};
-use trimaran_wire::v1::assignment::WireOutcome;
 use trimaran_wire::v1::command::{Command, CommandBody};
 use trimaran_wire::v1::common::WireIdentity;
 use trimaran_wire::v1::row;
@@ -20,6 +20,9 @@ use crate::node::{Applied, Proposed};
 use crate::rows::View;
 use crate::server::Server;
 use crate::soft::AgentSoft;
+
+/// Applied entries that are looked at together at most.
+const APPLIED_TOGETHER_MAX: usize = 256;
 
 /// Serves an agent until its session ends.
 pub(crate) async fn serve(server: Server, session: Session) {
@@ -38,10 +41,10 @@ pub(crate) async fn serve(server: Server, session: Session) {
         return session.refuse_frame("a session of an agent starts with its hello");
     };
     let address = listen.unwrap_or_else(|| session.remote_address().to_string());
-    let held =
-        held.iter().map(|held| (held.assignment, Sent { fence: held.fence, canceled: false, held: true }));
+    let held = held.iter().map(|held| (held.assignment, Sent { held: true, ..Sent::new(held.fence) }));
     let sent = held.collect();
-    let mut link = Link { server, session, sender, name, incarnation, sent, applied: None };
+    let under_way = VecDeque::new();
+    let mut link = Link { server, session, sender, name, incarnation, sent, under_way, applied: None };
     link.applied = Some(link.server.node.subscribe());
     match link.attach(epoch, &address).await {
         Attach::Done => {}
@@ -68,6 +71,21 @@ struct Sent {
     canceled: bool,
     /// Known from the agent's journal; it is sent again, because the agent may have it in part only.
     held: bool,
+    /// Its result is on its way to the log.
+    ended: bool,
+}
+
+impl Sent {
+    fn new(fence: u64) -> Self {
+        Self { fence, canceled: false, held: false, ended: false }
+    }
+}
+
+/// What the agent is told once its report is in the log.
+enum Report {
+    Result { assignment: u64, fence: u64 },
+    Failures { assignment: u64, failed: u32 },
+    Verdict,
 }
 
 struct Link {
@@ -78,7 +96,10 @@ struct Link {
     incarnation: u64,
     /// Assignments that the agent has, by their number.
     sent: BTreeMap<u64, Sent>,
-    applied: Option<broadcast::Receiver<Applied>>,
+    /// Reports on their way to the log, in its order: an agent of many installations does not wait for one
+    /// sync after another.
+    under_way: VecDeque<(Report, oneshot::Receiver<Proposed>)>,
+    applied: Option<broadcast::Receiver<Arc<Applied>>>,
 }
 
 impl Link {
@@ -114,8 +135,11 @@ impl Link {
     }
 
     async fn propose(&self, body: CommandBody) -> Proposed {
-        let name = WireIdentity::Agent(self.name.clone());
-        self.server.node.propose(Command { identity: name, request: None, body }).await
+        self.server.node.propose(self.command(body)).await
+    }
+
+    fn command(&self, body: CommandBody) -> Command {
+        Command { identity: WireIdentity::Agent(self.name.clone()), request: None, body }
     }
 
     async fn send(&mut self, message: AgentDown) -> bool {
@@ -125,27 +149,29 @@ impl Link {
     async fn work(&mut self, receiver: &mut trimaran_transport::FrameReceiver) {
         let mut applied = self.applied.take().expect("set before the attach");
         loop {
-            tokio::select! {
-                frame = receiver.next() => {
+            let room = self.under_way.len() < AGENT_REPORTS_UNDER_WAY_MAX;
+            let go_on = tokio::select! {
+                frame = receiver.next(), if room => {
                     let Ok(Some(frame)) = frame else { return };
                     match AgentUp::from_frame(&frame) {
-                        Ok(message) => if !self.hear(message).await { return },
+                        Ok(message) => self.hear(message).await,
                         Err(error) => return self.session.refuse_frame(&error.to_string()),
                     }
                 }
-                event = applied.recv() => {
-                    let go_on = match event {
-                        Ok(applied) => self.react(&applied).await,
-                        Err(broadcast::error::RecvError::Lagged(_)) => self.bring_up_to_date().await,
-                        Err(broadcast::error::RecvError::Closed) => false,
-                    };
-                    if !go_on { return }
+                answer = first_answer(&mut self.under_way) => self.reported(answer).await,
+                event = applied.recv() => match event {
+                    Ok(first) => self.react(first, &mut applied).await,
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.bring_up_to_date().await,
+                    Err(broadcast::error::RecvError::Closed) => false,
                 }
+            };
+            if !go_on {
+                return;
             }
         }
     }
 
-    /// Sends what the state has for this agent and was not sent yet.
+    /// Sends the inventory and what the state has for this agent and was not sent yet.
     async fn bring_up_to_date(&mut self) -> bool {
         let name = self.name.clone();
         let (revision, runners, assignments) = View::new(&self.server.node).read(|rows| {
@@ -157,27 +183,45 @@ impl Link {
         if !self.send(AgentDown::Inventory { revision, runners }).await {
             return false;
         }
+        let known = self.sent.keys().copied().collect();
+        self.give(assignments, known).await
+    }
+
+    /// Sends what changed of these assignments.
+    async fn look_at(&mut self, numbers: BTreeSet<u64>) -> bool {
+        let assignments = View::new(&self.server.node).read(|rows| {
+            query::assignments_among(rows, &self.name, &|id| self.sent.contains_key(&id), &numbers)
+        });
+        self.give(assignments, numbers).await
+    }
+
+    /// Sends live assignments that the agent does not have, and the end of those of `looked_at` that it has
+    /// and that are not live any more.
+    async fn give(&mut self, assignments: Vec<row::AssignmentRow>, looked_at: BTreeSet<u64>) -> bool {
         // What the agent has and the state has not any more was answered, or withdrawn while nobody listened.
         let live: BTreeSet<u64> = assignments.iter().map(|row| row.assignment.id).collect();
-        let gone: Vec<u64> = self.sent.keys().copied().filter(|id| !live.contains(id)).collect();
-        for assignment in gone {
-            let Some(sent) = self.sent.remove(&assignment) else { continue };
-            self.server.soft.lock().progress.remove(&assignment);
-            if !self.send(AgentDown::Cancel { assignment, fence: sent.fence }).await {
+        for assignment in looked_at.difference(&live) {
+            // The answer to its result says the same.
+            if self.sent.get(assignment).is_none_or(|sent| sent.ended) {
+                continue;
+            }
+            let Some(sent) = self.sent.remove(assignment) else { continue };
+            self.server.soft.lock().progress.remove(assignment);
+            if !self.send(AgentDown::Cancel { assignment: *assignment, fence: sent.fence }).await {
                 return false;
             }
         }
         for row in assignments {
             let (id, fence) = (row.assignment.id, row.assignment.fence);
             if self.sent.get(&id).is_none_or(|sent| sent.held) {
-                self.sent.insert(id, Sent { fence, canceled: false, held: false });
+                self.sent.insert(id, Sent::new(fence));
                 if !self.send(AgentDown::Assign(row.assignment)).await {
                     return false;
                 }
             }
-            let asked = self.sent.get(&id).is_some_and(|sent| sent.canceled);
+            let asked = self.sent.get(&id).is_some_and(|sent| sent.canceled || sent.ended);
             if row.cancel && !asked {
-                self.sent.insert(id, Sent { fence, canceled: true, held: false });
+                self.sent.insert(id, Sent { canceled: true, ..Sent::new(fence) });
                 if !self.send(AgentDown::Cancel { assignment: id, fence }).await {
                     return false;
                 }
@@ -186,28 +230,46 @@ impl Link {
         true
     }
 
-    /// What an applied entry means for this session.
-    async fn react(&mut self, applied: &Applied) -> bool {
-        let mut work = false;
-        for event in &applied.events {
-            match event {
-                Event::AgentWork { agent } => work |= *agent == self.name,
-                Event::Superseded { agent, incarnation } => {
-                    if *agent == self.name && *incarnation == self.incarnation {
+    /// What applied entries mean for this session: this one and those that wait behind it are looked at
+    /// together.
+    async fn react(&mut self, first: Arc<Applied>, more: &mut broadcast::Receiver<Arc<Applied>>) -> bool {
+        let (mut numbers, mut everything, mut revision) = (BTreeSet::new(), false, first.revision);
+        let waiting = std::iter::from_fn(|| match more.try_recv() {
+            Ok(applied) => Some(Some(applied)),
+            Err(broadcast::error::TryRecvError::Lagged(_)) => Some(None),
+            Err(_) => None,
+        });
+        for applied in std::iter::once(Some(first)).chain(waiting).take(APPLIED_TOGETHER_MAX) {
+            let Some(applied) = applied else {
+                everything = true;
+                continue;
+            };
+            revision = applied.revision;
+            for event in &applied.events {
+                match event {
+                    Event::AgentWork { agent, assignment } if *agent == self.name => {
+                        everything |= assignment.is_none();
+                        numbers.extend(*assignment);
+                    }
+                    Event::Superseded { agent, incarnation }
+                        if *agent == self.name && *incarnation == self.incarnation =>
+                    {
                         let _ = self.send(AgentDown::Superseded).await;
-                        self.session.close(CloseCode::Superseded, "a later life of this agent has attached");
+                        let why = "a later life of this agent has attached";
+                        self.session.close(CloseCode::Superseded, why);
                         return false;
                     }
+                    Event::AgentWork { .. } | Event::Superseded { .. } => {}
+                    Event::Run { .. } | Event::Stage { .. } | Event::Progress { .. } => {}
+                    Event::Installation { .. } | Event::Agent { .. } | Event::Revoked { .. } => {}
                 }
-                Event::Run { .. } | Event::Stage { .. } | Event::Progress { .. } => {}
-                Event::Installation { .. } | Event::Agent { .. } | Event::Revoked { .. } => {}
             }
         }
-        if !work {
+        if !everything && numbers.is_empty() {
             return true;
         }
-        self.server.node.wait_rows(applied.revision).await;
-        self.bring_up_to_date().await
+        self.server.node.wait_rows(revision).await;
+        if everything { self.bring_up_to_date().await } else { self.look_at(numbers).await }
     }
 
     /// Takes a message; false ends the session.
@@ -234,15 +296,29 @@ impl Link {
                 }
                 true
             }
-            AgentUp::Failures(progress) => self.failures(progress).await,
+            AgentUp::Failures(progress) => {
+                self.failures(progress);
+                true
+            }
             AgentUp::Result { assignment, fence, outcome, progress } => {
-                self.result((assignment, fence), outcome, progress).await
+                if let Some(sent) = self.sent.get_mut(&assignment) {
+                    sent.ended = true;
+                }
+                let body = CommandBody::Result { assignment, fence, outcome, progress };
+                self.report(Report::Result { assignment, fence }, body);
+                true
             }
             AgentUp::Verdict { installation, fence, verdict, failure } => {
-                let body = CommandBody::Verdict { installation, fence, verdict, failure };
-                !matches!(self.propose(body).await, Proposed::Busy(_))
+                self.report(Report::Verdict, CommandBody::Verdict { installation, fence, verdict, failure });
+                true
             }
         }
+    }
+
+    /// Sends a report towards the log.
+    fn report(&mut self, report: Report, body: CommandBody) {
+        let answer = self.server.node.submit(self.command(body));
+        self.under_way.push_back((report, answer));
     }
 
     /// Whether the agent was given this assignment and may speak of it.
@@ -267,41 +343,37 @@ impl Link {
     }
 
     /// Failures are committed before the agent goes on: the budget survives the loss of the agent.
-    async fn failures(&mut self, progress: Progress) -> bool {
+    fn failures(&mut self, progress: Progress) {
         let (assignment, failed) = (progress.assignment, progress.failed.len());
         if self.has(assignment, progress.fence) {
             self.server.tell_progress(&progress);
             self.server.soft.lock().progress.insert(assignment, progress.clone());
         }
-        match self.propose(CommandBody::Progress(progress)).await {
-            Proposed::Done { .. } => {
-                let failed = u32::try_from(failed).unwrap_or(u32::MAX);
-                self.send(AgentDown::Committed { assignment, failed }).await
-            }
-            // The agent repeats it on its next session.
-            Proposed::NotLeader | Proposed::Busy(_) | Proposed::Indeterminate => false,
-        }
+        let failed = u32::try_from(failed).unwrap_or(u32::MAX);
+        self.report(Report::Failures { assignment, failed }, CommandBody::Progress(progress));
     }
 
-    async fn result(
-        &mut self,
-        (assignment, fence): (u64, u64),
-        outcome: WireOutcome,
-        progress: Progress,
-    ) -> bool {
-        let body = CommandBody::Result { assignment, fence, outcome, progress };
-        let answer = match self.propose(body).await {
-            Proposed::Done { outcome: Outcome::ResultTaken, .. } => ResultAnswer::Applied,
-            Proposed::Done { outcome: Outcome::ResultSuperseded { by }, .. } => {
-                ResultAnswer::Superseded { by }
+    /// The log has answered a report; the agent is told. What the log did not take, it repeats on its next
+    /// session.
+    async fn reported(&mut self, (report, proposed): (Report, Proposed)) -> bool {
+        match (report, proposed) {
+            (Report::Verdict, Proposed::Busy(_)) => false,
+            (Report::Verdict, _) => true,
+            (_, Proposed::NotLeader | Proposed::Busy(_) | Proposed::Indeterminate) => false,
+            (Report::Failures { assignment, failed }, Proposed::Done { .. }) => {
+                self.send(AgentDown::Committed { assignment, failed }).await
             }
-            Proposed::Done { .. } => ResultAnswer::Unknown,
-            // The agent repeats it on its next session.
-            Proposed::NotLeader | Proposed::Busy(_) | Proposed::Indeterminate => return false,
-        };
-        self.server.soft.lock().progress.remove(&assignment);
-        self.sent.remove(&assignment);
-        self.send(AgentDown::Answer { assignment, fence, answer }).await
+            (Report::Result { assignment, fence }, Proposed::Done { outcome, .. }) => {
+                let answer = match outcome {
+                    Outcome::ResultTaken => ResultAnswer::Applied,
+                    Outcome::ResultSuperseded { by } => ResultAnswer::Superseded { by },
+                    _ => ResultAnswer::Unknown,
+                };
+                self.server.soft.lock().progress.remove(&assignment);
+                self.sent.remove(&assignment);
+                self.send(AgentDown::Answer { assignment, fence, answer }).await
+            }
+        }
     }
 
     /// The session is over: detached now, lost when it does not come back in time.
@@ -328,6 +400,14 @@ impl Link {
         tokio::time::sleep(rest).await;
         lose(&server, name, incarnation).await;
     }
+}
+
+/// The answer to the oldest report; never comes when there is none.
+async fn first_answer(under_way: &mut VecDeque<(Report, oneshot::Receiver<Proposed>)>) -> (Report, Proposed) {
+    let Some((_, answer)) = under_way.front_mut() else { return std::future::pending().await };
+    let proposed = answer.await.unwrap_or(Proposed::Indeterminate);
+    let (report, _) = under_way.pop_front().expect("it was in front");
+    (report, proposed)
 }
 
 /// Tells the log that this life of an agent is lost, unless it came back meanwhile.

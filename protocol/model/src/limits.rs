@@ -152,6 +152,9 @@ pub const PROGRESS_EVERY: Millis = Millis(100);
 pub const SESSION_QUEUE_MAX: usize = 1024;
 /// Events that wait for the loop of an agent; above it sessions are not read.
 pub const AGENT_EVENTS_MAX: usize = 1024;
+
+/// Reports of one agent that a coordinator has on their way to the log; more wait in the agent's stream.
+pub const AGENT_REPORTS_UNDER_WAY_MAX: usize = 256;
 /// Runners of one message about who is connected.
 pub const RUNNERS_PER_MESSAGE_MAX: usize = 1000;
 /// Earlier lives of one name that are remembered as superseded.

@@ -27,8 +27,9 @@ pub fn pipeline(rows: &dyn RowSource, name: &str) -> Option<row::Pipeline> {
     get(rows, &name.to_owned())
 }
 
-pub fn target_rows(rows: &dyn RowSource) -> Vec<row::TargetRow> {
-    all(rows)
+/// A target by its name.
+pub fn target_row(rows: &dyn RowSource, name: &str) -> Option<row::TargetRow> {
+    get(rows, &name.to_owned())
 }
 
 /// A token by its hash.

@@ -86,9 +86,10 @@ pub(super) fn compile(
 ) -> Result<(Option<PipelineSource>, WirePlan), Refusal> {
     let (source, pipeline, given) = pipeline(rows, request)?;
     let mut targets: BTreeMap<TargetName, Target> = BTreeMap::new();
-    for row in query::target_rows(rows) {
-        if let Ok(target) = Target::try_from(row.target) {
-            targets.insert(target.name.clone(), target);
+    for name in pipeline.environments.iter().flat_map(|environment| &environment.targets) {
+        let row = query::target_row(rows, name.as_str());
+        if let Some(Ok(target)) = row.map(|row| Target::try_from(row.target)) {
+            targets.insert(name.clone(), target);
         }
     }
     let mut versions = BTreeMap::new();
