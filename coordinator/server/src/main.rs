@@ -49,6 +49,9 @@ struct App {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Make a new cluster with this coordinator as its first member; prints the first admin's token.
+    #[command(
+        after_help = "Examples:\n  trimaran-coordinator init --name c1 --data-dir /var/lib/trimaran --listen 10.0.0.1:7700 > token"
+    )]
     Init {
         #[command(flatten)]
         place: Place,
@@ -57,6 +60,9 @@ enum Command {
         root_key: Option<PathBuf>,
     },
     /// Become a further member of a cluster.
+    #[command(
+        after_help = "Examples:\n  trimaran-coordinator join --name c2 --data-dir /var/lib/trimaran --listen 10.0.0.2:7700 --endpoint 10.0.0.1:7700 --token-file token"
+    )]
     Join {
         #[command(flatten)]
         place: Place,
@@ -68,6 +74,9 @@ enum Command {
         token_file: Option<PathBuf>,
     },
     /// Run the coordinator.
+    #[command(
+        after_help = "Examples:\n  trimaran-coordinator run --name c1 --data-dir /var/lib/trimaran --listen 10.0.0.1:7700"
+    )]
     Run {
         #[command(flatten)]
         place: Place,
@@ -78,6 +87,9 @@ enum Command {
         settings: config::Settings,
     },
     /// Check that the data directory can be opened, and end.
+    #[command(
+        after_help = "Examples:\n  trimaran-coordinator check --name c1 --data-dir /var/lib/trimaran --listen 10.0.0.1:7700"
+    )]
     Check {
         #[command(flatten)]
         place: Place,
@@ -147,5 +159,23 @@ fn carry_out(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             );
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn check(command: &clap::Command) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(help.contains("Examples:\n  trimaran-"), "`{}` has no examples", command.get_name());
+        command.get_subcommands().for_each(check);
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        check(&App::command());
     }
 }

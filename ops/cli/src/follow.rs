@@ -71,9 +71,8 @@ pub(crate) fn follow(
     since: Option<u64>,
 ) -> Result<u8, CliError> {
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
-    let asked_since = since.is_some() && show == Show::Events;
-    let screen = Screen::default();
-    let mut follower = Follower { remote, run, wait, show, since, asked_since, screen, last: None };
+    let screen = Screen::of(global);
+    let mut follower = Follower { remote, run, wait, show, since, screen, last: None };
     let code = remote.block_on(async {
         tokio::select! {
             code = follower.until_end() => code,
@@ -102,8 +101,6 @@ struct Follower<'a> {
     wait: Wait,
     show: Show,
     since: Option<u64>,
-    /// Events from a revision on were asked for: they are shown also of a run that is done.
-    asked_since: bool,
     screen: Screen,
     last: Option<(RunDocument, serde_json::Value)>,
 }
@@ -112,9 +109,9 @@ impl Follower<'_> {
     /// Reads the run, then its events, and again from the last revision when a coordinator goes away.
     async fn until_end(&mut self) -> Result<u8, CliError> {
         loop {
-            // A run that is done has events to show nevertheless, when they were asked for.
+            // A run that is done has events to show nevertheless: at least those of its end.
             let ended = self.look().await?;
-            if let Some(code) = ended.filter(|_| !self.asked_since) {
+            if let Some(code) = ended.filter(|_| self.show != Show::Events) {
                 return Ok(code);
             }
             let body = OperatorBody::Watch { run: Some(self.run.to_owned()), since_revision: self.since };
@@ -169,7 +166,9 @@ impl Follower<'_> {
         };
         let answer = answer::<RunDocument>(&json)?;
         if self.since.is_none() {
-            self.since = Some(answer.document.revision);
+            // Events begin with the run's last change, so that its state is known from the first line on.
+            let shown = u64::from(self.show == Show::Events);
+            self.since = Some(answer.document.revision.saturating_sub(shown));
         }
         if self.show == Show::Progress {
             self.screen.show(&answer.document);
@@ -214,16 +213,27 @@ pub(crate) fn ended(run: &RunDocument, wait: Wait) -> Option<u8> {
     (wait == Wait::Approval && run.stages.iter().any(approval)).then_some(8)
 }
 
-/// Progress on stderr: redrawn in place on a terminal, one line a change elsewhere.
+/// Progress on stderr: redrawn in place on a terminal, one line a change elsewhere. A program that asked for a
+/// document gets nothing there but an error, which is a document too.
 #[derive(Default)]
 struct Screen {
+    silent: bool,
     drawn: usize,
     said: BTreeMap<String, String>,
 }
 
 impl Screen {
+    fn of(global: &Global) -> Self {
+        use std::io::IsTerminal as _;
+        let watched = global.output == OutputForm::Table || std::io::stderr().is_terminal();
+        Self { silent: !watched, ..Self::default() }
+    }
+
     fn show(&mut self, run: &RunDocument) {
         use std::io::IsTerminal as _;
+        if self.silent {
+            return;
+        }
         if std::io::stderr().is_terminal() && on_terminal() {
             self.clear();
             let lines = run_lines(run, &|status, text| paint(status, text));

@@ -8,6 +8,9 @@ use super::problem::Problem;
 
 /// Show what is deployed here, whether it runs and whether its probe succeeds.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  trimaran-agent host status --data-dir /var/lib/trimaran\n  trimaran-agent host status --data-dir /var/lib/trimaran -o json"
+)]
 pub(super) struct Args {
     #[command(flatten)]
     pub(super) place: super::Place,

@@ -9,6 +9,7 @@ use super::problem::Problem;
 
 /// End every service of the directory; they run again when its runner starts.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  trimaran-agent host stop-all --data-dir /var/lib/trimaran")]
 pub(super) struct Args {
     #[command(flatten)]
     pub(super) place: super::Place,

@@ -69,7 +69,9 @@ pub(crate) fn plan(args: &PlanArgs, global: &Global) -> Result<u8, CliError> {
     let given = Given::of(&args.inputs)?;
     let remote = Remote::new(global)?;
     let request = request(given, &args.inputs, None, &remote)?;
-    let answer = remote.read::<PlanDocument>(OperatorBody::Plan(request))?;
+    let file = request.file.clone();
+    let answer = remote.read::<PlanDocument>(OperatorBody::Plan(request));
+    let answer = answer.map_err(|error| error.shown_in(&sources::inputs(file.as_slice())))?;
     let changes = answer.document.stages.iter().any(|stage| stage.change != "none");
     answer.print(global, plan_table);
     Ok(if changes && args.detailed_exitcode { 10 } else { 0 })
@@ -80,7 +82,9 @@ pub(crate) fn deploy(args: &DeployArgs, global: &Global) -> Result<u8, CliError>
     let digest = args.digest.as_deref().map(parse_digest).transpose()?;
     let remote = Remote::new(global)?;
     let request = request(given, &args.inputs, digest, &remote)?;
-    let answer = remote.change::<RunDocument>(&args.request, OperatorBody::Deploy(request))?;
+    let file = request.file.clone();
+    let answer = remote.change::<RunDocument>(&args.request, OperatorBody::Deploy(request));
+    let answer = answer.map_err(|error| error.shown_in(&sources::inputs(file.as_slice())))?;
     match args.wait.resolve(global) {
         None => {
             answer.print(global, |run| {
