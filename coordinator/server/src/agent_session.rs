@@ -1,15 +1,18 @@
 //! One attached agent: its orders out, its reports in, and the answers that keep its lease.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use tokio::sync::broadcast;
 use trimaran_engine::query;
 use trimaran_engine::{Event, Outcome};
 use trimaran_model::id::Identity;
-use trimaran_model::limits::AGENT_LOST_AFTER;
+use trimaran_model::limits::{AGENT_LOST_AFTER, RUNNER_SEEN_EVERY};
 use trimaran_transport::{CloseCode, CloseReason, FrameSender, Session};
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::v1::agent::{AgentDown, AgentUp, Progress, ResultAnswer, RunnerEntry};
+use trimaran_wire::v1::agent::{
+    AgentDown, AgentUp, AgentVerdict, Progress, RefusedCounts, ResultAnswer, RunnerEntry, RunnerState,
+};
 use trimaran_wire::v1::assignment::WireOutcome;
 use trimaran_wire::v1::command::{Command, CommandBody};
 use trimaran_wire::v1::common::WireIdentity;
@@ -37,11 +40,11 @@ pub(crate) async fn serve(server: Server, session: Session) {
     let Ok(AgentUp::Hello { incarnation, epoch, listen, held }) = hello else {
         return session.refuse_frame("a session of an agent starts with its hello");
     };
-    let address = listen.unwrap_or_else(|| session.remote_address().to_string());
+    let address = seen_address(listen, session.remote_address());
     let held =
         held.iter().map(|held| (held.assignment, Sent { fence: held.fence, canceled: false, held: true }));
     let sent = held.collect();
-    let mut link = Link { server, session, sender, name, incarnation, sent, applied: None };
+    let mut link = Link { server, session, sender, name, incarnation, sent, told: 0, applied: None };
     link.applied = Some(link.server.node.subscribe());
     match link.attach(epoch, &address).await {
         Attach::Done => {}
@@ -54,6 +57,18 @@ pub(crate) async fn serve(server: Server, session: Session) {
     tracing::info!(agent = link.name, incarnation, "attached");
     link.work(&mut receiver).await;
     link.leave().await;
+}
+
+/// Where peers reach the agent: what it listens on, or, where that is every address of its host, the one that
+/// it came from.
+fn seen_address(listen: Option<String>, remote: SocketAddr) -> String {
+    match listen.as_deref().map(str::parse::<SocketAddr>) {
+        Some(Ok(listen)) if listen.ip().is_unspecified() => {
+            SocketAddr::new(remote.ip(), listen.port()).to_string()
+        }
+        Some(_) => listen.unwrap_or_default(),
+        None => remote.to_string(),
+    }
 }
 
 enum Attach {
@@ -78,6 +93,8 @@ struct Link {
     incarnation: u64,
     /// Assignments that the agent has, by their number.
     sent: BTreeMap<u64, Sent>,
+    /// The revision of the last thing that the agent told and the log took.
+    told: u64,
     applied: Option<broadcast::Receiver<Applied>>,
 }
 
@@ -96,8 +113,14 @@ impl Link {
                     incarnation: self.incarnation,
                     address: address.to_owned(),
                     last_seen: self.server.node.wall(),
+                    refused: RefusedCounts::default(),
                 };
-                self.server.soft.lock().agents.insert(self.name.clone(), soft);
+                {
+                    let mut all = self.server.soft.lock();
+                    all.agents.insert(self.name.clone(), soft);
+                    // Told again when there is still something.
+                    all.held.remove(&self.name);
+                }
                 self.server.node.wait_rows(revision).await;
                 let meta = View::new(&self.server.node).read(|rows| query::meta(rows));
                 let welcome = AgentDown::Welcome { cluster: meta.cluster, epoch: meta.epoch, revision };
@@ -218,13 +241,10 @@ impl Link {
                 self.session.refuse_frame("a second hello");
                 false
             }
-            AgentUp::Ping { sent_ms } => self.pong(sent_ms).await,
-            AgentUp::Runners(states) => {
-                let mine = View::new(&self.server.node).read(|rows| query::runners_of(rows, &self.name));
-                let mut soft = self.server.soft.lock();
-                for state in states.into_iter().filter(|it| mine.iter().any(|mine| mine.name == it.name)) {
-                    soft.runners.insert(state.name.clone(), state);
-                }
+            AgentUp::Ping { sent_ms, refused } => self.pong(sent_ms, refused).await,
+            AgentUp::Runners(states) => self.runners(states).await,
+            AgentUp::Unknown(held) => {
+                self.server.hold(&self.name, held);
                 true
             }
             AgentUp::Progress(progress) => {
@@ -238,11 +258,48 @@ impl Link {
             AgentUp::Result { assignment, fence, outcome, progress } => {
                 self.result((assignment, fence), outcome, progress).await
             }
-            AgentUp::Verdict { installation, fence, verdict, failure } => {
-                let body = CommandBody::Verdict { installation, fence, verdict, failure };
-                !matches!(self.propose(body).await, Proposed::Busy(_))
+            AgentUp::Verdicts(verdicts) => self.verdicts(verdicts).await,
+        }
+    }
+
+    /// Who is connected is soft state; that a runner was ever seen, and about when, outlives everybody.
+    async fn runners(&mut self, states: Vec<RunnerState>) -> bool {
+        let mine = View::new(&self.server.node).read(|rows| query::runners_of(rows, &self.name));
+        let mine: BTreeMap<&str, Option<i64>> =
+            mine.iter().map(|row| (row.name.as_str(), row.seen_ms)).collect();
+        let mut runners = BTreeMap::new();
+        {
+            let mut soft = self.server.soft.lock();
+            for state in states {
+                let Some(noted) = mine.get(state.name.as_str()) else { continue };
+                let every = if state.connected { RUNNER_SEEN_EVERY } else { AGENT_LOST_AFTER };
+                if noted.is_none_or(|noted| state.last_seen_ms - noted > every.0.cast_signed()) {
+                    runners.insert(state.name.clone(), state.last_seen_ms);
+                }
+                soft.runners.insert(state.name.clone(), state);
             }
         }
+        // What is not taken now is noted with the next message.
+        if !runners.is_empty() {
+            let _ = self.propose(CommandBody::RunnersSeen { runners }).await;
+        }
+        true
+    }
+
+    /// Only what the log does not say yet is written to it. What is not taken is repeated on the next session.
+    async fn verdicts(&mut self, verdicts: Vec<AgentVerdict>) -> bool {
+        for verdict in verdicts {
+            self.server.node.wait_rows(self.told).await;
+            let known = View::new(&self.server.node).read(|rows| query::says(rows, &verdict));
+            if known {
+                continue;
+            }
+            match self.propose(CommandBody::Verdict(verdict)).await {
+                Proposed::Done { revision, .. } => self.told = revision,
+                Proposed::NotLeader | Proposed::Busy(_) | Proposed::Indeterminate => return false,
+            }
+        }
+        true
     }
 
     /// Whether the agent was given this assignment and may speak of it.
@@ -258,7 +315,10 @@ impl Link {
     }
 
     /// Keeps the agent's lease; without a leader this coordinator can't know what is true.
-    async fn pong(&mut self, sent_ms: u64) -> bool {
+    async fn pong(&mut self, sent_ms: u64, refused: RefusedCounts) -> bool {
+        if let Some(agent) = self.server.soft.lock().agents.get_mut(&self.name) {
+            agent.refused = refused;
+        }
         if !self.server.node.pulse().borrow().leads() {
             return true;
         }
@@ -290,7 +350,11 @@ impl Link {
         progress: Progress,
     ) -> bool {
         let body = CommandBody::Result { assignment, fence, outcome, progress };
-        let answer = match self.propose(body).await {
+        let proposed = self.propose(body).await;
+        if let Proposed::Done { revision, .. } = &proposed {
+            self.told = *revision;
+        }
+        let answer = match proposed {
             Proposed::Done { outcome: Outcome::ResultTaken, .. } => ResultAnswer::Applied,
             Proposed::Done { outcome: Outcome::ResultSuperseded { by }, .. } => {
                 ResultAnswer::Superseded { by }

@@ -152,6 +152,12 @@ pub const PROGRESS_EVERY: Millis = Millis(100);
 pub const SESSION_QUEUE_MAX: usize = 1024;
 /// Events that wait for the loop of an agent; above it sessions are not read.
 pub const AGENT_EVENTS_MAX: usize = 1024;
+/// Verdicts of one message; each has the words of one failure.
+pub const VERDICTS_PER_MESSAGE_MAX: usize = 128;
+/// How many installations have a host more or less down is told at most this often; the first one at once.
+pub const DOWN_COUNTS_EVERY: Millis = Millis::seconds(1);
+/// A connected runner's row says within this time when it was seen.
+pub const RUNNER_SEEN_EVERY: Millis = Millis::hours(1);
 /// Runners of one message about who is connected.
 pub const RUNNERS_PER_MESSAGE_MAX: usize = 1000;
 /// Earlier lives of one name that are remembered as superseded.
@@ -274,6 +280,8 @@ const _: () = assert!(UNCOMMITTED_BYTES_MAX < LOG_BYTES_MAX / 2);
 const _: () = assert!(
     INSTANCES_REPORTED_MAX * (INSTANCE_MESSAGE_BYTES_MAX + 4 * NAME_BYTES_MAX) < AGENT_FRAME_BYTES_MAX / 2
 );
+const _: () =
+    assert!(VERDICTS_PER_MESSAGE_MAX * (MESSAGE_BYTES_MAX + 4 * NAME_BYTES_MAX) < AGENT_FRAME_BYTES_MAX / 2);
 const _: () = assert!(LEASE.0 < AGENT_LOST_AFTER.0);
 const _: () = assert!(AGENT_KEEP_ALIVE.0 * 2 < LEASE.0);
 const _: () = assert!(LEASE_PING.0 * 3 < LEASE.0);

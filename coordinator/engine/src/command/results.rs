@@ -4,9 +4,8 @@ use trimaran_model::error_code;
 use trimaran_model::limits::{INSTANCES_REPORTED_MAX, MESSAGE_BYTES_MAX};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::verdict::{Fault, Verdict};
-use trimaran_wire::v1::agent::Progress;
+use trimaran_wire::v1::agent::{AgentVerdict, Progress};
 use trimaran_wire::v1::assignment::{WireFailure, WireInstance, WireOutcome};
-use trimaran_wire::v1::common::WireInstallation;
 use trimaran_wire::v1::row;
 
 use crate::event::Event;
@@ -122,14 +121,8 @@ fn answer_again(state: &State, agent: &str, assignment: u64, fence: u64) -> Outc
     }
 }
 
-pub(super) fn verdict(
-    state: &mut State,
-    agent: &str,
-    id: &WireInstallation,
-    fence: u64,
-    verdict: &str,
-    failure: Option<&WireFailure>,
-) -> Result<Outcome, Rejection> {
+pub(super) fn verdict(state: &mut State, agent: &str, said: &AgentVerdict) -> Result<Outcome, Rejection> {
+    let AgentVerdict { installation: id, fence, verdict, failure, down } = said;
     let Some(installation) = state.installations.get(&installation_key(id)).cloned() else {
         return Ok(Outcome::ResultUnknown);
     };
@@ -140,21 +133,37 @@ pub(super) fn verdict(
     let Some(judged) = Verdict::from_name(verdict) else {
         return reject(error_code::USAGE, format!("`{}` is no verdict", shortened(verdict)));
     };
-    if installation.fence != fence || installation.assignment.is_some() {
+    let moves = installation.health == Verdict::Progressing.as_str() && judged == Verdict::Healthy;
+    if installation.fence != *fence || installation.assignment.is_some() || moves {
+        // It speaks of what was before, or between two waves, where the stage says how far it is.
         return Ok(Outcome::ResultUnknown);
     }
-    let failure = failure.map(bounded);
+    let judged = judge(&installation, judged, *down);
+    let failure = failure.as_ref().filter(|_| judged != Verdict::Healthy).map(bounded);
     state.installations.put(row::Installation {
         health: judged.as_str().to_owned(),
         failure: failure.clone(),
+        down: (*down).min(installation.desired),
         ..installation.clone()
     });
-    state.events.push(Event::Installation { installation: id.clone(), health: verdict.to_owned() });
+    if installation.health != judged.as_str() {
+        let health = judged.as_str().to_owned();
+        state.events.push(Event::Installation { installation: id.clone(), health });
+    }
     let fails = matches!(judged, Verdict::Degraded | Verdict::Missing);
     if fails && !platforms_fault(failure.as_ref()) && installation.bake_until.is_some() {
         back::after_success(state, &installation, failure.as_ref());
     }
     Ok(Outcome::ResultTaken)
+}
+
+/// A host that failed within its stage's budget makes nothing degraded; where the stage did not succeed it does.
+fn judge(installation: &row::Installation, said: Verdict, down: u32) -> Verdict {
+    let was_good = installation.health == Verdict::Healthy.as_str();
+    match said {
+        Verdict::Healthy if down > 0 && !was_good => Verdict::Degraded,
+        other => other,
+    }
 }
 
 /// Whether what made an installation unhealthy is no fault of its release: nothing goes back for it.

@@ -1,6 +1,7 @@
 //! A real coordinator process from outside: what is durable, who may do what, what repeated and bad requests get.
 #![allow(clippy::disallowed_methods, reason = "processes, files and clocks are what is tested")]
 
+mod agents;
 mod world;
 
 use std::collections::BTreeMap;
