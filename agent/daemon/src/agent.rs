@@ -24,12 +24,12 @@ use trimaran_model::limits::AGENT_EVENTS_MAX;
 use trimaran_transport::{Alpn, CertificateInfo, Endpoint, EndpointLimits, files, random};
 
 use crate::dial::{self, Dialer};
-use crate::failure::Failure;
 use crate::run::Start;
 use hosts::Hosts;
 use journal_file::JournalFile;
 use owner::Owner;
 use relay::Relay;
+use trimaran_model::failure::Failure;
 
 /// SHA-256 digests of the public keys that the cluster revoked, as far as this agent was told.
 #[derive(Debug, Clone, Default)]

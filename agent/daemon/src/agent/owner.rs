@@ -29,7 +29,7 @@ use super::hosts::{Arrival, Asked, Hosts};
 use super::journal_file::{Job, JournalFile};
 use crate::clock::{ClusterClock, boot_time, instant_of};
 use crate::dial;
-use crate::failure::Failure;
+use trimaran_model::failure::Failure;
 
 /// A coordinator without a leader closes by itself; one that says nothing at all is left after this time.
 const WELCOME_WITHIN: Millis = Millis::seconds(15);

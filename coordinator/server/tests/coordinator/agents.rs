@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::Value;
+use trimaran_client::client::ClientError;
+use trimaran_model::error_code;
 use trimaran_transport::{
     Alpn, CertificateStore, Endpoint, EndpointConfig, EndpointLimits, FrameReceiver, FrameSender, Trust,
     files,
@@ -16,6 +18,7 @@ use trimaran_wire::v1::agent::{
 use trimaran_wire::v1::assignment::WireOutcome;
 use trimaran_wire::v1::common::{WireInstallation, WireRun};
 use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody};
+use trimaran_wire::v1::runner::LogQuery;
 
 use crate::world::{SOON, World, ask, change};
 
@@ -88,8 +91,8 @@ async fn until(world: &World, body: OperatorBody, what: &str, fits: impl Fn(&Val
 /// A cluster whose agent `lab` and runner `host-1` are enrolled.
 async fn cluster() -> World {
     let world = World::start().await;
-    let runner =
-        EnrollOrder::Runner { name: "host-1".into(), agent: "lab".into(), labels: Default::default() };
+    let staging = [("group".to_owned(), "staging".to_owned())].into();
+    let runner = EnrollOrder::Runner { name: "host-1".into(), agent: "lab".into(), labels: staging };
     for (order, name) in [(EnrollOrder::Agent { name: "lab".into() }, "lab"), (runner, "host-1")] {
         let document =
             ask(&world.client("admin"), change(), OperatorBody::Enroll(order)).await.expect("a token");
@@ -137,6 +140,40 @@ async fn a_runner_that_was_seen_is_lost_after_everything_was_started_again() {
     let listed =
         until(&world, OperatorBody::RunnerList, "lost", |it| it["runners"][0]["state"] == "lost").await;
     assert!(listed["runners"][0]["last_seen"].is_string(), "{listed:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_of_an_agent_that_is_away_say_who_since_when_and_what_to_do() {
+    let world = cluster().await;
+    world.apply().await;
+    ask(&world.client("admin"), change(), crate::deploy("1")).await.expect("a run");
+    let logs = || async {
+        let query = LogQuery {
+            pipeline: String::new(),
+            target: String::new(),
+            run: None,
+            since_ms: None,
+            tail: None,
+            follow: false,
+        };
+        let body = OperatorBody::Logs { run: "web#1".into(), stage: None, host: None, query };
+        let client = world.client("admin");
+        let mut replies = client.stream(body).await.expect("a stream");
+        match replies.next().await {
+            Err(ClientError::Refused(refusal)) => refusal,
+            other => panic!("{other:?}"),
+        }
+    };
+    let refused = logs().await;
+    assert_eq!(refused.code, error_code::AGENT_AWAY.0);
+    assert!(refused.cause.expect("a cause").contains("agent `lab` was never connected"));
+    drop(Played::attach(&world).await);
+    let away = |it: &Value| it["agents"][0]["state"] != "connected";
+    let listed = until(&world, OperatorBody::AgentList, "away", away).await;
+    let refused = logs().await;
+    let (cause, since) = (refused.cause.expect("a cause"), listed["agents"][0]["last_seen"].as_str());
+    assert!(cause.contains("agent `lab`") && cause.contains(since.expect("a time")), "{cause}");
+    assert!(refused.help.expect("help").contains("start agent `lab` again"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
