@@ -1,13 +1,13 @@
 //! One attached agent: its orders out, its reports in, and the answers that keep its lease.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use tokio::sync::broadcast;
 use trimaran_engine::query;
 use trimaran_engine::{Event, Outcome};
 use trimaran_model::id::Identity;
-use trimaran_model::limits::{AGENT_LOST_AFTER, RUNNER_SEEN_EVERY};
+use trimaran_model::limits::{AGENT_ASSIGNMENTS_MAX, AGENT_LOST_AFTER, RUNNER_SEEN_EVERY};
 use trimaran_transport::{CloseCode, CloseReason, FrameSender, Session};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::agent::{
@@ -23,6 +23,9 @@ use crate::node::{Applied, Proposed};
 use crate::rows::View;
 use crate::server::Server;
 use crate::soft::AgentSoft;
+
+/// How often a full disk is looked at again.
+const ROOM_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Serves an agent until its session ends.
 pub(crate) async fn serve(server: Server, session: Session) {
@@ -44,7 +47,17 @@ pub(crate) async fn serve(server: Server, session: Session) {
     let held =
         held.iter().map(|held| (held.assignment, Sent { fence: held.fence, canceled: false, held: true }));
     let sent = held.collect();
-    let mut link = Link { server, session, sender, name, incarnation, sent, told: 0, applied: None };
+    let mut link = Link {
+        server,
+        session,
+        sender,
+        name,
+        incarnation,
+        sent,
+        told: 0,
+        applied: None,
+        waiting: VecDeque::new(),
+    };
     link.applied = Some(link.server.node.subscribe());
     match link.attach(epoch, &address).await {
         Attach::Done => {}
@@ -96,6 +109,8 @@ struct Link {
     /// The revision of the last thing that the agent told and the log took.
     told: u64,
     applied: Option<broadcast::Receiver<Applied>>,
+    /// What the agent told while the disk was full, in order; answered when there is room again.
+    waiting: VecDeque<AgentUp>,
 }
 
 impl Link {
@@ -147,6 +162,8 @@ impl Link {
 
     async fn work(&mut self, receiver: &mut trimaran_transport::FrameReceiver) {
         let mut applied = self.applied.take().expect("set before the attach");
+        let mut room = tokio::time::interval(ROOM_EVERY);
+        room.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 frame = receiver.next() => {
@@ -155,6 +172,9 @@ impl Link {
                         Ok(message) => if !self.hear(message).await { return },
                         Err(error) => return self.session.refuse_frame(&error.to_string()),
                     }
+                }
+                _ = room.tick(), if !self.waiting.is_empty() => {
+                    if !self.hear_waiting().await { return }
                 }
                 event = applied.recv() => {
                     let go_on = match event {
@@ -236,6 +256,27 @@ impl Link {
     /// Takes a message; false ends the session.
     async fn hear(&mut self, message: AgentUp) -> bool {
         self.touch();
+        let written = matches!(message, AgentUp::Failures(_) | AgentUp::Result { .. } | AgentUp::Verdicts(_));
+        if written && (!self.waiting.is_empty() || self.server.room.is_full()) {
+            // An agent that tells more than this tells it again on its next session.
+            self.waiting.push_back(message);
+            return self.waiting.len() <= AGENT_ASSIGNMENTS_MAX;
+        }
+        self.take(message).await
+    }
+
+    /// Takes what waited for room, as far as there is some now.
+    async fn hear_waiting(&mut self) -> bool {
+        while !self.server.room.is_full() {
+            let Some(message) = self.waiting.pop_front() else { return true };
+            if !self.take(message).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn take(&mut self, message: AgentUp) -> bool {
         match message {
             AgentUp::Hello { .. } => {
                 self.session.refuse_frame("a second hello");
@@ -280,7 +321,7 @@ impl Link {
             }
         }
         // What is not taken now is noted with the next message.
-        if !runners.is_empty() {
+        if !runners.is_empty() && !self.server.room.is_full() {
             let _ = self.propose(CommandBody::RunnersSeen { runners }).await;
         }
         true

@@ -43,6 +43,9 @@ type Refused = (error_code::ErrorCode, String);
 
 async fn with_token(server: &Server, token: &str, csr: &[u8]) -> Result<EnrollReply, Refused> {
     let csr = Csr::parse(csr).map_err(|error| (error_code::TOKEN_UNKNOWN, error.to_string()))?;
+    if let Some(low) = server.room.low(server.node.wall()) {
+        return Err((error_code::DISK_FULL, low.message));
+    }
     let command = Command {
         identity: WireIdentity::System,
         request: None,

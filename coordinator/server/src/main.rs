@@ -80,6 +80,11 @@ enum Command {
         #[command(flatten)]
         settings: config::Settings,
     },
+    /// Give the room of the ballast file back when the disk is full; the next start with enough room makes it again.
+    FreeBallast {
+        #[arg(long, value_name = "DIR")]
+        data_dir: PathBuf,
+    },
     /// Check that the data directory can be opened, and end.
     Check {
         #[command(flatten)]
@@ -143,6 +148,16 @@ fn carry_out(command: Command) -> Result<(), Failure> {
                 Failure::because(error_code::BUG, "the runtime could not be started", &error)
             })?;
             Ok(runtime.block_on(run::run(data, place.name, place.listen, settings))?)
+        }
+        Command::FreeBallast { data_dir } => {
+            let ballast = trimaran_store::Ballast::new(&data_dir);
+            let mib = std::fs::metadata(ballast.path()).map_or(0, |file| file.len() >> 20);
+            let freed = ballast.free();
+            freed.map_err(|error| {
+                Failure::because(error_code::DATA_DIR, "the ballast can't be removed", &error)
+            })?;
+            println!("{mib} MiB given back");
+            Ok(())
         }
         Command::Check { place } => {
             let data = data_dir(&place)?;

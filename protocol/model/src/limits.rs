@@ -90,10 +90,13 @@ pub const WRITE_GROUP_BYTES_MAX: usize = MIB;
 pub const APPLY_ENTRIES_PER_STEP_MAX: usize = 512;
 /// Rows of one chunk of a snapshot file, unless one row alone is larger.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * KIB;
-/// Below this many free bytes, or below [`DISK_LOW_PERCENT`], a coordinator refuses proposals.
+/// Below this many free bytes, or below [`DISK_LOW_PERCENT`], a coordinator refuses changes of operators and
+/// enrolments, and alarms.
 pub const DISK_LOW_BYTES: u64 = 1 << 30;
 /// Percent of the file system.
 pub const DISK_LOW_PERCENT: u64 = 5;
+/// Below this many free bytes what agents tell waits too: twice what the log may take.
+pub const DISK_FULL_BYTES: u64 = 128 << 20;
 /// Size of the ballast file unless set otherwise.
 pub const BALLAST_BYTES: u64 = 256 << 20;
 /// Proposals that wait in front of the replica.
@@ -276,6 +279,7 @@ const _: () = assert!(SPEC_FILE_BYTES_MAX < OPERATOR_REQUEST_BYTES_MAX);
 const _: () = assert!(OPERATOR_REQUEST_BYTES_MAX < ENTRY_BYTES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(APPEND_BYTES_MAX + ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(DISK_FULL_BYTES >= 2 * LOG_BYTES_MAX as u64);
 const _: () = assert!(UNCOMMITTED_BYTES_MAX < LOG_BYTES_MAX / 2);
 const _: () = assert!(
     INSTANCES_REPORTED_MAX * (INSTANCE_MESSAGE_BYTES_MAX + 4 * NAME_BYTES_MAX) < AGENT_FRAME_BYTES_MAX / 2

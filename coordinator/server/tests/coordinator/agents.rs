@@ -23,14 +23,14 @@ use trimaran_wire::v1::runner::LogQuery;
 use crate::world::{SOON, World, ask, change};
 
 /// An attached agent `lab` that listens on every address of its host.
-struct Played {
+pub(crate) struct Played {
     sender: FrameSender,
     receiver: FrameReceiver,
     _endpoint: Endpoint,
 }
 
 impl Played {
-    async fn attach(world: &World) -> Self {
+    pub(crate) async fn attach(world: &World) -> Self {
         let folder = world.folder.path().join("lab");
         let identity = files::load_identity(&folder).expect("readable").expect("enrolled");
         let config = EndpointConfig {
@@ -52,12 +52,12 @@ impl Played {
         played
     }
 
-    async fn say(&mut self, message: AgentUp) {
+    pub(crate) async fn say(&mut self, message: AgentUp) {
         self.sender.send(&message.to_frame()).await.expect("sent");
     }
 
     /// Reads on until a message is the wanted one.
-    async fn hear<T>(&mut self, wanted: impl Fn(&AgentDown) -> Option<T>) -> T {
+    pub(crate) async fn hear<T>(&mut self, wanted: impl Fn(&AgentDown) -> Option<T>) -> T {
         let heard = async {
             loop {
                 let frame = self.receiver.next().await.expect("a frame").expect("the session lives");
@@ -76,7 +76,12 @@ fn now() -> trimaran_model::time::Wall {
 }
 
 /// Asks again until the document says so.
-async fn until(world: &World, body: OperatorBody, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn until(
+    world: &World,
+    body: OperatorBody,
+    what: &str,
+    fits: impl Fn(&Value) -> bool,
+) -> Value {
     let end = Instant::now() + SOON;
     loop {
         let document = ask(&world.client("admin"), None, body.clone()).await.expect("a document");
@@ -91,6 +96,11 @@ async fn until(world: &World, body: OperatorBody, what: &str, fits: impl Fn(&Val
 /// A cluster whose agent `lab` and runner `host-1` are enrolled.
 async fn cluster() -> World {
     let world = World::start().await;
+    enroll_machines(&world).await;
+    world
+}
+
+pub(crate) async fn enroll_machines(world: &World) {
     let staging = [("group".to_owned(), "staging".to_owned())].into();
     let runner = EnrollOrder::Runner { name: "host-1".into(), agent: "lab".into(), labels: staging };
     for (order, name) in [(EnrollOrder::Agent { name: "lab".into() }, "lab"), (runner, "host-1")] {
@@ -98,7 +108,6 @@ async fn cluster() -> World {
             ask(&world.client("admin"), change(), OperatorBody::Enroll(order)).await.expect("a token");
         world.enroll(document["token"].as_str().expect("a token"), name).await.expect("enrolled");
     }
-    world
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
