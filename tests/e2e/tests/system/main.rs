@@ -4,6 +4,7 @@
 mod clocks;
 mod copies;
 mod crash;
+mod hostile;
 mod pages;
 mod reads;
 mod refusals;
