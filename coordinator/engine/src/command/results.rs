@@ -3,6 +3,7 @@
 use trimaran_model::error_code;
 use trimaran_model::limits::{INSTANCES_REPORTED_MAX, MESSAGE_BYTES_MAX};
 use trimaran_model::reason::ReasonCode;
+use trimaran_model::text::cut;
 use trimaran_model::verdict::{Fault, Verdict};
 use trimaran_wire::v1::agent::{AgentVerdict, Progress};
 use trimaran_wire::v1::assignment::{WireFailure, WireInstance, WireOutcome};
@@ -50,11 +51,7 @@ fn bounded(failure: &WireFailure) -> WireFailure {
 }
 
 fn shortened(message: &str) -> String {
-    let mut end = message.len().min(MESSAGE_BYTES_MAX);
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    message[..end].to_owned()
+    cut(message.to_owned(), MESSAGE_BYTES_MAX)
 }
 
 /// Takes numbers, failures and instances over into the stage and the installation. Hosts that the assignment
