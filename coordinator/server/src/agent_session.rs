@@ -75,12 +75,14 @@ pub(crate) async fn serve(server: Server, session: Session) {
 /// Where peers reach the agent: what it listens on, or, where that is every address of its host, the one that
 /// it came from.
 fn seen_address(listen: Option<String>, remote: SocketAddr) -> String {
+    // A socket of both families shows IPv4 in the form of IPv6.
+    let from = SocketAddr::new(remote.ip().to_canonical(), remote.port());
     match listen.as_deref().map(str::parse::<SocketAddr>) {
         Some(Ok(listen)) if listen.ip().is_unspecified() => {
-            SocketAddr::new(remote.ip(), listen.port()).to_string()
+            SocketAddr::new(from.ip(), listen.port()).to_string()
         }
         Some(_) => listen.unwrap_or_default(),
-        None => remote.to_string(),
+        None => from.to_string(),
     }
 }
 

@@ -9,4 +9,5 @@ mod pages;
 mod reads;
 mod refusals;
 mod requests;
+mod truth;
 mod ways_back;
