@@ -8,14 +8,15 @@ mod runs;
 use std::collections::BTreeSet;
 
 use trimaran_wire::codec::Message;
+use trimaran_wire::v1::common::WireInstallation;
 use trimaran_wire::v1::row;
 
 use crate::state::run_key_bytes;
 use crate::table::{Row, full_key};
 
-pub use cluster::{agents, alarms, audit, members, meta, pipeline, runners, target_row, targets, token};
+pub use cluster::{agents, alarms, audit, members, meta, pipeline, runners, target_rows, targets, token};
 pub use plans::{plan, rollback_plan};
-pub use runs::{history, instances, live_assignments, reasons, run, runs, status, why};
+pub use runs::{history, instances, live_assignments, reasons, run, runs, says, status, why};
 
 pub use crate::settle::stage_name;
 pub use crate::state::run_name;
@@ -54,6 +55,11 @@ fn may_be_given(
 /// A live assignment by its number.
 pub fn assignment(rows: &dyn RowSource, number: u64) -> Option<row::AssignmentRow> {
     get(rows, &number)
+}
+
+/// One installation.
+pub fn installation(rows: &dyn RowSource, id: &WireInstallation) -> Option<row::Installation> {
+    get(rows, &(id.pipeline.clone(), id.target.clone()))
 }
 
 /// SHA-256 of every revoked public key.

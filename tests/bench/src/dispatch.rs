@@ -125,7 +125,7 @@ async fn serve(folder: std::path::PathBuf, coordinator: SocketAddr, seen: Arc<Mu
                     _ => continue,
                 }
             }
-            _ = ping.tick() => AgentUp::Ping { sent_ms: 0 },
+            _ = ping.tick() => AgentUp::Ping { sent_ms: 0, refused: Default::default() },
         };
         sender.send(&up.to_frame()).await.expect("sent");
     }

@@ -244,6 +244,8 @@ fn begin_installation(
         failure: None,
         desired: total,
         updated: 0,
+        down: 0,
+        mixed: None,
     });
     state.installations.put(row::Installation {
         environment: stage.environment.clone(),
@@ -251,6 +253,7 @@ fn begin_installation(
         health: "progressing".to_owned(),
         failure: None,
         desired: total,
+        down: 0,
         ..row
     });
 }

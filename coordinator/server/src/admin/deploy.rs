@@ -108,10 +108,9 @@ pub(super) struct Planned {
 /// The plan of a request.
 pub(super) fn compile(rows: &Rows<'_>, request: &DeployRequest) -> Result<Planned, Refusal> {
     let mut targets: BTreeMap<TargetName, Target> = BTreeMap::new();
-    for name in pipeline.environments.iter().flat_map(|environment| &environment.targets) {
-        let row = query::target_row(rows, name.as_str());
-        if let Some(Ok(target)) = row.map(|row| Target::try_from(row.target)) {
-            targets.insert(name.clone(), target);
+    for row in query::target_rows(rows) {
+        if let Ok(target) = Target::try_from(row.target) {
+            targets.insert(target.name.clone(), target);
         }
     }
     let Read { source, pipeline, given, warnings } = pipeline(rows, request, &targets)?;
