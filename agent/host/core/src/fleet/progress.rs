@@ -60,7 +60,7 @@ impl Phase {
             (Standing::Done, _) => InstanceStatus::Healthy,
             (Standing::Open, Some(HostState::Preparing)) => InstanceStatus::Preparing,
             (Standing::Absent, _) => InstanceStatus::Lost,
-            (Standing::Open, _) => InstanceStatus::Waiting,
+            (Standing::Open | Standing::Unprepared(_), _) => InstanceStatus::Waiting,
         };
         let failure = self.failure_of(host);
         let message = failure.map(|failure| &failure.message).or(report.map(|report| &report.message));
