@@ -145,7 +145,7 @@ pub const UNGUARDED_CALL: Millis = Millis::seconds(10);
 /// started again. A wave that can't start a host for so long pauses too.
 pub const HOST_LOST_AFTER: Millis = Millis::seconds(30);
 /// Hosts of later waves that fetch and unpack at once beside the hosts of the present wave.
-pub const HOSTS_PREPARED_AHEAD_MAX: usize = 16;
+pub const HOSTS_PREPARED_AHEAD_MAX: usize = 8;
 /// Assignments that one agent holds, ended and unanswered ones included.
 pub const AGENT_ASSIGNMENTS_MAX: usize = 4096;
 /// Live progress of one assignment is told at most this often.
@@ -227,6 +227,10 @@ pub const HOST_UNPACK: Millis = Millis::minutes(10);
 /// A call to a host's disk or process table.
 pub const HOST_CALL: Millis = Millis::seconds(30);
 pub const HOST_START: Millis = Millis::seconds(60);
+/// A goal that a host can't write down within this time is refused, before its agent gives the session up.
+pub const HOST_GIVE: Millis = Millis::seconds(4);
+/// Calls of one installation that are in flight at once, those that hang in a disk after their deadline included.
+pub const HOST_CALLS_MAX: usize = 6;
 /// Waiting for other installations of the host to end their disruptive step.
 pub const HOST_TURN: Millis = Millis::hours(24);
 /// Installations of one host.
