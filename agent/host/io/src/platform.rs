@@ -192,6 +192,11 @@ impl Platform {
         Ok(())
     }
 
+    /// Holds the turn again that an earlier life held when it ended. At most one installation did.
+    pub(crate) async fn keep_turn(&self) {
+        *self.turn.lock().await = Arc::clone(&self.shared.turn).try_acquire_owned().ok();
+    }
+
     /// Gives the turn back, if it is held.
     pub(crate) async fn end_turn(&self) {
         self.turn.lock().await.take();
