@@ -9,7 +9,6 @@ mod certificate;
 mod clock;
 mod data_dir;
 mod dial;
-mod failure;
 mod host_command;
 mod run;
 mod runner;

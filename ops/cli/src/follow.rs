@@ -11,7 +11,7 @@ use trimaran_wire::document::{EventDocument, RunDocument};
 use trimaran_wire::v1::operator::{OperatorBody, OperatorReply};
 
 use crate::error::CliError;
-use crate::remote::{Remote, answer, client_error};
+use crate::remote::{Answer, Remote, answer, client_error};
 use crate::ui::{Global, OutputForm, on_terminal, paint, print_text, reason_line, run_lines};
 
 /// How long the last events of a run may take that is done already.
@@ -58,6 +58,24 @@ pub(crate) enum Show {
     Progress,
     /// Every event as a line of JSON to stdout.
     Events,
+}
+
+/// What a command does with the run that it started: follows it, or prints it and ends.
+pub(crate) fn started(
+    remote: &Remote,
+    global: &Global,
+    wait: &WaitArgs,
+    run: &Answer<RunDocument>,
+) -> Result<u8, CliError> {
+    match wait.resolve(global) {
+        None => {
+            run.print(global, |run| {
+                print_text(&run_lines(run, &|status, text| paint(status, text)).join("\n"))
+            });
+            Ok(0)
+        }
+        Some(until) => follow(remote, global, &run.document.run, until, wait.timeout, Show::Progress, None),
+    }
 }
 
 /// Follows `run` and returns the exit code of INTERFACE 3.

@@ -30,7 +30,17 @@ impl Remote {
         if !global.endpoint.is_empty() {
             context.endpoints.clone_from(&global.endpoint);
         }
-        Ok(Self { client: Client::new(context), runtime: runtime() })
+        let mut client = Client::new(context);
+        // A program reads one document on stderr; people want to know what takes so long.
+        if global.output == OutputForm::Table {
+            client = client.telling(Box::new(|why, patience| {
+                eprintln!(
+                    "the answer was lost ({why}); the same request goes out again for up to {} s",
+                    patience.as_secs()
+                );
+            }));
+        }
+        Ok(Self { client, runtime: runtime() })
     }
 
     pub(crate) fn client(&self) -> &Client {
