@@ -5,6 +5,7 @@ mod clocks;
 mod copies;
 mod crash;
 mod pages;
+mod pauses;
 mod reads;
 mod refusals;
 mod requests;
