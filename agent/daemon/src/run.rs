@@ -21,6 +21,7 @@ const TOKEN_BYTES_MAX: u64 = 4096;
 
 /// Run as the agent of a cell, or as the runner of this host.
 #[derive(Debug, clap::Args)]
+#[command(after_help = crate::EXAMPLES)]
 pub(crate) struct Args {
     #[arg(long, value_enum)]
     role: Role,

@@ -17,6 +17,7 @@ use crate::request::{Outcome, Rejection, reject};
 use crate::state::{State, run_name};
 
 pub(crate) use deploy::{NewRun, create_run};
+pub(crate) use results::can_be_healthy;
 
 /// Carries one command out.
 pub(crate) fn run(state: &mut State, identity: &Identity, body: &CommandBody) -> Result<Outcome, Rejection> {

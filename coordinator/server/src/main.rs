@@ -52,6 +52,9 @@ struct App {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Make a new cluster with this coordinator as its first member; prints the first admin's token.
+    #[command(
+        after_help = "Examples:\n  trimaran-coordinator init --name c1 --data-dir /var/lib/trimaran --listen 10.0.0.1:7700 > token"
+    )]
     Init {
         #[command(flatten)]
         place: Place,
@@ -60,6 +63,9 @@ enum Command {
         root_key: Option<PathBuf>,
     },
     /// Become a further member of a cluster.
+    #[command(
+        after_help = "Examples:\n  trimaran-coordinator join --name c2 --data-dir /var/lib/trimaran --listen 10.0.0.2:7700 --endpoint 10.0.0.1:7700 --token-file token"
+    )]
     Join {
         #[command(flatten)]
         place: Place,
@@ -71,6 +77,9 @@ enum Command {
         token_file: Option<PathBuf>,
     },
     /// Run the coordinator.
+    #[command(
+        after_help = "Examples:\n  trimaran-coordinator run --name c1 --data-dir /var/lib/trimaran --listen 10.0.0.1:7700"
+    )]
     Run {
         #[command(flatten)]
         place: Place,
@@ -81,11 +90,15 @@ enum Command {
         settings: config::Settings,
     },
     /// Give the room of the ballast file back when the disk is full; the next start with enough room makes it again.
+    #[command(after_help = "Examples:\n  trimaran-coordinator free-ballast --data-dir /var/lib/trimaran")]
     FreeBallast {
         #[arg(long, value_name = "DIR")]
         data_dir: PathBuf,
     },
     /// Check that the data directory can be opened, and end.
+    #[command(
+        after_help = "Examples:\n  trimaran-coordinator check --name c1 --data-dir /var/lib/trimaran --listen 10.0.0.1:7700"
+    )]
     Check {
         #[command(flatten)]
         place: Place,
@@ -179,4 +192,22 @@ fn carry_out(command: Command) -> Result<(), Failure> {
 fn data_dir(place: &Place) -> Result<DataDir, Failure> {
     DataDir::new(&place.data_dir)
         .map_err(|error| Failure::because(error_code::DATA_DIR, "the data directory can't be used", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn check(command: &clap::Command) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(help.contains("Examples:\n  trimaran-"), "`{}` has no examples", command.get_name());
+        command.get_subcommands().for_each(check);
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        check(&App::command());
+    }
 }

@@ -77,6 +77,7 @@ reason_codes! {
     UnpackCorrupt "unpack_corrupt" release "The archive can't be decoded." "Build the artifact again.";
     UnpackEscape "unpack_escape" release "The archive has an entry that leaves the release directory or is no plain file, directory or link." "Build the artifact without the entry named in the message.";
     UnpackLimit "unpack_limit" release "The archive is over a limit of entries, size, depth or compression ratio." "Build a smaller artifact.";
+    UnpackProgram "unpack_program" release "The program of the command is not in the artifact, or it is not executable." "Build the artifact with the program where the command names it.";
     StartFailed "start_failed" release "The process could not be started." "Look at the command and its permissions.";
     ProcessExited "process_exited" release "The process ended while its health was being verified." "Look at its output with `trimaran logs`.";
     ProbeFailed "probe_failed" release "The health probe did not succeed for long enough before the deadline." "Look at the service's output with `trimaran logs`.";

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
@@ -22,7 +23,7 @@ use crate::logs;
 use crate::platform::{Platform, Shared};
 use crate::reports::Reports;
 use crate::store::{self, LoadError, Loaded, Store};
-use crate::worker::{self, Command, Commands, Shown};
+use crate::worker::{self, Claim, Command, Commands, Shown};
 
 /// What a host is.
 #[derive(Debug, Clone)]
@@ -59,6 +60,8 @@ pub enum GoalRefused {
     TooMany,
     #[error("the goal could not be written to the host's disk")]
     Persist { source: io::Error },
+    #[error("the installation does not answer; its disk may hang")]
+    Busy,
     #[error("the host is being closed")]
     Closed,
 }
@@ -192,7 +195,16 @@ impl Host {
             Some(commands) => commands,
             None => return Ok(()),
         };
-        send(&commands, |answer| Command::Give { goal: Box::new(goal), answer }).await?
+        let claim = Claim::default();
+        let asked = claim.clone();
+        let mut taken =
+            pin!(send(&commands, |answer| Command::Give { goal: Box::new(goal), claim: asked, answer }));
+        match tokio::time::timeout(limits::HOST_GIVE.to_std(), &mut taken).await {
+            Ok(answer) => answer?,
+            Err(_) if claim.claim() => Err(GoalRefused::Busy),
+            // It is being taken, which is bounded too.
+            Err(_) => taken.await?,
+        }
     }
 
     /// Takes a goal of a human on this machine: the fence stays as it is, so that any order of the cluster

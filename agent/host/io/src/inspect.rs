@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use trimaran_host_core::host::{
     Exit, Facts, HostFailure, Journal, Phase, ProcessStatus, StoredRelease, host_release,
@@ -35,15 +36,20 @@ pub struct Inspection {
     pub probe: Option<Result<(), String>>,
 }
 
-/// Looks at every installation of a directory. `address` is the host's own.
+/// Looks at every installation of a directory. `address` is the host's own. A directory that is not there has
+/// none, and is not made.
 pub async fn inspect(data_dir: &Path, address: IpAddr) -> Result<Vec<Inspection>, OpenError> {
+    if !data_dir.exists() {
+        return Ok(Vec::new());
+    }
     let _lock = DirectoryLock::take(data_dir)?;
     let mut found = Vec::new();
     for installation in list(data_dir)? {
         let store = store(data_dir, &installation);
         let path = store.dir().to_owned();
-        let facts =
-            look_at(&store).await.map_err(|failure| OpenError::Look { path, why: failure.message })?;
+        let facts = look_at(&store, &Arc::default())
+            .await
+            .map_err(|failure| OpenError::Look { path, why: failure.message })?;
         let journal = match store.load()? {
             Loaded::Journal(journal, _) => Some(journal),
             Loaded::Damaged | Loaded::Nothing => Journal::from_facts(&installation, &facts),

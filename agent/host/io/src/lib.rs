@@ -7,6 +7,8 @@
 #![allow(clippy::disallowed_methods, reason = "this crate is the I/O of a host: files, clocks and processes")]
 
 pub mod archive;
+mod blocking;
+mod calls;
 pub mod clock;
 pub mod disk;
 mod failpoint;
@@ -20,6 +22,7 @@ pub mod logs;
 mod platform;
 pub mod ports;
 pub mod probe;
+mod program;
 mod reports;
 pub mod shim;
 pub mod store;

@@ -39,7 +39,7 @@ pub(super) fn attach(
     state.agents.put(agent);
     look_before_good(state, name);
     state.events.push(Event::Agent { agent: name.to_owned(), state: "connected".to_owned() });
-    state.events.push(Event::AgentWork { agent: name.to_owned() });
+    state.events.push(Event::AgentWork { agent: name.to_owned(), assignment: None });
     state.wake_agent(name);
     Ok(Outcome::Attached)
 }
@@ -65,7 +65,7 @@ fn supersede(state: &mut State, agent: &mut row::Agent, old: u64, new: u64) {
 fn look_before_good(state: &mut State, name: &str) {
     let earliest = (state.now() + AGENT_LOST_AFTER).0;
     let due: Vec<row::Installation> = state
-        .installations_of(name)
+        .installations_at(name)
         .filter(|it| it.bake_until.is_some_and(|until| until < earliest))
         .cloned()
         .collect();

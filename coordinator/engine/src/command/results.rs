@@ -3,6 +3,7 @@
 use trimaran_model::error_code;
 use trimaran_model::limits::{INSTANCES_REPORTED_MAX, MESSAGE_BYTES_MAX};
 use trimaran_model::reason::ReasonCode;
+use trimaran_model::text::cut;
 use trimaran_model::verdict::{Fault, Verdict};
 use trimaran_wire::v1::agent::{AgentVerdict, Progress};
 use trimaran_wire::v1::assignment::{WireFailure, WireInstance, WireOutcome};
@@ -50,11 +51,7 @@ fn bounded(failure: &WireFailure) -> WireFailure {
 }
 
 fn shortened(message: &str) -> String {
-    let mut end = message.len().min(MESSAGE_BYTES_MAX);
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    message[..end].to_owned()
+    cut(message.to_owned(), MESSAGE_BYTES_MAX)
 }
 
 /// Takes numbers, failures and instances over into the stage and the installation. Hosts that the assignment
@@ -133,9 +130,8 @@ pub(super) fn verdict(state: &mut State, agent: &str, said: &AgentVerdict) -> Re
     let Some(judged) = Verdict::from_name(verdict) else {
         return reject(error_code::USAGE, format!("`{}` is no verdict", shortened(verdict)));
     };
-    let moves = installation.health == Verdict::Progressing.as_str() && judged == Verdict::Healthy;
-    if installation.fence != *fence || installation.assignment.is_some() || moves {
-        // It speaks of what was before, or between two waves, where the stage says how far it is.
+    let idle = judged == Verdict::Healthy && !can_be_healthy(&installation);
+    if installation.fence != *fence || installation.assignment.is_some() || idle {
         return Ok(Outcome::ResultUnknown);
     }
     let judged = judge(&installation, judged, *down);
@@ -155,6 +151,13 @@ pub(super) fn verdict(state: &mut State, agent: &str, said: &AgentVerdict) -> Re
         back::after_success(state, &installation, failure.as_ref());
     }
     Ok(Outcome::ResultTaken)
+}
+
+/// Whether hosts that are not degraded make the installation healthy: not between two waves, where the stage says
+/// how far it is, and not where nothing is installed.
+pub(crate) fn can_be_healthy(installation: &row::Installation) -> bool {
+    let moves = installation.health == Verdict::Progressing.as_str();
+    !moves && (installation.current.is_some() || installation.mixed.is_some())
 }
 
 /// A host that failed within its stage's budget makes nothing degraded; where the stage did not succeed it does.

@@ -18,6 +18,7 @@ use trimaran_wire::v1::release::{WireArtifact, WireReleaseWorkload};
 use trimaran_wire::v1::row::{self, WayBack, table};
 
 use super::{RowSource, all, release_row, run_row};
+use crate::command::can_be_healthy;
 use crate::settle::stage_name;
 use crate::state::run_name;
 
@@ -215,8 +216,8 @@ pub fn says(rows: &dyn RowSource, said: &AgentVerdict) -> bool {
     let healthy = Verdict::Healthy.as_str();
     let same = it.health == said.verdict && it.down == said.down.min(it.desired);
     let same_words = it.failure.as_ref() == said.failure.as_ref().filter(|_| it.health != healthy);
-    let moves = it.health == Verdict::Progressing.as_str() && said.verdict == healthy;
-    moves || (same && same_words)
+    let idle = said.verdict == healthy && !can_be_healthy(&it);
+    idle || (same && same_words)
 }
 
 /// Hosts that are healthy, on whatever release. While a stage works only those count that it is done with.

@@ -34,6 +34,9 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
     Ok(match body {
         OperatorBody::RunShow { run } => document(revision, &run_document(server, rows, run)?),
         OperatorBody::RunList { pipeline, limit } => {
+            if let Some(pipeline) = pipeline {
+                stored_source(rows, pipeline)?;
+            }
             document(revision, &query::runs(rows, pipeline.as_deref(), *limit as usize))
         }
         OperatorBody::Why { run, stage } => {
@@ -84,8 +87,10 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
             document(revision, &query::audit(rows, *since_seq, *limit as usize))
         }
         OperatorBody::Plan(request) => {
-            let (_, plan) = deploy::compile(rows, request)?;
-            document(revision, &query::plan(rows, &plan))
+            let planned = deploy::compile(rows, request)?;
+            let mut plan = query::plan(rows, &planned.plan);
+            plan.warnings.extend(planned.warnings);
+            document(revision, &plan)
         }
         OperatorBody::RollbackPlan { pipeline, environment, to } => {
             let to = to.as_deref().map(|to| find_release(rows, pipeline, to)).transpose()?;

@@ -4,9 +4,11 @@
 mod clocks;
 mod copies;
 mod crash;
+mod hostile;
 mod pages;
 mod pauses;
 mod reads;
 mod refusals;
 mod requests;
+mod truth;
 mod ways_back;
