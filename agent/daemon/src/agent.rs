@@ -21,15 +21,16 @@ use trimaran_executor::Executor;
 use trimaran_host_core::fleet::Fleet;
 use trimaran_model::error_code;
 use trimaran_model::limits::AGENT_EVENTS_MAX;
-use trimaran_transport::{Alpn, CertificateInfo, Endpoint, EndpointLimits, files, random};
+use trimaran_transport::{Alpn, CertificateInfo, Endpoint, EndpointLimits, FrameSender, files, random};
+use trimaran_wire::codec::Message;
 
 use crate::dial::{self, Dialer};
-use crate::failure::Failure;
 use crate::run::Start;
 use hosts::Hosts;
 use journal_file::JournalFile;
 use owner::Owner;
 use relay::Relay;
+use trimaran_model::failure::Failure;
 
 /// SHA-256 digests of the public keys that the cluster revoked, as far as this agent was told.
 #[derive(Debug, Clone, Default)]
@@ -89,6 +90,16 @@ pub(crate) async fn run(start: Start) -> Result<(), Failure> {
     // Tasks end with the token; a bound keeps a stuck one from holding the process.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(2), tasks.wait()).await;
     outcome
+}
+
+/// Sends what comes into a queue until either end is gone.
+async fn send_all<M: Message>(mut sender: FrameSender, mut queue: mpsc::Receiver<M>) {
+    while let Some(message) = queue.recv().await {
+        if let Err(error) = sender.send(&message.to_frame()).await {
+            tracing::debug!(%error, "a message was not sent");
+            return;
+        }
+    }
 }
 
 /// A task that ends with the process.

@@ -19,7 +19,8 @@ use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};
 use crate::clock::ClusterClock;
 use crate::data_dir::DataDir;
 use crate::dial::{self, Said};
-use crate::failure::{Failure, words};
+use trimaran_model::failure::Failure;
+use trimaran_model::text::with_sources;
 
 /// Renewal is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -56,6 +57,16 @@ impl Own {
         }
         let refused = Arc::default();
         Ok(Some(Self { identity: identity.clone(), store, trust, root: data.root().to_owned(), refused }))
+    }
+
+    /// Whether a token is one of this identity's cluster.
+    pub(crate) fn is_of_the_cluster_of(&self, token: &Token) -> Result<(), Failure> {
+        if token.root() == self.trust.root_fingerprint() {
+            return Ok(());
+        }
+        let (root, identity) = (self.root.display(), &self.identity);
+        let message = format!("{root} belongs to {identity} of another cluster than the token's");
+        Err(Failure::new(error_code::DATA_DIR, message))
     }
 
     /// An endpoint's settings with this identity.
@@ -114,9 +125,9 @@ impl Own {
     }
 
     async fn renew(&self, endpoint: &Endpoint, via: &[String]) -> Result<(), String> {
-        let files = files::load_identity(&self.root).map_err(|error| words(&error))?;
+        let files = files::load_identity(&self.root).map_err(|error| with_sources(&error))?;
         let files = files.ok_or("the identity is gone from the data directory")?;
-        let csr = make_csr(&files.key, "trimaran").map_err(|error| words(&error))?;
+        let csr = make_csr(&files.key, "trimaran").map_err(|error| with_sources(&error))?;
         let chain = self.store.chain().ok_or("there is no certificate")?;
         let request = EnrollRequest::Renew { chain, csr };
         let reply =
@@ -124,8 +135,8 @@ impl Own {
         let EnrollReply::Issued { cert, .. } = reply else { return Err(refusal(&reply).1) };
         let renewed = IdentityFiles { cert, ..files };
         // Taken into use first: what can't be used must not replace the file.
-        self.store.replace(&renewed).map_err(|error| words(&error))?;
-        files::save_certificate(&self.root, &renewed.cert).map_err(|error| words(&error))
+        self.store.replace(&renewed).map_err(|error| with_sources(&error))?;
+        files::save_certificate(&self.root, &renewed.cert).map_err(|error| with_sources(&error))
     }
 }
 
@@ -202,7 +213,7 @@ async fn ask(
         let session = match endpoint.enroll(address, root).await {
             Ok(session) => session,
             Err(error) => {
-                attempts.push(words(&error));
+                attempts.push(with_sources(&error));
                 continue;
             }
         };
@@ -211,7 +222,7 @@ async fn ask(
         session.close(CloseCode::Done, "");
         let frame = match reply {
             Ok(Ok(frame)) => frame,
-            Ok(Err(error)) => return Err((Sent::Yes, words(&error))),
+            Ok(Err(error)) => return Err((Sent::Yes, with_sources(&error))),
             Err(_) => return Err((Sent::Yes, format!("{address} did not answer in time"))),
         };
         match EnrollReply::from_frame(&frame).map_err(|error| (Sent::Yes, error.to_string()))? {

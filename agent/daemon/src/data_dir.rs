@@ -9,7 +9,7 @@ use trimaran_host::lock::{DirectoryLock, LockError};
 use trimaran_model::error_code;
 use trimaran_transport::files::write_atomically;
 
-use crate::failure::Failure;
+use trimaran_model::failure::Failure;
 
 /// A data directory. Who works in it holds its lock: an agent takes it here, a runner's host takes it itself.
 #[derive(Debug)]

@@ -9,7 +9,8 @@ use trimaran_model::error_code;
 use trimaran_transport::{Alpn, CloseCode, CloseReason, ConnectError, Endpoint, Session, backoff, random};
 
 use crate::certificate::Own;
-use crate::failure::{Failure, words};
+use trimaran_model::failure::Failure;
+use trimaran_model::text::with_sources;
 
 /// A session that lived for so long was good: the next attempt is the first again.
 const GOOD_AFTER: Duration = Duration::from_secs(5);
@@ -79,7 +80,8 @@ impl Dialer {
     }
 
     async fn try_one(&self, name: &str) -> Result<Session, Attempt> {
-        let again = |error: &dyn std::error::Error| Attempt::Again(format!("{name}: {}", words(error)));
+        let again =
+            |error: &dyn std::error::Error| Attempt::Again(format!("{name}: {}", with_sources(error)));
         let mut found = tokio::net::lookup_host(name).await.map_err(|error| again(&error))?;
         let address = found.next().ok_or_else(|| Attempt::Again(format!("{name} has no address")))?;
         self.endpoint.connect(address, self.alpn).await.map_err(|error| {

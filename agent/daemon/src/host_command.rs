@@ -36,8 +36,12 @@ enum Command {
     Apply(apply::Args),
     Rollback(rollback::Args),
     /// Show what is deployed here, whether it runs and whether its probe succeeds.
+    #[command(
+        after_help = "Examples:\n  trimaran-agent host status --data-dir /var/lib/trimaran\n  trimaran-agent host status --data-dir /var/lib/trimaran -o json"
+    )]
     Status(Place),
     /// End every service of the directory; they run again when its runner starts.
+    #[command(after_help = "Examples:\n  trimaran-agent host stop-all --data-dir /var/lib/trimaran")]
     StopAll(Place),
 }
 

@@ -9,7 +9,6 @@ mod certificate;
 mod clock;
 mod data_dir;
 mod dial;
-mod failure;
 mod host_command;
 mod run;
 mod runner;
@@ -19,12 +18,12 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// A line for each role.
+const EXAMPLES: &str = "Examples:\n  trimaran-agent run --role agent --name tokyo --data-dir /var/lib/trimaran --endpoint c1:7700 --listen 0.0.0.0:7800\n  trimaran-agent run --role runner --name web-1 --data-dir /var/lib/trimaran --endpoint agent:7800 --address 10.0.0.7";
+
 /// An agent of Trimaran, or the runner of one host.
 #[derive(Debug, clap::Parser)]
-#[command(
-    version,
-    after_help = "Examples:\n  trimaran-agent run --role agent --name tokyo --data-dir /var/lib/trimaran --endpoint c1:7700 --listen 0.0.0.0:7800\n  trimaran-agent run --role runner --name web-1 --data-dir /var/lib/trimaran --endpoint agent:7800 --address 10.0.0.7"
-)]
+#[command(version, after_help = EXAMPLES)]
 struct App {
     #[command(subcommand)]
     command: Command,
@@ -46,5 +45,23 @@ fn main() -> ExitCode {
     match App::parse().command {
         Command::Run(args) => run::run(args),
         Command::Host(args) => host_command::run(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn check(command: &clap::Command) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(help.contains("Examples:\n  trimaran-"), "`{}` has no examples", command.get_name());
+        command.get_subcommands().for_each(check);
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        check(&App::command());
     }
 }

@@ -1,25 +1,27 @@
 //! `trimaran-agent run`: the long-running roles.
 
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
 use trimaran_model::error_code;
 use trimaran_model::id::Identity;
+use trimaran_transport::enroll::Token;
 
 use crate::certificate::{self, Own};
 use crate::clock::ClusterClock;
 use crate::data_dir::DataDir;
-use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::{agent, runner};
+use trimaran_model::failure::Failure;
 
 /// A token takes less than 200 bytes.
 const TOKEN_BYTES_MAX: u64 = 4096;
 
 /// Run as the agent of a cell, or as the runner of this host.
 #[derive(Debug, clap::Args)]
+#[command(after_help = crate::EXAMPLES)]
 pub(crate) struct Args {
     #[arg(long, value_enum)]
     role: Role,
@@ -66,7 +68,10 @@ pub(crate) fn run(args: Args) -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.print(),
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(failure.exit() as u8)
+        }
     }
 }
 
@@ -75,6 +80,8 @@ async fn start(args: Args) -> Result<(), Failure> {
     let mut settings = args.settings.clone().over(args.config.as_deref())?;
     fits(args.role, &settings)?;
     let data = DataDir::open(&args.data_dir)?;
+    // Before anything is written: the directory may be somebody else's.
+    let own = Own::load(&data, &identity)?;
     if settings.endpoints.is_empty() {
         settings.endpoints = data.endpoints();
     }
@@ -90,21 +97,24 @@ async fn start(args: Args) -> Result<(), Failure> {
         std::future::pending().await
     };
     tokio::select! {
-        outcome = serve(&args, identity, data, settings, stop) => outcome,
+        outcome = serve(&args, (identity, own), data, settings, stop) => outcome,
         () = signals => Ok(()),
     }
 }
 
 async fn serve(
     args: &Args,
-    identity: Identity,
+    (identity, own): (Identity, Option<Own>),
     data: DataDir,
     settings: Settings,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let clock = ClusterClock::default();
-    let own = match (Own::load(&data, &identity)?, args.token_file.as_deref()) {
-        (Some(own), _) => own,
+    let own = match (own, args.token_file.as_deref()) {
+        (Some(own), file) => {
+            not_of_another_cluster(&own, file)?;
+            own
+        }
         (None, Some(file)) => {
             let token = read_token(file)?;
             let enrolled = certificate::enroll(&data, &identity, &token, &settings.endpoints, &clock);
@@ -123,6 +133,13 @@ async fn serve(
         Role::Agent => agent::run(start).await,
         Role::Runner => runner::run(start).await,
     }
+}
+
+/// Once enrolled a token is not used; one of another cluster says that the directory is not the one that was meant.
+fn not_of_another_cluster(own: &Own, file: Option<&Path>) -> Result<(), Failure> {
+    let unasked = |file: &&Path| *file != Path::new("-") || !std::io::stdin().is_terminal();
+    let token = file.filter(unasked).and_then(|file| read_token(file).ok()?.parse::<Token>().ok());
+    token.map_or(Ok(()), |token| own.is_of_the_cluster_of(&token))
 }
 
 /// A setting of the other role is a mistake, not something to ignore.

@@ -19,9 +19,9 @@ use trimaran_transport::{Alpn, Endpoint, random};
 
 use crate::data_dir::DataDir;
 use crate::dial::{self, Dialer};
-use crate::failure::Failure;
 use crate::run::Start;
 use session::Greeting;
+use trimaran_model::failure::Failure;
 
 /// Runs until the process is told to end, is superseded, or can't go on. Services stay in any case.
 pub(crate) async fn run(start: Start) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 use trimaran_model::error_code;
 
-use crate::failure::Failure;
+use trimaran_model::failure::Failure;
 
 /// What `trimaran-agent run` may be told.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Deserialize)]

@@ -124,14 +124,12 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
 
     /// What the journal holds, for the greeting of a session.
     pub fn held(&self) -> Vec<HeldAssignment> {
-        let tasks = self.tasks.values();
-        tasks
-            .map(|task| HeldAssignment {
-                assignment: task.assignment.id.0,
-                fence: task.assignment.fence.0,
-                installation: (&task.assignment.installation).into(),
-            })
-            .collect()
+        self.tasks.values().map(held).collect()
+    }
+
+    /// What is kept for people, because no coordinator knows it.
+    pub fn unknown(&self) -> Vec<HeldAssignment> {
+        self.tasks.values().filter(|task| matches!(task.state, State::Held { .. })).map(held).collect()
     }
 
     /// The highest epoch that was seen.
@@ -150,6 +148,10 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
             self.cluster = cluster;
             let record = JournalRecord::Epoch { cluster: self.cluster.clone(), epoch: self.epoch.0 };
             self.write(vec![record], out);
+        }
+        let unknown = self.unknown();
+        if !unknown.is_empty() {
+            out.push(Output::Send(AgentUp::Unknown(unknown)));
         }
         for task in self.tasks.values_mut() {
             match (&task.state, &task.commit) {
@@ -221,6 +223,9 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         for id in self.tasks.values().filter(held).map(|task| task.assignment.id).collect::<Vec<_>>() {
             self.tasks.remove(&id);
             records.push(JournalRecord::Forgotten { assignment: id.0 });
+        }
+        if !records.is_empty() && self.attached {
+            out.push(Output::Send(AgentUp::Unknown(self.unknown())));
         }
         self.fences.insert(installation.clone(), Mark { fence: new.fence, assignment: new.id });
         records.push(JournalRecord::Taken((&new).into()));
@@ -296,6 +301,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
                 task.state = State::Held { outcome: outcome.clone() };
                 self.write(vec![JournalRecord::Held { assignment: id.0 }], out);
                 out.push(Output::Refused(Refused::Unknown { assignment: id, installation }));
+                out.push(Output::Send(AgentUp::Unknown(self.unknown())));
             }
         }
     }
@@ -497,6 +503,15 @@ fn enqueue<D: Journaled>(
 
 fn is_done<C, Q, P>(effects: &[Effect<C, Q, P>]) -> bool {
     effects.iter().any(|effect| matches!(effect, Effect::Done(_)))
+}
+
+fn held<D: Journaled>(task: &Task<D>) -> HeldAssignment {
+    HeldAssignment {
+        assignment: task.assignment.id.0,
+        fence: task.assignment.fence.0,
+        installation: (&task.assignment.installation).into(),
+        run: (&task.assignment.run).into(),
+    }
 }
 
 fn wire_progress(assignment: &Assignment, progress: &Progress) -> agent::Progress {

@@ -17,6 +17,7 @@ use crate::request::{Outcome, Rejection, reject};
 use crate::state::{State, run_name};
 
 pub(crate) use deploy::{NewRun, create_run};
+pub(crate) use results::can_be_healthy;
 
 /// Carries one command out.
 pub(crate) fn run(state: &mut State, identity: &Identity, body: &CommandBody) -> Result<Outcome, Rejection> {
@@ -55,7 +56,8 @@ pub(crate) fn run(state: &mut State, identity: &Identity, body: &CommandBody) ->
         | CommandBody::AgentLost { .. }
         | CommandBody::Progress(_)
         | CommandBody::Result { .. }
-        | CommandBody::Verdict { .. } => agent(state, identity, body),
+        | CommandBody::Verdict(_)
+        | CommandBody::RunnersSeen { .. } => agent(state, identity, body),
     }
 }
 
@@ -77,9 +79,8 @@ fn agent(state: &mut State, identity: &Identity, body: &CommandBody) -> Result<O
         CommandBody::Result { assignment, fence, outcome, progress } => {
             results::result(state, &name, (*assignment, *fence), outcome, progress)
         }
-        CommandBody::Verdict { installation, fence, verdict, failure } => {
-            results::verdict(state, &name, installation, *fence, verdict, failure.as_ref())
-        }
+        CommandBody::Verdict(verdict) => results::verdict(state, &name, verdict),
+        CommandBody::RunnersSeen { runners } => Ok(agents::runners_seen(state, &name, runners)),
         _ => reject(error_code::BUG, "not a command of agents"),
     }
 }
@@ -122,7 +123,8 @@ pub(crate) fn audit(state: &mut State, identity: &Identity, body: &CommandBody, 
         | CommandBody::AgentLost { .. }
         | CommandBody::Progress(_)
         | CommandBody::Result { .. }
-        | CommandBody::Verdict { .. } => return,
+        | CommandBody::Verdict(_)
+        | CommandBody::RunnersSeen { .. } => return,
     };
     let text = match outcome {
         Outcome::Rejected(rejection) => format!("refused {}", rejection.code),

@@ -29,9 +29,11 @@ pub enum Event {
         agent: String,
         state: String,
     },
-    /// For the coordinator that serves this agent: its assignments or its inventory changed.
+    /// For the coordinator that serves this agent: one of its assignments changed, or without a number the
+    /// agent's inventory and whatever it may be given now.
     AgentWork {
         agent: String,
+        assignment: Option<u64>,
     },
     /// For all coordinators: this key is revoked from now on.
     Revoked {

@@ -5,7 +5,10 @@ mod cluster;
 mod plans;
 mod runs;
 
+use std::collections::BTreeSet;
+
 use trimaran_wire::codec::Message;
+use trimaran_wire::v1::common::WireInstallation;
 use trimaran_wire::v1::row;
 
 use crate::state::run_key_bytes;
@@ -13,7 +16,7 @@ use crate::table::{Row, full_key};
 
 pub use cluster::{agents, alarms, audit, members, meta, pipeline, runners, target_rows, targets, token};
 pub use plans::{plan, rollback_plan};
-pub use runs::{history, instances, live_assignments, reasons, run, runs, status, why};
+pub use runs::{history, instances, live_assignments, reasons, run, runs, says, status, why};
 
 pub use crate::settle::stage_name;
 pub use crate::state::run_name;
@@ -25,14 +28,38 @@ pub fn assignments(
     agent: &str,
     holds: &dyn Fn(u64) -> bool,
 ) -> Vec<row::AssignmentRow> {
+    let may = may_be_given(rows, agent, holds);
+    all::<row::AssignmentRow>(rows).into_iter().filter(may).collect()
+}
+
+/// Those of the given assignments that are live and may be given to this life of the agent.
+pub fn assignments_among(
+    rows: &dyn RowSource,
+    agent: &str,
+    holds: &dyn Fn(u64) -> bool,
+    numbers: &BTreeSet<u64>,
+) -> Vec<row::AssignmentRow> {
+    let may = may_be_given(rows, agent, holds);
+    numbers.iter().filter_map(|number| assignment(rows, *number)).filter(may).collect()
+}
+
+fn may_be_given(
+    rows: &dyn RowSource,
+    agent: &str,
+    holds: &dyn Fn(u64) -> bool,
+) -> impl Fn(&row::AssignmentRow) -> bool {
     let waits = get::<row::Agent>(rows, &agent.to_owned()).is_some_and(|it| it.handover_until.is_some());
-    let mine = |row: &row::AssignmentRow| row.agent == agent && (!waits || holds(row.assignment.id));
-    all::<row::AssignmentRow>(rows).into_iter().filter(mine).collect()
+    move |row| row.agent == agent && (!waits || holds(row.assignment.id))
 }
 
 /// A live assignment by its number.
 pub fn assignment(rows: &dyn RowSource, number: u64) -> Option<row::AssignmentRow> {
     get(rows, &number)
+}
+
+/// One installation.
+pub fn installation(rows: &dyn RowSource, id: &WireInstallation) -> Option<row::Installation> {
+    get(rows, &(id.pipeline.clone(), id.target.clone()))
 }
 
 /// SHA-256 of every revoked public key.

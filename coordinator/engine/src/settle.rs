@@ -6,6 +6,7 @@
 pub(crate) mod assign;
 pub(crate) mod back;
 pub(crate) mod broken;
+mod early;
 mod finish;
 mod gates;
 pub(crate) mod outcome;
@@ -87,6 +88,7 @@ pub(crate) fn store(state: &mut State, before: &row::Run, run: &mut row::Run) {
             });
         }
     }
+    early::note(state, before, run);
     if before.status != run.status {
         state.events.push(Event::Run { run: run.id.clone(), status: run.status.clone() });
     }

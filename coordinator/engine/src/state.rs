@@ -13,12 +13,14 @@ use crate::event::Event;
 use crate::table::{Row, Table};
 
 macro_rules! keyed {
-    ($($type:ident $table:ident $key:ty, $row:ident => $make:expr, $name:ident => $bytes:expr;)*) => {
+    ($($type:ident $table:ident $key:ty, $row:ident => $make:expr, $name:ident => $bytes:expr
+        $(, active $one:ident => $active:expr)?;)*) => {
         $(impl Row for row::$type {
             type Key = $key;
             const TABLE: u8 = table::$table;
             fn key(&self) -> $key { let $row = self; $make }
             fn key_bytes($name: &$key) -> Vec<u8> { $bytes }
+            $(fn is_active(&self) -> bool { let $one = self; $active })?
         })*
     };
 }
@@ -29,11 +31,11 @@ keyed! {
     Alarm ALARM (String, String), it => (it.member.clone(), it.code.clone()), key => pair(&key.0, &key.1);
     TargetRow TARGET String, it => it.target.name.clone(), key => key.clone().into_bytes();
     Pipeline PIPELINE String, it => it.name.clone(), key => key.clone().into_bytes();
-    Run RUN (String, u64), it => run_key(&it.id), key => run_key_bytes(key);
-    Installation INSTALLATION (String, String), it => installation_key(&it.id), key => pair(&key.0, &key.1);
+    Run RUN (String, u64), it => run_key(&it.id), key => run_key_bytes(key), active it => !status(&it.status).is_done();
+    Installation INSTALLATION (String, String), it => installation_key(&it.id), key => pair(&key.0, &key.1), active it => it.bake_until.is_some();
     ReleaseRow RELEASE [u8; 32], it => it.digest, key => key.to_vec();
     AssignmentRow ASSIGNMENT u64, it => it.assignment.id, key => key.to_be_bytes().to_vec();
-    Agent AGENT String, it => it.name.clone(), key => key.clone().into_bytes();
+    Agent AGENT String, it => it.name.clone(), key => key.clone().into_bytes(), active it => it.handover_until.is_some();
     Runner RUNNER String, it => it.name.clone(), key => key.clone().into_bytes();
     Token TOKEN [u8; 32], it => it.sha256, key => key.to_vec();
     Revoked REVOKED [u8; 32], it => it.key, key => key.to_vec();
@@ -157,8 +159,24 @@ impl State {
         self.runners.iter().filter(mine).map(|runner| runner.name.clone()).collect()
     }
 
-    pub(crate) fn live_runs(&self) -> impl DoubleEndedIterator<Item = &row::Run> {
-        self.runs.iter().filter(|run| !status(&run.status).is_done())
+    pub(crate) fn live_runs(&self) -> impl Iterator<Item = &row::Run> {
+        self.runs.active()
+    }
+
+    /// Runs of a pipeline that are in memory, oldest first.
+    pub(crate) fn runs_of(&self, pipeline: &str) -> impl DoubleEndedIterator<Item = &row::Run> {
+        self.runs.between((pipeline.to_owned(), 0), (pipeline.to_owned(), u64::MAX))
+    }
+
+    pub(crate) fn live_runs_of(&self, pipeline: &str) -> impl DoubleEndedIterator<Item = &row::Run> {
+        self.runs_of(pipeline).filter(|run| !status(&run.status).is_done())
+    }
+
+    /// Installations of a pipeline, by target.
+    pub(crate) fn installations_of(&self, pipeline: &str) -> impl Iterator<Item = &row::Installation> {
+        let of = pipeline.to_owned();
+        // Names of targets have no byte as large as the last one.
+        self.installations.between((of.clone(), String::new()), (of, char::MAX.to_string()))
     }
 
     /// Queues a run for settling.
@@ -189,7 +207,7 @@ impl State {
     }
 
     /// Installations of the targets that an agent serves.
-    pub(crate) fn installations_of(&self, agent: &str) -> impl Iterator<Item = &row::Installation> {
+    pub(crate) fn installations_at(&self, agent: &str) -> impl Iterator<Item = &row::Installation> {
         self.installations.iter().filter(move |it| {
             self.targets.get(&it.id.target).is_some_and(|target| target.target.agent == agent)
         })

@@ -11,6 +11,10 @@ pub(crate) trait Row: Message + Clone + PartialEq {
     fn key(&self) -> Self::Key;
     /// The key's bytes, in the order of the keys.
     fn key_bytes(key: &Self::Key) -> Vec<u8>;
+    /// Whether time or a settle may still move it. Such rows are found without a look at all the others.
+    fn is_active(&self) -> bool {
+        false
+    }
 }
 
 /// Rows of one kind by key.
@@ -23,11 +27,19 @@ pub(crate) struct Table<R: Row> {
     undo: Vec<(R::Key, Option<R>)>,
     /// Hash of each row as last written, so that the sum can be kept.
     hashes: BTreeMap<R::Key, u64>,
+    /// Keys of the rows that were active when the entry began.
+    active: BTreeSet<R::Key>,
 }
 
 impl<R: Row> Default for Table<R> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), changed: BTreeSet::new(), undo: Vec::new(), hashes: BTreeMap::new() }
+        Self {
+            rows: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            undo: Vec::new(),
+            hashes: BTreeMap::new(),
+            active: BTreeSet::new(),
+        }
     }
 }
 
@@ -38,6 +50,16 @@ impl<R: Row> Table<R> {
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &R> {
         self.rows.values()
+    }
+
+    /// Rows with keys between these two, both included.
+    pub(crate) fn between(&self, first: R::Key, last: R::Key) -> impl DoubleEndedIterator<Item = &R> {
+        self.rows.range(first..=last).map(|(_, row)| row)
+    }
+
+    /// The active rows, in the order of their keys: those that were so before the entry, and what it changed.
+    pub(crate) fn active(&self) -> impl Iterator<Item = &R> {
+        self.active.union(&self.changed).filter_map(|key| self.rows.get(key)).filter(|row| row.is_active())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -94,6 +116,9 @@ impl<R: Row> Table<R> {
         let sum = row_hash(&full_key::<R>(&key), &row.to_bytes());
         *hash = hash.wrapping_add(u128::from(sum));
         self.hashes.insert(key.clone(), sum);
+        if row.is_active() {
+            self.active.insert(key.clone());
+        }
         self.rows.insert(key, row);
     }
 
@@ -101,7 +126,13 @@ impl<R: Row> Table<R> {
     pub(crate) fn drain(&mut self, hash: &mut u128, out: &mut Vec<(Vec<u8>, Option<Vec<u8>>)>) {
         for key in std::mem::take(&mut self.changed) {
             let bytes = full_key::<R>(&key);
-            let value = self.rows.get(&key).map(Message::to_bytes);
+            let row = self.rows.get(&key);
+            if row.is_some_and(Row::is_active) {
+                self.active.insert(key.clone());
+            } else {
+                self.active.remove(&key);
+            }
+            let value = row.map(Message::to_bytes);
             let new = value.as_ref().map(|value| row_hash(&bytes, value));
             let old = match new {
                 Some(new) => self.hashes.insert(key, new),

@@ -12,20 +12,20 @@ use crate::state::{State, status};
 pub(crate) fn run(state: &mut State) {
     let (now, wall) = (state.now().0, state.wall().0);
     let due = |it: &&row::Installation| bake_end(state, it).is_some_and(|until| until <= now);
-    let baked: Vec<row::Installation> = state.installations.iter().filter(due).cloned().collect();
+    let baked: Vec<row::Installation> = state.installations.active().filter(due).cloned().collect();
     for it in baked {
         end_bake(state, it);
     }
     let handed: Vec<row::Agent> = state
         .agents
-        .iter()
+        .active()
         .filter(|it| it.handover_until.is_some_and(|until| until <= now))
         .cloned()
         .collect();
     for agent in handed {
         let name = agent.name.clone();
         state.agents.put(row::Agent { handover_until: None, ..agent });
-        state.events.push(Event::AgentWork { agent: name.clone() });
+        state.events.push(Event::AgentWork { agent: name.clone(), assignment: None });
         state.wake_agent(&name);
     }
     state.wake_where(|run| {
@@ -69,8 +69,8 @@ fn expiry(stage: &row::Stage) -> Option<i64> {
 pub(crate) fn next(state: &State) -> Option<Timestamp> {
     let offset = state.meta().offset_ms;
     let on_life = |wall: i64| u64::try_from(wall.saturating_sub(offset)).unwrap_or(0);
-    let bakes = state.installations.iter().filter_map(|it| bake_end(state, it));
-    let handovers = state.agents.iter().filter_map(|it| it.handover_until);
+    let bakes = state.installations.active().filter_map(|it| bake_end(state, it));
+    let handovers = state.agents.active().filter_map(|it| it.handover_until);
     let stages = state.live_runs().flat_map(|run| &run.stages);
     let waits = stages.flat_map(|stage| [pause_end(stage), expiry(stage).map(on_life)]);
     bakes.chain(handovers).chain(waits.flatten()).min().map(Timestamp)

@@ -2,6 +2,7 @@
 
 mod change;
 mod deploy;
+mod held;
 mod read;
 mod stream;
 

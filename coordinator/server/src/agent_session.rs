@@ -1,25 +1,31 @@
 //! One attached agent: its orders out, its reports in, and the answers that keep its lease.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod orders;
+mod reports;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::sync::broadcast;
-use trimaran_engine::query;
-use trimaran_engine::{Event, Outcome};
+use trimaran_engine::{Outcome, query};
 use trimaran_model::id::Identity;
-use trimaran_model::limits::AGENT_LOST_AFTER;
+use trimaran_model::limits::{AGENT_LOST_AFTER, AGENT_REPORTS_UNDER_WAY_MAX};
 use trimaran_transport::{CloseCode, CloseReason, FrameSender, Session};
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::v1::agent::{AgentDown, AgentUp, Progress, ResultAnswer, RunnerEntry};
-use trimaran_wire::v1::assignment::WireOutcome;
+use trimaran_wire::v1::agent::{AgentDown, AgentUp, RefusedCounts};
 use trimaran_wire::v1::command::{Command, CommandBody};
 use trimaran_wire::v1::common::WireIdentity;
-use trimaran_wire::v1::row;
 
+use self::reports::{UnderWay, first_answer};
 use crate::authorize::Verb;
 use crate::node::{Applied, Proposed};
 use crate::rows::View;
 use crate::server::Server;
 use crate::soft::AgentSoft;
+
+/// How often a full disk is looked at again.
+const ROOM_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Serves an agent until its session ends.
 pub(crate) async fn serve(server: Server, session: Session) {
@@ -37,11 +43,21 @@ pub(crate) async fn serve(server: Server, session: Session) {
     let Ok(AgentUp::Hello { incarnation, epoch, listen, held }) = hello else {
         return session.refuse_frame("a session of an agent starts with its hello");
     };
-    let address = listen.unwrap_or_else(|| session.remote_address().to_string());
-    let held =
-        held.iter().map(|held| (held.assignment, Sent { fence: held.fence, canceled: false, held: true }));
+    let address = seen_address(listen, session.remote_address());
+    let held = held.iter().map(|held| (held.assignment, Sent { held: true, ..Sent::new(held.fence) }));
     let sent = held.collect();
-    let mut link = Link { server, session, sender, name, incarnation, sent, applied: None };
+    let mut link = Link {
+        server,
+        session,
+        sender,
+        name,
+        incarnation,
+        sent,
+        told: 0,
+        under_way: UnderWay::new(),
+        applied: None,
+        waiting: VecDeque::new(),
+    };
     link.applied = Some(link.server.node.subscribe());
     match link.attach(epoch, &address).await {
         Attach::Done => {}
@@ -56,6 +72,20 @@ pub(crate) async fn serve(server: Server, session: Session) {
     link.leave().await;
 }
 
+/// Where peers reach the agent: what it listens on, or, where that is every address of its host, the one that
+/// it came from.
+fn seen_address(listen: Option<String>, remote: SocketAddr) -> String {
+    // A socket of both families shows IPv4 in the form of IPv6.
+    let from = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+    match listen.as_deref().map(str::parse::<SocketAddr>) {
+        Some(Ok(listen)) if listen.ip().is_unspecified() => {
+            SocketAddr::new(from.ip(), listen.port()).to_string()
+        }
+        Some(_) => listen.unwrap_or_default(),
+        None => from.to_string(),
+    }
+}
+
 enum Attach {
     Done,
     Later,
@@ -68,6 +98,14 @@ struct Sent {
     canceled: bool,
     /// Known from the agent's journal; it is sent again, because the agent may have it in part only.
     held: bool,
+    /// Its result is on its way to the log.
+    ended: bool,
+}
+
+impl Sent {
+    fn new(fence: u64) -> Self {
+        Self { fence, canceled: false, held: false, ended: false }
+    }
 }
 
 struct Link {
@@ -78,7 +116,12 @@ struct Link {
     incarnation: u64,
     /// Assignments that the agent has, by their number.
     sent: BTreeMap<u64, Sent>,
-    applied: Option<broadcast::Receiver<Applied>>,
+    /// The revision of the last thing that the agent told and the log took.
+    told: u64,
+    under_way: UnderWay,
+    applied: Option<broadcast::Receiver<Arc<Applied>>>,
+    /// What the agent told while the disk was full, in order; answered when there is room again.
+    waiting: VecDeque<AgentUp>,
 }
 
 impl Link {
@@ -96,8 +139,14 @@ impl Link {
                     incarnation: self.incarnation,
                     address: address.to_owned(),
                     last_seen: self.server.node.wall(),
+                    refused: RefusedCounts::default(),
                 };
-                self.server.soft.lock().agents.insert(self.name.clone(), soft);
+                {
+                    let mut all = self.server.soft.lock();
+                    all.agents.insert(self.name.clone(), soft);
+                    // Told again when there is still something.
+                    all.held.remove(&self.name);
+                }
                 self.server.node.wait_rows(revision).await;
                 let meta = View::new(&self.server.node).read(|rows| query::meta(rows));
                 let welcome = AgentDown::Welcome { cluster: meta.cluster, epoch: meta.epoch, revision };
@@ -114,8 +163,11 @@ impl Link {
     }
 
     async fn propose(&self, body: CommandBody) -> Proposed {
-        let name = WireIdentity::Agent(self.name.clone());
-        self.server.node.propose(Command { identity: name, request: None, body }).await
+        self.server.node.propose(self.command(body)).await
+    }
+
+    fn command(&self, body: CommandBody) -> Command {
+        Command { identity: WireIdentity::Agent(self.name.clone()), request: None, body }
     }
 
     async fn send(&mut self, message: AgentDown) -> bool {
@@ -124,184 +176,30 @@ impl Link {
 
     async fn work(&mut self, receiver: &mut trimaran_transport::FrameReceiver) {
         let mut applied = self.applied.take().expect("set before the attach");
+        let mut room = tokio::time::interval(ROOM_EVERY);
+        room.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                frame = receiver.next() => {
+            let more = self.under_way.len() < AGENT_REPORTS_UNDER_WAY_MAX;
+            let go_on = tokio::select! {
+                frame = receiver.next(), if more => {
                     let Ok(Some(frame)) = frame else { return };
                     match AgentUp::from_frame(&frame) {
-                        Ok(message) => if !self.hear(message).await { return },
+                        Ok(message) => self.hear(message).await,
                         Err(error) => return self.session.refuse_frame(&error.to_string()),
                     }
                 }
-                event = applied.recv() => {
-                    let go_on = match event {
-                        Ok(applied) => self.react(&applied).await,
-                        Err(broadcast::error::RecvError::Lagged(_)) => self.bring_up_to_date().await,
-                        Err(broadcast::error::RecvError::Closed) => false,
-                    };
-                    if !go_on { return }
+                _ = room.tick(), if more && !self.waiting.is_empty() => self.hear_waiting().await,
+                answer = first_answer(&mut self.under_way) => self.reported(answer).await,
+                event = applied.recv() => match event {
+                    Ok(first) => self.react(first, &mut applied).await,
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.bring_up_to_date().await,
+                    Err(broadcast::error::RecvError::Closed) => false,
                 }
+            };
+            if !go_on {
+                return;
             }
         }
-    }
-
-    /// Sends what the state has for this agent and was not sent yet.
-    async fn bring_up_to_date(&mut self) -> bool {
-        let name = self.name.clone();
-        let (revision, runners, assignments) = View::new(&self.server.node).read(|rows| {
-            let mine = query::assignments(rows, &name, &|id| self.sent.contains_key(&id));
-            (rows.revision(), query::runners_of(rows, &name), mine)
-        });
-        let entry = |runner: row::Runner| RunnerEntry { name: runner.name, labels: runner.labels };
-        let runners: Vec<RunnerEntry> = runners.into_iter().map(entry).collect();
-        if !self.send(AgentDown::Inventory { revision, runners }).await {
-            return false;
-        }
-        // What the agent has and the state has not any more was answered, or withdrawn while nobody listened.
-        let live: BTreeSet<u64> = assignments.iter().map(|row| row.assignment.id).collect();
-        let gone: Vec<u64> = self.sent.keys().copied().filter(|id| !live.contains(id)).collect();
-        for assignment in gone {
-            let Some(sent) = self.sent.remove(&assignment) else { continue };
-            self.server.soft.lock().progress.remove(&assignment);
-            if !self.send(AgentDown::Cancel { assignment, fence: sent.fence }).await {
-                return false;
-            }
-        }
-        for row in assignments {
-            let (id, fence) = (row.assignment.id, row.assignment.fence);
-            if self.sent.get(&id).is_none_or(|sent| sent.held) {
-                self.sent.insert(id, Sent { fence, canceled: false, held: false });
-                if !self.send(AgentDown::Assign(row.assignment)).await {
-                    return false;
-                }
-            }
-            let asked = self.sent.get(&id).is_some_and(|sent| sent.canceled);
-            if row.cancel && !asked {
-                self.sent.insert(id, Sent { fence, canceled: true, held: false });
-                if !self.send(AgentDown::Cancel { assignment: id, fence }).await {
-                    return false;
-                }
-            }
-        }
-        true
-    }
-
-    /// What an applied entry means for this session.
-    async fn react(&mut self, applied: &Applied) -> bool {
-        let mut work = false;
-        for event in &applied.events {
-            match event {
-                Event::AgentWork { agent } => work |= *agent == self.name,
-                Event::Superseded { agent, incarnation } => {
-                    if *agent == self.name && *incarnation == self.incarnation {
-                        let _ = self.send(AgentDown::Superseded).await;
-                        self.session.close(CloseCode::Superseded, "a later life of this agent has attached");
-                        return false;
-                    }
-                }
-                Event::Run { .. } | Event::Stage { .. } | Event::Progress { .. } => {}
-                Event::Installation { .. } | Event::Agent { .. } | Event::Revoked { .. } => {}
-            }
-        }
-        if !work {
-            return true;
-        }
-        self.server.node.wait_rows(applied.revision).await;
-        self.bring_up_to_date().await
-    }
-
-    /// Takes a message; false ends the session.
-    async fn hear(&mut self, message: AgentUp) -> bool {
-        self.touch();
-        match message {
-            AgentUp::Hello { .. } => {
-                self.session.refuse_frame("a second hello");
-                false
-            }
-            AgentUp::Ping { sent_ms } => self.pong(sent_ms).await,
-            AgentUp::Runners(states) => {
-                let mine = View::new(&self.server.node).read(|rows| query::runners_of(rows, &self.name));
-                let mut soft = self.server.soft.lock();
-                for state in states.into_iter().filter(|it| mine.iter().any(|mine| mine.name == it.name)) {
-                    soft.runners.insert(state.name.clone(), state);
-                }
-                true
-            }
-            AgentUp::Progress(progress) => {
-                if self.has(progress.assignment, progress.fence) {
-                    self.server.tell_progress(&progress);
-                    self.server.soft.lock().progress.insert(progress.assignment, progress);
-                }
-                true
-            }
-            AgentUp::Failures(progress) => self.failures(progress).await,
-            AgentUp::Result { assignment, fence, outcome, progress } => {
-                self.result((assignment, fence), outcome, progress).await
-            }
-            AgentUp::Verdict { installation, fence, verdict, failure } => {
-                let body = CommandBody::Verdict { installation, fence, verdict, failure };
-                !matches!(self.propose(body).await, Proposed::Busy(_))
-            }
-        }
-    }
-
-    /// Whether the agent was given this assignment and may speak of it.
-    fn has(&self, assignment: u64, fence: u64) -> bool {
-        self.sent.get(&assignment).is_some_and(|sent| sent.fence == fence && !sent.held)
-    }
-
-    fn touch(&self) {
-        let wall = self.server.node.wall();
-        if let Some(agent) = self.server.soft.lock().agents.get_mut(&self.name) {
-            agent.last_seen = wall;
-        }
-    }
-
-    /// Keeps the agent's lease; without a leader this coordinator can't know what is true.
-    async fn pong(&mut self, sent_ms: u64) -> bool {
-        if !self.server.node.pulse().borrow().leads() {
-            return true;
-        }
-        let revoked = self.server.revoked.all();
-        self.send(AgentDown::Pong { sent_ms, wall_ms: self.server.node.wall().0, revoked }).await
-    }
-
-    /// Failures are committed before the agent goes on: the budget survives the loss of the agent.
-    async fn failures(&mut self, progress: Progress) -> bool {
-        let (assignment, failed) = (progress.assignment, progress.failed.len());
-        if self.has(assignment, progress.fence) {
-            self.server.tell_progress(&progress);
-            self.server.soft.lock().progress.insert(assignment, progress.clone());
-        }
-        match self.propose(CommandBody::Progress(progress)).await {
-            Proposed::Done { .. } => {
-                let failed = u32::try_from(failed).unwrap_or(u32::MAX);
-                self.send(AgentDown::Committed { assignment, failed }).await
-            }
-            // The agent repeats it on its next session.
-            Proposed::NotLeader | Proposed::Busy(_) | Proposed::Indeterminate => false,
-        }
-    }
-
-    async fn result(
-        &mut self,
-        (assignment, fence): (u64, u64),
-        outcome: WireOutcome,
-        progress: Progress,
-    ) -> bool {
-        let body = CommandBody::Result { assignment, fence, outcome, progress };
-        let answer = match self.propose(body).await {
-            Proposed::Done { outcome: Outcome::ResultTaken, .. } => ResultAnswer::Applied,
-            Proposed::Done { outcome: Outcome::ResultSuperseded { by }, .. } => {
-                ResultAnswer::Superseded { by }
-            }
-            Proposed::Done { .. } => ResultAnswer::Unknown,
-            // The agent repeats it on its next session.
-            Proposed::NotLeader | Proposed::Busy(_) | Proposed::Indeterminate => return false,
-        };
-        self.server.soft.lock().progress.remove(&assignment);
-        self.sent.remove(&assignment);
-        self.send(AgentDown::Answer { assignment, fence, answer }).await
     }
 
     /// The session is over: detached now, lost when it does not come back in time.

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use trimaran_transport::files::{FilesError, write_atomically};
+
 /// Paths inside of a data directory.
 #[derive(Debug, Clone)]
 pub(crate) struct DataDir {
@@ -33,9 +35,7 @@ impl DataDir {
     }
 
     /// Writes the process's number, so that people and `trimaran dev` find it.
-    pub(crate) fn write_pid(&self) -> std::io::Result<()> {
-        let temporary = self.root.join("pid.tmp");
-        std::fs::write(&temporary, format!("{}\n", std::process::id()))?;
-        std::fs::rename(temporary, self.root.join("pid"))
+    pub(crate) fn write_pid(&self) -> Result<(), FilesError> {
+        write_atomically(&self.root.join("pid"), format!("{}\n", std::process::id()).as_bytes(), 0o644)
     }
 }

@@ -4,6 +4,7 @@ use trimaran_engine::Outcome;
 use trimaran_model::error_code;
 use trimaran_model::id::{Digest, Identity};
 use trimaran_model::limits::{ENROLL_FRAME_BYTES_MAX, LEAF_TTL};
+use trimaran_model::text::with_sources;
 use trimaran_model::time::Millis;
 use trimaran_transport::enroll::{Csr, token_hash, verify_renewal};
 use trimaran_transport::{CloseCode, Role, Session, Trust};
@@ -42,6 +43,9 @@ type Refused = (error_code::ErrorCode, String);
 
 async fn with_token(server: &Server, token: &str, csr: &[u8]) -> Result<EnrollReply, Refused> {
     let csr = Csr::parse(csr).map_err(|error| (error_code::TOKEN_UNKNOWN, error.to_string()))?;
+    if let Some(low) = server.room.low(server.node.wall()) {
+        return Err((error_code::DISK_FULL, low.message));
+    }
     let command = Command {
         identity: WireIdentity::System,
         request: None,
@@ -67,7 +71,7 @@ fn renew(server: &Server, chain: &[Vec<u8>], csr: &[u8]) -> Result<EnrollReply, 
         .map_err(|error| (error_code::BUG, format!("the own root can't be read: {error}")))?;
     let revoked = |certificate: &trimaran_transport::CertificateInfo| server.revoked.contains(certificate);
     let (info, csr) = verify_renewal(&trust, chain, csr, server.node.wall(), &revoked)
-        .map_err(|error| (error_code::IDENTITY, words(&error)))?;
+        .map_err(|error| (error_code::IDENTITY, with_sources(&error)))?;
     issue(server, &info.identity, &csr)
 }
 
@@ -92,17 +96,6 @@ fn issue(server: &Server, identity: &Identity, csr: &Csr) -> Result<EnrollReply,
         role,
         endpoints: vec![server.address.clone()],
     })
-}
-
-/// An error with its causes on one line.
-pub(crate) fn words(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(&format!(": {inner}"));
-        source = inner.source();
-    }
-    text
 }
 
 /// The fingerprint that tokens of this cluster carry.

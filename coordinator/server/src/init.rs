@@ -1,6 +1,6 @@
 //! `trimaran-coordinator init`: a new cluster with one member, its root key, and the first admin's token.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use trimaran_engine::Engine;
 use trimaran_model::id::{CoordinatorName, Identity};
@@ -9,7 +9,7 @@ use trimaran_store::{Options, Store};
 use trimaran_transport::authority::{Authority, Issuer};
 use trimaran_transport::enroll::{Csr, Token, make_key_and_csr};
 use trimaran_transport::files::{self, IdentityFiles};
-use trimaran_transport::{Trust, random};
+use trimaran_transport::{CertificateStore, Trust, random};
 use trimaran_wire::raft;
 use trimaran_wire::v1::command::{Command, CommandBody, Entry};
 use trimaran_wire::v1::common::WireIdentity;
@@ -26,8 +26,8 @@ const ISSUER_DEPTH: u8 = 3;
 pub(crate) enum InitError {
     #[error("`{0}` can't be written")]
     Write(String, #[source] std::io::Error),
-    #[error("{0} belongs to a coordinator already; a new cluster needs an empty directory")]
-    Exists(String),
+    #[error("{} belongs to {owner} already; a new cluster needs an empty directory", root.display())]
+    Exists { root: PathBuf, owner: String },
     #[error("a certificate could not be made")]
     Authority(#[from] trimaran_transport::authority::AuthorityError),
     #[error("a key could not be made")]
@@ -47,8 +47,8 @@ pub(crate) fn init(
     address: &str,
     root_key: &Path,
 ) -> Result<String, InitError> {
-    if data.identity().join("cert.pem").exists() || data.store().join("CURRENT").exists() {
-        return Err(InitError::Exists(data.root().display().to_string()));
+    if let Some(owner) = owner(data) {
+        return Err(InitError::Exists { root: data.root().to_owned(), owner });
     }
     data.create().map_err(|error| InitError::Write(data.root().display().to_string(), error))?;
     let now = clock::system_wall();
@@ -68,6 +68,14 @@ pub(crate) fn init(
     let identity = raft::Identity { cluster_id, disk_id: random::bytes(), raft_id };
     Store::init(&data.store(), identity, &rows, &Options::default())?;
     Ok(token.text())
+}
+
+/// Whose directory this is, when it is somebody's.
+fn owner(data: &DataDir) -> Option<String> {
+    let identity = files::load_identity(data.root()).ok().flatten();
+    let named = identity.and_then(|files| CertificateStore::new(&files).ok()?.info());
+    let somebody = data.identity().join("cert.pem").exists() || data.store().join("CURRENT").exists();
+    named.map(|info| info.identity.to_string()).or(somebody.then(|| "somebody".to_owned()))
 }
 
 /// A key and certificate for the coordinator itself.

@@ -14,6 +14,7 @@ mod config;
 mod data_dir;
 mod enroll;
 mod events;
+mod failure;
 mod gateway;
 mod init;
 mod machine;
@@ -31,6 +32,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use trimaran_model::error_code;
+use trimaran_model::failure::Failure;
 use trimaran_model::id::CoordinatorName;
 
 use data_dir::DataDir;
@@ -49,6 +52,9 @@ struct App {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Make a new cluster with this coordinator as its first member; prints the first admin's token.
+    #[command(
+        after_help = "Examples:\n  trimaran-coordinator init --name c1 --data-dir /var/lib/trimaran --listen 10.0.0.1:7700 > token"
+    )]
     Init {
         #[command(flatten)]
         place: Place,
@@ -57,6 +63,9 @@ enum Command {
         root_key: Option<PathBuf>,
     },
     /// Become a further member of a cluster.
+    #[command(
+        after_help = "Examples:\n  trimaran-coordinator join --name c2 --data-dir /var/lib/trimaran --listen 10.0.0.2:7700 --endpoint 10.0.0.1:7700 --token-file token"
+    )]
     Join {
         #[command(flatten)]
         place: Place,
@@ -68,6 +77,9 @@ enum Command {
         token_file: Option<PathBuf>,
     },
     /// Run the coordinator.
+    #[command(
+        after_help = "Examples:\n  trimaran-coordinator run --name c1 --data-dir /var/lib/trimaran --listen 10.0.0.1:7700"
+    )]
     Run {
         #[command(flatten)]
         place: Place,
@@ -77,7 +89,16 @@ enum Command {
         #[command(flatten)]
         settings: config::Settings,
     },
+    /// Give the room of the ballast file back when the disk is full; the next start with enough room makes it again.
+    #[command(after_help = "Examples:\n  trimaran-coordinator free-ballast --data-dir /var/lib/trimaran")]
+    FreeBallast {
+        #[arg(long, value_name = "DIR")]
+        data_dir: PathBuf,
+    },
     /// Check that the data directory can be opened, and end.
+    #[command(
+        after_help = "Examples:\n  trimaran-coordinator check --name c1 --data-dir /var/lib/trimaran --listen 10.0.0.1:7700"
+    )]
     Check {
         #[command(flatten)]
         place: Place,
@@ -106,17 +127,17 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     match carry_out(App::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", enroll::words(&*error));
-            ExitCode::FAILURE
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(failure.exit() as u8)
         }
     }
 }
 
-fn carry_out(command: Command) -> Result<(), Box<dyn std::error::Error>> {
+fn carry_out(command: Command) -> Result<(), Failure> {
     match command {
         Command::Init { place, root_key } => {
-            let data = DataDir::new(&place.data_dir)?;
+            let data = data_dir(&place)?;
             let root_key = root_key.unwrap_or_else(|| data.root().join("root.key.pem"));
             let token = init::init(&data, &place.name, &place.listen.to_string(), &root_key)?;
             eprintln!("cluster made; its root key is {}", root_key.display());
@@ -125,20 +146,38 @@ fn carry_out(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             println!("{token}");
             Ok(())
         }
-        Command::Join { .. } => Err("this version of Trimaran runs one coordinator, so nobody can join it; \
-             start a cluster of its own with `trimaran-coordinator init`"
-            .into()),
+        Command::Join { .. } => Err(Failure {
+            cause: Some("this version of Trimaran runs one coordinator".to_owned()),
+            ..Failure::new(
+                error_code::USAGE,
+                "nobody can join; start a cluster of its own with `trimaran-coordinator init`",
+            )
+        }),
         Command::Run { place, config, settings } => {
-            let data = DataDir::new(&place.data_dir)?;
+            let data = data_dir(&place)?;
             let settings = settings.over(config.as_deref())?;
-            let runtime =
-                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            let runtime = runtime.map_err(|error| {
+                Failure::because(error_code::BUG, "the runtime could not be started", &error)
+            })?;
             Ok(runtime.block_on(run::run(data, place.name, place.listen, settings))?)
         }
+        Command::FreeBallast { data_dir } => {
+            let ballast = trimaran_store::Ballast::new(&data_dir);
+            let mib = std::fs::metadata(ballast.path()).map_or(0, |file| file.len() >> 20);
+            let freed = ballast.free();
+            freed.map_err(|error| {
+                Failure::because(error_code::DATA_DIR, "the ballast can't be removed", &error)
+            })?;
+            println!("{mib} MiB given back");
+            Ok(())
+        }
         Command::Check { place } => {
-            let data = DataDir::new(&place.data_dir)?;
-            let (store, _) = trimaran_store::Store::open(&data.store(), &trimaran_store::Options::default())?;
-            let engine = trimaran_engine::Engine::from_rows(store.load_rows()?.into_iter())?;
+            let data = data_dir(&place)?;
+            let opened = trimaran_store::Store::open(&data.store(), &trimaran_store::Options::default());
+            let (store, _) = opened.map_err(|error| failure::open(&error))?;
+            let rows = store.load_rows().map_err(run::RunError::from)?;
+            let engine = trimaran_engine::Engine::from_rows(rows.into_iter()).map_err(run::RunError::from)?;
             println!(
                 "cluster {} at revision {}, state hash {:032x}",
                 engine.cluster(),
@@ -147,5 +186,28 @@ fn carry_out(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             );
             Ok(())
         }
+    }
+}
+
+fn data_dir(place: &Place) -> Result<DataDir, Failure> {
+    DataDir::new(&place.data_dir)
+        .map_err(|error| Failure::because(error_code::DATA_DIR, "the data directory can't be used", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn check(command: &clap::Command) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(help.contains("Examples:\n  trimaran-"), "`{}` has no examples", command.get_name());
+        command.get_subcommands().for_each(check);
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        check(&App::command());
     }
 }

@@ -5,7 +5,8 @@
 //! disk, the larger the groups. Nothing here blocks on the network; answers leave through channels.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -92,7 +93,7 @@ pub(crate) struct NodeStatus {
 pub(crate) struct Node {
     requests: SyncSender<Request>,
     pub(crate) store: Store,
-    applied: broadcast::Sender<Applied>,
+    applied: broadcast::Sender<Arc<Applied>>,
     pulse: watch::Receiver<Pulse>,
 }
 
@@ -150,11 +151,20 @@ impl Node {
 
     /// Proposes a command and waits for its outcome.
     pub(crate) async fn propose(&self, command: Command) -> Proposed {
+        self.submit(command).await.unwrap_or(Proposed::Indeterminate)
+    }
+
+    /// Proposes a command and answers through the channel, whose end without an answer means `Indeterminate`.
+    /// Commands of one caller reach the log in the order of its calls.
+    pub(crate) fn submit(&self, command: Command) -> oneshot::Receiver<Proposed> {
         let (reply, answer) = oneshot::channel();
-        match self.requests.try_send(Request::Propose { command, reply }) {
-            Ok(()) => answer.await.unwrap_or(Proposed::Indeterminate),
-            Err(_) => Proposed::Busy("the queue in front of the log is full".to_owned()),
+        if let Err(refused) = self.requests.try_send(Request::Propose { command, reply })
+            && let TrySendError::Full(Request::Propose { reply, .. }) = refused
+        {
+            // The receiver is in our hand.
+            let _ = reply.send(Proposed::Busy("the queue in front of the log is full".to_owned()));
         }
+        answer
     }
 
     /// The revision from which on a view is linearizable, with the rows at that revision in the store;
@@ -181,7 +191,7 @@ impl Node {
     }
 
     /// Every applied entry from now on.
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Applied> {
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<Applied>> {
         self.applied.subscribe()
     }
 
@@ -220,7 +230,7 @@ struct Owner {
     next_waiter: u64,
     /// Our entries that are not answered yet.
     under_way: usize,
-    applied: broadcast::Sender<Applied>,
+    applied: broadcast::Sender<Arc<Applied>>,
     pulse: watch::Sender<Pulse>,
     /// Cluster life and boot time at the same moment.
     base: (Timestamp, Timestamp),
@@ -388,7 +398,8 @@ impl Owner {
             Output::Events { revision, events } => {
                 self.beat();
                 // Without watchers nobody has to be told.
-                let _ = self.applied.send(Applied { revision, wall: self.pulse.borrow().wall, events });
+                let wall = self.pulse.borrow().wall;
+                let _ = self.applied.send(Arc::new(Applied { revision, wall, events }));
             }
             Output::Role(_) => self.beat(),
             Output::Fatal(fatal) => return Err(NodeError::Fatal(fatal)),

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use trimaran_model::time::Wall;
 use trimaran_transport::Session;
-use trimaran_wire::v1::agent::{Progress, RunnerState};
+use trimaran_wire::v1::agent::{HeldAssignment, Progress, RefusedCounts, RunnerState};
 
 /// One attached agent.
 #[derive(Clone)]
@@ -16,6 +16,8 @@ pub(crate) struct AgentSoft {
     pub(crate) incarnation: u64,
     pub(crate) address: String,
     pub(crate) last_seen: Wall,
+    /// What the agent's own port refused.
+    pub(crate) refused: RefusedCounts,
 }
 
 #[derive(Default)]
@@ -24,6 +26,8 @@ pub(crate) struct SoftState {
     pub(crate) runners: BTreeMap<String, RunnerState>,
     /// Progress of live assignments, by their number.
     pub(crate) progress: BTreeMap<u64, Progress>,
+    /// What each agent holds and no coordinator knows, since when this member knows of it.
+    pub(crate) held: BTreeMap<String, Vec<(HeldAssignment, Wall)>>,
 }
 
 /// The soft state, shared by the tasks of the process. Never held across an await.

@@ -41,13 +41,14 @@ impl WallGuard {
     pub(crate) fn look(&mut self, boot: Timestamp, system: Wall, state: Wall) -> Option<WallChange> {
         let first = !std::mem::replace(&mut self.started, true);
         let difference = system.0.saturating_sub(state.0);
+        // Also a short one: times that are shown would lag behind everybody's clock by it until the next start.
+        if first && (1..=GAP_MAX_MS).contains(&difference) {
+            self.alarmed = false;
+            return Some(WallChange::Move { by_ms: difference, jump: false });
+        }
         if difference.abs() <= TOLERANCE_MS {
             self.last_step = None;
             return std::mem::take(&mut self.alarmed).then_some(WallChange::Clear);
-        }
-        if first && (0..=GAP_MAX_MS).contains(&difference) {
-            self.alarmed = false;
-            return Some(WallChange::Move { by_ms: difference, jump: false });
         }
         let due = self.last_step.is_none_or(|last| boot - last >= STEP_EVERY);
         if !due {
@@ -71,7 +72,8 @@ mod tests {
         assert_eq!(look(26 * HOUR), Some(WallChange::Move { by_ms: 26 * HOUR, jump: false }));
         assert_eq!(look(31 * 24 * HOUR), Some(WallChange::Move { by_ms: 1000, jump: true }));
         assert_eq!(look(-2 * HOUR), Some(WallChange::Move { by_ms: -1000, jump: true }));
-        assert_eq!(look(900), Some(WallChange::Clear), "an alarm of an earlier life is cleared");
+        assert_eq!(look(900), Some(WallChange::Move { by_ms: 900, jump: false }));
+        assert_eq!(look(-900), Some(WallChange::Clear), "an alarm of an earlier life is cleared");
     }
 
     #[test]

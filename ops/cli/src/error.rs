@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use clap::ValueEnum as _;
 use serde_json::json;
 use trimaran_model::error_code::{self, ErrorCode, Exit};
+use trimaran_spec::{Diagnostic, SourceFile};
 
-use crate::ui::{OutputForm, Stream, paint_on, print_text, printable, yaml};
+use crate::ui::{OutputForm, Stream, diagnostic_document, paint_on, print_text, printable, render, yaml};
 
 /// An error for the user. Without `cause` and `help` those of the catalogue are shown.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub(crate) struct More {
     pub(crate) cause: Option<String>,
     pub(crate) help: Option<String>,
     pub(crate) position: Option<Position>,
+    /// Every finding in the files of the command; the error itself tells the first.
+    diagnostics: Vec<Diagnostic>,
     rendered: Option<String>,
 }
 
@@ -55,10 +58,18 @@ impl CliError {
         self
     }
 
-    /// Text to show people as it is instead of message and position, such as diagnostics with source lines.
-    pub(crate) fn rendered(mut self, text: String) -> Self {
-        self.more.rendered = Some(text);
+    /// All that is wrong in files: people see it with the lines of those that are at hand, programs as a list.
+    pub(crate) fn found(mut self, files: &[SourceFile<'_>], diagnostics: Vec<Diagnostic>) -> Self {
+        let mark = |status: &str, text| paint_on(Stream::Err, status, text);
+        self.more.rendered = Some(render(files, &diagnostics, &mark));
+        self.more.diagnostics = diagnostics;
         self
+    }
+
+    /// Shows findings that came from elsewhere with the lines of these files.
+    pub(crate) fn shown_in(mut self, files: &[SourceFile<'_>]) -> Self {
+        let diagnostics = std::mem::take(&mut self.more.diagnostics);
+        if diagnostics.is_empty() { self } else { self.found(files, diagnostics) }
     }
 
     pub(crate) fn exit(&self) -> u8 {
@@ -90,7 +101,7 @@ impl CliError {
             .position
             .as_ref()
             .map(|at| json!({"file": at.file, "line": at.line, "column": at.column}));
-        json!({
+        let mut document = json!({
             "schema": "trimaran.error/v1",
             "error": {
                 "code": self.code.to_string(),
@@ -99,7 +110,12 @@ impl CliError {
                 "help": self.help_text(),
                 "position": position,
             }
-        })
+        });
+        if !self.more.diagnostics.is_empty() {
+            let all: Vec<_> = self.more.diagnostics.iter().map(diagnostic_document).collect();
+            document["diagnostics"] = all.into();
+        }
+        document
     }
 
     fn text(&self) -> String {

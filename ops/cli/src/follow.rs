@@ -11,7 +11,7 @@ use trimaran_wire::document::{EventDocument, RunDocument};
 use trimaran_wire::v1::operator::{OperatorBody, OperatorReply};
 
 use crate::error::CliError;
-use crate::remote::{Remote, answer, client_error};
+use crate::remote::{Answer, Remote, answer, client_error};
 use crate::ui::{Global, OutputForm, on_terminal, paint, print_text, reason_line, run_lines};
 
 /// How long the last events of a run may take that is done already.
@@ -60,6 +60,24 @@ pub(crate) enum Show {
     Events,
 }
 
+/// What a command does with the run that it started: follows it, or prints it and ends.
+pub(crate) fn started(
+    remote: &Remote,
+    global: &Global,
+    wait: &WaitArgs,
+    run: &Answer<RunDocument>,
+) -> Result<u8, CliError> {
+    match wait.resolve(global) {
+        None => {
+            run.print(global, |run| {
+                print_text(&run_lines(run, &|status, text| paint(status, text)).join("\n"))
+            });
+            Ok(0)
+        }
+        Some(until) => follow(remote, global, &run.document.run, until, wait.timeout, Show::Progress, None),
+    }
+}
+
 /// Follows `run` and returns the exit code of INTERFACE 3.
 pub(crate) fn follow(
     remote: &Remote,
@@ -71,9 +89,8 @@ pub(crate) fn follow(
     since: Option<u64>,
 ) -> Result<u8, CliError> {
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
-    let asked_since = since.is_some() && show == Show::Events;
-    let screen = Screen::default();
-    let mut follower = Follower { remote, run, wait, show, since, asked_since, screen, last: None };
+    let screen = Screen::of(global);
+    let mut follower = Follower { remote, run, wait, show, since, screen, last: None };
     let code = remote.block_on(async {
         tokio::select! {
             code = follower.until_end() => code,
@@ -102,8 +119,6 @@ struct Follower<'a> {
     wait: Wait,
     show: Show,
     since: Option<u64>,
-    /// Events from a revision on were asked for: they are shown also of a run that is done.
-    asked_since: bool,
     screen: Screen,
     last: Option<(RunDocument, serde_json::Value)>,
 }
@@ -112,9 +127,9 @@ impl Follower<'_> {
     /// Reads the run, then its events, and again from the last revision when a coordinator goes away.
     async fn until_end(&mut self) -> Result<u8, CliError> {
         loop {
-            // A run that is done has events to show nevertheless, when they were asked for.
+            // A run that is done has events to show nevertheless: at least those of its end.
             let ended = self.look().await?;
-            if let Some(code) = ended.filter(|_| !self.asked_since) {
+            if let Some(code) = ended.filter(|_| self.show != Show::Events) {
                 return Ok(code);
             }
             let body = OperatorBody::Watch { run: Some(self.run.to_owned()), since_revision: self.since };
@@ -169,7 +184,9 @@ impl Follower<'_> {
         };
         let answer = answer::<RunDocument>(&json)?;
         if self.since.is_none() {
-            self.since = Some(answer.document.revision);
+            // Events begin with the run's last change, so that its state is known from the first line on.
+            let shown = u64::from(self.show == Show::Events);
+            self.since = Some(answer.document.revision.saturating_sub(shown));
         }
         if self.show == Show::Progress {
             self.screen.show(&answer.document);
@@ -214,16 +231,27 @@ pub(crate) fn ended(run: &RunDocument, wait: Wait) -> Option<u8> {
     (wait == Wait::Approval && run.stages.iter().any(approval)).then_some(8)
 }
 
-/// Progress on stderr: redrawn in place on a terminal, one line a change elsewhere.
+/// Progress on stderr: redrawn in place on a terminal, one line a change elsewhere. A program that asked for a
+/// document gets nothing there but an error, which is a document too.
 #[derive(Default)]
 struct Screen {
+    silent: bool,
     drawn: usize,
     said: BTreeMap<String, String>,
 }
 
 impl Screen {
+    fn of(global: &Global) -> Self {
+        use std::io::IsTerminal as _;
+        let watched = global.output == OutputForm::Table || std::io::stderr().is_terminal();
+        Self { silent: !watched, ..Self::default() }
+    }
+
     fn show(&mut self, run: &RunDocument) {
         use std::io::IsTerminal as _;
+        if self.silent {
+            return;
+        }
         if std::io::stderr().is_terminal() && on_terminal() {
             self.clear();
             let lines = run_lines(run, &|status, text| paint(status, text));

@@ -7,8 +7,9 @@ use serde_json::Value;
 use trimaran_client::client::{Client, ClientError, Replies};
 use trimaran_client::config::{self, Config};
 use trimaran_model::error_code::{self, ErrorCode};
+use trimaran_spec::{Diagnostic, Severity};
 use trimaran_wire::document::Document;
-use trimaran_wire::v1::operator::{OperatorBody, Refusal};
+use trimaran_wire::v1::operator::{OperatorBody, Refusal, WireDiagnostic};
 
 use crate::error::CliError;
 use crate::ui::{Global, OutputForm, print_document};
@@ -24,12 +25,22 @@ impl Remote {
     pub(crate) fn new(global: &Global) -> Result<Self, CliError> {
         let path = config::path();
         let config = Config::load(&path).map_err(config_error)?;
-        let (_, context) = config.context(global.context.as_deref()).map_err(config_error)?;
+        let (_, context) = config.context(global.context()).map_err(config_error)?;
         let mut context = context.clone();
         if !global.endpoint.is_empty() {
             context.endpoints.clone_from(&global.endpoint);
         }
-        Ok(Self { client: Client::new(context), runtime: runtime() })
+        let mut client = Client::new(context);
+        // A program reads one document on stderr; people want to know what takes so long.
+        if global.output == OutputForm::Table {
+            client = client.telling(Box::new(|why, patience| {
+                eprintln!(
+                    "the answer was lost ({why}); the same request goes out again for up to {} s",
+                    patience.as_secs()
+                );
+            }));
+        }
+        Ok(Self { client, runtime: runtime() })
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -144,10 +155,24 @@ fn refused(refusal: Refusal) -> CliError {
     let mut error = CliError::new(ErrorCode(refusal.code), refusal.message);
     error.more.cause = refusal.cause;
     error.more.help = refusal.help;
-    if let Some(first) = refusal.diagnostics.first() {
+    let diagnostics: Vec<_> = refusal.diagnostics.into_iter().map(diagnostic).collect();
+    if let Some(first) = diagnostics.iter().find(|it| it.severity == Severity::Error) {
         error = error.at(first.file.clone(), first.line as usize, first.column as usize);
     }
-    error
+    if diagnostics.is_empty() { error } else { error.found(&[], diagnostics) }
+}
+
+fn diagnostic(it: WireDiagnostic) -> Diagnostic {
+    Diagnostic {
+        code: ErrorCode(it.code),
+        severity: if it.warning { Severity::Warning } else { Severity::Error },
+        message: it.message,
+        file: it.file,
+        line: it.line,
+        column: it.column,
+        length: it.length,
+        help: it.help,
+    }
 }
 
 /// Frames of a stream until it ends; `None` at its end.

@@ -46,9 +46,13 @@ pub(crate) fn pipeline(files: &[SourceFile]) -> Result<Pipeline, CliError> {
     }
 }
 
+/// Files in the form that the language reads.
+pub(crate) fn inputs(files: &[SourceFile]) -> Vec<trimaran_spec::SourceFile<'_>> {
+    files.iter().map(|file| trimaran_spec::SourceFile { name: &file.name, bytes: &file.text }).collect()
+}
+
 fn compiled(files: &[SourceFile]) -> Result<trimaran_spec::Compiled, CliError> {
-    let inputs: Vec<_> =
-        files.iter().map(|file| trimaran_spec::SourceFile { name: &file.name, bytes: &file.text }).collect();
+    let inputs = inputs(files);
     let compiled = trimaran_spec::compile(&inputs);
     if compiled.has_errors() {
         return Err(crate::cmd::lint_error(&inputs, &compiled.diagnostics));

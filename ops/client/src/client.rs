@@ -1,16 +1,19 @@
 //! One operator's way to a cluster: a session to any coordinator, requests that are repeated safely.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Mutex, OnceCell};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_model::time::Wall;
 use trimaran_transport::files::IdentityFiles;
 use trimaran_transport::{
-    Alpn, CertificateStore, Clock, CloseCode, ConnectError, Endpoint, EndpointConfig, EndpointLimits,
-    FrameReceiver, RequestError, Session, Trust, random,
+    Alpn, CertificateStore, Clock, CloseCode, CloseReason, ConnectError, Endpoint, EndpointConfig,
+    EndpointLimits, FrameReceiver, RequestError, Session, Trust, random,
 };
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::operator::{OperatorBody, OperatorReply, OperatorRequest, Refusal};
@@ -18,12 +21,16 @@ use trimaran_wire::v1::operator::{OperatorBody, OperatorReply, OperatorRequest, 
 use crate::config::Context;
 use crate::enroll;
 
-/// How long a request is repeated on other endpoints before the client gives up: longer than a coordinator
-/// needs to start again.
+/// How long a request is repeated once a coordinator was reached, and while it is not known what became of it:
+/// longer than a coordinator needs to start again.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long one endpoint may take to answer a dial. Shorter than the transport's own bound: a new dial asks at
+/// How long it is tried to reach any coordinator at all.
+const REACH: Duration = Duration::from_millis(2800);
+/// How long the endpoints may take to answer a dial. Shorter than the transport's own bound: a new dial asks at
 /// once, while the old one's repetitions come at growing distances.
-const DIAL: Duration = Duration::from_millis(1500);
+const DIAL: Duration = Duration::from_millis(1400);
+/// The next endpoint is dialed too when the one before it is silent for so long.
+const NEXT_DIAL: Duration = Duration::from_millis(200);
 
 /// Why a request has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -42,11 +49,15 @@ pub enum ClientError {
     Protocol { why: String },
 }
 
+/// Told once when a request goes out again: why, and for how long it is repeated.
+pub type OnRepeat = Box<dyn Fn(&str, Duration) + Send + Sync>;
+
 /// A client of one cluster. Connects when it is first used and again when a session is lost.
 pub struct Client {
     context: Context,
-    endpoint: OnceCell<Endpoint>,
+    endpoint: OnceCell<Arc<Endpoint>>,
     session: Mutex<Option<Session>>,
+    on_repeat: Option<OnRepeat>,
 }
 
 /// The frames of one streamed answer.
@@ -85,7 +96,13 @@ pub(crate) fn protocol(error: impl std::fmt::Display) -> ClientError {
 impl Client {
     pub fn new(context: Context) -> Self {
         install_crypto();
-        Self { context, endpoint: OnceCell::new(), session: Mutex::new(None) }
+        Self { context, endpoint: OnceCell::new(), session: Mutex::new(None), on_repeat: None }
+    }
+
+    /// Tells `on_repeat` when a change is sent again because its answer was lost.
+    pub fn telling(mut self, on_repeat: OnRepeat) -> Self {
+        self.on_repeat = Some(on_repeat);
+        self
     }
 
     /// Sends a request and returns the revision and JSON of its document.
@@ -104,48 +121,64 @@ impl Client {
     /// Sends a request that is answered by a stream.
     pub async fn stream(&self, body: OperatorBody) -> Result<Replies, ClientError> {
         let frame = OperatorRequest { request_id: None, body }.to_frame();
-        let session = self.session().await?;
+        let session = self.session(Instant::now() + REACH).await?;
         match session.request(&frame).await {
             Ok(receiver) => Ok(Replies(receiver)),
             Err(error) => {
                 self.forget().await;
-                Err(ClientError::Unreachable { attempts: error.to_string() })
+                Err(unanswered(&error))
             }
         }
     }
 
-    /// Sends the request until one coordinator answers or the patience is over.
+    /// Sends the request until one coordinator answers or the patience is over: soon when none is reached, later
+    /// when one was.
     async fn ask(
         &self,
         request_id: Option<[u8; 16]>,
         body: OperatorBody,
     ) -> Result<OperatorReply, ClientError> {
         let frame = OperatorRequest { request_id, body }.to_frame();
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        let mut sent = false;
+        let start = Instant::now();
+        let mut deadline = start + REACH;
+        let mut in_doubt = false;
         let mut attempt = 0;
         loop {
-            let error = match self.session().await {
-                Ok(session) => match exchange(&session, &frame).await {
-                    Ok(reply) => match again(reply) {
-                        Ok(reply) => return Ok(reply),
-                        Err(error) => error,
-                    },
-                    Err(error) => {
-                        sent = true;
-                        self.forget().await;
-                        ClientError::Unreachable { attempts: error.to_string() }
+            let error = match self.session(deadline).await {
+                Ok(session) => {
+                    deadline = start + PATIENCE;
+                    match exchange(&session, &frame).await {
+                        Ok(reply) => match again(reply) {
+                            Ok(reply) => return Ok(reply),
+                            Err(error) => error,
+                        },
+                        Err(error) => {
+                            self.forget().await;
+                            if refuses_identity(error.closed()) {
+                                return Err(unanswered(&error));
+                            }
+                            if request_id.is_some() && !std::mem::replace(&mut in_doubt, true) {
+                                self.tell(&error.to_string());
+                            }
+                            unanswered(&error)
+                        }
                     }
-                },
+                }
                 Err(error @ ClientError::Identity { .. }) => return Err(error),
                 Err(error) => error,
             };
-            if tokio::time::Instant::now() >= deadline {
-                return Err(given_up(error, sent && request_id.is_some()));
-            }
-            let delay = trimaran_transport::backoff::OPERATOR.delay(attempt, random::next_u64());
             attempt += 1;
+            let delay = trimaran_transport::backoff::OPERATOR.delay(attempt - 1, random::next_u64());
+            if Instant::now() + delay.to_std() >= deadline {
+                return Err(given_up(error, in_doubt, attempt, start.elapsed()));
+            }
             tokio::time::sleep(delay.to_std()).await;
+        }
+    }
+
+    fn tell(&self, why: &str) {
+        if let Some(on_repeat) = &self.on_repeat {
+            on_repeat(why, PATIENCE);
         }
     }
 
@@ -153,36 +186,24 @@ impl Client {
         *self.session.lock().await = None;
     }
 
-    async fn session(&self) -> Result<Session, ClientError> {
+    /// The session that there is, or one with the endpoint that answers first.
+    async fn session(&self, deadline: Instant) -> Result<Session, ClientError> {
         let mut current = self.session.lock().await;
         if let Some(session) = current.as_ref().filter(|session| session.close_reason().is_none()) {
             return Ok(session.clone());
         }
         let endpoint = self.endpoint.get_or_try_init(|| self.bind()).await?;
-        let mut attempts = Vec::new();
-        for address in addresses(&self.context.endpoints)? {
-            let dialed = tokio::time::timeout(DIAL, endpoint.connect(address, Alpn::Operator)).await;
-            let Ok(dialed) = dialed else {
-                attempts.push(format!("{address} did not answer"));
-                continue;
-            };
-            match dialed {
-                Ok(session) => {
-                    *current = Some(session.clone());
-                    return Ok(session);
-                }
-                Err(ConnectError::Certificate { source, .. }) => {
-                    return Err(ClientError::Identity { why: format!("{address}: {source}") });
-                }
-                Err(error) => attempts.push(error.to_string()),
-            }
-        }
-        Err(ClientError::Unreachable { attempts: attempts.join("; ") })
+        let patience = DIAL.min(deadline.saturating_duration_since(Instant::now()));
+        let session = dial(endpoint, addresses(&self.context.endpoints)?, patience).await?;
+        *current = Some(session.clone());
+        Ok(session)
     }
 
-    async fn bind(&self) -> Result<Endpoint, ClientError> {
+    async fn bind(&self) -> Result<Arc<Endpoint>, ClientError> {
         let mut files = self.files()?;
-        if let Some(renewed) = enroll::renew_if_due(&self.context, &files).await {
+        // A coordinator that does not answer now does not answer the request either.
+        let renewed = tokio::time::timeout(DIAL, enroll::renew_if_due(&self.context, &files)).await;
+        if let Some(renewed) = renewed.ok().flatten() {
             files = renewed;
         }
         let bad =
@@ -199,7 +220,8 @@ impl Client {
             limits: EndpointLimits::CLIENT,
         };
         let any = SocketAddr::from(([0, 0, 0, 0], 0));
-        Endpoint::bind(any, config).map_err(|error| ClientError::Unreachable { attempts: error.to_string() })
+        let bound = Endpoint::bind(any, config);
+        bound.map(Arc::new).map_err(|error| ClientError::Unreachable { attempts: error.to_string() })
     }
 
     fn files(&self) -> Result<IdentityFiles, ClientError> {
@@ -213,6 +235,48 @@ impl Client {
             ca: read(&self.context.ca)?,
         })
     }
+}
+
+/// Dials every address, each a moment after the one before it, and takes the first session.
+async fn dial(
+    endpoint: &Arc<Endpoint>,
+    addresses: Vec<SocketAddr>,
+    patience: Duration,
+) -> Result<Session, ClientError> {
+    let mut dials = JoinSet::new();
+    for (number, address) in (0..).zip(addresses.iter().copied()) {
+        let endpoint = endpoint.clone();
+        dials.spawn(async move {
+            tokio::time::sleep(NEXT_DIAL * number).await;
+            (address, endpoint.connect(address, Alpn::Operator).await)
+        });
+    }
+    let mut attempts = BTreeMap::new();
+    let first = async {
+        while let Some(dialed) = dials.join_next().await {
+            match dialed {
+                Ok((_, Ok(session))) => return Some(Ok(session)),
+                Ok((address, Err(ConnectError::Certificate { source, .. }))) => {
+                    return Some(Err(ClientError::Identity { why: format!("{address}: {source}") }));
+                }
+                Ok((address, Err(ConnectError::Closed { reason, .. })))
+                    if refuses_identity(Some(&reason)) =>
+                {
+                    return Some(Err(ClientError::Identity { why: format!("{address}: {reason}") }));
+                }
+                Ok((address, Err(error))) => drop(attempts.insert(address, error.to_string())),
+                Err(error) => return Some(Err(protocol(error))),
+            }
+        }
+        None
+    };
+    let dialed = tokio::time::timeout(patience, first).await;
+    if let Ok(Some(answer)) = dialed {
+        return answer;
+    }
+    let silent = |address: &SocketAddr| format!("{address} did not answer");
+    let words = addresses.iter().map(|it| attempts.get(it).cloned().unwrap_or_else(|| silent(it)));
+    Err(ClientError::Unreachable { attempts: words.collect::<Vec<_>>().join("; ") })
 }
 
 /// One request on one session.
@@ -230,6 +294,21 @@ async fn exchange(
     }
 }
 
+/// What it means that a session gave no reply.
+fn unanswered(error: &RequestError) -> ClientError {
+    match error.closed() {
+        Some(reason) if refuses_identity(Some(reason)) => ClientError::Identity { why: reason.to_string() },
+        _ => ClientError::Unreachable { attempts: error.to_string() },
+    }
+}
+
+/// The coordinator answered, and said no to the certificate: asking again changes nothing. It judges the
+/// certificate after the client believes itself connected, so the refusal may end a dial or a request.
+fn refuses_identity(reason: Option<&CloseReason>) -> bool {
+    let Some(CloseReason::Peer { code, .. }) = reason else { return false };
+    matches!(code, CloseCode::Certificate | CloseCode::Revoked)
+}
+
 /// Passes a reply on, or says that another attempt may succeed.
 fn again(reply: OperatorReply) -> Result<OperatorReply, ClientError> {
     let passing = [error_code::BUSY, error_code::NO_QUORUM, error_code::INDETERMINATE];
@@ -241,9 +320,16 @@ fn again(reply: OperatorReply) -> Result<OperatorReply, ClientError> {
     }
 }
 
-fn given_up(error: ClientError, may_be_done: bool) -> ClientError {
+/// The last error, with what was tried. A change that may be done is in doubt.
+fn given_up(error: ClientError, in_doubt: bool, attempts: u32, took: Duration) -> ClientError {
+    let tried = format!("tried {attempts} times in {:.1} s", took.as_secs_f64());
     match error {
-        ClientError::Unreachable { attempts } if may_be_done => ClientError::Indeterminate { why: attempts },
+        ClientError::Unreachable { attempts: why } if in_doubt => {
+            ClientError::Indeterminate { why: format!("{why} ({tried})") }
+        }
+        ClientError::Unreachable { attempts: why } => {
+            ClientError::Unreachable { attempts: format!("{why} ({tried})") }
+        }
         other => other,
     }
 }

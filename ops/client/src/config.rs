@@ -41,7 +41,8 @@ pub enum Error {
 
 /// Where the configuration is.
 pub fn path() -> PathBuf {
-    if let Some(path) = std::env::var_os("TRIMARAN_CONFIG") {
+    let named = std::env::var_os("TRIMARAN_CONFIG").filter(|path| !path.is_empty());
+    if let Some(path) = named {
         return PathBuf::from(path);
     }
     let base = std::env::var_os("XDG_CONFIG_HOME")

@@ -11,6 +11,7 @@
 
 pub mod assignment;
 pub mod error_code;
+pub mod failure;
 pub mod id;
 pub mod job;
 pub mod limits;

@@ -90,10 +90,13 @@ pub const WRITE_GROUP_BYTES_MAX: usize = MIB;
 pub const APPLY_ENTRIES_PER_STEP_MAX: usize = 512;
 /// Rows of one chunk of a snapshot file, unless one row alone is larger.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * KIB;
-/// Below this many free bytes, or below [`DISK_LOW_PERCENT`], a coordinator refuses proposals.
+/// Below this many free bytes, or below [`DISK_LOW_PERCENT`], a coordinator refuses changes of operators and
+/// enrolments, and alarms.
 pub const DISK_LOW_BYTES: u64 = 1 << 30;
 /// Percent of the file system.
 pub const DISK_LOW_PERCENT: u64 = 5;
+/// Below this many free bytes what agents tell waits too: twice what the log may take.
+pub const DISK_FULL_BYTES: u64 = 128 << 20;
 /// Size of the ballast file unless set otherwise.
 pub const BALLAST_BYTES: u64 = 256 << 20;
 /// Proposals that wait in front of the replica.
@@ -154,6 +157,15 @@ pub const PROGRESS_EVERY: Millis = Millis(100);
 pub const SESSION_QUEUE_MAX: usize = 1024;
 /// Events that wait for the loop of an agent; above it sessions are not read.
 pub const AGENT_EVENTS_MAX: usize = 1024;
+
+/// Reports of one agent that a coordinator has on their way to the log; more wait in the agent's stream.
+pub const AGENT_REPORTS_UNDER_WAY_MAX: usize = 256;
+/// Verdicts of one message; each has the words of one failure.
+pub const VERDICTS_PER_MESSAGE_MAX: usize = 128;
+/// How many installations have a host more or less down is told at most this often; the first one at once.
+pub const DOWN_COUNTS_EVERY: Millis = Millis::seconds(1);
+/// A connected runner's row says within this time when it was seen.
+pub const RUNNER_SEEN_EVERY: Millis = Millis::hours(1);
 /// Runners of one message about who is connected.
 pub const RUNNERS_PER_MESSAGE_MAX: usize = 1000;
 /// Earlier lives of one name that are remembered as superseded.
@@ -278,10 +290,13 @@ const _: () = assert!(SPEC_FILE_BYTES_MAX < OPERATOR_REQUEST_BYTES_MAX);
 const _: () = assert!(OPERATOR_REQUEST_BYTES_MAX < ENTRY_BYTES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(APPEND_BYTES_MAX + ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(DISK_FULL_BYTES >= 2 * LOG_BYTES_MAX as u64);
 const _: () = assert!(UNCOMMITTED_BYTES_MAX < LOG_BYTES_MAX / 2);
 const _: () = assert!(
     INSTANCES_REPORTED_MAX * (INSTANCE_MESSAGE_BYTES_MAX + 4 * NAME_BYTES_MAX) < AGENT_FRAME_BYTES_MAX / 2
 );
+const _: () =
+    assert!(VERDICTS_PER_MESSAGE_MAX * (MESSAGE_BYTES_MAX + 4 * NAME_BYTES_MAX) < AGENT_FRAME_BYTES_MAX / 2);
 const _: () = assert!(LEASE.0 < AGENT_LOST_AFTER.0);
 const _: () = assert!(AGENT_KEEP_ALIVE.0 * 2 < LEASE.0);
 const _: () = assert!(LEASE_PING.0 * 3 < LEASE.0);

@@ -64,6 +64,8 @@ reason_codes! {
     RolledBackByChoice "rolled_back_by_choice" waits "Somebody chose to roll back at an approval." "Nothing has to be done.";
     RollbackRequested "rollback_requested" waits "Somebody asked for a rollback." "Nothing has to be done.";
     NoEarlierRelease "no_earlier_release" release "There is no earlier good release, so the failed one was stopped." "Deploy a release that becomes healthy.";
+    MixedReleases "mixed_releases" waits "A run ended early, so some hosts have its release and the others have the earlier one." "Deploy again, or `trimaran rollback PIPELINE --env ENV --to RELEASE`.";
+    HeldAssignment "held_assignment" platform "An agent finished work that no coordinator knows, as after a restore; it keeps the result and waits for people." "Deploy or roll back the installation: a newer assignment replaces what is held.";
     Bug "bug" platform "A defect of Trimaran stopped the run; the state was left as it was." "Cancel the run and report the code in the message.";
     // One host.
     PreflightDisk "preflight_disk" platform "The host has too little free disk or inodes for the release." "Free space on the host, then resume or deploy again.";
@@ -75,6 +77,7 @@ reason_codes! {
     UnpackCorrupt "unpack_corrupt" release "The archive can't be decoded." "Build the artifact again.";
     UnpackEscape "unpack_escape" release "The archive has an entry that leaves the release directory or is no plain file, directory or link." "Build the artifact without the entry named in the message.";
     UnpackLimit "unpack_limit" release "The archive is over a limit of entries, size, depth or compression ratio." "Build a smaller artifact.";
+    UnpackProgram "unpack_program" release "The program of the command is not in the artifact, or it is not executable." "Build the artifact with the program where the command names it.";
     StartFailed "start_failed" release "The process could not be started." "Look at the command and its permissions.";
     ProcessExited "process_exited" release "The process ended while its health was being verified." "Look at its output with `trimaran logs`.";
     ProbeFailed "probe_failed" release "The health probe did not succeed for long enough before the deadline." "Look at the service's output with `trimaran logs`.";

@@ -121,6 +121,17 @@ pub(crate) fn expression(text: &str, span: Span, what: &str, sink: &mut Sink) ->
     found
 }
 
+/// Reports a NUL character, which YAML can write as `"\0"` and no argument, variable, path or name can hold;
+/// whether it was there.
+fn nul(text: &str, span: Span, what: &str, sink: &mut Sink) -> bool {
+    let found = text.contains('\0');
+    if found {
+        let message = format!("{what} has a NUL character, which no program can be given");
+        sink.error(error_code::WRONG_TYPE, span, message, "remove it");
+    }
+    found
+}
+
 /// Says what a value has to be, with what it is.
 pub(crate) fn wrong_type(node: &Node, message: &str, sink: &mut Sink) {
     if let NodeKind::Scalar { text, .. } = &node.kind
@@ -145,7 +156,8 @@ pub(crate) fn text(entry: &Entry, sink: &mut Sink) -> Option<String> {
 pub(crate) fn text_of(node: &Node, what: &str, sink: &mut Sink) -> Option<String> {
     match &node.kind {
         NodeKind::Scalar { text, .. } if !node.is_null() => {
-            (!expression(text, node.span, what, sink)).then(|| text.clone())
+            let bad = expression(text, node.span, what, sink) || nul(text, node.span, what, sink);
+            (!bad).then(|| text.clone())
         }
         NodeKind::Scalar { .. } | NodeKind::Seq(_) | NodeKind::Map(_) => {
             wrong_type(node, &format!("{what} has to be a text"), sink);

@@ -6,7 +6,7 @@
 //! block); and what only shows between blocks is checked (`lint`).
 //!
 //! Invariants: no input panics; a wrong part makes no follow-up errors; every diagnostic has a place.
-//! Deliberately not here: files, terminals, and what a server knows (targets that are not among the files).
+//! Deliberately not here: files, terminals, and asking a server what it knows.
 #![forbid(unsafe_code)]
 
 mod decode;
@@ -25,6 +25,7 @@ pub use lower::{Document, DocumentKind};
 
 use diagnostic::Sink;
 use trimaran_model::error_code;
+use trimaran_model::target::Target;
 
 /// A file by name, as bytes.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +51,16 @@ impl Compiled {
 
 /// Reads pipeline and target files and finds everything that is wrong with them.
 pub fn compile(files: &[SourceFile<'_>]) -> Compiled {
+    compile_for(files, None)
+}
+
+/// Like [`compile`], for a cluster: the targets of pipelines have to be among `targets`, and target documents
+/// of the files do not count.
+pub fn compile_among(files: &[SourceFile<'_>], targets: &[&Target]) -> Compiled {
+    compile_for(files, Some(targets))
+}
+
+fn compile_for(files: &[SourceFile<'_>], targets: Option<&[&Target]>) -> Compiled {
     let mut compiled = Compiled::default();
     let mut outlines = Vec::new();
     let mut complete = true;
@@ -69,7 +80,7 @@ pub fn compile(files: &[SourceFile<'_>]) -> Compiled {
         complete &= !sink.is_cut();
         compiled.diagnostics.extend(sink.into_diagnostics());
     }
-    compiled.diagnostics.extend(lint::across(&outlines, complete));
+    compiled.diagnostics.extend(lint::across(&outlines, complete, targets));
     let place = |it: &Diagnostic| (it.file.clone(), it.line, it.column, it.code, it.message.clone());
     compiled.diagnostics.sort_by_cached_key(place);
     compiled.diagnostics.dedup();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use trimaran_model::error_code;
 use trimaran_model::limits::SUGGESTIONS_MAX;
-use trimaran_model::target::TargetClass;
+use trimaran_model::target::{Target, TargetClass};
 
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::lower::{EnvironmentOutline, Outline, OutlineKind, Platform};
@@ -35,29 +35,26 @@ impl<'a> Found<'a> {
     }
 }
 
-/// Checks documents against each other. Without a target document among the files nothing is said of targets.
+/// Checks documents against each other, and against the targets of a cluster where those are given. Otherwise,
+/// without a target document among the files, nothing is said of targets.
 /// `complete`: every document could be read far enough to have an outline; otherwise a target that is not
 /// among them may be one of the others.
-pub(crate) fn across(outlines: &[Outline], complete: bool) -> Vec<Diagnostic> {
+pub(crate) fn across(outlines: &[Outline], complete: bool, cluster: Option<&[&Target]>) -> Vec<Diagnostic> {
     let mut found = Found::default();
     twice(outlines, &mut found);
-    let mut targets: BTreeMap<&str, Known> = BTreeMap::new();
-    let mut all_named = complete;
-    for outline in outlines {
-        if let OutlineKind::Target { class, platform } = outline.kind {
-            match &outline.name {
-                Some((name, _)) => {
-                    targets.entry(name).or_insert(Known { class, platform });
-                }
-                None => all_named = false,
-            }
-        }
-    }
-    // Without any target nothing can be said of targets.
-    for outline in outlines.iter().filter(|_| !targets.is_empty()) {
+    let (targets, all_named) = match cluster {
+        Some(cluster) => (cluster.iter().map(|target| (target.name.as_str(), known(target))).collect(), true),
+        None => of_files(outlines, complete),
+    };
+    // Without any target nothing can be said of targets, unless it is known that there is none.
+    for outline in outlines.iter().filter(|_| !targets.is_empty() || cluster.is_some()) {
         let OutlineKind::Pipeline { platform, environments } = &outline.kind else { continue };
+        let otherwise = match cluster {
+            Some(_) => "`trimaran target list` shows the targets; an admin adds one with `trimaran apply`",
+            None => "name a target of these files",
+        };
+        let check = Check { platform: *platform, targets: &targets, all_named, otherwise };
         for environment in environments {
-            let check = Check { platform: *platform, targets: &targets, all_named };
             let sink = found.of(&outline.file);
             check.targets(environment, sink);
             check.judgment(environment, sink);
@@ -66,11 +63,37 @@ pub(crate) fn across(outlines: &[Outline], complete: bool) -> Vec<Diagnostic> {
     found.into_diagnostics()
 }
 
+/// Targets by name.
+type Targets<'a> = BTreeMap<&'a str, Known>;
+
+fn known(target: &Target) -> Known {
+    Known { class: Some(target.class), platform: Some(target.platform.as_str()) }
+}
+
+/// The targets of the files, and whether no other can be meant.
+fn of_files(outlines: &[Outline], complete: bool) -> (Targets<'_>, bool) {
+    let mut targets = BTreeMap::new();
+    let mut all_named = complete;
+    for outline in outlines {
+        if let OutlineKind::Target { class, platform } = outline.kind {
+            match &outline.name {
+                Some((name, _)) => {
+                    targets.entry(name.as_str()).or_insert(Known { class, platform });
+                }
+                None => all_named = false,
+            }
+        }
+    }
+    (targets, all_named)
+}
+
 /// One pipeline against the targets.
 struct Check<'a> {
     platform: Option<Platform>,
-    targets: &'a BTreeMap<&'a str, Known>,
+    targets: &'a Targets<'a>,
     all_named: bool,
+    /// What to do about an unknown target when none is near to it.
+    otherwise: &'static str,
 }
 
 impl Check<'_> {
@@ -84,7 +107,7 @@ impl Check<'_> {
                     // Of very many unknown names the first ones tell what is wrong with the others.
                     let suggests = sink.len() < SUGGESTIONS_MAX;
                     let names = self.targets.keys().filter(|_| suggests).map(|name| (*name).to_owned());
-                    let help = did_you_mean(name, names, || "name a target of these files".to_owned());
+                    let help = did_you_mean(name, names, || self.otherwise.to_owned());
                     (error_code::TARGET_NAME, format!("there is no target `{name}`"), help)
                 }
                 None => continue,

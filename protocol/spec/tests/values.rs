@@ -9,7 +9,7 @@ use trimaran_model::pipeline::{
 };
 use trimaran_model::target::{Target, TargetClass, TargetPlatform};
 use trimaran_model::time::Millis;
-use trimaran_spec::{DocumentKind, SourceFile, compile, compile_host_spec};
+use trimaran_spec::{DocumentKind, SourceFile, compile, compile_among, compile_host_spec};
 
 fn documents(text: &str) -> Vec<DocumentKind> {
     let compiled = compile(&[SourceFile { name: "trimaran.yaml", bytes: text.as_bytes() }]);
@@ -184,4 +184,49 @@ fn a_service_of_one_machine() {
     assert_eq!(codes(&text.replace("abab", "xyz")), ["TR1016"]);
     assert_eq!(codes(""), ["TR1022"]);
     assert_eq!(codes(&format!("{text}---\n{text}")), ["TR1022"]);
+}
+
+#[test]
+fn pipelines_are_checked_against_the_targets_of_a_cluster() {
+    let text = "trimaran: v1\npipeline: web\nowner: team\nartifacts: { app: { path: \"/srv/{version}\" } }\n\
+                workload:\n  host:\n    unpack: app\n    process: { command: [bin/web] }\n    \
+                health: { http: \":80/\" }\nenvironments:\n  - { name: a, targets: [lab-stagin, moon] }\n  \
+                - { name: b, targets: [tokyo, lab-prod] }\n";
+    let target = |name: &str, class, platform| Target {
+        name: name.parse().expect("a name"),
+        agent: "lab".parse().expect("a name"),
+        class,
+        platform,
+        parallel: 1,
+    };
+    let select = || TargetPlatform::Hosts { select: BTreeMap::new() };
+    let cluster = [
+        target("lab-staging", TargetClass::Staging, select()),
+        target("lab-prod", TargetClass::Prod, select()),
+        target(
+            "tokyo",
+            TargetClass::Staging,
+            TargetPlatform::Kubernetes { namespace: "shop".to_owned(), kubeconfig: None },
+        ),
+    ];
+    let file = SourceFile { name: "trimaran.yaml", bytes: text.as_bytes() };
+    let said = |cluster: &[&Target]| {
+        let found = compile_among(&[file], cluster).diagnostics;
+        found
+            .iter()
+            .map(|it| format!("{}:{} {}: {}", it.line, it.column, it.code, it.help))
+            .collect::<Vec<_>>()
+    };
+    let found = said(&cluster.iter().collect::<Vec<_>>());
+    assert_eq!(
+        found,
+        [
+            "11:26 TR1204: did you mean `lab-staging`?",
+            "11:38 TR1204: `trimaran target list` shows the targets; an admin adds one with `trimaran apply`",
+            "12:13 TR1303: add `approve: { options: [promote, roll_back] }`",
+            "12:26 TR1205: name a target with `hosts:`",
+        ]
+    );
+    assert_eq!(said(&[]).len(), 4, "a cluster without targets has none of them");
+    assert!(compile(&[file]).diagnostics.is_empty(), "nothing is known of targets");
 }

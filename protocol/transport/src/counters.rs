@@ -14,7 +14,8 @@ pub struct Counters {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Refused {
     /// Connections refused before they became sessions: no or a wrong certificate, a foreign protocol, a
-    /// handshake that was not finished in time, or too many at once.
+    /// handshake that was not finished in time, or too many at once. And datagrams that belong to no connection
+    /// and start none.
     pub handshakes: u64,
     /// Frames that were too long, cut short or damaged; each one ended its session.
     pub frames: u64,

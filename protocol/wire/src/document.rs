@@ -183,12 +183,14 @@ pub struct InstallationDocument {
     pub sha256: Option<String>,
     pub since: Option<String>,
     pub health: String,
-    /// Why it is not healthy: a reason code and its words, which name the host. Null when nothing is known.
+    /// Why it is not healthy, or why its hosts have different releases: a reason code and its words. Null when
+    /// there is nothing to say.
     #[serde(default)]
     pub code: Option<String>,
     #[serde(default)]
     pub message: Option<String>,
     pub run: Option<String>,
+    /// Hosts in all, on the release that was brought last, and healthy on any.
     pub desired: u32,
     pub updated: u32,
     pub ready: u32,
@@ -308,6 +310,9 @@ pub struct MachineDocument {
     pub labels: BTreeMap<String, String>,
     /// The agent of a runner.
     pub agent: Option<String>,
+    /// What an agent's own port refused, while it is connected.
+    #[serde(default)]
+    pub refused: Option<RefusedDocument>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -344,6 +349,7 @@ pub struct HashDocument {
     pub value: String,
 }
 
+/// What a port refused: connections and stray datagrams before they became sessions, and frames in sessions.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RefusedDocument {
     pub handshakes: u64,

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
 use trimaran_client::client::Client;
 use trimaran_client::enroll;
 use trimaran_e2e::lab::Lab;
@@ -22,6 +23,8 @@ use crate::commits;
 use crate::report::{Report, percentile, time};
 
 const PIPELINES: usize = 64;
+/// Clients of the steady pace, each of which starts one run a second.
+const PACED: usize = 100;
 const LENGTH: Duration = Duration::from_secs(8);
 const AGENT: &str = "noop";
 
@@ -29,6 +32,7 @@ const AGENT: &str = "noop";
 #[derive(Default)]
 struct Seen {
     started: BTreeMap<String, Instant>,
+    waiting: BTreeMap<String, oneshot::Sender<Instant>>,
     ended: usize,
 }
 
@@ -44,25 +48,22 @@ pub(crate) fn run(report: &mut Report) {
         let client = commits::client(&lab);
         prepare(&lab, &client).await;
         let agent = tokio::spawn(serve(lab.folder.path().join(AGENT), address(&lab), Arc::clone(&seen)));
-        let (rate, mut times) = deploys(&lab, &seen, 1).await;
-        times.sort_unstable();
-        let words = |times: &[Duration]| {
-            format!("p50 {}, p99 {}", time(percentile(times, 50)), time(percentile(times, 99)))
-        };
-        report.add(
-            "no-op stages dispatched, 1 client",
-            format!("{rate:.0} /s"),
-            "start to the agent's order: ".to_owned() + &words(&times),
-        );
-        let (rate, mut times) = deploys(&lab, &seen, PIPELINES).await;
-        times.sort_unstable();
-        report.add(
-            format!("no-op stages dispatched, {PIPELINES} clients"),
-            format!("{rate:.0} /s"),
-            "start to the agent's order: ".to_owned() + &words(&times),
-        );
+        for clients in [1, PIPELINES] {
+            let (rate, times) = deploys(&lab, &seen, clients, None).await;
+            let plural = if clients == 1 { "" } else { "s" };
+            let what = format!("no-op stages dispatched, {clients} client{plural}");
+            report.add(what, format!("{rate:.0} /s"), words(times));
+        }
+        let (rate, times) = deploys(&lab, &seen, PACED, Some(Duration::from_secs(1))).await;
+        report.add("no-op stages dispatched at a steady pace", format!("{rate:.0} /s"), words(times));
         agent.abort();
     });
+}
+
+fn words(mut times: Vec<Duration>) -> String {
+    times.sort_unstable();
+    let (half, most) = (time(percentile(&times, 50)), time(percentile(&times, 99)));
+    format!("start to the agent's order: p50 {half}, p99 {most}")
 }
 
 fn address(lab: &Lab) -> SocketAddr {
@@ -78,7 +79,7 @@ async fn request(client: &Client, body: OperatorBody) -> serde_json::Value {
 /// Targets, an agent without hosts of its own, and one enrolled runner that gives the targets a host.
 async fn prepare(lab: &Lab, client: &Client) {
     let mut text = String::new();
-    for number in 0..PIPELINES {
+    for number in 0..PACED {
         text.push_str(&format!(
             "---\ntrimaran: v1\ntarget: noop-{number}\nagent: {AGENT}\nclass: staging\nhosts: {{ select: {{ group: noop }} }}\n"
         ));
@@ -124,7 +125,7 @@ async fn serve(folder: std::path::PathBuf, coordinator: SocketAddr, seen: Arc<Mu
                     _ => continue,
                 }
             }
-            _ = ping.tick() => AgentUp::Ping { sent_ms: 0 },
+            _ = ping.tick() => AgentUp::Ping { sent_ms: 0, refused: Default::default() },
         };
         sender.send(&up.to_frame()).await.expect("sent");
     }
@@ -133,7 +134,11 @@ async fn serve(folder: std::path::PathBuf, coordinator: SocketAddr, seen: Arc<Mu
 fn done(order: WireAssignment, seen: &Mutex<Seen>) -> AgentUp {
     let run = format!("{}#{}", order.run.pipeline, order.run.number);
     let mut seen = seen.lock().expect("no thread panics with the lock");
-    seen.started.entry(run).or_insert_with(Instant::now);
+    match seen.waiting.remove(&run) {
+        // The client is gone when its time is over.
+        Some(waits) => drop(waits.send(Instant::now())),
+        None => drop(seen.started.insert(run, Instant::now())),
+    }
     seen.ended += 1;
     let (assignment, fence) = (order.id, order.fence);
     let progress = Progress {
@@ -153,9 +158,14 @@ fn wall() -> trimaran_model::time::Wall {
     trimaran_model::time::Wall(i64::try_from(since.as_millis()).expect("before the year 292,000,000"))
 }
 
-/// Starts runs from `clients` clients, each on pipelines of its own; stages a second and the time from the
-/// request to the agent's order.
-async fn deploys(lab: &Lab, seen: &Arc<Mutex<Seen>>, clients: usize) -> (f64, Vec<Duration>) {
+/// Starts runs from `clients` clients, each on a pipeline of its own and at its `pace` or as fast as it can;
+/// stages a second and the time from the request to the agent's order.
+async fn deploys(
+    lab: &Lab,
+    seen: &Arc<Mutex<Seen>>,
+    clients: usize,
+    pace: Option<Duration>,
+) -> (f64, Vec<Duration>) {
     let before = seen.lock().expect("no thread panics with the lock").ended;
     let begin = Instant::now();
     let tasks: Vec<_> = (0..clients)
@@ -163,14 +173,21 @@ async fn deploys(lab: &Lab, seen: &Arc<Mutex<Seen>>, clients: usize) -> (f64, Ve
             let (client, seen) = (commits::client(lab), Arc::clone(seen));
             tokio::spawn(async move {
                 let mut times = Vec::new();
+                if let Some(pace) = pace {
+                    tokio::time::sleep(pace.mul_f64(number as f64 / clients as f64)).await;
+                }
                 for version in 0.. {
                     if begin.elapsed() > LENGTH {
                         break;
                     }
+                    let next = pace.map(|pace| tokio::time::Instant::now() + pace);
                     let sent = Instant::now();
                     let shown = request(&client, OperatorBody::Deploy(order(clients, number, version))).await;
                     let run = shown["run"].as_str().expect("a name").to_owned();
-                    times.push(arrival(&seen, &run).await.duration_since(sent));
+                    times.push(arrival(&seen, run).await.duration_since(sent));
+                    if let Some(next) = next {
+                        tokio::time::sleep_until(next).await;
+                    }
                 }
                 times
             })
@@ -185,13 +202,16 @@ async fn deploys(lab: &Lab, seen: &Arc<Mutex<Seen>>, clients: usize) -> (f64, Ve
 }
 
 /// When the agent had the run's order.
-async fn arrival(seen: &Mutex<Seen>, run: &str) -> Instant {
-    loop {
-        if let Some(at) = seen.lock().expect("no thread panics with the lock").started.remove(run) {
+async fn arrival(seen: &Mutex<Seen>, run: String) -> Instant {
+    let (waits, arrived) = oneshot::channel();
+    {
+        let mut seen = seen.lock().expect("no thread panics with the lock");
+        if let Some(at) = seen.started.remove(&run) {
             return at;
         }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        seen.waiting.insert(run, waits);
     }
+    arrived.await.expect("the agent lives as long as the clients")
 }
 
 fn order(clients: usize, number: usize, version: u32) -> DeployRequest {

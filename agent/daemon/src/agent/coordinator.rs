@@ -2,9 +2,9 @@
 
 use tokio::sync::mpsc;
 use trimaran_model::limits::SESSION_QUEUE_MAX;
-use trimaran_transport::{CloseCode, FrameReceiver, FrameSender, Session};
+use trimaran_transport::{CloseCode, FrameReceiver, Session};
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::v1::agent::{AgentDown, AgentUp};
+use trimaran_wire::v1::agent::AgentDown;
 
 use super::event::Event;
 use super::hosts::LiveRunners;
@@ -39,18 +39,9 @@ async fn serve(session: &Session, events: &mpsc::Sender<Event>, runners: &LiveRu
         return;
     }
     tokio::select! {
-        () = send(sender, queue) => {}
+        () = super::send_all(sender, queue) => {}
         () = receive(receiver, session, events) => {}
         () = logs::answer(session, runners) => {}
-    }
-}
-
-async fn send(mut sender: FrameSender, mut queue: mpsc::Receiver<AgentUp>) {
-    while let Some(message) = queue.recv().await {
-        if let Err(error) = sender.send(&message.to_frame()).await {
-            tracing::debug!(%error, "a message was not sent");
-            return;
-        }
     }
 }
 

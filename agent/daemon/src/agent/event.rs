@@ -7,7 +7,7 @@ use trimaran_wire::v1::agent::{AgentDown, AgentUp};
 use trimaran_wire::v1::assignment::WireHostReport;
 use trimaran_wire::v1::runner::{RunnerDown, RunnerUp};
 
-use crate::failure::Failure;
+use trimaran_model::failure::Failure;
 
 /// One thing that happened outside. Sessions are named by their number, which is unique in a process.
 pub(crate) enum Event {

@@ -13,7 +13,7 @@ use trimaran_model::error_code;
 use trimaran_model::limits::{JOURNAL_BYTES_MAX, JOURNAL_GROUP_BYTES};
 use trimaran_wire::v1::agent_journal::JournalRecord;
 
-use crate::failure::Failure;
+use trimaran_model::failure::Failure;
 
 /// A full disk is tried again this often.
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);

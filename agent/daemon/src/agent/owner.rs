@@ -12,12 +12,14 @@ use trimaran_model::assignment::{Assignment, HostReport};
 use trimaran_model::error_code;
 use trimaran_model::id::{AssignmentId, Epoch, Fence, HostName, InstallationId};
 use trimaran_model::job::Failure as HostFailure;
-use trimaran_model::limits::{LEASE_PING, MESSAGE_BYTES_MAX, RUNNERS_PER_MESSAGE_MAX};
+use trimaran_model::limits::{
+    DOWN_COUNTS_EVERY, LEASE_PING, MESSAGE_BYTES_MAX, RUNNERS_PER_MESSAGE_MAX, VERDICTS_PER_MESSAGE_MAX,
+};
 use trimaran_model::text::cut;
 use trimaran_model::time::{Millis, Timestamp, Wall};
 use trimaran_transport::{CloseCode, Endpoint, Session};
 use trimaran_wire::codec::CodecError;
-use trimaran_wire::v1::agent::{AgentDown, AgentUp, RunnerEntry, RunnerState};
+use trimaran_wire::v1::agent::{AgentDown, AgentUp, AgentVerdict, RefusedCounts, RunnerEntry, RunnerState};
 use trimaran_wire::v1::assignment::{WireFailure, WireHostReport};
 use trimaran_wire::v1::runner::{RunnerDown, RunnerUp};
 
@@ -27,7 +29,7 @@ use super::hosts::{Arrival, Asked, Hosts};
 use super::journal_file::{Job, JournalFile};
 use crate::clock::{ClusterClock, boot_time, instant_of};
 use crate::dial;
-use crate::failure::Failure;
+use trimaran_model::failure::Failure;
 
 /// A coordinator without a leader closes by itself; one that says nothing at all is left after this time.
 const WELCOME_WITHIN: Millis = Millis::seconds(15);
@@ -56,6 +58,8 @@ pub(crate) struct Owner {
     /// Inputs that wait for the executor.
     inputs: VecDeque<Input<Fleet>>,
     tell_runners_at: Timestamp,
+    /// When hosts that are down were last counted for the coordinators.
+    counted_at: Timestamp,
 }
 
 /// The session with a coordinator.
@@ -95,6 +99,7 @@ impl Owner {
             settles_at: Some(boot_time() + SETTLE),
             inputs: VecDeque::new(),
             tell_runners_at: Timestamp(0),
+            counted_at: Timestamp(0),
         }
     }
 
@@ -135,8 +140,9 @@ impl Owner {
         let ping = link.map(|link| link.next_ping);
         let welcome = link.filter(|link| !link.welcomed).map(|link| link.since + WELCOME_WITHIN);
         let tell = link.filter(|link| link.welcomed).map(|_| self.tell_runners_at);
-        let deadlines =
-            [ping, welcome, tell, self.settles_at, self.executor.next_deadline(), self.hosts.next_deadline()];
+        let counts = self.health.counts_changed().then(|| self.counted_at + DOWN_COUNTS_EVERY);
+        let (executor, hosts) = (self.executor.next_deadline(), self.hosts.next_deadline());
+        let deadlines = [ping, welcome, tell, counts, self.settles_at, executor, hosts];
         deadlines.into_iter().flatten().min().unwrap_or(boot_time() + Millis::minutes(1))
     }
 
@@ -149,13 +155,20 @@ impl Owner {
             }
             if now >= link.next_ping {
                 link.next_ping = now + LEASE_PING;
-                self.send(AgentUp::Ping { sent_ms: now.0 });
+                self.ping(now);
             }
         }
         if self.settles_at.take_if(|at| *at <= now).is_some() {
             for assignment in self.watches.keys().copied().collect::<Vec<_>>() {
                 self.show_all(assignment);
             }
+            let all = self.health.all();
+            self.tell_health(all);
+        }
+        if self.counted_at + DOWN_COUNTS_EVERY <= now {
+            self.counted_at = now;
+            let counts = self.health.counts();
+            self.tell_health(counts);
         }
         if self.tell_runners_at <= now {
             self.tell_all_runners(now);
@@ -243,7 +256,13 @@ impl Owner {
             listen: self.listen.clone(),
         });
         // Answered behind everything that the coordinator has for this agent: from then on the lease is live.
-        self.send(AgentUp::Ping { sent_ms: now.0 });
+        self.ping(now);
+    }
+
+    fn ping(&self, now: Timestamp) {
+        let refused = self.endpoint.counters().refused();
+        let refused = RefusedCounts { handshakes: refused.handshakes, frames: refused.frames };
+        self.send(AgentUp::Ping { sent_ms: now.0, refused });
     }
 
     fn hear(&mut self, message: AgentDown) -> Result<(), Failure> {
@@ -254,9 +273,7 @@ impl Owner {
                 }
                 self.inputs.push_back(Input::Attached { cluster, epoch: Epoch(epoch) });
                 self.tell_all_runners(boot_time());
-                for change in self.health.repeat() {
-                    self.tell_health(Some(change));
-                }
+                self.tell_health(self.health.repeat());
             }
             AgentDown::Inventory { runners, .. } => self.take_inventory(runners),
             AgentDown::Assign(assignment) => match Assignment::try_from(assignment) {
@@ -299,9 +316,8 @@ impl Owner {
         let inventory: BTreeMap<_, _> = runners.into_iter().filter_map(entry).collect();
         self.hosts.keep(|host| inventory.contains_key(host));
         let names: BTreeSet<HostName> = inventory.keys().cloned().collect();
-        for change in self.health.keep(&names) {
-            self.tell_health(Some(change));
-        }
+        let changes = self.health.keep(&names);
+        self.tell_health(changes);
         self.inventory = Some(inventory);
     }
 
@@ -415,16 +431,13 @@ impl Owner {
         self.inputs.extend(lost);
     }
 
-    fn tell_health(&self, change: Option<Transition>) {
-        let Some(Transition { installation, fence, verdict, failure }) = change else { return };
-        tracing::info!(%installation, verdict = verdict.as_str(), "health changed");
-        if self.link.as_ref().is_some_and(|link| link.welcomed) {
-            self.send(AgentUp::Verdict {
-                installation: (&installation).into(),
-                fence: fence.0,
-                verdict: verdict.as_str().to_owned(),
-                failure: failure.as_ref().map(Into::into),
-            });
+    fn tell_health(&self, changes: impl IntoIterator<Item = Transition>) {
+        if !self.link.as_ref().is_some_and(|link| link.welcomed) {
+            return;
+        }
+        let verdicts: Vec<AgentVerdict> = changes.into_iter().map(wire_verdict).collect();
+        for chunk in verdicts.chunks(VERDICTS_PER_MESSAGE_MAX) {
+            self.send(AgentUp::Verdicts(chunk.to_vec()));
         }
     }
 
@@ -446,6 +459,18 @@ impl Owner {
         for chunk in states.chunks(RUNNERS_PER_MESSAGE_MAX) {
             self.send(AgentUp::Runners(chunk.to_vec()));
         }
+    }
+}
+
+fn wire_verdict(change: Transition) -> AgentVerdict {
+    let Transition { installation, fence, verdict, failure, down } = change;
+    tracing::info!(%installation, verdict = verdict.as_str(), down, "health");
+    AgentVerdict {
+        installation: (&installation).into(),
+        fence: fence.0,
+        verdict: verdict.as_str().to_owned(),
+        failure: failure.as_ref().map(Into::into),
+        down,
     }
 }
 

@@ -12,7 +12,7 @@ use trimaran_wire::codec::Message as _;
 use trimaran_wire::frame::Frame;
 use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};
 
-use crate::failure::words;
+use trimaran_model::text::with_sources;
 
 /// The newcomer waits 25 s; both ways have to fit.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -62,9 +62,10 @@ impl Relay {
                 Ok(session) => {
                     let reply = session.request_one(request).await;
                     session.close(CloseCode::Done, "");
-                    return reply.unwrap_or_else(|error| refused(error_code::INDETERMINATE, &words(&error)));
+                    return reply
+                        .unwrap_or_else(|error| refused(error_code::INDETERMINATE, &with_sources(&error)));
                 }
-                Err(error) => attempts.push(words(&error)),
+                Err(error) => attempts.push(with_sources(&error)),
             }
         }
         let why = format!("the agent reaches no coordinator: {}", attempts.join("; "));

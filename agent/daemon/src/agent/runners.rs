@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use trimaran_model::id::{HostName, Identity};
 use trimaran_model::limits::SESSION_QUEUE_MAX;
-use trimaran_transport::{Alpn, CloseCode, Endpoint, FrameReceiver, FrameSender, Session};
+use trimaran_transport::{Alpn, CloseCode, Endpoint, FrameReceiver, Session};
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::v1::runner::{RunnerDown, RunnerUp};
+use trimaran_wire::v1::runner::RunnerUp;
 
 use super::event::{Event, RunnerEvent};
 use super::relay::Relay;
@@ -66,22 +66,13 @@ async fn serve(session: Session, events: mpsc::Sender<Event>) {
         return;
     }
     tokio::select! {
-        () = send(sender, queue) => {}
+        () = super::send_all(sender, queue) => {}
         () = receive(receiver, &session, &host, &events) => {}
     }
     // Both loops also end when the session does; otherwise it is of no use any more.
     session.close(CloseCode::Done, "");
     let gone = RunnerEvent::Gone { session: session.id() };
     drop(events.send(Event::Runner { host, event: gone }).await);
-}
-
-async fn send(mut sender: FrameSender, mut queue: mpsc::Receiver<RunnerDown>) {
-    while let Some(message) = queue.recv().await {
-        if let Err(error) = sender.send(&message.to_frame()).await {
-            tracing::debug!(%error, "a message was not sent");
-            return;
-        }
-    }
 }
 
 async fn receive(

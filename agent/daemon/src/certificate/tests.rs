@@ -93,7 +93,9 @@ impl Authorities {
                     endpoints: Vec::new(),
                 }
             }
-            Err(error) => EnrollReply::Refused { code: error_code::IDENTITY.0, message: words(&error) },
+            Err(error) => {
+                EnrollReply::Refused { code: error_code::IDENTITY.0, message: with_sources(&error) }
+            }
         }
     }
 
@@ -130,6 +132,10 @@ async fn a_token_gives_an_identity_and_is_written_nowhere() {
     }
     let other = Own::load(&data, &runner("web-2")).err().expect("another's directory");
     assert_eq!(other.code, error_code::DATA_DIR);
+    own.is_of_the_cluster_of(&token.parse().expect("a token")).expect("its own cluster");
+    let foreign = Authorities::new(NOW, "web-1").token().parse().expect("a token");
+    let refused = own.is_of_the_cluster_of(&foreign).expect_err("another cluster");
+    assert_eq!(refused.code, error_code::DATA_DIR);
 }
 
 #[tokio::test]

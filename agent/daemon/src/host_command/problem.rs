@@ -7,7 +7,7 @@ use trimaran_host::{GoalRefused, OpenError};
 use trimaran_model::error_code::{self, ErrorCode};
 
 use super::output::OutputForm;
-use crate::failure::words;
+use trimaran_model::text::with_sources;
 
 /// An error for the user. Without cause and help those of the catalogue are shown.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl Problem {
 impl From<OpenError> for Problem {
     fn from(error: OpenError) -> Self {
         let problem =
-            Self::new(error_code::DATA_DIR, "the data directory can't be used").cause(words(&error));
+            Self::new(error_code::DATA_DIR, "the data directory can't be used").cause(with_sources(&error));
         match error {
             OpenError::Lock(trimaran_host::lock::LockError::Held { .. }) => {
                 problem.help("end that process first; a runner goes on with what it finds when it comes back")
@@ -96,6 +96,6 @@ impl From<OpenError> for Problem {
 
 impl From<GoalRefused> for Problem {
     fn from(error: GoalRefused) -> Self {
-        Self::new(error_code::DATA_DIR, "the order was not taken").cause(words(&error))
+        Self::new(error_code::DATA_DIR, "the order was not taken").cause(with_sources(&error))
     }
 }

@@ -10,7 +10,7 @@ use super::work;
 /// Go back to the release before, from what is on this machine.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exits 0 when the earlier release is healthy, 3 when it is not, 5 for an unknown service."
+    after_help = "Examples:\n  trimaran-agent host rollback web --data-dir /var/lib/trimaran\n\nExits 0 when the earlier release is healthy, 3 when it is not, 5 for an unknown service."
 )]
 pub(super) struct Args {
     #[command(flatten)]

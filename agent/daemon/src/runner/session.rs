@@ -175,6 +175,6 @@ fn failure(refused: &GoalRefused) -> WireFailure {
         GoalRefused::Persist { .. } | GoalRefused::TooMany | GoalRefused::Busy => ReasonCode::HostInternal,
         GoalRefused::Closed => ReasonCode::Interrupted,
     };
-    let message = crate::failure::words(refused);
+    let message = trimaran_model::text::with_sources(refused);
     WireFailure { code: code.as_str().to_owned(), message, instance: None }
 }

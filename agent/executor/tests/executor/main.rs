@@ -265,6 +265,12 @@ fn an_unknown_assignment_is_held_until_a_larger_fence_comes() {
     world.assign(2, fence(6));
     world.sync();
     assert_eq!((world.executor.held().len(), world.calls.len()), (1, 1));
+    // The coordinators are told: at once, on the next session, and when it is gone.
+    let told = world.sent.iter().filter_map(|message| match message {
+        AgentUp::Unknown(held) => Some(held.iter().map(|held| held.assignment).collect::<Vec<_>>()),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [vec![1], vec![1], vec![]]);
 }
 
 #[test]

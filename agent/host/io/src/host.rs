@@ -82,6 +82,14 @@ struct Inner {
     _lock: DirectoryLock,
 }
 
+/// What an earlier life left of an installation.
+struct Found {
+    installation: InstallationId,
+    platform: Arc<Platform>,
+    journal: Journal,
+    next: Option<HostGoal>,
+}
+
 struct Running {
     commands: Commands,
     task: JoinHandle<()>,
@@ -111,8 +119,17 @@ impl Host {
             _lock: lock,
         });
         let host = Self { inner };
+        let mut resumed = Vec::new();
         for installation in found {
-            host.resume(installation).await?;
+            resumed.extend(host.load(installation).await?);
+        }
+        // What is in the middle of a change is served before all that would begin one.
+        for found in resumed.iter().filter(|found| found.journal.step.is_disruptive()) {
+            found.platform.keep_turn().await;
+        }
+        for found in resumed {
+            let Found { installation, platform, journal, next } = found;
+            host.spawn(&mut *host.inner.workers.lock().await, installation, platform, journal, next);
         }
         // Whoever asks next must not take what was not looked at yet for what is not there.
         let running = host.installations().await;
@@ -129,8 +146,8 @@ impl Host {
         Ok((host, receiver))
     }
 
-    /// Starts the worker of an installation that was found on the disk.
-    async fn resume(&self, installation: InstallationId) -> Result<(), OpenError> {
+    /// An installation that was found on the disk, if there is anything of it.
+    async fn load(&self, installation: InstallationId) -> Result<Option<Found>, OpenError> {
         let store = self.inner.store(&installation);
         let path = store.dir().to_owned();
         let platform = Arc::new(Platform::new(Arc::clone(&self.inner.shared), store));
@@ -146,12 +163,11 @@ impl Host {
                 tracing::warn!(%installation, "the journal can't be read; it is made again from what is there");
                 match Journal::from_facts(&installation, &facts) {
                     Some(journal) => (journal, None),
-                    None => return Ok(()),
+                    None => return Ok(None),
                 }
             }
         };
-        self.spawn(&mut *self.inner.workers.lock().await, installation, platform, journal, next);
-        Ok(())
+        Ok(Some(Found { installation, platform, journal, next }))
     }
 
     fn spawn(

@@ -36,8 +36,12 @@ pub struct Inspection {
     pub probe: Option<Result<(), String>>,
 }
 
-/// Looks at every installation of a directory. `address` is the host's own.
+/// Looks at every installation of a directory. `address` is the host's own. A directory that is not there has
+/// none, and is not made.
 pub async fn inspect(data_dir: &Path, address: IpAddr) -> Result<Vec<Inspection>, OpenError> {
+    if !data_dir.exists() {
+        return Ok(Vec::new());
+    }
     let _lock = DirectoryLock::take(data_dir)?;
     let mut found = Vec::new();
     for installation in list(data_dir)? {

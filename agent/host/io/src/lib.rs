@@ -22,6 +22,7 @@ pub mod logs;
 mod platform;
 pub mod ports;
 pub mod probe;
+mod program;
 mod reports;
 pub mod shim;
 pub mod store;

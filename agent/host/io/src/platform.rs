@@ -25,7 +25,7 @@ use crate::archive::{self, ArchiveLimits};
 use crate::filesystem::OsFileSystem;
 use crate::shim::{self, Attached, ShimSpec};
 use crate::store::Store;
-use crate::{clock, fetch, ports, probe};
+use crate::{clock, fetch, ports, probe, program};
 
 /// What the installations of a host share.
 #[derive(Debug)]
@@ -190,6 +190,11 @@ impl Platform {
             *held = Some(turn.map_err(|error| internal("the host is being closed", error))?);
         }
         Ok(())
+    }
+
+    /// Holds the turn again that an earlier life held when it ended. At most one installation did.
+    pub(crate) async fn keep_turn(&self) {
+        *self.turn.lock().await = Arc::clone(&self.shared.turn).try_acquire_owned().ok();
     }
 
     /// Gives the turn back, if it is held.
@@ -389,7 +394,18 @@ fn unpack(store: &Store<OsFileSystem>, blob: &Path, stored: &StoredRelease) -> R
         return Reply::Failed(disk_failure("can't remove an earlier attempt", &error));
     }
     if let Err(error) = archive::unpack(blob, &into, &ArchiveLimits::default()) {
-        return Reply::Failed(HostFailure::new(error.code(), error.to_string()));
+        let code = error.code();
+        if matches!(code, ReasonCode::UnpackCorrupt | ReasonCode::UnpackEscape | ReasonCode::UnpackLimit) {
+            // It would be refused again; a cache is for what is of use.
+            let _ = std::fs::remove_file(blob);
+        }
+        return Reply::Failed(HostFailure::new(code, error.to_string()));
+    }
+    let program = host_release(&stored.release).process.command.first().map_or("", String::as_str);
+    if let Some(words) = program::problem(&into, program) {
+        // The next look removes what is left of it.
+        let _ = std::fs::remove_dir_all(&into);
+        return Reply::Failed(HostFailure::new(ReasonCode::UnpackProgram, words));
     }
     match store.adopt(stored) {
         Ok(()) => Reply::Stored,

@@ -1,5 +1,7 @@
 //! Sessions of agents: attached, gone, lost. Two lives of one name never work at the same time.
 
+use std::collections::BTreeMap;
+
 use trimaran_model::error_code;
 use trimaran_model::limits::{AGENT_LOST_AFTER, SUPERSEDED_KEPT, UNGUARDED_CALL};
 use trimaran_model::reason::ReasonCode;
@@ -37,7 +39,7 @@ pub(super) fn attach(
     state.agents.put(agent);
     look_before_good(state, name);
     state.events.push(Event::Agent { agent: name.to_owned(), state: "connected".to_owned() });
-    state.events.push(Event::AgentWork { agent: name.to_owned() });
+    state.events.push(Event::AgentWork { agent: name.to_owned(), assignment: None });
     state.wake_agent(name);
     Ok(Outcome::Attached)
 }
@@ -63,7 +65,7 @@ fn supersede(state: &mut State, agent: &mut row::Agent, old: u64, new: u64) {
 fn look_before_good(state: &mut State, name: &str) {
     let earliest = (state.now() + AGENT_LOST_AFTER).0;
     let due: Vec<row::Installation> = state
-        .installations_of(name)
+        .installations_at(name)
         .filter(|it| it.bake_until.is_some_and(|until| until < earliest))
         .cloned()
         .collect();
@@ -102,6 +104,17 @@ pub(super) fn lost(state: &mut State, name: &str, incarnation: u64) -> Result<Ou
         .events
         .push(Event::Agent { agent: name.to_owned(), state: ReasonCode::AgentLost.as_str().to_owned() });
     Ok(Outcome::Nothing)
+}
+
+/// Notes when runners were last seen; those of other agents are passed over, and nobody is seen in the future.
+pub(super) fn runners_seen(state: &mut State, agent: &str, runners: &BTreeMap<String, i64>) -> Outcome {
+    let now = state.wall().0;
+    for (name, seen) in runners {
+        let Some(runner) = state.runners.get(name).filter(|it| it.agent == agent).cloned() else { continue };
+        let seen_ms = runner.seen_ms.max(Some((*seen).min(now)));
+        state.runners.put(row::Runner { seen_ms, ..runner });
+    }
+    Outcome::Nothing
 }
 
 /// Changes the row of the life that speaks; an earlier life changes nothing.

@@ -79,6 +79,12 @@ pub(super) fn approve(
 
 /// The one approval that waits, or the named one; otherwise says why there is none.
 fn waiting_approval(run: &row::Run, wanted: Option<&WireStage>) -> Result<usize, Rejection> {
+    if let Some(stage) = wanted.map(|wanted| stage_of(run, wanted)).transpose()?
+        && stage.target.is_some()
+    {
+        let message = format!("`{}` of `{}` is no approval", stage_name(stage), run_name(&run.id));
+        return reject(error_code::NOT_WAITING, message);
+    }
     let approvals = || run.stages.iter().enumerate().filter(|(_, stage)| stage.target.is_none());
     let named = |stage: &row::Stage| wanted.is_none_or(|wanted| is_stage(stage, wanted));
     let open = |stage: &row::Stage| status(&stage.status) == Status::Waiting && stage.decision.is_none();
@@ -104,7 +110,22 @@ fn waiting_approval(run: &row::Run, wanted: Option<&WireStage>) -> Result<usize,
     if status(&run.status).is_done() {
         return reject(error_code::RUN_DONE, format!("`{}` is {}", run_name(&run.id), run.status));
     }
-    reject(error_code::NOT_WAITING, format!("no approval of `{}` waits now", run_name(&run.id)))
+    let name = run_name(&run.id);
+    let message = match wanted {
+        Some(wanted) => format!("`{}/approve` of `{name}` does not wait now", wanted.environment),
+        None => format!("no approval of `{name}` waits now"),
+    };
+    reject(error_code::NOT_WAITING, message)
+}
+
+/// The stage of that name, or the refusal of a name that is not there.
+fn stage_of<'a>(run: &'a row::Run, wanted: &WireStage) -> Result<&'a row::Stage, Rejection> {
+    let found = run.stages.iter().find(|stage| is_stage(stage, wanted));
+    found.ok_or_else(|| {
+        let target = wanted.target.as_deref().unwrap_or("approve");
+        let message = format!("`{}` has no stage `{}/{target}`", run_name(&run.id), wanted.environment);
+        Rejection { code: error_code::NOT_FOUND, message }
+    })
 }
 
 pub(super) fn cancel(state: &mut State, identity: &Identity, id: &WireRun) -> Result<Outcome, Rejection> {
@@ -137,6 +158,7 @@ pub(super) fn resume(
     wanted: Option<&WireStage>,
 ) -> Result<Outcome, Rejection> {
     let mut run = find(state, id)?;
+    wanted.map(|wanted| stage_of(&run, wanted)).transpose()?;
     let paused: Vec<usize> = run
         .stages
         .iter()

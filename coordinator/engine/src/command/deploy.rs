@@ -61,7 +61,7 @@ pub(super) fn start_run(
         let message = format!("this plan failed in {run}: {}", quarantined.cause);
         return reject(error_code::QUARANTINED, message);
     }
-    let waiting = state.live_runs().filter(|run| run.id.pipeline == plan.pipeline).count();
+    let waiting = state.live_runs_of(&plan.pipeline).count();
     if waiting >= RUNS_QUEUED_PER_PIPELINE_MAX {
         return reject(error_code::QUEUE_FULL, format!("{waiting} runs of `{}` wait already", plan.pipeline));
     }

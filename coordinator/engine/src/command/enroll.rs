@@ -110,10 +110,11 @@ pub(super) fn use_token(state: &mut State, sha256: [u8; 32], key: [u8; 32]) -> R
                 agent: agent.clone(),
                 labels: labels.clone(),
                 key: Some(key),
+                seen_ms: old.as_ref().and_then(|old| old.seen_ms),
             };
             state.runners.put(row);
             for agent in old.map(|old| old.agent).into_iter().chain([agent.clone()]) {
-                state.events.push(Event::AgentWork { agent: agent.clone() });
+                state.events.push(Event::AgentWork { agent: agent.clone(), assignment: None });
                 state.wake_agent(&agent);
             }
             Identity::Runner(name.parse().map_err(bug)?)

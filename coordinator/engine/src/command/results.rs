@@ -3,10 +3,10 @@
 use trimaran_model::error_code;
 use trimaran_model::limits::{INSTANCES_REPORTED_MAX, MESSAGE_BYTES_MAX};
 use trimaran_model::reason::ReasonCode;
+use trimaran_model::text::cut;
 use trimaran_model::verdict::{Fault, Verdict};
-use trimaran_wire::v1::agent::Progress;
+use trimaran_wire::v1::agent::{AgentVerdict, Progress};
 use trimaran_wire::v1::assignment::{WireFailure, WireInstance, WireOutcome};
-use trimaran_wire::v1::common::WireInstallation;
 use trimaran_wire::v1::row;
 
 use crate::event::Event;
@@ -51,11 +51,7 @@ fn bounded(failure: &WireFailure) -> WireFailure {
 }
 
 fn shortened(message: &str) -> String {
-    let mut end = message.len().min(MESSAGE_BYTES_MAX);
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    message[..end].to_owned()
+    cut(message.to_owned(), MESSAGE_BYTES_MAX)
 }
 
 /// Takes numbers, failures and instances over into the stage and the installation. Hosts that the assignment
@@ -122,14 +118,8 @@ fn answer_again(state: &State, agent: &str, assignment: u64, fence: u64) -> Outc
     }
 }
 
-pub(super) fn verdict(
-    state: &mut State,
-    agent: &str,
-    id: &WireInstallation,
-    fence: u64,
-    verdict: &str,
-    failure: Option<&WireFailure>,
-) -> Result<Outcome, Rejection> {
+pub(super) fn verdict(state: &mut State, agent: &str, said: &AgentVerdict) -> Result<Outcome, Rejection> {
+    let AgentVerdict { installation: id, fence, verdict, failure, down } = said;
     let Some(installation) = state.installations.get(&installation_key(id)).cloned() else {
         return Ok(Outcome::ResultUnknown);
     };
@@ -140,21 +130,43 @@ pub(super) fn verdict(
     let Some(judged) = Verdict::from_name(verdict) else {
         return reject(error_code::USAGE, format!("`{}` is no verdict", shortened(verdict)));
     };
-    if installation.fence != fence || installation.assignment.is_some() {
+    let idle = judged == Verdict::Healthy && !can_be_healthy(&installation);
+    if installation.fence != *fence || installation.assignment.is_some() || idle {
         return Ok(Outcome::ResultUnknown);
     }
-    let failure = failure.map(bounded);
+    let judged = judge(&installation, judged, *down);
+    let failure = failure.as_ref().filter(|_| judged != Verdict::Healthy).map(bounded);
     state.installations.put(row::Installation {
         health: judged.as_str().to_owned(),
         failure: failure.clone(),
+        down: (*down).min(installation.desired),
         ..installation.clone()
     });
-    state.events.push(Event::Installation { installation: id.clone(), health: verdict.to_owned() });
+    if installation.health != judged.as_str() {
+        let health = judged.as_str().to_owned();
+        state.events.push(Event::Installation { installation: id.clone(), health });
+    }
     let fails = matches!(judged, Verdict::Degraded | Verdict::Missing);
     if fails && !platforms_fault(failure.as_ref()) && installation.bake_until.is_some() {
         back::after_success(state, &installation, failure.as_ref());
     }
     Ok(Outcome::ResultTaken)
+}
+
+/// Whether hosts that are not degraded make the installation healthy: not between two waves, where the stage says
+/// how far it is, and not where nothing is installed.
+pub(crate) fn can_be_healthy(installation: &row::Installation) -> bool {
+    let moves = installation.health == Verdict::Progressing.as_str();
+    !moves && (installation.current.is_some() || installation.mixed.is_some())
+}
+
+/// A host that failed within its stage's budget makes nothing degraded; where the stage did not succeed it does.
+fn judge(installation: &row::Installation, said: Verdict, down: u32) -> Verdict {
+    let was_good = installation.health == Verdict::Healthy.as_str();
+    match said {
+        Verdict::Healthy if down > 0 && !was_good => Verdict::Degraded,
+        other => other,
+    }
 }
 
 /// Whether what made an installation unhealthy is no fault of its release: nothing goes back for it.

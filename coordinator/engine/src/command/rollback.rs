@@ -38,12 +38,10 @@ pub(super) fn rollback(
     if let Some(run) = here.iter().find_map(|it| back::under_way(state, &it.id)) {
         return Ok(Outcome::Run(run));
     }
-    let touching = state.live_runs().find(|run| {
-        run.id.pipeline == pipeline
-            && run
-                .stages
-                .iter()
-                .any(|stage| stage.environment == environment && stage.target.is_some() && stage.attempt > 0)
+    let touching = state.live_runs_of(pipeline).find(|run| {
+        run.stages
+            .iter()
+            .any(|stage| stage.environment == environment && stage.target.is_some() && stage.attempt > 0)
     });
     if let Some(run) = touching.map(|run| run.id.clone()) {
         back::end_with_rollback(state, &run, environment, &cause);

@@ -86,20 +86,22 @@ pub fn agents(rows: &dyn RowSource) -> AgentList {
         last_seen: it.incarnation.map(|_| rfc3339(Wall(it.changed_ms))),
         labels: Default::default(),
         agent: None,
+        refused: None,
     };
     AgentList { agents: all::<row::Agent>(rows).into_iter().map(one).collect() }
 }
 
-/// `runner list`, without who is connected.
+/// `runner list`, without what their agent says of them: one that was seen before is lost until it says more.
 pub fn runners(rows: &dyn RowSource) -> RunnerList {
     let one = |it: row::Runner| MachineDocument {
         name: it.name,
-        state: "never_connected".to_owned(),
+        state: if it.seen_ms.is_some() { "lost" } else { "never_connected" }.to_owned(),
         address: None,
         incarnation: None,
-        last_seen: None,
+        last_seen: it.seen_ms.map(|at| rfc3339(Wall(at))),
         labels: it.labels,
         agent: Some(it.agent),
+        refused: None,
     };
     RunnerList { runners: all::<row::Runner>(rows).into_iter().map(one).collect() }
 }

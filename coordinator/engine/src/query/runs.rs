@@ -1,20 +1,24 @@
 //! Runs, their reasons, what runs where, and history.
 
 use trimaran_model::id::Digest;
+use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::RunKind;
 use trimaran_model::time::Wall;
+use trimaran_model::verdict::Verdict;
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::document::{
     ArtifactDocument, History, HistoryEntry, InstallationDocument, InstanceDocument, ReasonDocument,
     RollbackDocument, RunDocument, RunList, RunSummary, StageDocument, StatusDocument, WaveDocument, Why,
     WhyStage, rfc3339,
 };
+use trimaran_wire::v1::agent::AgentVerdict;
 use trimaran_wire::v1::assignment::WireInstance;
 use trimaran_wire::v1::common::WireReason;
 use trimaran_wire::v1::release::{WireArtifact, WireReleaseWorkload};
 use trimaran_wire::v1::row::{self, WayBack, table};
 
 use super::{RowSource, all, release_row, run_row};
+use crate::command::can_be_healthy;
 use crate::settle::stage_name;
 use crate::state::run_name;
 
@@ -179,12 +183,8 @@ pub fn status(rows: &dyn RowSource, pipeline: Option<&str>) -> StatusDocument {
             let WireReleaseWorkload::Host { bundle, .. } = &row.release.workload;
             hex(bundle.sha256)
         });
-        let ready = if it.health == "healthy" {
-            it.updated
-        } else {
-            it.updated.saturating_sub(u32::from(it.failure.is_some()))
-        };
-        let failure = it.failure.filter(|_| it.health != "healthy");
+        let ready = ready(&it);
+        let why = why_not(rows, &it);
         InstallationDocument {
             pipeline: it.id.pipeline,
             environment: it.environment,
@@ -194,11 +194,9 @@ pub fn status(rows: &dyn RowSource, pipeline: Option<&str>) -> StatusDocument {
             sha256,
             since: it.current.map(|_| time(it.since_ms)),
             health: it.health,
-            code: failure.as_ref().map(|failure| failure.code.clone()),
-            message: failure.map(|failure| match failure.instance {
-                Some(instance) => format!("{instance}: {}", failure.message),
-                None => failure.message,
-            }),
+            code: why.first().map(|(code, _)| code.clone()),
+            message: (!why.is_empty())
+                .then(|| why.into_iter().map(|(_, message)| message).collect::<Vec<_>>().join("; ")),
             run: it.run.as_ref().map(run_name),
             desired: it.desired,
             updated: it.updated,
@@ -210,6 +208,49 @@ pub fn status(rows: &dyn RowSource, pipeline: Option<&str>) -> StatusDocument {
     StatusDocument {
         installations: all::<row::Installation>(rows).into_iter().filter(wanted).map(one).collect(),
     }
+}
+
+/// Whether the state says already what an agent says of an installation, or would not take it.
+pub fn says(rows: &dyn RowSource, said: &AgentVerdict) -> bool {
+    let Some(it) = super::installation(rows, &said.installation) else { return true };
+    let healthy = Verdict::Healthy.as_str();
+    let same = it.health == said.verdict && it.down == said.down.min(it.desired);
+    let same_words = it.failure.as_ref() == said.failure.as_ref().filter(|_| it.health != healthy);
+    let idle = said.verdict == healthy && !can_be_healthy(&it);
+    idle || (same && same_words)
+}
+
+/// Hosts that are healthy, on whatever release. While a stage works only those count that it is done with.
+fn ready(it: &row::Installation) -> u32 {
+    let works = it.assignment.is_some() || it.health == Verdict::Progressing.as_str();
+    let all = if it.mixed.is_some() && it.current.is_some() && !works { it.desired } else { it.updated };
+    let failed = it.failure.is_some() && it.health != Verdict::Healthy.as_str();
+    all.saturating_sub(it.down.max(u32::from(failed)))
+}
+
+/// Codes and words: why an installation is not healthy, and why its hosts differ.
+fn why_not(rows: &dyn RowSource, it: &row::Installation) -> Vec<(String, String)> {
+    let mut why = Vec::new();
+    if let Some(failure) = it.failure.as_ref().filter(|_| it.health != Verdict::Healthy.as_str()) {
+        let message = match &failure.instance {
+            Some(instance) => format!("{instance}: {}", failure.message),
+            None => failure.message.clone(),
+        };
+        why.push((failure.code.clone(), message));
+    }
+    if let Some(mixed) = &it.mixed {
+        let version = release_row(rows, &mixed.release).map(|row| row.release.version);
+        let version = version.unwrap_or_else(|| Digest(mixed.release).short());
+        let message = format!(
+            "{} of {} hosts have {version} of {}, which ended early: {}",
+            mixed.hosts,
+            it.desired,
+            run_name(&mixed.run),
+            mixed.cause
+        );
+        why.push((ReasonCode::MixedReleases.as_str().to_owned(), message));
+    }
+    why
 }
 
 /// `history`: one entry a stage that did something, the newest first.

@@ -183,7 +183,7 @@ fn assign(state: &mut State, run: &mut row::Run, index: usize, planned: &WirePla
         keep: keep(state, &installation, &stage, digest),
     };
     let agent = target.target.agent;
-    state.events.push(Event::AgentWork { agent: agent.clone() });
+    state.events.push(Event::AgentWork { agent: agent.clone(), assignment: Some(meta.assignment) });
     state.assignments.put(row::AssignmentRow { agent, assignment, cancel: false, stage: wire_stage });
     if let Some(it) = state.installations.get(&installation_key(&installation)) {
         let changed = row::Installation { assignment: Some(meta.assignment), fence, ..it.clone() };
@@ -244,6 +244,8 @@ fn begin_installation(
         failure: None,
         desired: total,
         updated: 0,
+        down: 0,
+        mixed: None,
     });
     state.installations.put(row::Installation {
         environment: stage.environment.clone(),
@@ -251,6 +253,7 @@ fn begin_installation(
         health: "progressing".to_owned(),
         failure: None,
         desired: total,
+        down: 0,
         ..row
     });
 }
@@ -326,7 +329,7 @@ fn keep(
 pub(crate) fn ask_to_cancel(state: &mut State, assignment: u64) {
     let Some(row) = state.assignments.get(&assignment).cloned() else { return };
     if !row.cancel {
-        state.events.push(Event::AgentWork { agent: row.agent.clone() });
+        state.events.push(Event::AgentWork { agent: row.agent.clone(), assignment: Some(assignment) });
         state.assignments.put(row::AssignmentRow { cancel: true, ..row });
     }
 }
@@ -343,7 +346,7 @@ pub(crate) enum End {
 /// Takes a live assignment out of the state.
 pub(crate) fn withdraw(state: &mut State, assignment: u64, end: End) {
     let Some(row) = state.assignments.remove(&assignment) else { return };
-    state.events.push(Event::AgentWork { agent: row.agent.clone() });
+    state.events.push(Event::AgentWork { agent: row.agent.clone(), assignment: Some(assignment) });
     let key = installation_key(&row.assignment.installation);
     if let Some(mut it) = state.installations.get(&key).cloned() {
         it.assignment = it.assignment.filter(|live| *live != assignment);

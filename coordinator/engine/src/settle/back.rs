@@ -122,7 +122,8 @@ fn quarantine(state: &mut State, run: &WireRun, plan: &WirePlan, cause: &str) {
         cause: cause.to_owned(),
         at_ms,
     });
-    let here: Vec<_> = state.quarantine.iter().filter(|it| it.pipeline == plan.pipeline).collect();
+    let (first, last) = ((plan.pipeline.clone(), [0; 32]), (plan.pipeline.clone(), [u8::MAX; 32]));
+    let here: Vec<_> = state.quarantine.between(first, last).collect();
     if here.len() > QUARANTINED_PER_PIPELINE_MAX
         && let Some(oldest) = here.iter().min_by_key(|it| (it.at_ms, it.run.number)).map(|it| it.plan)
     {
@@ -134,10 +135,9 @@ fn quarantine(state: &mut State, run: &WireRun, plan: &WirePlan, cause: &str) {
 pub(crate) fn under_way(state: &State, id: &WireInstallation) -> Option<WireRun> {
     let works = |run: &&row::Run| {
         run.kind == RunKind::Rollback.as_str()
-            && run.id.pipeline == id.pipeline
             && run.stages.iter().any(|it| it.target.as_ref() == Some(&id.target))
     };
-    state.live_runs().find(works).map(|run| run.id.clone())
+    state.live_runs_of(&id.pipeline).find(works).map(|run| run.id.clone())
 }
 
 /// A release failed in its bake: a run of kind rollback brings back what the policy's scope says.
@@ -152,10 +152,9 @@ pub(crate) fn after_success(state: &mut State, failed: &row::Installation, failu
         WireScope::Environment => it.environment == failed.environment,
         WireScope::Run => true,
     };
-    let fits = |it: &&row::Installation| {
-        it.id.pipeline == failed.id.pipeline && it.run.as_ref() == Some(&left.id) && it.assignment.is_none()
-    };
-    let here: Vec<_> = state.installations.iter().filter(fits).filter(|it| in_scope(it)).cloned().collect();
+    let fits = |it: &&row::Installation| it.run.as_ref() == Some(&left.id) && it.assignment.is_none();
+    let all = state.installations_of(&failed.id.pipeline);
+    let here: Vec<_> = all.filter(fits).filter(|it| in_scope(it)).cloned().collect();
     let free = here.into_iter().filter(|it| under_way(state, &it.id).is_none());
     let way = |installation: row::Installation| Way { to: earlier_good(&installation), installation };
     let ways: Vec<Way> = free.map(way).collect();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use trimaran_model::run::{RunKind, Status};
 use trimaran_wire::codec::Message as _;
+use trimaran_wire::v1::common::WireRun;
 use trimaran_wire::v1::row::{self, WayBack, table};
 
 use crate::state::{State, run_key, run_key_bytes, status};
@@ -80,27 +81,23 @@ pub(super) fn done(state: &mut State, run: &row::Run) {
 
 /// Runs of the same pipeline that may have waited.
 pub(super) fn wake_followers(state: &mut State, pipeline: &str) {
-    state.wake_where(|other| other.id.pipeline == pipeline);
+    let followers: Vec<WireRun> = state.live_runs_of(pipeline).map(|run| run.id.clone()).collect();
+    followers.iter().for_each(|run| state.wake(run));
 }
 
 /// Moves the oldest finished runs of a pipeline to cold rows, and the releases that only they name. A run
 /// whose release is installed stays: its plan says what a failure in its bake means. So does a run that has
 /// an assignment.
 fn retire_old(state: &mut State, pipeline: &str) {
-    let installed: BTreeSet<_> = state
-        .installations
-        .iter()
-        .filter(|it| it.id.pipeline == pipeline)
-        .filter_map(|it| it.run.as_ref().map(run_key))
-        .collect();
+    let installed: BTreeSet<_> =
+        state.installations_of(pipeline).filter_map(|it| it.run.as_ref().map(run_key)).collect();
     let may_go = |run: &&row::Run| {
         let works = run.stages.iter().any(|stage| stage.assignment.is_some());
         status(&run.status).is_done() && !works && !installed.contains(&run_key(&run.id))
     };
-    let done: Vec<row::Run> =
-        state.runs.iter().filter(|run| run.id.pipeline == pipeline).filter(may_go).cloned().collect();
-    let old = &done[..done.len().saturating_sub(RUNS_HOT)];
-    for run in old {
+    let count = state.runs_of(pipeline).filter(may_go).count().saturating_sub(RUNS_HOT);
+    let old: Vec<row::Run> = state.runs_of(pipeline).filter(may_go).take(count).cloned().collect();
+    for run in &old {
         let key = run_key(&run.id);
         let mut cold = vec![table::OLD_RUN];
         cold.extend(run_key_bytes(&key));
@@ -108,17 +105,18 @@ fn retire_old(state: &mut State, pipeline: &str) {
         state.runs.remove(&key);
     }
     if !old.is_empty() {
-        retire_releases(state, old);
+        retire_releases(state, pipeline, &old);
     }
 }
 
-/// Moves releases to cold rows that nothing in memory names any more.
-fn retire_releases(state: &mut State, retired: &[row::Run]) {
+/// Moves releases of a pipeline to cold rows that nothing in memory names any more. A release names its
+/// pipeline, so that no other pipeline's runs and installations can name it.
+fn retire_releases(state: &mut State, pipeline: &str, retired: &[row::Run]) {
     let mut named: BTreeSet<[u8; 32]> = BTreeSet::new();
-    for it in state.installations.iter() {
+    for it in state.installations_of(pipeline) {
         named.extend(it.good.iter().copied().chain(it.current).chain(it.before));
     }
-    for run in state.runs.iter() {
+    for run in state.runs_of(pipeline) {
         named.extend(releases_of(run));
     }
     for digest in retired.iter().flat_map(releases_of).filter(|digest| !named.contains(digest)) {

@@ -33,17 +33,14 @@ fn queue_position(state: &State, run: &row::Run) -> Option<usize> {
     if run.kind == RunKind::Rollback.as_str() || run.stages.iter().any(|stage| stage.attempt > 0) {
         return None;
     }
-    let before = state
-        .live_runs()
-        .filter(|other| other.id.pipeline == run.id.pipeline && other.sequence < run.sequence)
-        .count();
+    let before = state.live_runs_of(&run.id.pipeline).filter(|other| other.sequence < run.sequence).count();
     (before > 0).then_some(before)
 }
 
 fn queue(state: &State, run: &mut row::Run, position: usize) {
     let first = state
-        .live_runs()
-        .filter(|other| other.id.pipeline == run.id.pipeline && other.sequence < run.sequence)
+        .live_runs_of(&run.id.pipeline)
+        .filter(|other| other.sequence < run.sequence)
         .map(|other| run_name(&other.id))
         .next()
         .unwrap_or_default();

@@ -86,10 +86,6 @@ fn end_early(state: &mut State, run: &mut row::Run, index: usize, also: Option<S
     }
     let reason = state.waits(ReasonCode::Canceled, message);
     set(state, &mut run.stages[index], Status::Canceled, vec![reason]);
-    if run.stages[index].failure.is_none() {
-        // Some hosts have the release and some have not; the agent's next verdict says how they are.
-        installation_health(state, run, index, "unknown", None);
-    }
 }
 
 fn wave_done(state: &mut State, run: &mut row::Run, index: usize, hosts: &[String]) {
@@ -179,6 +175,8 @@ fn stopped(state: &mut State, run: &mut row::Run, index: usize) {
             run: None,
             bake_until: None,
             updated: 0,
+            down: 0,
+            mixed: None,
             health: "missing".to_owned(),
             good,
             ..it
@@ -186,7 +184,7 @@ fn stopped(state: &mut State, run: &mut row::Run, index: usize) {
     }
 }
 
-fn planned_stage(run: &row::Run, index: usize) -> Option<WirePlannedStage> {
+pub(super) fn planned_stage(run: &row::Run, index: usize) -> Option<WirePlannedStage> {
     let stage = &run.stages[index];
     let environment = run.plan.environments.iter().find(|it| it.name == stage.environment)?;
     environment.stages.iter().find(|it| Some(&it.target) == stage.target.as_ref()).cloned()
@@ -234,7 +232,7 @@ fn installed(
     it.current = Some(digest);
     it.run = Some(run.id.clone());
     it.health = "healthy".to_owned();
-    it.failure = None;
+    (it.failure, it.mixed) = (None, None);
     it.bake_until = None;
     it.updated = it.desired;
     change(&mut it);

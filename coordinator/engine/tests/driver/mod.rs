@@ -10,6 +10,7 @@ use trimaran_sim::lab::{Lab, agent, failure, operator, request, run_id, stage_id
 use trimaran_sim::random::Random;
 use trimaran_wire::codec::Message;
 use trimaran_wire::document::{ReasonDocument, RunDocument};
+use trimaran_wire::v1::agent::AgentVerdict;
 use trimaran_wire::v1::assignment::{WireJob, WireOutcome};
 use trimaran_wire::v1::command::{Command, CommandBody};
 use trimaran_wire::v1::common::WireInstallation;
@@ -332,7 +333,8 @@ impl Driver {
         let fence = here.map(|row| row.assignment.fence).max().unwrap_or(0);
         let failure = (verdict == "degraded").then(|| failure("probe_failed", "500", Some("p1")));
         let installation = WireInstallation { pipeline, target };
-        agent("lab", CommandBody::Verdict { installation, fence, verdict: verdict.to_owned(), failure })
+        let (verdict, down) = (verdict.to_owned(), u32::from(failure.is_some()));
+        agent("lab", CommandBody::Verdict(AgentVerdict { installation, fence, verdict, failure, down }))
     }
 
     fn rollback(&mut self) -> Command {

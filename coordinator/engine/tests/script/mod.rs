@@ -6,6 +6,7 @@ use trimaran_engine::Outcome;
 use trimaran_engine::mutant::{self, Mutant};
 use trimaran_sim::lab::{Lab, agent, failure, operator, request, run_id, stage_id, system};
 use trimaran_sim::plan;
+use trimaran_wire::v1::agent::AgentVerdict;
 use trimaran_wire::v1::assignment::{WireFailure, WireOutcome};
 use trimaran_wire::v1::command::{Command, CommandBody, TokenGrant};
 use trimaran_wire::v1::common::WireInstallation;
@@ -240,7 +241,13 @@ impl Script {
             "done" => self.lab.result(&live(), WireOutcome::Done),
             "fail" => self.lab.result(&live(), WireOutcome::Failed(failed())),
             "fault" => self.lab.result(&live(), WireOutcome::Fault(failed())),
-            "stopped" => self.lab.result(&live(), WireOutcome::Stopped),
+            "stopped" => {
+                let mut command = self.lab.result(&live(), WireOutcome::Stopped);
+                if let CommandBody::Result { progress, .. } = &mut command.body {
+                    progress.done = line.value("done").map_or(0, |text| text.parse().expect("a count"));
+                }
+                command
+            }
             "progress" => {
                 let row = live();
                 let mut progress = trimaran_sim::lab::progress(&row, &WireOutcome::Stopped);
@@ -266,12 +273,15 @@ impl Script {
                 let fence = fence.map(|row| row.assignment.fence).max().unwrap_or(0);
                 let failure: Option<WireFailure> =
                     (line.words.len() > 4).then(|| failure(line.word(4), &line.text(5), Some(line.word(3))));
-                let body = CommandBody::Verdict {
+                let down = line.value("down").map(|it| it.parse().expect("`down` is a number"));
+                let down = down.unwrap_or(u32::from(failure.is_some()));
+                let body = CommandBody::Verdict(AgentVerdict {
                     installation: WireInstallation { pipeline, target },
                     fence,
                     verdict: line.word(2).to_owned(),
                     failure,
-                };
+                    down,
+                });
                 agent("lab", body)
             }
             _ => return None,

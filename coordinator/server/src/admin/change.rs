@@ -74,7 +74,7 @@ fn command(server: &Server, body: OperatorBody, token: Option<&Token>) -> Result
     Ok(match body {
         OperatorBody::Apply { files } => apply(&files)?,
         OperatorBody::Deploy(request) => {
-            let (source, plan) = view.read(|rows| deploy::compile(rows, &request))?;
+            let deploy::Planned { source, plan, .. } = view.read(|rows| deploy::compile(rows, &request))?;
             let reason = bounded(request.reason)?;
             CommandBody::StartRun { source, plan, overrides: request.overrides, reason }
         }
@@ -104,7 +104,7 @@ fn command(server: &Server, body: OperatorBody, token: Option<&Token>) -> Result
 }
 
 fn apply(files: &[SourceFile]) -> Result<CommandBody, Refusal> {
-    let compiled = deploy::compile_files(files)?;
+    let compiled = deploy::compile_files(files, None)?;
     let (mut pipelines, mut targets) = (Vec::new(), Vec::new());
     for it in compiled.documents {
         match it.kind {

@@ -16,20 +16,23 @@ use super::read::stored_source;
 use super::refusal;
 use crate::rows::Rows;
 
-/// What files say, or every diagnostic.
-pub(super) fn compile_files(files: &[operator::SourceFile]) -> Result<Compiled, Refusal> {
+/// What files say, or every diagnostic. With `targets`, those of this cluster, pipelines may name no others.
+pub(super) fn compile_files(
+    files: &[operator::SourceFile],
+    targets: Option<&BTreeMap<TargetName, Target>>,
+) -> Result<Compiled, Refusal> {
     let inputs: Vec<_> =
         files.iter().map(|file| SourceFile { name: &file.name, bytes: &file.text }).collect();
-    let compiled = trimaran_spec::compile(&inputs);
+    let compiled = match targets {
+        Some(targets) => trimaran_spec::compile_among(&inputs, &targets.values().collect::<Vec<_>>()),
+        None => trimaran_spec::compile(&inputs),
+    };
     if !compiled.has_errors() {
         return Ok(compiled);
     }
     let errors: Vec<_> = compiled.diagnostics.iter().filter(|it| it.severity == Severity::Error).collect();
-    let message = format!(
-        "{} errors in {}",
-        errors.len(),
-        files.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ")
-    );
+    let message = errors.first().map(|first| first.message.clone()).unwrap_or_default();
+    let help = errors.first().map(|first| first.help.clone());
     let wire = |it: &trimaran_spec::Diagnostic| WireDiagnostic {
         code: it.code.0,
         warning: it.severity == Severity::Warning,
@@ -42,11 +45,24 @@ pub(super) fn compile_files(files: &[operator::SourceFile]) -> Result<Compiled, 
     };
     let code = errors.first().map_or(error_code::NOT_YAML, |first| first.code);
     let diagnostics = compiled.diagnostics.iter().map(wire).collect();
-    Err(Refusal { diagnostics, ..refusal(code, message) })
+    Err(Refusal { diagnostics, help, ..refusal(code, message) })
+}
+
+/// A pipeline as it was given or stored.
+struct Read {
+    source: PipelineSource,
+    pipeline: Pipeline,
+    /// The file came with the request, so it is stored with the run.
+    given: bool,
+    warnings: Vec<String>,
 }
 
 /// The pipeline of a request with its stored form.
-fn pipeline(rows: &Rows<'_>, request: &DeployRequest) -> Result<(PipelineSource, Pipeline, bool), Refusal> {
+fn pipeline(
+    rows: &Rows<'_>,
+    request: &DeployRequest,
+    targets: &BTreeMap<TargetName, Target>,
+) -> Result<Read, Refusal> {
     let (file, given) = match (&request.file, &request.pipeline) {
         (Some(file), _) => (file.clone(), true),
         (None, Some(name)) => {
@@ -55,7 +71,8 @@ fn pipeline(rows: &Rows<'_>, request: &DeployRequest) -> Result<(PipelineSource,
         }
         (None, None) => return Err(refusal(error_code::USAGE, "neither a pipeline nor a file was given")),
     };
-    let compiled = compile_files(std::slice::from_ref(&file))?;
+    let compiled = compile_files(std::slice::from_ref(&file), Some(targets))?;
+    let warnings = compiled.diagnostics.iter().map(|it| format!("{}; {}", it.message, it.help)).collect();
     let mut pipelines = compiled.documents.into_iter().filter_map(|document| match document.kind {
         DocumentKind::Pipeline(pipeline) => Some(pipeline),
         DocumentKind::Target(_) => None,
@@ -66,7 +83,7 @@ fn pipeline(rows: &Rows<'_>, request: &DeployRequest) -> Result<(PipelineSource,
             format!("`{}` does not hold exactly one pipeline", file.name),
         ));
     };
-    Ok((source(&file, &pipeline), pipeline, given))
+    Ok(Read { source: source(&file, &pipeline), pipeline, given, warnings })
 }
 
 /// The stored form of a pipeline's file.
@@ -79,22 +96,31 @@ pub(super) fn source(file: &operator::SourceFile, pipeline: &Pipeline) -> Pipeli
     }
 }
 
-/// The plan of a request, and the file to store when one was given.
-pub(super) fn compile(
-    rows: &Rows<'_>,
-    request: &DeployRequest,
-) -> Result<(Option<PipelineSource>, WirePlan), Refusal> {
-    let (source, pipeline, given) = pipeline(rows, request)?;
+/// What a request comes to.
+pub(super) struct Planned {
+    /// The file to store, when one was given.
+    pub(super) source: Option<PipelineSource>,
+    pub(super) plan: WirePlan,
+    /// What the file's author should know, as `lint` would say it.
+    pub(super) warnings: Vec<String>,
+}
+
+/// The plan of a request.
+pub(super) fn compile(rows: &Rows<'_>, request: &DeployRequest) -> Result<Planned, Refusal> {
     let mut targets: BTreeMap<TargetName, Target> = BTreeMap::new();
     for row in query::target_rows(rows) {
         if let Ok(target) = Target::try_from(row.target) {
             targets.insert(target.name.clone(), target);
         }
     }
+    let Read { source, pipeline, given, warnings } = pipeline(rows, request, &targets)?;
     let mut versions = BTreeMap::new();
     for (name, given) in &request.artifacts {
         let bad = |error: trimaran_model::id::InvalidName| refusal(error_code::USAGE, error.to_string());
         let artifact: ArtifactName = name.parse().map_err(bad)?;
+        if !pipeline.artifacts.contains_key(&artifact) {
+            return Err(no_artifact(&pipeline, name));
+        }
         let Some(sha256) = given.sha256 else {
             let message = format!("artifact `{name}` has no digest, and it can't be read from where you are");
             return Err(refusal(error_code::ARTIFACT_DIGEST, message));
@@ -109,5 +135,14 @@ pub(super) fn compile(
             format!("the plan that would run has the digest {}", plan.digest),
         ));
     }
-    Ok((given.then_some(source), WirePlan::from(&plan)))
+    Ok(Planned { source: given.then_some(source), plan: WirePlan::from(&plan), warnings })
+}
+
+fn no_artifact(pipeline: &Pipeline, name: &str) -> Refusal {
+    let known = || pipeline.artifacts.keys().map(ToString::to_string);
+    let help = trimaran_spec::suggest::did_you_mean(name, known(), || {
+        format!("it has: {}", known().collect::<Vec<_>>().join(", "))
+    });
+    let message = format!("pipeline `{}` has no artifact `{name}`", pipeline.name);
+    Refusal { help: Some(help), ..refusal(error_code::NOT_FOUND, message) }
 }

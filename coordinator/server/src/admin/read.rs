@@ -9,10 +9,11 @@ use trimaran_wire::document::{
     ClusterStatus, HashDocument, MachineDocument, MemberDocument, RefusedDocument, RunDocument,
     SourceDocument, rfc3339,
 };
+use trimaran_wire::v1::agent::RefusedCounts;
 use trimaran_wire::v1::operator::{OperatorBody, Refusal};
 use trimaran_wire::v1::row;
 
-use super::{Answer, deploy, document, parse_run, refusal};
+use super::{Answer, deploy, document, held, parse_run, refusal};
 use crate::room::Low;
 use crate::rows::{Rows, View};
 use crate::server::Server;
@@ -33,6 +34,9 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
     Ok(match body {
         OperatorBody::RunShow { run } => document(revision, &run_document(server, rows, run)?),
         OperatorBody::RunList { pipeline, limit } => {
+            if let Some(pipeline) = pipeline {
+                stored_source(rows, pipeline)?;
+            }
             document(revision, &query::runs(rows, pipeline.as_deref(), *limit as usize))
         }
         OperatorBody::Why { run, stage } => {
@@ -43,13 +47,13 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
                 let stage = stage.as_deref().unwrap_or_default();
                 return Err(refusal(error_code::NOT_FOUND, format!("`{run}` has no stage `{stage}`")));
             }
-            document(revision, &why)
+            document(revision, &held::why(server, rows, &id, why))
         }
         OperatorBody::Status { pipeline } => {
             if let Some(pipeline) = pipeline {
                 stored_source(rows, pipeline)?;
             }
-            document(revision, &query::status(rows, pipeline.as_deref()))
+            document(revision, &held::status(server, query::status(rows, pipeline.as_deref())))
         }
         OperatorBody::History { pipeline, environment, limit } => {
             stored_source(rows, pipeline)?;
@@ -83,8 +87,10 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
             document(revision, &query::audit(rows, *since_seq, *limit as usize))
         }
         OperatorBody::Plan(request) => {
-            let (_, plan) = deploy::compile(rows, request)?;
-            document(revision, &query::plan(rows, &plan))
+            let planned = deploy::compile(rows, request)?;
+            let mut plan = query::plan(rows, &planned.plan);
+            plan.warnings.extend(planned.warnings);
+            document(revision, &plan)
         }
         OperatorBody::RollbackPlan { pipeline, environment, to } => {
             let to = to.as_deref().map(|to| find_release(rows, pipeline, to)).transpose()?;
@@ -154,6 +160,8 @@ fn see_agent(server: &Server, agent: &mut MachineDocument) {
         agent.address = Some(soft.address.clone());
         agent.incarnation = Some(Incarnation(soft.incarnation).to_string());
         agent.last_seen = Some(rfc3339(soft.last_seen));
+        let RefusedCounts { handshakes, frames } = soft.refused;
+        agent.refused = Some(RefusedDocument { handshakes, frames });
     }
 }
 
@@ -171,8 +179,11 @@ fn see_runner(server: &Server, runner: &mut MachineDocument) {
 async fn cluster_status(server: &Server) -> Answer {
     let status = server.node.status().await;
     let status = status.ok_or_else(|| refusal(error_code::NO_QUORUM, "this coordinator is ending"))?;
-    let (revision, meta, members, mut alarms) = View::new(&server.node)
-        .read(|rows| (rows.revision(), query::meta(rows), query::members(rows), query::alarms(rows)));
+    let (revision, meta, members, mut alarms) = View::new(&server.node).read(|rows| {
+        let mut alarms = query::alarms(rows);
+        alarms.extend(held::alarms(server, rows));
+        (rows.revision(), query::meta(rows), query::members(rows), alarms)
+    });
     alarms.extend(server.room.low(server.node.wall()).map(Low::alarm));
     let leads = matches!(status.replica.role.role, Role::Leader { .. });
     let own = server.name.to_string();

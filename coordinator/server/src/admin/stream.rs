@@ -6,7 +6,7 @@ use trimaran_model::error_code;
 use trimaran_transport::FrameSender;
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::agent::AgentQuery;
-use trimaran_wire::v1::operator::OperatorReply;
+use trimaran_wire::v1::operator::{OperatorReply, Refusal};
 use trimaran_wire::v1::runner::{LogLines, LogQuery};
 
 use super::{Answer, parse_run, refusal};
@@ -77,10 +77,7 @@ pub(super) async fn logs(server: &Server, sender: &mut FrameSender, asked: LogRe
     let (lines_to, mut lines) = tokio::sync::mpsc::channel::<LogLines>(64);
     for share in shares {
         let session = server.soft.lock().agents.get(&share.agent).map(|agent| agent.session.clone());
-        let Some(session) = session else {
-            let message = format!("agent `{}` is not connected, so its hosts can't be asked", share.agent);
-            return Some(Err(refusal(error_code::UNREACHABLE, message)));
-        };
+        let Some(session) = session else { return Some(Err(agent_away(server, &share.agent))) };
         let lines_to = lines_to.clone();
         server.spawn(async move {
             let frame = AgentQuery::Logs { hosts: share.hosts, query: share.query }.to_frame();
@@ -102,10 +99,25 @@ pub(super) async fn logs(server: &Server, sender: &mut FrameSender, asked: LogRe
     None
 }
 
-fn shares(
-    rows: &crate::rows::Rows<'_>,
-    asked: &LogRequest<'_>,
-) -> Result<Vec<Share>, trimaran_wire::v1::operator::Refusal> {
+/// An agent without a session: since when, and what to do.
+fn agent_away(server: &Server, name: &str) -> Refusal {
+    let known = View::new(&server.node).read(|rows| query::agents(rows)).agents;
+    let since = known.into_iter().find(|agent| agent.name == name).and_then(|agent| agent.last_seen);
+    let cause = match since {
+        Some(since) => {
+            format!("agent `{name}` has had no session since {since}, so its hosts can't be asked")
+        }
+        None => format!("agent `{name}` was never connected, so its hosts can't be asked"),
+    };
+    let help = format!("start agent `{name}` again, or `trimaran agent enroll {name}` for its replacement");
+    Refusal {
+        cause: Some(cause),
+        help: Some(help),
+        ..refusal(error_code::AGENT_AWAY, format!("agent `{name}` is not connected"))
+    }
+}
+
+fn shares(rows: &crate::rows::Rows<'_>, asked: &LogRequest<'_>) -> Result<Vec<Share>, Refusal> {
     let id = parse_run(asked.run)?;
     let run = query::run_row(rows, &id.pipeline, id.number)
         .ok_or_else(|| refusal(error_code::NOT_FOUND, format!("there is no run `{}`", asked.run)))?;

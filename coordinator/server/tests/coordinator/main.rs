@@ -1,6 +1,8 @@
 //! A real coordinator process from outside: what is durable, who may do what, what repeated and bad requests get.
 #![allow(clippy::disallowed_methods, reason = "processes, files and clocks are what is tested")]
 
+mod agents;
+mod room;
 mod world;
 
 use std::collections::BTreeMap;
@@ -308,11 +310,8 @@ fn commands_of_the_binary_say_what_is_wrong() {
     let world = World::made();
     let words = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
     let again = world.command("init", &[]);
-    assert!(
-        !again.status.success() && words(&again).contains("belongs to a coordinator already"),
-        "{}",
-        words(&again)
-    );
+    assert_eq!(again.status.code(), Some(6), "{}", words(&again));
+    assert!(words(&again).contains("belongs to coordinator/c1 already"), "{}", words(&again));
     let joined = world.command("join", &["--endpoint", "127.0.24.3:1"]);
     assert!(
         !joined.status.success() && words(&joined).contains("runs one coordinator"),
@@ -322,11 +321,13 @@ fn commands_of_the_binary_say_what_is_wrong() {
     let mut arguments = world.arguments("run");
     arguments[2] = "c2".to_owned();
     let named = std::process::Command::new(world::BINARY).args(arguments).output().expect("it runs");
-    assert!(
-        !named.status.success() && words(&named).contains("belongs to `coordinator/c1`"),
-        "{}",
-        words(&named)
-    );
+    assert_eq!(named.status.code(), Some(6), "{}", words(&named));
+    assert!(words(&named).contains("belongs to `coordinator/c1`"), "{}", words(&named));
+    let mut arguments = world.arguments("run");
+    arguments[4] = world.folder.path().join("nowhere").display().to_string();
+    let empty = std::process::Command::new(world::BINARY).args(arguments).output().expect("it runs");
+    assert_eq!(empty.status.code(), Some(6), "{}", words(&empty));
+    assert!(words(&empty).contains("is not a data directory"), "{}", words(&empty));
     let usage = world.command("run", &["--no-such-flag"]);
     assert_eq!(usage.status.code(), Some(2));
 }

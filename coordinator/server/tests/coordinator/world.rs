@@ -57,7 +57,11 @@ impl World {
 
     /// A new cluster whose coordinator does not run yet.
     pub(crate) fn made() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::made_in(tempfile::tempdir().expect("a folder"))
+    }
+
+    /// As [`World::made`], in a folder where the data directory may be something special.
+    pub(crate) fn made_in(folder: TempDir) -> Self {
         let socket = UdpSocket::bind("127.0.24.1:0").expect("an address");
         let address = socket.local_addr().expect("an address");
         drop(socket);

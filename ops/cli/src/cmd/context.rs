@@ -80,7 +80,7 @@ fn done(name: &str, what: &str, global: &Global) {
 }
 
 fn list(config: &Config, global: &Global) {
-    let current = config.context(global.context.as_deref()).ok().map(|(name, _)| name.to_owned());
+    let current = config.context(global.context()).ok().map(|(name, _)| name.to_owned());
     if global.output != OutputForm::Table {
         let contexts: Vec<_> = config
             .contexts

@@ -10,10 +10,10 @@ use trimaran_wire::v1::operator::{ArtifactVersion, DeployRequest, OperatorBody, 
 use super::decide::parse_digest;
 use crate::artifact;
 use crate::error::CliError;
-use crate::follow::{Show, WaitArgs, follow};
+use crate::follow::{WaitArgs, started};
 use crate::remote::{Remote, RequestIdArg};
 use crate::sources;
-use crate::ui::{Global, paint, print_text, run_lines, short};
+use crate::ui::{Global, print_text, short};
 
 /// What plan and deploy have in common.
 #[derive(Debug, clap::Args)]
@@ -69,7 +69,9 @@ pub(crate) fn plan(args: &PlanArgs, global: &Global) -> Result<u8, CliError> {
     let given = Given::of(&args.inputs)?;
     let remote = Remote::new(global)?;
     let request = request(given, &args.inputs, None, &remote)?;
-    let answer = remote.read::<PlanDocument>(OperatorBody::Plan(request))?;
+    let file = request.file.clone();
+    let answer = remote.read::<PlanDocument>(OperatorBody::Plan(request));
+    let answer = answer.map_err(|error| error.shown_in(&sources::inputs(file.as_slice())))?;
     let changes = answer.document.stages.iter().any(|stage| stage.change != "none");
     answer.print(global, plan_table);
     Ok(if changes && args.detailed_exitcode { 10 } else { 0 })
@@ -80,18 +82,10 @@ pub(crate) fn deploy(args: &DeployArgs, global: &Global) -> Result<u8, CliError>
     let digest = args.digest.as_deref().map(parse_digest).transpose()?;
     let remote = Remote::new(global)?;
     let request = request(given, &args.inputs, digest, &remote)?;
-    let answer = remote.change::<RunDocument>(&args.request, OperatorBody::Deploy(request))?;
-    match args.wait.resolve(global) {
-        None => {
-            answer.print(global, |run| {
-                print_text(&run_lines(run, &|status, text| paint(status, text)).join("\n"))
-            });
-            Ok(0)
-        }
-        Some(wait) => {
-            follow(&remote, global, &answer.document.run, wait, args.wait.timeout, Show::Progress, None)
-        }
-    }
+    let file = request.file.clone();
+    let answer = remote.change::<RunDocument>(&args.request, OperatorBody::Deploy(request));
+    let answer = answer.map_err(|error| error.shown_in(&sources::inputs(file.as_slice())))?;
+    started(&remote, global, &args.wait, &answer)
 }
 
 /// What the inputs say without asking anybody: errors in the file come before those of the way to a cluster.

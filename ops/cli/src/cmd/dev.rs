@@ -3,9 +3,10 @@
 //! The first start of a data directory makes identities and ports and writes them to `dev.json`; later starts
 //! use them again. `dev` enrolls every part before it starts it, so that each argv can be run by hand and
 //! holds no token. It follows the `pid` files and never restarts a child: parts that a human ends stay ended
-//! until a human starts them.
+//! until a human starts them. A second `dev` on the directory of a live one is refused.
 
 mod layout;
+mod lock;
 mod processes;
 mod setup;
 
@@ -18,6 +19,7 @@ use crate::error::CliError;
 use crate::remote::runtime;
 use crate::ui::{Global, print_text};
 use layout::Layout;
+use lock::DevLock;
 use processes::Processes;
 
 /// Run a whole cluster here: coordinator, agent and hosts as processes of their own.
@@ -43,6 +45,7 @@ pub(crate) fn run(args: &Args, _global: &Global) -> Result<u8, CliError> {
         Some(dir) => std::path::absolute(dir).map_err(|error| io_error("the data directory", &error))?,
         None => std::env::temp_dir().join(format!("trimaran-dev-{}", std::process::id())),
     };
+    let _lock = DevLock::take(&data)?;
     let layout = Layout::open(&data, args.coordinators, args.hosts, &args.subnet)?;
     let mut processes = Processes::new(&layout);
     let runtime = runtime();

@@ -8,7 +8,7 @@ use trimaran_spec::{Diagnostic, Severity, SourceFile};
 
 use crate::error::CliError;
 use crate::manifest_lint;
-use crate::ui::{Global, OutputForm, Stream, paint, paint_on, print_document, print_text, render};
+use crate::ui::{Global, OutputForm, diagnostic_document, paint, print_document, print_text, render};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,24 +72,15 @@ fn text(names: &[String], files: &[SourceFile<'_>], diagnostics: &[Diagnostic]) 
 }
 
 fn document(diagnostics: &[Diagnostic]) -> serde_json::Value {
-    json!({"schema": "trimaran.lint/v1", "diagnostics": diagnostics.iter().map(diagnostic).collect::<Vec<_>>()})
-}
-
-/// One finding in a document.
-pub(super) fn diagnostic(it: &Diagnostic) -> serde_json::Value {
-    json!({
-        "code": it.code.to_string(), "severity": it.severity.as_str(), "message": it.message, "file": it.file,
-        "line": it.line, "column": it.column, "length": it.length, "help": it.help,
-    })
+    json!({"schema": "trimaran.lint/v1", "diagnostics": diagnostics.iter().map(diagnostic_document).collect::<Vec<_>>()})
 }
 
 /// The error of another command that was given files with errors: all of them, as `lint` shows them.
 pub(crate) fn lint_error(files: &[SourceFile<'_>], diagnostics: &[Diagnostic]) -> CliError {
     let first = diagnostics.iter().find(|it| it.severity == Severity::Error);
     let Some(first) = first else { return CliError::new(error_code::BUG, "no error was found after all") };
-    let mark = |status: &str, text| paint_on(Stream::Err, status, text);
     CliError::new(first.code, first.message.clone())
         .help(first.help.clone())
         .at(first.file.clone(), first.line as usize, first.column as usize)
-        .rendered(render(files, diagnostics, &mark))
+        .found(files, diagnostics.to_vec())
 }

@@ -47,7 +47,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
     };
     let body = OperatorBody::Logs { run, stage, host: args.host.clone(), query };
     let remote = Remote::new(global)?;
-    remote.block_on(async {
+    let mut printer = Printer::new(global.output);
+    let code = remote.block_on(async {
         let mut replies = remote.client().stream(body).await.map_err(client_error)?;
         let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
         loop {
@@ -57,34 +58,125 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
             };
             match reply {
                 None => return Ok(0),
-                Some(OperatorReply::Logs(lines)) => print(&lines, global.output),
+                Some(OperatorReply::Logs(lines)) => write(&printer.batch(&lines)),
                 Some(_) => {}
             }
         }
-    })
+    });
+    write(&printer.end(code.is_err()));
+    code
 }
 
 fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-fn print(batch: &LogLines, form: OutputForm) {
-    for line in &batch.lines {
-        let at = rfc3339(trimaran_model::time::Wall(line.at_ms));
-        let stream = if line.stderr { "stderr" } else { "stdout" };
-        match form {
-            OutputForm::Table => {
-                print_text(&format!("{at} {} {}", batch.host, crate::ui::printable(&line.line)))
+/// What is printed of lines as they come: text, a JSON value a line, or one document whose list grows until the
+/// end.
+struct Printer {
+    form: OutputForm,
+    /// The head of the document is out.
+    begun: bool,
+    /// The list has a line.
+    lines: bool,
+}
+
+impl Printer {
+    fn new(form: OutputForm) -> Self {
+        Self { form, begun: false, lines: false }
+    }
+
+    fn batch(&mut self, batch: &LogLines) -> String {
+        let mut text = String::new();
+        for line in &batch.lines {
+            let at = rfc3339(trimaran_model::time::Wall(line.at_ms));
+            if self.form == OutputForm::Table {
+                text.push_str(&format!("{at} {} {}\n", batch.host, crate::ui::printable(&line.line)));
+                continue;
             }
-            OutputForm::Json | OutputForm::Jsonl | OutputForm::Yaml => {
-                let document = LogDocument {
-                    at,
-                    host: batch.host.clone(),
-                    stream: stream.to_owned(),
-                    line: line.line.clone(),
-                };
-                print_text(&serde_json::to_string(&document).expect("plain data"));
-            }
+            let stream = if line.stderr { "stderr" } else { "stdout" };
+            let document = LogDocument {
+                at,
+                host: batch.host.clone(),
+                stream: stream.to_owned(),
+                line: line.line.clone(),
+            };
+            text.push_str(self.begin());
+            let json = serde_json::to_string(&document).expect("plain data");
+            // A JSON value is a YAML value too.
+            text.push_str(match (self.form, std::mem::replace(&mut self.lines, true)) {
+                (OutputForm::Json, true) => ",",
+                (OutputForm::Yaml, true) => "- ",
+                (OutputForm::Yaml, false) => "lines:\n- ",
+                (OutputForm::Table | OutputForm::Json | OutputForm::Jsonl, _) => "",
+            });
+            text.push_str(&json);
+            text.push('\n');
         }
+        text
+    }
+
+    fn begin(&mut self) -> &'static str {
+        match (self.form, std::mem::replace(&mut self.begun, true)) {
+            (OutputForm::Json, false) => "{\"schema\":\"trimaran.logs/v1\",\"lines\":[\n",
+            (OutputForm::Yaml, false) => "schema: trimaran.logs/v1\n",
+            _ => "",
+        }
+    }
+
+    /// The end of the document. One that failed before its first line is not begun.
+    fn end(&mut self, failed: bool) -> String {
+        if failed && !self.begun {
+            return String::new();
+        }
+        let rest = match self.form {
+            OutputForm::Json => "]}\n",
+            OutputForm::Yaml if !self.lines => "lines: []\n",
+            OutputForm::Yaml | OutputForm::Table | OutputForm::Jsonl => "",
+        };
+        format!("{}{rest}", self.begin())
+    }
+}
+
+fn write(text: &str) {
+    if !text.is_empty() {
+        print_text(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trimaran_wire::v1::runner::LogLine;
+
+    use super::*;
+
+    fn printed(form: OutputForm, batches: usize) -> String {
+        let line = |line: &str| LogLine { at_ms: 1, stderr: false, line: line.to_owned() };
+        let batch = LogLines { host: "host-1".to_owned(), lines: vec![line("a: \"b\""), line("")] };
+        let mut printer = Printer::new(form);
+        let mut text: String = (0..batches).map(|_| printer.batch(&batch)).collect();
+        text.push_str(&printer.end(false));
+        text
+    }
+
+    #[test]
+    fn each_form_is_whole() {
+        for batches in 0..3 {
+            let document: serde_json::Value =
+                serde_json::from_str(&printed(OutputForm::Json, batches)).expect("one document");
+            assert_eq!(document["schema"], "trimaran.logs/v1");
+            assert_eq!(document["lines"].as_array().map(Vec::len), Some(2 * batches));
+            assert_eq!(printed(OutputForm::Jsonl, batches).lines().count(), 2 * batches);
+            assert_eq!(printed(OutputForm::Table, batches).lines().count(), 2 * batches);
+        }
+        let line =
+            "- {\"at\":\"1970-01-01T00:00:00.001Z\",\"host\":\"host-1\",\"stream\":\"stdout\",\"line\":";
+        let yaml = printed(OutputForm::Yaml, 1);
+        assert_eq!(
+            yaml,
+            format!("schema: trimaran.logs/v1\nlines:\n{line}\"a: \\\"b\\\"\"}}\n{line}\"\"}}\n")
+        );
+        assert_eq!(printed(OutputForm::Yaml, 0), "schema: trimaran.logs/v1\nlines: []\n");
+        assert_eq!(Printer::new(OutputForm::Json).end(true), "", "an error is all that is said");
     }
 }

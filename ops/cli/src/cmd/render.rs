@@ -91,6 +91,6 @@ fn document(rendered: config::Rendered, warnings: &[Diagnostic]) -> Value {
         "schema": "trimaran.render/v1",
         "names": rendered.names.iter().map(name).collect::<Vec<_>>(),
         "objects": rendered.objects,
-        "warnings": warnings.iter().map(super::lint::diagnostic).collect::<Vec<_>>(),
+        "warnings": warnings.iter().map(crate::ui::diagnostic_document).collect::<Vec<_>>(),
     })
 }

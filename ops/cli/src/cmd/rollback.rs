@@ -7,9 +7,9 @@ use trimaran_wire::document::{PlanDocument, RunDocument};
 use trimaran_wire::v1::operator::OperatorBody;
 
 use crate::error::CliError;
-use crate::follow::{Show, WaitArgs, follow};
+use crate::follow::{WaitArgs, started};
 use crate::remote::{Remote, RequestIdArg};
-use crate::ui::{Global, paint, print_text, run_lines, short};
+use crate::ui::{Global, short};
 
 /// Go back to an earlier release: the last good one unless another is named.
 #[derive(Debug, clap::Args)]
@@ -49,17 +49,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
         reason: args.reason.clone(),
     };
     let answer = remote.change::<RunDocument>(&args.request, body)?;
-    match args.wait.resolve(global) {
-        None => {
-            answer.print(global, |run| {
-                print_text(&run_lines(run, &|status, text| paint(status, text)).join("\n"))
-            });
-            Ok(0)
-        }
-        Some(wait) => {
-            follow(&remote, global, &answer.document.run, wait, args.wait.timeout, Show::Progress, None)
-        }
-    }
+    started(&remote, global, &args.wait, &answer)
 }
 
 /// Shows what would happen and asks for the pipeline's name.

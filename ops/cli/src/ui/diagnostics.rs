@@ -14,6 +14,14 @@ const LINE_BYTES_MAX: usize = 4096;
 /// Columns of a tab, here and in most terminals' half.
 const TAB: usize = 4;
 
+/// One finding in a document.
+pub(crate) fn diagnostic_document(it: &Diagnostic) -> serde_json::Value {
+    serde_json::json!({
+        "code": it.code.to_string(), "severity": it.severity.as_str(), "message": it.message, "file": it.file,
+        "line": it.line, "column": it.column, "length": it.length, "help": it.help,
+    })
+}
+
 /// All findings, or nothing when there are none. `paint` colours the text of a status where colours are wanted.
 pub(crate) fn render(
     files: &[SourceFile<'_>],

@@ -44,6 +44,9 @@ fn values_that_no_server_would_take_exit_2() {
         (vec!["plan", "web", "--artifact", "bundle=v1"], "TR4103"),
         (vec!["status"], "TR4103"),
         (vec!["status", "--context", "nowhere"], "TR4103"),
+        (vec!["status", "--endpoint", "127.0.25.1"], "TR2001"),
+        (vec!["status", "--endpoint", ":7700"], "TR2001"),
+        (vec!["status", "--endpoint", "c1:0"], "TR2001"),
         (vec!["context", "use", "nowhere"], "TR4103"),
         (vec!["context", "add", "lab", "--token-file", "token"], "TR2001"),
         (vec!["context", "add", "Lab!", "--token-file", "token", "--endpoint", "127.0.25.1:1"], "TR2001"),
@@ -71,6 +74,8 @@ fn contexts_are_listed_and_used() {
     assert_eq!(desk.run(&["context", "list"]).stdout, "\tCONTEXT\tENDPOINTS\n*\tlab\t\n");
     let used = desk.run(&["context", "use", "lab", "-o", "json"]);
     assert_eq!((used.code, used.document()), (0, json!({"schema": "trimaran.context/v1", "name": "lab"})));
+    let unset = desk.command(&["context", "list"]).env("TRIMARAN_CONTEXT", "").output().expect("it starts");
+    assert_eq!(crate::Done::from(unset).stdout, "\tCONTEXT\tENDPOINTS\n*\tlab\t\n", "empty is not named");
     desk.write("config.toml", "[contexts\n");
     assert_eq!(desk.run(&["context", "list"]).code, 2);
 }

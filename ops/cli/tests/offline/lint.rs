@@ -150,3 +150,21 @@ fn plan_deploy_and_apply_show_all_errors_before_they_ask_anybody() {
         assert_eq!(error["position"], json!({"file": "bad.yaml", "line": 3, "column": 8}));
     }
 }
+
+/// Other commands that are given a file say all of its errors too.
+#[test]
+fn plan_deploy_and_apply_find_what_lint_finds() {
+    let desk = Desk::new();
+    desk.write("bad.yaml", "trimaran: v1\npipeline: Web\nownr: team\nartifacts: {}\nworkload: {}\n");
+    let found = desk.run(&["lint", "bad.yaml", "-o", "json"]).document()["diagnostics"].clone();
+    assert!(found.as_array().is_some_and(|all| all.len() >= 4), "{found}");
+    let text = desk.run(&["lint", "bad.yaml"]).stdout;
+    for args in [&["plan", "-f", "bad.yaml"][..], &["deploy", "-f", "bad.yaml"], &["apply", "bad.yaml"]] {
+        let done = desk.run(&[args, &["-o", "json"][..]].concat());
+        assert_eq!((done.code, done.stdout.as_str()), (11, ""), "{args:?}");
+        assert_eq!(done.error()["position"]["line"], found[0]["line"], "{args:?}");
+        let document: serde_json::Value = serde_json::from_str(&done.stderr).expect("one document");
+        assert_eq!(document["diagnostics"], found, "{args:?}");
+        assert_eq!(desk.run(args).stderr, text, "{args:?}");
+    }
+}

@@ -16,6 +16,9 @@ super::error_codes! { ENTRIES_CLUSTER;
     DISK_FULL 4005 Refused "the coordinator's disk is almost full"
         "Below 1 GiB or 5 % of free space changes are refused."
         "Free space on the coordinator; the message has the numbers.";
+    AGENT_AWAY 4006 Unreachable "the agent is not connected"
+        "The agent that serves these hosts has no session with a coordinator, so they can't be asked; what runs keeps running."
+        "Start the agent again; `trimaran agent list` shows its state.";
     IDENTITY 4101 Denied "the certificate was refused"
         "The certificate is of another cluster, of another role, revoked or expired."
         "Enroll again with a new token.";

@@ -73,6 +73,9 @@ super::error_codes! { ENTRIES_SPEC;
     ARTIFACT_VERSION 1106 BadInput "no place for the version"
         "The place of an artifact needs exactly one `{version}`."
         "Write `{version}` where the version stands.";
+    ARTIFACT_KIND 1107 BadInput "artifact of the wrong kind"
+        "A host or a job unpacks or runs a file, a container runs an image; the artifact is the other of the two."
+        "Declare the artifact with `file:` or `path:`, or with `image:`.";
     ENVIRONMENT_TWICE 1201 BadInput "two environments of one name"
         "Environments are told apart by their names."
         "Rename one of the two.";
@@ -83,7 +86,7 @@ super::error_codes! { ENTRIES_SPEC;
         "`after` names an environment that the pipeline does not have."
         "Name an environment of this pipeline.";
     TARGET_NAME 1204 BadInput "unknown target"
-        "The pipeline names a target that is not among the target documents of these files."
+        "The pipeline names a target that is neither in these files nor, where a cluster was asked, known to it."
         "Name one of them, or add its document.";
     TARGET_OTHER 1205 BadInput "target of another platform"
         "The pipeline's workload can't run on the platform of this target."

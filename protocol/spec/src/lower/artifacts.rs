@@ -7,7 +7,7 @@ use trimaran_model::id::ArtifactName;
 use trimaran_model::limits::ARTIFACTS_MAX;
 use trimaran_model::pipeline::ArtifactSource;
 
-use super::workload::{Use, Uses};
+use super::workload::{Use, Uses, Wants};
 use crate::decode::{Union, expression, map, text};
 use crate::diagnostic::Sink;
 use crate::parse::shown;
@@ -96,6 +96,22 @@ fn image(entry: &Entry, sink: &mut Sink) -> Option<ArtifactSource> {
     None
 }
 
+/// An image can't be unpacked, and a file is no container's image.
+fn check_kinds(declared: &Declared, uses: &Uses, sink: &mut Sink) {
+    for Use { name, span, wants, .. } in &uses.named {
+        let Some(Some(source)) = declared.get(name) else { continue };
+        let is_image = matches!(source, ArtifactSource::Image(_));
+        let (message, help) = match (wants, is_image) {
+            (Wants::File, true) => {
+                ("is an image, and a file is needed here", "declare it with `file:` or `path:`")
+            }
+            (Wants::Image, false) => ("is a file, and an image is needed here", "declare it with `image:`"),
+            (Wants::File, false) | (Wants::Image, true) => continue,
+        };
+        sink.error(error_code::ARTIFACT_KIND, *span, format!("artifact `{name}` {message}"), help);
+    }
+}
+
 /// `{version}` stands exactly once.
 fn versioned(entry: &Entry, place: &str, sink: &mut Sink) -> bool {
     let times = place.matches("{version}").count();
@@ -110,8 +126,9 @@ fn versioned(entry: &Entry, place: &str, sink: &mut Sink) -> bool {
     false
 }
 
-/// Uses that are not declared, and declarations that are not used.
+/// Uses that are not declared or of the wrong kind, and declarations that are not used.
 pub(super) fn check_uses(entry: &Entry, declared: &Declared, uses: &Uses, sink: &mut Sink) {
+    check_kinds(declared, uses, sink);
     for Use { name, span, .. } in uses.named.iter().filter(|it| !it.maybe && !declared.contains_key(&it.name))
     {
         let names = declared.keys().map(ToString::to_string);

@@ -21,6 +21,15 @@ pub(super) struct Use {
     pub(super) span: Span,
     /// A use only if there is such an artifact; otherwise the text is a path.
     pub(super) maybe: bool,
+    pub(super) wants: Wants,
+}
+
+/// What a use can make something of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wants {
+    /// Bytes of a file: `file:` or `path:`.
+    File,
+    Image,
 }
 
 /// The artifacts that a workload uses.
@@ -33,10 +42,10 @@ pub(super) struct Uses {
 
 impl Uses {
     /// Reads the name of an artifact and notes its use.
-    fn artifact(&mut self, node: &Node, what: &str, sink: &mut Sink) -> Option<ArtifactName> {
+    fn artifact(&mut self, node: &Node, what: &str, wants: Wants, sink: &mut Sink) -> Option<ArtifactName> {
         let name: Option<ArtifactName> = name(node, what, sink);
         match &name {
-            Some(name) => self.named.push(Use { name: name.clone(), span: node.span, maybe: false }),
+            Some(name) => self.named.push(Use { name: name.clone(), span: node.span, maybe: false, wants }),
             None => self.complete = false,
         }
         name

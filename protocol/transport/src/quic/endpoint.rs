@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_lc_rs::hmac;
+use quinn::Runtime as _;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn_proto::{ConnectionId, HashedConnectionIdGenerator};
+use quinn_proto::ConnectionId;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ use crate::close::{CloseCode, CloseReason};
 use crate::counters::Counters;
 use crate::files::RESET_KEY_BYTES;
 use crate::identity::CertificateError;
+use crate::quic::garbage::{self, Ids};
 use crate::quic::handshake::{self, Accepting, HandshakeError, Place};
 use crate::quic::limits::{
     self, ENROLL_SESSION_TIMEOUT, EndpointLimits, HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, SWEEP_EVERY,
@@ -97,12 +99,18 @@ impl Endpoint {
     pub fn bind(address: SocketAddr, config: EndpointConfig) -> Result<Self, BindError> {
         let failed = |source| BindError::Bind { address, source };
         let registry = Arc::new(Registry::default());
-        let accepting = accepting(&config, &registry)?;
-        let socket = socket(address, config.limits.socket_buffer).map_err(failed)?;
-        let serves = accepting.as_ref().map(|accepting| (*accepting.ordinary).clone());
+        let key = config.reset_key.unwrap_or_else(crate::random::bytes);
+        let ids = connection_ids(&key, &registry);
+        let accepting = accepting(&config, &registry, &ids)?;
         let runtime = Arc::new(quinn::TokioRuntime);
-        let quinn = quinn::Endpoint::new(endpoint_config(config.reset_key.as_ref()), serves, socket, runtime)
+        let socket = socket(address, config.limits.socket_buffer)
+            .and_then(|socket| runtime.wrap_udp_socket(socket))
             .map_err(failed)?;
+        let socket = ids.watch(socket, accepting.is_some());
+        let serves = accepting.as_ref().map(|accepting| (*accepting.ordinary).clone());
+        let quinn =
+            quinn::Endpoint::new_with_abstract_socket(endpoint_config(&key, ids), serves, socket, runtime)
+                .map_err(failed)?;
         let (accepted_to, accepted) = mpsc::channel(config.limits.accept_queue.max(1));
         let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
         if let Some(accepting) = accepting {
@@ -237,14 +245,18 @@ impl Drop for Endpoint {
     }
 }
 
-fn accepting(config: &EndpointConfig, registry: &Arc<Registry>) -> Result<Option<Accepting>, BindError> {
+fn accepting(
+    config: &EndpointConfig,
+    registry: &Arc<Registry>,
+    ids: &Ids,
+) -> Result<Option<Accepting>, BindError> {
     if config.alpns.is_empty() {
         return Ok(None);
     }
     let EndpointConfig { alpns, trust, store, clock, revoked, .. } = config.clone();
     let tls = tls::server(&alpns, trust.ok_or(BindError::NoTrust)?, store, clock, revoked);
     let tls = QuicServerConfig::try_from(tls).expect("aws-lc-rs has the initial cipher suite of QUIC");
-    let mut ordinary = quinn::ServerConfig::with_crypto(Arc::new(tls));
+    let mut ordinary = quinn::ServerConfig::with_crypto(ids.watch_initials(Arc::new(tls)));
     ordinary
         .transport_config(limits::accepting())
         .max_incoming(config.limits.handshakes_max)
@@ -268,16 +280,21 @@ fn peer_cid() -> ConnectionId {
     ConnectionId::new(&bytes)
 }
 
+/// The keyed connection ids of an endpoint.
+fn connection_ids(reset_key: &[u8; RESET_KEY_BYTES], registry: &Registry) -> Ids {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, reset_key), b"connection ids");
+    let key = tag.as_ref().first_chunk().copied().map(u64::from_le_bytes).expect("a tag has 32 bytes");
+    Ids::new(key, registry.counters.clone())
+}
+
 /// With the same key a restarted process recognizes the connection ids of its former life and can tell its
 /// peers at once that their sessions are gone (RFC 9000, 10.3).
-fn endpoint_config(reset_key: Option<&[u8; RESET_KEY_BYTES]>) -> quinn::EndpointConfig {
-    let key = reset_key.copied().unwrap_or_else(crate::random::bytes);
-    let mut config = quinn::EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &key)));
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), b"connection ids");
-    let cid_key = tag.as_ref().first_chunk().copied().map(u64::from_le_bytes).expect("a tag has 32 bytes");
+fn endpoint_config(reset_key: &[u8; RESET_KEY_BYTES], ids: Ids) -> quinn::EndpointConfig {
+    let mut config = quinn::EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset_key)));
+    config.supported_versions(vec![garbage::VERSION]);
     // By default 50 a second: thousands of agents would wait for their idle timeout instead.
     config.min_reset_interval(limits::RESET_EVERY.to_std());
-    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(cid_key)));
+    config.cid_generator(move || Box::new(ids.generator()));
     config
 }
 

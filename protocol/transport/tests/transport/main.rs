@@ -4,6 +4,7 @@
 
 mod certificates;
 mod enrollment;
+mod garbage;
 mod hostile;
 mod raw;
 mod restart;

@@ -13,7 +13,7 @@ use trimaran_model::id::{AssignmentId, Fence};
 use trimaran_model::job;
 
 use super::assignment::{WireAssignment, WireFailure, WireInstance, WireOutcome};
-use super::common::{WireInstallation, name};
+use super::common::{WireInstallation, WireRun, name};
 use super::runner::LogQuery;
 use crate::codec::{CodecError, Message, kind};
 
@@ -29,12 +29,17 @@ pub enum AgentUp {
     Failures(Progress),
     /// An assignment ended. Repeated until it is answered.
     Result { assignment: u64, fence: u64, outcome: WireOutcome, progress: Progress },
-    /// The health of an installation changed after its assignment had ended.
-    Verdict { installation: WireInstallation, fence: u64, verdict: String, failure: Option<WireFailure> },
+    /// The health of installations that nothing works on: what changed, and everything again on a new session.
+    /// At most `limits::VERDICTS_PER_MESSAGE_MAX`.
+    Verdicts(Vec<AgentVerdict>),
+    /// Assignments that ended and that no coordinator knows, all of them; told when there are any, and when the
+    /// last one is gone.
+    Unknown(Vec<HeldAssignment>),
     /// Which runners are connected: all of them at first, then changes.
     Runners(Vec<RunnerState>),
-    /// Sent at the start and every `limits::LEASE_PING`; `sent_ms` is on the agent's own clock.
-    Ping { sent_ms: u64 },
+    /// Sent at the start and every `limits::LEASE_PING`; `sent_ms` is on the agent's own clock. `refused`: what
+    /// the agent's own port refused so far.
+    Ping { sent_ms: u64, refused: RefusedCounts },
 }
 
 impl Message for AgentUp {
@@ -42,11 +47,32 @@ impl Message for AgentUp {
     const VERSION: u16 = 1;
 }
 
+/// What one port refused since its process began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub struct RefusedCounts {
+    pub handshakes: u64,
+    pub frames: u64,
+}
+
+/// How an installation is, under its largest fence.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct AgentVerdict {
+    pub installation: WireInstallation,
+    pub fence: u64,
+    pub verdict: String,
+    /// The first cause, when a host is down.
+    pub failure: Option<WireFailure>,
+    /// Hosts that are not healthy. A host that failed within an attempt's budget is down, and no reason to call
+    /// the installation degraded.
+    pub down: u32,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct HeldAssignment {
     pub assignment: u64,
     pub fence: u64,
     pub installation: WireInstallation,
+    pub run: WireRun,
 }
 
 /// How far an assignment is. Lists hold at most `limits::INSTANCES_REPORTED_MAX`, failures first.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 
-use super::agent::Progress;
-use super::assignment::{WireFailure, WireOutcome};
-use super::common::{WireIdentity, WireInstallation, WireRun, WireStage};
+use super::agent::{AgentVerdict, Progress};
+use super::assignment::WireOutcome;
+use super::common::{WireIdentity, WireRun, WireStage};
 use super::plan::WirePlan;
 use super::target::WireTarget;
 use crate::codec::{Message, kind};
@@ -144,11 +144,10 @@ pub enum CommandBody {
         outcome: WireOutcome,
         progress: Progress,
     },
-    Verdict {
-        installation: WireInstallation,
-        fence: u64,
-        verdict: String,
-        failure: Option<WireFailure>,
+    Verdict(AgentVerdict),
+    /// When these runners of the agent were last seen, in wall time.
+    RunnersSeen {
+        runners: BTreeMap<String, i64>,
     },
 }
 

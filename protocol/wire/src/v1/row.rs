@@ -200,7 +200,23 @@ pub struct Installation {
     pub health: String,
     pub failure: Option<WireFailure>,
     pub desired: u32,
+    /// Hosts on the release of the last assignment: `current`, or with `mixed` the one that it names.
     pub updated: u32,
+    /// Hosts that are not healthy, by the agent's last verdict.
+    pub down: u32,
+    /// Some hosts have another release than `current`, because the run that brought it ended early.
+    pub mixed: Option<Mixed>,
+}
+
+/// What the hosts that are not on `current` have.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Mixed {
+    pub run: WireRun,
+    pub release: [u8; 32],
+    /// How many have it.
+    pub hosts: u32,
+    /// Why the run ended.
+    pub cause: String,
 }
 
 /// An assignment that is over.
@@ -252,6 +268,8 @@ pub struct Runner {
     pub agent: String,
     pub labels: BTreeMap<String, String>,
     pub key: Option<[u8; 32]>,
+    /// When it was connected, noted from time to time; `None`: never.
+    pub seen_ms: Option<i64>,
 }
 
 /// An operator by name, with the key of the last enrolment.

@@ -1,10 +1,14 @@
 //! The commands of one host as a user sees them.
 
+use sha2::{Digest as _, Sha256};
+
 use crate::lab::{Lab, until, words_of};
 
 #[test]
 fn apply_rollback_status_and_stop_all() {
     let lab = Lab::new();
+    assert!(words_of(&lab.run(&["status"])).0.contains("nothing is deployed here"));
+    assert!(!lab.data().exists(), "a look makes no directory");
     assert!(lab.apply(&lab.spec("v1", "good"), 0).contains("web v1 is healthy"));
     assert!(lab.apply(&lab.spec("v2", "good"), 0).contains("web v2 is healthy"));
     let pid = lab.pid();
@@ -61,8 +65,18 @@ fn what_can_not_be_unpacked_or_fetched_touches_nothing() {
     assert!(out.contains("web is refused (fetch_digest)"), "{out}");
     std::fs::remove_file(&archive).expect("a file");
     assert!(lab.apply(&spec, 3).contains("fetch_missing"));
+    let text = std::fs::read_to_string(lab.spec("v2", "good")).expect("a spec");
+    std::fs::write(&spec, text.replace("bin/web", "bin/wep")).expect("a file");
+    let out = lab.apply(&spec, 3);
+    assert!(out.contains("web is refused (unpack_program)") && out.contains("`bin/wep`"), "{out}");
+    std::fs::write(&archive, "no archive").expect("a file");
+    let digest = Sha256::digest("no archive").iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let sha256 = text.split_once("sha256: ").expect("a digest").1.split_at(64).0;
+    std::fs::write(&spec, text.replace(sha256, &digest)).expect("a file");
+    assert!(lab.apply(&spec, 3).contains("unpack_corrupt"));
+    assert!(!lab.data().join("cache").join(&digest).exists(), "a refused archive is not kept");
     assert_eq!(lab.pid(), pid, "what ran keeps running");
-    lab.check("v1", "after two refusals");
+    lab.check("v1", "after four refusals");
 }
 
 #[test]
@@ -117,6 +131,7 @@ fn a_bad_file_is_refused_with_all_its_places() {
     assert!(words_of(&output).1.contains("\"schema\":\"trimaran.error/v1\""));
 }
 
+/// The page with this lab's service, port and data directory in the place of the reader's, followed line by line.
 #[test]
 fn the_page_on_one_host_is_true() {
     let page = include_str!("../../../../ops/docs/one-host.md");
@@ -125,20 +140,33 @@ fn the_page_on_one_host_is_true() {
         start.split_once("```").expect("the block ends").0
     };
     let lab = Lab::new();
-    let path = lab.folder.path().join("web.yaml");
-    std::fs::write(&path, block("yaml spec file=web.yaml")).expect("a file");
-    let out = lab.apply(&path, 3);
-    assert!(
-        out.contains("web is refused (fetch_missing)"),
-        "the file is right, its artifact is not there: {out}"
-    );
-    let mut commands = 0;
-    for line in block("sh").lines() {
-        let words: Vec<&str> = line.split_whitespace().take_while(|word| *word != "#").collect();
-        let ["trimaran-agent", "host", command, ..] = words.as_slice() else { panic!("{line}") };
-        let help = std::process::Command::new(crate::lab::agent()).args(["host", command, "--help"]).output();
-        assert!(help.expect("the agent runs").status.success(), "{line}");
-        commands += 1;
+    lab.apply(&lab.spec("v1", "good"), 0);
+    let (archive, digest) = lab.pack("v2");
+    std::fs::rename(archive, lab.folder.path().join("web-v2.tar.zst")).expect("an archive");
+    let mut spec = block("yaml spec file=web.yaml").to_owned();
+    let written = spec.split_once("sha256: ").expect("a digest").1.split_at(64).0.to_owned();
+    let command =
+        format!("bin/web, \"{}:{}\", {}, v2, good", lab.address, lab.port, lab.start_log().display());
+    for (from, to) in [
+        (written.as_str(), digest.as_str()),
+        ("bin/web, \"--port\", \"8080\"", &command),
+        (":8080/", &format!(":{}/", lab.port)),
+    ] {
+        assert!(spec.contains(from), "{from} is not in the page's file");
+        spec = spec.replace(from, to);
     }
-    assert_eq!(commands, 4);
+    std::fs::write(lab.folder.path().join("web.yaml"), spec).expect("a file");
+    let mut said = Vec::new();
+    for line in block("sh").lines() {
+        let line = line.replace("/var/lib/trimaran", &lab.data().display().to_string());
+        let output = lab.shell(&line);
+        let (out, err) = words_of(&output);
+        assert_eq!(output.status.code(), Some(0), "{line}: {out}{err}");
+        said.push(out);
+    }
+    let [applied, status, back, stopped] = said.as_slice() else { panic!("{said:?}") };
+    assert!(applied.contains("web v2 is healthy"), "{applied}");
+    assert!(status.contains("v2") && status.contains("healthy"), "{status}");
+    assert!(back.contains("v1"), "{back}");
+    assert!(stopped.contains("1 services ended") && lab.alive().is_empty(), "{stopped}");
 }

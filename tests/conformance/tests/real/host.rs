@@ -214,6 +214,39 @@ fn installations_take_turns_with_what_disrupts() {
     });
 }
 
+#[test]
+fn a_runner_that_comes_back_in_the_middle_of_a_change_begins_no_other_one_before_its_end() {
+    run(async {
+        let labs = [Lab::new(), Lab::new()];
+        let (mut host, mut reports) = open(&labs[0]).await;
+        let orders = |version: &str| {
+            let second = Lab { port: labs[1].port, address: labs[0].address.clone(), folder: folder() };
+            [order(&labs[0], "web", version, "stubborn"), order_of(&labs[0], &second, "api", version)]
+        };
+        for (fence, version) in [(1, "v1"), (2, "v2"), (3, "v3")] {
+            let [web, api] = orders(version);
+            host.give(goal("web", fence, HostAction::Apply(web))).await.expect("taken");
+            if fence > 1 {
+                wait(&mut reports, "web", HostState::Updating).await;
+            }
+            host.give(goal("api", fence, HostAction::Apply(api))).await.expect("taken");
+            if fence > 1 {
+                while !wait(&mut reports, "api", HostState::Preparing).await.message.contains("waiting") {}
+                host.close().await;
+                (host, reports) = open(&labs[0]).await;
+            }
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while !both_healthy(&host, fence) {
+                assert!(Instant::now() < deadline, "not healthy: {:?}", host.reports());
+                let _ = tokio::time::timeout(Duration::from_secs(5), reports.recv()).await;
+                let updating = host.reports().iter().filter(|it| it.state == HostState::Updating).count();
+                assert!(updating <= 1, "two disruptive steps at once: {:?}", host.reports());
+            }
+        }
+        host.close().await;
+    });
+}
+
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a directory")
 }

@@ -90,6 +90,15 @@ impl Lab {
         self.command(words).output().expect("the agent runs")
     }
 
+    /// A line of a page, as a reader gives it to a shell in the folder of the files.
+    pub(crate) fn shell(&self, line: &str) -> Output {
+        let path = agent().parent().map(|folder| folder.display().to_string()).unwrap_or_default();
+        let path = format!("{path}:{}", std::env::var("PATH").unwrap_or_default());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line]).current_dir(self.folder.path()).env("PATH", path);
+        shell.output().expect("sh runs")
+    }
+
     /// A command that dies at its failpoint number `n`.
     pub(crate) fn run_until(&self, words: &[&str], n: u32) -> Output {
         self.command(words).env("TRIMARAN_FAILPOINT", n.to_string()).output().expect("the agent runs")

@@ -4,8 +4,10 @@
 mod clocks;
 mod copies;
 mod crash;
+mod hostile;
 mod pages;
 mod reads;
 mod refusals;
 mod requests;
+mod truth;
 mod ways_back;

@@ -5,6 +5,7 @@ use trimaran_model::assignment::HostState;
 use trimaran_model::id::HostName;
 use trimaran_model::job::{InstanceReport, Job, Progress};
 use trimaran_model::limits::{INSTANCE_MESSAGE_BYTES_MAX, INSTANCES_REPORTED_MAX};
+use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::InstanceStatus;
 use trimaran_model::text::cut;
 
@@ -62,14 +63,24 @@ impl Phase {
             (Standing::Absent, _) => InstanceStatus::Lost,
             (Standing::Open | Standing::Unprepared(_), _) => InstanceStatus::Waiting,
         };
-        let failure = self.failure_of(host);
-        let message = failure.map(|failure| &failure.message).or(report.map(|report| &report.message));
+        let (code, message) = match self.failure_of(host) {
+            Some(failure) => (Some(failure.code), failure.message.clone()),
+            // What it said last is of a time before.
+            None if status == InstanceStatus::Lost => {
+                let message = "the host's runner is not connected to its agent".to_owned();
+                (Some(ReasonCode::HostNotConnected), message)
+            }
+            None => {
+                let said = report.map(|report| report.message.clone()).unwrap_or_default();
+                (report.and_then(|report| report.code), said)
+            }
+        };
         InstanceReport {
             name: host.clone(),
             status,
             release: report.and_then(|report| report.current),
-            code: failure.map(|failure| failure.code).or(report.and_then(|report| report.code)),
-            message: cut(message.cloned().unwrap_or_default(), INSTANCE_MESSAGE_BYTES_MAX),
+            code,
+            message: cut(message, INSTANCE_MESSAGE_BYTES_MAX),
         }
     }
 }

@@ -6,7 +6,7 @@ use trimaran_executor::driver::{CallId, Driver, Effect, Input};
 use trimaran_executor::journaled::Journaled;
 use trimaran_model::assignment::{Assignment, HostAction, HostReport, HostState};
 use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, HostName, InstallationId};
-use trimaran_model::job::{Failure, Job, Outcome, Progress, Wave};
+use trimaran_model::job::{Failure, InstanceReport, Job, Outcome, Progress, Wave};
 use trimaran_model::limits::{HOST_LOST_AFTER, HOSTS_PREPARED_AHEAD_MAX};
 use trimaran_model::pipeline::{
     Amount, HealthCheck, ProbeUrl, Process, Restart, RestartOn, Stop, StopSignal,
@@ -244,8 +244,12 @@ impl World {
     }
 
     fn status(&self, name: &HostName) -> InstanceStatus {
+        self.instance(name).status
+    }
+
+    fn instance(&self, name: &HostName) -> &InstanceReport {
         let instances = &self.progress.as_ref().expect("progress").instances;
-        instances.iter().find(|it| it.name == *name).expect("named").status
+        instances.iter().find(|it| it.name == *name).expect("named")
     }
 }
 
@@ -482,6 +486,7 @@ fn a_host_lost_in_flight_is_a_fault_and_one_that_comes_back_goes_on() {
             assert_eq!(world.outcome, Some(Outcome::Done));
         } else {
             assert_eq!(world.status(&first[0]), InstanceStatus::Lost);
+            assert_eq!(world.instance(&first[0]).code, Some(ReasonCode::HostNotConnected));
             world.pass(Millis(1));
             assert_eq!(world.failed_code(), Some(("fault", ReasonCode::HostLost)));
         }

@@ -205,7 +205,7 @@ impl World {
     fn ping(&mut self, index: usize) {
         let now = self.now;
         self.agents[index].next_ping = now + LEASE_PING.0;
-        self.up(index, AgentUp::Ping { sent_ms: now });
+        self.up(index, AgentUp::Ping { sent_ms: now, refused: Default::default() });
         self.after(LEASE_PING.0, Event::Due { agent: index });
     }
 

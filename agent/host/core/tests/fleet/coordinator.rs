@@ -168,14 +168,15 @@ impl World {
             return;
         }
         match message {
-            AgentUp::Ping { sent_ms } => {
+            AgentUp::Ping { sent_ms, .. } => {
                 self.tell(AgentDown::Pong { sent_ms, wall_ms: 0, revoked: Vec::new() });
             }
             AgentUp::Failures(progress) => self.charge(&progress),
             AgentUp::Result { assignment, fence, outcome, progress } => {
                 self.result(AssignmentId(assignment), fence, &outcome, &progress);
             }
-            AgentUp::Hello { .. } | AgentUp::Progress(_) | AgentUp::Verdict { .. } | AgentUp::Runners(_) => {}
+            AgentUp::Hello { .. } | AgentUp::Progress(_) | AgentUp::Verdicts(_) => {}
+            AgentUp::Unknown(_) | AgentUp::Runners(_) => {}
         }
     }
 

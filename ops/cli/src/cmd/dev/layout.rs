@@ -50,7 +50,6 @@ impl Layout {
                 format!("`--subnet {subnet}` is not of the form 127.0.K"),
             ));
         }
-        std::fs::create_dir_all(data).map_err(|error| io_error("the data directory", &error))?;
         let file = data.join("dev.json");
         let fixed = match std::fs::read_to_string(&file) {
             Ok(text) => serde_json::from_str(&text).map_err(|error| {

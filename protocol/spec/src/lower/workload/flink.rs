@@ -8,7 +8,7 @@ use trimaran_model::pipeline::{
     UpgradeMode,
 };
 
-use super::Uses;
+use super::{Uses, Wants};
 use crate::decode::{
     Fields, boolean, choice, count, duration, or_default, positive_count, positive_duration, text, texts,
     words,
@@ -33,7 +33,7 @@ pub(super) fn lower(entry: &Entry, uses: &mut Uses, sink: &mut Sink) -> Option<F
         ["args", "parallelism", "config", "bounded"].map(|key| it.optional(key));
     let [upgrade, health, rollback] = ["upgrade", "health", "rollback"].map(|key| it.optional(key));
     it.finish(sink);
-    let jar = jar.and_then(|entry| uses.artifact(&entry.value, "`jar`", sink));
+    let jar = jar.and_then(|entry| uses.artifact(&entry.value, "`jar`", Wants::File, sink));
     let entry_class = entry_class.and_then(|entry| text(entry, sink));
     let args = or_default(args, Vec::new(), |entry| words(entry, "an argument", sink));
     let parallelism = or_default(parallelism, None, |entry| positive_count(entry, sink).map(Some));

@@ -8,7 +8,7 @@ use trimaran_model::pipeline::{
 };
 use trimaran_model::time::Millis;
 
-use super::Uses;
+use super::{Uses, Wants};
 use crate::decode::{
     Fields, choice, count, duration, each, expression, map, or_default, positive_duration, text, text_of,
     wrong_type,
@@ -34,7 +34,7 @@ pub(super) fn lower(entry: &Entry, uses: &mut Uses, sink: &mut Sink) -> Option<H
     uses.complete &= unpack.is_some();
     let sections = HostSections::take(&mut it);
     it.finish(sink);
-    let unpack = unpack.and_then(|entry| uses.artifact(&entry.value, "`unpack`", sink));
+    let unpack = unpack.and_then(|entry| uses.artifact(&entry.value, "`unpack`", Wants::File, sink));
     let (process, health) = sections.lower(sink);
     Some(HostWorkload { unpack: unpack?, process: process?, health: health? })
 }
@@ -109,7 +109,7 @@ fn variables(entry: &Entry, sink: &mut Sink) -> Option<BTreeMap<String, String>>
         }
         let why = if OWN_VARIABLES.contains(&key.as_str()) {
             "is set by Trimaran itself"
-        } else if key.is_empty() || key.contains('=') || key.contains(char::is_whitespace) {
+        } else if key.is_empty() || key.contains(['=', '\0']) || key.contains(char::is_whitespace) {
             "is not a variable's name"
         } else {
             return Some((key.clone(), value?));

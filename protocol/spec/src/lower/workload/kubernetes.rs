@@ -7,7 +7,7 @@ use trimaran_model::id::ArtifactName;
 use trimaran_model::pipeline::{KubernetesWorkload, OnConflict};
 use trimaran_model::time::Millis;
 
-use super::{Use, Uses};
+use super::{Use, Uses, Wants};
 use crate::decode::{Fields, choice, duration, each, expression, map, or_default, text};
 use crate::diagnostic::Sink;
 use crate::parse::shown;
@@ -28,7 +28,7 @@ pub(super) fn lower(entry: &Entry, uses: &mut Uses, sink: &mut Sink) -> Option<K
     let manifests_text = manifests.and_then(|entry| text(entry, sink));
     uses.complete &= manifests_text.is_some();
     if let (Some(entry), Some(Ok(name))) = (manifests, manifests_text.as_deref().map(str::parse)) {
-        uses.named.push(Use { name, span: entry.value.span, maybe: true });
+        uses.named.push(Use { name, span: entry.value.span, maybe: true, wants: Wants::File });
     }
     let images = or_default(images, BTreeMap::new(), |entry| named_images(entry, uses, sink));
     let stability = or_default(stability, Millis::seconds(20), |entry| duration(entry, sink));
@@ -51,7 +51,7 @@ fn named_images(entry: &Entry, uses: &mut Uses, sink: &mut Sink) -> Option<BTree
         return None;
     };
     let pairs = each(entries, |image| {
-        let artifact = uses.artifact(&image.value, "an image's artifact", sink);
+        let artifact = uses.artifact(&image.value, "an image's artifact", Wants::Image, sink);
         if expression(&image.key, image.key_span, "a key", sink) {
             return None;
         }

@@ -1,0 +1,203 @@
+//! What an agent tells: leases, runners, progress, results, verdicts; and the answers to it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use tokio::sync::oneshot;
+use trimaran_engine::{Outcome, query};
+use trimaran_model::limits::{AGENT_ASSIGNMENTS_MAX, AGENT_LOST_AFTER, RUNNER_SEEN_EVERY};
+use trimaran_wire::v1::agent::{
+    AgentDown, AgentUp, AgentVerdict, Progress, RefusedCounts, ResultAnswer, RunnerState,
+};
+use trimaran_wire::v1::command::CommandBody;
+
+use super::Link;
+use crate::node::Proposed;
+use crate::rows::View;
+
+/// What the agent is told once its report is in the log.
+pub(super) enum Report {
+    Result { assignment: u64, fence: u64 },
+    Failures { assignment: u64, failed: u32 },
+}
+
+/// Reports on their way to the log, in its order: an agent of many installations does not wait for one sync
+/// after another.
+pub(super) type UnderWay = VecDeque<(Report, oneshot::Receiver<Proposed>)>;
+
+/// The answer to the oldest report; never comes when there is none.
+pub(super) async fn first_answer(under_way: &mut UnderWay) -> (Report, Proposed) {
+    let Some((_, answer)) = under_way.front_mut() else { return std::future::pending().await };
+    let proposed = answer.await.unwrap_or(Proposed::Indeterminate);
+    let (report, _) = under_way.pop_front().expect("it was in front");
+    (report, proposed)
+}
+
+impl Link {
+    /// Takes a message; false ends the session.
+    pub(super) async fn hear(&mut self, message: AgentUp) -> bool {
+        self.touch();
+        let written = matches!(message, AgentUp::Failures(_) | AgentUp::Result { .. } | AgentUp::Verdicts(_));
+        if written && (!self.waiting.is_empty() || self.server.room.is_full()) {
+            // An agent that tells more than this tells it again on its next session.
+            self.waiting.push_back(message);
+            return self.waiting.len() <= AGENT_ASSIGNMENTS_MAX;
+        }
+        self.take(message).await
+    }
+
+    /// Takes what waited for room, as far as there is some now.
+    pub(super) async fn hear_waiting(&mut self) -> bool {
+        while !self.server.room.is_full() {
+            let Some(message) = self.waiting.pop_front() else { return true };
+            if !self.take(message).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn take(&mut self, message: AgentUp) -> bool {
+        match message {
+            AgentUp::Hello { .. } => {
+                self.session.refuse_frame("a second hello");
+                false
+            }
+            AgentUp::Ping { sent_ms, refused } => self.pong(sent_ms, refused).await,
+            AgentUp::Runners(states) => self.runners(states).await,
+            AgentUp::Unknown(held) => {
+                self.server.hold(&self.name, held);
+                true
+            }
+            AgentUp::Progress(progress) => {
+                if self.has(progress.assignment, progress.fence) {
+                    self.server.tell_progress(&progress);
+                    self.server.soft.lock().progress.insert(progress.assignment, progress);
+                }
+                true
+            }
+            AgentUp::Failures(progress) => {
+                self.failures(progress);
+                true
+            }
+            AgentUp::Result { assignment, fence, outcome, progress } => {
+                if let Some(sent) = self.sent.get_mut(&assignment) {
+                    sent.ended = true;
+                }
+                let body = CommandBody::Result { assignment, fence, outcome, progress };
+                self.report(Report::Result { assignment, fence }, body);
+                true
+            }
+            AgentUp::Verdicts(verdicts) => self.verdicts(verdicts).await,
+        }
+    }
+
+    /// Who is connected is soft state; that a runner was ever seen, and about when, outlives everybody.
+    async fn runners(&mut self, states: Vec<RunnerState>) -> bool {
+        let mine = View::new(&self.server.node).read(|rows| query::runners_of(rows, &self.name));
+        let mine: BTreeMap<&str, Option<i64>> =
+            mine.iter().map(|row| (row.name.as_str(), row.seen_ms)).collect();
+        let mut runners = BTreeMap::new();
+        {
+            let mut soft = self.server.soft.lock();
+            for state in states {
+                let Some(noted) = mine.get(state.name.as_str()) else { continue };
+                let every = if state.connected { RUNNER_SEEN_EVERY } else { AGENT_LOST_AFTER };
+                if noted.is_none_or(|noted| state.last_seen_ms - noted > every.0.cast_signed()) {
+                    runners.insert(state.name.clone(), state.last_seen_ms);
+                }
+                soft.runners.insert(state.name.clone(), state);
+            }
+        }
+        // What is not taken now is noted with the next message.
+        if !runners.is_empty() && !self.server.room.is_full() {
+            let _ = self.propose(CommandBody::RunnersSeen { runners }).await;
+        }
+        true
+    }
+
+    /// Only what the log does not say yet is written to it. What is not taken is repeated on the next session.
+    async fn verdicts(&mut self, verdicts: Vec<AgentVerdict>) -> bool {
+        // A result that is still on its way may say the same.
+        while !self.under_way.is_empty() {
+            let answer = first_answer(&mut self.under_way).await;
+            if !self.reported(answer).await {
+                return false;
+            }
+        }
+        for verdict in verdicts {
+            self.server.node.wait_rows(self.told).await;
+            let known = View::new(&self.server.node).read(|rows| query::says(rows, &verdict));
+            if known {
+                continue;
+            }
+            match self.propose(CommandBody::Verdict(verdict)).await {
+                Proposed::Done { revision, .. } => self.told = revision,
+                Proposed::NotLeader | Proposed::Busy(_) | Proposed::Indeterminate => return false,
+            }
+        }
+        true
+    }
+
+    /// Whether the agent was given this assignment and may speak of it.
+    fn has(&self, assignment: u64, fence: u64) -> bool {
+        self.sent.get(&assignment).is_some_and(|sent| sent.fence == fence && !sent.held)
+    }
+
+    fn touch(&self) {
+        let wall = self.server.node.wall();
+        if let Some(agent) = self.server.soft.lock().agents.get_mut(&self.name) {
+            agent.last_seen = wall;
+        }
+    }
+
+    /// Sends a report towards the log.
+    fn report(&mut self, report: Report, body: CommandBody) {
+        let answer = self.server.node.submit(self.command(body));
+        self.under_way.push_back((report, answer));
+    }
+
+    /// Keeps the agent's lease; without a leader this coordinator can't know what is true.
+    async fn pong(&mut self, sent_ms: u64, refused: RefusedCounts) -> bool {
+        if let Some(agent) = self.server.soft.lock().agents.get_mut(&self.name) {
+            agent.refused = refused;
+        }
+        if !self.server.node.pulse().borrow().leads() {
+            return true;
+        }
+        let revoked = self.server.revoked.all();
+        self.send(AgentDown::Pong { sent_ms, wall_ms: self.server.node.wall().0, revoked }).await
+    }
+
+    /// Failures are committed before the agent goes on: the budget survives the loss of the agent.
+    fn failures(&mut self, progress: Progress) {
+        let (assignment, failed) = (progress.assignment, progress.failed.len());
+        if self.has(assignment, progress.fence) {
+            self.server.tell_progress(&progress);
+            self.server.soft.lock().progress.insert(assignment, progress.clone());
+        }
+        let failed = u32::try_from(failed).unwrap_or(u32::MAX);
+        self.report(Report::Failures { assignment, failed }, CommandBody::Progress(progress));
+    }
+
+    /// The log has answered a report; the agent is told. What the log did not take, it repeats on its next
+    /// session.
+    pub(super) async fn reported(&mut self, (report, proposed): (Report, Proposed)) -> bool {
+        match (report, proposed) {
+            (_, Proposed::NotLeader | Proposed::Busy(_) | Proposed::Indeterminate) => false,
+            (Report::Failures { assignment, failed }, Proposed::Done { .. }) => {
+                self.send(AgentDown::Committed { assignment, failed }).await
+            }
+            (Report::Result { assignment, fence }, Proposed::Done { outcome, revision }) => {
+                self.told = revision;
+                let answer = match outcome {
+                    Outcome::ResultTaken => ResultAnswer::Applied,
+                    Outcome::ResultSuperseded { by } => ResultAnswer::Superseded { by },
+                    _ => ResultAnswer::Unknown,
+                };
+                self.server.soft.lock().progress.remove(&assignment);
+                self.sent.remove(&assignment);
+                self.send(AgentDown::Answer { assignment, fence, answer }).await
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! What agents tell of themselves, as operators see it: an agent that a test plays, over the real protocol.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::Value;
+use trimaran_client::client::ClientError;
+use trimaran_model::error_code;
+use trimaran_transport::{
+    Alpn, CertificateStore, Endpoint, EndpointConfig, EndpointLimits, FrameReceiver, FrameSender, Trust,
+    files,
+};
+use trimaran_wire::codec::Message as _;
+use trimaran_wire::v1::agent::{
+    AgentDown, AgentUp, HeldAssignment, Progress, RefusedCounts, ResultAnswer, RunnerState,
+};
+use trimaran_wire::v1::assignment::WireOutcome;
+use trimaran_wire::v1::common::{WireInstallation, WireRun};
+use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody};
+use trimaran_wire::v1::runner::LogQuery;
+
+use crate::world::{SOON, World, ask, change};
+
+/// An attached agent `lab` that listens on every address of its host.
+pub(crate) struct Played {
+    sender: FrameSender,
+    receiver: FrameReceiver,
+    _endpoint: Endpoint,
+}
+
+impl Played {
+    pub(crate) async fn attach(world: &World) -> Self {
+        let folder = world.folder.path().join("lab");
+        let identity = files::load_identity(&folder).expect("readable").expect("enrolled");
+        let config = EndpointConfig {
+            alpns: Vec::new(),
+            trust: Some(Trust::from_pem(&identity.ca).expect("a root")),
+            store: CertificateStore::new(&identity).expect("an identity"),
+            clock: Arc::new(now),
+            revoked: Arc::new(|_| false),
+            reset_key: None,
+            limits: EndpointLimits::CLIENT,
+        };
+        let endpoint = Endpoint::bind(SocketAddr::from(([0, 0, 0, 0], 0)), config).expect("a free port");
+        let session = endpoint.connect(world.address, Alpn::Agent).await.expect("accepted");
+        let (sender, receiver) = session.open_stream().await.expect("a stream");
+        let mut played = Self { sender, receiver, _endpoint: endpoint };
+        let listen = Some("0.0.0.0:4567".to_owned());
+        played.say(AgentUp::Hello { incarnation: 7, epoch: 0, held: Vec::new(), listen }).await;
+        played.hear(|message| matches!(message, AgentDown::Welcome { .. }).then_some(())).await;
+        played
+    }
+
+    pub(crate) async fn say(&mut self, message: AgentUp) {
+        self.sender.send(&message.to_frame()).await.expect("sent");
+    }
+
+    /// Reads on until a message is the wanted one.
+    pub(crate) async fn hear<T>(&mut self, wanted: impl Fn(&AgentDown) -> Option<T>) -> T {
+        let heard = async {
+            loop {
+                let frame = self.receiver.next().await.expect("a frame").expect("the session lives");
+                if let Some(found) = wanted(&AgentDown::from_frame(&frame).expect("a message")) {
+                    return found;
+                }
+            }
+        };
+        tokio::time::timeout(SOON, heard).await.expect("it comes soon")
+    }
+}
+
+fn now() -> trimaran_model::time::Wall {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    trimaran_model::time::Wall(i64::try_from(since.as_millis()).expect("a date"))
+}
+
+/// Asks again until the document says so.
+pub(crate) async fn until(
+    world: &World,
+    body: OperatorBody,
+    what: &str,
+    fits: impl Fn(&Value) -> bool,
+) -> Value {
+    let end = Instant::now() + SOON;
+    loop {
+        let document = ask(&world.client("admin"), None, body.clone()).await.expect("a document");
+        if fits(&document) {
+            return document;
+        }
+        assert!(Instant::now() < end, "{what}: {document:#}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+/// A cluster whose agent `lab` and runner `host-1` are enrolled.
+async fn cluster() -> World {
+    let world = World::start().await;
+    enroll_machines(&world).await;
+    world
+}
+
+pub(crate) async fn enroll_machines(world: &World) {
+    let staging = [("group".to_owned(), "staging".to_owned())].into();
+    let runner = EnrollOrder::Runner { name: "host-1".into(), agent: "lab".into(), labels: staging };
+    for (order, name) in [(EnrollOrder::Agent { name: "lab".into() }, "lab"), (runner, "host-1")] {
+        let document =
+            ask(&world.client("admin"), change(), OperatorBody::Enroll(order)).await.expect("a token");
+        world.enroll(document["token"].as_str().expect("a token"), name).await.expect("enrolled");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_are_listed_with_their_address_and_what_their_port_refused() {
+    let world = cluster().await;
+    let listed = ask(&world.client("admin"), None, OperatorBody::AgentList).await.expect("agents");
+    assert_eq!(listed["agents"][0]["refused"], Value::Null);
+    let mut lab = Played::attach(&world).await;
+    lab.say(AgentUp::Ping { sent_ms: 1, refused: RefusedCounts { handshakes: 3, frames: 2 } }).await;
+    lab.hear(|message| matches!(message, AgentDown::Pong { .. }).then_some(())).await;
+    let listed = ask(&world.client("admin"), None, OperatorBody::AgentList).await.expect("agents");
+    let agent = &listed["agents"][0];
+    assert_eq!(agent["refused"], serde_json::json!({ "handshakes": 3, "frames": 2 }), "{agent:#}");
+    let address: SocketAddr = agent["address"].as_str().expect("text").parse().expect("an address");
+    assert_eq!(address.port(), 4567);
+    assert!(address.ip().is_loopback(), "{address} is where peers reach it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runner_that_was_seen_is_lost_after_everything_was_started_again() {
+    let mut world = cluster().await;
+    let listed = ask(&world.client("admin"), None, OperatorBody::RunnerList).await.expect("runners");
+    assert_eq!(listed["runners"][0]["state"], "never_connected");
+    let mut lab = Played::attach(&world).await;
+    let state = RunnerState {
+        name: "host-1".into(),
+        connected: true,
+        incarnation: 5,
+        address: "127.0.1.1".into(),
+        last_seen_ms: now().0,
+    };
+    lab.say(AgentUp::Runners(vec![state])).await;
+    until(&world, OperatorBody::RunnerList, "connected", |it| it["runners"][0]["state"] == "connected").await;
+    // Told in the order of the session: the answer says that the log has what was told before.
+    lab.say(AgentUp::Ping { sent_ms: 1, refused: RefusedCounts::default() }).await;
+    lab.hear(|message| matches!(message, AgentDown::Pong { .. }).then_some(())).await;
+    drop(lab);
+    world.restart();
+    let listed =
+        until(&world, OperatorBody::RunnerList, "lost", |it| it["runners"][0]["state"] == "lost").await;
+    assert!(listed["runners"][0]["last_seen"].is_string(), "{listed:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_of_an_agent_that_is_away_say_who_since_when_and_what_to_do() {
+    let world = cluster().await;
+    world.apply().await;
+    ask(&world.client("admin"), change(), crate::deploy("1")).await.expect("a run");
+    let logs = || async {
+        let query = LogQuery {
+            pipeline: String::new(),
+            target: String::new(),
+            run: None,
+            since_ms: None,
+            tail: None,
+            follow: false,
+        };
+        let body = OperatorBody::Logs { run: "web#1".into(), stage: None, host: None, query };
+        let client = world.client("admin");
+        let mut replies = client.stream(body).await.expect("a stream");
+        match replies.next().await {
+            Err(ClientError::Refused(refusal)) => refusal,
+            other => panic!("{other:?}"),
+        }
+    };
+    let refused = logs().await;
+    assert_eq!(refused.code, error_code::AGENT_AWAY.0);
+    assert!(refused.cause.expect("a cause").contains("agent `lab` was never connected"));
+    drop(Played::attach(&world).await);
+    let away = |it: &Value| it["agents"][0]["state"] != "connected";
+    let listed = until(&world, OperatorBody::AgentList, "away", away).await;
+    let refused = logs().await;
+    let (cause, since) = (refused.cause.expect("a cause"), listed["agents"][0]["last_seen"].as_str());
+    assert!(cause.contains("agent `lab`") && cause.contains(since.expect("a time")), "{cause}");
+    assert!(refused.help.expect("help").contains("start agent `lab` again"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_that_no_coordinator_knows_alarms_until_it_is_gone() {
+    let world = cluster().await;
+    let mut lab = Played::attach(&world).await;
+    let progress = Progress {
+        assignment: 40,
+        fence: 1 << 48 | 40,
+        done: 1,
+        total: 1,
+        failed: Vec::new(),
+        failure: None,
+        instances: Vec::new(),
+    };
+    let (assignment, fence) = (progress.assignment, progress.fence);
+    lab.say(AgentUp::Result { assignment, fence, outcome: WireOutcome::Done, progress }).await;
+    let answer = |message: &AgentDown| match message {
+        AgentDown::Answer { answer, .. } => Some(answer.clone()),
+        _ => None,
+    };
+    assert_eq!(lab.hear(answer).await, ResultAnswer::Unknown);
+    let held = HeldAssignment {
+        assignment,
+        fence,
+        installation: WireInstallation { pipeline: "web".into(), target: "lab-prod".into() },
+        run: WireRun { pipeline: "web".into(), number: 9 },
+    };
+    lab.say(AgentUp::Unknown(vec![held])).await;
+    let has = |status: &Value| status["alarms"].as_array().is_some_and(|alarms| !alarms.is_empty());
+    let status = until(&world, OperatorBody::ClusterStatus, "an alarm", has).await;
+    let alarm = &status["alarms"][0];
+    assert_eq!(alarm["code"], "held_assignment");
+    let message = alarm["message"].as_str().expect("words");
+    for part in ["`lab`", "assignment 40", "web#9", "web/lab-prod"] {
+        assert!(message.contains(part), "{message}");
+    }
+    lab.say(AgentUp::Unknown(Vec::new())).await;
+    until(&world, OperatorBody::ClusterStatus, "no alarm", |status| !has(status)).await;
+}
