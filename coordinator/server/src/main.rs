@@ -90,6 +90,7 @@ enum Command {
         settings: config::Settings,
     },
     /// Give the room of the ballast file back when the disk is full; the next start with enough room makes it again.
+    #[command(after_help = "Examples:\n  trimaran-coordinator free-ballast --data-dir /var/lib/trimaran")]
     FreeBallast {
         #[arg(long, value_name = "DIR")]
         data_dir: PathBuf,
