@@ -35,8 +35,14 @@ pub(crate) struct Args {
 enum Command {
     Apply(apply::Args),
     Rollback(rollback::Args),
-    Status(status::Args),
-    StopAll(stop_all::Args),
+    /// Show what is deployed here, whether it runs and whether its probe succeeds.
+    #[command(
+        after_help = "Examples:\n  trimaran-agent host status --data-dir /var/lib/trimaran\n  trimaran-agent host status --data-dir /var/lib/trimaran -o json"
+    )]
+    Status(Place),
+    /// End every service of the directory; they run again when its runner starts.
+    #[command(after_help = "Examples:\n  trimaran-agent host stop-all --data-dir /var/lib/trimaran")]
+    StopAll(Place),
 }
 
 /// What all commands take.
@@ -99,8 +105,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         match &args.command {
             Command::Apply(args) => (apply::run(args).await, args.place.output),
             Command::Rollback(args) => (rollback::run(args).await, args.place.output),
-            Command::Status(args) => (status::run(args).await, args.place.output),
-            Command::StopAll(args) => (stop_all::run(args).await, args.place.output),
+            Command::Status(place) => (status::run(place).await, place.output),
+            Command::StopAll(place) => (stop_all::run(place).await, place.output),
         }
     });
     match result {

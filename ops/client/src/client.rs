@@ -12,8 +12,8 @@ use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_model::time::Wall;
 use trimaran_transport::files::IdentityFiles;
 use trimaran_transport::{
-    Alpn, CertificateStore, Clock, CloseCode, ConnectError, Endpoint, EndpointConfig, EndpointLimits,
-    FrameReceiver, RequestError, Session, Trust, random,
+    Alpn, CertificateStore, Clock, CloseCode, CloseReason, ConnectError, Endpoint, EndpointConfig,
+    EndpointLimits, FrameReceiver, RequestError, Session, Trust, random,
 };
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::operator::{OperatorBody, OperatorReply, OperatorRequest, Refusal};
@@ -126,7 +126,7 @@ impl Client {
             Ok(receiver) => Ok(Replies(receiver)),
             Err(error) => {
                 self.forget().await;
-                Err(ClientError::Unreachable { attempts: error.to_string() })
+                Err(unanswered(&error))
             }
         }
     }
@@ -154,10 +154,13 @@ impl Client {
                         },
                         Err(error) => {
                             self.forget().await;
+                            if refuses_identity(error.closed()) {
+                                return Err(unanswered(&error));
+                            }
                             if request_id.is_some() && !std::mem::replace(&mut in_doubt, true) {
                                 self.tell(&error.to_string());
                             }
-                            ClientError::Unreachable { attempts: error.to_string() }
+                            unanswered(&error)
                         }
                     }
                 }
@@ -256,6 +259,11 @@ async fn dial(
                 Ok((address, Err(ConnectError::Certificate { source, .. }))) => {
                     return Some(Err(ClientError::Identity { why: format!("{address}: {source}") }));
                 }
+                Ok((address, Err(ConnectError::Closed { reason, .. })))
+                    if refuses_identity(Some(&reason)) =>
+                {
+                    return Some(Err(ClientError::Identity { why: format!("{address}: {reason}") }));
+                }
                 Ok((address, Err(error))) => drop(attempts.insert(address, error.to_string())),
                 Err(error) => return Some(Err(protocol(error))),
             }
@@ -284,6 +292,21 @@ async fn exchange(
             Err(RequestError::NoReply)
         }
     }
+}
+
+/// What it means that a session gave no reply.
+fn unanswered(error: &RequestError) -> ClientError {
+    match error.closed() {
+        Some(reason) if refuses_identity(Some(reason)) => ClientError::Identity { why: reason.to_string() },
+        _ => ClientError::Unreachable { attempts: error.to_string() },
+    }
+}
+
+/// The coordinator answered, and said no to the certificate: asking again changes nothing. It judges the
+/// certificate after the client believes itself connected, so the refusal may end a dial or a request.
+fn refuses_identity(reason: Option<&CloseReason>) -> bool {
+    let Some(CloseReason::Peer { code, .. }) = reason else { return false };
+    matches!(code, CloseCode::Certificate | CloseCode::Revoked)
 }
 
 /// Passes a reply on, or says that another attempt may succeed.

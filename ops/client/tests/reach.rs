@@ -34,11 +34,15 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::of(&Identity::Operator("ann".parse().expect("a name"), OperatorRole::Admin))
+    }
+
+    /// With this identity where the operator's should be.
+    fn of(identity: &Identity) -> Self {
         let authority = Authority::new_root("lab", now()).expect("a root");
         let issuer = authority.new_issuer(&"c1".parse().expect("a name"), 0, now()).expect("an issuer");
         let world = Self { authority, issuer, folder: tempfile::tempdir().expect("a directory") };
-        let operator = Identity::Operator("ann".parse().expect("a name"), OperatorRole::Admin);
-        files::save_identity(world.folder.path(), &world.files(&operator)).expect("written");
+        files::save_identity(world.folder.path(), &world.files(identity)).expect("written");
         world
     }
 
@@ -135,4 +139,26 @@ async fn a_change_whose_answer_is_lost_is_repeated_and_in_doubt_at_the_end() {
     assert!(matches!(error, ClientError::Indeterminate { .. }), "{error}");
     assert!(requests.load(Ordering::Relaxed) > 2);
     assert_eq!(told.lock().expect("no panic").len(), 1, "said once");
+}
+
+#[tokio::test]
+async fn a_refused_certificate_is_told_at_once_and_is_no_silence() {
+    let world = World::of(&Identity::Agent("lab".parse().expect("a name")));
+    let server = world.coordinator();
+    let address = server.local_address().expect("bound");
+    let serve = async { while server.accept().await.is_some() {} };
+    let asks = async {
+        for change in [None, Some([7; 16])] {
+            let start = Instant::now();
+            let asked = world.client(&[address]).request(change, OperatorBody::AgentList).await;
+            let error = asked.expect_err("an agent is no operator");
+            assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+            let ClientError::Identity { why } = error else { panic!("{error}") };
+            assert!(why.contains("agent/lab"), "{why}");
+        }
+    };
+    tokio::select! {
+        () = serve => panic!("it serves until the test ends"),
+        () = asks => {}
+    }
 }

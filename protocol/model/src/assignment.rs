@@ -105,11 +105,12 @@ pub enum HostState {
     Empty,
     /// Fetching or unpacking; what ran keeps running.
     Preparing,
-    /// A `Prepare` is done.
+    /// A `Prepare` is done, and nothing runs. Where a service runs its health is said instead.
     Prepared,
     /// Between the stop of the old process and the verified health of the new one.
     Updating,
-    /// The goal's release runs and was healthy for `min_healthy`.
+    /// What should run now runs, and was healthy for `min_healthy`: the goal's release, or what ran before a
+    /// `Prepare`.
     Healthy,
     /// Was healthy, and its probe fails or its process ended since.
     Degraded,

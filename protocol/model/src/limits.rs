@@ -147,6 +147,8 @@ pub const UNGUARDED_CALL: Millis = Millis::seconds(10);
 /// A host in flight that is silent for so long is lost: the wave pauses. Long enough for a runner to be
 /// started again. A wave that can't start a host for so long pauses too.
 pub const HOST_LOST_AFTER: Millis = Millis::seconds(30);
+/// Hosts of later waves that fetch and unpack at once beside the hosts of the present wave.
+pub const HOSTS_PREPARED_AHEAD_MAX: usize = 8;
 /// Assignments that one agent holds, ended and unanswered ones included.
 pub const AGENT_ASSIGNMENTS_MAX: usize = 4096;
 /// Live progress of one assignment is told at most this often.
@@ -223,8 +225,10 @@ pub const RELEASES_KEPT: usize = 3;
 pub const WAYS_BACK_KEPT: usize = 8;
 /// Failed probes in a row after which a service that was healthy is degraded.
 pub const PROBE_FAILURES_DEGRADED: u32 = 3;
-/// While a verification waits for its first success, probes come at least so often.
-pub const PROBE_FIRST_INTERVAL: Millis = Millis(200);
+/// While a verification waits for its first success, the shortest pause between two probes.
+pub const PROBE_FIRST_INTERVAL: Millis = Millis(25);
+/// That pause grows to this part of the time waited so far, at most to the check's interval.
+pub const PROBE_FIRST_SHARE: u64 = 8;
 /// A pause between two probes that is longer than interval, timeout and this was not watched.
 pub const PROBE_GAP: Millis = Millis::seconds(2);
 /// Restarts of one service that are remembered; a policy with a larger `max` counts these.
@@ -235,6 +239,10 @@ pub const HOST_UNPACK: Millis = Millis::minutes(10);
 /// A call to a host's disk or process table.
 pub const HOST_CALL: Millis = Millis::seconds(30);
 pub const HOST_START: Millis = Millis::seconds(60);
+/// A goal that a host can't write down within this time is refused, before its agent gives the session up.
+pub const HOST_GIVE: Millis = Millis::seconds(4);
+/// Calls of one installation that are in flight at once, those that hang in a disk after their deadline included.
+pub const HOST_CALLS_MAX: usize = 6;
 /// Waiting for other installations of the host to end their disruptive step.
 pub const HOST_TURN: Millis = Millis::hours(24);
 /// Installations of one host.

@@ -157,6 +157,8 @@ impl ModelHost {
             self.alive()?;
             created.expect("the model's disk has room");
         }
+        // The host keeps the turn of a change that an earlier life left in the middle.
+        self.turn |= found.as_ref().is_some_and(|journal| journal.step.is_disruptive());
         let mut out = Vec::new();
         self.phase = Some(HostMachine.begin(self.now, goal, found.map(Into::into), &mut out));
         self.carry_out(out)

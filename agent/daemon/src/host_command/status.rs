@@ -3,23 +3,14 @@
 use serde_json::json;
 use trimaran_host::Inspection;
 
+use super::Place;
 use super::output::{OutputForm, installation, print, print_document};
 use super::problem::Problem;
 
-/// Show what is deployed here, whether it runs and whether its probe succeeds.
-#[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  trimaran-agent host status --data-dir /var/lib/trimaran\n  trimaran-agent host status --data-dir /var/lib/trimaran -o json"
-)]
-pub(super) struct Args {
-    #[command(flatten)]
-    pub(super) place: super::Place,
-}
-
-pub(super) async fn run(args: &Args) -> Result<u8, Problem> {
-    let settings = args.place.settings()?;
+pub(super) async fn run(place: &Place) -> Result<u8, Problem> {
+    let settings = place.settings()?;
     let found = trimaran_host::inspect(&settings.data_dir, settings.address).await?;
-    match args.place.output {
+    match place.output {
         OutputForm::Json => {
             let all: Vec<_> = found.iter().map(document).collect();
             print_document(&json!({"schema": "trimaran.host/v1", "installations": all}));

@@ -4,22 +4,15 @@ use serde_json::json;
 use trimaran_host::StopAllError;
 use trimaran_model::reason::ReasonCode;
 
+use super::Place;
 use super::output::{OutputForm, print, print_document};
 use super::problem::Problem;
 
-/// End every service of the directory; they run again when its runner starts.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  trimaran-agent host stop-all --data-dir /var/lib/trimaran")]
-pub(super) struct Args {
-    #[command(flatten)]
-    pub(super) place: super::Place,
-}
-
-pub(super) async fn run(args: &Args) -> Result<u8, Problem> {
-    let settings = args.place.settings()?;
+pub(super) async fn run(place: &Place) -> Result<u8, Problem> {
+    let settings = place.settings()?;
     match trimaran_host::stop_all(&settings.data_dir).await {
         Ok(ended) => {
-            match args.place.output {
+            match place.output {
                 OutputForm::Json => {
                     print_document(&json!({"schema": "trimaran.host_stop/v1", "ended": ended}))
                 }

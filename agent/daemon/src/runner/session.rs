@@ -3,12 +3,13 @@
 //! A goal that was begun to be taken is taken to its end before the next session greets: what a greeting says is
 //! the whole truth, and no earlier order can change it afterwards.
 
-use std::collections::VecDeque;
-use std::pin::Pin;
+use std::collections::{BTreeSet, VecDeque};
 
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use trimaran_host::{GoalRefused, Host};
 use trimaran_model::assignment::{HostGoal, HostReport};
+use trimaran_model::id::InstallationId;
 use trimaran_model::limits::SESSION_QUEUE_MAX;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Wall;
@@ -34,7 +35,7 @@ pub(crate) async fn serve(
     reports: &mut mpsc::Receiver<HostReport>,
     greeting: &Greeting,
 ) -> CloseReason {
-    let mut goals = Goals { host, waiting: VecDeque::new(), taking: None };
+    let mut goals = Goals::new(host.clone());
     tokio::select! {
         () = talk(session, host, reports, greeting, &mut goals) => {}
         () = logs::answer(session, host) => {}
@@ -49,7 +50,7 @@ async fn talk(
     host: &Host,
     reports: &mut mpsc::Receiver<HostReport>,
     greeting: &Greeting,
-    goals: &mut Goals<'_>,
+    goals: &mut Goals,
 ) {
     let Ok((mut sender, mut receiver)) = session.open_stream().await else { return };
     // Older than what the greeting says.
@@ -98,7 +99,7 @@ async fn send(sender: &mut FrameSender, message: RunnerUp) -> bool {
     }
 }
 
-fn take(message: RunnerDown, goals: &mut Goals<'_>, greeting: &Greeting) -> Result<(), CodecError> {
+fn take(message: RunnerDown, goals: &mut Goals, greeting: &Greeting) -> Result<(), CodecError> {
     match message {
         RunnerDown::Welcome { wall_ms, .. } => {
             if let Some(wall_ms) = wall_ms {
@@ -115,47 +116,63 @@ fn take(message: RunnerDown, goals: &mut Goals<'_>, greeting: &Greeting) -> Resu
     Ok(())
 }
 
-type Taking<'a> = Pin<Box<dyn Future<Output = (u64, Option<WireFailure>)> + Send + 'a>>;
-
-/// Goals in their order, one being taken at a time.
-struct Goals<'a> {
-    host: &'a Host,
+/// Goals on their way into the host: of one installation one after the other, and none waits for another
+/// installation, whose disk may hang.
+struct Goals {
+    host: Host,
     waiting: VecDeque<(u64, HostGoal)>,
-    taking: Option<Taking<'a>>,
+    busy: BTreeSet<InstallationId>,
+    taking: JoinSet<(InstallationId, u64, Option<WireFailure>)>,
 }
 
-impl Goals<'_> {
-    /// The answer to the next goal; waits while there is none. May be dropped and called again.
+impl Goals {
+    fn new(host: Host) -> Self {
+        Self { host, waiting: VecDeque::new(), busy: BTreeSet::new(), taking: JoinSet::new() }
+    }
+
+    /// The answer to one of the goals; waits while there is none. May be dropped and called again.
     async fn next(&mut self) -> (u64, Option<WireFailure>) {
-        if self.taking.is_none() {
-            let Some((sequence, goal)) = self.waiting.pop_front() else {
-                return std::future::pending().await;
-            };
-            let host = self.host;
-            self.taking = Some(Box::pin(async move {
-                let refused = host.give(goal).await.err();
-                (sequence, refused.map(|refused| failure(&refused)))
-            }));
+        loop {
+            self.begin();
+            match self.taking.join_next().await {
+                None => return std::future::pending().await,
+                Some(Ok((installation, sequence, refused))) => {
+                    self.busy.remove(&installation);
+                    return (sequence, refused);
+                }
+                // Without an answer the agent ends the session, and the next one says what became of it.
+                Some(Err(error)) => tracing::error!(%error, "a goal was not taken to its end"),
+            }
         }
-        let Some(taking) = &mut self.taking else { return std::future::pending().await };
-        let answer = taking.await;
-        self.taking = None;
-        answer
+    }
+
+    /// Begins whatever does not wait for an earlier goal of its installation.
+    fn begin(&mut self) {
+        for (sequence, goal) in std::mem::take(&mut self.waiting) {
+            if !self.busy.insert(goal.installation.clone()) {
+                self.waiting.push_back((sequence, goal));
+                continue;
+            }
+            let host = self.host.clone();
+            self.taking.spawn(async move {
+                let installation = goal.installation.clone();
+                let refused = host.give(goal).await.err();
+                (installation, sequence, refused.map(|refused| failure(&refused)))
+            });
+        }
     }
 
     /// Drops what was not begun and ends what was.
     async fn finish(mut self) {
         self.waiting.clear();
-        if let Some(taking) = self.taking.take() {
-            taking.await;
-        }
+        while self.taking.join_next().await.is_some() {}
     }
 }
 
 fn failure(refused: &GoalRefused) -> WireFailure {
     let code = match refused {
         GoalRefused::Fenced { .. } | GoalRefused::Mismatch { .. } => ReasonCode::Fenced,
-        GoalRefused::Persist { .. } | GoalRefused::TooMany => ReasonCode::HostInternal,
+        GoalRefused::Persist { .. } | GoalRefused::TooMany | GoalRefused::Busy => ReasonCode::HostInternal,
         GoalRefused::Closed => ReasonCode::Interrupted,
     };
     let message = trimaran_model::text::with_sources(refused);

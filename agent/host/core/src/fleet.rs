@@ -4,7 +4,8 @@
 //! hosts are asked and when:
 //! - at most `max_unavailable` hosts are down, from any cause; a host that is down already needs no slot;
 //! - no more hosts than the wave's `upto` get the release, in an order that stays the same over all waves;
-//! - bytes are prepared ahead on all hosts of the wave, which disturbs nothing;
+//! - bytes are prepared ahead, which disturbs nothing: on all hosts of the wave at once, then on a few hosts
+//!   of later waves at a time, where a failure counts only when their turn comes;
 //! - more failed hosts than the budget allows end the assignment; each failure is committed by the
 //!   coordinators before another host is started, and a failed host is not touched again;
 //! - faults of the platform end it too, as `Fault`: the stage pauses and nothing is rolled back;

@@ -38,12 +38,16 @@ pub enum FetchError {
     Missing { from: String, detail: String },
     #[error("{from} was planned with sha256:{planned}, but what is there now has sha256:{found}")]
     Digest { from: String, planned: Digest, found: Digest },
-    #[error("{from} is larger than {max} bytes")]
-    TooLarge { from: String, max: u64 },
+    #[error("{from} is over the limit of {max} bytes: it has {}", in_words(*length, *max))]
+    TooLarge { from: String, length: Option<u64>, max: u64 },
     #[error("{from} needs {needed}, the disk of the cache has {free} free above its reserve")]
     Disk { from: String, needed: Space, free: Space },
     #[error("can't {operation} `{path}`: {source}")]
     Io { operation: &'static str, path: String, source: std::io::Error },
+}
+
+fn in_words(length: Option<u64>, max: u64) -> String {
+    length.map_or_else(|| format!("more than {max}"), |length| length.to_string())
 }
 
 impl FetchError {

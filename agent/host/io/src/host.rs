@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
@@ -22,7 +23,7 @@ use crate::logs;
 use crate::platform::{Platform, Shared};
 use crate::reports::Reports;
 use crate::store::{self, LoadError, Loaded, Store};
-use crate::worker::{self, Command, Commands, Shown};
+use crate::worker::{self, Claim, Command, Commands, Shown};
 
 /// What a host is.
 #[derive(Debug, Clone)]
@@ -59,6 +60,8 @@ pub enum GoalRefused {
     TooMany,
     #[error("the goal could not be written to the host's disk")]
     Persist { source: io::Error },
+    #[error("the installation does not answer; its disk may hang")]
+    Busy,
     #[error("the host is being closed")]
     Closed,
 }
@@ -77,6 +80,14 @@ struct Inner {
     forward: std::sync::Mutex<Option<JoinHandle<()>>>,
     stop: CancellationToken,
     _lock: DirectoryLock,
+}
+
+/// What an earlier life left of an installation.
+struct Found {
+    installation: InstallationId,
+    platform: Arc<Platform>,
+    journal: Journal,
+    next: Option<HostGoal>,
 }
 
 struct Running {
@@ -108,8 +119,17 @@ impl Host {
             _lock: lock,
         });
         let host = Self { inner };
+        let mut resumed = Vec::new();
         for installation in found {
-            host.resume(installation).await?;
+            resumed.extend(host.load(installation).await?);
+        }
+        // What is in the middle of a change is served before all that would begin one.
+        for found in resumed.iter().filter(|found| found.journal.step.is_disruptive()) {
+            found.platform.keep_turn().await;
+        }
+        for found in resumed {
+            let Found { installation, platform, journal, next } = found;
+            host.spawn(&mut *host.inner.workers.lock().await, installation, platform, journal, next);
         }
         // Whoever asks next must not take what was not looked at yet for what is not there.
         let running = host.installations().await;
@@ -126,8 +146,8 @@ impl Host {
         Ok((host, receiver))
     }
 
-    /// Starts the worker of an installation that was found on the disk.
-    async fn resume(&self, installation: InstallationId) -> Result<(), OpenError> {
+    /// An installation that was found on the disk, if there is anything of it.
+    async fn load(&self, installation: InstallationId) -> Result<Option<Found>, OpenError> {
         let store = self.inner.store(&installation);
         let path = store.dir().to_owned();
         let platform = Arc::new(Platform::new(Arc::clone(&self.inner.shared), store));
@@ -143,12 +163,11 @@ impl Host {
                 tracing::warn!(%installation, "the journal can't be read; it is made again from what is there");
                 match Journal::from_facts(&installation, &facts) {
                     Some(journal) => (journal, None),
-                    None => return Ok(()),
+                    None => return Ok(None),
                 }
             }
         };
-        self.spawn(&mut *self.inner.workers.lock().await, installation, platform, journal, next);
-        Ok(())
+        Ok(Some(Found { installation, platform, journal, next }))
     }
 
     fn spawn(
@@ -176,7 +195,16 @@ impl Host {
             Some(commands) => commands,
             None => return Ok(()),
         };
-        send(&commands, |answer| Command::Give { goal: Box::new(goal), answer }).await?
+        let claim = Claim::default();
+        let asked = claim.clone();
+        let mut taken =
+            pin!(send(&commands, |answer| Command::Give { goal: Box::new(goal), claim: asked, answer }));
+        match tokio::time::timeout(limits::HOST_GIVE.to_std(), &mut taken).await {
+            Ok(answer) => answer?,
+            Err(_) if claim.claim() => Err(GoalRefused::Busy),
+            // It is being taken, which is bounded too.
+            Err(_) => taken.await?,
+        }
     }
 
     /// Takes a goal of a human on this machine: the fence stays as it is, so that any order of the cluster

@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use trimaran_host_core::host::{
     Exit, Facts, HostFailure, Journal, Phase, ProcessStatus, StoredRelease, host_release,
@@ -46,8 +47,9 @@ pub async fn inspect(data_dir: &Path, address: IpAddr) -> Result<Vec<Inspection>
     for installation in list(data_dir)? {
         let store = store(data_dir, &installation);
         let path = store.dir().to_owned();
-        let facts =
-            look_at(&store).await.map_err(|failure| OpenError::Look { path, why: failure.message })?;
+        let facts = look_at(&store, &Arc::default())
+            .await
+            .map_err(|failure| OpenError::Look { path, why: failure.message })?;
         let journal = match store.load()? {
             Loaded::Journal(journal, _) => Some(journal),
             Loaded::Damaged | Loaded::Nothing => Journal::from_facts(&installation, &facts),

@@ -7,6 +7,8 @@
 #![allow(clippy::disallowed_methods, reason = "this crate is the I/O of a host: files, clocks and processes")]
 
 pub mod archive;
+mod blocking;
+mod calls;
 pub mod clock;
 pub mod disk;
 mod failpoint;

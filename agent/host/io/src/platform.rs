@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, TryLockError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
@@ -44,6 +44,8 @@ pub(crate) struct Platform {
     pub(crate) shared: Arc<Shared>,
     pub(crate) store: Store<OsFileSystem>,
     turn: Mutex<Option<OwnedSemaphorePermit>>,
+    /// Held while releases and `current` are changed: a change that hung never overtakes a later one.
+    changing: Arc<std::sync::Mutex<()>>,
 }
 
 type Failed = HostFailure;
@@ -61,7 +63,7 @@ fn disk_failure(what: &str, error: &io::Error) -> Failed {
 
 impl Platform {
     pub(crate) fn new(shared: Arc<Shared>, store: Store<OsFileSystem>) -> Self {
-        Self { shared, store, turn: Mutex::new(None) }
+        Self { shared, store, turn: Mutex::new(None), changing: Arc::default() }
     }
 
     pub(crate) async fn call(&self, call: Call) -> Reply {
@@ -95,8 +97,8 @@ impl Platform {
     pub(crate) async fn watch(&self, query: Query) -> Snapshot {
         let exit = match self.run_dirs().await.get(&query.launch) {
             Some((dir, _)) => match shim::attach(dir).await {
-                Ok(Attached::Running(mut shim)) => exit_of(shim.exited().await),
-                Ok(Attached::Ended(exit)) => exit_of(exit),
+                Ok(Attached::Running(mut shim)) => shim.exited().await,
+                Ok(Attached::Ended(exit)) => exit,
                 Ok(Attached::Nothing) | Err(_) => Exit::LOST,
             },
             None => Exit::LOST,
@@ -109,13 +111,27 @@ impl Platform {
         work: impl FnOnce(&Store<OsFileSystem>) -> T + Send + 'static,
     ) -> Result<T, Failed> {
         let store = self.store.clone();
-        tokio::task::spawn_blocking(move || work(&store))
+        crate::blocking::spawn(move || work(&store))
             .await
             .map_err(|error| internal("a task of the runner ended", error))
     }
 
+    /// As [`Platform::blocking`], for what changes releases or `current`.
+    async fn changing<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store<OsFileSystem>) -> T + Send + 'static,
+    ) -> Result<T, Failed> {
+        let changing = Arc::clone(&self.changing);
+        self.blocking(move |store| {
+            // What a change that panicked left is what a crash leaves.
+            let _alone = changing.lock().unwrap_or_else(PoisonError::into_inner);
+            work(store)
+        })
+        .await
+    }
+
     pub(crate) async fn look(&self) -> Result<Facts, Failed> {
-        look_at(&self.store).await
+        look_at(&self.store, &self.changing).await
     }
 
     async fn run_dirs(&self) -> RunDirs {
@@ -163,7 +179,7 @@ impl Platform {
     async fn unpack(&self, stored: StoredRelease) -> Reply {
         let digest = host_release(&stored.release).bundle.sha256;
         let blob = self.shared.cache.join(digest.to_string());
-        let done = self.blocking(move |store| unpack(store, &blob, &stored)).await;
+        let done = self.changing(move |store| unpack(store, &blob, &stored)).await;
         done.unwrap_or_else(Reply::Failed)
     }
 
@@ -174,6 +190,11 @@ impl Platform {
             *held = Some(turn.map_err(|error| internal("the host is being closed", error))?);
         }
         Ok(())
+    }
+
+    /// Holds the turn again that an earlier life held when it ended. At most one installation did.
+    pub(crate) async fn keep_turn(&self) {
+        *self.turn.lock().await = Arc::clone(&self.shared.turn).try_acquire_owned().ok();
     }
 
     /// Gives the turn back, if it is held.
@@ -187,7 +208,7 @@ impl Platform {
 
     async fn switch(&self, to: Digest) -> Result<(), Failed> {
         let done = self
-            .blocking(move |store| match store.releases()?.get(&to) {
+            .changing(move |store| match store.releases()?.get(&to) {
                 Some(stored) => store.switch(stored),
                 None => Err(io::Error::new(io::ErrorKind::NotFound, "the release is not on this host")),
             })
@@ -256,7 +277,7 @@ impl Platform {
         }
         let cache = self.shared.cache.clone();
         let done = self
-            .blocking(move |store| {
+            .changing(move |store| {
                 ended.iter().try_for_each(std::fs::remove_dir_all)?;
                 let known = store.releases()?;
                 for stored in releases.iter().filter_map(|digest| known.get(digest)) {
@@ -298,14 +319,25 @@ async fn run_dirs(store: &Store<OsFileSystem>) -> RunDirs {
         });
         launches.collect()
     };
-    tokio::task::spawn_blocking(list).await.unwrap_or_default()
+    crate::blocking::spawn(list).await.unwrap_or_default()
 }
 
-/// What is there of an installation.
-pub(crate) async fn look_at(store: &Store<OsFileSystem>) -> Result<Facts, Failed> {
-    let on_disk = store.clone();
-    let found = tokio::task::spawn_blocking(move || {
-        on_disk.clean()?;
+/// What is there of an installation. What another call is still changing is left alone.
+pub(crate) async fn look_at(
+    store: &Store<OsFileSystem>,
+    changing: &Arc<std::sync::Mutex<()>>,
+) -> Result<Facts, Failed> {
+    let (on_disk, changing) = (store.clone(), Arc::clone(changing));
+    let found = crate::blocking::spawn(move || {
+        let alone = match changing.try_lock() {
+            Ok(alone) => Some(alone),
+            Err(TryLockError::Poisoned(alone)) => Some(alone.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        if alone.is_some() {
+            on_disk.clean()?;
+        }
+        drop(alone);
         let releases = on_disk.releases()?;
         let current = on_disk.current(&releases)?;
         Ok::<_, io::Error>((clock::boot_id()?, releases, current))
@@ -321,7 +353,7 @@ pub(crate) async fn look_at(store: &Store<OsFileSystem>) -> Result<Facts, Failed
             Attached::Running(shim) => {
                 ProcessStatus::Running { started: Timestamp(shim.started_boottime_ms()) }
             }
-            Attached::Ended(exit) => ProcessStatus::Ended(exit_of(exit)),
+            Attached::Ended(exit) => ProcessStatus::Ended(exit),
             Attached::Nothing => ProcessStatus::Nothing,
         };
         let digest = releases.keys().find(|digest| digest.short() == short).copied();
@@ -349,10 +381,6 @@ pub(crate) async fn stop_everything(
         }
     }
     Ok(ended)
-}
-
-fn exit_of(exit: shim::Exit) -> Exit {
-    Exit { code: exit.code, signal: exit.signal, lost: exit.lost }
 }
 
 fn unpack(store: &Store<OsFileSystem>, blob: &Path, stored: &StoredRelease) -> Reply {

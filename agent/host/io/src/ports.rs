@@ -22,6 +22,12 @@ pub fn foreign_listener(address: IpAddr, port: u16, ours: &BTreeSet<u32>) -> io:
     if inodes.is_empty() {
         return Ok(None);
     }
+    // Usually the service itself, which is to be stopped; a look at every process of a host takes a while.
+    let held_by_ours: BTreeSet<u64> = ours.iter().flat_map(|pid| sockets_of(*pid, &inodes)).collect();
+    inodes.retain(|inode| !held_by_ours.contains(inode));
+    if inodes.is_empty() {
+        return Ok(None);
+    }
     let holders = holders(&inodes)?;
     let mut seen = BTreeSet::new();
     for (pid, inode) in &holders {
@@ -68,19 +74,18 @@ fn holders(inodes: &BTreeSet<u64>) -> io::Result<Vec<(u32, u64)>> {
     for entry in std::fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        // Processes of other users, and those that end meanwhile, can't be read.
-        let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
-        for descriptor in descriptors.flatten() {
-            let Ok(target) = std::fs::read_link(descriptor.path()) else { continue };
-            if let Some(inode) = socket_inode(&target)
-                && inodes.contains(&inode)
-            {
-                found.push((pid, inode));
-            }
-        }
+        found.extend(sockets_of(pid, inodes).into_iter().map(|inode| (pid, inode)));
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// Those of the sockets that are among a process's descriptors.
+fn sockets_of(pid: u32, inodes: &BTreeSet<u64>) -> Vec<u64> {
+    // Processes of other users, and those that end meanwhile, can't be read.
+    let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
+    let targets = descriptors.flatten().filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok());
+    targets.filter_map(|target| socket_inode(&target)).filter(|inode| inodes.contains(inode)).collect()
 }
 
 fn socket_inode(target: &Path) -> Option<u64> {

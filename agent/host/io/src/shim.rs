@@ -32,4 +32,3 @@ pub use detach::main;
 pub use handle::{Attached, Shim, StopError, attach};
 pub use spec::{BadSpec, ShimSpec};
 pub use start::{StartError, start};
-pub use state::Exit;

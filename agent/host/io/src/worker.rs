@@ -1,17 +1,20 @@
 //! Runs the machine of one installation: carries its effects out in order and feeds it what comes back.
 //!
-//! One task an installation. `Persist` is awaited before anything that follows it; calls run beside the task.
-//! Deadlines are kept by the platform, which bounds each of its calls; a call whose task panicked is lost.
-//! A journal that can't be written is tried again until it can: until then nothing that follows happens.
+//! One task an installation. `Persist` is awaited before anything that follows it; calls run beside the task and
+//! end by their deadlines (`calls`). A journal that can't be written is tried again until it can, and a disk that
+//! does not answer is waited for: until then nothing that follows happens, here and nowhere else on the host.
 
 use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use trimaran_executor::driver::{CallId, Driver as _, Effect, Input};
+use trimaran_executor::driver::{Driver as _, Effect, Input};
 use trimaran_host_core::host::{
     Admission, Call, Handover, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot, StoredRelease, admit,
 };
@@ -21,6 +24,7 @@ use trimaran_model::limits;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
 
+use crate::calls::{Calls, Ended};
 use crate::clock;
 use crate::failpoint;
 use crate::host::GoalRefused;
@@ -34,6 +38,7 @@ const PERSIST_AGAIN: Duration = Duration::from_secs(1);
 pub(crate) enum Command {
     Give {
         goal: Box<HostGoal>,
+        claim: Claim,
         answer: oneshot::Sender<Result<(), GoalRefused>>,
     },
     /// A human's order on this machine: keeps the fence, and any order of the cluster that comes later wins.
@@ -45,6 +50,17 @@ pub(crate) enum Command {
     Show {
         answer: oneshot::Sender<Shown>,
     },
+}
+
+/// A goal is either taken by the worker or given up by whoever asked, and never both.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    /// True for the first one only.
+    pub(crate) fn claim(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
 }
 
 /// One installation as it is now.
@@ -71,10 +87,10 @@ pub(crate) struct Worker {
     next: Option<HostGoal>,
     pressed: bool,
     effects: VecDeque<HostEffect>,
-    calls: JoinSet<(CallId, Reply)>,
+    calls: Calls<Reply>,
     watches: JoinSet<Snapshot>,
-    /// Calls without an answer; one that is missing when its task is gone is lost.
-    pending: Vec<(tokio::task::Id, CallId)>,
+    /// Writes of the journal in their order, also when one was given up.
+    saving: Arc<Mutex<()>>,
     wake_at: Option<Timestamp>,
     persist_failed: bool,
     /// The last report says that the journal can't be written.
@@ -100,9 +116,9 @@ pub(crate) fn spawn(
         next,
         pressed: false,
         effects: effects.into(),
-        calls: JoinSet::new(),
+        calls: Calls::new(),
         watches: JoinSet::new(),
-        pending: Vec::new(),
+        saving: Arc::default(),
         wake_at: None,
         persist_failed: false,
         complained: false,
@@ -136,7 +152,10 @@ impl Worker {
                 biased;
                 () = stop.cancelled() => return,
                 Some(command) = commands.recv() => { self.command(command).await; continue }
-                Some(done) = self.calls.join_next_with_id() => self.answered(done),
+                Some(ended) = self.calls.next() => Some(match ended {
+                    Ended::Answered(call, reply) => Input::Reply(call, reply),
+                    Ended::Lost(call) => Input::Lost(call),
+                }),
                 Some(Ok(snapshot)) = self.watches.join_next() => Some(Input::Observed(snapshot)),
                 () = wake => { self.wake_at = None; Some(Input::Due) }
                 () = again => { self.persist_failed = false; None }
@@ -153,29 +172,22 @@ impl Worker {
         self.effects.extend(effects);
     }
 
-    fn answered(
-        &mut self,
-        done: Result<(tokio::task::Id, (CallId, Reply)), tokio::task::JoinError>,
-    ) -> Option<Input<Reply, Snapshot>> {
-        let id = match &done {
-            Ok((id, _)) => *id,
-            Err(error) => error.id(),
-        };
-        let place = self.pending.iter().position(|(task, _)| *task == id)?;
-        let (_, call) = self.pending.swap_remove(place);
-        Some(match done {
-            Ok((_, (call, reply))) => Input::Reply(call, reply),
-            Err(_) => Input::Lost(call),
-        })
-    }
-
     /// Carries effects out until none is left or the journal can't be written.
     async fn carry_out(&mut self) {
         while let Some(effect) = self.effects.pop_front() {
             match effect {
                 Effect::Persist => {
                     failpoint::hit("before persist");
-                    if let Err(error) = self.persist().await {
+                    let mut saved = pin!(self.persist());
+                    let soon = tokio::time::timeout(limits::HOST_CALL.to_std(), &mut saved).await;
+                    let result = match soon {
+                        Ok(result) => result,
+                        Err(_) => {
+                            self.complain(&ErrorKind::TimedOut.into());
+                            saved.await
+                        }
+                    };
+                    if let Err(error) = result {
                         self.persist_failed = true;
                         self.effects.push_front(Effect::Persist);
                         return self.complain(&error);
@@ -188,17 +200,16 @@ impl Worker {
                 }
                 // In order with the calls around it, or a turn taken just after could be given back.
                 Effect::Call { call: Call::EndTurn, .. } => self.platform.end_turn().await,
-                Effect::Call { id, call, .. } => {
+                Effect::Call { id, call, deadline, guard: _ } => {
                     // A probe leaves no trace, so a death at one is a death beside it.
                     let traceless = matches!(call, Call::Probe { .. });
                     failpoint::hit_unless(traceless, "before call");
                     let platform = Arc::clone(&self.platform);
-                    let task = self.calls.spawn(async move {
+                    self.calls.start(id, deadline, async move {
                         let reply = platform.call(call).await;
                         failpoint::hit_unless(traceless, "after call");
-                        (id, reply)
+                        reply
                     });
-                    self.pending.push((task.id(), id));
                 }
                 Effect::Watch(query) => {
                     let platform = Arc::clone(&self.platform);
@@ -214,12 +225,11 @@ impl Worker {
 
     /// The machine has made way: what is still in flight changes nothing and is dropped.
     async fn begin_next(&mut self) {
-        self.calls.shutdown().await;
+        self.calls.stop().await;
         if !self.phase.journal.step.is_disruptive() {
             // It may have been granted while the machine made way.
             self.platform.end_turn().await;
         }
-        self.pending.clear();
         self.watches = JoinSet::new();
         self.wake_at = None;
         self.pressed = false;
@@ -231,10 +241,17 @@ impl Worker {
         self.publish();
     }
 
-    async fn persist(&self) -> std::io::Result<()> {
+    fn persist(&self) -> impl Future<Output = io::Result<()>> + use<> {
         let wire = self.phase.journal.to_wire(self.next.as_ref());
-        let store = self.platform.store.clone();
-        tokio::task::spawn_blocking(move || store.save(&wire)).await.map_err(std::io::Error::other)?
+        let (store, saving) = (self.platform.store.clone(), Arc::clone(&self.saving));
+        async move {
+            let in_order = saving.lock_owned().await;
+            let save = move || {
+                let _in_order = in_order;
+                store.save(&wire)
+            };
+            tokio::task::spawn_blocking(save).await.map_err(io::Error::other)?
+        }
     }
 
     /// Asks the machine to make way for a goal that waits.
@@ -252,7 +269,9 @@ impl Worker {
 
     async fn command(&mut self, command: Command) {
         match command {
-            Command::Give { goal, answer } => {
+            // Whoever asked has given it up: nobody knows of it, so it is not taken.
+            Command::Give { claim, .. } if !claim.claim() => {}
+            Command::Give { goal, claim: _, answer } => {
                 let known = self.next.as_ref().unwrap_or(&self.phase.journal.goal);
                 let result = match admit(Some(known), &goal) {
                     Admission::Take => self.accept(*goal).await,
@@ -280,9 +299,18 @@ impl Worker {
 
     async fn accept(&mut self, goal: HostGoal) -> Result<(), GoalRefused> {
         let before = self.next.replace(goal);
-        if let Err(source) = self.persist().await {
-            self.next = before;
-            return Err(GoalRefused::Persist { source });
+        match tokio::time::timeout(limits::HOST_GIVE.to_std(), self.persist()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(source)) => {
+                self.next = before;
+                return Err(GoalRefused::Persist { source });
+            }
+            Err(_) => {
+                self.next = before;
+                // It may still reach the disk: nothing else happens before that is undone.
+                self.effects.push_front(Effect::Persist);
+                return Err(GoalRefused::Busy);
+            }
         }
         self.publish();
         Ok(())
@@ -322,7 +350,7 @@ impl Worker {
         self.reports.set(self.report());
     }
 
-    fn complain(&mut self, error: &std::io::Error) {
+    fn complain(&mut self, error: &io::Error) {
         self.complained = true;
         let mut report = self.report();
         report.code = Some(ReasonCode::HostInternal);

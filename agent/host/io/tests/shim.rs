@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use trimaran_host::logs;
-use trimaran_host::shim::{self, Attached, Exit, Shim, ShimSpec, StartError};
+use trimaran_host::shim::{self, Attached, Shim, ShimSpec, StartError};
+use trimaran_host_core::host::Exit;
 use trimaran_model::pipeline::StopSignal;
 use trimaran_wire::v1::runner::LogQuery;
 
@@ -157,7 +158,7 @@ async fn output_environment_and_exit_code_are_seen() {
     assert_eq!(ended(&lab).await, code(7));
     let mut lines = lab.lines().await;
     lines.sort();
-    assert_eq!(lines, ["0022", "blue", "end", "oops", "trimaran: the service ended with exit code 7"]);
+    assert_eq!(lines, ["0022", "blue", "end", "oops", "trimaran: the process ended with exit code 7"]);
 }
 
 #[tokio::test]
@@ -210,7 +211,7 @@ async fn an_exit_that_no_runner_saw_is_kept() {
     until("the service ends", || (!is_alive(pid)).then_some(()));
     until("the shim ends", || (!is_alive(lab.shim_pid())).then_some(()));
     assert_eq!(ended(&lab).await, code(5));
-    assert_eq!(lab.lines().await, ["before", "after", "trimaran: the service ended with exit code 5"]);
+    assert_eq!(lab.lines().await, ["before", "after", "trimaran: the process ended with exit code 5"]);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What a host does when nothing is in its way but the service itself.
 
 use trimaran_conformance::host::{Behaviour, Fate, ModelHost};
-use trimaran_host_core::host::Exit;
+use trimaran_host_core::host::{Exit, host_release};
 use trimaran_model::assignment::{HostAction, HostReport, HostState};
 use trimaran_model::pipeline::RestartOn;
 use trimaran_model::reason::ReasonCode;
@@ -104,10 +104,46 @@ fn what_can_not_be_prepared_touches_nothing() {
 fn prepare_disturbs_nothing_and_apply_then_needs_no_server() {
     let mut host = with_v1(Behaviour::Healthy { after: 0 });
     let report = give(&mut host, &prepare(2, 2));
-    assert_eq!((report.state, report.prepared), (HostState::Prepared, Some(digest(2))));
+    assert_eq!(
+        (report.state, report.prepared),
+        (HostState::Healthy, Some(digest(2))),
+        "what runs is healthy"
+    );
     assert_eq!((host.running(), host.starts.len()), (vec![digest(1)], 1));
     host.served = false;
     assert_eq!(give(&mut host, &apply(3, 2)).state, HostState::Healthy);
+}
+
+#[test]
+fn a_host_where_nothing_runs_is_prepared() {
+    let mut host = ModelHost::new();
+    host.open(&prepare(1, 1)).expect("nothing kills it");
+    let report = host.settle().expect("nothing kills it");
+    assert_eq!((report.state, report.current), (HostState::Prepared, None));
+}
+
+#[test]
+fn a_preparation_that_is_asked_for_again_goes_on() {
+    let mut host = with_v1(Behaviour::Healthy { after: 0 });
+    host.give(&prepare(2, 2)).expect("nothing kills it");
+    host.run_for(Millis(50)).expect("nothing kills it");
+    assert_eq!(host.report().state, HostState::Preparing);
+    assert_eq!(give(&mut host, &prepare(3, 2)).prepared, Some(digest(2)));
+    assert_eq!(host.fetches, 2, "v1 and v2, each once");
+}
+
+#[test]
+fn a_service_is_verified_soon_after_it_could_be() {
+    for after in [0, 40, 400, 4000] {
+        let mut host = with_v1(Behaviour::Healthy { after });
+        let began = host.now;
+        assert_eq!(give(&mut host, &apply(2, 2)).state, HostState::Healthy);
+        let wanted = after + host_release(&release_with(2, RestartOn::Failure).release).health.min_healthy.0;
+        let took = (host.now - began).0;
+        // Fetch, unpack, stop and start of the model, and an eighth of the time that the service took.
+        let spent = took.saturating_sub(wanted);
+        assert!(spent < 960 + 25 + after / 8, "{after}: {took} ms, {wanted} of them needed");
+    }
 }
 
 #[test]

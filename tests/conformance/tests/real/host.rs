@@ -10,6 +10,7 @@ use trimaran_model::id::{
     ArtifactName, AssignmentId, Attempt, Fence, HostName, InstallationId, PipelineName, RunId, ServiceName,
     TargetName,
 };
+use trimaran_model::limits::HOST_CALL;
 use trimaran_model::pipeline::{HealthCheck, ProbeUrl, Process, Restart, RestartOn, Stop, StopSignal};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, ReleaseWorkload};
@@ -121,14 +122,20 @@ async fn wait_code(
         .unwrap_or_else(|_| panic!("{pipeline} is not {} within 30 s", state.as_str()))
 }
 
+/// A host that was opened on a new lab and given `version` of `web` under `fence`, and is healthy with it.
+async fn deployed(lab: &Lab, fence: u64, version: &str) -> (Host, Receiver<HostReport>, HostOrder) {
+    let (host, mut reports) = open(lab).await;
+    let order = order(lab, "web", version, "good");
+    host.give(goal("web", fence, HostAction::Apply(order.clone()))).await.expect("the goal is taken");
+    wait(&mut reports, "web", HostState::Healthy).await;
+    (host, reports, order)
+}
+
 #[test]
 fn a_service_outlives_its_host_and_is_found_again() {
     run(async {
         let lab = Lab::new();
-        let (host, mut reports) = open(&lab).await;
-        let apply = goal("web", 1, HostAction::Apply(order(&lab, "web", "v1", "good")));
-        host.give(apply).await.expect("the goal is taken");
-        wait(&mut reports, "web", HostState::Healthy).await;
+        let (host, _, _) = deployed(&lab, 1, "v1").await;
         let pid = lab.pid().expect("the service runs");
         host.close().await;
         assert!(is_alive(pid), "the service outlives the host");
@@ -154,10 +161,7 @@ fn a_service_outlives_its_host_and_is_found_again() {
 fn an_end_that_nobody_watched_is_seen_later() {
     run(async {
         let lab = Lab::new();
-        let (host, mut reports) = open(&lab).await;
-        let apply = goal("web", 1, HostAction::Apply(order(&lab, "web", "v1", "good")));
-        host.give(apply).await.expect("the goal is taken");
-        wait(&mut reports, "web", HostState::Healthy).await;
+        let (host, _, _) = deployed(&lab, 1, "v1").await;
         let pid = lab.pid().expect("the service runs");
         host.close().await;
         kill(pid);
@@ -174,11 +178,8 @@ fn an_end_that_nobody_watched_is_seen_later() {
 fn a_fence_is_kept_for_ever() {
     run(async {
         let lab = Lab::new();
-        let (host, mut reports) = open(&lab).await;
-        let first = order(&lab, "web", "v1", "good");
+        let (host, _, first) = deployed(&lab, 7, "v1").await;
         let apply = goal("web", 7, HostAction::Apply(first.clone()));
-        host.give(apply.clone()).await.expect("the goal is taken");
-        wait(&mut reports, "web", HostState::Healthy).await;
         let pid = lab.pid();
         host.close().await;
         let (host, _reports) = open(&lab).await;
@@ -220,6 +221,39 @@ fn installations_take_turns_with_what_disrupts() {
     });
 }
 
+#[test]
+fn a_runner_that_comes_back_in_the_middle_of_a_change_begins_no_other_one_before_its_end() {
+    run(async {
+        let labs = [Lab::new(), Lab::new()];
+        let (mut host, mut reports) = open(&labs[0]).await;
+        let orders = |version: &str| {
+            let second = Lab { port: labs[1].port, address: labs[0].address.clone(), folder: folder() };
+            [order(&labs[0], "web", version, "stubborn"), order_of(&labs[0], &second, "api", version)]
+        };
+        for (fence, version) in [(1, "v1"), (2, "v2"), (3, "v3")] {
+            let [web, api] = orders(version);
+            host.give(goal("web", fence, HostAction::Apply(web))).await.expect("taken");
+            if fence > 1 {
+                wait(&mut reports, "web", HostState::Updating).await;
+            }
+            host.give(goal("api", fence, HostAction::Apply(api))).await.expect("taken");
+            if fence > 1 {
+                while !wait(&mut reports, "api", HostState::Preparing).await.message.contains("waiting") {}
+                host.close().await;
+                (host, reports) = open(&labs[0]).await;
+            }
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while !both_healthy(&host, fence) {
+                assert!(Instant::now() < deadline, "not healthy: {:?}", host.reports());
+                let _ = tokio::time::timeout(Duration::from_secs(5), reports.recv()).await;
+                let updating = host.reports().iter().filter(|it| it.state == HostState::Updating).count();
+                assert!(updating <= 1, "two disruptive steps at once: {:?}", host.reports());
+            }
+        }
+        host.close().await;
+    });
+}
+
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a directory")
 }
@@ -243,10 +277,7 @@ fn both_healthy(host: &Host, fence: u64) -> bool {
 fn a_damaged_journal_disturbs_nothing() {
     run(async {
         let lab = Lab::new();
-        let (host, mut reports) = open(&lab).await;
-        let apply = goal("web", 3, HostAction::Apply(order(&lab, "web", "v1", "good")));
-        host.give(apply.clone()).await.expect("the goal is taken");
-        wait(&mut reports, "web", HostState::Healthy).await;
+        let (host, _, first) = deployed(&lab, 3, "v1").await;
         let pid = lab.pid();
         host.close().await;
         for name in ["state", "state.prev"] {
@@ -257,7 +288,7 @@ fn a_damaged_journal_disturbs_nothing() {
         let (host, mut reports) = open(&lab).await;
         let report = wait(&mut reports, "web", HostState::Healthy).await;
         assert_eq!((report.fence, lab.pid()), (Fence(3), pid));
-        let lower = goal("web", 2, apply.action);
+        let lower = goal("web", 2, HostAction::Apply(first));
         assert!(host.give(lower).await.is_err(), "the fence is known from the releases");
         host.close().await;
     });
@@ -267,10 +298,7 @@ fn a_damaged_journal_disturbs_nothing() {
 fn after_a_shutdown_services_run_again() {
     run(async {
         let lab = Lab::new();
-        let (host, mut reports) = open(&lab).await;
-        let apply = goal("web", 1, HostAction::Apply(order(&lab, "web", "v1", "good")));
-        host.give(apply).await.expect("the goal is taken");
-        wait(&mut reports, "web", HostState::Healthy).await;
+        let (host, _, _) = deployed(&lab, 1, "v1").await;
         host.close().await;
         assert_eq!(trimaran_host::stop_all(&lab.data()).await.expect("all end"), 1);
         assert!(lab.alive().is_empty());
@@ -286,10 +314,7 @@ fn after_a_shutdown_services_run_again() {
 fn a_newer_goal_takes_over_from_one_that_is_being_verified() {
     run(async {
         let lab = Lab::new();
-        let (host, mut reports) = open(&lab).await;
-        let first = order(&lab, "web", "v1", "good");
-        host.give(goal("web", 1, HostAction::Apply(first.clone()))).await.expect("taken");
-        wait(&mut reports, "web", HostState::Healthy).await;
+        let (host, mut reports, first) = deployed(&lab, 1, "v1").await;
         host.give(goal("web", 2, HostAction::Apply(order(&lab, "web", "v2", "sick")))).await.expect("taken");
         until("v2 runs", || (lab.alive() == ["v2"]).then_some(()));
         let begin = Instant::now();
@@ -298,6 +323,68 @@ fn a_newer_goal_takes_over_from_one_that_is_being_verified() {
         assert_eq!(report.fence, Fence(3));
         assert!(begin.elapsed() < Duration::from_secs(4), "it did not wait for v2's deadline");
         lab.check("v1", "after the restore");
+        host.close().await;
+    });
+}
+
+/// A file that nobody ever reads to its end: whoever opens it waits, as for a disk that does not answer.
+struct HangingDisk {
+    record: std::path::PathBuf,
+}
+
+impl HangingDisk {
+    /// Lets every look at the releases of `web` hang.
+    fn below(lab: &Lab) -> Self {
+        let releases = lab.installation().join("releases");
+        std::fs::create_dir(releases.join("99-0123456789ab")).expect("a directory");
+        let record = releases.join("99-0123456789ab.release");
+        let made = std::process::Command::new("mkfifo").arg(&record).status().expect("mkfifo runs");
+        assert!(made.success());
+        Self { record }
+    }
+}
+
+impl Drop for HangingDisk {
+    /// Everything that waits gets its answer, and nothing waits any more.
+    fn drop(&mut self) {
+        let nobody = std::fs::OpenOptions::new().read(true).write(true).open(&self.record).expect("a fifo");
+        std::fs::remove_file(&self.record).expect("a fifo");
+        drop(nobody);
+    }
+}
+
+#[test]
+fn an_installation_whose_disk_hangs_says_so_and_holds_nobody_up() {
+    run(async {
+        let (lab, other) = (Lab::new(), Lab::new());
+        let (host, mut reports, _) = deployed(&lab, 1, "v1").await;
+        let disk = HangingDisk::below(&lab);
+        let pid = lab.pid().expect("the service runs");
+        let v2 = || goal("web", 2, HostAction::Apply(order(&lab, "web", "v2", "good")));
+        host.give(v2()).await.expect("the goal is taken");
+        let begin = Instant::now();
+        let place = Lab { port: other.port, address: lab.address.clone(), folder: folder() };
+        let api = order_of(&lab, &place, "api", "v3");
+        host.give(goal("api", 1, HostAction::Apply(api))).await.expect("the goal is taken");
+        wait(&mut reports, "api", HostState::Healthy).await;
+        assert!(begin.elapsed() < HOST_CALL.to_std(), "it waited for the other one");
+        let limit = HOST_CALL.to_std() + Duration::from_secs(30);
+        let refused = tokio::time::timeout(limit, async {
+            loop {
+                let report = reports.recv().await.expect("the host lives");
+                if report.state == HostState::Refused {
+                    return report;
+                }
+            }
+        });
+        let refused = refused.await.expect("a call ends by its deadline");
+        assert_eq!(refused.code, Some(ReasonCode::HostInternal), "{}", refused.message);
+        assert!(refused.message.contains("in time"), "{}", refused.message);
+        assert!(is_alive(pid), "what ran was not touched");
+        drop(disk);
+        host.give(HostGoal { assignment: AssignmentId(3), fence: Fence(3), ..v2() }).await.expect("taken");
+        wait(&mut reports, "web", HostState::Healthy).await;
+        assert_eq!(lab.current(), "v2");
         host.close().await;
     });
 }

@@ -99,11 +99,9 @@ impl Lab {
         shell.output().expect("sh runs")
     }
 
-    /// `host apply` that dies at its failpoint number `n`.
-    pub(crate) fn apply_until(&self, spec: &Path, n: u32) -> Output {
-        let spec = spec.display().to_string();
-        let mut command = self.command(&["apply", &spec]);
-        command.env("TRIMARAN_FAILPOINT", n.to_string()).output().expect("the agent runs")
+    /// A command that dies at its failpoint number `n`.
+    pub(crate) fn run_until(&self, words: &[&str], n: u32) -> Output {
+        self.command(words).env("TRIMARAN_FAILPOINT", n.to_string()).output().expect("the agent runs")
     }
 
     /// `host apply`; checks its exit code.

@@ -1,9 +1,11 @@
 //! The decision after every input: end, or start what slots, budget and lease allow.
 
+use std::collections::BTreeMap;
+
 use trimaran_executor::driver::Effect;
 use trimaran_model::id::HostName;
 use trimaran_model::job::{Failure, Job, Outcome};
-use trimaran_model::limits::HOST_LOST_AFTER;
+use trimaran_model::limits::{HOST_LOST_AFTER, HOSTS_PREPARED_AHEAD_MAX};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
 
@@ -12,11 +14,14 @@ use super::standing::Standing;
 use super::{Asked, Effects, Phase, Sent};
 
 /// The hosts of the assignment, sorted by what they are.
+#[derive(Default)]
 struct Roll {
     done: u32,
     in_flight: Vec<HostName>,
     /// Can be ordered, in the order of their turn: those that are down first.
     open: Vec<HostName>,
+    /// Those of `open` that could not be prepared.
+    unprepared: BTreeMap<HostName, Failure>,
     absent: Vec<HostName>,
     /// Hosts that don't serve and are not in flight.
     down: Vec<HostName>,
@@ -33,6 +38,9 @@ impl Phase {
             return;
         }
         if !self.is_stopping() && self.all_shown() {
+            if self.judge_unprepared(now, &roll, out) {
+                return self.decide(now, out);
+            }
             let moves = self.start(now, &roll, out);
             if let Some(fault) = self.stuck(now, &roll, moves) {
                 self.judge(fault, out);
@@ -44,7 +52,7 @@ impl Phase {
     }
 
     fn roll(&self) -> Roll {
-        let mut roll = Roll { done: 0, in_flight: vec![], open: vec![], absent: vec![], down: vec![] };
+        let mut roll = Roll::default();
         for (host, turn) in &self.hosts {
             let standing = turn.standing(host, self.aim());
             if standing != Standing::InFlight && !turn.is_up() {
@@ -55,6 +63,10 @@ impl Phase {
                 _ if self.has_failed(host) => {}
                 Standing::Done => roll.done += 1,
                 Standing::Open => roll.open.push(host.clone()),
+                Standing::Unprepared(failure) => {
+                    roll.open.push(host.clone());
+                    roll.unprepared.insert(host.clone(), failure);
+                }
                 Standing::Absent => roll.absent.push(host.clone()),
                 // A fault: the assignment ends by it.
                 Standing::Bad(_) => {}
@@ -139,21 +151,46 @@ impl Phase {
         Some(first)
     }
 
+    /// How many of the open hosts have their turn in this wave.
+    fn turns(&self, now: Timestamp, roll: &Roll) -> usize {
+        // A host that was not heard yet may be one of those that the wave wants.
+        let taken = roll.done as usize + roll.in_flight.len() + self.unheard(now, roll);
+        (self.wanted() as usize).saturating_sub(taken)
+    }
+
+    /// Hosts whose turn it is and that could not be prepared; the next one takes the turn of one that failed.
+    fn judge_unprepared(&mut self, now: Timestamp, roll: &Roll, out: &mut Effects) -> bool {
+        let mut turns = self.turns(now, roll);
+        let mut judged = false;
+        for host in &roll.open {
+            if turns == 0 || self.is_stopping() {
+                break;
+            }
+            match roll.unprepared.get(host) {
+                Some(failure) => {
+                    self.judge(failure.clone(), out);
+                    judged = true;
+                }
+                None => turns -= 1,
+            }
+        }
+        judged
+    }
+
     /// Orders what may be ordered; true when something moves by itself.
     fn start(&mut self, now: Timestamp, roll: &Roll, out: &mut Effects) -> bool {
         let mut in_flight = roll.in_flight.len();
-        // A host that was not heard yet may be one of those that the wave wants.
-        let unheard = self.unheard(now, roll);
-        let wanted = (self.wanted() as usize).saturating_sub(roll.done as usize + in_flight + unheard);
+        let (now_or_soon, later) = roll.open.split_at(self.turns(now, roll).min(roll.open.len()));
         let (mut down, allowed) = (roll.down.len(), self.allowed());
         let mut moves = in_flight > 0 || self.committing;
-        for host in roll.open.iter().take(wanted) {
+        let mut preparing = false;
+        for host in now_or_soon {
             let turn = &self.hosts[host];
             if self.needs_bytes(host) {
                 if turn.prepare == Sent::No {
                     self.order(host, Asked::Prepare, out);
                 }
-                moves = true;
+                (moves, preparing) = (true, true);
                 continue;
             }
             let up = turn.is_up();
@@ -169,7 +206,27 @@ impl Phase {
                 moves = true;
             }
         }
+        if !preparing {
+            self.prepare_ahead(later, &roll.unprepared, out);
+        }
         moves
+    }
+
+    /// Brings the bytes to hosts of later waves while this one is at work, a few at a time: the hosts of this
+    /// wave come first. What fails there is looked at when their turn comes.
+    fn prepare_ahead(
+        &mut self,
+        later: &[HostName],
+        unprepared: &BTreeMap<HostName, Failure>,
+        out: &mut Effects,
+    ) {
+        let lacks = |host: &&HostName| self.needs_bytes(host) && !unprepared.contains_key(*host);
+        let (asked, not_asked): (Vec<&HostName>, Vec<&HostName>) =
+            later.iter().filter(lacks).partition(|host| self.hosts[*host].prepare != Sent::No);
+        let free = HOSTS_PREPARED_AHEAD_MAX.saturating_sub(asked.len());
+        for host in not_asked.into_iter().take(free) {
+            self.order(host, Asked::Prepare, out);
+        }
     }
 
     /// The bytes of the release must be there before a slot is taken. What is brought back is there already.

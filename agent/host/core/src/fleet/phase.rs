@@ -105,10 +105,7 @@ impl Phase {
                 }
             }
             Input::Reply(call, Given::Taken) => self.answered(call, Sent::Taken),
-            Input::Reply(call, Given::Refused(failure)) => {
-                self.answered(call, Sent::No);
-                self.judge(failure, out);
-            }
+            Input::Reply(call, Given::Refused(failure)) => self.refused(call, failure, out),
             Input::Lost(call) => self.answered(call, Sent::Uncertain),
             Input::Unmade(call) => self.answered(call, Sent::No),
             Input::Due => self.wake = None,
@@ -135,6 +132,16 @@ impl Phase {
                 }
             }
         }
+    }
+
+    /// What can't be prepared counts when it is the host's turn; an act that is refused counts at once.
+    fn refused(&mut self, call: CallId, failure: Failure, out: &mut Effects) {
+        let preparing = self.hosts.values_mut().find(|turn| turn.prepare == Sent::Calling(call));
+        match preparing {
+            Some(turn) => turn.refused = Some(failure),
+            None => self.judge(failure, out),
+        }
+        self.answered(call, Sent::No);
     }
 
     pub(crate) fn aim(&self) -> Aim<'_> {
@@ -178,7 +185,8 @@ impl Phase {
             match turn.standing(host, aim) {
                 Standing::Bad(failure) if !failed(host) => found.push(failure),
                 Standing::Done => turn.was_done = true,
-                Standing::Bad(_) | Standing::InFlight | Standing::Open | Standing::Absent => {}
+                Standing::Bad(_) | Standing::InFlight => {}
+                Standing::Open | Standing::Unprepared(_) | Standing::Absent => {}
             }
         }
         for failure in found {

@@ -61,7 +61,7 @@ impl Phase {
             (Standing::Done, _) => InstanceStatus::Healthy,
             (Standing::Open, Some(HostState::Preparing)) => InstanceStatus::Preparing,
             (Standing::Absent, _) => InstanceStatus::Lost,
-            (Standing::Open, _) => InstanceStatus::Waiting,
+            (Standing::Open | Standing::Unprepared(_), _) => InstanceStatus::Waiting,
         };
         let (code, message) = match self.failure_of(host) {
             Some(failure) => (Some(failure.code), failure.message.clone()),

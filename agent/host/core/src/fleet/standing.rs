@@ -25,6 +25,8 @@ pub(crate) struct Turn {
     /// Was done in this life of the machine: its release failed when it degrades later.
     pub(crate) was_done: bool,
     pub(crate) prepare: Sent,
+    /// The order to prepare was refused.
+    pub(crate) refused: Option<Failure>,
     pub(crate) act: Sent,
 }
 
@@ -37,6 +39,8 @@ pub(crate) enum Standing {
     InFlight,
     /// Not done, nothing ordered, can be ordered.
     Open,
+    /// As `Open`, but the bytes could not be prepared there: counts once it is the host's turn.
+    Unprepared(Failure),
     /// Not done, and it can't be reached.
     Absent,
     /// The order failed there.
@@ -71,6 +75,7 @@ impl Turn {
             served: false,
             was_done: false,
             prepare: Sent::No,
+            refused: None,
             act: Sent::No,
         }
     }
@@ -98,7 +103,7 @@ impl Turn {
         if back {
             let ours = self.report.as_ref().filter(|report| report.fence == fence);
             if ours.is_none() {
-                self.prepare = Sent::No;
+                (self.prepare, self.refused) = (Sent::No, None);
             }
             if ours.is_none_or(|report| !report.acts) {
                 self.act = Sent::No;
@@ -136,14 +141,17 @@ impl Turn {
                 Found::Bad => return Standing::Bad(failure(host, report)),
                 Found::Moves => return Standing::InFlight,
                 Found::Astray => return Standing::Bad(astray(host, report)),
-                Found::Wants => {}
+                Found::Unprepared if self.connected && self.act == Sent::No => {
+                    return Standing::Unprepared(failure(host, report));
+                }
+                Found::Unprepared | Found::Wants => {}
             }
         } else if self.connected && matches!(aim.job, Job::Stop(_)) {
             return Standing::Done;
         }
         match (self.act, self.connected) {
             (Sent::Calling(_) | Sent::Uncertain | Sent::Taken, _) => Standing::InFlight,
-            (Sent::No, true) => Standing::Open,
+            (Sent::No, true) => self.refused.clone().map_or(Standing::Open, Standing::Unprepared),
             (Sent::No, false) => Standing::Absent,
         }
     }
@@ -155,6 +163,7 @@ impl Turn {
             (HostState::Healthy, _) if there => Found::Done,
             (HostState::Reverted, false) if there => Found::Done,
             (HostState::Degraded, _) if there && tried => Found::Bad,
+            (HostState::Refused, true) if !report.acts => Found::Unprepared,
             (HostState::Refused | HostState::Reverted | HostState::Broken, true) => Found::Bad,
             // It has taken the order, and waits for its turn or works on it.
             (HostState::Updating | HostState::Preparing | HostState::Prepared, true) if report.acts => {
@@ -178,6 +187,8 @@ enum Found {
     Bad,
     Moves,
     Wants,
+    /// The bytes could not be prepared.
+    Unprepared,
     /// It took the order, and something else came of it: nothing more can be asked under this fence.
     Astray,
 }

@@ -7,7 +7,7 @@ use trimaran_executor::journaled::Journaled;
 use trimaran_model::assignment::{Assignment, HostAction, HostReport, HostState};
 use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, HostName, InstallationId};
 use trimaran_model::job::{Failure, InstanceReport, Job, Outcome, Progress, Wave};
-use trimaran_model::limits::HOST_LOST_AFTER;
+use trimaran_model::limits::{HOST_LOST_AFTER, HOSTS_PREPARED_AHEAD_MAX};
 use trimaran_model::pipeline::{
     Amount, HealthCheck, ProbeUrl, Process, Restart, RestartOn, Stop, StopSignal,
 };
@@ -193,7 +193,8 @@ impl World {
 
     fn say_prepared(&mut self, name: &HostName) {
         let current = self.reports.get(name).and_then(|report| report.current);
-        self.say(name, HostReport { prepared: Some(NEW), ..report(HostState::Prepared, current, FENCE) });
+        let state = if current.is_some() { HostState::Healthy } else { HostState::Prepared };
+        self.say(name, HostReport { acts: false, prepared: Some(NEW), ..report(state, current, FENCE) });
     }
 
     fn say_failed(&mut self, name: &HostName, state: HostState, code: ReasonCode) {
@@ -277,6 +278,56 @@ fn bytes_come_first_then_one_host_after_the_other() {
             .cloned()
             .collect();
     assert_eq!(done, order);
+}
+
+#[test]
+fn hosts_of_later_waves_are_prepared_beside_the_wave_a_few_at_a_time() {
+    let mut world = World::new(assignment(Job::Release(NEW), 40, wave(1, 1, 0)));
+    let first = world.ordered();
+    assert_eq!(first.len(), 1, "the wave's own host comes first: {first:?}");
+    world.feed(Input::Reply(first[0].call, Given::Taken));
+    world.say_prepared(&first[0].host);
+    let orders = world.ordered();
+    let (acts, ahead): (Vec<_>, Vec<_>) = orders.into_iter().partition(|order| order.action == "apply");
+    assert_eq!((acts[0].host.clone(), acts.len()), (first[0].host.clone(), 1));
+    assert_eq!(ahead.len(), HOSTS_PREPARED_AHEAD_MAX);
+    assert!(ahead.iter().all(|order| order.action == "prepare"));
+    for order in &ahead {
+        world.feed(Input::Reply(order.call, Given::Taken));
+    }
+    assert!(world.ordered().is_empty());
+    world.say_prepared(&ahead[0].host);
+    let next = world.ordered();
+    assert_eq!((next.len(), next[0].action), (1, "prepare"), "as one is done, the next one begins");
+    world.say_state(&first[0].host, HostState::Healthy, NEW);
+    assert_eq!(world.outcome, Some(Outcome::Done), "the wave does not wait for what is ahead of it");
+}
+
+#[test]
+fn what_can_not_be_prepared_ahead_counts_when_its_turn_comes() {
+    let failure = |name: &HostName| Failure {
+        code: ReasonCode::PreflightDisk,
+        message: "full".to_owned(),
+        instance: Some(name.clone()),
+    };
+    for answers in [true, false] {
+        let mut world = World::new(assignment(Job::Release(NEW), 2, wave(1, 1, 1)));
+        let first = world.ordered().remove(0);
+        world.say_prepared(&first.host);
+        let ahead = world.ordered().into_iter().find(|order| order.action == "prepare").expect("the other");
+        if answers {
+            world.feed(Input::Reply(ahead.call, Given::Refused(failure(&ahead.host))));
+        } else {
+            let refused = report(HostState::Refused, Some(OLD), FENCE);
+            let code = Some(ReasonCode::PreflightDisk);
+            world.say(&ahead.host, HostReport { acts: false, code, ..refused });
+        }
+        assert_eq!((world.outcome.clone(), world.ordered()), (None, vec![]), "it is not this wave's matter");
+        assert_eq!(world.status(&ahead.host), InstanceStatus::Waiting);
+        // The first host fails within the budget, so the other one is next.
+        world.say_failed(&first.host, HostState::Reverted, ReasonCode::ProbeFailed);
+        assert_eq!(world.failed_code(), Some(("fault", ReasonCode::PreflightDisk)));
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use trimaran_model::limits;
 use trimaran_model::reason::ReasonCode;
 
 use super::call::Call;
-use super::journal::{Phase, Step};
+use super::journal::{Phase, Step, wanted};
 use super::machine::{Act, Move};
 
 /// How a machine makes way for a later goal.
@@ -26,15 +26,17 @@ pub enum Handover {
 
 impl Phase {
     pub fn handover(&self, next: &HostGoal) -> Handover {
-        let wanted = match &next.action {
+        let runs = match &next.action {
             HostAction::Apply(order) | HostAction::Restore(order) => Some(order.digest),
             HostAction::Prepare(_) | HostAction::Stop { .. } | HostAction::Verify => None,
         };
         match (self.journal.step, &self.journal.goal.action) {
-            (Step::Accepted, HostAction::Prepare(order)) if wanted == Some(order.digest) => Handover::Later,
+            (Step::Accepted, HostAction::Prepare(order)) if wanted(&next.action) == Some(order.digest) => {
+                Handover::Later
+            }
             (Step::Changing { to, .. }, _) => {
                 let ends_it = matches!(next.action, HostAction::Stop { only } if only == to);
-                let direct = wanted.is_some_and(|digest| digest == to || self.stored(digest).is_some());
+                let direct = runs.is_some_and(|digest| digest == to || self.stored(digest).is_some());
                 if direct || ends_it { Handover::Now } else { Handover::AfterChange }
             }
             (Step::Ending { .. }, _) => Handover::AfterChange,

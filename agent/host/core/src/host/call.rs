@@ -116,7 +116,7 @@ pub enum ProcessStatus {
 pub struct Exit {
     pub code: Option<i32>,
     pub signal: Option<i32>,
-    /// Nobody saw the end.
+    /// Nobody saw the end: the host went down, or the shim was killed.
     pub lost: bool,
 }
 

@@ -5,6 +5,7 @@ use trimaran_model::assignment::{HostAction, HostOrder};
 use trimaran_model::id::Digest;
 use trimaran_model::limits;
 use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::Millis;
 
 use super::call::{Call, HostFailure, KeepBlobs, Reply, StoredRelease};
 use super::journal::{Step, host_release, wanted};
@@ -51,7 +52,9 @@ impl Move<'_> {
         if !self.life.fetched {
             let artifact = host_release(&order.release).bundle.clone();
             let guard = Guard::Idempotent(artifact.sha256.to_string());
-            self.act(Act::Fetch, Call::Fetch { artifact }, limits::HOST_FETCH, guard);
+            // A fetch keeps its own time and says more of where that went.
+            let deadline = Millis(limits::HOST_FETCH.0 + limits::HOST_CALL.0);
+            self.act(Act::Fetch, Call::Fetch { artifact }, deadline, guard);
             return false;
         }
         self.journal.last_sequence += 1;

@@ -9,6 +9,8 @@ use trimaran_model::time::{Millis, Timestamp};
 pub(super) struct Window {
     /// First success of the present row of successes.
     since: Option<Timestamp>,
+    /// The start of watching.
+    began: Timestamp,
     /// The last answer of a probe, or the start of watching.
     seen: Timestamp,
     /// Successes that were followed by a failure.
@@ -20,7 +22,11 @@ pub(super) struct Window {
 
 impl Window {
     pub(super) fn begin(now: Timestamp) -> Self {
-        Self { seen: now, ..Self::default() }
+        Self { began: now, seen: now, ..Self::default() }
+    }
+
+    pub(super) fn watched_for(&self, now: Timestamp) -> Millis {
+        now - self.began
     }
 
     /// Takes an answer. Returns for how long nobody watched before it, when that was longer than probes take.

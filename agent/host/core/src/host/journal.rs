@@ -184,8 +184,16 @@ impl Journal {
         self.failure = None;
     }
 
-    /// Where a rollback by hand leads: the newest verified release that does not run now.
+    /// Where a rollback by hand leads: the newest verified release that does not run now. One that is under way
+    /// leads where it leads, so that the same command again goes on with it.
     pub fn way_back(&self) -> Option<Digest> {
+        if let (
+            Step::Accepted | Step::InPlace | Step::Changing { back: false, .. },
+            HostAction::Restore(order),
+        ) = (self.step, &self.goal.action)
+        {
+            return Some(order.digest);
+        }
         self.good.iter().copied().find(|good| Some(*good) != self.serving)
     }
 

@@ -38,6 +38,8 @@ pub(super) struct Life {
     pub(super) window: Window,
     /// End of the present verification.
     pub(super) deadline: Option<Timestamp>,
+    /// The host's turn is held. Whoever begins a machine in the middle of a change holds it already, so that
+    /// nothing else can be changed before that change is done.
     pub(super) turn: bool,
     pub(super) fetched: bool,
     pub(super) port_checked: bool,
@@ -108,8 +110,10 @@ impl Driver for HostMachine {
             None => Journal::new(order.clone()),
             Some(phase) => phase.journal,
         };
+        let in_turn = journal.step.is_disruptive();
         journal.take(order);
         let mut phase = Phase::from(journal);
+        phase.life.turn = in_turn;
         let mut it = Move::of(&mut phase, now, out);
         it.persist();
         it.advance();

@@ -48,6 +48,8 @@ impl<'a> View<'a> {
             Step::Changing { back, .. } => (HostState::Updating, failure.filter(|_| *back)),
             Step::Ending { .. } => (HostState::Updating, failure),
             Step::Prepared if down.is_some() => (HostState::Degraded, down),
+            // What is prepared for later says nothing of what runs.
+            Step::Prepared if serving.is_some() => (HostState::Healthy, None),
             Step::Prepared => (HostState::Prepared, None),
             Step::Committed if down.is_some() => (HostState::Degraded, down),
             Step::Committed => (HostState::Healthy, None),

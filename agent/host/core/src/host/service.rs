@@ -90,7 +90,8 @@ impl Move<'_> {
         }
     }
 
-    /// A verification probes at its possible end, and more often until the first success.
+    /// A verification probes at its possible end, and more often until the first success: a service that
+    /// starts at once is seen at once, and one that takes its time is not asked all the time.
     fn next_probe(&self, health: &HealthCheck) -> Timestamp {
         let regular = self.now + health.interval;
         if self.life.deadline.is_none() {
@@ -98,7 +99,10 @@ impl Move<'_> {
         }
         match self.life.window.healthy_at(health.min_healthy) {
             Some(end) => regular.min(end.max(self.now)),
-            None => regular.min(self.now + limits::PROBE_FIRST_INTERVAL),
+            None => {
+                let share = Millis(self.life.window.watched_for(self.now).0 / limits::PROBE_FIRST_SHARE);
+                regular.min(self.now + share.max(limits::PROBE_FIRST_INTERVAL))
+            }
         }
     }
 

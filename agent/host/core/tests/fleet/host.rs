@@ -64,6 +64,8 @@ pub(crate) struct Host {
     next: Option<HostGoal>,
     /// What ran before the goal at work.
     before: Digest,
+    /// What ran before the preparation at work was degraded.
+    sick: bool,
     generation: u64,
     /// Releases started for good or bad, by fence.
     started: BTreeSet<(Fence, bool)>,
@@ -91,6 +93,7 @@ impl Host {
             goal: None,
             next: None,
             before: OLD,
+            sick: false,
             generation: 0,
             started: BTreeSet::new(),
         }
@@ -166,7 +169,9 @@ impl World {
         (host.report.fence, host.report.assignment) = (goal.fence, goal.assignment);
         host.report.acts = !prepares(&goal);
         host.report.code = None;
-        if host.report.state == HostState::Updating {
+        if host.report.state == HostState::Updating
+            || host.report.state == HostState::Preparing && prepares(&goal)
+        {
             host.next = Some(goal);
         } else {
             self.begin(name, goal);
@@ -182,7 +187,11 @@ impl World {
             _ => 300 + self.below(4_000),
         };
         match &action {
-            HostAction::Prepare(_) => self.host(name).report.state = HostState::Preparing,
+            HostAction::Prepare(_) => {
+                let host = self.host(name);
+                host.sick = host.report.state == HostState::Degraded;
+                host.report.state = HostState::Preparing;
+            }
             HostAction::Apply(order) | HostAction::Restore(order) => {
                 self.check_start(name, &goal, order.digest);
                 let host = self.host(name);
@@ -212,7 +221,9 @@ impl World {
                 host.disk_full = false;
             }
             HostAction::Prepare(order) => {
-                (report.state, report.prepared) = (HostState::Prepared, Some(order.digest));
+                report.prepared = Some(order.digest);
+                report.code = host.sick.then_some(ReasonCode::ProbeFailed);
+                report.state = if host.sick { HostState::Degraded } else { HostState::Healthy };
             }
             HostAction::Apply(order) if host.bad && order.digest == NEW => {
                 (report.state, report.current) = (HostState::Reverted, Some(host.before));

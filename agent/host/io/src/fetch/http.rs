@@ -14,8 +14,9 @@ use tokio::sync::mpsc;
 use trimaran_model::id::Digest;
 use trimaran_model::limits::{FETCH_PIECES_QUEUED_MAX, FETCH_REDIRECTS_MAX};
 
-use super::part::{Part, blocking};
+use super::part::Part;
 use super::{Failure, FetchError, source_name};
+use crate::blocking::spawn;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A server that says nothing for so long is given up.
@@ -112,7 +113,7 @@ async fn stream(
     let length = response.content_length();
     let (send, mut receive) = mpsc::channel::<Piece>(FETCH_PIECES_QUEUED_MAX);
     let (owned_cache, owned_from) = (cache.to_owned(), from.to_owned());
-    let writer = tokio::spawn(blocking(move || {
+    let writer = spawn(move || -> Result<_, FetchError> {
         let mut part = Part::create(&owned_cache, &owned_from, length)?;
         while let Some(piece) = receive.blocking_recv() {
             match piece {
@@ -122,7 +123,7 @@ async fn stream(
         }
         // The reader failed or was dropped; so is the part.
         Ok(None)
-    }));
+    });
     let read = loop {
         match response.chunk().await {
             Ok(Some(bytes)) => {

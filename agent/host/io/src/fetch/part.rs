@@ -14,7 +14,7 @@ use super::FetchError;
 use crate::disk::{Space, sync_directory};
 
 const PREFIX: &str = ".part-";
-/// How often the free room is looked at while a file of unknown length arrives.
+/// How often the free room is looked at while a file arrives.
 const CHECK_BYTES: u64 = 64 << 20;
 const BUFFER_BYTES: usize = 128 * 1024;
 
@@ -67,10 +67,29 @@ pub(super) async fn find(cache: &Path, digest: Digest) -> Result<Option<PathBuf>
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FetchError> + Send + 'static,
 ) -> Result<T, FetchError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+    crate::blocking::spawn(work).await.unwrap_or_else(|error| {
         let source = std::io::Error::other(error);
         Err(FetchError::Io { operation: "run a thread for", path: "the cache".to_owned(), source })
     })
+}
+
+/// The room for a file: where it is looked up and how often.
+struct Room {
+    free: fn(&Path) -> std::io::Result<Space>,
+    every: u64,
+}
+
+impl Room {
+    const REAL: Self = Self { free: Space::free_above_reserve_at, every: CHECK_BYTES };
+
+    fn check(&self, cache: &Path, from: &str, bytes: u64) -> Result<(), FetchError> {
+        let free = (self.free)(cache).map_err(|error| FetchError::io("look at the disk of", cache, error))?;
+        let needed = Space { bytes, inodes: 1 };
+        if needed.fits(&free) && free.bytes > 0 {
+            return Ok(());
+        }
+        Err(FetchError::Disk { from: from.to_owned(), needed, free })
+    }
 }
 
 /// A file that is being written.
@@ -81,19 +100,26 @@ pub(super) struct Part {
     path: PathBuf,
     file: File,
     hash: Sha256,
+    /// Where the source tells it.
+    length: Option<u64>,
     written: u64,
+    room: Room,
     /// At this many bytes the room is looked at again.
     check_at: u64,
     kept: bool,
 }
 
 impl Part {
-    /// Begins a file; `length` where the source tells it.
+    /// Begins a file; `length` where the source tells it. What is too large by its length is refused here.
     pub(super) fn create(cache: &Path, from: &str, length: Option<u64>) -> Result<Self, FetchError> {
+        Self::create_within(Room::REAL, cache, from, length)
+    }
+
+    fn create_within(room: Room, cache: &Path, from: &str, length: Option<u64>) -> Result<Self, FetchError> {
         std::fs::create_dir_all(cache).map_err(|error| FetchError::io("create", cache, error))?;
-        check_room(cache, from, length.unwrap_or(0))?;
+        room.check(cache, from, length.unwrap_or(0))?;
         if length.is_some_and(|length| length > ARCHIVE_BYTES_MAX) {
-            return Err(FetchError::TooLarge { from: from.to_owned(), max: ARCHIVE_BYTES_MAX });
+            return Err(FetchError::TooLarge { from: from.to_owned(), length, max: ARCHIVE_BYTES_MAX });
         }
         let number = PARTS.fetch_add(1, Ordering::Relaxed);
         let path = cache.join(format!("{PREFIX}{}-{number}", std::process::id()));
@@ -104,22 +130,27 @@ impl Part {
             path,
             file,
             hash: Sha256::new(),
+            length,
             written: 0,
-            check_at: CHECK_BYTES,
+            check_at: room.every,
+            room,
             kept: false,
         })
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), FetchError> {
         if self.written + bytes.len() as u64 > ARCHIVE_BYTES_MAX {
-            return Err(FetchError::TooLarge { from: self.from.clone(), max: ARCHIVE_BYTES_MAX });
+            let max = ARCHIVE_BYTES_MAX;
+            return Err(FetchError::TooLarge { from: self.from.clone(), length: self.length, max });
         }
         self.file.write_all(bytes).map_err(|error| self.failed("write", error))?;
         self.hash.update(bytes);
         self.written += bytes.len() as u64;
         if self.written >= self.check_at {
-            self.check_at = self.written + CHECK_BYTES;
-            check_room(&self.cache, &self.from, 0)?;
+            self.check_at = self.written + self.room.every;
+            // Others fill the disk too; and of a stream without a length at least the next piece has to fit.
+            let rest = self.length.map_or(self.room.every, |length| length.saturating_sub(self.written));
+            self.room.check(&self.cache, &self.from, rest)?;
         }
         Ok(())
     }
@@ -162,12 +193,57 @@ impl Drop for Part {
     }
 }
 
-fn check_room(cache: &Path, from: &str, bytes: u64) -> Result<(), FetchError> {
-    let free = Space::free_above_reserve_at(cache)
-        .map_err(|error| FetchError::io("look at the disk of", cache, error))?;
-    let needed = Space { bytes, inodes: 1 };
-    if needed.fits(&free) && free.bytes > 0 {
-        return Ok(());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    /// A disk of 8 MiB, as far as the cache has not filled it.
+    fn small(cache: &Path) -> std::io::Result<Space> {
+        let mut used = 0;
+        for entry in std::fs::read_dir(cache)? {
+            used += entry?.metadata()?.len();
+        }
+        Ok(Space { bytes: (8 * MIB).saturating_sub(used), inodes: u64::MAX })
     }
-    Err(FetchError::Disk { from: from.to_owned(), needed, free })
+
+    fn begin(cache: &Path, length: Option<u64>) -> Result<Part, FetchError> {
+        Part::create_within(Room { free: small, every: MIB }, cache, "`web`", length)
+    }
+
+    #[test]
+    fn a_stream_without_end_is_refused_while_there_is_room_and_leaves_nothing() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let mut part = begin(folder.path(), None).expect("nothing is known of its length");
+        let piece = vec![0; 256 << 10];
+        let refused = (0..64).find_map(|_| part.write(&piece).err()).expect("it does not fit");
+        let FetchError::Disk { needed, free, .. } = refused else { panic!("{refused}") };
+        assert_eq!((needed.bytes, free.bytes), (MIB, 0));
+        drop(part);
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a directory").count(), 0);
+    }
+
+    #[test]
+    fn what_says_that_it_is_too_large_is_refused_before_its_first_byte() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let refused = begin(folder.path(), Some(9 * MIB)).err().expect("it does not fit");
+        let FetchError::Disk { needed, free, .. } = refused else { panic!("{refused}") };
+        assert_eq!((needed.bytes, free.bytes), (9 * MIB, 8 * MIB));
+        let large = Room { free: |_| Ok(Space { bytes: u64::MAX, inodes: u64::MAX }), every: MIB };
+        let over = Part::create_within(large, folder.path(), "`web`", Some(ARCHIVE_BYTES_MAX + 1));
+        let words = over.err().expect("over the limit").to_string();
+        assert!(words.contains(&(ARCHIVE_BYTES_MAX + 1).to_string()), "{words}");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a directory").count(), 0);
+    }
+
+    #[test]
+    fn a_disk_that_others_fill_ends_a_file_of_known_length_early() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let mut part = begin(folder.path(), Some(6 * MIB)).expect("it fits");
+        part.write(&vec![0; 512 << 10]).expect("it fits");
+        std::fs::write(folder.path().join("other"), vec![0; 3 << 20]).expect("a file");
+        let refused = part.write(&vec![0; 512 << 10]).expect_err("the rest does not fit any more");
+        assert!(matches!(refused, FetchError::Disk { .. }), "{refused}");
+    }
 }

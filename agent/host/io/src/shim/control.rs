@@ -2,7 +2,9 @@
 
 use trimaran_model::limits::MESSAGE_BYTES_MAX;
 
-use super::state::{Exit, exit_words, parse_exit};
+use trimaran_host_core::host::Exit;
+
+use super::state::{exit_words, parse_exit};
 
 /// From the runner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

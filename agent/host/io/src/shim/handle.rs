@@ -10,13 +10,14 @@ use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
+use trimaran_host_core::host::Exit;
 use trimaran_model::pipeline::StopSignal;
 
 use super::control::{ANSWER_BYTES_MAX, Answer, Request};
 use super::group::Group;
 use super::process;
 use super::start::{open_lock, try_lock};
-use super::state::{Exit, Main, SOCKET, State};
+use super::state::{Main, SOCKET, State};
 use super::sweep::{KILL_LIMIT, Sweep};
 
 /// A shim that is just starting or ending holds the lock without listening for so long at most.
@@ -65,7 +66,7 @@ pub async fn attach(dir: &Path) -> Result<Attached, io::Error> {
     let deadline = Instant::now() + CONNECT_LIMIT;
     loop {
         let found = dir.to_owned();
-        let look = tokio::task::spawn_blocking(move || look(&found)).await.map_err(io::Error::other)??;
+        let look = crate::blocking::spawn(move || look(&found)).await.map_err(io::Error::other)??;
         match look {
             Look::Nothing => return Ok(Attached::Nothing),
             Look::Ended(exit) => return Ok(Attached::Ended(exit)),
@@ -242,7 +243,7 @@ impl Shim {
             let state = State::read(&dir).map_err(io)?;
             Ok(state.and_then(|state| state.exit).unwrap_or(Exit::LOST))
         };
-        let result = tokio::task::spawn_blocking(work).await;
+        let result = crate::blocking::spawn(work).await;
         let exit = result
             .map_err(|error| StopError::Io { dir: self.dir.clone(), source: io::Error::other(error) })??;
         self.hold = Hold::Ended(exit);

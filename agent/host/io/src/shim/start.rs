@@ -47,7 +47,7 @@ pub enum StartError {
 /// [`StartError::AlreadyRunning`] when the directory has a service; [`super::attach`] tells more.
 pub async fn start(binary: &Path, spec: &ShimSpec) -> Result<Shim, StartError> {
     let (binary, owned) = (binary.to_owned(), spec.clone());
-    let launched = tokio::task::spawn_blocking(move || launch(&binary, &owned)).await;
+    let launched = crate::blocking::spawn(move || launch(&binary, &owned)).await;
     launched.map_err(|error| StartError::Shim { detail: error.to_string() })??;
     let failed = |source| StartError::Io { operation: "attach to", path: spec.dir.clone(), source };
     match handle::attach(&spec.dir).await.map_err(failed)? {

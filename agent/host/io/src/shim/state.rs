@@ -9,31 +9,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use trimaran_host_core::host::Exit;
+
 use super::process::ProcessId;
 use crate::disk::sync_directory;
-
-/// How a service ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exit {
-    pub code: Option<i32>,
-    pub signal: Option<i32>,
-    /// Nobody saw it: the host went down, or the shim was killed.
-    pub lost: bool,
-}
-
-impl Exit {
-    pub(super) const LOST: Self = Self { code: None, signal: None, lost: true };
-}
-
-impl std::fmt::Display for Exit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self { code: Some(code), .. } => write!(f, "exit code {code}"),
-            Self { signal: Some(signal), .. } => write!(f, "signal {signal}"),
-            _ => f.write_str("its end was not seen"),
-        }
-    }
-}
 
 /// Names inside of a shim's directory.
 pub(super) const STATE: &str = "state";

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, Signal, WaitOptions};
 
+use trimaran_host_core::host::Exit;
+
 use super::connections::Connections;
 use super::control::{Answer, Request, Started};
 use super::group::Group;
@@ -19,7 +21,7 @@ use super::output::Output;
 use super::process::{self, ProcessId};
 use super::signals::Signals;
 use super::spec::ShimSpec;
-use super::state::{Exit, Main, SOCKET, State};
+use super::state::{Main, SOCKET, State};
 use super::sweep::{KILL_LIMIT, Sweep};
 use crate::logs::writer::Writer;
 
@@ -133,7 +135,7 @@ impl Supervisor {
             self.wait();
         }
         let exit = self.state.exit.expect("set when everything was gone");
-        self.output.finish(self.ended_alone.then(|| format!("trimaran: the service ended with {exit}")));
+        self.output.finish(self.ended_alone.then(|| format!("trimaran: {exit}")));
         // Errors leave a name that nobody listens at, which the next start replaces.
         let _ = std::fs::remove_file(SOCKET);
         drop(lock);
