@@ -13,7 +13,7 @@ use trimaran_model::id::Identity;
 use trimaran_model::limits::{AGENT_LOST_AFTER, AGENT_REPORTS_UNDER_WAY_MAX};
 use trimaran_transport::{CloseCode, CloseReason, FrameSender, Session};
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::v1::agent::{AgentDown, AgentUp, RefusedCounts};
+use trimaran_wire::v1::agent::{AgentDown, AgentUp, AgentVerdict, RefusedCounts};
 use trimaran_wire::v1::command::{Command, CommandBody};
 use trimaran_wire::v1::common::WireIdentity;
 
@@ -55,6 +55,7 @@ pub(crate) async fn serve(server: Server, session: Session) {
         sent,
         told: 0,
         under_way: UnderWay::new(),
+        verdicts: VecDeque::new(),
         applied: None,
         waiting: VecDeque::new(),
     };
@@ -120,6 +121,8 @@ struct Link {
     told: u64,
     under_way: UnderWay,
     applied: Option<broadcast::Receiver<Arc<Applied>>>,
+    /// Verdicts that are compared with the state when its rows have what the agent was answered.
+    verdicts: VecDeque<AgentVerdict>,
     /// What the agent told while the disk was full, in order; answered when there is room again.
     waiting: VecDeque<AgentUp>,
 }
@@ -190,6 +193,10 @@ impl Link {
                 }
                 _ = room.tick(), if more && !self.waiting.is_empty() => self.hear_waiting().await,
                 answer = first_answer(&mut self.under_way) => self.reported(answer).await,
+                () = self.server.node.wait_rows(self.told), if more && !self.verdicts.is_empty() => {
+                    self.compare_verdicts();
+                    true
+                }
                 event = applied.recv() => match event {
                     Ok(first) => self.react(first, &mut applied).await,
                     Err(broadcast::error::RecvError::Lagged(_)) => self.bring_up_to_date().await,

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tokio::sync::oneshot;
 use trimaran_engine::{Outcome, query};
-use trimaran_model::limits::{AGENT_ASSIGNMENTS_MAX, AGENT_LOST_AFTER, RUNNER_SEEN_EVERY};
-use trimaran_wire::v1::agent::{
-    AgentDown, AgentUp, AgentVerdict, Progress, RefusedCounts, ResultAnswer, RunnerState,
+use trimaran_model::limits::{
+    AGENT_ASSIGNMENTS_MAX, AGENT_LOST_AFTER, AGENT_REPORTS_UNDER_WAY_MAX, RUNNER_SEEN_EVERY,
 };
+use trimaran_wire::v1::agent::{AgentDown, AgentUp, Progress, RefusedCounts, ResultAnswer, RunnerState};
 use trimaran_wire::v1::command::CommandBody;
+use trimaran_wire::v1::common::WireInstallation;
 
 use super::Link;
 use crate::node::Proposed;
@@ -18,6 +19,7 @@ use crate::rows::View;
 pub(super) enum Report {
     Result { assignment: u64, fence: u64 },
     Failures { assignment: u64, failed: u32 },
+    Verdict { installation: WireInstallation },
 }
 
 /// Reports on their way to the log, in its order: an agent of many installations does not wait for one sync
@@ -47,7 +49,7 @@ impl Link {
 
     /// Takes what waited for room, as far as there is some now.
     pub(super) async fn hear_waiting(&mut self) -> bool {
-        while !self.server.room.is_full() {
+        while !self.server.room.is_full() && self.under_way.len() < AGENT_REPORTS_UNDER_WAY_MAX {
             let Some(message) = self.waiting.pop_front() else { return true };
             if !self.take(message).await {
                 return false;
@@ -63,7 +65,10 @@ impl Link {
                 false
             }
             AgentUp::Ping { sent_ms, refused } => self.pong(sent_ms, refused).await,
-            AgentUp::Runners(states) => self.runners(states).await,
+            AgentUp::Runners(states) => {
+                self.runners(states);
+                true
+            }
             AgentUp::Unknown(held) => {
                 self.server.hold(&self.name, held);
                 true
@@ -87,12 +92,16 @@ impl Link {
                 self.report(Report::Result { assignment, fence }, body);
                 true
             }
-            AgentUp::Verdicts(verdicts) => self.verdicts(verdicts).await,
+            AgentUp::Verdicts(verdicts) => {
+                self.verdicts.extend(verdicts);
+                // An agent that tells more than this tells it again on its next session.
+                self.verdicts.len() <= 2 * AGENT_ASSIGNMENTS_MAX
+            }
         }
     }
 
     /// Who is connected is soft state; that a runner was ever seen, and about when, outlives everybody.
-    async fn runners(&mut self, states: Vec<RunnerState>) -> bool {
+    fn runners(&mut self, states: Vec<RunnerState>) {
         let mine = View::new(&self.server.node).read(|rows| query::runners_of(rows, &self.name));
         let mine: BTreeMap<&str, Option<i64>> =
             mine.iter().map(|row| (row.name.as_str(), row.seen_ms)).collect();
@@ -108,34 +117,24 @@ impl Link {
                 soft.runners.insert(state.name.clone(), state);
             }
         }
-        // What is not taken now is noted with the next message.
         if !runners.is_empty() && !self.server.room.is_full() {
-            let _ = self.propose(CommandBody::RunnersSeen { runners }).await;
+            // Nobody waits for it: what is not taken now is noted with the next message.
+            drop(self.server.node.submit(self.command(CommandBody::RunnersSeen { runners })));
         }
-        true
     }
 
-    /// Only what the log does not say yet is written to it. What is not taken is repeated on the next session.
-    async fn verdicts(&mut self, verdicts: Vec<AgentVerdict>) -> bool {
-        // A result that is still on its way may say the same.
-        while !self.under_way.is_empty() {
-            let answer = first_answer(&mut self.under_way).await;
-            if !self.reported(answer).await {
-                return false;
+    /// Only what the log does not say yet is written to it. Called when the rows have everything that the agent was
+    /// answered; where an earlier verdict is still on its way, nothing is known.
+    pub(super) fn compare_verdicts(&mut self) {
+        while self.under_way.len() < AGENT_REPORTS_UNDER_WAY_MAX {
+            let Some(verdict) = self.verdicts.pop_front() else { return };
+            let same = |report: &Report| matches!(report, Report::Verdict { installation } if *installation == verdict.installation);
+            let moves = self.under_way.iter().any(|(report, _)| same(report));
+            if moves || !View::new(&self.server.node).read(|rows| query::says(rows, &verdict)) {
+                let installation = verdict.installation.clone();
+                self.report(Report::Verdict { installation }, CommandBody::Verdict(verdict));
             }
         }
-        for verdict in verdicts {
-            self.server.node.wait_rows(self.told).await;
-            let known = View::new(&self.server.node).read(|rows| query::says(rows, &verdict));
-            if known {
-                continue;
-            }
-            match self.propose(CommandBody::Verdict(verdict)).await {
-                Proposed::Done { revision, .. } => self.told = revision,
-                Proposed::NotLeader | Proposed::Busy(_) | Proposed::Indeterminate => return false,
-            }
-        }
-        true
     }
 
     /// Whether the agent was given this assignment and may speak of it.
@@ -182,13 +181,16 @@ impl Link {
     /// The log has answered a report; the agent is told. What the log did not take, it repeats on its next
     /// session.
     pub(super) async fn reported(&mut self, (report, proposed): (Report, Proposed)) -> bool {
+        if let Proposed::Done { revision, .. } = &proposed {
+            self.told = *revision;
+        }
         match (report, proposed) {
             (_, Proposed::NotLeader | Proposed::Busy(_) | Proposed::Indeterminate) => false,
             (Report::Failures { assignment, failed }, Proposed::Done { .. }) => {
                 self.send(AgentDown::Committed { assignment, failed }).await
             }
-            (Report::Result { assignment, fence }, Proposed::Done { outcome, revision }) => {
-                self.told = revision;
+            (Report::Verdict { .. }, Proposed::Done { .. }) => true,
+            (Report::Result { assignment, fence }, Proposed::Done { outcome, .. }) => {
                 let answer = match outcome {
                     Outcome::ResultTaken => ResultAnswer::Applied,
                     Outcome::ResultSuperseded { by } => ResultAnswer::Superseded { by },

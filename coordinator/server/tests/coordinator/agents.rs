@@ -188,6 +188,8 @@ async fn logs_of_an_agent_that_is_away_say_who_since_when_and_what_to_do() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn work_that_no_coordinator_knows_alarms_until_it_is_gone() {
     let world = cluster().await;
+    world.apply().await;
+    ask(&world.client("admin"), change(), crate::deploy("1")).await.expect("a run");
     let mut lab = Played::attach(&world).await;
     let progress = Progress {
         assignment: 40,
@@ -208,8 +210,8 @@ async fn work_that_no_coordinator_knows_alarms_until_it_is_gone() {
     let held = HeldAssignment {
         assignment,
         fence,
-        installation: WireInstallation { pipeline: "web".into(), target: "lab-prod".into() },
-        run: WireRun { pipeline: "web".into(), number: 9 },
+        installation: WireInstallation { pipeline: "web".into(), target: "lab-staging".into() },
+        run: WireRun { pipeline: "web".into(), number: 1 },
     };
     lab.say(AgentUp::Unknown(vec![held])).await;
     let has = |status: &Value| status["alarms"].as_array().is_some_and(|alarms| !alarms.is_empty());
@@ -217,9 +219,15 @@ async fn work_that_no_coordinator_knows_alarms_until_it_is_gone() {
     let alarm = &status["alarms"][0];
     assert_eq!(alarm["code"], "held_assignment");
     let message = alarm["message"].as_str().expect("words");
-    for part in ["`lab`", "assignment 40", "web#9", "web/lab-prod"] {
+    for part in ["`lab`", "assignment 40", "web#1", "web/lab-staging"] {
         assert!(message.contains(part), "{message}");
     }
+    let why = OperatorBody::Why { run: "web#1".into(), stage: Some("staging/lab-staging".into()) };
+    let why = ask(&world.client("admin"), None, why).await.expect("why");
+    let reasons = why["stages"][0]["reasons"].as_array().expect("reasons");
+    let held = reasons.iter().find(|it| it["code"] == "held_assignment").expect("a reason");
+    assert_eq!((&held["message"], &held["clears"]), (&alarm["message"], &alarm["clears"]));
+    assert!(held["since"].is_string() && held["who"].as_array().is_some_and(|who| !who.is_empty()));
     lab.say(AgentUp::Unknown(Vec::new())).await;
     until(&world, OperatorBody::ClusterStatus, "no alarm", |status| !has(status)).await;
 }

@@ -34,6 +34,8 @@ pub struct Transition {
 #[derive(Debug, Clone, Default)]
 pub struct Health {
     installations: BTreeMap<InstallationId, Installation>,
+    /// Those that have more or fewer hosts down than was told.
+    changed: BTreeSet<InstallationId>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -62,6 +64,7 @@ impl Health {
     pub fn busy(&mut self, installation: &InstallationId) {
         let it = self.installations.entry(installation.clone()).or_default();
         (it.busy, it.told, it.spoke) = (true, (false, 0), false);
+        self.changed.remove(installation);
     }
 
     /// Nothing works on the installation any more: how it was left is told, when a host said so.
@@ -69,6 +72,7 @@ impl Health {
         let it = self.installations.entry(installation.clone()).or_default();
         it.busy = false;
         it.fence = it.fence.max(fence);
+        self.changed.remove(installation);
         it.heard.then(|| it.tell(installation))
     }
 
@@ -86,22 +90,26 @@ impl Health {
         } else {
             it.down.remove(host);
         }
-        it.transition(&report.installation)
+        let told = it.transition(&report.installation);
+        note(&mut self.changed, &report.installation, it);
+        told
     }
 
     /// Installations that have more or fewer hosts down than was told.
     pub fn counts(&mut self) -> Vec<Transition> {
-        let changed = self.installations.iter_mut().filter(|(_, it)| !it.busy && it.now() != it.told);
-        changed.map(|(id, it)| it.tell(id)).collect()
+        let changed = std::mem::take(&mut self.changed);
+        let tell = |id: &InstallationId| Some(self.installations.get_mut(id)?.tell(id));
+        changed.iter().filter_map(tell).collect()
     }
 
     /// Whether [`Health::counts`] has something to tell.
     pub fn counts_changed(&self) -> bool {
-        self.installations.values().any(|it| !it.busy && it.now() != it.told)
+        !self.changed.is_empty()
     }
 
     /// Everything that hosts said, for coordinators that know only what an earlier life of this agent told.
     pub fn all(&mut self) -> Vec<Transition> {
+        self.changed.clear();
         let known = self.installations.iter_mut().filter(|(_, it)| !it.busy && it.heard);
         known.map(|(id, it)| it.tell(id)).collect()
     }
@@ -118,8 +126,18 @@ impl Health {
         for (id, it) in &mut self.installations {
             it.down.retain(|host, _| hosts.contains(host));
             changes.extend(it.transition(id));
+            note(&mut self.changed, id, it);
         }
         changes
+    }
+}
+
+/// Notes whether an installation has a count to tell.
+fn note(changed: &mut BTreeSet<InstallationId>, id: &InstallationId, it: &Installation) {
+    if !it.busy && it.now() != it.told {
+        changed.insert(id.clone());
+    } else {
+        changed.remove(id);
     }
 }
 
