@@ -308,6 +308,9 @@ impl ModelHost {
                 Effect::WakeAt(at) => self.schedule(at, Event::Wake),
                 Effect::Done(_) => {
                     let phase = self.phase.take();
+                    // As a runner does: what is in flight belongs to nobody, and calls are counted anew.
+                    self.events.clear();
+                    self.watched.clear();
                     self.turn &= phase.is_some_and(|phase| phase.journal.step.is_disruptive());
                 }
             }
