@@ -135,6 +135,7 @@ impl Link {
             address: address.to_owned(),
             epoch_seen,
         };
+        let attachment = self.server.soft.attachment(&self.name).await;
         match self.propose(body).await {
             Proposed::Done { revision, outcome: Outcome::Attached } => {
                 let soft = AgentSoft {
@@ -150,6 +151,7 @@ impl Link {
                     // Told again when there is still something.
                     all.held.remove(&self.name);
                 }
+                drop(attachment);
                 self.server.node.wait_rows(revision).await;
                 let meta = View::new(&self.server.node).read(|rows| query::meta(rows));
                 let welcome = AgentDown::Welcome { cluster: meta.cluster, epoch: meta.epoch, revision };
@@ -214,6 +216,7 @@ impl Link {
         let Self { server, name, incarnation, session, .. } = self;
         let reason = session.close_reason();
         session.close(CloseCode::Done, "");
+        let attachment = server.soft.attachment(&name).await;
         {
             let mut soft = server.soft.lock();
             let ours = soft.agents.get(&name).is_some_and(|agent| agent.session.id() == session.id());
@@ -228,6 +231,7 @@ impl Link {
         let body = CommandBody::Detach { incarnation, goodbye };
         // Without a leader the next one counts the agent as silent by itself.
         let _ = server.node.propose(Command { identity, request: None, body }).await;
+        drop(attachment);
         tracing::info!(agent = name, incarnation, goodbye, "detached");
         let rest = AGENT_LOST_AFTER.to_std().saturating_sub(session.silent_for());
         tokio::time::sleep(rest).await;
@@ -237,6 +241,7 @@ impl Link {
 
 /// Tells the log that this life of an agent is lost, unless it came back meanwhile.
 async fn lose(server: &Server, name: String, incarnation: u64) {
+    let _attachment = server.soft.attachment(&name).await;
     if server.soft.lock().agents.contains_key(&name) {
         return;
     }

@@ -3,8 +3,9 @@
 //! Lost with the process and rebuilt from the sessions that come back.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use tokio::sync::OwnedMutexGuard;
 use trimaran_model::time::Wall;
 use trimaran_transport::Session;
 use trimaran_wire::v1::agent::{HeldAssignment, Progress, RefusedCounts, RunnerState};
@@ -28,6 +29,8 @@ pub(crate) struct SoftState {
     pub(crate) progress: BTreeMap<u64, Progress>,
     /// What each agent holds and no coordinator knows, since when this member knows of it.
     pub(crate) held: BTreeMap<String, Vec<(HeldAssignment, Wall)>>,
+    /// One a name, for [`Soft::attachment`]; as many as agents are enrolled.
+    attachments: BTreeMap<String, Arc<tokio::sync::Mutex<()>>>,
 }
 
 /// The soft state, shared by the tasks of the process. Never held across an await.
@@ -35,6 +38,14 @@ pub(crate) struct SoftState {
 pub(crate) struct Soft(Mutex<SoftState>);
 
 impl Soft {
+    /// Held while an agent's session comes or goes, so that the log and `agents` change together. Otherwise the
+    /// end of an old session could be written behind the beginning of the next one of the same life, and a
+    /// connected agent would count as away for ever.
+    pub(crate) async fn attachment(&self, agent: &str) -> OwnedMutexGuard<()> {
+        let attachment = self.lock().attachments.entry(agent.to_owned()).or_default().clone();
+        attachment.lock_owned().await
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, SoftState> {
         self.0.lock().expect("no task panics while it holds the lock")
     }

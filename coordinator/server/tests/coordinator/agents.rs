@@ -17,7 +17,7 @@ use trimaran_wire::v1::agent::{
 };
 use trimaran_wire::v1::assignment::WireOutcome;
 use trimaran_wire::v1::common::{WireInstallation, WireRun};
-use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody};
+use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody, OperatorReply};
 use trimaran_wire::v1::runner::LogQuery;
 
 use crate::world::{SOON, World, ask, change};
@@ -31,6 +31,13 @@ pub(crate) struct Played {
 
 impl Played {
     pub(crate) async fn attach(world: &World) -> Self {
+        let mut played = Self::connect(world).await;
+        played.greet().await;
+        played
+    }
+
+    /// With a session, and not yet attached.
+    async fn connect(world: &World) -> Self {
         let folder = world.folder.path().join("lab");
         let identity = files::load_identity(&folder).expect("readable").expect("enrolled");
         let config = EndpointConfig {
@@ -45,11 +52,18 @@ impl Played {
         let endpoint = Endpoint::bind(SocketAddr::from(([0, 0, 0, 0], 0)), config).expect("a free port");
         let session = endpoint.connect(world.address, Alpn::Agent).await.expect("accepted");
         let (sender, receiver) = session.open_stream().await.expect("a stream");
-        let mut played = Self { sender, receiver, _endpoint: endpoint };
+        Self { sender, receiver, _endpoint: endpoint }
+    }
+
+    /// Attaches; the revision since when.
+    async fn greet(&mut self) -> u64 {
         let listen = Some("0.0.0.0:4567".to_owned());
-        played.say(AgentUp::Hello { incarnation: 7, epoch: 0, held: Vec::new(), listen }).await;
-        played.hear(|message| matches!(message, AgentDown::Welcome { .. }).then_some(())).await;
-        played
+        self.say(AgentUp::Hello { incarnation: 7, epoch: 0, held: Vec::new(), listen }).await;
+        let welcome = |message: &AgentDown| match message {
+            AgentDown::Welcome { revision, .. } => Some(*revision),
+            _ => None,
+        };
+        self.hear(welcome).await
     }
 
     pub(crate) async fn say(&mut self, message: AgentUp) {
@@ -124,6 +138,42 @@ async fn agents_are_listed_with_their_address_and_what_their_port_refused() {
     let address: SocketAddr = agent["address"].as_str().expect("text").parse().expect("an address");
     assert_eq!(address.port(), 4567);
     assert!(address.ip().is_loopback(), "{address} is where peers reach it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_an_old_session_takes_nothing_from_the_next_one_of_the_same_life() {
+    let world = cluster().await;
+    let admin = world.client("admin");
+    let mut old = Played::attach(&world).await;
+    // For each round when the next session attached, and a later revision at which it still lived.
+    let mut lives = Vec::new();
+    for round in 0..100 {
+        let mut next = Played::connect(&world).await;
+        // The old session ends at each moment around the attachment of the next one, finer than timers are.
+        let leaves = tokio::task::spawn_blocking(move || {
+            std::thread::sleep(std::time::Duration::from_micros(20 * round));
+            drop(old);
+        });
+        let (attached, left) = tokio::join!(next.greet(), leaves);
+        left.expect("dropped");
+        next.say(AgentUp::Ping { sent_ms: 1, refused: RefusedCounts::default() }).await;
+        next.hear(|message| matches!(message, AgentDown::Pong { .. }).then_some(())).await;
+        let (alive, _) = admin.request(None, OperatorBody::AgentList).await.expect("agents");
+        lives.push((attached, alive));
+        old = next;
+    }
+    let body = OperatorBody::Watch { run: None, since_revision: Some(1) };
+    let mut events = admin.stream(body).await.expect("a stream");
+    let end = lives.last().expect("a round").0;
+    loop {
+        let reply = events.next().await.expect("an event").expect("the stream goes on");
+        let OperatorReply::Event { revision, json } = reply else { panic!("{reply:?}") };
+        let lived = lives.iter().any(|(attached, alive)| (attached + 1..=*alive).contains(&revision));
+        assert!(!(lived && json.contains("disconnected")), "{json}");
+        if revision >= end {
+            break;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
