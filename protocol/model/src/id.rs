@@ -27,6 +27,39 @@ pub fn name_error(text: &str) -> Option<&'static str> {
     None
 }
 
+/// Why `text` is not a version of an artifact, or `None` when it is one.
+///
+/// A version stands in paths, URLs, tables and logs, so it has 1 to 128 characters of letters, digits and
+/// `._+~:-` and starts with a letter, a digit or `_`: what tags of images and versions of packages have.
+pub fn version_error(text: &str) -> Option<&'static str> {
+    if text.is_empty() {
+        return Some("a version can't be empty");
+    }
+    if text.len() > crate::limits::VERSION_BYTES_MAX {
+        return Some("a version has at most 128 characters");
+    }
+    let inner = |c: char| c.is_ascii_alphanumeric() || "._+~:-".contains(c);
+    if !text.chars().all(inner) {
+        return Some("a version has only letters, digits and the characters `._+~:-`");
+    }
+    let first = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    (!text.starts_with(first)).then_some("a version starts with a letter, a digit or `_`")
+}
+
+/// Why `key` and `value` are no label of a runner, or `None` when they are one.
+pub fn label_error(key: &str, value: &str) -> Option<&'static str> {
+    let long = |text: &str| text.len() > crate::limits::LABEL_BYTES_MAX;
+    if key.is_empty() || key.contains(|c: char| c == '=' || c.is_whitespace() || c.is_control()) {
+        Some("the key of a label is not empty and has no white space and no `=`")
+    } else if value.contains(char::is_control) {
+        Some("the value of a label has no control characters")
+    } else if long(key) || long(value) {
+        Some("key and value of a label have at most 128 bytes each")
+    } else {
+        None
+    }
+}
+
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -378,6 +411,28 @@ mod tests {
         }
         for bad in ["", "-a", "a-", "A", "a b", "ü", "a/b", &"a".repeat(64)] {
             assert!(name_error(bad).is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn versions_are_safe_to_show_and_to_put_into_paths() {
+        for good in ["v1", "1.2.3-rc.1+build_5", "1:2.0~beta", "_x", "V", &"a".repeat(128)] {
+            assert_eq!(version_error(good), None, "{good}");
+        }
+        for bad in ["", "..", "../x", "a/b", "a b", "a\nb", "\u{1b}[31m", "ü", "-x", &"a".repeat(129)] {
+            assert!(version_error(bad).is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn labels_have_a_key_and_are_short() {
+        for (key, value) in [("group", "staging"), ("rack", ""), ("k8s.io/zone", "a b=c")] {
+            assert_eq!(label_error(key, value), None, "{key}={value}");
+        }
+        let long = "a".repeat(129);
+        for (key, value) in [("", "a"), ("a b", "c"), ("a\n", "b"), ("a", "b\n"), (&long, "a"), ("a", &long)]
+        {
+            assert!(label_error(key, value).is_some(), "{key}={value}");
         }
     }
 

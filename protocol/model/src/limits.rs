@@ -8,6 +8,12 @@ const MIB: usize = 1024 * KIB;
 
 /// RFC 1123 label length.
 pub const NAME_BYTES_MAX: usize = 63;
+/// A version of an artifact; a tag of an image is no longer either.
+pub const VERSION_BYTES_MAX: usize = 128;
+/// Key and value of a runner's label, each.
+pub const LABEL_BYTES_MAX: usize = 128;
+/// Labels of one runner.
+pub const LABELS_MAX: usize = 64;
 /// A pipeline or target file, refused by size before it is parsed (INTERFACE 1).
 pub const SPEC_FILE_BYTES_MAX: usize = MIB;
 /// Values of one file: ten bytes each in a file of 1 MiB, where a line of a real one has three values.

@@ -1,7 +1,7 @@
 //! The file of `trimaran-agent host apply`: one service on one machine, without any server.
 
 use trimaran_model::error_code;
-use trimaran_model::id::{Digest, ServiceName};
+use trimaran_model::id::{Digest, ServiceName, version_error};
 use trimaran_model::pipeline::{HealthCheck, Process};
 use trimaran_model::release::ArtifactLocation;
 
@@ -10,7 +10,7 @@ use crate::decode::{Fields, digest, name, text};
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::lower::workload::HostSections;
 use crate::lower::{fields, version};
-use crate::parse::{Limits, START, parse};
+use crate::parse::{Limits, START, parse, shown};
 use crate::tree::{Entry, Node, Span};
 
 /// A service with its artifact pinned.
@@ -56,7 +56,7 @@ fn lower(node: &Node, sink: &mut Sink) -> Option<HostSpec> {
     let host = it.required("host");
     it.finish(sink);
     let service = service.and_then(|entry| name(&entry.value, "`service`", sink));
-    let version = version.and_then(|entry| text(entry, sink));
+    let version = version.and_then(|entry| version_text(entry, sink));
     let artifact = artifact.and_then(|entry| pinned(entry, sink));
     let sections = host.and_then(|entry| {
         let mut it = Fields::of(&entry.value, entry.key_span, "`host`", sink)?;
@@ -75,6 +75,14 @@ fn lower(node: &Node, sink: &mut Sink) -> Option<HostSpec> {
         process: process?,
         health: health?,
     })
+}
+
+fn version_text(entry: &Entry, sink: &mut Sink) -> Option<String> {
+    let text = text(entry, sink)?;
+    let Some(why) = version_error(&text) else { return Some(text) };
+    let message = format!("`{}` is not a version: {why}", shown(&text));
+    sink.error(error_code::BAD_NAME, entry.value.span, message, "choose such a version");
+    None
 }
 
 fn pinned(entry: &Entry, sink: &mut Sink) -> Option<(ArtifactLocation, Digest)> {

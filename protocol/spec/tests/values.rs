@@ -230,3 +230,20 @@ fn pipelines_are_checked_against_the_targets_of_a_cluster() {
     assert_eq!(said(&[]).len(), 4, "a cluster without targets has none of them");
     assert!(compile(&[file]).diagnostics.is_empty(), "nothing is known of targets");
 }
+
+#[test]
+fn the_version_of_a_host_spec_is_one() {
+    let spec = |version: &str| {
+        let text = format!(
+            "trimaran: v1\nservice: web\nversion: {version}\nartifact: {{ path: /srv/web.tar, sha256: {} }}\n\
+             host:\n  process: {{ command: [bin/web] }}\n  health: {{ http: \":80/\" }}\n",
+            "ab".repeat(32)
+        );
+        let found = compile_host_spec(SourceFile { name: "web.yaml", bytes: text.as_bytes() });
+        found
+            .map(|spec| spec.version)
+            .map_err(|found| format!("{}:{} {}", found[0].line, found[0].column, found[0].code))
+    };
+    assert_eq!(spec("1.20"), Ok("1.20".to_owned()));
+    assert_eq!(spec("\"../v1\""), Err("3:10 TR1014".to_owned()));
+}

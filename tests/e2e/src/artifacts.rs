@@ -66,7 +66,17 @@ pub struct ArtifactServer {
 
 impl ArtifactServer {
     pub fn start(folder: &Path) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        Self::listen(folder, SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// Starts at the same address after [`ArtifactServer::stop`].
+    pub fn start_again(&mut self, folder: &Path) -> io::Result<()> {
+        *self = Self::listen(folder, self.address)?;
+        Ok(())
+    }
+
+    fn listen(folder: &Path, address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let (stopped, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stop, count, folder) = (Arc::clone(&stopped), Arc::clone(&served), folder.to_owned());

@@ -82,6 +82,11 @@ impl Web {
         self.builds.join(format!("web-{version}.tar.zst"))
     }
 
+    /// Starts the server of artifacts again where it was.
+    pub fn serve_again(&mut self) {
+        self.artifacts.start_again(&self.builds).expect("its port is free");
+    }
+
     /// The name of the pipeline file, in the lab's folder.
     pub fn file(&self) -> &str {
         &self.file
@@ -181,6 +186,17 @@ pub fn starts(lab: &Lab) -> Vec<Start> {
             attempt: (*attempt).to_owned(),
             pid: pid.parse().expect("a process id"),
         }
+    };
+    text.lines().map(one).collect()
+}
+
+/// What the services of all hosts did, in order: `up` or `down`, the host, and the service's port.
+pub fn turns(lab: &Lab) -> Vec<(String, String, u16)> {
+    let text = std::fs::read_to_string(lab.folder.path().join("turns.log")).unwrap_or_default();
+    let one = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [what, host, port] = words.as_slice() else { panic!("a line of three words: {line}") };
+        ((*what).to_owned(), (*host).to_owned(), port.parse().expect("a port"))
     };
     text.lines().map(one).collect()
 }

@@ -3,8 +3,8 @@
 use sha2::{Digest as _, Sha256};
 use trimaran_engine::Outcome;
 use trimaran_model::error_code;
-use trimaran_model::id::Identity;
-use trimaran_model::limits::{COMMENT_BYTES_MAX, ENTRY_BYTES_MAX};
+use trimaran_model::id::{Identity, label_error};
+use trimaran_model::limits::{COMMENT_BYTES_MAX, ENTRY_BYTES_MAX, LABELS_MAX};
 use trimaran_model::time::Wall;
 use trimaran_spec::DocumentKind;
 use trimaran_transport::enroll::Token;
@@ -96,6 +96,7 @@ fn command(server: &Server, body: OperatorBody, token: Option<&Token>) -> Result
             CommandBody::Rollback { to, environment, reason: bounded(reason)?, pipeline }
         }
         OperatorBody::Enroll(order) => {
+            check_labels(&order)?;
             let token = token.ok_or_else(|| refusal(error_code::BUG, "no token was made"))?;
             CommandBody::CreateToken { token_sha256: token.hash().0, grant: grant(order) }
         }
@@ -117,6 +118,18 @@ fn apply(files: &[SourceFile]) -> Result<CommandBody, Refusal> {
         }
     }
     Ok(CommandBody::Apply { pipelines, targets })
+}
+
+/// Labels are shown in tables and held for each runner.
+fn check_labels(order: &EnrollOrder) -> Result<(), Refusal> {
+    let EnrollOrder::Runner { labels, .. } = order else { return Ok(()) };
+    if labels.len() > LABELS_MAX {
+        return Err(refusal(error_code::USAGE, format!("a runner has at most {LABELS_MAX} labels")));
+    }
+    match labels.iter().find_map(|(key, value)| label_error(key, value)) {
+        Some(why) => Err(refusal(error_code::USAGE, why)),
+        None => Ok(()),
+    }
 }
 
 fn grant(order: EnrollOrder) -> TokenGrant {

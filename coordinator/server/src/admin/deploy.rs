@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use trimaran_engine::{plan, query};
 use trimaran_model::error_code;
-use trimaran_model::id::{ArtifactName, Digest, TargetName};
+use trimaran_model::id::{ArtifactName, Digest, TargetName, version_error};
 use trimaran_model::pipeline::Pipeline;
 use trimaran_model::target::Target;
 use trimaran_spec::{Compiled, DocumentKind, Severity, SourceFile};
@@ -120,6 +120,9 @@ pub(super) fn compile(rows: &Rows<'_>, request: &DeployRequest) -> Result<Planne
         let artifact: ArtifactName = name.parse().map_err(bad)?;
         if !pipeline.artifacts.contains_key(&artifact) {
             return Err(no_artifact(&pipeline, name));
+        }
+        if let Some(why) = version_error(&given.version) {
+            return Err(refusal(error_code::USAGE, format!("artifact `{name}`: {why}")));
         }
         let Some(sha256) = given.sha256 else {
             let message = format!("artifact `{name}` has no digest, and it can't be read from where you are");

@@ -152,8 +152,11 @@ fn parse_artifact(text: &str) -> Result<(String, ArtifactVersion), CliError> {
         }
         None => (rest, None),
     };
-    if name.is_empty() || version.is_empty() || version.contains('@') {
-        return Err(bad("name or version is missing or not understood".to_owned()));
+    if name.is_empty() {
+        return Err(bad("the artifact's name is missing".to_owned()));
+    }
+    if let Some(why) = trimaran_model::id::version_error(version) {
+        return Err(bad(why.to_owned()));
     }
     Ok((name.to_owned(), ArtifactVersion { version: version.to_owned(), sha256 }))
 }
@@ -205,7 +208,7 @@ mod tests {
         let hex = "ab".repeat(32);
         let (_, version) = parse_artifact(&format!("app=v1@sha256:{hex}")).expect("with digest");
         assert_eq!(version.sha256, Some([0xab; 32]));
-        for bad in ["app", "=v1", "app=", "app=v1@sha256:zz", "app=v1@md5:0"] {
+        for bad in ["app", "=v1", "app=", "app=v1@sha256:zz", "app=v1@md5:0", "app=../v1", "app=a b"] {
             assert!(parse_artifact(bad).is_err(), "{bad}");
         }
     }

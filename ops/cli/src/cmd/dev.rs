@@ -13,6 +13,7 @@ mod setup;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use trimaran_model::error_code;
 
 use crate::error::CliError;
@@ -49,10 +50,12 @@ pub(crate) fn run(args: &Args, _global: &Global) -> Result<u8, CliError> {
     let layout = Layout::open(&data, args.coordinators, args.hosts, &args.subnet)?;
     let mut processes = Processes::new(&layout);
     let runtime = runtime();
+    // Before anything is started: what is begun is ended in order.
+    let mut interrupts = runtime.block_on(async { Interrupts::new() });
     let outcome = runtime.block_on(async {
         tokio::select! {
             result = setup::start(&layout, &mut processes) => result.map(|()| true),
-            () = interrupted() => Ok(false),
+            () = interrupts.next() => Ok(false),
         }
     });
     match outcome {
@@ -72,7 +75,7 @@ pub(crate) fn run(args: &Args, _global: &Global) -> Result<u8, CliError> {
         loop {
             tokio::select! {
                 _ = follow.tick() => processes.follow(),
-                () = interrupted() => return,
+                () = interrupts.next() => return,
             }
         }
     });
@@ -88,13 +91,23 @@ fn say_ready(layout: &Layout) {
     print_text("ready");
 }
 
-/// SIGINT or SIGTERM.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).expect("a signal handler can be set");
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+/// SIGINT and SIGTERM.
+struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    fn new() -> Self {
+        let of = |kind| signal(kind).expect("a signal handler can be set");
+        Self { interrupt: of(SignalKind::interrupt()), terminate: of(SignalKind::terminate()) }
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 

@@ -18,14 +18,7 @@ use trimaran_model::time::Millis;
 use trimaran_wire::v1::release::WireRelease;
 use trimaran_wire::v1::runner::LogQuery;
 
-use crate::lab::{Lab, agent, is_alive, until};
-
-fn run(test: impl Future<Output = ()>) {
-    // The host works on while a test waits for a process.
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(1).enable_all().build().expect("a runtime");
-    runtime.block_on(test);
-}
+use crate::lab::{Lab, agent, is_alive, run, until};
 
 async fn open(lab: &Lab) -> (Host, Receiver<HostReport>) {
     let settings = HostSettings {
@@ -44,7 +37,7 @@ fn installation(pipeline: &str) -> InstallationId {
     }
 }
 
-fn order(lab: &Lab, pipeline: &str, version: &str, behaviour: &str) -> HostOrder {
+pub(crate) fn order(lab: &Lab, pipeline: &str, version: &str, behaviour: &str) -> HostOrder {
     let (archive, digest) = lab.pack(version);
     let command = ["bin/web", &format!("{}:{}", lab.address, lab.port)];
     let log = lab.start_log().display().to_string();
@@ -82,7 +75,7 @@ fn order(lab: &Lab, pipeline: &str, version: &str, behaviour: &str) -> HostOrder
     HostOrder { digest: WireRelease::from(&release).digest(), release }
 }
 
-fn goal(pipeline: &str, fence: u64, action: HostAction) -> HostGoal {
+pub(crate) fn goal(pipeline: &str, fence: u64, action: HostAction) -> HostGoal {
     let id = installation(pipeline);
     HostGoal {
         service: ServiceName::from(&id.pipeline),

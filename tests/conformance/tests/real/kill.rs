@@ -52,7 +52,7 @@ fn play_rollback(n: u32) -> bool {
 }
 
 /// Kills at every failpoint until one run has fewer.
-fn kill_everywhere(play: impl Fn(u32) -> bool + Sync) {
+pub(crate) fn kill_everywhere(play: impl Fn(u32) -> bool + Sync) {
     let kills = AtomicU32::new(0);
     let work = |worker: u32| {
         for n in (worker..500).step_by(SIDE_BY_SIDE as usize) {

@@ -188,6 +188,14 @@ pub(crate) fn is_alive(pid: u32) -> bool {
     !matches!(state, None | Some('Z' | 'X'))
 }
 
+/// Runs a test that waits.
+pub(crate) fn run(test: impl Future<Output = ()>) {
+    // What it waits for works on while it looks at a process.
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).enable_all().build().expect("a runtime");
+    runtime.block_on(test);
+}
+
 /// Polls until `look` finds something.
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(30);

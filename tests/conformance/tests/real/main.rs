@@ -7,3 +7,4 @@ mod commands;
 mod host;
 mod kill;
 mod lab;
+mod runner;

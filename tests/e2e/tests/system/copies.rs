@@ -1,11 +1,12 @@
 //! Two lives of one identity, and two pipelines on the same hosts: each start happens once, and hosts take turns.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use trimaran_e2e::lab::{Lab, is_alive, signal};
 use trimaran_e2e::wait::until;
-use trimaran_e2e::web::{Shape, Web, stage_in_flight, stages, starts};
+use trimaran_e2e::web::{Shape, Web, stage_in_flight, stages, starts, turns};
 
 #[test]
 fn a_copy_of_an_agents_directory_takes_over_and_the_paused_original_ends() {
@@ -78,6 +79,27 @@ fn two_pipelines_on_the_same_hosts_take_about_as_long_as_one() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(together, "the pipelines ran side by side");
+    assert_hosts_take_turns(&lab);
+}
+
+/// From the moment a service is told to end until its next process serves, no other service of its host is told
+/// to end.
+fn assert_hosts_take_turns(lab: &Lab) {
+    let all = turns(lab);
+    let mut down: BTreeMap<&str, u16> = BTreeMap::new();
+    let mut steps = 0;
+    for (what, host, port) in &all {
+        match (what.as_str(), down.get(host.as_str())) {
+            ("down", None) => drop(down.insert(host, *port)),
+            ("up", Some(own)) if own == port => {
+                down.remove(host.as_str());
+                steps += 1;
+            }
+            ("up", None) => {}
+            (_, busy) => panic!("{what} of {port} on {host} while {busy:?} is down there: {all:?}"),
+        }
+    }
+    assert_eq!(steps, 6, "each service went from v1 to v2 on each host: {all:?}");
 }
 
 #[test]

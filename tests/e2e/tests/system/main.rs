@@ -6,6 +6,7 @@ mod copies;
 mod crash;
 mod hostile;
 mod pages;
+mod pauses;
 mod reads;
 mod refusals;
 mod requests;

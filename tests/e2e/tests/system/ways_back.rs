@@ -114,6 +114,25 @@ fn the_first_release_of_all_is_stopped_when_it_is_bad() {
 }
 
 #[test]
+fn a_way_back_that_fails_is_told_and_the_next_good_release_mends_it() {
+    let lab = Lab::fresh(3);
+    let builds = [("v1", "good-once"), ("v2", "fail-health"), ("v3", "good")];
+    let web = Web::new(&lab, Shape { deadline: "2s", ..Shape::default() }, &builds);
+    web.deploy_until(&lab, "v1", "succeeded");
+    let shown = web.deploy_until(&lab, "v2", "rollback_failed");
+    let run = shown["run"].as_str().expect("a name");
+    assert_eq!(lab.run(&["watch", run]).status.code(), Some(3), "{shown:#}");
+    let staging = stages(&shown).find(|stage| stage["name"] == "staging/lab-staging").expect("a stage");
+    assert_eq!(staging["status"], "rollback_failed", "{staging:#}");
+    let why = lab.ok(&["why", run]);
+    assert!(why.contains("revert_failed") && why.contains("the way back to"), "{why}");
+    let prod = stages(&shown).find(|stage| stage["name"] == "prod/lab-prod").expect("a stage");
+    assert_eq!(prod["status"], "canceled", "{prod:#}");
+    web.deploy_until(&lab, "v3", "succeeded");
+    assert_eq!(versions(&lab), ["v3", "v3"]);
+}
+
+#[test]
 fn a_release_that_still_bakes_is_no_release_to_go_back_to() {
     let lab = Lab::fresh(3);
     let shape = Shape {

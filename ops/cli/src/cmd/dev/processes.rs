@@ -12,6 +12,9 @@ use serde_json::json;
 
 use super::layout::{Layout, Part};
 
+/// How long a part may take to end by itself.
+const END: Duration = Duration::from_secs(5);
+
 pub(crate) struct Processes {
     file: PathBuf,
     parts: Vec<Part>,
@@ -87,23 +90,32 @@ impl Processes {
         Some(format!("{} ended with {status}:\n{}", part.name, tail.join("\n")))
     }
 
+    /// Ends one part.
+    pub(crate) fn end(&mut self, part: &Part) {
+        if let Some(pid) = self.living(part) {
+            signal(pid, "TERM");
+            self.wait_end(part, Instant::now() + END);
+        }
+    }
+
     /// Ends every part, runners first, then the services that they left running.
     pub(crate) fn end_all(&mut self) {
         let parts: Vec<Part> = self.parts.iter().rev().cloned().collect();
         for part in &parts {
-            if let Some(pid) = running_pid(&part.data_dir) {
+            if let Some(pid) = self.living(part) {
                 signal(pid, "TERM");
             }
         }
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + END;
         for part in &parts {
             self.wait_end(part, deadline);
         }
-        for part in parts.iter().filter(|part| part.role == "runner") {
+        for part in parts.iter().filter(|part| part.role == "runner" && part.data_dir.exists()) {
             // Services outlive their runner; this ends them. What it can't end it says itself.
             let stop = Command::new(&part.argv[0])
                 .args(["host", "stop-all", "--data-dir"])
                 .arg(&part.data_dir)
+                .stdout(Stdio::null())
                 .status();
             if let Err(error) = stop {
                 eprintln!("the services of {} could not be ended: {error}", part.name);
@@ -112,11 +124,15 @@ impl Processes {
         self.follow();
     }
 
+    /// The process of a part, also one that was started a moment ago and has no `pid` file yet.
+    fn living(&mut self, part: &Part) -> Option<u32> {
+        let child = self.children.get_mut(&part.name);
+        let child = child.and_then(|child| matches!(child.try_wait(), Ok(None)).then(|| child.id()));
+        running_pid(&part.data_dir).or(child)
+    }
+
     fn wait_end(&mut self, part: &Part, deadline: Instant) {
-        while let Some(pid) = running_pid(&part.data_dir) {
-            if let Some(child) = self.children.get_mut(&part.name) {
-                let _ = child.try_wait();
-            }
+        while let Some(pid) = self.living(part) {
             if Instant::now() > deadline {
                 signal(pid, "KILL");
                 return;
@@ -138,4 +154,35 @@ pub(crate) fn running_pid(data_dir: &Path) -> Option<u32> {
 fn signal(pid: u32, name: &str) {
     // `kill` is part of every system; a process that ended in between is what was wanted.
     let _ = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).stderr(Stdio::null()).status();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A part that was only just started is ended too.
+    #[test]
+    fn a_process_without_pid_file_is_ended() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let part = |name: &str| Part {
+            name: name.to_owned(),
+            role: "coordinator",
+            data_dir: folder.path().join(name),
+            address: String::new(),
+            argv: vec!["sleep".to_owned(), "60".to_owned()],
+            labels: Vec::new(),
+        };
+        let layout = Layout {
+            data: folder.path().to_owned(),
+            coordinators: vec![part("c1")],
+            agent: part("lab"),
+            runners: Vec::new(),
+        };
+        let mut processes = Processes::new(&layout);
+        processes.start(&layout.agent).expect("it starts");
+        let pid = processes.living(&layout.agent).expect("it lives");
+        processes.end_all();
+        assert_eq!(processes.living(&layout.agent), None);
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
 }

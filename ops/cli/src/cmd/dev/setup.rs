@@ -19,9 +19,15 @@ use crate::remote::{client_error, config_error};
 
 /// How long the parts may take to find each other.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Is there while a cluster is made and its admin has no identity yet.
+const BEGUN: &str = "begun";
 
 pub(crate) async fn start(layout: &Layout, processes: &mut Processes) -> Result<(), CliError> {
     let coordinator = &layout.coordinators[0];
+    if layout.data.join(BEGUN).exists() {
+        // Left by a `dev` that was killed; its cluster is made anew.
+        processes.end(coordinator);
+    }
     let token = initialise(layout, coordinator)?;
     launch(processes, coordinator)?;
     let context = context(layout, coordinator, token).await?;
@@ -48,10 +54,19 @@ fn launch(processes: &mut Processes, part: &Part) -> Result<(), CliError> {
 
 /// Makes the cluster at the first start; the token of the first admin then.
 fn initialise(layout: &Layout, coordinator: &Part) -> Result<Option<String>, CliError> {
-    if coordinator.data_dir.join("identity/cert.pem").exists() {
+    let directory = |error: std::io::Error| io_error("the data directory", &error);
+    let begun = layout.data.join(BEGUN);
+    if begun.exists() {
+        // The token of its only admin went with the process that was ended, so nobody can ever use what is there.
+        match std::fs::remove_dir_all(&coordinator.data_dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(directory(error)),
+            _ => {}
+        }
+    } else if coordinator.data_dir.join("identity/cert.pem").exists() {
         return Ok(None);
     }
-    std::fs::create_dir_all(&coordinator.data_dir).map_err(|error| io_error("the data directory", &error))?;
+    std::fs::write(&begun, "").map_err(directory)?;
+    std::fs::create_dir_all(&coordinator.data_dir).map_err(directory)?;
     let output = Command::new(&coordinator.argv[0])
         .args(["init", "--name", &coordinator.name, "--listen", &coordinator.address, "--data-dir"])
         .arg(&coordinator.data_dir)
@@ -72,6 +87,8 @@ async fn context(layout: &Layout, coordinator: &Part, token: Option<String>) -> 
     let folder = layout.data.join("admin");
     if let Some(token) = token {
         enroll_patiently(&coordinator.address, &token, &folder).await?;
+        std::fs::remove_file(layout.data.join(BEGUN))
+            .map_err(|error| io_error("the data directory", &error))?;
     }
     let file = |name: &str| folder.join("identity").join(name);
     let context = Context {
@@ -80,6 +97,11 @@ async fn context(layout: &Layout, coordinator: &Part, token: Option<String>) -> 
         cert: file("cert.pem"),
         key: file("key.pem"),
     };
+    if !context.cert.exists() {
+        return Err(CliError::new(error_code::DATA_DIR, "the identity of this cluster's admin is gone")
+            .cause(format!("there is no {}", context.cert.display()))
+            .help("start with another directory; nothing but this identity can enroll another admin"));
+    }
     let path = config::path();
     let mut config = Config::load(&path).map_err(config_error)?;
     config.contexts.insert("dev".to_owned(), context.clone());
@@ -181,4 +203,62 @@ async fn missing(client: &Client, layout: &Layout) -> Result<Vec<String>, CliErr
         agents.into_iter().chain(runners).filter(|it| it.state == "connected").map(|it| it.name).collect();
     let wanted = std::iter::once(&layout.agent).chain(&layout.runners);
     Ok(wanted.map(|part| part.name.clone()).filter(|name| !connected.contains(name)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// A coordinator whose `init` counts itself and makes an identity.
+    fn layout(data: &Path) -> Layout {
+        let binary = data.join("init.sh");
+        let made = data.join("c1/identity");
+        let script = format!(
+            "#!/bin/sh\necho x >> {count}\nmkdir -p {made}\n: > {made}/cert.pem\necho token\n",
+            count = data.join("count").display(),
+            made = made.display(),
+        );
+        std::fs::write(&binary, script).expect("a file");
+        std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+        let part = |name: &str| Part {
+            name: name.to_owned(),
+            role: "coordinator",
+            data_dir: data.join(name),
+            address: "127.0.84.1:1".to_owned(),
+            argv: vec![binary.display().to_string()],
+            labels: Vec::new(),
+        };
+        Layout {
+            data: data.to_owned(),
+            coordinators: vec![part("c1")],
+            agent: part("lab"),
+            runners: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_first_start_that_was_ended_begins_again_and_a_cluster_in_use_is_kept() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let layout = layout(folder.path());
+        let times = || std::fs::read_to_string(folder.path().join("count")).expect("a count").lines().count();
+        let start = || initialise(&layout, &layout.coordinators[0]).expect("it is made");
+        assert_eq!(start().as_deref(), Some("token"));
+        std::fs::write(folder.path().join("c1/half"), "").expect("a file");
+        assert_eq!(start().as_deref(), Some("token"), "the admin never had an identity");
+        assert!(!folder.path().join("c1/half").exists(), "nothing is kept of the first one");
+        std::fs::remove_file(folder.path().join(BEGUN)).expect("the mark of a start under way");
+        assert_eq!(start(), None);
+        assert_eq!(times(), 2);
+    }
+
+    #[test]
+    fn a_cluster_without_its_admin_is_told_at_once() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let layout = layout(folder.path());
+        let context = crate::remote::runtime().block_on(context(&layout, &layout.coordinators[0], None));
+        let error = context.expect_err("there is no identity");
+        assert_eq!(error.code, error_code::DATA_DIR);
+    }
 }
