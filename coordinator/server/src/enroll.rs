@@ -1,5 +1,7 @@
 //! Enrolment and renewal: one bounded request a session, answered once.
 
+use std::net::SocketAddr;
+
 use trimaran_engine::Outcome;
 use trimaran_model::error_code;
 use trimaran_model::id::{Digest, Identity};
@@ -94,11 +96,31 @@ fn issue(server: &Server, identity: &Identity, csr: &Csr) -> Result<EnrollReply,
         cluster: server.issuer.cluster().to_owned(),
         name,
         role,
-        endpoints: vec![server.address.clone()],
+        endpoints: dialable(&server.address),
     })
+}
+
+/// Where a newcomer may dial from now on; nothing new where this coordinator listens on every address of its host:
+/// the one that the newcomer came by is right then.
+fn dialable(address: &str) -> Vec<String> {
+    let everywhere = address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_unspecified());
+    if everywhere { Vec::new() } else { vec![address.to_owned()] }
 }
 
 /// The fingerprint that tokens of this cluster carry.
 pub(crate) fn root_fingerprint(server: &Server) -> Option<Digest> {
     Trust::from_pem(server.issuer.root_pem()).ok().map(|trust| trust.root_fingerprint())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_nobody_can_dial_is_not_passed_on() {
+        assert_eq!(dialable("10.0.0.1:7700"), ["10.0.0.1:7700"]);
+        for everywhere in ["0.0.0.0:7700", "[::]:7700"] {
+            assert!(dialable(everywhere).is_empty(), "{everywhere}");
+        }
+    }
 }
