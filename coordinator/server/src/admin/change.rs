@@ -33,6 +33,12 @@ pub(super) async fn change(server: &Server, identity: &Identity, id: [u8; 16], b
         OperatorBody::Enroll(_) => Some(token(server, identity, &request)?),
         _ => None,
     };
+    // These are compiled from rows, which must not be older than what the client was told before.
+    if matches!(body, OperatorBody::Deploy(_) | OperatorBody::Rollback { .. })
+        && server.node.read_revision().await.is_none()
+    {
+        return Err(refusal(error_code::NO_QUORUM, "there is no leader"));
+    }
     let body = command(server, body, token.as_ref())?;
     let command = Command { identity: WireIdentity::from(identity), request: Some(request), body };
     let size = encode(&command).len();

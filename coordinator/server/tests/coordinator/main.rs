@@ -12,7 +12,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 use trimaran_client::client::ClientError;
 use trimaran_model::error_code;
-use trimaran_wire::v1::operator::{ArtifactVersion, DeployRequest, EnrollOrder, OperatorBody, OperatorReply};
+use trimaran_wire::v1::operator::{
+    ArtifactVersion, DeployRequest, EnrollOrder, OperatorBody, OperatorReply, SourceFile,
+};
 use world::{SOON, World, ask, change, holds};
 
 fn deploy(version: &str) -> OperatorBody {
@@ -52,6 +54,21 @@ async fn a_repeated_request_is_answered_as_the_first_also_after_kill_9() {
     assert_eq!(refused.code, error_code::REQUEST_ID.0);
     let refused = ask(&client, None, deploy("1")).await.expect_err("no id");
     assert_eq!(refused.code, error_code::REQUEST_ID.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_applied_is_deployed_at_once() {
+    let world = World::start().await;
+    let client = world.client("admin");
+    for number in 0..60 {
+        let pipeline = format!("web{number}");
+        let text = world::FILES.replace("pipeline: web", &format!("pipeline: {pipeline}")).into_bytes();
+        let files = vec![SourceFile { name: "all.yaml".to_owned(), text }];
+        ask(&client, change(), OperatorBody::Apply { files }).await.expect("applied");
+        let OperatorBody::Deploy(order) = deploy("1") else { panic!("a deploy") };
+        let order = OperatorBody::Deploy(DeployRequest { pipeline: Some(pipeline), ..order });
+        ask(&client, change(), order).await.expect("a run");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
