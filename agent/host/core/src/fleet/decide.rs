@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use trimaran_executor::driver::Effect;
+use trimaran_model::assignment::HostState;
 use trimaran_model::id::HostName;
 use trimaran_model::job::{Failure, Job, Outcome};
 use trimaran_model::limits::{HOST_LOST_AFTER, HOSTS_PREPARED_AHEAD_MAX};
@@ -206,14 +207,22 @@ impl Phase {
                 moves = true;
             }
         }
-        if !preparing {
+        if !preparing
+            && in_flight == roll.in_flight.len()
+            && roll.in_flight.iter().all(|it| self.has_begun(it))
+        {
             self.prepare_ahead(later, &roll.unprepared, out);
         }
         moves
     }
 
+    /// What ran on the host in flight has made way: it waits for its service more than for its disk.
+    fn has_begun(&self, host: &HostName) -> bool {
+        self.hosts[host].report.as_ref().is_some_and(|it| it.state == HostState::Updating)
+    }
+
     /// Brings the bytes to hosts of later waves while this one is at work, a few at a time: the hosts of this
-    /// wave come first. What fails there is looked at when their turn comes.
+    /// wave come first, until each has begun. What fails there is looked at when their turn comes.
     fn prepare_ahead(
         &mut self,
         later: &[HostName],

@@ -287,10 +287,11 @@ fn hosts_of_later_waves_are_prepared_beside_the_wave_a_few_at_a_time() {
     assert_eq!(first.len(), 1, "the wave's own host comes first: {first:?}");
     world.feed(Input::Reply(first[0].call, Given::Taken));
     world.say_prepared(&first[0].host);
-    let orders = world.ordered();
-    let (acts, ahead): (Vec<_>, Vec<_>) = orders.into_iter().partition(|order| order.action == "apply");
-    assert_eq!((acts[0].host.clone(), acts.len()), (first[0].host.clone(), 1));
-    assert_eq!(ahead.len(), HOSTS_PREPARED_AHEAD_MAX);
+    let acts = world.ordered();
+    assert_eq!((acts[0].host.clone(), acts[0].action, acts.len()), (first[0].host.clone(), "apply", 1));
+    world.say_state(&first[0].host, HostState::Updating, OLD);
+    let ahead = world.ordered();
+    assert_eq!(ahead.len(), HOSTS_PREPARED_AHEAD_MAX, "once the wave's own host has begun");
     assert!(ahead.iter().all(|order| order.action == "prepare"));
     for order in &ahead {
         world.feed(Input::Reply(order.call, Given::Taken));
@@ -314,6 +315,8 @@ fn what_can_not_be_prepared_ahead_counts_when_its_turn_comes() {
         let mut world = World::new(assignment(Job::Release(NEW), 2, wave(1, 1, 1)));
         let first = world.ordered().remove(0);
         world.say_prepared(&first.host);
+        world.ordered();
+        world.say_state(&first.host, HostState::Updating, OLD);
         let ahead = world.ordered().into_iter().find(|order| order.action == "prepare").expect("the other");
         if answers {
             world.feed(Input::Reply(ahead.call, Given::Refused(failure(&ahead.host))));
