@@ -17,6 +17,7 @@ pub mod filesystem;
 mod host;
 mod inspect;
 mod known;
+mod listeners;
 pub mod lock;
 pub mod logs;
 mod platform;

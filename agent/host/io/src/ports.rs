@@ -1,24 +1,17 @@
-//! Who listens where the service will: read from `/proc`, before anything that runs is stopped.
+//! Who listens where the service will: looked for before anything that runs is stopped.
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::Path;
 
-/// `st` of a listening socket in `/proc/net/tcp` (Linux, include/net/tcp_states.h).
-const LISTEN: &str = "0A";
+use crate::listeners::{Listener, listeners};
 
 /// A process that listens on the port and is not a descendant of one of `ours`: in words, or `None`.
 pub fn foreign_listener(address: IpAddr, port: u16, ours: &BTreeSet<u32>) -> io::Result<Option<String>> {
-    let mut inodes = BTreeSet::new();
-    for (table, width) in [("/proc/net/tcp", 8), ("/proc/net/tcp6", 32)] {
-        let text = match std::fs::read_to_string(table) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
-        inodes.extend(text.lines().filter_map(|line| listening_inode(line, width, address, port)));
-    }
+    let all = listeners()?;
+    let in_the_way = all.iter().filter(|listener| is_in_the_way(listener, address, port));
+    let mut inodes: BTreeSet<u64> = in_the_way.map(|listener| listener.inode).collect();
     if inodes.is_empty() {
         return Ok(None);
     }
@@ -39,33 +32,10 @@ pub fn foreign_listener(address: IpAddr, port: u16, ours: &BTreeSet<u32>) -> io:
     Ok(inodes.difference(&seen).next().map(|_| "a process that can't be seen from here".to_owned()))
 }
 
-/// The inode of a listening socket that would be in the way of `address:port`.
-fn listening_inode(line: &str, width: usize, address: IpAddr, port: u16) -> Option<u64> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let (local, state, inode) = (words.get(1)?, words.get(3)?, words.get(9)?);
-    let (ip, local_port) = local.split_once(':')?;
-    if *state != LISTEN || u16::from_str_radix(local_port, 16).ok()? != port || ip.len() != width {
-        return None;
-    }
-    let listens = kernel_address(ip)?;
-    let same = listens == address || listens.to_canonical() == address.to_canonical();
-    (listens.is_unspecified() || listens.to_canonical().is_unspecified() || same)
-        .then(|| inode.parse().ok())
-        .flatten()
-}
-
-/// The kernel prints addresses as 32-bit words in its own byte order.
-fn kernel_address(hex: &str) -> Option<IpAddr> {
-    let mut bytes = Vec::new();
-    for word in hex.as_bytes().chunks(8) {
-        let word = u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok()?;
-        bytes.extend(word.to_ne_bytes());
-    }
-    match bytes.len() {
-        4 => Some(IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?))),
-        16 => Some(IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?))),
-        _ => None,
-    }
+/// Whether the listener would be in the way of one at `address:port`.
+fn is_in_the_way(listener: &Listener, address: IpAddr, port: u16) -> bool {
+    let listens = listener.address.to_canonical();
+    listener.port == port && (listens.is_unspecified() || listens == address.to_canonical())
 }
 
 /// Processes with one of these sockets among their descriptors.
