@@ -1,4 +1,5 @@
-//! Small rooms: sizes of files and functions, a doc at the top of every module, and what a core must not say.
+//! Small rooms: sizes of files and functions, a doc at the top of every module, no module that nothing compiles, and
+//! what a core must not say.
 
 use std::path::Path;
 
@@ -43,6 +44,9 @@ pub(crate) fn check(root: &Path, files: &[String]) -> Vec<String> {
         if file.ends_with(".rs") {
             let text = std::fs::read_to_string(root.join(file)).unwrap_or_default();
             findings.extend(check_source(file, &text));
+            if is_unnamed(root, file) {
+                findings.push(format!("{file}: no module names it, so nothing compiles it"));
+            }
         }
     }
     findings
@@ -66,6 +70,22 @@ fn check_source(file: &str, text: &str) -> Vec<String> {
     }
     findings.extend(long_functions(file, text));
     findings
+}
+
+/// Whether a file of a crate's `src` is a module that its parent does not declare.
+fn is_unnamed(root: &Path, file: &str) -> bool {
+    let Some((folder, name)) = file.rsplit_once('/') else { return false };
+    let name = name.trim_end_matches(".rs");
+    let in_source = folder.ends_with("/src") || folder.contains("/src/");
+    if !in_source || folder.ends_with("/bin") || ["main", "lib"].contains(&name) {
+        return false;
+    }
+    let parents = ["/main.rs", "/lib.rs", ".rs"].map(|end| root.join(format!("{folder}{end}")));
+    let names = |parent: &std::path::PathBuf| {
+        let text = std::fs::read_to_string(parent).unwrap_or_default();
+        text.lines().any(|line| line.trim().ends_with(&format!("mod {name};")))
+    };
+    !parents.iter().any(names)
 }
 
 /// Functions over the bound, found by the indentation that rustfmt gives: from `fn` to the `}` in its column.
