@@ -13,6 +13,7 @@ mod idle;
 mod lint;
 mod report;
 mod rollout;
+mod start;
 mod verdict;
 
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ const ALL: &[Bench] = &[
     ("dispatch", dispatch::run),
     ("idle", idle::run),
     ("lint", lint::run),
+    ("start", start::run),
     ("rollout", rollout::run),
     ("verdict", verdict::run),
 ];
