@@ -202,13 +202,7 @@ fn installations_take_turns_with_what_disrupts() {
             let [web, api] = orders(version);
             host.give(goal("web", fence, HostAction::Apply(web))).await.expect("taken");
             host.give(goal("api", fence, HostAction::Apply(api))).await.expect("taken");
-            let deadline = Instant::now() + Duration::from_secs(30);
-            while !both_healthy(&host, fence) {
-                assert!(Instant::now() < deadline, "not healthy: {:?}", host.reports());
-                let _ = tokio::time::timeout(Duration::from_secs(5), reports.recv()).await;
-                let updating = host.reports().iter().filter(|it| it.state == HostState::Updating).count();
-                assert!(updating <= 1, "two disruptive steps at once: {:?}", host.reports());
-            }
+            take_turns_until_healthy(&host, &mut reports, fence).await;
         }
         host.close().await;
     });
@@ -235,13 +229,7 @@ fn a_runner_that_comes_back_in_the_middle_of_a_change_begins_no_other_one_before
                 host.close().await;
                 (host, reports) = open(&labs[0]).await;
             }
-            let deadline = Instant::now() + Duration::from_secs(30);
-            while !both_healthy(&host, fence) {
-                assert!(Instant::now() < deadline, "not healthy: {:?}", host.reports());
-                let _ = tokio::time::timeout(Duration::from_secs(5), reports.recv()).await;
-                let updating = host.reports().iter().filter(|it| it.state == HostState::Updating).count();
-                assert!(updating <= 1, "two disruptive steps at once: {:?}", host.reports());
-            }
+            take_turns_until_healthy(&host, &mut reports, fence).await;
         }
         host.close().await;
     });
@@ -259,6 +247,17 @@ fn order_of(lab: &Lab, place: &Lab, pipeline: &str, version: &str) -> HostOrder 
     host.health.http.port = place.port;
     made.digest = WireRelease::from(&made.release).digest();
     made
+}
+
+/// Until both services of the host are healthy at `fence`; never are two of them updated at once.
+async fn take_turns_until_healthy(host: &Host, reports: &mut Receiver<HostReport>, fence: u64) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !both_healthy(host, fence) {
+        assert!(Instant::now() < deadline, "not healthy: {:?}", host.reports());
+        let _ = tokio::time::timeout(Duration::from_secs(5), reports.recv()).await;
+        let updating = host.reports().iter().filter(|it| it.state == HostState::Updating).count();
+        assert!(updating <= 1, "two disruptive steps at once: {:?}", host.reports());
+    }
 }
 
 fn both_healthy(host: &Host, fence: u64) -> bool {
