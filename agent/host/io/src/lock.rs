@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 /// Held as long as it lives. Children don't inherit it.
 #[derive(Debug)]
 pub struct DirectoryLock {
-    _file: File,
+    file: File,
 }
 
 /// Why a data directory is not ours.
@@ -43,7 +43,16 @@ impl DirectoryLock {
             Err(error) => return Err(failed(error.into())),
         }
         file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())).map_err(failed)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for DirectoryLock {
+    /// Closing the file is not enough: a child that was forked in the meantime holds a copy of it until its exec.
+    fn drop(&mut self) {
+        if let Err(error) = flock(&self.file, FlockOperation::Unlock) {
+            tracing::debug!(%error, "the lock ends with its process");
+        }
     }
 }
 
@@ -56,4 +65,21 @@ fn holder(file: &mut File) -> Option<String> {
     let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let words: Vec<_> = command.split(|byte| *byte == 0).take(4).map(String::from_utf8_lossy).collect();
     Some(format!("process {pid} ({})", words.join(" ").trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_has_one_holder_at_a_time_and_the_next_takes_it_over() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let first = DirectoryLock::take(folder.path()).expect("nobody has it");
+        let refused = DirectoryLock::take(folder.path()).expect_err("taken");
+        assert!(refused.to_string().contains(&format!("process {}", std::process::id())), "{refused}");
+        let copy = first.file.try_clone().expect("as a child has it between fork and exec");
+        drop(first);
+        DirectoryLock::take(folder.path()).expect("free again");
+        drop(copy);
+    }
 }

@@ -12,7 +12,15 @@ use crate::error::CliError;
 
 /// Held for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct DevLock(#[expect(dead_code, reason = "its end is what counts")] File);
+pub(crate) struct DevLock(File);
+
+impl Drop for DevLock {
+    /// Closing the file is not enough: a child that was forked in the meantime holds a copy of it until its exec.
+    fn drop(&mut self) {
+        // A lock that can't be given back ends with the process.
+        let _ = self.0.unlock();
+    }
+}
 
 impl DevLock {
     /// Takes the directory, which is made when it is missing; refused while another one has it.
@@ -57,7 +65,9 @@ mod tests {
         assert_eq!(refused.exit(), 6);
         let cause = refused.more.cause.expect("a cause");
         assert!(cause.contains(&format!("process {}", std::process::id())), "{cause}");
+        let copy = first.0.try_clone().expect("as a child has it between fork and exec");
         drop(first);
         DevLock::take(&data).expect("free again");
+        drop(copy);
     }
 }
