@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use trimaran_model::run::{RunKind, Status};
-use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::common::WireRun;
 use trimaran_wire::v1::row::{self, WayBack, table};
 
@@ -99,9 +98,7 @@ fn retire_old(state: &mut State, pipeline: &str) {
     let old: Vec<row::Run> = state.runs_of(pipeline).filter(may_go).take(count).cloned().collect();
     for run in &old {
         let key = run_key(&run.id);
-        let mut cold = vec![table::OLD_RUN];
-        cold.extend(run_key_bytes(&key));
-        state.cold.push((cold, Some(run.to_bytes())));
+        state.put_cold(table::OLD_RUN, &run_key_bytes(&key), run);
         state.runs.remove(&key);
     }
     if !old.is_empty() {
@@ -121,9 +118,7 @@ fn retire_releases(state: &mut State, pipeline: &str, retired: &[row::Run]) {
     }
     for digest in retired.iter().flat_map(releases_of).filter(|digest| !named.contains(digest)) {
         let Some(row) = state.releases.remove(&digest) else { continue };
-        let mut cold = vec![table::OLD_RELEASE];
-        cold.extend(digest);
-        state.cold.push((cold, Some(row.to_bytes())));
+        state.put_cold(table::OLD_RELEASE, &digest, &row);
     }
 }
 
