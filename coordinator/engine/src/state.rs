@@ -1,7 +1,7 @@
 //! The state: every table, and the questions that several concerns ask it.
 
 use trimaran_model::reason::{CLEARS_WAIT, ReasonCode};
-use trimaran_model::run::Status;
+use trimaran_model::run::{RunKind, Status};
 use trimaran_model::target::selects;
 use trimaran_model::time::{Timestamp, Wall};
 use trimaran_wire::codec::{CodecError, Message, encode};
@@ -169,11 +169,8 @@ impl State {
 
     /// Enrolled runners of a host target, by name.
     pub(crate) fn hosts_of(&self, target: &row::TargetRow) -> Vec<String> {
-        let WirePlatform::Hosts { select } = &target.target.platform else { return Vec::new() };
-        let mine = |runner: &&row::Runner| {
-            runner.agent == target.target.agent && runner.key.is_some() && selects(select, &runner.labels)
-        };
-        self.runners.iter().filter(mine).map(|runner| runner.name.clone()).collect()
+        let here = self.runners.iter().filter(|runner| is_host_of(target, runner));
+        here.map(|runner| runner.name.clone()).collect()
     }
 
     pub(crate) fn live_runs(&self) -> impl Iterator<Item = &row::Run> {
@@ -221,11 +218,7 @@ impl State {
             .filter(|target| target.target.agent == agent)
             .map(|target| target.target.name.clone())
             .collect();
-        self.wake_where(|run| {
-            run.stages
-                .iter()
-                .any(|stage| stage.target.as_ref().is_some_and(|target| targets.contains(target)))
-        });
+        self.wake_where(|run| targets.iter().any(|target| works_on(run, target)));
     }
 
     /// Installations of the targets that an agent serves.
@@ -272,6 +265,22 @@ impl State {
     pub(crate) fn clear_alarm(&mut self, member: &str, code: &str) {
         self.alarms.remove(&(member.to_owned(), code.to_owned()));
     }
+}
+
+/// Whether a run brings earlier releases back, as its only work.
+pub(crate) fn is_rollback(run: &row::Run) -> bool {
+    run.kind == RunKind::Rollback.as_str()
+}
+
+/// Whether a run has a stage on this target.
+pub(crate) fn works_on(run: &row::Run, target: &str) -> bool {
+    run.stages.iter().any(|stage| stage.target.as_deref() == Some(target))
+}
+
+/// Whether a target of hosts selects this runner, which is enrolled with its agent.
+pub(crate) fn is_host_of(target: &row::TargetRow, runner: &row::Runner) -> bool {
+    let WirePlatform::Hosts { select } = &target.target.platform else { return false };
+    runner.agent == target.target.agent && runner.key.is_some() && selects(select, &runner.labels)
 }
 
 /// A status as stored. Rows are written by this crate alone, with names of the list.
