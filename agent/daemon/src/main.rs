@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "the process's own I/O: clocks, files, threads")]
 
 mod agent;
+mod bind;
 mod certificate;
 mod clock;
 mod data_dir;
@@ -12,7 +13,9 @@ mod dial;
 mod host_command;
 mod run;
 mod runner;
+mod said;
 mod settings;
+mod start;
 
 use std::process::ExitCode;
 

@@ -9,7 +9,6 @@
 mod admin;
 mod agent_session;
 mod authorize;
-mod clock;
 mod config;
 mod data_dir;
 mod enroll;
@@ -122,16 +121,8 @@ fn parse_name(text: &str) -> Result<CoordinatorName, String> {
 
 fn main() -> ExitCode {
     trimaran_transport::install_crypto_provider();
-    let filter = tracing_subscriber::EnvFilter::try_from_env("TRIMARAN_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
-    match carry_out(App::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("{failure}");
-            ExitCode::from(failure.exit() as u8)
-        }
-    }
+    trimaran_process::log_to_stderr();
+    trimaran_process::end(carry_out(App::parse().command))
 }
 
 fn carry_out(command: Command) -> Result<(), Failure> {

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use trimaran_engine::{Engine, Event, query};
 use trimaran_model::id::{CoordinatorName, Identity};
 use trimaran_model::time::Millis;
+use trimaran_process::clock;
 use trimaran_store::{Ballast, Options, Store};
 use trimaran_transport::authority::Issuer;
 use trimaran_transport::{
@@ -19,7 +20,6 @@ use trimaran_wire::v1::command::{Command, CommandBody};
 use trimaran_wire::v1::common::WireIdentity;
 
 use crate::agent_session;
-use crate::clock;
 use crate::config::Settings;
 use crate::data_dir::DataDir;
 use crate::events::EventLog;
@@ -119,7 +119,7 @@ pub(crate) async fn run(
     server.spawn(renew(server.clone()));
     let result = tokio::select! {
         ended = ended => ended.unwrap_or(Err(NodeError::Writer)).map_err(RunError::from),
-        () = terminated() => Ok(()),
+        () = trimaran_process::terminated() => Ok(()),
     };
     server.stop.cancel();
     server.node.shutdown();
@@ -294,15 +294,5 @@ impl Server {
         if let Some(row) = found {
             self.events.progress(self.node.store.applied(), self.node.wall(), &row, progress);
         }
-    }
-}
-
-/// SIGTERM or SIGINT.
-async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).expect("a signal handler can be set");
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
     }
 }

@@ -10,6 +10,7 @@ use trimaran_host_core::fleet::health::{Health, Transition};
 use trimaran_host_core::fleet::{Fleet, Given, Sight, Watched};
 use trimaran_model::assignment::{Assignment, HostReport};
 use trimaran_model::error_code;
+use trimaran_model::failure::Failure;
 use trimaran_model::id::{AssignmentId, Epoch, Fence, HostName, InstallationId};
 use trimaran_model::job::Failure as HostFailure;
 use trimaran_model::limits::{
@@ -17,6 +18,7 @@ use trimaran_model::limits::{
 };
 use trimaran_model::text::cut;
 use trimaran_model::time::{Millis, Timestamp, Wall};
+use trimaran_process::clock::boot_time;
 use trimaran_transport::{CloseCode, Endpoint, Session};
 use trimaran_wire::codec::CodecError;
 use trimaran_wire::v1::agent::{AgentDown, AgentUp, AgentVerdict, RefusedCounts, RunnerEntry, RunnerState};
@@ -27,9 +29,8 @@ use super::RevokedKeys;
 use super::event::{Event, RunnerEvent};
 use super::hosts::{Arrival, Asked, Hosts};
 use super::journal_file::{Job, JournalFile};
-use crate::clock::{ClusterClock, boot_time, instant_of};
+use crate::clock::{ClusterClock, instant_of};
 use crate::dial;
-use trimaran_model::failure::Failure;
 
 /// A coordinator without a leader closes by itself; one that says nothing at all is left after this time.
 const WELCOME_WITHIN: Millis = Millis::seconds(15);

@@ -20,12 +20,14 @@ use trimaran_model::pipeline::{HealthCheck, Stop};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::{Artifact, Release};
 use trimaran_model::time::Timestamp;
+use trimaran_process::clock;
 
 use crate::archive::{self, ArchiveLimits};
+use crate::boot::boot_id;
 use crate::filesystem::OsFileSystem;
 use crate::shim::{self, Attached, ShimSpec};
 use crate::store::Store;
-use crate::{clock, fetch, ports, probe, program};
+use crate::{fetch, ports, probe, program};
 
 /// What the installations of a host share.
 #[derive(Debug)]
@@ -226,7 +228,7 @@ impl Platform {
                     return Ok(Timestamp(shim.started_boottime_ms()));
                 }
                 // Its end is what the watch reports next.
-                Attached::Ended(_) if number == launch.number => return Ok(clock::now()),
+                Attached::Ended(_) if number == launch.number => return Ok(clock::boot_time()),
                 Attached::Running(shim) => {
                     let message = format!("process {} of an earlier start still runs", shim.pid());
                     return Err(HostFailure::new(ReasonCode::HostInternal, message));
@@ -340,7 +342,7 @@ pub(crate) async fn look_at(
         drop(alone);
         let releases = on_disk.releases()?;
         let current = on_disk.current(&releases)?;
-        Ok::<_, io::Error>((clock::boot_id()?, releases, current))
+        Ok::<_, io::Error>((boot_id()?, releases, current))
     })
     .await
     .map_err(|error| internal("a task of the runner ended", error))?;

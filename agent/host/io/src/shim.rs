@@ -19,6 +19,7 @@ mod detach;
 mod group;
 mod handle;
 mod launch;
+mod lock;
 mod output;
 mod process;
 mod signals;

@@ -33,6 +33,7 @@ const EXECUTOR: &str = "trimaran-executor";
 const HOST_CORE: &str = "trimaran-host-core";
 const HOST: &str = "trimaran-host";
 const KUBERNETES_CORE: &str = "trimaran-kubernetes-core";
+const PROCESS: &str = "trimaran-process";
 const CLIENT: &str = "trimaran-client";
 
 pub(crate) const CRATES: &[Crate] = &[
@@ -46,15 +47,20 @@ pub(crate) const CRATES: &[Crate] = &[
     outer(
         "trimaran-coordinator",
         "coordinator/server",
-        &[MODEL, SPEC, WIRE, TRANSPORT, ENGINE, REPLICA, STORE, HOST_CORE],
+        &[MODEL, SPEC, WIRE, TRANSPORT, ENGINE, REPLICA, STORE, HOST_CORE, PROCESS],
     ),
     core(EXECUTOR, "agent/executor", &[MODEL, WIRE]),
     core(KUBERNETES_CORE, "agent/kubernetes/core", &[MODEL]),
     core(HOST_CORE, "agent/host/core", &[MODEL, WIRE, EXECUTOR]),
-    outer(HOST, "agent/host/io", &[MODEL, WIRE, EXECUTOR, HOST_CORE]),
-    outer("trimaran-agent", "agent/daemon", &[MODEL, SPEC, WIRE, TRANSPORT, EXECUTOR, HOST_CORE, HOST]),
-    outer(CLIENT, "ops/client", &[MODEL, WIRE, TRANSPORT]),
-    outer("trimaran", "ops/cli", &[MODEL, SPEC, WIRE, CLIENT, KUBERNETES_CORE]),
+    outer(HOST, "agent/host/io", &[MODEL, WIRE, EXECUTOR, HOST_CORE, PROCESS]),
+    outer(
+        "trimaran-agent",
+        "agent/daemon",
+        &[MODEL, SPEC, WIRE, TRANSPORT, EXECUTOR, HOST_CORE, HOST, PROCESS],
+    ),
+    outer(PROCESS, "ops/process", &[MODEL]),
+    outer(CLIENT, "ops/client", &[MODEL, WIRE, TRANSPORT, PROCESS]),
+    outer("trimaran", "ops/cli", &[MODEL, SPEC, WIRE, CLIENT, PROCESS, KUBERNETES_CORE]),
 ];
 
 /// Where crates live that are no part of the product.
