@@ -135,7 +135,7 @@ impl Follower<'_> {
             let body = OperatorBody::Watch { run: Some(self.run.to_owned()), since_revision: self.since };
             let mut replies = match self.remote.client().stream(body).await {
                 Ok(replies) => replies,
-                Err(trimaran_client::client::ClientError::Unreachable { .. }) => {
+                Err(trimaran_client::ClientError::Unreachable { .. }) => {
                     tokio::time::sleep(Duration::from_millis(200)).await;
                     continue;
                 }
@@ -179,7 +179,7 @@ impl Follower<'_> {
         let body = OperatorBody::RunShow { run: self.run.to_owned() };
         let (_, json) = match self.remote.client().request(None, body).await {
             Ok(found) => found,
-            Err(trimaran_client::client::ClientError::Unreachable { .. }) => return Ok(None),
+            Err(trimaran_client::ClientError::Unreachable { .. }) => return Ok(None),
             Err(error) => return Err(client_error(error)),
         };
         let answer = answer::<RunDocument>(&json)?;
