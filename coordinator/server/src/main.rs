@@ -18,6 +18,7 @@ mod gateway;
 mod init;
 mod machine;
 mod node;
+mod refusals;
 mod revoked;
 mod room;
 mod rows;

@@ -12,7 +12,6 @@ use trimaran_wire::v1::command::PipelineSource;
 use trimaran_wire::v1::operator::{self, DeployRequest, Refusal, WireDiagnostic};
 use trimaran_wire::v1::plan::WirePlan;
 
-use super::read::stored_source;
 use super::refusal;
 use crate::rows::Rows;
 
@@ -46,6 +45,12 @@ pub(super) fn compile_files(
     let code = errors.first().map_or(error_code::NOT_YAML, |first| first.code);
     let diagnostics = compiled.diagnostics.iter().map(wire).collect();
     Err(Refusal { diagnostics, help, ..refusal(code, message) })
+}
+
+/// The file of a pipeline that was applied, or deployed by its file, last.
+pub(super) fn stored_source(rows: &Rows<'_>, name: &str) -> Result<PipelineSource, Refusal> {
+    let unknown = || refusal(error_code::PIPELINE_UNKNOWN, format!("there is no pipeline `{name}`"));
+    query::pipeline(rows, name).and_then(|pipeline| pipeline.source).ok_or_else(unknown)
 }
 
 /// A pipeline as it was given or stored.
