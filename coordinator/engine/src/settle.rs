@@ -10,6 +10,7 @@ mod early;
 mod finish;
 mod gates;
 pub(crate) mod outcome;
+pub(crate) mod ways;
 
 use std::convert::Infallible;
 

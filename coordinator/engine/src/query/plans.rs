@@ -9,7 +9,7 @@ use trimaran_wire::v1::row;
 use super::runs::artifacts;
 use super::{RowSource, get, release_row};
 use crate::settle::assign::waves;
-use crate::settle::back::{earlier_good, way_from};
+use crate::settle::ways::{earlier_good, way_from};
 
 fn release(rows: &dyn RowSource, digest: [u8; 32]) -> PlanRelease {
     let version = release_row(rows, &digest).map_or_else(|| "?".to_owned(), |row| row.release.version);

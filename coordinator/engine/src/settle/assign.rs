@@ -11,7 +11,8 @@ use trimaran_wire::v1::common::{WireInstallation, WireReason, WireStage};
 use trimaran_wire::v1::plan::{WirePlannedEnvironment, WirePlannedStage};
 use trimaran_wire::v1::row::{self, WayBack};
 
-use super::{back, installation, message, planned, set, stage_name, with_because};
+use super::ways::way_from;
+use super::{installation, message, planned, set, stage_name, with_because};
 use crate::event::Event;
 use crate::state::{State, installation_key, is_rollback, run_name, status, works_on};
 
@@ -203,7 +204,7 @@ fn begin_stage(
     let before = state.installations.get(&installation_key(id)).cloned();
     if stage.attempt == 0 {
         stage.attempt = 1;
-        stage.restore = before.as_ref().and_then(back::way_from);
+        stage.restore = before.as_ref().and_then(way_from);
         if mutant!(BackToUnbaked) {
             stage.restore = before.as_ref().and_then(|it| it.current);
         }

@@ -4,7 +4,6 @@ use trimaran_model::id::Digest;
 use trimaran_model::limits::QUARANTINED_PER_PIPELINE_MAX;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::{RunKind, Status};
-use trimaran_model::verdict::Verdict;
 use trimaran_wire::v1::assignment::{WireAmount, WireFailure};
 use trimaran_wire::v1::common::{WireInstallation, WireRun};
 use trimaran_wire::v1::plan::{WirePlan, WirePlannedEnvironment, WirePlannedStage, WireScope};
@@ -12,6 +11,7 @@ use trimaran_wire::v1::release::WireReleaseWorkload;
 use trimaran_wire::v1::row::{self, WayBack};
 
 use super::assign::{End, withdraw};
+use super::ways::earlier_good;
 use super::{message, set, stage_name, words};
 use crate::audit;
 use crate::command::{NewRun, create_run};
@@ -166,20 +166,6 @@ pub(crate) fn after_success(state: &mut State, failed: &row::Installation, failu
     if !ways.is_empty() {
         start_rollback_run(state, &ways, "trimaran", &cause, Some(left.id));
     }
-}
-
-/// Where a new release goes back to when it fails: the last good one, or without any what runs healthy now. To
-/// stop a service that was healthy would be worse than to go back to a release in its bake.
-pub(crate) fn way_from(it: &row::Installation) -> Option<[u8; 32]> {
-    let healthy = it.health == Verdict::Healthy.as_str();
-    it.good.first().copied().or(it.current.filter(|_| healthy))
-}
-
-/// Where what runs now goes back to: the last good release that it is not, or without any what ran healthy
-/// before it.
-pub(crate) fn earlier_good(it: &row::Installation) -> Option<[u8; 32]> {
-    let other = |digest: &[u8; 32]| Some(*digest) != it.current;
-    it.good.iter().copied().find(other).or(it.before.filter(other))
 }
 
 /// The stage that takes one way, beside its plan.
