@@ -5,6 +5,7 @@
 
 mod coordinator;
 mod event;
+mod from_runners;
 mod hosts;
 mod journal_file;
 mod logs;
