@@ -190,7 +190,7 @@ pub fn status(rows: &dyn RowSource, pipeline: Option<&str>) -> StatusDocument {
             environment: it.environment,
             target: it.id.target,
             release: it.current.map(hex),
-            version: release.map(|row| row.release.version),
+            version: release.map(|row| row.release.version.clone()),
             sha256,
             since: it.current.map(|_| time(it.since_ms)),
             health: it.health,
@@ -239,7 +239,7 @@ fn why_not(rows: &dyn RowSource, it: &row::Installation) -> Vec<(String, String)
         why.push((failure.code.clone(), message));
     }
     if let Some(mixed) = &it.mixed {
-        let version = release_row(rows, &mixed.release).map(|row| row.release.version);
+        let version = release_row(rows, &mixed.release).map(|row| row.release.version.clone());
         let version = version.unwrap_or_else(|| Digest(mixed.release).short());
         let message = format!(
             "{} of {} hosts have {version} of {}, which ended early: {}",
@@ -272,7 +272,7 @@ fn entry(rows: &dyn RowSource, run: &row::Run, stage: &row::Stage) -> Option<His
     let target = stage.target.clone()?;
     let planned = run.plan.environments.iter().flat_map(|it| &it.stages).find(|it| it.target == target)?;
     let back = match &stage.way_back {
-        Some(WayBack::Restore(to)) => release_row(rows, to).map(|row| row.release.version),
+        Some(WayBack::Restore(to)) => release_row(rows, to).map(|row| row.release.version.clone()),
         Some(WayBack::Stop) | None => None,
     };
     let cause = run
