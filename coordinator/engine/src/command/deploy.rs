@@ -15,7 +15,7 @@ use trimaran_wire::v1::target::WireTarget;
 
 use crate::event::Event;
 use crate::request::{Outcome, Rejection, reject};
-use crate::state::{State, run_name};
+use crate::state::{State, run_name, works_on};
 
 pub(super) fn apply(
     state: &mut State,
@@ -24,8 +24,7 @@ pub(super) fn apply(
 ) -> Result<Outcome, Rejection> {
     for target in targets {
         state.targets.put(row::TargetRow { target: target.clone() });
-        let name = target.name.clone();
-        state.wake_where(|run| run.stages.iter().any(|stage| stage.target.as_ref() == Some(&name)));
+        state.wake_where(|run| works_on(run, &target.name));
     }
     for source in pipelines {
         store_source(state, source);

@@ -12,6 +12,7 @@ use trimaran_wire::v1::row::{self, table};
 use trimaran_wire::v1::target::WirePlatform;
 
 use super::{RowSource, all, get};
+use crate::state::is_host_of;
 
 /// Cluster id, epoch, time and counters.
 pub fn meta(rows: &dyn RowSource) -> row::Meta {
@@ -42,20 +43,12 @@ pub fn token(rows: &dyn RowSource, sha256: [u8; 32]) -> Option<row::Token> {
 
 /// Enrolled runners that a target selects.
 pub(super) fn hosts(rows: &dyn RowSource, target: &row::TargetRow) -> Vec<String> {
-    match target.target.platform {
-        WirePlatform::Hosts { .. } => hosts_among(&all::<row::Runner>(rows), target),
-        WirePlatform::Kubernetes { .. } | WirePlatform::Flink { .. } => Vec::new(),
-    }
+    hosts_among(&all::<row::Runner>(rows), target)
 }
 
 fn hosts_among(runners: &[row::Runner], target: &row::TargetRow) -> Vec<String> {
-    let WirePlatform::Hosts { select } = &target.target.platform else { return Vec::new() };
-    let mine = |runner: &&row::Runner| {
-        runner.agent == target.target.agent
-            && runner.key.is_some()
-            && trimaran_model::target::selects(select, &runner.labels)
-    };
-    runners.iter().filter(mine).map(|runner| runner.name.clone()).collect()
+    let here = runners.iter().filter(|runner| is_host_of(target, runner));
+    here.map(|runner| runner.name.clone()).collect()
 }
 
 /// `target list|show`.

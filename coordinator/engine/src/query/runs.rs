@@ -2,7 +2,6 @@
 
 use trimaran_model::id::Digest;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::run::RunKind;
 use trimaran_model::time::Wall;
 use trimaran_model::verdict::Verdict;
 use trimaran_wire::codec::Message as _;
@@ -19,8 +18,8 @@ use trimaran_wire::v1::row::{self, WayBack, table};
 
 use super::{RowSource, all, release_row, run_row};
 use crate::command::can_be_healthy;
-use crate::settle::stage_name;
-use crate::state::run_name;
+use crate::settle::{planned, stage_name};
+use crate::state::{is_rollback, run_name};
 
 fn time(ms: i64) -> String {
     rfc3339(Wall(ms))
@@ -92,13 +91,11 @@ fn rollback(it: &row::Run) -> Option<RollbackDocument> {
     if let Some(inside) = &it.rollback {
         return Some(RollbackDocument { cause: inside.cause.clone(), to: inside.to.map(hex) });
     }
-    if it.kind != RunKind::Rollback.as_str() {
+    if !is_rollback(it) {
         return None;
     }
-    let restores = |stage: &&row::Stage| stage.way_back.is_none();
-    let target = it.stages.iter().find(restores).and_then(|stage| stage.target.as_ref());
-    let planned = it.plan.environments.iter().flat_map(|it| &it.stages);
-    let to = planned.filter(|planned| Some(&planned.target) == target).map(|it| it.release_digest).next();
+    let restores = it.stages.iter().find(|stage| stage.way_back.is_none());
+    let to = restores.and_then(|stage| planned(&it.plan, stage)).map(|(_, planned)| planned.release_digest);
     Some(RollbackDocument { cause: it.reason.clone(), to: to.map(hex) })
 }
 
@@ -269,8 +266,7 @@ pub fn history(rows: &dyn RowSource, pipeline: &str, environment: Option<&str>, 
 }
 
 fn entry(rows: &dyn RowSource, run: &row::Run, stage: &row::Stage) -> Option<HistoryEntry> {
-    let target = stage.target.clone()?;
-    let planned = run.plan.environments.iter().flat_map(|it| &it.stages).find(|it| it.target == target)?;
+    let (_, planned) = planned(&run.plan, stage)?;
     let back = match &stage.way_back {
         Some(WayBack::Restore(to)) => release_row(rows, to).map(|row| row.release.version.clone()),
         Some(WayBack::Stop) | None => None,
@@ -288,7 +284,7 @@ fn entry(rows: &dyn RowSource, run: &row::Run, stage: &row::Stage) -> Option<His
         run: run_name(&run.id),
         kind: run.kind.clone(),
         environment: stage.environment.clone(),
-        target,
+        target: planned.target.clone(),
         release: hex(planned.release_digest),
         version: planned.release.version.clone(),
         status: stage.status.clone(),

@@ -15,7 +15,7 @@ use super::assign::{End, withdraw};
 use super::{message, set, stage_name, words};
 use crate::audit;
 use crate::command::{NewRun, create_run};
-use crate::state::{State, run_key, run_name};
+use crate::state::{State, is_rollback, run_key, run_name, works_on};
 
 /// An installation and where it goes back to; without a release what runs is stopped.
 pub(crate) struct Way {
@@ -133,10 +133,7 @@ fn quarantine(state: &mut State, run: &WireRun, plan: &WirePlan, cause: &str) {
 
 /// The live run of kind rollback that works or will work on an installation: later requests join it.
 pub(crate) fn under_way(state: &State, id: &WireInstallation) -> Option<WireRun> {
-    let works = |run: &&row::Run| {
-        run.kind == RunKind::Rollback.as_str()
-            && run.stages.iter().any(|it| it.target.as_ref() == Some(&id.target))
-    };
+    let works = |run: &&row::Run| is_rollback(run) && works_on(run, &id.target);
     state.live_runs_of(&id.pipeline).find(works).map(|run| run.id.clone())
 }
 
@@ -237,7 +234,7 @@ pub(crate) fn start_rollback_run(
             }),
         }
         let left = way.installation.run.clone().and_then(|run| state.runs.get(&run_key(&run)).cloned());
-        if let Some(left) = left.filter(|left| left.kind == RunKind::Deploy.as_str()) {
+        if let Some(left) = left.filter(|left| !is_rollback(left)) {
             quarantine(state, &left.id, &left.plan, &cause.sentence);
         }
     }

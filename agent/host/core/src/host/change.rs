@@ -10,7 +10,8 @@ use trimaran_model::time::{Millis, Timestamp};
 
 use super::call::{Call, HostFailure, Launch, Reply};
 use super::journal::{Part, Step, host_release};
-use super::machine::{Act, Move};
+use super::machine::Move;
+use super::phase::Act;
 
 impl Move<'_> {
     pub(super) fn begin_change(&mut self, to: Digest, back: bool) {
