@@ -14,7 +14,9 @@ use trimaran_wire::v1::row::{self, table};
 use crate::state::{cold_key, run_key_bytes};
 use crate::table::{Row, full_key};
 
-pub use cluster::{agents, alarms, audit, members, meta, pipeline, runners, target_rows, targets, token};
+pub use cluster::{
+    agents, alarms, audit, members, meta, pipeline, runners, target_row, target_rows, targets, token,
+};
 pub use plans::{plan, rollback_plan};
 pub use runs::{history, instances, live_assignments, reasons, run, runs, says, status, why};
 

@@ -19,7 +19,7 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::Status;
 use trimaran_wire::v1::assignment::WireFailure;
 use trimaran_wire::v1::common::{WireReason, WireRun};
-use trimaran_wire::v1::plan::{WirePlannedEnvironment, WirePlannedStage};
+use trimaran_wire::v1::plan::{WirePlan, WirePlannedEnvironment, WirePlannedStage};
 use trimaran_wire::v1::row;
 
 use crate::event::Event;
@@ -33,10 +33,10 @@ pub fn stage_name(stage: &row::Stage) -> String {
 
 /// What the plan says of a stage and of its environment; `None` for an approval.
 pub(crate) fn planned<'a>(
-    run: &'a row::Run,
+    plan: &'a WirePlan,
     stage: &row::Stage,
 ) -> Option<(&'a WirePlannedEnvironment, &'a WirePlannedStage)> {
-    let environment = run.plan.environments.iter().find(|it| it.name == stage.environment)?;
+    let environment = plan.environments.iter().find(|it| it.name == stage.environment)?;
     let planned = environment.stages.iter().find(|it| Some(&it.target) == stage.target.as_ref())?;
     Some((environment, planned))
 }

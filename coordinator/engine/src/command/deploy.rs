@@ -1,5 +1,7 @@
 //! Files into the state, and new runs.
 
+use std::sync::Arc;
+
 use trimaran_model::error_code;
 use trimaran_model::id::Identity;
 use trimaran_model::limits::RUNS_QUEUED_PER_PIPELINE_MAX;
@@ -120,7 +122,7 @@ pub(crate) fn create_run(state: &mut State, new: NewRun<'_>) -> WireRun {
         sequence: state.meta().sequence,
         kind: new.kind.as_str().to_owned(),
         status: Status::Pending.as_str().to_owned(),
-        plan: new.plan.clone(),
+        plan: Arc::new(new.plan.clone()),
         by: new.by.to_owned(),
         reason: new.reason.to_owned(),
         created_ms: state.wall().0,

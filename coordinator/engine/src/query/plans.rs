@@ -12,7 +12,8 @@ use crate::settle::assign::waves;
 use crate::settle::ways::{earlier_good, way_from};
 
 fn release(rows: &dyn RowSource, digest: [u8; 32]) -> PlanRelease {
-    let version = release_row(rows, &digest).map_or_else(|| "?".to_owned(), |row| row.release.version);
+    let version =
+        release_row(rows, &digest).map_or_else(|| "?".to_owned(), |row| row.release.version.clone());
     PlanRelease { release: Digest(digest).to_string(), version }
 }
 

@@ -95,7 +95,7 @@ fn rollback(it: &row::Run) -> Option<RollbackDocument> {
         return None;
     }
     let restores = it.stages.iter().find(|stage| stage.way_back.is_none());
-    let to = restores.and_then(|stage| planned(it, stage)).map(|(_, planned)| planned.release_digest);
+    let to = restores.and_then(|stage| planned(&it.plan, stage)).map(|(_, planned)| planned.release_digest);
     Some(RollbackDocument { cause: it.reason.clone(), to: to.map(hex) })
 }
 
@@ -187,7 +187,7 @@ pub fn status(rows: &dyn RowSource, pipeline: Option<&str>) -> StatusDocument {
             environment: it.environment,
             target: it.id.target,
             release: it.current.map(hex),
-            version: release.map(|row| row.release.version),
+            version: release.map(|row| row.release.version.clone()),
             sha256,
             since: it.current.map(|_| time(it.since_ms)),
             health: it.health,
@@ -236,7 +236,7 @@ fn why_not(rows: &dyn RowSource, it: &row::Installation) -> Vec<(String, String)
         why.push((failure.code.clone(), message));
     }
     if let Some(mixed) = &it.mixed {
-        let version = release_row(rows, &mixed.release).map(|row| row.release.version);
+        let version = release_row(rows, &mixed.release).map(|row| row.release.version.clone());
         let version = version.unwrap_or_else(|| Digest(mixed.release).short());
         let message = format!(
             "{} of {} hosts have {version} of {}, which ended early: {}",
@@ -266,9 +266,9 @@ pub fn history(rows: &dyn RowSource, pipeline: &str, environment: Option<&str>, 
 }
 
 fn entry(rows: &dyn RowSource, run: &row::Run, stage: &row::Stage) -> Option<HistoryEntry> {
-    let (_, planned) = planned(run, stage)?;
+    let (_, planned) = planned(&run.plan, stage)?;
     let back = match &stage.way_back {
-        Some(WayBack::Restore(to)) => release_row(rows, to).map(|row| row.release.version),
+        Some(WayBack::Restore(to)) => release_row(rows, to).map(|row| row.release.version.clone()),
         Some(WayBack::Stop) | None => None,
     };
     let cause = run

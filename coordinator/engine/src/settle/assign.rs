@@ -1,5 +1,7 @@
 //! Orders for agents: one live assignment an installation, each with a larger fence than all before.
 
+use std::sync::Arc;
+
 use trimaran_model::id::{Epoch, Fence};
 use trimaran_model::limits::ENDED_ASSIGNMENTS_MAX;
 use trimaran_model::pipeline::Amount;
@@ -45,9 +47,8 @@ fn is_open(run: &row::Run, environment: &WirePlannedEnvironment) -> bool {
 
 fn one(state: &mut State, run: &mut row::Run, index: usize) {
     let stage = run.stages[index].clone();
-    let Some((environment, planned)) = planned(run, &stage).map(|(of, it)| (of.clone(), it.clone())) else {
-        return;
-    };
+    let plan = Arc::clone(&run.plan);
+    let Some((environment, planned)) = planned(&plan, &stage) else { return };
     if let Some(assignment) = stage.assignment {
         return follow(state, run, index, assignment);
     }
@@ -55,14 +56,14 @@ fn one(state: &mut State, run: &mut row::Run, index: usize) {
         run.stages[index].pause_until = None;
     }
     let ends = run.canceled_by.is_some() || run.rollback.is_some();
-    if stage.way_back.is_none() && (ends || !is_open(run, &environment)) {
+    if stage.way_back.is_none() && (ends || !is_open(run, environment)) {
         return;
     }
     if let Some((to, reason)) = pause(state, run, &stage).or_else(|| hold(state, run, &stage)) {
         let reasons = with_because(&stage, vec![reason]);
         return set(state, &mut run.stages[index], to, reasons);
     }
-    assign(state, run, index, &planned);
+    assign(state, run, index, planned);
 }
 
 /// A stage with a live assignment: running, going back, or lost with its agent.

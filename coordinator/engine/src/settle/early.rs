@@ -23,7 +23,7 @@ pub(super) fn note(state: &mut State, before: &row::Run, run: &row::Run) {
 
 /// Nothing brings the earlier release back to the hosts that have the stage's.
 fn left(state: &mut State, run: &row::Run, stage: &row::Stage) {
-    let Some((_, planned)) = planned(run, stage) else { return };
+    let Some((_, planned)) = planned(&run.plan, stage) else { return };
     let Some(mut it) = installation(state, run, stage).cloned() else { return };
     if stage.done > 0 && it.current != Some(planned.release_digest) {
         it.mixed = Some(row::Mixed {

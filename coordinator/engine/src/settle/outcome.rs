@@ -1,5 +1,7 @@
 //! What the end of an assignment means for its stage and installation.
 
+use std::sync::Arc;
+
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::Status;
 use trimaran_model::verdict::Verdict;
@@ -89,7 +91,8 @@ fn end_early(state: &mut State, run: &mut row::Run, index: usize, also: Option<S
 }
 
 fn wave_done(state: &mut State, run: &mut row::Run, index: usize, hosts: &[String]) {
-    let Some(planned) = planned(run, &run.stages[index]).map(|(_, planned)| planned.clone()) else { return };
+    let plan = Arc::clone(&run.plan);
+    let Some((_, planned)) = planned(&plan, &run.stages[index]) else { return };
     let stage = &mut run.stages[index];
     if (stage.wave as usize) + 1 < stage.waves.len() {
         stage.wave += 1;
@@ -182,7 +185,7 @@ fn stopped(state: &mut State, run: &mut row::Run, index: usize) {
 
 /// The release that the stage is for.
 fn release_of(run: &row::Run, index: usize) -> Option<[u8; 32]> {
-    planned(run, &run.stages[index]).map(|(_, planned)| planned.release_digest)
+    planned(&run.plan, &run.stages[index]).map(|(_, planned)| planned.release_digest)
 }
 
 /// A restored release was good before and is good again, or begins its bake anew; the one that was left is good no more, so that no
@@ -199,7 +202,7 @@ fn restored(
         _ => with_because(&run.stages[index], Vec::new()),
     };
     set(state, &mut run.stages[index], status, reasons);
-    let bake = planned(run, &run.stages[index]).map(|(_, it)| it.bake_ms).filter(|bake| *bake > 0);
+    let bake = planned(&run.plan, &run.stages[index]).map(|(_, it)| it.bake_ms).filter(|bake| *bake > 0);
     let bake_end = bake.map(|bake| state.now().0 + bake);
     installed(state, run, index, to, |it| {
         it.good.retain(|good| Some(*good) != left);
