@@ -24,11 +24,13 @@ const TOKEN_BYTES_MAX: u64 = 4096;
 #[derive(Debug, clap::Args)]
 #[command(after_help = crate::EXAMPLES)]
 pub(crate) struct Args {
+    /// What this process is.
     #[arg(long, value_enum)]
     role: Role,
     /// The name given at enrolment.
     #[arg(long)]
     name: String,
+    /// The process's data directory, which nobody else uses.
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
     /// Enroll first with the token in this file, or on stdin (`-`); not used once enrolled.
@@ -43,7 +45,9 @@ pub(crate) struct Args {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Role {
+    /// Serves the targets of one cell.
     Agent,
+    /// Drives one host of a fleet.
     Runner,
 }
 
