@@ -21,6 +21,7 @@ mod handle;
 mod launch;
 mod output;
 mod process;
+mod removed;
 mod signals;
 mod spec;
 mod start;
@@ -30,5 +31,6 @@ mod sweep;
 
 pub use detach::main;
 pub use handle::{Attached, Shim, StopError, attach};
+pub use removed::{Removed, removed};
 pub use spec::{BadSpec, ShimSpec};
 pub use start::{StartError, start};
