@@ -70,7 +70,7 @@ pub struct RunDocument {
     pub reasons: Vec<ReasonDocument>,
     pub stages: Vec<StageDocument>,
     pub rollback: Option<RollbackDocument>,
-    /// The run whose failure made this one.
+    /// Of a run of kind rollback: the one whose release it takes back.
     pub caused_by: Option<String>,
     pub revision: u64,
 }

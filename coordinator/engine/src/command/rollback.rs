@@ -48,23 +48,64 @@ pub(super) fn rollback(
         back::end_with_rollback(state, &run, environment, &cause);
         return Ok(Outcome::Run(run));
     }
-    let ways: Vec<back::Way> = here
-        .iter()
-        .filter(|it| it.current.is_some() && (to.is_none() || to != it.current))
-        .filter_map(|it| to.or_else(|| earlier_good(it)).map(|to| (it, to)))
-        .map(|(it, to)| back::Way { installation: it.clone(), to: Some(to) })
-        .collect();
+    let named = match to {
+        None => None,
+        Some(to) => Some(named(state, pipeline, to)?),
+    };
+    let mut ways = Vec::new();
+    for it in here.iter().filter(|it| it.current.is_some()) {
+        let to = match &named {
+            None => earlier_good(it),
+            Some(named) => Some(release_for(state, it, named)?).filter(|to| Some(*to) != it.current),
+        };
+        ways.extend(to.map(|to| back::Way { installation: it.clone(), to: Some(to) }));
+    }
     if ways.is_empty() {
         let message =
             format!("no earlier good release of `{pipeline}` in `{environment}` differs from what runs");
         return reject(error_code::NOTHING_TO_ROLL_BACK, message);
     }
-    let known = |to: &[u8; 32]| state.releases.get(to).is_some_and(|row| row.release.pipeline == pipeline);
-    if let Some(to) = ways.iter().filter_map(|way| way.to).find(|to| !known(to)) {
-        let message = format!("release {} of `{pipeline}` is too old to be brought back", Digest(to).short());
-        return reject(error_code::NOT_FOUND, message);
-    }
     let cause = back::Cause::said(ReasonCode::RollbackRequested, cause);
-    let run = back::start_rollback_run(state, &ways, &identity.to_string(), &cause, None);
+    let left = ways.iter().find_map(|way| way.installation.run.clone());
+    let run = back::start_rollback_run(state, &ways, &identity.to_string(), &cause, left);
     Ok(Outcome::Run(run))
+}
+
+/// The release that somebody named.
+fn named(state: &State, pipeline: &str, to: [u8; 32]) -> Result<row::ReleaseRow, Rejection> {
+    match state.releases.get(&to).filter(|row| row.release.pipeline == pipeline) {
+        Some(row) => Ok(row.clone()),
+        None => reject(
+            error_code::NOT_FOUND,
+            format!("release {} of `{pipeline}` is too old to be brought back", Digest(to).short()),
+        ),
+    }
+}
+
+/// Each target has releases of its own: elsewhere the one of the same version is meant, the last good one first.
+fn release_for(
+    state: &State,
+    it: &row::Installation,
+    named: &row::ReleaseRow,
+) -> Result<[u8; 32], Rejection> {
+    let (target, version) = (&it.id.target, &named.release.version);
+    if named.release.target == *target {
+        return Ok(named.digest);
+    }
+    let fits = |row: &&row::ReleaseRow| {
+        let release = &row.release;
+        release.pipeline == it.id.pipeline && release.target == *target && release.version == *version
+    };
+    let here = it.current.iter().chain(&it.good).chain(&it.before);
+    let known = here.filter_map(|digest| state.releases.get(digest)).find(fits);
+    match known.or_else(|| state.releases.iter().find(fits)) {
+        Some(row) => Ok(row.digest),
+        None => reject(
+            error_code::NOT_FOUND,
+            format!(
+                "release {} is of another target, and {version} is not kept for `{target}`",
+                Digest(named.digest).short()
+            ),
+        ),
+    }
 }

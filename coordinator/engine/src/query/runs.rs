@@ -220,7 +220,7 @@ pub fn says(rows: &dyn RowSource, said: &AgentVerdict) -> bool {
 /// Hosts that are healthy, on whatever release. While a stage works only those count that it is done with.
 fn ready(it: &row::Installation) -> u32 {
     let works = it.assignment.is_some() || it.health == Verdict::Progressing.as_str();
-    let all = if it.mixed.is_some() && it.current.is_some() && !works { it.desired } else { it.updated };
+    let all = if it.current.is_some() && !works { it.desired } else { it.updated };
     let failed = it.failure.is_some() && it.health != Verdict::Healthy.as_str();
     all.saturating_sub(it.down.max(u32::from(failed)))
 }

@@ -131,6 +131,14 @@ fn quarantine(state: &mut State, run: &WireRun, plan: &WirePlan, cause: &str) {
     }
 }
 
+/// Whether the run deployed what the installation has. One that went back, or a rollback, brought a release of an
+/// earlier plan.
+fn brought(run: &row::Run, it: &row::Installation) -> bool {
+    let stages = run.plan.environments.iter().flat_map(|environment| &environment.stages);
+    let mut here = stages.filter(|stage| stage.target == it.id.target);
+    !is_rollback(run) && here.any(|stage| Some(stage.release_digest) == it.current)
+}
+
 /// The live run of kind rollback that works or will work on an installation: later requests join it.
 pub(crate) fn under_way(state: &State, id: &WireInstallation) -> Option<WireRun> {
     let works = |run: &&row::Run| is_rollback(run) && works_on(run, &id.target);
@@ -162,7 +170,9 @@ pub(crate) fn after_success(state: &mut State, failed: &row::Installation, failu
             Cause::said(ReasonCode::ProbeFailed, sentence)
         }
     };
-    quarantine(state, &left.id, &left.plan, &cause.sentence);
+    if brought(&left, failed) {
+        quarantine(state, &left.id, &left.plan, &cause.sentence);
+    }
     if !ways.is_empty() {
         start_rollback_run(state, &ways, "trimaran", &cause, Some(left.id));
     }
@@ -220,7 +230,7 @@ pub(crate) fn start_rollback_run(
             }),
         }
         let left = way.installation.run.clone().and_then(|run| state.runs.get(&run_key(&run)).cloned());
-        if let Some(left) = left.filter(|left| !is_rollback(left)) {
+        if let Some(left) = left.filter(|left| brought(left, &way.installation)) {
             quarantine(state, &left.id, &left.plan, &cause.sentence);
         }
     }

@@ -231,7 +231,8 @@ fn installed(
     it.health = Verdict::Healthy.as_str().to_owned();
     (it.failure, it.mixed) = (None, None);
     it.bake_until = None;
-    it.updated = it.desired;
+    // Hosts that failed within the budget have what they had before.
+    it.updated = run.stages[index].done.min(it.desired);
     change(&mut it);
     state.installations.put(it);
 }

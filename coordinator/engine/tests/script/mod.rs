@@ -238,7 +238,15 @@ impl Script {
                 let goodbye = line.words.contains(&"goodbye");
                 agent(line.word(1), CommandBody::Detach { incarnation: line.number(2), goodbye })
             }
-            "done" => self.lab.result(&live(), WireOutcome::Done),
+            "done" => {
+                let mut command = self.lab.result(&live(), WireOutcome::Done);
+                if let (CommandBody::Result { progress, .. }, Some(done)) =
+                    (&mut command.body, line.value("done"))
+                {
+                    progress.done = done.parse().expect("a count");
+                }
+                command
+            }
             "fail" => self.lab.result(&live(), WireOutcome::Failed(failed())),
             "fault" => self.lab.result(&live(), WireOutcome::Fault(failed())),
             "stopped" => {

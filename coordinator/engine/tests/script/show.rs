@@ -134,10 +134,11 @@ pub(crate) fn run(lab: &Lab, name: &str) -> Vec<String> {
 pub(crate) fn status(lab: &Lab) -> Vec<String> {
     let line = |it: &trimaran_wire::document::InstallationDocument| {
         let bakes = it.bakes_until.as_ref().map(|at| format!(", bakes until {}", &at[5..19]));
+        let updated = (it.updated != it.available).then(|| format!(", {} updated", it.updated));
         let why = it.code.as_ref().zip(it.message.as_ref());
         let why = why.map(|(code, message)| format!(" ({code}: {message})"));
         format!(
-            "{} on {}: {} {} by {}, {} of {}{}{}",
+            "{} on {}: {} {} by {}, {} of {}{}{}{}",
             it.pipeline,
             it.target,
             it.version.as_deref().unwrap_or("nothing"),
@@ -145,6 +146,7 @@ pub(crate) fn status(lab: &Lab) -> Vec<String> {
             it.run.as_deref().unwrap_or("nobody"),
             it.available,
             it.desired,
+            updated.unwrap_or_default(),
             bakes.unwrap_or_default(),
             why.unwrap_or_default()
         )
