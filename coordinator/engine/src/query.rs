@@ -16,7 +16,9 @@ use crate::table::{Row, full_key};
 
 pub use cluster::{agents, alarms, audit, members, meta, pipeline, runners, target_rows, targets, token};
 pub use plans::{plan, rollback_plan};
-pub use runs::{history, instances, live_assignments, reasons, run, runs, says, status, why};
+pub use runs::{
+    environments_seen, history, instances, live_assignments, reasons, run, runs, says, status, why,
+};
 
 pub use crate::settle::stage_name;
 pub use crate::state::run_name;

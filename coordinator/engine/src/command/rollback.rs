@@ -64,6 +64,7 @@ pub(super) fn rollback(
         return reject(error_code::NOT_FOUND, message);
     }
     let cause = back::Cause::said(ReasonCode::RollbackRequested, cause);
-    let run = back::start_rollback_run(state, &ways, &identity.to_string(), &cause, None);
+    let left = ways.iter().find_map(|way| way.installation.run.clone());
+    let run = back::start_rollback_run(state, &ways, &identity.to_string(), &cause, left);
     Ok(Outcome::Run(run))
 }
