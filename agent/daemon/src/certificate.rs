@@ -152,7 +152,7 @@ pub(crate) async fn enroll(
     let token: Token = token.parse().map_err(|error: trimaran_transport::enroll::InvalidToken| {
         Failure::new(error_code::TOKEN_UNKNOWN, error.to_string())
     })?;
-    let made = make_key_and_csr("trimaran");
+    let made = make_key_and_csr(&identity.to_string());
     let (key, csr) = made.map_err(|error| Failure::because(error_code::BUG, "no key can be made", &error))?;
     let config = EndpointConfig {
         alpns: Vec::new(),
@@ -172,6 +172,10 @@ pub(crate) async fn enroll(
         match ask(&endpoint, via, token.root(), &request).await {
             Ok(reply) => break reply,
             Err((Sent::No, why)) => said.warn("not enrolled yet; trying again", &why),
+            Err((Sent::Foreign, why)) => {
+                let message = "the token is of another cluster than the endpoints";
+                return Err(Failure { cause: Some(why), ..Failure::new(error_code::TOKEN_UNKNOWN, message) });
+            }
             Err((Sent::Yes, why)) => {
                 let message = "it is not known whether the token was used; ask for a new one";
                 return Err(Failure { cause: Some(why), ..Failure::new(error_code::INDETERMINATE, message) });
@@ -199,6 +203,8 @@ pub(crate) async fn enroll(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent {
     No,
+    /// Nor will it: everybody who answers is of another cluster.
+    Foreign,
     Yes,
 }
 
@@ -210,10 +216,12 @@ async fn ask(
     request: &EnrollRequest,
 ) -> Result<EnrollReply, (Sent, String)> {
     let mut attempts = Vec::new();
+    let mut foreign = 0;
     for address in resolve_all(via).await {
         let session = match endpoint.enroll(address, root).await {
             Ok(session) => session,
             Err(error) => {
+                foreign += usize::from(error.is_foreign());
                 attempts.push(with_sources(&error));
                 continue;
             }
@@ -234,7 +242,8 @@ async fn ask(
             reply => return Ok(reply),
         }
     }
-    Err((Sent::No, attempts.join("; ")))
+    let sent = if foreign > 0 && foreign == attempts.len() { Sent::Foreign } else { Sent::No };
+    Err((sent, attempts.join("; ")))
 }
 
 /// Whether a refusal says nothing about the request itself.

@@ -18,7 +18,9 @@ pub use cluster::{
     agents, alarms, audit, members, meta, pipeline, runners, target_row, target_rows, targets, token,
 };
 pub use plans::{plan, rollback_plan};
-pub use runs::{history, instances, live_assignments, reasons, run, runs, says, status, why};
+pub use runs::{
+    environments_seen, history, instances, live_assignments, reasons, run, runs, says, status, why,
+};
 
 pub use crate::settle::stage_name;
 pub use crate::state::run_name;

@@ -2,20 +2,21 @@
 
 use std::net::SocketAddr;
 
-use trimaran_engine::Outcome;
+use trimaran_engine::{Outcome, query};
 use trimaran_model::error_code;
 use trimaran_model::id::{Digest, Identity};
 use trimaran_model::limits::{ENROLL_FRAME_BYTES_MAX, LEAF_TTL};
 use trimaran_model::text::with_sources;
 use trimaran_model::time::Millis;
-use trimaran_transport::enroll::{Csr, token_hash, verify_renewal};
+use trimaran_transport::enroll::{Csr, is_wanted, token_hash, verify_renewal};
 use trimaran_transport::{CloseCode, Role, Session, Trust};
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::v1::command::{Command, CommandBody};
+use trimaran_wire::v1::command::{Command, CommandBody, TokenGrant};
 use trimaran_wire::v1::common::WireIdentity;
 use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};
 
 use crate::node::Proposed;
+use crate::rows::View;
 use crate::server::Server;
 
 /// Operators renew when they work, so their leaf lives longer than a machine's.
@@ -48,10 +49,12 @@ async fn with_token(server: &Server, token: &str, csr: &[u8]) -> Result<EnrollRe
     if let Some(low) = server.room.low(server.node.wall()) {
         return Err((error_code::DISK_FULL, low.message));
     }
+    let hash = token_hash(token).0;
+    not_mixed_up(server, hash, &csr.name)?;
     let command = Command {
         identity: WireIdentity::System,
         request: None,
-        body: CommandBody::UseToken { token_sha256: token_hash(token).0, spki_sha256: csr.spki.0 },
+        body: CommandBody::UseToken { token_sha256: hash, spki_sha256: csr.spki.0 },
     };
     let identity = match server.node.propose(command).await {
         Proposed::Done { outcome: Outcome::Enrolled { identity }, .. } => identity,
@@ -66,6 +69,26 @@ async fn with_token(server: &Server, token: &str, csr: &[u8]) -> Result<EnrollRe
         }
     };
     issue(server, &identity, &csr)
+}
+
+/// Refuses a token that is for somebody else than the newcomer wants to be, before it is used: its use would revoke
+/// whoever has the name now. A token that is good no more gets its answer where it would be used.
+fn not_mixed_up(server: &Server, hash: [u8; 32], wanted: &str) -> Result<(), Refused> {
+    let token = View::new(&server.node).read(|rows| query::token(rows, hash));
+    let Some(token) = token.filter(|token| !token.used && token.expires_ms >= server.node.wall().0) else {
+        return Ok(());
+    };
+    let (role, name) = match &token.grant {
+        TokenGrant::Coordinator { name } => (Role::Coordinator, name),
+        TokenGrant::Agent { name } => (Role::Agent, name),
+        TokenGrant::Runner { name, .. } => (Role::Runner, name),
+        TokenGrant::Operator { name, .. } => (Role::Operator, name),
+    };
+    if is_wanted(wanted, role, name) {
+        return Ok(());
+    }
+    let message = format!("the token is for {}/{name}, not for {wanted}; it was not used", role.as_str());
+    Err((error_code::TOKEN_UNKNOWN, message))
 }
 
 fn renew(server: &Server, chain: &[Vec<u8>], csr: &[u8]) -> Result<EnrollReply, Refused> {

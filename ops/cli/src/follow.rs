@@ -75,34 +75,55 @@ pub(crate) fn started(
             });
             Ok(0)
         }
-        Some(until) => follow(remote, global, &run.document.run, until, wait.timeout, Show::Progress, None),
+        Some(until) => {
+            let run = &run.document.run;
+            let timeout = wait.timeout;
+            let what = What { run, stage: None, wait: until, timeout, show: Show::Progress, since: None };
+            follow(remote, global, &what)
+        }
     }
 }
 
-/// Follows `run` and returns the exit code of INTERFACE 3.
-pub(crate) fn follow(
-    remote: &Remote,
-    global: &Global,
-    run: &str,
-    wait: Wait,
-    timeout: Option<Duration>,
-    show: Show,
-    since: Option<u64>,
-) -> Result<u8, CliError> {
-    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+/// What is followed, and until when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct What<'a> {
+    pub(crate) run: &'a str,
+    /// Only this stage: what is shown, and whose end is waited for.
+    pub(crate) stage: Option<&'a str>,
+    pub(crate) wait: Wait,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) show: Show,
+    /// Events start behind this revision.
+    pub(crate) since: Option<u64>,
+}
+
+impl What<'_> {
+    /// As the user named it.
+    fn name(&self) -> String {
+        self.stage.map_or_else(|| self.run.to_owned(), |stage| format!("{}/{stage}", self.run))
+    }
+}
+
+/// Follows a run, or one of its stages, and returns the exit code of INTERFACE 3.
+pub(crate) fn follow(remote: &Remote, global: &Global, what: &What<'_>) -> Result<u8, CliError> {
+    let deadline = what.timeout.map(|timeout| Instant::now() + timeout);
     let screen = Screen::of(global);
-    let mut follower = Follower { remote, run, wait, show, since, screen, last: None };
+    let mut follower = Follower { remote, what: *what, since: what.since, screen, last: None };
     let code = remote.block_on(async {
-        tokio::select! {
-            code = follower.until_end() => code,
-            () = passed(deadline) => Ok(7),
-            _ = tokio::signal::ctrl_c() => Ok(130),
-        }
+        let code = tokio::select! {
+            code = follower.until_end() => code?,
+            () = passed(deadline) => 7,
+            _ = tokio::signal::ctrl_c() => 130,
+        };
+        // However short the time: whether there is such a run, and how it is, has an answer.
+        let unseen = code == 7 && follower.last.is_none();
+        Ok(if unseen { follower.look().await?.unwrap_or(code) } else { code })
     })?;
     follower.finish(global, code);
     if code == 7 {
-        return Err(CliError::new(error_code::TIMEOUT, format!("`{run}` is not done yet and goes on"))
-            .help(format!("`trimaran watch {run}` goes on watching")));
+        let name = what.name();
+        return Err(CliError::new(error_code::TIMEOUT, format!("`{name}` is not done yet and goes on"))
+            .help(format!("`trimaran watch {name}` goes on watching")));
     }
     Ok(code)
 }
@@ -116,9 +137,8 @@ async fn passed(deadline: Option<Instant>) {
 
 struct Follower<'a> {
     remote: &'a Remote,
-    run: &'a str,
-    wait: Wait,
-    show: Show,
+    what: What<'a>,
+    /// The last revision that was shown.
     since: Option<u64>,
     screen: Screen,
     last: Option<(RunDocument, serde_json::Value)>,
@@ -130,10 +150,11 @@ impl Follower<'_> {
         loop {
             // A run that is done has events to show nevertheless: at least those of its end.
             let ended = self.look().await?;
-            if let Some(code) = ended.filter(|_| self.show != Show::Events) {
+            if let Some(code) = ended.filter(|_| self.what.show != Show::Events) {
                 return Ok(code);
             }
-            let body = OperatorBody::Watch { run: Some(self.run.to_owned()), since_revision: self.since };
+            let body =
+                OperatorBody::Watch { run: Some(self.what.run.to_owned()), since_revision: self.since };
             let mut replies = match self.remote.client().stream(body).await {
                 Ok(replies) => replies,
                 Err(trimaran_client::ClientError::Unreachable { .. }) => {
@@ -149,11 +170,9 @@ impl Follower<'_> {
             while let Ok(Some(reply)) = replies.next().await {
                 let OperatorReply::Event { revision, json } = reply else { continue };
                 self.since = Some(revision);
-                if self.show == Show::Events {
-                    print_text(&json);
-                }
+                let end = self.tell(&json);
                 if let Some(code) = self.look().await? {
-                    if self.show == Show::Events && !is_end(&json) {
+                    if self.what.show == Show::Events && !end {
                         self.print_rest(&mut replies).await;
                     }
                     return Ok(code);
@@ -168,16 +187,27 @@ impl Follower<'_> {
         while let Ok(Ok(Some(reply))) = tokio::time::timeout(REST, replies.next()).await {
             let OperatorReply::Event { revision, json } = reply else { continue };
             self.since = Some(revision);
-            print_text(&json);
-            if is_end(&json) {
+            if self.tell(&json) {
                 return;
             }
         }
     }
 
+    /// Prints an event that was asked for, and whether it is the last one.
+    fn tell(&self, json: &str) -> bool {
+        let Ok(event) = serde_json::from_str::<EventDocument>(json) else { return false };
+        let of_stage = self.what.stage.is_none() || event.stage.as_deref() == self.what.stage;
+        if self.what.show == Show::Events && of_stage {
+            print_text(json);
+        }
+        let done = event.status.as_deref().and_then(Status::from_name).is_some_and(Status::is_done);
+        let end = if self.what.stage.is_some() { "stage" } else { "run" };
+        event.event == end && of_stage && done
+    }
+
     /// Shows the run as it is now; the exit code when following ends here.
     async fn look(&mut self) -> Result<Option<u8>, CliError> {
-        let body = OperatorBody::RunShow { run: self.run.to_owned() };
+        let body = OperatorBody::RunShow { run: self.what.run.to_owned() };
         let (_, json) = match self.remote.client().request(None, body).await {
             Ok(found) => found,
             Err(trimaran_client::ClientError::Unreachable { .. }) => return Ok(None),
@@ -186,26 +216,31 @@ impl Follower<'_> {
         let answer = answer::<RunDocument>(&json)?;
         if self.since.is_none() {
             // Events begin with the run's last change, so that its state is known from the first line on.
-            let shown = u64::from(self.show == Show::Events);
+            let shown = u64::from(self.what.show == Show::Events);
             self.since = Some(answer.document.revision.saturating_sub(shown));
         }
-        if self.show == Show::Progress {
-            self.screen.show(&answer.document);
+        let mut document = answer.document;
+        if let Some(stage) = self.what.stage {
+            only_stage(&mut document, stage)?;
         }
-        let code = ended(&answer.document, self.wait);
-        self.last = Some((answer.document, answer.json));
+        if self.what.show == Show::Progress {
+            self.screen.show(&document);
+        }
+        let code = ended(&document, self.what);
+        self.last = Some((document, answer.json));
         Ok(code)
     }
 
     fn finish(&mut self, global: &Global, code: u8) {
         self.screen.clear();
         let Some((document, json)) = &self.last else { return };
-        match (self.show, global.output) {
+        match (self.what.show, global.output) {
             (Show::Events, _) => {}
             (Show::Progress, OutputForm::Table) => {
                 print_text(&run_lines(document, &|status, text| paint(status, text)).join("\n"));
                 if code == 130 {
-                    eprintln!("detached; the run continues. `trimaran watch {}` goes on watching", self.run);
+                    let name = self.what.name();
+                    eprintln!("detached; the run continues. `trimaran watch {name}` goes on watching");
                 }
             }
             (Show::Progress, form) => crate::ui::print_document(form, json),
@@ -213,21 +248,27 @@ impl Follower<'_> {
     }
 }
 
-/// Whether this is the event with which a run ends.
-fn is_end(json: &str) -> bool {
-    let Ok(event) = serde_json::from_str::<EventDocument>(json) else { return false };
-    let status = event.status.as_deref().and_then(Status::from_name);
-    event.event == "run" && status.is_some_and(Status::is_done)
+/// Leaves one stage of a run, which has to be there.
+fn only_stage(run: &mut RunDocument, stage: &str) -> Result<(), CliError> {
+    let known: Vec<String> = run.stages.iter().map(|it| it.name.clone()).collect();
+    run.stages.retain(|it| it.name == stage);
+    if !run.stages.is_empty() {
+        return Ok(());
+    }
+    let message = format!("`{}` has no stage `{stage}`", run.run);
+    Err(CliError::new(error_code::NOT_FOUND, message).help(format!("it has: {}", known.join(", "))))
 }
 
 /// The exit code when there is nothing more to wait for.
-pub(crate) fn ended(run: &RunDocument, wait: Wait) -> Option<u8> {
-    if let Some(code) = Status::from_name(&run.status).and_then(Status::exit_code) {
+fn ended(run: &RunDocument, what: What<'_>) -> Option<u8> {
+    let stage = run.stages.first().filter(|_| what.stage.is_some());
+    let status = stage.map_or(&run.status, |stage| &stage.status);
+    if let Some(code) = Status::from_name(status).and_then(Status::exit_code) {
         return Some(code);
     }
     let approval = |stage: &trimaran_wire::document::StageDocument| {
         stage.status == Status::Waiting.as_str()
             && stage.reasons.iter().any(|reason| reason.code == "approval")
     };
-    (wait == Wait::Approval && run.stages.iter().any(approval)).then_some(8)
+    (what.wait == Wait::Approval && run.stages.iter().any(approval)).then_some(8)
 }

@@ -129,6 +129,14 @@ fn parse_request_id(text: &str) -> Result<uuid::Uuid, String> {
 
 pub(crate) fn config_error(error: config::Error) -> CliError {
     let cause = std::error::Error::source(&error).map(ToString::to_string);
+    if let config::Error::Parse { path, line, column, .. } = &error {
+        return CliError::new(error_code::CONTEXT_UNKNOWN, error.to_string())
+            .cause(
+                "it is TOML with a table `[contexts.NAME]` of endpoints, ca, cert and key for each context",
+            )
+            .help("mend the marked place, or move the file away and add the contexts again")
+            .at(path.display().to_string(), *line, *column);
+    }
     let built = CliError::new(error_code::CONTEXT_UNKNOWN, error.to_string());
     let built = match cause {
         Some(cause) => built.cause(cause),

@@ -10,7 +10,7 @@ mod yaml;
 pub(crate) use colour::{Stream, paint, paint_on};
 pub(crate) use diagnostics::{diagnostic_document, render};
 pub(crate) use output::{OutputForm, print_document, print_text};
-pub(crate) use run_tree::{lines as run_lines, reason_line, short};
+pub(crate) use run_tree::{back_line, lines as run_lines, reason_line, short};
 pub(crate) use table::{cell, on_terminal, print_table, printable};
 pub(crate) use yaml::{yaml, yaml_documents};
 

@@ -30,7 +30,13 @@ pub enum Error {
     #[error("the configuration {path} can't be read")]
     Read { path: PathBuf, source: std::io::Error },
     #[error("the configuration {path} is not valid: {why}")]
-    Parse { path: PathBuf, why: String },
+    Parse {
+        path: PathBuf,
+        why: String,
+        /// Both from 1; the column counts characters.
+        line: usize,
+        column: usize,
+    },
     #[error("the configuration {path} can't be written")]
     Write { path: PathBuf, source: std::io::Error },
     #[error("there is no context `{name}`; there are: {known}")]
@@ -59,8 +65,12 @@ impl Config {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(source) => return Err(Error::Read { path: path.to_owned(), source }),
         };
-        toml::from_str(&text)
-            .map_err(|error| Error::Parse { path: path.to_owned(), why: error.message().to_owned() })
+        toml::from_str(&text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+            Error::Parse { path: path.to_owned(), why: error.message().to_owned(), line, column }
+        })
     }
 
     /// Writes the file by rename, so that a reader sees the old or the new one.
@@ -107,6 +117,18 @@ mod tests {
         config.save(&path).expect("written");
         assert_eq!(Config::load(&path).expect("read"), config);
         assert_eq!(Config::load(&folder.path().join("none")).expect("empty"), Config::default());
+    }
+
+    #[test]
+    fn a_configuration_that_is_not_valid_says_where() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let path = folder.path().join("config.toml");
+        for (text, place) in [("[contexts.x]\nendpoints = 5\n", (2, 13)), ("# \u{fc}\n[[[[", (2, 3))] {
+            std::fs::write(&path, text).expect("written");
+            let error = Config::load(&path).expect_err("not valid");
+            let Error::Parse { line, column, .. } = error else { panic!("{error}") };
+            assert_eq!((line, column), place, "{text}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use trimaran_model::error_code;
 use trimaran_transport::files::{self, IdentityFiles};
 use trimaran_transport::{
     CertificateInfo, CertificateStore, CloseCode, Endpoint, EndpointConfig, EndpointLimits, Session, Trust,
@@ -27,23 +28,45 @@ pub struct Granted {
 }
 
 /// Uses a token at the first endpoint that answers and writes `DIR/identity/{cert,key,ca}.pem`. The key is
-/// made here and leaves this machine never.
-pub async fn enroll(endpoints: &[String], token: &str, dir: &Path) -> Result<Granted, ClientError> {
+/// made here and leaves this machine never. `wanted` is `ROLE/NAME` or `ROLE`: a token for somebody else is refused
+/// and stays good.
+pub async fn enroll(
+    endpoints: &[String],
+    token: &str,
+    wanted: &str,
+    dir: &Path,
+) -> Result<Granted, ClientError> {
     install_crypto();
-    let bad = |why: String| ClientError::Identity { why };
-    let parsed: enroll::Token =
-        token.parse().map_err(|error: enroll::InvalidToken| bad(error.to_string()))?;
-    let (key, csr) = enroll::make_key_and_csr("trimaran").map_err(|error| bad(error.to_string()))?;
+    let parsed: enroll::Token = token
+        .parse()
+        .map_err(|error: enroll::InvalidToken| bad_token(error.to_string(), "Copy the whole token."))?;
+    let (key, csr) =
+        enroll::make_key_and_csr(wanted).map_err(|error| ClientError::Identity { why: error.to_string() })?;
     let request = EnrollRequest::Token { token: token.to_owned(), csr };
     let endpoint = bind(None)?;
     let mut attempts = Vec::new();
+    let mut foreign = 0;
     for address in addresses(endpoints)? {
         match endpoint.enroll(address, parsed.root()).await {
             Ok(session) => return finish(&session, &request, &key, dir).await,
-            Err(error) => attempts.push(error.to_string()),
+            Err(error) => {
+                foreign += usize::from(error.is_foreign());
+                attempts.push(error.to_string());
+            }
         }
     }
+    if foreign > 0 && foreign == attempts.len() {
+        let what = format!("the token is of another cluster than {}", endpoints.join(", "));
+        return Err(bad_token(what, "Give an endpoint of the cluster that made the token."));
+    }
     Err(ClientError::Unreachable { attempts: attempts.join("; ") })
+}
+
+/// A token that is of no use here.
+fn bad_token(message: String, help: &str) -> ClientError {
+    let code = error_code::TOKEN_UNKNOWN.0;
+    let help = Some(help.to_owned());
+    ClientError::Refused(Refusal { code, message, cause: None, help, diagnostics: Vec::new() })
 }
 
 async fn finish(

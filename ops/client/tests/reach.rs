@@ -10,11 +10,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use trimaran_client::ClientError;
 use trimaran_client::client::Client;
 use trimaran_client::config::Context;
+use trimaran_client::enroll::enroll;
+use trimaran_model::error_code;
 use trimaran_model::id::{Identity, OperatorRole};
 use trimaran_model::limits::LEAF_TTL;
 use trimaran_model::time::Wall;
 use trimaran_transport::authority::{Authority, Issuer};
-use trimaran_transport::enroll::{Csr, make_key_and_csr};
+use trimaran_transport::enroll::{Csr, Token, make_key_and_csr};
 use trimaran_transport::files::{self, IdentityFiles};
 use trimaran_transport::{
     Alpn, CertificateStore, CloseCode, Endpoint, EndpointConfig, EndpointLimits, Trust,
@@ -67,7 +69,7 @@ impl World {
     fn coordinator(&self) -> Endpoint {
         let files = self.files(&Identity::Coordinator("c1".parse().expect("a name")));
         let config = EndpointConfig {
-            alpns: vec![Alpn::Operator],
+            alpns: vec![Alpn::Operator, Alpn::Enroll],
             trust: Some(Trust::from_pem(&files.ca).expect("a root")),
             store: CertificateStore::new(&files).expect("an identity"),
             clock: Arc::new(now),
@@ -162,4 +164,21 @@ async fn a_refused_certificate_is_told_at_once_and_is_no_silence() {
         () = serve => panic!("it serves until the test ends"),
         () = asks => {}
     }
+}
+
+#[tokio::test]
+async fn a_token_of_another_cluster_is_refused_before_it_is_sent() {
+    let (world, other) = (World::new(), World::new());
+    let coordinator = world.coordinator();
+    let endpoints = [coordinator.local_address().expect("bound").to_string()];
+    let root = Trust::from_pem(&other.authority.certificate_pem()).expect("a root").root_fingerprint();
+    let token = Token::new([7; 32], root).text();
+    let folder = world.folder.path().join("elsewhere");
+    for (token, what) in [(token.as_str(), "of another cluster"), ("hunter2", "this is not a token")] {
+        let error = enroll(&endpoints, token, "operator", &folder).await.expect_err("refused");
+        let ClientError::Refused(refusal) = error else { panic!("{error}") };
+        assert_eq!(refusal.code, error_code::TOKEN_UNKNOWN.0);
+        assert!(refusal.message.contains(what), "{}", refusal.message);
+    }
+    assert!(!folder.exists());
 }

@@ -10,14 +10,15 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::{
-    CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, KeyPair, PublicKey,
-    PublicKeyData as _,
+    CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, DnValue, KeyPair,
+    PublicKey, PublicKeyData as _,
 };
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
 use trimaran_model::id::Digest;
 use trimaran_model::limits;
 use trimaran_model::time::{Millis, Wall};
 
+use crate::alpn::Role;
 use crate::identity::{CertificateError, CertificateInfo, sha256};
 use crate::trust::Trust;
 
@@ -107,29 +108,36 @@ pub enum CsrError {
 #[derive(Debug)]
 pub struct Csr {
     public_key: PublicKey,
+    /// Who the sender wants to be: the subject's common name. It gives no right; see [`is_wanted`].
+    pub name: String,
     /// SHA-256 of the public key, comparable with [`CertificateInfo::spki`].
     pub spki: Digest,
 }
 
 impl Csr {
-    /// Reads a request (PKCS #10, DER) and checks its self-signature. Its names and wishes are ignored.
+    /// Reads a request (PKCS #10, DER) and checks its self-signature. Of its names and wishes the common name alone
+    /// is read.
     pub fn parse(der: &[u8]) -> Result<Self, CsrError> {
         if der.len() > CSR_BYTES_MAX {
             return Err(CsrError::TooLong { bytes: der.len(), limit: CSR_BYTES_MAX });
         }
         let parsed = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(der));
-        let public_key = parsed
-            .map_err(|error| match error {
-                rcgen::Error::InvalidCertificationRequestSignature => CsrError::Signature,
-                other => CsrError::Parse { why: other.to_string() },
-            })?
-            .public_key;
+        let parsed = parsed.map_err(|error| match error {
+            rcgen::Error::InvalidCertificationRequestSignature => CsrError::Signature,
+            other => CsrError::Parse { why: other.to_string() },
+        })?;
+        let public_key = parsed.public_key;
+        let name = match parsed.params.distinguished_name.get(&DnType::CommonName) {
+            Some(DnValue::Utf8String(name)) => name.clone(),
+            Some(DnValue::PrintableString(name)) => name.as_str().to_owned(),
+            _ => String::new(),
+        };
         let accepted = [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519];
         if !accepted.contains(&public_key.algorithm()) {
             return Err(CsrError::Key);
         }
         let spki = sha256(&public_key.subject_public_key_info());
-        Ok(Self { public_key, spki })
+        Ok(Self { public_key, name, spki })
     }
 
     pub(crate) fn public_key(&self) -> &PublicKey {
@@ -137,7 +145,17 @@ impl Csr {
     }
 }
 
-/// Makes a key (ECDSA P-256) and a signing request for it: `(key PEM, request DER)`.
+/// Whether a newcomer that wants to be `wanted` may be given `role/name`: so that a token that was mixed up with another
+/// is refused before it is used. `ROLE/NAME` wants just that, `ROLE` any name, anything else whatever the token gives.
+pub fn is_wanted(wanted: &str, role: Role, name: &str) -> bool {
+    let (wanted_role, wanted_name) =
+        wanted.split_once('/').map_or((wanted, None), |(role, name)| (role, Some(name)));
+    let known = Role::ALL.iter().any(|role| role.as_str() == wanted_role);
+    !known || (wanted_role == role.as_str() && wanted_name.is_none_or(|wanted| wanted == name))
+}
+
+/// Makes a key (ECDSA P-256) and a signing request for it: `(key PEM, request DER)`. `name` says who the sender wants to
+/// be, as [`is_wanted`] reads it.
 ///
 /// The key is made where it is used and never leaves that host.
 pub fn make_key_and_csr(name: &str) -> Result<(String, Vec<u8>), CsrError> {

@@ -130,6 +130,9 @@ pub struct RollbackDocument {
     pub cause: String,
     /// Release digest gone back to, `null` when there was none.
     pub to: Option<String>,
+    /// The version of that release, `null` when it is not known any more.
+    #[serde(default)]
+    pub version: Option<String>,
 }
 
 /// `run list`: runs without their stages.
@@ -158,6 +161,12 @@ pub struct Why {
     pub run: String,
     pub status: String,
     pub stages: Vec<WhyStage>,
+    /// What came or comes back, and why.
+    #[serde(default)]
+    pub rollback: Option<RollbackDocument>,
+    /// The run whose release a run of kind rollback leaves.
+    #[serde(default)]
+    pub caused_by: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -90,12 +90,14 @@ async fn prepare(lab: &Lab, client: &Client) {
     let token = request(client, OperatorBody::Enroll(order)).await;
     let endpoint = [address(lab).to_string()];
     let token = token["token"].as_str().expect("a token").to_owned();
-    enroll::enroll(&endpoint, &token, &lab.folder.path().join(AGENT)).await.expect("enrolled");
+    enroll::enroll(&endpoint, &token, "agent", &lab.folder.path().join(AGENT)).await.expect("enrolled");
     let labels = BTreeMap::from([("group".to_owned(), "noop".to_owned())]);
     let order = EnrollOrder::Runner { name: "noop-host".to_owned(), agent: AGENT.to_owned(), labels };
     let token = request(client, OperatorBody::Enroll(order)).await;
     let token = token["token"].as_str().expect("a token").to_owned();
-    enroll::enroll(&endpoint, &token, &lab.folder.path().join("noop-host")).await.expect("enrolled");
+    enroll::enroll(&endpoint, &token, "runner", &lab.folder.path().join("noop-host"))
+        .await
+        .expect("enrolled");
 }
 
 /// An agent that is done as soon as it is asked.

@@ -152,6 +152,18 @@ async fn a_token_for_another_name_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_token_of_another_cluster_is_told_at_once() {
+    let authorities = Authorities::new(NOW, "web-1");
+    let (address, _serving) = authorities.serve();
+    let (folder, data) = data();
+    let foreign = Authorities::new(NOW, "web-1").token();
+    let via = vec![address.to_string()];
+    let refused = enroll(&data, &runner("web-1"), &foreign, &via, &authorities.clock).await.err();
+    assert_eq!(refused.expect("refused").code, error_code::TOKEN_UNKNOWN);
+    assert!(!folder.path().join("identity").exists());
+}
+
+#[tokio::test]
 async fn an_expired_certificate_renews_itself_with_the_same_key() {
     let authorities = Authorities::new(NOW, "web-1");
     let (_folder, data) = data();

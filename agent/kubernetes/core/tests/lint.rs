@@ -65,7 +65,7 @@ fn a_usual_set_is_good() {
         pods(json!({
             "containers": [{"name": "c", "image": "r/a@sha256:0", "args": ["{{x}}"], "command": ["a"],
                 "env": [{"name": "A", "value": "1"}, {"name": "B", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "n"}}}],
-                "ports": [{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 53}],
+                "ports": [{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 9153}],
                 "volumeMounts": [{"name": "v", "mountPath": "/a"}, {"name": "v", "mountPath": "/b", "subPath": "app.yaml"}]}],
             "volumes": [{"name": "v", "configMap": {"name": "c"}}],
         })),
@@ -279,6 +279,15 @@ fn keys_of_lists_are_there_once() {
         &[(0, "/spec/ports/1", twice, ERROR)],
     );
     good(&[service(json!([{"port": 80}]))]);
+}
+
+#[test]
+fn one_port_for_two_protocols_is_warned_of() {
+    let twice = error_code::LIST_KEY_TWICE;
+    let ports = |ports: Value| pods(json!({"containers": [{"name": "c", "ports": ports}]}));
+    let dns = json!([{"containerPort": 53}, {"containerPort": 53, "protocol": "UDP"}]);
+    expect(&[ports(dns)], &[(0, &format!("{POD}/containers/0/ports/1/containerPort"), twice, WARNING)]);
+    good(&[ports(json!([{"containerPort": 53}, {"containerPort": 54, "protocol": "UDP"}]))]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use super::runs::artifacts;
 use super::{RowSource, get, release_row};
 use crate::settle::assign::waves;
 use crate::settle::ways::{earlier_good, way_from};
+use crate::state::run_name;
 
 fn release(rows: &dyn RowSource, digest: [u8; 32]) -> PlanRelease {
     let version =
@@ -21,8 +22,8 @@ fn installation(rows: &dyn RowSource, pipeline: &str, target: &str) -> Option<ro
     get(rows, &(pipeline.to_owned(), target.to_owned()))
 }
 
-/// `plan`.
-pub fn plan(rows: &dyn RowSource, plan: &WirePlan) -> PlanDocument {
+/// `plan`. `overrides` are the refusals that the deploy is meant to pass, by their names in `--override`.
+pub fn plan(rows: &dyn RowSource, plan: &WirePlan, overrides: &[String]) -> PlanDocument {
     let mut document = PlanDocument {
         pipeline: plan.pipeline.clone(),
         plan_digest: Digest(plan.digest).to_string(),
@@ -45,13 +46,35 @@ pub fn plan(rows: &dyn RowSource, plan: &WirePlan) -> PlanDocument {
             one_stage(rows, &mut document, &environment.name, stage);
         }
     }
-    if get::<row::Quarantine>(rows, &(plan.pipeline.clone(), plan.digest)).is_some() {
-        document.warnings.push(
-            "this plan failed before; a deploy is refused without `--override quarantine --reason TEXT`"
-                .to_owned(),
-        );
+    if let Some(failed) = get::<row::Quarantine>(rows, &(plan.pipeline.clone(), plan.digest)) {
+        let rest = if overrides.iter().any(|it| it == "quarantine") {
+            "`--override quarantine` lets a deploy try it again"
+        } else {
+            "a deploy is refused without `--override quarantine --reason TEXT`"
+        };
+        let run = run_name(&failed.run);
+        document.warnings.push(format!("this plan failed in {run}: {}; {rest}", failed.cause));
     }
     document
+}
+
+/// What the strategy comes to with the hosts that there are.
+fn warn_of_budgets(document: &mut PlanDocument, stage: &WirePlannedStage, total: u32, down: u32) {
+    let target = &stage.target;
+    let mut warn = |text: String| document.warnings.push(text);
+    match total {
+        0 => return warn(format!("target `{target}` has no hosts yet")),
+        1 => warn(format!("`{target}` has one host: the service is down while it is replaced")),
+        _ if down >= total => warn(format!(
+            "`max_unavailable` covers all {total} hosts of `{target}`: the service is down while they are replaced"
+        )),
+        _ => {}
+    }
+    if Amount::from(stage.max_failures).floor_of(total) >= total {
+        warn(format!(
+            "`max_failures` covers every host of `{target}`, {total}: a failing release is never stopped there"
+        ));
+    }
 }
 
 fn one_stage(rows: &dyn RowSource, document: &mut PlanDocument, environment: &str, stage: &WirePlannedStage) {
@@ -70,15 +93,8 @@ fn one_stage(rows: &dyn RowSource, document: &mut PlanDocument, environment: &st
     let target = get::<row::TargetRow>(rows, &stage.target);
     let total = target.map_or(0, |target| super::cluster::hosts(rows, &target).len());
     let total = u32::try_from(total).unwrap_or(u32::MAX);
-    if total == 0 {
-        document.warnings.push(format!("target `{}` has no hosts yet", stage.target));
-    }
-    if total == 1 {
-        document
-            .warnings
-            .push(format!("`{}` has one host: the service is down while it is replaced", stage.target));
-    }
     let down = Amount::from(stage.max_unavailable).floor_of(total).max(1);
+    warn_of_budgets(document, stage, total, down);
     let numbered = waves(stage, total).into_iter().filter(|_| total > 0).zip(1..);
     document.stages.push(PlanStage {
         name: name.clone(),

@@ -1,5 +1,7 @@
 //! Runs, their reasons, what runs where, and history.
 
+use std::collections::BTreeSet;
+
 use trimaran_model::id::Digest;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Wall;
@@ -87,16 +89,21 @@ fn stage(it: &row::Stage) -> StageDocument {
 }
 
 /// The way back inside of a run, or the one that a run of kind rollback is.
-fn rollback(it: &row::Run) -> Option<RollbackDocument> {
+fn rollback(rows: &dyn RowSource, it: &row::Run) -> Option<RollbackDocument> {
+    let document = |cause: &String, to: Option<[u8; 32]>| RollbackDocument {
+        cause: cause.clone(),
+        to: to.map(hex),
+        version: to.and_then(|to| release_row(rows, &to)).map(|row| row.release.version.clone()),
+    };
     if let Some(inside) = &it.rollback {
-        return Some(RollbackDocument { cause: inside.cause.clone(), to: inside.to.map(hex) });
+        return Some(document(&inside.cause, inside.to));
     }
     if !is_rollback(it) {
         return None;
     }
     let restores = it.stages.iter().find(|stage| stage.way_back.is_none());
     let to = restores.and_then(|stage| planned(&it.plan, stage)).map(|(_, planned)| planned.release_digest);
-    Some(RollbackDocument { cause: it.reason.clone(), to: to.map(hex) })
+    Some(document(&it.reason, to))
 }
 
 /// `run show`.
@@ -114,7 +121,7 @@ pub fn run(rows: &dyn RowSource, pipeline: &str, number: u64) -> Option<RunDocum
         finished_at: it.finished_ms.map(time),
         reasons: reasons(&it.reasons),
         stages: it.stages.iter().map(stage).collect(),
-        rollback: rollback(&it),
+        rollback: rollback(rows, &it),
         caused_by: it.caused_by.as_ref().map(run_name),
         revision: it.revision,
     })
@@ -141,7 +148,7 @@ fn every_run(rows: &dyn RowSource) -> Vec<row::Run> {
 pub fn runs(rows: &dyn RowSource, pipeline: Option<&str>, limit: usize) -> RunList {
     let wanted = |run: &row::Run| pipeline.is_none_or(|pipeline| run.id.pipeline == pipeline);
     let one = |it: row::Run| RunSummary {
-        rollback: rollback(&it),
+        rollback: rollback(rows, &it),
         run: run_name(&it.id),
         pipeline: it.id.pipeline.clone(),
         kind: it.kind,
@@ -167,7 +174,13 @@ pub fn why(rows: &dyn RowSource, pipeline: &str, number: u64, wanted: Option<&st
             reasons: reasons(&stage.reasons),
         })
         .collect();
-    Some(Why { run: run_name(&it.id), status: it.status.clone(), stages })
+    Some(Why {
+        run: run_name(&it.id),
+        status: it.status.clone(),
+        stages,
+        rollback: rollback(rows, &it),
+        caused_by: it.caused_by.as_ref().map(run_name),
+    })
 }
 
 /// `status` and `installation list`.
@@ -248,6 +261,12 @@ fn why_not(rows: &dyn RowSource, it: &row::Installation) -> Vec<(String, String)
         why.push((ReasonCode::MixedReleases.as_str().to_owned(), message));
     }
     why
+}
+
+/// Environments that a pipeline was ever deployed to, sorted.
+pub fn environments_seen(rows: &dyn RowSource, pipeline: &str) -> BTreeSet<String> {
+    let runs = every_run(rows).into_iter().filter(|run| run.id.pipeline == pipeline);
+    runs.flat_map(|run| run.stages).map(|stage| stage.environment).collect()
 }
 
 /// `history`: one entry a stage that did something, the newest first.

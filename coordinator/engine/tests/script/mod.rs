@@ -103,6 +103,11 @@ impl Script {
             }
             "work" => show::work(&self.lab),
             "run" => show::run(&self.lab, line.word(1)),
+            "why" => show::why(&self.lab, line.word(1)),
+            "plan" => {
+                let overrides: Vec<String> = line.value("override").map(str::to_owned).into_iter().collect();
+                show::plan(&self.lab, self.lab.deploy(line.word(1), line.word(2), &overrides))
+            }
             "status" => show::status(&self.lab),
             "audit" => show::audit(&self.lab),
             "alarms" => show::alarms(&self.lab),

@@ -6,6 +6,7 @@ use trimaran_model::id::Digest;
 use trimaran_sim::lab::Lab;
 use trimaran_wire::document::ReasonDocument;
 use trimaran_wire::v1::assignment::{WireAmount, WireJob};
+use trimaran_wire::v1::command::CommandBody;
 use trimaran_wire::v1::common::WireReason;
 
 /// The outcome of a command on one line.
@@ -127,6 +128,31 @@ pub(crate) fn run(lab: &Lab, name: &str) -> Vec<String> {
         out.push(format!("  {} {}{attempt}{}", stage.name, stage.status, wave.unwrap_or_default()));
         out.extend(stage.reasons.iter().map(|it| format!("    {}", of_document(it))));
     }
+    out
+}
+
+/// What `why` says.
+pub(crate) fn why(lab: &Lab, name: &str) -> Vec<String> {
+    let (pipeline, number) = name.split_once('#').expect("a run's name");
+    let why = query::why(&lab.rows, pipeline, number.parse().expect("a number"), None).expect("a run");
+    let mut out = vec![format!("{} {}", why.run, why.status)];
+    if let Some(back) = &why.rollback {
+        out.push(format!("  back to {}: {}", back.version.as_deref().unwrap_or("nothing"), back.cause));
+    }
+    out.extend(why.caused_by.iter().map(|by| format!("  caused by {by}")));
+    for stage in &why.stages {
+        out.push(format!("  {} {}", stage.name, stage.status));
+        out.extend(stage.reasons.iter().map(|it| format!("    {}", of_document(it))));
+    }
+    out
+}
+
+/// What a plan would change, and its warnings.
+pub(crate) fn plan(lab: &Lab, deploy: CommandBody) -> Vec<String> {
+    let CommandBody::StartRun { plan, overrides, .. } = deploy else { panic!("a deploy starts a run") };
+    let plan = query::plan(&lab.rows, &plan, &overrides);
+    let mut out: Vec<String> = plan.stages.iter().map(|it| format!("{} {}", it.name, it.change)).collect();
+    out.extend(plan.warnings.iter().map(|it| format!("  {it}")));
     out
 }
 

@@ -150,6 +150,25 @@ pub(super) fn compile(rows: &Rows<'_>, request: &DeployRequest) -> Result<Planne
     Ok(Planned { source: given.then_some(source), plan: WirePlan::from(&plan), warnings })
 }
 
+/// Refuses an environment that neither the stored pipeline has nor any of its runs had.
+pub(super) fn check_environment(rows: &Rows<'_>, source: &PipelineSource, name: &str) -> Result<(), Refusal> {
+    let mut known = query::environments_seen(rows, &source.pipeline);
+    let stored = SourceFile { name: &source.file, bytes: source.text.as_bytes() };
+    for document in trimaran_spec::compile(&[stored]).documents {
+        if let DocumentKind::Pipeline(pipeline) = document.kind {
+            known.extend(pipeline.environments.iter().map(|it| it.name.to_string()));
+        }
+    }
+    if known.contains(name) {
+        return Ok(());
+    }
+    let help = trimaran_spec::suggest::did_you_mean(name, known.iter().cloned(), || {
+        format!("it has: {}", known.iter().cloned().collect::<Vec<_>>().join(", "))
+    });
+    let message = format!("pipeline `{}` has no environment `{name}`", source.pipeline);
+    Err(Refusal { help: Some(help), ..refusal(error_code::NOT_FOUND, message) })
+}
+
 fn no_artifact(pipeline: &Pipeline, name: &str) -> Refusal {
     let known = || pipeline.artifacts.keys().map(ToString::to_string);
     let help = trimaran_spec::suggest::did_you_mean(name, known(), || {

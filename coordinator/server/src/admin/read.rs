@@ -57,7 +57,10 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
             document(revision, &held::status(server, query::status(rows, pipeline.as_deref())))
         }
         OperatorBody::History { pipeline, environment, limit } => {
-            stored_source(rows, pipeline)?;
+            let source = stored_source(rows, pipeline)?;
+            if let Some(environment) = environment {
+                deploy::check_environment(rows, &source, environment)?;
+            }
             document(revision, &query::history(rows, pipeline, environment.as_deref(), *limit as usize))
         }
         OperatorBody::PipelineSource { pipeline } => {
@@ -89,7 +92,7 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
         }
         OperatorBody::Plan(request) => {
             let planned = deploy::compile(rows, request)?;
-            let mut plan = query::plan(rows, &planned.plan);
+            let mut plan = query::plan(rows, &planned.plan, &request.overrides);
             plan.warnings.extend(planned.warnings);
             document(revision, &plan)
         }

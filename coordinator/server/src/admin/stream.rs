@@ -17,10 +17,11 @@ use crate::events::{Follow, Told, catch_up, merged};
 use crate::rows::View;
 use crate::server::Server;
 
-/// Sends what came after a revision, and then each event as it comes, until the watcher goes.
+/// Sends what came after a revision, and then each event as it comes, until the watcher goes. With a run only what
+/// is of it: what an agent or another run does to it is told by its stages.
 pub(super) async fn watch(server: &Server, mut sender: FrameSender, run: Option<String>, since: Option<u64>) {
     let Follow { past, gap, mut live } = server.events.follow(since);
-    let wanted = |told: &Told| run.is_none() || told.run.is_none() || told.run == run;
+    let wanted = |told: &Told| run.is_none() || told.run == run;
     let mut first = past;
     if gap {
         let since = since.unwrap_or(0);

@@ -125,6 +125,29 @@ pub(crate) async fn enroll_machines(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_was_mixed_up_with_another_is_not_used() {
+    let world = cluster().await;
+    let admin = world.client("admin");
+    let order = OperatorBody::Enroll(EnrollOrder::Agent { name: "lab".into() });
+    let token =
+        ask(&admin, change(), order).await.expect("a token")["token"].as_str().expect("text").to_owned();
+    let refused = async |wanted: &str| {
+        let error = world.enroll_as(wanted, &token, "elsewhere").await.expect_err("it is for somebody else");
+        let ClientError::Refused(refusal) = error else { panic!("{error}") };
+        assert_eq!(refusal.code, error_code::TOKEN_UNKNOWN.0);
+        refusal.message
+    };
+    for wanted in ["operator", "runner/lab", "agent/lap"] {
+        let message = format!("the token is for agent/lab, not for {wanted}; it was not used");
+        assert_eq!(refused(wanted).await, message);
+    }
+    // Nothing was revoked meanwhile, and the token is as good as before, once.
+    Played::attach(&world).await;
+    world.enroll_as("agent/lab", &token, "lab").await.expect("its own token");
+    assert_eq!(refused("operator").await, "the token is unknown, used or expired");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn agents_are_listed_with_their_address_and_what_their_port_refused() {
     let world = cluster().await;
     let listed = ask(&world.client("admin"), None, OperatorBody::AgentList).await.expect("agents");

@@ -266,6 +266,24 @@ async fn the_status_of_the_cluster_has_what_is_promised() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_history_of_an_environment_that_is_not_there_is_not_found() {
+    let world = World::start().await;
+    world.apply().await;
+    let client = world.client("admin");
+    let history = |environment: &str| OperatorBody::History {
+        pipeline: "web".to_owned(),
+        environment: Some(environment.to_owned()),
+        limit: 10,
+    };
+    let empty = ask(&client, None, history("staging")).await.expect("it has this one");
+    assert_eq!(empty["entries"].as_array().map(Vec::len), Some(0), "nothing was deployed there yet");
+    let refused = ask(&client, None, history("stagin")).await.expect_err("it has no such one");
+    assert_eq!(refused.code, error_code::NOT_FOUND.0);
+    assert_eq!(refused.message, "pipeline `web` has no environment `stagin`");
+    assert_eq!(refused.help.as_deref(), Some("did you mean `staging`?"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watcher_resumes_over_a_restart_without_a_gap() {
     let mut world = World::start().await;
     world.apply().await;

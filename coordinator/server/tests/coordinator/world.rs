@@ -129,12 +129,18 @@ impl World {
         self.child.as_ref().expect("it runs").id()
     }
 
-    /// Uses a token for an operator whose identity is kept under a name.
+    /// Uses a token of anybody, whose identity is kept under a name.
     pub(crate) async fn enroll(&self, token: &str, name: &str) -> Result<(), ClientError> {
+        self.enroll_as("", token, name).await
+    }
+
+    /// The same for one who wants to be `wanted`.
+    pub(crate) async fn enroll_as(&self, wanted: &str, token: &str, name: &str) -> Result<(), ClientError> {
+        let folder = self.folder.path().join(name);
         let until = Instant::now() + SOON;
         loop {
             let endpoints = [self.address.to_string()];
-            match trimaran_client::enroll::enroll(&endpoints, token, &self.folder.path().join(name)).await {
+            match trimaran_client::enroll::enroll(&endpoints, token, wanted, &folder).await {
                 Err(ClientError::Unreachable { .. }) if Instant::now() < until => {}
                 other => return other.map(|_| ()),
             }

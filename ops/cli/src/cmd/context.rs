@@ -111,7 +111,7 @@ fn add(name: &str, token_file: &str, global: &Global) -> Result<Context, CliErro
     let token = read_token(token_file)?;
     let folder = identity_folder(name);
     let granted = runtime()
-        .block_on(enroll::enroll(&global.endpoint, &token, &folder))
+        .block_on(enroll::enroll(&global.endpoint, &token, "operator", &folder))
         .map_err(crate::remote::client_error)?;
     let endpoints = if granted.endpoints.is_empty() { global.endpoint.clone() } else { granted.endpoints };
     let file = |name: &str| folder.join("identity").join(name);

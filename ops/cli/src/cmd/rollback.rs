@@ -79,5 +79,6 @@ fn confirm(args: &Args, remote: &Remote) -> Result<(), CliError> {
         return Ok(());
     }
     Err(CliError::new(error_code::CONFIRMATION, "not confirmed; nothing was changed")
+        .cause("The answer was not the name that was asked for.")
         .help("type the pipeline's name, or give `--yes`"))
 }

@@ -4,15 +4,18 @@ use trimaran_wire::v1::operator::{OperatorBody, OperatorReply};
 
 use super::why::split;
 use crate::error::CliError;
-use crate::follow::{Show, Wait, follow};
+use crate::follow::{Show, Wait, What, follow};
 use crate::remote::{Remote, client_error, next_reply, parse_duration};
 use crate::ui::{Global, OutputForm, print_text};
 
-/// Follow a run until it is done; with `-o jsonl` print each event, with `-o json` the run at its end.
+/// Follow a run, or one of its stages, until it is done; with `-o jsonl` print each event, with `-o json` the run at
+/// its end.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  trimaran watch web#12\n  trimaran watch -o jsonl --since-revision 120")]
+#[command(
+    after_help = "Examples:\n  trimaran watch web#12\n  trimaran watch web#12/prod/lab-prod\n  trimaran watch -o jsonl --since-revision 120"
+)]
 pub(crate) struct Args {
-    /// PIPELINE#N; without it every event of the cluster is printed
+    /// PIPELINE#N, or PIPELINE#N/ENV/TARGET for one stage; without it every event of the cluster is printed
     #[arg(value_name = "RUN[/STAGE]")]
     run: Option<String>,
     /// Go on after this revision.
@@ -26,12 +29,14 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
     let remote = Remote::new(global)?;
     let Some(run) = &args.run else { return everything(&remote, args) };
-    let (run, _) = split(run);
+    let (run, stage) = split(run);
     let show = match global.output {
         OutputForm::Jsonl => Show::Events,
         OutputForm::Table | OutputForm::Json | OutputForm::Yaml => Show::Progress,
     };
-    follow(&remote, global, &run, Wait::Finished, args.timeout, show, args.since_revision)
+    let (stage, wait, timeout) = (stage.as_deref(), Wait::Finished, args.timeout);
+    let what = What { run: &run, stage, wait, timeout, show, since: args.since_revision };
+    follow(&remote, global, &what)
 }
 
 /// Every event, until interrupted.

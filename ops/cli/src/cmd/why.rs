@@ -5,7 +5,7 @@ use trimaran_wire::v1::operator::OperatorBody;
 
 use crate::error::CliError;
 use crate::remote::Remote;
-use crate::ui::{Global, print_text, printable};
+use crate::ui::{Global, back_line, print_text, printable};
 
 /// Say why a run or stage does not move, failed or went back.
 #[derive(Debug, clap::Args)]
@@ -33,6 +33,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
 
 fn table(why: &Why) {
     let mut lines = vec![format!("{} is {}", why.run, why.status.replace('_', " "))];
+    if let Some(by) = &why.caused_by {
+        lines.push(format!("caused by {by}"));
+    }
+    lines.extend(why.rollback.as_ref().map(back_line));
     for stage in why.stages.iter().filter(|stage| !stage.reasons.is_empty()) {
         lines.push(format!("{} is {} because:", stage.name, stage.status.replace('_', " ")));
         for (number, reason) in stage.reasons.iter().enumerate() {

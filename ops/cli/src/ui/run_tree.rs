@@ -1,6 +1,6 @@
 //! A run for people: its stages as a tree with status, reasons and instances.
 
-use trimaran_wire::document::{ReasonDocument, RunDocument, StageDocument};
+use trimaran_wire::document::{ReasonDocument, RollbackDocument, RunDocument, StageDocument};
 
 use super::table::printable;
 
@@ -22,10 +22,19 @@ pub(crate) fn lines(run: &RunDocument, mark: &dyn Fn(&str, String) -> String) ->
         lines.extend(stage_lines(stage, last, mark));
     }
     if let Some(rollback) = &run.rollback {
-        let to = rollback.to.as_deref().map_or("nothing: it was the first release".to_owned(), short);
-        lines.push(format!("back to {to}, because: {}", printable(&rollback.cause)));
+        lines.push(back_line(rollback));
     }
     lines
+}
+
+/// What a run brings back, and why.
+pub(crate) fn back_line(it: &RollbackDocument) -> String {
+    let to = match (&it.version, &it.to) {
+        (Some(version), Some(digest)) => format!("{version} ({})", short(digest)),
+        (_, Some(digest)) => short(digest),
+        (_, None) => "nothing: it was the first release".to_owned(),
+    };
+    format!("back to {to}, because: {}", printable(&it.cause))
 }
 
 fn stage_lines(stage: &StageDocument, last: bool, mark: &dyn Fn(&str, String) -> String) -> Vec<String> {

@@ -26,7 +26,7 @@ super::error_codes! { ENTRIES_CLUSTER;
         "The certificate is of another cluster, of another role, revoked or expired."
         "Enroll again with a new token.";
     TOKEN_UNKNOWN 4102 Denied "the token is not valid"
-        "The token is unknown, used, expired or for another name or role."
+        "The token is unknown, used, expired, or for another name, role or cluster."
         "Ask for a new one: `trimaran agent|runner|operator enroll NAME`.";
     CONTEXT_UNKNOWN 4103 Usage "no such context"
         "The configuration has no context of this name."

@@ -78,6 +78,11 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// Whether the other side is of another cluster, or none: its certificate was refused here.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self, Self::Closed { reason: CloseReason::Refused { .. }, .. } | Self::Certificate { .. })
+    }
+
     /// Whether this process must not dial again with its certificate; see [`CloseReason::is_final`].
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Closed { reason, .. } if reason.is_final())

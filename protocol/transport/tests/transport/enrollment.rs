@@ -2,11 +2,11 @@
 
 use trimaran_model::time::{Millis, Wall};
 use trimaran_transport::enroll::{
-    Csr, RenewalError, Token, make_csr, make_key_and_csr, token_hash, verify_renewal,
+    Csr, RenewalError, Token, is_wanted, make_csr, make_key_and_csr, token_hash, verify_renewal,
 };
 use trimaran_transport::files::{self, IdentityFiles};
 use trimaran_transport::identity::CertificateError;
-use trimaran_transport::{Alpn, CertificateStore, CloseReason, ConnectError, Endpoint, random};
+use trimaran_transport::{Alpn, CertificateStore, CloseReason, ConnectError, Endpoint, Role, random};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};
 
@@ -129,6 +129,24 @@ async fn an_expired_agent_renews_with_its_old_key_and_returns() {
     assert_eq!(before.spki, after.spki);
     let (_near, far) = session(&client, &server, Alpn::Agent).await;
     assert_eq!(far.certificate(), Some(&after));
+}
+
+#[test]
+fn a_request_says_who_its_sender_wants_to_be() {
+    let (_, csr) = make_key_and_csr("agent/lab").expect("a key");
+    assert_eq!(Csr::parse(&csr).expect("a request").name, "agent/lab");
+    for (wanted, fits) in [
+        ("agent/lab", true),
+        ("agent", true),
+        ("agent/lap", false),
+        ("runner/lab", false),
+        ("operator", false),
+        ("", true),
+        ("lab", true),
+        ("trimaran", true),
+    ] {
+        assert_eq!(is_wanted(wanted, Role::Agent, "lab"), fits, "{wanted}");
+    }
 }
 
 fn chain(files: &IdentityFiles) -> Vec<Vec<u8>> {

@@ -59,7 +59,12 @@ const OTHERS: &[(&str, &str, Row)] = &[
 pub(super) fn check(set: &Set<'_>, found: &mut Vec<Finding>) {
     for (index, pointer, spec) in pod_specs(set) {
         for (path, (_, keys, what)) in pod_paths().iter().zip(POD) {
-            path.visit(spec, &pointer, &mut |list, pointer| twice(index, list, pointer, keys, what, found));
+            path.visit(spec, &pointer, &mut |list, pointer| {
+                twice(index, list, pointer, keys, what, found);
+                if *what == "port" {
+                    both_protocols(index, list, pointer, found);
+                }
+            });
         }
         both_lists(index, spec, &pointer, found);
     }
@@ -113,6 +118,27 @@ fn twice(
                 found.push(Finding::error(index, place, error_code::LIST_KEY_TWICE, message));
             }
         }
+    }
+}
+
+/// One number for two protocols is good for the server, which has both as the key. A client that merges the ports of a
+/// container itself, as `kubectl apply` does, knows the number alone and loses one of the two
+/// (kubernetes/kubernetes#39188).
+fn both_protocols(index: usize, list: &Value, pointer: &str, found: &mut Vec<Finding>) {
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    for (at, item) in list.as_array().into_iter().flatten().enumerate() {
+        let (port, protocol) = (word(item.get("containerPort"), ""), word(item.get("protocol"), "TCP"));
+        let first = seen.entry(port.clone()).or_insert_with(|| protocol.clone());
+        if port.is_empty() || protocol.is_empty() || *first == protocol {
+            continue;
+        }
+        let (port, first, protocol) = (shown(&port), shown(first), shown(&protocol));
+        let message = format!("port {port} is in the list for {first} and for {protocol}");
+        let place = format!("{pointer}/{at}/containerPort");
+        let warning = Finding::warning(index, place, error_code::LIST_KEY_TWICE, message);
+        found.push(warning.help(
+            "change this object by server-side apply alone: `kubectl apply` merges ports by their number and loses one",
+        ));
     }
 }
 

@@ -86,7 +86,7 @@ fn initialise(layout: &Layout, coordinator: &Part) -> Result<Option<String>, Cli
 async fn context(layout: &Layout, coordinator: &Part, token: Option<String>) -> Result<Context, CliError> {
     let folder = layout.data.join("admin");
     if let Some(token) = token {
-        enroll_patiently(&coordinator.address, &token, &folder).await?;
+        enroll_patiently(&coordinator.address, &token, "operator", &folder).await?;
         std::fs::remove_file(layout.data.join(BEGUN))
             .map_err(|error| io_error("the data directory", &error))?;
     }
@@ -111,10 +111,10 @@ async fn context(layout: &Layout, coordinator: &Part, token: Option<String>) -> 
 }
 
 /// A process that was just started may not listen yet.
-async fn enroll_patiently(address: &str, token: &str, folder: &Path) -> Result<(), CliError> {
+async fn enroll_patiently(address: &str, token: &str, wanted: &str, folder: &Path) -> Result<(), CliError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match enroll::enroll(&[address.to_owned()], token, folder).await {
+        match enroll::enroll(&[address.to_owned()], token, wanted, folder).await {
             Ok(_) => return Ok(()),
             Err(error @ trimaran_client::ClientError::Unreachable { .. }) => {
                 if Instant::now() > deadline {
@@ -136,7 +136,7 @@ async fn enroll_part(client: &Client, via: &str, part: &Part, order: EnrollOrder
     let token = TokenDocument::from_json(&json)
         .map_err(|error| CliError::new(error_code::BUG, format!("the token can't be read: {error}")))?
         .token;
-    enroll_patiently(via, &token, &part.data_dir).await
+    enroll_patiently(via, &token, &format!("{}/{}", part.role, part.name), &part.data_dir).await
 }
 
 /// The two targets of a dev cluster.
