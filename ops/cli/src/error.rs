@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::ValueEnum as _;
 use serde_json::json;
 use trimaran_model::error_code::{self, ErrorCode, Exit};
-use trimaran_spec::{Diagnostic, SourceFile};
+use trimaran_spec::{Diagnostic, Severity, SourceFile};
 
 use crate::ui::{OutputForm, Stream, diagnostic_document, paint_on, print_text, printable, render, yaml};
 
@@ -70,6 +70,22 @@ impl CliError {
     pub(crate) fn shown_in(mut self, files: &[SourceFile<'_>]) -> Self {
         let diagnostics = std::mem::take(&mut self.more.diagnostics);
         if diagnostics.is_empty() { self } else { self.found(files, diagnostics) }
+    }
+
+    /// The same as one of many findings; without a position at the start of no file.
+    pub(crate) fn finding(&self) -> Diagnostic {
+        let at = self.more.position.as_ref();
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Diagnostic {
+            code: self.code,
+            severity: Severity::Error,
+            message: format!("{}: {}", self.message, self.cause_text()),
+            file: at.map_or_else(String::new, |at| at.file.clone()),
+            line: at.map_or(1, |at| count(at.line)),
+            column: at.map_or(1, |at| count(at.column)),
+            length: 1,
+            help: self.help_text(),
+        }
     }
 
     pub(crate) fn exit(&self) -> u8 {

@@ -1,7 +1,7 @@
 //! Following a run to its end: a tree on a terminal, plain lines in a pipe, events for programs.
 
-use std::collections::BTreeMap;
-use std::io::Write as _;
+mod screen;
+
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,9 +10,10 @@ use trimaran_model::run::Status;
 use trimaran_wire::document::{EventDocument, RunDocument};
 use trimaran_wire::v1::operator::{OperatorBody, OperatorReply};
 
+use self::screen::Screen;
 use crate::error::CliError;
 use crate::remote::{Answer, Remote, answer, client_error};
-use crate::ui::{Global, OutputForm, on_terminal, paint, print_text, reason_line, run_lines};
+use crate::ui::{Global, OutputForm, on_terminal, paint, print_text, run_lines};
 
 /// How long the last events of a run may take that is done already.
 const REST: Duration = Duration::from_millis(500);
@@ -229,60 +230,4 @@ pub(crate) fn ended(run: &RunDocument, wait: Wait) -> Option<u8> {
             && stage.reasons.iter().any(|reason| reason.code == "approval")
     };
     (wait == Wait::Approval && run.stages.iter().any(approval)).then_some(8)
-}
-
-/// Progress on stderr: redrawn in place on a terminal, one line a change elsewhere. A program that asked for a
-/// document gets nothing there but an error, which is a document too.
-#[derive(Default)]
-struct Screen {
-    silent: bool,
-    drawn: usize,
-    said: BTreeMap<String, String>,
-}
-
-impl Screen {
-    fn of(global: &Global) -> Self {
-        use std::io::IsTerminal as _;
-        let watched = global.output == OutputForm::Table || std::io::stderr().is_terminal();
-        Self { silent: !watched, ..Self::default() }
-    }
-
-    fn show(&mut self, run: &RunDocument) {
-        use std::io::IsTerminal as _;
-        if self.silent {
-            return;
-        }
-        if std::io::stderr().is_terminal() && on_terminal() {
-            self.clear();
-            let lines = run_lines(run, &|status, text| paint(status, text));
-            self.drawn = lines.len();
-            eprintln!("{}", lines.join("\n"));
-            return;
-        }
-        for stage in &run.stages {
-            let why =
-                stage.reasons.first().map(|reason| format!("  {}", reason_line(reason))).unwrap_or_default();
-            let wave = stage.wave.as_ref().filter(|_| !stage.status.contains("pending"));
-            let wave = wave.map(|wave| format!(" {}/{}", wave.done, wave.total)).unwrap_or_default();
-            self.say(&stage.name, format!("{}{wave}{why}", stage.status));
-        }
-        self.say(&run.run, run.status.clone());
-    }
-
-    fn say(&mut self, name: &str, text: String) {
-        if self.said.get(name) != Some(&text) {
-            eprintln!("{name}: {text}");
-            self.said.insert(name.to_owned(), text);
-        }
-    }
-
-    /// Removes what was drawn, so that the next picture takes its place.
-    fn clear(&mut self) {
-        if self.drawn > 0 {
-            let mut err = std::io::stderr().lock();
-            // A terminal that can't be written to shows nothing; there is nobody to tell.
-            let _ = write!(err, "\u{1b}[{}A\u{1b}[J", self.drawn);
-            self.drawn = 0;
-        }
-    }
 }

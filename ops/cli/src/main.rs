@@ -11,6 +11,7 @@ mod artifact;
 mod cmd;
 mod error;
 mod follow;
+mod input;
 mod manifest_lint;
 mod manifests;
 mod remote;

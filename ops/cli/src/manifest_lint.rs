@@ -15,34 +15,58 @@ use crate::error::CliError;
 use crate::manifests::{self, File, Manifest};
 
 /// What `trimaran lint` was given.
+#[derive(Debug, Default)]
 pub(crate) struct Inputs {
     /// Files of the pipeline language.
     pub(crate) language: Vec<File>,
     /// Files of manifests: one set.
     pub(crate) manifests: Vec<File>,
+    /// What can't be read.
+    pub(crate) unreadable: Vec<CliError>,
 }
 
 /// Reads files and folders and tells manifests from files of the pipeline language.
-///
+pub(crate) fn inputs(paths: &[String]) -> Inputs {
+    let found = manifests::read_files(paths, &is_language);
+    let mut inputs = Inputs { unreadable: found.unreadable, ..Inputs::default() };
+    for file in found.files {
+        let kind = if is_language(&file.bytes, file.in_folder) {
+            &mut inputs.language
+        } else {
+            &mut inputs.manifests
+        };
+        kind.push(file);
+    }
+    inputs
+}
+
 /// A document of the language starts with `trimaran:`; one of Kubernetes has `apiVersion` or `kind`. Anything
 /// else is taken for what its neighbours are: the language when it was named, a manifest in a folder.
-pub(crate) fn inputs(paths: &[String]) -> Result<Inputs, CliError> {
-    let (mut language, mut manifests) = (Vec::new(), Vec::new());
-    for file in manifests::read_files(paths)? {
-        let text = String::from_utf8_lossy(&file.bytes);
-        let has = |keys: &[&str]| text.lines().any(|line| keys.contains(&first_key(line)));
-        let json = text.trim_start().starts_with(['{', '[']);
-        let is_language = has(&["trimaran"]) || !(file.in_folder || json || has(&["apiVersion", "kind"]));
-        drop(text);
-        if is_language { language.push(file) } else { manifests.push(file) }
+fn is_language(bytes: &[u8], in_folder: bool) -> bool {
+    let (mut language, mut manifest) = (false, false);
+    for line in bytes.split(|byte| *byte == b'\n') {
+        match first_key(line) {
+            b"trimaran" => language = true,
+            b"apiVersion" | b"kind" => manifest = true,
+            _ => {}
+        }
     }
-    Ok(Inputs { language, manifests })
+    let json = bytes.trim_ascii_start().first().is_some_and(|first| matches!(first, b'{' | b'['));
+    language || !(in_folder || json || manifest)
 }
 
 /// The key that a line starts with, when it is not indented.
-fn first_key(line: &str) -> &str {
-    let line = line.trim_start_matches('\u{feff}');
-    line.split_once(':').map_or("", |(key, _)| key.trim_matches('"').trim_end())
+fn first_key(line: &[u8]) -> &[u8] {
+    const LONGEST: usize = "\u{feff}\"apiVersion\" ".len();
+    let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
+    let Some(colon) = line.iter().take(2 * LONGEST).position(|byte| *byte == b':') else { return b"" };
+    let key = line[..colon].trim_ascii_end();
+    key.strip_prefix(b"\"").and_then(|key| key.strip_suffix(b"\"")).unwrap_or(key)
+}
+
+/// What can't be read as findings, for a command that has more to tell.
+pub(crate) fn unreadable(errors: &[CliError]) -> Vec<Diagnostic> {
+    errors.iter().map(CliError::finding).collect()
 }
 
 /// Finds what is wrong with a set of files. Files that can't be read are findings too.
@@ -92,7 +116,7 @@ pub(crate) fn sources(set: &[Manifest]) -> Vec<SourceFile<'_>> {
 
 /// Finds what is wrong with the manifests of pipelines, as far as they are on this disk: paths are relative to
 /// the pipeline's file. Objects have to be of the namespace of each target that is among the files.
-pub(crate) fn check_pipelines(compiled: &Compiled) -> Result<(Vec<Diagnostic>, Vec<Manifest>), CliError> {
+pub(crate) fn check_pipelines(compiled: &Compiled) -> (Vec<Diagnostic>, Vec<Manifest>) {
     let (mut found, mut sets) = (Vec::new(), Vec::new());
     for document in &compiled.documents {
         let DocumentKind::Pipeline(pipeline) = &document.kind else { continue };
@@ -104,12 +128,13 @@ pub(crate) fn check_pipelines(compiled: &Compiled) -> Result<(Vec<Diagnostic>, V
         }
         let targets = namespaces(compiled, pipeline);
         let options = Options { namespace: None, targets: &targets };
-        let files = inputs(&[path.display().to_string()])?.manifests;
-        let (findings, set) = check(files, options);
+        let inputs = inputs(&[path.display().to_string()]);
+        let (findings, set) = check(inputs.manifests, options);
+        found.extend(unreadable(&inputs.unreadable));
         found.extend(findings);
         sets.extend(set);
     }
-    Ok((found, sets))
+    (found, sets)
 }
 
 /// Names and namespaces of the Kubernetes targets that a pipeline uses and the files define.

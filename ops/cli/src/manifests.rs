@@ -4,22 +4,19 @@
 //! kept, so that the command can say so with its place.
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use serde_json::Value;
 use trimaran_kubernetes_core::list;
-use trimaran_model::error_code;
 use trimaran_model::limits;
 use trimaran_spec::manifest::{self, DocumentPlace, Places};
 use trimaran_spec::tree::Span;
 use trimaran_spec::{Diagnostic, SourceFile};
 
 use crate::error::CliError;
-
-/// The name of a path that means stdin.
-const STDIN: &str = "-";
+use crate::input::{self, Input, STDIN};
 
 /// One object of a file; those of a `kind: List` are objects of their own.
 #[derive(Debug, Clone)]
@@ -63,8 +60,12 @@ impl Manifest {
 /// A folder is read with the folders below it: `*.yaml`, `*.yml` and `*.json`, no hidden ones. An unreadable
 /// file, and a path with nothing to read, is an error with its position; the command ends with code 11.
 pub(crate) fn load(paths: &[String]) -> Result<Vec<Manifest>, CliError> {
+    let found = read_files(paths, &|_, _| false);
+    if let Some(error) = found.unreadable.into_iter().next() {
+        return Err(error);
+    }
     let mut manifests = Vec::new();
-    for file in read_files(paths)? {
+    for file in found.files {
         let (name, bytes) = (file.name.clone(), file.bytes.clone());
         open(file, &mut manifests).map_err(|problem| {
             crate::cmd::lint_error(&[SourceFile { name: &name, bytes: &bytes }], &[*problem])
@@ -82,29 +83,41 @@ pub(crate) struct File {
     pub(crate) in_folder: bool,
 }
 
+/// What paths name.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) files: Vec<File>,
+    /// One error for each path or file that can't be read, with its position.
+    pub(crate) unreadable: Vec<CliError>,
+}
+
 /// Reads the files of [`load`], each once.
-pub(crate) fn read_files(paths: &[String]) -> Result<Vec<File>, CliError> {
-    let mut found = Vec::new();
+///
+/// `is_language` tells from the beginning of a file and from whether it was found in a folder that it is one of the
+/// pipeline language. Of such a file that is larger than those may be, no more than the beginning is read.
+pub(crate) fn read_files(paths: &[String], is_language: &dyn Fn(&[u8], bool) -> bool) -> Found {
+    let (mut result, mut found) = (Found::default(), Vec::new());
     for path in paths {
-        find(path, &mut found)?;
+        if let Err(error) = find(path, &mut found) {
+            result.unreadable.push(error);
+        }
     }
     let mut seen = BTreeSet::new();
     let mut left = limits::MANIFEST_TOTAL_BYTES_MAX;
-    let mut files = Vec::new();
     for (path, in_folder) in found {
         // Overlapping paths name the same file more than once.
         if !seen.insert(std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone())) {
             continue;
         }
-        let bytes = read(&path)?;
-        left = left.checked_sub(bytes.len()).ok_or_else(|| {
-            let limit = limits::MANIFEST_TOTAL_BYTES_MAX >> 20;
-            unreadable(&path, format!("all files together are larger than {limit} MiB"))
-                .help("give fewer files")
-        })?;
-        files.push(File { name: name_of(&path), bytes: bytes.into(), in_folder });
+        match read(&path, left, &|head| is_language(head, in_folder)) {
+            Ok(bytes) => {
+                left -= bytes.len();
+                result.files.push(File { name: name_of(&path), bytes: bytes.into(), in_folder });
+            }
+            Err(error) => result.unreadable.push(error),
+        }
     }
-    Ok(files)
+    result
 }
 
 /// Adds the objects of a file.
@@ -125,23 +138,35 @@ fn name_of(file: &Path) -> String {
     if file == Path::new(STDIN) { "<stdin>".to_owned() } else { file.display().to_string() }
 }
 
-fn unreadable(file: &Path, cause: impl Into<String>) -> CliError {
-    let name = name_of(file);
-    CliError::new(error_code::UNREADABLE, format!("`{name}` can't be read")).cause(cause).at(name, 1, 1)
+fn unreadable(file: &Path, error: &io::Error) -> CliError {
+    input::unreadable(&name_of(file), error)
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, CliError> {
-    let limit = limits::MANIFEST_FILE_BYTES_MAX;
-    let mut bytes = Vec::new();
-    let bound = limit as u64 + 1;
-    let result = if file == Path::new(STDIN) {
-        std::io::stdin().lock().take(bound).read_to_end(&mut bytes)
-    } else {
-        std::fs::File::open(file).and_then(|opened| opened.take(bound).read_to_end(&mut bytes))
-    };
-    result.map_err(|error| unreadable(file, error.to_string()))?;
-    if bytes.len() > limit {
-        return Err(unreadable(file, format!("the file is larger than {} MiB", limit >> 20)).help("split it"));
+fn refused(file: &Path, cause: String) -> CliError {
+    unreadable(file, &io::Error::other(cause))
+}
+
+/// Reads a file of which all before it left `left` bytes.
+fn read(file: &Path, left: usize, is_language: &dyn Fn(&[u8]) -> bool) -> Result<Vec<u8>, CliError> {
+    let failed = |error: io::Error| unreadable(file, &error);
+    let mut input = Input::open(file).map_err(failed)?;
+    let head = input.read_to(limits::SPEC_FILE_BYTES_MAX).map_err(failed)?;
+    if head.len() > limits::SPEC_FILE_BYTES_MAX && !is_language(head) {
+        let limit = limits::MANIFEST_FILE_BYTES_MAX;
+        // A file tells its length, so it is refused without being read.
+        if !input.is_over(limit) {
+            input.read_to(limit).map_err(failed)?;
+        }
+        if input.is_over(limit) {
+            let cause = format!("the file is larger than {} MiB", limit >> 20);
+            return Err(refused(file, cause).help("split it"));
+        }
+    }
+    let bytes = input.into_bytes();
+    if bytes.len() > left {
+        let limit = limits::MANIFEST_TOTAL_BYTES_MAX >> 20;
+        let cause = format!("all files together are larger than {limit} MiB");
+        return Err(refused(file, cause).help("give fewer files"));
     }
     Ok(bytes)
 }
@@ -156,8 +181,8 @@ fn find(path: &str, files: &mut Vec<(PathBuf, bool)>) -> Result<(), CliError> {
     let before = files.len();
     walk(&root, 0, files)?;
     if files.len() == before {
-        return Err(unreadable(&root, "The folder holds no file that ends with .yaml, .yml or .json.")
-            .help("name a folder with manifests"));
+        let cause = "The folder holds no file that ends with .yaml, .yml or .json.";
+        return Err(refused(&root, cause.to_owned()).help("name a folder with manifests"));
     }
     Ok(())
 }
@@ -165,9 +190,9 @@ fn find(path: &str, files: &mut Vec<(PathBuf, bool)>) -> Result<(), CliError> {
 fn walk(folder: &Path, depth: usize, files: &mut Vec<(PathBuf, bool)>) -> Result<(), CliError> {
     if depth > limits::MANIFEST_FOLDER_DEPTH_MAX {
         let message = format!("folders are nested more than {} deep", limits::MANIFEST_FOLDER_DEPTH_MAX);
-        return Err(unreadable(folder, message).help("name the folder itself"));
+        return Err(refused(folder, message).help("name the folder itself"));
     }
-    let failed = |error: std::io::Error| unreadable(folder, error.to_string());
+    let failed = |error: io::Error| unreadable(folder, &error);
     let mut entries =
         std::fs::read_dir(folder).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
@@ -186,7 +211,7 @@ fn walk(folder: &Path, depth: usize, files: &mut Vec<(PathBuf, bool)>) -> Result
         }
         if files.len() > limits::MANIFEST_FILES_MAX {
             let message = format!("there are more than {} files", limits::MANIFEST_FILES_MAX);
-            return Err(unreadable(folder, message).help("name the folder itself"));
+            return Err(refused(folder, message).help("name the folder itself"));
         }
     }
     Ok(())
@@ -196,6 +221,7 @@ fn walk(folder: &Path, depth: usize, files: &mut Vec<(PathBuf, bool)>) -> Result
 mod tests {
     use super::*;
     use serde_json::json;
+    use trimaran_model::error_code;
 
     fn write(folder: &Path, name: &str, text: &str) {
         let path = folder.join(name);

@@ -1,6 +1,6 @@
 //! Pipeline files as commands take them: read within bounds and checked before anything is sent.
 
-use std::io::Read as _;
+use std::path::Path;
 
 use trimaran_model::error_code;
 use trimaran_model::limits::SPEC_FILE_BYTES_MAX;
@@ -8,15 +8,13 @@ use trimaran_model::pipeline::Pipeline;
 use trimaran_wire::v1::operator::SourceFile;
 
 use crate::error::CliError;
+use crate::input::{Input, STDIN, unreadable};
 
-/// Reads a file of at most 1 MiB.
+/// Reads a file of at most 1 MiB; `-` is stdin. Of a larger one so much is kept that it is found to be too large.
 pub(crate) fn read(name: &str) -> Result<SourceFile, CliError> {
-    let mut text = Vec::new();
-    let limit = SPEC_FILE_BYTES_MAX as u64 + 1;
-    let result = std::fs::File::open(name).and_then(|file| file.take(limit).read_to_end(&mut text));
-    result.map_err(|error| {
-        CliError::new(error_code::UNREADABLE, format!("`{name}` can't be read")).cause(error.to_string())
-    })?;
+    let read = |mut input: Input| input.read_to(SPEC_FILE_BYTES_MAX).map(<[u8]>::to_vec);
+    let text = Input::open(Path::new(name)).and_then(read).map_err(|error| unreadable(name, &error))?;
+    let name = if name == STDIN { "<stdin>" } else { name };
     Ok(SourceFile { name: name.to_owned(), text })
 }
 

@@ -22,6 +22,7 @@ mod launch;
 mod lock;
 mod output;
 mod process;
+mod removed;
 mod signals;
 mod spec;
 mod start;
@@ -31,5 +32,6 @@ mod sweep;
 
 pub use detach::main;
 pub use handle::{Attached, Shim, StopError, attach};
+pub use removed::{Removed, removed};
 pub use spec::{BadSpec, ShimSpec};
 pub use start::{StartError, start};

@@ -14,7 +14,7 @@ use crate::ui::{Global, print_text};
     after_help = "Examples:\n  trimaran apply targets.yaml\n  trimaran apply targets.yaml trimaran.yaml"
 )]
 pub(crate) struct Args {
-    /// Files with `target:` and `pipeline:` documents.
+    /// Files with `target:` and `pipeline:` documents; `-` is stdin.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
     #[command(flatten)]

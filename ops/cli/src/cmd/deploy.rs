@@ -21,7 +21,7 @@ struct Inputs {
     /// A pipeline that the cluster knows.
     #[arg(required_unless_present = "file", conflicts_with = "file")]
     pipeline: Option<String>,
-    /// A pipeline file; it is stored with the run.
+    /// A pipeline file, `-` for stdin; it is stored with the run.
     #[arg(short, long, value_name = "FILE")]
     file: Option<String>,
     /// An artifact's version, with its digest where it can't be read from here.

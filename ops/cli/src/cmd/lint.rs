@@ -35,11 +35,15 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
     // A file that is named twice is one file.
     names.sort();
     names.dedup();
-    let inputs = manifest_lint::inputs(&names)?;
+    let inputs = manifest_lint::inputs(&names);
+    if let ([error, ..], [], []) = (&*inputs.unreadable, &*inputs.language, &*inputs.manifests) {
+        return Err(error.clone());
+    }
     let language: Vec<_> =
         inputs.language.iter().map(|file| SourceFile { name: &file.name, bytes: &file.bytes }).collect();
     let compiled = trimaran_spec::compile(&language);
-    let (mut diagnostics, mut set) = manifest_lint::check_pipelines(&compiled)?;
+    let (mut diagnostics, mut set) = manifest_lint::check_pipelines(&compiled);
+    diagnostics.extend(manifest_lint::unreadable(&inputs.unreadable));
     let (found, more) = manifest_lint::check(inputs.manifests, lint::Options::default());
     set.extend(more);
     diagnostics.extend(found);

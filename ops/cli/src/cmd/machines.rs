@@ -8,7 +8,7 @@ use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody};
 
 use crate::error::CliError;
 use crate::remote::{Remote, RequestIdArg};
-use crate::ui::{Global, cell, paint, print_table, print_text};
+use crate::ui::{Global, cell, print_table, print_text};
 
 /// Agents: one per cell.
 #[derive(Debug, clap::Args)]
@@ -201,7 +201,7 @@ fn machines(title: &str, machines: &[MachineDocument]) {
         let labels: Vec<_> = machine.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         vec![
             machine.name.clone(),
-            paint(&machine.state, machine.state.clone()),
+            machine.state.clone(),
             cell(machine.address.as_deref()),
             cell(machine.last_seen.as_deref()),
             labels.join(","),

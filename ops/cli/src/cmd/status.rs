@@ -7,7 +7,7 @@ use trimaran_wire::v1::operator::OperatorBody;
 
 use crate::error::CliError;
 use crate::remote::Remote;
-use crate::ui::{Global, cell, paint, print_table, print_text};
+use crate::ui::{Global, cell, print_table, print_text};
 
 /// Show what runs where, since when and how well.
 #[derive(Debug, clap::Args)]
@@ -111,7 +111,7 @@ fn table(status: &StatusDocument) {
             it.target.clone(),
             cell(it.version.as_deref()),
             cell(it.since.as_deref()),
-            paint(&it.health, it.health.clone()),
+            it.health.clone(),
             format!("{}/{}", it.ready, it.desired),
             cell(it.run.as_deref()),
         ]

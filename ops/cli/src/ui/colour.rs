@@ -23,8 +23,17 @@ pub(crate) fn paint_on(stream: Stream, status: &str, text: String) -> String {
         Stream::Out => on_terminal(),
         Stream::Err => std::io::stderr().is_terminal(),
     };
+    if asked_for(terminal) { painted(status, text) } else { text }
+}
+
+/// Whether stdout is a terminal that wants colours.
+pub(crate) fn colours_wanted() -> bool {
+    asked_for(on_terminal())
+}
+
+fn asked_for(terminal: bool) -> bool {
     let (no_color, term) = (std::env::var_os("NO_COLOR"), std::env::var_os("TERM"));
-    if wanted(terminal, no_color.as_deref(), term.as_deref()) { painted(status, text) } else { text }
+    wanted(terminal, no_color.as_deref(), term.as_deref())
 }
 
 /// `NO_COLOR` with any text, and a terminal that calls itself dumb, want none.
@@ -32,13 +41,38 @@ fn wanted(terminal: bool, no_color: Option<&OsStr>, term: Option<&OsStr>) -> boo
     terminal && no_color.is_none_or(OsStr::is_empty) && term.is_none_or(|term| term != "dumb")
 }
 
+/// What a status tells at a glance; each has one colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Good,
+    Bad,
+    /// It went back, or waits for somebody.
+    Held,
+    Moving,
+}
+
+impl Tone {
+    /// Of a status, verdict or state; most words have none.
+    pub(crate) fn of(status: &str) -> Option<Self> {
+        match status {
+            "succeeded" | "healthy" | "connected" | "alive" => Some(Self::Good),
+            "failed" | "broken" | "rollback_failed" | "stopped" | "degraded" | "lost" => Some(Self::Bad),
+            "rolled_back" | "rolling_back" | "warned" | "waiting" | "blocked" | "disconnected" => {
+                Some(Self::Held)
+            }
+            "running" | "progressing" => Some(Self::Moving),
+            _ => None,
+        }
+    }
+}
+
 fn painted(status: &str, text: String) -> String {
-    let colour = match status {
-        "succeeded" | "healthy" | "connected" => "32",
-        "failed" | "broken" | "rollback_failed" | "stopped" | "degraded" | "lost" => "31",
-        "rolled_back" | "rolling_back" | "warned" | "waiting" | "blocked" => "33",
-        "running" | "progressing" => "36",
-        _ => return text,
+    let colour = match Tone::of(status) {
+        Some(Tone::Good) => "32",
+        Some(Tone::Bad) => "31",
+        Some(Tone::Held) => "33",
+        Some(Tone::Moving) => "36",
+        None => return text,
     };
     format!("\u{1b}[{colour}m{text}\u{1b}[0m")
 }

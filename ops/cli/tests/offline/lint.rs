@@ -119,6 +119,33 @@ fn files_that_can_not_be_read_say_why() {
 }
 
 #[test]
+fn what_can_not_be_read_hides_nothing_of_the_other_files() {
+    let desk = Desk::new();
+    desk.write("bad.yaml", "trimaran: v1\ntarget: a\n");
+    let done = desk.run(&["lint", "bad.yaml", "nothing.yaml", "-o", "json"]);
+    assert_eq!((done.code, done.stderr.as_str()), (11, ""));
+    let document = done.document();
+    let found = document["diagnostics"].as_array().expect("findings");
+    let of = |file: &str| found.iter().find(|it| it["file"] == *file).unwrap_or_else(|| panic!("{file}"));
+    assert_eq!(of("bad.yaml")["code"], "TR1006");
+    let missing = of("nothing.yaml");
+    assert_eq!((&missing["code"], &missing["severity"]), (&json!("TR5001"), &json!("error")));
+    assert!(missing["message"].as_str().expect("text").contains("No such file"), "{missing}");
+    let done = desk.run(&["lint", "bad.yaml", "nothing.yaml"]);
+    assert!(done.stdout.contains("error[TR5001]: `nothing.yaml` can't be read"), "{}", done.stdout);
+}
+
+#[test]
+fn a_device_is_no_file_for_any_command() {
+    let desk = Desk::new();
+    for command in ["lint", "apply", "render", "verdict"] {
+        let done = desk.run(&[command, "/dev/zero"]);
+        assert_eq!(done.code, 11, "{command}");
+        assert!(done.stderr.contains("it is a device, not a file"), "{command}: {}", done.stderr);
+    }
+}
+
+#[test]
 fn nothing_of_a_file_reaches_the_terminal_as_control() {
     let desk = Desk::new();
     desk.write("trimaran.yaml", "trimaran: v1\npipeline: \"\\e[2J\\u202e\"\nowner: x\u{1b}[2J\n");

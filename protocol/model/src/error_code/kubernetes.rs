@@ -3,7 +3,7 @@
 super::error_codes! { ENTRIES_KUBERNETES;
     UNREADABLE 5001 BadInput "the file can't be read"
         "The file is missing, too large, or neither YAML nor JSON."
-        "The message has the file, the place and the parser's words.";
+        "Look at the path and the permissions of the file, or mend the marked place.";
     NO_KIND 5010 BadInput "not an object of a known kind"
         "A document of a set of manifests does not say what it is, or is the input of another tool."
         "Write `apiVersion` and `kind`, or leave the file out.";

@@ -173,6 +173,32 @@ fn an_end_that_nobody_watched_is_seen_later() {
 }
 
 #[test]
+fn a_service_whose_directory_was_removed_serves_until_the_next_release_takes_its_place() {
+    run(async {
+        let lab = Lab::new();
+        let (host, _, _) = deployed(&lab, 1, "v1").await;
+        let first = lab.pid().expect("the service runs");
+        host.close().await;
+        std::fs::remove_dir_all(lab.data()).expect("removable");
+
+        let (host, mut reports) = open(&lab).await;
+        assert!(host.reports().is_empty() && is_alive(first), "nobody asked for its end");
+        let next = order(&lab, "web", "v2", "good");
+        host.give(goal("web", 2, HostAction::Apply(next))).await.expect("the goal is taken");
+        let healthy = wait(&mut reports, "web", HostState::Healthy).await;
+        assert_eq!(healthy.code, None, "{}", healthy.message);
+        assert!(!is_alive(first));
+        assert_eq!((lab.starts()["v1"], lab.starts()["v2"]), (1, 1));
+
+        let second = lab.pid().expect("the service runs");
+        host.close().await;
+        std::fs::remove_dir_all(lab.data()).expect("removable");
+        assert_eq!(trimaran_host::stop_all(&lab.data()).await.expect("nothing is stuck"), 1);
+        assert!(!is_alive(second));
+    });
+}
+
+#[test]
 fn a_fence_is_kept_for_ever() {
     run(async {
         let lab = Lab::new();

@@ -133,6 +133,8 @@ impl Move<'_> {
             facts.current = to;
         }
         if let Step::Changing { to, back, part: Part::Switching } = self.journal.step {
+            // What another release used up says nothing of this one.
+            self.journal.restarts.clear();
             self.new_launch(to);
             self.journal.serving = Some(to);
             self.enter(Step::Changing { to, back, part: Part::Starting });

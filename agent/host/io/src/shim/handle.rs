@@ -295,7 +295,7 @@ impl Connection {
     }
 }
 
-fn system_signal(signal: StopSignal) -> Signal {
+pub(super) fn system_signal(signal: StopSignal) -> Signal {
     match signal {
         StopSignal::Term => Signal::TERM,
         StopSignal::Int => Signal::INT,
