@@ -159,7 +159,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         }
         Command::FreeBallast { data_dir } => {
             let ballast = trimaran_store::Ballast::new(&data_dir);
-            let mib = std::fs::metadata(ballast.path()).map_or(0, |file| file.len() >> 20);
+            let mib = ballast.bytes() >> 20;
             let freed = ballast.free();
             freed.map_err(|error| {
                 Failure::because(error_code::DATA_DIR, "the ballast can't be removed", &error)

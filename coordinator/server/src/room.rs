@@ -96,10 +96,9 @@ impl Room {
         };
         let mut message =
             format!("the coordinator has {free} MiB of free space; free {missing} MiB; {effect} until then");
-        let ballast = Ballast::new(&self.root);
-        if let Ok(file) = std::fs::metadata(ballast.path()) {
+        let mib = Ballast::new(&self.root).bytes() >> 20;
+        if mib > 0 {
             let root = self.root.display();
-            let mib = file.len() >> 20;
             message.push_str(&format!(
                 "; `trimaran-coordinator free-ballast --data-dir {root}` gives {mib} MiB back"
             ));

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use trimaran_engine::{Engine, Event, query};
 use trimaran_model::id::{CoordinatorName, Identity};
+use trimaran_model::limits::BALLAST_BYTES;
 use trimaran_model::time::Millis;
 use trimaran_process::clock;
 use trimaran_store::{Ballast, Options, Store};
@@ -34,7 +35,6 @@ use crate::rows::View;
 use crate::server::{Parts, Server};
 use crate::soft::Soft;
 
-const BALLAST_MIB: u64 = 256;
 /// Renewal is looked at this often.
 const RENEW_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -83,7 +83,7 @@ pub(crate) async fn run(
     let (store, loaded) = Store::open(&data.store(), &Options::default())?;
     let revision = store.applied();
     let engine = Engine::from_rows(store.load_rows()?.into_iter())?;
-    fill_ballast(&data, settings.ballast.unwrap_or(BALLAST_MIB));
+    fill_ballast(&data, settings.ballast.map_or(BALLAST_BYTES, |mib| mib << 20));
     let revoked = Arc::new(RevokedKeys::default());
     revoked.extend(engine.revoked());
     let raft_id = store.identity().raft_id;
@@ -146,13 +146,13 @@ fn replica_settings(raft_id: u64, settings: &Settings) -> trimaran_replica::Sett
 }
 
 /// A full disk must not keep a coordinator from starting.
-fn fill_ballast(data: &DataDir, mib: u64) {
+fn fill_ballast(data: &DataDir, bytes: u64) {
     let space = trimaran_store::DiskSpace::of(data.root());
     if space.is_ok_and(|space| space.is_low()) {
         tracing::warn!("the disk is almost full; the ballast file is not made");
         return;
     }
-    if let Err(error) = Ballast::new(data.root()).fill(mib << 20) {
+    if let Err(error) = Ballast::new(data.root()).fill(bytes) {
         tracing::warn!(%error, "the ballast file could not be made");
     }
 }

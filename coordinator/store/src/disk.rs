@@ -48,10 +48,6 @@ impl Ballast {
         Self { path: data_dir.join("ballast") }
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Makes the file `bytes` long with blocks of its own (`limits::BALLAST_BYTES` unless set otherwise); 0 removes it.
     pub fn fill(&self, bytes: u64) -> io::Result<()> {
         if bytes == 0 {
@@ -64,6 +60,11 @@ impl Ballast {
             file.sync_all()?;
         }
         Ok(())
+    }
+
+    /// How much room it would give back; 0 without a file.
+    pub fn bytes(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |file| file.len())
     }
 
     /// Gives the room back.
@@ -103,11 +104,11 @@ mod tests {
         let ballast = Ballast::new(dir.path());
         ballast.fill(1 << 20).unwrap();
         ballast.fill(1 << 20).unwrap();
-        let found = std::fs::metadata(ballast.path()).unwrap();
+        let found = std::fs::metadata(&ballast.path).unwrap();
         assert_eq!(found.len(), 1 << 20);
         assert!(found.blocks() * 512 >= 1 << 20);
         ballast.free().unwrap();
         ballast.free().unwrap();
-        assert!(!ballast.path().exists());
+        assert!(!ballast.path.exists());
     }
 }

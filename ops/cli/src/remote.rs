@@ -8,6 +8,7 @@ use trimaran_client::ClientError;
 use trimaran_client::client::{Client, Replies};
 use trimaran_client::config::{self, Config};
 use trimaran_model::error_code::{self, ErrorCode};
+use trimaran_model::time::Millis;
 use trimaran_spec::{Diagnostic, Severity};
 use trimaran_wire::document::Document;
 use trimaran_wire::v1::operator::{OperatorBody, Refusal, WireDiagnostic};
@@ -194,37 +195,5 @@ pub(crate) async fn next_reply(
 /// Reads `30s`, `10m`, `1h30m`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let bad = || format!("`{text}` is no duration; write 90s, 10m, 1h30m or 3d");
-    let mut rest = text;
-    let mut total = 0u64;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
-        let number: u64 = rest[..digits].parse().map_err(|_| bad())?;
-        let after = &rest[digits..];
-        let unit_end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
-        let unit = match &after[..unit_end] {
-            "ms" => 1,
-            "s" => 1000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return Err(bad()),
-        };
-        total = number.checked_mul(unit).and_then(|ms| total.checked_add(ms)).ok_or_else(bad)?;
-        rest = &after[unit_end..];
-    }
-    if text.is_empty() { Err(bad()) } else { Ok(Duration::from_millis(total)) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_read_as_users_write_them() {
-        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5400)));
-        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        for bad in ["", "5", "m", "5x", "-5s", "99999999999999999999s"] {
-            assert!(parse_duration(bad).is_err(), "{bad}");
-        }
-    }
+    Millis::parse(text).map(Millis::to_std).ok_or_else(bad)
 }

@@ -1,6 +1,6 @@
 //! What an agent is asked to do with an installation, and what it answers.
 
-use crate::id::{Attempt, Digest, HostName};
+use crate::id::{Digest, HostName};
 use crate::pipeline::Amount;
 use crate::reason::ReasonCode;
 use crate::run::InstanceStatus;
@@ -75,11 +75,4 @@ pub struct InstanceReport {
     pub release: Option<Digest>,
     pub code: Option<ReasonCode>,
     pub message: String,
-}
-
-/// What a service process sees of its run, beside its release and host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunLabel {
-    pub run: String,
-    pub attempt: Attempt,
 }

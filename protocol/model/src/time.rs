@@ -18,8 +18,35 @@ pub struct Wall(pub i64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Millis(pub u64);
 
+/// How users write lengths, the largest unit first, with its milliseconds.
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+
+/// A hundred years; longer lengths are slips.
+const WRITTEN_MAX: Millis = Millis(3_155_760_000_000);
+
 impl Millis {
     pub const ZERO: Self = Self(0);
+
+    /// Reads `90s`, `1h30m`, `500ms`, `0s`: digits and a unit, each unit once and larger ones first, at most a
+    /// hundred years.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut rest = text;
+        let mut total = 0u64;
+        let mut last = u64::MAX;
+        while !rest.is_empty() {
+            let (number, behind) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
+            let (unit, next) =
+                behind.split_at(behind.find(|c: char| c.is_ascii_digit()).unwrap_or(behind.len()));
+            let size = UNITS.iter().find(|(name, _)| *name == unit)?.1;
+            if size >= last {
+                return None;
+            }
+            total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(size)?)?;
+            (last, rest) = (size, next);
+        }
+        (!text.is_empty() && total <= WRITTEN_MAX.0).then_some(Self(total))
+    }
+
     pub const fn seconds(n: u64) -> Self {
         Self(n * 1000)
     }
@@ -47,7 +74,7 @@ impl fmt::Display for Millis {
             return f.write_str("0s");
         }
         let mut rest = self.0;
-        for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)] {
+        for (unit, size) in UNITS {
             if rest >= size {
                 write!(f, "{}{unit}", rest / size)?;
                 rest %= size;
@@ -92,11 +119,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_print_as_users_write_them() {
+    fn lengths_print_and_are_read_as_users_write_them() {
         for (ms, text) in
             [(0, "0s"), (500, "500ms"), (90_000, "1m30s"), (5_400_000, "1h30m"), (259_200_000, "3d")]
         {
             assert_eq!(Millis(ms).to_string(), text);
+            assert_eq!(Millis::parse(text), Some(Millis(ms)), "{text}");
+        }
+        assert_eq!(Millis::parse("90s"), Some(Millis(90_000)));
+    }
+
+    #[test]
+    fn lengths_are_read_once_and_in_order() {
+        for bad in
+            ["", "5", "s", "5x", "30m1h", "1s1s", "-1s", "1.5s", "5 s", "99999999999999999999d", "9999999d"]
+        {
+            assert_eq!(Millis::parse(bad), None, "{bad}");
         }
     }
 

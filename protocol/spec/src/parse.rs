@@ -221,17 +221,7 @@ impl Reader<'_> {
                 Event::DocumentStart(..) => self.anchors.clear(),
                 Event::DocumentEnd => ended = documents.len(),
                 Event::Scalar(value, style, anchor, tag) => {
-                    self.tag(tag.as_deref(), place);
-                    let plain = plain(style, tag.as_deref()).unwrap_or_else(|| {
-                        let help = "write the text itself, or base64 text where base64 is expected";
-                        self.sink.error(
-                            error_code::NOT_YAML,
-                            place,
-                            "the tag `!!binary` is not supported",
-                            help,
-                        );
-                        false
-                    });
+                    let plain = self.plain(style, tag.as_deref(), place);
                     let weight = weight(&value);
                     // Only a value that is not written at all has no length.
                     let span = Span { length: if nothing { 0 } else { place.length }, ..place };
@@ -263,6 +253,16 @@ impl Reader<'_> {
             }
         }
         documents
+    }
+
+    /// Whether a scalar may mean more than its text.
+    fn plain(&mut self, style: ScalarStyle, tag: Option<&Tag>, place: Span) -> bool {
+        self.tag(tag, place);
+        plain(style, tag).unwrap_or_else(|| {
+            let help = "write the text itself, or base64 text where base64 is expected";
+            self.sink.error(error_code::NOT_YAML, place, "the tag `!!binary` is not supported", help);
+            false
+        })
     }
 
     fn syntax_error(&mut self, text: &str, error: &granit_parser::ScanError) {

@@ -66,16 +66,7 @@ impl Node {
         self.entries().iter().find(|entry| entry.key == key)
     }
 
-    /// The node at a JSON pointer (RFC 6901) below this one.
-    pub fn at_pointer(&self, pointer: &str) -> Option<&Node> {
-        let mut node = self;
-        for part in pointer_parts(pointer) {
-            node = node.child(&part)?.1;
-        }
-        Some(node)
-    }
-
-    /// Where to point a finger for a JSON pointer: at a scalar itself, at the key of a map or list, and at the
+    /// Where to point a finger for a JSON pointer (RFC 6901): at a scalar itself, at the key of a map or list, and at the
     /// last part that exists when the rest does not.
     pub fn place_of(&self, pointer: &str) -> Span {
         let mut place = self.span;

@@ -12,8 +12,6 @@ pub struct Backoff {
     pub max: Millis,
 }
 
-/// Coordinators among themselves: a peer that restarts is wanted back at once.
-pub const PEER: Backoff = Backoff { base: Millis(100), max: Millis::seconds(1) };
 /// Agents and runners: a coordinator that ends leaves a third of the fleet behind, which spreads over 5 s.
 pub const AGENT: Backoff = Backoff { base: Millis(500), max: Millis::seconds(5) };
 /// A person waits for the answer.

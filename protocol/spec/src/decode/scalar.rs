@@ -43,7 +43,7 @@ pub(crate) fn digest(entry: &Entry, sink: &mut Sink) -> Option<Digest> {
 /// `90s`, `10m`, `1h30m`, `3d`, `500ms`, `0s`.
 pub(crate) fn duration(entry: &Entry, sink: &mut Sink) -> Option<Millis> {
     let text = text(entry, sink)?;
-    let found = parse_duration(&text);
+    let found = Millis::parse(&text);
     if found.is_none() {
         let no_unit = !text.is_empty() && text.len() < 10 && text.chars().all(|c| c.is_ascii_digit());
         let help = match no_unit {
@@ -65,34 +65,6 @@ pub(crate) fn positive_duration(entry: &Entry, sink: &mut Sink) -> Option<Millis
         return None;
     }
     Some(found)
-}
-
-fn parse_duration(text: &str) -> Option<Millis> {
-    let mut rest = text;
-    let mut total = 0u64;
-    let mut last = u64::MAX;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let number: u64 = rest[..digits].parse().ok()?;
-        let after = &rest[digits..];
-        let end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
-        let unit = match &after[..end] {
-            "ms" => 1,
-            "s" => 1000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return None,
-        };
-        if unit >= last {
-            return None;
-        }
-        last = unit;
-        total = total.checked_add(number.checked_mul(unit)?)?;
-        rest = &after[end..];
-    }
-    // A hundred years; longer ones are slips.
-    (!text.is_empty() && total <= 3_155_760_000_000).then_some(Millis(total))
 }
 
 /// A whole number without sign.
@@ -173,20 +145,6 @@ pub(crate) fn choice<T: Copy>(node: &Node, what: &str, words: &[(&str, T)], sink
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_read_once_and_in_order() {
-        for (text, ms) in
-            [("500ms", 500), ("90s", 90_000), ("1h30m", 5_400_000), ("3d", 259_200_000), ("0s", 0)]
-        {
-            assert_eq!(parse_duration(text), Some(Millis(ms)), "{text}");
-        }
-        for bad in
-            ["", "5", "s", "5x", "30m1h", "1s1s", "-1s", "1.5s", "5 s", "99999999999999999999d", "9999999d"]
-        {
-            assert_eq!(parse_duration(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn whole_numbers_are_digits() {

@@ -1,6 +1,7 @@
 //! Rows of the coordinators' state. The engine keeps these structs in memory as they are stored.
 //!
-//! Times named `_ms` are wall time in milliseconds since the Unix epoch; times named `_at` are cluster life.
+//! Times named `_ms` are wall time in milliseconds since the Unix epoch; times named `_at` and `_until` are milliseconds of
+//! cluster life.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

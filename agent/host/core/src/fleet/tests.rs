@@ -1,257 +1,19 @@
 //! Scripted hosts: each test says what hosts say, and looks at what the fleet orders.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod world;
 
-use trimaran_executor::driver::{CallId, Driver, Effect, Input};
+use trimaran_executor::driver::{Driver, Effect, Input};
 use trimaran_executor::journaled::Journaled;
-use trimaran_model::assignment::{Assignment, HostAction, HostReport, HostState};
-use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, HostName, InstallationId};
-use trimaran_model::job::{Failure, InstanceReport, Job, Outcome, Progress, Wave};
+use trimaran_model::assignment::{Assignment, HostReport, HostState};
+use trimaran_model::id::{Fence, HostName};
+use trimaran_model::job::{Failure, Job, Outcome, Wave};
 use trimaran_model::limits::{HOST_LOST_AFTER, HOSTS_PREPARED_AHEAD_MAX};
-use trimaran_model::pipeline::{
-    Amount, HealthCheck, ProbeUrl, Process, Restart, RestartOn, Stop, StopSignal,
-};
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, ReleaseWorkload};
 use trimaran_model::run::InstanceStatus;
 use trimaran_model::time::{Millis, Timestamp};
 
-use super::{Fleet, Given, Phase, Sight};
-
-const OLD: Digest = Digest([1; 32]);
-const NEW: Digest = Digest([2; 32]);
-const FENCE: Fence = Fence(10);
-
-fn release() -> Release {
-    let artifact = Artifact {
-        name: "bundle".parse().unwrap(),
-        version: "v2".into(),
-        sha256: Digest([9; 32]),
-        location: ArtifactLocation::Path("/srv/web.tar.zst".into()),
-    };
-    let process = Process {
-        command: vec!["bin/web".into()],
-        environment: BTreeMap::new(),
-        stop: Stop { signal: StopSignal::Term, grace: Millis::seconds(5) },
-        restart: Restart {
-            on: RestartOn::Failure,
-            delay: Millis::seconds(1),
-            max: 5,
-            per: Millis::minutes(10),
-        },
-    };
-    let health = HealthCheck {
-        http: ProbeUrl { host: None, port: 8080, path: "/".into() },
-        interval: Millis(500),
-        timeout: Millis::seconds(2),
-        min_healthy: Millis::seconds(3),
-        deadline: Millis::seconds(20),
-    };
-    Release {
-        pipeline: "web".parse().unwrap(),
-        target: "prod".parse().unwrap(),
-        version: "v2".into(),
-        workload: ReleaseWorkload::Host(HostRelease { bundle: artifact, process, health }),
-    }
-}
-
-fn host(n: usize) -> HostName {
-    format!("host-{n}").parse().unwrap()
-}
-
-fn installation() -> InstallationId {
-    InstallationId { pipeline: "web".parse().unwrap(), target: "prod".parse().unwrap() }
-}
-
-fn assignment(job: Job, hosts: usize, wave: Wave) -> Assignment {
-    Assignment {
-        id: AssignmentId(7),
-        fence: FENCE,
-        installation: installation(),
-        run: "web#2".parse().unwrap(),
-        stage: "prod/prod".parse().unwrap(),
-        attempt: Attempt(1),
-        job,
-        release: Some(release()),
-        wave,
-        hosts: (1..=hosts).map(host).collect(),
-        keep: BTreeSet::from([OLD, NEW]),
-    }
-}
-
-fn wave(upto: u32, max_unavailable: u32, failures_left: u32) -> Wave {
-    let max_unavailable = Amount::Count(max_unavailable);
-    Wave { number: 1, upto, max_unavailable, failures_left, failed: Vec::new() }
-}
-
-fn report(state: HostState, current: Option<Digest>, fence: Fence) -> HostReport {
-    HostReport {
-        installation: installation(),
-        fence,
-        assignment: if fence == FENCE { AssignmentId(7) } else { AssignmentId(3) },
-        acts: !matches!(state, HostState::Empty | HostState::Preparing | HostState::Prepared),
-        state,
-        current,
-        prepared: None,
-        code: None,
-        message: String::new(),
-    }
-}
-
-/// One order that the fleet gave and nobody answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Order {
-    call: CallId,
-    host: HostName,
-    action: &'static str,
-}
-
-/// A fleet with the hosts' reports and the orders so far.
-struct World {
-    phase: Phase,
-    now: Timestamp,
-    reports: BTreeMap<HostName, HostReport>,
-    orders: Vec<Order>,
-    commits: Vec<Progress>,
-    progress: Option<Progress>,
-    outcome: Option<Outcome>,
-    wake: Option<Timestamp>,
-}
-
-impl World {
-    /// All hosts run the old release, healthy; the lease is live.
-    fn new(assignment: Assignment) -> Self {
-        let mut world = Self::silent(assignment);
-        for name in world.phase.assignment.hosts.clone() {
-            world.reports.insert(name.clone(), report(HostState::Healthy, Some(OLD), Fence(5)));
-            world.show(&name, true);
-        }
-        world.feed(Input::LeaseBack);
-        world
-    }
-
-    /// Nothing was heard of any host.
-    fn silent(assignment: Assignment) -> Self {
-        let mut out = Vec::new();
-        let phase = Fleet.begin(Timestamp(0), &assignment, None, &mut out);
-        let mut world = Self {
-            phase,
-            now: Timestamp(0),
-            reports: BTreeMap::new(),
-            orders: Vec::new(),
-            commits: Vec::new(),
-            progress: None,
-            outcome: None,
-            wake: None,
-        };
-        world.take(out);
-        world
-    }
-
-    fn take(&mut self, out: super::Effects) {
-        for effect in out {
-            assert!(self.outcome.is_none(), "nothing follows the end: {effect:?}");
-            match effect {
-                Effect::Call { id, call, .. } => {
-                    let action = match call.goal.action {
-                        HostAction::Prepare(_) => "prepare",
-                        HostAction::Apply(_) => "apply",
-                        HostAction::Restore(_) => "restore",
-                        HostAction::Stop { .. } => "stop",
-                        HostAction::Verify => "verify",
-                    };
-                    self.orders.push(Order { call: id, host: call.host, action });
-                }
-                Effect::Report(progress) => self.progress = Some(progress),
-                Effect::Commit(progress) => self.commits.push(progress),
-                Effect::Done(outcome) => self.outcome = Some(outcome),
-                Effect::WakeAt(at) => self.wake = Some(at),
-                Effect::Persist | Effect::Watch(_) => {}
-            }
-        }
-    }
-
-    fn feed(&mut self, input: Input<Given, Sight>) {
-        let mut out = Vec::new();
-        Fleet.step(&mut self.phase, self.now, input, &mut out);
-        self.take(out);
-    }
-
-    fn show(&mut self, name: &HostName, connected: bool) {
-        let report = self.reports.get(name).cloned();
-        self.feed(Input::Observed(Sight { host: name.clone(), connected, report }));
-    }
-
-    fn say(&mut self, name: &HostName, report: HostReport) {
-        self.reports.insert(name.clone(), report);
-        self.show(name, true);
-    }
-
-    fn say_state(&mut self, name: &HostName, state: HostState, current: Digest) {
-        self.say(name, report(state, Some(current), FENCE));
-    }
-
-    fn say_prepared(&mut self, name: &HostName) {
-        let current = self.reports.get(name).and_then(|report| report.current);
-        let state = if current.is_some() { HostState::Healthy } else { HostState::Prepared };
-        self.say(name, HostReport { acts: false, prepared: Some(NEW), ..report(state, current, FENCE) });
-    }
-
-    fn say_failed(&mut self, name: &HostName, state: HostState, code: ReasonCode) {
-        let report =
-            HostReport { code: Some(code), message: "503".into(), ..report(state, Some(OLD), FENCE) };
-        self.say(name, report);
-    }
-
-    /// Takes the orders that were given since, as `ACTION HOST`.
-    fn ordered(&mut self) -> Vec<Order> {
-        std::mem::take(&mut self.orders)
-    }
-
-    /// Answers all orders with `Taken`; prepared hosts say so. Returns who was told to act.
-    fn obey(&mut self) -> Vec<HostName> {
-        let mut acting = Vec::new();
-        while !self.orders.is_empty() {
-            for order in self.ordered() {
-                self.feed(Input::Reply(order.call, Given::Taken));
-                if order.action == "prepare" {
-                    self.say_prepared(&order.host);
-                } else {
-                    self.say_state(&order.host, HostState::Updating, OLD);
-                    acting.push(order.host);
-                }
-            }
-        }
-        acting
-    }
-
-    fn pass(&mut self, time: Millis) {
-        let until = self.now + time;
-        while let Some(at) = self.wake.take_if(|at| *at <= until) {
-            self.now = at;
-            self.feed(Input::Due);
-        }
-        self.now = until;
-    }
-
-    fn failed_code(&self) -> Option<(&'static str, ReasonCode)> {
-        match self.outcome.as_ref()? {
-            Outcome::Done => Some(("done", ReasonCode::Settle)),
-            Outcome::Stopped => Some(("stopped", ReasonCode::Settle)),
-            Outcome::Failed(Failure { code, .. }) => Some(("failed", *code)),
-            Outcome::Fault(Failure { code, .. }) => Some(("fault", *code)),
-        }
-    }
-
-    fn status(&self, name: &HostName) -> InstanceStatus {
-        self.instance(name).status
-    }
-
-    fn instance(&self, name: &HostName) -> &InstanceReport {
-        let instances = &self.progress.as_ref().expect("progress").instances;
-        instances.iter().find(|it| it.name == *name).expect("named")
-    }
-}
+use super::{Fleet, Given};
+use world::*;
 
 #[test]
 fn bytes_come_first_then_one_host_after_the_other() {
@@ -329,7 +91,7 @@ fn what_can_not_be_prepared_ahead_counts_when_its_turn_comes() {
         assert_eq!(world.status(&ahead.host), InstanceStatus::Waiting);
         // The first host fails within the budget, so the other one is next.
         world.say_failed(&first.host, HostState::Reverted, ReasonCode::ProbeFailed);
-        assert_eq!(world.failed_code(), Some(("fault", ReasonCode::PreflightDisk)));
+        assert_eq!(world.ended(), Some(("fault", ReasonCode::PreflightDisk)));
     }
 }
 
@@ -367,7 +129,7 @@ fn too_many_hosts_down_from_other_causes_pause_with_their_names() {
     world.pass(Millis(HOST_LOST_AFTER.0 - 1));
     assert_eq!(world.outcome, None);
     world.pass(Millis(1));
-    assert_eq!(world.failed_code(), Some(("fault", ReasonCode::BudgetPaused)));
+    assert_eq!(world.ended(), Some(("fault", ReasonCode::BudgetPaused)));
     let Some(Outcome::Fault(failure)) = &world.outcome else { panic!("a fault") };
     assert!(failure.message.contains("host-2"), "{failure:?}");
 }
@@ -428,7 +190,7 @@ fn a_fault_of_the_platform_pauses_and_is_no_failure() {
     let orders = world.ordered();
     world.feed(Input::Reply(orders[0].call, Given::Taken));
     world.say_failed(&orders[0].host, HostState::Refused, ReasonCode::PreflightDisk);
-    assert_eq!(world.failed_code(), Some(("fault", ReasonCode::PreflightDisk)));
+    assert_eq!(world.ended(), Some(("fault", ReasonCode::PreflightDisk)));
     assert!(world.progress.expect("progress").failed.is_empty());
 }
 
@@ -437,7 +199,7 @@ fn an_artifact_that_changed_fails_before_anything_is_touched() {
     let mut world = World::new(assignment(Job::Release(NEW), 3, wave(3, 1, 0)));
     let orders = world.ordered();
     world.say_failed(&orders[0].host, HostState::Refused, ReasonCode::FetchDigest);
-    assert_eq!(world.failed_code(), Some(("failed", ReasonCode::FetchDigest)));
+    assert_eq!(world.ended(), Some(("failed", ReasonCode::FetchDigest)));
 }
 
 #[test]
@@ -491,7 +253,7 @@ fn a_host_lost_in_flight_is_a_fault_and_one_that_comes_back_goes_on() {
             assert_eq!(world.status(&first[0]), InstanceStatus::Lost);
             assert_eq!(world.instance(&first[0]).code, Some(ReasonCode::HostNotConnected));
             world.pass(Millis(1));
-            assert_eq!(world.failed_code(), Some(("fault", ReasonCode::HostLost)));
+            assert_eq!(world.ended(), Some(("fault", ReasonCode::HostLost)));
         }
     }
 }
@@ -530,7 +292,7 @@ fn a_replacement_with_empty_memory_asks_the_hosts() {
     assert!(world.obey().is_empty(), "one is in flight, and one was not heard");
     world.say_failed(&host(4), HostState::Reverted, ReasonCode::ProbeFailed);
     world.say_state(&host(1), HostState::Healthy, NEW);
-    assert_eq!(world.failed_code(), Some(("failed", ReasonCode::ProbeFailed)), "the budget was spent before");
+    assert_eq!(world.ended(), Some(("failed", ReasonCode::ProbeFailed)), "the budget was spent before");
 }
 
 #[test]
@@ -557,7 +319,7 @@ fn a_release_that_degrades_on_a_host_that_is_done_is_a_failure() {
     assert_eq!(world.outcome, None, "another host is in flight");
     let second = (1..=3).map(host).find(|name| world.status(name) == InstanceStatus::Updating);
     world.say_state(&second.expect("in flight"), HostState::Healthy, NEW);
-    assert_eq!(world.failed_code(), Some(("failed", ReasonCode::ProbeFailed)));
+    assert_eq!(world.ended(), Some(("failed", ReasonCode::ProbeFailed)));
 }
 
 #[test]
@@ -572,7 +334,7 @@ fn a_release_that_degraded_between_two_waves_is_a_failure_and_one_from_before_is
             world.feed(Input::LeaseBack);
             assert_eq!(world.obey(), [host(1)], "what is down comes first");
         }
-        assert_eq!(world.failed_code(), wanted);
+        assert_eq!(world.ended(), wanted);
     }
 }
 
@@ -622,7 +384,7 @@ fn a_verification_touches_nothing_and_judges_every_host() {
         world.say_state(&host(1), HostState::Healthy, OLD);
         world.say_state(&host(2), if good { HostState::Healthy } else { HostState::Degraded }, OLD);
         let wanted = if good { ("done", ReasonCode::Settle) } else { ("failed", ReasonCode::ProbeFailed) };
-        assert_eq!(world.failed_code(), Some(wanted));
+        assert_eq!(world.ended(), Some(wanted));
     }
 }
 
@@ -630,7 +392,7 @@ fn a_verification_touches_nothing_and_judges_every_host() {
 fn a_host_that_follows_a_later_order_ends_this_one() {
     let mut world = World::new(assignment(Job::Release(NEW), 2, wave(2, 1, 0)));
     world.say(&host(1), report(HostState::Updating, Some(OLD), Fence(11)));
-    assert_eq!(world.failed_code(), Some(("fault", ReasonCode::Fenced)));
+    assert_eq!(world.ended(), Some(("fault", ReasonCode::Fenced)));
 }
 
 #[test]
@@ -638,7 +400,7 @@ fn a_host_that_was_changed_by_hand_after_it_took_the_order_is_a_fault() {
     let mut world = World::new(assignment(Job::Release(NEW), 2, wave(1, 1, 0)));
     let first = world.obey();
     world.say_state(&first[0], HostState::Healthy, OLD);
-    assert_eq!(world.failed_code(), Some(("fault", ReasonCode::Interrupted)));
+    assert_eq!(world.ended(), Some(("fault", ReasonCode::Interrupted)));
 }
 
 #[test]
@@ -660,7 +422,7 @@ fn an_order_that_waits_for_its_turn_on_the_host_holds_its_slot() {
 #[test]
 fn an_order_without_hosts_or_without_its_release_pauses() {
     let world = World::silent(assignment(Job::Release(NEW), 0, wave(0, 1, 0)));
-    assert_eq!(world.failed_code(), Some(("fault", ReasonCode::NoHosts)));
+    assert_eq!(world.ended(), Some(("fault", ReasonCode::NoHosts)));
     let without = Assignment { release: None, ..assignment(Job::Release(NEW), 1, wave(1, 1, 0)) };
-    assert_eq!(World::silent(without).failed_code(), Some(("fault", ReasonCode::HostInternal)));
+    assert_eq!(World::silent(without).ended(), Some(("fault", ReasonCode::HostInternal)));
 }

@@ -13,6 +13,7 @@ use reqwest::{Client, Response, StatusCode, Url};
 use tokio::sync::mpsc;
 use trimaran_model::id::Digest;
 use trimaran_model::limits::{FETCH_PIECES_QUEUED_MAX, FETCH_REDIRECTS_MAX};
+use trimaran_model::text::with_sources;
 
 use super::part::Part;
 use super::{Failure, FetchError, source_name};
@@ -174,12 +175,8 @@ fn words(error: &reqwest::Error) -> String {
         _ if error.is_body() || error.is_decode() => "the answer was cut off",
         _ => "the request failed",
     };
-    let mut text = first.to_owned();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{first}: {}", with_sources(cause)),
+        None => first.to_owned(),
     }
-    text
 }

@@ -72,86 +72,13 @@ impl Layout {
     }
 
     fn build(data: &Path, fixed: &Fixed) -> Result<Self, CliError> {
-        let coordinator_binary = binary("trimaran-coordinator")?;
-        let agent_binary = binary("trimaran-agent")?;
-        let loopback = |port: &u16| format!("127.0.0.1:{port}");
-        let coordinators: Vec<Part> = fixed
-            .coordinator_ports
-            .iter()
-            .enumerate()
-            .map(|(index, port)| {
-                let name = format!("c{}", index + 1);
-                let data_dir = data.join(&name);
-                let listen = loopback(port);
-                let argv = words(&[
-                    &coordinator_binary,
-                    "run",
-                    "--name",
-                    &name,
-                    "--data-dir",
-                    &text(&data_dir),
-                    "--listen",
-                    &listen,
-                ]);
-                Part { name, role: "coordinator", data_dir, address: listen, argv, labels: Vec::new() }
-            })
-            .collect();
-        let agent_listen = loopback(&fixed.agent_port);
-        let agent_dir = data.join("lab");
-        let mut argv = words(&[
-            &agent_binary,
-            "run",
-            "--role",
-            "agent",
-            "--name",
-            "lab",
-            "--data-dir",
-            &text(&agent_dir),
-        ]);
-        for coordinator in &coordinators {
-            argv.extend(words(&["--endpoint", &coordinator.address]));
-        }
-        argv.extend(words(&["--listen", &agent_listen]));
-        let agent = Part {
-            name: "lab".to_owned(),
-            role: "agent",
-            data_dir: agent_dir,
-            address: agent_listen.clone(),
-            argv,
-            labels: Vec::new(),
-        };
-        let staging = (fixed.hosts / 3).max(1);
-        let runners = (1..=fixed.hosts)
-            .map(|number| {
-                let name = format!("host-{number}");
-                let data_dir = data.join(&name);
-                let address = format!("{}.{number}", fixed.subnet);
-                let argv = words(&[
-                    &agent_binary,
-                    "run",
-                    "--role",
-                    "runner",
-                    "--name",
-                    &name,
-                    "--data-dir",
-                    &text(&data_dir),
-                    "--endpoint",
-                    &agent_listen,
-                    "--address",
-                    &address,
-                ]);
-                let group = if number <= staging { "staging" } else { "prod" };
-                Part {
-                    name,
-                    role: "runner",
-                    data_dir,
-                    address,
-                    argv,
-                    labels: vec![("group".to_owned(), group.to_owned())],
-                }
-            })
-            .collect();
-        Ok(Self { data: data.to_owned(), coordinators, agent, runners })
+        let (coordinator, agent) = (binary("trimaran-coordinator")?, binary("trimaran-agent")?);
+        let ports = (1..).zip(&fixed.coordinator_ports);
+        let coordinators: Vec<Part> =
+            ports.map(|(number, port)| member(data, &coordinator, number, *port)).collect();
+        let lab = lab(data, &agent, fixed.agent_port, &coordinators);
+        let runners = (1..=fixed.hosts).map(|number| runner(data, &agent, number, fixed, &lab)).collect();
+        Ok(Self { data: data.to_owned(), coordinators, agent: lab, runners })
     }
 
     /// All parts in the order in which they start.
@@ -160,12 +87,59 @@ impl Layout {
     }
 }
 
-fn text(path: &Path) -> String {
-    path.display().to_string()
+/// The command line of a part, up to what it alone has.
+fn argv(binary: &str, role: Option<&str>, name: &str, data_dir: &Path) -> Vec<String> {
+    let role = role.map_or(Vec::new(), |role| vec!["--role", role]);
+    let data_dir = text(data_dir);
+    let words = [binary, "run"].into_iter().chain(role).chain(["--name", name, "--data-dir", &data_dir]);
+    words.map(str::to_owned).collect()
 }
 
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
+fn flag(argv: &mut Vec<String>, name: &str, value: &str) {
+    argv.extend([name.to_owned(), value.to_owned()]);
+}
+
+fn member(data: &Path, binary: &str, number: usize, port: u16) -> Part {
+    let name = format!("c{number}");
+    let data_dir = data.join(&name);
+    let address = loopback(port);
+    let mut argv = argv(binary, None, &name, &data_dir);
+    flag(&mut argv, "--listen", &address);
+    Part { name, role: "coordinator", data_dir, address, argv, labels: Vec::new() }
+}
+
+/// The one agent.
+fn lab(data: &Path, binary: &str, port: u16, coordinators: &[Part]) -> Part {
+    let name = "lab".to_owned();
+    let data_dir = data.join(&name);
+    let address = loopback(port);
+    let mut argv = argv(binary, Some("agent"), &name, &data_dir);
+    for coordinator in coordinators {
+        flag(&mut argv, "--endpoint", &coordinator.address);
+    }
+    flag(&mut argv, "--listen", &address);
+    Part { name, role: "agent", data_dir, address, argv, labels: Vec::new() }
+}
+
+/// The runner of a host; the first third of them is staging.
+fn runner(data: &Path, binary: &str, number: u8, fixed: &Fixed, agent: &Part) -> Part {
+    let name = format!("host-{number}");
+    let data_dir = data.join(&name);
+    let address = format!("{}.{number}", fixed.subnet);
+    let mut argv = argv(binary, Some("runner"), &name, &data_dir);
+    flag(&mut argv, "--endpoint", &agent.address);
+    flag(&mut argv, "--address", &address);
+    let group = if number <= (fixed.hosts / 3).max(1) { "staging" } else { "prod" };
+    let labels = vec![("group".to_owned(), group.to_owned())];
+    Part { name, role: "runner", data_dir, address, argv, labels }
+}
+
+fn loopback(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
 }
 
 /// The other binaries stand beside this one.

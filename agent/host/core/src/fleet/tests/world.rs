@@ -1,0 +1,253 @@
+//! A fleet whose hosts say what a test has them say, with what the fleet ordered, reported and made of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use trimaran_executor::driver::{CallId, Driver, Effect, Input};
+use trimaran_model::assignment::{Assignment, HostAction, HostReport, HostState};
+use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, HostName, InstallationId};
+use trimaran_model::job::{Failure, InstanceReport, Job, Outcome, Progress, Wave};
+use trimaran_model::pipeline::{
+    Amount, HealthCheck, ProbeUrl, Process, Restart, RestartOn, Stop, StopSignal,
+};
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, ReleaseWorkload};
+use trimaran_model::run::InstanceStatus;
+use trimaran_model::time::{Millis, Timestamp};
+
+use crate::fleet::{Fleet, Given, Phase, Sight};
+
+pub(super) const OLD: Digest = Digest([1; 32]);
+pub(super) const NEW: Digest = Digest([2; 32]);
+pub(super) const FENCE: Fence = Fence(10);
+
+pub(super) fn release() -> Release {
+    let artifact = Artifact {
+        name: "bundle".parse().unwrap(),
+        version: "v2".into(),
+        sha256: Digest([9; 32]),
+        location: ArtifactLocation::Path("/srv/web.tar.zst".into()),
+    };
+    let process = Process {
+        command: vec!["bin/web".into()],
+        environment: BTreeMap::new(),
+        stop: Stop { signal: StopSignal::Term, grace: Millis::seconds(5) },
+        restart: Restart {
+            on: RestartOn::Failure,
+            delay: Millis::seconds(1),
+            max: 5,
+            per: Millis::minutes(10),
+        },
+    };
+    let health = HealthCheck {
+        http: ProbeUrl { host: None, port: 8080, path: "/".into() },
+        interval: Millis(500),
+        timeout: Millis::seconds(2),
+        min_healthy: Millis::seconds(3),
+        deadline: Millis::seconds(20),
+    };
+    Release {
+        pipeline: "web".parse().unwrap(),
+        target: "prod".parse().unwrap(),
+        version: "v2".into(),
+        workload: ReleaseWorkload::Host(HostRelease { bundle: artifact, process, health }),
+    }
+}
+
+pub(super) fn host(n: usize) -> HostName {
+    format!("host-{n}").parse().unwrap()
+}
+
+pub(super) fn installation() -> InstallationId {
+    InstallationId { pipeline: "web".parse().unwrap(), target: "prod".parse().unwrap() }
+}
+
+pub(super) fn assignment(job: Job, hosts: usize, wave: Wave) -> Assignment {
+    Assignment {
+        id: AssignmentId(7),
+        fence: FENCE,
+        installation: installation(),
+        run: "web#2".parse().unwrap(),
+        stage: "prod/prod".parse().unwrap(),
+        attempt: Attempt(1),
+        job,
+        release: Some(release()),
+        wave,
+        hosts: (1..=hosts).map(host).collect(),
+        keep: BTreeSet::from([OLD, NEW]),
+    }
+}
+
+pub(super) fn wave(upto: u32, max_unavailable: u32, failures_left: u32) -> Wave {
+    let max_unavailable = Amount::Count(max_unavailable);
+    Wave { number: 1, upto, max_unavailable, failures_left, failed: Vec::new() }
+}
+
+pub(super) fn report(state: HostState, current: Option<Digest>, fence: Fence) -> HostReport {
+    HostReport {
+        installation: installation(),
+        fence,
+        assignment: if fence == FENCE { AssignmentId(7) } else { AssignmentId(3) },
+        acts: !matches!(state, HostState::Empty | HostState::Preparing | HostState::Prepared),
+        state,
+        current,
+        prepared: None,
+        code: None,
+        message: String::new(),
+    }
+}
+
+/// One order that the fleet gave and nobody answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Order {
+    pub(super) call: CallId,
+    pub(super) host: HostName,
+    pub(super) action: &'static str,
+}
+
+/// A fleet with the hosts' reports and the orders so far.
+pub(super) struct World {
+    pub(super) phase: Phase,
+    pub(super) now: Timestamp,
+    pub(super) reports: BTreeMap<HostName, HostReport>,
+    pub(super) orders: Vec<Order>,
+    pub(super) commits: Vec<Progress>,
+    pub(super) progress: Option<Progress>,
+    pub(super) outcome: Option<Outcome>,
+    pub(super) wake: Option<Timestamp>,
+}
+
+impl World {
+    /// All hosts run the old release, healthy; the lease is live.
+    pub(super) fn new(assignment: Assignment) -> Self {
+        let mut world = Self::silent(assignment);
+        for name in world.phase.assignment.hosts.clone() {
+            world.reports.insert(name.clone(), report(HostState::Healthy, Some(OLD), Fence(5)));
+            world.show(&name, true);
+        }
+        world.feed(Input::LeaseBack);
+        world
+    }
+
+    /// Nothing was heard of any host.
+    pub(super) fn silent(assignment: Assignment) -> Self {
+        let mut out = Vec::new();
+        let phase = Fleet.begin(Timestamp(0), &assignment, None, &mut out);
+        let mut world = Self {
+            phase,
+            now: Timestamp(0),
+            reports: BTreeMap::new(),
+            orders: Vec::new(),
+            commits: Vec::new(),
+            progress: None,
+            outcome: None,
+            wake: None,
+        };
+        world.take(out);
+        world
+    }
+
+    pub(super) fn take(&mut self, out: crate::fleet::Effects) {
+        for effect in out {
+            assert!(self.outcome.is_none(), "nothing follows the end: {effect:?}");
+            match effect {
+                Effect::Call { id, call, .. } => {
+                    let action = match call.goal.action {
+                        HostAction::Prepare(_) => "prepare",
+                        HostAction::Apply(_) => "apply",
+                        HostAction::Restore(_) => "restore",
+                        HostAction::Stop { .. } => "stop",
+                        HostAction::Verify => "verify",
+                    };
+                    self.orders.push(Order { call: id, host: call.host, action });
+                }
+                Effect::Report(progress) => self.progress = Some(progress),
+                Effect::Commit(progress) => self.commits.push(progress),
+                Effect::Done(outcome) => self.outcome = Some(outcome),
+                Effect::WakeAt(at) => self.wake = Some(at),
+                Effect::Persist | Effect::Watch(_) => {}
+            }
+        }
+    }
+
+    pub(super) fn feed(&mut self, input: Input<Given, Sight>) {
+        let mut out = Vec::new();
+        Fleet.step(&mut self.phase, self.now, input, &mut out);
+        self.take(out);
+    }
+
+    pub(super) fn show(&mut self, name: &HostName, connected: bool) {
+        let report = self.reports.get(name).cloned();
+        self.feed(Input::Observed(Sight { host: name.clone(), connected, report }));
+    }
+
+    pub(super) fn say(&mut self, name: &HostName, report: HostReport) {
+        self.reports.insert(name.clone(), report);
+        self.show(name, true);
+    }
+
+    pub(super) fn say_state(&mut self, name: &HostName, state: HostState, current: Digest) {
+        self.say(name, report(state, Some(current), FENCE));
+    }
+
+    pub(super) fn say_prepared(&mut self, name: &HostName) {
+        let current = self.reports.get(name).and_then(|report| report.current);
+        let state = if current.is_some() { HostState::Healthy } else { HostState::Prepared };
+        self.say(name, HostReport { acts: false, prepared: Some(NEW), ..report(state, current, FENCE) });
+    }
+
+    pub(super) fn say_failed(&mut self, name: &HostName, state: HostState, code: ReasonCode) {
+        let report =
+            HostReport { code: Some(code), message: "503".into(), ..report(state, Some(OLD), FENCE) };
+        self.say(name, report);
+    }
+
+    /// Takes the orders that were given since.
+    pub(super) fn ordered(&mut self) -> Vec<Order> {
+        std::mem::take(&mut self.orders)
+    }
+
+    /// Answers all orders with `Taken`; prepared hosts say so. Returns who was told to act.
+    pub(super) fn obey(&mut self) -> Vec<HostName> {
+        let mut acting = Vec::new();
+        while !self.orders.is_empty() {
+            for order in self.ordered() {
+                self.feed(Input::Reply(order.call, Given::Taken));
+                if order.action == "prepare" {
+                    self.say_prepared(&order.host);
+                } else {
+                    self.say_state(&order.host, HostState::Updating, OLD);
+                    acting.push(order.host);
+                }
+            }
+        }
+        acting
+    }
+
+    pub(super) fn pass(&mut self, time: Millis) {
+        let until = self.now + time;
+        while let Some(at) = self.wake.take_if(|at| *at <= until) {
+            self.now = at;
+            self.feed(Input::Due);
+        }
+        self.now = until;
+    }
+
+    /// How the assignment ended, and by which code when by one.
+    pub(super) fn ended(&self) -> Option<(&'static str, ReasonCode)> {
+        match self.outcome.as_ref()? {
+            Outcome::Done => Some(("done", ReasonCode::Settle)),
+            Outcome::Stopped => Some(("stopped", ReasonCode::Settle)),
+            Outcome::Failed(Failure { code, .. }) => Some(("failed", *code)),
+            Outcome::Fault(Failure { code, .. }) => Some(("fault", *code)),
+        }
+    }
+
+    pub(super) fn status(&self, name: &HostName) -> InstanceStatus {
+        self.instance(name).status
+    }
+
+    pub(super) fn instance(&self, name: &HostName) -> &InstanceReport {
+        let instances = &self.progress.as_ref().expect("progress").instances;
+        instances.iter().find(|it| it.name == *name).expect("named")
+    }
+}

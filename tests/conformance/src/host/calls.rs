@@ -1,0 +1,172 @@
+//! What the host in memory does for a machine that calls, each with the time that it takes.
+
+use trimaran_host::filesystem::FileSystem as _;
+use trimaran_host::store::Loaded;
+use trimaran_host_core::host::{
+    Call, Exit, Facts, HostFailure, KeepBlobs, ProcessFact, ProcessStatus, Reply, StoredRelease, host_release,
+};
+use trimaran_model::id::Digest;
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::Millis;
+
+use super::{Behaviour, ModelHost, Process};
+
+impl ModelHost {
+    pub(super) fn look(&self) -> std::io::Result<Facts> {
+        self.store.clean()?;
+        let releases = self.store.releases()?;
+        let current = self.store.current(&releases)?;
+        let processes = self.processes.iter().map(|(number, process)| {
+            let status = match self.exit_of(process) {
+                None => ProcessStatus::Running { started: process.started },
+                Some(exit) => ProcessStatus::Ended(exit),
+            };
+            (*number, ProcessFact { digest: Some(process.digest), status })
+        });
+        Ok(Facts { boot: self.boot.to_string(), current, processes: processes.collect(), releases })
+    }
+
+    /// Carries a call out; the answer with how long it takes.
+    pub(super) fn call(&mut self, call: Call) -> (Reply, Millis) {
+        match call {
+            Call::Look => (self.look().map_or_else(internal, Reply::Facts), Millis(1)),
+            Call::CheckPort { .. } if self.foreign_port => {
+                (failed(ReasonCode::PreflightPort, "process 1 listens"), Millis(1))
+            }
+            Call::CheckPort { .. } => (Reply::Done, Millis(1)),
+            Call::TakeTurn | Call::EndTurn => {
+                self.turn = call == Call::TakeTurn;
+                (Reply::Done, Millis(1))
+            }
+            Call::Fetch { artifact } => {
+                if !self.served {
+                    return (failed(ReasonCode::FetchUnreachable, "the server is gone"), Millis(100));
+                }
+                self.fetches += 1;
+                self.blobs.push(artifact.sha256);
+                (Reply::Done, Millis(200))
+            }
+            Call::Unpack(stored) => (self.unpack(&stored).unwrap_or_else(internal), Millis(300)),
+            Call::Stop { except, .. } => self.stop(except),
+            Call::Switch { .. } if self.broken_switch => {
+                (failed(ReasonCode::HostInternal, "can't switch"), Millis(1))
+            }
+            Call::Switch { to } => {
+                let releases = self.store.releases();
+                let done = releases.and_then(|releases| match releases.get(&to) {
+                    Some(stored) => self.store.switch(stored),
+                    None => Err(std::io::ErrorKind::NotFound.into()),
+                });
+                (done.map_or_else(internal, |()| Reply::Done), Millis(1))
+            }
+            Call::Start { launch, .. } => self.start(launch.number, launch.digest),
+            Call::Probe { .. } => (self.probe(), Millis(5)),
+            Call::Tidy { releases, launch, keep } => (self.tidy(&releases, launch, keep), Millis(1)),
+        }
+    }
+
+    fn tidy(&mut self, releases: &[Digest], launch: Option<u64>, keep: KeepBlobs) -> Reply {
+        let known = self.store.releases().unwrap_or_default();
+        for stored in releases.iter().filter_map(|digest| known.get(digest)) {
+            if let Err(error) = self.store.remove(stored) {
+                return internal(error);
+            }
+        }
+        let old = |number: u64| launch.is_none_or(|launch| number < launch);
+        let ended: Vec<u64> = self
+            .processes
+            .iter()
+            .filter(|(number, process)| old(**number) && !self.lives(process))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in ended {
+            self.processes.remove(&number);
+        }
+        if let KeepBlobs::Only(one) = keep {
+            self.blobs.retain(|blob| Some(*blob) == one);
+        }
+        Reply::Done
+    }
+
+    fn unpack(&mut self, stored: &StoredRelease) -> std::io::Result<Reply> {
+        if !self.blobs.contains(&host_release(&stored.release).bundle.sha256) {
+            return Ok(Reply::BlobGone);
+        }
+        if self.narrow > 0 {
+            self.narrow -= 1;
+            return Ok(failed(ReasonCode::PreflightDisk, "no room"));
+        }
+        let into = self.store.unpack_dir(stored);
+        self.disk.remove_tree(&into)?;
+        self.disk.create_dir_all(&into)?;
+        self.disk.write_synced(&into.join("program"), &stored.digest.0)?;
+        self.disk.sync_dir(&into)?;
+        self.store.adopt(stored)?;
+        Ok(Reply::Stored)
+    }
+
+    fn stop(&mut self, except: Option<u64>) -> (Reply, Millis) {
+        assert!(self.turn || except.is_some() || self.running().is_empty(), "stopped out of turn");
+        if self.unkillable {
+            return (failed(ReasonCode::StopFailed, "it does not end"), Millis(5000));
+        }
+        let alive: Vec<u64> = self
+            .processes
+            .iter()
+            .filter(|(number, process)| Some(**number) != except && self.lives(process))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in &alive {
+            let process = self.processes.get_mut(number).expect("it was found just now");
+            process.exit = Some(Exit { code: Some(0), signal: None, lost: false });
+        }
+        (Reply::Done, Millis(if alive.is_empty() { 1 } else { 400 }))
+    }
+
+    fn start(&mut self, number: u64, digest: Digest) -> (Reply, Millis) {
+        if let Some(process) = self.processes.get(&number) {
+            return (Reply::Started(process.started), Millis(1));
+        }
+        assert!(self.running().is_empty(), "{digest} is started beside a process that runs");
+        assert_eq!(self.current(), Some(digest), "what is started is what `current` names");
+        self.assert_durable(number);
+        if self.behaviours.get(&digest) == Some(&Behaviour::NotStartable) {
+            return (failed(ReasonCode::StartFailed, "no such file"), Millis(5));
+        }
+        self.starts.push((number, digest));
+        self.processes.insert(number, Process { digest, started: self.now, exit: None });
+        (Reply::Started(self.now), Millis(20))
+    }
+
+    /// A start has its number on the disk before it is made.
+    fn assert_durable(&self, number: u64) {
+        let loaded = self.disk.watch(|| self.store.load());
+        let Ok(Loaded::Journal(journal, _)) = loaded else { panic!("there is no journal") };
+        assert_eq!(journal.launch.map(|launch| launch.number), Some(number), "the launch is journaled");
+    }
+
+    pub(super) fn probe(&self) -> Reply {
+        let healthy = self.processes.values().filter(|it| self.lives(it)).any(|it| self.answers(it));
+        if healthy { Reply::Done } else { failed(ReasonCode::ProbeFailed, "HTTP 500") }
+    }
+
+    fn answers(&self, process: &Process) -> bool {
+        let age = (self.now - process.started).0;
+        match self.behaviours.get(&process.digest) {
+            None => true,
+            Some(Behaviour::Healthy { after }) => age >= *after,
+            Some(Behaviour::HealthyUntil(until)) => age < *until,
+            Some(Behaviour::Flaps(turn)) => (age / turn).is_multiple_of(2),
+            Some(Behaviour::Exits { .. }) => true,
+            Some(Behaviour::Sick | Behaviour::NotStartable) => false,
+        }
+    }
+}
+
+fn failed(code: ReasonCode, message: &str) -> Reply {
+    Reply::Failed(HostFailure::new(code, message))
+}
+
+fn internal(error: std::io::Error) -> Reply {
+    failed(ReasonCode::HostInternal, &error.to_string())
+}
