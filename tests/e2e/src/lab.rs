@@ -13,6 +13,9 @@ use serde_json::Value;
 
 use crate::wait::until;
 
+/// Lines of each part's log that a failed test shows.
+const LOG_LINES: usize = 40;
+
 /// The directory of the binaries that belong to this build.
 pub fn binaries() -> PathBuf {
     let own = std::env::current_exe().expect("a process knows its binary");
@@ -169,16 +172,36 @@ impl Lab {
 
     /// Waits until the run has this status.
     pub fn wait_status(&self, run: &str, status: &str, limit: Duration) -> Value {
-        let mut last = Value::Null;
+        self.wait_run(run, status, limit, |shown| (shown["status"] == status).then(|| shown.clone()))
+    }
+
+    /// Waits until `found` says something of the run's document; without, the document as it is then is shown.
+    pub fn wait_run<T>(
+        &self,
+        run: &str,
+        what: &str,
+        limit: Duration,
+        found: impl Fn(&Value) -> Option<T>,
+    ) -> T {
         let deadline = std::time::Instant::now() + limit;
-        while std::time::Instant::now() < deadline {
-            last = self.show(run);
-            if last["status"] == status {
-                return last;
+        loop {
+            let shown = self.show(run);
+            if let Some(found) = found(&shown) {
+                return found;
             }
+            assert!(std::time::Instant::now() < deadline, "{run}: not within {limit:?}: {what}: {shown:#}");
             std::thread::sleep(Duration::from_millis(50));
         }
-        panic!("{run} is not {status} within {limit:?}: {last:#}");
+    }
+
+    /// The last lines of each part's log: they are lost with the lab.
+    fn show_logs(&self) {
+        for entry in std::fs::read_dir(self.data()).into_iter().flatten().flatten() {
+            let Ok(log) = std::fs::read_to_string(entry.path().join("log")) else { continue };
+            let lines: Vec<_> = log.lines().collect();
+            let last = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
+            eprintln!("log of {}, at its end:\n{last}", entry.file_name().display());
+        }
     }
 
     fn end(&mut self) {
@@ -192,7 +215,7 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the lab's logs are lost with {}", self.folder.path().display());
+            self.show_logs();
         }
         if matches!(self.dev.try_wait(), Ok(None)) {
             signal(self.dev.id(), "TERM");

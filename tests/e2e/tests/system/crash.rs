@@ -18,9 +18,9 @@ fn starts_of(lab: &Lab, version: &str) -> BTreeMap<String, usize> {
 }
 
 fn wait_in_flight(lab: &Lab, run: &str, environment: &str) {
-    let caught = until("a host is in flight", Duration::from_secs(60), || {
-        let shown = lab.show(run);
-        let flies = stages(&shown).any(|stage| stage["environment"] == environment && stage_in_flight(stage));
+    let what = format!("a host of {environment} is in flight");
+    let caught = lab.wait_run(run, &what, Duration::from_secs(60), |shown| {
+        let flies = stages(shown).any(|stage| stage["environment"] == environment && stage_in_flight(stage));
         (flies || !shown["finished_at"].is_null()).then_some(flies)
     });
     assert!(caught, "{run} ended before a host of {environment} was seen in flight");
