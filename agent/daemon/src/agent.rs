@@ -17,12 +17,12 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::mpsc;
-use tokio_util::task::TaskTracker;
 use trimaran_executor::Executor;
 use trimaran_host_core::fleet::Fleet;
 use trimaran_model::error_code;
 use trimaran_model::failure::Failure;
 use trimaran_model::limits::AGENT_EVENTS_MAX;
+use trimaran_process::Tasks;
 use trimaran_transport::{Alpn, CertificateInfo, Endpoint, EndpointLimits, FrameSender, files, random};
 use trimaran_wire::codec::Message;
 
@@ -68,29 +68,24 @@ pub(crate) async fn run(start: Start) -> Result<(), Failure> {
     };
     let (events, inbox) = mpsc::channel(AGENT_EVENTS_MAX);
     let hosts = Hosts::default();
-    let tasks = TaskTracker::new();
+    let tasks = Tasks::until(stop.clone());
     let renewed = own.renew_if_expired(&endpoint, &clock, &settings.endpoints);
     if stop.run_until_cancelled(renewed).await.is_none() {
         return Ok(());
     }
     let relay = Relay::new(endpoint.clone(), own.trust.root_fingerprint(), settings.endpoints.clone());
-    tasks.spawn(stopping(
-        &stop,
-        runners::accept(endpoint.clone(), events.clone(), relay, tasks.clone(), stop.clone()),
-    ));
+    tasks.spawn(runners::accept(endpoint.clone(), events.clone(), relay, tasks.clone()));
     let dialer = Dialer::new(endpoint.clone(), own.clone(), Alpn::Agent, settings.endpoints.clone());
-    tasks.spawn(stopping(&stop, coordinator::dial(dialer, events, hosts.live())));
+    tasks.spawn(coordinator::dial(dialer, events, hosts.live()));
     let renewal = own.keep_renewed(endpoint.clone(), clock.clone(), settings.endpoints);
-    tasks.spawn(stopping(&stop, renewal));
+    tasks.spawn(renewal);
     tracing::info!(address = listen.as_deref().unwrap_or("none"), "serving");
     let owner =
         Owner::new(executor, journal, hosts, endpoint.clone(), clock, revoked, listen, random::next_u64());
     let outcome = owner.run(inbox, &stop).await;
-    stop.cancel();
+    tasks.stop();
     endpoint.shutdown("the agent ends").await;
-    tasks.close();
-    // Tasks end with the token; a bound keeps a stuck one from holding the process.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), tasks.wait()).await;
+    tasks.ended().await;
     outcome
 }
 
@@ -101,17 +96,6 @@ async fn send_all<M: Message>(mut sender: FrameSender, mut queue: mpsc::Receiver
             tracing::debug!(%error, "a message was not sent");
             return;
         }
-    }
-}
-
-/// A task that ends with the process.
-fn stopping(
-    stop: &tokio_util::sync::CancellationToken,
-    work: impl Future<Output = ()> + Send + 'static,
-) -> impl Future<Output = ()> + Send + 'static {
-    let stop = stop.clone();
-    async move {
-        stop.run_until_cancelled(work).await;
     }
 }
 

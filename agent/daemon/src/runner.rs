@@ -10,12 +10,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tokio_util::task::TaskTracker;
 use trimaran_host::{Host, HostSettings, OpenError};
 use trimaran_model::assignment::HostReport;
 use trimaran_model::error_code;
 use trimaran_model::failure::Failure;
 use trimaran_model::id::{HostName, Identity};
+use trimaran_process::Tasks;
 use trimaran_transport::{Alpn, Endpoint, random};
 
 use crate::bind::any_address;
@@ -39,10 +39,9 @@ pub(crate) async fn run(start: Start) -> Result<(), Failure> {
     let endpoint = Endpoint::bind(any_address(&settings.endpoints), own.endpoint(&clock))
         .map_err(|error| Failure::because(error_code::UNREACHABLE, "no socket can be opened", &error))?;
     let endpoint = Arc::new(endpoint);
-    let tasks = TaskTracker::new();
+    let tasks = Tasks::until(stop.clone());
     let renewal = own.clone().keep_renewed(endpoint.clone(), clock.clone(), settings.endpoints.clone());
-    let token = stop.clone();
-    tasks.spawn(async move { token.run_until_cancelled(renewal).await });
+    tasks.spawn(renewal);
     tracing::info!(%address, "serving");
     let greeting =
         Greeting { incarnation: random::next_u64(), address: address.to_string(), clock: clock.clone() };
@@ -52,11 +51,9 @@ pub(crate) async fn run(start: Start) -> Result<(), Failure> {
         keep_session(dialer, &host, reports, &greeting).await
     };
     let outcome = stop.run_until_cancelled(serving).await.unwrap_or(Ok(()));
-    stop.cancel();
+    tasks.stop();
     endpoint.shutdown("the runner ends").await;
-    tasks.close();
-    // Tasks end with the token; a bound keeps a stuck one from holding the process.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), tasks.wait()).await;
+    tasks.ended().await;
     host.close().await;
     outcome
 }

@@ -21,6 +21,7 @@
     reason = "generated structs have bookkeeping fields to leave alone"
 )]
 mod convert;
+mod flight;
 pub mod io;
 pub mod log;
 pub mod machine;

@@ -11,52 +11,11 @@ use trimaran_wire::codec::Message as _;
 use trimaran_wire::raft::{self as wire, MemberChanges};
 
 use crate::convert;
-use crate::io::{Answer, Class, Fatal, InstallJob, Mark, Output, WriteJob};
+use crate::flight::Flight;
+use crate::io::{Answer, Class, Fatal, InstallJob, Output, WriteJob};
 use crate::machine::{EntryMeta, Machine};
 use crate::proposals::Resolved;
 use crate::replica::Replica;
-
-/// A write job under way and what waits for its end.
-#[derive(Debug, Default)]
-pub(crate) struct Flight {
-    number: u64,
-    /// The last ready of raft that it persists.
-    ready: Option<u64>,
-    messages: Vec<Message>,
-    snapshot: Option<Mark>,
-    /// Holds a term or a vote.
-    vote: bool,
-}
-
-/// The job that this step is putting together.
-#[derive(Debug, Default)]
-pub(crate) struct Building {
-    job: WriteJob,
-    flight: Flight,
-}
-
-impl Building {
-    fn is_empty(&self) -> bool {
-        let job = &self.job;
-        job.entries.is_empty()
-            && job.hard_state.is_none()
-            && job.applied.is_none()
-            && job.conf_state.is_none()
-            && job.snapshot.is_none()
-            && job.compact.is_none()
-    }
-
-    fn append(&mut self, entries: &[Entry]) {
-        if let Some(first) = entries.first() {
-            self.job.entries.retain(|entry| entry.index < first.index);
-            self.job.entries.extend(entries.iter().map(convert::entry_to_wire));
-        }
-    }
-
-    pub(crate) fn compact(&mut self, mark: Mark) {
-        self.job.compact = Some(mark);
-    }
-}
 
 type Outputs<M> = Vec<Output<<M as Machine>::Reply, <M as Machine>::Event>>;
 

@@ -11,12 +11,12 @@ use trimaran_wire::codec::Message as _;
 use trimaran_wire::raft::{Blob, ConfState, MemberChangeKind, MemberChanges, Message, MessageKind};
 
 use crate::convert;
+use crate::flight::{Building, Flight};
 use crate::io::{Answer, Busy, Fatal, Input, Mark, MemberChange, Output, Role, RoleChange, Waiter, Written};
 use crate::log::{Loaded, Log, LogError};
 use crate::machine::{EntryMeta, Machine};
 use crate::proposals::Proposals;
 use crate::reads::Reads;
-use crate::ready::{Building, Flight};
 use crate::settings::Settings;
 
 /// Ticks made up for after a pause. More would let a paused replica disturb a healthy leader at once.

@@ -25,7 +25,7 @@ pub(crate) async fn serve(server: Server, session: Session) {
     let Some(identity) = session.identity().cloned() else { return };
     while let Ok((sender, receiver)) = session.accept_stream().await {
         let task = one(server.clone(), identity.clone(), session.clone(), sender, receiver);
-        server.spawn(task);
+        server.tasks.spawn(task);
     }
 }
 

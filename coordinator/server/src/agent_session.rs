@@ -56,10 +56,10 @@ pub(crate) async fn serve(server: Server, session: Session) {
         told: 0,
         under_way: UnderWay::new(),
         verdicts: VecDeque::new(),
-        applied: None,
         waiting: VecDeque::new(),
     };
-    link.applied = Some(link.server.node.subscribe());
+    // Before the attach, so that nothing that is applied behind it is missed.
+    let applied = link.server.node.subscribe();
     match link.attach(epoch, &address).await {
         Attach::Done => {}
         Attach::Later => return link.session.close(CloseCode::Busy, "there is no leader now"),
@@ -69,7 +69,7 @@ pub(crate) async fn serve(server: Server, session: Session) {
         }
     }
     tracing::info!(agent = link.name, incarnation, "attached");
-    link.work(&mut receiver).await;
+    link.work(&mut receiver, applied).await;
     link.leave().await;
 }
 
@@ -120,7 +120,6 @@ struct Link {
     /// The revision of the last thing that the agent told and the log took.
     told: u64,
     under_way: UnderWay,
-    applied: Option<broadcast::Receiver<Arc<Applied>>>,
     /// Verdicts that are compared with the state when its rows have what the agent was answered.
     verdicts: VecDeque<AgentVerdict>,
     /// What the agent told while the disk was full, in order; answered when there is room again.
@@ -179,8 +178,11 @@ impl Link {
         self.sender.send(&message.to_frame()).await.is_ok()
     }
 
-    async fn work(&mut self, receiver: &mut trimaran_transport::FrameReceiver) {
-        let mut applied = self.applied.take().expect("set before the attach");
+    async fn work(
+        &mut self,
+        receiver: &mut trimaran_transport::FrameReceiver,
+        mut applied: broadcast::Receiver<Arc<Applied>>,
+    ) {
         let mut room = tokio::time::interval(ROOM_EVERY);
         room.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {

@@ -9,7 +9,7 @@ use crate::{admin, agent_session, enroll};
 pub(crate) async fn run(server: Server) {
     while let Some(session) = server.endpoint.accept().await {
         let task = serve(server.clone(), session);
-        server.spawn(task);
+        server.tasks.spawn(task);
     }
 }
 

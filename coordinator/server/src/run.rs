@@ -4,13 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::broadcast::error::RecvError;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use trimaran_engine::{Engine, Event, query};
 use trimaran_model::id::{CoordinatorName, Identity};
 use trimaran_model::limits::BALLAST_BYTES;
 use trimaran_model::time::Millis;
-use trimaran_process::clock;
+use trimaran_process::{Tasks, clock};
 use trimaran_store::{Ballast, Options, Store};
 use trimaran_transport::authority::Issuer;
 use trimaran_transport::{
@@ -108,27 +106,24 @@ pub(crate) async fn run(
         events: EventLog::new(revision),
         revoked,
         refusals: Refusals::default(),
-        tasks: TaskTracker::new(),
-        stop: CancellationToken::new(),
+        tasks: Tasks::default(),
     }));
     tracing::info!(address = server.address, "serving");
-    server.spawn(gateway::run(server.clone()));
+    server.tasks.spawn(gateway::run(server.clone()));
     let refused = server.clone();
-    server.spawn(async move { refused.refusals.report(&refused.node).await });
-    server.spawn(tell(server.clone()));
-    server.spawn(agent_session::expect_back(server.clone()));
-    server.spawn(announce(server.clone()));
-    server.spawn(renew(server.clone()));
+    server.tasks.spawn(async move { refused.refusals.report(&refused.node).await });
+    server.tasks.spawn(tell(server.clone()));
+    server.tasks.spawn(agent_session::expect_back(server.clone()));
+    server.tasks.spawn(announce(server.clone()));
+    server.tasks.spawn(renew(server.clone()));
     let result = tokio::select! {
         ended = ended => ended.unwrap_or(Err(NodeError::Writer)).map_err(RunError::from),
         () = trimaran_process::terminated() => Ok(()),
     };
-    server.stop.cancel();
+    server.tasks.stop();
     server.node.shutdown();
     server.endpoint.shutdown("the coordinator ends").await;
-    server.tasks.close();
-    // Tasks end with the token; a bound keeps a stuck one from holding the process.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), server.tasks.wait()).await;
+    server.tasks.ended().await;
     result
 }
 

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use trimaran_model::id::CoordinatorName;
+use trimaran_process::Tasks;
 use trimaran_transport::authority::Issuer;
 use trimaran_transport::{CertificateStore, Endpoint};
 
@@ -34,24 +33,12 @@ pub(crate) struct Parts {
     pub(crate) events: EventLog,
     pub(crate) revoked: Arc<RevokedKeys>,
     pub(crate) refusals: Refusals,
-    pub(crate) tasks: TaskTracker,
-    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: Tasks,
 }
 
 impl std::ops::Deref for Server {
     type Target = Parts;
     fn deref(&self) -> &Parts {
         &self.0
-    }
-}
-
-impl Server {
-    /// Starts a task that the process waits for at its end.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move {
-            // `None` says that the process ends; nothing has to be done about it.
-            let _ = stop.run_until_cancelled(task).await;
-        });
     }
 }

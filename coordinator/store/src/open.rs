@@ -14,7 +14,6 @@ use trimaran_wire::codec::{CodecError, Message};
 use trimaran_wire::raft::{ConfState, Entry, HardState, Identity, Place};
 
 use crate::meta;
-use crate::view::ReadView;
 
 const MIB: usize = 1 << 20;
 
@@ -214,12 +213,6 @@ impl Store {
         Ok(rows)
     }
 
-    /// A consistent view of all rows and of the revision they are at. Cheap to take; holding one for long
-    /// keeps deleted data on the disk.
-    pub fn read_view(&self) -> ReadView<'_> {
-        ReadView::new(self)
-    }
-
     /// The revision that views taken from now on have at least.
     pub fn applied(&self) -> u64 {
         *self.inner.applied.borrow()
@@ -234,11 +227,6 @@ impl Store {
     pub async fn wait_applied(&self, revision: u64) {
         let mut applied = self.watch_applied();
         applied.wait_for(|at| *at >= revision).await.expect("the sender lives in the store that self holds");
-    }
-
-    /// Has all that was written so far synced, also what did not ask for it.
-    pub fn sync(&self) -> Result<(), crate::WriteError> {
-        self.inner.db.flush_wal(true).map_err(crate::writer::write_error)
     }
 
     pub(crate) fn cf(&self, name: &str) -> &ColumnFamily {

@@ -27,11 +27,15 @@ fn rows_error(error: rocksdb::Error) -> ReadError {
     ReadError::Rows { reason: error.to_string() }
 }
 
-impl<'a> ReadView<'a> {
-    pub(crate) fn new(store: &'a Store) -> Self {
-        Self { store, snapshot: store.inner.db.snapshot() }
+impl Store {
+    /// A consistent view of all rows and of the revision they are at. Cheap to take; holding one for long
+    /// keeps deleted data on the disk.
+    pub fn read_view(&self) -> ReadView<'_> {
+        ReadView { store: self, snapshot: self.inner.db.snapshot() }
     }
+}
 
+impl<'a> ReadView<'a> {
     /// The last entry that the rows of this view contain. Its index is the revision of the view.
     pub fn applied(&self) -> Result<EntryMeta, ReadError> {
         let place: Place = self.meta("applied", meta::APPLIED)?;

@@ -308,7 +308,14 @@ impl Store {
     }
 }
 
-pub(crate) fn write_error(error: rocksdb::Error) -> WriteError {
+impl Store {
+    /// Has all that was written so far synced, also what did not ask for it.
+    pub fn sync(&self) -> Result<(), WriteError> {
+        self.inner.db.flush_wal(true).map_err(write_error)
+    }
+}
+
+fn write_error(error: rocksdb::Error) -> WriteError {
     let reason = error.to_string();
     if reason.contains("No space left on device") || reason.contains("Disk quota exceeded") {
         WriteError::NoSpace

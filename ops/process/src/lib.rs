@@ -1,5 +1,5 @@
 //! What the programs of Trimaran have in common as processes of a machine: its clocks, files that one process holds, the
-//! signals that end them, their log and their end.
+//! signals that end them, their tasks, their log and their end.
 //!
 //! Deliberately not here: sessions and identities (`trimaran-transport`), and whatever only one program does.
 #![forbid(unsafe_code)]
@@ -7,6 +7,7 @@
 
 pub mod clock;
 pub mod lock;
+mod tasks;
 mod termination;
 
 use std::process::ExitCode;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use trimaran_model::failure::Failure;
 
+pub use tasks::Tasks;
 pub use termination::{Termination, terminated};
 
 /// Sends the process's log to stderr as plain lines. `TRIMARAN_LOG` says what is in it; `info` without.

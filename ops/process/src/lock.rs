@@ -1,8 +1,14 @@
 //! Files that one process at a time holds: flock(2), which ends with the process whatever ends it.
 
 use std::fs::{File, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A process that was killed holds its files until its last thread is gone, a moment after it looks dead.
+const END_LIMIT: Duration = Duration::from_secs(2);
+const END_PAUSE: Duration = Duration::from_millis(5);
 
 /// Held as long as it lives. Children don't inherit it.
 #[derive(Debug)]
@@ -25,13 +31,27 @@ impl From<io::Error> for LockFileError {
 }
 
 impl LockFile {
-    /// Takes the file at once, which is made when it is missing, and writes the process's number into it.
+    /// Takes the file at once, which is made when it is missing, and writes the process's number into it. A holder
+    /// that is at its end is waited for, two seconds at most.
     pub fn take(path: &Path) -> Result<Self, LockFileError> {
+        Self::take_after(path, is_ending)
+    }
+
+    fn take_after(path: &Path, is_ending: impl Fn(u32) -> bool) -> Result<Self, LockFileError> {
         let mut file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(LockFileError::Held { pid: holder(&file) }),
-            Err(TryLockError::Error(error)) => return Err(error.into()),
+        let deadline = Instant::now() + END_LIMIT;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {
+                    let pid = holder(&file);
+                    if Instant::now() >= deadline || !pid.is_some_and(&is_ending) {
+                        return Err(LockFileError::Held { pid });
+                    }
+                    std::thread::sleep(END_PAUSE);
+                }
+                Err(TryLockError::Error(error)) => return Err(error.into()),
+            }
         }
         file.set_len(0)?;
         writeln!(file, "{}", std::process::id())?;
@@ -48,9 +68,14 @@ impl Drop for LockFile {
 }
 
 fn holder(file: &File) -> Option<u32> {
-    let mut text = String::new();
-    file.take(32).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+    let mut bytes = [0; 32];
+    let count = file.read_at(&mut bytes, 0).ok()?;
+    std::str::from_utf8(&bytes[..count]).ok()?.trim().parse().ok()
+}
+
+/// Whether a process is gone, or has given its memory back already and with it its command line (proc(5)).
+fn is_ending(pid: u32) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).map_or(true, |words| words.is_empty())
 }
 
 #[cfg(test)]
@@ -71,5 +96,19 @@ mod tests {
         drop(first);
         LockFile::take(&path).expect("free again");
         drop(copy);
+    }
+    #[test]
+    fn a_holder_at_its_end_is_waited_for_and_no_other() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let path = folder.path().join("lock");
+        let first = std::cell::RefCell::new(Some(LockFile::take(&path).expect("nobody has it")));
+        let ends = |pid| {
+            assert_eq!(pid, std::process::id());
+            first.borrow_mut().take().is_some()
+        };
+        LockFile::take_after(&path, ends).expect("given back while it was waited for");
+        let mut gone = std::process::Command::new("true").spawn().expect("a process");
+        gone.wait().expect("it ends");
+        assert!(is_ending(gone.id()) && !is_ending(std::process::id()));
     }
 }

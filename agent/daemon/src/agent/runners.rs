@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use trimaran_model::id::{HostName, Identity};
 use trimaran_model::limits::SESSION_QUEUE_MAX;
+use trimaran_process::Tasks;
 use trimaran_transport::{Alpn, CloseCode, Endpoint, FrameReceiver, Session};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::runner::RunnerUp;
@@ -20,26 +19,17 @@ use super::relay::Relay;
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 
 /// Takes sessions until the process ends.
-pub(crate) async fn accept(
-    endpoint: Arc<Endpoint>,
-    events: mpsc::Sender<Event>,
-    relay: Relay,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-) {
+pub(crate) async fn accept(endpoint: Arc<Endpoint>, events: mpsc::Sender<Event>, relay: Relay, tasks: Tasks) {
     while let Some(session) = endpoint.accept().await {
-        let (events, relay, stop) = (events.clone(), relay.clone(), stop.clone());
+        let (events, relay) = (events.clone(), relay.clone());
         tasks.spawn(async move {
-            let served = async {
-                match session.alpn() {
-                    Alpn::Runner => serve(session, events).await,
-                    Alpn::Enroll => relay.serve(session).await,
-                    Alpn::Peer | Alpn::Agent | Alpn::Operator => {
-                        session.close(CloseCode::Protocol, "an agent does not serve this protocol");
-                    }
+            match session.alpn() {
+                Alpn::Runner => serve(session, events).await,
+                Alpn::Enroll => relay.serve(session).await,
+                Alpn::Peer | Alpn::Agent | Alpn::Operator => {
+                    session.close(CloseCode::Protocol, "an agent does not serve this protocol");
                 }
-            };
-            stop.run_until_cancelled(served).await;
+            }
         });
     }
     // An agent without `--listen` serves nobody.

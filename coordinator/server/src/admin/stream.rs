@@ -83,7 +83,7 @@ pub(super) async fn logs(server: &Server, sender: &mut FrameSender, asked: LogRe
         let session = server.soft.lock().agents.get(&share.agent).map(|agent| agent.session.clone());
         let Some(session) = session else { return Some(Err(agent_away(server, &share.agent))) };
         let lines_to = lines_to.clone();
-        server.spawn(ask(session, share, lines_to));
+        server.tasks.spawn(ask(session, share, lines_to));
     }
     drop(lines_to);
     while let Some(batch) = lines.recv().await {
