@@ -3,7 +3,7 @@
 mod orders;
 mod reports;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -53,6 +53,7 @@ pub(crate) async fn serve(server: Server, session: Session) {
         name,
         incarnation,
         sent,
+        worked: BTreeSet::new(),
         told: 0,
         under_way: UnderWay::new(),
         verdicts: VecDeque::new(),
@@ -117,6 +118,8 @@ struct Link {
     incarnation: u64,
     /// Assignments that the agent has, by their number.
     sent: BTreeMap<u64, Sent>,
+    /// Pipelines and targets that had work in this session: what is said of them may be older than the end of it.
+    worked: BTreeSet<(String, String)>,
     /// The revision of the last thing that the agent told and the log took.
     told: u64,
     under_way: UnderWay,

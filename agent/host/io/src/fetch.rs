@@ -63,6 +63,11 @@ impl FetchError {
         }
     }
 
+    /// Somebody removed the cache in the middle, which is allowed at any time: the next try makes it anew.
+    fn is_removed_cache(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
+
     fn io(operation: &'static str, path: &Path, source: std::io::Error) -> Self {
         Self::Io { operation, path: path.display().to_string(), source }
     }
@@ -105,6 +110,9 @@ async fn fetch_with(
         loop {
             let detail = match attempt(artifact, cache, deadline).await {
                 Ok(blob) => return Ok(blob),
+                Err(Failure::Final(error)) if tries < FETCH_TRIES_MAX && error.is_removed_cache() => {
+                    error.to_string()
+                }
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Passing(detail)) => detail,
             };

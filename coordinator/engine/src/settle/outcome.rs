@@ -110,8 +110,11 @@ fn wave_done(state: &mut State, run: &mut row::Run, index: usize, hosts: &[Strin
     set(state, stage, Status::Succeeded, Vec::new());
     let now = state.now().0;
     let before = run.stages[index].restore.filter(|before| *before != planned.release_digest);
+    let here = state.installation(&run.id.pipeline, &planned.target);
+    // The same release once more has still the same one before it.
+    let again = here.filter(|it| it.current == Some(planned.release_digest)).and_then(|it| it.before);
     installed(state, run, index, planned.release_digest, |it| {
-        it.before = before;
+        it.before = before.or(again);
         if planned.bake_ms == 0 {
             make_good(it, planned.release_digest);
         } else {

@@ -61,6 +61,8 @@ impl Link {
             let (id, fence) = (row.assignment.id, row.assignment.fence);
             if self.sent.get(&id).is_none_or(|sent| sent.held) {
                 self.sent.insert(id, Sent::new(fence));
+                let installation = &row.assignment.installation;
+                self.worked.insert((installation.pipeline.clone(), installation.target.clone()));
                 if !self.send(AgentDown::Assign(row.assignment)).await {
                     return false;
                 }

@@ -7,7 +7,9 @@ use trimaran_engine::{Outcome, query};
 use trimaran_model::limits::{
     AGENT_ASSIGNMENTS_MAX, AGENT_LOST_AFTER, AGENT_REPORTS_UNDER_WAY_MAX, RUNNER_SEEN_EVERY,
 };
-use trimaran_wire::v1::agent::{AgentDown, AgentUp, Progress, RefusedCounts, ResultAnswer, RunnerState};
+use trimaran_wire::v1::agent::{
+    AgentDown, AgentUp, AgentVerdict, Progress, RefusedCounts, ResultAnswer, RunnerState,
+};
 use trimaran_wire::v1::command::CommandBody;
 use trimaran_wire::v1::common::WireInstallation;
 
@@ -128,12 +130,28 @@ impl Link {
     pub(super) fn compare_verdicts(&mut self) {
         while self.under_way.len() < AGENT_REPORTS_UNDER_WAY_MAX {
             let Some(verdict) = self.verdicts.pop_front() else { return };
+            let verdict = self.of_last_assignment(verdict);
             let same = |report: &Report| matches!(report, Report::Verdict { installation } if *installation == verdict.installation);
             let moves = self.under_way.iter().any(|(report, _)| same(report));
             if moves || !View::new(&self.server.node).read(|rows| query::says(rows, &verdict)) {
                 let installation = verdict.installation.clone();
                 self.report(Report::Verdict { installation }, CommandBody::Verdict(verdict));
             }
+        }
+    }
+
+    /// The verdict under the fence of the installation's last assignment, when that ended before this session
+    /// began. An agent that lost its directory knows fences from its hosts alone, and an assignment that changed
+    /// no host left its fence on none.
+    fn of_last_assignment(&self, verdict: AgentVerdict) -> AgentVerdict {
+        let WireInstallation { pipeline, target } = &verdict.installation;
+        if self.worked.contains(&(pipeline.clone(), target.clone())) {
+            return verdict;
+        }
+        let here = View::new(&self.server.node).read(|rows| query::installation(rows, &verdict.installation));
+        match here.filter(|it| it.assignment.is_none() && verdict.fence < it.fence) {
+            Some(it) => AgentVerdict { fence: it.fence, ..verdict },
+            None => verdict,
         }
     }
 

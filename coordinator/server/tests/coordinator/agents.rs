@@ -13,7 +13,7 @@ use trimaran_transport::{
 };
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::agent::{
-    AgentDown, AgentUp, HeldAssignment, Progress, RefusedCounts, ResultAnswer, RunnerState,
+    AgentDown, AgentUp, AgentVerdict, HeldAssignment, Progress, RefusedCounts, ResultAnswer, RunnerState,
 };
 use trimaran_wire::v1::assignment::WireOutcome;
 use trimaran_wire::v1::common::{WireInstallation, WireRun};
@@ -303,4 +303,41 @@ async fn work_that_no_coordinator_knows_alarms_until_it_is_gone() {
     assert!(held["since"].is_string() && held["who"].as_array().is_some_and(|who| !who.is_empty()));
     lab.say(AgentUp::Unknown(Vec::new())).await;
     until(&world, OperatorBody::ClusterStatus, "no alarm", |status| !has(status)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_lost_its_directory_is_believed_under_the_fences_that_its_hosts_know() {
+    let world = cluster().await;
+    world.apply().await;
+    let client = world.client("admin");
+    ask(&client, change(), crate::deploy("1")).await.expect("a run");
+    let approve = OperatorBody::Approve {
+        run: "web#1".to_owned(),
+        stage: None,
+        option: None,
+        digest: None,
+        comment: String::new(),
+    };
+    ask(&client, change(), approve).await.expect("approved");
+    let mut lab = Played::attach(&world).await;
+    let order = |message: &AgentDown| match message {
+        AgentDown::Assign(order) => Some(order.clone()),
+        _ => None,
+    };
+    let order = lab.hear(order).await;
+    lab.say(crate::room::result(&order)).await;
+    let health = |health: &'static str| move |it: &Value| it["installations"][0]["health"] == health;
+    let status = || OperatorBody::Status { pipeline: None };
+    until(&world, status(), "healthy", health("healthy")).await;
+    drop(lab);
+    let mut next = Played::attach(&world).await;
+    let verdict = AgentVerdict {
+        installation: order.installation.clone(),
+        fence: order.fence - 1,
+        verdict: "degraded".to_owned(),
+        failure: None,
+        down: 1,
+    };
+    next.say(AgentUp::Verdicts(vec![verdict])).await;
+    until(&world, status(), "degraded", health("degraded")).await;
 }

@@ -47,7 +47,7 @@ fn as_root(words: &[&str]) {
     assert!(status.success(), "{words:?}");
 }
 
-fn result(order: &WireAssignment) -> AgentUp {
+pub(crate) fn result(order: &WireAssignment) -> AgentUp {
     let (assignment, fence) = (order.id, order.fence);
     let total = u32::try_from(order.hosts.len()).expect("few");
     let progress = Progress {

@@ -80,6 +80,9 @@ impl Health {
     /// all that changes.
     pub fn hear(&mut self, host: &HostName, report: &HostReport) -> Option<Transition> {
         let it = self.installations.entry(report.installation.clone()).or_default();
+        // An agent that lost its directory learns the last assignment from its hosts, one by one. What it said
+        // of an earlier one was passed over.
+        let passed_over = it.spoke && !it.busy && report.fence > it.fence;
         it.fence = it.fence.max(report.fence);
         it.heard |= report.state != HostState::Empty;
         let degraded = report.state == HostState::Degraded;
@@ -90,7 +93,10 @@ impl Health {
         } else {
             it.down.remove(host);
         }
-        let told = it.transition(&report.installation);
+        let told = match passed_over {
+            true => Some(it.tell(&report.installation)),
+            false => it.transition(&report.installation),
+        };
         note(&mut self.changed, &report.installation, it);
         told
     }
@@ -216,6 +222,21 @@ mod tests {
         let last = health.hear(&host(2), &report(HostState::Healthy)).expect("told at once");
         assert_eq!(said(&last), (Verdict::Healthy, 0));
         assert!(!health.counts_changed());
+    }
+
+    #[test]
+    fn what_was_said_before_the_last_assignment_was_known_is_said_again() {
+        let mut health = Health::default();
+        let of = |fence, state| HostReport { fence: Fence(fence), ..report(state) };
+        let early = health.hear(&host(1), &of(7, HostState::Degraded)).expect("told at once");
+        assert_eq!((said(&early), early.fence), ((Verdict::Degraded, 1), Fence(7)));
+        let again = health.hear(&host(2), &of(8, HostState::Healthy)).expect("told again");
+        assert_eq!((said(&again), again.fence), ((Verdict::Degraded, 1), Fence(8)));
+        assert_eq!(health.hear(&host(3), &of(7, HostState::Healthy)), None);
+        assert_eq!(health.hear(&host(4), &of(8, HostState::Healthy)), None);
+        health.busy(&id());
+        assert_eq!(health.hear(&host(3), &of(9, HostState::Healthy)), None, "its outcome is told");
+        assert_eq!(health.quiet(&id(), Fence(9)).expect("told").fence, Fence(9));
     }
 
     #[test]

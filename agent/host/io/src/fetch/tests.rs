@@ -16,6 +16,8 @@ enum Reply {
     Raw(String, Vec<u8>),
     /// Says nothing until the client is gone.
     Silence,
+    /// The whole of it, but in the middle the cache is removed.
+    Removing(Vec<u8>, PathBuf),
 }
 
 fn ok(body: &[u8]) -> Reply {
@@ -56,6 +58,21 @@ fn answer(mut stream: TcpStream, reply: &Reply) {
             let _ = stream
                 .write_all(format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").as_bytes())
                 .and_then(|()| stream.write_all(body));
+        }
+        Reply::Removing(body, cache) => {
+            let (first, rest) = body.split_at(body.len() / 2);
+            let head =
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            stream.write_all(&[head.as_bytes(), first].concat()).expect("the client listens");
+            let deadline = std::time::Instant::now() + SOON;
+            while fs::read_dir(cache).map_or(0, Iterator::count) == 0 {
+                assert!(std::time::Instant::now() < deadline, "nothing was begun");
+                std::thread::yield_now();
+            }
+            // A part that is written just now may have a new entry beside it.
+            while fs::remove_dir_all(cache).is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound) {
+            }
+            stream.write_all(rest).expect("the client listens");
         }
         Reply::Silence => {
             let _ = std::io::copy(&mut stream, &mut std::io::sink());
@@ -165,6 +182,23 @@ async fn faults_of_the_platform_are_tried_again_and_others_are_not() {
         assert_eq!(paths.try_iter().count(), 1, "{answer}");
     }
     cache.check_no_parts().await;
+}
+
+#[tokio::test]
+async fn a_cache_that_is_removed_in_the_middle_is_made_anew() {
+    let cache = Cache::new();
+    let bytes = vec![7; 1 << 20];
+    let removing = || Reply::Removing(bytes.clone(), cache.path());
+    let (url, _paths) = serve(vec![removing(), removing(), ok(&bytes)]);
+    let blob = cache.fetch(&url, &bytes).await.expect("it arrives in the end");
+    assert_eq!(fs::read(blob).expect("it is there"), bytes);
+    cache.check_no_parts().await;
+    // Who removes it all the time gets told what went wrong.
+    let other = vec![8; 1 << 20];
+    let (url, _paths) =
+        serve((0..FETCH_TRIES_MAX).map(|_| Reply::Removing(other.clone(), cache.path())).collect());
+    let error = cache.fetch(&url, &other).await.expect_err("it is never there");
+    assert!(matches!(error, FetchError::Io { .. }), "{error}");
 }
 
 #[tokio::test]
