@@ -6,6 +6,8 @@ mod held;
 mod read;
 mod stream;
 
+use std::net::IpAddr;
+
 use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_model::id::{Identity, RunId, StageName, StagePart};
 use trimaran_transport::{FrameReceiver, FrameSender, Session};
@@ -53,7 +55,7 @@ async fn one(
                 let asked = stream::LogRequest { run, stage: stage.as_deref(), host: host.as_deref(), query };
                 stream::logs(&server, &mut sender, asked).await
             }
-            _ => Some(answer(&server, &identity, request).await),
+            _ => Some(answer(&server, &identity, session.local_ip(), request).await),
         }
     } else {
         let message = format!("{identity} may not {}", verb.as_str());
@@ -69,10 +71,15 @@ async fn one(
     let _ = sender.finish_and_wait().await;
 }
 
-async fn answer(server: &Server, identity: &Identity, request: OperatorRequest) -> Answer {
+async fn answer(
+    server: &Server,
+    identity: &Identity,
+    reached: Option<IpAddr>,
+    request: OperatorRequest,
+) -> Answer {
     match request.request_id {
         Some(id) => change::change(server, identity, id, request.body).await,
-        None => read::read(server, request.body).await,
+        None => read::read(server, reached, request.body).await,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Bytes to trees: size, encoding and syntax, with budgets for everything that a file can blow up.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use granit_parser::{Event, Parser, ScalarStyle, Span as EventSpan, Tag};
@@ -55,6 +56,8 @@ pub fn parse(bytes: &[u8], limits: &Limits, sink: &mut Sink) -> Vec<Node> {
         return Vec::new();
     };
     let mut reader = Reader {
+        text,
+        lines: OnceCell::new(),
         limits,
         sink,
         nodes: 0,
@@ -64,7 +67,7 @@ pub fn parse(bytes: &[u8], limits: &Limits, sink: &mut Sink) -> Vec<Node> {
         anchors: BTreeMap::new(),
         stopped: false,
     };
-    reader.documents(text)
+    reader.documents()
 }
 
 /// Checks size, encoding and characters.
@@ -168,6 +171,9 @@ fn span(event: EventSpan) -> Span {
 }
 
 struct Reader<'a> {
+    text: &'a str,
+    /// Of `text`, for findings that the parser does not place.
+    lines: OnceCell<Vec<&'a str>>,
     limits: &'a Limits,
     sink: &'a mut Sink,
     nodes: usize,
@@ -199,18 +205,18 @@ struct Open {
 const SEARCHED_MAX: usize = 32;
 
 impl Reader<'_> {
-    fn documents(&mut self, text: &str) -> Vec<Node> {
+    fn documents(&mut self) -> Vec<Node> {
         let mut documents = Vec::new();
         // Those that a syntax error can no longer reach.
         let mut ended = 0;
         let mut stack: Vec<Open> = Vec::new();
         // Comments are not needed, and would be bounded by their number.
         let options = granit_parser::options! { emit_comments: false };
-        for event in Parser::new_from_str_with_options(text, options) {
+        for event in Parser::new_from_str_with_options(self.text, options) {
             let (event, place) = match event {
                 Ok(event) => event,
                 Err(error) => {
-                    self.syntax_error(text, &error);
+                    self.syntax_error(&error);
                     documents.truncate(ended);
                     return documents;
                 }
@@ -259,24 +265,31 @@ impl Reader<'_> {
     fn plain(&mut self, style: ScalarStyle, tag: Option<&Tag>, place: Span) -> bool {
         self.tag(tag, place);
         plain(style, tag).unwrap_or_else(|| {
-            let help = "write the text itself, or base64 text where base64 is expected";
-            self.sink.error(error_code::NOT_YAML, place, "the tag `!!binary` is not supported", help);
+            // Where no tag is allowed that was said already.
+            if self.limits.tags {
+                let help = "write the text itself, or base64 text where base64 is expected";
+                self.sink.error(error_code::NOT_YAML, place, "the tag `!!binary` is not supported", help);
+            }
             false
         })
     }
 
-    fn syntax_error(&mut self, text: &str, error: &granit_parser::ScanError) {
+    fn syntax_error(&mut self, error: &granit_parser::ScanError) {
         self.sink.cut();
         let mark = error.marker();
         let line = number(mark.line().max(1));
-        let line_text = text.split('\n').nth(line as usize - 1).unwrap_or("");
+        let line_text = self.text.split('\n').nth(line as usize - 1).unwrap_or("");
         let indent = line_text.chars().take_while(|c| c.is_whitespace());
         if let Some(tab) = indent.enumerate().find(|(_, c)| *c == '\t').map(|(column, _)| column) {
             let place = Span { line, column: number(tab + 1), length: 1 };
             let message = "a tab is used for indentation";
             return self.sink.error(error_code::TAB, place, message, "indent with spaces");
         }
-        let place = inside(text, Span { line, column: number(mark.col() + 1), length: 1 });
+        let place = inside(self.text, Span { line, column: number(mark.col() + 1), length: 1 });
+        if error.info().contains("recursion limit") {
+            let message = format!("values are nested more than {} deep", self.limits.depth);
+            return self.sink.error(error_code::OVER_LIMIT, place, message, "");
+        }
         let message = format!("this is not valid YAML: {}", error.info());
         // In `{ path: /srv/web-{version} }` the inner brace ends the text.
         let mut around = line_text.chars().skip(mark.col().saturating_sub(1));
@@ -289,9 +302,24 @@ impl Reader<'_> {
         if let Some(tag) = tag
             && !self.limits.tags
         {
-            let message = format!("the tag `{}` is not part of the language", shown(&tag.original()));
+            let written = tag.original();
+            let message = format!("the tag `{}` is not part of the language", shown(&written));
+            let place = self.before(place, &written).unwrap_or(place);
             self.sink.error(error_code::TAG, place, message, "remove it");
         }
+    }
+
+    /// Where `what` is written last before a place: on its line, or on the one above it.
+    fn before(&self, place: Span, what: &str) -> Option<Span> {
+        let lines = self.lines.get_or_init(|| self.text.split('\n').collect());
+        let index = place.line as usize - 1;
+        let line = lines.get(index)?;
+        let end = line.char_indices().nth(place.column as usize - 1).map_or(line.len(), |(at, _)| at);
+        let above = index.checked_sub(1).and_then(|above| Some((place.line - 1, *lines.get(above)?)));
+        [Some((place.line, &line[..end])), above].into_iter().flatten().find_map(|(line, text)| {
+            let column = text[..text.rfind(what)?].chars().count() + 1;
+            Some(Span { line, column: number(column), length: number(what.chars().count()) })
+        })
     }
 
     fn count(&mut self, place: Span, nodes: usize, weight: usize) {

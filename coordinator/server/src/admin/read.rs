@@ -1,5 +1,7 @@
 //! Reads: linearizable, from a read view, with the soft state of this member merged in.
 
+use std::net::{IpAddr, SocketAddr};
+
 use trimaran_engine::query;
 use trimaran_model::error_code;
 use trimaran_model::id::{Digest, Incarnation};
@@ -19,12 +21,13 @@ use crate::room::Low;
 use crate::rows::{Rows, View};
 use crate::server::Server;
 
-pub(super) async fn read(server: &Server, body: OperatorBody) -> Answer {
+/// Answers a read. `reached` is the address of this host that the asker dialed.
+pub(super) async fn read(server: &Server, reached: Option<IpAddr>, body: OperatorBody) -> Answer {
     if server.node.read_revision().await.is_none() {
         return Err(refusal(error_code::NO_QUORUM, "there is no leader"));
     }
     if let OperatorBody::ClusterStatus = body {
-        return cluster_status(server).await;
+        return cluster_status(server, reached).await;
     }
     let view = View::new(&server.node);
     view.read(|rows| from_rows(server, rows, &body))
@@ -172,7 +175,18 @@ fn see_runner(server: &Server, runner: &mut MachineDocument) {
     runner.last_seen = Some(rfc3339(Wall(state.last_seen_ms)));
 }
 
-async fn cluster_status(server: &Server) -> Answer {
+/// Where a member can be dialed. One that listens on every address of its host has at least the one by which it was
+/// reached.
+fn dialable(address: String, reached: Option<IpAddr>) -> String {
+    match (address.parse::<SocketAddr>(), reached) {
+        (Ok(listen), Some(ip)) if listen.ip().is_unspecified() => {
+            SocketAddr::new(ip, listen.port()).to_string()
+        }
+        _ => address,
+    }
+}
+
+async fn cluster_status(server: &Server, reached: Option<IpAddr>) -> Answer {
     let status = server.node.status().await;
     let status = status.ok_or_else(|| refusal(error_code::NO_QUORUM, "this coordinator is ending"))?;
     let (revision, meta, members, mut alarms) = View::new(&server.node).read(|rows| {
@@ -187,7 +201,7 @@ async fn cluster_status(server: &Server) -> Answer {
     let pulse = server.node.pulse().borrow().clone();
     let member = |it: row::Member| MemberDocument {
         role: if leads { "leader" } else { "follower" }.to_owned(),
-        address: it.address,
+        address: dialable(it.address, reached),
         applied: status.replica.applied.index,
         hash: HashDocument {
             revision: status.replica.applied.index,

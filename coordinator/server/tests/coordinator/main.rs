@@ -284,6 +284,16 @@ async fn the_history_of_an_environment_that_is_not_there_is_not_found() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_listens_everywhere_has_the_address_by_which_it_was_reached() {
+    let mut world = World::made();
+    world.listen.set_ip(std::net::Ipv4Addr::UNSPECIFIED.into());
+    world.run(&[]);
+    world.enroll(&world.token.clone(), "admin").await.expect("the first admin");
+    let status = ask(&world.client("admin"), None, OperatorBody::ClusterStatus).await.expect("a status");
+    assert_eq!(status["members"][0]["address"].as_str(), Some(world.address.to_string().as_str()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watcher_resumes_over_a_restart_without_a_gap() {
     let mut world = World::start().await;
     world.apply().await;

@@ -42,7 +42,10 @@ environments:
 /// One coordinator and its first admin.
 pub(crate) struct World {
     pub(crate) folder: TempDir,
+    /// Where it is dialed.
     pub(crate) address: SocketAddr,
+    /// Where it listens; the same at first.
+    pub(crate) listen: SocketAddr,
     pub(crate) token: String,
     child: Option<Child>,
 }
@@ -66,7 +69,7 @@ impl World {
         let socket = UdpSocket::bind("127.0.24.1:0").expect("an address");
         let address = socket.local_addr().expect("an address");
         drop(socket);
-        let mut world = Self { folder, address, token: String::new(), child: None };
+        let mut world = Self { folder, address, listen: address, token: String::new(), child: None };
         let made = world.command("init", &[]);
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         world.token = String::from_utf8(made.stdout).expect("text").trim().to_owned();
@@ -81,7 +84,7 @@ impl World {
     pub(crate) fn arguments(&self, verb: &str) -> Vec<String> {
         let text = |text: &str| text.to_owned();
         let data = self.data().display().to_string();
-        let address = self.address.to_string();
+        let address = self.listen.to_string();
         vec![text(verb), text("--name"), text("c1"), text("--data-dir"), data, text("--listen"), address]
     }
 

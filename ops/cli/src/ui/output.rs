@@ -35,7 +35,11 @@ pub(crate) fn print_text(text: &str) {
         .write_all(text.as_bytes())
         .and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") });
     if let Err(error) = written.and_then(|()| out.flush()) {
-        let quiet = error.kind() == io::ErrorKind::BrokenPipe;
-        std::process::exit(if quiet { 0 } else { 1 });
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            std::process::exit(0);
+        }
+        // Whoever closed stderr too does not want to know.
+        let _ = writeln!(io::stderr(), "error: stdout can't be written: {error}");
+        std::process::exit(1);
     }
 }

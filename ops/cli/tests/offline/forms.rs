@@ -34,6 +34,16 @@ fn usage_errors_exit_2_in_the_form_that_was_asked_for() {
 }
 
 #[test]
+fn a_result_that_can_not_be_written_is_an_error() {
+    let desk = Desk::new();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
+    let done = desk.command(&["explain", "TR1001"]).stdout(full).output().expect("the command starts");
+    assert_eq!(done.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(said.starts_with("error: stdout can't be written: No space left"), "{said}");
+}
+
+#[test]
 fn values_that_no_server_would_take_exit_2() {
     let desk = Desk::new();
     desk.run(&["init"]);

@@ -106,9 +106,10 @@ pub(crate) fn amount_of(node: &Node, what: &str, sink: &mut Sink) -> Option<Amou
     found
 }
 
-/// Digits only: `+3`, `0x10` and `1_000` mean different things to different readers.
+/// Digits only, without a zero before them: `+3`, `0x10`, `010` and `1_000` mean different things to different readers.
 fn whole(text: &str) -> Option<u32> {
-    text.chars().all(|c| c.is_ascii_digit()).then(|| text.parse().ok())?
+    let plain = text.chars().all(|c| c.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    plain.then(|| text.parse().ok())?
 }
 
 /// `true` or `false`, without quotes.

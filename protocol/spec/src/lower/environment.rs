@@ -115,7 +115,16 @@ fn after_names(entry: &Entry, sink: &mut Sink) -> Option<Vec<(EnvironmentName, O
         sink.error(error_code::OVER_LIMIT, entry.key_span, message, "");
         return None;
     }
-    each(items, |item| name(item, "a name in `after`", sink).map(|name| (name, Some(item.span))))
+    let mut seen = BTreeSet::new();
+    each(items, |item| {
+        let name: EnvironmentName = name(item, "a name in `after`", sink)?;
+        if !seen.insert(name.clone()) {
+            let message = format!("environment `{name}` is here twice");
+            sink.error(error_code::BAD_CHOICE, item.span, message, "remove one of the two");
+            return None;
+        }
+        Some((name, Some(item.span)))
+    })
 }
 
 fn target_names(

@@ -1,5 +1,6 @@
 //! `pipeline:` documents: artifacts, workload, environments.
 
+use trimaran_model::error_code;
 use trimaran_model::pipeline::Pipeline;
 
 use super::{DocumentKind, OutlineKind, artifacts, environment, fields, workload, written_name};
@@ -47,7 +48,15 @@ fn pipeline(
     it.finish(sink);
     *written = title.and_then(written_name);
     let title = title.and_then(|entry| name(&entry.value, "`pipeline`", sink));
-    let owner = owner.and_then(|entry| text(entry, sink));
+    let owner = owner.and_then(|entry| {
+        let owner = text(entry, sink)?;
+        if owner.trim().is_empty() {
+            let message = "`owner` names nobody";
+            sink.error(error_code::BAD_CHOICE, entry.value.span, message, "name the team to ask");
+            return None;
+        }
+        Some(owner)
+    });
     let artifacts = declared.and_then(|entry| artifacts::declared(entry, sink));
     let work = work.map(|entry| workload::lower(entry, sink));
     if let (Some(declared), Some(artifacts), Some(work)) = (declared, &artifacts, &work) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -116,6 +116,11 @@ impl Session {
 
     pub fn remote_address(&self) -> SocketAddr {
         self.0.connection.remote_address()
+    }
+
+    /// The address of this host that the other side dialed; `None` on the side that dialed.
+    pub fn local_ip(&self) -> Option<IpAddr> {
+        self.0.connection.local_ip()
     }
 
     /// The current estimate of the round trip.
