@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
@@ -16,6 +17,9 @@ use trimaran_wire::raft::{ConfState, Entry, HardState, Identity, Place};
 use crate::meta;
 
 const MIB: usize = 1 << 20;
+/// How long the lock of the directory is waited for, and the pause between two looks.
+const LOCK_LIMIT: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Sizes of the store's memory. The defaults keep a coordinator below 100 MiB.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +144,7 @@ impl Store {
     ) -> Result<(), InitError> {
         std::fs::create_dir_all(dir)
             .map_err(|error| OpenError::Failed { dir: dir.to_owned(), reason: error.to_string() })?;
-        let db = open_db(dir, options, true)?;
+        let db = open_soon(dir, options, true)?;
         let write = |error: rocksdb::Error| InitError::Write { reason: error.to_string() };
         let handle = |name| db.cf_handle(name).expect("opened with all column families");
         if db.get_cf(handle(meta::META), meta::IDENTITY).map_err(write)?.is_some() {
@@ -178,7 +182,7 @@ impl Store {
                 format!("a record at byte {at} of {} is broken and others follow it", file.display());
             return Err(OpenError::Damaged { dir: dir.to_owned(), reason });
         }
-        let db = open_db(dir, options, false)?;
+        let db = open_soon(dir, options, false)?;
         let load = |source| OpenError::Load { dir: dir.to_owned(), source };
         let metas = db.cf_handle(meta::META).expect("opened with all column families");
         if db.get_cf(metas, meta::IDENTITY).is_ok_and(|found| found.is_none()) {
@@ -253,6 +257,18 @@ fn check_files(dir: &Path) -> Result<(), OpenError> {
                 return Err(OpenError::Damaged { dir: dir.to_owned(), reason });
             }
             Err(OpenError::NotInitialized { dir: dir.to_owned() })
+        }
+    }
+}
+
+/// Opens the database. A process that was killed holds its lock until its last thread is gone, a moment after it
+/// looks dead, and is waited for.
+fn open_soon(dir: &Path, options: &Options, create: bool) -> Result<DB, OpenError> {
+    let deadline = Instant::now() + LOCK_LIMIT;
+    loop {
+        match open_db(dir, options, create) {
+            Err(OpenError::Locked { .. }) if Instant::now() < deadline => std::thread::sleep(LOCK_PAUSE),
+            other => return other,
         }
     }
 }

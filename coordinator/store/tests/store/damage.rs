@@ -149,8 +149,10 @@ fn one_directory_has_one_identity_and_one_process() {
     assert!(matches!(open(dir.path()), Err(OpenError::Locked { .. })));
     let again = Store::init(dir.path(), IDENTITY, &[], &options());
     assert!(matches!(again, Err(InitError::Open(OpenError::Locked { .. }))));
+    let path = dir.path().to_owned();
+    let next = std::thread::spawn(move || open(&path));
     drop(store);
-    assert_eq!(open(dir.path()).unwrap(), 0);
+    assert_eq!(next.join().unwrap().unwrap(), 0, "a holder at its end is waited for");
 }
 
 #[test]
