@@ -62,4 +62,15 @@ if [ ! -f "$lib/librocksdb.a" ]; then
   mv "$lib/librocksdb.a.tmp" "$lib/librocksdb.a"
   rm -rf "$build/target"
 fi
+
+# Cargo knows a workspace's own crates by their path inside of it and by the times of their files. In a target
+# directory that clones share, what another clone built later than this one was checked out would pass for its own.
+target="${CARGO_TARGET_DIR:-$cache/target}"
+clone="$(cd "$(dirname "$0")/../.." && pwd -P)"
+if [ -d "$target" ] && [ "$(cat "$target/clone" 2>/dev/null)" != "$clone" ]; then
+  find "$target" -mindepth 3 -maxdepth 3 -path '*/.fingerprint/*' \( -name 'trimaran*' -o -name 'xtask*' \) \
+    -exec rm -rf {} +
+fi
+mkdir -p "$target"
+printf '%s\n' "$clone" >"$target/clone"
 say "ready"

@@ -5,6 +5,7 @@
 
 mod coordinator;
 mod event;
+mod from_runners;
 mod hosts;
 mod journal_file;
 mod logs;
@@ -20,17 +21,18 @@ use tokio_util::task::TaskTracker;
 use trimaran_executor::Executor;
 use trimaran_host_core::fleet::Fleet;
 use trimaran_model::error_code;
+use trimaran_model::failure::Failure;
 use trimaran_model::limits::AGENT_EVENTS_MAX;
 use trimaran_transport::{Alpn, CertificateInfo, Endpoint, EndpointLimits, FrameSender, files, random};
 use trimaran_wire::codec::Message;
 
-use crate::dial::{self, Dialer};
-use crate::run::Start;
+use crate::bind::any_address;
+use crate::dial::Dialer;
+use crate::start::Start;
 use hosts::Hosts;
 use journal_file::JournalFile;
 use owner::Owner;
 use relay::Relay;
-use trimaran_model::failure::Failure;
 
 /// SHA-256 digests of the public keys that the cluster revoked, as far as this agent was told.
 #[derive(Debug, Clone, Default)]
@@ -129,7 +131,7 @@ fn bind(
             config.limits = EndpointLimits::SERVER;
             listen
         }
-        None => dial::any_address(&settings.endpoints),
+        None => any_address(&settings.endpoints),
     };
     let key = files::load_or_create_reset_key(data.root());
     config.reset_key =

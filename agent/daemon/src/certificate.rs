@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use trimaran_model::error_code::{self, ErrorCode};
+use trimaran_model::failure::Failure;
 use trimaran_model::id::Identity;
+use trimaran_model::text::with_sources;
 use trimaran_transport::enroll::{Token, make_csr, make_key_and_csr, renew_at};
 use trimaran_transport::files::{self, IdentityFiles};
 use trimaran_transport::{
@@ -16,11 +18,10 @@ use trimaran_transport::{
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};
 
+use crate::bind::any_address;
 use crate::clock::ClusterClock;
 use crate::data_dir::DataDir;
-use crate::dial::{self, Said};
-use trimaran_model::failure::Failure;
-use trimaran_model::text::with_sources;
+use crate::said::Said;
 
 /// Renewal is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -162,7 +163,7 @@ pub(crate) async fn enroll(
         reset_key: None,
         limits: EndpointLimits::CLIENT,
     };
-    let endpoint = Endpoint::bind(dial::any_address(via), config)
+    let endpoint = Endpoint::bind(any_address(via), config)
         .map_err(|error| Failure::because(error_code::UNREACHABLE, "no socket can be opened", &error))?;
     let request = EnrollRequest::Token { token: token.text(), csr };
     let mut said = Said::default();

@@ -1,19 +1,11 @@
-//! Two clocks: the machine's boot time for durations, and the cluster's wall time for certificates.
+//! The clocks of this crate's tasks: boot time for timers, and the cluster's wall time for certificates.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use trimaran_model::time::{Timestamp, Wall};
-
-/// Milliseconds since the machine booted. Goes on while the process is paused and while the machine sleeps, and
-/// is not moved by a change of the wall clock.
-pub(crate) fn boot_time() -> Timestamp {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    let millis = u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000_000;
-    Timestamp(seconds * 1000 + millis)
-}
+use trimaran_process::clock::{boot_time, system_wall};
 
 /// The instant of a boot time, for timers.
 pub(crate) fn instant_of(at: Timestamp) -> Instant {
@@ -48,9 +40,4 @@ impl ClusterClock {
         let clock = self.clone();
         Arc::new(move || clock.now())
     }
-}
-
-fn system_wall() -> Wall {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    Wall(since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
 }

@@ -1,37 +1,19 @@
 //! Dialing: any of several endpoints, again and again, with delays that spread a fleet.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use trimaran_model::error_code;
+use trimaran_model::failure::Failure;
+use trimaran_model::text::with_sources;
 use trimaran_transport::{Alpn, CloseCode, CloseReason, ConnectError, Endpoint, Session, backoff, random};
 
 use crate::certificate::Own;
-use trimaran_model::failure::Failure;
-use trimaran_model::text::with_sources;
+use crate::said::Said;
 
 /// A session that lived for so long was good: the next attempt is the first again.
 const GOOD_AFTER: Duration = Duration::from_secs(5);
-
-/// Says a state once, when it changes.
-#[derive(Debug, Default)]
-pub(crate) struct Said(Option<String>);
-
-impl Said {
-    pub(crate) fn warn(&mut self, what: &str, why: &str) {
-        let text = format!("{what}: {why}");
-        if self.0.as_ref() != Some(&text) {
-            tracing::warn!("{text}");
-            self.0 = Some(text);
-        }
-    }
-
-    pub(crate) fn forget(&mut self) {
-        self.0 = None;
-    }
-}
 
 /// Keeps one session open.
 pub(crate) struct Dialer {
@@ -139,13 +121,4 @@ pub(crate) fn final_failure(reason: &CloseReason) -> Option<Failure> {
 /// A later life of this name has attached.
 pub(crate) fn superseded() -> Failure {
     Failure::new(error_code::SUPERSEDED, "a later process with this name has taken over")
-}
-
-/// Any local address that can reach the endpoints: IPv6 only where one of them is written so.
-pub(crate) fn any_address(endpoints: &[String]) -> SocketAddr {
-    if endpoints.iter().any(|endpoint| endpoint.starts_with('[')) {
-        SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0))
-    } else {
-        SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, 0))
-    }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
 use trimaran_model::error_code;
+use trimaran_model::failure::Failure;
 use trimaran_model::id::Identity;
 use trimaran_transport::enroll::Token;
 
@@ -13,8 +14,8 @@ use crate::certificate::{self, Own};
 use crate::clock::ClusterClock;
 use crate::data_dir::DataDir;
 use crate::settings::Settings;
+use crate::start::Start;
 use crate::{agent, runner};
-use trimaran_model::failure::Failure;
 
 /// A token takes less than 200 bytes.
 const TOKEN_BYTES_MAX: u64 = 4096;
@@ -23,11 +24,13 @@ const TOKEN_BYTES_MAX: u64 = 4096;
 #[derive(Debug, clap::Args)]
 #[command(after_help = crate::EXAMPLES)]
 pub(crate) struct Args {
+    /// What this process is.
     #[arg(long, value_enum)]
     role: Role,
     /// The name given at enrolment.
     #[arg(long)]
     name: String,
+    /// The process's data directory, which nobody else uses.
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
     /// Enroll first with the token in this file, or on stdin (`-`); not used once enrolled.
@@ -42,37 +45,20 @@ pub(crate) struct Args {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Role {
+    /// Serves the targets of one cell.
     Agent,
+    /// Drives one host of a fleet.
     Runner,
 }
 
-/// What both roles start with.
-pub(crate) struct Start {
-    pub(crate) data: DataDir,
-    pub(crate) settings: Settings,
-    pub(crate) own: Own,
-    pub(crate) clock: ClusterClock,
-    /// The process was asked to end.
-    pub(crate) stop: CancellationToken,
-}
-
 pub(crate) fn run(args: Args) -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("TRIMARAN_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    trimaran_process::log_to_stderr();
     // One thread serves sessions; what blocks has threads of its own. A runner stays small so.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let outcome = match runtime {
+    trimaran_process::end(match runtime {
         Ok(runtime) => runtime.block_on(start(args)),
         Err(error) => Err(Failure::because(error_code::BUG, "the runtime could not be started", &error)),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("{failure}");
-            ExitCode::from(failure.exit() as u8)
-        }
-    }
+    })
 }
 
 async fn start(args: Args) -> Result<(), Failure> {
@@ -92,7 +78,7 @@ async fn start(args: Args) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let signal = stop.clone();
     let signals = async move {
-        terminated().await;
+        trimaran_process::terminated().await;
         signal.cancel();
         std::future::pending().await
     };
@@ -170,15 +156,5 @@ fn read_token(file: &Path) -> Result<String, Failure> {
     match read {
         Ok(_) => Ok(text),
         Err(error) => Err(Failure::because(error_code::TOKEN_UNKNOWN, "the token can't be read", &error)),
-    }
-}
-
-/// SIGTERM or SIGINT.
-async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).expect("a signal handler can be set");
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
     }
 }

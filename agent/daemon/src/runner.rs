@@ -14,14 +14,15 @@ use tokio_util::task::TaskTracker;
 use trimaran_host::{Host, HostSettings, OpenError};
 use trimaran_model::assignment::HostReport;
 use trimaran_model::error_code;
+use trimaran_model::failure::Failure;
 use trimaran_model::id::{HostName, Identity};
 use trimaran_transport::{Alpn, Endpoint, random};
 
+use crate::bind::any_address;
 use crate::data_dir::DataDir;
-use crate::dial::{self, Dialer};
-use crate::run::Start;
+use crate::dial::Dialer;
+use crate::start::Start;
 use session::Greeting;
-use trimaran_model::failure::Failure;
 
 /// Runs until the process is told to end, is superseded, or can't go on. Services stay in any case.
 pub(crate) async fn run(start: Start) -> Result<(), Failure> {
@@ -35,7 +36,7 @@ pub(crate) async fn run(start: Start) -> Result<(), Failure> {
     };
     let (host, reports) = open(&data, name, address).await?;
     data.write_pid()?;
-    let endpoint = Endpoint::bind(dial::any_address(&settings.endpoints), own.endpoint(&clock))
+    let endpoint = Endpoint::bind(any_address(&settings.endpoints), own.endpoint(&clock))
         .map_err(|error| Failure::because(error_code::UNREACHABLE, "no socket can be opened", &error))?;
     let endpoint = Arc::new(endpoint);
     let tasks = TaskTracker::new();
@@ -104,7 +105,7 @@ async fn own_address(endpoints: &[String]) -> Result<IpAddr, Failure> {
             &error,
         )
     };
-    let socket = tokio::net::UdpSocket::bind(dial::any_address(endpoints)).await.map_err(unknown)?;
+    let socket = tokio::net::UdpSocket::bind(any_address(endpoints)).await.map_err(unknown)?;
     socket.connect(endpoints[0].as_str()).await.map_err(unknown)?;
     Ok(socket.local_addr().map_err(unknown)?.ip())
 }

@@ -1,6 +1,8 @@
-//! The loop over drivers: what comes in, what has to be done, in which order.
+//! What comes in, from coordinators, the disk and the clock, and what it means for the assignments.
+//!
+//! Deliberately not here: what drivers ask for, which is carried out by `effects`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{AssignmentId, Epoch, Fence, InstallationId};
@@ -8,14 +10,14 @@ use trimaran_model::job::{Outcome, Progress};
 use trimaran_model::limits::{AGENT_ASSIGNMENTS_MAX, PROGRESS_EVERY};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
-use trimaran_wire::v1::agent::{self, AgentUp, HeldAssignment, ResultAnswer};
+use trimaran_wire::v1::agent::{AgentUp, HeldAssignment, ResultAnswer};
 use trimaran_wire::v1::agent_journal::JournalRecord;
 
-use crate::driver::{CallId, Effect, Guard, Input as Step};
+use crate::driver::{CallId, Input as Step};
 use crate::io::{Input, Output, Refused};
 use crate::journaled::Journaled;
 use crate::lease::Lease;
-use crate::task::{DriverInput, Queued, State, Task};
+use crate::task::{DriverInput, State, Task};
 
 /// The largest fence of an installation and whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +26,7 @@ pub(crate) struct Mark {
     pub(crate) assignment: AssignmentId,
 }
 
-/// The brain of an agent; see the module's invariants.
+/// The brain of an agent; its invariants are the crate's.
 pub struct Executor<D: Journaled<Order = Assignment, Progress = Progress>> {
     pub(crate) driver: D,
     pub(crate) tasks: BTreeMap<AssignmentId, Task<D>>,
@@ -33,17 +35,18 @@ pub struct Executor<D: Journaled<Order = Assignment, Progress = Progress>> {
     next: BTreeMap<InstallationId, Assignment>,
     pub(crate) cluster: String,
     pub(crate) epoch: Epoch,
-    attached: bool,
-    lease: Lease,
+    pub(crate) attached: bool,
+    pub(crate) lease: Lease,
     /// What the drivers were told of the lease.
-    told_live: bool,
+    pub(crate) told_live: bool,
     pub(crate) sequence: u64,
-    durable: u64,
+    /// The last write that is known to be on the disk.
+    pub(crate) durable: u64,
     /// Records in the file.
     pub(crate) records: usize,
 }
 
-type Outputs<D> = Vec<Output<D>>;
+pub(crate) type Outputs<D> = Vec<Output<D>>;
 
 impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
     /// An agent that never worked.
@@ -124,12 +127,12 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
 
     /// What the journal holds, for the greeting of a session.
     pub fn held(&self) -> Vec<HeldAssignment> {
-        self.tasks.values().map(held).collect()
+        self.tasks.values().map(Task::held).collect()
     }
 
     /// What is kept for people, because no coordinator knows it.
     pub fn unknown(&self) -> Vec<HeldAssignment> {
-        self.tasks.values().filter(|task| matches!(task.state, State::Held { .. })).map(held).collect()
+        self.tasks.values().filter(|task| matches!(task.state, State::Held { .. })).map(Task::held).collect()
     }
 
     /// The highest epoch that was seen.
@@ -156,12 +159,12 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         for task in self.tasks.values_mut() {
             match (&task.state, &task.commit) {
                 (State::Ended { durable, .. }, _) if *durable <= self.durable => {
-                    out.extend(result(task).map(Output::Send));
+                    out.extend(task.result().map(Output::Send));
                 }
                 (State::Working { .. } | State::Retiring { .. }, Some(commit)) => {
-                    out.push(Output::Send(AgentUp::Failures(wire_progress(&task.assignment, commit))));
+                    out.push(Output::Send(AgentUp::Failures(task.told(commit))));
                 }
-                (State::Working { .. }, None) => send_progress(task, now, out),
+                (State::Working { .. }, None) => out.push(Output::Send(task.tell_progress(now))),
                 (State::Taken { .. } | State::Retiring { .. }, _) => {}
                 (State::Ended { .. } | State::Held { .. }, _) => {}
             }
@@ -321,7 +324,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
             let Some(task) = self.tasks.get(&id) else { continue };
             match task.state {
                 State::Ended { durable, .. } if self.attached && before < durable && durable <= sequence => {
-                    out.extend(result(task).map(Output::Send));
+                    out.extend(task.result().map(Output::Send));
                 }
                 State::Ended { .. } | State::Held { .. } => {}
                 State::Taken { .. } | State::Working { .. } | State::Retiring { .. } => {
@@ -351,7 +354,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
             let rested = task.sent_at.is_none_or(|at| at + PROGRESS_EVERY <= now);
             if self.attached && task.unsent && rested && task.is_live() {
-                send_progress(task, now, out);
+                out.push(Output::Send(task.tell_progress(now)));
             }
             if task.wake.is_some_and(|at| at <= now) {
                 task.wake = None;
@@ -372,167 +375,10 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         }
     }
 
-    /// Gives an input to a driver that works, and queues its effects.
-    fn feed(&mut self, now: Timestamp, id: AssignmentId, input: DriverInput<D>, out: &mut Outputs<D>) {
-        let Some(task) = self.tasks.get_mut(&id) else { return };
-        let State::Working { phase } = &mut task.state else { return };
-        if task.finished {
-            return;
-        }
-        let mut effects = Vec::new();
-        self.driver.step(phase, now, input, &mut effects);
-        task.finished = is_done(&effects);
-        enqueue(&self.driver, phase, &mut task.queue, effects);
-        self.drain(now, id, out);
-    }
-
-    /// Carries effects out, in order, up to the first that waits for the disk.
-    fn drain(&mut self, now: Timestamp, id: AssignmentId, out: &mut Outputs<D>) {
-        while let Some(task) = self.tasks.get_mut(&id) {
-            if task.blocked > self.durable {
-                return;
-            }
-            let Some(queued) = task.queue.pop_front() else { return };
-            match queued {
-                Queued::Begin => self.begin(now, id),
-                Queued::Persist(bytes) => {
-                    let write = self.write(vec![JournalRecord::Phase { assignment: id.0, bytes }], out);
-                    if let Some(task) = self.tasks.get_mut(&id) {
-                        task.blocked = write;
-                    }
-                }
-                Queued::Effect(effect) => self.carry_out(now, id, effect, out),
-            }
-        }
-    }
-
-    fn begin(&mut self, now: Timestamp, id: AssignmentId) {
-        let Some(task) = self.tasks.get_mut(&id) else { return };
-        let State::Taken { found } = &mut task.state else { return };
-        let mut effects = Vec::new();
-        let mut phase = self.driver.begin(now, &task.assignment, found.take(), &mut effects);
-        if task.canceled && !is_done(&effects) {
-            self.driver.step(&mut phase, now, Step::Abort(ReasonCode::Canceled), &mut effects);
-        }
-        if self.told_live && !is_done(&effects) {
-            self.driver.step(&mut phase, now, Step::LeaseBack, &mut effects);
-        }
-        task.finished = is_done(&effects);
-        enqueue(&self.driver, &phase, &mut task.queue, effects);
-        task.state = State::Working { phase };
-    }
-
-    fn carry_out(
-        &mut self,
-        now: Timestamp,
-        id: AssignmentId,
-        effect: Effect<D::Call, D::Query, Progress>,
-        out: &mut Outputs<D>,
-    ) {
-        let live = self.lease.is_live(now);
-        let Some(task) = self.tasks.get_mut(&id) else { return };
-        match effect {
-            Effect::Persist => unreachable!("`enqueue` turned it into bytes"),
-            Effect::Call { id: call, guard: Guard::Unguarded, .. } if !live => {
-                self.feed(now, id, Step::Unmade(call), out);
-            }
-            Effect::Call { id: call_id, call, deadline, guard } => {
-                task.calls.insert(call_id);
-                out.push(Output::Call { assignment: id, id: call_id, call, deadline, guard });
-            }
-            Effect::Watch(query) => out.push(Output::Watch { assignment: id, query }),
-            Effect::Report(progress) => {
-                (task.progress, task.unsent) = (progress, true);
-                if self.attached && task.sent_at.is_none_or(|at| at + PROGRESS_EVERY <= now) {
-                    send_progress(task, now, out);
-                }
-            }
-            Effect::Commit(progress) => {
-                if self.attached {
-                    out.push(Output::Send(AgentUp::Failures(wire_progress(&task.assignment, &progress))));
-                }
-                task.progress = progress.clone();
-                task.commit = Some(progress);
-            }
-            Effect::WakeAt(at) => task.wake = Some(at),
-            Effect::Done(outcome) => self.end(id, outcome, out),
-        }
-    }
-
-    /// The driver is done: the result is kept until it is answered.
-    fn end(&mut self, id: AssignmentId, outcome: Outcome, out: &mut Outputs<D>) {
-        let Some(task) = self.tasks.get(&id) else { return };
-        let progress = wire_progress(&task.assignment, &task.progress);
-        let record = JournalRecord::Ended { assignment: id.0, outcome: (&outcome).into(), progress };
-        let durable = self.write(vec![record], out);
-        let Some(task) = self.tasks.get_mut(&id) else { return };
-        task.state = State::Ended { outcome, durable };
-        task.queue = VecDeque::new();
-        (task.wake, task.commit, task.unsent) = (None, None, false);
-        out.push(Output::Unwatch { assignment: id });
-    }
-
     pub(crate) fn write(&mut self, records: Vec<JournalRecord>, out: &mut Outputs<D>) -> u64 {
         self.sequence += 1;
         self.records += records.len();
         out.push(Output::Write { sequence: self.sequence, records });
         self.sequence
     }
-}
-
-/// Queues the effects of one step; a `Persist` takes the phase as it is now.
-fn enqueue<D: Journaled>(
-    driver: &D,
-    phase: &D::Phase,
-    queue: &mut VecDeque<Queued<D>>,
-    effects: Vec<Effect<D::Call, D::Query, D::Progress>>,
-) {
-    // Persists of one step show the same phase: the first one is enough.
-    let mut persisted = false;
-    for effect in effects {
-        match effect {
-            Effect::Persist if persisted => {}
-            Effect::Persist => {
-                persisted = true;
-                queue.push_back(Queued::Persist(driver.save(phase)));
-            }
-            other => queue.push_back(Queued::Effect(other)),
-        }
-    }
-}
-
-fn is_done<C, Q, P>(effects: &[Effect<C, Q, P>]) -> bool {
-    effects.iter().any(|effect| matches!(effect, Effect::Done(_)))
-}
-
-fn held<D: Journaled>(task: &Task<D>) -> HeldAssignment {
-    HeldAssignment {
-        assignment: task.assignment.id.0,
-        fence: task.assignment.fence.0,
-        installation: (&task.assignment.installation).into(),
-        run: (&task.assignment.run).into(),
-    }
-}
-
-fn wire_progress(assignment: &Assignment, progress: &Progress) -> agent::Progress {
-    agent::Progress::new(assignment.id, assignment.fence, progress)
-}
-
-fn send_progress<D: Journaled<Progress = Progress>>(
-    task: &mut Task<D>,
-    now: Timestamp,
-    out: &mut Outputs<D>,
-) {
-    (task.unsent, task.sent_at) = (false, Some(now));
-    out.push(Output::Send(AgentUp::Progress(wire_progress(&task.assignment, &task.progress))));
-}
-
-fn result<D: Journaled<Progress = Progress>>(task: &Task<D>) -> Option<AgentUp> {
-    let State::Ended { outcome, .. } = &task.state else { return None };
-    Some(AgentUp::Result {
-        assignment: task.assignment.id.0,
-        fence: task.assignment.fence.0,
-        outcome: outcome.into(),
-        progress: wire_progress(&task.assignment, &task.progress),
-    })
 }

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod driver;
+mod effects;
 mod executor;
 mod io;
 pub mod journal;

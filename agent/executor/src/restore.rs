@@ -5,7 +5,6 @@ use trimaran_model::id::{AssignmentId, Epoch, Fence};
 use trimaran_model::job::{Outcome, Progress};
 use trimaran_model::limits::JOURNAL_RECORDS_MAX;
 use trimaran_wire::codec::CodecError;
-use trimaran_wire::v1::agent;
 use trimaran_wire::v1::agent_journal::JournalRecord;
 
 use crate::executor::{Executor, Mark};
@@ -96,8 +95,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
                 records.push(JournalRecord::Phase { assignment, bytes: self.driver.save(phase) });
             }
             if let State::Ended { outcome, .. } | State::Held { outcome } = &task.state {
-                let progress =
-                    agent::Progress::new(task.assignment.id, task.assignment.fence, &task.progress);
+                let progress = task.told(&task.progress);
                 records.push(JournalRecord::Ended { assignment, outcome: outcome.into(), progress });
             }
             if let State::Held { .. } = task.state {

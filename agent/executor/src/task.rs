@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use trimaran_model::assignment::Assignment;
 use trimaran_model::job::{Outcome, Progress};
 use trimaran_model::time::Timestamp;
+use trimaran_wire::v1::agent::{self, AgentUp, HeldAssignment};
 
 use crate::driver::{CallId, EffectOf, Input};
 use crate::journaled::Journaled;
@@ -95,5 +96,36 @@ impl<D: Journaled<Progress = Progress>> Task<D> {
             State::Retiring { phase } => phase.as_ref(),
             State::Ended { .. } | State::Held { .. } => None,
         }
+    }
+    /// As the greeting of a session and people are told of it.
+    pub(crate) fn held(&self) -> HeldAssignment {
+        HeldAssignment {
+            assignment: self.assignment.id.0,
+            fence: self.assignment.fence.0,
+            installation: (&self.assignment.installation).into(),
+            run: (&self.assignment.run).into(),
+        }
+    }
+
+    /// Progress as the coordinators are told of it.
+    pub(crate) fn told(&self, progress: &Progress) -> agent::Progress {
+        agent::Progress::new(self.assignment.id, self.assignment.fence, progress)
+    }
+
+    /// The latest progress, which is then sent.
+    pub(crate) fn tell_progress(&mut self, now: Timestamp) -> AgentUp {
+        (self.unsent, self.sent_at) = (false, Some(now));
+        AgentUp::Progress(self.told(&self.progress))
+    }
+
+    /// Its result; `None` while it has none.
+    pub(crate) fn result(&self) -> Option<AgentUp> {
+        let State::Ended { outcome, .. } = &self.state else { return None };
+        Some(AgentUp::Result {
+            assignment: self.assignment.id.0,
+            fence: self.assignment.fence.0,
+            outcome: outcome.into(),
+            progress: self.told(&self.progress),
+        })
     }
 }

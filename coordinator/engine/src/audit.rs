@@ -3,7 +3,6 @@
 use sha2::{Digest as _, Sha256};
 use trimaran_model::id::Digest;
 use trimaran_model::time::Wall;
-use trimaran_wire::codec::Message as _;
 use trimaran_wire::document::rfc3339;
 use trimaran_wire::v1::row::{self, table};
 
@@ -28,7 +27,5 @@ pub(crate) fn record(state: &mut State, identity: &str, verb: &str, object: &str
         hash,
     };
     state.set_meta(|meta| (meta.audit_seq, meta.audit_hash) = (seq, hash));
-    let mut key = vec![table::AUDIT];
-    key.extend(seq.to_be_bytes());
-    state.cold.push((key, Some(row.to_bytes())));
+    state.put_cold(table::AUDIT, &seq.to_be_bytes(), &row);
 }

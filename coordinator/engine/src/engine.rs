@@ -3,16 +3,15 @@
 use trimaran_model::error_code;
 use trimaran_model::id::Identity;
 use trimaran_model::time::{Millis, Timestamp, Wall};
-use trimaran_wire::codec::{CodecError, Message as _};
 use trimaran_wire::v1::command::{Command, Entry};
-use trimaran_wire::v1::row::{self, table};
 
 use crate::alarm;
 use crate::command;
 use crate::event::Event;
 use crate::request::{self, Outcome, Rejection};
 use crate::settle;
-use crate::state::{State, each_table, run_name};
+use crate::state::{LoadError, State, run_name};
+use crate::table::RowChange;
 use crate::timer;
 use crate::transaction::{Undone, attempt};
 
@@ -33,19 +32,8 @@ pub struct Applied {
     /// One a command, in order.
     pub outcomes: Vec<Outcome>,
     pub events: Vec<Event>,
-    /// Changed rows in order; `None` deletes.
-    pub rows: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-}
-
-/// Why rows are not a state.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    #[error("a row has no table")]
-    Empty,
-    #[error("table {table} is not known to this build; the binary is too old")]
-    Table { table: u8 },
-    #[error("a row of table {table} can't be read")]
-    Row { table: u8, source: CodecError },
+    /// Changed rows in order.
+    pub rows: Vec<RowChange>,
 }
 
 impl Engine {
@@ -59,42 +47,10 @@ impl Engine {
         let mut engine = Self::default();
         for (key, value) in rows {
             let number = *key.first().ok_or(LoadError::Empty)?;
-            engine.load(number, &value)?;
+            engine.state.load(number, &value, &mut engine.hash)?;
         }
         engine.next_timer = timer::next(&engine.state);
         Ok(engine)
-    }
-
-    fn load(&mut self, number: u8, value: &[u8]) -> Result<(), LoadError> {
-        macro_rules! into {
-            ($field:ident, $type:ident) => {{
-                let row = row::$type::from_bytes(value)
-                    .map_err(|source| LoadError::Row { table: number, source })?;
-                self.state.$field.load(row, &mut self.hash);
-            }};
-        }
-        match number {
-            table::META => into!(meta, Meta),
-            table::MEMBER => into!(members, Member),
-            table::ALARM => into!(alarms, Alarm),
-            table::TARGET => into!(targets, TargetRow),
-            table::PIPELINE => into!(pipelines, Pipeline),
-            table::RUN => into!(runs, Run),
-            table::INSTALLATION => into!(installations, Installation),
-            table::RELEASE => into!(releases, ReleaseRow),
-            table::ASSIGNMENT => into!(assignments, AssignmentRow),
-            table::AGENT => into!(agents, Agent),
-            table::RUNNER => into!(runners, Runner),
-            table::TOKEN => into!(tokens, Token),
-            table::REVOKED => into!(revoked, Revoked),
-            table::REQUEST => into!(requests, Request),
-            table::QUARANTINE => into!(quarantine, Quarantine),
-            table::SETTLE => into!(settle, Settle),
-            table::OPERATOR => into!(operators, Operator),
-            table::AUDIT | table::OLD_RUN | table::OLD_RELEASE => {}
-            table => return Err(LoadError::Table { table }),
-        }
-        Ok(())
     }
 
     /// Applies the entry at `index`.
@@ -110,9 +66,7 @@ impl Engine {
         request::expire(&mut self.state, entry.commands.len());
         let outcomes = entry.commands.iter().map(|command| self.command(command)).collect();
         settle::drain(&mut self.state);
-        let mut rows = Vec::new();
-        each_table!(self.state, drain(&mut self.hash, &mut rows));
-        rows.append(&mut self.state.cold);
+        let rows = self.state.drain(&mut self.hash);
         self.next_timer = match timers {
             Outcome::Rejected(_) => Some(self.state.now() + TIMERS_AGAIN),
             _ => timer::next(&self.state),
@@ -196,9 +150,7 @@ impl Engine {
         let mut copy = self.state.clone();
         for run in runs {
             settle::settle(&mut copy, &run);
-            let mut changed = false;
-            each_table!(copy, tell_changed(&mut changed));
-            if changed {
+            if copy.has_changed() {
                 return Err(format!("{} would move", run_name(&run)));
             }
         }

@@ -46,6 +46,8 @@ mod table;
 mod timer;
 mod transaction;
 
-pub use engine::{Applied, Engine, LoadError};
+pub use engine::{Applied, Engine};
 pub use event::Event;
 pub use request::{Outcome, Rejection};
+pub use state::LoadError;
+pub use table::RowChange;

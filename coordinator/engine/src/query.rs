@@ -9,12 +9,14 @@ use std::collections::BTreeSet;
 
 use trimaran_wire::codec::Message;
 use trimaran_wire::v1::common::WireInstallation;
-use trimaran_wire::v1::row;
+use trimaran_wire::v1::row::{self, table};
 
-use crate::state::run_key_bytes;
+use crate::state::{cold_key, run_key_bytes};
 use crate::table::{Row, full_key};
 
-pub use cluster::{agents, alarms, audit, members, meta, pipeline, runners, target_rows, targets, token};
+pub use cluster::{
+    agents, alarms, audit, members, meta, pipeline, runners, target_row, target_rows, targets, token,
+};
 pub use plans::{plan, rollback_plan};
 pub use runs::{
     environments_seen, history, instances, live_assignments, reasons, run, runs, says, status, why,
@@ -112,26 +114,20 @@ pub(crate) fn get<R: Row>(rows: &dyn RowSource, key: &R::Key) -> Option<R> {
 /// A run, hot or old.
 pub fn run_row(rows: &dyn RowSource, pipeline: &str, number: u64) -> Option<row::Run> {
     let key = (pipeline.to_owned(), number);
-    get::<row::Run>(rows, &key).or_else(|| {
-        let mut cold = vec![row::table::OLD_RUN];
-        cold.extend(run_key_bytes(&key));
-        row::Run::from_bytes(&rows.get(&cold)?).ok()
-    })
+    get::<row::Run>(rows, &key)
+        .or_else(|| row::Run::from_bytes(&rows.get(&cold_key(table::OLD_RUN, &run_key_bytes(&key)))?).ok())
 }
 
 /// A release, hot or old.
 pub fn release_row(rows: &dyn RowSource, digest: &[u8; 32]) -> Option<row::ReleaseRow> {
-    get::<row::ReleaseRow>(rows, digest).or_else(|| {
-        let mut cold = vec![row::table::OLD_RELEASE];
-        cold.extend(digest);
-        row::ReleaseRow::from_bytes(&rows.get(&cold)?).ok()
-    })
+    get::<row::ReleaseRow>(rows, digest)
+        .or_else(|| row::ReleaseRow::from_bytes(&rows.get(&cold_key(table::OLD_RELEASE, digest))?).ok())
 }
 
 /// Releases of a pipeline, hot and old.
 pub fn releases(rows: &dyn RowSource, pipeline: &str) -> Vec<row::ReleaseRow> {
     let mut found = all::<row::ReleaseRow>(rows);
-    rows.scan(&[row::table::OLD_RELEASE], &mut |_, value| {
+    rows.scan(&[table::OLD_RELEASE], &mut |_, value| {
         found.extend(row::ReleaseRow::from_bytes(value).ok());
         true
     });

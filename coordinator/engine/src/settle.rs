@@ -10,6 +10,7 @@ mod early;
 mod finish;
 mod gates;
 pub(crate) mod outcome;
+pub(crate) mod ways;
 
 use std::convert::Infallible;
 
@@ -18,6 +19,7 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::Status;
 use trimaran_wire::v1::assignment::WireFailure;
 use trimaran_wire::v1::common::{WireReason, WireRun};
+use trimaran_wire::v1::plan::{WirePlan, WirePlannedEnvironment, WirePlannedStage};
 use trimaran_wire::v1::row;
 
 use crate::event::Event;
@@ -27,6 +29,21 @@ use crate::transaction::attempt;
 /// `prod/lab-prod`, `prod/approve`.
 pub fn stage_name(stage: &row::Stage) -> String {
     format!("{}/{}", stage.environment, stage.target.as_deref().unwrap_or("approve"))
+}
+
+/// What the plan says of a stage and of its environment; `None` for an approval.
+pub(crate) fn planned<'a>(
+    plan: &'a WirePlan,
+    stage: &row::Stage,
+) -> Option<(&'a WirePlannedEnvironment, &'a WirePlannedStage)> {
+    let environment = plan.environments.iter().find(|it| it.name == stage.environment)?;
+    let planned = environment.stages.iter().find(|it| Some(&it.target) == stage.target.as_ref())?;
+    Some((environment, planned))
+}
+
+/// The installation that a stage works on; `None` for an approval, and before its first assignment.
+fn installation<'a>(state: &'a State, run: &row::Run, stage: &row::Stage) -> Option<&'a row::Installation> {
+    state.installation(&run.id.pipeline, stage.target.as_deref()?)
 }
 
 /// Settles queued runs, at most a bounded number; the rest waits for the next entry.

@@ -1,19 +1,21 @@
 //! The state: every table, and the questions that several concerns ask it.
 
 use trimaran_model::reason::{CLEARS_WAIT, ReasonCode};
-use trimaran_model::run::Status;
+use trimaran_model::run::{RunKind, Status};
 use trimaran_model::target::selects;
 use trimaran_model::time::{Timestamp, Wall};
-use trimaran_wire::codec::encode;
+use trimaran_wire::codec::{CodecError, Message, encode};
 use trimaran_wire::v1::common::{WireIdentity, WireInstallation, WireReason, WireRun};
 use trimaran_wire::v1::row::{self, table};
 use trimaran_wire::v1::target::WirePlatform;
 
 use crate::event::Event;
-use crate::table::{Row, Table};
+use crate::table::{Row, RowChange, Table};
 
-macro_rules! keyed {
-    ($($type:ident $table:ident $key:ty, $row:ident => $make:expr, $name:ident => $bytes:expr
+/// Makes the state's tables from one list: each has a name, its rows, their key in memory and as bytes, and perhaps what
+/// makes a row active.
+macro_rules! tables {
+    ($($field:ident: $type:ident $table:ident, $key:ty, $row:ident => $make:expr, $name:ident => $bytes:expr
         $(, active $one:ident => $active:expr)?;)*) => {
         $(impl Row for row::$type {
             type Key = $key;
@@ -22,27 +24,88 @@ macro_rules! keyed {
             fn key_bytes($name: &$key) -> Vec<u8> { $bytes }
             $(fn is_active(&self) -> bool { let $one = self; $active })?
         })*
+
+        /// Everything that `apply` may read.
+        #[derive(Debug, Clone, Default)]
+        pub(crate) struct State {
+            $(pub(crate) $field: Table<row::$type>,)*
+            /// Rows that leave memory with the entry.
+            pub(crate) cold: Vec<RowChange>,
+            pub(crate) events: Vec<Event>,
+            /// The entry that is applied.
+            pub(crate) revision: u64,
+        }
+
+        /// What is done to every table.
+        impl State {
+            /// Takes a stored row of table `number` in; cold rows are passed over.
+            pub(crate) fn load(&mut self, number: u8, value: &[u8], hash: &mut u128) -> Result<(), LoadError> {
+                match number {
+                    $(table::$table => {
+                        let row = row::$type::from_bytes(value)
+                            .map_err(|source| LoadError::Row { table: number, source })?;
+                        self.$field.load(row, hash);
+                    })*
+                    table::AUDIT | table::OLD_RUN | table::OLD_RELEASE => {}
+                    table => return Err(LoadError::Table { table }),
+                }
+                Ok(())
+            }
+
+            /// Begins a change that can be taken back.
+            pub(crate) fn begin(&mut self) {
+                $(self.$field.begin();)*
+            }
+
+            pub(crate) fn take_back(&mut self) {
+                $(self.$field.take_back();)*
+            }
+
+            /// Whether the entry has changed anything in memory.
+            pub(crate) fn has_changed(&self) -> bool {
+                $(self.$field.has_changed())||*
+            }
+
+            /// Moves what the entry changed out, table by table and cold rows last, and keeps the sum of hashes.
+            pub(crate) fn drain(&mut self, hash: &mut u128) -> Vec<RowChange> {
+                let mut rows = Vec::new();
+                $(self.$field.drain(hash, &mut rows);)*
+                rows.append(&mut self.cold);
+                rows
+            }
+        }
     };
 }
 
-keyed! {
-    Meta META (), _it => (), _key => Vec::new();
-    Member MEMBER String, it => it.name.clone(), key => key.clone().into_bytes();
-    Alarm ALARM (String, String), it => (it.member.clone(), it.code.clone()), key => pair(&key.0, &key.1);
-    TargetRow TARGET String, it => it.target.name.clone(), key => key.clone().into_bytes();
-    Pipeline PIPELINE String, it => it.name.clone(), key => key.clone().into_bytes();
-    Run RUN (String, u64), it => run_key(&it.id), key => run_key_bytes(key), active it => !status(&it.status).is_done();
-    Installation INSTALLATION (String, String), it => installation_key(&it.id), key => pair(&key.0, &key.1), active it => it.bake_until.is_some();
-    ReleaseRow RELEASE [u8; 32], it => it.digest, key => key.to_vec();
-    AssignmentRow ASSIGNMENT u64, it => it.assignment.id, key => key.to_be_bytes().to_vec();
-    Agent AGENT String, it => it.name.clone(), key => key.clone().into_bytes(), active it => it.handover_until.is_some();
-    Runner RUNNER String, it => it.name.clone(), key => key.clone().into_bytes();
-    Token TOKEN [u8; 32], it => it.sha256, key => key.to_vec();
-    Revoked REVOKED [u8; 32], it => it.key, key => key.to_vec();
-    Operator OPERATOR String, it => it.name.clone(), key => key.clone().into_bytes();
-    Request REQUEST RequestKey, it => request_key(&it.identity, it.id), key => [key.0.as_slice(), &key.1].concat();
-    Quarantine QUARANTINE (String, [u8; 32]), it => (it.pipeline.clone(), it.plan), key => [key.0.as_bytes(), &[0], &key.1].concat();
-    Settle SETTLE (String, u64), it => run_key(&it.run), key => run_key_bytes(key);
+tables! {
+    meta: Meta META, (), _it => (), _key => Vec::new();
+    members: Member MEMBER, String, it => it.name.clone(), key => key.clone().into_bytes();
+    alarms: Alarm ALARM, (String, String), it => (it.member.clone(), it.code.clone()), key => pair(&key.0, &key.1);
+    targets: TargetRow TARGET, String, it => it.target.name.clone(), key => key.clone().into_bytes();
+    pipelines: Pipeline PIPELINE, String, it => it.name.clone(), key => key.clone().into_bytes();
+    runs: Run RUN, (String, u64), it => run_key(&it.id), key => run_key_bytes(key), active it => !status(&it.status).is_done();
+    installations: Installation INSTALLATION, (String, String), it => installation_key(&it.id), key => pair(&key.0, &key.1), active it => it.bake_until.is_some();
+    releases: ReleaseRow RELEASE, [u8; 32], it => it.digest, key => key.to_vec();
+    assignments: AssignmentRow ASSIGNMENT, u64, it => it.assignment.id, key => key.to_be_bytes().to_vec();
+    agents: Agent AGENT, String, it => it.name.clone(), key => key.clone().into_bytes(), active it => it.handover_until.is_some();
+    runners: Runner RUNNER, String, it => it.name.clone(), key => key.clone().into_bytes();
+    tokens: Token TOKEN, [u8; 32], it => it.sha256, key => key.to_vec();
+    revoked: Revoked REVOKED, [u8; 32], it => it.key, key => key.to_vec();
+    operators: Operator OPERATOR, String, it => it.name.clone(), key => key.clone().into_bytes();
+    requests: Request REQUEST, RequestKey, it => request_key(&it.identity, it.id), key => [key.0.as_slice(), &key.1].concat();
+    quarantine: Quarantine QUARANTINE, (String, [u8; 32]), it => (it.pipeline.clone(), it.plan), key => [key.0.as_bytes(), &[0], &key.1].concat();
+    settle: Settle SETTLE, (String, u64), it => run_key(&it.run), key => run_key_bytes(key);
+}
+
+/// Why rows are not a state.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("a row has no table")]
+    Empty,
+    #[error("table {table} is not known to this build; the binary is too old")]
+    Table { table: u8 },
+    #[error("a row of table {table} can't be read")]
+    Row { table: u8, source: CodecError },
 }
 
 /// `web#12`.
@@ -66,6 +129,11 @@ pub(crate) fn installation_key(id: &WireInstallation) -> (String, String) {
     (id.pipeline.clone(), id.target.clone())
 }
 
+/// The whole key of a row that left memory, or never was there.
+pub(crate) fn cold_key(table: u8, key: &[u8]) -> Vec<u8> {
+    [&[table], key].concat()
+}
+
 /// The id comes first: it begins with the time at which it was made, so that rows are in the order in which
 /// they may be forgotten. The identity scopes it.
 pub(crate) type RequestKey = ([u8; 16], Vec<u8>);
@@ -73,57 +141,6 @@ pub(crate) type RequestKey = ([u8; 16], Vec<u8>);
 pub(crate) fn request_key(identity: &WireIdentity, id: [u8; 16]) -> RequestKey {
     (id, encode(identity))
 }
-
-/// Everything that `apply` may read.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct State {
-    pub(crate) meta: Table<row::Meta>,
-    pub(crate) members: Table<row::Member>,
-    pub(crate) alarms: Table<row::Alarm>,
-    pub(crate) targets: Table<row::TargetRow>,
-    pub(crate) pipelines: Table<row::Pipeline>,
-    pub(crate) runs: Table<row::Run>,
-    pub(crate) installations: Table<row::Installation>,
-    pub(crate) releases: Table<row::ReleaseRow>,
-    pub(crate) assignments: Table<row::AssignmentRow>,
-    pub(crate) agents: Table<row::Agent>,
-    pub(crate) runners: Table<row::Runner>,
-    pub(crate) tokens: Table<row::Token>,
-    pub(crate) revoked: Table<row::Revoked>,
-    pub(crate) operators: Table<row::Operator>,
-    pub(crate) requests: Table<row::Request>,
-    pub(crate) quarantine: Table<row::Quarantine>,
-    pub(crate) settle: Table<row::Settle>,
-    /// Rows that leave memory with the entry.
-    pub(crate) cold: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    pub(crate) events: Vec<Event>,
-    /// The entry that is applied.
-    pub(crate) revision: u64,
-}
-
-/// Calls the same method of every table.
-macro_rules! each_table {
-    ($state:expr, $method:ident ( $($argument:expr),* )) => {{
-        $state.meta.$method($($argument),*);
-        $state.members.$method($($argument),*);
-        $state.alarms.$method($($argument),*);
-        $state.targets.$method($($argument),*);
-        $state.pipelines.$method($($argument),*);
-        $state.runs.$method($($argument),*);
-        $state.installations.$method($($argument),*);
-        $state.releases.$method($($argument),*);
-        $state.assignments.$method($($argument),*);
-        $state.agents.$method($($argument),*);
-        $state.runners.$method($($argument),*);
-        $state.tokens.$method($($argument),*);
-        $state.revoked.$method($($argument),*);
-        $state.operators.$method($($argument),*);
-        $state.requests.$method($($argument),*);
-        $state.quarantine.$method($($argument),*);
-        $state.settle.$method($($argument),*);
-    }};
-}
-pub(crate) use each_table;
 
 impl State {
     pub(crate) fn meta(&self) -> row::Meta {
@@ -152,11 +169,8 @@ impl State {
 
     /// Enrolled runners of a host target, by name.
     pub(crate) fn hosts_of(&self, target: &row::TargetRow) -> Vec<String> {
-        let WirePlatform::Hosts { select } = &target.target.platform else { return Vec::new() };
-        let mine = |runner: &&row::Runner| {
-            runner.agent == target.target.agent && runner.key.is_some() && selects(select, &runner.labels)
-        };
-        self.runners.iter().filter(mine).map(|runner| runner.name.clone()).collect()
+        let here = self.runners.iter().filter(|runner| is_host_of(target, runner));
+        here.map(|runner| runner.name.clone()).collect()
     }
 
     pub(crate) fn live_runs(&self) -> impl Iterator<Item = &row::Run> {
@@ -179,6 +193,11 @@ impl State {
         self.installations.between((of.clone(), String::new()), (of, char::MAX.to_string()))
     }
 
+    /// Writes a row that only queries read.
+    pub(crate) fn put_cold(&mut self, table: u8, key: &[u8], row: &impl Message) {
+        self.cold.push((cold_key(table, key), Some(row.to_bytes())));
+    }
+
     /// Queues a run for settling.
     pub(crate) fn wake(&mut self, run: &WireRun) {
         self.settle.put(row::Settle { run: run.clone() });
@@ -199,11 +218,7 @@ impl State {
             .filter(|target| target.target.agent == agent)
             .map(|target| target.target.name.clone())
             .collect();
-        self.wake_where(|run| {
-            run.stages
-                .iter()
-                .any(|stage| stage.target.as_ref().is_some_and(|target| targets.contains(target)))
-        });
+        self.wake_where(|run| targets.iter().any(|target| works_on(run, target)));
     }
 
     /// Installations of the targets that an agent serves.
@@ -250,6 +265,22 @@ impl State {
     pub(crate) fn clear_alarm(&mut self, member: &str, code: &str) {
         self.alarms.remove(&(member.to_owned(), code.to_owned()));
     }
+}
+
+/// Whether a run brings earlier releases back, as its only work.
+pub(crate) fn is_rollback(run: &row::Run) -> bool {
+    run.kind == RunKind::Rollback.as_str()
+}
+
+/// Whether a run has a stage on this target.
+pub(crate) fn works_on(run: &row::Run, target: &str) -> bool {
+    run.stages.iter().any(|stage| stage.target.as_deref() == Some(target))
+}
+
+/// Whether a target of hosts selects this runner, which is enrolled with its agent.
+pub(crate) fn is_host_of(target: &row::TargetRow, runner: &row::Runner) -> bool {
+    let WirePlatform::Hosts { select } = &target.target.platform else { return false };
+    runner.agent == target.target.agent && runner.key.is_some() && selects(select, &runner.labels)
 }
 
 /// A status as stored. Rows are written by this crate alone, with names of the list.

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use trimaran_wire::codec::Message;
 
+/// The whole key of a row and its new value; `None` deletes.
+pub type RowChange = (Vec<u8>, Option<Vec<u8>>);
+
 /// A row that knows its key.
 pub(crate) trait Row: Message + Clone + PartialEq {
     type Key: Ord + Clone;
@@ -92,9 +95,9 @@ impl<R: Row> Table<R> {
         Some(old)
     }
 
-    /// Says so when the entry has changed anything here.
-    pub(crate) fn tell_changed(&self, changed: &mut bool) {
-        *changed |= !self.changed.is_empty();
+    /// Whether the entry has changed anything here.
+    pub(crate) fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
     }
 
     pub(crate) fn begin(&mut self) {
@@ -123,7 +126,7 @@ impl<R: Row> Table<R> {
     }
 
     /// Moves the changed rows out and keeps the sum of hashes.
-    pub(crate) fn drain(&mut self, hash: &mut u128, out: &mut Vec<(Vec<u8>, Option<Vec<u8>>)>) {
+    pub(crate) fn drain(&mut self, hash: &mut u128, out: &mut Vec<RowChange>) {
         for key in std::mem::take(&mut self.changed) {
             let bytes = full_key::<R>(&key);
             let row = self.rows.get(&key);

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::state::{State, each_table};
+use crate::state::State;
 
 /// Why a change was undone.
 #[derive(Debug)]
@@ -17,14 +17,14 @@ pub(crate) fn attempt<T, E>(
     state: &mut State,
     change: impl FnOnce(&mut State) -> Result<T, E>,
 ) -> Result<T, Undone<E>> {
-    each_table!(state, begin());
+    state.begin();
     let marks = (state.cold.len(), state.events.len());
     let undone = match catch_unwind(AssertUnwindSafe(|| change(state))) {
         Ok(Ok(done)) => return Ok(done),
         Ok(Err(refused)) => Undone::Refused(refused),
         Err(_) => Undone::Panicked,
     };
-    each_table!(state, take_back());
+    state.take_back();
     state.cold.truncate(marks.0);
     state.events.truncate(marks.1);
     Err(undone)

@@ -5,16 +5,11 @@ use std::fmt;
 use bytes::Bytes;
 use trimaran_wire::raft::{ConfState, Entry, HardState, Message, Snapshot, SnapshotMeta};
 
-use crate::machine::{EntryMeta, RowBatch};
+use crate::machine::{EntryMeta, RowBatch, RowIter};
 
 /// Who waits for an answer. Chosen by the caller, unique among the waiters of one process life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Waiter(pub u64);
-
-/// Key and value of one row of the state.
-pub type Row = (Vec<u8>, Vec<u8>);
-/// All rows of a state, in the order of their keys.
-pub type RowIter = Box<dyn Iterator<Item = Row> + Send>;
 
 /// What happened outside.
 pub enum Input {

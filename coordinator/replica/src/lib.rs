@@ -33,10 +33,10 @@ pub mod settings;
 mod snapshots;
 
 pub use io::{
-    Answer, Busy, Class, Fatal, Input, InstallJob, Mark, MemberChange, Output, Role, RoleChange, Row,
-    RowIter, Waiter, WriteJob, Written,
+    Answer, Busy, Class, Fatal, Input, InstallJob, Mark, MemberChange, Output, Role, RoleChange, Waiter,
+    WriteJob, Written,
 };
 pub use log::{Loaded, LogError};
-pub use machine::{Applied, EntryMeta, Machine, RestoreError, RowBatch};
+pub use machine::{Applied, EntryMeta, Machine, RestoreError, Row, RowBatch, RowIter};
 pub use replica::{Replica, StartError, Status};
 pub use settings::Settings;

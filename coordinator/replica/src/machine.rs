@@ -2,7 +2,10 @@
 //!
 //! Deliberately not here: any state machine. The engine of Trimaran is one; tests have a map.
 
-use crate::io::RowIter;
+/// Key and value of one row of the state.
+pub type Row = (Vec<u8>, Vec<u8>);
+/// All rows of a state, in the order of their keys.
+pub type RowIter = Box<dyn Iterator<Item = Row> + Send>;
 
 /// Place of an entry in the log. `index` is the revision of the state after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use trimaran_wire::raft::{ConfState, Entry, HardState};
 
-use crate::io::{InstallJob, Mark, Row, WriteJob};
+use crate::io::{InstallJob, Mark, WriteJob};
 use crate::log::Loaded;
-use crate::machine::EntryMeta;
+use crate::machine::{EntryMeta, Row};
 
 #[derive(Debug, Clone)]
 struct Disk {

@@ -8,8 +8,8 @@ use trimaran_model::limits;
 use trimaran_wire::raft::Snapshot;
 
 use crate::convert;
-use crate::io::{Answer, Fatal, Mark, Output, RowIter};
-use crate::machine::{EntryMeta, Machine};
+use crate::io::{Answer, Fatal, Mark, Output};
+use crate::machine::{EntryMeta, Machine, RowIter};
 use crate::replica::Replica;
 
 type Outputs<M> = Vec<Output<<M as Machine>::Reply, <M as Machine>::Event>>;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use trimaran_engine::Engine;
 use trimaran_model::id::{CoordinatorName, Identity};
 use trimaran_model::limits::LEAF_TTL;
+use trimaran_process::clock;
 use trimaran_store::{Options, Store};
 use trimaran_transport::authority::{Authority, Issuer};
 use trimaran_transport::enroll::{Csr, Token, make_key_and_csr};
@@ -14,7 +15,6 @@ use trimaran_wire::raft;
 use trimaran_wire::v1::command::{Command, CommandBody, Entry};
 use trimaran_wire::v1::common::WireIdentity;
 
-use crate::clock;
 use crate::data_dir::DataDir;
 
 /// The first admin's name.

@@ -1,8 +1,7 @@
 //! The engine as the state machine of a replica.
 
 use trimaran_engine::{Engine, Event, Outcome};
-use trimaran_replica::io::RowIter;
-use trimaran_replica::{Applied, EntryMeta, Machine, RestoreError, RowBatch};
+use trimaran_replica::{Applied, EntryMeta, Machine, RestoreError, RowBatch, RowIter};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::command::Entry;
 

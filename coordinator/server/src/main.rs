@@ -9,7 +9,6 @@
 mod admin;
 mod agent_session;
 mod authorize;
-mod clock;
 mod config;
 mod data_dir;
 mod enroll;
@@ -19,6 +18,7 @@ mod gateway;
 mod init;
 mod machine;
 mod node;
+mod refusals;
 mod revoked;
 mod room;
 mod rows;
@@ -92,6 +92,7 @@ enum Command {
     /// Give the room of the ballast file back when the disk is full; the next start with enough room makes it again.
     #[command(after_help = "Examples:\n  trimaran-coordinator free-ballast --data-dir /var/lib/trimaran")]
     FreeBallast {
+        /// The coordinator's data directory.
         #[arg(long, value_name = "DIR")]
         data_dir: PathBuf,
     },
@@ -107,8 +108,10 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Place {
+    /// The coordinator's name in the cluster.
     #[arg(long, value_parser = parse_name)]
     name: CoordinatorName,
+    /// The coordinator's data directory, which nobody else uses.
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
     /// UDP address for operators, agents and members.
@@ -122,16 +125,8 @@ fn parse_name(text: &str) -> Result<CoordinatorName, String> {
 
 fn main() -> ExitCode {
     trimaran_transport::install_crypto_provider();
-    let filter = tracing_subscriber::EnvFilter::try_from_env("TRIMARAN_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
-    match carry_out(App::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("{failure}");
-            ExitCode::from(failure.exit() as u8)
-        }
-    }
+    trimaran_process::log_to_stderr();
+    trimaran_process::end(carry_out(App::parse().command))
 }
 
 fn carry_out(command: Command) -> Result<(), Failure> {
@@ -200,14 +195,8 @@ mod tests {
 
     use super::*;
 
-    fn check(command: &clap::Command) {
-        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        assert!(help.contains("Examples:\n  trimaran-"), "`{}` has no examples", command.get_name());
-        command.get_subcommands().for_each(check);
-    }
-
     #[test]
-    fn every_command_has_examples() {
-        check(&App::command());
+    fn every_command_says_what_it_does_with_examples_that_parse() {
+        trimaran_e2e::help::check(&App::command(), 6);
     }
 }

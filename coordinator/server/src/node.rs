@@ -14,6 +14,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 use trimaran_engine::{Event, Outcome};
 use trimaran_model::limits::{ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, PROPOSALS_MAX};
 use trimaran_model::time::{Millis, Timestamp, Wall};
+use trimaran_process::clock;
 use trimaran_replica::io::{Answer, Busy, Fatal, Input, Output, Role, RoleChange, Waiter};
 use trimaran_replica::{Replica, Settings, Status};
 use trimaran_store::{Store, Writer, WriterEvent, WriterHandle};
@@ -21,7 +22,6 @@ use trimaran_wire::codec::{Message as _, encode};
 use trimaran_wire::v1::command::{Command, CommandBody, Entry};
 use trimaran_wire::v1::common::WireIdentity;
 
-use crate::clock;
 use crate::machine::EngineMachine;
 use crate::wall::{WallChange, WallGuard};
 

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use trimaran_engine::{Engine, Event, query};
 use trimaran_model::id::{CoordinatorName, Identity};
 use trimaran_model::time::Millis;
+use trimaran_process::clock;
 use trimaran_store::{Ballast, Options, Store};
 use trimaran_transport::authority::Issuer;
 use trimaran_transport::{
@@ -19,14 +20,14 @@ use trimaran_wire::v1::command::{Command, CommandBody};
 use trimaran_wire::v1::common::WireIdentity;
 
 use crate::agent_session;
-use crate::clock;
 use crate::config::Settings;
 use crate::data_dir::DataDir;
 use crate::events::EventLog;
-use crate::gateway::{self, Refusals};
+use crate::gateway;
 use crate::init::new_leaf;
 use crate::machine::EngineMachine;
 use crate::node::{Node, NodeError, Proposed};
+use crate::refusals::Refusals;
 use crate::revoked::RevokedKeys;
 use crate::room::Room;
 use crate::rows::View;
@@ -112,14 +113,15 @@ pub(crate) async fn run(
     }));
     tracing::info!(address = server.address, "serving");
     server.spawn(gateway::run(server.clone()));
-    server.spawn(Refusals::report(server.clone()));
+    let refused = server.clone();
+    server.spawn(async move { refused.refusals.report(&refused.node).await });
     server.spawn(tell(server.clone()));
     server.spawn(agent_session::expect_back(server.clone()));
     server.spawn(announce(server.clone()));
     server.spawn(renew(server.clone()));
     let result = tokio::select! {
         ended = ended => ended.unwrap_or(Err(NodeError::Writer)).map_err(RunError::from),
-        () = terminated() => Ok(()),
+        () = trimaran_process::terminated() => Ok(()),
     };
     server.stop.cancel();
     server.node.shutdown();
@@ -294,15 +296,5 @@ impl Server {
         if let Some(row) = found {
             self.events.progress(self.node.store.applied(), self.node.wall(), &row, progress);
         }
-    }
-}
-
-/// SIGTERM or SIGINT.
-async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).expect("a signal handler can be set");
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
     }
 }

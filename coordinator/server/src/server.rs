@@ -11,6 +11,7 @@ use trimaran_transport::{CertificateStore, Endpoint};
 use crate::data_dir::DataDir;
 use crate::events::EventLog;
 use crate::node::Node;
+use crate::refusals::Refusals;
 use crate::revoked::RevokedKeys;
 use crate::room::Room;
 use crate::soft::Soft;
@@ -32,7 +33,7 @@ pub(crate) struct Parts {
     pub(crate) soft: Soft,
     pub(crate) events: EventLog,
     pub(crate) revoked: Arc<RevokedKeys>,
-    pub(crate) refusals: crate::gateway::Refusals,
+    pub(crate) refusals: Refusals,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }

@@ -8,9 +8,8 @@ use rocksdb::{
 };
 use rocksdb::{Direction, IteratorMode, WriteBatch, WriteOptions};
 use tokio::sync::watch;
-use trimaran_replica::io::Row;
 use trimaran_replica::log::LogError;
-use trimaran_replica::{EntryMeta, Loaded};
+use trimaran_replica::{EntryMeta, Loaded, Row};
 use trimaran_wire::codec::{CodecError, Message};
 use trimaran_wire::raft::{ConfState, Entry, HardState, Identity, Place};
 

@@ -8,7 +8,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use trimaran_model::limits;
-use trimaran_replica::io::Row;
+use trimaran_replica::Row;
 use trimaran_wire::codec::{CodecError, DECODE_BYTES_MAX, Message};
 use trimaran_wire::frame::HEADER_BYTES;
 use trimaran_wire::raft::{SnapshotChunk, SnapshotEnd, SnapshotHeader};

@@ -1,8 +1,7 @@
 //! Consistent views of the rows for queries on any thread. The owner of the replica never reads here.
 
 use rocksdb::{Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode};
-use trimaran_replica::EntryMeta;
-use trimaran_replica::io::Row;
+use trimaran_replica::{EntryMeta, Row};
 use trimaran_wire::codec::Message;
 use trimaran_wire::raft::{ConfState, Place, SnapshotMeta};
 

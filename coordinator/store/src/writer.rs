@@ -10,8 +10,7 @@ use std::thread::JoinHandle;
 
 use rocksdb::{Direction, IteratorMode, WriteBatch, WriteOptions};
 use trimaran_model::limits;
-use trimaran_replica::io::Row;
-use trimaran_replica::{EntryMeta, InstallJob, WriteJob, Written};
+use trimaran_replica::{EntryMeta, InstallJob, Row, WriteJob, Written};
 use trimaran_wire::codec::Message as _;
 
 use crate::meta;

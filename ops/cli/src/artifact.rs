@@ -50,7 +50,7 @@ fn file_digest(name: &str, path: &str) -> Result<Option<[u8; 32]>, CliError> {
 }
 
 async fn url_digest(name: &str, url: &str) -> Result<[u8; 32], CliError> {
-    trimaran_client::client::install_crypto();
+    trimaran_client::install_crypto();
     let fail = |why: String| unreadable(name, url, &why);
     let client = reqwest::Client::builder()
         .connect_timeout(std::time::Duration::from_secs(5))

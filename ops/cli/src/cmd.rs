@@ -107,54 +107,13 @@ pub(crate) fn run(command: Command, global: &Global) -> Result<u8, CliError> {
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory as _, Parser as _};
+    use clap::CommandFactory as _;
 
     use crate::App;
 
-    /// Every command with its path, groups too.
-    fn all(command: &clap::Command, path: &str, found: &mut Vec<(String, clap::Command)>) {
-        let path = format!("{path}{}", command.get_name());
-        for below in command.get_subcommands() {
-            all(below, &format!("{path} "), found);
-        }
-        found.push((path, command.clone()));
-    }
-
     #[test]
     fn every_command_says_what_it_does_with_examples_that_parse() {
-        let mut commands = Vec::new();
-        all(&App::command(), "", &mut commands);
-        assert!(commands.len() > 30, "{}", commands.len());
-        for (path, command) in commands {
-            assert!(command.get_about().is_some(), "`{path}` does not say what it does");
-            for argument in command.get_arguments() {
-                assert!(argument.get_help().is_some(), "`{path}` does not explain `{}`", argument.get_id());
-            }
-            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            let examples: Vec<&str> = after.lines().filter(|line| line.starts_with("  trimaran ")).collect();
-            assert!(!examples.is_empty(), "`{path}` has no examples");
-            for example in examples {
-                for part in example.split(" && ").flat_map(|part| part.split(" | ")) {
-                    check_example(part.trim());
-                }
-            }
-        }
-    }
-
-    /// A comment stands behind two spaces; what a shell makes of the rest is left out.
-    fn check_example(text: &str) {
-        let line = text.split("  ").next().unwrap_or_default().split(" > ").next().unwrap_or_default();
-        if !line.starts_with("trimaran ") {
-            return;
-        }
-        // Every second part stands between quotes and is one word.
-        let words = line.split('"').enumerate().flat_map(|(index, part)| match index % 2 {
-            0 => part.split_whitespace().collect(),
-            _ => vec![part],
-        });
-        let parsed = App::try_parse_from(words);
-        let why = parsed.err().map(|error| error.to_string());
-        assert_eq!(why, None, "`{line}` does not parse");
+        trimaran_e2e::help::check(&App::command(), 30);
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl Follower<'_> {
                 OperatorBody::Watch { run: Some(self.what.run.to_owned()), since_revision: self.since };
             let mut replies = match self.remote.client().stream(body).await {
                 Ok(replies) => replies,
-                Err(trimaran_client::client::ClientError::Unreachable { .. }) => {
+                Err(trimaran_client::ClientError::Unreachable { .. }) => {
                     tokio::time::sleep(Duration::from_millis(200)).await;
                     continue;
                 }
@@ -210,7 +210,7 @@ impl Follower<'_> {
         let body = OperatorBody::RunShow { run: self.what.run.to_owned() };
         let (_, json) = match self.remote.client().request(None, body).await {
             Ok(found) => found,
-            Err(trimaran_client::client::ClientError::Unreachable { .. }) => return Ok(None),
+            Err(trimaran_client::ClientError::Unreachable { .. }) => return Ok(None),
             Err(error) => return Err(client_error(error)),
         };
         let answer = answer::<RunDocument>(&json)?;

@@ -4,7 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use serde_json::Value;
-use trimaran_client::client::{Client, ClientError, Replies};
+use trimaran_client::ClientError;
+use trimaran_client::client::{Client, Replies};
 use trimaran_client::config::{self, Config};
 use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_spec::{Diagnostic, Severity};

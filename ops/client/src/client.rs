@@ -1,25 +1,26 @@
 //! One operator's way to a cluster: a session to any coordinator, requests that are repeated safely.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::{Mutex, OnceCell};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use trimaran_model::error_code::{self, ErrorCode};
-use trimaran_model::time::Wall;
 use trimaran_transport::files::IdentityFiles;
 use trimaran_transport::{
-    Alpn, CertificateStore, Clock, CloseCode, CloseReason, ConnectError, Endpoint, EndpointConfig,
-    EndpointLimits, FrameReceiver, RequestError, Session, Trust, random,
+    Alpn, CertificateStore, CloseCode, CloseReason, ConnectError, Endpoint, EndpointConfig, EndpointLimits,
+    FrameReceiver, RequestError, Session, Trust, random,
 };
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::v1::operator::{OperatorBody, OperatorReply, OperatorRequest, Refusal};
+use trimaran_wire::v1::operator::{OperatorBody, OperatorReply, OperatorRequest};
 
 use crate::config::Context;
 use crate::enroll;
+use crate::error::{ClientError, protocol};
+use crate::ground::{addresses, install_crypto, system_clock};
 
 /// How long a request is repeated once a coordinator was reached, and while it is not known what became of it:
 /// longer than a coordinator needs to start again.
@@ -31,23 +32,6 @@ const REACH: Duration = Duration::from_millis(2800);
 const DIAL: Duration = Duration::from_millis(1400);
 /// The next endpoint is dialed too when the one before it is silent for so long.
 const NEXT_DIAL: Duration = Duration::from_millis(200);
-
-/// Why a request has no answer.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum ClientError {
-    #[error("{}", .0.message)]
-    Refused(Refusal),
-    /// No endpoint answered; `attempts` says what each one did.
-    #[error("no coordinator answers: {attempts}")]
-    Unreachable { attempts: String },
-    /// Sent, and the answer was lost: repeat it with the same request id.
-    #[error("the outcome is not known: {why}")]
-    Indeterminate { why: String },
-    #[error("{why}")]
-    Identity { why: String },
-    #[error("{why}")]
-    Protocol { why: String },
-}
 
 /// Told once when a request goes out again: why, and for how long it is repeated.
 pub type OnRepeat = Box<dyn Fn(&str, Duration) + Send + Sync>;
@@ -74,23 +58,6 @@ impl Replies {
             reply => Ok(Some(reply)),
         }
     }
-}
-
-/// Installs the process's cryptography, for HTTP clients beside this one.
-pub fn install_crypto() {
-    trimaran_transport::install_crypto_provider();
-}
-
-/// The system's clock, by which an operator's machine judges certificates.
-pub(crate) fn system_clock() -> Clock {
-    Arc::new(|| {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Wall(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-    })
-}
-
-pub(crate) fn protocol(error: impl std::fmt::Display) -> ClientError {
-    ClientError::Protocol { why: format!("the coordinator's answer can't be read: {error}") }
 }
 
 impl Client {
@@ -332,21 +299,4 @@ fn given_up(error: ClientError, in_doubt: bool, attempts: u32, took: Duration) -
         }
         other => other,
     }
-}
-
-/// All addresses of the endpoints, in order.
-pub(crate) fn addresses(endpoints: &[String]) -> Result<Vec<SocketAddr>, ClientError> {
-    let mut found = Vec::new();
-    let mut wrong = Vec::new();
-    for endpoint in endpoints {
-        match endpoint.to_socket_addrs() {
-            Ok(addresses) => found.extend(addresses),
-            Err(error) => wrong.push(format!("{endpoint}: {error}")),
-        }
-    }
-    if found.is_empty() {
-        let attempts = if wrong.is_empty() { "no endpoint is known".to_owned() } else { wrong.join("; ") };
-        return Err(ClientError::Unreachable { attempts });
-    }
-    Ok(found)
 }

@@ -14,8 +14,9 @@ use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};
 use trimaran_wire::v1::operator::Refusal;
 
-use crate::client::{ClientError, addresses, install_crypto, protocol, system_clock};
 use crate::config::Context;
+use crate::error::{ClientError, protocol};
+use crate::ground::{addresses, install_crypto, system_clock};
 
 /// What a token gave.
 #[derive(Debug, Clone)]

@@ -7,3 +7,8 @@
 pub mod client;
 pub mod config;
 pub mod enroll;
+mod error;
+mod ground;
+
+pub use error::ClientError;
+pub use ground::install_crypto;

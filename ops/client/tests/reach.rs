@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use trimaran_client::client::{Client, ClientError};
+use trimaran_client::ClientError;
+use trimaran_client::client::Client;
 use trimaran_client::config::Context;
 use trimaran_client::enroll::enroll;
 use trimaran_model::error_code;

@@ -1,5 +1,6 @@
 //! The rules, and what they share: the list of tracked files.
 
+mod crates;
 mod dependencies;
 mod files;
 mod words;
@@ -10,7 +11,7 @@ use std::process::Command;
 /// Runs every rule.
 pub(crate) fn all(root: &Path) -> Vec<String> {
     let files = tracked(root);
-    let mut findings = dependencies::check(root);
+    let mut findings = dependencies::check(root, &files);
     findings.extend(files::check(root, &files));
     findings.extend(words::check(root, &files));
     findings

@@ -61,6 +61,14 @@ pub enum HostAction {
 }
 
 impl HostAction {
+    /// The release that is to run or to be prepared.
+    pub fn order(&self) -> Option<&HostOrder> {
+        match self {
+            Self::Prepare(order) | Self::Apply(order) | Self::Restore(order) => Some(order),
+            Self::Stop { .. } | Self::Verify => None,
+        }
+    }
+
     /// Whether it touches what runs; a `Prepare` does not.
     pub fn acts(&self) -> bool {
         match self {

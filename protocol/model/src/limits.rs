@@ -176,8 +176,13 @@ pub const RUNNER_SEEN_EVERY: Millis = Millis::hours(1);
 pub const RUNNERS_PER_MESSAGE_MAX: usize = 1000;
 /// Earlier lives of one name that are remembered as superseded.
 pub const SUPERSEDED_KEPT: usize = 64;
-/// Batches of log lines on their way through an agent, for one question.
+/// Batches of log lines on their way through an agent or a coordinator, for one question.
 pub const LOG_BATCHES_MAX: usize = 16;
+/// How long a question for logs waits for a host that has no session, since a runner that was just started is
+/// about to have one.
+pub const LOG_HOST_WAIT: Millis = Millis::seconds(5);
+/// How often such a question goes on with the next session of a host before it says that lines are missing.
+pub const LOG_SESSIONS_MAX: usize = 3;
 /// Records of an agent's journal after which it is compacted, when most of them are of no use any more.
 pub const JOURNAL_RECORDS_MAX: usize = 4096;
 /// Bytes of records that one write of an agent's journal joins, unless one record alone is larger.

@@ -23,6 +23,8 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use host_spec::{HostSpec, compile_host_spec};
 pub use lower::{Document, DocumentKind};
 
+use std::collections::BTreeSet;
+
 use diagnostic::Sink;
 use trimaran_model::error_code;
 use trimaran_model::target::Target;
@@ -51,38 +53,62 @@ impl Compiled {
 
 /// Reads pipeline and target files and finds everything that is wrong with them.
 pub fn compile(files: &[SourceFile<'_>]) -> Compiled {
-    compile_for(files, None)
+    let read = Read::of(files);
+    let across = lint::across(&read.outlines, read.complete, None);
+    read.with(across)
 }
 
-/// Like [`compile`], for a cluster: the targets of pipelines have to be among `targets`, and target documents
-/// of the files do not count.
-pub fn compile_among(files: &[SourceFile<'_>], targets: &[&Target]) -> Compiled {
-    compile_for(files, Some(targets))
+/// Like [`compile`], for a cluster: the targets of pipelines have to be among its targets, and target documents
+/// of the files do not count. `targets` is asked once with the names that the pipelines give, and answers with
+/// those that exist; where one does not, with all, so that the one that was meant can be suggested.
+pub fn compile_among(
+    files: &[SourceFile<'_>],
+    targets: impl FnOnce(&BTreeSet<&str>) -> Vec<Target>,
+) -> Compiled {
+    let read = Read::of(files);
+    let targets = targets(&lint::named(&read.outlines));
+    let across = lint::across(&read.outlines, read.complete, Some(&targets));
+    read.with(across)
 }
 
-fn compile_for(files: &[SourceFile<'_>], targets: Option<&[&Target]>) -> Compiled {
-    let mut compiled = Compiled::default();
-    let mut outlines = Vec::new();
-    let mut complete = true;
-    for file in files {
-        let mut sink = Sink::new(file.name);
-        let nodes = parse::parse(file.bytes, &parse::Limits::SPEC, &mut sink);
-        if nodes.is_empty() && sink.len() == 0 {
-            let help = "start it with `trimaran: v1`, or run `trimaran init`";
-            sink.error(error_code::EMPTY_DOCUMENT, parse::START, "the file has no document", help);
+/// Files before their documents are checked against each other.
+#[derive(Default)]
+struct Read {
+    compiled: Compiled,
+    outlines: Vec<lower::Outline>,
+    /// Every document could be read far enough to have an outline.
+    complete: bool,
+}
+
+impl Read {
+    fn of(files: &[SourceFile<'_>]) -> Self {
+        let mut read = Self { complete: true, ..Self::default() };
+        for file in files {
+            let mut sink = Sink::new(file.name);
+            let nodes = parse::parse(file.bytes, &parse::Limits::SPEC, &mut sink);
+            if nodes.is_empty() && sink.len() == 0 {
+                let help = "start it with `trimaran: v1`, or run `trimaran init`";
+                sink.error(error_code::EMPTY_DOCUMENT, parse::START, "the file has no document", help);
+            }
+            for node in nodes {
+                let (document, outline) = lower::document(&node, file.name, &mut sink);
+                read.complete &= outline.is_some();
+                read.compiled.documents.extend(document);
+                read.outlines.extend(outline);
+            }
+            read.complete &= !sink.is_cut();
+            read.compiled.diagnostics.extend(sink.into_diagnostics());
         }
-        for node in nodes {
-            let (document, outline) = lower::document(&node, file.name, &mut sink);
-            complete &= outline.is_some();
-            compiled.documents.extend(document);
-            outlines.extend(outline);
-        }
-        complete &= !sink.is_cut();
-        compiled.diagnostics.extend(sink.into_diagnostics());
+        read
     }
-    compiled.diagnostics.extend(lint::across(&outlines, complete, targets));
-    let place = |it: &Diagnostic| (it.file.clone(), it.line, it.column, it.code, it.message.clone());
-    compiled.diagnostics.sort_by_cached_key(place);
-    compiled.diagnostics.dedup();
-    compiled
+
+    /// With what was found between the documents.
+    fn with(self, across: Vec<Diagnostic>) -> Compiled {
+        let mut compiled = self.compiled;
+        compiled.diagnostics.extend(across);
+        let place = |it: &Diagnostic| (it.file.clone(), it.line, it.column, it.code, it.message.clone());
+        compiled.diagnostics.sort_by_cached_key(place);
+        compiled.diagnostics.dedup();
+        compiled
+    }
 }

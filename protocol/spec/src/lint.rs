@@ -1,7 +1,7 @@
 //! What only shows between documents: targets that do not exist or do not fit, prod without a judgment, and
 //! two documents of one name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use trimaran_model::error_code;
 use trimaran_model::limits::SUGGESTIONS_MAX;
@@ -35,11 +35,20 @@ impl<'a> Found<'a> {
     }
 }
 
+/// The targets that pipelines name.
+pub(crate) fn named(outlines: &[Outline]) -> BTreeSet<&str> {
+    let environments = outlines.iter().flat_map(|outline| match &outline.kind {
+        OutlineKind::Pipeline { environments, .. } => environments.as_slice(),
+        OutlineKind::Target { .. } => &[],
+    });
+    environments.flat_map(|it| it.targets.iter().map(|(name, _)| name.as_str())).collect()
+}
+
 /// Checks documents against each other, and against the targets of a cluster where those are given. Otherwise,
 /// without a target document among the files, nothing is said of targets.
 /// `complete`: every document could be read far enough to have an outline; otherwise a target that is not
 /// among them may be one of the others.
-pub(crate) fn across(outlines: &[Outline], complete: bool, cluster: Option<&[&Target]>) -> Vec<Diagnostic> {
+pub(crate) fn across(outlines: &[Outline], complete: bool, cluster: Option<&[Target]>) -> Vec<Diagnostic> {
     let mut found = Found::default();
     twice(outlines, &mut found);
     let (targets, all_named) = match cluster {

@@ -210,14 +210,18 @@ fn pipelines_are_checked_against_the_targets_of_a_cluster() {
         ),
     ];
     let file = SourceFile { name: "trimaran.yaml", bytes: text.as_bytes() };
-    let said = |cluster: &[&Target]| {
-        let found = compile_among(&[file], cluster).diagnostics;
+    let said = |cluster: &[Target]| {
+        let ask = |named: &BTreeSet<&str>| {
+            assert_eq!(*named, BTreeSet::from(["lab-prod", "lab-stagin", "moon", "tokyo"]));
+            cluster.to_vec()
+        };
+        let found = compile_among(&[file], ask).diagnostics;
         found
             .iter()
             .map(|it| format!("{}:{} {}: {}", it.line, it.column, it.code, it.help))
             .collect::<Vec<_>>()
     };
-    let found = said(&cluster.iter().collect::<Vec<_>>());
+    let found = said(&cluster);
     assert_eq!(
         found,
         [

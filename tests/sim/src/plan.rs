@@ -107,7 +107,7 @@ fn environment(pipeline: &str, line: &str, version: &str) -> WirePlannedEnvironm
         WirePlannedStage {
             target: target.clone(),
             release_digest: release_digest(&model).0,
-            release,
+            release: std::sync::Arc::new(release),
             bake_ms: millis(&get("bake", "0s")),
             sizes: get("sizes", "100%").split(',').map(amount).collect(),
             max_unavailable: amount(&get("unavailable", "1")),

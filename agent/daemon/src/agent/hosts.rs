@@ -22,12 +22,22 @@ use trimaran_wire::v1::runner::RunnerDown;
 pub(crate) struct LiveRunners {
     sessions: Arc<Mutex<BTreeMap<HostName, Session>>>,
     /// Told at each change.
-    pub(crate) changed: Arc<Notify>,
+    changed: Arc<Notify>,
 }
 
 impl LiveRunners {
-    pub(crate) fn get(&self, host: &HostName) -> Option<Session> {
-        self.lock().get(host).cloned()
+    /// The session of a host, once it has one.
+    pub(crate) async fn connected(&self, host: &HostName) -> Session {
+        loop {
+            // Made before the look, so that no change between the two is missed.
+            let changed = self.changed.notified();
+            let session = self.lock().get(host).cloned();
+            match session {
+                // One that has just ended is listed a moment longer.
+                Some(session) if session.close_reason().is_none() => return session,
+                _ => changed.await,
+            }
+        }
     }
 
     fn set(&self, host: &HostName, session: Option<Session>) {

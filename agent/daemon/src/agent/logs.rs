@@ -4,12 +4,13 @@
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use trimaran_model::id::HostName;
-use trimaran_model::limits::LOG_BATCHES_MAX;
+use trimaran_model::limits::{LOG_BATCHES_MAX, LOG_HOST_WAIT, LOG_SESSIONS_MAX};
 use trimaran_transport::{FrameReceiver, FrameSender, Session};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::agent::AgentQuery;
-use trimaran_wire::v1::runner::{LogLines, LogQuery, RunnerQuery};
+use trimaran_wire::v1::runner::{LogLine, LogLines, LogQuery, RunnerQuery};
 
 use super::hosts::LiveRunners;
 
@@ -52,36 +53,93 @@ async fn one(session: Session, mut sender: FrameSender, mut receiver: FrameRecei
     sender.finish();
 }
 
-/// One host's lines. With `follow` it goes on with the host's next session.
-async fn ask(host: HostName, mut query: LogQuery, runners: LiveRunners, lines_to: mpsc::Sender<LogLines>) {
-    loop {
-        let changed = runners.changed.notified();
-        let Some(session) = runners.get(&host) else {
-            if !query.follow {
-                return;
-            }
-            changed.await;
-            continue;
-        };
-        if let Ok(mut answer) = session.request(&RunnerQuery::Logs(query.clone()).to_frame()).await {
-            while let Ok(Some(frame)) = answer.next().await {
-                let Ok(batch) = LogLines::from_frame(&frame) else {
-                    return session.refuse_frame("these are no lines of a log");
-                };
-                // What was shown is not shown again by the next session.
-                if let Some(last) = batch.lines.last() {
-                    (query.since_ms, query.tail) = (Some(last.at_ms + 1), None);
-                }
-                // Who reads knows the host by its certificate, not by what it says.
-                let batch = LogLines { host: host.to_string(), ..batch };
-                if lines_to.send(batch).await.is_err() {
+/// One host's lines, until the whole answer was read; with `follow` until nobody reads any more. Goes on with the
+/// host's next session when one breaks, and says so when lines are missing.
+async fn ask(host: HostName, query: LogQuery, runners: LiveRunners, lines_to: mpsc::Sender<LogLines>) {
+    let follow = query.follow;
+    let mut asked = Asked { host, query, at_last: 0, lines_to };
+    for attempt in 1.. {
+        let waiting = timeout(LOG_HOST_WAIT.to_std(), runners.connected(&asked.host));
+        let session = match waiting.await {
+            Ok(session) => session,
+            Err(_) => {
+                asked.miss("its runner is not connected").await;
+                if !follow {
                     return;
                 }
+                runners.connected(&asked.host).await
+            }
+        };
+        match asked.read(&session).await {
+            End::Whole | End::Broken if follow => {}
+            End::Broken if attempt < LOG_SESSIONS_MAX => {}
+            End::Whole | End::Unread => return,
+            End::Broken => return asked.miss("its runner's session broke off").await,
+        }
+        // What ends an answer early ends its session, sooner or later.
+        let _ = timeout(LOG_HOST_WAIT.to_std(), session.closed()).await;
+    }
+}
+
+/// A question to one host, as far as it is answered.
+struct Asked {
+    host: HostName,
+    query: LogQuery,
+    /// Lines passed on that have the time at which the question goes on.
+    at_last: usize,
+    lines_to: mpsc::Sender<LogLines>,
+}
+
+/// How the answer of one session ended.
+enum End {
+    Whole,
+    Broken,
+    /// Nobody wants the lines any more.
+    Unread,
+}
+
+impl Asked {
+    async fn read(&mut self, session: &Session) -> End {
+        let question = RunnerQuery::Logs(self.query.clone()).to_frame();
+        let Ok(mut answer) = session.request(&question).await else { return End::Broken };
+        let (resumed_at, mut again) = (self.query.since_ms, self.at_last);
+        loop {
+            let frame = match answer.next().await {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return End::Whole,
+                Err(_) => return End::Broken,
+            };
+            let Ok(mut batch) = LogLines::from_frame(&frame) else {
+                session.refuse_frame("these are no lines of a log");
+                return End::Broken;
+            };
+            batch.lines.retain(|line| {
+                let known = again > 0 && Some(line.at_ms) == resumed_at;
+                again -= usize::from(known);
+                !known
+            });
+            self.note(&batch.lines);
+            // Who reads knows the host by its certificate, not by what it says.
+            let batch = LogLines { host: self.host.to_string(), missing: None, ..batch };
+            if self.lines_to.send(batch).await.is_err() {
+                return End::Unread;
             }
         }
-        if !query.follow {
-            return;
-        }
-        session.closed().await;
+    }
+
+    /// What was passed on is left out by the next session.
+    fn note(&mut self, lines: &[LogLine]) {
+        let Some(last) = lines.last() else { return };
+        let at_last = lines.iter().rev().take_while(|line| line.at_ms == last.at_ms).count();
+        let goes_on = self.query.since_ms == Some(last.at_ms) && at_last == lines.len();
+        self.at_last = if goes_on { self.at_last + at_last } else { at_last };
+        (self.query.since_ms, self.query.tail) = (Some(last.at_ms), None);
+    }
+
+    async fn miss(&self, why: &str) {
+        let missing = Some(why.to_owned());
+        let batch = LogLines { host: self.host.to_string(), lines: Vec::new(), missing };
+        // Nobody reads it when it can't be sent.
+        let _ = self.lines_to.send(batch).await;
     }
 }

@@ -1,4 +1,6 @@
 //! The loop: inputs to the executor in the order in which they came, outputs carried out in their order.
+//!
+//! What runners say is heard in `from_runners`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -7,29 +9,26 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use trimaran_executor::{Executor, Input, Output};
 use trimaran_host_core::fleet::health::{Health, Transition};
-use trimaran_host_core::fleet::{Fleet, Given, Sight, Watched};
-use trimaran_model::assignment::{Assignment, HostReport};
+use trimaran_host_core::fleet::{Fleet, Sight, Watched};
+use trimaran_model::assignment::Assignment;
 use trimaran_model::error_code;
+use trimaran_model::failure::Failure;
 use trimaran_model::id::{AssignmentId, Epoch, Fence, HostName, InstallationId};
-use trimaran_model::job::Failure as HostFailure;
 use trimaran_model::limits::{
-    DOWN_COUNTS_EVERY, LEASE_PING, MESSAGE_BYTES_MAX, RUNNERS_PER_MESSAGE_MAX, VERDICTS_PER_MESSAGE_MAX,
+    DOWN_COUNTS_EVERY, LEASE_PING, RUNNERS_PER_MESSAGE_MAX, VERDICTS_PER_MESSAGE_MAX,
 };
-use trimaran_model::text::cut;
 use trimaran_model::time::{Millis, Timestamp, Wall};
+use trimaran_process::clock::boot_time;
 use trimaran_transport::{CloseCode, Endpoint, Session};
 use trimaran_wire::codec::CodecError;
 use trimaran_wire::v1::agent::{AgentDown, AgentUp, AgentVerdict, RefusedCounts, RunnerEntry, RunnerState};
-use trimaran_wire::v1::assignment::{WireFailure, WireHostReport};
-use trimaran_wire::v1::runner::{RunnerDown, RunnerUp};
 
 use super::RevokedKeys;
-use super::event::{Event, RunnerEvent};
-use super::hosts::{Arrival, Asked, Hosts};
+use super::event::Event;
+use super::hosts::{Asked, Hosts};
 use super::journal_file::{Job, JournalFile};
-use crate::clock::{ClusterClock, boot_time, instant_of};
+use crate::clock::{ClusterClock, instant_of};
 use crate::dial;
-use trimaran_model::failure::Failure;
 
 /// A coordinator without a leader closes by itself; one that says nothing at all is left after this time.
 const WELCOME_WITHIN: Millis = Millis::seconds(15);
@@ -42,21 +41,21 @@ const TELL_RUNNERS_EVERY: Millis = Millis::seconds(30);
 pub(crate) struct Owner {
     executor: Executor<Fleet>,
     journal: JournalFile,
-    hosts: Hosts,
-    health: Health,
+    pub(super) hosts: Hosts,
+    pub(super) health: Health,
     endpoint: Arc<Endpoint>,
-    clock: ClusterClock,
+    pub(super) clock: ClusterClock,
     revoked: RevokedKeys,
     listen: Option<String>,
     incarnation: u64,
     link: Option<Link>,
     /// The enrolled runners of this agent with their labels; `None` before a coordinator said.
-    inventory: Option<BTreeMap<HostName, BTreeMap<String, String>>>,
+    pub(super) inventory: Option<BTreeMap<HostName, BTreeMap<String, String>>>,
     watches: BTreeMap<AssignmentId, Watched>,
     /// Until then a host that is not there may still come back from before this agent's start.
     settles_at: Option<Timestamp>,
     /// Inputs that wait for the executor.
-    inputs: VecDeque<Input<Fleet>>,
+    pub(super) inputs: VecDeque<Input<Fleet>>,
     tell_runners_at: Timestamp,
     /// When hosts that are down were last counted for the coordinators.
     counted_at: Timestamp,
@@ -230,12 +229,12 @@ impl Owner {
         match event {
             Event::Connected { session, out } => self.greet(session, out),
             Event::FromCoordinator { session, message } => {
-                if self.link.as_ref().is_some_and(|link| link.session.id() == session) {
+                if self.is_linked_by(session) {
                     return self.hear(message);
                 }
             }
             Event::Disconnected { session } => {
-                if self.link.as_ref().is_some_and(|link| link.session.id() == session) {
+                if self.is_linked_by(session) {
                     self.link = None;
                     self.inputs.push_back(Input::Detached);
                 }
@@ -321,87 +320,6 @@ impl Owner {
         self.inventory = Some(inventory);
     }
 
-    fn runner(&mut self, host: &HostName, event: RunnerEvent) {
-        match event {
-            RunnerEvent::Hello { session, incarnation, address, reports, out } => {
-                match reports.into_iter().map(read_report).collect() {
-                    Ok(reports) => self.arrive(host, Arrival { session, incarnation, address, reports, out }),
-                    Err(error) => session.refuse_frame(&error.to_string()),
-                }
-            }
-            RunnerEvent::Message { session, message } => self.hear_runner(host, session, message),
-            RunnerEvent::Gone { session } => {
-                let Some(lost) = self.hosts.leave(host, session, self.clock.now()) else { return };
-                tracing::info!(runner = host.as_str(), "disconnected");
-                self.show(host, None);
-                self.lose(lost);
-                self.tell_runner(host);
-            }
-        }
-    }
-
-    fn arrive(&mut self, host: &HostName, new: Arrival) {
-        let labels = match &self.inventory {
-            None => BTreeMap::new(),
-            Some(inventory) => match inventory.get(host) {
-                Some(labels) => labels.clone(),
-                // It may have enrolled a moment ago, before this agent hears of it.
-                None => return new.session.close(CloseCode::Busy, "this agent does not know the runner"),
-            },
-        };
-        if self.hosts.is_superseded(host, new.incarnation) {
-            return new.session.close(CloseCode::Superseded, "a later life of this runner has attached");
-        }
-        // The old session and its calls end before the new one speaks.
-        if let Some(lost) = self.hosts.make_way(host, new.incarnation) {
-            self.show(host, None);
-            self.lose(lost);
-        }
-        let reports = new.reports.clone();
-        self.hosts.arrive(host, new, self.clock.now());
-        tracing::info!(runner = host.as_str(), "connected");
-        let wall_ms = self.clock.known().map(|wall| wall.0);
-        self.hosts.tell(host, RunnerDown::Welcome { labels, wall_ms });
-        self.show(host, None);
-        for report in reports {
-            let change = self.health.hear(host, &report);
-            self.tell_health(change);
-        }
-        self.tell_runner(host);
-    }
-
-    fn hear_runner(&mut self, host: &HostName, session: u64, message: RunnerUp) {
-        match message {
-            RunnerUp::Hello { .. } => self.hosts.refuse(host, session, "a second hello"),
-            RunnerUp::Report(report) => self.hear_report(host, session, report),
-            RunnerUp::Answer { sequence, refused } => {
-                let Some(Asked { assignment, call, .. }) = self.hosts.answered(host, session, sequence)
-                else {
-                    return;
-                };
-                match given(host, refused) {
-                    Ok(reply) => self.inputs.push_back(Input::Reply { assignment, call, reply }),
-                    Err(error) => {
-                        self.inputs.push_back(Input::Lost { assignment, call });
-                        self.hosts.refuse(host, session, &error.to_string());
-                    }
-                }
-            }
-        }
-    }
-
-    fn hear_report(&mut self, host: &HostName, session: u64, report: WireHostReport) {
-        let report = match read_report(report) {
-            Ok(report) => report,
-            Err(error) => return self.hosts.refuse(host, session, &error.to_string()),
-        };
-        if self.hosts.hear(host, session, report.clone(), self.clock.now()) {
-            self.show(host, Some(&report.installation));
-            let change = self.health.hear(host, &report);
-            self.tell_health(change);
-        }
-    }
-
     /// Shows a new watch all its hosts. One that is not known is shown when it comes, or as absent when it had
     /// time to come.
     fn show_all(&mut self, assignment: AssignmentId) {
@@ -415,7 +333,7 @@ impl Owner {
     }
 
     /// Shows a host to those who watch it.
-    fn show(&mut self, host: &HostName, installation: Option<&InstallationId>) {
+    pub(super) fn show(&mut self, host: &HostName, installation: Option<&InstallationId>) {
         for (assignment, watched) in &self.watches {
             let concerned = installation.is_none_or(|installation| *installation == watched.installation);
             if concerned && watched.hosts.contains(host) {
@@ -426,13 +344,23 @@ impl Owner {
         }
     }
 
-    fn lose(&mut self, lost: Vec<Asked>) {
+    pub(super) fn lose(&mut self, lost: Vec<Asked>) {
         let lost = lost.into_iter().map(|Asked { assignment, call, .. }| Input::Lost { assignment, call });
         self.inputs.extend(lost);
     }
 
-    fn tell_health(&self, changes: impl IntoIterator<Item = Transition>) {
-        if !self.link.as_ref().is_some_and(|link| link.welcomed) {
+    /// Whether this is the session with a coordinator, and not an earlier one.
+    fn is_linked_by(&self, session: u64) -> bool {
+        self.link.as_ref().is_some_and(|link| link.session.id() == session)
+    }
+
+    /// Whether a coordinator listens.
+    fn is_welcomed(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.welcomed)
+    }
+
+    pub(super) fn tell_health(&self, changes: impl IntoIterator<Item = Transition>) {
+        if !self.is_welcomed() {
             return;
         }
         let verdicts: Vec<AgentVerdict> = changes.into_iter().map(wire_verdict).collect();
@@ -441,8 +369,8 @@ impl Owner {
         }
     }
 
-    fn tell_runner(&self, host: &HostName) {
-        if self.link.as_ref().is_some_and(|link| link.welcomed) {
+    pub(super) fn tell_runner(&self, host: &HostName) {
+        if self.is_welcomed() {
             let state = self.hosts.state(host, self.clock.now());
             self.send(AgentUp::Runners(state.into_iter().collect()));
         }
@@ -450,7 +378,7 @@ impl Owner {
 
     fn tell_all_runners(&mut self, now: Timestamp) {
         self.tell_runners_at = now + TELL_RUNNERS_EVERY;
-        if !self.link.as_ref().is_some_and(|link| link.welcomed) {
+        if !self.is_welcomed() {
             return;
         }
         let wall = self.clock.now();
@@ -472,22 +400,4 @@ fn wire_verdict(change: Transition) -> AgentVerdict {
         failure: failure.as_ref().map(Into::into),
         down,
     }
-}
-
-/// A report as it may go on: its words are bounded, whatever the runner sent.
-fn read_report(report: WireHostReport) -> Result<HostReport, CodecError> {
-    let report = HostReport::try_from(report)?;
-    Ok(HostReport { message: cut(report.message, MESSAGE_BYTES_MAX), ..report })
-}
-
-/// What a runner answered, as the driver takes it.
-fn given(host: &HostName, refused: Option<WireFailure>) -> Result<Given, CodecError> {
-    Ok(match refused {
-        None => Given::Taken,
-        Some(failure) => {
-            let HostFailure { code, message, .. } = failure.try_into()?;
-            let message = cut(message, MESSAGE_BYTES_MAX);
-            Given::Refused(HostFailure { code, message, instance: Some(host.clone()) })
-        }
-    })
 }

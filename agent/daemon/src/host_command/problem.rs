@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use serde_json::json;
 use trimaran_host::{GoalRefused, OpenError};
 use trimaran_model::error_code::{self, ErrorCode};
+use trimaran_model::text::with_sources;
 
 use super::output::OutputForm;
-use trimaran_model::text::with_sources;
 
 /// An error for the user. Without cause and help those of the catalogue are shown.
 #[derive(Debug)]

@@ -28,5 +28,10 @@ pub(super) async fn run(place: &Place) -> Result<u8, Problem> {
             eprintln!("help: {}", ReasonCode::StopFailed.advice());
             Ok(3)
         }
+        Err(error @ StopAllError::Removed { .. }) => {
+            eprintln!("{error}");
+            eprintln!("help: {}", ReasonCode::StopFailed.advice());
+            Ok(3)
+        }
     }
 }

@@ -36,7 +36,7 @@ async fn one(session: Session, mut sender: FrameSender, mut receiver: FrameRecei
                 let Some(batch) = batch else { break };
                 for lines in batches(batch) {
                     // The agent knows which host this is.
-                    let frame = LogLines { host: String::new(), lines }.to_frame();
+                    let frame = LogLines { host: String::new(), lines, missing: None }.to_frame();
                     if sender.send(&frame).await.is_err() { return }
                 }
             }

@@ -25,6 +25,7 @@ mod goal;
 mod health;
 mod journal;
 mod machine;
+mod phase;
 mod reconcile;
 mod report;
 mod service;
@@ -35,8 +36,9 @@ pub use call::{
     Call, Exit, Facts, HostFailure, KeepBlobs, Launch, ProcessFact, ProcessStatus, Query, Reply, Snapshot,
     StoredRelease,
 };
-pub use journal::{Journal, Part, Phase, Step, host_release};
+pub use journal::{Journal, Part, Step, host_release};
 pub use machine::HostMachine;
+pub use phase::Phase;
 
 /// An effect of the machine.
 pub type HostEffect = trimaran_executor::driver::EffectOf<HostMachine>;

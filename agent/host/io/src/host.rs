@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,29 +11,18 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trimaran_host_core::host::Journal;
 use trimaran_model::assignment::{HostGoal, HostReport};
-use trimaran_model::id::{AssignmentId, Fence, HostName, InstallationId};
+use trimaran_model::id::InstallationId;
 use trimaran_model::limits;
 use trimaran_wire::v1::runner::LogQuery;
 
 use crate::filesystem::OsFileSystem;
-use crate::known::Known;
+use crate::known::{HostSettings, Known};
 use crate::lock::{DirectoryLock, LockError};
 use crate::logs;
 use crate::platform::{Platform, Shared};
 use crate::reports::Reports;
 use crate::store::{self, LoadError, Loaded, Store};
-use crate::worker::{self, Claim, Command, Commands, Shown};
-
-/// What a host is.
-#[derive(Debug, Clone)]
-pub struct HostSettings {
-    pub data_dir: PathBuf,
-    pub name: HostName,
-    /// The host's own address: where probes without a host go.
-    pub address: IpAddr,
-    /// Started again as `BINARY shim …` for each service.
-    pub binary: PathBuf,
-}
+use crate::worker::{self, Claim, Command, Commands, GoalRefused, Shown};
 
 /// Why a host could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -47,23 +35,6 @@ pub enum OpenError {
     Load(#[from] LoadError),
     #[error("can't see what is deployed in {path}: {why}")]
     Look { path: PathBuf, why: String },
-}
-
-/// Why a goal was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum GoalRefused {
-    #[error("fence {fence} is lower than {largest}, which this host has seen for the installation")]
-    Fenced { fence: Fence, largest: Fence },
-    #[error("fence {fence} belongs to assignment {assignment} here")]
-    Mismatch { fence: Fence, assignment: AssignmentId },
-    #[error("the host has {} installations, which is the most", limits::HOST_INSTALLATIONS_MAX)]
-    TooMany,
-    #[error("the goal could not be written to the host's disk")]
-    Persist { source: io::Error },
-    #[error("the installation does not answer; its disk may hang")]
-    Busy,
-    #[error("the host is being closed")]
-    Closed,
 }
 
 /// A host that is open. Clones are the same host.

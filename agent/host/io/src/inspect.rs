@@ -18,7 +18,7 @@ use trimaran_model::time::Millis;
 use crate::filesystem::OsFileSystem;
 use crate::host::{OpenError, installations};
 use crate::lock::DirectoryLock;
-use crate::platform::{look_at, stop_everything};
+use crate::platform::{look_at, stop_everything, stop_removed};
 use crate::probe;
 use crate::store::{Loaded, Store, directory_name};
 
@@ -97,6 +97,8 @@ pub enum StopAllError {
     Open(#[from] OpenError),
     #[error("{}", words(.failed))]
     Stop { failed: Vec<(InstallationId, HostFailure)> },
+    #[error("services whose directory is gone: {}", .failure.message)]
+    Removed { failure: HostFailure },
 }
 
 fn words(failed: &[(InstallationId, HostFailure)]) -> String {
@@ -105,9 +107,11 @@ fn words(failed: &[(InstallationId, HostFailure)]) -> String {
 }
 
 /// Ends every service of the directory, as a shutdown of the machine would: they run again when a host is
-/// opened here. Returns how many installations had something to end.
+/// opened here. Services whose directory was removed under them are ended too. Returns how many installations
+/// had something to end; the removed ones count as one.
 pub async fn stop_all(data_dir: &Path) -> Result<usize, StopAllError> {
-    let _lock = DirectoryLock::take(data_dir).map_err(OpenError::from)?;
+    let lock = data_dir.exists().then(|| DirectoryLock::take(data_dir));
+    let _lock = lock.transpose().map_err(OpenError::from)?;
     let mut tasks = tokio::task::JoinSet::new();
     for installation in list(data_dir)? {
         let store = store(data_dir, &installation);
@@ -123,11 +127,20 @@ pub async fn stop_all(data_dir: &Path) -> Result<usize, StopAllError> {
             Err(failure) => failed.push((installation, failure)),
         }
     }
-    if failed.is_empty() { Ok(ended) } else { Err(StopAllError::Stop { failed }) }
+    if !failed.is_empty() {
+        return Err(StopAllError::Stop { failed });
+    }
+    match stop_removed(data_dir.join("services"), &STOP).await {
+        Ok(some) => Ok(ended + usize::from(some)),
+        Err(failure) => Err(StopAllError::Removed { failure }),
+    }
 }
 
+/// How a service is ended of which nothing else is known.
+const STOP: Stop = Stop { signal: StopSignal::Term, grace: Millis::seconds(10) };
+
 async fn stop_one(store: &Store<OsFileSystem>) -> Result<bool, HostFailure> {
-    let mut stop = Stop { signal: StopSignal::Term, grace: Millis::seconds(10) };
+    let mut stop = STOP;
     let loaded = store.load().ok();
     let releases = store.releases().unwrap_or_default();
     let journal = match loaded {

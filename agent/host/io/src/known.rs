@@ -1,13 +1,23 @@
-//! `DATA/host`: the name and address of the host, so that commands by hand need not be told.
+//! What a host is, and `DATA/host`: its name and address, so that commands by hand need not be told.
 
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use trimaran_model::id::HostName;
 
 use crate::filesystem::{FileSystem as _, OsFileSystem};
-use crate::host::HostSettings;
+
+/// What a host is.
+#[derive(Debug, Clone)]
+pub struct HostSettings {
+    pub data_dir: PathBuf,
+    pub name: HostName,
+    /// The host's own address: where probes without a host go.
+    pub address: IpAddr,
+    /// Started again as `BINARY shim …` for each service.
+    pub binary: PathBuf,
+}
 
 /// What the last owner of a data directory said of its host.
 #[derive(Debug, Clone, PartialEq, Eq)]

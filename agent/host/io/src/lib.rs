@@ -8,8 +8,8 @@
 
 pub mod archive;
 mod blocking;
+mod boot;
 mod calls;
-pub mod clock;
 pub mod disk;
 mod failpoint;
 pub mod fetch;
@@ -29,7 +29,7 @@ pub mod shim;
 pub mod store;
 mod worker;
 
-pub use host::{GoalRefused, Host, HostSettings, OpenError};
+pub use host::{Host, OpenError};
 pub use inspect::{Inspection, StopAllError, inspect, stop_all};
-pub use known::Known;
-pub use worker::Shown;
+pub use known::{HostSettings, Known};
+pub use worker::{GoalRefused, Shown};

@@ -1,15 +1,14 @@
 //! One process per data directory: flock(2) on `DATA/lock`, which ends with the process whatever ends it.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use trimaran_process::lock::{LockFile, LockFileError};
 
 /// Held as long as it lives. Children don't inherit it.
 #[derive(Debug)]
 pub struct DirectoryLock {
-    file: File,
+    _file: LockFile,
 }
 
 /// Why a data directory is not ours.
@@ -26,42 +25,19 @@ impl DirectoryLock {
     pub fn take(dir: &Path) -> Result<Self, LockError> {
         let failed = |source| LockError::Lock { dir: dir.to_owned(), source };
         std::fs::create_dir_all(dir).map_err(failed)?;
-        let path = dir.join("lock");
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(failed)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let holder = holder(&mut file).unwrap_or_else(|| "another process".to_owned());
-                return Err(LockError::Held { dir: dir.to_owned(), holder });
+        match LockFile::take(&dir.join("lock")) {
+            Ok(file) => Ok(Self { _file: file }),
+            Err(LockFileError::Io(source)) => Err(failed(source)),
+            Err(LockFileError::Held { pid }) => {
+                let holder = pid.and_then(process).unwrap_or_else(|| "another process".to_owned());
+                Err(LockError::Held { dir: dir.to_owned(), holder })
             }
-            Err(error) => return Err(failed(error.into())),
-        }
-        file.set_len(0).and_then(|()| write!(file, "{}", std::process::id())).map_err(failed)?;
-        Ok(Self { file })
-    }
-}
-
-impl Drop for DirectoryLock {
-    /// Closing the file is not enough: a child that was forked in the meantime holds a copy of it until its exec.
-    fn drop(&mut self) {
-        if let Err(error) = flock(&self.file, FlockOperation::Unlock) {
-            tracing::debug!(%error, "the lock ends with its process");
         }
     }
 }
 
-/// Process and command line of whoever wrote its id into the lock.
-fn holder(file: &mut File) -> Option<String> {
-    let mut text = String::new();
-    file.rewind().ok()?;
-    file.take(32).read_to_string(&mut text).ok()?;
-    let pid: u32 = text.trim().parse().ok()?;
+/// A process with its command line, while it is there.
+fn process(pid: u32) -> Option<String> {
     let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let words: Vec<_> = command.split(|byte| *byte == 0).take(4).map(String::from_utf8_lossy).collect();
     Some(format!("process {pid} ({})", words.join(" ").trim()))
@@ -77,9 +53,7 @@ mod tests {
         let first = DirectoryLock::take(folder.path()).expect("nobody has it");
         let refused = DirectoryLock::take(folder.path()).expect_err("taken");
         assert!(refused.to_string().contains(&format!("process {}", std::process::id())), "{refused}");
-        let copy = first.file.try_clone().expect("as a child has it between fork and exec");
         drop(first);
         DirectoryLock::take(folder.path()).expect("free again");
-        drop(copy);
     }
 }

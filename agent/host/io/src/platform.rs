@@ -20,12 +20,14 @@ use trimaran_model::pipeline::{HealthCheck, Stop};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::{Artifact, Release};
 use trimaran_model::time::Timestamp;
+use trimaran_process::clock;
 
 use crate::archive::{self, ArchiveLimits};
+use crate::boot::boot_id;
 use crate::filesystem::OsFileSystem;
 use crate::shim::{self, Attached, ShimSpec};
 use crate::store::Store;
-use crate::{clock, fetch, ports, probe, program};
+use crate::{fetch, ports, probe, program};
 
 /// What the installations of a host share.
 #[derive(Debug)]
@@ -161,7 +163,7 @@ impl Platform {
             }
         }
         let port = health.http.port;
-        let found = self.blocking(move |_| ports::foreign_listener(address, port, &ours)).await?;
+        let found = self.blocking(move |store| foreign_listener(store, address, port, ours)).await?;
         match found.map_err(|error| internal("can't see who listens", error))? {
             None => Ok(()),
             Some(who) => {
@@ -226,7 +228,7 @@ impl Platform {
                     return Ok(Timestamp(shim.started_boottime_ms()));
                 }
                 // Its end is what the watch reports next.
-                Attached::Ended(_) if number == launch.number => return Ok(clock::now()),
+                Attached::Ended(_) if number == launch.number => return Ok(clock::boot_time()),
                 Attached::Running(shim) => {
                     let message = format!("process {} of an earlier start still runs", shim.pid());
                     return Err(HostFailure::new(ReasonCode::HostInternal, message));
@@ -340,7 +342,7 @@ pub(crate) async fn look_at(
         drop(alone);
         let releases = on_disk.releases()?;
         let current = on_disk.current(&releases)?;
-        Ok::<_, io::Error>((clock::boot_id()?, releases, current))
+        Ok::<_, io::Error>((boot_id()?, releases, current))
     })
     .await
     .map_err(|error| internal("a task of the runner ended", error))?;
@@ -362,6 +364,33 @@ pub(crate) async fn look_at(
     Ok(Facts { boot, current, releases, processes })
 }
 
+/// Who else listens where the service will. A service of an earlier life of this directory is to be stopped too.
+fn foreign_listener(
+    store: &Store<OsFileSystem>,
+    address: IpAddr,
+    port: u16,
+    mut ours: BTreeSet<u32>,
+) -> io::Result<Option<String>> {
+    let found = ports::foreign_listener(address, port, &ours)?;
+    if found.is_none() {
+        return Ok(None);
+    }
+    ours.extend(shim::removed(&store.run_dir())?.iter().map(shim::Removed::pid));
+    ports::foreign_listener(address, port, &ours)
+}
+
+/// Ends services whose directory was below `root` and is gone. Returns whether there was one.
+pub(crate) async fn stop_removed(root: PathBuf, stop: &Stop) -> Result<bool, Failed> {
+    let failed = |error: &dyn std::fmt::Display| HostFailure::new(ReasonCode::StopFailed, error.to_string());
+    let (signal, grace) = (stop.signal, Duration::from_millis(stop.grace.0));
+    let work = move || {
+        let found = shim::removed(&root).map_err(|error| failed(&error))?;
+        found.iter().try_for_each(|it| it.stop(signal, grace)).map_err(|error| failed(&error))?;
+        Ok(!found.is_empty())
+    };
+    crate::blocking::spawn(work).await.map_err(|error| internal("a task of the runner ended", error))?
+}
+
 /// Ends every launch but `except` with all its descendants. Returns whether there was one.
 pub(crate) async fn stop_everything(
     store: &Store<OsFileSystem>,
@@ -369,8 +398,10 @@ pub(crate) async fn stop_everything(
     except: Option<u64>,
 ) -> Result<bool, Failed> {
     let failed = |error: &dyn std::fmt::Display| HostFailure::new(ReasonCode::StopFailed, error.to_string());
-    let mut ended = false;
-    for (number, (dir, _)) in run_dirs(store).await {
+    let launches = run_dirs(store).await;
+    // Where something was started since, the services of an earlier life were ended before.
+    let mut ended = launches.is_empty() && stop_removed(store.run_dir(), stop).await?;
+    for (number, (dir, _)) in launches {
         if except == Some(number) {
             continue;
         }

@@ -19,8 +19,10 @@ mod detach;
 mod group;
 mod handle;
 mod launch;
+mod lock;
 mod output;
 mod process;
+mod removed;
 mod signals;
 mod spec;
 mod start;
@@ -30,5 +32,6 @@ mod sweep;
 
 pub use detach::main;
 pub use handle::{Attached, Shim, StopError, attach};
+pub use removed::{Removed, removed};
 pub use spec::{BadSpec, ShimSpec};
 pub use start::{StartError, start};

@@ -19,20 +19,36 @@ use trimaran_host_core::host::{
     Admission, Call, Handover, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot, StoredRelease, admit,
 };
 use trimaran_model::assignment::{HostGoal, HostReport, HostState};
-use trimaran_model::id::Attempt;
+use trimaran_model::id::{AssignmentId, Attempt, Fence};
 use trimaran_model::limits;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
+use trimaran_process::clock;
 
 use crate::calls::{Calls, Ended};
-use crate::clock;
 use crate::failpoint;
-use crate::host::GoalRefused;
 use crate::platform::Platform;
 use crate::reports::Reports;
 
 /// A journal that could not be written is tried again after this.
 const PERSIST_AGAIN: Duration = Duration::from_secs(1);
+
+/// Why a goal was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum GoalRefused {
+    #[error("fence {fence} is lower than {largest}, which this host has seen for the installation")]
+    Fenced { fence: Fence, largest: Fence },
+    #[error("fence {fence} belongs to assignment {assignment} here")]
+    Mismatch { fence: Fence, assignment: AssignmentId },
+    #[error("the host has {} installations, which is the most", limits::HOST_INSTALLATIONS_MAX)]
+    TooMany,
+    #[error("the goal could not be written to the host's disk")]
+    Persist { source: io::Error },
+    #[error("the installation does not answer; its disk may hang")]
+    Busy,
+    #[error("the host is being closed")]
+    Closed,
+}
 
 /// What the host asks of a worker.
 pub(crate) enum Command {
@@ -109,7 +125,7 @@ pub(crate) fn spawn(
     let (sender, receiver) = mpsc::channel(limits::HOST_COMMANDS_MAX);
     let goal = journal.goal.clone();
     let mut effects = Vec::new();
-    let phase = HostMachine.begin(clock::now(), &goal, Some(journal.into()), &mut effects);
+    let phase = HostMachine.begin(clock::boot_time(), &goal, Some(journal.into()), &mut effects);
     let worker = Worker {
         platform,
         phase,
@@ -137,7 +153,7 @@ impl Worker {
             }
             let wake = async {
                 match self.wake_at {
-                    Some(at) => tokio::time::sleep((at - clock::now()).to_std()).await,
+                    Some(at) => tokio::time::sleep((at - clock::boot_time()).to_std()).await,
                     None => std::future::pending().await,
                 }
             };
@@ -168,7 +184,7 @@ impl Worker {
 
     fn step(&mut self, input: Input<Reply, Snapshot>) {
         let mut effects = Vec::new();
-        HostMachine.step(&mut self.phase, clock::now(), input, &mut effects);
+        HostMachine.step(&mut self.phase, clock::boot_time(), input, &mut effects);
         self.effects.extend(effects);
     }
 
@@ -236,7 +252,7 @@ impl Worker {
         let goal = self.next.take().unwrap_or_else(|| self.phase.journal.goal.clone());
         let mut effects = Vec::new();
         let found = Some(self.phase.clone());
-        self.phase = HostMachine.begin(clock::now(), &goal, found, &mut effects);
+        self.phase = HostMachine.begin(clock::boot_time(), &goal, found, &mut effects);
         self.effects.extend(effects);
         self.publish();
     }

@@ -150,6 +150,28 @@ async fn ended(lab: &Lab) -> Exit {
 }
 
 #[tokio::test]
+async fn a_service_whose_directory_was_removed_is_found_by_its_shim_and_ended_with_all_it_started() {
+    let lab = Lab::new();
+    let script = format!("setsid sleep 600 & echo $! > {}; exec sleep 600", lab.file("child").display());
+    let service = lab.start(&script).await;
+    let (child, main, shim_pid) = (lab.number("child"), service.pid(), lab.shim_pid());
+    assert!(shim::removed(lab.folder.path()).expect("/proc is readable").is_empty(), "it has its directory");
+    drop(service);
+    std::fs::remove_dir_all(lab.dir()).expect("removable");
+    // Another service in the same place is not taken for it.
+    let next = lab.start("exec sleep 600").await;
+    let found = shim::removed(lab.folder.path()).expect("/proc is readable");
+    assert_eq!(found.iter().map(shim::Removed::pid).collect::<Vec<_>>(), [shim_pid]);
+    assert!(shim::removed(&lab.file("elsewhere")).expect("/proc is readable").is_empty());
+    found[0].stop(StopSignal::Term, Duration::from_secs(5)).expect("nothing is stuck");
+    for pid in [child, main, shim_pid] {
+        until("its end", || (!is_alive(pid)).then_some(()));
+    }
+    assert!(is_alive(next.pid()));
+    assert!(shim::removed(lab.folder.path()).expect("/proc is readable").is_empty());
+}
+
+#[tokio::test]
 async fn output_environment_and_exit_code_are_seen() {
     let lab = Lab::new();
     let mut shim = lab.start("echo $COLOR; echo oops >&2; umask; printf end; exit 7").await;

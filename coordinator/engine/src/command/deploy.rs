@@ -1,5 +1,7 @@
 //! Files into the state, and new runs.
 
+use std::sync::Arc;
+
 use trimaran_model::error_code;
 use trimaran_model::id::Identity;
 use trimaran_model::limits::RUNS_QUEUED_PER_PIPELINE_MAX;
@@ -13,7 +15,7 @@ use trimaran_wire::v1::target::WireTarget;
 
 use crate::event::Event;
 use crate::request::{Outcome, Rejection, reject};
-use crate::state::{State, run_name};
+use crate::state::{State, run_name, works_on};
 
 pub(super) fn apply(
     state: &mut State,
@@ -22,8 +24,7 @@ pub(super) fn apply(
 ) -> Result<Outcome, Rejection> {
     for target in targets {
         state.targets.put(row::TargetRow { target: target.clone() });
-        let name = target.name.clone();
-        state.wake_where(|run| run.stages.iter().any(|stage| stage.target.as_ref() == Some(&name)));
+        state.wake_where(|run| works_on(run, &target.name));
     }
     for source in pipelines {
         store_source(state, source);
@@ -121,7 +122,7 @@ pub(crate) fn create_run(state: &mut State, new: NewRun<'_>) -> WireRun {
         sequence: state.meta().sequence,
         kind: new.kind.as_str().to_owned(),
         status: Status::Pending.as_str().to_owned(),
-        plan: new.plan.clone(),
+        plan: Arc::new(new.plan.clone()),
         by: new.by.to_owned(),
         reason: new.reason.to_owned(),
         created_ms: state.wall().0,

@@ -7,6 +7,7 @@ use trimaran_wire::v1::row;
 
 use crate::request::{Outcome, Rejection, reject};
 use crate::settle::back;
+use crate::settle::ways::earlier_good;
 use crate::state::State;
 
 pub(super) fn rollback(
@@ -50,7 +51,7 @@ pub(super) fn rollback(
     let ways: Vec<back::Way> = here
         .iter()
         .filter(|it| it.current.is_some() && (to.is_none() || to != it.current))
-        .filter_map(|it| to.or_else(|| back::earlier_good(it)).map(|to| (it, to)))
+        .filter_map(|it| to.or_else(|| earlier_good(it)).map(|to| (it, to)))
         .map(|(it, to)| back::Way { installation: it.clone(), to: Some(to) })
         .collect();
     if ways.is_empty() {

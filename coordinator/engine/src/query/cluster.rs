@@ -12,6 +12,7 @@ use trimaran_wire::v1::row::{self, table};
 use trimaran_wire::v1::target::WirePlatform;
 
 use super::{RowSource, all, get};
+use crate::state::is_host_of;
 
 /// Cluster id, epoch, time and counters.
 pub fn meta(rows: &dyn RowSource) -> row::Meta {
@@ -31,6 +32,10 @@ pub fn target_rows(rows: &dyn RowSource) -> Vec<row::TargetRow> {
     all(rows)
 }
 
+pub fn target_row(rows: &dyn RowSource, name: &str) -> Option<row::TargetRow> {
+    get(rows, &name.to_owned())
+}
+
 /// A token by its hash.
 pub fn token(rows: &dyn RowSource, sha256: [u8; 32]) -> Option<row::Token> {
     get(rows, &sha256)
@@ -38,19 +43,19 @@ pub fn token(rows: &dyn RowSource, sha256: [u8; 32]) -> Option<row::Token> {
 
 /// Enrolled runners that a target selects.
 pub(super) fn hosts(rows: &dyn RowSource, target: &row::TargetRow) -> Vec<String> {
-    let WirePlatform::Hosts { select } = &target.target.platform else { return Vec::new() };
-    let mine = |runner: &row::Runner| {
-        runner.agent == target.target.agent
-            && runner.key.is_some()
-            && trimaran_model::target::selects(select, &runner.labels)
-    };
-    all::<row::Runner>(rows).into_iter().filter(mine).map(|runner| runner.name).collect()
+    hosts_among(&all::<row::Runner>(rows), target)
+}
+
+fn hosts_among(runners: &[row::Runner], target: &row::TargetRow) -> Vec<String> {
+    let here = runners.iter().filter(|runner| is_host_of(target, runner));
+    here.map(|runner| runner.name.clone()).collect()
 }
 
 /// `target list|show`.
 pub fn targets(rows: &dyn RowSource, wanted: Option<&str>) -> TargetList {
+    let runners = all::<row::Runner>(rows);
     let one = |it: row::TargetRow| {
-        let hosts = hosts(rows, &it);
+        let hosts = hosts_among(&runners, &it);
         let (platform, select) = match &it.target.platform {
             WirePlatform::Hosts { select } => ("hosts", select.clone()),
             WirePlatform::Kubernetes { .. } => ("kubernetes", Default::default()),

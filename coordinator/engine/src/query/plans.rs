@@ -9,11 +9,12 @@ use trimaran_wire::v1::row;
 use super::runs::artifacts;
 use super::{RowSource, get, release_row};
 use crate::settle::assign::waves;
-use crate::settle::back::{earlier_good, way_from};
+use crate::settle::ways::{earlier_good, way_from};
 use crate::state::run_name;
 
 fn release(rows: &dyn RowSource, digest: [u8; 32]) -> PlanRelease {
-    let version = release_row(rows, &digest).map_or_else(|| "?".to_owned(), |row| row.release.version);
+    let version =
+        release_row(rows, &digest).map_or_else(|| "?".to_owned(), |row| row.release.version.clone());
     PlanRelease { release: Digest(digest).to_string(), version }
 }
 

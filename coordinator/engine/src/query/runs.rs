@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use trimaran_model::id::Digest;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::run::RunKind;
 use trimaran_model::time::Wall;
 use trimaran_model::verdict::Verdict;
 use trimaran_wire::codec::Message as _;
@@ -21,8 +20,8 @@ use trimaran_wire::v1::row::{self, WayBack, table};
 
 use super::{RowSource, all, release_row, run_row};
 use crate::command::can_be_healthy;
-use crate::settle::stage_name;
-use crate::state::run_name;
+use crate::settle::{planned, stage_name};
+use crate::state::{is_rollback, run_name};
 
 fn time(ms: i64) -> String {
     rfc3339(Wall(ms))
@@ -94,18 +93,16 @@ fn rollback(rows: &dyn RowSource, it: &row::Run) -> Option<RollbackDocument> {
     let document = |cause: &String, to: Option<[u8; 32]>| RollbackDocument {
         cause: cause.clone(),
         to: to.map(hex),
-        version: to.and_then(|to| release_row(rows, &to)).map(|row| row.release.version),
+        version: to.and_then(|to| release_row(rows, &to)).map(|row| row.release.version.clone()),
     };
     if let Some(inside) = &it.rollback {
         return Some(document(&inside.cause, inside.to));
     }
-    if it.kind != RunKind::Rollback.as_str() {
+    if !is_rollback(it) {
         return None;
     }
-    let restores = |stage: &&row::Stage| stage.way_back.is_none();
-    let target = it.stages.iter().find(restores).and_then(|stage| stage.target.as_ref());
-    let planned = it.plan.environments.iter().flat_map(|it| &it.stages);
-    let to = planned.filter(|planned| Some(&planned.target) == target).map(|it| it.release_digest).next();
+    let restores = it.stages.iter().find(|stage| stage.way_back.is_none());
+    let to = restores.and_then(|stage| planned(&it.plan, stage)).map(|(_, planned)| planned.release_digest);
     Some(document(&it.reason, to))
 }
 
@@ -203,7 +200,7 @@ pub fn status(rows: &dyn RowSource, pipeline: Option<&str>) -> StatusDocument {
             environment: it.environment,
             target: it.id.target,
             release: it.current.map(hex),
-            version: release.map(|row| row.release.version),
+            version: release.map(|row| row.release.version.clone()),
             sha256,
             since: it.current.map(|_| time(it.since_ms)),
             health: it.health,
@@ -252,7 +249,7 @@ fn why_not(rows: &dyn RowSource, it: &row::Installation) -> Vec<(String, String)
         why.push((failure.code.clone(), message));
     }
     if let Some(mixed) = &it.mixed {
-        let version = release_row(rows, &mixed.release).map(|row| row.release.version);
+        let version = release_row(rows, &mixed.release).map(|row| row.release.version.clone());
         let version = version.unwrap_or_else(|| Digest(mixed.release).short());
         let message = format!(
             "{} of {} hosts have {version} of {}, which ended early: {}",
@@ -288,10 +285,9 @@ pub fn history(rows: &dyn RowSource, pipeline: &str, environment: Option<&str>, 
 }
 
 fn entry(rows: &dyn RowSource, run: &row::Run, stage: &row::Stage) -> Option<HistoryEntry> {
-    let target = stage.target.clone()?;
-    let planned = run.plan.environments.iter().flat_map(|it| &it.stages).find(|it| it.target == target)?;
+    let (_, planned) = planned(&run.plan, stage)?;
     let back = match &stage.way_back {
-        Some(WayBack::Restore(to)) => release_row(rows, to).map(|row| row.release.version),
+        Some(WayBack::Restore(to)) => release_row(rows, to).map(|row| row.release.version.clone()),
         Some(WayBack::Stop) | None => None,
     };
     let cause = run
@@ -307,7 +303,7 @@ fn entry(rows: &dyn RowSource, run: &row::Run, stage: &row::Stage) -> Option<His
         run: run_name(&run.id),
         kind: run.kind.clone(),
         environment: stage.environment.clone(),
-        target,
+        target: planned.target.clone(),
         release: hex(planned.release_digest),
         version: planned.release.version.clone(),
         status: stage.status.clone(),

@@ -1,18 +1,22 @@
 //! Orders for agents: one live assignment an installation, each with a larger fence than all before.
 
+use std::sync::Arc;
+
 use trimaran_model::id::{Epoch, Fence};
 use trimaran_model::limits::ENDED_ASSIGNMENTS_MAX;
 use trimaran_model::pipeline::Amount;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::run::{RunKind, Status};
+use trimaran_model::run::Status;
+use trimaran_model::verdict::Verdict;
 use trimaran_wire::v1::assignment::{WireAssignment, WireJob, WireWave};
 use trimaran_wire::v1::common::{WireInstallation, WireReason, WireStage};
 use trimaran_wire::v1::plan::{WirePlannedEnvironment, WirePlannedStage};
 use trimaran_wire::v1::row::{self, WayBack};
 
-use super::{back, message, set, stage_name, with_because};
+use super::ways::way_from;
+use super::{installation, message, planned, set, stage_name, with_because};
 use crate::event::Event;
-use crate::state::{State, installation_key, run_name, status};
+use crate::state::{State, installation_key, is_rollback, run_name, status, works_on};
 
 /// The largest share of a target that a way back takes down at once, in percent.
 const RESTORE_PERCENT: u8 = 33;
@@ -29,13 +33,6 @@ pub(super) fn all(state: &mut State, run: &mut row::Run) {
     }
 }
 
-fn planned(run: &row::Run, stage: &row::Stage) -> Option<(WirePlannedEnvironment, WirePlannedStage)> {
-    let environment = run.plan.environments.iter().find(|it| it.name == stage.environment)?;
-    let target = stage.target.as_ref()?;
-    let planned = environment.stages.iter().find(|it| it.target == *target)?;
-    Some((environment.clone(), planned.clone()))
-}
-
 /// Whether the gates of the stage's environment are open.
 fn is_open(run: &row::Run, environment: &WirePlannedEnvironment) -> bool {
     let well = |name: &String| {
@@ -50,7 +47,8 @@ fn is_open(run: &row::Run, environment: &WirePlannedEnvironment) -> bool {
 
 fn one(state: &mut State, run: &mut row::Run, index: usize) {
     let stage = run.stages[index].clone();
-    let Some((environment, planned)) = planned(run, &stage) else { return };
+    let plan = Arc::clone(&run.plan);
+    let Some((environment, planned)) = planned(&plan, &stage) else { return };
     if let Some(assignment) = stage.assignment {
         return follow(state, run, index, assignment);
     }
@@ -58,14 +56,14 @@ fn one(state: &mut State, run: &mut row::Run, index: usize) {
         run.stages[index].pause_until = None;
     }
     let ends = run.canceled_by.is_some() || run.rollback.is_some();
-    if stage.way_back.is_none() && (ends || !is_open(run, &environment)) {
+    if stage.way_back.is_none() && (ends || !is_open(run, environment)) {
         return;
     }
     if let Some((to, reason)) = pause(state, run, &stage).or_else(|| hold(state, run, &stage)) {
         let reasons = with_because(&stage, vec![reason]);
         return set(state, &mut run.stages[index], to, reasons);
     }
-    assign(state, run, index, &planned);
+    assign(state, run, index, planned);
 }
 
 /// A stage with a live assignment: running, going back, or lost with its agent.
@@ -124,7 +122,7 @@ fn pause(state: &State, run: &row::Run, stage: &row::Stage) -> Option<(Status, W
 fn hold(state: &State, run: &row::Run, stage: &row::Stage) -> Option<(Status, WireReason)> {
     let name = stage.target.clone()?;
     let held = |to, code, message: String| Some((to, state.waits(code, message)));
-    if let Some(live) = state.installation(&run.id.pipeline, &name).and_then(|it| it.assignment)
+    if let Some(live) = installation(state, run, stage).and_then(|it| it.assignment)
         && let Some(row) = state.assignments.get(&live)
         && !mutant!(TwoAssignments)
     {
@@ -178,7 +176,7 @@ fn assign(state: &mut State, run: &mut row::Run, index: usize, planned: &WirePla
         attempt: stage.attempt,
         job,
         release: state.releases.get(&digest).map(|row| row.release.clone()),
-        wave: wave(&stage, planned, total, run.kind == RunKind::Rollback.as_str()),
+        wave: wave(&stage, planned, total, is_rollback(run)),
         hosts,
         keep: keep(state, &installation, &stage, digest),
     };
@@ -207,7 +205,7 @@ fn begin_stage(
     let before = state.installations.get(&installation_key(id)).cloned();
     if stage.attempt == 0 {
         stage.attempt = 1;
-        stage.restore = before.as_ref().and_then(back::way_from);
+        stage.restore = before.as_ref().and_then(way_from);
         if mutant!(BackToUnbaked) {
             stage.restore = before.as_ref().and_then(|it| it.current);
         }
@@ -250,7 +248,7 @@ fn begin_installation(
     state.installations.put(row::Installation {
         environment: stage.environment.clone(),
         bake_until: None,
-        health: "progressing".to_owned(),
+        health: Verdict::Progressing.as_str().to_owned(),
         failure: None,
         desired: total,
         down: 0,
@@ -277,9 +275,7 @@ fn job(run: &row::Run, index: usize, planned: &WirePlannedStage) -> (WireJob, [u
     match &run.stages[index].way_back {
         Some(WayBack::Restore(digest)) => (WireJob::Restore(*digest), *digest),
         Some(WayBack::Stop) => (WireJob::Stop(planned.release_digest), planned.release_digest),
-        None if run.kind == RunKind::Rollback.as_str() => {
-            (WireJob::Restore(planned.release_digest), planned.release_digest)
-        }
+        None if is_rollback(run) => (WireJob::Restore(planned.release_digest), planned.release_digest),
         None => (WireJob::Release(planned.release_digest), planned.release_digest),
     }
 }
@@ -362,5 +358,5 @@ pub(crate) fn withdraw(state: &mut State, assignment: u64, end: End) {
         state.installations.put(it);
     }
     let target = row.assignment.installation.target;
-    state.wake_where(|run| run.stages.iter().any(|stage| stage.target.as_ref() == Some(&target)));
+    state.wake_where(|run| works_on(run, &target));
 }

@@ -4,7 +4,6 @@ use trimaran_model::id::Digest;
 use trimaran_model::limits::QUARANTINED_PER_PIPELINE_MAX;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::{RunKind, Status};
-use trimaran_model::verdict::Verdict;
 use trimaran_wire::v1::assignment::{WireAmount, WireFailure};
 use trimaran_wire::v1::common::{WireInstallation, WireRun};
 use trimaran_wire::v1::plan::{WirePlan, WirePlannedEnvironment, WirePlannedStage, WireScope};
@@ -12,10 +11,11 @@ use trimaran_wire::v1::release::WireReleaseWorkload;
 use trimaran_wire::v1::row::{self, WayBack};
 
 use super::assign::{End, withdraw};
+use super::ways::earlier_good;
 use super::{message, set, stage_name, words};
 use crate::audit;
 use crate::command::{NewRun, create_run};
-use crate::state::{State, run_key, run_name};
+use crate::state::{State, is_rollback, run_key, run_name, works_on};
 
 /// An installation and where it goes back to; without a release what runs is stopped.
 pub(crate) struct Way {
@@ -133,10 +133,7 @@ fn quarantine(state: &mut State, run: &WireRun, plan: &WirePlan, cause: &str) {
 
 /// The live run of kind rollback that works or will work on an installation: later requests join it.
 pub(crate) fn under_way(state: &State, id: &WireInstallation) -> Option<WireRun> {
-    let works = |run: &&row::Run| {
-        run.kind == RunKind::Rollback.as_str()
-            && run.stages.iter().any(|it| it.target.as_ref() == Some(&id.target))
-    };
+    let works = |run: &&row::Run| is_rollback(run) && works_on(run, &id.target);
     state.live_runs_of(&id.pipeline).find(works).map(|run| run.id.clone())
 }
 
@@ -169,20 +166,6 @@ pub(crate) fn after_success(state: &mut State, failed: &row::Installation, failu
     if !ways.is_empty() {
         start_rollback_run(state, &ways, "trimaran", &cause, Some(left.id));
     }
-}
-
-/// Where a new release goes back to when it fails: the last good one, or without any what runs healthy now. To
-/// stop a service that was healthy would be worse than to go back to a release in its bake.
-pub(crate) fn way_from(it: &row::Installation) -> Option<[u8; 32]> {
-    let healthy = it.health == Verdict::Healthy.as_str();
-    it.good.first().copied().or(it.current.filter(|_| healthy))
-}
-
-/// Where what runs now goes back to: the last good release that it is not, or without any what ran healthy
-/// before it.
-pub(crate) fn earlier_good(it: &row::Installation) -> Option<[u8; 32]> {
-    let other = |digest: &[u8; 32]| Some(*digest) != it.current;
-    it.good.iter().copied().find(other).or(it.before.filter(other))
 }
 
 /// The stage that takes one way, beside its plan.
@@ -237,7 +220,7 @@ pub(crate) fn start_rollback_run(
             }),
         }
         let left = way.installation.run.clone().and_then(|run| state.runs.get(&run_key(&run)).cloned());
-        if let Some(left) = left.filter(|left| left.kind == RunKind::Deploy.as_str()) {
+        if let Some(left) = left.filter(|left| !is_rollback(left)) {
             quarantine(state, &left.id, &left.plan, &cause.sentence);
         }
     }

@@ -6,25 +6,25 @@ use trimaran_model::run::Status;
 use trimaran_model::verdict::Verdict;
 use trimaran_wire::v1::row;
 
-use super::outcome::planned_stage;
+use super::{installation, planned};
 use crate::state::{State, status};
 
 /// Looks at the stages that ended with this change of their run.
 pub(super) fn note(state: &mut State, before: &row::Run, run: &row::Run) {
-    for (index, (old, new)) in before.stages.iter().zip(&run.stages).enumerate() {
+    for (old, new) in before.stages.iter().zip(&run.stages) {
         let ends = !status(&old.status).is_done() && new.attempt > 0;
         match status(&new.status) {
-            Status::Canceled | Status::Failed if ends && new.way_back.is_none() => left(state, run, index),
-            Status::RollbackFailed if ends => unknown(state, run, index),
+            Status::Canceled | Status::Failed if ends && new.way_back.is_none() => left(state, run, new),
+            Status::RollbackFailed if ends => unknown(state, run, new),
             _ => {}
         }
     }
 }
 
 /// Nothing brings the earlier release back to the hosts that have the stage's.
-fn left(state: &mut State, run: &row::Run, index: usize) {
-    let (stage, Some(planned)) = (&run.stages[index], planned_stage(run, index)) else { return };
-    let Some(mut it) = state.installation(&run.id.pipeline, &planned.target).cloned() else { return };
+fn left(state: &mut State, run: &row::Run, stage: &row::Stage) {
+    let Some((_, planned)) = planned(&run.plan, stage) else { return };
+    let Some(mut it) = installation(state, run, stage).cloned() else { return };
     if stage.done > 0 && it.current != Some(planned.release_digest) {
         it.mixed = Some(row::Mixed {
             run: run.id.clone(),
@@ -42,13 +42,12 @@ fn left(state: &mut State, run: &row::Run, index: usize) {
         it.health = Verdict::Missing.as_str().to_owned();
     }
     state.installations.put(it);
-    unknown(state, run, index);
+    unknown(state, run, stage);
 }
 
 /// What was progressing is so no more.
-fn unknown(state: &mut State, run: &row::Run, index: usize) {
-    let target = run.stages[index].target.clone().unwrap_or_default();
-    let Some(mut it) = state.installation(&run.id.pipeline, &target).cloned() else { return };
+fn unknown(state: &mut State, run: &row::Run, stage: &row::Stage) {
+    let Some(mut it) = installation(state, run, stage).cloned() else { return };
     if it.health == Verdict::Progressing.as_str() {
         it.health = Verdict::Unknown.as_str().to_owned();
         state.installations.put(it);

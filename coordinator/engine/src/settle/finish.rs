@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use trimaran_model::run::{RunKind, Status};
-use trimaran_wire::codec::Message as _;
+use trimaran_model::run::Status;
 use trimaran_wire::v1::common::WireRun;
 use trimaran_wire::v1::row::{self, WayBack, table};
 
-use crate::state::{State, run_key, run_key_bytes, status};
+use crate::state::{State, is_rollback, run_key, run_key_bytes, status};
 
 /// Finished runs of a pipeline that stay in memory, so that late answers can be told who was first.
 const RUNS_HOT: usize = 8;
@@ -24,52 +23,36 @@ pub(super) fn look(state: &mut State, run: &mut row::Run) {
     if run.status == Status::Queued.as_str() {
         return;
     }
-    let has = |wanted: Status| all.contains(&wanted);
-    let now = if run.rollback.is_some() || has(Status::RollingBack) {
-        Status::RollingBack
-    } else if has(Status::Running) {
-        Status::Running
-    } else if has(Status::Lost) {
-        Status::Lost
-    } else if has(Status::Waiting) {
-        Status::Waiting
-    } else if has(Status::Blocked) {
-        Status::Blocked
-    } else if has(Status::Queued) {
-        Status::Queued
-    } else {
-        Status::Running
-    };
-    run.status = now.as_str().to_owned();
+    let live = [
+        Status::RollingBack,
+        Status::Running,
+        Status::Lost,
+        Status::Waiting,
+        Status::Blocked,
+        Status::Queued,
+    ];
+    let now = if run.rollback.is_some() { Some(Status::RollingBack) } else { first(&all, &live) };
+    run.status = now.unwrap_or(Status::Running).as_str().to_owned();
+}
+
+/// The first of these statuses that a stage has.
+fn first(all: &[Status], of: &[Status]) -> Option<Status> {
+    of.iter().copied().find(|status| all.contains(status))
 }
 
 /// The worst that happened, as the whole run's outcome.
 fn outcome(run: &row::Run, all: &[Status]) -> Status {
-    let has = |wanted: Status| all.contains(&wanted);
-    if has(Status::Broken) {
-        Status::Broken
-    } else if has(Status::RollbackFailed) {
-        Status::RollbackFailed
-    } else if has(Status::Failed) {
-        Status::Failed
-    } else if run.rollback.is_some() || has(Status::RolledBack) {
-        Status::RolledBack
-    } else if run.canceled_by.is_some() {
-        Status::Canceled
-    } else if has(Status::Stopped) {
-        Status::Stopped
-    } else if has(Status::Canceled) {
-        Status::Canceled
-    } else if has(Status::Warned) {
-        Status::Warned
-    } else {
-        Status::Succeeded
-    }
+    first(all, &[Status::Broken, Status::RollbackFailed, Status::Failed])
+        .or(run.rollback.is_some().then_some(Status::RolledBack))
+        .or(first(all, &[Status::RolledBack]))
+        .or(run.canceled_by.is_some().then_some(Status::Canceled))
+        .or(first(all, &[Status::Stopped, Status::Canceled, Status::Warned]))
+        .unwrap_or(Status::Succeeded)
 }
 
 /// What follows from the end of a run.
 pub(super) fn done(state: &mut State, run: &row::Run) {
-    if run.status == Status::Succeeded.as_str() && run.kind == RunKind::Deploy.as_str() {
+    if run.status == Status::Succeeded.as_str() && !is_rollback(run) {
         // It was deployed against the quarantine and became healthy.
         state.quarantine.remove(&(run.id.pipeline.clone(), run.plan.digest));
     }
@@ -99,9 +82,7 @@ fn retire_old(state: &mut State, pipeline: &str) {
     let old: Vec<row::Run> = state.runs_of(pipeline).filter(may_go).take(count).cloned().collect();
     for run in &old {
         let key = run_key(&run.id);
-        let mut cold = vec![table::OLD_RUN];
-        cold.extend(run_key_bytes(&key));
-        state.cold.push((cold, Some(run.to_bytes())));
+        state.put_cold(table::OLD_RUN, &run_key_bytes(&key), run);
         state.runs.remove(&key);
     }
     if !old.is_empty() {
@@ -121,9 +102,7 @@ fn retire_releases(state: &mut State, pipeline: &str, retired: &[row::Run]) {
     }
     for digest in retired.iter().flat_map(releases_of).filter(|digest| !named.contains(digest)) {
         let Some(row) = state.releases.remove(&digest) else { continue };
-        let mut cold = vec![table::OLD_RELEASE];
-        cold.extend(digest);
-        state.cold.push((cold, Some(row.to_bytes())));
+        state.put_cold(table::OLD_RELEASE, &digest, &row);
     }
 }
 

@@ -1,14 +1,14 @@
 //! What holds a stage before it starts: earlier runs, earlier environments, approvals, cancellation.
 
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::run::{RunKind, Status};
+use trimaran_model::run::Status;
 use trimaran_model::time::{Millis, Wall};
 use trimaran_wire::v1::common::WireReason;
 use trimaran_wire::v1::plan::WireApprove;
 use trimaran_wire::v1::row;
 
 use super::{back, set, stage_name, with_because};
-use crate::state::{State, run_name, status};
+use crate::state::{State, is_rollback, run_name, status};
 
 /// Opens what is free and says why the rest is not.
 pub(super) fn open(state: &mut State, run: &mut row::Run) {
@@ -30,7 +30,7 @@ pub(super) fn open(state: &mut State, run: &mut row::Run) {
 
 /// How many live runs of the pipeline come before this one. Ways back do not queue.
 fn queue_position(state: &State, run: &row::Run) -> Option<usize> {
-    if run.kind == RunKind::Rollback.as_str() || run.stages.iter().any(|stage| stage.attempt > 0) {
+    if is_rollback(run) || run.stages.iter().any(|stage| stage.attempt > 0) {
         return None;
     }
     let before = state.live_runs_of(&run.id.pipeline).filter(|other| other.sequence < run.sequence).count();

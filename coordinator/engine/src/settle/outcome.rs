@@ -1,14 +1,16 @@
 //! What the end of an assignment means for its stage and installation.
 
+use std::sync::Arc;
+
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::run::{RunKind, Status};
+use trimaran_model::run::Status;
+use trimaran_model::verdict::Verdict;
 use trimaran_wire::v1::assignment::{WireFailure, WireOutcome};
-use trimaran_wire::v1::plan::WirePlannedStage;
 use trimaran_wire::v1::row::{self, WayBack};
 
 use super::assign::{End, withdraw};
-use super::{back, broken, message, set, stage_name, with_because, words};
-use crate::state::{State, run_key, status};
+use super::{back, broken, installation, message, planned, set, stage_name, with_because, words};
+use crate::state::{State, is_rollback, run_key, status};
 
 /// How many releases an installation remembers as good.
 const GOOD_MAX: usize = 5;
@@ -24,7 +26,7 @@ pub(crate) fn take(state: &mut State, row: &row::AssignmentRow, outcome: &WireOu
     if status(&run.status).is_done() {
         return broken::result(state, &before, run, index);
     }
-    if run.stages[index].way_back.is_some() || run.kind == RunKind::Rollback.as_str() {
+    if run.stages[index].way_back.is_some() || is_rollback(&run) {
         way_back(state, &mut run, index, outcome, row.cancel);
     } else {
         forward(state, &mut run, index, outcome, row);
@@ -46,7 +48,7 @@ fn forward(
         WireOutcome::Done => wave_done(state, run, index, &row.assignment.hosts),
         WireOutcome::Failed(failure) => {
             run.stages[index].failure = Some(failure.clone());
-            installation_health(state, run, index, "degraded", Some(failure));
+            degrade(state, run, index, failure);
             if run.canceled_by.is_some() {
                 let message = words(failure, &stage_name(&run.stages[index]));
                 end_early(state, run, index, Some(message));
@@ -89,7 +91,8 @@ fn end_early(state: &mut State, run: &mut row::Run, index: usize, also: Option<S
 }
 
 fn wave_done(state: &mut State, run: &mut row::Run, index: usize, hosts: &[String]) {
-    let Some(planned) = planned_stage(run, index) else { return };
+    let plan = Arc::clone(&run.plan);
+    let Some((_, planned)) = planned(&plan, &run.stages[index]) else { return };
     let stage = &mut run.stages[index];
     if (stage.wave as usize) + 1 < stage.waves.len() {
         stage.wave += 1;
@@ -122,20 +125,17 @@ fn way_back(state: &mut State, run: &mut row::Run, index: usize, outcome: &WireO
         WireOutcome::Done => match run.stages[index].way_back.clone() {
             Some(WayBack::Stop) => stopped(state, run, index),
             Some(WayBack::Restore(to)) => {
-                let left = planned_stage(run, index).map(|planned| planned.release_digest);
+                let left = release_of(run, index);
                 restored(state, run, index, (left, to), Status::RolledBack);
             }
             None => {
-                let Some(to) = planned_stage(run, index).map(|planned| planned.release_digest) else {
-                    return;
-                };
-                let target = run.stages[index].target.clone().unwrap_or_default();
-                let left = state.installation(&run.id.pipeline, &target).and_then(|it| it.current);
+                let Some(to) = release_of(run, index) else { return };
+                let left = installation(state, run, &run.stages[index]).and_then(|it| it.current);
                 restored(state, run, index, (left, to), Status::Succeeded);
             }
         },
         WireOutcome::Failed(failure) => {
-            installation_health(state, run, index, "degraded", Some(failure));
+            degrade(state, run, index, failure);
             let code = ReasonCode::RevertFailed;
             let message = message(failure, &stage_name(&run.stages[index]), code);
             failed_on_the_way(state, run, index, code, message);
@@ -166,9 +166,8 @@ fn stopped(state: &mut State, run: &mut row::Run, index: usize) {
     let mut reasons = with_because(&run.stages[index], Vec::new());
     reasons.push(state.waits(ReasonCode::NoEarlierRelease, message));
     set(state, &mut run.stages[index], Status::Failed, reasons);
-    let target = run.stages[index].target.clone().unwrap_or_default();
-    if let Some(it) = state.installation(&run.id.pipeline, &target).cloned() {
-        let left = planned_stage(run, index).map(|planned| planned.release_digest);
+    if let Some(it) = installation(state, run, &run.stages[index]).cloned() {
+        let left = release_of(run, index);
         let good = it.good.iter().copied().filter(|good| Some(*good) != left).collect();
         state.installations.put(row::Installation {
             current: None,
@@ -177,17 +176,16 @@ fn stopped(state: &mut State, run: &mut row::Run, index: usize) {
             updated: 0,
             down: 0,
             mixed: None,
-            health: "missing".to_owned(),
+            health: Verdict::Missing.as_str().to_owned(),
             good,
             ..it
         });
     }
 }
 
-pub(super) fn planned_stage(run: &row::Run, index: usize) -> Option<WirePlannedStage> {
-    let stage = &run.stages[index];
-    let environment = run.plan.environments.iter().find(|it| it.name == stage.environment)?;
-    environment.stages.iter().find(|it| Some(&it.target) == stage.target.as_ref()).cloned()
+/// The release that the stage is for.
+fn release_of(run: &row::Run, index: usize) -> Option<[u8; 32]> {
+    planned(&run.plan, &run.stages[index]).map(|(_, planned)| planned.release_digest)
 }
 
 /// A restored release was good before and is good again, or begins its bake anew; the one that was left is good no more, so that no
@@ -204,7 +202,7 @@ fn restored(
         _ => with_because(&run.stages[index], Vec::new()),
     };
     set(state, &mut run.stages[index], status, reasons);
-    let bake = planned_stage(run, index).map(|planned| planned.bake_ms).filter(|bake| *bake > 0);
+    let bake = planned(&run.plan, &run.stages[index]).map(|(_, it)| it.bake_ms).filter(|bake| *bake > 0);
     let bake_end = bake.map(|bake| state.now().0 + bake);
     installed(state, run, index, to, |it| {
         it.good.retain(|good| Some(*good) != left);
@@ -224,14 +222,13 @@ fn installed(
     digest: [u8; 32],
     change: impl FnOnce(&mut row::Installation),
 ) {
-    let target = run.stages[index].target.clone().unwrap_or_default();
-    let Some(mut it) = state.installation(&run.id.pipeline, &target).cloned() else { return };
+    let Some(mut it) = installation(state, run, &run.stages[index]).cloned() else { return };
     if it.current != Some(digest) {
         it.since_ms = state.wall().0;
     }
     it.current = Some(digest);
     it.run = Some(run.id.clone());
-    it.health = "healthy".to_owned();
+    it.health = Verdict::Healthy.as_str().to_owned();
     (it.failure, it.mixed) = (None, None);
     it.bake_until = None;
     it.updated = it.desired;
@@ -247,19 +244,10 @@ pub(crate) fn make_good(it: &mut row::Installation, digest: [u8; 32]) {
     it.good.truncate(GOOD_MAX);
 }
 
-fn installation_health(
-    state: &mut State,
-    run: &row::Run,
-    index: usize,
-    health: &str,
-    failure: Option<&WireFailure>,
-) {
-    let target = run.stages[index].target.clone().unwrap_or_default();
-    if let Some(it) = state.installation(&run.id.pipeline, &target).cloned() {
-        state.installations.put(row::Installation {
-            health: health.to_owned(),
-            failure: failure.cloned(),
-            ..it
-        });
+/// What the stage works on is unhealthy, for this failure.
+fn degrade(state: &mut State, run: &row::Run, index: usize, failure: &WireFailure) {
+    if let Some(it) = installation(state, run, &run.stages[index]).cloned() {
+        let (health, failure) = (Verdict::Degraded.as_str().to_owned(), Some(failure.clone()));
+        state.installations.put(row::Installation { health, failure, ..it });
     }
 }

@@ -75,7 +75,7 @@ pub(crate) fn events(events: &[Event]) -> Vec<String> {
 pub(crate) fn work(lab: &Lab) -> Vec<String> {
     let given = |name: &str| query::assignments(&lab.rows, name, &|_| false);
     let version = |digest: &[u8; 32]| {
-        query::release_row(&lab.rows, digest).map_or("?".to_owned(), |row| row.release.version)
+        query::release_row(&lab.rows, digest).map_or("?".to_owned(), |row| row.release.version.clone())
     };
     let line = |row: &trimaran_wire::v1::row::AssignmentRow| {
         let it = &row.assignment;
@@ -115,7 +115,7 @@ pub(crate) fn run(lab: &Lab, name: &str) -> Vec<String> {
     if let Some(back) = &run.rollback {
         let to = back.to.as_ref().map(|to| {
             let digest: Digest = to.parse().expect("a digest");
-            query::release_row(&lab.rows, &digest.0).map_or("?".to_owned(), |row| row.release.version)
+            query::release_row(&lab.rows, &digest.0).map_or("?".to_owned(), |row| row.release.version.clone())
         });
         out.push(format!("  back to {}: {}", to.as_deref().unwrap_or("nothing"), back.cause));
     }

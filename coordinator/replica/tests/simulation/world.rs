@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use trimaran_model::time::{Millis, Timestamp};
-use trimaran_replica::io::Row;
 use trimaran_replica::memory::MemoryStore;
 use trimaran_replica::{
-    Answer, EntryMeta, Input, InstallJob, Output, Replica, Role, Settings, Waiter, WriteJob, Written,
+    Answer, EntryMeta, Input, InstallJob, Output, Replica, Role, Row, Settings, Waiter, WriteJob, Written,
 };
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::raft::{Blob, ConfState, Message, Snapshot};

@@ -111,7 +111,7 @@ fn command(server: &Server, body: OperatorBody, token: Option<&Token>) -> Result
 }
 
 fn apply(files: &[SourceFile]) -> Result<CommandBody, Refusal> {
-    let compiled = deploy::compile_files(files, None)?;
+    let compiled = deploy::compile_files(files)?;
     let (mut pipelines, mut targets) = (Vec::new(), Vec::new());
     for it in compiled.documents {
         match it.kind {

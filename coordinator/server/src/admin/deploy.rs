@@ -1,6 +1,6 @@
 //! From a request to a plan: the file or the stored source is compiled here, and the plan travels on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use trimaran_engine::{plan, query};
 use trimaran_model::error_code;
@@ -12,21 +12,20 @@ use trimaran_wire::v1::command::PipelineSource;
 use trimaran_wire::v1::operator::{self, DeployRequest, Refusal, WireDiagnostic};
 use trimaran_wire::v1::plan::WirePlan;
 
-use super::read::stored_source;
 use super::refusal;
 use crate::rows::Rows;
 
-/// What files say, or every diagnostic. With `targets`, those of this cluster, pipelines may name no others.
-pub(super) fn compile_files(
-    files: &[operator::SourceFile],
-    targets: Option<&BTreeMap<TargetName, Target>>,
-) -> Result<Compiled, Refusal> {
-    let inputs: Vec<_> =
-        files.iter().map(|file| SourceFile { name: &file.name, bytes: &file.text }).collect();
-    let compiled = match targets {
-        Some(targets) => trimaran_spec::compile_among(&inputs, &targets.values().collect::<Vec<_>>()),
-        None => trimaran_spec::compile(&inputs),
-    };
+/// What files say by themselves, or every diagnostic.
+pub(super) fn compile_files(files: &[operator::SourceFile]) -> Result<Compiled, Refusal> {
+    let inputs: Vec<_> = files.iter().map(input).collect();
+    accepted(trimaran_spec::compile(&inputs))
+}
+
+fn input(file: &operator::SourceFile) -> SourceFile<'_> {
+    SourceFile { name: &file.name, bytes: &file.text }
+}
+
+fn accepted(compiled: Compiled) -> Result<Compiled, Refusal> {
     if !compiled.has_errors() {
         return Ok(compiled);
     }
@@ -48,21 +47,25 @@ pub(super) fn compile_files(
     Err(Refusal { diagnostics, help, ..refusal(code, message) })
 }
 
+/// The file of a pipeline that was applied, or deployed by its file, last.
+pub(super) fn stored_source(rows: &Rows<'_>, name: &str) -> Result<PipelineSource, Refusal> {
+    let unknown = || refusal(error_code::PIPELINE_UNKNOWN, format!("there is no pipeline `{name}`"));
+    query::pipeline(rows, name).and_then(|pipeline| pipeline.source).ok_or_else(unknown)
+}
+
 /// A pipeline as it was given or stored.
 struct Read {
     source: PipelineSource,
     pipeline: Pipeline,
+    /// Those that the pipeline names.
+    targets: BTreeMap<TargetName, Target>,
     /// The file came with the request, so it is stored with the run.
     given: bool,
     warnings: Vec<String>,
 }
 
 /// The pipeline of a request with its stored form.
-fn pipeline(
-    rows: &Rows<'_>,
-    request: &DeployRequest,
-    targets: &BTreeMap<TargetName, Target>,
-) -> Result<Read, Refusal> {
+fn pipeline(rows: &Rows<'_>, request: &DeployRequest) -> Result<Read, Refusal> {
     let (file, given) = match (&request.file, &request.pipeline) {
         (Some(file), _) => (file.clone(), true),
         (None, Some(name)) => {
@@ -71,7 +74,12 @@ fn pipeline(
         }
         (None, None) => return Err(refusal(error_code::USAGE, "neither a pipeline nor a file was given")),
     };
-    let compiled = compile_files(std::slice::from_ref(&file), Some(targets))?;
+    let mut targets = BTreeMap::new();
+    let compiled = accepted(trimaran_spec::compile_among(&[input(&file)], |named| {
+        let found = targets_among(rows, named);
+        targets = found.iter().map(|target| (target.name.clone(), target.clone())).collect();
+        found
+    }))?;
     let warnings = compiled.diagnostics.iter().map(|it| format!("{}; {}", it.message, it.help)).collect();
     let mut pipelines = compiled.documents.into_iter().filter_map(|document| match document.kind {
         DocumentKind::Pipeline(pipeline) => Some(pipeline),
@@ -83,7 +91,14 @@ fn pipeline(
             format!("`{}` does not hold exactly one pipeline", file.name),
         ));
     };
-    Ok(Read { source: source(&file, &pipeline), pipeline, given, warnings })
+    Ok(Read { source: source(&file, &pipeline), pipeline, targets, given, warnings })
+}
+
+/// The targets of these names; all of the cluster when one of them does not exist, since another was meant then.
+fn targets_among(rows: &Rows<'_>, named: &BTreeSet<&str>) -> Vec<Target> {
+    let found: Option<Vec<_>> = named.iter().map(|name| query::target_row(rows, name)).collect();
+    let found = found.unwrap_or_else(|| query::target_rows(rows));
+    found.into_iter().filter_map(|row| Target::try_from(row.target).ok()).collect()
 }
 
 /// The stored form of a pipeline's file.
@@ -107,13 +122,7 @@ pub(super) struct Planned {
 
 /// The plan of a request.
 pub(super) fn compile(rows: &Rows<'_>, request: &DeployRequest) -> Result<Planned, Refusal> {
-    let mut targets: BTreeMap<TargetName, Target> = BTreeMap::new();
-    for row in query::target_rows(rows) {
-        if let Ok(target) = Target::try_from(row.target) {
-            targets.insert(target.name.clone(), target);
-        }
-    }
-    let Read { source, pipeline, given, warnings } = pipeline(rows, request, &targets)?;
+    let Read { source, pipeline, targets, given, warnings } = pipeline(rows, request)?;
     let mut versions = BTreeMap::new();
     for (name, given) in &request.artifacts {
         let bad = |error: trimaran_model::id::InvalidName| refusal(error_code::USAGE, error.to_string());

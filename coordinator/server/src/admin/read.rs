@@ -15,7 +15,8 @@ use trimaran_wire::v1::agent::RefusedCounts;
 use trimaran_wire::v1::operator::{OperatorBody, Refusal};
 use trimaran_wire::v1::row;
 
-use super::{Answer, deploy, document, held, parse_run, refusal};
+use super::deploy::{self, stored_source};
+use super::{Answer, document, held, parse_run, refusal};
 use crate::room::Low;
 use crate::rows::{Rows, View};
 use crate::server::Server;
@@ -138,14 +139,6 @@ pub(super) fn run_document(server: &Server, rows: &Rows<'_>, run: &str) -> Resul
         }
     }
     Ok(document)
-}
-
-pub(super) fn stored_source(
-    rows: &Rows<'_>,
-    name: &str,
-) -> Result<trimaran_wire::v1::command::PipelineSource, Refusal> {
-    let unknown = || refusal(error_code::PIPELINE_UNKNOWN, format!("there is no pipeline `{name}`"));
-    query::pipeline(rows, name).and_then(|pipeline| pipeline.source).ok_or_else(unknown)
 }
 
 /// A release of this pipeline by digest, its first digits, or version.

@@ -1,10 +1,13 @@
 //! Answers that go on: events of runs, and output of services.
 
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc::{self, Sender};
 use trimaran_engine::query;
 use trimaran_model::error_code;
-use trimaran_transport::FrameSender;
+use trimaran_model::limits::LOG_BATCHES_MAX;
+use trimaran_transport::{FrameSender, Session};
 use trimaran_wire::codec::Message as _;
+use trimaran_wire::frame::Frame;
 use trimaran_wire::v1::agent::AgentQuery;
 use trimaran_wire::v1::operator::{OperatorReply, Refusal};
 use trimaran_wire::v1::runner::{LogLines, LogQuery};
@@ -75,21 +78,12 @@ pub(super) async fn logs(server: &Server, sender: &mut FrameSender, asked: LogRe
         Ok(shares) => shares,
         Err(refusal) => return Some(Err(refusal)),
     };
-    let (lines_to, mut lines) = tokio::sync::mpsc::channel::<LogLines>(64);
+    let (lines_to, mut lines) = mpsc::channel(LOG_BATCHES_MAX);
     for share in shares {
         let session = server.soft.lock().agents.get(&share.agent).map(|agent| agent.session.clone());
         let Some(session) = session else { return Some(Err(agent_away(server, &share.agent))) };
         let lines_to = lines_to.clone();
-        server.spawn(async move {
-            let frame = AgentQuery::Logs { hosts: share.hosts, query: share.query }.to_frame();
-            let Ok(mut answer) = session.request(&frame).await else { return };
-            while let Ok(Some(frame)) = answer.next().await {
-                let Ok(batch) = LogLines::from_frame(&frame) else { return };
-                if lines_to.send(batch).await.is_err() {
-                    return;
-                }
-            }
-        });
+        server.spawn(ask(session, share, lines_to));
     }
     drop(lines_to);
     while let Some(batch) = lines.recv().await {
@@ -98,6 +92,33 @@ pub(super) async fn logs(server: &Server, sender: &mut FrameSender, asked: LogRe
         }
     }
     None
+}
+
+/// Passes an agent's lines on. When its session breaks off, lines of any of its hosts may be missing.
+async fn ask(session: Session, share: Share, lines_to: Sender<LogLines>) {
+    let Share { agent, hosts, query } = share;
+    let question = AgentQuery::Logs { hosts: hosts.clone(), query }.to_frame();
+    if pass_on(&session, &question, &lines_to).await.is_some() {
+        return;
+    }
+    for host in hosts {
+        let missing = Some(format!("the session of agent `{agent}` broke off"));
+        if lines_to.send(LogLines { host, lines: Vec::new(), missing }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// `None`: the answer has no end.
+async fn pass_on(session: &Session, question: &Frame, lines_to: &Sender<LogLines>) -> Option<()> {
+    let mut answer = session.request(question).await.ok()?;
+    while let Some(frame) = answer.next().await.ok()? {
+        let batch = LogLines::from_frame(&frame).ok()?;
+        if lines_to.send(batch).await.is_err() {
+            return Some(());
+        }
+    }
+    Some(())
 }
 
 /// An agent without a session: since when, and what to do.
@@ -122,14 +143,13 @@ fn shares(rows: &crate::rows::Rows<'_>, asked: &LogRequest<'_>) -> Result<Vec<Sh
     let id = parse_run(asked.run)?;
     let run = query::run_row(rows, &id.pipeline, id.number)
         .ok_or_else(|| refusal(error_code::NOT_FOUND, format!("there is no run `{}`", asked.run)))?;
-    let targets = query::targets(rows, None).targets;
     let mut shares = Vec::new();
     for stage in &run.stages {
         let Some(name) = &stage.target else { continue };
         if asked.stage.is_some_and(|wanted| wanted != format!("{}/{name}", stage.environment)) {
             continue;
         }
-        let Some(target) = targets.iter().find(|target| target.name == *name) else { continue };
+        let Some(target) = query::targets(rows, Some(name)).targets.pop() else { continue };
         let fits = |host: &&String| asked.host.is_none_or(|wanted| wanted == *host);
         let hosts: Vec<String> = target.hosts.iter().filter(fits).cloned().collect();
         if hosts.is_empty() {

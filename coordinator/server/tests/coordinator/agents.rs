@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::Value;
-use trimaran_client::client::ClientError;
+use trimaran_client::ClientError;
 use trimaran_model::error_code;
 use trimaran_transport::{
     Alpn, CertificateStore, Endpoint, EndpointConfig, EndpointLimits, FrameReceiver, FrameSender, Trust,

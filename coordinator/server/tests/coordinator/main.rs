@@ -10,7 +10,7 @@ use std::net::UdpSocket;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use trimaran_client::client::ClientError;
+use trimaran_client::ClientError;
 use trimaran_model::error_code;
 use trimaran_wire::v1::operator::{
     ArtifactVersion, DeployRequest, EnrollOrder, OperatorBody, OperatorReply, SourceFile,

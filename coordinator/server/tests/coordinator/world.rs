@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use trimaran_client::client::{Client, ClientError};
+use trimaran_client::ClientError;
+use trimaran_client::client::Client;
 use trimaran_client::config::Context;
 use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody, Refusal, SourceFile};
 

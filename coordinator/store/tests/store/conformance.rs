@@ -2,9 +2,8 @@
 
 use proptest::prelude::*;
 use tempfile::TempDir;
-use trimaran_replica::io::Row;
 use trimaran_replica::memory::MemoryStore;
-use trimaran_replica::{EntryMeta, InstallJob, Loaded, RowBatch, WriteJob};
+use trimaran_replica::{EntryMeta, InstallJob, Loaded, Row, RowBatch, WriteJob};
 use trimaran_store::Store;
 use trimaran_wire::raft::{Blob, ConfState, Entry, EntryKind, HardState, SnapshotMeta};
 

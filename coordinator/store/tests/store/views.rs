@@ -1,7 +1,6 @@
 //! Views, waiting for a revision, and snapshot files.
 
-use trimaran_replica::io::Row;
-use trimaran_replica::{EntryMeta, InstallJob, WriteJob};
+use trimaran_replica::{EntryMeta, InstallJob, Row, WriteJob};
 use trimaran_store::snapshot::{self, SnapshotError};
 use trimaran_store::{Store, Writer};
 use trimaran_wire::raft::{Blob, Entry, EntryKind, HardState};

@@ -13,14 +13,13 @@ mod setup;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use trimaran_model::error_code;
+use trimaran_process::Termination;
 
 use crate::error::CliError;
 use crate::remote::runtime;
 use crate::ui::{Global, print_text};
 use layout::Layout;
-use lock::DevLock;
 use processes::Processes;
 
 /// Run a whole cluster here: coordinator, agent and hosts as processes of their own.
@@ -46,12 +45,12 @@ pub(crate) fn run(args: &Args, _global: &Global) -> Result<u8, CliError> {
         Some(dir) => std::path::absolute(dir).map_err(|error| io_error("the data directory", &error))?,
         None => std::env::temp_dir().join(format!("trimaran-dev-{}", std::process::id())),
     };
-    let _lock = DevLock::take(&data)?;
+    let _lock = lock::take(&data)?;
     let layout = Layout::open(&data, args.coordinators, args.hosts, &args.subnet)?;
     let mut processes = Processes::new(&layout);
     let runtime = runtime();
     // Before anything is started: what is begun is ended in order.
-    let mut interrupts = runtime.block_on(async { Interrupts::new() });
+    let mut interrupts = runtime.block_on(async { Termination::new() });
     let outcome = runtime.block_on(async {
         tokio::select! {
             result = setup::start(&layout, &mut processes) => result.map(|()| true),
@@ -89,26 +88,6 @@ fn say_ready(layout: &Layout) {
     eprintln!("context `dev`: coordinator {}", layout.coordinators[0].address);
     eprintln!("try: trimaran status, trimaran init, trimaran deploy -f trimaran.yaml --artifact bundle=v1");
     print_text("ready");
-}
-
-/// SIGINT and SIGTERM.
-struct Interrupts {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Interrupts {
-    fn new() -> Self {
-        let of = |kind| signal(kind).expect("a signal handler can be set");
-        Self { interrupt: of(SignalKind::interrupt()), terminate: of(SignalKind::terminate()) }
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }
 
 fn io_error(what: &str, error: &std::io::Error) -> CliError {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use trimaran_model::error_code;
 use trimaran_wire::document::{LogDocument, rfc3339};
 use trimaran_wire::v1::operator::{OperatorBody, OperatorReply};
 use trimaran_wire::v1::runner::{LogLines, LogQuery};
@@ -10,6 +11,9 @@ use super::why::split;
 use crate::error::CliError;
 use crate::remote::{Remote, client_error, next_reply, parse_duration};
 use crate::ui::{Global, OutputForm, print_text};
+
+/// Hosts that an error names, each with why its lines are missing.
+const NAMED_MAX: usize = 5;
 
 /// Print stdout and stderr of a run's instances.
 #[derive(Debug, clap::Args)]
@@ -48,6 +52,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
     let body = OperatorBody::Logs { run, stage, host: args.host.clone(), query };
     let remote = Remote::new(global)?;
     let mut printer = Printer::new(global.output);
+    let mut missing = Vec::new();
     let code = remote.block_on(async {
         let mut replies = remote.client().stream(body).await.map_err(client_error)?;
         let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
@@ -58,13 +63,43 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
             };
             match reply {
                 None => return Ok(0),
-                Some(OperatorReply::Logs(lines)) => write(&printer.batch(&lines)),
+                Some(OperatorReply::Logs(batch)) => {
+                    write(&printer.batch(&batch));
+                    if let Some(why) = batch.missing {
+                        if args.follow {
+                            eprintln!("{}: {why}; its lines follow when it is back", batch.host);
+                        } else {
+                            missing.push((batch.host, why));
+                        }
+                    }
+                }
                 Some(_) => {}
             }
         }
     });
     write(&printer.end(code.is_err()));
-    code
+    match code {
+        Ok(0) if !missing.is_empty() => Err(incomplete(missing)),
+        code => code,
+    }
+}
+
+/// What was printed is not everything.
+fn incomplete(mut missing: Vec<(String, String)>) -> CliError {
+    missing.sort();
+    missing.dedup();
+    let hosts = match missing.as_slice() {
+        [(host, _)] => format!("host `{host}`"),
+        more => format!("{} hosts", more.len()),
+    };
+    let named: Vec<_> = missing.iter().take(NAMED_MAX).map(|(host, why)| format!("{host}: {why}")).collect();
+    let rest = match missing.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    CliError::new(error_code::LOGS_MISSING, format!("lines of {hosts} are missing"))
+        .cause(format!("{}{rest}", named.join(", ")))
+        .help("`trimaran runner list` shows which are connected; their output is kept on them, so ask again later")
 }
 
 fn now_ms() -> i64 {
@@ -152,7 +187,8 @@ mod tests {
 
     fn printed(form: OutputForm, batches: usize) -> String {
         let line = |line: &str| LogLine { at_ms: 1, stderr: false, line: line.to_owned() };
-        let batch = LogLines { host: "host-1".to_owned(), lines: vec![line("a: \"b\""), line("")] };
+        let lines = vec![line("a: \"b\""), line("")];
+        let batch = LogLines { host: "host-1".to_owned(), lines, missing: None };
         let mut printer = Printer::new(form);
         let mut text: String = (0..batches).map(|_| printer.batch(&batch)).collect();
         text.push_str(&printer.end(false));
@@ -178,5 +214,18 @@ mod tests {
         );
         assert_eq!(printed(OutputForm::Yaml, 0), "schema: trimaran.logs/v1\nlines: []\n");
         assert_eq!(Printer::new(OutputForm::Json).end(true), "", "an error is all that is said");
+    }
+
+    #[test]
+    fn an_error_names_the_first_hosts_and_counts_the_others() {
+        let away = |number: usize| (format!("host-{number}"), "its runner is not connected".to_owned());
+        let one = incomplete(vec![away(3), away(3)]);
+        assert_eq!(one.exit(), 9);
+        assert_eq!(one.message, "lines of host `host-3` are missing");
+        let many = incomplete((1..=7).map(away).collect());
+        assert_eq!(many.message, "lines of 7 hosts are missing");
+        let cause = many.more.cause.expect("a cause");
+        assert!(cause.starts_with("host-1: its runner is not connected, host-2: "), "{cause}");
+        assert!(cause.ends_with("host-5: its runner is not connected, and 2 more"), "{cause}");
     }
 }

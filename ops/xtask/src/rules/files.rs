@@ -3,19 +3,21 @@
 
 use std::path::Path;
 
+use super::crates::CRATES;
+
 const LINES_MAX: usize = 800;
 const FUNCTION_LINES_MAX: usize = 100;
 
-/// The crates of `dependencies::CORES`, as folders.
-const CORE_FOLDERS: &[&str] = &[
-    "protocol/model/",
-    "protocol/spec/",
-    "protocol/wire/",
-    "coordinator/engine/",
-    "coordinator/replica/",
-    "agent/executor/",
-    "agent/host/core/",
-    "agent/kubernetes/core/",
+/// What stands between a core and the same answer everywhere, and what no lint of `.clippy.toml` can name as a whole.
+const IMPURE: &[&str] = &[
+    "std::env",
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::thread",
+    "tokio::",
+    "SystemTime",
+    "RandomState",
 ];
 
 /// Visible entries of the top folder; everything else is hidden or has its place below these.
@@ -61,14 +63,26 @@ fn check_source(file: &str, text: &str) -> Vec<String> {
     if !text.trim_start().starts_with("//!") && !file.ends_with("build.rs") {
         findings.push(format!("{file}: starts without saying what it is for (`//!`)"));
     }
-    let core = CORE_FOLDERS.iter().any(|folder| file.starts_with(folder)) && file.contains("/src/");
-    if core && text.contains("clippy::disallowed_") {
-        findings.push(format!("{file}: a core must not allow what is banned for cores"));
-    }
-    if core && file.ends_with("src/lib.rs") && !text.contains("#![forbid(unsafe_code)]") {
-        findings.push(format!("{file}: a core forbids unsafe code"));
+    if CRATES.iter().any(|it| it.is_core && file.starts_with(&format!("{}/src/", it.folder))) {
+        findings.extend(check_core(file, text));
     }
     findings.extend(long_functions(file, text));
+    findings
+}
+
+fn check_core(file: &str, text: &str) -> Vec<String> {
+    let mut findings = Vec::new();
+    if text.contains("clippy::disallowed_") {
+        findings.push(format!("{file}: a core must not allow what is banned for cores"));
+    }
+    if file.ends_with("src/lib.rs") && !text.contains("#![forbid(unsafe_code)]") {
+        findings.push(format!("{file}: a core forbids unsafe code"));
+    }
+    let code = |line: &&str| !line.trim_start().starts_with("//");
+    for line in text.lines().filter(code) {
+        let impure = IMPURE.iter().filter(|word| line.contains(**word));
+        findings.extend(impure.map(|word| format!("{file}: a core has no `{word}`")));
+    }
     findings
 }
 
@@ -88,15 +102,19 @@ fn is_unnamed(root: &Path, file: &str) -> bool {
     !parents.iter().any(names)
 }
 
+/// Whether this line begins a function, whatever stands before the word.
+fn begins_function(code: &str) -> bool {
+    let before = ["pub", "pub(crate)", "pub(super)", "const", "async", "unsafe", "extern", "\"C\""];
+    code.split(' ').find(|word| !before.contains(word)) == Some("fn")
+}
+
 /// Functions over the bound, found by the indentation that rustfmt gives: from `fn` to the `}` in its column.
 fn long_functions(file: &str, text: &str) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
     let mut findings = Vec::new();
     for (start, line) in lines.iter().enumerate() {
         let code = line.trim_start();
-        let words =
-            ["fn ", "pub fn ", "pub(crate) fn ", "async fn ", "pub async fn ", "pub(crate) async fn "];
-        if !words.iter().any(|word| code.starts_with(word)) {
+        if !begins_function(code) {
             continue;
         }
         let indent = &line[..line.len() - code.len()];
@@ -110,4 +128,44 @@ fn long_functions(file: &str, text: &str) -> Vec<String> {
         }
     }
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words_of(file: &str, text: &str) -> String {
+        check_source(file, text).join("\n")
+    }
+
+    #[test]
+    fn a_file_says_what_it_is_for_and_is_short() {
+        assert_eq!(words_of("ops/cli/src/a.rs", "//! What it is for.\n"), "");
+        assert!(words_of("ops/cli/src/a.rs", "use std::fs;\n").contains("without saying"));
+        let long = "//! Long.\n".repeat(LINES_MAX + 1);
+        assert!(words_of("ops/cli/src/a.rs", &long).contains("801 lines"));
+    }
+
+    #[test]
+    fn long_functions_are_found_whatever_stands_before_them() {
+        let body = "    run();\n".repeat(FUNCTION_LINES_MAX);
+        for before in ["", "pub ", "pub(super) async ", "const unsafe "] {
+            let text = format!("//! A file.\n{before}fn long() {{\n{body}}}\n");
+            assert!(words_of("ops/cli/src/a.rs", &text).contains("a.rs:2: a function"), "{before}");
+        }
+    }
+
+    #[test]
+    fn a_core_does_no_input_and_no_output() {
+        let root = "//! A core.\n#![forbid(unsafe_code)]\n";
+        assert_eq!(words_of("protocol/wire/src/lib.rs", root), "");
+        assert_eq!(
+            words_of("protocol/wire/tests/bytes.rs", "//! Reads a file: std::fs.\nuse std::fs;\n"),
+            ""
+        );
+        for wrong in ["//! A core.\n", &format!("{root}use std::fs;\n"), &format!("{root}use tokio::time;\n")]
+        {
+            assert!(words_of("protocol/wire/src/lib.rs", wrong).contains("a core"), "{wrong}");
+        }
+    }
 }

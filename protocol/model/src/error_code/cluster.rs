@@ -19,6 +19,9 @@ super::error_codes! { ENTRIES_CLUSTER;
     AGENT_AWAY 4006 Unreachable "the agent is not connected"
         "The agent that serves these hosts has no session with a coordinator, so they can't be asked; what runs keeps running."
         "Start the agent again; `trimaran agent list` shows its state.";
+    LOGS_MISSING 4007 Unreachable "lines of some hosts are missing"
+        "These hosts have no session with their agent, or lost it in the middle, so their output can't be read now; it is kept on them."
+        "`trimaran runner list` shows which are connected; ask again when they are, or for the others with `--host`.";
     IDENTITY 4101 Denied "the certificate was refused"
         "The certificate is of another cluster, of another role, revoked or expired."
         "Enroll again with a new token.";

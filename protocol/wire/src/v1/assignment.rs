@@ -1,5 +1,7 @@
 //! Orders and reports of agents and hosts.
 
+use std::sync::Arc;
+
 use bincode::{Decode, Encode};
 use trimaran_model::assignment::{Assignment, HostAction, HostGoal, HostOrder, HostReport, HostState};
 use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, ServiceName};
@@ -20,7 +22,7 @@ pub struct WireAssignment {
     pub stage: WireStage,
     pub attempt: u32,
     pub job: WireJob,
-    pub release: Option<WireRelease>,
+    pub release: Option<Arc<WireRelease>>,
     pub wave: WireWave,
     pub hosts: Vec<String>,
     pub keep: Vec<[u8; 32]>,
@@ -124,7 +126,7 @@ impl From<&Assignment> for WireAssignment {
             stage: (&assignment.stage).into(),
             attempt: assignment.attempt.0,
             job: (&assignment.job).into(),
-            release: assignment.release.as_ref().map(Into::into),
+            release: assignment.release.as_ref().map(|release| Arc::new(release.into())),
             wave: (&assignment.wave).into(),
             hosts: assignment.hosts.iter().map(ToString::to_string).collect(),
             keep: digests(&assignment.keep),
@@ -143,7 +145,7 @@ impl TryFrom<WireAssignment> for Assignment {
             stage: wire.stage.try_into()?,
             attempt: Attempt(wire.attempt),
             job: wire.job.into(),
-            release: wire.release.map(TryInto::try_into).transpose()?,
+            release: wire.release.map(|it| Arc::unwrap_or_clone(it).try_into()).transpose()?,
             wave: wire.wave.try_into()?,
             hosts: wire.hosts.iter().map(|host| name(host)).collect::<Result<_, _>>()?,
             keep: wire.keep.into_iter().map(Digest).collect(),

@@ -1,5 +1,7 @@
 //! Plans, as the log and the rows hold them.
 
+use std::sync::Arc;
+
 use bincode::{Decode, Encode};
 use trimaran_model::id::Digest;
 use trimaran_model::pipeline::{Approve, ApproveOption, Batches, RollbackOn, RollbackScope};
@@ -46,7 +48,8 @@ pub enum WireScope {
 pub struct WirePlannedStage {
     pub target: String,
     pub release_digest: [u8; 32],
-    pub release: WireRelease,
+    /// Shared with the rows and orders that name it.
+    pub release: Arc<WireRelease>,
     pub bake_ms: u64,
     pub sizes: Vec<WireAmount>,
     pub max_unavailable: WireAmount,
@@ -140,7 +143,7 @@ impl From<&PlannedStage> for WirePlannedStage {
         Self {
             target: stage.target.to_string(),
             release_digest: stage.release_digest.0,
-            release: (&stage.release).into(),
+            release: Arc::new((&stage.release).into()),
             bake_ms: stage.bake.0,
             sizes: stage.batches.sizes.iter().map(|size| (*size).into()).collect(),
             max_unavailable: stage.batches.max_unavailable.into(),
@@ -156,7 +159,7 @@ impl TryFrom<WirePlannedStage> for PlannedStage {
         Ok(Self {
             target: name(&wire.target)?,
             release_digest: Digest(wire.release_digest),
-            release: wire.release.try_into()?,
+            release: Arc::unwrap_or_clone(wire.release).try_into()?,
             bake: Millis(wire.bake_ms),
             batches: Batches {
                 sizes: wire.sizes.into_iter().map(Into::into).collect(),

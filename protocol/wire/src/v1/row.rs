@@ -3,6 +3,7 @@
 //! Times named `_ms` are wall time in milliseconds since the Unix epoch; times named `_at` are cluster life.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bincode::{Decode, Encode};
 
@@ -107,7 +108,8 @@ pub struct Run {
     pub sequence: u64,
     pub kind: String,
     pub status: String,
-    pub plan: WirePlan,
+    /// Shared: a plan is the large part of a run and never changes.
+    pub plan: Arc<WirePlan>,
     pub by: String,
     pub reason: String,
     pub created_ms: i64,
@@ -232,7 +234,7 @@ pub struct Ended {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct ReleaseRow {
     pub digest: [u8; 32],
-    pub release: WireRelease,
+    pub release: Arc<WireRelease>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

@@ -73,6 +73,8 @@ pub struct LogQuery {
 pub struct LogLines {
     pub host: String,
     pub lines: Vec<LogLine>,
+    /// Why lines of this host are missing after these. With `follow` they may still come.
+    pub missing: Option<String>,
 }
 
 impl Message for LogLines {

@@ -269,6 +269,18 @@ fn restarts_are_bounded_and_go_on_when_time_has_passed() {
 }
 
 #[test]
+fn a_release_does_not_pay_for_the_restarts_of_the_one_before() {
+    let mut host = with_v1(Behaviour::Healthy { after: 0 });
+    host.behave(digest(1), Behaviour::Exits { after: 2000, code: 1 });
+    host.run_for(Millis::seconds(30)).expect("nothing kills it");
+    assert_eq!((host.report().state, host.starts.len()), (HostState::Degraded, 4), "no restart is left");
+    assert_eq!(give(&mut host, &apply(2, 2)).state, HostState::Healthy);
+    host.kill_service(Exit { code: Some(1), signal: None, lost: false });
+    host.run_for(Millis::seconds(5)).expect("nothing kills it");
+    assert_eq!((host.running(), host.starts.len()), (vec![digest(2)], 6), "started and restarted");
+}
+
+#[test]
 fn a_later_goal_takes_over_in_the_middle() {
     let mut host = with_v1(Behaviour::Sick);
     host.give(&apply(2, 2)).expect("nothing kills it");

@@ -89,6 +89,11 @@ pub(crate) fn goal(pipeline: &str, fence: u64, action: HostAction) -> HostGoal {
     }
 }
 
+/// Gives a host an order that it takes.
+async fn give(host: &Host, pipeline: &str, fence: u64, action: HostAction) {
+    host.give(goal(pipeline, fence, action)).await.expect("the goal is taken");
+}
+
 /// Reads reports until one of the installation has this state.
 async fn wait(reports: &mut Receiver<HostReport>, pipeline: &str, state: HostState) -> HostReport {
     wait_code(reports, pipeline, state, None).await
@@ -119,7 +124,7 @@ async fn wait_code(
 async fn deployed(lab: &Lab, fence: u64, version: &str) -> (Host, Receiver<HostReport>, HostOrder) {
     let (host, mut reports) = open(lab).await;
     let order = order(lab, "web", version, "good");
-    host.give(goal("web", fence, HostAction::Apply(order.clone()))).await.expect("the goal is taken");
+    give(&host, "web", fence, HostAction::Apply(order.clone())).await;
     wait(&mut reports, "web", HostState::Healthy).await;
     (host, reports, order)
 }
@@ -168,6 +173,32 @@ fn an_end_that_nobody_watched_is_seen_later() {
 }
 
 #[test]
+fn a_service_whose_directory_was_removed_serves_until_the_next_release_takes_its_place() {
+    run(async {
+        let lab = Lab::new();
+        let (host, _, _) = deployed(&lab, 1, "v1").await;
+        let first = lab.pid().expect("the service runs");
+        host.close().await;
+        std::fs::remove_dir_all(lab.data()).expect("removable");
+
+        let (host, mut reports) = open(&lab).await;
+        assert!(host.reports().is_empty() && is_alive(first), "nobody asked for its end");
+        let next = order(&lab, "web", "v2", "good");
+        host.give(goal("web", 2, HostAction::Apply(next))).await.expect("the goal is taken");
+        let healthy = wait(&mut reports, "web", HostState::Healthy).await;
+        assert_eq!(healthy.code, None, "{}", healthy.message);
+        assert!(!is_alive(first));
+        assert_eq!((lab.starts()["v1"], lab.starts()["v2"]), (1, 1));
+
+        let second = lab.pid().expect("the service runs");
+        host.close().await;
+        std::fs::remove_dir_all(lab.data()).expect("removable");
+        assert_eq!(trimaran_host::stop_all(&lab.data()).await.expect("nothing is stuck"), 1);
+        assert!(!is_alive(second));
+    });
+}
+
+#[test]
 fn a_fence_is_kept_for_ever() {
     run(async {
         let lab = Lab::new();
@@ -193,15 +224,11 @@ fn installations_take_turns_with_what_disrupts() {
     run(async {
         let labs = [Lab::new(), Lab::new()];
         let (host, mut reports) = open(&labs[0]).await;
-        let orders = |version: &str| {
-            // Both are on the first host; each listens at its own port there.
-            let second = Lab { port: labs[1].port, address: labs[0].address.clone(), folder: folder() };
-            [order(&labs[0], "web", version, "stubborn"), order_of(&labs[0], &second, "api", version)]
-        };
         for (fence, version) in [(1, "v1"), (2, "v2")] {
-            let [web, api] = orders(version);
-            host.give(goal("web", fence, HostAction::Apply(web))).await.expect("taken");
-            host.give(goal("api", fence, HostAction::Apply(api))).await.expect("taken");
+            let web = order(&labs[0], "web", version, "stubborn");
+            let api = order_at(&labs[0], labs[1].port, "api", version);
+            give(&host, "web", fence, HostAction::Apply(web)).await;
+            give(&host, "api", fence, HostAction::Apply(api)).await;
             take_turns_until_healthy(&host, &mut reports, fence).await;
         }
         host.close().await;
@@ -213,17 +240,14 @@ fn a_runner_that_comes_back_in_the_middle_of_a_change_begins_no_other_one_before
     run(async {
         let labs = [Lab::new(), Lab::new()];
         let (mut host, mut reports) = open(&labs[0]).await;
-        let orders = |version: &str| {
-            let second = Lab { port: labs[1].port, address: labs[0].address.clone(), folder: folder() };
-            [order(&labs[0], "web", version, "stubborn"), order_of(&labs[0], &second, "api", version)]
-        };
         for (fence, version) in [(1, "v1"), (2, "v2"), (3, "v3")] {
-            let [web, api] = orders(version);
-            host.give(goal("web", fence, HostAction::Apply(web))).await.expect("taken");
+            let web = order(&labs[0], "web", version, "stubborn");
+            let api = order_at(&labs[0], labs[1].port, "api", version);
+            give(&host, "web", fence, HostAction::Apply(web)).await;
             if fence > 1 {
                 wait(&mut reports, "web", HostState::Updating).await;
             }
-            host.give(goal("api", fence, HostAction::Apply(api))).await.expect("taken");
+            give(&host, "api", fence, HostAction::Apply(api)).await;
             if fence > 1 {
                 while !wait(&mut reports, "api", HostState::Preparing).await.message.contains("waiting") {}
                 host.close().await;
@@ -235,16 +259,12 @@ fn a_runner_that_comes_back_in_the_middle_of_a_change_begins_no_other_one_before
     });
 }
 
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir().expect("a directory")
-}
-
-/// An order whose service listens where `place` says and notes its starts in `lab`.
-fn order_of(lab: &Lab, place: &Lab, pipeline: &str, version: &str) -> HostOrder {
+/// An order for a further service of the lab's host, which listens at a port of its own.
+fn order_at(lab: &Lab, port: u16, pipeline: &str, version: &str) -> HostOrder {
     let mut made = order(lab, pipeline, version, "stubborn");
     let ReleaseWorkload::Host(host) = &mut made.release.workload;
-    host.process.command[1] = format!("{}:{}", place.address, place.port);
-    host.health.http.port = place.port;
+    host.process.command[1] = format!("{}:{port}", lab.address);
+    host.health.http.port = port;
     made.digest = WireRelease::from(&made.release).digest();
     made
 }
@@ -307,10 +327,10 @@ fn a_newer_goal_takes_over_from_one_that_is_being_verified() {
     run(async {
         let lab = Lab::new();
         let (host, mut reports, first) = deployed(&lab, 1, "v1").await;
-        host.give(goal("web", 2, HostAction::Apply(order(&lab, "web", "v2", "sick")))).await.expect("taken");
+        give(&host, "web", 2, HostAction::Apply(order(&lab, "web", "v2", "sick"))).await;
         until("v2 runs", || (lab.alive() == ["v2"]).then_some(()));
         let begin = Instant::now();
-        host.give(goal("web", 3, HostAction::Restore(first))).await.expect("taken");
+        give(&host, "web", 3, HostAction::Restore(first)).await;
         let report = wait(&mut reports, "web", HostState::Healthy).await;
         assert_eq!(report.fence, Fence(3));
         assert!(begin.elapsed() < Duration::from_secs(4), "it did not wait for v2's deadline");
@@ -355,9 +375,8 @@ fn an_installation_whose_disk_hangs_says_so_and_holds_nobody_up() {
         let v2 = || goal("web", 2, HostAction::Apply(order(&lab, "web", "v2", "good")));
         host.give(v2()).await.expect("the goal is taken");
         let begin = Instant::now();
-        let place = Lab { port: other.port, address: lab.address.clone(), folder: folder() };
-        let api = order_of(&lab, &place, "api", "v3");
-        host.give(goal("api", 1, HostAction::Apply(api))).await.expect("the goal is taken");
+        let api = order_at(&lab, other.port, "api", "v3");
+        give(&host, "api", 1, HostAction::Apply(api)).await;
         wait(&mut reports, "api", HostState::Healthy).await;
         assert!(begin.elapsed() < HOST_CALL.to_std(), "it waited for the other one");
         let limit = HOST_CALL.to_std() + Duration::from_secs(30);

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use trimaran_engine::{Engine, Event, Outcome, query};
 use trimaran_model::run::Status;
 use trimaran_model::time::Timestamp;
-use trimaran_replica::io::RowIter;
 use trimaran_replica::{
-    Applied, EntryMeta, Input, Machine as ReplicaMachine, Replica, RestoreError, Role, RowBatch, Waiter,
+    Applied, EntryMeta, Input, Machine as ReplicaMachine, Replica, RestoreError, Role, RowBatch, RowIter,
+    Waiter,
 };
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::command::{Command, CommandBody, Entry};

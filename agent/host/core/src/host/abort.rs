@@ -10,8 +10,9 @@ use trimaran_model::limits;
 use trimaran_model::reason::ReasonCode;
 
 use super::call::Call;
-use super::journal::{Phase, Step, wanted};
-use super::machine::{Act, Move};
+use super::journal::Step;
+use super::machine::Move;
+use super::phase::{Act, Phase};
 
 /// How a machine makes way for a later goal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +32,9 @@ impl Phase {
             HostAction::Prepare(_) | HostAction::Stop { .. } | HostAction::Verify => None,
         };
         match (self.journal.step, &self.journal.goal.action) {
-            (Step::Accepted, HostAction::Prepare(order)) if wanted(&next.action) == Some(order.digest) => {
+            (Step::Accepted, HostAction::Prepare(order))
+                if next.action.order().is_some_and(|next| next.digest == order.digest) =>
+            {
                 Handover::Later
             }
             (Step::Changing { to, .. }, _) => {

@@ -10,7 +10,8 @@ use trimaran_model::time::{Millis, Timestamp};
 
 use super::call::{Call, HostFailure, Launch, Reply};
 use super::journal::{Part, Step, host_release};
-use super::machine::{Act, Move};
+use super::machine::Move;
+use super::phase::Act;
 
 impl Move<'_> {
     pub(super) fn begin_change(&mut self, to: Digest, back: bool) {
@@ -132,6 +133,8 @@ impl Move<'_> {
             facts.current = to;
         }
         if let Step::Changing { to, back, part: Part::Switching } = self.journal.step {
+            // What another release used up says nothing of this one.
+            self.journal.restarts.clear();
             self.new_launch(to);
             self.journal.serving = Some(to);
             self.enter(Step::Changing { to, back, part: Part::Starting });

@@ -8,8 +8,9 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Millis;
 
 use super::call::{Call, HostFailure, KeepBlobs, Reply, StoredRelease};
-use super::journal::{Step, host_release, wanted};
-use super::machine::{Act, Move};
+use super::journal::{Step, host_release};
+use super::machine::Move;
+use super::phase::Act;
 
 impl Move<'_> {
     /// The next act for a goal that has touched nothing yet.
@@ -142,11 +143,7 @@ impl Move<'_> {
                 }
             }
             _ => {
-                let (HostAction::Prepare(order) | HostAction::Apply(order) | HostAction::Restore(order)) =
-                    &self.journal.goal.action
-                else {
-                    return;
-                };
+                let Some(order) = self.journal.goal.action.order() else { return };
                 let stored = self.to_store(order);
                 if let Some(facts) = &mut self.life.facts {
                     facts.releases.insert(stored.digest, stored);
@@ -163,12 +160,7 @@ impl Move<'_> {
         self.life.room_made = true;
         let releases = self.unneeded();
         let launch = self.journal.launch.as_ref().map(|launch| launch.number);
-        let bundle = match &self.journal.goal.action {
-            HostAction::Prepare(order) | HostAction::Apply(order) | HostAction::Restore(order) => {
-                Some(host_release(&order.release).bundle.sha256)
-            }
-            HostAction::Stop { .. } | HostAction::Verify => None,
-        };
+        let bundle = self.journal.goal.action.order().map(|it| host_release(&it.release).bundle.sha256);
         let keep = KeepBlobs::Only(bundle.filter(|_| self.life.fetched));
         let call = Call::Tidy { releases, launch, keep };
         self.act(Act::MakeRoom, call, limits::HOST_CALL, Guard::Idempotent("tidy".to_owned()));
@@ -218,7 +210,7 @@ impl Move<'_> {
         let mut needed: Vec<Digest> = [facts.current, launched, journal.prepared, journal.serving]
             .into_iter()
             .flatten()
-            .chain(wanted(&journal.goal.action))
+            .chain(journal.goal.action.order().map(|order| order.digest))
             .chain(journal.good.iter().take(2).copied())
             .chain(journal.goal.keep.iter().copied())
             .collect();

@@ -11,48 +11,7 @@ use trimaran_wire::v1::journal::{
     WireChangePart, WireHostFailure, WireHostJournal, WireHostStep, WireLaunch, WireStoredRelease,
 };
 
-use super::call::{Facts, HostFailure, Launch, StoredRelease};
-use super::machine::Life;
-
-/// The journal with what one life of the machine knows beside it.
-#[derive(Debug, Clone)]
-pub struct Phase {
-    pub journal: Journal,
-    pub(super) life: Life,
-}
-
-impl Phase {
-    /// The phase of a journal beside what a look found, for showing; nothing is done with it.
-    pub fn shown(journal: Journal, facts: Facts) -> Self {
-        Self { journal, life: Life::knowing(facts) }
-    }
-
-    /// A release on this host, as the last look found it.
-    pub fn stored(&self, digest: Digest) -> Option<&StoredRelease> {
-        self.life.facts.as_ref()?.releases.get(&digest)
-    }
-
-    /// Whether this life has looked at the host yet.
-    pub fn has_looked(&self) -> bool {
-        self.life.facts.is_some()
-    }
-
-    /// The goal has come to its end, and what it left behind is tidied up.
-    pub fn is_settled(&self) -> bool {
-        let underway = match self.journal.step {
-            Step::Accepted | Step::InPlace | Step::Changing { .. } | Step::Ending { .. } => true,
-            Step::Prepared | Step::Committed | Step::Refused | Step::Failed | Step::Stopped => false,
-        };
-        !underway && self.life.act.is_none() && self.life.restart.is_none() && self.life.tidied
-    }
-}
-
-impl From<Journal> for Phase {
-    /// The phase of a machine that has just woken up.
-    fn from(journal: Journal) -> Self {
-        Self { journal, life: Life::default() }
-    }
-}
+use super::call::{HostFailure, Launch, StoredRelease};
 
 /// The persisted part; stored as [`WireHostJournal`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,16 +87,6 @@ pub enum Part {
 pub fn host_release(release: &Release) -> &HostRelease {
     let ReleaseWorkload::Host(host) = &release.workload;
     host
-}
-
-/// The release that a goal wants to run or to have prepared.
-pub(super) fn wanted(action: &HostAction) -> Option<Digest> {
-    match action {
-        HostAction::Prepare(order) | HostAction::Apply(order) | HostAction::Restore(order) => {
-            Some(order.digest)
-        }
-        HostAction::Stop { .. } | HostAction::Verify => None,
-    }
 }
 
 impl Journal {

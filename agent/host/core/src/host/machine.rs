@@ -7,80 +7,18 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::Release;
 use trimaran_model::time::{Millis, Timestamp};
 
-use super::call::{Call, Facts, HostFailure, Query, Reply, Snapshot};
+use super::call::{Call, HostFailure, Query, Reply, Snapshot};
 use super::health::Window;
-use super::journal::{Journal, Part, Phase, Step, host_release};
+use super::journal::{Journal, Part, Step, host_release};
+use super::phase::{Act, Life, Phase};
 use super::{Exit, HostEffect};
 
 /// The machine of one installation on one host.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HostMachine;
 
-/// What one life of the machine knows beside its journal. Lost in a crash.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Life {
-    last_call: u64,
-    /// `None` until the first look, and again after a lost answer.
-    pub(super) facts: Option<Facts>,
-    /// The next look, after one that failed.
-    look_at: Option<Timestamp>,
-    /// The one call of the goal that has no answer yet.
-    pub(super) act: Option<(CallId, Act)>,
-    /// A restart by the policy that has no answer yet.
-    pub(super) restart: Option<CallId>,
-    pub(super) restart_at: Option<Timestamp>,
-    pub(super) probe: Option<CallId>,
-    pub(super) probe_at: Option<Timestamp>,
-    /// The process of the journal's launch, while it lives.
-    pub(super) process: Option<Timestamp>,
-    /// The launch whose end is being watched.
-    watched: Option<u64>,
-    pub(super) window: Window,
-    /// End of the present verification.
-    pub(super) deadline: Option<Timestamp>,
-    /// The host's turn is held. Whoever begins a machine in the middle of a change holds it already, so that
-    /// nothing else can be changed before that change is done.
-    pub(super) turn: bool,
-    pub(super) fetched: bool,
-    pub(super) port_checked: bool,
-    pub(super) room_made: bool,
-    pub(super) blob_losses: u8,
-    pub(super) losses: u8,
-    /// Processes run that should not.
-    pub(super) strays: bool,
-    /// What a look found can't be repaired; not tried again in this life.
-    pub(super) repair_failed: bool,
-    pub(super) tidied: bool,
-    pub(super) abort: Option<ReasonCode>,
-    pub(super) done: bool,
-    pub(super) reported: Option<HostReport>,
-    woken: Option<Timestamp>,
-}
-
-impl Life {
-    /// A life that does nothing but know.
-    pub(super) fn knowing(facts: Facts) -> Self {
-        Self { facts: Some(facts), ..Self::default() }
-    }
-}
-
 /// Steps that one input may lead through without an act between them.
 const STEPS_WITHOUT_ACT_MAX: usize = 8;
-
-/// A call of the goal region.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Act {
-    Look,
-    Fetch,
-    Unpack,
-    MakeRoom,
-    TakeTurn,
-    CheckPort,
-    Stop,
-    Switch,
-    Start,
-    Tidy,
-}
 
 /// One step being taken.
 pub(super) struct Move<'a> {

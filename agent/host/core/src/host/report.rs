@@ -6,8 +6,9 @@ use trimaran_model::limits;
 use trimaran_model::text::cut;
 
 use super::call::HostFailure;
-use super::journal::{Journal, Part, Phase, Step};
-use super::machine::{Act, Life, Move};
+use super::journal::{Journal, Part, Step};
+use super::machine::Move;
+use super::phase::{Act, Life, Phase};
 
 /// What a report is made of.
 struct View<'a> {

@@ -8,7 +8,8 @@ use trimaran_model::time::{Millis, Timestamp};
 
 use super::call::{Call, Exit, HostFailure, Reply};
 use super::journal::{Part, Step, host_release};
-use super::machine::{Act, Move};
+use super::machine::Move;
+use super::phase::Act;
 
 impl Move<'_> {
     /// Probes what runs, or starts it again when that is due.

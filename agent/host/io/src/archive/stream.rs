@@ -116,5 +116,17 @@ fn format(magic: &[u8]) -> Result<Format, UnpackError> {
 }
 
 fn is_tar(block: &[u8]) -> bool {
-    block.len() == 512 && (super::tape::checksum_is_right(block) || block.iter().all(|byte| *byte == 0))
+    block.len() == 512 && (checksum_is_right(block) || block.iter().all(|byte| *byte == 0))
+}
+
+/// The sum of all bytes of a header, its own field counted as spaces (POSIX.1-2008).
+pub(super) fn checksum_is_right(block: &[u8]) -> bool {
+    let header = tar::Header::from_byte_slice(block);
+    let field = 148..156;
+    let sum: u32 = block
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| if field.contains(&at) { 32 } else { u32::from(*byte) })
+        .sum();
+    header.cksum().is_ok_and(|cksum| cksum == sum)
 }

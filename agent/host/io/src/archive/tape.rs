@@ -9,7 +9,7 @@ use std::path::Path;
 use trimaran_model::limits::ARCHIVE_EXTENSION_BYTES_MAX;
 
 use super::name::{Name, show};
-use super::stream::Stream;
+use super::stream::{Stream, checksum_is_right};
 use super::{ArchiveLimits, Place, UnpackError};
 
 const BLOCK: usize = 512;
@@ -279,18 +279,6 @@ fn type_name(byte: u8) -> String {
         b'M' | b'V' => "a part of an archive in several volumes".to_owned(),
         other => format!("of the unknown type `{}`", show(&[other])),
     }
-}
-
-/// The sum of all bytes of a header, its own field counted as spaces (POSIX.1-2008).
-pub(super) fn checksum_is_right(block: &[u8]) -> bool {
-    let header = tar::Header::from_byte_slice(block);
-    let field = 148..156;
-    let sum: u32 = block
-        .iter()
-        .enumerate()
-        .map(|(at, byte)| if field.contains(&at) { 32 } else { u32::from(*byte) })
-        .sum();
-    header.cksum().is_ok_and(|cksum| cksum == sum)
 }
 
 /// Records `LENGTH KEY=VALUE\n`, where the length counts the whole record. Values may hold line breaks.

@@ -15,10 +15,10 @@ use trimaran_model::pipeline::StopSignal;
 
 use super::control::{ANSWER_BYTES_MAX, Answer, Request};
 use super::group::Group;
-use super::process;
-use super::start::{open_lock, try_lock};
-use super::state::{Main, SOCKET, State};
+use super::lock;
+use super::state::{LOCK, Main, SOCKET, State};
 use super::sweep::{KILL_LIMIT, Sweep};
+use crate::boot::boot_id;
 
 /// A shim that is just starting or ending holds the lock without listening for so long at most.
 const CONNECT_LIMIT: Duration = Duration::from_secs(40);
@@ -97,12 +97,12 @@ pub(super) enum Look {
 
 /// Blocks.
 fn look(dir: &Path) -> io::Result<Look> {
-    let lock = match File::options().read(true).open(dir.join(super::state::LOCK)) {
+    let lock = match File::options().read(true).open(dir.join(LOCK)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !dir.exists() => return Ok(Look::Nothing),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => open_lock(dir)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => lock::open(dir)?,
         other => other?,
     };
-    if !try_lock(&lock)? {
+    if !lock::take(&lock)? {
         return Ok(Look::Held);
     }
     match State::read(dir)? {
@@ -114,7 +114,7 @@ fn look(dir: &Path) -> io::Result<Look> {
 /// What the state of a directory means when no shim holds its lock. Blocks.
 pub(super) fn judge(dir: &Path, mut state: State) -> io::Result<Look> {
     let exit = state.exit.unwrap_or(Exit::LOST);
-    if state.boot_id != process::boot_id()? {
+    if state.boot_id != boot_id()? {
         return Ok(Look::Ended(exit));
     }
     // A shim removes its socket when nothing of the service is left.
@@ -295,7 +295,7 @@ impl Connection {
     }
 }
 
-fn system_signal(signal: StopSignal) -> Signal {
+pub(super) fn system_signal(signal: StopSignal) -> Signal {
     match signal {
         StopSignal::Term => Signal::TERM,
         StopSignal::Int => Signal::INT,

@@ -8,20 +8,18 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::{FlockOperation, MemfdFlags};
+use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 
 use super::control::Started;
 use super::handle::{self, Attached, Look, Shim};
+use super::lock;
 use super::process;
 use super::spec::{BadSpec, ShimSpec};
-use super::state::{LOCK, State};
+use super::state::State;
 
 /// From the start of the shim to its word on the service. An exec on a dead network disk may take for ever.
 const START_LIMIT: Duration = Duration::from_secs(30);
-/// A look at the directory is over within this time, unless it has to end what a killed shim left.
-const LOOK_LIMIT: Duration = Duration::from_secs(1);
-const LOOK_PAUSE: Duration = Duration::from_millis(10);
 /// The shim's word is one short line.
 const WORD_BYTES_MAX: u64 = 4096;
 
@@ -66,8 +64,8 @@ fn launch(binary: &Path, spec: &ShimSpec) -> Result<(), StartError> {
     };
     let dir = std::path::absolute(&spec.dir).map_err(io("find", &spec.dir))?;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(io("create", &dir))?;
-    let lock = open_lock(&dir).map_err(io("open the lock in", &dir))?;
-    if !lock_soon(&lock).map_err(io("lock", &dir))? {
+    let lock = lock::open(&dir).map_err(io("open the lock in", &dir))?;
+    if !lock::take_soon(&lock).map_err(io("lock", &dir))? {
         return Err(StartError::AlreadyRunning { dir });
     }
     if let Some(state) = State::read(&dir).map_err(io("read the state in", &dir))?
@@ -97,34 +95,6 @@ fn launch(binary: &Path, spec: &ShimSpec) -> Result<(), StartError> {
         }
         Some(Started::Failed(detail)) => Err(StartError::Shim { detail }),
         None => Err(StartError::Shim { detail: format!("it did not say how the start went: `{word}`") }),
-    }
-}
-
-/// Opens the lock of a directory, which has to exist.
-pub(super) fn open_lock(dir: &Path) -> io::Result<File> {
-    File::options().create(true).truncate(false).read(true).write(true).open(dir.join(LOCK))
-}
-
-/// False when somebody else holds it.
-pub(super) fn try_lock(lock: &File) -> io::Result<bool> {
-    match rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(true),
-        Err(Errno::WOULDBLOCK) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Like [`try_lock`]; who only looks at the directory holds the lock for a moment and is waited for.
-fn lock_soon(lock: &File) -> io::Result<bool> {
-    let deadline = Instant::now() + LOOK_LIMIT;
-    loop {
-        if try_lock(lock)? {
-            return Ok(true);
-        }
-        if Instant::now() >= deadline {
-            return Ok(false);
-        }
-        std::thread::sleep(LOOK_PAUSE);
     }
 }
 

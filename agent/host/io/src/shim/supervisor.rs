@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use trimaran_host_core::host::Exit;
+use trimaran_process::clock;
 
 use super::connections::Connections;
 use super::control::{Answer, Request, Started};
@@ -23,6 +24,7 @@ use super::signals::Signals;
 use super::spec::ShimSpec;
 use super::state::{Main, SOCKET, State};
 use super::sweep::{KILL_LIMIT, Sweep};
+use crate::boot::boot_id;
 use crate::logs::writer::Writer;
 
 /// Processes that outlive the first one get the signal to end and so much time.
@@ -87,7 +89,7 @@ impl Supervisor {
         let own = std::process::id();
         let shim = ProcessId::of(own).ok_or_else(|| failed("read", ErrorKind::NotFound.into()))?;
         let mut state = State {
-            boot_id: process::boot_id().map_err(|error| failed("read the boot id", error))?,
+            boot_id: boot_id().map_err(|error| failed("read the boot id", error))?,
             shim,
             mark: mark.clone(),
             group: group.as_ref().map(|group| group.path().to_owned()),
@@ -103,7 +105,7 @@ impl Supervisor {
         // Before the service exists: whoever finds this directory after a crash knows where to look.
         write(&state)?;
         let mut child = launch::spawn(spec, &sweep).inspect_err(|_| abandon(&sweep))?;
-        let started_boottime_ms = process::boottime_ms();
+        let started_boottime_ms = clock::boot_time().0;
         // The child is not reaped yet, so its number is its own.
         let process = ProcessId::of(child.id()).unwrap_or(ProcessId { pid: child.id(), started_ticks: 0 });
         state.main = Some(Main { process, started_boottime_ms });

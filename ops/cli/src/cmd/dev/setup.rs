@@ -116,7 +116,7 @@ async fn enroll_patiently(address: &str, token: &str, wanted: &str, folder: &Pat
     loop {
         match enroll::enroll(&[address.to_owned()], token, wanted, folder).await {
             Ok(_) => return Ok(()),
-            Err(error @ trimaran_client::client::ClientError::Unreachable { .. }) => {
+            Err(error @ trimaran_client::ClientError::Unreachable { .. }) => {
                 if Instant::now() > deadline {
                     return Err(client_error(error));
                 }
@@ -161,8 +161,8 @@ hosts: { select: { group: prod } }
         match client.request(Some(id), OperatorBody::Apply { files }).await {
             Ok(_) => return Ok(()),
             Err(error) if Instant::now() > deadline => return Err(client_error(error)),
-            Err(trimaran_client::client::ClientError::Refused(refusal)) => {
-                return Err(client_error(trimaran_client::client::ClientError::Refused(refusal)));
+            Err(trimaran_client::ClientError::Refused(refusal)) => {
+                return Err(client_error(trimaran_client::ClientError::Refused(refusal)));
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }

@@ -1,11 +1,12 @@
 //! Conditions: which types are good when they are true, which are bad, and what their reasons add.
 
+use trimaran_model::reason::ReasonCode;
+
 use super::{Sign, Signs, Weight};
 use crate::custom::condition::{Condition, Conditions, Truth};
 use crate::custom::object::Subject;
 use crate::custom::words;
 use crate::judgment::Evidence;
-use trimaran_model::reason::ReasonCode;
 
 /// What it means that a condition is true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,120 @@
+//! The owner's ear for runners: they arrive, report, answer and go.
+
+use std::collections::BTreeMap;
+
+use trimaran_executor::Input;
+use trimaran_host_core::fleet::Given;
+use trimaran_model::assignment::HostReport;
+use trimaran_model::id::HostName;
+use trimaran_model::job::Failure as HostFailure;
+use trimaran_model::limits::MESSAGE_BYTES_MAX;
+use trimaran_model::text::cut;
+use trimaran_transport::CloseCode;
+use trimaran_wire::codec::CodecError;
+use trimaran_wire::v1::assignment::{WireFailure, WireHostReport};
+use trimaran_wire::v1::runner::{RunnerDown, RunnerUp};
+
+use super::event::RunnerEvent;
+use super::hosts::{Arrival, Asked};
+use super::owner::Owner;
+
+impl Owner {
+    pub(super) fn runner(&mut self, host: &HostName, event: RunnerEvent) {
+        match event {
+            RunnerEvent::Hello { session, incarnation, address, reports, out } => {
+                match reports.into_iter().map(read_report).collect() {
+                    Ok(reports) => self.arrive(host, Arrival { session, incarnation, address, reports, out }),
+                    Err(error) => session.refuse_frame(&error.to_string()),
+                }
+            }
+            RunnerEvent::Message { session, message } => self.hear_runner(host, session, message),
+            RunnerEvent::Gone { session } => {
+                let Some(lost) = self.hosts.leave(host, session, self.clock.now()) else { return };
+                tracing::info!(runner = host.as_str(), "disconnected");
+                self.show(host, None);
+                self.lose(lost);
+                self.tell_runner(host);
+            }
+        }
+    }
+
+    fn arrive(&mut self, host: &HostName, new: Arrival) {
+        let labels = match &self.inventory {
+            None => BTreeMap::new(),
+            Some(inventory) => match inventory.get(host) {
+                Some(labels) => labels.clone(),
+                // It may have enrolled a moment ago, before this agent hears of it.
+                None => return new.session.close(CloseCode::Busy, "this agent does not know the runner"),
+            },
+        };
+        if self.hosts.is_superseded(host, new.incarnation) {
+            return new.session.close(CloseCode::Superseded, "a later life of this runner has attached");
+        }
+        // The old session and its calls end before the new one speaks.
+        if let Some(lost) = self.hosts.make_way(host, new.incarnation) {
+            self.show(host, None);
+            self.lose(lost);
+        }
+        let reports = new.reports.clone();
+        self.hosts.arrive(host, new, self.clock.now());
+        tracing::info!(runner = host.as_str(), "connected");
+        let wall_ms = self.clock.known().map(|wall| wall.0);
+        self.hosts.tell(host, RunnerDown::Welcome { labels, wall_ms });
+        self.show(host, None);
+        for report in reports {
+            let change = self.health.hear(host, &report);
+            self.tell_health(change);
+        }
+        self.tell_runner(host);
+    }
+
+    fn hear_runner(&mut self, host: &HostName, session: u64, message: RunnerUp) {
+        match message {
+            RunnerUp::Hello { .. } => self.hosts.refuse(host, session, "a second hello"),
+            RunnerUp::Report(report) => self.hear_report(host, session, report),
+            RunnerUp::Answer { sequence, refused } => {
+                let Some(Asked { assignment, call, .. }) = self.hosts.answered(host, session, sequence)
+                else {
+                    return;
+                };
+                match given(host, refused) {
+                    Ok(reply) => self.inputs.push_back(Input::Reply { assignment, call, reply }),
+                    Err(error) => {
+                        self.inputs.push_back(Input::Lost { assignment, call });
+                        self.hosts.refuse(host, session, &error.to_string());
+                    }
+                }
+            }
+        }
+    }
+
+    fn hear_report(&mut self, host: &HostName, session: u64, report: WireHostReport) {
+        let report = match read_report(report) {
+            Ok(report) => report,
+            Err(error) => return self.hosts.refuse(host, session, &error.to_string()),
+        };
+        if self.hosts.hear(host, session, report.clone(), self.clock.now()) {
+            self.show(host, Some(&report.installation));
+            let change = self.health.hear(host, &report);
+            self.tell_health(change);
+        }
+    }
+}
+
+/// A report as it may go on: its words are bounded, whatever the runner sent.
+fn read_report(report: WireHostReport) -> Result<HostReport, CodecError> {
+    let report = HostReport::try_from(report)?;
+    Ok(HostReport { message: cut(report.message, MESSAGE_BYTES_MAX), ..report })
+}
+
+/// What a runner answered, as the driver takes it.
+fn given(host: &HostName, refused: Option<WireFailure>) -> Result<Given, CodecError> {
+    Ok(match refused {
+        None => Given::Taken,
+        Some(failure) => {
+            let HostFailure { code, message, .. } = failure.try_into()?;
+            let message = cut(message, MESSAGE_BYTES_MAX);
+            Given::Refused(HostFailure { code, message, instance: Some(host.clone()) })
+        }
+    })
+}

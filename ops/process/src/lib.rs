@@ -1,0 +1,34 @@
+//! What the programs of Trimaran have in common as processes of a machine: its clocks, files that one process holds, the
+//! signals that end them, their log and their end.
+//!
+//! Deliberately not here: sessions and identities (`trimaran-transport`), and whatever only one program does.
+#![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "this crate reads the clocks for the others")]
+
+pub mod clock;
+pub mod lock;
+mod termination;
+
+use std::process::ExitCode;
+
+use tracing_subscriber::EnvFilter;
+use trimaran_model::failure::Failure;
+
+pub use termination::{Termination, terminated};
+
+/// Sends the process's log to stderr as plain lines. `TRIMARAN_LOG` says what is in it; `info` without.
+pub fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("TRIMARAN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+}
+
+/// How a server ends: what failed goes to stderr for people, and its code becomes the exit code.
+pub fn end(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(failure.exit() as u8)
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The crates of the product and who may know whom: the design's section 3 as a table that other rules read.
+//!
+//! Not here: crates of tests and of these tasks, which may know everybody.
+
+/// A crate of the product.
+pub(crate) struct Crate {
+    /// As cargo names it.
+    pub(crate) name: &'static str,
+    /// Its folder, from the top.
+    pub(crate) folder: &'static str,
+    /// A core decides and does no I/O: no tokio, clock, randomness, files or sockets.
+    pub(crate) is_core: bool,
+    /// The crates of the product that it may depend on.
+    pub(crate) knows: &'static [&'static str],
+}
+
+const fn core(name: &'static str, folder: &'static str, knows: &'static [&'static str]) -> Crate {
+    Crate { name, folder, is_core: true, knows }
+}
+
+const fn outer(name: &'static str, folder: &'static str, knows: &'static [&'static str]) -> Crate {
+    Crate { name, folder, is_core: false, knows }
+}
+
+const MODEL: &str = "trimaran-model";
+const SPEC: &str = "trimaran-spec";
+const WIRE: &str = "trimaran-wire";
+const TRANSPORT: &str = "trimaran-transport";
+const ENGINE: &str = "trimaran-engine";
+const REPLICA: &str = "trimaran-replica";
+const STORE: &str = "trimaran-store";
+const EXECUTOR: &str = "trimaran-executor";
+const HOST_CORE: &str = "trimaran-host-core";
+const HOST: &str = "trimaran-host";
+const KUBERNETES_CORE: &str = "trimaran-kubernetes-core";
+const PROCESS: &str = "trimaran-process";
+const CLIENT: &str = "trimaran-client";
+
+pub(crate) const CRATES: &[Crate] = &[
+    core(MODEL, "protocol/model", &[]),
+    core(SPEC, "protocol/spec", &[MODEL]),
+    core(WIRE, "protocol/wire", &[MODEL]),
+    outer(TRANSPORT, "protocol/transport", &[MODEL, WIRE]),
+    core(ENGINE, "coordinator/engine", &[MODEL, WIRE]),
+    core(REPLICA, "coordinator/replica", &[MODEL, WIRE, ENGINE]),
+    outer(STORE, "coordinator/store", &[MODEL, WIRE, ENGINE, REPLICA]),
+    outer(
+        "trimaran-coordinator",
+        "coordinator/server",
+        &[MODEL, SPEC, WIRE, TRANSPORT, ENGINE, REPLICA, STORE, HOST_CORE, PROCESS],
+    ),
+    core(EXECUTOR, "agent/executor", &[MODEL, WIRE]),
+    core(KUBERNETES_CORE, "agent/kubernetes/core", &[MODEL]),
+    core(HOST_CORE, "agent/host/core", &[MODEL, WIRE, EXECUTOR]),
+    outer(HOST, "agent/host/io", &[MODEL, WIRE, EXECUTOR, HOST_CORE, PROCESS]),
+    outer(
+        "trimaran-agent",
+        "agent/daemon",
+        &[MODEL, SPEC, WIRE, TRANSPORT, EXECUTOR, HOST_CORE, HOST, PROCESS],
+    ),
+    outer(PROCESS, "ops/process", &[MODEL]),
+    outer(CLIENT, "ops/client", &[MODEL, WIRE, TRANSPORT, PROCESS]),
+    outer("trimaran", "ops/cli", &[MODEL, SPEC, WIRE, CLIENT, PROCESS, KUBERNETES_CORE]),
+];
+
+/// Where crates live that are no part of the product.
+const OUTSIDE: &[&str] = &["tests/", "ops/xtask"];
+
+/// Whether a crate of this folder has to stand in [`CRATES`].
+pub(crate) fn is_product(folder: &str) -> bool {
+    !OUTSIDE.iter().any(|outside| folder.starts_with(outside))
+}
