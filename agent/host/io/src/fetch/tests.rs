@@ -193,11 +193,11 @@ async fn a_cache_that_is_removed_in_the_middle_is_made_anew() {
     let blob = cache.fetch(&url, &bytes).await.expect("it arrives in the end");
     assert_eq!(fs::read(blob).expect("it is there"), bytes);
     cache.check_no_parts().await;
-    // Who removes it all the time gets told what went wrong.
-    let other = vec![8; 1 << 20];
-    let (url, _paths) =
-        serve((0..FETCH_TRIES_MAX).map(|_| Reply::Removing(other.clone(), cache.path())).collect());
-    let error = cache.fetch(&url, &other).await.expect_err("it is never there");
+    // Who removes it all the time gets told what went wrong. An empty cache: each answer waits for a new part in it.
+    let cache = Cache::new();
+    let removing = |_| Reply::Removing(bytes.clone(), cache.path());
+    let (url, _paths) = serve((0..FETCH_TRIES_MAX).map(removing).collect());
+    let error = cache.fetch(&url, &bytes).await.expect_err("it is never there");
     assert!(matches!(error, FetchError::Io { .. }), "{error}");
 }
 
