@@ -3,21 +3,20 @@
 //! A rule is data ([`RuleSet`]); the general judgment is code and knows no kind. Both are pure: an object, the
 //! rules and a time. Deliberately not here: the objects below a custom resource; whoever has them combines.
 
-mod builtin;
 mod condition;
 mod expression;
 mod generic;
-mod object;
 mod rules;
+mod status_vocabulary;
+mod subject;
 mod view;
-mod words;
 
 use serde_json::Value;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Wall;
 
-use self::object::Subject;
 pub use self::rules::{RuleError, RuleSet};
+use self::subject::Subject;
 use crate::judgment::{Judgment, quote};
 use crate::object::{Object, time_of};
 

@@ -250,7 +250,7 @@ pub(crate) fn is_event(object: Object<'_>) -> bool {
     object.kind() == "Event" && matches!(object.group(), "" | "events.k8s.io")
 }
 
-/// An event with a time; without one it can't be told whether it belongs to this deploy.
+/// An event with a time; without one nothing shows whether it belongs to this deploy.
 fn event(object: Object<'_>) -> Option<((&str, &str), Event<'_>)> {
     if !is_event(object) {
         return None;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use trimaran_model::time::Wall;
 
-use super::object::Subject;
+use super::subject::Subject;
 use crate::judgment::quote;
 use crate::object::time_of;
 
@@ -47,7 +47,7 @@ pub(super) struct Condition<'a> {
     pub severity: &'a str,
     /// When it became so.
     pub at: Option<Wall>,
-    /// Said of an earlier generation of the object.
+    /// It describes an earlier generation of the object.
     pub stale: bool,
     /// The whole entry, for rules that read other fields.
     pub entry: &'a Value,
@@ -71,7 +71,7 @@ impl Condition<'_> {
 #[derive(Debug, Default)]
 pub(super) struct Conditions<'a> {
     pub by_name: BTreeMap<String, Condition<'a>>,
-    /// Something stands there that is no condition: what is missing may have been bad news.
+    /// An entry is no condition: what is missing may have been bad news.
     pub odd: bool,
 }
 

@@ -1,6 +1,6 @@
 //! The judgment of a kind that no rule knows, from what most controllers write.
 //!
-//! It looks for bad news everywhere and for good news only where it is clear: conditions, phases, counts,
+//! It searches for bad news everywhere and for good news only where it is clear: conditions, phases, counts,
 //! and the health of children inside of the status. What is not clear is `unknown`, never healthy.
 //! Deliberately not here: anything that is true of one kind only; that is a rule.
 
@@ -14,8 +14,8 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Wall;
 
 use super::condition::Conditions;
-use super::object::{Observed, Status, Subject};
-use super::words;
+use super::status_vocabulary;
+use super::subject::{Observed, Status, Subject};
 use crate::judgment::{Evidence, Judgment};
 
 /// What one sign is worth.
@@ -86,7 +86,7 @@ pub(super) fn judge(subject: &Subject<'_>, now: Wall) -> Judgment {
         Status::None => {
             return Judgment::unknown(format!("no rule knows {} and it has no status", subject.kind));
         }
-        Status::Odd => return Judgment::unknown("its status is not a map, so nobody can read it"),
+        Status::Odd => return Judgment::unknown("its status is not a map, so it can not be read"),
     }
     let mut signs = Signs::default();
     conditions::collect(subject, &conditions, "status.conditions", &mut signs);
@@ -133,7 +133,7 @@ fn suspension(subject: &Subject<'_>, conditions: &Conditions<'_>) -> Option<Judg
 /// Whether the object is done for good, so that what its parts say is history.
 fn ran_to_its_end(subject: &Subject<'_>, conditions: &Conditions<'_>) -> bool {
     let by_condition = conditions.by_name.values().any(conditions::ends_well);
-    by_condition || phases::texts(subject).any(|(_, text)| words::ended_well(text))
+    by_condition || phases::texts(subject).any(|(_, text)| status_vocabulary::ended_well(text))
 }
 
 /// Bad news first, then what is still to come, then good news.
@@ -150,7 +150,7 @@ fn conclude(subject: &Subject<'_>, signs: Signs, now: Wall) -> Judgment {
     } else if let Some(first) = fresh.first() {
         let judgment = seen(Judgment::progressing(ReasonCode::NotReady, first.sentence.clone()), &fresh);
         let times = fresh.iter().filter_map(|sign| sign.evidence.at);
-        times.fold(judgment, |judgment, at| judgment.again_at(at + STRIKE_AGE))
+        times.fold(judgment, |judgment, at| judgment.recheck_at(at + STRIKE_AGE))
     } else if let Some(first) = waiting.first() {
         seen(Judgment::progressing(first.reason, first.sentence.clone()), &waiting)
     } else if let Some(first) = suspended.first() {
@@ -165,7 +165,7 @@ fn conclude(subject: &Subject<'_>, signs: Signs, now: Wall) -> Judgment {
     warnings.into_iter().fold(judgment, Judgment::warn)
 }
 
-/// Evidence in a judgment is bounded: the first few of a kind tell enough.
+/// Evidence in a judgment is bounded: the first few of a kind are enough.
 const EVIDENCE_SHOWN: usize = 8;
 
 fn seen(judgment: Judgment, signs: &[&Sign]) -> Judgment {

@@ -16,7 +16,7 @@ use trimaran_model::verdict::Verdict;
 
 use self::template::Template;
 use super::expression::Expression;
-use super::object::Subject;
+use super::subject::Subject;
 use crate::judgment::Judgment;
 
 /// Why a rule file is refused. Line and column start at 1.
@@ -46,7 +46,7 @@ struct Rule {
     /// Empty: all.
     versions: Vec<String>,
     observed_generation: ObservedGeneration,
-    /// Asked before the generation: a controller that is told to stop observes nothing more.
+    /// Asked before the generation: a controller that was switched off observes nothing more.
     suspended: Option<Expression>,
     clauses: Vec<Clause>,
     otherwise: Option<Outcome>,
@@ -61,7 +61,7 @@ enum ObservedGeneration {
     String,
     /// Either, or not at all.
     Optional,
-    /// Not looked at: the field means something else.
+    /// Not read: the field means something else.
     None,
 }
 
@@ -127,9 +127,12 @@ impl Rule {
     }
 }
 
+// `BUILTIN_FILES`: the rule files that come with Trimaran, name and text of each, as they are in `rules/`.
+include!(concat!(env!("OUT_DIR"), "/builtin_rules.rs"));
+
 /// Compiled when the first custom resource is judged, not before.
 static BUILTIN: LazyLock<Vec<Arc<Rule>>> = LazyLock::new(|| {
-    let rules = super::builtin::FILES.iter().map(|(name, text)| {
+    let rules = BUILTIN_FILES.iter().map(|(name, text)| {
         let (rule, _) = file::read(name, text).expect("a test reads every built-in rule");
         Arc::new(rule)
     });

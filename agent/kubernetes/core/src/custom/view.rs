@@ -4,15 +4,21 @@
 //! `metadata` are always maps.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use cel::objects::Key;
-use cel::{Context, Value as Cel};
+use cel::{Context, Env, Value as Cel};
 use serde_json::Value;
 
 use super::condition::Conditions;
-use super::expression::ENVIRONMENT;
-use super::object::Subject;
+use super::subject::Subject;
+
+/// The functions of CEL that expressions are compiled with and run in.
+pub(super) static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut env = Env::stdlib();
+    env.add_extension(cel::extensions::strings).expect("the extension is added once");
+    Arc::new(env)
+});
 
 pub(super) struct View {
     context: Context<'static, 'static>,

@@ -3,8 +3,8 @@
 
 use super::context::Context;
 use super::{
-    argo_rollout, cluster, daemon_set, deployment, gateway, job, node, pod, scaling, service, stateful_set,
-    storage,
+    argo_rollout, cluster, daemon_set, deployment, gateway, job, node, scaling, service, single_pod,
+    stateful_set, storage,
 };
 use crate::judgment::Judgment;
 use crate::object::Object;
@@ -19,7 +19,7 @@ pub(super) struct BuiltIn {
     pub(super) judges_deletion: bool,
 }
 
-/// Kinds that are well as soon as they exist: nobody reports on them.
+/// Kinds that are healthy as soon as they exist: no controller reports on them.
 const PLAIN: &[(&str, &[&str])] = &[
     (
         "",
@@ -78,7 +78,7 @@ pub(super) fn rule_of(group: &str, kind: &str) -> Option<BuiltIn> {
         ("apps", "StatefulSet") => observing(stateful_set::judge),
         ("apps", "DaemonSet") => observing(daemon_set::judge),
         ("policy", "PodDisruptionBudget") => observing(scaling::judge_budget),
-        ("", "Pod") => rule(pod::judge),
+        ("", "Pod") => rule(single_pod::judge),
         ("", "Node") => rule(node::judge),
         ("", "Service") => rule(service::judge),
         ("", "PersistentVolumeClaim") => rule(storage::judge_claim),

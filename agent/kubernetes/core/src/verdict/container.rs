@@ -1,17 +1,17 @@
 //! What one container of a pod shows: images, configuration, start, and ends that repeat.
 //!
 //! The state flips between waiting, running and terminated, so the last state is read too. Ephemeral
-//! containers are a debugger's and never looked at.
+//! containers are a debugger's and never read.
 
 use serde_json::Value;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Wall;
 use trimaran_model::verdict::Fault;
 
-use super::cause::{Cause, Counts, event, field, quote};
+use super::cause::{Cause, EffectiveFrom, event_evidence, field_evidence, quote};
 use super::grace;
+use super::message_patterns::{self, ImageTrouble};
 use super::pod::Pod;
-use super::words::{self, ImageTrouble};
 use crate::judgment::Evidence;
 use crate::object::{at, time_of};
 use crate::snapshot::Event;
@@ -25,7 +25,7 @@ pub(super) struct Container<'a> {
     status: &'a Value,
     spec: Option<&'a Value>,
     /// When this container could first be started: the pod's start, or the end of the init containers.
-    pub(super) turn: Option<Wall>,
+    pub(super) startable_at: Option<Wall>,
 }
 
 /// How a run of a container ended.
@@ -56,12 +56,12 @@ impl<'a> Container<'a> {
         list: &'static str,
         status: &'a Value,
         spec: Option<&'a Value>,
-        turn: Option<Wall>,
+        startable_at: Option<Wall>,
     ) -> Option<Self> {
         let name = status.get("name")?.as_str()?;
-        let container = Self { name, list, status, spec, turn };
+        let container = Self { name, list, status, spec, startable_at };
         let latest = container.ends().into_iter().flatten().filter_map(|end| end.finished).max();
-        Some(Self { turn: turn.max(latest), ..container })
+        Some(Self { startable_at: startable_at.max(latest), ..container })
     }
 
     pub(super) fn is_ready(self) -> bool {
@@ -103,7 +103,7 @@ impl<'a> Container<'a> {
     }
 
     fn evidence(self, pod: &Pod<'a>, path: &str, value: impl ToString, at: Option<Wall>) -> Evidence {
-        field(pod.object, format!("status.{}[{}].{path}", self.list, self.name), value, at)
+        field_evidence(pod.object, format!("status.{}[{}].{path}", self.list, self.name), value, at)
     }
 
     /// The latest end first.
@@ -127,7 +127,7 @@ impl<'a> Container<'a> {
         let message = self.text("state.waiting.message");
         match self.waiting() {
             "InvalidImageName" | "ErrImageNeverPull" => {
-                Some(self.image_cause(pod, ReasonCode::ImagePull, Counts::AT_ONCE, message))
+                Some(self.image_cause(pod, ReasonCode::ImagePull, EffectiveFrom::IMMEDIATELY, message))
             }
             "ErrImagePull"
             | "ImagePullBackOff"
@@ -148,7 +148,7 @@ impl<'a> Container<'a> {
         }
     }
 
-    fn image_cause(self, pod: &Pod<'a>, reason: ReasonCode, counts: Counts, words: &str) -> Cause {
+    fn image_cause(self, pod: &Pod<'a>, reason: ReasonCode, effective: EffectiveFrom, words: &str) -> Cause {
         let words = if words.is_empty() { self.waiting().to_owned() } else { quote(words) };
         let message = format!(
             "the image \"{}\" of container {} in pod {} can't be pulled: {words}",
@@ -156,7 +156,7 @@ impl<'a> Container<'a> {
             self.name,
             pod.object.name()
         );
-        Cause::new(reason, counts, message).with(self.evidence(
+        Cause::new(reason, effective, message).with(self.evidence(
             pod,
             "state.waiting.reason",
             self.waiting(),
@@ -166,22 +166,24 @@ impl<'a> Container<'a> {
 
     /// The waiting message decides; the latest event says the cause where the message lost it (krane#124).
     fn pull(self, pod: &Pod<'a>, message: &str) -> Cause {
-        let told = pod.events().rev().find(|event| self.is_failed_pull(event));
-        let own = words::image_trouble(message, self.image());
-        let (trouble, words) = match (own, told) {
-            (ImageTrouble::Untold, Some(event)) => {
-                (words::image_trouble(event.message, self.image()), event.message)
+        let failed = pod.events().rev().find(|event| self.is_failed_pull(event));
+        let own = message_patterns::image_trouble(message, self.image());
+        let (trouble, words) = match (own, failed) {
+            (ImageTrouble::Unspecified, Some(event)) => {
+                (message_patterns::image_trouble(event.message, self.image()), event.message)
             }
             _ => (own, message),
         };
         let cause = match trouble {
-            ImageTrouble::Final => self.image_cause(pod, ReasonCode::ImagePull, Counts::AT_ONCE, words),
-            ImageTrouble::Transient | ImageTrouble::Untold => {
-                let counts = Counts::after(self.turn, grace::IMAGE_TRANSIENT);
-                self.image_cause(pod, ReasonCode::ImagePullTransient, counts, words)
+            ImageTrouble::Final => {
+                self.image_cause(pod, ReasonCode::ImagePull, EffectiveFrom::IMMEDIATELY, words)
+            }
+            ImageTrouble::Transient | ImageTrouble::Unspecified => {
+                let effective = EffectiveFrom::after(self.startable_at, grace::IMAGE_TRANSIENT);
+                self.image_cause(pod, ReasonCode::ImagePullTransient, effective, words)
             }
         };
-        cause.with_all(told.map(|told| event(pod.object, &told)))
+        cause.with_all(failed.map(|failed| event_evidence(pod.object, &failed)))
     }
 
     fn is_failed_pull(self, event: &Event<'_>) -> bool {
@@ -190,19 +192,22 @@ impl<'a> Container<'a> {
         about_pull
             && names
             && event.is_about_container(self.name)
-            && words::image_trouble(event.message, self.image()) != ImageTrouble::Untold
+            && message_patterns::image_trouble(event.message, self.image()) != ImageTrouble::Unspecified
     }
 
     fn config(self, pod: &Pod<'a>, message: &str) -> Cause {
         let waiting = self.waiting();
-        let start = waiting == "CreateContainerError" && words::start_is_final(message);
+        let start = waiting == "CreateContainerError" && message_patterns::start_is_final(message);
         let reason = if start { ReasonCode::StartError } else { ReasonCode::ConfigError };
-        let transient = words::config_is_transient(message);
-        let counts =
-            if transient { Counts::Never } else { Counts::after(self.turn, grace::CONTAINER_CONFIG) };
+        let transient = message_patterns::config_is_transient(message);
+        let effective = if transient {
+            EffectiveFrom::Never
+        } else {
+            EffectiveFrom::after(self.startable_at, grace::CONTAINER_CONFIG)
+        };
         let cause = Cause::new(
             reason,
-            counts,
+            effective,
             format!(
                 "container {} in pod {} can't be made: {}",
                 self.name,
@@ -218,8 +223,8 @@ impl<'a> Container<'a> {
     fn start(self, pod: &Pod<'a>, path: &str, value: &str, message: &str, at: Option<Wall>) -> Cause {
         let last = self.ends().into_iter().flatten().find(|end| !end.message.is_empty());
         let words = if message.is_empty() { last.map_or("", |end| end.message) } else { message };
-        let is_final = words::start_is_final(words);
-        let counts = if is_final { Counts::AT_ONCE } else { Counts::Never };
+        let is_final = message_patterns::start_is_final(words);
+        let effective = if is_final { EffectiveFrom::IMMEDIATELY } else { EffectiveFrom::Never };
         let text = format!(
             "container {} in pod {} can't be started: {}",
             self.name,
@@ -227,7 +232,7 @@ impl<'a> Container<'a> {
             or(words, value)
         );
         let cause =
-            Cause::new(ReasonCode::StartError, counts, text).with(self.evidence(pod, path, value, at));
+            Cause::new(ReasonCode::StartError, effective, text).with(self.evidence(pod, path, value, at));
         if is_final { cause } else { cause.blame(Fault::Platform) }
     }
 
@@ -240,7 +245,7 @@ impl<'a> Container<'a> {
         let looping = self.waiting() == "CrashLoopBackOff";
         let Some(end) = self.ends().into_iter().flatten().next() else {
             return (looping && self.restarts() >= 2 && pod.belongs(None))
-                .then(|| Crash::Loop(self.untold_loop(pod)));
+                .then(|| Crash::Loop(self.unspecified_loop(pod)));
         };
         let down = looping || end.place == "state";
         if end.is_failed_start()
@@ -251,7 +256,8 @@ impl<'a> Container<'a> {
             return None;
         }
         if end.run_was_long() && !looping {
-            return (down && end.code != 0).then(|| Crash::First(self.crash_cause(pod, &end, Counts::Never)));
+            return (down && end.code != 0)
+                .then(|| Crash::First(self.crash_cause(pod, &end, EffectiveFrom::Never)));
         }
         let until = if down { None } else { Some(self.expected_end(running, &end)?) };
         if until.is_some_and(|until| until <= pod.context.now) {
@@ -261,14 +267,16 @@ impl<'a> Container<'a> {
             if pod.is_older_than_deploy() && !looping { self.known_restarts(pod) } else { self.restarts() };
         match restarts {
             2.. => {
-                let cause = self.crash_cause(pod, &end, Counts::AT_ONCE);
+                let cause = self.crash_cause(pod, &end, EffectiveFrom::IMMEDIATELY);
                 Some(Crash::Loop(Cause { until, ..cause }))
             }
             1 if down && end.code != 0 => {
-                let counts = Counts::after(end.finished, grace::SECOND_LOOK);
-                Some(Crash::Second(self.crash_cause(pod, &end, counts)))
+                let effective = EffectiveFrom::after(end.finished, grace::CONFIRMATION);
+                Some(Crash::Second(self.crash_cause(pod, &end, effective)))
             }
-            _ if down && end.code != 0 => Some(Crash::First(self.crash_cause(pod, &end, Counts::Never))),
+            _ if down && end.code != 0 => {
+                Some(Crash::First(self.crash_cause(pod, &end, EffectiveFrom::Never)))
+            }
             _ => None,
         }
     }
@@ -284,14 +292,14 @@ impl<'a> Container<'a> {
         Some(started + before.max(grace::LOOP_WATCH) + grace::LOOP_MARGIN)
     }
 
-    /// The restarts of this deploy in a pod that is older than it: only the ends that are told are known.
+    /// The restarts of this deploy in a pod that is older than it: only the ends in its status are known.
     fn known_restarts(self, pod: &Pod<'a>) -> i64 {
         let ends = self.ends().into_iter().flatten();
         let ours = ends.filter(|end| end.finished.is_some() && pod.belongs(end.finished)).count();
         i64::try_from(ours).unwrap_or(0) - 1
     }
 
-    fn crash_cause(self, pod: &Pod<'a>, end: &End<'a>, counts: Counts) -> Cause {
+    fn crash_cause(self, pod: &Pod<'a>, end: &End<'a>, effective: EffectiveFrom) -> Cause {
         let killing = pod.events().rev().find(|event| self.is_probe_kill(event, end));
         let reason = match (end.reason, killing) {
             ("OOMKilled", _) => ReasonCode::OomKilled,
@@ -318,7 +326,7 @@ impl<'a> Container<'a> {
             self.name,
             pod.object.name()
         );
-        let mut cause = Cause::new(reason, counts, text);
+        let mut cause = Cause::new(reason, effective, text);
         if !self.waiting().is_empty() {
             cause = cause.with(self.evidence(pod, "state.waiting.reason", self.waiting(), None));
         }
@@ -327,11 +335,11 @@ impl<'a> Container<'a> {
             .with(self.evidence(pod, &path("exitCode"), end.code, end.finished))
             .with(self.evidence(pod, &path("reason"), end.reason, end.finished))
             .with(self.evidence(pod, "restartCount", restarts, None))
-            .with_all(killing.map(|killing| event(pod.object, &killing)))
+            .with_all(killing.map(|killing| event_evidence(pod.object, &killing)))
     }
 
     /// A loop of which the kubelet lost the last end.
-    fn untold_loop(self, pod: &Pod<'a>) -> Cause {
+    fn unspecified_loop(self, pod: &Pod<'a>) -> Cause {
         let restarts = self.restarts();
         let words = or(self.text("state.waiting.message"), "CrashLoopBackOff");
         let text = format!(
@@ -339,13 +347,13 @@ impl<'a> Container<'a> {
             self.name,
             pod.object.name()
         );
-        Cause::new(ReasonCode::CrashLoop, Counts::AT_ONCE, text)
+        Cause::new(ReasonCode::CrashLoop, EffectiveFrom::IMMEDIATELY, text)
             .with(self.evidence(pod, "state.waiting.reason", "CrashLoopBackOff", None))
             .with(self.evidence(pod, "restartCount", restarts, None))
     }
 
     /// The kubelet says that it kills for a probe, or the probe failed and a signal ended the container.
-    /// A probe that fails on a container that ended by itself is a consequence.
+    /// A probe that fails on a container that exited on its own is a consequence.
     fn is_probe_kill(self, event: &Event<'_>, end: &End<'_>) -> bool {
         let probe = event.message.contains("iveness probe") || event.message.contains("tartup probe");
         let killed = event.reason == "Killing"
@@ -364,7 +372,7 @@ impl End<'_> {
         matches!(self.reason, "StartError" | "ContainerCannotRun" | "RunContainerError")
     }
 
-    /// The kubelet lost sight of the container: a restart of the node, not of the process.
+    /// The kubelet lost track of the container: a restart of the node, not of the process.
     fn is_lost(&self) -> bool {
         matches!(self.reason, "ContainerStatusUnknown" | "Unknown" | "NodeShutdown")
     }

@@ -1,37 +1,41 @@
-//! Gateways and routes of the Gateway API (HTTP, GRPC, TLS, TCP, UDP). Their conditions stand below
+//! Gateways and routes of the Gateway API (HTTP, GRPC, TLS, TCP, UDP). Their conditions are below
 //! `status.parents[]` and `status.listeners[]`, one set for each, and carry the generation that they speak of.
 
 use serde_json::Value;
 use trimaran_model::reason::ReasonCode;
 
-use super::cause::{Cause, Counts, field, quote};
+use super::cause::{Cause, EffectiveFrom, field_evidence, quote};
 use super::context::Context;
 use super::grace;
 use crate::judgment::{Evidence, Judgment};
 use crate::object::{Condition, Object, at, condition_of, list_of};
 
-/// Reasons of a False condition that its controller overcomes by itself.
+/// Reasons of a False condition that its controller overcomes without help.
 const PASSING: &[&str] = &["Pending", "NotReconciled", "AddressNotAssigned", "NoResources", "Reconciling"];
 
 /// One condition that must be True, and what it says.
 enum Answer {
     Good,
-    Waits(ReasonCode, String, Evidence),
+    Pending(ReasonCode, String, Evidence),
     Bad(Cause),
 }
 
 fn ask(object: Object<'_>, place: &str, conditions: &[Value], kind: &str) -> Answer {
     let path = format!("{place}.conditions[{kind}]");
     let Some(it) = condition_of(conditions, kind) else {
-        let evidence = field(object, path, "absent", None);
-        return Answer::Waits(ReasonCode::NotReady, format!("{place} has no condition {kind} yet"), evidence);
+        let evidence = field_evidence(object, path, "absent", None);
+        return Answer::Pending(
+            ReasonCode::NotReady,
+            format!("{place} has no condition {kind} yet"),
+            evidence,
+        );
     };
     let value = format!("{}, {}", it.status, it.reason);
-    let evidence = field(object, path, value, it.at);
+    let evidence = field_evidence(object, path, value, it.at);
     let generation = object.count("metadata.generation").unwrap_or(0);
     if it.observed_generation.unwrap_or(0) < generation {
         let message = format!("{kind} of {place} speaks of an earlier generation");
-        return Answer::Waits(ReasonCode::Generation, message, evidence);
+        return Answer::Pending(ReasonCode::Generation, message, evidence);
     }
     if it.is_true() {
         return Answer::Good;
@@ -44,10 +48,10 @@ fn ask(object: Object<'_>, place: &str, conditions: &[Value], kind: &str) -> Ans
         quote(it.message)
     );
     if it.is_false() && !PASSING.contains(&it.reason) {
-        let counts = Counts::after(it.at, grace::SECOND_LOOK);
-        return Answer::Bad(Cause::new(ReasonCode::ConditionFailed, counts, message).with(evidence));
+        let effective = EffectiveFrom::after(it.at, grace::CONFIRMATION);
+        return Answer::Bad(Cause::new(ReasonCode::ConditionFailed, effective, message).with(evidence));
     }
-    Answer::Waits(ReasonCode::NotReady, message, evidence)
+    Answer::Pending(ReasonCode::NotReady, message, evidence)
 }
 
 /// Bad news first, then what is missing.
@@ -57,10 +61,12 @@ fn conclude(context: Context<'_>, answers: Vec<Answer>, healthy: &str) -> Judgme
     for answer in answers {
         match answer {
             Answer::Good => {}
-            Answer::Waits(reason, message, evidence) => {
+            Answer::Pending(reason, message, evidence) => {
                 waits = waits.or_else(|| Some(Judgment::progressing(reason, message).with(evidence)));
             }
-            Answer::Bad(cause) if bad.as_ref().is_none_or(|it| cause.counts.order() < it.counts.order()) => {
+            Answer::Bad(cause)
+                if bad.as_ref().is_none_or(|it| cause.effective.order() < it.effective.order()) =>
+            {
                 bad = Some(cause);
             }
             Answer::Bad(_) => {}
@@ -84,9 +90,9 @@ pub(super) fn judge_route(context: Context<'_>, object: Object<'_>) -> Judgment 
             |entry: &&Value| entry.get("parentRef").is_some_and(|it| is_same_parent(object, parent, it));
         let mut entries = told.iter().filter(same).peekable();
         if entries.peek().is_none() {
-            let evidence = field(object, format!("spec.parentRefs[{index}]"), name, None);
+            let evidence = field_evidence(object, format!("spec.parentRefs[{index}]"), name, None);
             let message = format!("no controller has accepted the route at {name} yet");
-            answers.push(Answer::Waits(ReasonCode::NotReady, message, evidence));
+            answers.push(Answer::Pending(ReasonCode::NotReady, message, evidence));
         }
         for entry in entries {
             let conditions = list_of(entry.get("conditions"));
@@ -94,9 +100,9 @@ pub(super) fn judge_route(context: Context<'_>, object: Object<'_>) -> Judgment 
         }
     }
     if wanted.is_empty() {
-        let evidence = field(object, "spec.parentRefs", "empty", None);
+        let evidence = field_evidence(object, "spec.parentRefs", "empty", None);
         let message = "the route names no parent, so nothing serves it".to_owned();
-        answers.push(Answer::Waits(ReasonCode::NotReady, message, evidence));
+        answers.push(Answer::Pending(ReasonCode::NotReady, message, evidence));
     }
     conclude(context, answers, "every parent has accepted the route")
 }
@@ -138,11 +144,13 @@ pub(super) fn judge_gateway(context: Context<'_>, object: Object<'_>) -> Judgmen
         answers.extend(asked.map(|kind| ask(object, &place, conditions, kind)));
         if let Some(conflict) = condition_of(conditions, "Conflicted").filter(Condition::is_true) {
             let message =
-                format!("{}: listener {name} conflicts: {}", object.display(), quote(conflict.words()));
-            let evidence = field(object, format!("{place}.conditions[Conflicted]"), "True", conflict.at);
-            let counts = Counts::after(conflict.at, grace::SECOND_LOOK);
-            answers
-                .push(Answer::Bad(Cause::new(ReasonCode::ConditionFailed, counts, message).with(evidence)));
+                format!("{}: listener {name} conflicts: {}", object.display(), quote(conflict.text()));
+            let evidence =
+                field_evidence(object, format!("{place}.conditions[Conflicted]"), "True", conflict.at);
+            let effective = EffectiveFrom::after(conflict.at, grace::CONFIRMATION);
+            answers.push(Answer::Bad(
+                Cause::new(ReasonCode::ConditionFailed, effective, message).with(evidence),
+            ));
         }
     }
     conclude(context, answers, "the gateway and its listeners are programmed")

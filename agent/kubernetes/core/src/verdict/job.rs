@@ -3,10 +3,10 @@
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Wall;
 
-use super::cause::{Cause, Counts, condition, event, field, quote};
+use super::cause::{Cause, EffectiveFrom, condition_evidence, event_evidence, field_evidence, quote};
 use super::context::Context;
-use super::fleet::{Fleet, Need};
-use super::progress::{Progress, Waits};
+use super::progress::{Pending, Progress};
+use super::revision_pods::{Need, RevisionPods};
 use super::{creation, grace};
 use crate::judgment::Judgment;
 use crate::object::{Condition, Object, at};
@@ -21,7 +21,7 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     }
     let suspended = is("Suspended");
     if object.flag("spec.suspend") || suspended.is_some() {
-        return Judgment::suspended(format!("{} is suspended", object.display())).with(field(
+        return Judgment::suspended(format!("{} is suspended", object.display())).with(field_evidence(
             object,
             "spec.suspend",
             object.flag("spec.suspend"),
@@ -30,7 +30,7 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     }
     let start = context.start(object.created());
     let pods = context.snapshot.children_of_kind(object, "", "Pod");
-    let mut progress = Progress::new(object, Fleet::new(context, pods, start, Need::Any));
+    let mut progress = Progress::new(object, RevisionPods::new(context, pods, start, Need::Any));
     let active = object.count("status.active").unwrap_or(0);
     if active < object.count("spec.parallelism").unwrap_or(1).max(1) {
         progress.own.extend(creation::by_event(context, object, start));
@@ -39,8 +39,11 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
         Some(_) => "the job has succeeded and waits for its last pods to end".to_owned(),
         None => format!("{active} pods of the job are active"),
     };
-    progress.waits =
-        Some(Waits::new(ReasonCode::NotReady, message, field(object, "status.active", active, None)));
+    progress.pending = Some(Pending::new(
+        ReasonCode::NotReady,
+        message,
+        field_evidence(object, "status.active", active, None),
+    ));
     progress.deadline = deadline(context, object);
     progress.judge(context)
 }
@@ -68,7 +71,8 @@ fn failure<'a>(context: Context<'a>, object: Object<'a>, failed: &Condition<'_>)
         .children_of_kind(object, "", "Pod")
         .filter_map(|pod| last_end(pod).map(|(text, evidence, at)| (at, pod.name(), text, evidence)))
         .max_by_key(|(at, name, ..)| (*at, *name));
-    let mut cause = Cause::new(ReasonCode::JobFailed, Counts::AT_ONCE, "").with(condition(object, failed));
+    let mut cause = Cause::new(ReasonCode::JobFailed, EffectiveFrom::IMMEDIATELY, "")
+        .with(condition_evidence(object, failed));
     if let Some((_, _, text, evidence)) = last {
         message = format!("{message}; {text}");
         cause = cause.with(evidence);
@@ -95,7 +99,7 @@ fn last_end(pod: Object<'_>) -> Option<(String, crate::judgment::Evidence, Optio
                 text("reason")
             );
             let path = format!("status.{list}[{container}].{place}.terminated.exitCode");
-            Some((message, field(pod, path, code, finished), finished))
+            Some((message, field_evidence(pod, path, code, finished), finished))
         })
     })
 }
@@ -103,7 +107,7 @@ fn last_end(pod: Object<'_>) -> Option<(String, crate::judgment::Evidence, Optio
 /// Accepted by the API is all that a CronJob can be; how its last run went is a warning.
 pub(super) fn judge_cron_job<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     if object.flag("spec.suspend") {
-        return Judgment::suspended(format!("{} is suspended", object.display())).with(field(
+        return Judgment::suspended(format!("{} is suspended", object.display())).with(field_evidence(
             object,
             "spec.suspend",
             true,
@@ -116,10 +120,12 @@ pub(super) fn judge_cron_job<'a>(context: Context<'a>, object: Object<'a>) -> Ju
     let active = !object.list("status.active").is_empty();
     let failed = last.is_some_and(|last| succeeded.is_none_or(|succeeded| succeeded < last)) && !active;
     if failed {
-        let told =
+        let event =
             context.events(object, context.since).rev().find(|event| event.reason == "SawCompletedJob");
         let judgment = judgment.warn("job_failed: the last run did not succeed");
-        return told.into_iter().fold(judgment, |judgment, told| judgment.with(event(object, &told)));
+        return event
+            .into_iter()
+            .fold(judgment, |judgment, event| judgment.with(event_evidence(object, &event)));
     }
     judgment
 }

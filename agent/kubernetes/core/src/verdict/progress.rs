@@ -3,22 +3,22 @@
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Wall;
 
-use super::cause::{Cause, Counts};
+use super::cause::{Cause, EffectiveFrom};
 use super::context::Context;
-use super::fleet::Fleet;
 use super::grace;
+use super::revision_pods::RevisionPods;
 use crate::judgment::{Evidence, Judgment};
 use crate::object::Object;
 
 /// Why the status of an object is not healthy yet.
 #[derive(Debug, Clone)]
-pub(super) struct Waits {
+pub(super) struct Pending {
     pub(super) reason: ReasonCode,
     pub(super) message: String,
     pub(super) evidence: Evidence,
 }
 
-impl Waits {
+impl Pending {
     pub(super) fn new(reason: ReasonCode, message: impl Into<String>, evidence: Evidence) -> Self {
         Self { reason, message: message.into(), evidence }
     }
@@ -28,9 +28,9 @@ impl Waits {
 #[derive(Debug)]
 pub(super) struct Progress<'a> {
     subject: Object<'a>,
-    fleet: Fleet,
+    pods: RevisionPods,
     /// `None` when the status is as it has to be.
-    pub(super) waits: Option<Waits>,
+    pub(super) pending: Option<Pending>,
     /// What the object itself shows; each is enough to fail.
     pub(super) own: Vec<Cause>,
     /// The controller gave up.
@@ -44,11 +44,11 @@ pub(super) struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    pub(super) fn new(subject: Object<'a>, fleet: Fleet) -> Self {
+    pub(super) fn new(subject: Object<'a>, pods: RevisionPods) -> Self {
         Self {
             subject,
-            fleet,
-            waits: None,
+            pods,
+            pending: None,
             own: Vec::new(),
             failed: None,
             deadline: None,
@@ -60,65 +60,68 @@ impl<'a> Progress<'a> {
 
     /// The default deadline: from the last progress that the pods show, or from `began` when no pod is among
     /// the documents. A young object of generation 1, which was never changed, began with its creation. Nothing
-    /// else tells since when an object waits, and then there is none.
+    /// else shows since when an object pending, and then there is none.
     pub(super) fn set_default_deadline(&mut self, context: Context<'_>, began: Option<Wall>) {
-        let alone = self.fleet.is_empty();
+        let alone = self.pods.is_empty();
         let first = began.is_none() && alone && self.subject.count("metadata.generation") == Some(1);
         let young = self.subject.created().filter(|at| first && *at + grace::FIRST_ROLLOUT > context.now);
-        let began = if alone { began.or(young) } else { self.fleet.moved() };
+        let began = if alone { began.or(young) } else { self.pods.moved() };
         self.deadline = began.max(context.since).map(|began| began + grace::PROGRESS);
         self.missed_until = young.filter(|_| context.since.is_none()).map(|at| at + grace::FIRST_ROLLOUT);
     }
 
     pub(super) fn moved(&self) -> Option<Wall> {
-        self.fleet.moved()
+        self.pods.moved()
     }
 
     pub(super) fn judge(mut self, context: Context<'_>) -> Judgment {
-        let warnings: Vec<String> = self.fleet.warnings().iter().chain(&self.warnings).cloned().collect();
+        let warnings: Vec<String> = self.pods.warnings().iter().chain(&self.warnings).cloned().collect();
         let judgment = self.conclude(context);
         warnings.into_iter().fold(judgment, Judgment::warn)
     }
 
     fn conclude(&mut self, context: Context<'_>) -> Judgment {
-        let pods = self.fleet.cause();
+        let pods = self.pods.cause();
         // A status that is complete may be older than its pods, but only a crash can have come later.
-        let pods = pods.filter(|cause| self.waits.is_some() || is_crash(cause));
+        let pods = pods.filter(|cause| self.pending.is_some() || is_crash(cause));
         let mut causes: Vec<Cause> = std::mem::take(&mut self.own).into_iter().chain(pods).collect();
-        causes.sort_by_key(|cause| (cause.rank(), cause.counts.order(), cause.message.clone()));
-        let certain = causes.iter().position(|cause| cause.counts.has_come(context.now));
+        causes.sort_by_key(|cause| (cause.rank(), cause.effective.order(), cause.message.clone()));
+        let certain = causes.iter().position(|cause| cause.effective.is_effective(context.now));
         if let Some(certain) = certain {
             return causes.swap_remove(certain).degraded();
         }
-        let suspicion = causes.iter().min_by_key(|cause| cause.counts.order()).cloned();
+        let suspicion = causes.iter().min_by_key(|cause| cause.effective.order()).cloned();
         if let Some(failed) = self.failed.take() {
-            return explained(failed, suspicion, self.fleet.note()).degraded();
+            return explained(failed, suspicion, self.pods.note()).degraded();
         }
-        let Some(waits) = self.waits.take() else {
-            return match suspicion.filter(|cause| cause.counts != Counts::Never) {
+        let Some(pending) = self.pending.take() else {
+            return match suspicion.filter(|cause| cause.effective != EffectiveFrom::Never) {
                 Some(suspicion) => suspicion.progressing(),
                 None => Judgment { message: std::mem::take(&mut self.healthy), ..Judgment::healthy() },
             };
         };
         if self.deadline.is_some_and(|deadline| deadline <= context.now) {
-            let message =
-                format!("{} made no progress before its deadline: {}", self.subject.display(), waits.message);
-            let missed =
-                Cause::new(ReasonCode::ProgressDeadline, Counts::AT_ONCE, message).with(waits.evidence);
+            let message = format!(
+                "{} made no progress before its deadline: {}",
+                self.subject.display(),
+                pending.message
+            );
+            let missed = Cause::new(ReasonCode::ProgressDeadline, EffectiveFrom::IMMEDIATELY, message)
+                .with(pending.evidence);
             let missed = Cause { until: self.missed_until, ..missed };
-            return explained(missed, suspicion, self.fleet.note()).degraded();
+            return explained(missed, suspicion, self.pods.note()).degraded();
         }
         let judgment = match suspicion {
             Some(suspicion) => suspicion.progressing(),
-            None => Judgment::progressing(waits.reason, waits.message).with(waits.evidence),
+            None => Judgment::progressing(pending.reason, pending.message).with(pending.evidence),
         };
-        self.deadline.into_iter().fold(judgment, Judgment::again_at)
+        self.deadline.into_iter().fold(judgment, Judgment::recheck_at)
     }
 }
 
 fn is_crash(cause: &Cause) -> bool {
     matches!(cause.reason, ReasonCode::CrashLoop | ReasonCode::OomKilled | ReasonCode::ProbeKill)
-        && cause.counts != Counts::Never
+        && cause.effective != EffectiveFrom::Never
 }
 
 /// A missed deadline with the cause that was suspected all along, or with what a pod says about itself.

@@ -4,8 +4,8 @@ use trimaran_model::reason::ReasonCode;
 
 use super::{Sign, Signs, Weight};
 use crate::custom::condition::{Condition, Conditions, Truth};
-use crate::custom::object::Subject;
-use crate::custom::words;
+use crate::custom::status_vocabulary;
+use crate::custom::subject::Subject;
 use crate::judgment::Evidence;
 
 /// What it means that a condition is true.
@@ -111,7 +111,7 @@ const ELSEWHERE: &[&str] = &["last", "previous", "never", "no", "non", "can", "a
 /// `None` for history and for what is the opposite of its last word.
 fn polarity(name: &str) -> Option<Polarity> {
     let own = name.rsplit('/').next().unwrap_or(name);
-    let words = words::words(own);
+    let words = status_vocabulary::tokens(own);
     let last = words.last()?.as_str();
     if words.iter().any(|word| ELSEWHERE.contains(&word.as_str())) {
         return None;
@@ -146,7 +146,10 @@ pub(super) fn suspends(condition: &Condition<'_>) -> bool {
 /// Whether a condition says that the object is done for good.
 pub(super) fn ends_well(condition: &Condition<'_>) -> bool {
     let proof = polarity(&condition.name) == Some(Polarity::Proof);
-    proof && words::ended_well(&condition.name) && condition.truth == Truth::True && !condition.stale
+    proof
+        && status_vocabulary::ended_well(&condition.name)
+        && condition.truth == Truth::True
+        && !condition.stale
 }
 
 pub(super) fn evidence(subject: &Subject<'_>, place: &str, condition: &Condition<'_>) -> Evidence {
@@ -173,7 +176,7 @@ pub(super) fn collect(subject: &Subject<'_>, conditions: &Conditions<'_>, place:
             continue;
         }
         if condition.stale {
-            let sentence = format!("{} was said of an earlier generation", condition.name);
+            let sentence = format!("{} describes an earlier generation", condition.name);
             let sign = Sign::new(Weight::Waiting, sentence, evidence.clone());
             signs.add(sign.because(ReasonCode::Generation));
             continue;
@@ -185,8 +188,9 @@ pub(super) fn collect(subject: &Subject<'_>, conditions: &Conditions<'_>, place:
 }
 
 fn weight(condition: &Condition<'_>, polarity: Polarity) -> Option<Weight> {
-    let fails = || words::is_failure(condition.reason) || condition.severity == "Error";
-    let stopped = || words::phase(condition.reason, false) == Some(words::Meaning::Suspended);
+    let fails = || status_vocabulary::is_failure(condition.reason) || condition.severity == "Error";
+    let stopped =
+        || status_vocabulary::phase(condition.reason, false) == Some(status_vocabulary::Meaning::Suspended);
     match (polarity, condition.truth) {
         (Polarity::Proof, Truth::True) => Some(Weight::Proof),
         (Polarity::Part, Truth::True) => None,
@@ -195,7 +199,7 @@ fn weight(condition: &Condition<'_>, polarity: Polarity) -> Option<Weight> {
         (Polarity::Proof | Polarity::Part, Truth::False | Truth::Unknown) => Some(Weight::Waiting),
         (Polarity::Bad, Truth::True) => Some(Weight::Bad),
         (Polarity::Bad, Truth::Unknown) => Some(Weight::Waiting),
-        (Polarity::Waiting, Truth::True) if words::is_settled(condition.reason) => None,
+        (Polarity::Waiting, Truth::True) if status_vocabulary::is_settled(condition.reason) => None,
         (Polarity::Waiting, Truth::True) => Some(Weight::Waiting),
         // Said by Deployments and what imitates them: no progress, because the deadline passed.
         (Polarity::Waiting, Truth::False) if fails() && condition.name == "Progressing" => Some(Weight::Bad),

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::{Sign, Signs, Weight};
-use crate::custom::object::{self, Observed, Subject};
-use crate::custom::words;
+use crate::custom::status_vocabulary;
+use crate::custom::subject::{self, Observed, Subject};
 use crate::judgment::quote;
 
 /// Fields of `spec` that say how many parts there should be.
@@ -65,10 +65,10 @@ pub(super) fn collect(subject: &Subject<'_>, signs: &mut Signs) {
         let evidence = subject.evidence(path, &value.into(), None);
         signs.add(Sign::new(Weight::Waiting, sentence, evidence));
     }
-    // Counts of an earlier generation look alike, so they prove something only with a fresh generation.
+    // Counts of an earlier generation are not marked as such, so they prove something only with a fresh generation.
     let fresh = matches!(subject.observed(), Observed::Generation(_));
     let Some(wanted) = wanted.filter(|wanted| *wanted > 0 && fresh) else { return };
-    let serving = |name: &str| status.get(name).and_then(object::number);
+    let serving = |name: &str| status.get(name).and_then(subject::number);
     for name in ["readyReplicas", "availableReplicas", "readyInstances", "readyMembers", "numberReady"] {
         if let Some(count) = serving(name).filter(|count| *count >= wanted) {
             let path = format!("status.{name}");
@@ -90,11 +90,11 @@ pub(super) fn shortages(
 ) -> Vec<(String, i64, String)> {
     let mut found = Vec::new();
     let seen = largest(status, DESIRED_SEEN);
-    let existing = status.get("replicas").and_then(object::number);
+    let existing = status.get("replicas").and_then(subject::number);
     for field in SERVING.iter().chain(EXISTING) {
         let Some(value) = status.get(*field) else { continue };
         let path = || format!("{place}.{field}");
-        let Some(have) = object::number(value) else { continue };
+        let Some(have) = subject::number(value) else { continue };
         let inside = SERVING.contains(field).then_some(existing).flatten();
         let of = [wanted, seen, inside].into_iter().flatten().max();
         if let Some(of) = of.filter(|of| have < *of) {
@@ -113,7 +113,7 @@ pub(super) fn shortages(
         }
     }
     for field in LACKING {
-        if let Some(count) = status.get(*field).and_then(object::number).filter(|count| *count > 0) {
+        if let Some(count) = status.get(*field).and_then(subject::number).filter(|count| *count > 0) {
             found.push((format!("{place}.{field}"), count, format!("{place}.{field} is {count}")));
         }
     }
@@ -134,7 +134,7 @@ fn counts_parts(field: &str) -> bool {
         "pods",
         "progress",
     ];
-    words::words(field).iter().any(|word| parts.contains(&word.as_str()))
+    status_vocabulary::tokens(field).iter().any(|word| parts.contains(&word.as_str()))
 }
 
 /// `2/3`, as some controllers write counts.

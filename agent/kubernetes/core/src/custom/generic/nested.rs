@@ -10,14 +10,14 @@ use trimaran_model::limits::{STATUS_DEPTH_MAX, STATUS_VALUES_MAX};
 
 use super::{Sign, Signs, Status, Weight, conditions, counts, phases};
 use crate::custom::condition::Conditions;
-use crate::custom::object::Subject;
-use crate::custom::words::{self, Meaning};
+use crate::custom::status_vocabulary::{self, Meaning};
+use crate::custom::subject::Subject;
 use crate::judgment::quote;
 
 /// Lists whose entries hold conditions of the object itself.
 const OWN: &[&str] = &["parents", "ancestors", "listeners", "ingress"];
 
-/// Words inside of the names of fields that tell of the past or of single steps.
+/// Words inside of the names of fields that describe the past or single steps.
 const HISTORY: &[&str] = &[
     "history",
     "histories",
@@ -60,7 +60,7 @@ pub(super) fn collect(subject: &Subject<'_>, signs: &mut Signs) {
     }
 }
 
-/// The order of a file's keys must not change what is said first.
+/// The order of a file's keys must not change which message comes first.
 fn sorted(map: &Map<String, Value>) -> BTreeMap<&String, &Value> {
     map.iter().collect()
 }
@@ -68,17 +68,17 @@ fn sorted(map: &Map<String, Value>) -> BTreeMap<&String, &Value> {
 impl<'a> Walk<'_, 'a> {
     /// `provisioningState`, `updateStatus`: no word for the whole, but bad news all the same.
     fn top(&mut self, field: &str, value: &'a Value) {
-        let words = words::words(field);
-        let told =
+        let words = status_vocabulary::tokens(field);
+        let is_state =
             words.last().is_some_and(|last| matches!(last.as_str(), "phase" | "state" | "status" | "health"));
         let past = words.iter().any(|word| HISTORY.contains(&word.as_str()));
-        if let (Some(text), true) = (value.as_str(), told && !past && !phases::WORDS.contains(&field)) {
+        if let (Some(text), true) = (value.as_str(), is_state && !past && !phases::WORDS.contains(&field)) {
             self.word(&format!("status.{field}"), text);
         }
     }
 
     fn field(&mut self, place: &str, field: &str, value: &'a Value, depth: usize) {
-        let past = words::words(field).iter().any(|word| HISTORY.contains(&word.as_str()));
+        let past = status_vocabulary::tokens(field).iter().any(|word| HISTORY.contains(&word.as_str()));
         if past || !(value.is_object() || value.is_array()) {
             return;
         }
@@ -154,7 +154,7 @@ impl<'a> Walk<'_, 'a> {
     }
 
     fn word(&mut self, path: &str, text: &str) {
-        if matches!(words::phase(text, false), Some(Meaning::Bad | Meaning::Waiting)) {
+        if matches!(status_vocabulary::phase(text, false), Some(Meaning::Bad | Meaning::Waiting)) {
             self.wait(path.to_owned(), &text.into(), format!("{path} is {}", quote(text)));
         }
     }

@@ -7,7 +7,7 @@ use trimaran_model::time::Wall;
 use trimaran_model::verdict::Verdict::{self, Degraded, Healthy, Progressing, Suspended, Unknown};
 
 use super::judge;
-use crate::custom::object::Subject;
+use crate::custom::subject::Subject;
 use crate::judgment::Judgment;
 use crate::object::time_of;
 

@@ -11,14 +11,14 @@ use super::{Age, Clause, ObservedGeneration, Outcome, Rule};
 use crate::custom::condition::{Condition, Conditions, Truth};
 use crate::custom::expression::{Answer, Expression};
 use crate::custom::generic;
-use crate::custom::object::{self, Observed, Status, Subject};
+use crate::custom::subject::{self, Observed, Status, Subject};
 use crate::custom::view::View;
 use crate::judgment::{Evidence, Judgment, quote};
 use crate::object::time_of;
 
 pub(super) fn judge(rule: &Rule, subject: &Subject<'_>, now: Wall) -> Judgment {
     if matches!(subject.status, Status::Odd) {
-        return Judgment::unknown("its status is not a map, so nobody can read it");
+        return Judgment::unknown("its status is not a map, so it can not be read");
     }
     let roots = expressions(rule).flat_map(|expression| expression.roots.iter().copied()).collect();
     let conditions = Conditions::read(subject, subject.status("conditions"));
@@ -58,8 +58,8 @@ fn degrades(clause: &Clause) -> bool {
     matches!(&clause.outcome, Outcome::Verdict { verdict: Verdict::Degraded, .. })
 }
 
-fn again(judgment: Judgment, times: Vec<Wall>) -> Judgment {
-    times.into_iter().fold(judgment, Judgment::again_at)
+fn with_rechecks(judgment: Judgment, times: Vec<Wall>) -> Judgment {
+    times.into_iter().fold(judgment, Judgment::recheck_at)
 }
 
 const UNREADABLE: &str = "status.conditions has entries that can't be read";
@@ -99,9 +99,9 @@ impl Case<'_> {
                     fresh.get_or_insert_with(|| self.seen(judgment, &clause.cel));
                     later.push(at);
                 }
-                // A failure that may be a flap keeps everything but another failure from being said.
+                // A failure that may be a flap keeps everything but another failure from being the verdict.
                 Held::Yes if fresh.is_some() && !degrades(clause) => break,
-                Held::Yes => return Ok(again(self.outcome(clause), later)),
+                Held::Yes => return Ok(with_rechecks(self.outcome(clause), later)),
             }
         }
         let judgment = match (fresh, &self.rule.otherwise, self.subject.status) {
@@ -114,7 +114,7 @@ impl Case<'_> {
                 Judgment::unknown(format!("the rule {} does not know this status", self.rule.file))
             }
         };
-        Ok(again(judgment, later))
+        Ok(with_rechecks(judgment, later))
     }
 
     fn generation(&self) -> Option<Judgment> {
@@ -135,7 +135,7 @@ impl Case<'_> {
             }
             Observed::Generation(_) => None,
             Observed::Absent if !required => None,
-            Observed::Absent => wait("the controller has not said yet which generation it has seen"),
+            Observed::Absent => wait("the controller has not written yet which generation it has seen"),
             Observed::Odd => wait(
                 "status.observedGeneration is no number, so the controller's generation can't be compared",
             ),
@@ -228,19 +228,19 @@ impl Case<'_> {
         healthy.map(|clause| &clause.cel)
     }
 
-    /// Whether a condition that healthy asks for was said of an earlier generation.
+    /// Whether a condition that healthy asks for describes an earlier generation.
     fn is_behind(&self) -> bool {
         let mut names = self.healthy_clauses().flat_map(|cel| &cel.conditions);
         names.any(|name| self.conditions.get(name).is_some_and(|condition| condition.stale))
     }
 
-    /// What keeps the object from healthy, as far as the clauses of healthy tell.
+    /// What keeps the object from healthy, as far as the clauses of healthy show.
     fn lacking(&self) -> String {
         let names: BTreeSet<&String> = self.healthy_clauses().flat_map(|cel| &cel.conditions).collect();
         let mut parts = Vec::new();
         for condition in names.iter().filter_map(|name| self.conditions.get(name)) {
             if condition.stale {
-                parts.push(format!("{} was said of an earlier generation", condition.name));
+                parts.push(format!("{} describes an earlier generation", condition.name));
             } else if condition.truth != Truth::True {
                 parts.push(condition.sentence());
             }
@@ -316,7 +316,7 @@ impl Case<'_> {
         let paths = expression.paths.iter().filter(|path| roots.contains(&path[0].as_str()));
         let values = paths.filter_map(|path| {
             let value = self.at(path).filter(|value| !(value.is_object() || value.is_array()))?;
-            Some(format!("{} is {}", path.join("."), object::shown(value)))
+            Some(format!("{} is {}", path.join("."), subject::shown(value)))
         });
         values.collect()
     }

@@ -234,7 +234,7 @@ impl Reader<'_> {
     fn otherwise(&self, otherwise: &Spanned<OutcomeFile>) -> Result<Outcome, RuleError> {
         let OutcomeFile { verdict, reason, message } = &otherwise.value;
         if verdict.value == Verdict::Healthy.as_str() {
-            let what = "`otherwise` must not be healthy: a status that nobody foresaw is no good news";
+            let what = "`otherwise` must not be healthy: a status that was not foreseen is no good news";
             return Err(self.error(verdict.referenced, what, "write a clause that says when it is healthy"));
         }
         self.outcome(verdict, reason.as_ref(), message.as_ref())
@@ -294,7 +294,7 @@ impl Reader<'_> {
         Expression::compile(&cel.value).map_err(|fault| self.fault(cel, fault))
     }
 
-    /// A fault inside of a text: exact where the text stands in one line, else its first line.
+    /// A fault inside of a text: exact where the text is one line, else its first line.
     fn fault(&self, text: &Spanned<String>, fault: Fault) -> RuleError {
         let mut error = self.error(text.referenced, fault.what, fault.help);
         if fault.line == 1 && !text.value.contains('\n') {

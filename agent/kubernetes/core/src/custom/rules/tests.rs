@@ -5,15 +5,15 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Wall;
 use trimaran_model::verdict::Verdict;
 
-use super::RuleSet;
 use super::file::{self, Examples};
-use crate::custom::{builtin, judge_custom};
+use super::{BUILTIN_FILES, RuleSet};
+use crate::custom::judge_custom;
 use crate::judgment::Source;
 use crate::object::time_of;
 
 /// The built-in rules with their examples.
 fn files() -> Vec<(&'static str, Examples)> {
-    let read = builtin::FILES.iter().map(|(name, text)| match file::read(name, text) {
+    let read = BUILTIN_FILES.iter().map(|(name, text)| match file::read(name, text) {
         Ok((_, examples)) => Ok((*name, examples)),
         Err(error) => Err(format!("{error}; {}", error.help)),
     });

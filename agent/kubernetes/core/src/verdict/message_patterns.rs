@@ -1,6 +1,6 @@
-//! What the words of kubelets, runtimes, registries and admission mean.
+//! What messages of kubelets, runtimes, registries and admission mean.
 //!
-//! Kubernetes tells some causes only in prose. Each table lists the phrases that were seen and the function
+//! Kubernetes gives some causes only in prose. Each table lists the phrases that were seen and the function
 //! above it says which table wins when a text has phrases of two. Names that users chose (images, volumes,
 //! webhooks) are cut out first, so that an image called `timeout` is no timeout.
 
@@ -12,7 +12,7 @@ pub(super) enum ImageTrouble {
     /// The registry or the way to it is in trouble.
     Transient,
     /// The text has no cause: `Back-off pulling image`.
-    Untold,
+    Unspecified,
 }
 
 const IMAGE_TRANSIENT: &[&str] = &[
@@ -83,7 +83,7 @@ const IMAGE_FINAL: &[&str] = &[
     "signature",
 ];
 
-/// Passing trouble wins: a text with both tells of a registry that could not be asked.
+/// Passing trouble wins: a text with both means a registry that could not be asked.
 pub(super) fn image_trouble(text: &str, image: &str) -> ImageTrouble {
     let text = without_names(text, image);
     if has(&text, IMAGE_TRANSIENT) || has_code(&text, CODE_TRANSIENT) {
@@ -92,7 +92,7 @@ pub(super) fn image_trouble(text: &str, image: &str) -> ImageTrouble {
     if has(&text, IMAGE_FINAL) || has_code(&text, CODE_FINAL) {
         return ImageTrouble::Final;
     }
-    ImageTrouble::Untold
+    ImageTrouble::Unspecified
 }
 
 const START_FINAL: &[&str] = &[
@@ -234,7 +234,7 @@ pub(super) fn provisioning_is_final(text: &str) -> bool {
     has(&text, PROVISIONING_FINAL) && !has(&text, PASSING) && !has(&text, MOUNT_TRANSIENT)
 }
 
-/// Whether the metrics API was away, which no release can mend.
+/// Whether the metrics API was away, which no release can fix.
 pub(super) fn metrics_api_is_away(text: &str) -> bool {
     has(&text.to_lowercase(), &["unable to handle the request", "could not find the requested resource"])
 }
@@ -243,7 +243,7 @@ fn has(text: &str, phrases: &[&str]) -> bool {
     phrases.iter().any(|phrase| text.contains(phrase))
 }
 
-/// `status: 503`, `status code 429`, `error: 401 unauthorized`: a number that stands for itself, after such a word.
+/// `status: 503`, `status code 429`, `error: 401 unauthorized`: a number that is a word of its own, after such a word.
 fn has_code(text: &str, codes: &[&str]) -> bool {
     let words: Vec<&str> = text
         .split(|c: char| c.is_whitespace() || matches!(c, ':' | ',' | '(' | ')' | '[' | ']'))
@@ -319,7 +319,7 @@ mod tests {
     fn names_of_images_are_no_causes() {
         for image in ["registry.corp/not-found/denied:timeout", "denied:v1", "timeout:404"] {
             let text = format!("Back-off pulling image \"{image}\"");
-            assert_eq!(image_trouble(&text, image), ImageTrouble::Untold);
+            assert_eq!(image_trouble(&text, image), ImageTrouble::Unspecified);
             let text = format!("failed to pull {image}: not found");
             assert_eq!(image_trouble(&text, image), ImageTrouble::Final, "{text}");
         }

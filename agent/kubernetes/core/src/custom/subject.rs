@@ -23,7 +23,7 @@ pub(super) enum Status<'a> {
     /// Absent, null or empty: no controller has spoken.
     None,
     Map(&'a Map<String, Value>),
-    /// Neither: nobody can read it.
+    /// Neither: unreadable.
     Odd,
 }
 
@@ -73,7 +73,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Whether something was said of an earlier generation; what says nothing about it is taken as fresh.
+    /// Whether a part of the status describes an earlier generation; a part that names no generation counts as current.
     pub(super) fn is_stale(&self, observed: Option<&Value>) -> bool {
         match (observed.and_then(number), self.generation) {
             (Some(observed), Some(generation)) => observed < generation,

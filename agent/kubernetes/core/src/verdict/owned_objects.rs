@@ -1,7 +1,7 @@
 //! Custom resources: their own status, and what their controllers made below them.
 //!
-//! The status of a custom resource is often the last to tell. A doomed workload below it dooms it; a healthy one
-//! does not make up for a status that nobody understands.
+//! The status of a custom resource is often the last to change. A doomed workload below it dooms it; a healthy one
+//! does not make up for a status that no rule understands.
 
 use std::collections::BTreeSet;
 
@@ -11,38 +11,38 @@ use trimaran_model::verdict::Verdict;
 
 use super::built_in::is_own_group;
 use super::context::Context;
-use super::fleet::{Fleet, Need};
+use super::revision_pods::{Need, RevisionPods};
 use super::stateful_set::REVISION;
 use super::{deadline_of_deploy, judge_object};
 use crate::custom::judge_custom;
 use crate::judgment::{Evidence, Judgment};
 use crate::object::Object;
 
-/// The way down. Each custom resource is looked at once for one subject, below the first of its owners: owners may
-/// form circles, and objects with several owners would be looked at as often as there are ways to them.
+/// The path from the subject down. Each custom resource is judged once for one subject, below the first of its owners:
+/// owners may form circles, and objects with several owners would be judged once for each path to them.
 #[derive(Debug, Default)]
-pub(super) struct Path<'a> {
+pub(super) struct Descent<'a> {
     depth: usize,
     /// By group, kind, namespace and name.
     seen: BTreeSet<(&'a str, &'a str, &'a str, &'a str)>,
 }
 
-pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>, path: &mut Path<'a>) -> Judgment {
+pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>, descent: &mut Descent<'a>) -> Judgment {
     if is_own_group(object.group()) {
         return Judgment::unknown(format!("no rule understands the kind {}", object.kind()));
     }
     let own = judge_custom(object.value(), context.rules, context.now);
     // What is below belongs to the generation before, or goes away with the object.
     let is_stale = own.reason == Some(ReasonCode::Generation) || object.is_deleted();
-    if is_stale || own.verdict == Verdict::Suspended || path.depth >= OWNER_DEPTH_MAX {
+    if is_stale || own.verdict == Verdict::Suspended || descent.depth >= OWNER_DEPTH_MAX {
         return own;
     }
-    if !path.seen.insert((object.group(), object.kind(), object.namespace(), object.name())) {
+    if !descent.seen.insert((object.group(), object.kind(), object.namespace(), object.name())) {
         return own;
     }
-    path.depth += 1;
-    let below = Below::look(context, object, path);
-    path.depth -= 1;
+    descent.depth += 1;
+    let below = Below::collect(context, object, descent);
+    descent.depth -= 1;
     deadline_of_deploy(context, object, below.combine(own))
 }
 
@@ -58,16 +58,16 @@ struct Below {
 }
 
 impl Below {
-    fn look<'a>(context: Context<'a>, owner: Object<'a>, path: &mut Path<'a>) -> Self {
+    fn collect<'a>(context: Context<'a>, owner: Object<'a>, descent: &mut Descent<'a>) -> Self {
         let mut below = Self::default();
         let children: Vec<Object<'a>> =
             context.snapshot.children(owner).filter(|it| !it.is_deleted()).collect();
-        below.look_at_pods(context, owner, &children);
+        below.add_pods(context, owner, &children);
         let mut judged = Vec::new();
         for child in children {
             let workload = is_workload(child);
             if workload || child.kind() == "Job" || !is_known(child) {
-                judged.push((child, workload, judge_object(context, child, path)));
+                judged.push((child, workload, judge_object(context, child, descent)));
             }
         }
         for (child, workload, judgment) in &judged {
@@ -84,15 +84,15 @@ impl Below {
 
     /// Pods that the custom resource owns without a workload between. Of their own kind of revision only when
     /// both sides name one.
-    fn look_at_pods<'a>(&mut self, context: Context<'a>, owner: Object<'a>, children: &[Object<'a>]) {
+    fn add_pods<'a>(&mut self, context: Context<'a>, owner: Object<'a>, children: &[Object<'a>]) {
         let revision = owner.text("status.updateRevision");
         let is_current = |pod: &Object<'a>| match (revision, pod.label(REVISION)) {
             (Some(revision), Some(of_pod)) => revision == of_pod || revision.ends_with(&format!("-{of_pod}")),
             _ => true,
         };
         let pods = children.iter().copied().filter(|child| child.kind() == "Pod" && child.group().is_empty());
-        let fleet = Fleet::new(context, pods.filter(is_current), context.since, Need::Any);
-        if let Some(cause) = fleet.cause() {
+        let pods = RevisionPods::new(context, pods.filter(is_current), context.since, Need::Any);
+        if let Some(cause) = pods.cause() {
             let judgment = cause.judgment(context.now);
             if judgment.verdict == Verdict::Degraded {
                 self.doomed = Some(judgment);
@@ -132,7 +132,7 @@ impl Below {
                 Judgment { warnings: own.warnings, ..waits }
             }
             (Verdict::Progressing, None, Some(waits)) => {
-                waits.next_check_at.into_iter().fold(own, Judgment::again_at)
+                waits.next_check_at.into_iter().fold(own, Judgment::recheck_at)
             }
             _ => own,
         }
@@ -145,7 +145,7 @@ fn is_of_workload(evidence: &Evidence) -> bool {
         .any(|kind| evidence.object.starts_with(kind))
 }
 
-/// Keeps the one that is looked at again first, by its words when there is no difference.
+/// Keeps the one whose next check comes first; the message decides between equals.
 fn worse(kept: &mut Option<Judgment>, judgment: Judgment) {
     let order = |it: &Judgment| (it.next_check_at.is_none(), it.next_check_at, it.message.clone());
     if kept.as_ref().is_none_or(|kept| order(&judgment) < order(kept)) {
@@ -162,7 +162,7 @@ fn is_workload(object: Object<'_>) -> bool {
     )
 }
 
-/// Kinds with a rule in code tell nothing of their owner unless they are workloads or Jobs.
+/// Kinds with a rule in code say nothing about their owner unless they are workloads or Jobs.
 fn is_known(object: Object<'_>) -> bool {
     is_own_group(object.group()) || super::built_in::rule_of(object.group(), object.kind()).is_some()
 }
