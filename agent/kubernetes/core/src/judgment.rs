@@ -19,6 +19,8 @@ pub struct Judgment {
     pub warnings: Vec<String>,
     /// When time alone can change the verdict; `None` when only a change of the objects can.
     pub next_check_at: Option<Wall>,
+    /// It waits for another controller on purpose, as behind a scheduling gate: no deadline applies.
+    pub(crate) is_held: bool,
 }
 
 /// One thing that was seen.
@@ -52,6 +54,7 @@ impl Judgment {
             fault: None,
             warnings: Vec::new(),
             next_check_at: None,
+            is_held: false,
         }
     }
 

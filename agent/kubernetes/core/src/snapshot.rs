@@ -40,6 +40,8 @@ pub(crate) struct Event<'a> {
     pub(crate) field: &'a str,
     pub(crate) first: Option<Wall>,
     pub(crate) last: Wall,
+    /// `type: Warning`.
+    pub(crate) is_warning: bool,
     group: Option<&'a str>,
     namespace: &'a str,
     uid: &'a str,
@@ -267,6 +269,7 @@ fn event(object: Object<'_>) -> Option<((&str, &str), Event<'_>)> {
         field: text("fieldPath"),
         first,
         last,
+        is_warning: object.text("type") == Some("Warning"),
         group: about.get("apiVersion").and_then(Value::as_str).map(group_of),
         namespace: text("namespace"),
         uid: text("uid"),

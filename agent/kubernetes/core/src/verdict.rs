@@ -13,6 +13,7 @@ mod container;
 mod context;
 mod creation;
 mod daemon_set;
+mod deadline;
 mod deployment;
 mod gateway;
 mod grace;
@@ -29,15 +30,15 @@ mod revision_pods;
 mod scaling;
 mod service;
 mod single_pod;
+mod start_allowance;
 mod stateful_set;
 mod storage;
 mod volume;
 
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::Wall;
-use trimaran_model::verdict::Verdict;
+use trimaran_model::time::{Millis, Wall};
 
-use self::cause::{Cause, EffectiveFrom, field_evidence, quote};
+use self::cause::{field_evidence, quote};
 use self::context::Context;
 use crate::custom::RuleSet;
 use crate::judgment::Judgment;
@@ -80,11 +81,12 @@ fn judge_object<'a>(
         return Judgment::unknown(format!("{} can't be judged: {fault}", object.display()));
     }
     if object.is_deleted() && !rule.judges_deletion {
-        return deletion(object);
+        return deadline::apply(context, object, deletion(object), Millis::ZERO);
     }
     match generation(object, rule.observes_generation) {
-        Some(stale) => deadline_of_deploy(context, object, stale),
-        None => (rule.judge)(context, object),
+        Some(stale) => deadline::apply(context, object, stale, Millis::ZERO),
+        None if rule.has_deadline => (rule.judge)(context, object),
+        None => deadline::apply(context, object, (rule.judge)(context, object), Millis::ZERO),
     }
 }
 
@@ -133,17 +135,4 @@ fn generation(object: Object<'_>, required: bool) -> Option<Judgment> {
         value,
         None,
     )))
-}
-
-/// Objects without a deadline of their own have one from the start of the deploy, where the caller gives it.
-fn deadline_of_deploy(context: Context<'_>, object: Object<'_>, judgment: Judgment) -> Judgment {
-    let since = context.since.map(|since| object.created().map_or(since, |created| created.max(since)));
-    let Some(since) = since.filter(|_| judgment.verdict == Verdict::Progressing) else { return judgment };
-    let deadline = since + grace::PROGRESS;
-    if deadline > context.now {
-        return judgment.recheck_at(deadline);
-    }
-    let message = format!("{} made no progress before its deadline: {}", object.display(), judgment.message);
-    let cause = Cause::new(ReasonCode::ProgressDeadline, EffectiveFrom::IMMEDIATELY, message);
-    Judgment { warnings: judgment.warnings, ..cause.with_all(judgment.evidence).degraded() }
 }

@@ -1,11 +1,13 @@
 //! Argo Rollouts. `observedGeneration` is a text there; a phase is only of today when it equals the generation.
 
 use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::{Millis, Wall};
 
 use super::cause::{Cause, EffectiveFrom, condition_evidence, field_evidence, quote};
 use super::context::Context;
 use super::deployment::pods_of_set;
 use super::progress::{Pending, Progress};
+use super::{deadline, grace};
 use crate::judgment::Judgment;
 use crate::object::{Condition, Object};
 
@@ -14,7 +16,7 @@ const POD_HASH: &str = "rollouts-pod-template-hash";
 
 pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     if let Some(stale) = stale(object) {
-        return stale;
+        return deadline::apply(context, object, stale, Millis::ZERO);
     }
     let phase = object.text("status.phase").unwrap_or("");
     let evidence = field_evidence(object, "status.phase", phase, None);
@@ -37,7 +39,7 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
         let words = if message.is_empty() { format!("its phase is \"{phase}\"") } else { message };
         progress.pending = Some(Pending::new(ReasonCode::NotReady, words, evidence));
     }
-    progress.deadline = deadline(context, object);
+    progress.deadline = deadline(context, object, progress.start_allowance());
     progress.healthy = "the rollout is complete".to_owned();
     progress.judge(context)
 }
@@ -97,11 +99,13 @@ fn failed(object: Object<'_>, phase: &str, message: &str) -> Option<Cause> {
     })
 }
 
-/// The object's own deadline, in case its controller is down. A rollout between steps has none.
-fn deadline(context: Context<'_>, object: Object<'_>) -> Option<trimaran_model::time::Wall> {
-    let progressing = object.condition("Progressing").filter(|it| it.reason != "NewReplicaSetAvailable")?;
-    let seconds = object.count("spec.progressDeadlineSeconds").unwrap_or(600).min(i64::from(i32::MAX));
-    let moved = progressing.updated.or(progressing.at)?;
-    let moved = moved.max(context.since.unwrap_or(moved));
-    Some(moved + trimaran_model::time::Millis::seconds(seconds.unsigned_abs()))
+/// The object's own deadline, in case its controller is down. A rollout between steps has none but the deploy's.
+fn deadline(context: Context<'_>, object: Object<'_>, allowance: Millis) -> Option<Wall> {
+    let progressing = object.condition("Progressing").filter(|it| it.reason != "NewReplicaSetAvailable");
+    let seconds =
+        object.count("spec.progressDeadlineSeconds").map(|seconds| seconds.min(i64::from(i32::MAX)));
+    let length =
+        seconds.map_or(grace::progress_with(allowance), |seconds| Millis::seconds(seconds.unsigned_abs()));
+    let moved = progressing.and_then(|it| it.updated.or(it.at));
+    Some(moved.max(context.since)? + length)
 }

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::Wall;
+use trimaran_model::time::{Millis, Wall};
 use trimaran_model::verdict::Fault;
 
 use super::cause::{Cause, EffectiveFrom, event_evidence, field_evidence, quote};
@@ -49,6 +49,16 @@ pub(super) enum Crash {
     Second(Cause),
     /// Ended once and is down: explains a pod that is not ready.
     First(Cause),
+}
+
+/// A container that counts as ready although it ended with an error a moment ago: without a readiness probe it is
+/// ready as soon as it runs, so only a run that is longer than the one before proves anything.
+#[derive(Debug, Clone)]
+pub(super) struct Unproven {
+    pub(super) message: String,
+    pub(super) evidence: Evidence,
+    /// Until when it may end as the run before did.
+    pub(super) until: Wall,
 }
 
 impl<'a> Container<'a> {
@@ -236,9 +246,42 @@ impl<'a> Container<'a> {
         if is_final { cause } else { cause.blame(Fault::Platform) }
     }
 
+    /// Why a ready container is not to be trusted yet.
+    pub(super) fn unproven(self, pod: &Pod<'a>) -> Option<Unproven> {
+        let running = at(self.status, "state.running").filter(|_| self.is_ready())?;
+        let end = self.ends().into_iter().flatten().next()?;
+        let failed = end.code != 0 || self.restarts() >= 2;
+        if !failed || end.is_lost() || end.run_was_long() || !pod.belongs(end.finished) {
+            return None;
+        }
+        let until = self.outlived_at(running, &end).filter(|until| *until > pod.context.now)?;
+        let text = format!(
+            "container {} in pod {} ended with exit code {}{} after {} and has not run longer than that since",
+            self.name,
+            pod.object.name(),
+            end.code,
+            reason_in_brackets(end.reason),
+            end.length().map_or_else(|| "a run of unknown length".to_owned(), |length| length.to_string()),
+        );
+        let path = format!("{}.terminated.exitCode", end.place);
+        Some(Unproven { message: text, evidence: self.evidence(pod, &path, end.code, end.finished), until })
+    }
+
+    /// When a run that goes on is longer than the one before it.
+    fn outlived_at(self, running: &Value, end: &End<'_>) -> Option<Wall> {
+        let started = time_of(running.get("startedAt"))?;
+        Some(started + end.length().unwrap_or(grace::LOOP_WATCH) + grace::LOOP_MARGIN)
+    }
+
+    fn has_readiness_probe(self) -> bool {
+        self.spec.and_then(|spec| spec.get("readinessProbe")).is_some_and(Value::is_object)
+    }
+
     /// What the ends of its runs add up to; `None` while it runs well or ended as it should.
     pub(super) fn crash(self, pod: &Pod<'a>) -> Option<Crash> {
-        if self.is_ready() || (self.list == "initContainerStatuses" && !self.is_sidecar() && self.is_done()) {
+        // A readiness probe that succeeds is a sign of its own; without one, ready says no more than running.
+        let is_trusted = self.is_ready() && (self.has_readiness_probe() || self.unproven(pod).is_none());
+        if is_trusted || (self.list == "initContainerStatuses" && !self.is_sidecar() && self.is_done()) {
             return None;
         }
         let running = at(self.status, "state.running");
@@ -259,7 +302,11 @@ impl<'a> Container<'a> {
             return (down && end.code != 0)
                 .then(|| Crash::First(self.crash_cause(pod, &end, EffectiveFrom::Never)));
         }
-        let until = if down { None } else { Some(self.expected_end(running, &end)?) };
+        let until = match (down, self.unproven(pod)) {
+            (true, _) => None,
+            (false, Some(unproven)) => Some(unproven.until),
+            (false, None) => Some(self.expected_end(running, &end)?),
+        };
         if until.is_some_and(|until| until <= pod.context.now) {
             return None;
         }
@@ -288,8 +335,7 @@ impl<'a> Container<'a> {
     /// Until when a run that goes on may still end as the one before it did.
     fn expected_end(self, running: Option<&Value>, end: &End<'_>) -> Option<Wall> {
         let started = time_of(running?.get("startedAt"))?;
-        let before = end.finished? - end.started?;
-        Some(started + before.max(grace::LOOP_WATCH) + grace::LOOP_MARGIN)
+        Some(started + end.length()?.max(grace::LOOP_WATCH) + grace::LOOP_MARGIN)
     }
 
     /// The restarts of this deploy in a pod that is older than it: only the ends in its status are known.
@@ -313,7 +359,7 @@ impl<'a> Container<'a> {
                 None => format!("was OOMKilled (exit code {})", end.code),
             },
             ReasonCode::ProbeKill => format!("was ended by its probe with exit code {}", end.code),
-            _ => format!("ended with exit code {}{}", end.code, reason_in_words(end.reason)),
+            _ => format!("ended with exit code {}{}", end.code, reason_in_brackets(end.reason)),
         };
         let words = match killing {
             Some(event) if reason == ReasonCode::ProbeKill => quote(event.message),
@@ -377,15 +423,17 @@ impl End<'_> {
         matches!(self.reason, "ContainerStatusUnknown" | "Unknown" | "NodeShutdown")
     }
 
+    /// How long the run lasted.
+    fn length(&self) -> Option<Millis> {
+        Some(self.finished? - self.started?)
+    }
+
     fn run_was_long(&self) -> bool {
-        match (self.started, self.finished) {
-            (Some(started), Some(finished)) => finished - started > grace::LOOP_RUN,
-            _ => false,
-        }
+        self.length().is_some_and(|length| length > grace::LOOP_RUN)
     }
 }
 
-fn reason_in_words(reason: &str) -> String {
+fn reason_in_brackets(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(" ({reason})") }
 }
 

@@ -45,6 +45,7 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     if object.count("status.desiredNumberScheduled").is_none_or(|desired| scheduled < desired) {
         progress.own.extend(creation::by_event(context, object, start));
     }
+    progress.own.extend(creation::by_condition(context, object));
     progress.set_default_deadline(context, revision.created.filter(|_| !revision.all));
     progress.healthy = healthy(object, &mut progress.warnings);
     progress.judge(context)

@@ -170,7 +170,7 @@ fn set_deadline(context: Context<'_>, object: Object<'_>, progress: &mut Progres
     let length = match seconds {
         Some(NO_DEADLINE..) => return,
         Some(seconds) => Millis::seconds(seconds.unsigned_abs()),
-        None => grace::PROGRESS,
+        None => grace::progress_with(progress.start_allowance()),
     };
     let progressing = object.condition("Progressing");
     let unavailable = object.condition("Available").filter(|it| it.is_false()).and_then(|it| it.at);

@@ -29,6 +29,10 @@ pub(super) const ADDRESS: Millis = Millis::seconds(60);
 pub(super) const TERMINATING: Millis = Millis::seconds(30);
 /// A rollout without any progress, where the object has no deadline of its own.
 pub(super) const PROGRESS: Millis = Millis::minutes(10);
+/// The default deadline of a workload whose pods may take `allowance` to start.
+pub(super) fn progress_with(allowance: Millis) -> Millis {
+    Millis(PROGRESS.0.saturating_add(allowance.0))
+}
 /// An object without pods among the documents waits since its creation while it is so young. An older one was
 /// most likely complete before, and nothing shows since when it is not.
 pub(super) const FIRST_ROLLOUT: Millis = Millis::hours(1);

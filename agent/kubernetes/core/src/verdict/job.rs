@@ -1,15 +1,18 @@
 //! Jobs and CronJobs. Conditions decide; counters of a Job mean nothing for work queues and indexed jobs.
 
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::Wall;
+use trimaran_model::time::{Millis, Wall};
 
 use super::cause::{Cause, EffectiveFrom, condition_evidence, event_evidence, field_evidence, quote};
 use super::context::Context;
 use super::progress::{Pending, Progress};
 use super::revision_pods::{Need, RevisionPods};
-use super::{creation, grace};
+use super::{creation, grace, start_allowance};
 use crate::judgment::Judgment;
 use crate::object::{Condition, Object, at};
+
+/// A hundred years: an `activeDeadlineSeconds` beyond it is none.
+const DEADLINE_SECONDS_MAX: u64 = 100 * 366 * 24 * 3600;
 
 pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     let is = |kind: &str| object.condition(kind).filter(Condition::is_true);
@@ -48,18 +51,33 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     progress.judge(context)
 }
 
-/// A job that works may take as long as it likes (`activeDeadlineSeconds` is its own bound); one of which no pod
-/// ever ran makes no progress. Between two attempts the Job waits by its own back-off.
-fn deadline(context: Context<'_>, object: Object<'_>) -> Option<Wall> {
-    let pods = context.snapshot.children_of_kind(object, "", "Pod");
-    let runs = object.count("status.ready").unwrap_or(0) > 0
-        || pods.into_iter().any(|pod| pod.text("status.phase") == Some("Running"));
-    let some = |path: &str| object.count(path).unwrap_or(0) > 0;
-    let ran =
-        some("status.succeeded") || some("status.failed") || object.condition("SuccessCriteriaMet").is_some();
-    let counted = object.at("status.ready").is_some();
-    let started = object.time("status.startTime").or_else(|| object.created()).max(context.since)?;
-    (!runs && !ran && counted).then(|| started + grace::PROGRESS)
+/// A Job has the deadline that its spec gives, and no other: a pod that ended is counted a moment later, between two
+/// attempts the Job waits by its own back-off, and a Job that works may take hours. What a visible pod lacks is found
+/// by the evidence of that pod. A pod that never started anything is late like any other pod.
+fn deadline<'a>(context: Context<'a>, object: Object<'a>) -> Option<Wall> {
+    let own = object.count("spec.activeDeadlineSeconds").zip(object.time("status.startTime"));
+    // Its controller needs a moment to say so.
+    let own = own.map(|(seconds, start)| {
+        start + Millis::seconds(seconds.unsigned_abs().min(DEADLINE_SECONDS_MAX)) + grace::CONFIRMATION
+    });
+    [own, start_deadline(context, object)].into_iter().flatten().min()
+}
+
+/// When pods are among the documents, the Job waits for one of them to start, and none has ever run.
+fn start_deadline<'a>(context: Context<'a>, object: Object<'a>) -> Option<Wall> {
+    let counted = |path: &str| object.count(path).unwrap_or(0) > 0;
+    let pods: Vec<Object<'a>> = context.snapshot.children_of_kind(object, "", "Pod").collect();
+    let is_pending = |pod: &Object<'a>| pod.text("status.phase") == Some("Pending") && !pod.is_deleted();
+    let ran = counted("status.succeeded")
+        || counted("status.failed")
+        || counted("status.ready")
+        || object.condition("SuccessCriteriaMet").is_some();
+    if ran || pods.is_empty() || !pods.iter().all(is_pending) {
+        return None;
+    }
+    let latest = pods.iter().filter_map(|pod| pod.created()).max().max(context.since)?;
+    let allowance = pods.iter().filter_map(|pod| pod.at("spec")).map(start_allowance::of_pod_spec).max();
+    Some(latest + grace::PROGRESS + allowance.unwrap_or_default())
 }
 
 fn failure<'a>(context: Context<'a>, object: Object<'a>, failed: &Condition<'_>) -> Cause {

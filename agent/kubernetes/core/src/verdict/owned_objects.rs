@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 
 use trimaran_model::limits::OWNER_DEPTH_MAX;
 use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::{Millis, Wall};
 use trimaran_model::verdict::Verdict;
 
 use super::built_in::is_own_group;
 use super::context::Context;
 use super::revision_pods::{Need, RevisionPods};
 use super::stateful_set::REVISION;
-use super::{deadline_of_deploy, judge_object};
+use super::{deadline, judge_object, start_allowance};
 use crate::custom::judge_custom;
 use crate::judgment::{Evidence, Judgment};
 use crate::object::Object;
@@ -23,6 +24,8 @@ use crate::object::Object;
 #[derive(Debug, Default)]
 pub(super) struct Descent<'a> {
     depth: usize,
+    /// How long the slowest pod that was found so far may take to start.
+    start_allowance: Millis,
     /// By group, kind, namespace and name.
     seen: BTreeSet<(&'a str, &'a str, &'a str, &'a str)>,
 }
@@ -32,18 +35,24 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>, descent: &mut 
         return Judgment::unknown(format!("no rule understands the kind {}", object.kind()));
     }
     let own = judge_custom(object.value(), context.rules, context.now);
+    let allowance = start_allowance::of_workload(object);
     // What is below belongs to the generation before, or goes away with the object.
     let is_stale = own.reason == Some(ReasonCode::Generation) || object.is_deleted();
-    if is_stale || own.verdict == Verdict::Suspended || descent.depth >= OWNER_DEPTH_MAX {
-        return own;
-    }
-    if !descent.seen.insert((object.group(), object.kind(), object.namespace(), object.name())) {
-        return own;
+    let key = (object.group(), object.kind(), object.namespace(), object.name());
+    let ends_here = is_stale || own.verdict == Verdict::Suspended || descent.depth >= OWNER_DEPTH_MAX;
+    if ends_here || !descent.seen.insert(key) {
+        return deadline::apply(context, object, own, allowance);
     }
     descent.depth += 1;
+    let beside = std::mem::take(&mut descent.start_allowance);
     let below = Below::collect(context, object, descent);
+    let allowance = allowance.max(descent.start_allowance);
+    descent.start_allowance = allowance.max(beside);
     descent.depth -= 1;
-    deadline_of_deploy(context, object, below.combine(own))
+    if below.is_on_time(context.now) {
+        return below.combine(own);
+    }
+    deadline::apply(context, object, below.combine(own), allowance)
 }
 
 /// What is wrong below a custom resource.
@@ -55,6 +64,8 @@ struct Below {
     failed: Option<Judgment>,
     /// A workload that is not ready yet.
     progressing: Option<Judgment>,
+    /// A pod that waits for another controller on purpose.
+    held: Option<Judgment>,
 }
 
 impl Below {
@@ -62,11 +73,12 @@ impl Below {
         let mut below = Self::default();
         let children: Vec<Object<'a>> =
             context.snapshot.children(owner).filter(|it| !it.is_deleted()).collect();
-        below.add_pods(context, owner, &children);
+        below.add_pods(context, owner, &children, descent);
         let mut judged = Vec::new();
         for child in children {
             let workload = is_workload(child);
             if workload || child.kind() == "Job" || !is_known(child) {
+                descent.start_allowance = descent.start_allowance.max(start_allowance::of_workload(child));
                 judged.push((child, workload, judge_object(context, child, descent)));
             }
         }
@@ -84,7 +96,13 @@ impl Below {
 
     /// Pods that the custom resource owns without a workload between. Of their own kind of revision only when
     /// both sides name one.
-    fn add_pods<'a>(&mut self, context: Context<'a>, owner: Object<'a>, children: &[Object<'a>]) {
+    fn add_pods<'a>(
+        &mut self,
+        context: Context<'a>,
+        owner: Object<'a>,
+        children: &[Object<'a>],
+        descent: &mut Descent<'a>,
+    ) {
         let revision = owner.text("status.updateRevision");
         let is_current = |pod: &Object<'a>| match (revision, pod.label(REVISION)) {
             (Some(revision), Some(of_pod)) => revision == of_pod || revision.ends_with(&format!("-{of_pod}")),
@@ -92,6 +110,15 @@ impl Below {
         };
         let pods = children.iter().copied().filter(|child| child.kind() == "Pod" && child.group().is_empty());
         let pods = RevisionPods::new(context, pods.filter(is_current), context.since, Need::Any);
+        descent.start_allowance = descent.start_allowance.max(pods.start_allowance());
+        if let Some((gate, evidence)) = pods.gate() {
+            let held = Judgment::progressing(ReasonCode::NotReady, gate.clone()).with(evidence.clone());
+            self.held = Some(Judgment { is_held: true, ..held });
+        }
+        if let Some(unproven) = pods.unproven() {
+            let waits = Judgment::progressing(ReasonCode::NotReady, unproven.message.clone());
+            self.progressing = Some(waits.with(unproven.evidence.clone()).recheck_at(unproven.until));
+        }
         if let Some(cause) = pods.cause() {
             let judgment = cause.judgment(context.now);
             if judgment.verdict == Verdict::Degraded {
@@ -108,9 +135,16 @@ impl Below {
         match judgment.verdict {
             Verdict::Degraded if workload || passed_on => worse(&mut self.doomed, judgment),
             Verdict::Degraded => worse(&mut self.failed, judgment),
+            Verdict::Progressing if judgment.is_held => self.held = Some(judgment),
             Verdict::Progressing if workload || passed_on => worse(&mut self.progressing, judgment),
             _ => {}
         }
+    }
+
+    /// Whether a workload below progresses within its own deadline, so that its owner is not late either.
+    fn is_on_time(&self, now: Wall) -> bool {
+        let waits = self.progressing.as_ref().filter(|_| self.doomed.is_none() && self.failed.is_none());
+        waits.and_then(|waits| waits.next_check_at).is_some_and(|next| next > now)
     }
 
     fn combine(self, own: Judgment) -> Judgment {
@@ -119,6 +153,16 @@ impl Below {
                 evidence: [doomed.evidence, own.evidence].concat(),
                 warnings: own.warnings,
                 ..doomed
+            };
+        }
+        if let Some(held) =
+            self.held.filter(|_| matches!(own.verdict, Verdict::Progressing | Verdict::Unknown))
+        {
+            return Judgment {
+                message: format!("{}; {}", own.message, held.message),
+                evidence: [held.evidence, own.evidence].concat(),
+                warnings: own.warnings,
+                ..held
             };
         }
         match (own.verdict, self.failed, self.progressing) {

@@ -5,12 +5,12 @@
 
 use serde_json::Value;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::Wall;
+use trimaran_model::time::{Millis, Wall};
 
 use super::cause::{Cause, EffectiveFrom, condition_evidence, event_evidence, field_evidence, quote};
-use super::container::{Container, Crash};
+use super::container::{Container, Crash, Unproven};
 use super::pod::Pod;
-use super::{node, placement, volume};
+use super::{node, placement, start_allowance, volume};
 use crate::judgment::Evidence;
 
 /// What a pod shows.
@@ -26,6 +26,12 @@ pub(super) struct PodReport {
     pub(super) moved: Option<Wall>,
     /// Why it is not ready, where nothing is wrong enough for a cause.
     pub(super) note: Option<(String, Evidence)>,
+    /// It claims to be ready, and one of its containers ended with an error a moment ago.
+    pub(super) unproven: Option<Unproven>,
+    /// The scheduling gates that hold it back.
+    pub(super) gate: Option<(String, Evidence)>,
+    /// How long it may take to start.
+    pub(super) start_allowance: Millis,
 }
 
 /// Its containers in the order of their start.
@@ -51,13 +57,19 @@ pub(super) fn containers<'a>(pod: &Pod<'a>) -> Vec<Container<'a>> {
 /// What the pod shows of its release, without a judgment.
 pub(super) fn report(pod: &Pod<'_>) -> PodReport {
     let ready = pod.object.condition("Ready");
+    let unproven = containers(pod).into_iter().filter(|_| pod.restarts_always());
+    let unproven = unproven.filter_map(|container| container.unproven(pod)).max_by_key(|it| it.until);
+    let is_ready = pod.is_ready() && !pod.object.is_deleted();
     let mut report = PodReport {
-        ready: pod.is_ready() && !pod.object.is_deleted(),
+        ready: is_ready && unproven.is_none(),
         causes: Vec::new(),
         second_end: None,
         ended_twice: false,
         moved: pod.object.created().max(ready.and_then(|ready| ready.at)),
         note: None,
+        unproven: unproven.filter(|_| is_ready),
+        gate: gate(pod),
+        start_allowance: pod.object.at("spec").map_or(Millis::ZERO, start_allowance::of_pod_spec),
     };
     if report.ready {
         return report;
@@ -102,10 +114,22 @@ fn add_containers(pod: &Pod<'_>, report: &mut PodReport) {
     }
 }
 
-/// The readiness probe's words, or the words of the condition.
+/// Who holds the pod back on purpose: the scheduler does not try while another controller has not removed its gate.
+pub(super) fn gate(pod: &Pod<'_>) -> Option<(String, Evidence)> {
+    let gated = pod.object.condition("PodScheduled").filter(|it| it.reason == "SchedulingGated")?;
+    let gates = pod.object.list("spec.schedulingGates").iter();
+    let gates: Vec<&str> = gates.filter_map(|gate| gate.get("name")?.as_str()).collect();
+    let names = if gates.is_empty() { String::new() } else { format!(": {}", quote(&gates.join(", "))) };
+    let message = format!("pod {} waits until its scheduling gates are removed{names}", pod.object.name());
+    Some((message, condition_evidence(pod.object, &gated)))
+}
+
+/// The readiness probe's words, another warning that only an event has, or the words of the condition.
 pub(super) fn note(pod: &Pod<'_>) -> Option<(String, Evidence)> {
     let name = pod.object.name();
-    if let Some(unhealthy) = pod.events().rev().find(|event| event.reason == "Unhealthy") {
+    let warning = || pod.events().rev().find(|event| event.is_warning && !event.message.is_empty());
+    let unhealthy = pod.events().rev().find(|event| event.reason == "Unhealthy").or_else(warning);
+    if let Some(unhealthy) = unhealthy {
         let words = quote(unhealthy.message);
         return Some((format!("pod {name} is not ready: {words}"), event_evidence(pod.object, &unhealthy)));
     }

@@ -1,8 +1,9 @@
 //! The pods of one revision together: how many of them must be doomed until the rollout is.
 
-use trimaran_model::time::Wall;
+use trimaran_model::time::{Millis, Wall};
 
 use super::cause::{Cause, EffectiveFrom};
+use super::container::Unproven;
 use super::context::Context;
 use super::grace;
 use super::pod::Pod;
@@ -97,6 +98,23 @@ impl RevisionPods {
     /// No pod of the revision is among the documents.
     pub(super) fn is_empty(&self) -> bool {
         self.reports.is_empty()
+    }
+
+    /// The pod that crashed a moment ago although it counts as ready; of several the one that takes longest to prove
+    /// itself.
+    pub(super) fn unproven(&self) -> Option<&Unproven> {
+        let unproven = self.reports.iter().filter_map(|report| report.unproven.as_ref());
+        unproven.max_by_key(|it| (it.until, std::cmp::Reverse(&it.message)))
+    }
+
+    /// What holds a pod back on purpose.
+    pub(super) fn gate(&self) -> Option<&(String, Evidence)> {
+        self.reports.iter().find_map(|report| report.gate.as_ref())
+    }
+
+    /// How long the slowest of the pods may take to start.
+    pub(super) fn start_allowance(&self) -> Millis {
+        self.reports.iter().map(|report| report.start_allowance).max().unwrap_or_default()
     }
 
     /// What the first pod without a cause says about itself.

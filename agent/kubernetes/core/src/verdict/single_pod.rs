@@ -1,7 +1,7 @@
 //! A pod that is judged for itself: one without an owner, or whose owner is not among the documents.
 
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::Wall;
+use trimaran_model::time::{Millis, Wall};
 use trimaran_model::verdict::Fault;
 
 use super::cause::{field_evidence, quote};
@@ -9,7 +9,7 @@ use super::context::Context;
 use super::pod::Pod;
 use super::progress::{Pending, Progress};
 use super::revision_pods::{Need, RevisionPods};
-use super::{grace, pod_report};
+use super::{grace, pod_report, start_allowance};
 use crate::judgment::Judgment;
 use crate::object::Object;
 
@@ -32,17 +32,15 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
             ));
         }
         ("Failed", always) => return judge_failed(&pod, always),
-        ("Running", true) if pod.is_ready() => {
-            return Judgment { message: "the pod is ready".to_owned(), ..Judgment::healthy() };
-        }
         _ => {}
     }
     let pods = RevisionPods::new(context, [object].into_iter(), pod.start, Need::Any);
     let running = !pod.restarts_always() && pod.phase() == "Running";
     let deadline = if running { None } else { deadline(&pod) };
     let mut progress = Progress::new(object, pods);
-    progress.pending = Some(pending(&pod));
+    progress.pending = Some(pending(&pod)).filter(|_| !(pod.restarts_always() && pod.is_ready()));
     progress.deadline = deadline;
+    progress.healthy = "the pod is ready".to_owned();
     progress.judge(context)
 }
 
@@ -80,10 +78,10 @@ fn pending(pod: &Pod<'_>) -> Pending {
     }
 }
 
-/// From the last change of its readiness. A pod behind a scheduling gate waits for another controller.
+/// From the last change of its readiness.
 fn deadline(pod: &Pod<'_>) -> Option<Wall> {
-    let gated = pod.object.condition("PodScheduled").is_some_and(|it| it.reason == "SchedulingGated");
     let moved = pod.object.condition("Ready").and_then(|ready| ready.at).max(pod.object.created());
     let moved = moved.max(pod.context.since)?;
-    (!gated).then(|| moved + grace::PROGRESS)
+    let allowance = pod.object.at("spec").map_or(Millis::ZERO, start_allowance::of_pod_spec);
+    Some(moved + grace::PROGRESS + allowance)
 }

@@ -33,6 +33,7 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     if object.count("status.replicas").unwrap_or(0) < desired {
         progress.own.extend(creation::by_event(context, object, start));
     }
+    progress.own.extend(creation::by_condition(context, object));
     progress.own.extend(stuck(context, object, all_pods()));
     let rolling = object.text("status.currentRevision") != object.text("status.updateRevision");
     progress.set_default_deadline(context, created.filter(|_| rolling));
