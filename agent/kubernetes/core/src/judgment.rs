@@ -21,6 +21,8 @@ pub struct Judgment {
     pub next_check_at: Option<Wall>,
     /// It waits for another controller on purpose, as behind a scheduling gate: no deadline applies.
     pub(crate) is_held: bool,
+    /// Whose fault it will be when what is suspected turns out to be true.
+    pub(crate) suspected_fault: Option<Fault>,
 }
 
 /// One thing that was seen.
@@ -55,6 +57,7 @@ impl Judgment {
             warnings: Vec::new(),
             next_check_at: None,
             is_held: false,
+            suspected_fault: None,
         }
     }
 

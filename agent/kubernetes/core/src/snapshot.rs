@@ -27,6 +27,8 @@ pub struct Snapshot<'a> {
     keys: BTreeMap<Key<'a>, Index>,
     /// Events by kind and name of what they speak of.
     events: BTreeMap<(&'a str, &'a str), Vec<Event<'a>>>,
+    /// Definitions of custom resources by the group and kind that they define.
+    definitions: BTreeMap<(&'a str, &'a str), Index>,
     /// Endpoint slices and endpoints by namespace and service.
     endpoints: BTreeMap<(&'a str, &'a str), Vec<Index>>,
 }
@@ -57,12 +59,14 @@ impl<'a> Snapshot<'a> {
             roots: Vec::new(),
             keys: BTreeMap::new(),
             events: BTreeMap::new(),
+            definitions: BTreeMap::new(),
             endpoints: BTreeMap::new(),
         };
         documents.into_iter().for_each(|document| snapshot.add(Object::new(document)));
         snapshot.link_owners();
         snapshot.link_events();
         snapshot.link_endpoints();
+        snapshot.link_definitions();
         snapshot
     }
 
@@ -180,6 +184,27 @@ impl<'a> Snapshot<'a> {
                 self.endpoints.entry((object.namespace(), service)).or_default().push(index);
             }
         }
+    }
+
+    fn link_definitions(&mut self) {
+        for (index, object) in self.objects.iter().enumerate() {
+            let names = object.text("spec.group").zip(object.text("spec.names.kind"));
+            if let ("CustomResourceDefinition", Some(names)) = (object.kind(), names) {
+                self.definitions.insert(names, index);
+            }
+        }
+    }
+
+    /// Whether the definition of the object's kind declares a status for its version; `None` when the definition is
+    /// not among the documents.
+    pub(crate) fn declares_status(&self, object: Object<'a>) -> Option<bool> {
+        let definition = self.objects[*self.definitions.get(&(object.group(), object.kind()))?];
+        let version = object.text("apiVersion")?.rsplit('/').next()?;
+        let versions = definition.list("spec.versions").iter();
+        let of_version = |it: &&Value| it.get("name").and_then(Value::as_str) == Some(version);
+        let version = versions.into_iter().find(of_version)?;
+        let has = |path: &str| crate::object::at(version, path).is_some();
+        Some(has("subresources.status") || has("schema.openAPIV3Schema.properties.status"))
     }
 
     /// All objects in the order of their documents, each once.

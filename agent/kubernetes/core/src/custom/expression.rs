@@ -17,18 +17,21 @@ pub(super) const ROOTS: &[&str] = &["metadata", "object", "spec", "status"];
 /// Names of types, to compare with `type(…)`.
 const TYPES: &[&str] = &["bool", "double", "int", "list", "map", "string"];
 
-/// Functions and methods that a rule may call: CEL's own, and two of ours.
+/// Functions and methods that a rule may call: CEL's own, and those of [`super::view`].
 const FUNCTIONS: &[&str] = &[
     "bool",
     "charAt",
     "condition",
     "conditionIn",
+    "conditionSince",
     "contains",
     "double",
     "endsWith",
     "hasValue",
     "indexOf",
     "int",
+    "isFailure",
+    "isTransient",
     "join",
     "lowerAscii",
     "none",
@@ -41,6 +44,7 @@ const FUNCTIONS: &[&str] = &[
     "startsWith",
     "string",
     "substring",
+    "sum",
     "trim",
     "type",
     "value",
@@ -184,7 +188,7 @@ impl Survey {
             Expr::Call(call) => {
                 self.function(&call.func_name)?;
                 self.splits |= call.func_name == "split";
-                if let ("condition", Some(Expr::Literal(literal))) =
+                if let ("condition" | "conditionSince", Some(Expr::Literal(literal))) =
                     (call.func_name.as_str(), call.args.first().map(|arg| &arg.expr))
                 {
                     self.conditions.extend(literal_text(literal));
@@ -301,7 +305,7 @@ mod tests {
     use crate::custom::subject::Subject;
 
     fn view(object: &serde_json::Value, expression: &Expression) -> View {
-        let subject = Subject::new(object);
+        let subject = Subject::new(object, None);
         View::new(&subject, &Conditions::read(&subject, subject.status("conditions")), &expression.roots)
     }
 

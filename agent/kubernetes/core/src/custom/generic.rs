@@ -12,10 +12,11 @@ mod phases;
 use trimaran_model::limits::STRIKE_AGE;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Wall;
+use trimaran_model::verdict::Verdict;
 
 use super::condition::Conditions;
-use super::status_vocabulary;
 use super::subject::{Observed, Status, Subject};
+use super::{busy, explanation, status_vocabulary, suspension};
 use crate::judgment::{Evidence, Judgment};
 
 /// What one sign is worth.
@@ -72,13 +73,15 @@ impl Signs {
     }
 }
 
-/// Judges by steps: generation, suspension, then all signs together.
+/// Judges by steps: suspension, generation, then all signs together.
 pub(super) fn judge(subject: &Subject<'_>, now: Wall) -> Judgment {
-    if let Some(judgment) = generation(subject) {
+    let conditions = Conditions::read(subject, subject.status("conditions"));
+    let suspended = suspension::by_spec(subject, |_| false)
+        .or_else(|| suspension::by_condition(subject, &conditions, |_| false));
+    if let Some(judgment) = suspended {
         return judgment;
     }
-    let conditions = Conditions::read(subject, subject.status("conditions"));
-    if let Some(judgment) = suspension(subject, &conditions) {
+    if let Some(judgment) = generation(subject) {
         return judgment;
     }
     match subject.status {
@@ -98,7 +101,32 @@ pub(super) fn judge(subject: &Subject<'_>, now: Wall) -> Judgment {
     if subject.observed() == Observed::Odd {
         signs.odd.push("status.observedGeneration".to_owned());
     }
-    conclude(subject, signs, now)
+    let judgment = conclude(subject, signs, now);
+    match judgment.verdict {
+        Verdict::Degraded => {
+            let message = explanation::complete(subject, &conditions, judgment.message);
+            Judgment { message, ..judgment }
+        }
+        Verdict::Progressing => fail_with_busy_reason(subject, &conditions, judgment, now),
+        _ => judgment,
+    }
+}
+
+/// What still progresses fails with the error in the message of a condition whose reason only names a step.
+fn fail_with_busy_reason(
+    subject: &Subject<'_>,
+    conditions: &Conditions<'_>,
+    judgment: Judgment,
+    now: Wall,
+) -> Judgment {
+    match busy::failure(conditions.by_name.values(), now) {
+        Some(busy::Failure::Now(condition)) => {
+            let evidence = conditions::evidence(subject, "status.conditions", condition);
+            Judgment::degraded(ReasonCode::ConditionFailed, condition.sentence()).with(evidence)
+        }
+        Some(busy::Failure::From(at)) => judgment.recheck_at(at),
+        None => judgment,
+    }
 }
 
 /// Conditions and phases of an earlier generation say nothing of this one.
@@ -114,20 +142,6 @@ pub(super) fn behind(subject: &Subject<'_>, observed: i64, generation: i64) -> J
         format!("the controller has seen generation {observed} and the object is at generation {generation}");
     let evidence = subject.evidence("status.observedGeneration", &observed.into(), None);
     Judgment::progressing(ReasonCode::Generation, message).with(evidence)
-}
-
-fn suspension(subject: &Subject<'_>, conditions: &Conditions<'_>) -> Option<Judgment> {
-    for field in ["suspend", "suspended", "paused"] {
-        if let Some(value) = subject.spec(field).filter(|value| value.as_bool() == Some(true)) {
-            let path = format!("spec.{field}");
-            return Some(
-                Judgment::suspended(format!("{path} is true")).with(subject.evidence(path, value, None)),
-            );
-        }
-    }
-    let paused = conditions.by_name.values().find(|condition| conditions::suspends(condition))?;
-    let evidence = conditions::evidence(subject, "status.conditions", paused);
-    Some(Judgment::suspended(paused.sentence()).with(evidence))
 }
 
 /// Whether the object is done for good, so that what its parts say is history.

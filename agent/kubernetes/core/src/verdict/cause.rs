@@ -86,7 +86,7 @@ impl Cause {
     /// Still only a suspicion; checked again when it becomes effective.
     pub(super) fn progressing(self) -> Judgment {
         let judgment = Judgment::progressing(self.reason, self.message);
-        let judgment = Judgment { evidence: self.evidence, ..judgment };
+        let judgment = Judgment { evidence: self.evidence, suspected_fault: self.fault, ..judgment };
         match self.effective {
             EffectiveFrom::At(at) => judgment.recheck_at(at),
             EffectiveFrom::Never => judgment,

@@ -7,6 +7,7 @@ use trimaran_model::verdict::Fault;
 use super::cause::{Cause, EffectiveFrom, condition_evidence, field_evidence, quote};
 use super::context::Context;
 use super::grace;
+use crate::custom::failure_text;
 use crate::judgment::Judgment;
 use crate::object::{Condition, Object, at};
 
@@ -22,7 +23,7 @@ pub(super) fn judge_definition(context: Context<'_>, object: Object<'_>) -> Judg
     let bad = [
         object.condition("NamesAccepted").filter(Condition::is_false),
         object.condition("NonStructuralSchema").filter(Condition::is_true),
-        established.filter(|it| it.is_false() && it.reason != "Installing"),
+        established.filter(|it| it.is_false() && is_refused(it)),
     ];
     if let Some(bad) = bad.into_iter().flatten().next() {
         return failed(object, &bad, grace::CONFIRMATION).judgment(context.now);
@@ -30,14 +31,26 @@ pub(super) fn judge_definition(context: Context<'_>, object: Object<'_>) -> Judg
     if established.is_some_and(|it| it.is_true()) {
         return Judgment { message: "the kind is served".to_owned(), ..Judgment::healthy() };
     }
-    let evidence = field_evidence(
-        object,
-        "status.conditions[Established]",
-        established.map_or("absent", |it| it.status),
-        None,
-    );
-    Judgment::progressing(ReasonCode::NotReady, format!("{} is not served yet", object.display()))
-        .with(evidence)
+    let message = format!("{} is not served yet", object.display());
+    match established {
+        Some(it) => {
+            let message = [message, quote(it.text())].into_iter().filter(|part| !part.is_empty());
+            let message = message.collect::<Vec<_>>().join(": ");
+            Judgment::progressing(ReasonCode::NotReady, message).with(condition_evidence(object, &it))
+        }
+        None => Judgment::progressing(ReasonCode::NotReady, message).with(field_evidence(
+            object,
+            "status.conditions[Established]",
+            "absent",
+            None,
+        )),
+    }
+}
+
+/// The names were refused; any other reason that is no failure waits.
+fn is_refused(established: &Condition<'_>) -> bool {
+    matches!(established.reason, "NotAccepted" | "NamesNotAccepted")
+        || failure_text::is_final(established.reason, established.message)
 }
 
 pub(super) fn judge_api_service(context: Context<'_>, object: Object<'_>) -> Judgment {

@@ -196,17 +196,33 @@ impl<'a> Container<'a> {
         cause.with_all(failed.map(|failed| event_evidence(pod.object, &failed)))
     }
 
+    /// An event about the whole pod belongs to this container when it names the image, by the name of the spec or
+    /// by the one in the waiting message.
     fn is_failed_pull(self, event: &Event<'_>) -> bool {
         let about_pull = event.reason == "Failed" && event.message.contains("pull");
-        let names = event.message.contains(self.image()) || !event.field.is_empty();
+        let message = self.text("state.waiting.message");
+        let quoted = message.split('"').nth(1).filter(|name| !name.is_empty());
+        let names = event.message.contains(self.image())
+            || quoted.is_some_and(|name| event.message.contains(name))
+            || !event.field.is_empty();
         about_pull
             && names
             && event.is_about_container(self.name)
             && message_patterns::image_trouble(event.message, self.image()) != ImageTrouble::Unspecified
     }
 
+    /// What the kubelet says of a container that it could not make or start, where the waiting message is empty.
+    fn failed_event(self, pod: &Pod<'a>) -> Option<Event<'a>> {
+        let is_cause = |event: &Event<'_>| {
+            event.is_warning && event.reason == "Failed" && event.is_about_container(self.name)
+        };
+        pod.events().rev().find(|event| is_cause(event) && !event.message.contains("pull"))
+    }
+
     fn config(self, pod: &Pod<'a>, message: &str) -> Cause {
         let waiting = self.waiting();
+        let event = self.failed_event(pod).filter(|_| message.is_empty());
+        let message = event.map_or(message, |event| event.message);
         let start = waiting == "CreateContainerError" && message_patterns::start_is_final(message);
         let reason = if start { ReasonCode::StartError } else { ReasonCode::ConfigError };
         let transient = message_patterns::config_is_transient(message);
@@ -231,6 +247,8 @@ impl<'a> Container<'a> {
     }
 
     fn start(self, pod: &Pod<'a>, path: &str, value: &str, message: &str, at: Option<Wall>) -> Cause {
+        let event = self.failed_event(pod).filter(|_| message.is_empty());
+        let message = event.map_or(message, |event| event.message);
         let last = self.ends().into_iter().flatten().find(|end| !end.message.is_empty());
         let words = if message.is_empty() { last.map_or("", |end| end.message) } else { message };
         let is_final = message_patterns::start_is_final(words);

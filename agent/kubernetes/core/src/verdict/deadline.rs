@@ -41,7 +41,7 @@ fn began(context: Context<'_>, object: Object<'_>) -> Option<Wall> {
 
 /// What a platform's fault delayed is still the platform's fault.
 fn missed<'a>(context: Context<'a>, object: Object<'a>, judgment: Judgment) -> Judgment {
-    let of_platform = judgment.reason.filter(|reason| reason.fault() == Some(Fault::Platform));
+    let of_platform = judgment.reason.filter(|_| judgment.suspected_fault == Some(Fault::Platform));
     let reason = of_platform.unwrap_or(ReasonCode::ProgressDeadline);
     let mut message =
         format!("{} made no progress before its deadline: {}", object.display(), judgment.message);
@@ -53,5 +53,6 @@ fn missed<'a>(context: Context<'a>, object: Object<'a>, judgment: Judgment) -> J
     let cause = Cause::new(reason, EffectiveFrom::IMMEDIATELY, message)
         .with_all(judgment.evidence)
         .with_all(warning.map(|warning| event_evidence(object, &warning)));
+    let cause = if of_platform.is_some() { cause.blame(Fault::Platform) } else { cause };
     Judgment { warnings: judgment.warnings, ..cause.degraded() }
 }

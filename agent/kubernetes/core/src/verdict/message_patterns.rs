@@ -9,7 +9,7 @@
 pub(super) enum ImageTrouble {
     /// It does not exist or may not be pulled: trying again does not help.
     Final,
-    /// The registry or the way to it is in trouble.
+    /// The registry or the way to it is in trouble, or the node can't unpack what it got.
     Transient,
     /// The text has no cause: `Back-off pulling image`.
     Unspecified,
@@ -55,6 +55,53 @@ const IMAGE_TRANSIENT: &[&str] = &[
     "http response to https client",
 ];
 
+/// Words of layers, snapshots, content stores, mounts and disks: the registry gave the image, and the node could not
+/// unpack it. "not found" and "permission denied" beside them are about files of the node.
+const IMAGE_NODE: &[&str] = &[
+    "extract layer",
+    "extraction snapshot",
+    "snapshotter",
+    "parent snapshot",
+    "snapshot ",
+    "content store",
+    "content digest",
+    "ingest",
+    "unpack image on",
+    "register layer",
+    "applying layer",
+    "apply layer",
+    "adding layer",
+    "storing layer",
+    "storing blob",
+    "committing",
+    "failed commit",
+    "failed to commit",
+    "layer not known",
+    "layer does not exist",
+    "layer from the store",
+    "image not known",
+    "overlay",
+    "mount callback",
+    "failed to mount",
+    "mount options",
+    "processing tar file",
+    "lease does not exist",
+    "lease not found",
+    "lchown",
+    "unlinkat",
+    "mkdir",
+    "chmod",
+    "disk quota",
+    "read-only file system",
+    "readonly filesystem",
+    "structure needs cleaning",
+    "device or resource busy",
+    "too many open files",
+    "cannot allocate memory",
+    "containerd.sock",
+    "crio.sock",
+];
+
 /// Codes that a registry answers with, after one of the words that introduce a code.
 const CODE_TRANSIENT: &[&str] = &["408", "429", "500", "502", "503", "504"];
 const CODE_FINAL: &[&str] = &["401", "403", "404"];
@@ -83,10 +130,10 @@ const IMAGE_FINAL: &[&str] = &[
     "signature",
 ];
 
-/// Passing trouble wins: a text with both means a registry that could not be asked.
+/// Passing trouble wins: a text with both means a registry that could not be asked, or a node that could not unpack.
 pub(super) fn image_trouble(text: &str, image: &str) -> ImageTrouble {
     let text = without_names(text, image);
-    if has(&text, IMAGE_TRANSIENT) || has_code(&text, CODE_TRANSIENT) {
+    if has(&text, IMAGE_NODE) || has(&text, IMAGE_TRANSIENT) || has_code(&text, CODE_TRANSIENT) {
         return ImageTrouble::Transient;
     }
     if has(&text, IMAGE_FINAL) || has_code(&text, CODE_FINAL) {
@@ -312,6 +359,20 @@ mod tests {
             "pull QPS exceeded",
         ] {
             assert_eq!(image_trouble(text, "registry.corp/shop/web:v2"), ImageTrouble::Transient, "{text}");
+        }
+    }
+
+    #[test]
+    fn nodes_that_can_not_unpack_an_image() {
+        for text in [
+            r#"failed to pull and unpack image "shop/web:v2": failed to extract layer sha256:aa: mount callback failed on /var/lib/x: open /var/lib/x/usr/bin/y: permission denied: unknown"#,
+            r#"failed to pull and unpack image "shop/web:v2": failed to unpack image on snapshotter overlayfs: failed to prepare extraction snapshot "extract-1 sha256:aa": parent snapshot sha256:bb does not exist: not found"#,
+            "failed to register layer: Error processing tar file(exit status 1): open /usr/lib/y: permission denied",
+            "copying system image from manifest list: writing blob: adding layer with blob \"sha256:aa\": processing tar file: lchown /etc/gshadow: operation not permitted",
+            "failed to get image: content digest sha256:aa: not found",
+            "reading layer: layer not known",
+        ] {
+            assert_eq!(image_trouble(text, "shop/web:v2"), ImageTrouble::Transient, "{text}");
         }
     }
 

@@ -15,7 +15,7 @@ use super::context::Context;
 use super::revision_pods::{Need, RevisionPods};
 use super::stateful_set::REVISION;
 use super::{deadline, judge_object, start_allowance};
-use crate::custom::judge_custom;
+use crate::custom::{Circumstances, judge_custom};
 use crate::judgment::{Evidence, Judgment};
 use crate::object::Object;
 
@@ -34,7 +34,12 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>, descent: &mut 
     if is_own_group(object.group()) {
         return Judgment::unknown(format!("no rule understands the kind {}", object.kind()));
     }
-    let own = judge_custom(object.value(), context.rules, context.now);
+    let circumstances = Circumstances {
+        now: context.now,
+        since: context.since,
+        declares_status: context.snapshot.declares_status(object),
+    };
+    let own = judge_custom(object.value(), context.rules, circumstances);
     let allowance = start_allowance::of_workload(object);
     // What is below belongs to the generation before, or goes away with the object.
     let is_stale = own.reason == Some(ReasonCode::Generation) || object.is_deleted();

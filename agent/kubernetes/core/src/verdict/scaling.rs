@@ -9,6 +9,7 @@ use trimaran_model::verdict::Fault;
 use super::cause::{Cause, EffectiveFrom, condition_evidence, field_evidence, quote};
 use super::context::Context;
 use super::{grace, message_patterns};
+use crate::custom::failure_text;
 use crate::judgment::Judgment;
 use crate::object::{Condition, Object, condition_of};
 
@@ -33,6 +34,18 @@ pub(super) fn judge_autoscaler(context: Context<'_>, object: Object<'_>) -> Judg
     let disabled = get("ScalingActive").is_some_and(|it| it.is_false() && it.reason == "ScalingDisabled");
     let able = get("AbleToScale").is_some_and(|it| it.is_true())
         || get("ScalingLimited").is_some_and(|it| it.is_true());
+    // A reason that is not known: whether the autoscaler works is not clear until the condition is True.
+    let inactive = get("ScalingActive").filter(|it| it.is_false() && !disabled);
+    if let Some(inactive) = inactive.filter(|_| able) {
+        let message = format!(
+            "{}: ScalingActive is False ({}): {}",
+            object.display(),
+            inactive.reason,
+            quote(inactive.message)
+        );
+        return Judgment::progressing(ReasonCode::NotReady, message)
+            .with(condition_evidence(object, &inactive));
+    }
     if disabled || able {
         let message = if disabled { "scaling is switched off" } else { "the autoscaler can scale" };
         return Judgment { message: message.to_owned(), ..Judgment::healthy() };
@@ -71,7 +84,7 @@ pub(super) fn judge_budget(context: Context<'_>, object: Object<'_>) -> Judgment
         Some(allowed) if allowed.is_true() => healthy,
         // A budget that allows nothing at the moment does what it is for.
         Some(allowed) if allowed.is_false() && allowed.reason == "InsufficientPods" => healthy,
-        Some(allowed) if allowed.is_false() => {
+        Some(allowed) if allowed.is_false() && failure_text::is_final(allowed.reason, "") => {
             let words = quote(allowed.text());
             let message =
                 format!("{}: DisruptionAllowed is False ({}): {words}", object.display(), allowed.reason);
@@ -83,9 +96,13 @@ pub(super) fn judge_budget(context: Context<'_>, object: Object<'_>) -> Judgment
             .with(condition_evidence(object, &allowed))
             .judgment(context.now)
         }
-        _ => {
-            let evidence =
-                field_evidence(object, "status.conditions[DisruptionAllowed]", "absent or Unknown", None);
+        Some(allowed) => {
+            let words = quote(allowed.text());
+            let message = format!("{}: DisruptionAllowed is {}: {words}", object.display(), allowed.status);
+            Judgment::progressing(ReasonCode::NotReady, message).with(condition_evidence(object, &allowed))
+        }
+        None => {
+            let evidence = field_evidence(object, "status.conditions[DisruptionAllowed]", "absent", None);
             Judgment::progressing(
                 ReasonCode::NotReady,
                 format!("{} was not evaluated by its controller yet", object.display()),

@@ -61,6 +61,9 @@ pub(super) fn collect(subject: &Subject<'_>, signs: &mut Signs) {
     revisions(subject, signs);
     let spec = subject.object.get("spec").and_then(Value::as_object);
     let wanted = spec.and_then(|spec| largest(spec, DESIRED));
+    if let Some(spec) = spec {
+        pools(subject, spec, status, wanted.is_none(), signs);
+    }
     for (path, value, sentence) in shortages("status", status, wanted) {
         let evidence = subject.evidence(path, &value.into(), None);
         signs.add(Sign::new(Weight::Waiting, sentence, evidence));
@@ -75,6 +78,79 @@ pub(super) fn collect(subject: &Subject<'_>, signs: &mut Signs) {
             let evidence = subject.evidence(path.clone(), &count.into(), None);
             signs.add(Sign::new(Weight::Proof, format!("{path} is {count} of {wanted}"), evidence));
         }
+    }
+}
+
+/// Words of the names of lists whose entries each want some parts: `nodePools`, `workerGroupSpecs`, `racks`.
+const POOLS: &[&str] = &[
+    "pool",
+    "pools",
+    "set",
+    "sets",
+    "group",
+    "groups",
+    "rack",
+    "racks",
+    "shard",
+    "shards",
+    "instances",
+    "workers",
+    "tiers",
+];
+
+/// Fields of an entry that say how many parts it wants.
+const POOL_DESIRED: &[&str] = &["replicas", "count", "size", "instances", "members", "nodeCount", "servers"];
+
+/// Counts in a status that are for all pools together.
+const POOLED: &[&str] =
+    &["readyReplicas", "availableReplicas", "readyInstances", "readyMembers", "readyNodes", "availableNodes"];
+
+/// Where a spec lists pools, a count in the status is for all of them, and an entry of the status for the pool of its
+/// name.
+fn pools(
+    subject: &Subject<'_>,
+    spec: &Map<String, Value>,
+    status: &Map<String, Value>,
+    alone: bool,
+    signs: &mut Signs,
+) {
+    let lists = spec.iter().filter_map(|(field, value)| Some((field, value.as_array()?)));
+    let is_pools =
+        |field: &str| status_vocabulary::tokens(field).iter().any(|word| POOLS.contains(&word.as_str()));
+    for (field, entries) in lists.filter(|(field, _)| is_pools(field)) {
+        let wants = |entry: &Value| largest(entry.as_object()?, POOL_DESIRED).filter(|wants| *wants >= 0);
+        if !entries.iter().any(|entry| wants(entry).is_some()) {
+            continue;
+        }
+        let sum = entries.iter().filter_map(wants).fold(0i64, i64::saturating_add);
+        for count in POOLED.iter().filter(|_| alone) {
+            let Some(have) = status.get(*count).and_then(subject::number).filter(|have| *have < sum) else {
+                continue;
+            };
+            let path = format!("status.{count}");
+            let sentence = format!("{path} is {have} of {sum}");
+            signs.add(Sign::new(Weight::Waiting, sentence, subject.evidence(path, &have.into(), None)));
+        }
+        for entry in entries {
+            let name = entry.get("name").and_then(Value::as_str);
+            let (Some(name), Some(wanted)) = (name, wants(entry)) else { continue };
+            let Some(reported) = entry_of(status.get(field), name) else { continue };
+            let place = format!("status.{field}[{name}]");
+            for (path, have, sentence) in shortages(&place, reported, Some(wanted)) {
+                signs.add(Sign::new(Weight::Waiting, sentence, subject.evidence(path, &have.into(), None)));
+            }
+        }
+    }
+}
+
+/// The entry of a pool in the status: in a list by its name, or in a map from names.
+fn entry_of<'a>(reported: Option<&'a Value>, name: &str) -> Option<&'a Map<String, Value>> {
+    match reported? {
+        Value::Array(list) => {
+            list.iter().find(|entry| entry.get("name").and_then(Value::as_str) == Some(name))?.as_object()
+        }
+        Value::Object(map) => map.get(name)?.as_object(),
+        _ => None,
     }
 }
 

@@ -38,6 +38,9 @@ const HISTORY: &[&str] = &[
     "conditions",
 ];
 
+/// Keys of an entry that name the controller that wrote it.
+const CONTROLLERS: &[&str] = &["controllerName", "controller", "routerName", "managedBy"];
+
 const WORDS: &[&str] = &["phase", "state", "health", "healthStatus", "status"];
 
 const FLAGS: &[&str] = &["ready", "healthy", "available"];
@@ -96,6 +99,7 @@ impl<'a> Walk<'_, 'a> {
             return;
         }
         match value {
+            Value::Array(list) if own => self.own_entries(place, list, depth),
             Value::Object(map) => self.map(place, map, own, depth),
             Value::Array(list) => {
                 for (index, item) in list.iter().enumerate().filter(|(_, item)| !item.is_string()) {
@@ -103,6 +107,36 @@ impl<'a> Walk<'_, 'a> {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Each controller writes entries of its own, also about what it does not serve. Where one of several accepts the
+    /// object, what the others say is a warning.
+    fn own_entries(&mut self, place: &str, list: &'a [Value], depth: usize) {
+        let kept = std::mem::take(self.signs);
+        let mut by_controller: BTreeMap<&str, Signs> = BTreeMap::new();
+        for (index, entry) in list.iter().enumerate().filter(|(_, entry)| !entry.is_string()) {
+            let controller = CONTROLLERS.iter().find_map(|key| entry.get(key)?.as_str()).unwrap_or("");
+            *self.signs = by_controller.remove(controller).unwrap_or_default();
+            self.value(&format!("{place}[{index}]"), entry, true, depth + 1);
+            by_controller.insert(controller, std::mem::take(self.signs));
+        }
+        *self.signs = kept;
+        let refuses = |signs: &Signs| signs.has(Weight::Bad) || signs.has(Weight::Waiting);
+        let accepted = by_controller.len() > 1
+            && by_controller.values().any(|signs| signs.has(Weight::Proof) && !refuses(signs));
+        for (controller, signs) in by_controller {
+            let is_foreign = accepted && refuses(&signs);
+            self.signs.odd.extend(signs.odd);
+            self.signs.warnings.extend(signs.warnings);
+            for sign in signs.signs {
+                match sign.weight {
+                    Weight::Bad | Weight::Waiting if is_foreign => {
+                        self.signs.warnings.push(format!("controller {controller}: {}", sign.sentence));
+                    }
+                    _ => self.signs.add(sign),
+                }
+            }
         }
     }
 

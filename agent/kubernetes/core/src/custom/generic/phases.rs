@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Sign, Signs, Weight};
 use crate::custom::status_vocabulary::{self, Meaning};
 use crate::custom::subject::{self, Subject};
-use crate::judgment::quote;
+use crate::judgment::{Source, quote};
 
 /// Fields that hold the one word for the whole object. A map in one of them is read one level deep.
 pub(super) const WORDS: &[&str] =
@@ -100,14 +100,37 @@ fn errors(subject: &Subject<'_>, signs: &mut Signs) {
     let good = signs.has(Weight::Proof);
     for (fields, alone) in [(FINAL_ERRORS, false), (ERRORS, true)] {
         for field in fields {
-            let Some(text) = subject.status(field).and_then(error_text) else { continue };
+            let Some(value) = subject.status(field) else { continue };
+            let Some(text) = error_text(value) else { continue };
             let path = format!("status.{field}");
+            let sentence = format!("{path}: {text}");
+            if alone && is_overcome(value, signs) {
+                signs.warnings.push(format!("{sentence} (of an earlier try: the object is ready)"));
+                continue;
+            }
             // An error text that was not cleared is no proof beside good news.
             let weight = if alone && good { Weight::Waiting } else { Weight::Bad };
-            let evidence = subject.evidence(path.clone(), &text.clone().into(), None);
-            signs.add(Sign::new(weight, format!("{path}: {text}"), evidence));
+            let evidence = subject.evidence(path, &text.into(), None);
+            signs.add(Sign::new(weight, sentence, evidence));
         }
     }
+}
+
+/// Whether a field says that the object is ready, which is more direct than the last error of its controller, unless
+/// that error came later.
+fn is_overcome(error: &Value, signs: &Signs) -> bool {
+    let at = ["time", "timestamp", "lastTransitionTime"].into_iter().find_map(|key| error.get(key));
+    let at = crate::object::time_of(at);
+    let is_direct = |sign: &&Sign| {
+        let Source::Field(path) = &sign.evidence.source else { return false };
+        sign.weight == Weight::Proof
+            && (path == "status.conditions[Ready].status"
+                || FLAGS.iter().any(|flag| *path == format!("status.{flag}")))
+    };
+    signs.signs.iter().filter(is_direct).any(|sign| match (at, sign.evidence.at) {
+        (Some(error), Some(ready)) => error <= ready,
+        _ => true,
+    })
 }
 
 /// The words of an error, which may be a text, a map with a message or a list.
