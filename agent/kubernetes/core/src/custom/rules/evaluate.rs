@@ -292,9 +292,7 @@ impl Case<'_> {
         }
         let sentence = format!("{} is {}", expression.text, quote(&word));
         let warning = format!("{sentence}, a state that the rule {} does not list", self.rule.file);
-        let message =
-            if message.contains(word.as_str()) { message } else { format!("{sentence}; {message}") };
-        (message, Some(warning))
+        (sentence, Some(warning))
     }
 
     fn judgment(&self, verdict: Verdict, reason: ReasonCode, message: String) -> Judgment {

@@ -39,6 +39,28 @@ fn every_example_is_judged_as_it_says() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Whoever is woken by a failure reads why in its message, without fetching the object.
+#[test]
+fn the_message_of_every_bad_example_has_its_cause() {
+    let rules = RuleSet::builtin();
+    let mut bare = Vec::new();
+    for (name, examples) in files() {
+        for example in examples.cases.iter().filter(|example| example.verdict == Verdict::Degraded) {
+            let judgment = judge_custom(&example.object, &rules, Circumstances::at(examples.now));
+            let message = judgment.message;
+            let list = example.object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            let of_failures =
+                list.iter().filter(|it| it["status"] == "False").filter_map(|it| it["message"].as_str());
+            let longest = of_failures.max_by_key(|text| text.len()).unwrap_or("");
+            let points = ["for details", "see the"].iter().any(|words| message.contains(words));
+            if message.ends_with(':') || message.contains(": ;") || points || !message.contains(longest) {
+                bare.push(format!("{name}: `{message}` lacks `{longest}`"));
+            }
+        }
+    }
+    assert!(bare.is_empty(), "{}", bare.join("\n"));
+}
+
 const HEAD: &str = "match: {group: example.com, kind: Widget}\n";
 
 fn widget(status: Value) -> Value {
@@ -401,7 +423,9 @@ const NOT_NEEDED: &[&str] = &[
     "jobset.x-k8s.io/JobSet.yaml status.terminalState",
     "karpenter.sh/NodeClaim.yaml status.conditions[Initialized].status",
     "karpenter.sh/NodeClaim.yaml status.conditions[Registered].status",
+    "minio.min.io/Tenant.yaml status.availableReplicas",
     "monitoring.coreos.com/configuration.yaml status",
+    "opensearch.opster.io/OpenSearchCluster.yaml status.availableNodes",
     "operators.coreos.com/Subscription.yaml status.conditions[CatalogSourcesUnhealthy].status",
     "percona.com/databases.yaml status.size",
     "postgres-operator.crunchydata.com/PostgresCluster.yaml status.conditions[ProxyAvailable].status",
