@@ -43,8 +43,9 @@ fn began(context: Context<'_>, object: Object<'_>) -> Option<Wall> {
 fn missed<'a>(context: Context<'a>, object: Object<'a>, judgment: Judgment) -> Judgment {
     let of_platform = judgment.reason.filter(|_| judgment.suspected_fault == Some(Fault::Platform));
     let reason = of_platform.unwrap_or(ReasonCode::ProgressDeadline);
-    let mut message =
-        format!("{} made no progress before its deadline: {}", object.display(), judgment.message);
+    let name = object.display();
+    let waits = judgment.message.strip_prefix(&format!("{name}: ")).unwrap_or(&judgment.message);
+    let mut message = format!("{name} made no progress before its deadline: {waits}");
     let warning = context.events(object, context.since).rev().find(|event| event.is_warning);
     let warning = warning.filter(|warning| !message.contains(&quote(warning.message)));
     if let Some(warning) = &warning {

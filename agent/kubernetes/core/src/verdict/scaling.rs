@@ -50,6 +50,11 @@ pub(super) fn judge_autoscaler(context: Context<'_>, object: Object<'_>) -> Judg
         let message = if disabled { "scaling is switched off" } else { "the autoscaler can scale" };
         return Judgment { message: message.to_owned(), ..Judgment::healthy() };
     }
+    if let Some(waiting) = get("AbleToScale").filter(|it| !it.text().is_empty()) {
+        let message = format!("{} is not able to scale yet: {}", object.display(), quote(waiting.text()));
+        return Judgment::progressing(ReasonCode::NotReady, message)
+            .with(condition_evidence(object, &waiting));
+    }
     let evidence = field_evidence(object, "status.conditions[AbleToScale]", "not True", None);
     Judgment::progressing(ReasonCode::NotReady, format!("{} is not able to scale yet", object.display()))
         .with(evidence)

@@ -3,4 +3,5 @@
 
 mod bundle;
 mod cases;
+mod kinds;
 mod properties;
