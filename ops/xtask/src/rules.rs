@@ -3,6 +3,7 @@
 mod crates;
 mod dependencies;
 mod files;
+mod health_rules;
 mod words;
 
 use std::path::Path;
@@ -14,6 +15,7 @@ pub(crate) fn all(root: &Path) -> Vec<String> {
     let mut findings = dependencies::check(root, &files);
     findings.extend(files::check(root, &files));
     findings.extend(words::check(root, &files));
+    findings.extend(health_rules::check(root, &files));
     findings
 }
 
