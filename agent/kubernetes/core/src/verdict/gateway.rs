@@ -43,6 +43,18 @@ const FINAL: &[&str] = &[
     "UnsupportedValue",
 ];
 
+/// Whether a reason stays until somebody changes an object: `InvalidCertificateRef`, `NoControllerFound`,
+/// `ListenerNotAccepted`.
+fn is_final(reason: &str) -> bool {
+    let is_refused = |refusal: &&str| reason.ends_with(*refusal);
+    FINAL.contains(&reason)
+        || (reason.starts_with("Invalid") && reason.ends_with("Ref"))
+        || (reason.starts_with("No") && reason.ends_with("Found"))
+        || ["NotAccepted", "NotAllowed", "NotPermitted", "NotSupported", "NotValid"]
+            .iter()
+            .any(|it| is_refused(it))
+}
+
 /// What one condition says.
 enum Answer {
     Good,
@@ -93,9 +105,7 @@ impl<'a> Place<'a> {
     }
 
     fn not_true(&self, it: &Condition<'a>) -> Answer {
-        let is_final = FINAL.contains(&it.reason)
-            || (it.reason.starts_with("Invalid") && it.reason.ends_with("Ref"))
-            || failure_text::is_final(it.reason, it.message);
+        let is_final = is_final(it.reason) || failure_text::is_final(it.reason, it.message);
         if it.is_false() && is_final {
             return self.bad(it);
         }
