@@ -93,7 +93,7 @@ reason_codes! {
     NothingToRestore "nothing_to_restore" platform "The release to go back to is not on the host and could not be fetched." "Publish its artifact again, then resume.";
     // Objects on Kubernetes.
     ImagePull "image_pull" release "An image does not exist, has an invalid name or may not be pulled; trying again does not help." "Publish the image under the name in the message, or mend the pull secret of the pod.";
-    ImagePullTransient "image_pull_transient" platform "The registry did not answer as it should: a timeout, an overload, a bad certificate, or no cause was told." "Look at the registry and the way from the node to it; the release is not to blame.";
+    ImagePullTransient "image_pull_transient" platform "The registry did not answer as it should (a timeout, an overload, a bad certificate), the node could not unpack the image, or no cause was given." "Look at the registry, the way from the node to it, and the disk of the node; the release is not to blame.";
     ConfigError "config_error" release "A container can't be made from its configuration: a key, ConfigMap or Secret is missing, or its security settings contradict the image." "Add or correct what the message names.";
     StartError "start_error" release "A container's command can't be started: it is not in the image, not executable, or made for another platform." "Correct the command, or build the image for the platform of the nodes.";
     CrashLoop "crash_loop" release "Containers of the new revision end again and again." "Look at the last output with `kubectl logs --previous`; the message has the exit code.";
