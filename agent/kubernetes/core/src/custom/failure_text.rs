@@ -29,6 +29,7 @@ const NOT_YET: &[&str] = &[
     "awaiting",
     "in progress",
     "metrics unavailable",
+    "cannot get referenced",
     "cannot resolve references",
     "can not resolve references",
     "can't resolve references",

@@ -139,7 +139,8 @@ fn suspends(condition: &Condition<'_>) -> bool {
 
 /// `Ready` False for the reason `Stopped`, `Paused`, `ReconcilePaused` or `ClusterSuspended`.
 fn is_stopped(subject: &Subject<'_>, condition: &Condition<'_>) -> bool {
-    if polarity(&condition.name) != Some(Polarity::Proof) || condition.truth == Truth::True {
+    let sums_up = polarity(&condition.name) == Some(Polarity::Proof) || condition.name == "Active";
+    if !sums_up || condition.truth == Truth::True {
         return false;
     }
     let kind = tokens(subject.kind);

@@ -177,7 +177,11 @@ impl<'a> Container<'a> {
     /// The waiting message decides; the latest event says the cause where the message lost it (krane#124).
     fn pull(self, pod: &Pod<'a>, message: &str) -> Cause {
         let failed = pod.events().rev().find(|event| self.is_failed_pull(event));
-        let own = message_patterns::image_trouble(message, self.image());
+        // What can't be inspected is on the node already.
+        let own = match self.waiting() {
+            "ImageInspectError" => ImageTrouble::Transient,
+            _ => message_patterns::image_trouble(message, self.image()),
+        };
         let (trouble, words) = match (own, failed) {
             (ImageTrouble::Unspecified, Some(event)) => {
                 (message_patterns::image_trouble(event.message, self.image()), event.message)

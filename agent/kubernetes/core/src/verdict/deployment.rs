@@ -169,7 +169,10 @@ fn set_deadline(context: Context<'_>, object: Object<'_>, progress: &mut Progres
     let seconds = object.count("spec.progressDeadlineSeconds");
     let length = match seconds {
         Some(NO_DEADLINE..) => return,
-        Some(seconds) => Millis::seconds(seconds.unsigned_abs()),
+        // Its controller knows no probes, and reports itself when the deadline is over.
+        Some(seconds) => {
+            Millis::seconds(seconds.unsigned_abs().saturating_add(progress.pod_allowance().0 / 1000))
+        }
         None => grace::progress_with(progress.start_allowance()),
     };
     let progressing = object.condition("Progressing");

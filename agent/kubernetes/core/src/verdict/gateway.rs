@@ -7,6 +7,7 @@
 
 use serde_json::Value;
 use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::Millis;
 use trimaran_model::verdict::Verdict;
 
 use super::cause::{Cause, EffectiveFrom, field_evidence, quote};
@@ -50,9 +51,7 @@ fn is_final(reason: &str) -> bool {
     FINAL.contains(&reason)
         || (reason.starts_with("Invalid") && reason.ends_with("Ref"))
         || (reason.starts_with("No") && reason.ends_with("Found"))
-        || ["NotAccepted", "NotAllowed", "NotPermitted", "NotSupported", "NotValid"]
-            .iter()
-            .any(|it| is_refused(it))
+        || ["NotAccepted", "NotAllowed", "NotPermitted", "NotSupported", "NotValid"].iter().any(is_refused)
 }
 
 /// What one condition says.
@@ -99,7 +98,7 @@ impl<'a> Place<'a> {
         let is_bad = it.kind == "PartiallyInvalid" || polarity(it.kind) == Some(Polarity::Bad);
         let is_good = matches!(polarity(it.kind), Some(Polarity::Proof | Polarity::Part));
         if is_bad {
-            return it.is_true().then(|| self.bad(it));
+            return it.is_true().then(|| self.bad(it, grace::CONFIRMATION));
         }
         (is_good && !it.is_true()).then(|| self.not_true(it))
     }
@@ -107,13 +106,16 @@ impl<'a> Place<'a> {
     fn not_true(&self, it: &Condition<'a>) -> Answer {
         let is_final = is_final(it.reason) || failure_text::is_final(it.reason, it.message);
         if it.is_false() && is_final {
-            return self.bad(it);
+            return self.bad(it, grace::CONFIRMATION);
+        }
+        if failure_text::message_fails(it.reason, it.message) {
+            return self.bad(it, grace::BUSY_REASON);
         }
         Answer::Waits(ReasonCode::NotReady, self.message(it), self.evidence(it))
     }
 
-    fn bad(&self, it: &Condition<'a>) -> Answer {
-        let effective = EffectiveFrom::after(it.at, grace::CONFIRMATION);
+    fn bad(&self, it: &Condition<'a>, grace: Millis) -> Answer {
+        let effective = EffectiveFrom::after(it.at, grace);
         let cause = Cause::new(ReasonCode::ConditionFailed, effective, self.message(it));
         Answer::Bad(cause.with(self.evidence(it)))
     }

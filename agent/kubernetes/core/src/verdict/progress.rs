@@ -86,6 +86,11 @@ impl<'a> Progress<'a> {
         start_allowance::of_workload(self.subject).max(self.pods.start_allowance())
     }
 
+    /// The same without the time for which a pod must be ready, which a deadline of the spec includes.
+    pub(super) fn pod_allowance(&self) -> Millis {
+        start_allowance::of_template(self.subject).max(self.pods.start_allowance())
+    }
+
     pub(super) fn moved(&self) -> Option<Wall> {
         self.pods.moved()
     }

@@ -8,7 +8,7 @@ use super::context::Context;
 use super::grace;
 use super::pod::Pod;
 use super::pod_report::{self, PodReport};
-use super::volume;
+use super::{start_allowance, volume};
 use crate::judgment::Evidence;
 use crate::object::Object;
 
@@ -31,6 +31,8 @@ pub(super) struct RevisionPods {
     /// How many of them are ready.
     ready: usize,
     warnings: Vec<String>,
+    /// How long the slowest of the pods may take to start, and one of before to end.
+    start_allowance: Millis,
 }
 
 impl RevisionPods {
@@ -52,7 +54,9 @@ impl RevisionPods {
                 held.message
             )
         });
-        Self { total: reports.len(), ready, reports, need, warnings: warnings.into_iter().collect() }
+        let start_allowance = reports.iter().map(|report| report.start_allowance).max().unwrap_or_default();
+        let warnings = warnings.into_iter().collect();
+        Self { total: reports.len(), ready, reports, need, warnings, start_allowance }
     }
 
     /// What the controller counts, where it is more than the documents show.
@@ -70,7 +74,10 @@ impl RevisionPods {
         context: Context<'a>,
         pods: impl Iterator<Item = Object<'a>>,
     ) -> Self {
-        let stuck = pods.filter_map(|pod| {
+        let all: Vec<Object<'a>> = pods.collect();
+        let allowances = all.iter().filter_map(|pod| pod.at("spec")).map(start_allowance::of_pod_spec);
+        self.start_allowance = allowances.fold(self.start_allowance, Millis::max);
+        let stuck = all.into_iter().filter_map(|pod| {
             let due = pod.time("metadata.deletionTimestamp")?;
             (due + grace::TERMINATING <= context.now).then_some(pod)
         });
@@ -112,9 +119,8 @@ impl RevisionPods {
         self.reports.iter().find_map(|report| report.gate.as_ref())
     }
 
-    /// How long the slowest of the pods may take to start.
     pub(super) fn start_allowance(&self) -> Millis {
-        self.reports.iter().map(|report| report.start_allowance).max().unwrap_or_default()
+        self.start_allowance
     }
 
     /// What the first pod without a cause says about itself.

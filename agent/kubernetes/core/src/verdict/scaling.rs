@@ -89,7 +89,7 @@ pub(super) fn judge_budget(context: Context<'_>, object: Object<'_>) -> Judgment
         Some(allowed) if allowed.is_true() => healthy,
         // A budget that allows nothing at the moment does what it is for.
         Some(allowed) if allowed.is_false() && allowed.reason == "InsufficientPods" => healthy,
-        Some(allowed) if allowed.is_false() && failure_text::is_final(allowed.reason, "") => {
+        Some(allowed) if allowed.is_false() && failure_text::is_final(allowed.reason, allowed.message) => {
             let words = quote(allowed.text());
             let message =
                 format!("{}: DisruptionAllowed is False ({}): {words}", object.display(), allowed.reason);
