@@ -17,11 +17,11 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::mpsc;
-use trimaran_executor::Executor;
+use trimaran_agent_core::Executor;
 use trimaran_host_core::fleet::Fleet;
 use trimaran_model::error_code;
-use trimaran_model::failure::Failure;
 use trimaran_model::limits::AGENT_EVENTS_MAX;
+use trimaran_model::process_error::ProcessError;
 use trimaran_process::Tasks;
 use trimaran_transport::{Alpn, CertificateInfo, Endpoint, EndpointLimits, FrameSender, files, random};
 use trimaran_wire::codec::Message;
@@ -53,13 +53,14 @@ impl RevokedKeys {
 }
 
 /// Runs until the process is told to end, is superseded, or can't go on.
-pub(crate) async fn run(start: Start) -> Result<(), Failure> {
+pub(crate) async fn run(start: Start) -> Result<(), ProcessError> {
     let Start { data, settings, own, clock, stop } = start;
     let _lock = data.lock()?;
     data.write_pid()?;
     let (journal, records) = JournalFile::open(&data.journal())?;
-    let executor = Executor::restore(Fleet, &records)
-        .map_err(|error| Failure::because(error_code::STORE_DAMAGED, "the journal can't be used", &error))?;
+    let executor = Executor::restore(Fleet, &records).map_err(|error| {
+        ProcessError::because(error_code::STORE_DAMAGED, "the journal can't be used", &error)
+    })?;
     let revoked = RevokedKeys::default();
     let endpoint = Arc::new(bind(&data, &settings, &own, &clock, &revoked)?);
     let listen = match settings.listen {
@@ -105,7 +106,7 @@ fn bind(
     own: &crate::certificate::Own,
     clock: &crate::clock::ClusterClock,
     revoked: &RevokedKeys,
-) -> Result<Endpoint, Failure> {
+) -> Result<Endpoint, ProcessError> {
     let mut config = own.endpoint(clock);
     let keys = revoked.clone();
     config.revoked = Arc::new(move |certificate| keys.contains(certificate));
@@ -118,10 +119,9 @@ fn bind(
         None => any_address(&settings.endpoints),
     };
     let key = files::load_or_create_reset_key(data.root());
-    config.reset_key =
-        Some(key.map_err(|error| {
-            Failure::because(error_code::DATA_DIR, "the reset key can't be used", &error)
-        })?);
+    config.reset_key = Some(key.map_err(|error| {
+        ProcessError::because(error_code::DATA_DIR, "the reset key can't be used", &error)
+    })?);
     Endpoint::bind(address, config)
-        .map_err(|error| Failure::because(error_code::USAGE, "the address can't be used", &error))
+        .map_err(|error| ProcessError::because(error_code::USAGE, "the address can't be used", &error))
 }

@@ -2,7 +2,7 @@
 
 use trimaran_model::error_code;
 use trimaran_model::id::Identity;
-use trimaran_model::time::{Millis, Timestamp, Wall};
+use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_wire::v1::command::{Command, Entry};
 
 use crate::alarm;
@@ -128,7 +128,7 @@ impl Engine {
         self.state.now()
     }
 
-    pub fn wall(&self) -> Wall {
+    pub fn wall(&self) -> WallTime {
         self.state.wall()
     }
 

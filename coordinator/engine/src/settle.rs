@@ -129,8 +129,8 @@ fn keep_since(before: &row::Run, run: &mut row::Run) {
 }
 
 /// A stage that goes back says why beside everything else.
-pub(crate) fn with_because(stage: &row::Stage, mut reasons: Vec<WireReason>) -> Vec<WireReason> {
-    reasons.extend(stage.because.clone());
+pub(crate) fn with_rollback_reason(stage: &row::Stage, mut reasons: Vec<WireReason>) -> Vec<WireReason> {
+    reasons.extend(stage.rollback_reason.clone());
     reasons
 }
 

@@ -3,7 +3,7 @@
 use trimaran_model::reason::{CLEARS_WAIT, ReasonCode};
 use trimaran_model::run::{RunKind, Status};
 use trimaran_model::target::selects;
-use trimaran_model::time::{Timestamp, Wall};
+use trimaran_model::time::{Timestamp, WallTime};
 use trimaran_wire::codec::{CodecError, Message, encode};
 use trimaran_wire::v1::common::{WireIdentity, WireInstallation, WireReason, WireRun};
 use trimaran_wire::v1::row::{self, table};
@@ -157,14 +157,14 @@ impl State {
         Timestamp(self.meta.get(&()).map_or(0, |meta| meta.now_at))
     }
 
-    pub(crate) fn wall(&self) -> Wall {
+    pub(crate) fn wall(&self) -> WallTime {
         let meta = self.meta();
-        Wall(i64::try_from(meta.now_at).unwrap_or(i64::MAX).saturating_add(meta.offset_ms))
+        WallTime(i64::try_from(meta.now_at).unwrap_or(i64::MAX).saturating_add(meta.offset_ms))
     }
 
     /// The wall time of a moment of cluster life, as it looks now.
-    pub(crate) fn wall_of(&self, at: u64) -> Wall {
-        Wall(i64::try_from(at).unwrap_or(i64::MAX).saturating_add(self.meta().offset_ms))
+    pub(crate) fn wall_of(&self, at: u64) -> WallTime {
+        WallTime(i64::try_from(at).unwrap_or(i64::MAX).saturating_add(self.meta().offset_ms))
     }
 
     /// Enrolled runners of a host target, by name.

@@ -82,7 +82,7 @@ fn owner(data: &DataDir) -> Option<String> {
 pub(crate) fn new_leaf(
     issuer: &Issuer,
     name: &CoordinatorName,
-    now: trimaran_model::time::Wall,
+    now: trimaran_model::time::WallTime,
 ) -> Result<IdentityFiles, InitError> {
     let (key, csr) = make_key_and_csr(name.as_str())?;
     let issued = issuer.issue(&Identity::Coordinator(name.clone()), &Csr::parse(&csr)?, now, LEAF_TTL)?;

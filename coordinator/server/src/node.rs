@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::{broadcast, oneshot, watch};
 use trimaran_engine::{Event, Outcome};
 use trimaran_model::limits::{ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, PROPOSALS_MAX};
-use trimaran_model::time::{Millis, Timestamp, Wall};
+use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_process::clock;
 use trimaran_replica::io::{Answer, Busy, Fatal, Input, Output, Role, RoleChange, Waiter};
 use trimaran_replica::{Replica, Settings, Status};
@@ -50,14 +50,14 @@ pub(crate) enum Proposed {
 pub(crate) struct Pulse {
     pub(crate) role: RoleChange,
     pub(crate) now: Timestamp,
-    pub(crate) wall: Wall,
+    pub(crate) wall: WallTime,
     /// Boot time at which `wall` was taken.
     pub(crate) at: Timestamp,
 }
 
 impl Pulse {
     /// The cluster's wall time at this moment.
-    pub(crate) fn wall_now(&self) -> Wall {
+    pub(crate) fn wall_now(&self) -> WallTime {
         self.wall + (clock::boot_time() - self.at)
     }
 
@@ -70,7 +70,7 @@ impl Pulse {
 #[derive(Debug, Clone)]
 pub(crate) struct Applied {
     pub(crate) revision: u64,
-    pub(crate) wall: Wall,
+    pub(crate) wall: WallTime,
     pub(crate) events: Vec<Event>,
 }
 
@@ -199,7 +199,7 @@ impl Node {
         self.pulse.clone()
     }
 
-    pub(crate) fn wall(&self) -> Wall {
+    pub(crate) fn wall(&self) -> WallTime {
         self.pulse.borrow().wall_now()
     }
 
@@ -342,7 +342,7 @@ impl Owner {
     fn look_at_wall(&mut self, boot: Timestamp, cluster_now: Timestamp) -> Option<CommandBody> {
         let engine = self.replica.machine().engine();
         let offset = engine.wall().0 - i64::try_from(engine.now().0).unwrap_or(i64::MAX);
-        let state = Wall(offset) + Millis(cluster_now.0);
+        let state = WallTime(offset) + Millis(cluster_now.0);
         match self.guard.look(boot, clock::system_wall(), state)? {
             WallChange::Move { by_ms, jump } => {
                 Some(CommandBody::WallOffset { offset_ms: offset + by_ms, jump })

@@ -12,7 +12,7 @@ use rcgen::{
 };
 use rustls_pki_types::CertificateDer;
 use trimaran_model::id::{CoordinatorName, Identity, name_error};
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::enroll::{Csr, CsrError};
@@ -65,7 +65,7 @@ pub struct Authority {
 
 impl Authority {
     /// Makes the root of a new cluster. The caller writes [`Self::key_pem`] to a file once.
-    pub fn new_root(cluster: &str, now: Wall) -> Result<Self, AuthorityError> {
+    pub fn new_root(cluster: &str, now: WallTime) -> Result<Self, AuthorityError> {
         if let Some(why) = name_error(cluster) {
             return Err(AuthorityError::Cluster { cluster: cluster.to_owned(), why });
         }
@@ -102,7 +102,7 @@ impl Authority {
         name: &CoordinatorName,
         csr: &[u8],
         depth: u8,
-        now: Wall,
+        now: WallTime,
     ) -> Result<String, AuthorityError> {
         if depth > ISSUER_DEPTH_MAX {
             return Err(AuthorityError::Depth { depth: ISSUER_DEPTH_MAX, wanted: depth });
@@ -116,7 +116,12 @@ impl Authority {
     }
 
     /// Makes an issuing key and certifies it: for the first coordinator, which makes the root itself.
-    pub fn new_issuer(&self, name: &CoordinatorName, depth: u8, now: Wall) -> Result<Issuer, AuthorityError> {
+    pub fn new_issuer(
+        &self,
+        name: &CoordinatorName,
+        depth: u8,
+        now: WallTime,
+    ) -> Result<Issuer, AuthorityError> {
         let (key_pem, csr) = crate::enroll::make_key_and_csr(name.as_str())?;
         let chain = self.certify_issuer(name, &csr, depth, now)?;
         Issuer::from_pem(&key_pem, &chain, &self.certificate_pem())
@@ -131,7 +136,7 @@ pub struct Issuer {
     chain: Vec<CertificateDer<'static>>,
     root_pem: String,
     depth: u8,
-    not_after: Wall,
+    not_after: WallTime,
 }
 
 /// A new leaf with its chain.
@@ -163,7 +168,7 @@ impl Issuer {
             .and_then(|depth| u8::try_from(depth).ok())
             .filter(|depth| *depth <= ISSUER_DEPTH_MAX)
             .ok_or(AuthorityError::Parse)?;
-        let not_after = Wall(certificate.validity().not_after.timestamp().saturating_mul(1000));
+        let not_after = WallTime(certificate.validity().not_after.timestamp().saturating_mul(1000));
         let cluster = Trust::from_pem(root_pem)?.cluster().to_owned();
         Ok(Self { cluster, key, chain, root_pem: root_pem.to_owned(), depth, not_after })
     }
@@ -197,7 +202,7 @@ impl Issuer {
         &self,
         identity: &Identity,
         csr: &Csr,
-        now: Wall,
+        now: WallTime,
         ttl: Millis,
     ) -> Result<Issued, AuthorityError> {
         let uri = uri(&self.cluster, identity).ok_or(AuthorityError::NoIdentity)?;
@@ -225,7 +230,7 @@ impl Issuer {
         &self,
         name: &CoordinatorName,
         csr: &[u8],
-        now: Wall,
+        now: WallTime,
     ) -> Result<String, AuthorityError> {
         let csr = Csr::parse(csr)?;
         let depth = self.depth.checked_sub(1).ok_or(AuthorityError::Depth { depth: 0, wanted: 0 })?;
@@ -246,8 +251,8 @@ fn issuer_parameters(
     cluster: &str,
     name: &CoordinatorName,
     depth: u8,
-    now: Wall,
-    not_after: Wall,
+    now: WallTime,
+    not_after: WallTime,
 ) -> CertificateParams {
     let mut params = parameters(cluster, &format!("issuer {name}"), now, not_after);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(depth));
@@ -255,7 +260,7 @@ fn issuer_parameters(
     params
 }
 
-fn parameters(cluster: &str, common_name: &str, now: Wall, not_after: Wall) -> CertificateParams {
+fn parameters(cluster: &str, common_name: &str, now: WallTime, not_after: WallTime) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, cluster);
@@ -264,7 +269,7 @@ fn parameters(cluster: &str, common_name: &str, now: Wall, not_after: Wall) -> C
     params.distinguished_name.push(DnType::CommonName, common_name);
     let start = now.0.saturating_sub(i64::try_from(NOT_BEFORE_SLACK.0).unwrap_or(i64::MAX));
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + since_epoch(Wall(start));
+    params.not_before = epoch + since_epoch(WallTime(start));
     params.not_after = epoch + since_epoch(not_after);
     params.use_authority_key_identifier_extension = true;
     // 127 random bits with the highest bit of the first byte clear and the next one set: positive, never
@@ -276,7 +281,7 @@ fn parameters(cluster: &str, common_name: &str, now: Wall, not_after: Wall) -> C
 }
 
 /// Whole seconds since 1970, within what certificates can say.
-fn since_epoch(at: Wall) -> Duration {
+fn since_epoch(at: WallTime) -> Duration {
     const YEAR_9000_S: i64 = 221_845_392_000;
     let seconds = (at.0 / 1000).clamp(0, YEAR_9000_S);
     Duration::from_secs(u64::try_from(seconds).expect("clamped to be positive"))

@@ -16,7 +16,7 @@ use rcgen::{
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
 use trimaran_model::id::Digest;
 use trimaran_model::limits;
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 
 use crate::alpn::Role;
 use crate::identity::{CertificateError, CertificateInfo, sha256};
@@ -199,7 +199,7 @@ pub fn verify_renewal(
     trust: &Trust,
     old_chain: &[Vec<u8>],
     csr: &[u8],
-    now: Wall,
+    now: WallTime,
     revoked: &dyn Fn(&CertificateInfo) -> bool,
 ) -> Result<(CertificateInfo, Csr), RenewalError> {
     let chain: Vec<CertificateDer<'_>> =
@@ -224,7 +224,7 @@ pub fn verify_renewal(
 
 /// When to renew a certificate: a random point of the second half of its validity, spread by `entropy` so that
 /// a fleet enrolled at once does not renew at once; its last tenth is left for failing attempts.
-pub fn renew_at(not_before: Wall, not_after: Wall, entropy: u64) -> Wall {
+pub fn renew_at(not_before: WallTime, not_after: WallTime, entropy: u64) -> WallTime {
     let validity = (not_after - not_before).0;
     let spread = (validity / 10).saturating_mul(4);
     not_before + Millis(validity / 2 + entropy % (spread + 1))
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn renewals_spread_over_the_second_half() {
-        let (start, end) = (Wall(1000), Wall(1000 + 86_400_000));
+        let (start, end) = (WallTime(1000), WallTime(1000 + 86_400_000));
         let mut seen = std::collections::BTreeSet::new();
         for entropy in (0..1000).map(|n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) {
             let at = renew_at(start, end, entropy);

@@ -7,7 +7,7 @@
 
 use sha2::{Digest as _, Sha256};
 use trimaran_model::id::{Digest, Identity, OperatorRole, name_error};
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -55,8 +55,8 @@ pub struct CertificateInfo {
     pub spki: Digest,
     /// SHA-256 of the whole certificate (DER).
     pub fingerprint: Digest,
-    pub not_before: Wall,
-    pub not_after: Wall,
+    pub not_before: WallTime,
+    pub not_after: WallTime,
 }
 
 impl CertificateInfo {
@@ -84,7 +84,7 @@ impl CertificateInfo {
             return Err(CertificateError::Usage);
         }
         let validity = certificate.validity();
-        let seconds = |time: i64| Wall(time.saturating_mul(1000));
+        let seconds = |time: i64| WallTime(time.saturating_mul(1000));
         Ok(Self {
             cluster,
             identity,

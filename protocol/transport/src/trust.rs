@@ -12,7 +12,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::server::ParsedCertificate;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use trimaran_model::id::{Digest, name_error};
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::identity::{CertificateError, CertificateInfo, sha256};
@@ -95,7 +95,7 @@ impl Trust {
     pub fn verify(
         &self,
         chain: &[CertificateDer<'_>],
-        at: Wall,
+        at: WallTime,
     ) -> Result<CertificateInfo, CertificateError> {
         if chain.len() > CHAIN_CERTIFICATES_MAX {
             return Err(CertificateError::TooMany { count: chain.len(), limit: CHAIN_CERTIFICATES_MAX });
@@ -131,7 +131,7 @@ fn root_cluster(der: &[u8]) -> Result<String, TrustError> {
 }
 
 /// Wall time as rustls writes it; times before 1970 count as its first second.
-pub(crate) fn unix_time(at: Wall) -> UnixTime {
+pub(crate) fn unix_time(at: WallTime) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_millis(u64::try_from(at.0).unwrap_or(0)))
 }
 
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
     use crate::authority::Authority;
 
-    const NOW: Wall = Wall(1_800_000_000_000);
+    const NOW: WallTime = WallTime(1_800_000_000_000);
 
     #[test]
     fn a_root_file_holds_roots_of_one_cluster() {

@@ -8,7 +8,7 @@ mod calls;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use trimaran_executor::driver::{CallId, Driver as _, Effect, Input};
+use trimaran_agent_core::driver::{CallId, Driver as _, Effect, Input};
 use trimaran_host::filesystem::FileSystem as _;
 use trimaran_host::store::{Loaded, Store};
 use trimaran_host_core::host::{

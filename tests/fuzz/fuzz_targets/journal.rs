@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
-use trimaran_executor::driver::{CallId, Driver as _, Effect, Input};
-use trimaran_executor::{Executor, Input as Outside, journal};
+use trimaran_agent_core::driver::{CallId, Driver as _, Effect, Input};
+use trimaran_agent_core::{Executor, Input as Outside, journal};
 use trimaran_host_core::fleet::Fleet;
 use trimaran_host_core::host::{Call, Facts, HostMachine, Journal, Reply, StoredRelease};
 use trimaran_model::id::Epoch;
@@ -78,7 +78,7 @@ fn host(wire: WireHostJournal) {
         }
         phase.report();
     }
-    phase.journal.way_back();
+    phase.journal.rollback_target();
 }
 
 fn answer(call: &Call) -> Reply {

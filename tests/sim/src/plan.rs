@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use trimaran_engine::plan::{digest_of, release_digest};
 use trimaran_model::id::Digest;
 use trimaran_model::release::Release;
-use trimaran_wire::v1::assignment::WireAmount;
+use trimaran_wire::v1::assignment::WireIntOrPercent;
 use trimaran_wire::v1::plan::{WireApprove, WirePlan, WirePlannedEnvironment, WirePlannedStage, WireScope};
 use trimaran_wire::v1::release::{
     WireArtifact, WireHealth, WireLocation, WireProcess, WireRelease, WireReleaseWorkload,
@@ -38,10 +38,10 @@ pub fn millis(text: &str) -> u64 {
     number * unit
 }
 
-fn amount(text: &str) -> WireAmount {
+fn amount(text: &str) -> WireIntOrPercent {
     match text.strip_suffix('%') {
-        Some(percent) => WireAmount::Percent(percent.parse().expect("a percentage")),
-        None => WireAmount::Count(text.parse().expect("a count")),
+        Some(percent) => WireIntOrPercent::Percent(percent.parse().expect("a percentage")),
+        None => WireIntOrPercent::Count(text.parse().expect("a count")),
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use trimaran_executor::Input;
+use trimaran_agent_core::Input;
 use trimaran_host_core::fleet::Given;
+use trimaran_model::action::Failure as HostFailure;
 use trimaran_model::assignment::HostReport;
 use trimaran_model::id::HostName;
-use trimaran_model::job::Failure as HostFailure;
 use trimaran_model::limits::MESSAGE_BYTES_MAX;
 use trimaran_model::text::cut;
 use trimaran_transport::CloseCode;

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
-use trimaran_executor::driver::CallId;
+use trimaran_agent_core::driver::CallId;
 use trimaran_host_core::fleet::{Give, Given, Sight};
+use trimaran_model::action::Failure;
 use trimaran_model::assignment::{HostGoal, HostReport};
 use trimaran_model::id::{AssignmentId, HostName, InstallationId};
-use trimaran_model::job::Failure;
 use trimaran_model::limits::{RUNNER_FRAME_BYTES_MAX, SUPERSEDED_KEPT};
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::{Millis, Timestamp, Wall};
+use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_transport::{CloseCode, Session};
 use trimaran_wire::codec::encode;
 use trimaran_wire::v1::agent::RunnerState;
@@ -83,7 +83,7 @@ struct Host {
     incarnation: u64,
     superseded: Vec<u64>,
     address: String,
-    last_seen: Wall,
+    last_seen: WallTime,
     reports: BTreeMap<InstallationId, HostReport>,
 }
 
@@ -118,7 +118,7 @@ impl Hosts {
     }
 
     /// Takes a session of a host that has none.
-    pub(crate) fn arrive(&mut self, name: &HostName, new: Arrival, now: Wall) {
+    pub(crate) fn arrive(&mut self, name: &HostName, new: Arrival, now: WallTime) {
         let host = self.known.entry(name.clone()).or_default();
         if host.incarnation != new.incarnation && host.incarnation != 0 {
             host.superseded.push(host.incarnation);
@@ -133,7 +133,7 @@ impl Hosts {
     }
 
     /// A session is over; returns the lost calls when it was the host's current one.
-    pub(crate) fn leave(&mut self, name: &HostName, session: u64, now: Wall) -> Option<Vec<Asked>> {
+    pub(crate) fn leave(&mut self, name: &HostName, session: u64, now: WallTime) -> Option<Vec<Asked>> {
         let host = self.current(name, session)?;
         host.last_seen = now;
         let lost = host.link.take().map(|link| link.asked.into_values().collect());
@@ -148,7 +148,7 @@ impl Hosts {
     }
 
     /// Takes a report of the host's current session.
-    pub(crate) fn hear(&mut self, name: &HostName, session: u64, report: HostReport, now: Wall) -> bool {
+    pub(crate) fn hear(&mut self, name: &HostName, session: u64, report: HostReport, now: WallTime) -> bool {
         let Some(host) = self.current(name, session) else { return false };
         host.last_seen = now;
         host.reports.insert(report.installation.clone(), report);
@@ -245,13 +245,13 @@ impl Hosts {
     }
 
     /// Who is connected, for the coordinators.
-    pub(crate) fn state(&self, name: &HostName, now: Wall) -> Option<RunnerState> {
+    pub(crate) fn state(&self, name: &HostName, now: WallTime) -> Option<RunnerState> {
         let host = self.known.get(name)?;
         let connected = host.link.is_some();
         let last_seen = match &host.link {
-            Some(link) => {
-                Wall(now.0.saturating_sub(i64::try_from(link.session.silent_for().as_millis()).unwrap_or(0)))
-            }
+            Some(link) => WallTime(
+                now.0.saturating_sub(i64::try_from(link.session.silent_for().as_millis()).unwrap_or(0)),
+            ),
             None => host.last_seen,
         };
         Some(RunnerState {

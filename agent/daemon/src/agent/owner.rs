@@ -7,17 +7,17 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use trimaran_executor::{Executor, Input, Output};
+use trimaran_agent_core::{Executor, Input, Output};
 use trimaran_host_core::fleet::health::{Health, Transition};
 use trimaran_host_core::fleet::{Fleet, Sight, Watched};
 use trimaran_model::assignment::Assignment;
 use trimaran_model::error_code;
-use trimaran_model::failure::Failure;
 use trimaran_model::id::{AssignmentId, Epoch, Fence, HostName, InstallationId};
 use trimaran_model::limits::{
-    DOWN_COUNTS_EVERY, LEASE_PING, RUNNERS_PER_MESSAGE_MAX, VERDICTS_PER_MESSAGE_MAX,
+    DOWN_COUNTS_INTERVAL, LEASE_PING, RUNNERS_PER_MESSAGE_MAX, VERDICTS_PER_MESSAGE_MAX,
 };
-use trimaran_model::time::{Millis, Timestamp, Wall};
+use trimaran_model::process_error::ProcessError;
+use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_process::clock::boot_time;
 use trimaran_transport::{CloseCode, Endpoint, Session};
 use trimaran_wire::codec::CodecError;
@@ -26,7 +26,7 @@ use trimaran_wire::v1::agent::{AgentDown, AgentUp, AgentVerdict, RefusedCounts, 
 use super::RevokedKeys;
 use super::event::Event;
 use super::hosts::{Asked, Hosts};
-use super::journal_file::{Job, JournalFile};
+use super::journal_file::{Action, JournalFile};
 use crate::clock::{ClusterClock, instant_of};
 use crate::dial;
 
@@ -107,7 +107,7 @@ impl Owner {
         mut self,
         mut events: mpsc::Receiver<Event>,
         stop: &CancellationToken,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), ProcessError> {
         let mut written = self.journal.written();
         let mut out = Vec::new();
         self.executor.resume(boot_time(), &mut out);
@@ -120,7 +120,7 @@ impl Owner {
                     let now = written.borrow_and_update().clone();
                     if let Some(why) = now.failed.or(changed.err().map(|error| error.to_string())) {
                         let message = "the journal can't be written any more";
-                        return Err(Failure { cause: Some(why), ..Failure::new(error_code::DATA_DIR, message) });
+                        return Err(ProcessError { cause: Some(why), ..ProcessError::new(error_code::DATA_DIR, message) });
                     }
                     self.inputs.push_back(Input::Written(now.sequence));
                 }
@@ -139,7 +139,7 @@ impl Owner {
         let ping = link.map(|link| link.next_ping);
         let welcome = link.filter(|link| !link.welcomed).map(|link| link.since + WELCOME_WITHIN);
         let tell = link.filter(|link| link.welcomed).map(|_| self.tell_runners_at);
-        let counts = self.health.counts_changed().then(|| self.counted_at + DOWN_COUNTS_EVERY);
+        let counts = self.health.counts_changed().then(|| self.counted_at + DOWN_COUNTS_INTERVAL);
         let (executor, hosts) = (self.executor.next_deadline(), self.hosts.next_deadline());
         let deadlines = [ping, welcome, tell, counts, self.settles_at, executor, hosts];
         deadlines.into_iter().flatten().min().unwrap_or(boot_time() + Millis::minutes(1))
@@ -164,7 +164,7 @@ impl Owner {
             let all = self.health.all();
             self.tell_health(all);
         }
-        if self.counted_at + DOWN_COUNTS_EVERY <= now {
+        if self.counted_at + DOWN_COUNTS_INTERVAL <= now {
             self.counted_at = now;
             let counts = self.health.counts();
             self.tell_health(counts);
@@ -187,9 +187,11 @@ impl Owner {
     fn carry_out(&mut self, outputs: Vec<Output<Fleet>>) {
         for output in outputs {
             match output {
-                Output::Write { sequence, records } => self.journal.submit(Job::Append { sequence, records }),
+                Output::Write { sequence, records } => {
+                    self.journal.submit(Action::Append { sequence, records })
+                }
                 Output::Replace { sequence, records } => {
-                    self.journal.submit(Job::Replace { sequence, records });
+                    self.journal.submit(Action::Replace { sequence, records });
                 }
                 Output::Send(message) => self.send(message),
                 Output::Call { assignment, id, call, deadline, guard: _ } => {
@@ -225,7 +227,7 @@ impl Owner {
         }
     }
 
-    fn take(&mut self, event: Event) -> Result<(), Failure> {
+    fn take(&mut self, event: Event) -> Result<(), ProcessError> {
         match event {
             Event::Connected { session, out } => self.greet(session, out),
             Event::FromCoordinator { session, message } => {
@@ -239,7 +241,7 @@ impl Owner {
                     self.inputs.push_back(Input::Detached);
                 }
             }
-            Event::Ended(failure) => return Err(failure),
+            Event::Ended(process_error) => return Err(process_error),
             Event::Runner { host, event } => self.runner(&host, event),
         }
         Ok(())
@@ -264,7 +266,7 @@ impl Owner {
         self.send(AgentUp::Ping { sent_ms: now.0, refused });
     }
 
-    fn hear(&mut self, message: AgentDown) -> Result<(), Failure> {
+    fn hear(&mut self, message: AgentDown) -> Result<(), ProcessError> {
         match message {
             AgentDown::Welcome { cluster, epoch, .. } => {
                 if let Some(link) = &mut self.link {
@@ -291,7 +293,7 @@ impl Owner {
                 self.inputs.push_back(Input::Committed { assignment: AssignmentId(assignment), failed });
             }
             AgentDown::Pong { sent_ms, wall_ms, revoked } => {
-                self.clock.set(Wall(wall_ms));
+                self.clock.set(WallTime(wall_ms));
                 if self.revoked.replace(revoked) {
                     self.endpoint.close_revoked();
                 }

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use trimaran_host::Host;
+use trimaran_language::{Diagnostic, SourceFile};
+use trimaran_language::{HostSpec, compile_host_spec};
 use trimaran_model::assignment::{HostAction, HostOrder};
 use trimaran_model::error_code;
 use trimaran_model::id::{ArtifactName, InstallationId, PipelineName, TargetName};
 use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, ReleaseWorkload};
-use trimaran_spec::{Diagnostic, SourceFile};
-use trimaran_spec::{HostSpec, compile_host_spec};
 use trimaran_wire::v1::release::WireRelease;
 
 use super::problem::Problem;

@@ -41,7 +41,7 @@ async fn rollback(
         .help("`trimaran-agent host status --data-dir DIR` shows what is here"));
     };
     let shown = work::looked(host, &id).await?;
-    let Some(earlier) = shown.way_back else {
+    let Some(earlier) = shown.rollback_target else {
         return Err(Problem::new(
             error_code::NOTHING_TO_ROLL_BACK,
             format!("{id} has nothing to go back to"),

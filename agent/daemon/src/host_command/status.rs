@@ -32,7 +32,7 @@ fn document(it: &Inspection) -> serde_json::Value {
         Some(Err(words)) => json!(words),
     };
     document["previous"] =
-        json!(it.way_back.as_ref().map(|stored| {
+        json!(it.rollback_target.as_ref().map(|stored| {
             json!({"release": stored.digest.to_string(), "version": stored.release.version})
         }));
     document
@@ -56,7 +56,7 @@ fn table(found: &[Inspection]) -> String {
             version(&it.current),
             it.report.state.as_str().to_owned(),
             probe,
-            version(&it.way_back),
+            version(&it.rollback_target),
         ]);
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

@@ -3,7 +3,7 @@
 //! A fleet agent asks hosts, and each host drives its own steps alone (`host/`). This machine decides which
 //! hosts are asked and when:
 //! - at most `max_unavailable` hosts are down, from any cause; a host that is down already needs no slot;
-//! - no more hosts than the wave's `upto` get the release, in an order that stays the same over all waves;
+//! - no more hosts than the wave's `target_count` get the release, in an order that stays the same over all waves;
 //! - bytes are prepared ahead, which disturbs nothing: on all hosts of the wave at once, then on a few hosts
 //!   of later waves at a time, where a failure counts only when their turn comes;
 //! - more failed hosts than the budget allows end the assignment; each failure is committed by the
@@ -28,11 +28,11 @@ mod standing;
 
 use std::collections::BTreeSet;
 
-use trimaran_executor::driver::{CallId, Driver, EffectOf, Input};
-use trimaran_executor::journaled::Journaled;
+use trimaran_agent_core::driver::{CallId, Driver, EffectOf, Input};
+use trimaran_agent_core::journaled::Journaled;
+use trimaran_model::action::{Failure, Progress};
 use trimaran_model::assignment::{Assignment, HostGoal, HostReport};
 use trimaran_model::id::{HostName, InstallationId};
-use trimaran_model::job::{Failure, Progress};
 use trimaran_model::time::Timestamp;
 use trimaran_wire::codec::CodecError;
 

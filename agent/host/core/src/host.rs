@@ -41,4 +41,4 @@ pub use machine::HostMachine;
 pub use phase::Phase;
 
 /// An effect of the machine.
-pub type HostEffect = trimaran_executor::driver::EffectOf<HostMachine>;
+pub type HostEffect = trimaran_agent_core::driver::EffectOf<HostMachine>;

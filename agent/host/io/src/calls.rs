@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use trimaran_executor::driver::CallId;
+use trimaran_agent_core::driver::CallId;
 use trimaran_model::limits;
 use trimaran_model::time::Millis;
 

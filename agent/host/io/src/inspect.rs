@@ -29,7 +29,7 @@ pub struct Inspection {
     /// The state as the journal has it, corrected by what really runs.
     pub report: HostReport,
     pub current: Option<StoredRelease>,
-    pub way_back: Option<StoredRelease>,
+    pub rollback_target: Option<StoredRelease>,
     /// Whether a process of it lives.
     pub running: bool,
     /// One probe of what runs.
@@ -86,8 +86,8 @@ async fn inspect_one(
         Some(stored) if running => Some(probe::probe(&host_release(&stored.release).health, address).await),
         _ => None,
     };
-    let way_back = phase.journal.way_back().and_then(stored);
-    Inspection { installation, report, current, way_back, running, probe }
+    let rollback_target = phase.journal.rollback_target().and_then(stored);
+    Inspection { installation, report, current, rollback_target, running, probe }
 }
 
 /// Services that could not be ended.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use trimaran_executor::driver::{Driver as _, Effect, Input};
+use trimaran_agent_core::driver::{Driver as _, Effect, Input};
 use trimaran_host_core::host::{
     Admission, Call, Handover, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot, StoredRelease, admit,
 };
@@ -92,7 +92,7 @@ pub struct Shown {
     /// The release that `current` names.
     pub current: Option<StoredRelease>,
     /// Where a rollback by hand would lead.
-    pub way_back: Option<StoredRelease>,
+    pub rollback_target: Option<StoredRelease>,
 }
 
 pub(crate) type Commands = mpsc::Sender<Command>;
@@ -338,7 +338,7 @@ impl Worker {
         if let Some(next) = &self.next {
             report.fence = next.fence;
             report.assignment = next.assignment;
-            report.acts = next.action.acts();
+            report.disruptive = next.action.is_disruptive();
             report.state = match self.phase.journal.step.is_disruptive() {
                 true => HostState::Updating,
                 false => HostState::Preparing,
@@ -357,7 +357,7 @@ impl Worker {
             settled: self.next.is_none() && self.effects.is_empty() && self.phase.is_settled(),
             looked: self.phase.has_looked(),
             current: report.current.and_then(stored),
-            way_back: self.phase.journal.way_back().and_then(stored),
+            rollback_target: self.phase.journal.rollback_target().and_then(stored),
             report,
         }
     }

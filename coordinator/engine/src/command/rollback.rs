@@ -7,7 +7,7 @@ use trimaran_wire::v1::row;
 
 use crate::request::{Outcome, Rejection, reject};
 use crate::settle::back;
-use crate::settle::ways::earlier_good;
+use crate::settle::ways::previous_stable;
 use crate::state::State;
 
 pub(super) fn rollback(
@@ -55,7 +55,7 @@ pub(super) fn rollback(
     let mut ways = Vec::new();
     for it in here.iter().filter(|it| it.current.is_some()) {
         let to = match &named {
-            None => earlier_good(it),
+            None => previous_stable(it),
             Some(named) => Some(release_for(state, it, named)?).filter(|to| Some(*to) != it.current),
         };
         ways.extend(to.map(|to| back::Way { installation: it.clone(), to: Some(to) }));
@@ -96,7 +96,7 @@ fn release_for(
         let release = &row.release;
         release.pipeline == it.id.pipeline && release.target == *target && release.version == *version
     };
-    let here = it.current.iter().chain(&it.good).chain(&it.before);
+    let here = it.current.iter().chain(&it.stable_releases).chain(&it.before);
     let known = here.filter_map(|digest| state.releases.get(digest)).find(fits);
     match known.or_else(|| state.releases.iter().find(fits)) {
         Some(row) => Ok(row.digest),

@@ -2,7 +2,7 @@
 
 use trimaran_model::id::{Digest, Incarnation};
 use trimaran_model::reason::CLEARS_WAIT;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::document::{
     AgentList, AlarmDocument, AuditDocument, AuditList, MachineDocument, RunnerList, TargetDocument,
@@ -88,7 +88,7 @@ pub fn agents(rows: &dyn RowSource) -> AgentList {
         .to_owned(),
         address: it.address,
         incarnation: it.incarnation.map(|it| Incarnation(it).to_string()),
-        last_seen: it.incarnation.map(|_| rfc3339(Wall(it.changed_ms))),
+        last_seen: it.incarnation.map(|_| rfc3339(WallTime(it.changed_ms))),
         labels: Default::default(),
         agent: None,
         refused: None,
@@ -103,7 +103,7 @@ pub fn runners(rows: &dyn RowSource) -> RunnerList {
         state: if it.seen_ms.is_some() { "lost" } else { "never_connected" }.to_owned(),
         address: None,
         incarnation: None,
-        last_seen: it.seen_ms.map(|at| rfc3339(Wall(at))),
+        last_seen: it.seen_ms.map(|at| rfc3339(WallTime(at))),
         labels: it.labels,
         agent: Some(it.agent),
         refused: None,
@@ -121,7 +121,7 @@ pub fn alarms(rows: &dyn RowSource) -> Vec<AlarmDocument> {
         },
         code: it.code,
         message: it.message,
-        since: rfc3339(Wall(it.since_ms)),
+        since: rfc3339(WallTime(it.since_ms)),
     };
     all::<row::Alarm>(rows).into_iter().map(one).collect()
 }
@@ -135,7 +135,7 @@ pub fn audit(rows: &dyn RowSource, since: u64, limit: usize) -> AuditList {
         {
             records.push(AuditDocument {
                 seq: it.seq,
-                at: rfc3339(Wall(it.at_ms)),
+                at: rfc3339(WallTime(it.at_ms)),
                 identity: it.identity,
                 verb: it.verb,
                 object: it.object,

@@ -1,7 +1,7 @@
 //! What a plan would change, and the way back, beside what runs now.
 
 use trimaran_model::id::Digest;
-use trimaran_model::pipeline::Amount;
+use trimaran_model::pipeline::IntOrPercent;
 use trimaran_wire::document::{PlanDocument, PlanGate, PlanRelease, PlanStage, PlanWave, WayBack};
 use trimaran_wire::v1::plan::{WirePlan, WirePlannedStage};
 use trimaran_wire::v1::row;
@@ -9,7 +9,7 @@ use trimaran_wire::v1::row;
 use super::runs::artifacts;
 use super::{RowSource, get, release_row};
 use crate::settle::assign::waves;
-use crate::settle::ways::{earlier_good, way_from};
+use crate::settle::ways::{previous_stable, way_from};
 use crate::state::run_name;
 
 fn release(rows: &dyn RowSource, digest: [u8; 32]) -> PlanRelease {
@@ -70,7 +70,7 @@ fn warn_of_budgets(document: &mut PlanDocument, stage: &WirePlannedStage, total:
         )),
         _ => {}
     }
-    if Amount::from(stage.max_failures).floor_of(total) >= total {
+    if IntOrPercent::from(stage.max_failures).floor_of(total) >= total {
         warn(format!(
             "`max_failures` covers every host of `{target}`, {total}: a failing release is never stopped there"
         ));
@@ -93,7 +93,7 @@ fn one_stage(rows: &dyn RowSource, document: &mut PlanDocument, environment: &st
     let target = get::<row::TargetRow>(rows, &stage.target);
     let total = target.map_or(0, |target| super::cluster::hosts(rows, &target).len());
     let total = u32::try_from(total).unwrap_or(u32::MAX);
-    let down = Amount::from(stage.max_unavailable).floor_of(total).max(1);
+    let down = IntOrPercent::from(stage.max_unavailable).floor_of(total).max(1);
     warn_of_budgets(document, stage, total, down);
     let numbered = waves(stage, total).into_iter().filter(|_| total > 0).zip(1..);
     document.stages.push(PlanStage {
@@ -102,7 +102,7 @@ fn one_stage(rows: &dyn RowSource, document: &mut PlanDocument, environment: &st
         from: current.map(|digest| release(rows, digest)),
         to,
         waves: numbered
-            .map(|(upto, number)| PlanWave { number, upto, of: total, max_unavailable: down })
+            .map(|(target_count, number)| PlanWave { number, target_count, of: total, max_unavailable: down })
             .collect(),
     });
     let good = here.as_ref().and_then(way_from);
@@ -127,7 +127,7 @@ pub fn rollback_plan(
     let stages = here
         .into_iter()
         .filter_map(|it| {
-            let to = to.or_else(|| earlier_good(&it))?;
+            let to = to.or_else(|| previous_stable(&it))?;
             Some(PlanStage {
                 name: format!("{environment}/{}", it.id.target),
                 change: if it.current == Some(to) { "none" } else { "update" }.to_owned(),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use trimaran_model::id::Digest;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_model::verdict::Verdict;
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::document::{
@@ -16,7 +16,7 @@ use trimaran_wire::v1::agent::AgentVerdict;
 use trimaran_wire::v1::assignment::WireInstance;
 use trimaran_wire::v1::common::WireReason;
 use trimaran_wire::v1::release::{WireArtifact, WireReleaseWorkload};
-use trimaran_wire::v1::row::{self, WayBack, table};
+use trimaran_wire::v1::row::{self, RollbackTarget, table};
 
 use super::{RowSource, all, release_row, run_row};
 use crate::command::can_be_healthy;
@@ -24,7 +24,7 @@ use crate::settle::{planned, stage_name};
 use crate::state::{is_rollback, run_name};
 
 fn time(ms: i64) -> String {
-    rfc3339(Wall(ms))
+    rfc3339(WallTime(ms))
 }
 
 fn hex(digest: [u8; 32]) -> String {
@@ -69,7 +69,7 @@ fn stage(it: &row::Stage) -> StageDocument {
     let wave = (!it.waves.is_empty()).then(|| WaveDocument {
         number: it.wave + 1,
         of: u32::try_from(it.waves.len()).unwrap_or(u32::MAX),
-        upto: it.waves.get(it.wave as usize).copied().unwrap_or(it.total),
+        target_count: it.waves.get(it.wave as usize).copied().unwrap_or(it.total),
         done: it.done,
         total: it.total,
     });
@@ -101,7 +101,7 @@ fn rollback(rows: &dyn RowSource, it: &row::Run) -> Option<RollbackDocument> {
     if !is_rollback(it) {
         return None;
     }
-    let restores = it.stages.iter().find(|stage| stage.way_back.is_none());
+    let restores = it.stages.iter().find(|stage| stage.rollback_target.is_none());
     let to = restores.and_then(|stage| planned(&it.plan, stage)).map(|(_, planned)| planned.release_digest);
     Some(document(&it.reason, to))
 }
@@ -286,9 +286,9 @@ pub fn history(rows: &dyn RowSource, pipeline: &str, environment: Option<&str>, 
 
 fn entry(rows: &dyn RowSource, run: &row::Run, stage: &row::Stage) -> Option<HistoryEntry> {
     let (_, planned) = planned(&run.plan, stage)?;
-    let back = match &stage.way_back {
-        Some(WayBack::Restore(to)) => release_row(rows, to).map(|row| row.release.version.clone()),
-        Some(WayBack::Stop) | None => None,
+    let back = match &stage.rollback_target {
+        Some(RollbackTarget::Restore(to)) => release_row(rows, to).map(|row| row.release.version.clone()),
+        Some(RollbackTarget::Stop) | None => None,
     };
     let cause = run
         .rollback

@@ -4,14 +4,14 @@ use trimaran_model::id::Digest;
 use trimaran_model::limits::QUARANTINED_PER_PIPELINE_MAX;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::{RunKind, Status};
-use trimaran_wire::v1::assignment::{WireAmount, WireFailure};
+use trimaran_wire::v1::assignment::{WireFailure, WireIntOrPercent};
 use trimaran_wire::v1::common::{WireInstallation, WireRun};
 use trimaran_wire::v1::plan::{WirePlan, WirePlannedEnvironment, WirePlannedStage, WireScope};
 use trimaran_wire::v1::release::WireReleaseWorkload;
-use trimaran_wire::v1::row::{self, WayBack};
+use trimaran_wire::v1::row::{self, RollbackTarget};
 
 use super::assign::{End, withdraw};
-use super::ways::earlier_good;
+use super::ways::previous_stable;
 use super::{message, set, stage_name, words};
 use crate::audit;
 use crate::command::{NewRun, create_run};
@@ -80,11 +80,11 @@ pub(crate) fn end_with_rollback(state: &mut State, id: &WireRun, environment: &s
 /// Turns every touched stage of the scope around, with a larger fence than what it does now. Work outside of
 /// the scope is asked to end.
 fn begin(state: &mut State, run: &mut row::Run, cause: &Cause, in_scope: impl Fn(&row::Stage) -> bool) {
-    let because = state.waits(cause.code, cause.message.clone());
+    let rollback_reason = state.waits(cause.code, cause.message.clone());
     let mut first_way = None;
     for index in 0..run.stages.len() {
         let stage = &run.stages[index];
-        if stage.target.is_none() || stage.attempt == 0 || stage.way_back.is_some() {
+        if stage.target.is_none() || stage.attempt == 0 || stage.rollback_target.is_some() {
             continue;
         }
         if !in_scope(stage) {
@@ -99,9 +99,9 @@ fn begin(state: &mut State, run: &mut row::Run, cause: &Cause, in_scope: impl Fn
         let stage = &mut run.stages[index];
         first_way = first_way.or(stage.restore);
         (stage.assignment, stage.paused, stage.finished_ms, stage.pause_until) = (None, None, None, None);
-        stage.way_back = Some(stage.restore.map_or(WayBack::Stop, WayBack::Restore));
-        stage.because = Some(because.clone());
-        set(state, stage, Status::RollingBack, vec![because.clone()]);
+        stage.rollback_target = Some(stage.restore.map_or(RollbackTarget::Stop, RollbackTarget::Restore));
+        stage.rollback_reason = Some(rollback_reason.clone());
+        set(state, stage, Status::RollingBack, vec![rollback_reason.clone()]);
     }
     if run.rollback.is_none() {
         let sentence = &cause.sentence;
@@ -161,7 +161,7 @@ pub(crate) fn after_success(state: &mut State, failed: &row::Installation, failu
     let all = state.installations_of(&failed.id.pipeline);
     let here: Vec<_> = all.filter(fits).filter(|it| in_scope(it)).cloned().collect();
     let free = here.into_iter().filter(|it| under_way(state, &it.id).is_none());
-    let way = |installation: row::Installation| Way { to: earlier_good(&installation), installation };
+    let way = |installation: row::Installation| Way { to: previous_stable(&installation), installation };
     let ways: Vec<Way> = free.map(way).collect();
     let cause = match failure {
         Some(failure) => Cause::of(failure, &failed.id.target),
@@ -187,9 +187,9 @@ fn planned_way(state: &State, way: &Way) -> Option<WirePlannedStage> {
         release_digest: digest,
         release,
         bake_ms: 0,
-        sizes: vec![WireAmount::Percent(100)],
-        max_unavailable: WireAmount::Count(1),
-        max_failures: WireAmount::Count(0),
+        sizes: vec![WireIntOrPercent::Percent(100)],
+        max_unavailable: WireIntOrPercent::Count(1),
+        max_failures: WireIntOrPercent::Count(0),
         pause_between_ms: 0,
     })
 }
@@ -246,11 +246,11 @@ pub(crate) fn start_rollback_run(
 /// Every stage of a rollback run says why; those in `stops` have nothing to bring back.
 fn say_why(state: &mut State, id: &WireRun, cause: &Cause, stops: &[String]) {
     let Some(mut run) = state.runs.get(&run_key(id)).cloned() else { return };
-    let because = state.waits(cause.code, cause.message.clone());
+    let rollback_reason = state.waits(cause.code, cause.message.clone());
     for stage in run.stages.iter_mut() {
-        stage.because = Some(because.clone());
+        stage.rollback_reason = Some(rollback_reason.clone());
         if stage.target.as_ref().is_some_and(|target| stops.contains(target)) {
-            stage.way_back = Some(WayBack::Stop);
+            stage.rollback_target = Some(RollbackTarget::Stop);
         }
     }
     state.runs.put(run);

@@ -14,7 +14,9 @@ pub(super) fn note(state: &mut State, before: &row::Run, run: &row::Run) {
     for (old, new) in before.stages.iter().zip(&run.stages) {
         let ends = !status(&old.status).is_done() && new.attempt > 0;
         match status(&new.status) {
-            Status::Canceled | Status::Failed if ends && new.way_back.is_none() => left(state, run, new),
+            Status::Canceled | Status::Failed if ends && new.rollback_target.is_none() => {
+                left(state, run, new)
+            }
             Status::RollbackFailed if ends => unknown(state, run, new),
             _ => {}
         }

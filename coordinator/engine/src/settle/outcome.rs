@@ -6,10 +6,10 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::Status;
 use trimaran_model::verdict::Verdict;
 use trimaran_wire::v1::assignment::{WireFailure, WireOutcome};
-use trimaran_wire::v1::row::{self, WayBack};
+use trimaran_wire::v1::row::{self, RollbackTarget};
 
 use super::assign::{End, withdraw};
-use super::{back, broken, installation, message, planned, set, stage_name, with_because, words};
+use super::{back, broken, installation, message, planned, set, stage_name, with_rollback_reason, words};
 use crate::state::{State, is_rollback, run_key, status};
 
 /// How many releases an installation remembers as good.
@@ -26,8 +26,8 @@ pub(crate) fn take(state: &mut State, row: &row::AssignmentRow, outcome: &WireOu
     if status(&run.status).is_done() {
         return broken::result(state, &before, run, index);
     }
-    if run.stages[index].way_back.is_some() || is_rollback(&run) {
-        way_back(state, &mut run, index, outcome, row.cancel);
+    if run.stages[index].rollback_target.is_some() || is_rollback(&run) {
+        rollback_target(state, &mut run, index, outcome, row.cancel);
     } else {
         forward(state, &mut run, index, outcome, row);
     }
@@ -116,18 +116,24 @@ fn wave_done(state: &mut State, run: &mut row::Run, index: usize, hosts: &[Strin
     installed(state, run, index, planned.release_digest, |it| {
         it.before = before.or(again);
         if planned.bake_ms == 0 {
-            make_good(it, planned.release_digest);
+            mark_stable(it, planned.release_digest);
         } else {
             it.bake_until = Some(now + planned.bake_ms);
         }
     });
 }
 
-fn way_back(state: &mut State, run: &mut row::Run, index: usize, outcome: &WireOutcome, asked_to_end: bool) {
+fn rollback_target(
+    state: &mut State,
+    run: &mut row::Run,
+    index: usize,
+    outcome: &WireOutcome,
+    asked_to_end: bool,
+) {
     match outcome {
-        WireOutcome::Done => match run.stages[index].way_back.clone() {
-            Some(WayBack::Stop) => stopped(state, run, index),
-            Some(WayBack::Restore(to)) => {
+        WireOutcome::Done => match run.stages[index].rollback_target.clone() {
+            Some(RollbackTarget::Stop) => stopped(state, run, index),
+            Some(RollbackTarget::Restore(to)) => {
                 let left = release_of(run, index);
                 restored(state, run, index, (left, to), Status::RolledBack);
             }
@@ -159,19 +165,24 @@ fn way_back(state: &mut State, run: &mut row::Run, index: usize, outcome: &WireO
 
 fn failed_on_the_way(state: &State, run: &mut row::Run, index: usize, code: ReasonCode, message: String) {
     let stage = &mut run.stages[index];
-    let reasons = with_because(stage, vec![state.waits(code, message)]);
+    let reasons = with_rollback_reason(stage, vec![state.waits(code, message)]);
     set(state, stage, Status::RollbackFailed, reasons);
 }
 
 /// There was nothing to go back to: the release is stopped, and the stage failed.
 fn stopped(state: &mut State, run: &mut row::Run, index: usize) {
     let message = "there is no earlier good release, so the failed one was stopped";
-    let mut reasons = with_because(&run.stages[index], Vec::new());
+    let mut reasons = with_rollback_reason(&run.stages[index], Vec::new());
     reasons.push(state.waits(ReasonCode::NoEarlierRelease, message));
     set(state, &mut run.stages[index], Status::Failed, reasons);
     if let Some(it) = installation(state, run, &run.stages[index]).cloned() {
         let left = release_of(run, index);
-        let good = it.good.iter().copied().filter(|good| Some(*good) != left).collect();
+        let stable_releases = it
+            .stable_releases
+            .iter()
+            .copied()
+            .filter(|stable_releases| Some(*stable_releases) != left)
+            .collect();
         state.installations.put(row::Installation {
             current: None,
             run: None,
@@ -180,7 +191,7 @@ fn stopped(state: &mut State, run: &mut row::Run, index: usize) {
             down: 0,
             mixed: None,
             health: Verdict::Missing.as_str().to_owned(),
-            good,
+            stable_releases,
             ..it
         });
     }
@@ -202,17 +213,19 @@ fn restored(
 ) {
     let reasons = match status {
         Status::Succeeded => Vec::new(),
-        _ => with_because(&run.stages[index], Vec::new()),
+        _ => with_rollback_reason(&run.stages[index], Vec::new()),
     };
     set(state, &mut run.stages[index], status, reasons);
     let bake = planned(&run.plan, &run.stages[index]).map(|(_, it)| it.bake_ms).filter(|bake| *bake > 0);
     let bake_end = bake.map(|bake| state.now().0 + bake);
     installed(state, run, index, to, |it| {
-        it.good.retain(|good| Some(*good) != left);
+        it.stable_releases.retain(|stable_releases| Some(*stable_releases) != left);
         it.before = None;
         match bake_end {
-            Some(end) if status == Status::RolledBack && !it.good.contains(&to) => it.bake_until = Some(end),
-            _ => make_good(it, to),
+            Some(end) if status == Status::RolledBack && !it.stable_releases.contains(&to) => {
+                it.bake_until = Some(end)
+            }
+            _ => mark_stable(it, to),
         }
     });
 }
@@ -241,11 +254,11 @@ fn installed(
 }
 
 /// Puts a release first among the good ones.
-pub(crate) fn make_good(it: &mut row::Installation, digest: [u8; 32]) {
+pub(crate) fn mark_stable(it: &mut row::Installation, digest: [u8; 32]) {
     it.bake_until = None;
-    it.good.retain(|good| *good != digest);
-    it.good.insert(0, digest);
-    it.good.truncate(GOOD_MAX);
+    it.stable_releases.retain(|stable_releases| *stable_releases != digest);
+    it.stable_releases.insert(0, digest);
+    it.stable_releases.truncate(GOOD_MAX);
 }
 
 /// What the stage works on is unhealthy, for this failure.

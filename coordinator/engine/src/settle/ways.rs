@@ -7,12 +7,12 @@ use trimaran_wire::v1::row;
 /// stop a service that was healthy would be worse than to go back to a release in its bake.
 pub(crate) fn way_from(it: &row::Installation) -> Option<[u8; 32]> {
     let healthy = it.health == Verdict::Healthy.as_str();
-    it.good.first().copied().or(it.current.filter(|_| healthy))
+    it.stable_releases.first().copied().or(it.current.filter(|_| healthy))
 }
 
 /// Where what runs now goes back to: the last good release that it is not, or without any what ran healthy
 /// before it.
-pub(crate) fn earlier_good(it: &row::Installation) -> Option<[u8; 32]> {
+pub(crate) fn previous_stable(it: &row::Installation) -> Option<[u8; 32]> {
     let other = |digest: &[u8; 32]| Some(*digest) != it.current;
-    it.good.iter().copied().find(other).or(it.before.filter(other))
+    it.stable_releases.iter().copied().find(other).or(it.before.filter(other))
 }

@@ -23,7 +23,7 @@ use crate::identity::CertificateError;
 use crate::quic::garbage::{self, Ids};
 use crate::quic::handshake::{self, Accepting, HandshakeError, Place};
 use crate::quic::limits::{
-    self, ENROLL_SESSION_TIMEOUT, EndpointLimits, HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, SWEEP_EVERY,
+    self, ENROLL_SESSION_TIMEOUT, EndpointLimits, HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, SWEEP_INTERVAL,
 };
 use crate::quic::session::{Registry, Session};
 use crate::quic::tls::{self, Clock, Expected, PEER_CID_MARK, Revoked};
@@ -298,7 +298,7 @@ fn endpoint_config(reset_key: &[u8; RESET_KEY_BYTES], ids: Ids) -> quinn::Endpoi
     let mut config = quinn::EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset_key)));
     config.supported_versions(vec![garbage::VERSION]);
     // By default 50 a second: thousands of agents would wait for their idle timeout instead.
-    config.min_reset_interval(limits::RESET_EVERY.to_std());
+    config.min_reset_interval(limits::RESET_INTERVAL.to_std());
     config.cid_generator(move || Box::new(ids.generator()));
     config
 }
@@ -323,7 +323,7 @@ fn socket(address: SocketAddr, buffer: Option<usize>) -> io::Result<std::net::Ud
 
 /// Closes silent and revoked sessions until the end.
 async fn sweep(registry: Arc<Registry>, revoked: Revoked, cancel: CancellationToken) {
-    let mut every = interval(SWEEP_EVERY.to_std());
+    let mut every = interval(SWEEP_INTERVAL.to_std());
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while cancel.run_until_cancelled(every.tick()).await.is_some() {
         registry.sweep(&*revoked);

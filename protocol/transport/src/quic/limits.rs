@@ -23,11 +23,11 @@ pub const ENROLL_SESSION_TIMEOUT: Millis = Millis::seconds(30);
 /// A graceful end waits so long for the other sides to hear of it.
 pub const SHUTDOWN_TIMEOUT: Millis = Millis::seconds(2);
 /// How often sessions are looked at for signs of life.
-pub const SWEEP_EVERY: Millis = Millis::seconds(1);
+pub const SWEEP_INTERVAL: Millis = Millis::seconds(1);
 /// Stateless resets: at most so often, each smaller than the packet that caused it.
-pub const RESET_EVERY: Millis = Millis(1);
+pub const RESET_INTERVAL: Millis = Millis(1);
 /// Refused handshakes that are logged aloud; the others are counted and logged at the level of debugging.
-pub const REFUSAL_LOGGED_EVERY: Millis = Millis(100);
+pub const REFUSAL_LOG_INTERVAL: Millis = Millis(100);
 /// Keep-alive and idle timeout between coordinators; an election takes a second or more.
 pub const PEER_KEEP_ALIVE: Millis = Millis(500);
 pub const PEER_LOST_AFTER: Millis = Millis::seconds(3);

@@ -345,7 +345,7 @@ impl Registry {
     /// Whether one more refusal may be logged aloud: a flood of them must not fill the log.
     pub(crate) fn may_log(&self) -> bool {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        let rested = logged.is_none_or(|at| at.elapsed() >= limits::REFUSAL_LOGGED_EVERY.to_std());
+        let rested = logged.is_none_or(|at| at.elapsed() >= limits::REFUSAL_LOG_INTERVAL.to_std());
         if rested {
             *logged = Some(Instant::now());
         }

@@ -5,7 +5,7 @@ use rcgen::{
 };
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_transport::authority::{Authority, AuthorityError, Issuer as TrimaranIssuer};
 use trimaran_transport::enroll::{Csr, make_key_and_csr};
 use trimaran_transport::identity::CertificateError;
@@ -129,7 +129,7 @@ fn a_leaf_starts_early_ends_in_time_and_has_a_serial_of_its_own() {
     let (one, two) = (issue(NOW, DAY), issue(NOW, DAY));
     assert_ne!(one.serial, two.serial);
     assert_eq!(one.spki, two.spki);
-    assert_eq!((one.not_before, one.not_after), (Wall(NOW.0 - 600_000), NOW + DAY));
+    assert_eq!((one.not_before, one.not_after), (WallTime(NOW.0 - 600_000), NOW + DAY));
     let end = issue(NOW, trimaran_model::time::Millis(u64::MAX)).not_after;
     assert!(end <= NOW + trimaran_transport::authority::ISSUER_TTL, "not longer than its issuer");
 }

@@ -8,7 +8,7 @@ use trimaran_model::pipeline::{Approve, ApproveOption, Batches, RollbackOn, Roll
 use trimaran_model::plan::{Plan, PlannedEnvironment, PlannedStage};
 use trimaran_model::time::Millis;
 
-use super::assignment::WireAmount;
+use super::assignment::WireIntOrPercent;
 use super::common::{name, spelled};
 use super::release::{WireArtifact, WireRelease};
 use crate::codec::CodecError;
@@ -51,9 +51,9 @@ pub struct WirePlannedStage {
     /// Shared with the rows and orders that name it.
     pub release: Arc<WireRelease>,
     pub bake_ms: u64,
-    pub sizes: Vec<WireAmount>,
-    pub max_unavailable: WireAmount,
-    pub max_failures: WireAmount,
+    pub sizes: Vec<WireIntOrPercent>,
+    pub max_unavailable: WireIntOrPercent,
+    pub max_failures: WireIntOrPercent,
     pub pause_between_ms: u64,
 }
 

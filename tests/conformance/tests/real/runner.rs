@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use trimaran_model::assignment::{HostAction, HostGoal, HostOrder, HostReport, HostState};
 use trimaran_model::id::{Fence, Identity};
 use trimaran_model::limits::LEAF_TTL;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_transport::authority::Authority;
 use trimaran_transport::enroll::{Csr, make_key_and_csr};
 use trimaran_transport::files::{IdentityFiles, save_identity};
@@ -29,9 +29,9 @@ struct Fleet {
     goals: Vec<HostGoal>,
 }
 
-fn now() -> Wall {
+fn now() -> WallTime {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-    Wall(i64::try_from(since.as_millis()).expect("before the year 292 million"))
+    WallTime(i64::try_from(since.as_millis()).expect("before the year 292 million"))
 }
 
 impl Fleet {
@@ -122,7 +122,7 @@ impl Fleet {
         let known = self
             .goals
             .iter()
-            .rposition(|goal| goal.fence == report.fence && goal.action.acts() == report.acts);
+            .rposition(|goal| goal.fence == report.fence && goal.action.is_disruptive() == report.disruptive);
         let place = known.expect("it says what it was told");
         let prepared = matches!(&self.goals[place].action, HostAction::Prepare(order)
             if report.prepared == Some(order.digest));

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use trimaran_executor::driver::Effect;
+use trimaran_agent_core::driver::Effect;
+use trimaran_model::action::{Action, Failure, Outcome};
 use trimaran_model::assignment::HostState;
 use trimaran_model::id::HostName;
-use trimaran_model::job::{Failure, Job, Outcome};
 use trimaran_model::limits::{HOST_LOST_AFTER, HOSTS_PREPARED_AHEAD_MAX};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
@@ -87,9 +87,9 @@ impl Phase {
     fn wanted(&self) -> u32 {
         let failed = self.hosts.keys().filter(|host| self.has_failed(host)).count();
         let able = self.total().saturating_sub(u32::try_from(failed).unwrap_or(u32::MAX));
-        match self.assignment.job {
-            Job::Release(_) | Job::Restore(_) => self.assignment.wave.upto.min(able),
-            Job::Verify | Job::Stop(_) => able,
+        match self.assignment.action {
+            Action::Release(_) | Action::Restore(_) => self.assignment.wave.target_count.min(able),
+            Action::Verify | Action::Stop(_) => able,
         }
     }
 
@@ -195,10 +195,10 @@ impl Phase {
                 continue;
             }
             let up = turn.is_up();
-            let slot = match self.assignment.job {
-                Job::Release(_) | Job::Restore(_) => in_flight + if up { down } else { 0 } < allowed,
+            let slot = match self.assignment.action {
+                Action::Release(_) | Action::Restore(_) => in_flight + if up { down } else { 0 } < allowed,
                 // Both disturb nothing that serves well.
-                Job::Verify | Job::Stop(_) => true,
+                Action::Verify | Action::Stop(_) => true,
             };
             if slot && self.lease && !self.committing {
                 self.order(host, Asked::Act, out);
@@ -240,7 +240,7 @@ impl Phase {
 
     /// The bytes of the release must be there before a slot is taken. What is brought back is there already.
     fn needs_bytes(&self, host: &HostName) -> bool {
-        let Job::Release(digest) = self.assignment.job else { return false };
+        let Action::Release(digest) = self.assignment.action else { return false };
         let report = self.hosts[host].report.as_ref();
         report.is_none_or(|it| it.prepared != Some(digest) && it.current != Some(digest))
     }

@@ -10,9 +10,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use trimaran_model::action::Failure;
 use trimaran_model::assignment::{HostReport, HostState};
 use trimaran_model::id::{Fence, HostName, InstallationId};
-use trimaran_model::job::Failure;
 use trimaran_model::verdict::Verdict;
 
 use super::standing::failure;
@@ -186,7 +186,7 @@ mod tests {
             installation: id(),
             fence: Fence(7),
             assignment: AssignmentId(7),
-            acts: false,
+            disruptive: false,
             state,
             current: None,
             prepared: None,

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trimaran_executor::driver::{CallId, Effect, Guard, Input};
+use trimaran_agent_core::driver::{CallId, Effect, Guard, Input};
+use trimaran_model::action::{Action, Failure, Progress};
 use trimaran_model::assignment::{Assignment, HostAction, HostGoal, HostOrder};
 use trimaran_model::id::{Digest, HostName, ServiceName};
-use trimaran_model::job::{Failure, Job, Progress};
 use trimaran_model::limits::UNGUARDED_CALL;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
@@ -150,9 +150,9 @@ impl Phase {
 
     /// The release that the job brings or brings back.
     pub(crate) fn digest(&self) -> Option<Digest> {
-        match self.assignment.job {
-            Job::Release(digest) | Job::Restore(digest) => Some(digest),
-            Job::Verify | Job::Stop(_) => None,
+        match self.assignment.action {
+            Action::Release(digest) | Action::Restore(digest) => Some(digest),
+            Action::Verify | Action::Stop(_) => None,
         }
     }
 
@@ -255,13 +255,13 @@ impl Phase {
             let release = self.assignment.release.clone()?;
             Some(HostOrder { digest, release })
         };
-        Some(match (&self.assignment.job, asked) {
-            (Job::Release(digest), Asked::Prepare) => HostAction::Prepare(order(*digest)?),
-            (Job::Release(digest), Asked::Act) => HostAction::Apply(order(*digest)?),
-            (Job::Restore(digest), Asked::Act) => HostAction::Restore(order(*digest)?),
-            (Job::Stop(digest), Asked::Act) => HostAction::Stop { only: *digest },
-            (Job::Verify, Asked::Act) => HostAction::Verify,
-            (Job::Restore(_) | Job::Stop(_) | Job::Verify, Asked::Prepare) => return None,
+        Some(match (&self.assignment.action, asked) {
+            (Action::Release(digest), Asked::Prepare) => HostAction::Prepare(order(*digest)?),
+            (Action::Release(digest), Asked::Act) => HostAction::Apply(order(*digest)?),
+            (Action::Restore(digest), Asked::Act) => HostAction::Restore(order(*digest)?),
+            (Action::Stop(digest), Asked::Act) => HostAction::Stop { only: *digest },
+            (Action::Verify, Asked::Act) => HostAction::Verify,
+            (Action::Restore(_) | Action::Stop(_) | Action::Verify, Asked::Prepare) => return None,
         })
     }
 }

@@ -1,9 +1,9 @@
 //! What is told of an assignment while it works: counts, failed hosts, and each instance.
 
-use trimaran_executor::driver::Effect;
+use trimaran_agent_core::driver::Effect;
+use trimaran_model::action::{Action, InstanceReport, Progress};
 use trimaran_model::assignment::HostState;
 use trimaran_model::id::HostName;
-use trimaran_model::job::{InstanceReport, Job, Progress};
 use trimaran_model::limits::{INSTANCE_MESSAGE_BYTES_MAX, INSTANCES_REPORTED_MAX};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::InstanceStatus;
@@ -57,7 +57,9 @@ impl Phase {
             (_, Some(HostState::Broken)) if self.has_failed(host) => InstanceStatus::Broken,
             _ if self.has_failed(host) => InstanceStatus::Failed,
             (Standing::Bad(_), _) => InstanceStatus::Failed,
-            (Standing::Done, _) if matches!(self.assignment.job, Job::Stop(_)) => InstanceStatus::Stopped,
+            (Standing::Done, _) if matches!(self.assignment.action, Action::Stop(_)) => {
+                InstanceStatus::Stopped
+            }
             (Standing::Done, _) => InstanceStatus::Healthy,
             (Standing::Open, Some(HostState::Preparing)) => InstanceStatus::Preparing,
             (Standing::Absent, _) => InstanceStatus::Lost,

@@ -1,8 +1,8 @@
 //! What one host is for the assignment now: a total function of what it said and what was asked of it.
 
+use trimaran_model::action::{Action, Failure};
 use trimaran_model::assignment::{Assignment, HostReport, HostState};
 use trimaran_model::id::{AssignmentId, Digest, Fence, HostName};
-use trimaran_model::job::{Failure, Job};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
 use trimaran_model::verdict::Fault;
@@ -52,15 +52,15 @@ pub(crate) enum Standing {
 pub(crate) struct Aim<'a> {
     pub(crate) assignment: AssignmentId,
     pub(crate) fence: Fence,
-    pub(crate) job: &'a Job,
+    pub(crate) action: &'a Action,
     /// From the second wave on a host that has the release got it in this attempt.
     pub(crate) goes_on: bool,
 }
 
 impl<'a> Aim<'a> {
     pub(crate) fn of(assignment: &'a Assignment) -> Self {
-        let Assignment { id, fence, job, wave, .. } = assignment;
-        Self { assignment: *id, fence: *fence, job, goes_on: wave.number > 1 }
+        let Assignment { id, fence, action, wave, .. } = assignment;
+        Self { assignment: *id, fence: *fence, action, goes_on: wave.number > 1 }
     }
 }
 
@@ -105,7 +105,7 @@ impl Turn {
             if ours.is_none() {
                 (self.prepare, self.refused) = (Sent::No, None);
             }
-            if ours.is_none_or(|report| !report.acts) {
+            if ours.is_none_or(|report| !report.disruptive) {
                 self.act = Sent::No;
             }
         }
@@ -128,13 +128,13 @@ impl Turn {
                 });
             }
             let ours = report.fence == aim.fence;
-            let found = match aim.job {
-                Job::Release(digest) | Job::Restore(digest) => {
+            let found = match aim.action {
+                Action::Release(digest) | Action::Restore(digest) => {
                     let tried = ours || aim.goes_on || self.was_done;
                     self.on_release(report, ours, tried, *digest)
                 }
-                Job::Stop(digest) => on_stop(report, ours, *digest),
-                Job::Verify => on_verify(report, ours),
+                Action::Stop(digest) => on_stop(report, ours, *digest),
+                Action::Verify => on_verify(report, ours),
             };
             match found {
                 Found::Done => return Standing::Done,
@@ -146,7 +146,7 @@ impl Turn {
                 }
                 Found::Unprepared | Found::Wants => {}
             }
-        } else if self.connected && matches!(aim.job, Job::Stop(_)) {
+        } else if self.connected && matches!(aim.action, Action::Stop(_)) {
             return Standing::Done;
         }
         match (self.act, self.connected) {
@@ -163,14 +163,14 @@ impl Turn {
             (HostState::Healthy, _) if there => Found::Done,
             (HostState::Reverted, false) if there => Found::Done,
             (HostState::Degraded, _) if there && tried => Found::Bad,
-            (HostState::Refused, true) if !report.acts => Found::Unprepared,
+            (HostState::Refused, true) if !report.disruptive => Found::Unprepared,
             (HostState::Refused | HostState::Reverted | HostState::Broken, true) => Found::Bad,
             // It has taken the order, and waits for its turn or works on it.
-            (HostState::Updating | HostState::Preparing | HostState::Prepared, true) if report.acts => {
+            (HostState::Updating | HostState::Preparing | HostState::Prepared, true) if report.disruptive => {
                 Found::Moves
             }
             (HostState::Healthy | HostState::Degraded | HostState::Stopped | HostState::Empty, true)
-                if report.acts =>
+                if report.disruptive =>
             {
                 Found::Astray
             }

@@ -3,9 +3,9 @@
 //! [`ReasonCode::Fenced`] hands over where the machine is, as soon as no call is in flight that changes
 //! something. Any other reason first finishes or reverts a change that was begun.
 
-use trimaran_executor::driver::Effect;
+use trimaran_agent_core::driver::Effect;
+use trimaran_model::action::Outcome;
 use trimaran_model::assignment::{HostAction, HostGoal};
-use trimaran_model::job::Outcome;
 use trimaran_model::limits;
 use trimaran_model::reason::ReasonCode;
 
@@ -68,7 +68,7 @@ impl Move<'_> {
         // From the middle of a change the next goal goes on in the same turn: the service is down meanwhile.
         if self.life.turn && !self.journal.step.is_disruptive() {
             self.life.turn = false;
-            self.call(Call::EndTurn, limits::HOST_CALL, trimaran_executor::driver::Guard::Read);
+            self.call(Call::EndTurn, limits::HOST_CALL, trimaran_agent_core::driver::Guard::Read);
         }
         self.life.done = true;
         self.out.push(Effect::Done(Outcome::Stopped));

@@ -23,7 +23,11 @@ pub fn admit(known: Option<&HostGoal>, goal: &HostGoal) -> Admission {
         std::cmp::Ordering::Greater => Admission::Take,
         std::cmp::Ordering::Less => Admission::Lower { largest: known.fence },
         std::cmp::Ordering::Equal if goal.assignment == known.assignment => {
-            if goal.action.acts() && !known.action.acts() { Admission::Take } else { Admission::Same }
+            if goal.action.is_disruptive() && !known.action.is_disruptive() {
+                Admission::Take
+            } else {
+                Admission::Same
+            }
         }
         std::cmp::Ordering::Equal => Admission::Mismatch { assignment: known.assignment },
     }

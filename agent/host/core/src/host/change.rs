@@ -1,6 +1,6 @@
 //! The disruptive part: stop, switch, start, verify, commit, and the same way back.
 
-use trimaran_executor::driver::Guard;
+use trimaran_agent_core::driver::Guard;
 use trimaran_model::assignment::HostAction;
 use trimaran_model::id::Digest;
 use trimaran_model::limits;
@@ -207,9 +207,11 @@ impl Move<'_> {
             return self.revert_failed(to, failure);
         }
         self.journal.failure = Some(failure.clone());
-        match self.journal.good.first().copied() {
-            Some(good) if good != to && self.on_host(good).is_some() => self.begin_change(good, true),
-            Some(good) if good == to => {
+        match self.journal.stable_releases.first().copied() {
+            Some(stable_releases) if stable_releases != to && self.on_host(stable_releases).is_some() => {
+                self.begin_change(stable_releases, true)
+            }
+            Some(stable_releases) if stable_releases == to => {
                 self.enter(Step::Failed);
                 self.service_down(failure);
             }
@@ -249,7 +251,7 @@ impl Move<'_> {
             return self.enter(Step::Failed);
         }
         if let HostAction::Stop { only } = self.journal.goal.action {
-            self.journal.good.retain(|good| *good != only);
+            self.journal.stable_releases.retain(|stable_releases| *stable_releases != only);
         }
         self.enter(Step::Stopped);
     }

@@ -1,6 +1,6 @@
 //! From an accepted goal to the point where the service may be touched.
 
-use trimaran_executor::driver::Guard;
+use trimaran_agent_core::driver::Guard;
 use trimaran_model::assignment::{HostAction, HostOrder};
 use trimaran_model::id::Digest;
 use trimaran_model::limits;
@@ -211,7 +211,7 @@ impl Move<'_> {
             .into_iter()
             .flatten()
             .chain(journal.goal.action.order().map(|order| order.digest))
-            .chain(journal.good.iter().take(2).copied())
+            .chain(journal.stable_releases.iter().take(2).copied())
             .chain(journal.goal.keep.iter().copied())
             .collect();
         let mut newest_first: Vec<_> = facts.releases.values().collect();

@@ -25,7 +25,7 @@ pub struct Journal {
     /// Why the service is not healthy although it should be.
     pub service_failure: Option<HostFailure>,
     /// Releases that were verified here, newest first: the ways back. The first one is the release in use.
-    pub good: Vec<Digest>,
+    pub stable_releases: Vec<Digest>,
     pub prepared: Option<Digest>,
     pub launch: Option<Launch>,
     pub last_launch: u64,
@@ -98,7 +98,7 @@ impl Journal {
             failure: None,
             serving: None,
             service_failure: None,
-            good: Vec::new(),
+            stable_releases: Vec::new(),
             prepared: None,
             launch: None,
             last_launch: 0,
@@ -135,7 +135,7 @@ impl Journal {
 
     /// Where a rollback by hand leads: the newest verified release that does not run now. One that is under way
     /// leads where it leads, so that the same command again goes on with it.
-    pub fn way_back(&self) -> Option<Digest> {
+    pub fn rollback_target(&self) -> Option<Digest> {
         if let (
             Step::Accepted | Step::InPlace | Step::Changing { back: false, .. },
             HostAction::Restore(order),
@@ -143,20 +143,21 @@ impl Journal {
         {
             return Some(order.digest);
         }
-        self.good.iter().copied().find(|good| Some(*good) != self.serving)
+        self.stable_releases.iter().copied().find(|stable_releases| Some(*stable_releases) != self.serving)
     }
 
     /// Remembers a verified release. One that was restored makes the ones after it no way back.
     pub(super) fn remember_good(&mut self, digest: Digest) {
         if let HostAction::Restore(_) = self.goal.action
-            && let Some(place) = self.good.iter().position(|good| *good == digest)
+            && let Some(place) =
+                self.stable_releases.iter().position(|stable_releases| *stable_releases == digest)
         {
-            self.good.drain(..place);
+            self.stable_releases.drain(..place);
             return;
         }
-        self.good.retain(|good| *good != digest);
-        self.good.insert(0, digest);
-        self.good.truncate(limits::WAYS_BACK_KEPT);
+        self.stable_releases.retain(|stable_releases| *stable_releases != digest);
+        self.stable_releases.insert(0, digest);
+        self.stable_releases.truncate(limits::STABLE_RELEASES_MAX);
     }
 
     /// The frozen form, with a goal that waits behind this one.
@@ -168,7 +169,7 @@ impl Journal {
             failure: self.failure.as_ref().map(Into::into),
             serving: self.serving.map(|digest| digest.0),
             service_failure: self.service_failure.as_ref().map(Into::into),
-            good: digests(&self.good),
+            stable_releases: digests(&self.stable_releases),
             prepared: self.prepared.map(|digest| digest.0),
             launch: self.launch.as_ref().map(Into::into),
             last_launch: self.last_launch,
@@ -186,7 +187,7 @@ impl Journal {
             failure: wire.failure.map(TryInto::try_into).transpose()?,
             serving: wire.serving.map(Digest),
             service_failure: wire.service_failure.map(TryInto::try_into).transpose()?,
-            good: wire.good.into_iter().map(Digest).collect(),
+            stable_releases: wire.stable_releases.into_iter().map(Digest).collect(),
             prepared: wire.prepared.map(Digest),
             launch: wire.launch.map(TryInto::try_into).transpose()?,
             last_launch: wire.last_launch,

@@ -1,6 +1,6 @@
 //! The driver: takes an input, moves both regions as far as they go, and says what to do next.
 
-use trimaran_executor::driver::{CallId, Driver, Effect, EffectOf, Guard, Input};
+use trimaran_agent_core::driver::{CallId, Driver, Effect, EffectOf, Guard, Input};
 use trimaran_model::assignment::{HostGoal, HostReport};
 use trimaran_model::limits;
 use trimaran_model::reason::ReasonCode;
@@ -216,7 +216,7 @@ impl<'a> Move<'a> {
             Reply::Failed(failure) => failure,
             _ => HostFailure::new(ReasonCode::HostInternal, "the host answered another question"),
         };
-        self.life.look_at = Some(self.now + limits::HOST_LOOK_AGAIN);
+        self.life.look_at = Some(self.now + limits::HOST_INSPECT_RETRY_DELAY);
         if self.journal.step == Step::Accepted {
             self.refuse(failure);
         }

@@ -1,6 +1,6 @@
 //! What a machine holds in memory: its journal, and what one life of it knows beside that.
 
-use trimaran_executor::driver::CallId;
+use trimaran_agent_core::driver::CallId;
 use trimaran_model::assignment::HostReport;
 use trimaran_model::id::Digest;
 use trimaran_model::reason::ReasonCode;

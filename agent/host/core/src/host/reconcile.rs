@@ -19,7 +19,7 @@ impl Move<'_> {
             self.journal.restarts.clear();
         }
         self.journal.boot = Some(facts.boot.clone());
-        self.journal.good.retain(|good| facts.releases.contains_key(good));
+        self.journal.stable_releases.retain(|stable_releases| facts.releases.contains_key(stable_releases));
         if self.journal.prepared.is_some_and(|prepared| !facts.releases.contains_key(&prepared)) {
             self.journal.prepared = None;
         }
@@ -173,7 +173,7 @@ impl Journal {
         let mut by_age: Vec<_> = facts.releases.values().collect();
         by_age.sort_by_key(|stored| std::cmp::Reverse(stored.sequence));
         let older = by_age.iter().map(|stored| stored.digest).filter(|it| Some(*it) != journal.serving);
-        journal.good = journal.serving.into_iter().chain(older).collect();
+        journal.stable_releases = journal.serving.into_iter().chain(older).collect();
         journal.step = Step::Committed;
         journal.boot = Some(facts.boot.clone());
         Some(journal)

@@ -1,6 +1,6 @@
 //! What the host says of an installation: derived from the journal, sent when it changed.
 
-use trimaran_executor::driver::Effect;
+use trimaran_agent_core::driver::Effect;
 use trimaran_model::assignment::{HostReport, HostState};
 use trimaran_model::limits;
 use trimaran_model::text::cut;
@@ -32,7 +32,7 @@ impl<'a> View<'a> {
             installation: journal.goal.installation.clone(),
             fence: journal.goal.fence,
             assignment: journal.goal.assignment,
-            acts: journal.goal.action.acts(),
+            disruptive: journal.goal.action.is_disruptive(),
             state,
             current: self.life.facts.as_ref().map_or(journal.serving, |facts| facts.current),
             prepared: journal.prepared,

@@ -1,6 +1,6 @@
 //! The service region: probes, degraded and healthy again, restarts by the policy.
 
-use trimaran_executor::driver::Guard;
+use trimaran_agent_core::driver::Guard;
 use trimaran_model::limits;
 use trimaran_model::pipeline::{HealthCheck, RestartOn};
 use trimaran_model::reason::ReasonCode;

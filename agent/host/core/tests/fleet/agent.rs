@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use trimaran_executor::driver::CallId;
-use trimaran_executor::{Executor, Input, Output};
+use trimaran_agent_core::driver::CallId;
+use trimaran_agent_core::{Executor, Input, Output};
 use trimaran_host_core::fleet::{Fleet, Give, Given, Sight, Watched};
 use trimaran_model::assignment::{Assignment, HostAction, HostReport};
 use trimaran_model::id::{AssignmentId, Epoch, Fence, HostName};
@@ -365,17 +365,17 @@ impl World {
         inputs
     }
 
-    fn write(&mut self, index: usize, job: (u64, bool, Vec<JournalRecord>)) {
-        let sequence = job.0;
-        self.agents[index].writing.push(job);
+    fn write(&mut self, index: usize, action: (u64, bool, Vec<JournalRecord>)) {
+        let sequence = action.0;
+        self.agents[index].writing.push(action);
         // Channels of disks lie behind those of sessions.
         let channel = u64::MAX - index as u64;
         self.send(channel, Event::Synced { agent: index, sequence });
     }
 
     fn give(&mut self, index: usize, (assignment, call): (AssignmentId, CallId), give: Give) -> bool {
-        let acts = !matches!(give.goal.action, HostAction::Prepare(_));
-        if acts && self.now >= self.agents[index].heard + LEASE.0 {
+        let disruptive = !matches!(give.goal.action, HostAction::Prepare(_));
+        if disruptive && self.now >= self.agents[index].heard + LEASE.0 {
             self.violate(format!("{} is told to act without a lease", give.host));
         }
         let until = self.now + 10_000;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use trimaran_executor::driver::{CallId, Driver, Effect, EffectOf, Guard, Input};
-use trimaran_executor::journaled::Journaled;
+use trimaran_agent_core::driver::{CallId, Driver, Effect, EffectOf, Guard, Input};
+use trimaran_agent_core::journaled::Journaled;
+use trimaran_model::action::{Action, Outcome, Progress, Wave};
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, HostName, InstallationId};
-use trimaran_model::job::{Job, Outcome, Progress, Wave};
-use trimaran_model::pipeline::Amount;
+use trimaran_model::pipeline::IntOrPercent;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::{Millis, Timestamp};
 use trimaran_wire::codec::{CodecError, decode, encode};
@@ -118,8 +118,13 @@ fn installation() -> InstallationId {
 }
 
 pub(crate) fn assignment(id: u64, fence: u64) -> Assignment {
-    let wave =
-        Wave { number: 1, upto: 1, max_unavailable: Amount::Count(1), failures_left: 0, failed: Vec::new() };
+    let wave = Wave {
+        number: 1,
+        target_count: 1,
+        max_unavailable: IntOrPercent::Count(1),
+        failures_left: 0,
+        failed: Vec::new(),
+    };
     Assignment {
         id: AssignmentId(id),
         fence: Fence(fence),
@@ -127,7 +132,7 @@ pub(crate) fn assignment(id: u64, fence: u64) -> Assignment {
         run: "web#1".parse().expect("a run"),
         stage: "prod/prod".parse().expect("a stage"),
         attempt: Attempt(1),
-        job: Job::Stop(Digest([1; 32])),
+        action: Action::Stop(Digest([1; 32])),
         release: None,
         wave,
         hosts: BTreeSet::new(),

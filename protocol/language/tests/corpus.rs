@@ -1,12 +1,12 @@
 //! A corpus of files as people write them. Every file of `corpus/bad` has all of its expected diagnostics beside it,
-//! in a file that ends with `.expected`; `UPDATE=1 cargo test -p trimaran-spec --test corpus` writes them again.
+//! in a file that ends with `.expected`; `UPDATE=1 cargo test -p trimaran-language --test corpus` writes them again.
 //! Files of `corpus/good` have none.
 #![allow(clippy::disallowed_methods, reason = "a test reads its corpus")]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use trimaran_spec::{Compiled, Diagnostic, SourceFile, compile};
+use trimaran_language::{Compiled, Diagnostic, SourceFile, compile};
 
 fn files(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(folder);

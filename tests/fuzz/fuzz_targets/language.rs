@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use trimaran_spec::{SourceFile, compile, compile_host_spec};
+use trimaran_language::{SourceFile, compile, compile_host_spec};
 
 fuzz_target!(|bytes: &[u8]| {
     let file = SourceFile { name: "trimaran.yaml", bytes };

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use trimaran_spec::{SourceFile, compile, compile_host_spec};
+use trimaran_language::{SourceFile, compile, compile_host_spec};
 
 /// The corpus, good and bad.
 fn corpus() -> Vec<Vec<u8>> {

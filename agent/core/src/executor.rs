@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use trimaran_model::action::{Outcome, Progress};
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{AssignmentId, Epoch, Fence, InstallationId};
-use trimaran_model::job::{Outcome, Progress};
-use trimaran_model::limits::{AGENT_ASSIGNMENTS_MAX, PROGRESS_EVERY};
+use trimaran_model::limits::{AGENT_ASSIGNMENTS_MAX, PROGRESS_INTERVAL};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
 use trimaran_wire::v1::agent::{AgentUp, HeldAssignment, ResultAnswer};
@@ -120,7 +120,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
             .tasks
             .values()
             .filter(|task| self.attached && task.unsent)
-            .map(|task| task.sent_at.map_or(Timestamp(0), |at| at + PROGRESS_EVERY));
+            .map(|task| task.sent_at.map_or(Timestamp(0), |at| at + PROGRESS_INTERVAL));
         let lease = if self.told_live { self.lease.ends() } else { None };
         wakes.chain(tells).chain(lease).min()
     }
@@ -352,7 +352,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
     fn due(&mut self, now: Timestamp, out: &mut Outputs<D>) {
         for id in self.ids() {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
-            let rested = task.sent_at.is_none_or(|at| at + PROGRESS_EVERY <= now);
+            let rested = task.sent_at.is_none_or(|at| at + PROGRESS_INTERVAL <= now);
             if self.attached && task.unsent && rested && task.is_live() {
                 out.push(Output::Send(task.tell_progress(now)));
             }

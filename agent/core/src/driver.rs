@@ -11,7 +11,7 @@
 //! - Every call is answered exactly once: by a reply, by `Lost` when its answer can't come any more, or by
 //!   `Unmade` when it was not made.
 
-use trimaran_model::job::Outcome;
+use trimaran_model::action::Outcome;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::{Millis, Timestamp};
 

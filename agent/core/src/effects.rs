@@ -4,10 +4,10 @@
 
 use std::collections::VecDeque;
 
+use trimaran_model::action::{Outcome, Progress};
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::AssignmentId;
-use trimaran_model::job::{Outcome, Progress};
-use trimaran_model::limits::PROGRESS_EVERY;
+use trimaran_model::limits::PROGRESS_INTERVAL;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
 use trimaran_wire::v1::agent::AgentUp;
@@ -97,7 +97,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
             Effect::Watch(query) => out.push(Output::Watch { assignment: id, query }),
             Effect::Report(progress) => {
                 (task.progress, task.unsent) = (progress, true);
-                if self.attached && task.sent_at.is_none_or(|at| at + PROGRESS_EVERY <= now) {
+                if self.attached && task.sent_at.is_none_or(|at| at + PROGRESS_INTERVAL <= now) {
                     out.push(Output::Send(task.tell_progress(now)));
                 }
             }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use trimaran_model::action::{Outcome, Progress};
 use trimaran_model::assignment::Assignment;
-use trimaran_model::job::{Outcome, Progress};
 use trimaran_model::time::Timestamp;
 use trimaran_wire::v1::agent::{self, AgentUp, HeldAssignment};
 

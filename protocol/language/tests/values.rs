@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use trimaran_language::{DocumentKind, SourceFile, compile, compile_among, compile_host_spec};
 use trimaran_model::pipeline::{
-    Amount, Approve, ApproveOption, FlinkHealth, FlinkRestore, FlinkRollback, FlinkSources, FlinkUpgrade,
-    HealthCheck, OnConflict, OnStopFailure, Pipeline, ProbeUrl, Restart, RestartOn, RollbackOn,
+    Approve, ApproveOption, FlinkHealth, FlinkRestore, FlinkRollback, FlinkSources, FlinkUpgrade,
+    HealthCheck, IntOrPercent, OnConflict, OnStopFailure, Pipeline, ProbeUrl, Restart, RestartOn, RollbackOn,
     RollbackPolicy, RollbackScope, Stop, StopSignal, Strategy, UpgradeMode, Workload,
 };
 use trimaran_model::target::{Target, TargetClass, TargetPlatform};
 use trimaran_model::time::Millis;
-use trimaran_spec::{DocumentKind, SourceFile, compile, compile_among, compile_host_spec};
 
 fn documents(text: &str) -> Vec<DocumentKind> {
     let compiled = compile(&[SourceFile { name: "trimaran.yaml", bytes: text.as_bytes() }]);
@@ -53,8 +53,11 @@ fn defaults_of_a_service_on_hosts() {
     let [prod] = it.environments.as_slice() else { panic!("{:?}", it.environments) };
     assert_eq!((prod.after.len(), &prod.approve), (0, &None));
     let Strategy::Batches(batches) = &prod.strategy;
-    assert_eq!(batches.sizes, [Amount::Count(1), Amount::Percent(100)]);
-    assert_eq!((batches.max_unavailable, batches.max_failures), (Amount::Count(1), Amount::Count(0)));
+    assert_eq!(batches.sizes, [IntOrPercent::Count(1), IntOrPercent::Percent(100)]);
+    assert_eq!(
+        (batches.max_unavailable, batches.max_failures),
+        (IntOrPercent::Count(1), IntOrPercent::Count(0))
+    );
     assert_eq!(prod.rollback, RollbackPolicy::default());
     assert_eq!(prod.rollback.bake_on(TargetClass::Staging), Millis::ZERO);
     assert_eq!(prod.rollback.bake_on(TargetClass::Prod), Millis::minutes(10));

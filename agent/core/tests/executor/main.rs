@@ -3,10 +3,10 @@
 mod toy;
 
 use toy::{Toy, Written, assignment};
-use trimaran_executor::driver::{CallId, Guard};
-use trimaran_executor::{Executor, Input, Output, Refused};
+use trimaran_agent_core::driver::{CallId, Guard};
+use trimaran_agent_core::{Executor, Input, Output, Refused};
 use trimaran_model::id::{AssignmentId, Epoch, Fence};
-use trimaran_model::limits::{JOURNAL_RECORDS_MAX, LEASE, PROGRESS_EVERY};
+use trimaran_model::limits::{JOURNAL_RECORDS_MAX, LEASE, PROGRESS_INTERVAL};
 use trimaran_model::time::Timestamp;
 use trimaran_wire::v1::agent::{AgentUp, ResultAnswer};
 use trimaran_wire::v1::assignment::WireOutcome;
@@ -301,8 +301,8 @@ fn progress_is_told_now_and_then_at_most_so_often() {
         world.sync();
         assert_eq!(told(&world), 1, "the second time is too soon");
     }
-    assert_eq!(world.executor.next_deadline(), Some(world.now + PROGRESS_EVERY));
-    world.now = world.now + PROGRESS_EVERY;
+    assert_eq!(world.executor.next_deadline(), Some(world.now + PROGRESS_INTERVAL));
+    world.now = world.now + PROGRESS_INTERVAL;
     world.step(Input::Due);
     assert_eq!(told(&world), 2);
 }

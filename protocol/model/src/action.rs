@@ -1,13 +1,13 @@
 //! What an agent is asked to do with an installation, and what it answers.
 
 use crate::id::{Digest, HostName};
-use crate::pipeline::Amount;
+use crate::pipeline::IntOrPercent;
 use crate::reason::ReasonCode;
 use crate::run::InstanceStatus;
 
 /// One step of one installation. A rollback is a job with an earlier release, not another machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Job {
+pub enum Action {
     /// Bring the release to the instances of a wave.
     Release(Digest),
     /// Bring an earlier release back: local bytes only where they exist, no approval, capacity first.
@@ -24,8 +24,8 @@ pub struct Wave {
     /// From 1.
     pub number: u32,
     /// Hosts that run the release when the wave is done, counted from the first wave.
-    pub upto: u32,
-    pub max_unavailable: Amount,
+    pub target_count: u32,
+    pub max_unavailable: IntOrPercent,
     /// Further failed hosts that the wave survives.
     pub failures_left: u32,
     /// Hosts that failed in this attempt before this assignment; never touched again by it.

@@ -10,7 +10,7 @@ use crate::text::with_sources;
 
 /// An end with a code of the catalogue. Shown as the text for people, without a newline at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct ProcessError {
     pub code: ErrorCode,
     /// What failed, with the names of this case; no period at its end.
     pub message: String,
@@ -18,7 +18,7 @@ pub struct Failure {
     pub cause: Option<String>,
 }
 
-impl Failure {
+impl ProcessError {
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), cause: None }
     }
@@ -34,7 +34,7 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for ProcessError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let entry = self.code.entry();
         write!(out, "error[{}]: {}", self.code, self.message)?;
@@ -55,12 +55,12 @@ mod tests {
 
     #[test]
     fn a_failure_says_what_why_and_what_to_do() {
-        let failure = Failure::new(error_code::DATA_DIR, "/srv belongs to `agent/lab`");
-        let text = failure.to_string();
+        let process_error = ProcessError::new(error_code::DATA_DIR, "/srv belongs to `agent/lab`");
+        let text = process_error.to_string();
         assert!(text.starts_with("error[TR4201]: /srv belongs to `agent/lab`\n  why: "), "{text}");
         assert!(text.contains("\n  help: "), "{text}");
-        assert_eq!(failure.exit(), Exit::Refused);
+        assert_eq!(process_error.exit(), Exit::Refused);
         let cause = Some("it is locked".to_owned());
-        assert!(Failure { cause, ..failure }.to_string().contains("\n  why: it is locked\n"));
+        assert!(ProcessError { cause, ..process_error }.to_string().contains("\n  why: it is locked\n"));
     }
 }

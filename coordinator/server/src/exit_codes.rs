@@ -1,7 +1,7 @@
 //! Errors of the binary's commands as its users see them: each with a code, and with it the exit code.
 
 use trimaran_model::error_code::{self, ErrorCode};
-use trimaran_model::failure::Failure;
+use trimaran_model::process_error::ProcessError;
 use trimaran_model::text::with_sources;
 use trimaran_store::OpenError;
 
@@ -9,7 +9,7 @@ use crate::config::ConfigError;
 use crate::init::InitError;
 use crate::run::RunError;
 
-impl From<InitError> for Failure {
+impl From<InitError> for ProcessError {
     fn from(error: InitError) -> Self {
         let code = match &error {
             InitError::Exists { .. } | InitError::Write(..) | InitError::Files(_) => error_code::DATA_DIR,
@@ -22,7 +22,7 @@ impl From<InitError> for Failure {
     }
 }
 
-impl From<RunError> for Failure {
+impl From<RunError> for ProcessError {
     fn from(error: RunError) -> Self {
         let code = match &error {
             RunError::Data(_) | RunError::Files(_) | RunError::NoIdentity | RunError::Name { .. } => {
@@ -38,14 +38,14 @@ impl From<RunError> for Failure {
     }
 }
 
-impl From<ConfigError> for Failure {
+impl From<ConfigError> for ProcessError {
     fn from(error: ConfigError) -> Self {
         told(error_code::USAGE, &error)
     }
 }
 
 /// A data directory that does not open.
-pub(crate) fn open(error: &OpenError) -> Failure {
+pub(crate) fn open(error: &OpenError) -> ProcessError {
     told(of_open(error), error)
 }
 
@@ -58,6 +58,6 @@ fn of_open(error: &OpenError) -> ErrorCode {
 }
 
 /// The error's first words are what failed, those of its sources why.
-fn told(code: ErrorCode, error: &dyn std::error::Error) -> Failure {
-    Failure { code, message: error.to_string(), cause: error.source().map(with_sources) }
+fn told(code: ErrorCode, error: &dyn std::error::Error) -> ProcessError {
+    ProcessError { code, message: error.to_string(), cause: error.source().map(with_sources) }
 }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use trimaran_model::error_code;
 use trimaran_model::id::{Digest, InvalidName};
-use trimaran_model::pipeline::Amount;
+use trimaran_model::pipeline::IntOrPercent;
 use trimaran_model::time::Millis;
 
 use super::{text, text_of};
@@ -90,14 +90,14 @@ pub(crate) fn positive_count(entry: &Entry, sink: &mut Sink) -> Option<u32> {
 }
 
 /// `3` or `25%`.
-pub(crate) fn amount_of(node: &Node, what: &str, sink: &mut Sink) -> Option<Amount> {
+pub(crate) fn amount_of(node: &Node, what: &str, sink: &mut Sink) -> Option<IntOrPercent> {
     let text = text_of(node, what, sink)?;
     let found = match text.strip_suffix('%') {
         Some(percent) => whole(percent)
             .and_then(|percent| u8::try_from(percent).ok())
             .filter(|percent| *percent <= 100)
-            .map(Amount::Percent),
-        None => whole(&text).map(Amount::Count),
+            .map(IntOrPercent::Percent),
+        None => whole(&text).map(IntOrPercent::Count),
     };
     if found.is_none() {
         let message = format!("`{}` is neither a count nor a percentage up to 100%", shown(&text));

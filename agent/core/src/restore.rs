@@ -1,8 +1,8 @@
 //! From the journal's records to an executor and back.
 
+use trimaran_model::action::{Outcome, Progress};
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{AssignmentId, Epoch, Fence};
-use trimaran_model::job::{Outcome, Progress};
 use trimaran_model::limits::JOURNAL_RECORDS_MAX;
 use trimaran_wire::codec::CodecError;
 use trimaran_wire::v1::agent_journal::JournalRecord;

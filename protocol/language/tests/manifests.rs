@@ -1,7 +1,7 @@
 //! What holds for files of manifests whatever is in them.
 
 use proptest::prelude::*;
-use trimaran_spec::manifest::{Places, read};
+use trimaran_language::manifest::{Places, read};
 
 /// Pieces that make files which are nearly right.
 fn text() -> impl Strategy<Value = String> {

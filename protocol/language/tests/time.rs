@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+use trimaran_language::{Compiled, SourceFile, compile};
 use trimaran_model::limits::{SPEC_DIAGNOSTICS_MAX, SPEC_FILE_BYTES_MAX};
-use trimaran_spec::{Compiled, SourceFile, compile};
 
 const TIME_MAX: Duration = Duration::from_millis(100);
 const RUNS: usize = 20;
