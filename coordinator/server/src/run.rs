@@ -59,9 +59,9 @@ pub(crate) enum RunError {
     #[error("the issuing key can't be used")]
     Authority(#[from] trimaran_transport::authority::AuthorityError),
     #[error("the certificate can't be used")]
-    Store(#[from] trimaran_transport::store::StoreError),
+    Store(#[from] trimaran_transport::pki::certificate_store::CertificateStoreError),
     #[error("the root certificate can't be used")]
-    Trust(#[from] trimaran_transport::trust::TrustError),
+    Trust(#[from] trimaran_transport::pki::trust::TrustError),
     #[error("the certificate could not be renewed")]
     Renew(#[from] crate::init::InitError),
     #[error("the address can't be used")]
