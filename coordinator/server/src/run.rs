@@ -24,7 +24,6 @@ use crate::data_dir::DataDir;
 use crate::events::EventLog;
 use crate::gateway;
 use crate::init::new_leaf;
-use crate::machine::EngineMachine;
 use crate::node::{Node, NodeError, Proposed};
 use crate::refusals::Refusals;
 use crate::revoked::RevokedKeys;
@@ -32,6 +31,7 @@ use crate::room::Room;
 use crate::rows::View;
 use crate::server::{Parts, Server};
 use crate::soft::Soft;
+use crate::state_machine::EngineStateMachine;
 
 /// Renewal is looked at this often.
 const RENEW_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
@@ -86,7 +86,7 @@ pub(crate) async fn run(
     revoked.extend(engine.revoked());
     let raft_id = store.identity().raft_id;
     let (node, ended) =
-        Node::start(replica_settings(raft_id, &settings), store, EngineMachine::new(engine), loaded)?;
+        Node::start(replica_settings(raft_id, &settings), store, EngineStateMachine::new(engine), loaded)?;
     let issuer = load_issuer(&data)?;
     wait_wall(&node).await;
     let certificates = own_certificate(&data, &issuer, &name, &node)?;
