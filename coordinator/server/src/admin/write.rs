@@ -16,14 +16,14 @@ use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody, OperatorReply, Refu
 
 use super::{Answer, deploy, document, parse_run, parse_stage, read, refusal};
 use crate::enroll::root_fingerprint;
-use crate::node::Proposed;
+use crate::raft_loop::Proposed;
 use crate::rows::View;
 use crate::server::Server;
 
 /// What an entry adds to its commands, generously.
 const ENTRY_ENVELOPE_BYTES: usize = 2048;
 
-pub(super) async fn change(server: &Server, identity: &Identity, id: [u8; 16], body: OperatorBody) -> Answer {
+pub(super) async fn write(server: &Server, identity: &Identity, id: [u8; 16], body: OperatorBody) -> Answer {
     if id[6] >> 4 != 7 {
         return Err(refusal(error_code::REQUEST_ID, "the request id is not a UUIDv7"));
     }
@@ -33,7 +33,7 @@ pub(super) async fn change(server: &Server, identity: &Identity, id: [u8; 16], b
         OperatorBody::Enroll(_) => Some(token(server, identity, &request)?),
         _ => None,
     };
-    // These are compiled from rows, which must not be older than what the client was told before.
+    // These are compiled from rows, which must not be older than what the client was answered before.
     if matches!(body, OperatorBody::Deploy(_) | OperatorBody::Rollback { .. })
         && server.node.read_revision().await.is_none()
     {
@@ -58,7 +58,7 @@ pub(super) async fn change(server: &Server, identity: &Identity, id: [u8; 16], b
 }
 
 fn refuse_without_space(server: &Server) -> Result<(), Refusal> {
-    match server.room.low(server.node.wall()) {
+    match server.disk_space.low(server.node.wall()) {
         Some(low) => Err(refusal(error_code::DISK_FULL, low.message)),
         None => Ok(()),
     }

@@ -1,7 +1,7 @@
-//! Finished work that an agent keeps because no coordinator knows its assignment: an alarm, and words beside the
+//! Finished work that an agent keeps because no coordinator knows its assignment: an alarm, shown with the
 //! installation and its run.
 //!
-//! Soft state like everything that agents tell of themselves: told again with each session, gone when a newer
+//! Soft state like everything that agents report of themselves: reported again with each session, gone when a newer
 //! assignment has replaced what was held.
 
 use trimaran_engine::query;
@@ -53,26 +53,30 @@ impl Held {
 }
 
 impl Server {
-    /// Takes what an agent holds now.
+    /// Records what an agent holds now.
     pub(crate) fn hold(&self, agent: &str, held: Vec<HeldAssignment>) {
         let now = self.node.wall();
-        let mut soft = self.soft.lock();
-        let before = soft.held.remove(agent).unwrap_or_default();
+        let mut soft_state = self.soft_state.lock();
+        let before = soft_state.held.remove(agent).unwrap_or_default();
         let since = |it: &HeldAssignment| before.iter().find(|(old, _)| old == it).map_or(now, |(_, at)| *at);
         let held: Vec<_> = held.into_iter().map(|it| (it.clone(), since(&it))).collect();
         if !held.is_empty() {
-            soft.held.insert(agent.to_owned(), held);
+            soft_state.held.insert(agent.to_owned(), held);
         }
     }
 
     fn held(&self) -> Vec<Held> {
-        let soft = self.soft.lock();
+        let soft_state = self.soft_state.lock();
         let one = |agent: &String, (it, since): &(HeldAssignment, WallTime)| Held {
             agent: agent.clone(),
             it: it.clone(),
             since: *since,
         };
-        soft.held.iter().flat_map(|(agent, list)| list.iter().map(move |held| one(agent, held))).collect()
+        soft_state
+            .held
+            .iter()
+            .flat_map(|(agent, list)| list.iter().map(move |held| one(agent, held)))
+            .collect()
     }
 }
 
@@ -87,7 +91,7 @@ pub(super) fn alarms(server: &Server, rows: &Rows<'_>) -> Vec<AlarmDocument> {
     server.held().iter().take(ALARMS_MAX).map(alarm).collect()
 }
 
-/// `status` and `installation list`, with words beside the installations that are concerned.
+/// `status` and `installation list`, with a message at the installations that are concerned.
 pub(super) fn status(server: &Server, mut status: StatusDocument) -> StatusDocument {
     for held in server.held() {
         let id = &held.it.installation;

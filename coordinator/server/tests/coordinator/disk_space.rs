@@ -1,4 +1,4 @@
-//! A disk that fills: changes are refused first, what agents tell is kept by them, and nothing is lost.
+//! A disk that fills: changes are refused first, what agents report is kept by them, and nothing is lost.
 
 use std::path::{Path, PathBuf};
 
@@ -87,7 +87,7 @@ async fn results_wait_with_their_agent_while_the_disk_is_full() {
         AgentDown::Assign(order) => Some(order.clone()),
         _ => None,
     };
-    let order = lab.hear(order).await;
+    let order = lab.expect_message(order).await;
 
     disk.resize(100);
     let alarmed = |it: &serde_json::Value| it["alarms"][0]["code"] == "disk_low";
@@ -105,13 +105,13 @@ async fn results_wait_with_their_agent_while_the_disk_is_full() {
         AgentDown::Pong { sent_ms: 5, .. } => Some(None),
         _ => None,
     };
-    assert_eq!(lab.hear(next).await, None, "it is not answered while there is no room");
+    assert_eq!(lab.expect_message(next).await, None, "it is not answered while there is no room");
     let shown = ask(&client, None, OperatorBody::RunShow { run: run.clone() }).await.expect("the run");
     assert_eq!(shown["status"], "running");
 
-    // There is little room, and what is under way ends.
+    // There is little room, and what is in progress ends.
     disk.resize(900);
-    assert_eq!(lab.hear(next).await, Some(ResultAnswer::Applied));
+    assert_eq!(lab.expect_message(next).await, Some(ResultAnswer::Applied));
     let shown = ask(&client, None, OperatorBody::RunShow { run: run.clone() }).await.expect("the run");
     assert_eq!(shown["status"], "succeeded");
     let refused = ask(&client, change(), deploy("2")).await.expect_err("little room");
@@ -127,9 +127,9 @@ async fn results_wait_with_their_agent_while_the_disk_is_full() {
             .expect("it runs")
     };
     assert!(world.data().join("ballast").exists());
-    assert_eq!(String::from_utf8_lossy(&free().stdout), "1 MiB given back\n");
+    assert_eq!(String::from_utf8_lossy(&free().stdout), "1 MiB freed\n");
     assert!(!world.data().join("ballast").exists());
-    assert_eq!(String::from_utf8_lossy(&free().stdout), "0 MiB given back\n");
+    assert_eq!(String::from_utf8_lossy(&free().stdout), "0 MiB freed\n");
     // Ended before its disk goes.
     world.kill();
 }

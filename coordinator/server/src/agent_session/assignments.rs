@@ -1,4 +1,7 @@
-//! What an agent is told: its inventory, its assignments, and their ends.
+//! What an agent is sent: its inventory, its assignments, and their ends.
+//!
+//! An event only says that something changed. What is sent is read from the rows, again and each time: they are
+//! the one truth, and an event may be lost (a full channel) or be older than the row.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,10 +13,10 @@ use trimaran_wire::v1::agent::{AgentDown, RunnerEntry};
 use trimaran_wire::v1::row;
 
 use super::{Link, Sent};
-use crate::node::Applied;
+use crate::raft_loop::Applied;
 use crate::rows::View;
 
-/// Applied entries that are looked at together at most.
+/// Applied entries that are handled together at most.
 const APPLIED_TOGETHER_MAX: usize = 256;
 
 impl Link {
@@ -30,29 +33,33 @@ impl Link {
             return false;
         }
         let known = self.sent.keys().copied().collect();
-        self.give(assignments, known).await
+        self.send_assignments(assignments, known).await
     }
 
     /// Sends what changed of these assignments.
-    async fn look_at(&mut self, numbers: BTreeSet<u64>) -> bool {
+    async fn send_changed(&mut self, numbers: BTreeSet<u64>) -> bool {
         let assignments = View::new(&self.server.node).read(|rows| {
             query::assignments_among(rows, &self.name, &|id| self.sent.contains_key(&id), &numbers)
         });
-        self.give(assignments, numbers).await
+        self.send_assignments(assignments, numbers).await
     }
 
-    /// Sends live assignments that the agent does not have, and the end of those of `looked_at` that it has
+    /// Sends live assignments that the agent does not have, and the end of those of `checked` that it has
     /// and that are not live any more.
-    async fn give(&mut self, assignments: Vec<row::AssignmentRow>, looked_at: BTreeSet<u64>) -> bool {
-        // What the agent has and the state has not any more was answered, or withdrawn while nobody listened.
+    async fn send_assignments(
+        &mut self,
+        assignments: Vec<row::AssignmentRow>,
+        checked: BTreeSet<u64>,
+    ) -> bool {
+        // What the agent has and the state has not any more was answered, or withdrawn while the agent was away.
         let live: BTreeSet<u64> = assignments.iter().map(|row| row.assignment.id).collect();
-        for assignment in looked_at.difference(&live) {
-            // The answer to its result says the same.
+        for assignment in checked.difference(&live) {
+            // The answer to its result covers it.
             if self.sent.get(assignment).is_none_or(|sent| sent.ended) {
                 continue;
             }
             let Some(sent) = self.sent.remove(assignment) else { continue };
-            self.server.soft.lock().progress.remove(assignment);
+            self.server.soft_state.lock().progress.remove(assignment);
             if !self.send(AgentDown::Cancel { assignment: *assignment, fence: sent.fence }).await {
                 return false;
             }
@@ -78,9 +85,9 @@ impl Link {
         true
     }
 
-    /// What applied entries mean for this session: this one and those that wait behind it are looked at
+    /// What applied entries mean for this session: this one and those that wait behind it are handled
     /// together.
-    pub(super) async fn react(
+    pub(super) async fn on_applied(
         &mut self,
         first: Arc<Applied>,
         more: &mut broadcast::Receiver<Arc<Applied>>,
@@ -107,7 +114,7 @@ impl Link {
                         if *agent == self.name && *incarnation == self.incarnation =>
                     {
                         let _ = self.send(AgentDown::Superseded).await;
-                        let why = "a later life of this agent has attached";
+                        let why = "a later incarnation of this agent has attached";
                         self.session.close(CloseCode::Superseded, why);
                         return false;
                     }
@@ -121,6 +128,6 @@ impl Link {
             return true;
         }
         self.server.node.wait_rows(revision).await;
-        if everything { self.bring_up_to_date().await } else { self.look_at(numbers).await }
+        if everything { self.bring_up_to_date().await } else { self.send_changed(numbers).await }
     }
 }

@@ -1,8 +1,8 @@
-//! Room on the disk of this member. While there is little, operators' changes are refused and an alarm is shown;
-//! what is under way goes on, ends and goes back. While there is hardly any, what agents tell waits too: it is not
+//! Free space on the disk of this member. While there is little, operators' changes are refused and an alarm is shown;
+//! runs in progress continue, end and roll back. While there is hardly any, what agents report waits too: it is not
 //! answered, so they keep it.
 //!
-//! The alarm is soft state, because writing it to the log would need the room that is missing. What happens
+//! The alarm is soft state, because writing it to the log would need the space that is missing. What happens
 //! when a write fails all the same is the replica's: the process ends and says how much to free.
 
 use std::path::{Path, PathBuf};
@@ -13,19 +13,19 @@ use trimaran_model::time::WallTime;
 use trimaran_store::{Ballast, DiskSpace};
 use trimaran_wire::document::{AlarmDocument, rfc3339};
 
-/// Looks at the file system of the data directory.
-pub(crate) struct Room {
+/// Watches the free space of the data directory's file system.
+pub(crate) struct DiskSpaceGuard {
     root: PathBuf,
     low_since: Mutex<Option<WallTime>>,
 }
 
-/// Too little room.
-pub(crate) struct Low {
+/// Too little disk_space.
+pub(crate) struct DiskPressure {
     pub(crate) message: String,
     pub(crate) since: WallTime,
 }
 
-impl Low {
+impl DiskPressure {
     pub(crate) fn alarm(self) -> AlarmDocument {
         AlarmDocument {
             code: "disk_low".to_owned(),
@@ -36,11 +36,11 @@ impl Low {
     }
 }
 
-/// How much room there is.
+/// How much disk_space there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Level {
     Full,
-    Low,
+    DiskPressure,
     Enough,
 }
 
@@ -49,14 +49,14 @@ impl Level {
         if space.free < DISK_FULL_BYTES {
             Self::Full
         } else if space.is_low() {
-            Self::Low
+            Self::DiskPressure
         } else {
             Self::Enough
         }
     }
 }
 
-impl Room {
+impl DiskSpaceGuard {
     pub(crate) fn new(root: &Path) -> Self {
         Self { root: root.to_owned(), low_since: Mutex::new(None) }
     }
@@ -66,13 +66,13 @@ impl Room {
         DiskSpace::of(&self.root).map_or(0, |space| space.free)
     }
 
-    /// Looks now. A file system that does not answer is not counted as full: writes will tell.
-    pub(crate) fn low(&self, now: WallTime) -> Option<Low> {
+    /// Checks now. A file system that does not answer is not counted as full: writes will show it.
+    pub(crate) fn low(&self, now: WallTime) -> Option<DiskPressure> {
         let space = DiskSpace::of(&self.root).ok().filter(|space| Level::of(*space) < Level::Enough);
         let mut low_since = self.low_since.lock().expect("no panic while the lock is held");
         let Some(space) = space else {
             if low_since.take().is_some() {
-                tracing::info!("the disk has room again");
+                tracing::info!("the disk has enough space again");
             }
             return None;
         };
@@ -80,10 +80,10 @@ impl Room {
         if low_since.is_none() {
             tracing::warn!("{message}");
         }
-        Some(Low { message, since: *low_since.get_or_insert(now) })
+        Some(DiskPressure { message, since: *low_since.get_or_insert(now) })
     }
 
-    /// Whether even what agents tell has to wait.
+    /// Whether even what agents report has to wait.
     pub(crate) fn is_full(&self) -> bool {
         DiskSpace::of(&self.root).is_ok_and(|space| Level::of(space) == Level::Full)
     }
@@ -92,7 +92,7 @@ impl Room {
         let (free, missing) = (space.free >> 20, space.missing() >> 20);
         let effect = match Level::of(space) {
             Level::Full => "changes are refused and results of agents wait",
-            Level::Low | Level::Enough => "changes are refused",
+            Level::DiskPressure | Level::Enough => "changes are refused",
         };
         let mut message =
             format!("the coordinator has {free} MiB of free space; free {missing} MiB; {effect} until then");
@@ -100,7 +100,7 @@ impl Room {
         if mib > 0 {
             let root = self.root.display();
             message.push_str(&format!(
-                "; `trimaran-coordinator free-ballast --data-dir {root}` gives {mib} MiB back"
+                "; `trimaran-coordinator free-ballast --data-dir {root}` frees {mib} MiB"
             ));
         }
         message
@@ -112,14 +112,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn little_room_refuses_changes_and_hardly_any_makes_agents_wait() {
+    fn little_space_refuses_changes_and_hardly_any_makes_agents_wait() {
         let mib = 1u64 << 20;
         for (free, total, level) in [
             (2048 * mib, 10_240 * mib, Level::Enough),
-            (1023 * mib, 10_240 * mib, Level::Low),
-            // Five percent of a large disk is little, and much more than what is under way needs.
-            (4096 * mib, 102_400 * mib, Level::Low),
-            (128 * mib, 10_240 * mib, Level::Low),
+            (1023 * mib, 10_240 * mib, Level::DiskPressure),
+            // Five percent of a large disk is little, and much more than what runs in progress need.
+            (4096 * mib, 102_400 * mib, Level::DiskPressure),
+            (128 * mib, 10_240 * mib, Level::DiskPressure),
             (128 * mib - 1, 10_240 * mib, Level::Full),
             (0, 10_240 * mib, Level::Full),
         ] {
