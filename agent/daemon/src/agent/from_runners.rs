@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use trimaran_agent_core::Input;
-use trimaran_host_core::fleet::Given;
+use trimaran_host_core::fleet::GoalAck;
 use trimaran_model::action::Failure as HostFailure;
 use trimaran_model::assignment::HostReport;
 use trimaran_model::id::HostName;
@@ -62,7 +62,7 @@ impl Owner {
         self.hosts.tell(host, RunnerDown::Welcome { labels, wall_ms });
         self.show(host, None);
         for report in reports {
-            let change = self.health.hear(host, &report);
+            let change = self.health.on_report(host, &report);
             self.tell_health(change);
         }
         self.tell_runner(host);
@@ -95,7 +95,7 @@ impl Owner {
         };
         if self.hosts.hear(host, session, report.clone(), self.clock.now()) {
             self.show(host, Some(&report.installation));
-            let change = self.health.hear(host, &report);
+            let change = self.health.on_report(host, &report);
             self.tell_health(change);
         }
     }
@@ -108,13 +108,13 @@ fn read_report(report: WireHostReport) -> Result<HostReport, CodecError> {
 }
 
 /// What a runner answered, as the driver takes it.
-fn given(host: &HostName, refused: Option<WireFailure>) -> Result<Given, CodecError> {
+fn given(host: &HostName, refused: Option<WireFailure>) -> Result<GoalAck, CodecError> {
     Ok(match refused {
-        None => Given::Taken,
+        None => GoalAck::Accepted,
         Some(failure) => {
             let HostFailure { code, message, .. } = failure.try_into()?;
             let message = cut(message, MESSAGE_BYTES_MAX);
-            Given::Refused(HostFailure { code, message, instance: Some(host.clone()) })
+            GoalAck::Refused(HostFailure { code, message, instance: Some(host.clone()) })
         }
     })
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 use trimaran_agent_core::driver::CallId;
-use trimaran_host_core::fleet::{Give, Given, Sight};
+use trimaran_host_core::fleet::{GoalAck, HostObservation, SendGoal};
 use trimaran_model::action::Failure;
 use trimaran_model::assignment::{HostGoal, HostReport};
 use trimaran_model::id::{AssignmentId, HostName, InstallationId};
@@ -163,11 +163,11 @@ impl Hosts {
     /// Sends an order; `Some` is what the call gets at once instead of an answer from the host.
     pub(crate) fn give(
         &mut self,
-        give: Give,
+        give: SendGoal,
         (assignment, call): (AssignmentId, CallId),
         now: Timestamp,
         deadline: Millis,
-    ) -> Result<(), Option<Given>> {
+    ) -> Result<(), Option<GoalAck>> {
         let link = self.known.get_mut(&give.host).and_then(|host| host.link.as_mut()).ok_or(None)?;
         let sequence = link.sequence + 1;
         let message = goal(sequence, &give.goal);
@@ -175,7 +175,7 @@ impl Hosts {
         if size > RUNNER_FRAME_BYTES_MAX {
             let message = format!("an order of {size} bytes is over the limit of {RUNNER_FRAME_BYTES_MAX}");
             let code = ReasonCode::HostInternal;
-            return Err(Some(Given::Refused(Failure { code, message, instance: Some(give.host) })));
+            return Err(Some(GoalAck::Refused(Failure { code, message, instance: Some(give.host) })));
         }
         if link.out.try_send(message).is_err() {
             // It takes nothing: the end of the session follows, and with it the end of the call.
@@ -219,10 +219,10 @@ impl Hosts {
     }
 
     /// What a watch of an installation sees of one host.
-    pub(crate) fn sight(&self, name: &HostName, installation: &InstallationId) -> Option<Sight> {
+    pub(crate) fn sight(&self, name: &HostName, installation: &InstallationId) -> Option<HostObservation> {
         let host = self.known.get(name)?;
         let report = host.reports.get(installation).cloned();
-        Some(Sight { host: name.clone(), connected: host.link.is_some(), report })
+        Some(HostObservation { host: name.clone(), connected: host.link.is_some(), report })
     }
 
     pub(crate) fn names(&self) -> Vec<HostName> {

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use trimaran_agent_core::{Executor, Input, Output};
 use trimaran_host_core::fleet::health::{Health, Transition};
-use trimaran_host_core::fleet::{Fleet, Sight, Watched};
+use trimaran_host_core::fleet::{Fleet, HostObservation, Watched};
 use trimaran_model::assignment::Assignment;
 use trimaran_model::error_code;
 use trimaran_model::id::{AssignmentId, Epoch, Fence, HostName, InstallationId};
@@ -139,7 +139,7 @@ impl Owner {
         let ping = link.map(|link| link.next_ping);
         let welcome = link.filter(|link| !link.welcomed).map(|link| link.since + WELCOME_WITHIN);
         let tell = link.filter(|link| link.welcomed).map(|_| self.tell_runners_at);
-        let counts = self.health.counts_changed().then(|| self.counted_at + DOWN_COUNTS_INTERVAL);
+        let counts = self.health.has_count_changes().then(|| self.counted_at + DOWN_COUNTS_INTERVAL);
         let (executor, hosts) = (self.executor.next_deadline(), self.hosts.next_deadline());
         let deadlines = [ping, welcome, tell, counts, self.settles_at, executor, hosts];
         deadlines.into_iter().flatten().min().unwrap_or(boot_time() + Millis::minutes(1))
@@ -161,12 +161,12 @@ impl Owner {
             for assignment in self.watches.keys().copied().collect::<Vec<_>>() {
                 self.show_all(assignment);
             }
-            let all = self.health.all();
+            let all = self.health.all_verdicts();
             self.tell_health(all);
         }
         if self.counted_at + DOWN_COUNTS_INTERVAL <= now {
             self.counted_at = now;
-            let counts = self.health.counts();
+            let counts = self.health.take_count_changes();
             self.tell_health(counts);
         }
         if self.tell_runners_at <= now {
@@ -208,9 +208,9 @@ impl Owner {
                     self.show_all(assignment);
                 }
                 Output::Unwatch { assignment } => drop(self.watches.remove(&assignment)),
-                Output::Busy { installation } => self.health.busy(&installation),
+                Output::Busy { installation } => self.health.begin_assignment(&installation),
                 Output::Quiet { installation, fence } => {
-                    let change = self.health.quiet(&installation, fence);
+                    let change = self.health.end_assignment(&installation, fence);
                     self.tell_health(change);
                 }
                 Output::Refused(refused) => tracing::warn!("{refused}"),
@@ -274,7 +274,7 @@ impl Owner {
                 }
                 self.inputs.push_back(Input::Attached { cluster, epoch: Epoch(epoch) });
                 self.tell_all_runners(boot_time());
-                self.tell_health(self.health.repeat());
+                self.tell_health(self.health.announced_verdicts());
             }
             AgentDown::Inventory { runners, .. } => self.take_inventory(runners),
             AgentDown::Assign(assignment) => match Assignment::try_from(assignment) {
@@ -317,7 +317,7 @@ impl Owner {
         let inventory: BTreeMap<_, _> = runners.into_iter().filter_map(entry).collect();
         self.hosts.keep(|host| inventory.contains_key(host));
         let names: BTreeSet<HostName> = inventory.keys().cloned().collect();
-        let changes = self.health.keep(&names);
+        let changes = self.health.retain_hosts(&names);
         self.tell_health(changes);
         self.inventory = Some(inventory);
     }
@@ -328,7 +328,7 @@ impl Owner {
         let Some(Watched { installation, hosts }) = self.watches.get(&assignment) else { return };
         for host in hosts {
             let sight = self.hosts.sight(host, installation);
-            let absent = || Sight { host: host.clone(), connected: false, report: None };
+            let absent = || HostObservation { host: host.clone(), connected: false, report: None };
             let sight = if self.settles_at.is_none() { Some(sight.unwrap_or_else(absent)) } else { sight };
             self.inputs.extend(sight.map(|snapshot| Input::Observed { assignment, snapshot }));
         }
