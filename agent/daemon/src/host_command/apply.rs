@@ -14,7 +14,7 @@ use trimaran_wire::v1::release::WireRelease;
 use super::problem::Problem;
 use super::work;
 
-/// Deploy the service of a file here and verify it; goes back by itself when it does not become healthy.
+/// Deploy the service of a file here and verify it; rolls back automatically when it does not become healthy.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  trimaran-agent host apply web.yaml --data-dir /var/lib/trimaran\n\nExits 0 when healthy, 12 when it went back, 3 when it failed, 11 for a bad file."

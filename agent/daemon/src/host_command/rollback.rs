@@ -40,7 +40,7 @@ async fn rollback(
         .cause("Nothing of this name was deployed to this data directory.")
         .help("`trimaran-agent host status --data-dir DIR` shows what is here"));
     };
-    let shown = work::looked(host, &id).await?;
+    let shown = work::wait_until_observed(host, &id).await?;
     let Some(earlier) = shown.rollback_target else {
         return Err(Problem::new(
             error_code::NOTHING_TO_ROLL_BACK,
@@ -52,6 +52,6 @@ async fn rollback(
     let digest = earlier.digest;
     let action = HostAction::Restore(HostOrder { digest, release: earlier.release });
     let shown = work::carry_out(host, reports, work::goal(&id, action)).await?;
-    // A way back that went back again did not get where it was sent.
+    // A rollback that was reverted did not reach its release.
     Ok(work::conclude(args.place.output, &shown, digest).min(3))
 }

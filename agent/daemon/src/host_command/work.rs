@@ -1,4 +1,4 @@
-//! What `apply` and `rollback` share: find the installation, give an order, follow it to its end.
+//! What `apply` and `rollback` share: find the installation, send an order, follow it to its end.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::problem::Problem;
 
 /// The target of a service that no cluster deployed.
 pub(super) const LOCAL: &str = "local";
-/// How long the first look at a host may take.
+/// How long the first observation of a host may take.
 const LOOK_TRIES_MAX: u32 = 1500;
 const POLL: Duration = Duration::from_millis(20);
 
@@ -58,8 +58,8 @@ pub(super) fn local_target() -> TargetName {
     TargetName::new(LOCAL).expect("the rule of names allows this")
 }
 
-/// Waits for the first look at an installation.
-pub(super) async fn looked(host: &Host, id: &InstallationId) -> Result<Shown, Problem> {
+/// Waits for the first observation of an installation.
+pub(super) async fn wait_until_observed(host: &Host, id: &InstallationId) -> Result<Shown, Problem> {
     for _ in 0..LOOK_TRIES_MAX {
         let shown = host.show(id).await.ok_or_else(|| gone(id))?;
         if shown.looked {
@@ -67,7 +67,7 @@ pub(super) async fn looked(host: &Host, id: &InstallationId) -> Result<Shown, Pr
         }
         tokio::time::sleep(POLL).await;
     }
-    Err(Problem::new(error_code::DATA_DIR, format!("{id} can't be looked at"))
+    Err(Problem::new(error_code::DATA_DIR, format!("{id} can't be observed"))
         .cause(host.show(id).await.map_or_else(String::new, |shown| shown.report.message)))
 }
 
@@ -75,7 +75,7 @@ fn gone(id: &InstallationId) -> Problem {
     Problem::new(error_code::BUG, format!("the work on {id} ended"))
 }
 
-/// Gives the order and follows it. Every change is said once.
+/// Sends the order and follows it. Every change is printed once.
 pub(super) async fn carry_out(
     host: &Host,
     reports: &mut mpsc::Receiver<HostReport>,
@@ -83,20 +83,20 @@ pub(super) async fn carry_out(
 ) -> Result<Shown, Problem> {
     let id = goal.installation.clone();
     let taken = host.give_by_hand(goal).await?;
-    let mut said = None;
+    let mut printed = None;
     loop {
         let shown = host.show(&id).await.ok_or_else(|| gone(&id))?;
         if shown.goal == taken {
             let line = line(&shown.report);
-            if said.as_ref() != Some(&line) && shown.looked {
+            if printed.as_ref() != Some(&line) && shown.looked {
                 eprintln!("{line}");
-                said = Some(line);
+                printed = Some(line);
             }
             if shown.settled {
                 return Ok(shown);
             }
         }
-        // A report is a reason to look at once; the settling after it is not reported.
+        // A report is a reason to check at once; the settling after it is not reported.
         let _ = tokio::time::timeout(POLL, reports.recv()).await;
     }
 }
