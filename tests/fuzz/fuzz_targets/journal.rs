@@ -51,7 +51,7 @@ fn agent(records: &[JournalRecord]) {
     let mut out = Vec::new();
     executor.resume(Timestamp(1), &mut out);
     executor.step(Timestamp(2), Outside::Attached { cluster: "lab".into(), epoch: Epoch(1) }, &mut out);
-    executor.step(Timestamp(3), Outside::Heard { sent: Timestamp(2) }, &mut out);
+    executor.step(Timestamp(3), Outside::PongReceived { sent: Timestamp(2) }, &mut out);
     executor.step(Timestamp(4), Outside::Written(u64::MAX), &mut out);
     executor.step(Timestamp(90_000), Outside::Due, &mut out);
     executor.held();

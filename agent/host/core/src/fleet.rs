@@ -28,8 +28,8 @@ mod schedule;
 
 use std::collections::BTreeSet;
 
+use trimaran_agent_core::driver::Journaled;
 use trimaran_agent_core::driver::{CallId, Driver, EffectOf, Input};
-use trimaran_agent_core::journaled::Journaled;
 use trimaran_model::action::{Failure, Progress};
 use trimaran_model::assignment::{Assignment, HostGoal, HostReport};
 use trimaran_model::id::{HostName, InstallationId};

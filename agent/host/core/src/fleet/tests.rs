@@ -2,8 +2,8 @@
 
 mod world;
 
+use trimaran_agent_core::driver::Journaled;
 use trimaran_agent_core::driver::{Driver, Effect, Input};
-use trimaran_agent_core::journaled::Journaled;
 use trimaran_model::action::{Action, Failure, Outcome, Wave};
 use trimaran_model::assignment::{Assignment, HostReport, HostState};
 use trimaran_model::id::{Fence, HostName};

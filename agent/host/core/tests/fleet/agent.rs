@@ -259,7 +259,7 @@ impl World {
             AgentDown::Pong { sent_ms, .. } => {
                 self.agents[index].heard = self.agents[index].heard.max(sent_ms);
                 let receipt = self.mutant == Mutant::LeaseFromReceipt;
-                Input::Heard { sent: if receipt { self.time() } else { Timestamp(sent_ms) } }
+                Input::PongReceived { sent: if receipt { self.time() } else { Timestamp(sent_ms) } }
             }
             AgentDown::Superseded => return self.end_agent(index),
             AgentDown::Inventory { .. } => return,
