@@ -35,7 +35,7 @@ pub(crate) enum InitError {
     #[error("the identity could not be stored")]
     Files(#[from] files::FilesError),
     #[error("the root can't be read")]
-    Trust(#[from] trimaran_transport::trust::TrustError),
+    Trust(#[from] trimaran_transport::pki::trust::TrustError),
     #[error("the store could not be made")]
     Store(#[from] trimaran_store::InitError),
 }

@@ -16,7 +16,6 @@ mod events;
 mod exit_codes;
 mod gateway;
 mod init;
-mod machine;
 mod node;
 mod refusals;
 mod revoked;
@@ -25,6 +24,7 @@ mod rows;
 mod run;
 mod server;
 mod soft;
+mod state_machine;
 mod wall;
 
 use std::net::SocketAddr;

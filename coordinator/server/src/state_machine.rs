@@ -1,14 +1,14 @@
 //! The engine as the state machine of a replica.
 
 use trimaran_engine::{Engine, Event, Outcome};
-use trimaran_replica::{Applied, EntryMeta, Machine, RestoreError, RowBatch, RowIter};
+use trimaran_replica::{Applied, EntryMeta, RestoreError, RowBatch, RowIter, StateMachine};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::command::Entry;
 
 /// The engine behind the replica's seam.
-pub(crate) struct EngineMachine(Engine);
+pub(crate) struct EngineStateMachine(Engine);
 
-impl EngineMachine {
+impl EngineStateMachine {
     pub(crate) fn new(engine: Engine) -> Self {
         Self(engine)
     }
@@ -18,7 +18,7 @@ impl EngineMachine {
     }
 }
 
-impl Machine for EngineMachine {
+impl StateMachine for EngineStateMachine {
     type Reply = Vec<Outcome>;
     type Event = Event;
 

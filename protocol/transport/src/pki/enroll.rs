@@ -19,8 +19,8 @@ use trimaran_model::limits;
 use trimaran_model::time::{Millis, WallTime};
 
 use crate::alpn::Role;
-use crate::identity::{CertificateError, CertificateInfo, sha256};
-use crate::trust::Trust;
+use crate::pki::identity::{CertificateError, CertificateInfo, sha256};
+use crate::pki::trust::Trust;
 
 /// Bytes of a signing request. One with an elliptic key and a name takes about 300.
 pub const CSR_BYTES_MAX: usize = 4 * 1024;
@@ -194,7 +194,7 @@ pub enum RenewalError {
 /// same key. The chain must verify at a time inside its validity; it may have expired up to
 /// [`limits::LEAF_RENEWABLE_AFTER_END`] before `now`.
 ///
-/// Returns what the old certificate says and the request to pass to [`crate::authority::Issuer::issue`].
+/// Returns what the old certificate says and the request to pass to [`crate::pki::authority::Issuer::issue`].
 pub fn verify_renewal(
     trust: &Trust,
     old_chain: &[Vec<u8>],

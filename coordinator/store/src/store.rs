@@ -1,4 +1,8 @@
-//! Making, opening and loading a data directory.
+//! The open store: making, opening and loading a data directory.
+//!
+//! Not here: writing (`store::write`, which the `writer` thread calls) and reading rows (`view`).
+
+mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -16,8 +20,10 @@ use trimaran_wire::raft::{ConfState, Entry, HardState, Identity, Place};
 
 use crate::meta;
 
+pub use write::WriteError;
+
 const MIB: usize = 1 << 20;
-/// How long the lock of the directory is waited for, and the pause between two looks.
+/// How long the lock of the directory is waited for, and the pause between two attempts.
 const LOCK_LIMIT: Duration = Duration::from_secs(2);
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
@@ -85,13 +91,13 @@ pub enum LoadError {
         #[source]
         source: CodecError,
     },
-    #[error("entry {expected} of the log is missing, {found} stands in its place. {REJOIN}")]
+    #[error("entry {expected} of the log is missing, {found} is in its place. {REJOIN}")]
     Gap { expected: u64, found: u64 },
     #[error("the log contradicts itself. {REJOIN}")]
     Log(#[source] LogError),
 }
 
-/// Where the log and the state stand, as the writer knows it.
+/// Where the log and the state are, as the writer knows it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Bounds {
     pub(crate) first: u64,
@@ -262,7 +268,7 @@ fn check_files(dir: &Path) -> Result<(), OpenError> {
 }
 
 /// Opens the database. A process that was killed holds its lock until its last thread is gone, a moment after it
-/// looks dead, and is waited for.
+/// seems to have ended, and is waited for.
 fn open_soon(dir: &Path, options: &Options, create: bool) -> Result<DB, OpenError> {
     let deadline = Instant::now() + LOCK_LIMIT;
     loop {

@@ -9,14 +9,14 @@ use rustls::sign::CertifiedKey;
 use rustls::{DistinguishedName, SignatureScheme};
 
 use crate::alpn::Alpn;
-use crate::files::IdentityFiles;
-use crate::identity::{CertificateError, CertificateInfo};
-use crate::pem;
-use crate::trust::{Trust, TrustError};
+use crate::pki::files::IdentityFiles;
+use crate::pki::identity::{CertificateError, CertificateInfo};
+use crate::pki::pem;
+use crate::pki::trust::{Trust, TrustError};
 
 /// Why an identity can't be used.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreError {
+pub enum CertificateStoreError {
     #[error("the certificate file holds no readable certificate")]
     Certificate,
     #[error("the certificate is not usable")]
@@ -50,7 +50,7 @@ impl CertificateStore {
     }
 
     /// A store with the identity of a directory.
-    pub fn new(files: &IdentityFiles) -> Result<Arc<Self>, StoreError> {
+    pub fn new(files: &IdentityFiles) -> Result<Arc<Self>, CertificateStoreError> {
         let store = Self::empty();
         store.replace(files)?;
         Ok(store)
@@ -59,16 +59,16 @@ impl CertificateStore {
     /// Takes another certificate into use. On an error the old one stays.
     ///
     /// Validity is not judged here: a coordinator that starts with an expired certificate may renew it.
-    pub fn replace(&self, files: &IdentityFiles) -> Result<(), StoreError> {
-        let chain = pem::certificates(&files.cert).ok_or(StoreError::Certificate)?;
-        let info = CertificateInfo::parse(&chain[0]).map_err(StoreError::Leaf)?;
+    pub fn replace(&self, files: &IdentityFiles) -> Result<(), CertificateStoreError> {
+        let chain = pem::certificates(&files.cert).ok_or(CertificateStoreError::Certificate)?;
+        let info = CertificateInfo::parse(&chain[0]).map_err(CertificateStoreError::Leaf)?;
         let trust = Trust::from_pem(&files.ca)?;
         let certified = |chain| {
-            let key = pem::private_key(&files.key).ok_or(StoreError::Key)?;
+            let key = pem::private_key(&files.key).ok_or(CertificateStoreError::Key)?;
             let found = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider());
             found.map(Arc::new).map_err(|error| match error {
-                rustls::Error::InconsistentKeys(_) => StoreError::OtherKey,
-                _ => StoreError::Key,
+                rustls::Error::InconsistentKeys(_) => CertificateStoreError::OtherKey,
+                _ => CertificateStoreError::Key,
             })
         };
         let with_root = chain.iter().chain(trust.roots()).cloned().collect();
@@ -77,7 +77,7 @@ impl CertificateStore {
         Ok(())
     }
 
-    /// What the certificate in use says, for [`crate::enroll::renew_at`].
+    /// What the certificate in use says, for [`crate::pki::enroll::renew_at`].
     pub fn info(&self) -> Option<CertificateInfo> {
         self.current().map(|current| current.info)
     }

@@ -15,10 +15,10 @@ use trimaran_model::id::{CoordinatorName, Identity, name_error};
 use trimaran_model::time::{Millis, WallTime};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::enroll::{Csr, CsrError};
-use crate::identity::{CertificateError, CertificateInfo, uri};
-use crate::pem;
-use crate::trust::{CHAIN_CERTIFICATES_MAX, Trust, TrustError};
+use crate::pki::enroll::{Csr, CsrError};
+use crate::pki::identity::{CertificateError, CertificateInfo, uri};
+use crate::pki::pem;
+use crate::pki::trust::{CHAIN_CERTIFICATES_MAX, Trust, TrustError};
 
 /// Certificates begin so long before they are issued, for nodes whose time is behind.
 pub const NOT_BEFORE_SLACK: Millis = Millis::minutes(10);
@@ -122,7 +122,7 @@ impl Authority {
         depth: u8,
         now: WallTime,
     ) -> Result<Issuer, AuthorityError> {
-        let (key_pem, csr) = crate::enroll::make_key_and_csr(name.as_str())?;
+        let (key_pem, csr) = crate::pki::enroll::make_key_and_csr(name.as_str())?;
         let chain = self.certify_issuer(name, &csr, depth, now)?;
         Issuer::from_pem(&key_pem, &chain, &self.certificate_pem())
     }

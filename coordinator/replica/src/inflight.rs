@@ -3,28 +3,28 @@
 use raft::eraftpb::{Entry, Message};
 
 use crate::convert;
-use crate::io::{Mark, WriteJob};
+use crate::io::{LogPosition, WriteJob};
 
-/// A write job under way and what waits for its end.
+/// A write job in flight and what waits for its end.
 #[derive(Debug, Default)]
-pub(crate) struct Flight {
+pub(crate) struct InFlightWrite {
     pub(crate) number: u64,
     /// The last ready of raft that it persists.
     pub(crate) ready: Option<u64>,
     pub(crate) messages: Vec<Message>,
-    pub(crate) snapshot: Option<Mark>,
+    pub(crate) snapshot: Option<LogPosition>,
     /// Holds a term or a vote.
     pub(crate) vote: bool,
 }
 
 /// The job that this step is putting together.
 #[derive(Debug, Default)]
-pub(crate) struct Building {
+pub(crate) struct PendingJob {
     pub(crate) job: WriteJob,
-    pub(crate) flight: Flight,
+    pub(crate) write: InFlightWrite,
 }
 
-impl Building {
+impl PendingJob {
     pub(crate) fn is_empty(&self) -> bool {
         let job = &self.job;
         job.entries.is_empty()
@@ -42,7 +42,7 @@ impl Building {
         }
     }
 
-    pub(crate) fn compact(&mut self, mark: Mark) {
-        self.job.compact = Some(mark);
+    pub(crate) fn compact(&mut self, position: LogPosition) {
+        self.job.compact = Some(position);
     }
 }

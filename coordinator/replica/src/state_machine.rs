@@ -49,7 +49,7 @@ pub struct Applied<R, E> {
     pub events: Vec<E>,
 }
 
-/// Rows that are not a state of this machine.
+/// Rows that are not a state of this state machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the rows are not a state: {why}")]
 pub struct RestoreError {
@@ -57,7 +57,7 @@ pub struct RestoreError {
 }
 
 /// A deterministic state machine: equal entries in equal order give equal states, rows and replies.
-pub trait Machine {
+pub trait StateMachine {
     /// Outcomes of the commands of one entry, opaque to the replica.
     type Reply;
     /// One event for watchers, opaque to the replica.
@@ -65,7 +65,7 @@ pub trait Machine {
 
     /// Applies the entry at `entry.index`. Called once per committed entry with data, in order; entries
     /// without data (the one that opens a term, changes of members) are not shown, so indices have gaps.
-    /// Refusing a command is a reply. A panic is the machine's own business: the replica catches nothing.
+    /// Refusing a command is a reply. A panic is the state machine's own business: the replica catches nothing.
     fn apply(&mut self, entry: EntryMeta, data: &[u8]) -> Applied<Self::Reply, Self::Event>;
 
     /// Replaces the whole state by `rows`, which come in the order of their keys. `applied` is the last

@@ -15,8 +15,8 @@ use trimaran_model::id::{Digest, name_error};
 use trimaran_model::time::WallTime;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::identity::{CertificateError, CertificateInfo, sha256};
-use crate::pem;
+use crate::pki::identity::{CertificateError, CertificateInfo, sha256};
+use crate::pki::pem;
 
 /// Certificates of one chain: leaf, issuers, and the root where it is sent along.
 pub const CHAIN_CERTIFICATES_MAX: usize = 8;
@@ -155,7 +155,7 @@ fn refusal(error: rustls::Error) -> CertificateError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authority::Authority;
+    use crate::pki::authority::Authority;
 
     const NOW: WallTime = WallTime(1_800_000_000_000);
 

@@ -2,7 +2,7 @@
 //! anything of them.
 //!
 //! QUIC drops most of them before there is a handshake to refuse. Three places see all of it: the socket (headers
-//! that can't be read, or name ids that nobody gave out), the check of ids that quinn makes of a packet without a
+//! that can't be read, or name ids that no endpoint issued), the check of ids that quinn makes of a packet without a
 //! connection, and the keys of a first Initial. Not counted here: late packets of a connection that is gone, whose
 //! ids carry the keyed signature of this endpoint, and attempts that become a handshake, which counts them itself.
 
@@ -34,7 +34,7 @@ const PROTECTED_BYTES_MIN: u64 = 20;
 /// Bits of an Initial's first byte that are zero under the protection (RFC 9000, 17.2).
 const RESERVED_BITS: u8 = 0x0c;
 
-/// The connection ids of one endpoint; with the same key also those of its former lives are known.
+/// The connection ids of one endpoint; with the same key also those of its former incarnations are known.
 #[derive(Clone)]
 pub(super) struct Ids {
     key: u64,
@@ -61,7 +61,7 @@ impl Ids {
         Arc::new(WatchedSocket { inner, judge, counters: self.counters.clone() })
     }
 
-    /// TLS whose first look at an Initial is counted when it is none.
+    /// TLS whose first read of an Initial is counted when it is none.
     pub(super) fn watch_initials(
         &self,
         inner: Arc<dyn crypto::ServerConfig>,

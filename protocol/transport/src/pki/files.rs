@@ -48,7 +48,7 @@ impl std::fmt::Debug for IdentityFiles {
 
 /// The certificates of `cert.pem` (DER, leaf first), as a renewal sends them; `None` when it is not PEM.
 pub fn chain(files: &IdentityFiles) -> Option<Vec<Vec<u8>>> {
-    let found = crate::pem::certificates(&files.cert)?;
+    let found = crate::pki::pem::certificates(&files.cert)?;
     Some(found.iter().map(|certificate| certificate.to_vec()).collect())
 }
 
@@ -77,7 +77,7 @@ pub fn save_certificate(data_dir: &Path, cert_pem: &str) -> Result<(), FilesErro
     write_atomically(&data_dir.join("identity/cert.pem"), cert_pem.as_bytes(), 0o644)
 }
 
-/// The key by which a restarted process tells its old peers that their sessions are gone: made at first use.
+/// The key by which a restarted process lets its old peers know that their sessions are gone: made at first use.
 pub fn load_or_create_reset_key(data_dir: &Path) -> Result<[u8; RESET_KEY_BYTES], FilesError> {
     let path = data_dir.join(RESET_KEY_FILE);
     match fs::read(&path) {
