@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::broadcast;
-use trimaran_engine::{Event, query};
+use trimaran_engine::Event;
 use trimaran_model::limits::EVENTS_KEPT_MAX;
 use trimaran_model::time::WallTime;
+use trimaran_query as query;
 use trimaran_wire::document::{EventDocument, rfc3339};
 use trimaran_wire::v1::agent::Progress;
 use trimaran_wire::v1::row;

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::broadcast::error::RecvError;
-use trimaran_engine::{Engine, Event, query};
+use trimaran_engine::{Engine, Event};
 use trimaran_model::id::{CoordinatorName, Identity};
 use trimaran_model::limits::BALLAST_BYTES;
 use trimaran_model::time::Millis;
 use trimaran_process::{Tasks, clock};
+use trimaran_query as query;
 use trimaran_store::{Ballast, Options, Store};
 use trimaran_transport::authority::Issuer;
 use trimaran_transport::{

@@ -251,11 +251,11 @@ pub const HOST_UNPACK: Millis = Millis::minutes(10);
 pub const HOST_CALL: Millis = Millis::seconds(30);
 pub const HOST_START: Millis = Millis::seconds(60);
 /// A goal that a host can't write down within this time is refused, before its agent ends the session.
-pub const HOST_GIVE: Millis = Millis::seconds(4);
+pub const HOST_GOAL_TIMEOUT: Millis = Millis::seconds(4);
 /// Calls of one installation that are in flight at once, those that hang in a disk after their deadline included.
 pub const HOST_CALLS_MAX: usize = 6;
 /// Waiting for other installations of the host to end their disruptive step.
-pub const HOST_TURN: Millis = Millis::hours(24);
+pub const HOST_SLOT_TIMEOUT: Millis = Millis::hours(24);
 /// Installations of one host.
 pub const HOST_INSTALLATIONS_MAX: usize = 256;
 /// Commands that wait for one installation of a host.
@@ -265,7 +265,7 @@ pub const HOST_REPORTS_QUEUED_MAX: usize = 64;
 /// Removed when a host's disk is full, so that a journal can still be written.
 pub const HOST_RESERVE_BYTES: usize = MIB;
 /// For the first inspection of everything on a host: longer than a shim may take to answer.
-pub const HOST_LOOK: Millis = Millis::seconds(45);
+pub const HOST_INSPECT_TIMEOUT: Millis = Millis::seconds(45);
 /// An inspection of a host that failed is repeated after this.
 pub const HOST_INSPECT_RETRY_DELAY: Millis = Millis::seconds(1);
 /// How often a blob may vanish between its fetch and its unpacking.

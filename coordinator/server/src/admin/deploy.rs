@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trimaran_engine::{plan, query};
 use trimaran_language::{Compiled, DocumentKind, Severity, SourceFile};
 use trimaran_model::error_code;
 use trimaran_model::id::{ArtifactName, Digest, TargetName, version_error};
 use trimaran_model::pipeline::Pipeline;
 use trimaran_model::target::Target;
+use trimaran_planner as planner;
+use trimaran_query as query;
 use trimaran_wire::v1::command::PipelineSource;
 use trimaran_wire::v1::operator::{self, DeployRequest, Refusal, WireDiagnostic};
 use trimaran_wire::v1::plan::WirePlan;
@@ -129,8 +130,8 @@ pub(super) fn compile(rows: &Rows<'_>, request: &DeployRequest) -> Result<Planne
         };
         versions.insert(artifact, (given.version.clone(), Digest(sha256)));
     }
-    let plan =
-        plan::compile(&pipeline, &targets, &versions).map_err(|error| refusal(error.code, error.message))?;
+    let plan = planner::compile(&pipeline, &targets, &versions)
+        .map_err(|error| refusal(error.code, error.message))?;
     if request.plan_digest.is_some_and(|wanted| wanted != plan.digest.0) {
         return Err(refusal(
             error_code::PLAN_CHANGED,

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use trimaran_engine::query;
 use trimaran_model::error_code;
 use trimaran_model::id::{Digest, Incarnation};
 use trimaran_model::time::WallTime;
+use trimaran_query as query;
 use trimaran_replica::io::Role;
 use trimaran_wire::document::{
     ClusterStatus, HashDocument, MachineDocument, MemberDocument, RefusedDocument, RunDocument,

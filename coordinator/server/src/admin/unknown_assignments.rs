@@ -4,9 +4,9 @@
 //! Soft state like everything that agents report of themselves: reported again with each session, gone when a newer
 //! assignment has replaced what was held.
 
-use trimaran_engine::query;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::WallTime;
+use trimaran_query as query;
 use trimaran_wire::document::{AlarmDocument, ReasonDocument, StatusDocument, Why, rfc3339};
 use trimaran_wire::v1::agent::HeldAssignment;
 use trimaran_wire::v1::common::WireRun;

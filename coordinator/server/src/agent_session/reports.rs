@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use tokio::sync::oneshot;
-use trimaran_engine::{Outcome, query};
+use trimaran_engine::Outcome;
 use trimaran_model::limits::{
     AGENT_ASSIGNMENTS_MAX, AGENT_LOST_AFTER, AGENT_REPORTS_IN_FLIGHT_MAX, RUNNER_SEEN_INTERVAL,
 };
+use trimaran_query as query;
 use trimaran_wire::v1::agent::{
     AgentDown, AgentUp, AgentVerdict, Progress, RefusedCounts, ResultAnswer, RunnerState,
 };

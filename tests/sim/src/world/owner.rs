@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use trimaran_engine::{Engine, Event, Outcome, query};
+use trimaran_engine::{Engine, Event, Outcome};
 use trimaran_model::run::Status;
 use trimaran_model::time::Timestamp;
+use trimaran_query as query;
 use trimaran_replica::{
     Applied, EntryMeta, Input, Replica, RestoreError, Role, RowBatch, RowIter, StateMachine, Waiter,
 };

@@ -1,9 +1,9 @@
-//! The owner's ear for runners: they arrive, report, answer and go.
+//! What runners send: they arrive, report, answer and leave.
 
 use std::collections::BTreeMap;
 
 use trimaran_agent_core::Input;
-use trimaran_host_core::fleet::Given;
+use trimaran_host_core::fleet::GoalAck;
 use trimaran_model::action::Failure as HostFailure;
 use trimaran_model::assignment::HostReport;
 use trimaran_model::id::HostName;
@@ -15,63 +15,67 @@ use trimaran_wire::v1::assignment::{WireFailure, WireHostReport};
 use trimaran_wire::v1::runner::{RunnerDown, RunnerUp};
 
 use super::event::RunnerEvent;
+use super::event_loop::AgentLoop;
 use super::hosts::{Arrival, Asked};
-use super::owner::Owner;
 
-impl Owner {
-    pub(super) fn runner(&mut self, host: &HostName, event: RunnerEvent) {
+impl AgentLoop {
+    pub(super) fn on_runner_event(&mut self, host: &HostName, event: RunnerEvent) {
         match event {
             RunnerEvent::Hello { session, incarnation, address, reports, out } => {
-                match reports.into_iter().map(read_report).collect() {
-                    Ok(reports) => self.arrive(host, Arrival { session, incarnation, address, reports, out }),
+                match reports.into_iter().map(bound_report).collect() {
+                    Ok(reports) => {
+                        self.on_hello(host, Arrival { session, incarnation, address, reports, out })
+                    }
                     Err(error) => session.refuse_frame(&error.to_string()),
                 }
             }
-            RunnerEvent::Message { session, message } => self.hear_runner(host, session, message),
+            RunnerEvent::Message { session, message } => self.on_runner_message(host, session, message),
             RunnerEvent::Gone { session } => {
                 let Some(lost) = self.hosts.leave(host, session, self.clock.now()) else { return };
                 tracing::info!(runner = host.as_str(), "disconnected");
-                self.show(host, None);
-                self.lose(lost);
-                self.tell_runner(host);
+                self.observe(host, None);
+                self.fail_calls(lost);
+                self.send_runner(host);
             }
         }
     }
 
-    fn arrive(&mut self, host: &HostName, new: Arrival) {
+    fn on_hello(&mut self, host: &HostName, new: Arrival) {
         let labels = match &self.inventory {
             None => BTreeMap::new(),
             Some(inventory) => match inventory.get(host) {
                 Some(labels) => labels.clone(),
-                // It may have enrolled a moment ago, before this agent hears of it.
+                // It may have enrolled a moment ago, before this agent is notified.
                 None => return new.session.close(CloseCode::Busy, "this agent does not know the runner"),
             },
         };
         if self.hosts.is_superseded(host, new.incarnation) {
-            return new.session.close(CloseCode::Superseded, "a later life of this runner has attached");
+            return new
+                .session
+                .close(CloseCode::Superseded, "a later incarnation of this runner has attached");
         }
         // The old session and its calls end before the new one speaks.
-        if let Some(lost) = self.hosts.make_way(host, new.incarnation) {
-            self.show(host, None);
-            self.lose(lost);
+        if let Some(lost) = self.hosts.close_earlier(host, new.incarnation) {
+            self.observe(host, None);
+            self.fail_calls(lost);
         }
         let reports = new.reports.clone();
-        self.hosts.arrive(host, new, self.clock.now());
+        self.hosts.attach(host, new, self.clock.now());
         tracing::info!(runner = host.as_str(), "connected");
         let wall_ms = self.clock.known().map(|wall| wall.0);
-        self.hosts.tell(host, RunnerDown::Welcome { labels, wall_ms });
-        self.show(host, None);
+        self.hosts.send(host, RunnerDown::Welcome { labels, wall_ms });
+        self.observe(host, None);
         for report in reports {
-            let change = self.health.hear(host, &report);
-            self.tell_health(change);
+            let change = self.health.on_report(host, &report);
+            self.send_verdicts(change);
         }
-        self.tell_runner(host);
+        self.send_runner(host);
     }
 
-    fn hear_runner(&mut self, host: &HostName, session: u64, message: RunnerUp) {
+    fn on_runner_message(&mut self, host: &HostName, session: u64, message: RunnerUp) {
         match message {
             RunnerUp::Hello { .. } => self.hosts.refuse(host, session, "a second hello"),
-            RunnerUp::Report(report) => self.hear_report(host, session, report),
+            RunnerUp::Report(report) => self.on_report(host, session, report),
             RunnerUp::Answer { sequence, refused } => {
                 let Some(Asked { assignment, call, .. }) = self.hosts.answered(host, session, sequence)
                 else {
@@ -88,33 +92,33 @@ impl Owner {
         }
     }
 
-    fn hear_report(&mut self, host: &HostName, session: u64, report: WireHostReport) {
-        let report = match read_report(report) {
+    fn on_report(&mut self, host: &HostName, session: u64, report: WireHostReport) {
+        let report = match bound_report(report) {
             Ok(report) => report,
             Err(error) => return self.hosts.refuse(host, session, &error.to_string()),
         };
-        if self.hosts.hear(host, session, report.clone(), self.clock.now()) {
-            self.show(host, Some(&report.installation));
-            let change = self.health.hear(host, &report);
-            self.tell_health(change);
+        if self.hosts.on_report(host, session, report.clone(), self.clock.now()) {
+            self.observe(host, Some(&report.installation));
+            let change = self.health.on_report(host, &report);
+            self.send_verdicts(change);
         }
     }
 }
 
-/// A report as it may go on: its words are bounded, whatever the runner sent.
-fn read_report(report: WireHostReport) -> Result<HostReport, CodecError> {
+/// A report as it is passed on: its texts are bounded, whatever the runner sent.
+fn bound_report(report: WireHostReport) -> Result<HostReport, CodecError> {
     let report = HostReport::try_from(report)?;
     Ok(HostReport { message: cut(report.message, MESSAGE_BYTES_MAX), ..report })
 }
 
 /// What a runner answered, as the driver takes it.
-fn given(host: &HostName, refused: Option<WireFailure>) -> Result<Given, CodecError> {
+fn given(host: &HostName, refused: Option<WireFailure>) -> Result<GoalAck, CodecError> {
     Ok(match refused {
-        None => Given::Taken,
+        None => GoalAck::Accepted,
         Some(failure) => {
             let HostFailure { code, message, .. } = failure.try_into()?;
             let message = cut(message, MESSAGE_BYTES_MAX);
-            Given::Refused(HostFailure { code, message, instance: Some(host.clone()) })
+            GoalAck::Refused(HostFailure { code, message, instance: Some(host.clone()) })
         }
     })
 }

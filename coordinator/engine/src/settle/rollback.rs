@@ -6,15 +6,15 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::{RunKind, Status};
 use trimaran_wire::v1::assignment::{WireFailure, WireIntOrPercent};
 use trimaran_wire::v1::common::{WireInstallation, WireRun};
-use trimaran_wire::v1::plan::{WirePlan, WirePlannedEnvironment, WirePlannedStage, WireScope};
+use trimaran_wire::v1::plan::{WirePlan, WirePlannedEnvironment, WirePlannedStage, WireScope, plan_digest};
 use trimaran_wire::v1::release::WireReleaseWorkload;
 use trimaran_wire::v1::row::{self, RollbackTarget};
 
 use super::assign::{End, withdraw};
-use super::ways::previous_stable;
+use super::rollback_target::previous_stable;
 use super::{message, set, stage_name, words};
 use crate::audit;
-use crate::command::{NewRun, create_run};
+use crate::new_run::{NewRun, create_run};
 use crate::state::{State, is_rollback, run_key, run_name, works_on};
 
 /// An installation and where it goes back to; without a release what runs is stopped.
@@ -234,7 +234,7 @@ pub(crate) fn start_rollback_run(
             quarantine(state, &left.id, &left.plan, &cause.sentence);
         }
     }
-    let digest = crate::plan::digest_of(digests.iter().map(|(target, digest)| (target.as_str(), *digest)));
+    let digest = plan_digest(digests.iter().map(|(target, digest)| (target.as_str(), *digest)));
     let plan = WirePlan { pipeline, digest: digest.0, artifacts, environments };
     let reason = cause.sentence.as_str();
     let run = create_run(state, NewRun { kind: RunKind::Rollback, plan: &plan, by, reason, caused_by });

@@ -8,7 +8,7 @@ use crate::data_dir::DataDir;
 use crate::settings::Settings;
 
 /// What both roles start with.
-pub(crate) struct Start {
+pub(crate) struct RoleContext {
     pub(crate) data: DataDir,
     pub(crate) settings: Settings,
     pub(crate) own: Own,

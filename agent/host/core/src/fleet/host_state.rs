@@ -7,39 +7,39 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
 use trimaran_model::verdict::Fault;
 
-use super::{Sent, Sight};
+use super::{HostObservation, Sent};
 
 /// What is known of one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Turn {
+pub(crate) struct HostRecord {
     pub(crate) connected: bool,
-    /// Since when it is connected or not, as this life of the machine saw it.
+    /// Since when it is connected or not, as this process saw it.
     pub(crate) since: Timestamp,
-    /// Shown by the watch at least once in this life of the machine.
-    pub(crate) shown: bool,
-    /// Was connected at least once in this life of the machine.
-    pub(crate) heard: bool,
+    /// Shown by the watch at least once by this process.
+    pub(crate) observed: bool,
+    /// Was connected at least once by this process.
+    pub(crate) was_connected: bool,
     pub(crate) report: Option<HostReport>,
-    /// Whether what runs there served when it was last heard in a state that tells.
+    /// Whether what runs there served when it last reported a state that shows it.
     pub(crate) served: bool,
-    /// Was done in this life of the machine: its release failed when it degrades later.
+    /// Was seen done by this process: its release failed when it degrades later.
     pub(crate) was_done: bool,
     pub(crate) prepare: Sent,
     /// The order to prepare was refused.
     pub(crate) refused: Option<Failure>,
-    pub(crate) act: Sent,
+    pub(crate) execute: Sent,
 }
 
 /// A host in the eyes of its assignment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum HostProgress {
     /// It is as the job wants it.
     Done,
-    /// It was ordered to act and has not said how that ended: holds a slot.
+    /// It was ordered to execute and has not said how that ended: holds a slot.
     InFlight,
     /// Not done, nothing ordered, can be ordered.
     Open,
-    /// As `Open`, but the bytes could not be prepared there: counts once it is the host's turn.
+    /// As `Open`, but the bytes could not be prepared there: counts once the host is next.
     Unprepared(Failure),
     /// Not done, and it can't be reached.
     Absent,
@@ -49,47 +49,47 @@ pub(crate) enum Standing {
 
 /// What standings are measured against.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Aim<'a> {
+pub(crate) struct Desired<'a> {
     pub(crate) assignment: AssignmentId,
     pub(crate) fence: Fence,
     pub(crate) action: &'a Action,
     /// From the second wave on a host that has the release got it in this attempt.
-    pub(crate) goes_on: bool,
+    pub(crate) continues_attempt: bool,
 }
 
-impl<'a> Aim<'a> {
+impl<'a> Desired<'a> {
     pub(crate) fn of(assignment: &'a Assignment) -> Self {
         let Assignment { id, fence, action, wave, .. } = assignment;
-        Self { assignment: *id, fence: *fence, action, goes_on: wave.number > 1 }
+        Self { assignment: *id, fence: *fence, action, continues_attempt: wave.number > 1 }
     }
 }
 
-impl Turn {
+impl HostRecord {
     pub(crate) fn new(now: Timestamp) -> Self {
         Self {
             connected: false,
             since: now,
-            shown: false,
-            heard: false,
+            observed: false,
+            was_connected: false,
             report: None,
             served: false,
             was_done: false,
             prepare: Sent::No,
             refused: None,
-            act: Sent::No,
+            execute: Sent::No,
         }
     }
 
     /// Takes what the host says.
-    pub(crate) fn see(&mut self, now: Timestamp, sight: Sight, fence: Fence) {
-        self.shown = true;
-        let back = sight.connected && !self.connected;
-        if sight.connected != self.connected {
-            (self.connected, self.since) = (sight.connected, now);
+    pub(crate) fn observe(&mut self, now: Timestamp, observation: HostObservation, fence: Fence) {
+        self.observed = true;
+        let back = observation.connected && !self.connected;
+        if observation.connected != self.connected {
+            (self.connected, self.since) = (observation.connected, now);
         }
-        self.heard |= sight.connected;
-        if sight.connected || sight.report.is_some() {
-            self.report = sight.report;
+        self.was_connected |= observation.connected;
+        if observation.connected || observation.report.is_some() {
+            self.report = observation.report;
         }
         self.served = match self.report.as_ref().map(|report| (report.state, report.current)) {
             Some((HostState::Healthy | HostState::Reverted, _)) => true,
@@ -106,7 +106,7 @@ impl Turn {
                 (self.prepare, self.refused) = (Sent::No, None);
             }
             if ours.is_none_or(|report| !report.disruptive) {
-                self.act = Sent::No;
+                self.execute = Sent::No;
             }
         }
     }
@@ -116,102 +116,103 @@ impl Turn {
         self.connected && self.served
     }
 
-    pub(crate) fn standing(&self, host: &HostName, aim: Aim<'_>) -> Standing {
+    pub(crate) fn progress(&self, host: &HostName, desired: Desired<'_>) -> HostProgress {
         if let Some(report) = &self.report {
-            if report.fence > aim.fence || (report.fence == aim.fence && report.assignment != aim.assignment)
+            if report.fence > desired.fence
+                || (report.fence == desired.fence && report.assignment != desired.assignment)
             {
                 let message = format!("the host follows the order with fence {}", report.fence);
-                return Standing::Bad(Failure {
+                return HostProgress::Bad(Failure {
                     code: ReasonCode::Fenced,
                     message,
                     instance: Some(host.clone()),
                 });
             }
-            let ours = report.fence == aim.fence;
-            let found = match aim.action {
+            let ours = report.fence == desired.fence;
+            let finding = match desired.action {
                 Action::Release(digest) | Action::Restore(digest) => {
-                    let tried = ours || aim.goes_on || self.was_done;
+                    let tried = ours || desired.continues_attempt || self.was_done;
                     self.on_release(report, ours, tried, *digest)
                 }
                 Action::Stop(digest) => on_stop(report, ours, *digest),
                 Action::Verify => on_verify(report, ours),
             };
-            match found {
-                Found::Done => return Standing::Done,
-                Found::Bad => return Standing::Bad(failure(host, report)),
-                Found::Moves => return Standing::InFlight,
-                Found::Astray => return Standing::Bad(astray(host, report)),
-                Found::Unprepared if self.connected && self.act == Sent::No => {
-                    return Standing::Unprepared(failure(host, report));
+            match finding {
+                Finding::Done => return HostProgress::Done,
+                Finding::Bad => return HostProgress::Bad(failure(host, report)),
+                Finding::InProgress => return HostProgress::InFlight,
+                Finding::Diverged => return HostProgress::Bad(diverged(host, report)),
+                Finding::Unprepared if self.connected && self.execute == Sent::No => {
+                    return HostProgress::Unprepared(failure(host, report));
                 }
-                Found::Unprepared | Found::Wants => {}
+                Finding::Unprepared | Finding::Pending => {}
             }
-        } else if self.connected && matches!(aim.action, Action::Stop(_)) {
-            return Standing::Done;
+        } else if self.connected && matches!(desired.action, Action::Stop(_)) {
+            return HostProgress::Done;
         }
-        match (self.act, self.connected) {
-            (Sent::Calling(_) | Sent::Uncertain | Sent::Taken, _) => Standing::InFlight,
-            (Sent::No, true) => self.refused.clone().map_or(Standing::Open, Standing::Unprepared),
-            (Sent::No, false) => Standing::Absent,
+        match (self.execute, self.connected) {
+            (Sent::Calling(_) | Sent::Uncertain | Sent::Accepted, _) => HostProgress::InFlight,
+            (Sent::No, true) => self.refused.clone().map_or(HostProgress::Open, HostProgress::Unprepared),
+            (Sent::No, false) => HostProgress::Absent,
         }
     }
 
     /// `tried`: this attempt has brought the release to the host, when it is there.
-    fn on_release(&self, report: &HostReport, ours: bool, tried: bool, digest: Digest) -> Found {
+    fn on_release(&self, report: &HostReport, ours: bool, tried: bool, digest: Digest) -> Finding {
         let there = report.current == Some(digest);
         match (report.state, ours) {
-            (HostState::Healthy, _) if there => Found::Done,
-            (HostState::Reverted, false) if there => Found::Done,
-            (HostState::Degraded, _) if there && tried => Found::Bad,
-            (HostState::Refused, true) if !report.disruptive => Found::Unprepared,
-            (HostState::Refused | HostState::Reverted | HostState::Broken, true) => Found::Bad,
-            // It has taken the order, and waits for its turn or works on it.
+            (HostState::Healthy, _) if there => Finding::Done,
+            (HostState::Reverted, false) if there => Finding::Done,
+            (HostState::Degraded, _) if there && tried => Finding::Bad,
+            (HostState::Refused, true) if !report.disruptive => Finding::Unprepared,
+            (HostState::Refused | HostState::Reverted | HostState::Broken, true) => Finding::Bad,
+            // It has accepted the order, and waits for its slot or works on it.
             (HostState::Updating | HostState::Preparing | HostState::Prepared, true) if report.disruptive => {
-                Found::Moves
+                Finding::InProgress
             }
             (HostState::Healthy | HostState::Degraded | HostState::Stopped | HostState::Empty, true)
                 if report.disruptive =>
             {
-                Found::Astray
+                Finding::Diverged
             }
             (HostState::Empty | HostState::Preparing | HostState::Prepared | HostState::Updating, _)
             | (HostState::Healthy | HostState::Degraded | HostState::Stopped, _)
-            | (HostState::Refused | HostState::Reverted | HostState::Broken, false) => Found::Wants,
+            | (HostState::Refused | HostState::Reverted | HostState::Broken, false) => Finding::Pending,
         }
     }
 }
 
 /// What a report alone says.
-enum Found {
+enum Finding {
     Done,
     Bad,
-    Moves,
-    Wants,
+    InProgress,
+    Pending,
     /// The bytes could not be prepared.
     Unprepared,
     /// It took the order, and something else came of it: nothing more can be asked under this fence.
-    Astray,
+    Diverged,
 }
 
-fn on_stop(report: &HostReport, ours: bool, digest: Digest) -> Found {
+fn on_stop(report: &HostReport, ours: bool, digest: Digest) -> Finding {
     match (report.state, ours) {
-        (HostState::Stopped | HostState::Empty, _) => Found::Done,
-        (HostState::Updating | HostState::Preparing, true) => Found::Moves,
-        (HostState::Updating, false) => Found::Wants,
-        (HostState::Broken | HostState::Refused, true) if report.current == Some(digest) => Found::Bad,
-        (_, _) if report.current == Some(digest) => Found::Wants,
-        (_, _) => Found::Done,
+        (HostState::Stopped | HostState::Empty, _) => Finding::Done,
+        (HostState::Updating | HostState::Preparing, true) => Finding::InProgress,
+        (HostState::Updating, false) => Finding::Pending,
+        (HostState::Broken | HostState::Refused, true) if report.current == Some(digest) => Finding::Bad,
+        (_, _) if report.current == Some(digest) => Finding::Pending,
+        (_, _) => Finding::Done,
     }
 }
 
-fn on_verify(report: &HostReport, ours: bool) -> Found {
+fn on_verify(report: &HostReport, ours: bool) -> Finding {
     match (report.state, ours) {
-        (_, false) => Found::Wants,
-        (HostState::Healthy | HostState::Stopped | HostState::Empty, true) => Found::Done,
+        (_, false) => Finding::Pending,
+        (HostState::Healthy | HostState::Stopped | HostState::Empty, true) => Finding::Done,
         (HostState::Degraded | HostState::Broken | HostState::Refused | HostState::Reverted, true) => {
-            Found::Bad
+            Finding::Bad
         }
-        (HostState::Preparing | HostState::Prepared | HostState::Updating, true) => Found::Moves,
+        (HostState::Preparing | HostState::Prepared | HostState::Updating, true) => Finding::InProgress,
     }
 }
 
@@ -225,8 +226,8 @@ pub(crate) fn failure(host: &HostName, report: &HostReport) -> Failure {
     Failure { code, message: report.message.clone(), instance: Some(host.clone()) }
 }
 
-/// Somebody changed the host by hand after it had taken the order.
-fn astray(host: &HostName, report: &HostReport) -> Failure {
+/// A user changed the host by hand after it had accepted the order.
+fn diverged(host: &HostName, report: &HostReport) -> Failure {
     let runs = report.current.map_or("nothing".to_owned(), |digest| digest.short());
     let message = format!("the host is {} with {runs} current, not by this order", report.state.as_str());
     Failure { code: ReasonCode::Interrupted, message, instance: Some(host.clone()) }

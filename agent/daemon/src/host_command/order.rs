@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::mpsc;
-use trimaran_host::{Host, Shown};
+use trimaran_host::{Host, InstallationView};
 use trimaran_model::assignment::{HostAction, HostGoal, HostReport, HostState};
 use trimaran_model::error_code;
 use trimaran_model::id::{
     AssignmentId, Attempt, Digest, Fence, InstallationId, RunId, ServiceName, TargetName,
 };
 
-use super::output::{OutputForm, installation, line, print, print_document};
+use super::output::{OutputForm, installation, print, print_document, progress_line};
 use super::problem::Problem;
 
 /// The target of a service that no cluster deployed.
 pub(super) const LOCAL: &str = "local";
-/// How long the first look at a host may take.
-const LOOK_TRIES_MAX: u32 = 1500;
+/// How long the first inspection of a host may take.
+const INSPECT_TRIES_MAX: u32 = 1500;
 const POLL: Duration = Duration::from_millis(20);
 
 /// The installation of a service: `web`, or `web@lab-prod` where a host has several of the name.
@@ -58,16 +58,16 @@ pub(super) fn local_target() -> TargetName {
     TargetName::new(LOCAL).expect("the rule of names allows this")
 }
 
-/// Waits for the first look at an installation.
-pub(super) async fn looked(host: &Host, id: &InstallationId) -> Result<Shown, Problem> {
-    for _ in 0..LOOK_TRIES_MAX {
+/// Waits for the first inspection of an installation.
+pub(super) async fn inspected(host: &Host, id: &InstallationId) -> Result<InstallationView, Problem> {
+    for _ in 0..INSPECT_TRIES_MAX {
         let shown = host.show(id).await.ok_or_else(|| gone(id))?;
-        if shown.looked {
+        if shown.inspected {
             return Ok(shown);
         }
         tokio::time::sleep(POLL).await;
     }
-    Err(Problem::new(error_code::DATA_DIR, format!("{id} can't be looked at"))
+    Err(Problem::new(error_code::DATA_DIR, format!("{id} can't be inspected"))
         .cause(host.show(id).await.map_or_else(String::new, |shown| shown.report.message)))
 }
 
@@ -75,34 +75,34 @@ fn gone(id: &InstallationId) -> Problem {
     Problem::new(error_code::BUG, format!("the work on {id} ended"))
 }
 
-/// Gives the order and follows it. Every change is said once.
-pub(super) async fn carry_out(
+/// Sends the order and follows it. Every change is printed once.
+pub(super) async fn execute_order(
     host: &Host,
     reports: &mut mpsc::Receiver<HostReport>,
     goal: HostGoal,
-) -> Result<Shown, Problem> {
+) -> Result<InstallationView, Problem> {
     let id = goal.installation.clone();
-    let taken = host.give_by_hand(goal).await?;
-    let mut said = None;
+    let taken = host.accept_manual_goal(goal).await?;
+    let mut printed = None;
     loop {
         let shown = host.show(&id).await.ok_or_else(|| gone(&id))?;
         if shown.goal == taken {
-            let line = line(&shown.report);
-            if said.as_ref() != Some(&line) && shown.looked {
+            let line = progress_line(&shown.report);
+            if printed.as_ref() != Some(&line) && shown.inspected {
                 eprintln!("{line}");
-                said = Some(line);
+                printed = Some(line);
             }
             if shown.settled {
                 return Ok(shown);
             }
         }
-        // A report is a reason to look at once; the settling after it is not reported.
+        // A report is a reason to check at once; the settling after it is not reported.
         let _ = tokio::time::timeout(POLL, reports.recv()).await;
     }
 }
 
 /// Prints the result and says how the command ends.
-pub(super) fn conclude(form: OutputForm, shown: &Shown, wanted: Digest) -> u8 {
+pub(super) fn conclude(form: OutputForm, shown: &InstallationView, wanted: Digest) -> u8 {
     let report = &shown.report;
     let done = report.state == HostState::Healthy && report.current == Some(wanted);
     let version = shown.current.as_ref().map_or("nothing", |stored| stored.release.version.as_str());

@@ -10,7 +10,7 @@ use super::{installation, planned};
 use crate::state::{State, status};
 
 /// Looks at the stages that ended with this change of their run.
-pub(super) fn note(state: &mut State, before: &row::Run, run: &row::Run) {
+pub(super) fn record(state: &mut State, before: &row::Run, run: &row::Run) {
     for (old, new) in before.stages.iter().zip(&run.stages) {
         let ends = !status(&old.status).is_done() && new.attempt > 0;
         match status(&new.status) {

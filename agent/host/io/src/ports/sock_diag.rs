@@ -1,6 +1,6 @@
 //! Listening TCP sockets, asked from the kernel: sock_diag(7), and `/proc/net/tcp` where it is not there.
 //!
-//! The kernel walks its whole table of connections for each look at `/proc/net/tcp`, tens of milliseconds on a
+//! The kernel walks its whole table of connections for each read of `/proc/net/tcp`, tens of milliseconds on a
 //! large machine; sock_diag walks listening sockets alone. Who holds a socket is not here.
 
 use std::io;
@@ -172,7 +172,7 @@ mod tests {
             };
             let told = ours(from_kernel(family).expect("sock_diag"));
             assert_eq!(told.len(), 1, "{wanted}");
-            // A look at /proc that takes several reads may show a socket twice.
+            // A read of /proc that takes several reads may show a socket twice.
             let mut shown = ours(from_proc(table).expect("/proc"));
             shown.dedup();
             assert_eq!(told, shown);

@@ -1,7 +1,7 @@
 //! Whether a release has the program that its command names. It is asked before anything is stopped: the usual
 //! reason is an archive that was packed with one folder too many, or without its modes.
 //!
-//! Not here: whether the program then starts, which only its start can tell (a missing interpreter or library).
+//! Not here: whether the program then starts, which only its start can show (a missing interpreter or library).
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -19,7 +19,7 @@ pub(crate) fn problem(root: &Path, program: &str) -> Option<String> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Some(format!("the command's program `{program}` is not {place}"))
         }
-        Err(error) => Some(format!("the command's program `{program}` can't be looked at: {error}")),
+        Err(error) => Some(format!("the command's program `{program}` can't be inspected: {error}")),
     }
 }
 

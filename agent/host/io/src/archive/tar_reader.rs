@@ -48,7 +48,7 @@ impl Kind {
 }
 
 /// Reads entries.
-pub(super) struct Tape {
+pub(super) struct TarReader {
     stream: Stream,
     limits: ArchiveLimits,
     place: Place,
@@ -65,7 +65,7 @@ struct Extension {
     size: Option<u64>,
 }
 
-impl Tape {
+impl TarReader {
     pub(super) fn open(path: &Path, limits: &ArchiveLimits) -> Result<Self, UnpackError> {
         let stream = Stream::open(path, limits)?;
         Ok(Self { stream, limits: limits.clone(), place: Place::default(), unread: 0, padding: 0 })

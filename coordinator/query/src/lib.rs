@@ -1,5 +1,9 @@
 //! The documents of INTERFACE 4, built from rows alone, so that a read view can answer without the owner of
-//! the state. Soft state, such as live progress and who is connected, is added by the server.
+//! the state. Pure.
+//!
+//! Deliberately not here: soft state, such as live progress and who is connected (the server adds it), and every
+//! decision (`trimaran-engine`).
+#![forbid(unsafe_code)]
 
 mod cluster;
 mod plans;
@@ -11,8 +15,8 @@ use trimaran_wire::codec::Message;
 use trimaran_wire::v1::common::WireInstallation;
 use trimaran_wire::v1::row::{self, table};
 
-use crate::state::{cold_key, run_key_bytes};
-use crate::table::{Row, full_key};
+use trimaran_engine::state::{cold_key, run_key_bytes};
+use trimaran_engine::table::{Row, full_key};
 
 pub use cluster::{
     agents, alarms, audit, members, meta, pipeline, runners, target_row, target_rows, targets, token,
@@ -22,8 +26,8 @@ pub use runs::{
     environments_seen, history, instances, live_assignments, reasons, run, runs, says, status, why,
 };
 
-pub use crate::settle::stage_name;
-pub use crate::state::run_name;
+pub use trimaran_engine::settle::stage_name;
+pub use trimaran_engine::state::run_name;
 
 /// Live assignments of an agent that may be given to this life of it. While calls of an earlier life may be in
 /// flight, these are only the ones that it `holds` in its journal already.

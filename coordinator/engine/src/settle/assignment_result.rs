@@ -9,7 +9,7 @@ use trimaran_wire::v1::assignment::{WireFailure, WireOutcome};
 use trimaran_wire::v1::row::{self, RollbackTarget};
 
 use super::assign::{End, withdraw};
-use super::{back, broken, installation, message, planned, set, stage_name, with_rollback_reason, words};
+use super::{broken, installation, message, planned, rollback, set, stage_name, with_rollback_reason, words};
 use crate::state::{State, is_rollback, run_key, status};
 
 /// How many releases an installation remembers as good.
@@ -53,7 +53,7 @@ fn forward(
                 let message = words(failure, &stage_name(&run.stages[index]));
                 end_early(state, run, index, Some(message));
             } else {
-                back::after_failure(state, run, index, failure);
+                rollback::after_failure(state, run, index, failure);
             }
         }
         WireOutcome::Fault(failure) if ends(run) => {

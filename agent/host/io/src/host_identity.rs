@@ -1,4 +1,4 @@
-//! What a host is, and `DATA/host`: its name and address, so that commands by hand need not be told.
+//! What a host is, and `DATA/host`: its name and address, so that commands by hand need no options.
 
 use std::io;
 use std::net::IpAddr;
@@ -21,17 +21,17 @@ pub struct HostSettings {
 
 /// What the last owner of a data directory said of its host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
+pub struct HostIdentity {
     pub name: HostName,
     pub address: IpAddr,
 }
 
-impl Known {
+impl HostIdentity {
     pub(crate) fn of(settings: &HostSettings) -> Self {
         Self { name: settings.name.clone(), address: settings.address }
     }
 
-    /// `None` when nobody has said it yet, or in a form that is not ours.
+    /// `None` when no runner has written it yet, or in a form that is not ours.
     pub fn load(data_dir: &Path) -> Option<Self> {
         let text = std::fs::read_to_string(data_dir.join("host")).ok()?;
         let (name, address) = text.trim().split_once(' ')?;
@@ -47,4 +47,9 @@ impl Known {
         OsFileSystem.rename(&temporary, &data_dir.join("host"))?;
         OsFileSystem.sync_dir(data_dir)
     }
+}
+
+/// Identity of the kernel's present boot (random(4), `boot_id`): times since boot say nothing beyond it.
+pub(crate) fn boot_id() -> io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }

@@ -11,8 +11,8 @@ use trimaran_wire::document::{
 use trimaran_wire::v1::row::{self, table};
 use trimaran_wire::v1::target::WirePlatform;
 
-use super::{RowSource, all, get};
-use crate::state::is_host_of;
+use crate::{RowSource, all, get};
+use trimaran_engine::state::is_host_of;
 
 /// Cluster id, epoch, time and counters.
 pub fn meta(rows: &dyn RowSource) -> row::Meta {

@@ -1,6 +1,6 @@
-//! The loop: inputs to the executor in the order in which they came, outputs carried out in their order.
+//! The loop: inputs to the executor in the order in which they came, outputs performed in their order.
 //!
-//! What runners say is heard in `from_runners`.
+//! What runners send is handled in `runner_events`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use trimaran_agent_core::{Executor, Input, Output};
 use trimaran_host_core::fleet::health::{Health, Transition};
-use trimaran_host_core::fleet::{Fleet, Sight, Watched};
+use trimaran_host_core::fleet::{Fleet, HostObservation, Watched};
 use trimaran_model::assignment::Assignment;
 use trimaran_model::error_code;
 use trimaran_model::id::{AssignmentId, Epoch, Fence, HostName, InstallationId};
@@ -30,15 +30,15 @@ use super::journal_file::{Action, JournalFile};
 use crate::clock::{ClusterClock, instant_of};
 use crate::dial;
 
-/// A coordinator without a leader closes by itself; one that says nothing at all is left after this time.
-const WELCOME_WITHIN: Millis = Millis::seconds(15);
+/// A coordinator without a leader closes the session; one that sends nothing at all is left after this time.
+const WELCOME_TIMEOUT: Millis = Millis::seconds(15);
 /// Runners of an agent that was started again are back within this time, if they are there.
-const SETTLE: Millis = Millis::seconds(6);
-/// When each runner was last heard is told this often.
-const TELL_RUNNERS_EVERY: Millis = Millis::seconds(30);
+const RECONNECT_WINDOW: Millis = Millis::seconds(6);
+/// When each runner was last seen is reported this often.
+const RUNNERS_REPORT_INTERVAL: Millis = Millis::seconds(30);
 
 /// The owner of everything that the agent knows.
-pub(crate) struct Owner {
+pub(crate) struct AgentLoop {
     executor: Executor<Fleet>,
     journal: JournalFile,
     pub(super) hosts: Hosts,
@@ -49,14 +49,14 @@ pub(crate) struct Owner {
     listen: Option<String>,
     incarnation: u64,
     link: Option<Link>,
-    /// The enrolled runners of this agent with their labels; `None` before a coordinator said.
+    /// The enrolled runners of this agent with their labels; `None` before a coordinator sent them.
     pub(super) inventory: Option<BTreeMap<HostName, BTreeMap<String, String>>>,
     watches: BTreeMap<AssignmentId, Watched>,
     /// Until then a host that is not there may still come back from before this agent's start.
-    settles_at: Option<Timestamp>,
+    reconnect_window_ends: Option<Timestamp>,
     /// Inputs that wait for the executor.
     pub(super) inputs: VecDeque<Input<Fleet>>,
-    tell_runners_at: Timestamp,
+    report_runners_at: Timestamp,
     /// When hosts that are down were last counted for the coordinators.
     counted_at: Timestamp,
 }
@@ -70,7 +70,7 @@ struct Link {
     next_ping: Timestamp,
 }
 
-impl Owner {
+impl AgentLoop {
     #[expect(clippy::too_many_arguments, reason = "the parts of one process, wired once")]
     pub(crate) fn new(
         executor: Executor<Fleet>,
@@ -95,14 +95,14 @@ impl Owner {
             link: None,
             inventory: None,
             watches: BTreeMap::new(),
-            settles_at: Some(boot_time() + SETTLE),
+            reconnect_window_ends: Some(boot_time() + RECONNECT_WINDOW),
             inputs: VecDeque::new(),
-            tell_runners_at: Timestamp(0),
+            report_runners_at: Timestamp(0),
             counted_at: Timestamp(0),
         }
     }
 
-    /// Runs until the process is told to end or has to.
+    /// Runs until the process is asked to end or has to.
     pub(crate) async fn run(
         mut self,
         mut events: mpsc::Receiver<Event>,
@@ -111,7 +111,7 @@ impl Owner {
         let mut written = self.journal.written();
         let mut out = Vec::new();
         self.executor.resume(boot_time(), &mut out);
-        self.carry_out(out);
+        self.execute(out);
         self.work();
         loop {
             tokio::select! {
@@ -137,11 +137,11 @@ impl Owner {
     fn next_deadline(&self) -> Timestamp {
         let link = self.link.as_ref();
         let ping = link.map(|link| link.next_ping);
-        let welcome = link.filter(|link| !link.welcomed).map(|link| link.since + WELCOME_WITHIN);
-        let tell = link.filter(|link| link.welcomed).map(|_| self.tell_runners_at);
-        let counts = self.health.counts_changed().then(|| self.counted_at + DOWN_COUNTS_INTERVAL);
+        let welcome = link.filter(|link| !link.welcomed).map(|link| link.since + WELCOME_TIMEOUT);
+        let report = link.filter(|link| link.welcomed).map(|_| self.report_runners_at);
+        let counts = self.health.has_count_changes().then(|| self.counted_at + DOWN_COUNTS_INTERVAL);
         let (executor, hosts) = (self.executor.next_deadline(), self.hosts.next_deadline());
-        let deadlines = [ping, welcome, tell, counts, self.settles_at, executor, hosts];
+        let deadlines = [ping, welcome, report, counts, self.reconnect_window_ends, executor, hosts];
         deadlines.into_iter().flatten().min().unwrap_or(boot_time() + Millis::minutes(1))
     }
 
@@ -149,7 +149,7 @@ impl Owner {
         let now = boot_time();
         self.hosts.close_overdue(now);
         if let Some(link) = &mut self.link {
-            if !link.welcomed && now >= link.since + WELCOME_WITHIN {
+            if !link.welcomed && now >= link.since + WELCOME_TIMEOUT {
                 link.session.close(CloseCode::Silent, "there was no welcome");
             }
             if now >= link.next_ping {
@@ -157,20 +157,20 @@ impl Owner {
                 self.ping(now);
             }
         }
-        if self.settles_at.take_if(|at| *at <= now).is_some() {
+        if self.reconnect_window_ends.take_if(|at| *at <= now).is_some() {
             for assignment in self.watches.keys().copied().collect::<Vec<_>>() {
-                self.show_all(assignment);
+                self.observe_all(assignment);
             }
-            let all = self.health.all();
-            self.tell_health(all);
+            let all = self.health.all_verdicts();
+            self.send_verdicts(all);
         }
         if self.counted_at + DOWN_COUNTS_INTERVAL <= now {
             self.counted_at = now;
-            let counts = self.health.counts();
-            self.tell_health(counts);
+            let counts = self.health.take_count_changes();
+            self.send_verdicts(counts);
         }
-        if self.tell_runners_at <= now {
-            self.tell_all_runners(now);
+        if self.report_runners_at <= now {
+            self.send_all_runners(now);
         }
         self.inputs.push_back(Input::Due);
     }
@@ -180,11 +180,11 @@ impl Owner {
         while let Some(input) = self.inputs.pop_front() {
             let mut out = Vec::new();
             self.executor.step(boot_time(), input, &mut out);
-            self.carry_out(out);
+            self.execute(out);
         }
     }
 
-    fn carry_out(&mut self, outputs: Vec<Output<Fleet>>) {
+    fn execute(&mut self, outputs: Vec<Output<Fleet>>) {
         for output in outputs {
             match output {
                 Output::Write { sequence, records } => {
@@ -195,7 +195,7 @@ impl Owner {
                 }
                 Output::Send(message) => self.send(message),
                 Output::Call { assignment, id, call, deadline, guard: _ } => {
-                    match self.hosts.give(call, (assignment, id), boot_time(), deadline) {
+                    match self.hosts.send_goal(call, (assignment, id), boot_time(), deadline) {
                         Ok(()) => {}
                         Err(Some(reply)) => {
                             self.inputs.push_back(Input::Reply { assignment, call: id, reply })
@@ -205,13 +205,13 @@ impl Owner {
                 }
                 Output::Watch { assignment, query } => {
                     self.watches.insert(assignment, query);
-                    self.show_all(assignment);
+                    self.observe_all(assignment);
                 }
                 Output::Unwatch { assignment } => drop(self.watches.remove(&assignment)),
-                Output::Busy { installation } => self.health.busy(&installation),
+                Output::Busy { installation } => self.health.begin_assignment(&installation),
                 Output::Quiet { installation, fence } => {
-                    let change = self.health.quiet(&installation, fence);
-                    self.tell_health(change);
+                    let change = self.health.end_assignment(&installation, fence);
+                    self.send_verdicts(change);
                 }
                 Output::Refused(refused) => tracing::warn!("{refused}"),
             }
@@ -229,10 +229,10 @@ impl Owner {
 
     fn take(&mut self, event: Event) -> Result<(), ProcessError> {
         match event {
-            Event::Connected { session, out } => self.greet(session, out),
+            Event::Connected { session, out } => self.on_connected(session, out),
             Event::FromCoordinator { session, message } => {
                 if self.is_linked_by(session) {
-                    return self.hear(message);
+                    return self.on_message(message);
                 }
             }
             Event::Disconnected { session } => {
@@ -242,12 +242,12 @@ impl Owner {
                 }
             }
             Event::Ended(process_error) => return Err(process_error),
-            Event::Runner { host, event } => self.runner(&host, event),
+            Event::Runner { host, event } => self.on_runner_event(&host, event),
         }
         Ok(())
     }
 
-    fn greet(&mut self, session: Session, out: mpsc::Sender<AgentUp>) {
+    fn on_connected(&mut self, session: Session, out: mpsc::Sender<AgentUp>) {
         let now = boot_time();
         self.link = Some(Link { session, out, since: now, welcomed: false, next_ping: now + LEASE_PING });
         self.send(AgentUp::Hello {
@@ -266,17 +266,17 @@ impl Owner {
         self.send(AgentUp::Ping { sent_ms: now.0, refused });
     }
 
-    fn hear(&mut self, message: AgentDown) -> Result<(), ProcessError> {
+    fn on_message(&mut self, message: AgentDown) -> Result<(), ProcessError> {
         match message {
             AgentDown::Welcome { cluster, epoch, .. } => {
                 if let Some(link) = &mut self.link {
                     link.welcomed = true;
                 }
                 self.inputs.push_back(Input::Attached { cluster, epoch: Epoch(epoch) });
-                self.tell_all_runners(boot_time());
-                self.tell_health(self.health.repeat());
+                self.send_all_runners(boot_time());
+                self.send_verdicts(self.health.announced_verdicts());
             }
-            AgentDown::Inventory { runners, .. } => self.take_inventory(runners),
+            AgentDown::Inventory { runners, .. } => self.on_inventory(runners),
             AgentDown::Assign(assignment) => match Assignment::try_from(assignment) {
                 Ok(assignment) => self.inputs.push_back(Input::Assign(assignment)),
                 Err(error) => self.refuse(&error),
@@ -297,7 +297,7 @@ impl Owner {
                 if self.revoked.replace(revoked) {
                     self.endpoint.close_revoked();
                 }
-                self.inputs.push_back(Input::Heard { sent: Timestamp(sent_ms) });
+                self.inputs.push_back(Input::PongReceived { sent: Timestamp(sent_ms) });
             }
             AgentDown::Superseded => return Err(dial::superseded()),
         }
@@ -312,30 +312,31 @@ impl Owner {
         }
     }
 
-    fn take_inventory(&mut self, runners: Vec<RunnerEntry>) {
+    fn on_inventory(&mut self, runners: Vec<RunnerEntry>) {
         let entry = |runner: RunnerEntry| Some((runner.name.parse::<HostName>().ok()?, runner.labels));
         let inventory: BTreeMap<_, _> = runners.into_iter().filter_map(entry).collect();
         self.hosts.keep(|host| inventory.contains_key(host));
         let names: BTreeSet<HostName> = inventory.keys().cloned().collect();
-        let changes = self.health.keep(&names);
-        self.tell_health(changes);
+        let changes = self.health.retain_hosts(&names);
+        self.send_verdicts(changes);
         self.inventory = Some(inventory);
     }
 
     /// Shows a new watch all its hosts. One that is not known is shown when it comes, or as absent when it had
     /// time to come.
-    fn show_all(&mut self, assignment: AssignmentId) {
+    fn observe_all(&mut self, assignment: AssignmentId) {
         let Some(Watched { installation, hosts }) = self.watches.get(&assignment) else { return };
         for host in hosts {
             let sight = self.hosts.sight(host, installation);
-            let absent = || Sight { host: host.clone(), connected: false, report: None };
-            let sight = if self.settles_at.is_none() { Some(sight.unwrap_or_else(absent)) } else { sight };
+            let absent = || HostObservation { host: host.clone(), connected: false, report: None };
+            let sight =
+                if self.reconnect_window_ends.is_none() { Some(sight.unwrap_or_else(absent)) } else { sight };
             self.inputs.extend(sight.map(|snapshot| Input::Observed { assignment, snapshot }));
         }
     }
 
     /// Shows a host to those who watch it.
-    pub(super) fn show(&mut self, host: &HostName, installation: Option<&InstallationId>) {
+    pub(super) fn observe(&mut self, host: &HostName, installation: Option<&InstallationId>) {
         for (assignment, watched) in &self.watches {
             let concerned = installation.is_none_or(|installation| *installation == watched.installation);
             if concerned && watched.hosts.contains(host) {
@@ -346,7 +347,7 @@ impl Owner {
         }
     }
 
-    pub(super) fn lose(&mut self, lost: Vec<Asked>) {
+    pub(super) fn fail_calls(&mut self, lost: Vec<Asked>) {
         let lost = lost.into_iter().map(|Asked { assignment, call, .. }| Input::Lost { assignment, call });
         self.inputs.extend(lost);
     }
@@ -361,7 +362,7 @@ impl Owner {
         self.link.as_ref().is_some_and(|link| link.welcomed)
     }
 
-    pub(super) fn tell_health(&self, changes: impl IntoIterator<Item = Transition>) {
+    pub(super) fn send_verdicts(&self, changes: impl IntoIterator<Item = Transition>) {
         if !self.is_welcomed() {
             return;
         }
@@ -371,15 +372,15 @@ impl Owner {
         }
     }
 
-    pub(super) fn tell_runner(&self, host: &HostName) {
+    pub(super) fn send_runner(&self, host: &HostName) {
         if self.is_welcomed() {
             let state = self.hosts.state(host, self.clock.now());
             self.send(AgentUp::Runners(state.into_iter().collect()));
         }
     }
 
-    fn tell_all_runners(&mut self, now: Timestamp) {
-        self.tell_runners_at = now + TELL_RUNNERS_EVERY;
+    fn send_all_runners(&mut self, now: Timestamp) {
+        self.report_runners_at = now + RUNNERS_REPORT_INTERVAL;
         if !self.is_welcomed() {
             return;
         }

@@ -18,10 +18,10 @@ use trimaran_wire::v1::common::WireReason;
 use trimaran_wire::v1::release::{WireArtifact, WireReleaseWorkload};
 use trimaran_wire::v1::row::{self, RollbackTarget, table};
 
-use super::{RowSource, all, release_row, run_row};
-use crate::command::can_be_healthy;
-use crate::settle::{planned, stage_name};
-use crate::state::{is_rollback, run_name};
+use crate::{RowSource, all, release_row, run_row};
+use trimaran_engine::command::can_be_healthy;
+use trimaran_engine::settle::{planned, stage_name};
+use trimaran_engine::state::{is_rollback, run_name};
 
 fn time(ms: i64) -> String {
     rfc3339(WallTime(ms))
@@ -185,7 +185,7 @@ pub fn why(rows: &dyn RowSource, pipeline: &str, number: u64, wanted: Option<&st
 
 /// `status` and `installation list`.
 pub fn status(rows: &dyn RowSource, pipeline: Option<&str>) -> StatusDocument {
-    let meta = super::meta(rows);
+    let meta = crate::meta(rows);
     let wanted = |it: &row::Installation| pipeline.is_none_or(|pipeline| it.id.pipeline == pipeline);
     let one = |it: row::Installation| {
         let release = it.current.and_then(|digest| release_row(rows, &digest));
@@ -222,7 +222,7 @@ pub fn status(rows: &dyn RowSource, pipeline: Option<&str>) -> StatusDocument {
 
 /// Whether the state says already what an agent says of an installation, or would not take it.
 pub fn says(rows: &dyn RowSource, said: &AgentVerdict) -> bool {
-    let Some(it) = super::installation(rows, &said.installation) else { return true };
+    let Some(it) = crate::installation(rows, &said.installation) else { return true };
     let healthy = Verdict::Healthy.as_str();
     let same = it.health == said.verdict && it.down == said.down.min(it.desired);
     let same_words = it.failure.as_ref() == said.failure.as_ref().filter(|_| it.health != healthy);

@@ -2,9 +2,9 @@
 
 /// Says a state once, when it changes.
 #[derive(Debug, Default)]
-pub(crate) struct Said(Option<String>);
+pub(crate) struct LogOnChange(Option<String>);
 
-impl Said {
+impl LogOnChange {
     pub(crate) fn warn(&mut self, what: &str, why: &str) {
         let text = format!("{what}: {why}");
         if self.0.as_ref() != Some(&text) {

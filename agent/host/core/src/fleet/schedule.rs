@@ -10,16 +10,16 @@ use trimaran_model::limits::{HOST_LOST_AFTER, HOSTS_PREPARED_AHEAD_MAX};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
 
+use super::host_state::HostProgress;
 use super::order::rank;
-use super::standing::Standing;
-use super::{Asked, Effects, Phase, Sent};
+use super::{Effects, OrderKind, Phase, Sent};
 
 /// The hosts of the assignment, sorted by what they are.
 #[derive(Default)]
-struct Roll {
+struct HostsByState {
     done: u32,
     in_flight: Vec<HostName>,
-    /// Can be ordered, in the order of their turn: those that are down first.
+    /// Can be ordered, in the order of their updates: those that are down first.
     open: Vec<HostName>,
     /// Those of `open` that could not be prepared.
     unprepared: BTreeMap<HostName, Failure>,
@@ -29,58 +29,60 @@ struct Roll {
 }
 
 impl Phase {
-    pub(crate) fn decide(&mut self, now: Timestamp, out: &mut Effects) {
-        self.look_for_lost(now, out);
-        let roll = self.roll();
-        self.tell(out);
-        if let Some(outcome) = self.end(now, &roll) {
+    pub(crate) fn schedule(&mut self, now: Timestamp, out: &mut Effects) {
+        self.detect_lost(now, out);
+        let by_state = self.by_state();
+        self.report_progress(out);
+        if let Some(outcome) = self.end(now, &by_state) {
             self.ended = true;
             out.push(Effect::Done(outcome));
             return;
         }
-        if !self.is_stopping() && self.all_shown() {
-            if self.judge_unprepared(now, &roll, out) {
-                return self.decide(now, out);
+        if !self.is_stopping() && self.all_observed() {
+            if self.judge_unprepared(now, &by_state, out) {
+                return self.schedule(now, out);
             }
-            let moves = self.start(now, &roll, out);
-            if let Some(fault) = self.stuck(now, &roll, moves) {
+            let in_progress = self.start(now, &by_state, out);
+            if let Some(fault) = self.stuck(now, &by_state, in_progress) {
                 self.judge(fault, out);
-                return self.decide(now, out);
+                return self.schedule(now, out);
             }
         }
-        self.tell(out);
-        self.plan_wake(now, &roll, out);
+        self.report_progress(out);
+        self.plan_wake(now, &by_state, out);
     }
 
-    fn roll(&self) -> Roll {
-        let mut roll = Roll::default();
-        for (host, turn) in &self.hosts {
-            let standing = turn.standing(host, self.aim());
-            if standing != Standing::InFlight && !turn.is_up() {
-                roll.down.push(host.clone());
+    fn by_state(&self) -> HostsByState {
+        let mut by_state = HostsByState::default();
+        for (host, record) in &self.hosts {
+            let progress = record.progress(host, self.desired());
+            if progress != HostProgress::InFlight && !record.is_up() {
+                by_state.down.push(host.clone());
             }
-            match standing {
-                Standing::InFlight => roll.in_flight.push(host.clone()),
+            match progress {
+                HostProgress::InFlight => by_state.in_flight.push(host.clone()),
                 _ if self.has_failed(host) => {}
-                Standing::Done => roll.done += 1,
-                Standing::Open => roll.open.push(host.clone()),
-                Standing::Unprepared(failure) => {
-                    roll.open.push(host.clone());
-                    roll.unprepared.insert(host.clone(), failure);
+                HostProgress::Done => by_state.done += 1,
+                HostProgress::Open => by_state.open.push(host.clone()),
+                HostProgress::Unprepared(failure) => {
+                    by_state.open.push(host.clone());
+                    by_state.unprepared.insert(host.clone(), failure);
                 }
-                Standing::Absent => roll.absent.push(host.clone()),
+                HostProgress::Absent => by_state.absent.push(host.clone()),
                 // A fault: the assignment ends by it.
-                Standing::Bad(_) => {}
+                HostProgress::Bad(_) => {}
             }
         }
         let service = &self.assignment.installation.pipeline;
-        roll.open.sort_by_cached_key(|host| (self.hosts[host].is_up(), rank(service, host), host.clone()));
-        roll
+        by_state
+            .open
+            .sort_by_cached_key(|host| (self.hosts[host].is_up(), rank(service, host), host.clone()));
+        by_state
     }
 
-    /// The order of turns and what was done before are known only when every host was looked at.
-    pub(crate) fn all_shown(&self) -> bool {
-        self.hosts.values().all(|turn| turn.shown)
+    /// The order of updates and what was done before are known only when every host was observed.
+    pub(crate) fn all_observed(&self) -> bool {
+        self.hosts.values().all(|record| record.observed)
     }
 
     /// How many hosts shall be done at the end of this assignment.
@@ -107,12 +109,12 @@ impl Phase {
     }
 
     /// How the assignment ends, when it does: never while a host is in flight.
-    fn end(&self, now: Timestamp, roll: &Roll) -> Option<Outcome> {
-        if roll.in_flight.iter().any(|host| !self.is_lost(now, host)) {
+    fn end(&self, now: Timestamp, by_state: &HostsByState) -> Option<Outcome> {
+        if by_state.in_flight.iter().any(|host| !self.is_lost(now, host)) {
             return None;
         }
         if self.kept.abort.is_some() {
-            return (self.unheard(now, roll) == 0).then_some(Outcome::Stopped);
+            return (self.not_yet_connected(now, by_state) == 0).then_some(Outcome::Stopped);
         }
         if self.is_over_budget() {
             return Some(Outcome::Failed(self.first_failure()?));
@@ -120,24 +122,24 @@ impl Phase {
         if let Some(fault) = &self.kept.fault {
             return Some(Outcome::Fault(fault.clone()));
         }
-        if roll.done < self.wanted() || !self.all_shown() {
+        if by_state.done < self.wanted() || !self.all_observed() {
             return None;
         }
         // Every host that could have become done has failed, each within the budget.
         match self.first_failure() {
-            Some(failure) if roll.done == 0 => Some(Outcome::Failed(failure)),
+            Some(failure) if by_state.done == 0 => Some(Outcome::Failed(failure)),
             _ => Some(Outcome::Done),
         }
     }
 
-    /// Absent hosts that were not heard in this life: they may have the release, or an order of an earlier life
+    /// Absent hosts that have not connected to this process: they may have the release, or an order of an earlier incarnation
     /// that lost its directory. They have a while to say so.
-    fn unheard(&self, now: Timestamp, roll: &Roll) -> usize {
+    fn not_yet_connected(&self, now: Timestamp, by_state: &HostsByState) -> usize {
         let silent = |host: &&HostName| {
-            let turn = &self.hosts[*host];
-            !turn.heard && now < turn.since + HOST_LOST_AFTER
+            let record = &self.hosts[*host];
+            !record.was_connected && now < record.since + HOST_LOST_AFTER
         };
-        roll.absent.iter().filter(silent).count()
+        by_state.absent.iter().filter(silent).count()
     }
 
     /// The first cause, with the count where it took more than one host.
@@ -152,68 +154,69 @@ impl Phase {
         Some(first)
     }
 
-    /// How many of the open hosts have their turn in this wave.
-    fn turns(&self, now: Timestamp, roll: &Roll) -> usize {
-        // A host that was not heard yet may be one of those that the wave wants.
-        let taken = roll.done as usize + roll.in_flight.len() + self.unheard(now, roll);
+    /// How many of the open hosts this wave may still start.
+    fn places_left(&self, now: Timestamp, by_state: &HostsByState) -> usize {
+        // A host that has not connected yet may be one of those that the wave wants.
+        let taken = by_state.done as usize + by_state.in_flight.len() + self.not_yet_connected(now, by_state);
         (self.wanted() as usize).saturating_sub(taken)
     }
 
-    /// Hosts whose turn it is and that could not be prepared; the next one takes the turn of one that failed.
-    fn judge_unprepared(&mut self, now: Timestamp, roll: &Roll, out: &mut Effects) -> bool {
-        let mut turns = self.turns(now, roll);
+    /// Hosts that are next and could not be prepared; the one after takes the place of one that failed.
+    fn judge_unprepared(&mut self, now: Timestamp, by_state: &HostsByState, out: &mut Effects) -> bool {
+        let mut places_left = self.places_left(now, by_state);
         let mut judged = false;
-        for host in &roll.open {
-            if turns == 0 || self.is_stopping() {
+        for host in &by_state.open {
+            if places_left == 0 || self.is_stopping() {
                 break;
             }
-            match roll.unprepared.get(host) {
+            match by_state.unprepared.get(host) {
                 Some(failure) => {
                     self.judge(failure.clone(), out);
                     judged = true;
                 }
-                None => turns -= 1,
+                None => places_left -= 1,
             }
         }
         judged
     }
 
-    /// Orders what may be ordered; true when something moves by itself.
-    fn start(&mut self, now: Timestamp, roll: &Roll, out: &mut Effects) -> bool {
-        let mut in_flight = roll.in_flight.len();
-        let (now_or_soon, later) = roll.open.split_at(self.turns(now, roll).min(roll.open.len()));
-        let (mut down, allowed) = (roll.down.len(), self.allowed());
-        let mut moves = in_flight > 0 || self.committing;
+    /// Orders what may be ordered; true when something is in progress.
+    fn start(&mut self, now: Timestamp, by_state: &HostsByState, out: &mut Effects) -> bool {
+        let mut in_flight = by_state.in_flight.len();
+        let (now_or_soon, later) =
+            by_state.open.split_at(self.places_left(now, by_state).min(by_state.open.len()));
+        let (mut down, allowed) = (by_state.down.len(), self.allowed());
+        let mut in_progress = in_flight > 0 || self.committing;
         let mut preparing = false;
         for host in now_or_soon {
-            let turn = &self.hosts[host];
+            let record = &self.hosts[host];
             if self.needs_bytes(host) {
-                if turn.prepare == Sent::No {
-                    self.order(host, Asked::Prepare, out);
+                if record.prepare == Sent::No {
+                    self.order(host, OrderKind::Prepare, out);
                 }
-                (moves, preparing) = (true, true);
+                (in_progress, preparing) = (true, true);
                 continue;
             }
-            let up = turn.is_up();
+            let up = record.is_up();
             let slot = match self.assignment.action {
                 Action::Release(_) | Action::Restore(_) => in_flight + if up { down } else { 0 } < allowed,
                 // Both disturb nothing that serves well.
                 Action::Verify | Action::Stop(_) => true,
             };
             if slot && self.lease && !self.committing {
-                self.order(host, Asked::Act, out);
+                self.order(host, OrderKind::Execute, out);
                 in_flight += 1;
                 down -= usize::from(!up);
-                moves = true;
+                in_progress = true;
             }
         }
         if !preparing
-            && in_flight == roll.in_flight.len()
-            && roll.in_flight.iter().all(|it| self.has_begun(it))
+            && in_flight == by_state.in_flight.len()
+            && by_state.in_flight.iter().all(|it| self.has_begun(it))
         {
-            self.prepare_ahead(later, &roll.unprepared, out);
+            self.prepare_ahead(later, &by_state.unprepared, out);
         }
-        moves
+        in_progress
     }
 
     /// What ran on the host in flight has made way: it waits for its service more than for its disk.
@@ -222,7 +225,7 @@ impl Phase {
     }
 
     /// Brings the bytes to hosts of later waves while this one is at work, a few at a time: the hosts of this
-    /// wave come first, until each has begun. What fails there is looked at when their turn comes.
+    /// wave come first, until each has begun. What fails there is judged when they are next.
     fn prepare_ahead(
         &mut self,
         later: &[HostName],
@@ -230,11 +233,11 @@ impl Phase {
         out: &mut Effects,
     ) {
         let lacks = |host: &&HostName| self.needs_bytes(host) && !unprepared.contains_key(*host);
-        let (asked, not_asked): (Vec<&HostName>, Vec<&HostName>) =
+        let (kind, not_asked): (Vec<&HostName>, Vec<&HostName>) =
             later.iter().filter(lacks).partition(|host| self.hosts[*host].prepare != Sent::No);
-        let free = HOSTS_PREPARED_AHEAD_MAX.saturating_sub(asked.len());
+        let free = HOSTS_PREPARED_AHEAD_MAX.saturating_sub(kind.len());
         for host in not_asked.into_iter().take(free) {
-            self.order(host, Asked::Prepare, out);
+            self.order(host, OrderKind::Prepare, out);
         }
     }
 
@@ -246,27 +249,27 @@ impl Phase {
     }
 
     /// A host in flight that is silent for too long ends the assignment as a fault.
-    fn look_for_lost(&mut self, now: Timestamp, out: &mut Effects) {
-        let lost = self.hosts.iter().find(|(host, turn)| {
-            self.is_lost(now, host) && turn.standing(host, self.aim()) == Standing::InFlight
+    fn detect_lost(&mut self, now: Timestamp, out: &mut Effects) {
+        let lost = self.hosts.iter().find(|(host, record)| {
+            self.is_lost(now, host) && record.progress(host, self.desired()) == HostProgress::InFlight
         });
         if self.kept.fault.is_none()
             && let Some((host, _)) = lost
         {
             let message =
-                format!("nothing was heard of the host for {HOST_LOST_AFTER} in the middle of its work");
+                format!("the host has not reported for {HOST_LOST_AFTER} in the middle of its work");
             self.judge(Failure { code: ReasonCode::HostLost, message, instance: Some(host.clone()) }, out);
         }
     }
 
     fn is_lost(&self, now: Timestamp, host: &HostName) -> bool {
-        let turn = &self.hosts[host];
-        !turn.connected && now >= turn.since + HOST_LOST_AFTER
+        let record = &self.hosts[host];
+        !record.connected && now >= record.since + HOST_LOST_AFTER
     }
 
-    /// Hosts that are down or away may come back; when they don't, somebody has to look.
-    fn stuck(&mut self, now: Timestamp, roll: &Roll, moves: bool) -> Option<Failure> {
-        if moves || !self.lease {
+    /// Hosts that are down or away may come back; when they don't, a user has to act.
+    fn stuck(&mut self, now: Timestamp, by_state: &HostsByState, in_progress: bool) -> Option<Failure> {
+        if in_progress || !self.lease {
             self.stuck_since = None;
             return None;
         }
@@ -274,29 +277,29 @@ impl Phase {
         if now < since + HOST_LOST_AFTER {
             return None;
         }
-        Some(if roll.open.is_empty() {
-            let names = names(&roll.absent);
+        Some(if by_state.open.is_empty() {
+            let names = names(&by_state.absent);
             let message = format!("not connected to the agent: {names}");
-            let instance = roll.absent.first().cloned();
+            let instance = by_state.absent.first().cloned();
             Failure { code: ReasonCode::HostNotConnected, message, instance }
         } else {
-            let (names, allowed) = (names(&roll.down), self.allowed());
+            let (names, allowed) = (names(&by_state.down), self.allowed());
             let message = format!("down from other causes: {names}; max_unavailable allows {allowed}");
             Failure { code: ReasonCode::BudgetPaused, message, instance: None }
         })
     }
 
-    fn plan_wake(&mut self, now: Timestamp, roll: &Roll, out: &mut Effects) {
+    fn plan_wake(&mut self, now: Timestamp, by_state: &HostsByState, out: &mut Effects) {
         let away = |host: &HostName| {
-            let turn = &self.hosts[host];
-            (!turn.connected).then_some(turn.since + HOST_LOST_AFTER)
+            let record = &self.hosts[host];
+            (!record.connected).then_some(record.since + HOST_LOST_AFTER)
         };
-        let unheard = roll.absent.iter().filter(|host| !self.hosts[*host].heard);
-        let next = roll
+        let not_yet_connected = by_state.absent.iter().filter(|host| !self.hosts[*host].was_connected);
+        let next = by_state
             .in_flight
             .iter()
             .filter_map(away)
-            .chain(unheard.filter_map(away))
+            .chain(not_yet_connected.filter_map(away))
             .chain(self.stuck_since.map(|since| since + HOST_LOST_AFTER))
             .filter(|at| *at > now)
             .min();

@@ -1,14 +1,19 @@
 //! From a pipeline and versions to a plan: pure, and independent of everything that is live.
+//!
+//! A plan is made before the log, by the coordinator that takes the request, and travels in the command.
+//!
+//! Deliberately not here: what a plan would change beside what runs now (`trimaran-query`), the pipeline language.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 
-use sha2::{Digest as _, Sha256};
 use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_model::id::{ArtifactName, Digest, TargetName};
 use trimaran_model::pipeline::{ArtifactSource, Environment, Pipeline, Strategy, Workload};
 use trimaran_model::plan::{Plan, PlannedEnvironment, PlannedStage};
 use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, ReleaseWorkload};
 use trimaran_model::target::{Target, TargetPlatform};
+use trimaran_wire::v1::plan::plan_digest;
 use trimaran_wire::v1::release::WireRelease;
 
 /// Why there is no plan.
@@ -22,23 +27,6 @@ pub struct PlanError {
 /// A version and the digest of its bytes.
 pub type Version = (String, Digest);
 
-/// SHA-256 of a release's frozen form.
-pub fn release_digest(release: &Release) -> Digest {
-    WireRelease::from(release).digest()
-}
-
-/// SHA-256 over targets and release digests in order of target.
-pub fn digest_of<'a>(releases: impl Iterator<Item = (&'a str, Digest)>) -> Digest {
-    let sorted: BTreeMap<&str, Digest> = releases.collect();
-    let mut hasher = Sha256::new();
-    for (target, digest) in sorted {
-        hasher.update(target.as_bytes());
-        hasher.update([0]);
-        hasher.update(digest.0);
-    }
-    Digest(hasher.finalize().into())
-}
-
 /// Makes the plan of a pipeline for these versions on these targets.
 pub fn compile(
     pipeline: &Pipeline,
@@ -51,7 +39,7 @@ pub fn compile(
         environments.push(plan_environment(pipeline, environment, targets, &artifacts)?);
     }
     let releases = environments.iter().flat_map(|environment: &PlannedEnvironment| &environment.stages);
-    let digest = digest_of(releases.map(|stage| (stage.target.as_str(), stage.release_digest)));
+    let digest = plan_digest(releases.map(|stage| (stage.target.as_str(), stage.release_digest)));
     Ok(Plan {
         pipeline: pipeline.name.clone(),
         digest,
@@ -104,7 +92,7 @@ fn plan_environment(
         let Strategy::Batches(batches) = &environment.strategy;
         stages.push(PlannedStage {
             target: name.clone(),
-            release_digest: release_digest(&release),
+            release_digest: WireRelease::from(&release).digest(),
             release,
             bake: environment.rollback.bake_on(target.class),
             batches: batches.clone(),

@@ -6,11 +6,11 @@ use trimaran_wire::document::{PlanDocument, PlanGate, PlanRelease, PlanStage, Pl
 use trimaran_wire::v1::plan::{WirePlan, WirePlannedStage};
 use trimaran_wire::v1::row;
 
-use super::runs::artifacts;
-use super::{RowSource, get, release_row};
-use crate::settle::assign::waves;
-use crate::settle::ways::{previous_stable, way_from};
-use crate::state::run_name;
+use crate::runs::artifacts;
+use crate::{RowSource, get, release_row};
+use trimaran_engine::settle::assign::waves;
+use trimaran_engine::settle::rollback_target::{previous_stable, rollback_target};
+use trimaran_engine::state::run_name;
 
 fn release(rows: &dyn RowSource, digest: [u8; 32]) -> PlanRelease {
     let version =
@@ -91,7 +91,7 @@ fn one_stage(rows: &dyn RowSource, document: &mut PlanDocument, environment: &st
         version: stage.release.version.clone(),
     };
     let target = get::<row::TargetRow>(rows, &stage.target);
-    let total = target.map_or(0, |target| super::cluster::hosts(rows, &target).len());
+    let total = target.map_or(0, |target| crate::cluster::hosts(rows, &target).len());
     let total = u32::try_from(total).unwrap_or(u32::MAX);
     let down = IntOrPercent::from(stage.max_unavailable).floor_of(total).max(1);
     warn_of_budgets(document, stage, total, down);
@@ -105,7 +105,7 @@ fn one_stage(rows: &dyn RowSource, document: &mut PlanDocument, environment: &st
             .map(|(target_count, number)| PlanWave { number, target_count, of: total, max_unavailable: down })
             .collect(),
     });
-    let good = here.as_ref().and_then(way_from);
+    let good = here.as_ref().and_then(rollback_target);
     document.way_back.push(WayBack {
         stage: name,
         kind: if good.is_some() { "reversible" } else { "compensated" }.to_owned(),
@@ -120,7 +120,7 @@ pub fn rollback_plan(
     environment: &str,
     to: Option<[u8; 32]>,
 ) -> PlanDocument {
-    let here: Vec<row::Installation> = super::all::<row::Installation>(rows)
+    let here: Vec<row::Installation> = crate::all::<row::Installation>(rows)
         .into_iter()
         .filter(|it| it.id.pipeline == pipeline && it.environment == environment)
         .collect();

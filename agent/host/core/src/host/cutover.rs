@@ -1,4 +1,4 @@
-//! The disruptive part: stop, switch, start, verify, commit, and the same way back.
+//! The disruptive part: stop, switch, start, verify, commit, and the rollback.
 
 use trimaran_agent_core::driver::Guard;
 use trimaran_model::assignment::HostAction;
@@ -9,26 +9,26 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::{Millis, Timestamp};
 
 use super::call::{Call, HostFailure, Launch, Reply};
+use super::driver::Transition;
 use super::journal::{Part, Step, host_release};
-use super::machine::Move;
-use super::phase::Act;
+use super::phase::Operation;
 
-impl Move<'_> {
-    pub(super) fn begin_change(&mut self, to: Digest, back: bool) {
+impl Transition<'_> {
+    pub(super) fn begin_change(&mut self, to: Digest, reverting: bool) {
         self.journal.serving = None;
         self.journal.service_failure = None;
-        self.life.restart_at = None;
-        self.life.deadline = None;
-        self.enter(Step::Changing { to, back, part: Part::Stopping });
+        self.volatile.restart_at = None;
+        self.volatile.deadline = None;
+        self.enter(Step::Changing { to, reverting, part: Part::Stopping });
     }
 
-    /// The next act of a change. Each part may be repeated.
+    /// The next operation of a change. Each part may be repeated.
     pub(super) fn change(&mut self, to: Digest, part: Part) {
-        if self.life.restart.is_some() {
+        if self.volatile.restart.is_some() {
             return;
         }
-        if !self.life.turn {
-            return self.take_turn();
+        if !self.volatile.slot {
+            return self.acquire_slot();
         }
         match part {
             Part::Stopping if self.on_host(to).is_none() => {
@@ -38,14 +38,14 @@ impl Move<'_> {
             Part::Stopping => self.stop(None),
             Part::Switching => self.switch(to),
             Part::Starting if !self.is_current(to) => self.switch(to),
-            Part::Starting if self.life.process.is_none() => self.start(to),
+            Part::Starting if self.volatile.process.is_none() => self.start(to),
             // Verified by probes.
             Part::Starting => {}
         }
     }
 
     fn is_current(&self, digest: Digest) -> bool {
-        self.life.facts.as_ref().is_some_and(|facts| facts.current == Some(digest))
+        self.volatile.observation.as_ref().is_some_and(|observation| observation.current == Some(digest))
     }
 
     pub(super) fn stop(&mut self, except: Option<u64>) {
@@ -55,12 +55,17 @@ impl Move<'_> {
             None => Stop { signal: StopSignal::Term, grace: Millis::seconds(10) },
         };
         let deadline = Millis(stop.grace.0 + limits::HOST_CALL.0);
-        self.act(Act::Stop, Call::Stop { stop, except }, deadline, Guard::Idempotent("stop".to_owned()));
+        self.begin_operation(
+            Operation::Stop,
+            Call::Stop { stop, except },
+            deadline,
+            Guard::Idempotent("stop".to_owned()),
+        );
     }
 
     pub(super) fn switch(&mut self, to: Digest) {
         let guard = Guard::Idempotent(to.to_string());
-        self.act(Act::Switch, Call::Switch { to }, limits::HOST_CALL, guard);
+        self.begin_operation(Operation::Switch, Call::Switch { to }, limits::HOST_CALL, guard);
     }
 
     fn start(&mut self, to: Digest) {
@@ -70,7 +75,7 @@ impl Move<'_> {
             return self.change_failed(HostFailure::new(ReasonCode::StartFailed, message));
         };
         let guard = Guard::Idempotent(launch.number.to_string());
-        self.act(Act::Start, Call::Start { launch, release }, limits::HOST_START, guard);
+        self.begin_operation(Operation::Start, Call::Start { launch, release }, limits::HOST_START, guard);
     }
 
     /// A start gets its number, which is persisted, before it is made.
@@ -80,14 +85,14 @@ impl Move<'_> {
     }
 
     pub(super) fn stopped(&mut self, reply: Reply) {
-        self.life.strays = false;
+        self.volatile.orphans = false;
         if let Reply::Failed(failure) = reply {
             return self.stop_failed(failure);
         }
         match self.journal.step {
-            Step::Changing { to, back, part: Part::Stopping } => {
+            Step::Changing { to, reverting, part: Part::Stopping } => {
                 self.forget_process();
-                self.enter(Step::Changing { to, back, part: Part::Switching });
+                self.enter(Step::Changing { to, reverting, part: Part::Switching });
             }
             Step::Ending { broken } => {
                 self.forget_process();
@@ -108,7 +113,7 @@ impl Move<'_> {
     /// A process that can't be ended holds the service where it is: nothing may be started beside it.
     fn stop_failed(&mut self, failure: HostFailure) {
         if !self.journal.step.is_disruptive() {
-            self.life.repair_failed = true;
+            self.volatile.repair_failed = true;
             return;
         }
         self.journal.serving = self.journal.launch.as_ref().map(|launch| launch.digest);
@@ -121,7 +126,7 @@ impl Move<'_> {
         if let Reply::Failed(failure) = reply {
             match self.journal.step {
                 Step::Changing { .. } => self.change_failed(failure),
-                _ => self.life.repair_failed = true,
+                _ => self.volatile.repair_failed = true,
             }
             return;
         }
@@ -129,15 +134,15 @@ impl Move<'_> {
             Step::Changing { to, .. } => Some(to),
             _ => self.journal.serving,
         };
-        if let Some(facts) = &mut self.life.facts {
-            facts.current = to;
+        if let Some(observation) = &mut self.volatile.observation {
+            observation.current = to;
         }
-        if let Step::Changing { to, back, part: Part::Switching } = self.journal.step {
+        if let Step::Changing { to, reverting, part: Part::Switching } = self.journal.step {
             // What another release used up says nothing of this one.
             self.journal.restarts.clear();
             self.new_launch(to);
             self.journal.serving = Some(to);
-            self.enter(Step::Changing { to, back, part: Part::Starting });
+            self.enter(Step::Changing { to, reverting, part: Part::Starting });
         }
     }
 
@@ -159,10 +164,10 @@ impl Move<'_> {
 
     /// The service was healthy for as long as it has to be.
     pub(super) fn verified(&mut self) {
-        self.life.deadline = None;
+        self.volatile.deadline = None;
         self.journal.service_failure = None;
         match self.journal.step {
-            Step::Changing { to, back: false, .. } => self.commit(to),
+            Step::Changing { to, reverting: false, .. } => self.commit(to),
             Step::Changing { .. } => self.enter(Step::Failed),
             Step::InPlace => match self.journal.goal.action.clone() {
                 HostAction::Apply(order) | HostAction::Restore(order) => self.commit(order.digest),
@@ -175,15 +180,15 @@ impl Move<'_> {
     }
 
     fn commit(&mut self, digest: Digest) {
-        self.journal.remember_good(digest);
+        self.journal.remember_stable(digest);
         self.journal.failure = None;
-        self.life.tidied = false;
+        self.volatile.garbage_collected = false;
         self.enter(Step::Committed);
     }
 
     /// The first cause ends a verification.
     pub(super) fn verify_failed(&mut self, failure: HostFailure) {
-        self.life.deadline = None;
+        self.volatile.deadline = None;
         match (self.journal.step, &self.journal.goal.action) {
             (Step::InPlace, HostAction::Apply(_) | HostAction::Restore(_)) => {
                 // It was running before; a new start is tried before anything is given up.
@@ -198,20 +203,18 @@ impl Move<'_> {
         }
     }
 
-    /// Goes back to the last release that was verified here, if there is one and this was not the way back.
+    /// Goes back to the last release that was verified here, if there is one and this was not the rollback.
     pub(super) fn change_failed(&mut self, failure: HostFailure) {
-        let Step::Changing { to, back, .. } = self.journal.step else { return };
-        self.life.deadline = None;
-        self.life.tidied = false;
-        if back {
+        let Step::Changing { to, reverting, .. } = self.journal.step else { return };
+        self.volatile.deadline = None;
+        self.volatile.garbage_collected = false;
+        if reverting {
             return self.revert_failed(to, failure);
         }
         self.journal.failure = Some(failure.clone());
         match self.journal.stable_releases.first().copied() {
-            Some(stable_releases) if stable_releases != to && self.on_host(stable_releases).is_some() => {
-                self.begin_change(stable_releases, true)
-            }
-            Some(stable_releases) if stable_releases == to => {
+            Some(stable) if stable != to && self.on_host(stable).is_some() => self.begin_change(stable, true),
+            Some(stable) if stable == to => {
                 self.enter(Step::Failed);
                 self.service_down(failure);
             }
@@ -226,7 +229,7 @@ impl Move<'_> {
     fn revert_failed(&mut self, to: Digest, second: HostFailure) {
         let first = self.journal.failure.take();
         let cause = first.map_or_else(String::new, |it| format!("{}: {}; ", it.code.as_str(), it.message));
-        let message = format!("{cause}then the way back to {} failed: {}", to.short(), second.message);
+        let message = format!("{cause}then the rollback to {} failed: {}", to.short(), second.message);
         self.journal.failure = Some(HostFailure::new(ReasonCode::RevertFailed, message));
         self.journal.serving = self.on_host(to).is_some().then_some(to);
         self.enter(Step::Failed);
@@ -235,23 +238,23 @@ impl Move<'_> {
 
     /// Ends every process of the installation.
     pub(super) fn end_everything(&mut self) {
-        if self.life.restart.is_some() {
+        if self.volatile.restart.is_some() {
             return;
         }
-        if !self.life.turn {
-            return self.take_turn();
+        if !self.volatile.slot {
+            return self.acquire_slot();
         }
         self.stop(None);
     }
 
     fn ended(&mut self, broken: bool) {
         self.journal.serving = None;
-        self.life.tidied = false;
+        self.volatile.garbage_collected = false;
         if broken {
             return self.enter(Step::Failed);
         }
         if let HostAction::Stop { only } = self.journal.goal.action {
-            self.journal.stable_releases.retain(|stable_releases| *stable_releases != only);
+            self.journal.stable_releases.retain(|stable| *stable != only);
         }
         self.enter(Step::Stopped);
     }
