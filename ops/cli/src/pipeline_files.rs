@@ -39,7 +39,7 @@ pub(crate) fn pipeline(files: &[SourceFile]) -> Result<Pipeline, CliError> {
             let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
             let what = if found.is_some() { "more than one pipeline" } else { "no pipeline" };
             Err(CliError::new(error_code::USAGE, format!("{} has {what}", names.join(", ")))
-                .help("give a file with exactly one document that starts with `pipeline:`"))
+                .help("name a file with exactly one document that starts with `pipeline:`"))
         }
     }
 }
@@ -53,7 +53,7 @@ fn compiled(files: &[SourceFile]) -> Result<trimaran_language::Compiled, CliErro
     let inputs = inputs(files);
     let compiled = trimaran_language::compile(&inputs);
     if compiled.has_errors() {
-        return Err(crate::cmd::lint_error(&inputs, &compiled.diagnostics));
+        return Err(crate::lint_report::lint_error(&inputs, &compiled.diagnostics));
     }
     Ok(compiled)
 }
