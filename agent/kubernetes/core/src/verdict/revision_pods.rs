@@ -1,11 +1,13 @@
 //! The pods of one revision together: how many of them must be doomed until the rollout is.
 
-use trimaran_model::time::Wall;
+use trimaran_model::time::{Millis, Wall};
 
-use super::cause::{Cause, Counts};
+use super::cause::{Cause, EffectiveFrom};
+use super::container::Unproven;
 use super::context::Context;
 use super::grace;
-use super::pod::{Pod, Report};
+use super::pod::Pod;
+use super::pod_report::{self, PodReport};
 use super::volume;
 use crate::judgment::Evidence;
 use crate::object::Object;
@@ -13,7 +15,7 @@ use crate::object::Object;
 /// How many doomed pods doom the workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
-    /// One: the controller waits for each pod in turn, or each pod has its own node.
+    /// One: the controller waits for each pod after the other, or each pod has its own node.
     Any,
     /// One while none is ready, otherwise half of them.
     Most,
@@ -21,8 +23,8 @@ pub(super) enum Need {
 
 /// The pods of the current revision that are among the documents.
 #[derive(Debug)]
-pub(super) struct Fleet {
-    reports: Vec<Report>,
+pub(super) struct RevisionPods {
+    reports: Vec<PodReport>,
     need: Need,
     /// How many pods of the revision there are, also those that are not among the documents.
     total: usize,
@@ -31,7 +33,7 @@ pub(super) struct Fleet {
     warnings: Vec<String>,
 }
 
-impl Fleet {
+impl RevisionPods {
     /// Pods that are replaced anyway are left out.
     pub(super) fn new<'a>(
         context: Context<'a>,
@@ -40,12 +42,13 @@ impl Fleet {
         need: Need,
     ) -> Self {
         let pods = pods.map(|object| Pod::new(context, object, start));
-        let reports: Vec<Report> = pods.filter(|pod| !pod.is_replaced()).map(|pod| pod.report()).collect();
+        let reports: Vec<PodReport> =
+            pods.filter(|pod| !pod.is_replaced()).map(|pod| pod_report::report(&pod)).collect();
         let ready = reports.iter().filter(|report| report.ready).count();
         let held = reports.iter().flat_map(|report| &report.causes).find(|it| volume::is_held_elsewhere(it));
         let warnings = held.map(|held| {
             format!(
-                "{}: a rolling update waits for ever when the old pod holds the volume; use Recreate",
+                "{}: a rolling update never ends while the old pod holds the volume; use Recreate",
                 held.message
             )
         });
@@ -54,7 +57,8 @@ impl Fleet {
 
     /// What the controller counts, where it is more than the documents show.
     pub(super) fn counted(mut self, total: Option<i64>, ready: Option<i64>) -> Self {
-        let count = |told: Option<i64>| told.and_then(|told| usize::try_from(told).ok()).unwrap_or(0);
+        let count =
+            |reported: Option<i64>| reported.and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
         self.total = self.total.max(count(total));
         self.ready = self.ready.max(count(ready));
         self
@@ -85,7 +89,7 @@ impl Fleet {
     }
 
     /// The latest moment at which a pod was made or changed its readiness, while one is not ready. When all
-    /// are ready, what is missing is not among the documents, and nothing tells since when.
+    /// are ready, what is missing is not among the documents, and nothing shows since when.
     pub(super) fn moved(&self) -> Option<Wall> {
         let waiting = self.reports.iter().any(|report| !report.ready);
         self.reports.iter().filter(|_| waiting).filter_map(|report| report.moved).max()
@@ -94,6 +98,23 @@ impl Fleet {
     /// No pod of the revision is among the documents.
     pub(super) fn is_empty(&self) -> bool {
         self.reports.is_empty()
+    }
+
+    /// The pod that crashed a moment ago although it counts as ready; of several the one that takes longest to prove
+    /// itself.
+    pub(super) fn unproven(&self) -> Option<&Unproven> {
+        let unproven = self.reports.iter().filter_map(|report| report.unproven.as_ref());
+        unproven.max_by_key(|it| (it.until, std::cmp::Reverse(&it.message)))
+    }
+
+    /// What holds a pod back on purpose.
+    pub(super) fn gate(&self) -> Option<&(String, Evidence)> {
+        self.reports.iter().find_map(|report| report.gate.as_ref())
+    }
+
+    /// How long the slowest of the pods may take to start.
+    pub(super) fn start_allowance(&self) -> Millis {
+        self.reports.iter().map(|report| report.start_allowance).max().unwrap_or_default()
     }
 
     /// What the first pod without a cause says about itself.
@@ -108,7 +129,7 @@ impl Fleet {
             self.reports.len() >= self.total && self.reports.iter().all(|report| report.ended_twice);
         let dooms: Vec<Vec<Cause>> = self.reports.iter().map(|report| dooms_of(report, everywhere)).collect();
         let mut times: Vec<i64> =
-            dooms.iter().filter_map(|pod| pod.iter().map(|cause| cause.counts.order()).min()).collect();
+            dooms.iter().filter_map(|pod| pod.iter().map(|cause| cause.effective.order()).min()).collect();
         times.sort_unstable();
         let needed = match self.need {
             Need::Most if self.ready > 0 => self.total.div_ceil(2).max(1),
@@ -116,17 +137,19 @@ impl Fleet {
         };
         let doomed = times.get(needed - 1).copied().unwrap_or(i64::MAX);
         let all = dooms.into_iter().flatten();
-        let told = all.filter(|cause| doomed == i64::MAX || cause.counts.order() <= doomed);
-        let told = told.min_by_key(|cause| (cause.rank(), cause.counts.order(), cause.message.clone()))?;
-        let counts = if doomed == i64::MAX { Counts::Never } else { Counts::At(Wall(doomed)) };
-        Some(Cause { counts, ..told })
+        let relevant = all.filter(|cause| doomed == i64::MAX || cause.effective.order() <= doomed);
+        let worst =
+            relevant.min_by_key(|cause| (cause.rank(), cause.effective.order(), cause.message.clone()))?;
+        let effective =
+            if doomed == i64::MAX { EffectiveFrom::Never } else { EffectiveFrom::At(Wall(doomed)) };
+        Some(Cause { effective, ..worst })
     }
 }
 
-fn dooms_of(report: &Report, everywhere: bool) -> Vec<Cause> {
+fn dooms_of(report: &PodReport, everywhere: bool) -> Vec<Cause> {
     let second = report.second_end.clone().map(|cause| {
-        let counts = if everywhere { cause.counts } else { Counts::Never };
-        Cause { counts, ..cause }
+        let effective = if everywhere { cause.effective } else { EffectiveFrom::Never };
+        Cause { effective, ..cause }
     });
     report.causes.iter().cloned().chain(second).collect()
 }

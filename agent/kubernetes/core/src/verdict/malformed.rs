@@ -115,13 +115,13 @@ fn fields(kind: &str) -> &'static [Fields] {
     }
 }
 
-/// What a rollout is to reach stands in its spec, which every live object has; without one any status would do.
+/// What a rollout is to reach is in its spec, which every live object has; without one any status would do.
 fn needs_spec(kind: &str) -> bool {
     matches!(kind, "Deployment" | "ReplicaSet" | "ReplicationController" | "StatefulSet" | "DaemonSet")
 }
 
 /// The first field of a built-in kind that can't be read: `status.readyReplicas is a text, not a count`.
-pub(super) fn fault(object: Object<'_>) -> Option<String> {
+pub(super) fn first_fault(object: Object<'_>) -> Option<String> {
     if needs_spec(object.kind()) && object.at("spec").is_none() {
         return Some("it has no spec".to_owned());
     }

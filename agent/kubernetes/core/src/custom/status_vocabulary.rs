@@ -1,7 +1,7 @@
 //! What the words mean that controllers use in phases and reasons, whatever their spelling.
 //!
 //! `ImagePullBackOff`, `SUBMISSION_FAILED` and `Cluster in healthy state` are read as lists of words.
-//! Deliberately not here: where a word stands and what that is worth.
+//! Deliberately not here: where a word was found and what that is worth.
 
 /// What a word says about the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub(super) enum Meaning {
     Suspended,
 }
 
-/// Said of a try that goes on: it takes the weight from a word of failure beside it.
+/// A try that goes on: it takes the weight from a word of failure beside it.
 const GOES_ON: &[&str] = &[
     "retry",
     "retrying",
@@ -278,7 +278,7 @@ const JOB_KINDS: &[&str] = &[
 ];
 
 /// The words of a phase, reason or type: lower case, split where letters change their case or end.
-pub(super) fn words(text: &str) -> Vec<String> {
+pub(super) fn tokens(text: &str) -> Vec<String> {
     let chars: Vec<char> = text.chars().take(256).collect();
     let mut words = Vec::new();
     let mut word = String::new();
@@ -320,22 +320,22 @@ fn fails(words: &[String]) -> bool {
     any_pair(words, BAD_PAIRS) || (any(words, BAD) && !denied)
 }
 
-/// Whether a reason speaks of a failure that does not go on by itself.
+/// Whether a reason speaks of a failure without another try.
 pub(super) fn is_failure(reason: &str) -> bool {
-    let words = words(reason);
+    let words = tokens(reason);
     fails(&words) && !any(&words, GOES_ON) && !any_pair(&words, &[IN_PROGRESS])
 }
 
 /// Whether a reason says that what went on is over and went well (`NewReplicaSetAvailable`, `AsExpected`).
 pub(super) fn is_settled(reason: &str) -> bool {
-    let words: Vec<String> = words(reason).into_iter().filter(|word| word != "new").collect();
+    let words: Vec<String> = tokens(reason).into_iter().filter(|word| word != "new").collect();
     let settled = any(&words, &["available", "expected", "idle", "ready"]) || any(&words, ENDED_WELL);
     settled && !any(&words, WAITING) && !any_pair(&words, WAITING_PAIRS) && !any(&words, BAD)
 }
 
-/// What a phase says; `None` for words that nobody here knows.
+/// What a phase says; `None` for words without a known meaning.
 pub(super) fn phase(text: &str, job: bool) -> Option<Meaning> {
-    let words = words(text);
+    let words = tokens(text);
     if any(&words, GOES_ON) || any_pair(&words, WAITING_PAIRS) {
         return Some(Meaning::Waiting);
     }
@@ -358,12 +358,12 @@ pub(super) fn phase(text: &str, job: bool) -> Option<Meaning> {
 
 /// Whether a phase says that the object ran to its good end.
 pub(super) fn ended_well(text: &str) -> bool {
-    any(&words(text), ENDED_WELL)
+    any(&tokens(text), ENDED_WELL)
 }
 
 /// Whether objects of a kind run once and end, so that "running" is not the end.
 pub(super) fn is_job_kind(kind: &str) -> bool {
-    words(kind).last().is_some_and(|last| JOB_KINDS.contains(&last.as_str()))
+    tokens(kind).last().is_some_and(|last| JOB_KINDS.contains(&last.as_str()))
 }
 
 #[cfg(test)]
@@ -372,11 +372,11 @@ mod tests {
 
     #[test]
     fn spellings_are_read_alike() {
-        assert_eq!(words("ImagePullBackOff"), ["image", "pull", "back", "off"]);
-        assert_eq!(words("SUBMISSION_FAILED"), ["submission", "failed"]);
-        assert_eq!(words("OOMKilled"), ["oom", "killed"]);
-        assert_eq!(words("Cluster in healthy state"), ["cluster", "in", "healthy", "state"]);
-        assert_eq!(words("--"), Vec::<String>::new());
+        assert_eq!(tokens("ImagePullBackOff"), ["image", "pull", "back", "off"]);
+        assert_eq!(tokens("SUBMISSION_FAILED"), ["submission", "failed"]);
+        assert_eq!(tokens("OOMKilled"), ["oom", "killed"]);
+        assert_eq!(tokens("Cluster in healthy state"), ["cluster", "in", "healthy", "state"]);
+        assert_eq!(tokens("--"), Vec::<String>::new());
     }
 
     #[test]

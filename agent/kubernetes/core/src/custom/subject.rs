@@ -16,6 +16,8 @@ pub(super) struct Subject<'a> {
     /// `metadata.generation`.
     pub generation: Option<i64>,
     pub status: Status<'a>,
+    /// The start of the deploy, or the creation of the object when that came later.
+    pub began: Option<Wall>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +25,7 @@ pub(super) enum Status<'a> {
     /// Absent, null or empty: no controller has spoken.
     None,
     Map(&'a Map<String, Value>),
-    /// Neither: nobody can read it.
+    /// Neither: unreadable.
     Odd,
 }
 
@@ -36,7 +38,7 @@ pub(super) enum Observed {
 }
 
 impl<'a> Subject<'a> {
-    pub(super) fn new(object: &'a Value) -> Self {
+    pub(super) fn new(object: &'a Value, since: Option<Wall>) -> Self {
         let view = Object::new(object);
         let version = view.text("apiVersion").unwrap_or("").rsplit('/').next().unwrap_or("");
         let status = match object.get("status") {
@@ -52,6 +54,7 @@ impl<'a> Subject<'a> {
             kind: view.kind(),
             generation: view.at("metadata.generation").and_then(number),
             status,
+            began: view.created().max(since),
         }
     }
 
@@ -73,7 +76,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Whether something was said of an earlier generation; what says nothing about it is taken as fresh.
+    /// Whether a part of the status describes an earlier generation; a part that names no generation counts as current.
     pub(super) fn is_stale(&self, observed: Option<&Value>) -> bool {
         match (observed.and_then(number), self.generation) {
             (Some(observed), Some(generation)) => observed < generation,
@@ -114,7 +117,7 @@ mod tests {
     fn generations_are_read_as_numbers_and_as_texts() {
         let of = |observed: Value| {
             let object = json!({"metadata": {"generation": 2}, "status": {"observedGeneration": observed}});
-            Subject::new(&object).observed()
+            Subject::new(&object, None).observed()
         };
         assert_eq!(of(json!(2)), Observed::Generation(2));
         assert_eq!(of(json!("2")), Observed::Generation(2));

@@ -1,6 +1,6 @@
-//! What the words of kubelets, runtimes, registries and admission mean.
+//! What messages of kubelets, runtimes, registries and admission mean.
 //!
-//! Kubernetes tells some causes only in prose. Each table lists the phrases that were seen and the function
+//! Kubernetes gives some causes only in prose. Each table lists the phrases that were seen and the function
 //! above it says which table wins when a text has phrases of two. Names that users chose (images, volumes,
 //! webhooks) are cut out first, so that an image called `timeout` is no timeout.
 
@@ -9,10 +9,10 @@
 pub(super) enum ImageTrouble {
     /// It does not exist or may not be pulled: trying again does not help.
     Final,
-    /// The registry or the way to it is in trouble.
+    /// The registry or the way to it is in trouble, or the node can't unpack what it got.
     Transient,
     /// The text has no cause: `Back-off pulling image`.
-    Untold,
+    Unspecified,
 }
 
 const IMAGE_TRANSIENT: &[&str] = &[
@@ -55,6 +55,53 @@ const IMAGE_TRANSIENT: &[&str] = &[
     "http response to https client",
 ];
 
+/// Words of layers, snapshots, content stores, mounts and disks: the registry gave the image, and the node could not
+/// unpack it. "not found" and "permission denied" beside them are about files of the node.
+const IMAGE_NODE: &[&str] = &[
+    "extract layer",
+    "extraction snapshot",
+    "snapshotter",
+    "parent snapshot",
+    "snapshot ",
+    "content store",
+    "content digest",
+    "ingest",
+    "unpack image on",
+    "register layer",
+    "applying layer",
+    "apply layer",
+    "adding layer",
+    "storing layer",
+    "storing blob",
+    "committing",
+    "failed commit",
+    "failed to commit",
+    "layer not known",
+    "layer does not exist",
+    "layer from the store",
+    "image not known",
+    "overlay",
+    "mount callback",
+    "failed to mount",
+    "mount options",
+    "processing tar file",
+    "lease does not exist",
+    "lease not found",
+    "lchown",
+    "unlinkat",
+    "mkdir",
+    "chmod",
+    "disk quota",
+    "read-only file system",
+    "readonly filesystem",
+    "structure needs cleaning",
+    "device or resource busy",
+    "too many open files",
+    "cannot allocate memory",
+    "containerd.sock",
+    "crio.sock",
+];
+
 /// Codes that a registry answers with, after one of the words that introduce a code.
 const CODE_TRANSIENT: &[&str] = &["408", "429", "500", "502", "503", "504"];
 const CODE_FINAL: &[&str] = &["401", "403", "404"];
@@ -83,16 +130,16 @@ const IMAGE_FINAL: &[&str] = &[
     "signature",
 ];
 
-/// Passing trouble wins: a text with both tells of a registry that could not be asked.
+/// Passing trouble wins: a text with both means a registry that could not be asked, or a node that could not unpack.
 pub(super) fn image_trouble(text: &str, image: &str) -> ImageTrouble {
     let text = without_names(text, image);
-    if has(&text, IMAGE_TRANSIENT) || has_code(&text, CODE_TRANSIENT) {
+    if has(&text, IMAGE_NODE) || has(&text, IMAGE_TRANSIENT) || has_code(&text, CODE_TRANSIENT) {
         return ImageTrouble::Transient;
     }
     if has(&text, IMAGE_FINAL) || has_code(&text, CODE_FINAL) {
         return ImageTrouble::Final;
     }
-    ImageTrouble::Untold
+    ImageTrouble::Unspecified
 }
 
 const START_FINAL: &[&str] = &[
@@ -234,7 +281,7 @@ pub(super) fn provisioning_is_final(text: &str) -> bool {
     has(&text, PROVISIONING_FINAL) && !has(&text, PASSING) && !has(&text, MOUNT_TRANSIENT)
 }
 
-/// Whether the metrics API was away, which no release can mend.
+/// Whether the metrics API was away, which no release can fix.
 pub(super) fn metrics_api_is_away(text: &str) -> bool {
     has(&text.to_lowercase(), &["unable to handle the request", "could not find the requested resource"])
 }
@@ -243,7 +290,7 @@ fn has(text: &str, phrases: &[&str]) -> bool {
     phrases.iter().any(|phrase| text.contains(phrase))
 }
 
-/// `status: 503`, `status code 429`, `error: 401 unauthorized`: a number that stands for itself, after such a word.
+/// `status: 503`, `status code 429`, `error: 401 unauthorized`: a number that is a word of its own, after such a word.
 fn has_code(text: &str, codes: &[&str]) -> bool {
     let words: Vec<&str> = text
         .split(|c: char| c.is_whitespace() || matches!(c, ':' | ',' | '(' | ')' | '[' | ']'))
@@ -316,10 +363,24 @@ mod tests {
     }
 
     #[test]
+    fn nodes_that_can_not_unpack_an_image() {
+        for text in [
+            r#"failed to pull and unpack image "shop/web:v2": failed to extract layer sha256:aa: mount callback failed on /var/lib/x: open /var/lib/x/usr/bin/y: permission denied: unknown"#,
+            r#"failed to pull and unpack image "shop/web:v2": failed to unpack image on snapshotter overlayfs: failed to prepare extraction snapshot "extract-1 sha256:aa": parent snapshot sha256:bb does not exist: not found"#,
+            "failed to register layer: Error processing tar file(exit status 1): open /usr/lib/y: permission denied",
+            "copying system image from manifest list: writing blob: adding layer with blob \"sha256:aa\": processing tar file: lchown /etc/gshadow: operation not permitted",
+            "failed to get image: content digest sha256:aa: not found",
+            "reading layer: layer not known",
+        ] {
+            assert_eq!(image_trouble(text, "shop/web:v2"), ImageTrouble::Transient, "{text}");
+        }
+    }
+
+    #[test]
     fn names_of_images_are_no_causes() {
         for image in ["registry.corp/not-found/denied:timeout", "denied:v1", "timeout:404"] {
             let text = format!("Back-off pulling image \"{image}\"");
-            assert_eq!(image_trouble(&text, image), ImageTrouble::Untold);
+            assert_eq!(image_trouble(&text, image), ImageTrouble::Unspecified);
             let text = format!("failed to pull {image}: not found");
             assert_eq!(image_trouble(&text, image), ImageTrouble::Final, "{text}");
         }

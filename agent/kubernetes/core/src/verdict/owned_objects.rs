@@ -1,49 +1,63 @@
 //! Custom resources: their own status, and what their controllers made below them.
 //!
-//! The status of a custom resource is often the last to tell. A doomed workload below it dooms it; a healthy one
-//! does not make up for a status that nobody understands.
+//! The status of a custom resource is often the last to change. A doomed workload below it dooms it; a healthy one
+//! does not make up for a status that no rule understands.
 
 use std::collections::BTreeSet;
 
 use trimaran_model::limits::OWNER_DEPTH_MAX;
 use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::{Millis, Wall};
 use trimaran_model::verdict::Verdict;
 
 use super::built_in::is_own_group;
 use super::context::Context;
-use super::fleet::{Fleet, Need};
+use super::revision_pods::{Need, RevisionPods};
 use super::stateful_set::REVISION;
-use super::{deadline_of_deploy, judge_object};
-use crate::custom::judge_custom;
+use super::{deadline, judge_object, start_allowance};
+use crate::custom::{Circumstances, judge_custom};
 use crate::judgment::{Evidence, Judgment};
 use crate::object::Object;
 
-/// The way down. Each custom resource is looked at once for one subject, below the first of its owners: owners may
-/// form circles, and objects with several owners would be looked at as often as there are ways to them.
+/// The path from the subject down. Each custom resource is judged once for one subject, below the first of its owners:
+/// owners may form circles, and objects with several owners would be judged once for each path to them.
 #[derive(Debug, Default)]
-pub(super) struct Path<'a> {
+pub(super) struct Descent<'a> {
     depth: usize,
+    /// How long the slowest pod that was found so far may take to start.
+    start_allowance: Millis,
     /// By group, kind, namespace and name.
     seen: BTreeSet<(&'a str, &'a str, &'a str, &'a str)>,
 }
 
-pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>, path: &mut Path<'a>) -> Judgment {
+pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>, descent: &mut Descent<'a>) -> Judgment {
     if is_own_group(object.group()) {
         return Judgment::unknown(format!("no rule understands the kind {}", object.kind()));
     }
-    let own = judge_custom(object.value(), context.rules, context.now);
+    let circumstances = Circumstances {
+        now: context.now,
+        since: context.since,
+        declares_status: context.snapshot.declares_status(object),
+    };
+    let own = judge_custom(object.value(), context.rules, circumstances);
+    let allowance = start_allowance::of_workload(object);
     // What is below belongs to the generation before, or goes away with the object.
     let is_stale = own.reason == Some(ReasonCode::Generation) || object.is_deleted();
-    if is_stale || own.verdict == Verdict::Suspended || path.depth >= OWNER_DEPTH_MAX {
-        return own;
+    let key = (object.group(), object.kind(), object.namespace(), object.name());
+    let ends_here = is_stale || own.verdict == Verdict::Suspended || descent.depth >= OWNER_DEPTH_MAX;
+    if ends_here || !descent.seen.insert(key) {
+        return deadline::apply(context, object, own, allowance);
     }
-    if !path.seen.insert((object.group(), object.kind(), object.namespace(), object.name())) {
-        return own;
+    descent.depth += 1;
+    let beside = std::mem::take(&mut descent.start_allowance);
+    let below = Below::collect(context, object, descent);
+    let allowance = allowance.max(descent.start_allowance);
+    descent.start_allowance = allowance.max(beside);
+    descent.depth -= 1;
+    if below.is_on_time(context.now) {
+        return below.combine(own);
     }
-    path.depth += 1;
-    let below = Below::look(context, object, path);
-    path.depth -= 1;
-    deadline_of_deploy(context, object, below.combine(own))
+    deadline::apply(context, object, below.combine(own), allowance)
 }
 
 /// What is wrong below a custom resource.
@@ -55,19 +69,22 @@ struct Below {
     failed: Option<Judgment>,
     /// A workload that is not ready yet.
     progressing: Option<Judgment>,
+    /// A pod that waits for another controller on purpose.
+    held: Option<Judgment>,
 }
 
 impl Below {
-    fn look<'a>(context: Context<'a>, owner: Object<'a>, path: &mut Path<'a>) -> Self {
+    fn collect<'a>(context: Context<'a>, owner: Object<'a>, descent: &mut Descent<'a>) -> Self {
         let mut below = Self::default();
         let children: Vec<Object<'a>> =
             context.snapshot.children(owner).filter(|it| !it.is_deleted()).collect();
-        below.look_at_pods(context, owner, &children);
+        below.add_pods(context, owner, &children, descent);
         let mut judged = Vec::new();
         for child in children {
             let workload = is_workload(child);
             if workload || child.kind() == "Job" || !is_known(child) {
-                judged.push((child, workload, judge_object(context, child, path)));
+                descent.start_allowance = descent.start_allowance.max(start_allowance::of_workload(child));
+                judged.push((child, workload, judge_object(context, child, descent)));
             }
         }
         for (child, workload, judgment) in &judged {
@@ -84,15 +101,30 @@ impl Below {
 
     /// Pods that the custom resource owns without a workload between. Of their own kind of revision only when
     /// both sides name one.
-    fn look_at_pods<'a>(&mut self, context: Context<'a>, owner: Object<'a>, children: &[Object<'a>]) {
+    fn add_pods<'a>(
+        &mut self,
+        context: Context<'a>,
+        owner: Object<'a>,
+        children: &[Object<'a>],
+        descent: &mut Descent<'a>,
+    ) {
         let revision = owner.text("status.updateRevision");
         let is_current = |pod: &Object<'a>| match (revision, pod.label(REVISION)) {
             (Some(revision), Some(of_pod)) => revision == of_pod || revision.ends_with(&format!("-{of_pod}")),
             _ => true,
         };
         let pods = children.iter().copied().filter(|child| child.kind() == "Pod" && child.group().is_empty());
-        let fleet = Fleet::new(context, pods.filter(is_current), context.since, Need::Any);
-        if let Some(cause) = fleet.cause() {
+        let pods = RevisionPods::new(context, pods.filter(is_current), context.since, Need::Any);
+        descent.start_allowance = descent.start_allowance.max(pods.start_allowance());
+        if let Some((gate, evidence)) = pods.gate() {
+            let held = Judgment::progressing(ReasonCode::NotReady, gate.clone()).with(evidence.clone());
+            self.held = Some(Judgment { is_held: true, ..held });
+        }
+        if let Some(unproven) = pods.unproven() {
+            let waits = Judgment::progressing(ReasonCode::NotReady, unproven.message.clone());
+            self.progressing = Some(waits.with(unproven.evidence.clone()).recheck_at(unproven.until));
+        }
+        if let Some(cause) = pods.cause() {
             let judgment = cause.judgment(context.now);
             if judgment.verdict == Verdict::Degraded {
                 self.doomed = Some(judgment);
@@ -108,9 +140,16 @@ impl Below {
         match judgment.verdict {
             Verdict::Degraded if workload || passed_on => worse(&mut self.doomed, judgment),
             Verdict::Degraded => worse(&mut self.failed, judgment),
+            Verdict::Progressing if judgment.is_held => self.held = Some(judgment),
             Verdict::Progressing if workload || passed_on => worse(&mut self.progressing, judgment),
             _ => {}
         }
+    }
+
+    /// Whether a workload below progresses within its own deadline, so that its owner is not late either.
+    fn is_on_time(&self, now: Wall) -> bool {
+        let waits = self.progressing.as_ref().filter(|_| self.doomed.is_none() && self.failed.is_none());
+        waits.and_then(|waits| waits.next_check_at).is_some_and(|next| next > now)
     }
 
     fn combine(self, own: Judgment) -> Judgment {
@@ -119,6 +158,16 @@ impl Below {
                 evidence: [doomed.evidence, own.evidence].concat(),
                 warnings: own.warnings,
                 ..doomed
+            };
+        }
+        if let Some(held) =
+            self.held.filter(|_| matches!(own.verdict, Verdict::Progressing | Verdict::Unknown))
+        {
+            return Judgment {
+                message: format!("{}; {}", own.message, held.message),
+                evidence: [held.evidence, own.evidence].concat(),
+                warnings: own.warnings,
+                ..held
             };
         }
         match (own.verdict, self.failed, self.progressing) {
@@ -132,7 +181,7 @@ impl Below {
                 Judgment { warnings: own.warnings, ..waits }
             }
             (Verdict::Progressing, None, Some(waits)) => {
-                waits.next_check_at.into_iter().fold(own, Judgment::again_at)
+                waits.next_check_at.into_iter().fold(own, Judgment::recheck_at)
             }
             _ => own,
         }
@@ -145,7 +194,7 @@ fn is_of_workload(evidence: &Evidence) -> bool {
         .any(|kind| evidence.object.starts_with(kind))
 }
 
-/// Keeps the one that is looked at again first, by its words when there is no difference.
+/// Keeps the one whose next check comes first; the message decides between equals.
 fn worse(kept: &mut Option<Judgment>, judgment: Judgment) {
     let order = |it: &Judgment| (it.next_check_at.is_none(), it.next_check_at, it.message.clone());
     if kept.as_ref().is_none_or(|kept| order(&judgment) < order(kept)) {
@@ -162,7 +211,7 @@ fn is_workload(object: Object<'_>) -> bool {
     )
 }
 
-/// Kinds with a rule in code tell nothing of their owner unless they are workloads or Jobs.
+/// Kinds with a rule in code say nothing about their owner unless they are workloads or Jobs.
 fn is_known(object: Object<'_>) -> bool {
     is_own_group(object.group()) || super::built_in::rule_of(object.group(), object.kind()).is_some()
 }
