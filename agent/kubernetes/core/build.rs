@@ -15,7 +15,7 @@ fn main() {
     for file in files {
         let name = file.strip_prefix(&root).expect("a file below its root").display();
         writeln!(code, "    ({:?}, include_str!({:?})),", name.to_string(), file)
-            .expect("a string takes all");
+            .expect("writing to a string cannot fail");
     }
     code.push_str("];\n");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it")).join("builtin_rules.rs");

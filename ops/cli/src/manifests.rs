@@ -48,14 +48,14 @@ impl Manifest {
     }
 
     /// Where a JSON pointer into the object is written: line and column from 1. A pointer to what is missing
-    /// has the place of what should hold it. The first question about a YAML file reads it again.
+    /// has the place of what should hold it. The first lookup in a YAML file reads it again.
     pub(crate) fn place(&self, pointer: &str) -> Span {
         let pointer = format!("{}{pointer}", self.in_list);
         self.source.places.of(&self.source.bytes, self.document, &pointer)
     }
 }
 
-/// The objects of files and folders, in the order given; within a folder by path. `-` is stdin.
+/// The objects of files and folders, in the order of the arguments; within a folder by path. `-` is stdin.
 ///
 /// A folder is read with the folders below it: `*.yaml`, `*.yml` and `*.json`, no hidden ones. An unreadable
 /// file, and a path with nothing to read, is an error with its position; the command ends with code 11.
@@ -93,7 +93,7 @@ pub(crate) struct Found {
 
 /// Reads the files of [`load`], each once.
 ///
-/// `is_language` tells from the beginning of a file and from whether it was found in a folder that it is one of the
+/// `is_language` decides from the beginning of a file and from whether it was found in a folder that it is one of the
 /// pipeline language. Of such a file that is larger than those may be, no more than the beginning is read.
 pub(crate) fn read_files(paths: &[String], is_language: &dyn Fn(&[u8], bool) -> bool) -> Found {
     let (mut result, mut found) = (Found::default(), Vec::new());
@@ -153,7 +153,7 @@ fn read(file: &Path, left: usize, is_language: &dyn Fn(&[u8]) -> bool) -> Result
     let head = input.read_to(limits::SPEC_FILE_BYTES_MAX).map_err(failed)?;
     if head.len() > limits::SPEC_FILE_BYTES_MAX && !is_language(head) {
         let limit = limits::MANIFEST_FILE_BYTES_MAX;
-        // A file tells its length, so it is refused without being read.
+        // The length of a file is known, so it is refused without being read.
         if !input.is_over(limit) {
             input.read_to(limit).map_err(failed)?;
         }
@@ -166,7 +166,7 @@ fn read(file: &Path, left: usize, is_language: &dyn Fn(&[u8]) -> bool) -> Result
     if bytes.len() > left {
         let limit = limits::MANIFEST_TOTAL_BYTES_MAX >> 20;
         let cause = format!("all files together are larger than {limit} MiB");
-        return Err(refused(file, cause).help("give fewer files"));
+        return Err(refused(file, cause).help("pass fewer files"));
     }
     Ok(bytes)
 }

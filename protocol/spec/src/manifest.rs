@@ -1,8 +1,8 @@
-//! Files of Kubernetes manifests: YAML or JSON text to JSON values, read as `kubectl` reads them, and the way
-//! back from a JSON pointer to line and column.
+//! Files of Kubernetes manifests: YAML or JSON text to JSON values, read as `kubectl` reads them, and the
+//! line and column of a JSON pointer into them.
 //!
-//! Scalars follow YAML 1.1 as sigs.k8s.io/yaml reads it ([`scalar`]). Positions are made only when somebody
-//! asks for one, from the text again: a file of 10,000 objects without findings never pays for them.
+//! Scalars follow YAML 1.1 as sigs.k8s.io/yaml reads it ([`scalar`]). Positions are computed only on
+//! request, from the text again: a file of 10,000 objects without findings never pays for them.
 //! Duplicate keys are errors here, where `kubectl` would silently take the last one. Deliberately not here:
 //! folders, and what the objects mean.
 
@@ -67,7 +67,7 @@ fn yaml(name: &str, bytes: &[u8], sink: &mut Sink) -> Result<Vec<Document>, Box<
         let line = bytes.split(|byte| *byte == b'\n').nth((problem.line as usize).saturating_sub(1));
         if line.is_some_and(|line| line.windows(2).any(|it| it == b"{{")) {
             problem.help =
-                "this looks like a template: render the chart first, and give its result".to_owned();
+                "this looks like a template: render the chart first, and pass its result".to_owned();
         }
         return Err(problem);
     }
@@ -85,7 +85,7 @@ fn yaml(name: &str, bytes: &[u8], sink: &mut Sink) -> Result<Vec<Document>, Box<
     Ok(documents)
 }
 
-/// Finds places in one file. What it learns of the file is kept, so that many questions cost little more than one.
+/// Finds places in one file. It caches what it has parsed, so that many lookups cost little more than one.
 #[derive(Debug, Default)]
 pub struct Places {
     trees: std::cell::OnceCell<Vec<Node>>,
@@ -107,7 +107,7 @@ impl Places {
     }
 }
 
-/// What JSON has no form for.
+/// A value that JSON cannot express.
 struct Problem {
     span: Span,
     message: String,

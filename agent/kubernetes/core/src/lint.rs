@@ -1,7 +1,7 @@
 //! Lint of manifests: what an API server will refuse, and what has surprised people, found before a deploy.
 //!
 //! [`lint`] looks at a whole set at once; one file a rule group below. An error is certain: a server refuses the
-//! object, server-side apply can't take it, or its pods can never start. Everything else is a warning.
+//! object, server-side apply cannot merge it, or its pods can never start. Everything else is a warning.
 //! Deliberately not here: schemas of kinds (a server's dry run knows them for its own version), and files with
 //! their lines.
 

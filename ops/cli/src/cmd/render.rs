@@ -30,7 +30,7 @@ pub(crate) struct Args {
 }
 
 /// Errors of the lint that make the names of a rendered set wrong or useless. All others are warned about: a set is
-/// often looked at before it is whole, and `trimaran lint` and a deploy refuse them.
+/// often rendered before it is complete, and `trimaran lint` and a deploy refuse them.
 const REFUSED: &[ErrorCode] = &[
     error_code::NO_KIND,
     error_code::NO_NAME,

@@ -21,7 +21,7 @@ super::error_codes! { ENTRIES_KUBERNETES;
         "Choose a name that keeps the rule in the message.";
     UNRENDERED 5015 BadInput "template not rendered"
         "A placeholder of a template stands where Kubernetes wants the text itself."
-        "Render the chart or template first, and give its result.";
+        "Render the chart or template first, and pass its result.";
     NOT_TEXT 5016 BadInput "not a text"
         "A number, truth value or map stands where Kubernetes takes texts alone; YAML reads `yes` and `8080` as such without quotes."
         "Put the value in quotes.";

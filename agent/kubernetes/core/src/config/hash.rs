@@ -1,9 +1,9 @@
 //! The content of a ConfigMap or Secret as ten characters.
 //!
 //! Equal content gives equal suffixes on any machine and at any time: keys are sorted, `stringData` is folded
-//! into `data` as an API server does it, and what says the same in two ways counts once (empty and absent maps,
+//! into `data` as an API server does it, and two forms of the same content count once (empty and absent maps,
 //! absent and `Opaque` types, base64 with and without line ends). Not part of the content: names and all other
-//! metadata, and `immutable`. A name that stands inside of `data` is text; it is not followed.
+//! metadata, and `immutable`. A name inside of `data` is text; it is not followed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -33,8 +33,8 @@ pub(super) fn suffix(kind: ConfigKind, object: &Value) -> String {
                 data.insert(key, value);
             }
             data = data.into_iter().map(|(key, value)| (key, canonical_base64(value))).collect();
-            let given = object.get("type").and_then(Value::as_str).filter(|it| !it.is_empty());
-            content.insert("type", given.unwrap_or("Opaque").into());
+            let kind_of_secret = object.get("type").and_then(Value::as_str).filter(|it| !it.is_empty());
+            content.insert("type", kind_of_secret.unwrap_or("Opaque").into());
         }
     }
     content.insert("data", folded(data));
@@ -47,7 +47,7 @@ pub(super) fn of_text(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
     let mut hex = String::new();
     for byte in &digest[..SUFFIX_LENGTH / 2] {
-        write!(hex, "{byte:02x}").expect("a string takes text");
+        write!(hex, "{byte:02x}").expect("writing to a string cannot fail");
     }
     hex.chars().map(letter).collect()
 }

@@ -1,9 +1,9 @@
-//! Where names of ConfigMaps and Secrets stand in objects, as data.
+//! The places of objects that hold names of ConfigMaps and Secrets, as data.
 //!
 //! A row is `KIND WHAT PATH [namespace=PATH]`. KIND is `group/Kind`, `Kind` for the core group, or `@part` for
 //! something that several kinds contain. WHAT is `config-map`, `secret`, `qualified-…` for `NAMESPACE/NAME`,
-//! `output-…` for a name that a controller writes, or `@part`. The part `@pod-template` is known here: its
-//! metadata takes the checksum of configuration that keeps its name.
+//! `output-…` for a name that a controller writes, or `@part`. The part `@pod-template` has a meaning of its own: its
+//! metadata gets the checksum of configuration that keeps its name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -42,7 +42,7 @@ pub struct Reference {
     pub pointer: String,
     pub kind: ConfigKind,
     pub name: String,
-    /// The namespace that stands beside or before the name; otherwise it is the object's own.
+    /// The namespace beside or before the name; without one it is the object's own.
     pub namespace: Option<String>,
     /// The text is `NAMESPACE/NAME`.
     pub qualified: bool,
@@ -119,7 +119,7 @@ impl References {
         let key = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
         let mut search = Search { references: self, object, found: Vec::new(), seen: BTreeSet::new() };
         search.part(&key, object, "", None, 0);
-        // Where two kinds may stand and nothing tells which, no one can say what is meant.
+        // A place of both kinds means one of them only when the object says which.
         let Search { found, seen, .. } = search;
         let both = |it: &Reference| {
             let other = match it.kind {
@@ -200,7 +200,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The reference at a place, unless what stands beside the name says that another kind is meant.
+    /// The reference at a place, unless the fields beside the name say that another kind is meant.
     fn reference(
         &self,
         kind: ConfigKind,
@@ -214,13 +214,13 @@ impl<'a> Search<'a> {
             Some("/metadata") | None => None,
             Some(parent) => self.object.pointer(parent),
         };
-        let word = |key: &str| beside.and_then(|it| it.get(key)).and_then(Value::as_str);
-        if word("kind").is_some_and(|it| it != kind.as_str())
-            || word("group").is_some_and(|it| !it.is_empty())
+        let beside_text = |key: &str| beside.and_then(|it| it.get(key)).and_then(Value::as_str);
+        if beside_text("kind").is_some_and(|it| it != kind.as_str())
+            || beside_text("group").is_some_and(|it| !it.is_empty())
         {
             return None;
         }
-        let namespace = namespace.or_else(|| word("namespace")).filter(|it| !it.is_empty());
+        let namespace = namespace.or_else(|| beside_text("namespace")).filter(|it| !it.is_empty());
         Some(Reference {
             pointer: pointer.to_owned(),
             kind,

@@ -206,7 +206,7 @@ impl Work<'_> {
         known.iter().copied().find(|it| self.configs[*it].namespace.as_deref() == wanted)
     }
 
-    /// The set has the name, but nobody said that the namespaces are the same.
+    /// The set has the name, but whether the namespaces are the same is not known.
     fn warn_elsewhere(&mut self, index: usize, reference: &Reference) {
         if self.options.namespace.is_some() {
             return;
@@ -226,7 +226,7 @@ impl Work<'_> {
             let code = error_code::CONFIG_OTHER_NAMESPACE;
             self.findings.push(
                 Finding::warning(index, reference.pointer.clone(), code, message)
-                    .help("give `--namespace`, or write the namespace in both"),
+                    .help("pass `--namespace`, or write the namespace in both"),
             );
         }
     }
@@ -243,7 +243,7 @@ impl Work<'_> {
         }
     }
 
-    /// Gives a rule the new names. A right by name is no use: what reads through the API reads another name.
+    /// Writes the new names into a rule. A right by name does not count as use: what reads through the API reads another name.
     fn rewrite_grant(&mut self, index: usize, grant: &rbac::Grant) {
         let cluster = text(&self.objects[index], "/kind") == Some("ClusterRole");
         let mut names: Vec<String> = Vec::new();
@@ -328,16 +328,17 @@ impl Work<'_> {
         found
     }
 
-    /// Gives the objects their new names.
+    /// Renames the objects.
     fn rename(mut self) -> Rendered {
         let mut names = Vec::new();
-        let mut taken = BTreeSet::new();
+        let mut names_in_use = BTreeSet::new();
         for config in &self.configs {
             let to = match &config.fate {
                 Fate::Versioned { to, .. } => to,
                 Fate::Kept { .. } | Fate::Alone => &config.name,
             };
-            if !taken.insert((config.kind, config.namespace.clone(), to.clone())) && *to != config.name {
+            if !names_in_use.insert((config.kind, config.namespace.clone(), to.clone())) && *to != config.name
+            {
                 let message =
                     format!("another {} of the set is called `{}` too", config.kind.as_str(), shown(to));
                 let help =

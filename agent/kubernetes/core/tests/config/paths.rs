@@ -1,4 +1,4 @@
-//! Each place where a name of a ConfigMap or Secret stands is rewritten, and no other text that looks like it.
+//! Each place that holds a name of a ConfigMap or Secret is rewritten, and no other text that looks like it.
 
 use serde_json::{Value, json};
 
