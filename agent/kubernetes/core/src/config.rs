@@ -9,12 +9,14 @@
 //! Deliberately not here: sealed Secrets, whose names come from a keyed hash made elsewhere, and what a cluster
 //! already holds.
 
+mod admission;
 mod collect;
 mod hash;
 mod name;
 mod rbac;
 mod references;
 mod render;
+mod shape;
 
 pub use collect::{Removable, collect};
 pub(crate) use hash::decode;

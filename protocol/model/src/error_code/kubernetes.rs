@@ -55,6 +55,9 @@ super::error_codes! { ENTRIES_KUBERNETES;
     CONFIG_OTHER_NAMESPACE 5036 BadInput "reference whose namespace is not known"
         "Only references within one namespace are rewritten, and one of the two objects does not say which it is in."
         "Give `--namespace`, or write the namespace in both objects.";
+    CONFIG_REFERENCE_KEPT 5037 BadInput "a renamed object is still referred to by its old name"
+        "A ConfigMap or Secret is renamed by its content, but an object of the set keeps the old name in a field that Trimaran does not know as a reference; no object of that name will exist."
+        "Set the annotation `trimaran.dev/versioned: \"false\"` on the ConfigMap or Secret, so that it keeps its name.";
     SELECTOR 5040 BadInput "selector that does not fit"
         "A workload has to select the pods of its own template, and an API server refuses it otherwise."
         "Give the pod template the labels of the selector.";

@@ -6,9 +6,11 @@ use serde_json::{Map, Value};
 use trimaran_model::error_code;
 
 use super::references::{Reference, References};
-use super::{BASE_LABEL, CHECKSUM_ANNOTATION, ConfigKind, VERSIONED_ANNOTATION, hash, name, rbac};
+use super::shape::{self, Shape};
+use super::{BASE_LABEL, CHECKSUM_ANNOTATION, ConfigKind, VERSIONED_ANNOTATION, admission, hash, name, rbac};
 use crate::finding::{Finding, shown};
 use crate::identity::{Identity, group, is_cluster_scoped, text};
+use crate::object::Object;
 
 /// How to render.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +63,16 @@ struct Config {
     used: bool,
 }
 
+impl Config {
+    /// What the object is called in the rendered set.
+    fn new_name(&self) -> &str {
+        match &self.fate {
+            Fate::Versioned { to, .. } => to,
+            Fate::Kept { .. } | Fate::Alone => &self.name,
+        }
+    }
+}
+
 /// Names the ConfigMaps and Secrets of a set by their content and rewrites every reference to them.
 ///
 /// Total: objects without kind or name, and values of wrong types, are passed through; the lint names them.
@@ -70,6 +82,7 @@ pub fn render(objects: Vec<Value>, options: Options<'_>) -> Rendered {
         Work { objects, options, configs: Vec::new(), by_name: BTreeMap::new(), findings: Vec::new() };
     work.choose();
     work.rewrite();
+    work.warn_kept_names();
     work.warn_unused();
     work.rename()
 }
@@ -143,6 +156,9 @@ impl Work<'_> {
     }
 
     fn rewrite(&mut self) {
+        for (index, reference) in admission::parameters(&self.objects) {
+            self.rewrite_one(index, &reference, &mut BTreeMap::new());
+        }
         for index in 0..self.objects.len() {
             if ConfigKind::of(&self.objects[index]).is_some() {
                 continue;
@@ -229,6 +245,54 @@ impl Work<'_> {
                     .help("pass `--namespace`, or write the namespace in both"),
             );
         }
+    }
+
+    /// Warns about every name that is renamed and kept in a place that looks like a reference.
+    fn warn_kept_names(&mut self) {
+        let renamed: BTreeSet<&str> =
+            self.configs.iter().filter(|it| it.new_name() != it.name).map(|it| it.name.as_str()).collect();
+        if renamed.is_empty() {
+            return;
+        }
+        let known: BTreeSet<(usize, String)> =
+            self.findings.iter().map(|it| (it.object, it.pointer.clone())).collect();
+        let mut findings = Vec::new();
+        for (index, object) in self.objects.iter().enumerate().filter(|(_, it)| ConfigKind::of(it).is_none())
+        {
+            crate::walk::texts(object, "", &mut |text, pointer| {
+                let (namespace, name) = text.split_once('/').map_or((None, text), |(a, b)| (Some(a), b));
+                if !renamed.contains(name) || known.contains(&(index, pointer.to_owned())) {
+                    return;
+                }
+                let Some(shape) = shape::shape_at(object, pointer) else { return };
+                let namespace = namespace.or_else(|| shape::namespace_beside(object, pointer, shape));
+                if let Some(config) = self.find_by_shape(index, name, namespace, shape) {
+                    findings.push(kept_reference(index, object, pointer, config));
+                }
+            });
+        }
+        self.findings.extend(findings);
+    }
+
+    /// The renamed object that a text in a place of this shape means.
+    fn find_by_shape(
+        &self,
+        index: usize,
+        name: &str,
+        namespace: Option<&str>,
+        shape: Shape,
+    ) -> Option<&Config> {
+        let own = text(&self.objects[index], "/metadata/namespace").or(self.options.namespace);
+        let kinds = [ConfigKind::Secret, ConfigKind::ConfigMap].into_iter();
+        let found = kinds.filter(|kind| shape.kind.is_none_or(|it| it == *kind)).find_map(|kind| {
+            // An object without a namespace may belong to the whole cluster: any namespace counts then.
+            let wanted = namespace.or(own);
+            let fits = |it: &&Config| wanted.is_none() || it.namespace.as_deref() == wanted;
+            let known = self.by_name.get(&(kind, name.to_owned()))?;
+            known.iter().map(|it| &self.configs[*it]).find(fits)
+        })?;
+        let has_namesake = || self.objects.iter().any(|it| is_namesake(it, name));
+        (found.new_name() != found.name && (shape.certain || !has_namesake())).then_some(found)
     }
 
     fn set_checksum(&mut self, index: usize, template: &str, parts: BTreeSet<String>) {
@@ -333,11 +397,9 @@ impl Work<'_> {
         let mut names = Vec::new();
         let mut names_in_use = BTreeSet::new();
         for config in &self.configs {
-            let to = match &config.fate {
-                Fate::Versioned { to, .. } => to,
-                Fate::Kept { .. } | Fate::Alone => &config.name,
-            };
-            if !names_in_use.insert((config.kind, config.namespace.clone(), to.clone())) && *to != config.name
+            let to = config.new_name();
+            if !names_in_use.insert((config.kind, config.namespace.clone(), to.to_owned()))
+                && to != config.name
             {
                 let message =
                     format!("another {} of the set is called `{}` too", config.kind.as_str(), shown(to));
@@ -372,6 +434,26 @@ fn kept(index: usize, kind: ConfigKind, why: &str) -> Finding {
     let message = format!("this {} keeps its name: {why}", kind.as_str());
     Finding::warning(index, "/metadata/name", error_code::CONFIG_NOT_VERSIONED, message)
         .help(format!("set the annotation `{VERSIONED_ANNOTATION}: \"false\"` to say that this is meant"))
+}
+
+/// An object other than a ConfigMap or Secret that has this name too.
+fn is_namesake(object: &Value, name: &str) -> bool {
+    ConfigKind::of(object).is_none() && text(object, "/metadata/name") == Some(name)
+}
+
+/// The warning about a name that stays as it was written.
+fn kept_reference(index: usize, object: &Value, pointer: &str, config: &Config) -> Finding {
+    let (kind, name) = (config.kind.as_str(), shown(&config.name));
+    let title = Object::new(object).display();
+    let message = format!(
+        "{} keeps the name `{name}` here, but {kind} `{name}` is renamed to `{}`",
+        shown(&title),
+        shown(config.new_name())
+    );
+    let help = format!(
+        "set the annotation `{VERSIONED_ANNOTATION}: \"false\"` on {kind} `{name}`, so that it keeps its name: Trimaran does not know this field as a reference"
+    );
+    Finding::warning(index, pointer, error_code::CONFIG_REFERENCE_KEPT, message).help(help)
 }
 
 /// Why an object belongs to a controller that finds it by name.

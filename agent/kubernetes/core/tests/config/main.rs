@@ -1,6 +1,7 @@
 //! Versioned configuration from outside: every path of a reference, every look-alike, and what holds for any set.
 
 mod collection;
+mod kept;
 mod paths;
 mod properties;
 mod rows;
