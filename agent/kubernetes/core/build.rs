@@ -1,12 +1,16 @@
-//! Embeds the rule files of `rules/`, sorted by name, so that adding one needs no change of code.
+//! Embeds the rule files of `rules/`, sorted by name, so that adding one needs no change of code, and the schema of
+//! Kubernetes, compressed.
 
 #![allow(clippy::disallowed_methods, reason = "a build script writes what it generates")]
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 fn main() {
-    let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("rules");
+    let folder = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    compress(&folder.join("schema/kubernetes.txt"));
+    let root = folder.join("rules");
     println!("cargo::rerun-if-changed={}", root.display());
     let mut files = Vec::new();
     collect(&root, &mut files);
@@ -20,6 +24,18 @@ fn main() {
     code.push_str("];\n");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it")).join("builtin_rules.rs");
     std::fs::write(&out, code).expect("the build directory is writable");
+}
+
+/// Writes a text compressed (zlib) into the build directory, under its name with `.zlib`.
+fn compress(path: &Path) {
+    println!("cargo::rerun-if-changed={}", path.display());
+    let text = std::fs::read(path).expect("the schema is readable");
+    let name = path.file_name().expect("the schema has a name").display();
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
+    let file =
+        std::fs::File::create(out.join(format!("{name}.zlib"))).expect("the build directory is writable");
+    let mut encoder = flate2::write::ZlibEncoder::new(file, flate2::Compression::best());
+    encoder.write_all(&text).and_then(|()| encoder.try_finish()).expect("the build directory is writable");
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {

@@ -78,6 +78,7 @@ pub(crate) fn check(files: Vec<File>, options: Options<'_>) -> (Vec<Diagnostic>,
         }
     }
     let objects: Vec<Value> = set.iter_mut().map(|it| it.value.take()).collect();
+    found.extend(manifests::reader_warnings(&set));
     found.extend(diagnostics(&set, &lint(&objects, options)));
     for (manifest, object) in set.iter_mut().zip(objects) {
         manifest.value = object;

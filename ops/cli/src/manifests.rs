@@ -34,6 +34,8 @@ struct Source {
     name: String,
     bytes: Rc<[u8]>,
     places: Places,
+    /// What the reader says about the file.
+    warnings: Vec<Diagnostic>,
 }
 
 impl Manifest {
@@ -120,10 +122,17 @@ pub(crate) fn read_files(paths: &[String], is_language: &dyn Fn(&[u8], bool) -> 
     result
 }
 
+/// What the reader says about the files of a set, each once.
+pub(crate) fn reader_warnings(set: &[Manifest]) -> Vec<Diagnostic> {
+    let files = set.chunk_by(|one, other| Rc::ptr_eq(&one.source, &other.source));
+    files.flat_map(|objects| objects[0].source.warnings.iter().cloned()).collect()
+}
+
 /// Adds the objects of a file.
 pub(crate) fn open(file: File, manifests: &mut Vec<Manifest>) -> Result<(), Box<Diagnostic>> {
     let documents = manifest::read(&file.name, &file.bytes)?;
-    let source = Rc::new(Source { name: file.name, bytes: file.bytes, places: Places::default() });
+    let warnings = documents.iter().flat_map(|it| it.warnings.clone()).collect();
+    let source = Rc::new(Source { name: file.name, bytes: file.bytes, places: Places::default(), warnings });
     for document in documents {
         let mut add = |value, in_list| {
             let source = Rc::clone(&source);

@@ -212,6 +212,7 @@ fn texts_have_their_quotes() {
         &[
             (0, "/data/a", not_text, ERROR),
             (0, "/data/b", not_text, ERROR),
+            (0, "/data/d", error_code::NULL_VALUE, WARNING),
             (0, "/metadata/annotations/x~1y", not_text, ERROR),
             (0, "/metadata/labels/l", not_text, ERROR),
         ],
@@ -411,7 +412,7 @@ fn rollouts_have_room() {
         |update: Value| deployment(json!({"strategy": {"type": "RollingUpdate", "rollingUpdate": update}}));
     let place = "/spec/strategy/rollingUpdate/maxUnavailable";
     for zeros in
-        [json!({"maxUnavailable": 0, "maxSurge": 0}), json!({"maxUnavailable": "0%", "maxSurge": "0"})]
+        [json!({"maxUnavailable": 0, "maxSurge": 0}), json!({"maxUnavailable": "0%", "maxSurge": "0%"})]
     {
         expect(&[update(zeros)], &[(0, place, stuck, ERROR)]);
     }

@@ -54,7 +54,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
     findings.extend_from_slice(&rendered.findings);
     findings.iter_mut().for_each(|it| it.severity = Severity::Warning);
     findings.sort();
-    let warnings = manifest_lint::diagnostics(&set, &findings);
+    let mut warnings = manifests::reader_warnings(&set);
+    warnings.extend(manifest_lint::diagnostics(&set, &findings));
     for it in warnings.iter().take(FINDINGS_SHOWN_MAX) {
         // Who closed stderr wants no warnings.
         let _ = writeln!(

@@ -32,7 +32,8 @@ pub(super) fn read(text: &[u8], before: usize) -> Result<Vec<Document>, Error> {
             None => return Ok(documents),
             Some(Ok(Strict(Value::Null))) => {}
             Some(Ok(Strict(value))) => {
-                documents.push(Document { value, place: DocumentPlace::Json { offset } });
+                let place = DocumentPlace::Json { offset };
+                documents.push(Document { value, place, warnings: Vec::new() });
             }
             Some(Err(error)) => return Err(problem(text, &error)),
         }
