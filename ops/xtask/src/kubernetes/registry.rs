@@ -26,3 +26,31 @@ fn run(command: &mut Command) -> Result<Vec<u8>, String> {
     }
     Ok(output.stdout)
 }
+
+/// The folder of a crate in cargo's cache of sources.
+pub(super) fn cargo_crate(name: &str, version: &str) -> Result<PathBuf, String> {
+    // `info` brings the crate into the cache without building anything.
+    run(Command::new("cargo").args(["info", "--quiet", &format!("{name}@{version}")]).current_dir("/"))?;
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home =
+        home.or_else(|| std::env::home_dir().map(|it| it.join(".cargo"))).ok_or("cargo has no home")?;
+    let sources = std::fs::read_dir(home.join("registry/src")).map_err(|error| error.to_string())?;
+    let folders = sources.filter_map(Result::ok).map(|it| it.path().join(format!("{name}-{version}")));
+    folders.into_iter().find(|it| it.is_dir()).ok_or_else(|| format!("{name} {version} is not in the cache"))
+}
+
+/// The folder of an npm package, unpacked into the folder for temporary files.
+pub(super) fn npm_package(name: &str, version: &str) -> Result<PathBuf, String> {
+    let folder = std::env::temp_dir().join("trimaran-xtask-npm").join(name.replace('/', "-")).join(version);
+    let package = folder.join("package");
+    if package.is_dir() {
+        return Ok(package);
+    }
+    std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+    let answer = run(Command::new("npm")
+        .args(["pack", "--silent", &format!("{name}@{version}")])
+        .current_dir(&folder))?;
+    let archive = String::from_utf8_lossy(&answer).trim().to_owned();
+    run(Command::new("tar").args(["xzf", &archive]).current_dir(&folder))?;
+    if package.is_dir() { Ok(package) } else { Err(format!("{name} {version} has no folder `package`")) }
+}

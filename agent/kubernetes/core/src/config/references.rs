@@ -17,13 +17,17 @@ use crate::path::Path;
 /// The part whose `metadata` becomes the pods'.
 const POD_TEMPLATE: &str = "@pod-template";
 /// Parts inside of parts; more is a mistake in a file.
-const DEPTH_MAX: usize = 8;
+const DEPTH_MAX: usize = 16;
 
-const BUILTIN: &[(&str, &str)] = &[
-    ("kubernetes.txt", include_str!("../../references/kubernetes.txt")),
-    ("workloads.txt", include_str!("../../references/workloads.txt")),
-    ("operators.txt", include_str!("../../references/operators.txt")),
-];
+/// What is written by hand: first the parts that all others name.
+const KUBERNETES: &str = include_str!("../../references/kubernetes.txt");
+const WORKLOADS: &str = include_str!("../../references/workloads.txt");
+const OPERATORS: &str = include_str!("../../references/operators.txt");
+
+/// `references/schemas/`, from the schemas of operators.
+mod schemas {
+    include!(concat!(env!("OUT_DIR"), "/builtin_references.rs"));
+}
 
 /// A row that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,7 +81,9 @@ impl References {
         static BUILT: OnceLock<References> = OnceLock::new();
         BUILT.get_or_init(|| {
             let mut all = Self::default();
-            for (file, text) in BUILTIN {
+            let first = [("kubernetes.txt", KUBERNETES)];
+            let last = [("workloads.txt", WORKLOADS), ("operators.txt", OPERATORS)];
+            for (file, text) in first.iter().chain(schemas::FILES).chain(&last) {
                 all.add(file, text).expect("the files of this crate are read by its tests");
             }
             all
@@ -89,7 +95,7 @@ impl References {
     /// # Errors
     /// The first row that can't be read; nothing of the file is added then.
     pub fn add(&mut self, file: &str, text: &str) -> Result<(), ReferenceError> {
-        let mut rows = self.rows.clone();
+        let mut rows: Vec<(String, Row)> = Vec::new();
         let mut parts = BTreeMap::new();
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -101,14 +107,17 @@ impl References {
             if let What::Part(part) = &row.what {
                 parts.entry(part.clone()).or_insert(index + 1);
             }
-            rows.entry(kind).or_default().push(row);
+            rows.push((kind, row));
         }
-        let unknown = parts.iter().find(|(part, _)| !rows.contains_key(*part));
+        let is_new = |part: &String| rows.iter().any(|(kind, _)| kind == part);
+        let unknown = parts.iter().find(|(part, _)| !self.rows.contains_key(*part) && !is_new(part));
         if let Some((part, line)) = unknown {
             let message = format!("no row says what is inside of `{part}`");
             return Err(ReferenceError { file: file.to_owned(), line: *line, message });
         }
-        self.rows = rows;
+        for (kind, row) in rows {
+            self.rows.entry(kind).or_default().push(row);
+        }
         Ok(())
     }
 
@@ -192,11 +201,21 @@ impl<'a> Search<'a> {
                     }
                     reference.output = *output;
                     reference.template = template.map(str::to_owned);
-                    if self.seen.insert((reference.pointer.clone(), *kind)) {
-                        self.found.push(reference);
-                    }
+                    self.add(reference);
                 }
             });
+        }
+    }
+
+    /// Adds a reference. Of a place that a controller writes no other row says anything.
+    fn add(&mut self, reference: Reference) {
+        if self.seen.insert((reference.pointer.clone(), reference.kind)) {
+            self.found.push(reference);
+        } else if reference.output {
+            let same = |it: &&mut Reference| it.pointer == reference.pointer && it.kind == reference.kind;
+            if let Some(known) = self.found.iter_mut().find(same) {
+                known.output = true;
+            }
         }
     }
 
@@ -215,7 +234,9 @@ impl<'a> Search<'a> {
             Some(parent) => self.object.pointer(parent),
         };
         let beside_text = |key: &str| beside.and_then(|it| it.get(key)).and_then(Value::as_str);
-        if beside_text("kind").is_some_and(|it| it != kind.as_str())
+        // Some operators call the kind a type; most types are something else.
+        let typed = beside_text("type").filter(|it| matches!(*it, "ConfigMap" | "Secret"));
+        if beside_text("kind").or(typed).is_some_and(|it| it != kind.as_str())
             || beside_text("group").is_some_and(|it| !it.is_empty())
         {
             return None;

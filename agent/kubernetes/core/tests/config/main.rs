@@ -2,6 +2,7 @@
 
 mod collection;
 mod kept;
+mod operators;
 mod paths;
 mod properties;
 mod rows;
