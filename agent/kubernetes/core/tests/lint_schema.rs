@@ -243,3 +243,24 @@ fn items_of_a_merged_list_have_its_key() {
     // The other key of ports has a default.
     passes(&service(json!({"port": 80})));
 }
+
+#[test]
+fn items_of_a_merged_list_are_told_apart() {
+    let code = error_code::LIST_KEY_TWICE;
+    let claims = json!({"resourceClaims": [{"name": "gpu"}, {"name": "gpu"}]});
+    error(&pods(claims), &format!("{SPEC}/resourceClaims/1/name"), code, "");
+    let gates = json!({"schedulingGates": [{"name": "a"}, {"name": "b"}, {"name": "a"}]});
+    error(
+        &pods(gates),
+        &format!("{SPEC}/schedulingGates/2/name"),
+        code,
+        "`a` is in the list twice; first as item 1",
+    );
+    let mut object = container(json!({}));
+    object["metadata"]["finalizers"] = json!(["example.com/a", "example.com/b", "example.com/a"]);
+    error(&object, "/metadata/finalizers/2", code, "`example.com/a` is in the list twice");
+    // A list that is replaced as a whole may have anything twice.
+    passes(&container(json!({"args": ["-v", "-v"]})));
+    let both = json!([{"port": 53, "name": "t"}, {"port": 53, "name": "u", "protocol": "UDP"}]);
+    passes(&named("v1", "Service", json!({"ports": both})));
+}

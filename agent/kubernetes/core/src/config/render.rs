@@ -291,8 +291,11 @@ impl Work<'_> {
             let known = self.by_name.get(&(kind, name.to_owned()))?;
             known.iter().map(|it| &self.configs[*it]).find(fits)
         })?;
-        let has_namesake = || self.objects.iter().any(|it| is_namesake(it, name));
-        (found.new_name() != found.name && (shape.certain || !has_namesake())).then_some(found)
+        let is_other = |word: &str| {
+            let namesakes = self.objects.iter().filter(|it| text(it, "/metadata/name") == Some(name));
+            namesakes.into_iter().any(|it| shape::is_meant(it, word))
+        };
+        (found.new_name() != found.name && !shape.may_mean.is_some_and(is_other)).then_some(found)
     }
 
     fn set_checksum(&mut self, index: usize, template: &str, parts: BTreeSet<String>) {
@@ -434,11 +437,6 @@ fn kept(index: usize, kind: ConfigKind, why: &str) -> Finding {
     let message = format!("this {} keeps its name: {why}", kind.as_str());
     Finding::warning(index, "/metadata/name", error_code::CONFIG_NOT_VERSIONED, message)
         .help(format!("set the annotation `{VERSIONED_ANNOTATION}: \"false\"` to say that this is meant"))
-}
-
-/// An object other than a ConfigMap or Secret that has this name too.
-fn is_namesake(object: &Value, name: &str) -> bool {
-    ConfigKind::of(object).is_none() && text(object, "/metadata/name") == Some(name)
 }
 
 /// The warning about a name that stays as it was written.

@@ -14,8 +14,8 @@ use super::ConfigKind;
 pub(super) struct Shape {
     /// `None` when the place does not show which of the two.
     pub(super) kind: Option<ConfigKind>,
-    /// False when an object of another kind may be meant as well, such as by `certificateRef`.
-    pub(super) certain: bool,
+    /// A word of the key by which an object of another kind may be meant as well, such as `certificate`.
+    pub(super) may_mean: Option<&'static str>,
     /// The namespace beside the name.
     pub(super) has_namespace: bool,
 }
@@ -38,10 +38,9 @@ const CREDENTIALS: &[&str] = &[
     "tls",
     "keystore",
     "truststore",
-    "param",
-    "params",
-    "parameters",
 ];
+/// Words of keys that may name an object of any kind, when they say that they refer to one.
+const PARAMETERS: &[&str] = &["param", "params", "parameter", "parameters"];
 
 /// The shape of the place of a text in an object; `None` for places that name something else.
 pub(super) fn shape_at(object: &Value, pointer: &str) -> Option<Shape> {
@@ -87,19 +86,20 @@ fn in_map(map: &Map<String, Value>, key: &str) -> Option<Shape> {
     }
     if let Some(kind) = text("kind") {
         let kind = [ConfigKind::ConfigMap, ConfigKind::Secret].into_iter().find(|it| it.as_str() == kind)?;
-        return Some(Shape { kind: Some(kind), certain: true, has_namespace });
+        return Some(Shape { kind: Some(kind), may_mean: None, has_namespace });
     }
     let typed = text("type").and_then(|it| kind_of_word(&it.to_ascii_lowercase()));
     if let Some(kind) = typed {
-        return Some(Shape { kind: Some(kind), certain: true, has_namespace });
+        return Some(Shape { kind: Some(kind), may_mean: None, has_namespace });
     }
     let after: Vec<&str> = AFTER_NAME.iter().chain(AFTER_MAP).copied().collect();
     if let Some(shape) = by_words(key, &after, true) {
         return Some(Shape { has_namespace, ..shape });
     }
-    let is_key_selector = text("key").is_some()
-        && map.keys().all(|it| matches!(it.as_str(), "name" | "key" | "optional" | "namespace"));
-    is_key_selector.then_some(Shape { kind: None, certain: true, has_namespace })
+    let is_reference = map.keys().all(|it| matches!(it.as_str(), "name" | "key" | "optional" | "namespace"));
+    let is_selector = is_reference && text("key").is_some();
+    let may_mean = word_of(&words_of(key), CREDENTIALS).filter(|_| is_reference && !is_selector);
+    (is_selector || may_mean.is_some()).then_some(Shape { kind: None, may_mean, has_namespace })
 }
 
 /// The shape that the words of a key say. With `weak`, words such as `credential` are enough to ask.
@@ -109,17 +109,27 @@ fn by_words(key: &str, after: &[&str], weak: bool) -> Option<Shape> {
     if let Some(at) = found {
         let rest_fits = words[at + 1..].iter().all(|word| after.contains(&word.as_str()));
         let kind = kind_of_word(&words[at]);
-        return rest_fits.then_some(Shape { kind, certain: true, has_namespace: false });
+        return rest_fits.then_some(Shape { kind, may_mean: None, has_namespace: false });
     }
     let (last, first) = words.split_last()?;
     let names = AFTER_NAME.contains(&last.as_str());
-    let credentials = |words: &[String]| words.iter().any(|word| CREDENTIALS.contains(&word.as_str()));
     // `token` alone holds a token; `tokenRef` and `tokenName` name something.
-    (weak && names && credentials(first)).then_some(Shape {
-        kind: None,
-        certain: false,
-        has_namespace: false,
-    })
+    let word = word_of(first, CREDENTIALS).or_else(|| word_of(first, PARAMETERS));
+    let may_mean = word.filter(|_| weak && names);
+    may_mean.is_some().then_some(Shape { kind: None, may_mean, has_namespace: false })
+}
+
+/// The first word of a list that is among the words of a key.
+fn word_of(words: &[String], list: &[&'static str]) -> Option<&'static str> {
+    list.iter().copied().find(|known| words.iter().any(|word| word == known))
+}
+
+/// Whether an object of another kind is what a key with this word means: a Certificate, or whatever a policy takes as
+/// its parameters.
+pub(super) fn is_meant(object: &Value, word: &str) -> bool {
+    let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default().to_lowercase();
+    let is_custom = crate::identity::group(object).contains('.') && !kind.contains("policy");
+    kind.contains(word.trim_end_matches('s')) || (PARAMETERS.contains(&word) && is_custom)
 }
 
 fn kind_of_word(word: &str) -> Option<ConfigKind> {
@@ -175,7 +185,8 @@ mod tests {
                 place = Some(pointer.to_owned());
             }
         });
-        shape_at(object, &place.expect("the object holds the text")).map(|it| (it.kind, it.certain))
+        shape_at(object, &place.expect("the object holds the text"))
+            .map(|it| (it.kind, it.may_mean.is_none()))
     }
 
     #[test]
@@ -210,6 +221,8 @@ mod tests {
             (json!({"spec": {"tls": {"credentialName": "app"}}}), Some((None, false))),
             (json!({"spec": {"certificateRefs": [{"name": "app"}]}}), Some((None, false))),
             (json!({"spec": {"paramRef": {"name": "app"}}}), Some((None, false))),
+            (json!({"spec": {"password": {"name": "app"}}}), Some((None, false))),
+            (json!({"spec": {"superuserCredentials": {"name": "app"}}}), Some((None, false))),
             (json!({"metadata": {"annotations": {"example.com/auth-secret": "app"}}}), some(Secret)),
             (json!({"spec": {"env": [{"name": "TLS_SECRET_NAME", "value": "app"}]}}), some(Secret)),
         ];
@@ -234,6 +247,8 @@ mod tests {
             json!({"spec": {"data": [{"secretKey": "app"}]}}),
             json!({"spec": {"env": [{"name": "SERVICE", "value": "app"}]}}),
             json!({"spec": {"token": "app"}}),
+            json!({"spec": {"params": [{"name": "app"}]}}),
+            json!({"spec": {"tls": [{"name": "app", "hosts": []}]}}),
             json!({"spec": {"args": ["app"]}}),
             json!({"status": {"secretName": "app"}}),
             json!({"metadata": {"annotations": {"secret.example.com/reload": "app"}}}),

@@ -6,7 +6,7 @@
 
 mod document;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 use trimaran_model::error_code;
@@ -66,6 +66,7 @@ impl<'a> Walk<'a, '_> {
             (_, Value::Null) | (Form::Any, _) => {}
             (Form::Fields(name), Value::Object(map)) => self.fields(map, name, &pointer, &above),
             (Form::List { item, keys }, Value::Array(items)) => {
+                self.twice(keys, items, &pointer);
                 for (at, value) in items.iter().enumerate() {
                     let pointer = format!("{pointer}/{at}");
                     self.item(keys, value, &pointer);
@@ -135,6 +136,22 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
+    /// Items that server-side apply can't tell apart.
+    fn twice(&mut self, keys: &Keys, items: &[Value], pointer: &str) {
+        let mut seen: BTreeMap<Vec<String>, usize> = BTreeMap::new();
+        for (at, item) in items.iter().enumerate() {
+            let Some((identity, key)) = identity_of(keys, item) else { continue };
+            let first = *seen.entry(identity.clone()).or_insert(at);
+            if first == at {
+                continue;
+            }
+            let name = shown(&identity.join("/"));
+            let message = format!("`{name}` is in the list twice; first as item {}", first + 1);
+            let place = format!("{pointer}/{at}{key}");
+            self.found.push(Finding::error(self.index, place, error_code::LIST_KEY_TWICE, message));
+        }
+    }
+
     /// What server-side apply asks of the items of a list that it merges.
     fn item(&mut self, keys: &Keys, value: &Value, pointer: &str) {
         if value.is_null() {
@@ -164,6 +181,28 @@ impl<'a> Walk<'a, '_> {
         let message = format!("`{}` is {wanted}, not {}", shown(&field), described(value));
         let finding = Finding::error(self.index, pointer, error_code::OBJECT_FIELD_TYPE, message);
         self.found.push(finding.help(help));
+    }
+}
+
+/// By what an item is known in its list, and the pointer to the first of these fields; `None` when it is not known.
+fn identity_of(keys: &Keys, item: &Value) -> Option<(Vec<String>, String)> {
+    let word = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    match keys {
+        Keys::None => None,
+        Keys::Value => Some((vec![word(item)?], String::new())),
+        Keys::Fields(fields) => {
+            let values =
+                fields.iter().map(|(key, default)| match item.get(*key).filter(|it| !it.is_null()) {
+                    Some(value) => word(value),
+                    None => default.map(str::to_owned),
+                });
+            let (first, _) = fields.first()?;
+            Some((values.collect::<Option<_>>()?, format!("/{first}")))
+        }
     }
 }
 
