@@ -133,7 +133,7 @@ impl<'a> Object<'a> {
         self.time("metadata.creationTimestamp")
     }
 
-    /// Whether somebody asked for its deletion.
+    /// Whether its deletion was requested.
     pub(crate) fn is_deleted(self) -> bool {
         self.at("metadata.deletionTimestamp").is_some()
     }

@@ -57,7 +57,7 @@ pub fn judge<'a>(
     since: Option<Wall>,
 ) -> Judgment {
     let context = Context { snapshot, rules, now, since };
-    let judgment = judge_object(context, subject, &mut owned_objects::Descent::default());
+    let judgment = judge_object(context, subject, &mut owned_objects::Descent::new(judge_object));
     match snapshot.copies(subject) {
         0 | 1 => judgment,
         copies => {

@@ -13,13 +13,13 @@ use trimaran_kubernetes_core::snapshot::Snapshot;
 use trimaran_kubernetes_core::verdict::judge;
 use trimaran_model::error_code;
 use trimaran_model::limits::RULE_FILE_BYTES_MAX;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_model::verdict::Verdict;
 
 use self::subject::Subject;
 use crate::error::CliError;
 use crate::manifests::{self, Manifest};
-use crate::ui::{Global, OutputForm, print_document, print_text};
+use crate::ui::{OutputForm, Ui};
 
 /// Judge Kubernetes objects from files: healthy, progressing, degraded and why; asks no server.
 #[derive(Debug, clap::Args)]
@@ -39,11 +39,11 @@ pub(crate) struct Args {
     namespace: Option<String>,
     /// The time to judge at; the real one when left out.
     #[arg(long, value_name = "RFC3339", value_parser = time)]
-    now: Option<Wall>,
+    now: Option<WallTime>,
     /// The start of the deploy: older events and restarts are not evidence. The creation of the revision that is
     /// rolled out when left out.
     #[arg(long, value_name = "RFC3339", value_parser = time)]
-    since: Option<Wall>,
+    since: Option<WallTime>,
     /// Verdicts that end the command with code 3.
     #[arg(long, value_name = "VERDICT", value_delimiter = ',', value_parser = verdicts())]
     fail_on: Vec<String>,
@@ -60,7 +60,7 @@ struct Judged {
     judgment: Judgment,
 }
 
-pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     let rules = rules(args.rules.as_deref())?;
     let manifests = manifests::load(&args.paths)?;
     manifests.iter().try_for_each(check_is_object)?;
@@ -87,19 +87,19 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
     if args.subject.is_empty() {
         verdicts.extend(snapshot.roots().filter(is_in_namespace).map(judged));
     }
-    print(&verdicts, global.output);
+    print(&verdicts, ui);
     let fails = |it: &Judged| args.fail_on.iter().any(|name| name == it.judgment.verdict.as_str());
     Ok(if verdicts.iter().any(fails) { 3 } else { 0 })
 }
 
-fn print(verdicts: &[Judged], form: OutputForm) {
-    match form {
-        OutputForm::Table => print_text(&show::lines(verdicts).join("\n")),
+fn print(verdicts: &[Judged], ui: &Ui) {
+    match ui.form() {
+        OutputForm::Table => ui.print(&show::lines(verdicts, &ui.view()).join("\n")),
         OutputForm::Jsonl => {
             let lines: Vec<String> = verdicts.iter().map(|it| show::document(it).to_string()).collect();
-            print_text(&lines.join("\n"));
+            ui.print(&lines.join("\n"));
         }
-        form => print_document(form, &verdicts.iter().map(show::document).collect()),
+        _ => ui.document(&verdicts.iter().map(show::document).collect()),
     }
 }
 
@@ -186,14 +186,14 @@ fn read_rule(file: &str) -> Result<String, CliError> {
     Ok(text)
 }
 
-fn now() -> Wall {
-    Wall(jiff::Timestamp::now().as_millisecond())
+fn now() -> WallTime {
+    WallTime(jiff::Timestamp::now().as_millisecond())
 }
 
-fn time(text: &str) -> Result<Wall, String> {
+fn time(text: &str) -> Result<WallTime, String> {
     let time: jiff::Timestamp =
         text.parse().map_err(|_| "give a time such as 2026-03-01T10:00:00Z".to_owned())?;
-    Ok(Wall(time.as_millisecond()))
+    Ok(WallTime(time.as_millisecond()))
 }
 
 fn verdicts() -> PossibleValuesParser {

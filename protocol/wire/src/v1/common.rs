@@ -11,7 +11,7 @@ use trimaran_model::id::{
     StageName, StagePart, TargetName,
 };
 use trimaran_model::reason::{Reason, ReasonCode};
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 
 use crate::codec::CodecError;
 
@@ -20,7 +20,7 @@ pub fn name<T: FromStr<Err = InvalidName>>(text: &str) -> Result<T, CodecError> 
     text.parse().map_err(CodecError::from)
 }
 
-/// Looks a public spelling up.
+/// Finds a public spelling.
 pub fn spelled<T>(found: Option<T>, what: &str, text: &str) -> Result<T, CodecError> {
     found.ok_or_else(|| CodecError::value(format_args!("{what} `{text}` is not known to this build")))
 }
@@ -170,10 +170,10 @@ impl TryFrom<WireReason> for Reason {
         Ok(Self {
             code: reason_code(&wire.code)?,
             message: wire.message,
-            since: Wall(wire.since),
+            since: WallTime(wire.since),
             clears: wire.clears,
             who: wire.who,
-            next_check: wire.next_check.map(Wall),
+            next_check: wire.next_check.map(WallTime),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Objects whose controller was told to leave them alone, or that were switched off on purpose.
+//! Objects whose controller was instructed to leave them alone, or that were switched off on purpose.
 //!
 //! Their status describes the time before, often in best health, and their generation lags, so this is asked before
 //! the generation and before any rule. A rule that names a field or condition itself decides what it means.

@@ -18,7 +18,7 @@ use crate::custom::polarity::{Polarity, polarity};
 use crate::judgment::{Evidence, Judgment};
 use crate::object::{Condition, Object, at, condition_of, list_of};
 
-/// Reasons with which a condition stays False until somebody changes an object.
+/// Reasons with which a condition stays False until an object is changed.
 const FINAL: &[&str] = &[
     "AddressNotUsable",
     "BackendNotFound",
@@ -44,7 +44,7 @@ const FINAL: &[&str] = &[
     "UnsupportedValue",
 ];
 
-/// Whether a reason stays until somebody changes an object: `InvalidCertificateRef`, `NoControllerFound`,
+/// Whether a reason stays until an object is changed: `InvalidCertificateRef`, `NoControllerFound`,
 /// `ListenerNotAccepted`.
 fn is_final(reason: &str) -> bool {
     let is_refused = |refusal: &&str| reason.ends_with(*refusal);
@@ -220,7 +220,7 @@ fn judge_parent(context: Context<'_>, object: Object<'_>, index: usize, parent: 
         let others = judgments.into_iter().filter(|it| it.verdict != Verdict::Healthy);
         return others.fold(Judgment::healthy(), |judgment, other| judgment.warn(other.message));
     }
-    // Nobody has accepted it: while one of them may still do so, it waits.
+    // No controller has accepted it: while one of them may still do so, it waits.
     let order = |it: &Judgment| match it.verdict {
         Verdict::Progressing => (0, it.next_check_at.is_none(), it.next_check_at),
         _ => (1, true, None),

@@ -459,7 +459,7 @@ fn no_change_of_a_type_panics() {
 }
 
 #[test]
-fn conditions_that_nobody_can_read_keep_a_rule_from_healthy() {
+fn conditions_that_can_not_be_read_keep_a_rule_from_healthy() {
     let ready = json!({"type": "Ready", "status": "True"});
     for odd in [json!("x"), json!({"status": "True"}), json!(null), json!({"type": 1, "status": "True"})] {
         let object = json!({
