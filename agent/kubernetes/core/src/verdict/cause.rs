@@ -30,6 +30,14 @@ impl EffectiveFrom {
         matches!(self, Self::At(at) if at <= now)
     }
 
+    /// When it becomes effective, if time can make it so.
+    pub(super) fn time(self) -> Option<Wall> {
+        match self {
+            Self::At(at) => Some(at),
+            Self::Never => None,
+        }
+    }
+
     /// For ordering: the earliest first, never last.
     pub(super) fn order(self) -> i64 {
         match self {

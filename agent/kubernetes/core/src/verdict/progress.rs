@@ -113,8 +113,12 @@ impl<'a> Progress<'a> {
             return causes.swap_remove(certain).degraded();
         }
         let suspicion = causes.iter().min_by_key(|cause| cause.effective.order()).cloned();
-        if let Some((gate, evidence)) = self.pods.gate().cloned() {
-            return held(self.pending.take(), &gate, evidence);
+        // Its controller does not know why no progress is made.
+        let gave_up = self.failed.as_ref().is_some_and(|it| it.reason != ReasonCode::ProgressDeadline);
+        if let Some((gate, evidence)) = self.pods.gate().filter(|_| !gave_up).cloned() {
+            let judgment = held(self.pending.take(), &gate, evidence);
+            let suspected = suspicion.and_then(|cause| cause.effective.time());
+            return suspected.into_iter().fold(judgment, Judgment::recheck_at);
         }
         if let Some(failed) = self.failed.take() {
             return explained(failed, suspicion, self.pods.note()).degraded();
@@ -138,10 +142,12 @@ impl<'a> Progress<'a> {
         [deadline, self.recheck].into_iter().flatten().fold(judgment, Judgment::recheck_at)
     }
 
-    /// A pod that counts as ready between two crashes keeps the workload from healthy.
+    /// A pod that counts as ready between two crashes keeps a complete workload from healthy until it has proved itself,
+    /// which has an end of its own.
     fn distrust(&mut self) {
         let Some(unproven) = self.pods.unproven().filter(|_| self.pending.is_none()) else { return };
         self.recheck = Some(unproven.until);
+        self.deadline = None;
         self.pending =
             Some(Pending::new(ReasonCode::NotReady, unproven.message.clone(), unproven.evidence.clone()));
     }
