@@ -5,36 +5,36 @@
 
 mod coordinator;
 mod event;
-mod from_runners;
+mod event_loop;
 mod hosts;
 mod journal_file;
 mod logs;
-mod owner;
 mod relay;
+mod runner_events;
 mod runners;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::mpsc;
-use trimaran_executor::Executor;
+use trimaran_agent_core::Executor;
 use trimaran_host_core::fleet::Fleet;
 use trimaran_model::error_code;
-use trimaran_model::failure::Failure;
 use trimaran_model::limits::AGENT_EVENTS_MAX;
+use trimaran_model::process_error::ProcessError;
 use trimaran_process::Tasks;
 use trimaran_transport::{Alpn, CertificateInfo, Endpoint, EndpointLimits, FrameSender, files, random};
 use trimaran_wire::codec::Message;
 
-use crate::bind::any_address;
 use crate::dial::Dialer;
-use crate::start::Start;
+use crate::dial::any_address;
+use crate::role_context::RoleContext;
+use event_loop::AgentLoop;
 use hosts::Hosts;
 use journal_file::JournalFile;
-use owner::Owner;
 use relay::Relay;
 
-/// SHA-256 digests of the public keys that the cluster revoked, as far as this agent was told.
+/// SHA-256 digests of the public keys that the cluster revoked, as far as this agent knows.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RevokedKeys(Arc<RwLock<BTreeSet<[u8; 32]>>>);
 
@@ -52,14 +52,15 @@ impl RevokedKeys {
     }
 }
 
-/// Runs until the process is told to end, is superseded, or can't go on.
-pub(crate) async fn run(start: Start) -> Result<(), Failure> {
-    let Start { data, settings, own, clock, stop } = start;
+/// Runs until the process is asked to end, is superseded, or can't go on.
+pub(crate) async fn run(start: RoleContext) -> Result<(), ProcessError> {
+    let RoleContext { data, settings, own, clock, stop } = start;
     let _lock = data.lock()?;
     data.write_pid()?;
     let (journal, records) = JournalFile::open(&data.journal())?;
-    let executor = Executor::restore(Fleet, &records)
-        .map_err(|error| Failure::because(error_code::STORE_DAMAGED, "the journal can't be used", &error))?;
+    let executor = Executor::restore(Fleet, &records).map_err(|error| {
+        ProcessError::because(error_code::STORE_DAMAGED, "the journal can't be used", &error)
+    })?;
     let revoked = RevokedKeys::default();
     let endpoint = Arc::new(bind(&data, &settings, &own, &clock, &revoked)?);
     let listen = match settings.listen {
@@ -80,8 +81,16 @@ pub(crate) async fn run(start: Start) -> Result<(), Failure> {
     let renewal = own.keep_renewed(endpoint.clone(), clock.clone(), settings.endpoints);
     tasks.spawn(renewal);
     tracing::info!(address = listen.as_deref().unwrap_or("none"), "serving");
-    let owner =
-        Owner::new(executor, journal, hosts, endpoint.clone(), clock, revoked, listen, random::next_u64());
+    let owner = AgentLoop::new(
+        executor,
+        journal,
+        hosts,
+        endpoint.clone(),
+        clock,
+        revoked,
+        listen,
+        random::next_u64(),
+    );
     let outcome = owner.run(inbox, &stop).await;
     tasks.stop();
     endpoint.shutdown("the agent ends").await;
@@ -105,7 +114,7 @@ fn bind(
     own: &crate::certificate::Own,
     clock: &crate::clock::ClusterClock,
     revoked: &RevokedKeys,
-) -> Result<Endpoint, Failure> {
+) -> Result<Endpoint, ProcessError> {
     let mut config = own.endpoint(clock);
     let keys = revoked.clone();
     config.revoked = Arc::new(move |certificate| keys.contains(certificate));
@@ -118,10 +127,9 @@ fn bind(
         None => any_address(&settings.endpoints),
     };
     let key = files::load_or_create_reset_key(data.root());
-    config.reset_key =
-        Some(key.map_err(|error| {
-            Failure::because(error_code::DATA_DIR, "the reset key can't be used", &error)
-        })?);
+    config.reset_key = Some(key.map_err(|error| {
+        ProcessError::because(error_code::DATA_DIR, "the reset key can't be used", &error)
+    })?);
     Endpoint::bind(address, config)
-        .map_err(|error| Failure::because(error_code::USAGE, "the address can't be used", &error))
+        .map_err(|error| ProcessError::because(error_code::USAGE, "the address can't be used", &error))
 }

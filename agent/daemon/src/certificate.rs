@@ -1,4 +1,4 @@
-//! The own certificate: made by enrolment, renewed in the second half of its life, also when it has expired.
+//! The own certificate: made by enrolment, renewed in the second half of its validity, also when it has expired.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use trimaran_model::error_code::{self, ErrorCode};
-use trimaran_model::failure::Failure;
 use trimaran_model::id::Identity;
+use trimaran_model::process_error::ProcessError;
 use trimaran_model::text::with_sources;
 use trimaran_transport::enroll::{Token, make_csr, make_key_and_csr, renew_at};
 use trimaran_transport::files::{self, IdentityFiles};
@@ -18,15 +18,15 @@ use trimaran_transport::{
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};
 
-use crate::bind::any_address;
 use crate::clock::ClusterClock;
 use crate::data_dir::DataDir;
-use crate::said::Said;
+use crate::dial::any_address;
+use crate::log_on_change::LogOnChange;
 
-/// Renewal is looked at this often.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Whether a renewal is due is checked this often.
+const CHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// One request for a certificate, through a relay.
-const PATIENCE: Duration = Duration::from_secs(25);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// The identity of this process.
 #[derive(Clone)]
@@ -35,15 +35,15 @@ pub(crate) struct Own {
     pub(crate) store: Arc<CertificateStore>,
     pub(crate) trust: Trust,
     root: PathBuf,
-    /// Wakes the renewal: somebody refused the certificate.
+    /// Wakes the renewal: a peer refused the certificate.
     pub(crate) refused: Arc<Notify>,
 }
 
 impl Own {
     /// Reads the identity of a data directory; `None` before enrolment.
-    pub(crate) fn load(data: &DataDir, identity: &Identity) -> Result<Option<Self>, Failure> {
+    pub(crate) fn load(data: &DataDir, identity: &Identity) -> Result<Option<Self>, ProcessError> {
         let unusable = |error: &dyn std::error::Error| {
-            Failure::because(error_code::DATA_DIR, "the identity can't be used", error)
+            ProcessError::because(error_code::DATA_DIR, "the identity can't be used", error)
         };
         let Some(files) = files::load_identity(data.root()).map_err(|error| unusable(&error))? else {
             return Ok(None);
@@ -52,22 +52,22 @@ impl Own {
         let trust = Trust::from_pem(&files.ca).map_err(|error| unusable(&error))?;
         let found = store.info().map(|info| info.identity);
         if found.as_ref() != Some(identity) {
-            let found = found.map_or("nobody".to_owned(), |found| found.to_string());
+            let found = found.map_or("no one".to_owned(), |found| found.to_string());
             let message = format!("{} belongs to {found}, not to {identity}", data.root().display());
-            return Err(Failure::new(error_code::DATA_DIR, message));
+            return Err(ProcessError::new(error_code::DATA_DIR, message));
         }
         let refused = Arc::default();
         Ok(Some(Self { identity: identity.clone(), store, trust, root: data.root().to_owned(), refused }))
     }
 
     /// Whether a token is one of this identity's cluster.
-    pub(crate) fn is_of_the_cluster_of(&self, token: &Token) -> Result<(), Failure> {
+    pub(crate) fn is_of_the_cluster_of(&self, token: &Token) -> Result<(), ProcessError> {
         if token.root() == self.trust.root_fingerprint() {
             return Ok(());
         }
         let (root, identity) = (self.root.display(), &self.identity);
         let message = format!("{root} belongs to {identity} of another cluster than the token's");
-        Err(Failure::new(error_code::DATA_DIR, message))
+        Err(ProcessError::new(error_code::DATA_DIR, message))
     }
 
     /// An endpoint's settings with this identity.
@@ -86,11 +86,11 @@ impl Own {
     /// Keeps the certificate young until the process ends.
     pub(crate) async fn keep_renewed(self, endpoint: Arc<Endpoint>, clock: ClusterClock, via: Vec<String>) {
         let entropy = random::next_u64();
-        let mut said = Said::default();
+        let mut log = LogOnChange::default();
         loop {
             // After a refusal it is tried at once: the certificate may have expired while everything stood still.
             let nudged = tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => false,
+                () = tokio::time::sleep(CHECK_INTERVAL) => false,
                 () = self.refused.notified() => true,
             };
             let Some(info) = self.store.info() else { continue };
@@ -101,23 +101,23 @@ impl Own {
             }
             match self.renew(&endpoint, &via).await {
                 Ok(()) => {
-                    said.forget();
+                    log.forget();
                     tracing::info!("the certificate was renewed");
                 }
-                Err(why) => said.warn("the certificate could not be renewed; trying again", &why),
+                Err(why) => log.warn("the certificate could not be renewed; trying again", &why),
             }
         }
     }
 
     /// Renews now, when the certificate is past its end: nothing else works with it.
     pub(crate) async fn renew_if_expired(&self, endpoint: &Endpoint, clock: &ClusterClock, via: &[String]) {
-        let mut said = Said::default();
+        let mut log = LogOnChange::default();
         let mut attempt = 0;
         while self.store.info().is_some_and(|info| clock.now() >= info.not_after) {
             match self.renew(endpoint, via).await {
                 Ok(()) => return tracing::info!("the expired certificate was renewed"),
                 Err(why) => {
-                    said.warn("the certificate has expired and could not be renewed; trying again", &why)
+                    log.warn("the certificate has expired and could not be renewed; trying again", &why)
                 }
             }
             tokio::time::sleep(backoff::AGENT.delay(attempt, random::next_u64()).to_std()).await;
@@ -141,19 +141,20 @@ impl Own {
     }
 }
 
-/// Uses a one-time token: the key is made here and stays here. Waits for somebody to answer.
+/// Uses a one-time token: the key is made here and stays here. Waits for a coordinator to answer.
 pub(crate) async fn enroll(
     data: &DataDir,
     identity: &Identity,
     token: &str,
     via: &[String],
     clock: &ClusterClock,
-) -> Result<Own, Failure> {
+) -> Result<Own, ProcessError> {
     let token: Token = token.parse().map_err(|error: trimaran_transport::enroll::InvalidToken| {
-        Failure::new(error_code::TOKEN_UNKNOWN, error.to_string())
+        ProcessError::new(error_code::TOKEN_UNKNOWN, error.to_string())
     })?;
     let made = make_key_and_csr(&identity.to_string());
-    let (key, csr) = made.map_err(|error| Failure::because(error_code::BUG, "no key can be made", &error))?;
+    let (key, csr) =
+        made.map_err(|error| ProcessError::because(error_code::BUG, "no key can be made", &error))?;
     let config = EndpointConfig {
         alpns: Vec::new(),
         trust: None,
@@ -164,21 +165,27 @@ pub(crate) async fn enroll(
         limits: EndpointLimits::CLIENT,
     };
     let endpoint = Endpoint::bind(any_address(via), config)
-        .map_err(|error| Failure::because(error_code::UNREACHABLE, "no socket can be opened", &error))?;
+        .map_err(|error| ProcessError::because(error_code::UNREACHABLE, "no socket can be opened", &error))?;
     let request = EnrollRequest::Token { token: token.text(), csr };
-    let mut said = Said::default();
+    let mut log = LogOnChange::default();
     let mut attempt = 0;
     let reply = loop {
         match ask(&endpoint, via, token.root(), &request).await {
             Ok(reply) => break reply,
-            Err((Sent::No, why)) => said.warn("not enrolled yet; trying again", &why),
+            Err((Sent::No, why)) => log.warn("not enrolled yet; trying again", &why),
             Err((Sent::Foreign, why)) => {
                 let message = "the token is of another cluster than the endpoints";
-                return Err(Failure { cause: Some(why), ..Failure::new(error_code::TOKEN_UNKNOWN, message) });
+                return Err(ProcessError {
+                    cause: Some(why),
+                    ..ProcessError::new(error_code::TOKEN_UNKNOWN, message)
+                });
             }
             Err((Sent::Yes, why)) => {
                 let message = "it is not known whether the token was used; ask for a new one";
-                return Err(Failure { cause: Some(why), ..Failure::new(error_code::INDETERMINATE, message) });
+                return Err(ProcessError {
+                    cause: Some(why),
+                    ..ProcessError::new(error_code::INDETERMINATE, message)
+                });
             }
         }
         tokio::time::sleep(backoff::AGENT.delay(attempt, random::next_u64()).to_std()).await;
@@ -186,17 +193,19 @@ pub(crate) async fn enroll(
     };
     let EnrollReply::Issued { cert, ca, name, role, .. } = reply else {
         let (code, message) = refusal(&reply);
-        return Err(Failure::new(code, message));
+        return Err(ProcessError::new(code, message));
     };
     if format!("{role}/{name}") != identity.to_string() {
         let message = format!("the token is for {role}/{name}, not for {identity}");
-        return Err(Failure::new(error_code::TOKEN_UNKNOWN, message));
+        return Err(ProcessError::new(error_code::TOKEN_UNKNOWN, message));
     }
-    files::save_identity(data.root(), &IdentityFiles { cert, key, ca })
-        .map_err(|error| Failure::because(error_code::DATA_DIR, "the identity can't be written", &error))?;
+    files::save_identity(data.root(), &IdentityFiles { cert, key, ca }).map_err(|error| {
+        ProcessError::because(error_code::DATA_DIR, "the identity can't be written", &error)
+    })?;
     endpoint.shutdown("enrolled").await;
     tracing::info!(%identity, "enrolled");
-    Own::load(data, identity)?.ok_or_else(|| Failure::new(error_code::BUG, "the identity was not written"))
+    Own::load(data, identity)?
+        .ok_or_else(|| ProcessError::new(error_code::BUG, "the identity was not written"))
 }
 
 /// Whether a request may have arrived.
@@ -227,7 +236,7 @@ async fn ask(
             }
         };
         let frame = request.to_frame();
-        let reply = tokio::time::timeout(PATIENCE, session.request_one(&frame)).await;
+        let reply = tokio::time::timeout(REQUEST_TIMEOUT, session.request_one(&frame)).await;
         session.close(CloseCode::Done, "");
         let frame = match reply {
             Ok(Ok(frame)) => frame,

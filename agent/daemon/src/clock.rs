@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use trimaran_model::time::{Timestamp, Wall};
+use trimaran_model::time::{Timestamp, WallTime};
 use trimaran_process::clock::{boot_time, system_wall};
 
 /// The instant of a boot time, for timers.
@@ -12,13 +12,13 @@ pub(crate) fn instant_of(at: Timestamp) -> Instant {
     Instant::now() + Duration::from_millis((at - boot_time()).0)
 }
 
-/// What the cluster says that the date is. Before it said anything, the machine's own clock; certificates begin
+/// The cluster's date. Before the cluster sent it, the machine's own clock; certificates begin
 /// ten minutes before their issue, for machines whose clock is behind.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ClusterClock(Arc<Mutex<Option<(Wall, Timestamp)>>>);
+pub(crate) struct ClusterClock(Arc<Mutex<Option<(WallTime, Timestamp)>>>);
 
 impl ClusterClock {
-    pub(crate) fn now(&self) -> Wall {
+    pub(crate) fn now(&self) -> WallTime {
         match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Some((wall, at)) => wall + (boot_time() - at),
             None => system_wall(),
@@ -26,12 +26,12 @@ impl ClusterClock {
     }
 
     /// The cluster's time, when it is known.
-    pub(crate) fn known(&self) -> Option<Wall> {
+    pub(crate) fn known(&self) -> Option<WallTime> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         known.then(|| self.now())
     }
 
-    pub(crate) fn set(&self, wall: Wall) {
+    pub(crate) fn set(&self, wall: WallTime) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((wall, boot_time()));
     }
 

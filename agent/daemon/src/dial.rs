@@ -1,19 +1,20 @@
 //! Dialing: any of several endpoints, again and again, with delays that spread a fleet.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use trimaran_model::error_code;
-use trimaran_model::failure::Failure;
+use trimaran_model::process_error::ProcessError;
 use trimaran_model::text::with_sources;
 use trimaran_transport::{Alpn, CloseCode, CloseReason, ConnectError, Endpoint, Session, backoff, random};
 
 use crate::certificate::Own;
-use crate::said::Said;
+use crate::log_on_change::LogOnChange;
 
 /// A session that lived for so long was good: the next attempt is the first again.
-const GOOD_AFTER: Duration = Duration::from_secs(5);
+const STABLE_SESSION: Duration = Duration::from_secs(5);
 
 /// Keeps one session open.
 pub(crate) struct Dialer {
@@ -24,7 +25,7 @@ pub(crate) struct Dialer {
     next: usize,
     attempt: u32,
     since: Instant,
-    said: Said,
+    log: LogOnChange,
 }
 
 impl Dialer {
@@ -39,23 +40,23 @@ impl Dialer {
             next,
             attempt: 0,
             since: Instant::now(),
-            said: Said::default(),
+            log: LogOnChange::default(),
         }
     }
 
     /// The next session. An error means that this process must not dial again.
-    pub(crate) async fn dial(&mut self) -> Result<Session, Failure> {
+    pub(crate) async fn dial(&mut self) -> Result<Session, ProcessError> {
         loop {
             let name = self.endpoints[self.next % self.endpoints.len()].clone();
             self.next = self.next.wrapping_add(1);
             match self.try_one(&name).await {
                 Ok(session) => {
-                    self.said.forget();
+                    self.log.forget();
                     self.since = Instant::now();
                     return Ok(session);
                 }
-                Err(Attempt::Final(failure)) => return Err(failure),
-                Err(Attempt::Again(why)) => self.said.warn("not connected; trying again", &why),
+                Err(Attempt::Final(process_error)) => return Err(process_error),
+                Err(Attempt::Again(why)) => self.log.warn("not connected; trying again", &why),
             }
             self.pause().await;
         }
@@ -68,8 +69,8 @@ impl Dialer {
         let address = found.next().ok_or_else(|| Attempt::Again(format!("{name} has no address")))?;
         self.endpoint.connect(address, self.alpn).await.map_err(|error| {
             if let ConnectError::Closed { reason, .. } = &error {
-                if let Some(failure) = final_failure(reason) {
-                    return Attempt::Final(failure);
+                if let Some(process_error) = final_failure(reason) {
+                    return Attempt::Final(process_error);
                 }
                 if reason.code() == Some(CloseCode::Certificate) {
                     self.own.refused.notify_one();
@@ -80,14 +81,14 @@ impl Dialer {
     }
 
     /// A session ended: whether to dial again, after a delay.
-    pub(crate) async fn ended(&mut self, reason: &CloseReason) -> Result<(), Failure> {
-        if let Some(failure) = final_failure(reason) {
-            return Err(failure);
+    pub(crate) async fn ended(&mut self, reason: &CloseReason) -> Result<(), ProcessError> {
+        if let Some(process_error) = final_failure(reason) {
+            return Err(process_error);
         }
-        if self.since.elapsed() >= GOOD_AFTER {
+        if self.since.elapsed() >= STABLE_SESSION {
             self.attempt = 0;
         }
-        self.said.warn("disconnected; trying again", &reason.to_string());
+        self.log.warn("disconnected; trying again", &reason.to_string());
         self.pause().await;
         Ok(())
     }
@@ -101,24 +102,33 @@ impl Dialer {
 
 enum Attempt {
     Again(String),
-    Final(Failure),
+    Final(ProcessError),
 }
 
 /// Why this process must not dial again, when it must not.
-pub(crate) fn final_failure(reason: &CloseReason) -> Option<Failure> {
+pub(crate) fn final_failure(reason: &CloseReason) -> Option<ProcessError> {
     if !reason.is_final() {
         return None;
     }
     Some(match reason.code() {
-        Some(CloseCode::Revoked) => Failure {
+        Some(CloseCode::Revoked) => ProcessError {
             cause: Some(reason.to_string()),
-            ..Failure::new(error_code::IDENTITY, "the certificate was revoked")
+            ..ProcessError::new(error_code::IDENTITY, "the certificate was revoked")
         },
         _ => superseded(),
     })
 }
 
-/// A later life of this name has attached.
-pub(crate) fn superseded() -> Failure {
-    Failure::new(error_code::SUPERSEDED, "a later process with this name has taken over")
+/// A later incarnation of this name has attached.
+pub(crate) fn superseded() -> ProcessError {
+    ProcessError::new(error_code::SUPERSEDED, "a later process with this name has taken over")
+}
+
+/// Any local address that can reach the endpoints: IPv6 only where one of them is written so.
+pub(crate) fn any_address(endpoints: &[String]) -> SocketAddr {
+    if endpoints.iter().any(|endpoint| endpoint.starts_with('[')) {
+        SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))
+    } else {
+        SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
+    }
 }

@@ -6,15 +6,15 @@ use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
 use trimaran_model::error_code;
-use trimaran_model::failure::Failure;
 use trimaran_model::id::Identity;
+use trimaran_model::process_error::ProcessError;
 use trimaran_transport::enroll::Token;
 
 use crate::certificate::{self, Own};
 use crate::clock::ClusterClock;
 use crate::data_dir::DataDir;
+use crate::role_context::RoleContext;
 use crate::settings::Settings;
-use crate::start::Start;
 use crate::{agent, runner};
 
 /// A token takes less than 200 bytes.
@@ -27,10 +27,10 @@ pub(crate) struct Args {
     /// What this process is.
     #[arg(long, value_enum)]
     role: Role,
-    /// The name given at enrolment.
+    /// The name used at enrolment.
     #[arg(long)]
     name: String,
-    /// The process's data directory, which nobody else uses.
+    /// The process's data directory, which no other process uses.
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
     /// Enroll first with the token in this file, or on stdin (`-`); not used once enrolled.
@@ -57,22 +57,22 @@ pub(crate) fn run(args: Args) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     trimaran_process::end(match runtime {
         Ok(runtime) => runtime.block_on(start(args)),
-        Err(error) => Err(Failure::because(error_code::BUG, "the runtime could not be started", &error)),
+        Err(error) => Err(ProcessError::because(error_code::BUG, "the runtime could not be started", &error)),
     })
 }
 
-async fn start(args: Args) -> Result<(), Failure> {
+async fn start(args: Args) -> Result<(), ProcessError> {
     let identity = identity(args.role, &args.name)?;
     let mut settings = args.settings.clone().over(args.config.as_deref())?;
     fits(args.role, &settings)?;
     let data = DataDir::open(&args.data_dir)?;
-    // Before anything is written: the directory may be somebody else's.
+    // Before anything is written: the directory may be another process's.
     let own = Own::load(&data, &identity)?;
     if settings.endpoints.is_empty() {
         settings.endpoints = data.endpoints();
     }
     if settings.endpoints.is_empty() {
-        return Err(Failure::new(error_code::USAGE, "no `--endpoint` says whom to dial"));
+        return Err(ProcessError::new(error_code::USAGE, "no `--endpoint` says whom to dial"));
     }
     data.keep_endpoints(&settings.endpoints)?;
     let stop = CancellationToken::new();
@@ -94,7 +94,7 @@ async fn serve(
     data: DataDir,
     settings: Settings,
     stop: CancellationToken,
-) -> Result<(), Failure> {
+) -> Result<(), ProcessError> {
     let clock = ClusterClock::default();
     let own = match (own, args.token_file.as_deref()) {
         (Some(own), file) => {
@@ -111,10 +111,10 @@ async fn serve(
         }
         (None, None) => {
             let message = format!("{identity} is not enrolled in {}", data.root().display());
-            return Err(Failure::new(error_code::TOKEN_UNKNOWN, message));
+            return Err(ProcessError::new(error_code::TOKEN_UNKNOWN, message));
         }
     };
-    let start = Start { data, settings, own, clock, stop };
+    let start = RoleContext { data, settings, own, clock, stop };
     match args.role {
         Role::Agent => agent::run(start).await,
         Role::Runner => runner::run(start).await,
@@ -122,23 +122,24 @@ async fn serve(
 }
 
 /// Once enrolled a token is not used; one of another cluster says that the directory is not the one that was meant.
-fn not_of_another_cluster(own: &Own, file: Option<&Path>) -> Result<(), Failure> {
+fn not_of_another_cluster(own: &Own, file: Option<&Path>) -> Result<(), ProcessError> {
     let unasked = |file: &&Path| *file != Path::new("-") || !std::io::stdin().is_terminal();
     let token = file.filter(unasked).and_then(|file| read_token(file).ok()?.parse::<Token>().ok());
     token.map_or(Ok(()), |token| own.is_of_the_cluster_of(&token))
 }
 
 /// A setting of the other role is a mistake, not something to ignore.
-fn fits(role: Role, settings: &Settings) -> Result<(), Failure> {
+fn fits(role: Role, settings: &Settings) -> Result<(), ProcessError> {
     let wrong = match role {
         Role::Agent => settings.address.map(|_| "`--address` belongs to a runner: an agent has no services"),
         Role::Runner => settings.listen.map(|_| "`--listen` belongs to an agent: a runner only dials"),
     };
-    wrong.map_or(Ok(()), |why| Err(Failure::new(error_code::USAGE, why)))
+    wrong.map_or(Ok(()), |why| Err(ProcessError::new(error_code::USAGE, why)))
 }
 
-fn identity(role: Role, name: &str) -> Result<Identity, Failure> {
-    let bad = |error: trimaran_model::id::InvalidName| Failure::new(error_code::USAGE, error.to_string());
+fn identity(role: Role, name: &str) -> Result<Identity, ProcessError> {
+    let bad =
+        |error: trimaran_model::id::InvalidName| ProcessError::new(error_code::USAGE, error.to_string());
     Ok(match role {
         Role::Agent => Identity::Agent(name.parse().map_err(bad)?),
         Role::Runner => Identity::Runner(name.parse().map_err(bad)?),
@@ -146,7 +147,7 @@ fn identity(role: Role, name: &str) -> Result<Identity, Failure> {
 }
 
 /// The token's text; never shown.
-fn read_token(file: &Path) -> Result<String, Failure> {
+fn read_token(file: &Path) -> Result<String, ProcessError> {
     let mut text = String::new();
     let read = if file == Path::new("-") {
         std::io::stdin().lock().take(TOKEN_BYTES_MAX).read_to_string(&mut text)
@@ -155,6 +156,8 @@ fn read_token(file: &Path) -> Result<String, Failure> {
     };
     match read {
         Ok(_) => Ok(text),
-        Err(error) => Err(Failure::because(error_code::TOKEN_UNKNOWN, "the token can't be read", &error)),
+        Err(error) => {
+            Err(ProcessError::because(error_code::TOKEN_UNKNOWN, "the token can't be read", &error))
+        }
     }
 }

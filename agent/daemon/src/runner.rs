@@ -13,22 +13,22 @@ use tokio::sync::mpsc;
 use trimaran_host::{Host, HostSettings, OpenError};
 use trimaran_model::assignment::HostReport;
 use trimaran_model::error_code;
-use trimaran_model::failure::Failure;
 use trimaran_model::id::{HostName, Identity};
+use trimaran_model::process_error::ProcessError;
 use trimaran_process::Tasks;
 use trimaran_transport::{Alpn, Endpoint, random};
 
-use crate::bind::any_address;
 use crate::data_dir::DataDir;
 use crate::dial::Dialer;
-use crate::start::Start;
+use crate::dial::any_address;
+use crate::role_context::RoleContext;
 use session::Greeting;
 
-/// Runs until the process is told to end, is superseded, or can't go on. Services stay in any case.
-pub(crate) async fn run(start: Start) -> Result<(), Failure> {
-    let Start { data, settings, own, clock, stop } = start;
+/// Runs until the process is asked to end, is superseded, or can't go on. Services stay in any case.
+pub(crate) async fn run(start: RoleContext) -> Result<(), ProcessError> {
+    let RoleContext { data, settings, own, clock, stop } = start;
     let Identity::Runner(name) = own.identity.clone() else {
-        return Err(Failure::new(error_code::BUG, "only a runner runs here"));
+        return Err(ProcessError::new(error_code::BUG, "only a runner runs here"));
     };
     let address = match settings.address {
         Some(address) => address,
@@ -37,7 +37,7 @@ pub(crate) async fn run(start: Start) -> Result<(), Failure> {
     let (host, reports) = open(&data, name, address).await?;
     data.write_pid()?;
     let endpoint = Endpoint::bind(any_address(&settings.endpoints), own.endpoint(&clock))
-        .map_err(|error| Failure::because(error_code::UNREACHABLE, "no socket can be opened", &error))?;
+        .map_err(|error| ProcessError::because(error_code::UNREACHABLE, "no socket can be opened", &error))?;
     let endpoint = Arc::new(endpoint);
     let tasks = Tasks::until(stop.clone());
     let renewal = own.clone().keep_renewed(endpoint.clone(), clock.clone(), settings.endpoints.clone());
@@ -62,13 +62,14 @@ async fn open(
     data: &DataDir,
     name: HostName,
     address: IpAddr,
-) -> Result<(Host, mpsc::Receiver<HostReport>), Failure> {
-    let binary = std::env::current_exe()
-        .map_err(|error| Failure::because(error_code::DATA_DIR, "the own binary can't be found", &error))?;
+) -> Result<(Host, mpsc::Receiver<HostReport>), ProcessError> {
+    let binary = std::env::current_exe().map_err(|error| {
+        ProcessError::because(error_code::DATA_DIR, "the own binary can't be found", &error)
+    })?;
     let settings = HostSettings { data_dir: data.root().to_owned(), name, address, binary };
     Host::open(settings).await.map_err(|error| match &error {
         OpenError::Lock(locked) => data.locked(locked),
-        other => Failure::because(error_code::DATA_DIR, "the host can't be opened", other),
+        other => ProcessError::because(error_code::DATA_DIR, "the host can't be opened", other),
     })
 }
 
@@ -78,13 +79,13 @@ async fn keep_session(
     host: &Host,
     mut reports: mpsc::Receiver<HostReport>,
     greeting: &Greeting,
-) -> Result<(), Failure> {
+) -> Result<(), ProcessError> {
     loop {
         let session = tokio::select! {
             session = dialer.dial() => session?,
-            // Nobody hears: the greeting of the next session says everything again.
+            // No one listens: the greeting of the next session says everything again.
             () = async { while reports.recv().await.is_some() {} } => {
-                return Err(Failure::new(error_code::BUG, "the host ended"));
+                return Err(ProcessError::new(error_code::BUG, "the host ended"));
             }
         };
         tracing::info!(address = %session.remote_address(), "connected to an agent");
@@ -94,9 +95,9 @@ async fn keep_session(
 }
 
 /// The local address from which the first endpoint is reached; nothing is sent to find it.
-async fn own_address(endpoints: &[String]) -> Result<IpAddr, Failure> {
+async fn own_address(endpoints: &[String]) -> Result<IpAddr, ProcessError> {
     let unknown = |error: std::io::Error| {
-        Failure::because(
+        ProcessError::because(
             error_code::USAGE,
             "the host's own address is not known; say it with `--address`",
             &error,

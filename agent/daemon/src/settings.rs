@@ -6,9 +6,9 @@ use std::path::Path;
 use serde::Deserialize;
 use trimaran_model::error_code;
 
-use trimaran_model::failure::Failure;
+use trimaran_model::process_error::ProcessError;
 
-/// What `trimaran-agent run` may be told.
+/// The settings of `trimaran-agent run`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
@@ -19,18 +19,18 @@ pub(crate) struct Settings {
     /// UDP address for runners (agents only).
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
-    /// The host's own address, as its services see it (runners only); found by itself when left out.
+    /// The host's own address, as its services see it (runners only); found automatically when left out.
     #[arg(long, value_name = "IP")]
     pub(crate) address: Option<IpAddr>,
 }
 
 impl Settings {
     /// These flags, and below them what the file says.
-    pub(crate) fn over(self, file: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) fn over(self, file: Option<&Path>) -> Result<Self, ProcessError> {
         let Some(path) = file else { return Ok(self) };
         let unreadable = |error: &dyn std::error::Error| {
             let message = format!("the settings file {} can't be used", path.display());
-            Failure::because(error_code::USAGE, message, error)
+            ProcessError::because(error_code::USAGE, message, error)
         };
         let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
         let base: Self = toml::from_str(&text).map_err(|error| unreadable(&error))?;
@@ -56,7 +56,7 @@ mod tests {
         assert_eq!(settings.endpoints, ["b:2"]);
         assert_eq!(settings.listen.map(|listen| listen.port()), Some(7));
         std::fs::write(&path, "endpoint = [\"a:1\"]\n").expect("written");
-        let failure = Settings::default().over(Some(&path)).expect_err("an unknown key");
-        assert!(failure.cause.expect("a cause").contains("endpoint"));
+        let process_error = Settings::default().over(Some(&path)).expect_err("an unknown key");
+        assert!(process_error.cause.expect("a cause").contains("endpoint"));
     }
 }

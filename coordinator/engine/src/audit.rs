@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 use trimaran_model::id::Digest;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_wire::document::rfc3339;
 use trimaran_wire::v1::row::{self, table};
 
@@ -14,7 +14,7 @@ pub(crate) fn record(state: &mut State, identity: &str, verb: &str, object: &str
     let meta = state.meta();
     let seq = meta.audit_seq + 1;
     let previous = if meta.audit_seq == 0 { String::new() } else { Digest(meta.audit_hash).to_string() };
-    let at = rfc3339(Wall(at_ms));
+    let at = rfc3339(WallTime(at_ms));
     let text = format!("{previous}\n{seq}\n{at}\n{identity}\n{verb}\n{object}\n{outcome}");
     let hash: [u8; 32] = Sha256::digest(text.as_bytes()).into();
     let row = row::Audit {

@@ -8,7 +8,7 @@ use trimaran_wire::codec::Message;
 pub type RowChange = (Vec<u8>, Option<Vec<u8>>);
 
 /// A row that knows its key.
-pub(crate) trait Row: Message + Clone + PartialEq {
+pub trait Row: Message + Clone + PartialEq {
     type Key: Ord + Clone;
     const TABLE: u8;
     fn key(&self) -> Self::Key;
@@ -150,7 +150,7 @@ impl<R: Row> Table<R> {
 }
 
 /// Table number and key.
-pub(crate) fn full_key<R: Row>(key: &R::Key) -> Vec<u8> {
+pub fn full_key<R: Row>(key: &R::Key) -> Vec<u8> {
     let mut bytes = vec![R::TABLE];
     bytes.extend(R::key_bytes(key));
     bytes

@@ -5,7 +5,7 @@ use trimaran_model::verdict::Verdict;
 use trimaran_wire::v1::row;
 
 use crate::event::Event;
-use crate::settle::outcome::make_good;
+use crate::settle::assignment_result::mark_stable;
 use crate::state::{State, status};
 
 /// Runs everything that is due.
@@ -46,7 +46,7 @@ fn bake_end(state: &State, it: &row::Installation) -> Option<u64> {
 /// What stayed healthy is good from now on; anything else is not, and its bake is over all the same.
 fn end_bake(state: &mut State, mut it: row::Installation) {
     match it.current.filter(|_| it.health == Verdict::Healthy.as_str()) {
-        Some(current) => make_good(&mut it, current),
+        Some(current) => mark_stable(&mut it, current),
         None => it.bake_until = None,
     }
     state.events.push(Event::Installation { installation: it.id.clone(), health: it.health.clone() });

@@ -21,7 +21,7 @@ fn history() -> Lab {
             "prod after=staging targets=lab-prod approve=promote,roll_back sizes=1,100% bake=10s".to_owned(),
         ],
     );
-    for (number, good) in [(1, true), (2, false), (3, true)] {
+    for (number, stable_releases) in [(1, true), (2, false), (3, true)] {
         let deploy = lab.deploy("web", &format!("v{number}"), &[]);
         lab.must(operator("op1", deploy));
         report(&mut lab, "lab-staging", WireOutcome::Done);
@@ -30,12 +30,12 @@ fn history() -> Lab {
             CommandBody::Approve { run, stage: None, option, plan_digest: None, comment: "seen".to_owned() };
         lab.must(operator("op2", approve));
         report(&mut lab, "lab-prod", WireOutcome::Done);
-        let outcome = match good {
+        let outcome = match stable_releases {
             true => WireOutcome::Done,
             false => WireOutcome::Failed(failure("probe_failed", "503 Service Unavailable", Some("p2"))),
         };
         report(&mut lab, "lab-prod", outcome);
-        if !good {
+        if !stable_releases {
             report(&mut lab, "lab-prod", WireOutcome::Done);
         }
         lab.pass(11_000);

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
-use trimaran_engine::{Outcome, query};
+use trimaran_engine::Outcome;
 use trimaran_model::error_code;
 use trimaran_model::id::{Digest, Identity};
 use trimaran_model::limits::{ENROLL_FRAME_BYTES_MAX, LEAF_TTL};
 use trimaran_model::text::with_sources;
 use trimaran_model::time::Millis;
+use trimaran_query as query;
 use trimaran_transport::enroll::{Csr, is_wanted, token_hash, verify_renewal};
 use trimaran_transport::{CloseCode, Role, Session, Trust};
 use trimaran_wire::codec::Message as _;

@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::broadcast;
-use trimaran_engine::{Event, query};
+use trimaran_engine::Event;
 use trimaran_model::limits::EVENTS_KEPT_MAX;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
+use trimaran_query as query;
 use trimaran_wire::document::{EventDocument, rfc3339};
 use trimaran_wire::v1::agent::Progress;
 use trimaran_wire::v1::row;
@@ -60,7 +61,13 @@ impl EventLog {
     }
 
     /// Live progress, which is not of the log; it carries the newest revision.
-    pub(crate) fn progress(&self, revision: u64, wall: Wall, row: &row::AssignmentRow, progress: &Progress) {
+    pub(crate) fn progress(
+        &self,
+        revision: u64,
+        wall: WallTime,
+        row: &row::AssignmentRow,
+        progress: &Progress,
+    ) {
         let target = row.stage.target.as_deref().unwrap_or("approve");
         self.push(told(EventDocument {
             run: Some(query::run_name(&row.assignment.run)),
@@ -105,7 +112,7 @@ fn told(document: EventDocument) -> Told {
     Told { revision: document.revision, run: document.run, json }
 }
 
-fn blank(revision: u64, wall: Wall, event: &str) -> EventDocument {
+fn blank(revision: u64, wall: WallTime, event: &str) -> EventDocument {
     EventDocument {
         schema: "trimaran.event/v1".to_owned(),
         revision,
@@ -121,7 +128,7 @@ fn blank(revision: u64, wall: Wall, event: &str) -> EventDocument {
 }
 
 /// A run as it is, in place of the events that led to it.
-pub(crate) fn catch_up(run: &row::Run, wall: Wall) -> Vec<Told> {
+pub(crate) fn catch_up(run: &row::Run, wall: WallTime) -> Vec<Told> {
     let name = query::run_name(&run.id);
     let one = |stage: &row::Stage| {
         told(EventDocument {

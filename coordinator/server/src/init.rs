@@ -35,7 +35,7 @@ pub(crate) enum InitError {
     #[error("the identity could not be stored")]
     Files(#[from] files::FilesError),
     #[error("the root can't be read")]
-    Trust(#[from] trimaran_transport::trust::TrustError),
+    Trust(#[from] trimaran_transport::pki::trust::TrustError),
     #[error("the store could not be made")]
     Store(#[from] trimaran_store::InitError),
 }
@@ -82,7 +82,7 @@ fn owner(data: &DataDir) -> Option<String> {
 pub(crate) fn new_leaf(
     issuer: &Issuer,
     name: &CoordinatorName,
-    now: trimaran_model::time::Wall,
+    now: trimaran_model::time::WallTime,
 ) -> Result<IdentityFiles, InitError> {
     let (key, csr) = make_key_and_csr(name.as_str())?;
     let issued = issuer.issue(&Identity::Coordinator(name.clone()), &Csr::parse(&csr)?, now, LEAF_TTL)?;

@@ -13,10 +13,9 @@ mod config;
 mod data_dir;
 mod enroll;
 mod events;
-mod failure;
+mod exit_codes;
 mod gateway;
 mod init;
-mod machine;
 mod node;
 mod refusals;
 mod revoked;
@@ -25,6 +24,7 @@ mod rows;
 mod run;
 mod server;
 mod soft;
+mod state_machine;
 mod wall;
 
 use std::net::SocketAddr;
@@ -33,8 +33,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use trimaran_model::error_code;
-use trimaran_model::failure::Failure;
 use trimaran_model::id::CoordinatorName;
+use trimaran_model::process_error::ProcessError;
 
 use data_dir::DataDir;
 
@@ -129,7 +129,7 @@ fn main() -> ExitCode {
     trimaran_process::end(carry_out(App::parse().command))
 }
 
-fn carry_out(command: Command) -> Result<(), Failure> {
+fn carry_out(command: Command) -> Result<(), ProcessError> {
     match command {
         Command::Init { place, root_key } => {
             let data = data_dir(&place)?;
@@ -141,9 +141,9 @@ fn carry_out(command: Command) -> Result<(), Failure> {
             println!("{token}");
             Ok(())
         }
-        Command::Join { .. } => Err(Failure {
+        Command::Join { .. } => Err(ProcessError {
             cause: Some("this version of Trimaran runs one coordinator".to_owned()),
-            ..Failure::new(
+            ..ProcessError::new(
                 error_code::USAGE,
                 "nobody can join; start a cluster of its own with `trimaran-coordinator init`",
             )
@@ -153,7 +153,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
             let settings = settings.over(config.as_deref())?;
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
             let runtime = runtime.map_err(|error| {
-                Failure::because(error_code::BUG, "the runtime could not be started", &error)
+                ProcessError::because(error_code::BUG, "the runtime could not be started", &error)
             })?;
             Ok(runtime.block_on(run::run(data, place.name, place.listen, settings))?)
         }
@@ -162,7 +162,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
             let mib = ballast.bytes() >> 20;
             let freed = ballast.free();
             freed.map_err(|error| {
-                Failure::because(error_code::DATA_DIR, "the ballast can't be removed", &error)
+                ProcessError::because(error_code::DATA_DIR, "the ballast can't be removed", &error)
             })?;
             println!("{mib} MiB given back");
             Ok(())
@@ -170,7 +170,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Check { place } => {
             let data = data_dir(&place)?;
             let opened = trimaran_store::Store::open(&data.store(), &trimaran_store::Options::default());
-            let (store, _) = opened.map_err(|error| failure::open(&error))?;
+            let (store, _) = opened.map_err(|error| exit_codes::open(&error))?;
             let rows = store.load_rows().map_err(run::RunError::from)?;
             let engine = trimaran_engine::Engine::from_rows(rows.into_iter()).map_err(run::RunError::from)?;
             println!(
@@ -184,9 +184,10 @@ fn carry_out(command: Command) -> Result<(), Failure> {
     }
 }
 
-fn data_dir(place: &Place) -> Result<DataDir, Failure> {
-    DataDir::new(&place.data_dir)
-        .map_err(|error| Failure::because(error_code::DATA_DIR, "the data directory can't be used", &error))
+fn data_dir(place: &Place) -> Result<DataDir, ProcessError> {
+    DataDir::new(&place.data_dir).map_err(|error| {
+        ProcessError::because(error_code::DATA_DIR, "the data directory can't be used", &error)
+    })
 }
 
 #[cfg(test)]

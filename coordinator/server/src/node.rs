@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::{broadcast, oneshot, watch};
 use trimaran_engine::{Event, Outcome};
 use trimaran_model::limits::{ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, PROPOSALS_MAX};
-use trimaran_model::time::{Millis, Timestamp, Wall};
+use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_process::clock;
 use trimaran_replica::io::{Answer, Busy, Fatal, Input, Output, Role, RoleChange, Waiter};
 use trimaran_replica::{Replica, Settings, Status};
@@ -22,7 +22,7 @@ use trimaran_wire::codec::{Message as _, encode};
 use trimaran_wire::v1::command::{Command, CommandBody, Entry};
 use trimaran_wire::v1::common::WireIdentity;
 
-use crate::machine::EngineMachine;
+use crate::state_machine::EngineStateMachine;
 use crate::wall::{WallChange, WallGuard};
 
 /// Entries under way before requests wait for the next one.
@@ -50,14 +50,14 @@ pub(crate) enum Proposed {
 pub(crate) struct Pulse {
     pub(crate) role: RoleChange,
     pub(crate) now: Timestamp,
-    pub(crate) wall: Wall,
+    pub(crate) wall: WallTime,
     /// Boot time at which `wall` was taken.
     pub(crate) at: Timestamp,
 }
 
 impl Pulse {
     /// The cluster's wall time at this moment.
-    pub(crate) fn wall_now(&self) -> Wall {
+    pub(crate) fn wall_now(&self) -> WallTime {
         self.wall + (clock::boot_time() - self.at)
     }
 
@@ -70,7 +70,7 @@ impl Pulse {
 #[derive(Debug, Clone)]
 pub(crate) struct Applied {
     pub(crate) revision: u64,
-    pub(crate) wall: Wall,
+    pub(crate) wall: WallTime,
     pub(crate) events: Vec<Event>,
 }
 
@@ -111,7 +111,7 @@ impl Node {
     pub(crate) fn start(
         settings: Settings,
         store: Store,
-        machine: EngineMachine,
+        machine: EngineStateMachine,
         loaded: trimaran_replica::Loaded,
     ) -> Result<(Self, oneshot::Receiver<Result<(), NodeError>>), StartNodeError> {
         let (requests, inbox) = sync_channel(PROPOSALS_MAX * 2);
@@ -123,7 +123,7 @@ impl Node {
             let _ = to_owner.send(Request::Writer(event));
         })?;
         let boot = clock::boot_time();
-        let engine = replica.machine().engine();
+        let engine = replica.state_machine().engine();
         let first = Pulse { role: replica.role(), now: engine.now(), wall: engine.wall(), at: boot };
         let (pulse_sender, pulse) = watch::channel(first);
         let owner = Owner {
@@ -199,7 +199,7 @@ impl Node {
         self.pulse.clone()
     }
 
-    pub(crate) fn wall(&self) -> Wall {
+    pub(crate) fn wall(&self) -> WallTime {
         self.pulse.borrow().wall_now()
     }
 
@@ -220,7 +220,7 @@ pub(crate) enum StartNodeError {
 type Reply = oneshot::Sender<Proposed>;
 
 struct Owner {
-    replica: Replica<EngineMachine>,
+    replica: Replica<EngineStateMachine>,
     writer: WriterHandle,
     inbox: Receiver<Request>,
     /// Who waits for which proposal or read.
@@ -277,7 +277,7 @@ impl Owner {
     fn patience(&self) -> Duration {
         let now = clock::boot_time();
         let replica = self.replica.next_deadline().map_or(Millis::seconds(1), |deadline| deadline - now);
-        let timer = self.replica.machine().engine().next_timer();
+        let timer = self.replica.state_machine().engine().next_timer();
         let timer = timer.map_or(Millis::seconds(1), |timer| timer - self.cluster_now());
         replica.min(timer).min(WALL_EVERY).to_std().max(Duration::from_millis(1))
     }
@@ -285,7 +285,7 @@ impl Owner {
     /// Cluster life now: what the state had when this process began to measure, and what it measured since.
     fn cluster_now(&self) -> Timestamp {
         let measured = self.base.0 + (clock::boot_time() - self.base.1);
-        measured.max(self.replica.machine().engine().now())
+        measured.max(self.replica.state_machine().engine().now())
     }
 
     fn take(&mut self, request: Request) -> Result<(), NodeError> {
@@ -323,7 +323,7 @@ impl Owner {
             return;
         }
         let cluster_now = self.cluster_now();
-        let engine = self.replica.machine().engine();
+        let engine = self.replica.state_machine().engine();
         let mut bodies = Vec::new();
         if engine.next_timer().is_some_and(|timer| timer <= cluster_now) {
             bodies.push(CommandBody::Advance);
@@ -340,9 +340,9 @@ impl Owner {
     }
 
     fn look_at_wall(&mut self, boot: Timestamp, cluster_now: Timestamp) -> Option<CommandBody> {
-        let engine = self.replica.machine().engine();
+        let engine = self.replica.state_machine().engine();
         let offset = engine.wall().0 - i64::try_from(engine.now().0).unwrap_or(i64::MAX);
-        let state = Wall(offset) + Millis(cluster_now.0);
+        let state = WallTime(offset) + Millis(cluster_now.0);
         match self.guard.look(boot, clock::system_wall(), state)? {
             WallChange::Move { by_ms, jump } => {
                 Some(CommandBody::WallOffset { offset_ms: offset + by_ms, jump })
@@ -430,7 +430,7 @@ impl Owner {
     }
 
     fn beat(&self) {
-        let engine = self.replica.machine().engine();
+        let engine = self.replica.state_machine().engine();
         let (now, wall) = (engine.now(), engine.wall());
         let cluster_now = self.cluster_now();
         let pulse = Pulse {

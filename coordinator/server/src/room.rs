@@ -9,20 +9,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use trimaran_model::limits::DISK_FULL_BYTES;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_store::{Ballast, DiskSpace};
 use trimaran_wire::document::{AlarmDocument, rfc3339};
 
 /// Looks at the file system of the data directory.
 pub(crate) struct Room {
     root: PathBuf,
-    low_since: Mutex<Option<Wall>>,
+    low_since: Mutex<Option<WallTime>>,
 }
 
 /// Too little room.
 pub(crate) struct Low {
     pub(crate) message: String,
-    pub(crate) since: Wall,
+    pub(crate) since: WallTime,
 }
 
 impl Low {
@@ -67,7 +67,7 @@ impl Room {
     }
 
     /// Looks now. A file system that does not answer is not counted as full: writes will tell.
-    pub(crate) fn low(&self, now: Wall) -> Option<Low> {
+    pub(crate) fn low(&self, now: WallTime) -> Option<Low> {
         let space = DiskSpace::of(&self.root).ok().filter(|space| Level::of(*space) < Level::Enough);
         let mut low_since = self.low_since.lock().expect("no panic while the lock is held");
         let Some(space) = space else {

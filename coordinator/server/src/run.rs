@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::broadcast::error::RecvError;
-use trimaran_engine::{Engine, Event, query};
+use trimaran_engine::{Engine, Event};
 use trimaran_model::id::{CoordinatorName, Identity};
 use trimaran_model::limits::BALLAST_BYTES;
 use trimaran_model::time::Millis;
 use trimaran_process::{Tasks, clock};
+use trimaran_query as query;
 use trimaran_store::{Ballast, Options, Store};
 use trimaran_transport::authority::Issuer;
 use trimaran_transport::{
@@ -24,7 +25,6 @@ use crate::data_dir::DataDir;
 use crate::events::EventLog;
 use crate::gateway;
 use crate::init::new_leaf;
-use crate::machine::EngineMachine;
 use crate::node::{Node, NodeError, Proposed};
 use crate::refusals::Refusals;
 use crate::revoked::RevokedKeys;
@@ -32,6 +32,7 @@ use crate::room::Room;
 use crate::rows::View;
 use crate::server::{Parts, Server};
 use crate::soft::Soft;
+use crate::state_machine::EngineStateMachine;
 
 /// Renewal is looked at this often.
 const RENEW_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
@@ -59,9 +60,9 @@ pub(crate) enum RunError {
     #[error("the issuing key can't be used")]
     Authority(#[from] trimaran_transport::authority::AuthorityError),
     #[error("the certificate can't be used")]
-    Store(#[from] trimaran_transport::store::StoreError),
+    Store(#[from] trimaran_transport::pki::certificate_store::CertificateStoreError),
     #[error("the root certificate can't be used")]
-    Trust(#[from] trimaran_transport::trust::TrustError),
+    Trust(#[from] trimaran_transport::pki::trust::TrustError),
     #[error("the certificate could not be renewed")]
     Renew(#[from] crate::init::InitError),
     #[error("the address can't be used")]
@@ -86,7 +87,7 @@ pub(crate) async fn run(
     revoked.extend(engine.revoked());
     let raft_id = store.identity().raft_id;
     let (node, ended) =
-        Node::start(replica_settings(raft_id, &settings), store, EngineMachine::new(engine), loaded)?;
+        Node::start(replica_settings(raft_id, &settings), store, EngineStateMachine::new(engine), loaded)?;
     let issuer = load_issuer(&data)?;
     wait_wall(&node).await;
     let certificates = own_certificate(&data, &issuer, &name, &node)?;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::OwnedMutexGuard;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_transport::Session;
 use trimaran_wire::v1::agent::{HeldAssignment, Progress, RefusedCounts, RunnerState};
 
@@ -16,7 +16,7 @@ pub(crate) struct AgentSoft {
     pub(crate) session: Session,
     pub(crate) incarnation: u64,
     pub(crate) address: String,
-    pub(crate) last_seen: Wall,
+    pub(crate) last_seen: WallTime,
     /// What the agent's own port refused.
     pub(crate) refused: RefusedCounts,
 }
@@ -28,7 +28,7 @@ pub(crate) struct SoftState {
     /// Progress of live assignments, by their number.
     pub(crate) progress: BTreeMap<u64, Progress>,
     /// What each agent holds and no coordinator knows, since when this member knows of it.
-    pub(crate) held: BTreeMap<String, Vec<(HeldAssignment, Wall)>>,
+    pub(crate) held: BTreeMap<String, Vec<(HeldAssignment, WallTime)>>,
     /// One a name, for [`Soft::attachment`]; as many as agents are enrolled.
     attachments: BTreeMap<String, Arc<tokio::sync::Mutex<()>>>,
 }

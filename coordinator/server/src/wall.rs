@@ -6,7 +6,7 @@
 //! arises while the process lives is a jump: it alarms and is followed by at most one second a minute.
 //! (With several coordinators the median of their clocks decides instead.)
 
-use trimaran_model::time::{Millis, Timestamp, Wall};
+use trimaran_model::time::{Millis, Timestamp, WallTime};
 
 /// Differences up to this are drift and reading delay.
 const TOLERANCE_MS: i64 = 1000;
@@ -38,7 +38,7 @@ impl WallGuard {
     }
 
     /// Looks at both clocks; `boot` paces the steps.
-    pub(crate) fn look(&mut self, boot: Timestamp, system: Wall, state: Wall) -> Option<WallChange> {
+    pub(crate) fn look(&mut self, boot: Timestamp, system: WallTime, state: WallTime) -> Option<WallChange> {
         let first = !std::mem::replace(&mut self.started, true);
         let difference = system.0.saturating_sub(state.0);
         // Also a short one: times that are shown would lag behind everybody's clock by it until the next start.
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_gap_across_a_restart_is_taken_whole_when_it_leads_forward() {
-        let look = |difference: i64| WallGuard::new().look(Timestamp(0), Wall(difference), Wall(0));
+        let look = |difference: i64| WallGuard::new().look(Timestamp(0), WallTime(difference), WallTime(0));
         assert_eq!(look(26 * HOUR), Some(WallChange::Move { by_ms: 26 * HOUR, jump: false }));
         assert_eq!(look(31 * 24 * HOUR), Some(WallChange::Move { by_ms: 1000, jump: true }));
         assert_eq!(look(-2 * HOUR), Some(WallChange::Move { by_ms: -1000, jump: true }));
@@ -79,12 +79,15 @@ mod tests {
     #[test]
     fn a_jump_in_life_is_followed_by_a_second_a_minute() {
         let mut guard = WallGuard::new();
-        assert_eq!(guard.look(Timestamp(0), Wall(0), Wall(0)), Some(WallChange::Clear));
+        assert_eq!(guard.look(Timestamp(0), WallTime(0), WallTime(0)), Some(WallChange::Clear));
         let jump = Some(WallChange::Move { by_ms: 1000, jump: true });
-        assert_eq!(guard.look(Timestamp(1000), Wall(2 * HOUR), Wall(1000)), jump);
-        assert_eq!(guard.look(Timestamp(2000), Wall(2 * HOUR), Wall(2000)), None);
-        assert_eq!(guard.look(Timestamp(61_000), Wall(2 * HOUR), Wall(61_000)), jump);
-        assert_eq!(guard.look(Timestamp(62_000), Wall(62_500), Wall(62_000)), Some(WallChange::Clear));
-        assert_eq!(guard.look(Timestamp(63_000), Wall(63_000), Wall(63_000)), None);
+        assert_eq!(guard.look(Timestamp(1000), WallTime(2 * HOUR), WallTime(1000)), jump);
+        assert_eq!(guard.look(Timestamp(2000), WallTime(2 * HOUR), WallTime(2000)), None);
+        assert_eq!(guard.look(Timestamp(61_000), WallTime(2 * HOUR), WallTime(61_000)), jump);
+        assert_eq!(
+            guard.look(Timestamp(62_000), WallTime(62_500), WallTime(62_000)),
+            Some(WallChange::Clear)
+        );
+        assert_eq!(guard.look(Timestamp(63_000), WallTime(63_000), WallTime(63_000)), None);
     }
 }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::ValueEnum as _;
 use serde_json::json;
+use trimaran_language::{Diagnostic, Severity, SourceFile};
 use trimaran_model::error_code::{self, ErrorCode, Exit};
-use trimaran_spec::{Diagnostic, Severity, SourceFile};
 
 use crate::ui::{OutputForm, Stream, diagnostic_document, paint_on, print_text, printable, render, yaml};
 

@@ -6,10 +6,10 @@ use std::path::Path;
 use serde_json::Value;
 use trimaran_kubernetes_core::finding::{Finding, Severity as FindingSeverity};
 use trimaran_kubernetes_core::lint::{Options, lint};
+use trimaran_language::{Compiled, Diagnostic, DocumentKind, Severity, SourceFile};
 use trimaran_model::id::TargetName;
 use trimaran_model::pipeline::{Pipeline, Workload};
 use trimaran_model::target::{Target, TargetPlatform};
-use trimaran_spec::{Compiled, Diagnostic, DocumentKind, Severity, SourceFile};
 
 use crate::error::CliError;
 use crate::manifests::{self, File, Manifest};

@@ -10,10 +10,10 @@ use std::rc::Rc;
 
 use serde_json::Value;
 use trimaran_kubernetes_core::list;
+use trimaran_language::manifest::{self, DocumentPlace, Places};
+use trimaran_language::tree::Span;
+use trimaran_language::{Diagnostic, SourceFile};
 use trimaran_model::limits;
-use trimaran_spec::manifest::{self, DocumentPlace, Places};
-use trimaran_spec::tree::Span;
-use trimaran_spec::{Diagnostic, SourceFile};
 
 use crate::error::CliError;
 use crate::input::{self, Input, STDIN};

@@ -7,9 +7,9 @@ use serde_json::Value;
 use trimaran_client::ClientError;
 use trimaran_client::client::{Client, Replies};
 use trimaran_client::config::{self, Config};
+use trimaran_language::{Diagnostic, Severity};
 use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_model::time::Millis;
-use trimaran_spec::{Diagnostic, Severity};
 use trimaran_wire::document::Document;
 use trimaran_wire::v1::operator::{OperatorBody, Refusal, WireDiagnostic};
 

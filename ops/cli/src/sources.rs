@@ -29,7 +29,7 @@ pub(crate) fn pipeline(files: &[SourceFile]) -> Result<Pipeline, CliError> {
         .documents
         .into_iter()
         .filter_map(|document| match document.kind {
-            trimaran_spec::DocumentKind::Pipeline(pipeline) => Some(pipeline),
+            trimaran_language::DocumentKind::Pipeline(pipeline) => Some(pipeline),
             _ => None,
         })
         .collect();
@@ -45,13 +45,13 @@ pub(crate) fn pipeline(files: &[SourceFile]) -> Result<Pipeline, CliError> {
 }
 
 /// Files in the form that the language reads.
-pub(crate) fn inputs(files: &[SourceFile]) -> Vec<trimaran_spec::SourceFile<'_>> {
-    files.iter().map(|file| trimaran_spec::SourceFile { name: &file.name, bytes: &file.text }).collect()
+pub(crate) fn inputs(files: &[SourceFile]) -> Vec<trimaran_language::SourceFile<'_>> {
+    files.iter().map(|file| trimaran_language::SourceFile { name: &file.name, bytes: &file.text }).collect()
 }
 
-fn compiled(files: &[SourceFile]) -> Result<trimaran_spec::Compiled, CliError> {
+fn compiled(files: &[SourceFile]) -> Result<trimaran_language::Compiled, CliError> {
     let inputs = inputs(files);
-    let compiled = trimaran_spec::compile(&inputs);
+    let compiled = trimaran_language::compile(&inputs);
     if compiled.has_errors() {
         return Err(crate::cmd::lint_error(&inputs, &compiled.diagnostics));
     }

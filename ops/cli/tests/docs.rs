@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use trimaran_e2e::docs::{Block, Kind, Page, Yaml, page};
-use trimaran_spec::{Diagnostic, Severity, SourceFile, compile, compile_host_spec};
+use trimaran_language::{Diagnostic, Severity, SourceFile, compile, compile_host_spec};
 
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs")

@@ -82,7 +82,7 @@ impl Done {
 
     fn objects(&self) -> Vec<Value> {
         assert_eq!(self.code, 0, "{}", self.stderr);
-        trimaran_spec::manifest::read("stdout", self.stdout.as_bytes())
+        trimaran_language::manifest::read("stdout", self.stdout.as_bytes())
             .expect("what is rendered can be read")
             .into_iter()
             .map(|it| it.value)

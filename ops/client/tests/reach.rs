@@ -14,7 +14,7 @@ use trimaran_client::enroll::enroll;
 use trimaran_model::error_code;
 use trimaran_model::id::{Identity, OperatorRole};
 use trimaran_model::limits::LEAF_TTL;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_transport::authority::{Authority, Issuer};
 use trimaran_transport::enroll::{Csr, Token, make_key_and_csr};
 use trimaran_transport::files::{self, IdentityFiles};
@@ -23,9 +23,9 @@ use trimaran_transport::{
 };
 use trimaran_wire::v1::operator::OperatorBody;
 
-fn now() -> Wall {
+fn now() -> WallTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    Wall(i64::try_from(since.as_millis()).expect("a date"))
+    WallTime(i64::try_from(since.as_millis()).expect("a date"))
 }
 
 /// A cluster's authority and an operator's directory.

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use trimaran_model::time::{Timestamp, Wall};
+use trimaran_model::time::{Timestamp, WallTime};
 
 /// Milliseconds since the kernel booted (`CLOCK_BOOTTIME`, clock_gettime(2)). Goes on while the process is paused and
 /// while the machine sleeps, and is not moved by a change of the wall clock.
@@ -14,7 +14,7 @@ pub fn boot_time() -> Timestamp {
 }
 
 /// What this machine believes the date to be.
-pub fn system_wall() -> Wall {
+pub fn system_wall() -> WallTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    Wall(since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
+    WallTime(since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
 }

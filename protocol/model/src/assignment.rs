@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use crate::action::{Action, Wave};
 use crate::id::{
     AssignmentId, Attempt, Digest, Fence, HostName, InstallationId, RunId, ServiceName, StageName,
 };
-use crate::job::{Job, Wave};
 use crate::reason::ReasonCode;
 use crate::release::Release;
 
-/// The replicated order "this agent performs `job` of this attempt on this installation".
+/// The replicated order "this agent performs `action` of this attempt on this installation".
 ///
 /// An equal fence is the same assignment; a larger one supersedes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub struct Assignment {
     pub run: RunId,
     pub stage: StageName,
     pub attempt: Attempt,
-    pub job: Job,
-    /// The content of the release that `job` names; `None` for `Verify`.
+    pub action: Action,
+    /// The content of the release that `action` names; `None` for `Verify`.
     pub release: Option<Release>,
     /// Which hosts, and how many may be down.
     pub wave: Wave,
@@ -70,7 +70,7 @@ impl HostAction {
     }
 
     /// Whether it touches what runs; a `Prepare` does not.
-    pub fn acts(&self) -> bool {
+    pub fn is_disruptive(&self) -> bool {
         match self {
             Self::Prepare(_) => false,
             Self::Apply(_) | Self::Restore(_) | Self::Stop { .. } | Self::Verify => true,
@@ -94,7 +94,7 @@ pub struct HostReport {
     pub assignment: AssignmentId,
     /// The goal of `fence` is more than a `Prepare`: while `state` does not say how it ended, the host is about
     /// to touch what runs.
-    pub acts: bool,
+    pub disruptive: bool,
     pub state: HostState,
     /// The release that `current` names, running or not.
     pub current: Option<Digest>,

@@ -5,18 +5,18 @@
 //! tokio or serde. Model types are neither stored nor sent as they are: `trimaran-wire` has a frozen
 //! struct and a conversion for each that travels.
 //!
-//! Deliberately not here: how a pipeline file is read (`trimaran-spec`), how a run moves
+//! Deliberately not here: how a pipeline file is read (`trimaran-language`), how a run moves
 //! (`trimaran-engine`), how bytes look (`trimaran-wire`).
 #![forbid(unsafe_code)]
 
+pub mod action;
 pub mod assignment;
 pub mod error_code;
-pub mod failure;
 pub mod id;
-pub mod job;
 pub mod limits;
 pub mod pipeline;
 pub mod plan;
+pub mod process_error;
 pub mod reason;
 pub mod release;
 pub mod run;

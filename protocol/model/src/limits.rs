@@ -158,7 +158,7 @@ pub const HOSTS_PREPARED_AHEAD_MAX: usize = 8;
 /// Assignments that one agent holds, ended and unanswered ones included.
 pub const AGENT_ASSIGNMENTS_MAX: usize = 4096;
 /// Live progress of one assignment is told at most this often.
-pub const PROGRESS_EVERY: Millis = Millis(100);
+pub const PROGRESS_INTERVAL: Millis = Millis(100);
 /// Messages that wait for one session of an agent or runner; a session that takes none for so long is closed.
 pub const SESSION_QUEUE_MAX: usize = 1024;
 /// Events that wait for the loop of an agent; above it sessions are not read.
@@ -169,9 +169,9 @@ pub const AGENT_REPORTS_UNDER_WAY_MAX: usize = 256;
 /// Verdicts of one message; each has the words of one failure.
 pub const VERDICTS_PER_MESSAGE_MAX: usize = 128;
 /// How many installations have a host more or less down is told at most this often; the first one at once.
-pub const DOWN_COUNTS_EVERY: Millis = Millis::seconds(1);
+pub const DOWN_COUNTS_INTERVAL: Millis = Millis::seconds(1);
 /// A connected runner's row says within this time when it was seen.
-pub const RUNNER_SEEN_EVERY: Millis = Millis::hours(1);
+pub const RUNNER_SEEN_INTERVAL: Millis = Millis::hours(1);
 /// Runners of one message about who is connected.
 pub const RUNNERS_PER_MESSAGE_MAX: usize = 1000;
 /// Earlier lives of one name that are remembered as superseded.
@@ -233,7 +233,7 @@ pub const SHIM_SPEC_BYTES_MAX: usize = 2 * MIB;
 /// Releases kept on a host: current, previous good and the one in flight.
 pub const RELEASES_KEPT: usize = 3;
 /// Verified releases that a host remembers as ways back.
-pub const WAYS_BACK_KEPT: usize = 8;
+pub const STABLE_RELEASES_MAX: usize = 8;
 /// Failed probes in a row after which a service that was healthy is degraded.
 pub const PROBE_FAILURES_DEGRADED: u32 = 3;
 /// While a verification waits for its first success, the shortest pause between two probes.
@@ -251,11 +251,11 @@ pub const HOST_UNPACK: Millis = Millis::minutes(10);
 pub const HOST_CALL: Millis = Millis::seconds(30);
 pub const HOST_START: Millis = Millis::seconds(60);
 /// A goal that a host can't write down within this time is refused, before its agent gives the session up.
-pub const HOST_GIVE: Millis = Millis::seconds(4);
+pub const HOST_GOAL_TIMEOUT: Millis = Millis::seconds(4);
 /// Calls of one installation that are in flight at once, those that hang in a disk after their deadline included.
 pub const HOST_CALLS_MAX: usize = 6;
 /// Waiting for other installations of the host to end their disruptive step.
-pub const HOST_TURN: Millis = Millis::hours(24);
+pub const HOST_SLOT_TIMEOUT: Millis = Millis::hours(24);
 /// Installations of one host.
 pub const HOST_INSTALLATIONS_MAX: usize = 256;
 /// Commands that wait for one installation of a host.
@@ -265,9 +265,9 @@ pub const HOST_REPORTS_QUEUED_MAX: usize = 64;
 /// Given up when a host's disk is full, so that a journal can still be written.
 pub const HOST_RESERVE_BYTES: usize = MIB;
 /// For the first look at everything on a host: longer than a shim may take to answer.
-pub const HOST_LOOK: Millis = Millis::seconds(45);
+pub const HOST_INSPECT_TIMEOUT: Millis = Millis::seconds(45);
 /// A look at a host that failed is made again after this.
-pub const HOST_LOOK_AGAIN: Millis = Millis::seconds(1);
+pub const HOST_INSPECT_RETRY_DELAY: Millis = Millis::seconds(1);
 /// How often a blob may vanish between its fetch and its unpacking.
 pub const HOST_BLOB_LOSSES_MAX: u8 = 3;
 /// Answers of calls that a host may lose before it gives a goal up.

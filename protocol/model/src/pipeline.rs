@@ -242,24 +242,24 @@ pub enum Strategy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batches {
     /// Cumulative; each rounds up ("ceil for progress").
-    pub sizes: Vec<Amount>,
+    pub sizes: Vec<IntOrPercent>,
     /// Hosts down at once from any cause; rounds down, at least 1 ("floor for harm").
-    pub max_unavailable: Amount,
+    pub max_unavailable: IntOrPercent,
     /// Failed hosts that the whole stage survives; one more ends it. Rounds down.
-    pub max_failures: Amount,
+    pub max_failures: IntOrPercent,
     /// Between the end of one wave and the start of the next.
     pub pause_between: Millis,
 }
 
 /// A count or a share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Amount {
+pub enum IntOrPercent {
     Count(u32),
     /// 0 to 100.
     Percent(u8),
 }
 
-impl Amount {
+impl IntOrPercent {
     /// The share of `total` rounded down: for what may be harmed.
     pub fn floor_of(self, total: u32) -> u32 {
         match self {
@@ -281,7 +281,7 @@ fn share(total: u32, percent: u8) -> u32 {
     total.saturating_mul(u32::from(percent))
 }
 
-impl std::fmt::Display for Amount {
+impl std::fmt::Display for IntOrPercent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Count(n) => write!(f, "{n}"),
@@ -348,10 +348,10 @@ mod tests {
 
     #[test]
     fn harm_rounds_down_and_progress_rounds_up() {
-        let third = Amount::Percent(33);
+        let third = IntOrPercent::Percent(33);
         assert_eq!((third.floor_of(4), third.ceil_of(4)), (1, 2));
         assert_eq!((third.floor_of(2), third.ceil_of(2)), (0, 1));
-        assert_eq!(Amount::Count(9).ceil_of(4), 4);
-        assert_eq!(Amount::Percent(100).ceil_of(6), 6);
+        assert_eq!(IntOrPercent::Count(9).ceil_of(4), 4);
+        assert_eq!(IntOrPercent::Percent(100).ceil_of(6), 6);
     }
 }

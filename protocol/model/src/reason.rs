@@ -131,13 +131,13 @@ pub struct Reason {
     pub code: ReasonCode,
     /// One sentence with the names of this case.
     pub message: String,
-    pub since: crate::time::Wall,
+    pub since: crate::time::WallTime,
     /// One runnable command, or `wait`.
     pub clears: String,
     /// Who may clear it: names or roles; empty when nobody may.
     pub who: Vec<String>,
     /// When it will be looked at again; `None` when only an event clears it.
-    pub next_check: Option<crate::time::Wall>,
+    pub next_check: Option<crate::time::WallTime>,
 }
 
 /// `clears` of a reason that goes by itself.

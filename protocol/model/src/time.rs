@@ -1,27 +1,30 @@
-//! Two clocks and one length.
+//! Two clocks and one duration.
 //!
-//! [`Timestamp`] is cluster life: it never jumps, and durations are measured on it. [`Wall`] is what
+//! [`Timestamp`] is cluster time: it never jumps, and durations are measured on it. [`WallTime`] is what
 //! people and certificates mean: dates are measured on it. Nothing here reads a clock.
 
 use std::fmt;
 use std::ops::{Add, Sub};
 
-/// Milliseconds of cluster life (`now` of the state), or of one process's life where a doc says so.
+/// Milliseconds of cluster time (`now` of the state), or of one process's clock where a doc says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(pub u64);
 
 /// Milliseconds since the Unix epoch, UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Wall(pub i64);
+pub struct WallTime(pub i64);
 
-/// A length of time in milliseconds.
+/// The earlier name of [`WallTime`]; goes when the last crate has the new one.
+pub use self::WallTime as Wall;
+
+/// A duration in milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Millis(pub u64);
 
-/// How users write lengths, the largest unit first, with its milliseconds.
+/// How users write durations, the largest unit first, with its milliseconds.
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
-/// A hundred years; longer lengths are slips.
+/// A hundred years; longer durations are slips.
 const WRITTEN_MAX: Millis = Millis(3_155_760_000_000);
 
 impl Millis {
@@ -86,8 +89,8 @@ impl fmt::Display for Millis {
 
 impl Add<Millis> for Timestamp {
     type Output = Self;
-    fn add(self, length: Millis) -> Self {
-        Self(self.0.saturating_add(length.0))
+    fn add(self, duration: Millis) -> Self {
+        Self(self.0.saturating_add(duration.0))
     }
 }
 
@@ -99,14 +102,14 @@ impl Sub for Timestamp {
     }
 }
 
-impl Add<Millis> for Wall {
+impl Add<Millis> for WallTime {
     type Output = Self;
-    fn add(self, length: Millis) -> Self {
-        Self(self.0.saturating_add(i64::try_from(length.0).unwrap_or(i64::MAX)))
+    fn add(self, duration: Millis) -> Self {
+        Self(self.0.saturating_add(i64::try_from(duration.0).unwrap_or(i64::MAX)))
     }
 }
 
-impl Sub for Wall {
+impl Sub for WallTime {
     type Output = Millis;
     /// Zero when `earlier` is later.
     fn sub(self, earlier: Self) -> Millis {
@@ -119,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_print_and_are_read_as_users_write_them() {
+    fn durations_print_and_are_read_as_users_write_them() {
         for (ms, text) in
             [(0, "0s"), (500, "500ms"), (90_000, "1m30s"), (5_400_000, "1h30m"), (259_200_000, "3d")]
         {
@@ -130,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_read_once_and_in_order() {
+    fn durations_are_read_once_and_in_order() {
         for bad in
             ["", "5", "s", "5x", "30m1h", "1s1s", "-1s", "1.5s", "5 s", "99999999999999999999d", "9999999d"]
         {
@@ -141,7 +144,7 @@ mod tests {
     #[test]
     fn differences_do_not_underflow() {
         assert_eq!(Timestamp(1) - Timestamp(2), Millis(0));
-        assert_eq!(Wall(-5) - Wall(3), Millis(0));
-        assert_eq!(Wall(3) - Wall(-5), Millis(8));
+        assert_eq!(WallTime(-5) - WallTime(3), Millis(0));
+        assert_eq!(WallTime(3) - WallTime(-5), Millis(8));
     }
 }

@@ -101,7 +101,8 @@ pub struct StageDocument {
 pub struct WaveDocument {
     pub number: u32,
     pub of: u32,
-    pub upto: u32,
+    #[serde(rename = "upto")]
+    pub target_count: u32,
     pub done: u32,
     pub total: u32,
 }
@@ -260,7 +261,8 @@ pub struct PlanRelease {
 pub struct PlanWave {
     pub number: u32,
     /// Instances that run the release when the wave is done.
-    pub upto: u32,
+    #[serde(rename = "upto")]
+    pub target_count: u32,
     pub of: u32,
     pub max_unavailable: u32,
 }
@@ -447,7 +449,7 @@ pub struct LogDocument {
 }
 
 /// RFC 3339 in UTC with milliseconds, of milliseconds since the Unix epoch (years 1970 to 9999).
-pub fn rfc3339(wall: trimaran_model::time::Wall) -> String {
+pub fn rfc3339(wall: trimaran_model::time::WallTime) -> String {
     let ms = wall.0.max(0);
     let (days, of_day) = (ms / 86_400_000, ms % 86_400_000);
     let (year, month, day) = civil(days);
@@ -471,15 +473,15 @@ fn civil(days: i64) -> (i64, i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use trimaran_model::time::Wall;
+    use trimaran_model::time::WallTime;
 
     #[test]
     fn times_print_as_rfc_3339() {
-        assert_eq!(rfc3339(Wall(0)), "1970-01-01T00:00:00.000Z");
-        assert_eq!(rfc3339(Wall(951_782_399_999)), "2000-02-28T23:59:59.999Z");
-        assert_eq!(rfc3339(Wall(951_782_400_000)), "2000-02-29T00:00:00.000Z");
-        assert_eq!(rfc3339(Wall(1_795_499_425_123)), "2026-11-24T05:50:25.123Z");
-        assert_eq!(rfc3339(Wall(4_102_444_799_000)), "2099-12-31T23:59:59.000Z");
+        assert_eq!(rfc3339(WallTime(0)), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(WallTime(951_782_399_999)), "2000-02-28T23:59:59.999Z");
+        assert_eq!(rfc3339(WallTime(951_782_400_000)), "2000-02-29T00:00:00.000Z");
+        assert_eq!(rfc3339(WallTime(1_795_499_425_123)), "2026-11-24T05:50:25.123Z");
+        assert_eq!(rfc3339(WallTime(4_102_444_799_000)), "2099-12-31T23:59:59.000Z");
     }
 
     #[test]

@@ -155,9 +155,9 @@ fn done(order: WireAssignment, seen: &Mutex<Seen>) -> AgentUp {
     AgentUp::Result { assignment, fence, outcome: WireOutcome::Done, progress }
 }
 
-fn wall() -> trimaran_model::time::Wall {
+fn wall() -> trimaran_model::time::WallTime {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-    trimaran_model::time::Wall(i64::try_from(since.as_millis()).expect("before the year 292,000,000"))
+    trimaran_model::time::WallTime(i64::try_from(since.as_millis()).expect("before the year 292,000,000"))
 }
 
 /// Starts runs from `clients` clients, each on a pipeline of its own and at its `pace` or as fast as it can;

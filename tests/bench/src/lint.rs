@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use trimaran_e2e::lab::binaries;
-use trimaran_spec::{SourceFile, compile};
+use trimaran_language::{SourceFile, compile};
 
 use crate::report::{Report, time};
 

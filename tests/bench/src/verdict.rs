@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use trimaran_kubernetes_core::custom::RuleSet;
 use trimaran_kubernetes_core::snapshot::Snapshot;
 use trimaran_kubernetes_core::verdict::judge;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_model::verdict::Verdict;
 
 use crate::report::{Report, time};
 
 const PODS: usize = 10_000;
 /// 2026-03-01T10:01:00Z, a minute after the pods of [`deployment`] were made.
-const NOW: Wall = Wall(1_772_359_260_000);
+const NOW: WallTime = WallTime(1_772_359_260_000);
 
 pub(crate) fn run(report: &mut Report) {
     let rules = RuleSet::builtin();

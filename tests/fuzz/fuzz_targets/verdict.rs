@@ -10,7 +10,7 @@ use trimaran_kubernetes_core::custom::RuleSet;
 use trimaran_kubernetes_core::object::Object;
 use trimaran_kubernetes_core::snapshot::Snapshot;
 use trimaran_kubernetes_core::verdict::judge;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_model::verdict::Verdict;
 
 const KINDS: &[(&str, &str)] = &[
@@ -42,7 +42,7 @@ fuzz_target!(|bytes: &[u8]| {
     let rules = RuleSet::builtin();
     let subjects: Vec<Object<'_>> = snapshot.objects().chain(snapshot.roots()).collect();
     for subject in subjects {
-        let judgment = judge(&snapshot, subject, &rules, Wall(now), None);
+        let judgment = judge(&snapshot, subject, &rules, WallTime(now), None);
         assert_eq!(judgment.verdict == Verdict::Healthy, judgment.reason.is_none(), "{judgment:?}");
     }
 });

@@ -265,11 +265,11 @@ pub fn progress(row: &AssignmentRow, outcome: &WireOutcome) -> Progress {
         WireOutcome::Done | WireOutcome::Fault(_) | WireOutcome::Stopped => None,
     };
     let failed: Vec<String> = failure.iter().filter_map(|failure| failure.instance.clone()).collect();
-    let upto = row.assignment.wave.upto as usize;
+    let target_count = row.assignment.wave.target_count as usize;
     let healthy = |host: &&String| matches!(outcome, WireOutcome::Done) && !failed.contains(host);
     let instance = |(index, host): (usize, &String)| WireInstance {
         name: host.clone(),
-        status: match index < upto && healthy(&host) {
+        status: match index < target_count && healthy(&host) {
             true => "healthy",
             false if failed.contains(host) => "failed",
             false => "waiting",
@@ -282,7 +282,7 @@ pub fn progress(row: &AssignmentRow, outcome: &WireOutcome) -> Progress {
     let hosts = &row.assignment.hosts;
     let instances = hosts.iter().enumerate().map(instance).collect();
     let done = match outcome {
-        WireOutcome::Done => upto.min(hosts.len()),
+        WireOutcome::Done => target_count.min(hosts.len()),
         WireOutcome::Failed(_) | WireOutcome::Fault(_) | WireOutcome::Stopped => 0,
     };
     Progress {

@@ -1,4 +1,4 @@
-//! What tasks tell the loop.
+//! What tasks send to the loop.
 
 use tokio::sync::mpsc;
 use trimaran_model::id::HostName;
@@ -7,7 +7,7 @@ use trimaran_wire::v1::agent::{AgentDown, AgentUp};
 use trimaran_wire::v1::assignment::WireHostReport;
 use trimaran_wire::v1::runner::{RunnerDown, RunnerUp};
 
-use trimaran_model::failure::Failure;
+use trimaran_model::process_error::ProcessError;
 
 /// One thing that happened outside. Sessions are named by their number, which is unique in a process.
 pub(crate) enum Event {
@@ -24,7 +24,7 @@ pub(crate) enum Event {
         session: u64,
     },
     /// This process must end.
-    Ended(Failure),
+    Ended(ProcessError),
     Runner {
         host: HostName,
         event: RunnerEvent,

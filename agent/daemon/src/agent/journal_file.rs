@@ -8,18 +8,18 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use trimaran_executor::journal;
+use trimaran_agent_core::journal;
 use trimaran_model::error_code;
 use trimaran_model::limits::{JOURNAL_BYTES_MAX, JOURNAL_GROUP_BYTES};
 use trimaran_wire::v1::agent_journal::JournalRecord;
 
-use trimaran_model::failure::Failure;
+use trimaran_model::process_error::ProcessError;
 
 /// A full disk is tried again this often.
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
 
 /// One write, in order.
-pub(crate) enum Job {
+pub(crate) enum Action {
     Append { sequence: u64, records: Vec<JournalRecord> },
     Replace { sequence: u64, records: Vec<JournalRecord> },
 }
@@ -36,15 +36,19 @@ pub(crate) struct Written {
 /// The handle of the thread; dropping it ends the thread behind its last job.
 pub(crate) struct JournalFile {
     // Not bounded here: the executor waits for each write of an assignment before it asks for the next.
-    jobs: Sender<Job>,
+    jobs: Sender<Action>,
     written: watch::Receiver<Written>,
 }
 
 impl JournalFile {
     /// Reads what is there, cuts a torn end off, and starts the thread.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Vec<JournalRecord>), Failure> {
+    pub(crate) fn open(path: &Path) -> Result<(Self, Vec<JournalRecord>), ProcessError> {
         let unusable = |error: &dyn std::error::Error| {
-            Failure::because(error_code::STORE_DAMAGED, format!("{} can't be used", path.display()), error)
+            ProcessError::because(
+                error_code::STORE_DAMAGED,
+                format!("{} can't be used", path.display()),
+                error,
+            )
         };
         let mut file = open(path).map_err(|error| unusable(&error))?;
         let mut bytes = Vec::new();
@@ -62,8 +66,8 @@ impl JournalFile {
             cut(&mut file, good).map_err(|error| unusable(&error))?;
         }
         let (jobs, queue) = channel();
-        let (tell, written) = watch::channel(Written::default());
-        let writer = Writer { path: path.to_owned(), file, good, tell };
+        let (notify, written) = watch::channel(Written::default());
+        let writer = Writer { path: path.to_owned(), file, good, notify };
         std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || writer.run(&queue))
@@ -71,9 +75,9 @@ impl JournalFile {
         Ok((Self { jobs, written }, journal.records))
     }
 
-    pub(crate) fn submit(&self, job: Job) {
-        // An error says that the thread has failed, which `written` tells.
-        drop(self.jobs.send(job));
+    pub(crate) fn submit(&self, action: Action) {
+        // An error says that the thread has failed, which `written` shows.
+        drop(self.jobs.send(action));
     }
 
     /// Follows what is durable.
@@ -87,24 +91,24 @@ struct Writer {
     file: File,
     /// Bytes that are durable.
     good: u64,
-    tell: watch::Sender<Written>,
+    notify: watch::Sender<Written>,
 }
 
 impl Writer {
-    fn run(mut self, queue: &Receiver<Job>) {
+    fn run(mut self, queue: &Receiver<Action>) {
         let mut next = queue.recv().ok();
-        while let Some(job) = next.take() {
-            let (sequence, done) = match job {
-                Job::Append { mut sequence, mut records } => {
+        while let Some(action) = next.take() {
+            let (sequence, done) = match action {
+                Action::Append { mut sequence, mut records } => {
                     let mut bytes = size(&records);
                     while bytes < JOURNAL_GROUP_BYTES {
                         match queue.try_recv() {
-                            Ok(Job::Append { sequence: later, records: more }) => {
+                            Ok(Action::Append { sequence: later, records: more }) => {
                                 bytes += size(&more);
                                 records.extend(more);
                                 sequence = later;
                             }
-                            Ok(replace @ Job::Replace { .. }) => {
+                            Ok(replace @ Action::Replace { .. }) => {
                                 next = Some(replace);
                                 break;
                             }
@@ -113,12 +117,12 @@ impl Writer {
                     }
                     (sequence, self.append(&journal::encode(records)))
                 }
-                Job::Replace { sequence, records } => (sequence, self.replace(records)),
+                Action::Replace { sequence, records } => (sequence, self.replace(records)),
             };
             match done {
-                Ok(()) => self.tell.send_modify(|written| written.sequence = sequence),
+                Ok(()) => self.notify.send_modify(|written| written.sequence = sequence),
                 Err(error) => {
-                    self.tell.send_modify(|written| written.failed = Some(error.to_string()));
+                    self.notify.send_modify(|written| written.failed = Some(error.to_string()));
                     return;
                 }
             }
@@ -130,7 +134,7 @@ impl Writer {
 
     /// Appends one frame. A full disk is waited for; after any other error nothing is known of the file.
     fn append(&mut self, frame: &[u8]) -> io::Result<()> {
-        let mut said = false;
+        let mut logged = false;
         loop {
             match self.file.write_all(frame).and_then(|()| self.file.sync_data()) {
                 Ok(()) => {
@@ -138,11 +142,11 @@ impl Writer {
                     return Ok(());
                 }
                 Err(error) if is_full(&error) => {
-                    if !said {
+                    if !logged {
                         tracing::error!(
-                            "the disk is full: nothing goes on until there is room for the journal"
+                            "the disk is full: no work continues until there is space for the journal"
                         );
-                        said = true;
+                        logged = true;
                     }
                     cut(&mut self.file, self.good)?;
                     std::thread::sleep(FULL_DISK_PAUSE);
@@ -152,7 +156,7 @@ impl Writer {
         }
     }
 
-    /// A new file takes the place of the old one. When there is no room for it the old one goes on.
+    /// A new file takes the place of the old one. When there is no space for it the old one stays.
     fn replace(&mut self, records: Vec<JournalRecord>) -> io::Result<()> {
         let beside = self.path.with_extension("tmp");
         let frames = frames(records);
@@ -241,7 +245,7 @@ mod tests {
         let (journal, found) = JournalFile::open(&path).expect("made");
         assert!(found.is_empty());
         for n in 1..=3 {
-            journal.submit(Job::Append { sequence: n, records: vec![record(n)] });
+            journal.submit(Action::Append { sequence: n, records: vec![record(n)] });
         }
         wait(&journal, 3);
         drop(journal);
@@ -249,8 +253,8 @@ mod tests {
         file.write_all(&journal::encode(vec![record(4)])[..9]).expect("written");
         let (journal, found) = JournalFile::open(&path).expect("a torn end is no damage");
         assert_eq!(found, [record(1), record(2), record(3)]);
-        journal.submit(Job::Replace { sequence: 4, records: vec![record(9)] });
-        journal.submit(Job::Append { sequence: 5, records: vec![record(10)] });
+        journal.submit(Action::Replace { sequence: 4, records: vec![record(9)] });
+        journal.submit(Action::Append { sequence: 5, records: vec![record(10)] });
         wait(&journal, 5);
         drop(journal);
         let (_, found) = JournalFile::open(&path).expect("whole");
@@ -265,8 +269,11 @@ mod tests {
         bytes[13] ^= 1;
         bytes.extend(journal::encode(vec![record(2)]));
         fs::write(&path, bytes).expect("written");
-        let failure = JournalFile::open(&path).err().expect("damaged");
-        assert_eq!(failure.code, error_code::STORE_DAMAGED);
-        assert!(failure.message.contains("journal") && failure.cause.expect("a cause").contains("byte 0"));
+        let process_error = JournalFile::open(&path).err().expect("damaged");
+        assert_eq!(process_error.code, error_code::STORE_DAMAGED);
+        assert!(
+            process_error.message.contains("journal")
+                && process_error.cause.expect("a cause").contains("byte 0")
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use trimaran_model::id::CoordinatorName;
 use trimaran_model::limits::{LEAF_RENEWABLE_AFTER_END, LEAF_TTL};
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 use trimaran_transport::Alpn;
 use trimaran_transport::authority::{Authority, Issuer};
 use trimaran_transport::enroll::{Csr, verify_renewal};
@@ -21,7 +21,7 @@ struct Authorities {
 }
 
 impl Authorities {
-    fn new(now: Wall, grants: &str) -> Arc<Self> {
+    fn new(now: WallTime, grants: &str) -> Arc<Self> {
         trimaran_transport::install_crypto_provider();
         let clock = ClusterClock::default();
         clock.set(now);
@@ -104,7 +104,7 @@ impl Authorities {
     }
 }
 
-const NOW: Wall = Wall(1_800_000_000_000);
+const NOW: WallTime = WallTime(1_800_000_000_000);
 
 fn runner(name: &str) -> Identity {
     Identity::Runner(name.parse().expect("a name"))

@@ -12,7 +12,7 @@ use trimaran_model::assignment::{HostGoal, HostReport};
 use trimaran_model::id::InstallationId;
 use trimaran_model::limits::SESSION_QUEUE_MAX;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_transport::{CloseCode, CloseReason, FrameSender, Session};
 use trimaran_wire::codec::{CodecError, Message as _};
 use trimaran_wire::v1::assignment::WireFailure;
@@ -103,7 +103,7 @@ fn take(message: RunnerDown, goals: &mut Goals, greeting: &Greeting) -> Result<(
     match message {
         RunnerDown::Welcome { wall_ms, .. } => {
             if let Some(wall_ms) = wall_ms {
-                greeting.clock.set(Wall(wall_ms));
+                greeting.clock.set(WallTime(wall_ms));
             }
         }
         RunnerDown::Goal { sequence, goal } => {
@@ -156,7 +156,7 @@ impl Goals {
             let host = self.host.clone();
             self.taking.spawn(async move {
                 let installation = goal.installation.clone();
-                let refused = host.give(goal).await.err();
+                let refused = host.accept_goal(goal).await.err();
                 (installation, sequence, refused.map(|refused| failure(&refused)))
             });
         }

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use trimaran_model::id::{Epoch, Fence};
 use trimaran_model::limits::ENDED_ASSIGNMENTS_MAX;
-use trimaran_model::pipeline::Amount;
+use trimaran_model::pipeline::IntOrPercent;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::Status;
 use trimaran_model::verdict::Verdict;
-use trimaran_wire::v1::assignment::{WireAssignment, WireJob, WireWave};
+use trimaran_wire::v1::assignment::{WireAction, WireAssignment, WireWave};
 use trimaran_wire::v1::common::{WireInstallation, WireReason, WireStage};
 use trimaran_wire::v1::plan::{WirePlannedEnvironment, WirePlannedStage};
-use trimaran_wire::v1::row::{self, WayBack};
+use trimaran_wire::v1::row::{self, RollbackTarget};
 
-use super::ways::way_from;
-use super::{installation, message, planned, set, stage_name, with_because};
+use super::rollback_target::rollback_target;
+use super::{installation, message, planned, set, stage_name, with_rollback_reason};
 use crate::event::Event;
 use crate::state::{State, installation_key, is_rollback, run_name, status, works_on};
 
@@ -56,11 +56,11 @@ fn one(state: &mut State, run: &mut row::Run, index: usize) {
         run.stages[index].pause_until = None;
     }
     let ends = run.canceled_by.is_some() || run.rollback.is_some();
-    if stage.way_back.is_none() && (ends || !is_open(run, environment)) {
+    if stage.rollback_target.is_none() && (ends || !is_open(run, environment)) {
         return;
     }
     if let Some((to, reason)) = pause(state, run, &stage).or_else(|| hold(state, run, &stage)) {
-        let reasons = with_because(&stage, vec![reason]);
+        let reasons = with_rollback_reason(&stage, vec![reason]);
         return set(state, &mut run.stages[index], to, reasons);
     }
     assign(state, run, index, planned);
@@ -70,7 +70,7 @@ fn one(state: &mut State, run: &mut row::Run, index: usize) {
 fn follow(state: &State, run: &mut row::Run, index: usize, assignment: u64) {
     let Some(row) = state.assignments.get(&assignment) else { return };
     let stage = &run.stages[index];
-    let mut to = if stage.way_back.is_some() { Status::RollingBack } else { Status::Running };
+    let mut to = if stage.rollback_target.is_some() { Status::RollingBack } else { Status::Running };
     let mut reasons = Vec::new();
     if let Some(agent) = state.agents.get(&row.agent) {
         if agent.lost {
@@ -91,7 +91,7 @@ fn follow(state: &State, run: &mut row::Run, index: usize, assignment: u64) {
         };
         reasons.push(state.waits(ReasonCode::Canceling, message));
     }
-    let reasons = with_because(stage, reasons);
+    let reasons = with_rollback_reason(stage, reasons);
     set(state, &mut run.stages[index], to, reasons);
 }
 
@@ -158,7 +158,7 @@ fn assign(state: &mut State, run: &mut row::Run, index: usize, planned: &WirePla
     let total = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
     let installation = WireInstallation { pipeline: run.id.pipeline.clone(), target: planned.target.clone() };
     begin_stage(state, &mut run.stages[index], &installation, planned, total);
-    let (job, digest) = job(run, index, planned);
+    let (action, digest) = action(run, index, planned);
     let stage = run.stages[index].clone();
     state.set_meta(|meta| {
         meta.fence += u64::from(!mutant!(SameFence));
@@ -174,7 +174,7 @@ fn assign(state: &mut State, run: &mut row::Run, index: usize, planned: &WirePla
         run: run.id.clone(),
         stage: wire_stage.clone(),
         attempt: stage.attempt,
-        job,
+        action,
         release: state.releases.get(&digest).map(|row| row.release.clone()),
         wave: wave(&stage, planned, total, is_rollback(run)),
         hosts,
@@ -189,8 +189,8 @@ fn assign(state: &mut State, run: &mut row::Run, index: usize, planned: &WirePla
     }
     let stage = &mut run.stages[index];
     (stage.assignment, stage.fence, stage.pause_until) = (Some(meta.assignment), fence, None);
-    let to = if stage.way_back.is_some() { Status::RollingBack } else { Status::Running };
-    let reasons = with_because(stage, Vec::new());
+    let to = if stage.rollback_target.is_some() { Status::RollingBack } else { Status::Running };
+    let reasons = with_rollback_reason(stage, Vec::new());
     set(state, stage, to, reasons);
 }
 
@@ -205,7 +205,7 @@ fn begin_stage(
     let before = state.installations.get(&installation_key(id)).cloned();
     if stage.attempt == 0 {
         stage.attempt = 1;
-        stage.restore = before.as_ref().and_then(way_from);
+        stage.restore = before.as_ref().and_then(rollback_target);
         if mutant!(BackToUnbaked) {
             stage.restore = before.as_ref().and_then(|it| it.current);
         }
@@ -232,7 +232,7 @@ fn begin_installation(
         current: None,
         run: None,
         since_ms: state.wall().0,
-        good: Vec::new(),
+        stable_releases: Vec::new(),
         before: None,
         bake_until: None,
         assignment: None,
@@ -257,12 +257,12 @@ fn begin_installation(
 }
 
 /// Cumulative sizes on `total` hosts: rounded up, growing, the last one all of them.
-pub(crate) fn waves(planned: &WirePlannedStage, total: u32) -> Vec<u32> {
+pub fn waves(planned: &WirePlannedStage, total: u32) -> Vec<u32> {
     let mut waves: Vec<u32> = Vec::new();
     for size in &planned.sizes {
-        let upto = Amount::from(*size).ceil_of(total).max(1);
-        if waves.last().is_none_or(|last| upto > *last) {
-            waves.push(upto);
+        let target_count = IntOrPercent::from(*size).ceil_of(total).max(1);
+        if waves.last().is_none_or(|last| target_count > *last) {
+            waves.push(target_count);
         }
     }
     if waves.last() != Some(&total) {
@@ -271,34 +271,37 @@ pub(crate) fn waves(planned: &WirePlannedStage, total: u32) -> Vec<u32> {
     waves
 }
 
-fn job(run: &row::Run, index: usize, planned: &WirePlannedStage) -> (WireJob, [u8; 32]) {
-    match &run.stages[index].way_back {
-        Some(WayBack::Restore(digest)) => (WireJob::Restore(*digest), *digest),
-        Some(WayBack::Stop) => (WireJob::Stop(planned.release_digest), planned.release_digest),
-        None if is_rollback(run) => (WireJob::Restore(planned.release_digest), planned.release_digest),
-        None => (WireJob::Release(planned.release_digest), planned.release_digest),
+fn action(run: &row::Run, index: usize, planned: &WirePlannedStage) -> (WireAction, [u8; 32]) {
+    match &run.stages[index].rollback_target {
+        Some(RollbackTarget::Restore(digest)) => (WireAction::Restore(*digest), *digest),
+        Some(RollbackTarget::Stop) => (WireAction::Stop(planned.release_digest), planned.release_digest),
+        None if is_rollback(run) => (WireAction::Restore(planned.release_digest), planned.release_digest),
+        None => (WireAction::Release(planned.release_digest), planned.release_digest),
     }
 }
 
 fn wave(stage: &row::Stage, planned: &WirePlannedStage, total: u32, rollback_run: bool) -> WireWave {
-    let allowed = Amount::from(planned.max_unavailable).floor_of(total).max(1);
-    if stage.way_back.is_some() || rollback_run {
-        let restore = Amount::Percent(RESTORE_PERCENT).floor_of(total).max(allowed);
+    let allowed = IntOrPercent::from(planned.max_unavailable).floor_of(total).max(1);
+    if stage.rollback_target.is_some() || rollback_run {
+        let restore = IntOrPercent::Percent(RESTORE_PERCENT).floor_of(total).max(allowed);
         return WireWave {
             number: 1,
-            upto: total,
-            max_unavailable: Amount::Count(restore).into(),
+            target_count: total,
+            max_unavailable: IntOrPercent::Count(restore).into(),
             failures_left: 0,
             failed: Vec::new(),
         };
     }
-    let budget = Amount::from(planned.max_failures).floor_of(total);
+    let budget = IntOrPercent::from(planned.max_failures).floor_of(total);
     let failed = if mutant!(ForgetFailures) { Vec::new() } else { stage.failed.clone() };
     let count = u32::try_from(failed.len()).unwrap_or(u32::MAX);
     WireWave {
         number: stage.wave + 1,
-        upto: stage.waves.get(stage.wave as usize).map_or(total, |upto| total.min(*upto)),
-        max_unavailable: Amount::Count(allowed).into(),
+        target_count: stage
+            .waves
+            .get(stage.wave as usize)
+            .map_or(total, |target_count| total.min(*target_count)),
+        max_unavailable: IntOrPercent::Count(allowed).into(),
         failures_left: budget.saturating_sub(count),
         failed,
     }
@@ -314,7 +317,7 @@ fn keep(
     let mut keep = vec![digest];
     keep.extend(stage.restore);
     if let Some(it) = state.installations.get(&installation_key(installation)) {
-        keep.extend(it.good.iter().take(2).copied().chain(it.current).chain(it.before));
+        keep.extend(it.stable_releases.iter().take(2).copied().chain(it.current).chain(it.before));
     }
     keep.sort_unstable();
     keep.dedup();

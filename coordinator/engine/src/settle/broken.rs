@@ -56,7 +56,7 @@ pub(super) fn result(state: &mut State, before: &row::Run, mut run: row::Run, in
 }
 
 fn stop(state: &State, stage: &mut row::Stage, by: &str) {
-    let to = if stage.way_back.is_some() { Status::RollbackFailed } else { Status::Canceled };
+    let to = if stage.rollback_target.is_some() { Status::RollbackFailed } else { Status::Canceled };
     let reason = state.waits(ReasonCode::Canceled, format!("{by} canceled the run"));
     set(state, stage, to, vec![reason]);
 }

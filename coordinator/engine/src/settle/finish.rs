@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use trimaran_model::run::Status;
 use trimaran_wire::v1::common::WireRun;
-use trimaran_wire::v1::row::{self, WayBack, table};
+use trimaran_wire::v1::row::{self, RollbackTarget, table};
 
 use crate::state::{State, is_rollback, run_key, run_key_bytes, status};
 
@@ -95,7 +95,7 @@ fn retire_old(state: &mut State, pipeline: &str) {
 fn retire_releases(state: &mut State, pipeline: &str, retired: &[row::Run]) {
     let mut named: BTreeSet<[u8; 32]> = BTreeSet::new();
     for it in state.installations_of(pipeline) {
-        named.extend(it.good.iter().copied().chain(it.current).chain(it.before));
+        named.extend(it.stable_releases.iter().copied().chain(it.current).chain(it.before));
     }
     for run in state.runs_of(pipeline) {
         named.extend(releases_of(run));
@@ -110,9 +110,9 @@ fn retire_releases(state: &mut State, pipeline: &str, retired: &[row::Run]) {
 fn releases_of(run: &row::Run) -> Vec<[u8; 32]> {
     let planned = run.plan.environments.iter().flat_map(|it| &it.stages).map(|it| it.release_digest);
     let back = run.stages.iter().flat_map(|stage| {
-        let way = match &stage.way_back {
-            Some(WayBack::Restore(to)) => Some(*to),
-            Some(WayBack::Stop) | None => None,
+        let way = match &stage.rollback_target {
+            Some(RollbackTarget::Restore(to)) => Some(*to),
+            Some(RollbackTarget::Stop) | None => None,
         };
         [way, stage.restore]
     });

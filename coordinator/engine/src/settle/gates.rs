@@ -2,12 +2,12 @@
 
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::Status;
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 use trimaran_wire::v1::common::WireReason;
 use trimaran_wire::v1::plan::WireApprove;
 use trimaran_wire::v1::row;
 
-use super::{back, set, stage_name, with_because};
+use super::{rollback, set, stage_name, with_rollback_reason};
 use crate::state::{State, is_rollback, run_name, status};
 
 /// Opens what is free and says why the rest is not.
@@ -66,8 +66,8 @@ fn cancel(state: &mut State, run: &mut row::Run) {
         }
         let reason = state.waits(ReasonCode::Canceled, format!("{by} canceled the run"));
         let stage = &mut run.stages[index];
-        let to = if stage.way_back.is_some() { Status::RollbackFailed } else { Status::Canceled };
-        let reasons = with_because(stage, vec![reason]);
+        let to = if stage.rollback_target.is_some() { Status::RollbackFailed } else { Status::Canceled };
+        let reasons = with_rollback_reason(stage, vec![reason]);
         set(state, stage, to, reasons);
     }
 }
@@ -104,7 +104,7 @@ fn environment_gate(state: &mut State, run: &mut row::Run, name: &str) {
 /// The run goes back: what has no part in it and no work in flight ends where it is.
 fn leave_as_it_is(state: &State, run: &mut row::Run, environment: &str) {
     for stage in run.stages.iter_mut().filter(|stage| stage.environment == environment) {
-        let idle = stage.assignment.is_none() && stage.way_back.is_none();
+        let idle = stage.assignment.is_none() && stage.rollback_target.is_none();
         if idle && !status(&stage.status).is_done() {
             let message = match stage.attempt {
                 0 => "the run goes back, so this stage never starts",
@@ -146,7 +146,7 @@ fn approval(state: &mut State, run: &mut row::Run, environment: &str, approve: &
     }
     let expires = *run.stages[index]
         .expires_ms
-        .get_or_insert_with(|| (Wall(state.wall().0) + Millis(approve.timeout_ms)).0);
+        .get_or_insert_with(|| (WallTime(state.wall().0) + Millis(approve.timeout_ms)).0);
     if state.wall().0 >= expires {
         let reason = state.waits(ReasonCode::ApprovalExpired, "nobody chose before the timeout");
         set(state, &mut run.stages[index], Status::Stopped, vec![reason]);
@@ -181,7 +181,7 @@ fn decided(state: &mut State, run: &mut row::Run, index: usize, decision: &row::
             let message = format!("{} chose to roll back", decision.by);
             let reason = state.waits(ReasonCode::RolledBackByChoice, message.clone());
             set(state, &mut run.stages[index], Status::RolledBack, vec![reason]);
-            back::whole_run(state, run, &message);
+            rollback::whole_run(state, run, &message);
         }
         _ => {
             let reason = state.waits(ReasonCode::Canceled, format!("{} chose to stop", decision.by));

@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trimaran_engine::query::RowSource as _;
-use trimaran_engine::{Event, Outcome, query};
+use trimaran_engine::{Event, Outcome};
 use trimaran_model::error_code;
 use trimaran_model::run::Status;
+use trimaran_query as query;
+use trimaran_query::RowSource as _;
 use trimaran_sim::lab::{Lab, agent, failure, operator, request, run_id, stage_id, system};
 use trimaran_sim::random::Random;
 use trimaran_wire::codec::Message;
 use trimaran_wire::document::{ReasonDocument, RunDocument};
 use trimaran_wire::v1::agent::AgentVerdict;
-use trimaran_wire::v1::assignment::{WireJob, WireOutcome};
+use trimaran_wire::v1::assignment::{WireAction, WireOutcome};
 use trimaran_wire::v1::command::{Command, CommandBody};
 use trimaran_wire::v1::common::WireInstallation;
 use trimaran_wire::v1::row::{self, AssignmentRow};
@@ -50,7 +51,7 @@ pub(crate) struct Driver {
     /// Requests that were answered: the command and the run or decision it gave.
     answered: Vec<(Command, Outcome)>,
     /// What may ever be gone back to where: installation, then releases.
-    good: BTreeMap<(String, String), BTreeSet<[u8; 32]>>,
+    stable_releases: BTreeMap<(String, String), BTreeSet<[u8; 32]>>,
     /// Hosts that failed in a stage's attempt, by run and target.
     failed: BTreeMap<(String, String), BTreeSet<String>>,
 }
@@ -87,7 +88,7 @@ impl Driver {
             versions: 0,
             requests: 0,
             answered: Vec::new(),
-            good: BTreeMap::new(),
+            stable_releases: BTreeMap::new(),
             failed: BTreeMap::new(),
         }
     }
@@ -145,8 +146,11 @@ impl Driver {
         for it in rows_of::<row::Installation>(&self.lab, row::table::INSTALLATION) {
             let key = (it.id.pipeline.clone(), it.id.target.clone());
             // Without a good release the one that runs healthy is where a new one may go back to.
-            let healthy = it.current.filter(|_| it.good.is_empty() && it.health == "healthy");
-            self.good.entry(key).or_default().extend(it.good.iter().copied().chain(healthy));
+            let healthy = it.current.filter(|_| it.stable_releases.is_empty() && it.health == "healthy");
+            self.stable_releases
+                .entry(key)
+                .or_default()
+                .extend(it.stable_releases.iter().copied().chain(healthy));
         }
     }
 
@@ -154,15 +158,18 @@ impl Driver {
     fn look_at_work(&self) {
         for row in self.lab.rows.assignments() {
             let it = &row.assignment;
-            if let WireJob::Restore(to) = &it.job {
+            if let WireAction::Restore(to) = &it.action {
                 let key = (it.installation.pipeline.clone(), it.installation.target.clone());
-                let good = self.good.get(&key).is_some_and(|good| good.contains(to));
+                let stable_releases = self
+                    .stable_releases
+                    .get(&key)
+                    .is_some_and(|stable_releases| stable_releases.contains(to));
                 let asked = query::run(&self.lab.rows, &it.run.pipeline, it.run.number)
                     .is_some_and(|run| run.kind == "rollback" && run.by != "trimaran");
-                assert!(good || asked, "{} goes back to what never was good", it.run.pipeline);
+                assert!(stable_releases || asked, "{} goes back to what never was good", it.run.pipeline);
             }
             let key = (format!("{}#{}", it.run.pipeline, it.run.number), it.installation.target.clone());
-            if let (Some(failed), WireJob::Release(_)) = (self.failed.get(&key), &it.job) {
+            if let (Some(failed), WireAction::Release(_)) = (self.failed.get(&key), &it.action) {
                 let known: BTreeSet<String> = it.wave.failed.iter().cloned().collect();
                 assert!(failed.is_subset(&known), "failures {failed:?} of {key:?} were forgotten: {known:?}");
             }

@@ -1,11 +1,12 @@
 //! What scripts print.
 
 use sha2::{Digest as _, Sha256};
-use trimaran_engine::{Event, Outcome, query};
+use trimaran_engine::{Event, Outcome};
 use trimaran_model::id::Digest;
+use trimaran_query as query;
 use trimaran_sim::lab::Lab;
 use trimaran_wire::document::ReasonDocument;
-use trimaran_wire::v1::assignment::{WireAmount, WireJob};
+use trimaran_wire::v1::assignment::{WireAction, WireIntOrPercent};
 use trimaran_wire::v1::command::CommandBody;
 use trimaran_wire::v1::common::WireReason;
 
@@ -38,7 +39,7 @@ fn reason(code: &str, message: &str, clears: &str, next: Option<String>) -> Stri
 }
 
 fn wire(it: &WireReason) -> String {
-    let next = it.next_check.map(|at| trimaran_wire::document::rfc3339(trimaran_model::time::Wall(at)));
+    let next = it.next_check.map(|at| trimaran_wire::document::rfc3339(trimaran_model::time::WallTime(at)));
     reason(&it.code, &it.message, &it.clears, next)
 }
 
@@ -79,22 +80,22 @@ pub(crate) fn work(lab: &Lab) -> Vec<String> {
     };
     let line = |row: &trimaran_wire::v1::row::AssignmentRow| {
         let it = &row.assignment;
-        let job = match &it.job {
-            WireJob::Release(digest) => format!("release {}", version(digest)),
-            WireJob::Restore(digest) => format!("restore {}", version(digest)),
-            WireJob::Stop(digest) => format!("stop {}", version(digest)),
-            WireJob::Verify => "verify".to_owned(),
+        let action = match &it.action {
+            WireAction::Release(digest) => format!("release {}", version(digest)),
+            WireAction::Restore(digest) => format!("restore {}", version(digest)),
+            WireAction::Stop(digest) => format!("stop {}", version(digest)),
+            WireAction::Verify => "verify".to_owned(),
         };
-        let WireAmount::Count(down) = it.wave.max_unavailable else { panic!("counts are resolved") };
+        let WireIntOrPercent::Count(down) = it.wave.max_unavailable else { panic!("counts are resolved") };
         let failed = if it.wave.failed.is_empty() { String::new() } else { format!(" {:?}", it.wave.failed) };
         let kept = given(&row.agent).iter().any(|given| given.assignment.id == it.id);
         format!(
-            "{} of {} on {}: {job}, wave {} up to {} of {}, {down} down, {} failures left{failed}{}{}",
+            "{} of {} on {}: {action}, wave {} up to {} of {}, {down} down, {} failures left{failed}{}{}",
             it.id,
             row.agent,
             it.installation.target,
             it.wave.number,
-            it.wave.upto,
+            it.wave.target_count,
             it.hosts.len(),
             it.wave.failures_left,
             if row.cancel { ", to be ended" } else { "" },

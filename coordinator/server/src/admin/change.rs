@@ -2,11 +2,11 @@
 
 use sha2::{Digest as _, Sha256};
 use trimaran_engine::Outcome;
+use trimaran_language::DocumentKind;
 use trimaran_model::error_code;
 use trimaran_model::id::{Identity, label_error};
 use trimaran_model::limits::{COMMENT_BYTES_MAX, ENTRY_BYTES_MAX, LABELS_MAX};
-use trimaran_model::time::Wall;
-use trimaran_spec::DocumentKind;
+use trimaran_model::time::WallTime;
 use trimaran_transport::enroll::Token;
 use trimaran_wire::codec::encode;
 use trimaran_wire::document::{Applied, Decision, TokenDocument, rfc3339};
@@ -181,7 +181,7 @@ async fn done(server: &Server, revision: u64, outcome: Outcome, token: Option<To
         Outcome::Applied { targets, pipelines } => document(revision, &Applied { targets, pipelines }),
         Outcome::Token { name, expires_ms } => {
             let token = token.ok_or_else(|| refusal(error_code::BUG, "no token was made"))?;
-            let expires_at = rfc3339(Wall(expires_ms));
+            let expires_at = rfc3339(WallTime(expires_ms));
             document(revision, &TokenDocument { name, token: token.text(), expires_at })
         }
         Outcome::Nothing

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trimaran_engine::{plan, query};
+use trimaran_language::{Compiled, DocumentKind, Severity, SourceFile};
 use trimaran_model::error_code;
 use trimaran_model::id::{ArtifactName, Digest, TargetName, version_error};
 use trimaran_model::pipeline::Pipeline;
 use trimaran_model::target::Target;
-use trimaran_spec::{Compiled, DocumentKind, Severity, SourceFile};
+use trimaran_planner as planner;
+use trimaran_query as query;
 use trimaran_wire::v1::command::PipelineSource;
 use trimaran_wire::v1::operator::{self, DeployRequest, Refusal, WireDiagnostic};
 use trimaran_wire::v1::plan::WirePlan;
@@ -18,7 +19,7 @@ use crate::rows::Rows;
 /// What files say by themselves, or every diagnostic.
 pub(super) fn compile_files(files: &[operator::SourceFile]) -> Result<Compiled, Refusal> {
     let inputs: Vec<_> = files.iter().map(input).collect();
-    accepted(trimaran_spec::compile(&inputs))
+    accepted(trimaran_language::compile(&inputs))
 }
 
 fn input(file: &operator::SourceFile) -> SourceFile<'_> {
@@ -32,7 +33,7 @@ fn accepted(compiled: Compiled) -> Result<Compiled, Refusal> {
     let errors: Vec<_> = compiled.diagnostics.iter().filter(|it| it.severity == Severity::Error).collect();
     let message = errors.first().map(|first| first.message.clone()).unwrap_or_default();
     let help = errors.first().map(|first| first.help.clone());
-    let wire = |it: &trimaran_spec::Diagnostic| WireDiagnostic {
+    let wire = |it: &trimaran_language::Diagnostic| WireDiagnostic {
         code: it.code.0,
         warning: it.severity == Severity::Warning,
         message: it.message.clone(),
@@ -75,7 +76,7 @@ fn pipeline(rows: &Rows<'_>, request: &DeployRequest) -> Result<Read, Refusal> {
         (None, None) => return Err(refusal(error_code::USAGE, "neither a pipeline nor a file was given")),
     };
     let mut targets = BTreeMap::new();
-    let compiled = accepted(trimaran_spec::compile_among(&[input(&file)], |named| {
+    let compiled = accepted(trimaran_language::compile_among(&[input(&file)], |named| {
         let found = targets_among(rows, named);
         targets = found.iter().map(|target| (target.name.clone(), target.clone())).collect();
         found
@@ -139,8 +140,8 @@ pub(super) fn compile(rows: &Rows<'_>, request: &DeployRequest) -> Result<Planne
         };
         versions.insert(artifact, (given.version.clone(), Digest(sha256)));
     }
-    let plan =
-        plan::compile(&pipeline, &targets, &versions).map_err(|error| refusal(error.code, error.message))?;
+    let plan = planner::compile(&pipeline, &targets, &versions)
+        .map_err(|error| refusal(error.code, error.message))?;
     if request.plan_digest.is_some_and(|wanted| wanted != plan.digest.0) {
         return Err(refusal(
             error_code::PLAN_CHANGED,
@@ -154,7 +155,7 @@ pub(super) fn compile(rows: &Rows<'_>, request: &DeployRequest) -> Result<Planne
 pub(super) fn check_environment(rows: &Rows<'_>, source: &PipelineSource, name: &str) -> Result<(), Refusal> {
     let mut known = query::environments_seen(rows, &source.pipeline);
     let stored = SourceFile { name: &source.file, bytes: source.text.as_bytes() };
-    for document in trimaran_spec::compile(&[stored]).documents {
+    for document in trimaran_language::compile(&[stored]).documents {
         if let DocumentKind::Pipeline(pipeline) = document.kind {
             known.extend(pipeline.environments.iter().map(|it| it.name.to_string()));
         }
@@ -162,7 +163,7 @@ pub(super) fn check_environment(rows: &Rows<'_>, source: &PipelineSource, name: 
     if known.contains(name) {
         return Ok(());
     }
-    let help = trimaran_spec::suggest::did_you_mean(name, known.iter().cloned(), || {
+    let help = trimaran_language::suggest::did_you_mean(name, known.iter().cloned(), || {
         format!("it has: {}", known.iter().cloned().collect::<Vec<_>>().join(", "))
     });
     let message = format!("pipeline `{}` has no environment `{name}`", source.pipeline);
@@ -171,7 +172,7 @@ pub(super) fn check_environment(rows: &Rows<'_>, source: &PipelineSource, name: 
 
 fn no_artifact(pipeline: &Pipeline, name: &str) -> Refusal {
     let known = || pipeline.artifacts.keys().map(ToString::to_string);
-    let help = trimaran_spec::suggest::did_you_mean(name, known(), || {
+    let help = trimaran_language::suggest::did_you_mean(name, known(), || {
         format!("it has: {}", known().collect::<Vec<_>>().join(", "))
     });
     let message = format!("pipeline `{}` has no artifact `{name}`", pipeline.name);

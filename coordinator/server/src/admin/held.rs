@@ -4,9 +4,9 @@
 //! Soft state like everything that agents tell of themselves: told again with each session, gone when a newer
 //! assignment has replaced what was held.
 
-use trimaran_engine::query;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
+use trimaran_query as query;
 use trimaran_wire::document::{AlarmDocument, ReasonDocument, StatusDocument, Why, rfc3339};
 use trimaran_wire::v1::agent::HeldAssignment;
 use trimaran_wire::v1::common::WireRun;
@@ -22,7 +22,7 @@ const ALARMS_MAX: usize = 32;
 struct Held {
     agent: String,
     it: HeldAssignment,
-    since: Wall,
+    since: WallTime,
 }
 
 impl Held {
@@ -67,7 +67,7 @@ impl Server {
 
     fn held(&self) -> Vec<Held> {
         let soft = self.soft.lock();
-        let one = |agent: &String, (it, since): &(HeldAssignment, Wall)| Held {
+        let one = |agent: &String, (it, since): &(HeldAssignment, WallTime)| Held {
             agent: agent.clone(),
             it: it.clone(),
             since: *since,

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use trimaran_engine::query;
 use trimaran_model::error_code;
 use trimaran_model::id::{Digest, Incarnation};
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
+use trimaran_query as query;
 use trimaran_replica::io::Role;
 use trimaran_wire::document::{
     ClusterStatus, HashDocument, MachineDocument, MemberDocument, RefusedDocument, RunDocument,
@@ -172,7 +172,7 @@ fn see_runner(server: &Server, runner: &mut MachineDocument) {
     runner.state = if state.connected && agent { "connected" } else { "disconnected" }.to_owned();
     runner.address = Some(state.address.clone());
     runner.incarnation = Some(Incarnation(state.incarnation).to_string());
-    runner.last_seen = Some(rfc3339(Wall(state.last_seen_ms)));
+    runner.last_seen = Some(rfc3339(WallTime(state.last_seen_ms)));
 }
 
 /// Where a member can be dialed. One that listens on every address of its host has at least the one by which it was

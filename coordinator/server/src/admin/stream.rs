@@ -2,9 +2,9 @@
 
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::{self, Sender};
-use trimaran_engine::query;
 use trimaran_model::error_code;
 use trimaran_model::limits::LOG_BATCHES_MAX;
+use trimaran_query as query;
 use trimaran_transport::{FrameSender, Session};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::frame::Frame;

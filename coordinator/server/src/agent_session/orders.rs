@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::broadcast;
-use trimaran_engine::{Event, query};
+use trimaran_engine::Event;
+use trimaran_query as query;
 use trimaran_transport::CloseCode;
 use trimaran_wire::v1::agent::{AgentDown, RunnerEntry};
 use trimaran_wire::v1::row;

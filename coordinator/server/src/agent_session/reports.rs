@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use tokio::sync::oneshot;
-use trimaran_engine::{Outcome, query};
+use trimaran_engine::Outcome;
 use trimaran_model::limits::{
-    AGENT_ASSIGNMENTS_MAX, AGENT_LOST_AFTER, AGENT_REPORTS_UNDER_WAY_MAX, RUNNER_SEEN_EVERY,
+    AGENT_ASSIGNMENTS_MAX, AGENT_LOST_AFTER, AGENT_REPORTS_UNDER_WAY_MAX, RUNNER_SEEN_INTERVAL,
 };
+use trimaran_query as query;
 use trimaran_wire::v1::agent::{
     AgentDown, AgentUp, AgentVerdict, Progress, RefusedCounts, ResultAnswer, RunnerState,
 };
@@ -112,7 +113,7 @@ impl Link {
             let mut soft = self.server.soft.lock();
             for state in states {
                 let Some(noted) = mine.get(state.name.as_str()) else { continue };
-                let every = if state.connected { RUNNER_SEEN_EVERY } else { AGENT_LOST_AFTER };
+                let every = if state.connected { RUNNER_SEEN_INTERVAL } else { AGENT_LOST_AFTER };
                 if noted.is_none_or(|noted| state.last_seen_ms - noted > every.0.cast_signed()) {
                     runners.insert(state.name.clone(), state.last_seen_ms);
                 }

@@ -84,9 +84,9 @@ impl Played {
     }
 }
 
-fn now() -> trimaran_model::time::Wall {
+fn now() -> trimaran_model::time::WallTime {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-    trimaran_model::time::Wall(i64::try_from(since.as_millis()).expect("a date"))
+    trimaran_model::time::WallTime(i64::try_from(since.as_millis()).expect("a date"))
 }
 
 /// Asks again until the document says so.

@@ -168,7 +168,7 @@ fn plan_table(plan: &PlanDocument) {
         vec![format!("{}  {}  plan {}", plan.pipeline, versions.join(", "), short(&plan.plan_digest))];
     for stage in &plan.stages {
         let from = stage.from.as_ref().map_or("nothing".to_owned(), |from| from.version.clone());
-        let waves: Vec<_> = stage.waves.iter().map(|wave| wave.upto.to_string()).collect();
+        let waves: Vec<_> = stage.waves.iter().map(|wave| wave.target_count.to_string()).collect();
         let of = stage.waves.last().map_or(0, |wave| wave.of);
         let down = stage.waves.first().map_or(0, |wave| wave.max_unavailable);
         lines.push(format!("  {:<28} {}: {from} -> {}", stage.name, stage.change, stage.to.version));

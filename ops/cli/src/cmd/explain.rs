@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
 fn unknown(name: &str) -> CliError {
     let reasons = ReasonCode::ALL.iter().map(|code| code.as_str().to_owned());
     let codes = error_code::catalogue().map(|entry| entry.code.to_string());
-    let nearest = trimaran_spec::suggest::nearest(name, reasons.chain(codes));
+    let nearest = trimaran_language::suggest::nearest(name, reasons.chain(codes));
     let error = CliError::new(error_code::NOT_FOUND, format!("there is no code or reason `{name}`"))
         .cause("It is neither in the catalogue of errors nor in the list of reasons.");
     match nearest {

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 use trimaran_kubernetes_core::lint;
+use trimaran_language::{Diagnostic, Severity, SourceFile};
 use trimaran_model::error_code;
 use trimaran_model::limits::FINDINGS_SHOWN_MAX;
-use trimaran_spec::{Diagnostic, Severity, SourceFile};
 
 use crate::error::CliError;
 use crate::manifest_lint;
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
     }
     let language: Vec<_> =
         inputs.language.iter().map(|file| SourceFile { name: &file.name, bytes: &file.bytes }).collect();
-    let compiled = trimaran_spec::compile(&language);
+    let compiled = trimaran_language::compile(&language);
     let (mut diagnostics, mut set) = manifest_lint::check_pipelines(&compiled);
     diagnostics.extend(manifest_lint::unreadable(&inputs.unreadable));
     let (found, more) = manifest_lint::check(inputs.manifests, lint::Options::default());

@@ -124,7 +124,7 @@ impl Printer {
     fn batch(&mut self, batch: &LogLines) -> String {
         let mut text = String::new();
         for line in &batch.lines {
-            let at = rfc3339(trimaran_model::time::Wall(line.at_ms));
+            let at = rfc3339(trimaran_model::time::WallTime(line.at_ms));
             if self.form == OutputForm::Table {
                 text.push_str(&format!("{at} {} {}\n", batch.host, crate::ui::printable(&line.line)));
                 continue;

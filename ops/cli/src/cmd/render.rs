@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use trimaran_kubernetes_core::config::{self, References};
 use trimaran_kubernetes_core::finding::{Finding, Severity};
 use trimaran_kubernetes_core::lint;
+use trimaran_language::Diagnostic;
 use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_model::limits::FINDINGS_SHOWN_MAX;
-use trimaran_spec::Diagnostic;
 
 use crate::error::CliError;
 use crate::manifest_lint;

@@ -13,7 +13,7 @@ use trimaran_kubernetes_core::snapshot::Snapshot;
 use trimaran_kubernetes_core::verdict::judge;
 use trimaran_model::error_code;
 use trimaran_model::limits::RULE_FILE_BYTES_MAX;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_model::verdict::Verdict;
 
 use self::subject::Subject;
@@ -39,11 +39,11 @@ pub(crate) struct Args {
     namespace: Option<String>,
     /// The time to judge at; the real one when left out.
     #[arg(long, value_name = "RFC3339", value_parser = time)]
-    now: Option<Wall>,
+    now: Option<WallTime>,
     /// The start of the deploy: older events and restarts are not evidence. The creation of the revision that is
     /// rolled out when left out.
     #[arg(long, value_name = "RFC3339", value_parser = time)]
-    since: Option<Wall>,
+    since: Option<WallTime>,
     /// Verdicts that end the command with code 3.
     #[arg(long, value_name = "VERDICT", value_delimiter = ',', value_parser = verdicts())]
     fail_on: Vec<String>,
@@ -186,14 +186,14 @@ fn read_rule(file: &str) -> Result<String, CliError> {
     Ok(text)
 }
 
-fn now() -> Wall {
-    Wall(jiff::Timestamp::now().as_millisecond())
+fn now() -> WallTime {
+    WallTime(jiff::Timestamp::now().as_millisecond())
 }
 
-fn time(text: &str) -> Result<Wall, String> {
+fn time(text: &str) -> Result<WallTime, String> {
     let time: jiff::Timestamp =
         text.parse().map_err(|_| "give a time such as 2026-03-01T10:00:00Z".to_owned())?;
-    Ok(Wall(time.as_millisecond()))
+    Ok(WallTime(time.as_millisecond()))
 }
 
 fn verdicts() -> PossibleValuesParser {

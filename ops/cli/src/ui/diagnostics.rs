@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use trimaran_spec::{Diagnostic, Severity, SourceFile};
+use trimaran_language::{Diagnostic, Severity, SourceFile};
 use unicode_width::UnicodeWidthChar as _;
 
 use super::table::printable;

@@ -4,7 +4,7 @@
 //! quotes only when neither could take it for something else.
 
 use serde_json::Value;
-use trimaran_spec::manifest::scalar::{self, Scalar};
+use trimaran_language::manifest::scalar::{self, Scalar};
 
 /// A JSON value as one YAML document without markers; ends with a line end.
 pub(crate) fn yaml(value: &Value) -> String {
@@ -152,7 +152,7 @@ mod tests {
     use serde_json::json;
 
     fn again(text: &str) -> Vec<Value> {
-        let documents = trimaran_spec::manifest::read("out.yaml", text.as_bytes());
+        let documents = trimaran_language::manifest::read("out.yaml", text.as_bytes());
         documents.unwrap_or_else(|it| panic!("{it:?}\n{text}")).into_iter().map(|it| it.value).collect()
     }
 

@@ -23,13 +23,15 @@ const fn outer(name: &'static str, folder: &'static str, knows: &'static [&'stat
 }
 
 const MODEL: &str = "trimaran-model";
-const SPEC: &str = "trimaran-spec";
+const LANGUAGE: &str = "trimaran-language";
 const WIRE: &str = "trimaran-wire";
 const TRANSPORT: &str = "trimaran-transport";
 const ENGINE: &str = "trimaran-engine";
+const QUERY: &str = "trimaran-query";
+const PLANNER: &str = "trimaran-planner";
 const REPLICA: &str = "trimaran-replica";
 const STORE: &str = "trimaran-store";
-const EXECUTOR: &str = "trimaran-executor";
+const AGENT_CORE: &str = "trimaran-agent-core";
 const HOST_CORE: &str = "trimaran-host-core";
 const HOST: &str = "trimaran-host";
 const KUBERNETES_CORE: &str = "trimaran-kubernetes-core";
@@ -38,29 +40,31 @@ const CLIENT: &str = "trimaran-client";
 
 pub(crate) const CRATES: &[Crate] = &[
     core(MODEL, "protocol/model", &[]),
-    core(SPEC, "protocol/spec", &[MODEL]),
+    core(LANGUAGE, "protocol/language", &[MODEL]),
     core(WIRE, "protocol/wire", &[MODEL]),
     outer(TRANSPORT, "protocol/transport", &[MODEL, WIRE]),
     core(ENGINE, "coordinator/engine", &[MODEL, WIRE]),
+    core(QUERY, "coordinator/query", &[MODEL, WIRE, ENGINE]),
+    core(PLANNER, "coordinator/planner", &[MODEL, WIRE, ENGINE, HOST_CORE, KUBERNETES_CORE]),
     core(REPLICA, "coordinator/replica", &[MODEL, WIRE, ENGINE]),
     outer(STORE, "coordinator/store", &[MODEL, WIRE, ENGINE, REPLICA]),
     outer(
         "trimaran-coordinator",
         "coordinator/server",
-        &[MODEL, SPEC, WIRE, TRANSPORT, ENGINE, REPLICA, STORE, HOST_CORE, PROCESS],
+        &[MODEL, LANGUAGE, WIRE, TRANSPORT, ENGINE, QUERY, PLANNER, REPLICA, STORE, HOST_CORE, PROCESS],
     ),
-    core(EXECUTOR, "agent/executor", &[MODEL, WIRE]),
+    core(AGENT_CORE, "agent/core", &[MODEL, WIRE]),
     core(KUBERNETES_CORE, "agent/kubernetes/core", &[MODEL]),
-    core(HOST_CORE, "agent/host/core", &[MODEL, WIRE, EXECUTOR]),
-    outer(HOST, "agent/host/io", &[MODEL, WIRE, EXECUTOR, HOST_CORE, PROCESS]),
+    core(HOST_CORE, "agent/host/core", &[MODEL, WIRE, AGENT_CORE]),
+    outer(HOST, "agent/host/io", &[MODEL, WIRE, AGENT_CORE, HOST_CORE, PROCESS]),
     outer(
         "trimaran-agent",
         "agent/daemon",
-        &[MODEL, SPEC, WIRE, TRANSPORT, EXECUTOR, HOST_CORE, HOST, PROCESS],
+        &[MODEL, LANGUAGE, WIRE, TRANSPORT, AGENT_CORE, HOST_CORE, HOST, PROCESS],
     ),
     outer(PROCESS, "ops/process", &[MODEL]),
     outer(CLIENT, "ops/client", &[MODEL, WIRE, TRANSPORT, PROCESS]),
-    outer("trimaran", "ops/cli", &[MODEL, SPEC, WIRE, CLIENT, PROCESS, KUBERNETES_CORE]),
+    outer("trimaran", "ops/cli", &[MODEL, LANGUAGE, WIRE, CLIENT, PROCESS, KUBERNETES_CORE]),
 ];
 
 /// Where crates live that are no part of the product.

@@ -11,15 +11,15 @@ use rustls::time_provider::TimeProvider;
 use rustls::{DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use trimaran_model::id::{Digest, Identity};
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 
 use crate::alpn::Alpn;
-use crate::identity::{CertificateError, CertificateInfo};
-use crate::store::{CertificateStore, NO_HINTS};
-use crate::trust::{Trust, unix_time};
+use crate::pki::certificate_store::{CertificateStore, NO_HINTS};
+use crate::pki::identity::{CertificateError, CertificateInfo};
+use crate::pki::trust::{Trust, unix_time};
 
 /// The wall clock by which certificates are judged: the cluster's on coordinators, the best known elsewhere.
-pub type Clock = Arc<dyn Fn() -> Wall + Send + Sync>;
+pub type Clock = Arc<dyn Fn() -> WallTime + Send + Sync>;
 
 /// Whether a certificate is revoked; asked at each handshake and by [`crate::Endpoint::close_revoked`].
 pub type Revoked = Arc<dyn Fn(&CertificateInfo) -> bool + Send + Sync>;

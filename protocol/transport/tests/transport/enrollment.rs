@@ -1,11 +1,11 @@
 //! How newcomers get their certificates, and how old ones are renewed.
 
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 use trimaran_transport::enroll::{
     Csr, RenewalError, Token, is_wanted, make_csr, make_key_and_csr, token_hash, verify_renewal,
 };
 use trimaran_transport::files::{self, IdentityFiles};
-use trimaran_transport::identity::CertificateError;
+use trimaran_transport::pki::identity::CertificateError;
 use trimaran_transport::{Alpn, CertificateStore, CloseReason, ConnectError, Endpoint, Role, random};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};
@@ -25,7 +25,7 @@ async fn serve_one(world: &World, server: &Endpoint, known: &Token) {
     let far = soon(server.accept()).await.expect("a newcomer");
     let (mut sender, mut receiver) = soon(far.accept_stream()).await.expect("a request");
     let frame = soon(receiver.next()).await.expect("a frame").expect("one");
-    let now = Wall(world.clock.load(std::sync::atomic::Ordering::Relaxed));
+    let now = WallTime(world.clock.load(std::sync::atomic::Ordering::Relaxed));
     let (identity, csr) = match EnrollRequest::from_frame(&frame).expect("a request") {
         EnrollRequest::Token { token, csr } => {
             assert_eq!(token_hash(&token), known.hash());
@@ -181,7 +181,7 @@ fn renewals_are_proved_with_the_same_key_within_thirty_days() {
     };
     assert_eq!(verify(&world, &old, &other_csr, now), RenewalError::OtherKey);
     assert_eq!(verify(&world, &[], &csr, now), CertificateError::Missing.into());
-    assert_eq!(verify(&world, &old, &csr, Wall(NOW.0 - 700_000)), CertificateError::NotYetValid.into());
+    assert_eq!(verify(&world, &old, &csr, WallTime(NOW.0 - 700_000)), CertificateError::NotYetValid.into());
     let other = World::new("one");
     assert_eq!(verify(&other, &old, &csr, now), CertificateError::UnknownIssuer.into());
     assert_eq!(verify(&world, &old[..1], &csr, now), CertificateError::UnknownIssuer.into());

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use trimaran_model::id::Identity;
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 use trimaran_transport::{Alpn, CloseCode, CloseReason, ConnectError, Role};
 
 use crate::world::{
@@ -113,7 +113,7 @@ async fn certificates_are_judged_by_the_clock_that_was_passed_in() {
         (minutes(60 * 24 * 29), false),
         (0, true),
     ] {
-        world.set_clock(Wall(NOW.0 + shift));
+        world.set_clock(WallTime(NOW.0 + shift));
         assert_eq!(dial().await.is_ok(), valid, "{} min later", shift / 60_000);
     }
     assert!(server.counters().refused().handshakes >= 3);
@@ -125,7 +125,7 @@ async fn a_client_refuses_an_expired_server() {
     let server = world.coordinator();
     let month = Millis(DAY.0 * 30);
     let client = bind(world.config(&world.files_for(&agent("lab"), month), &[]));
-    world.set_clock(Wall(NOW.0) + Millis::hours(25));
+    world.set_clock(WallTime(NOW.0) + Millis::hours(25));
     let error = soon(client.connect(address(&server), Alpn::Agent)).await.expect_err("expired");
     assert!(matches!(error, ConnectError::Closed { reason: CloseReason::Refused { .. }, .. }), "{error}");
 }

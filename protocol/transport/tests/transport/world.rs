@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use trimaran_model::id::{Identity, OperatorRole};
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 use trimaran_transport::authority::{Authority, Issuer};
 use trimaran_transport::enroll::{Csr, make_key_and_csr};
 use trimaran_transport::files::IdentityFiles;
@@ -18,7 +18,7 @@ use trimaran_transport::{
 use trimaran_wire::frame::Frame;
 
 /// 15 January 2027.
-pub(crate) const NOW: Wall = Wall(1_800_000_000_000);
+pub(crate) const NOW: WallTime = WallTime(1_800_000_000_000);
 pub(crate) const DAY: Millis = Millis::hours(24);
 pub(crate) const ALL_COORDINATOR: [Alpn; 4] = [Alpn::Peer, Alpn::Agent, Alpn::Operator, Alpn::Enroll];
 
@@ -40,7 +40,7 @@ impl World {
         Trust::from_pem(&self.authority.certificate_pem()).expect("the root")
     }
 
-    pub(crate) fn set_clock(&self, at: Wall) {
+    pub(crate) fn set_clock(&self, at: WallTime) {
         self.clock.store(at.0, Ordering::Relaxed);
     }
 
@@ -61,7 +61,7 @@ impl World {
 
     pub(crate) fn config(&self, files: &IdentityFiles, alpns: &[Alpn]) -> EndpointConfig {
         let (clock, revoked) = (self.clock.clone(), self.revoked.clone());
-        let clock: Clock = Arc::new(move || Wall(clock.load(Ordering::Relaxed)));
+        let clock: Clock = Arc::new(move || WallTime(clock.load(Ordering::Relaxed)));
         let revoked: Revoked = Arc::new(move |info| revoked.lock().unwrap().contains(&info.serial));
         EndpointConfig {
             alpns: alpns.to_vec(),
@@ -126,7 +126,7 @@ pub(crate) async fn session(client: &Endpoint, server: &Endpoint, alpn: Alpn) ->
 }
 
 /// Asks again, with a bound, until `ready` says yes.
-pub(crate) async fn until(ready: impl Fn() -> bool) {
+pub(crate) async fn until(mut ready: impl FnMut() -> bool) {
     soon(async {
         while !ready() {
             tokio::time::sleep(Duration::from_millis(5)).await;

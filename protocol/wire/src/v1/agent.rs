@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 
+use trimaran_model::action;
 use trimaran_model::id::{AssignmentId, Fence};
-use trimaran_model::job;
 
 use super::assignment::{WireAssignment, WireFailure, WireInstance, WireOutcome};
 use super::common::{WireInstallation, WireRun, name};
@@ -92,7 +92,7 @@ pub struct Progress {
 
 impl Progress {
     /// The frozen form of what a driver reports.
-    pub fn new(assignment: AssignmentId, fence: Fence, progress: &job::Progress) -> Self {
+    pub fn new(assignment: AssignmentId, fence: Fence, progress: &action::Progress) -> Self {
         Self {
             assignment: assignment.0,
             fence: fence.0,
@@ -105,7 +105,7 @@ impl Progress {
     }
 }
 
-impl TryFrom<Progress> for job::Progress {
+impl TryFrom<Progress> for action::Progress {
     type Error = CodecError;
     fn try_from(wire: Progress) -> Result<Self, CodecError> {
         Ok(Self {

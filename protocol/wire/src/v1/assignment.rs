@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bincode::{Decode, Encode};
+use trimaran_model::action::{Action, Failure, InstanceReport, Outcome, Wave};
 use trimaran_model::assignment::{Assignment, HostAction, HostGoal, HostOrder, HostReport, HostState};
 use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, ServiceName};
-use trimaran_model::job::{Failure, InstanceReport, Job, Outcome, Wave};
-use trimaran_model::pipeline::Amount;
+use trimaran_model::pipeline::IntOrPercent;
 use trimaran_model::run::InstanceStatus;
 
 use super::common::{WireInstallation, WireRun, WireStage, digests, name, reason_code, spelled};
@@ -21,7 +21,7 @@ pub struct WireAssignment {
     pub run: WireRun,
     pub stage: WireStage,
     pub attempt: u32,
-    pub job: WireJob,
+    pub action: WireAction,
     pub release: Option<Arc<WireRelease>>,
     pub wave: WireWave,
     pub hosts: Vec<String>,
@@ -29,7 +29,7 @@ pub struct WireAssignment {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub enum WireJob {
+pub enum WireAction {
     Release([u8; 32]),
     Restore([u8; 32]),
     Verify,
@@ -39,54 +39,54 @@ pub enum WireJob {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct WireWave {
     pub number: u32,
-    pub upto: u32,
-    pub max_unavailable: WireAmount,
+    pub target_count: u32,
+    pub max_unavailable: WireIntOrPercent,
     pub failures_left: u32,
     pub failed: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-pub enum WireAmount {
+pub enum WireIntOrPercent {
     Count(u32),
     Percent(u8),
 }
 
-impl From<Amount> for WireAmount {
-    fn from(amount: Amount) -> Self {
+impl From<IntOrPercent> for WireIntOrPercent {
+    fn from(amount: IntOrPercent) -> Self {
         match amount {
-            Amount::Count(n) => Self::Count(n),
-            Amount::Percent(p) => Self::Percent(p),
+            IntOrPercent::Count(n) => Self::Count(n),
+            IntOrPercent::Percent(p) => Self::Percent(p),
         }
     }
 }
 
-impl From<WireAmount> for Amount {
-    fn from(wire: WireAmount) -> Self {
+impl From<WireIntOrPercent> for IntOrPercent {
+    fn from(wire: WireIntOrPercent) -> Self {
         match wire {
-            WireAmount::Count(n) => Self::Count(n),
-            WireAmount::Percent(p) => Self::Percent(p),
+            WireIntOrPercent::Count(n) => Self::Count(n),
+            WireIntOrPercent::Percent(p) => Self::Percent(p),
         }
     }
 }
 
-impl From<&Job> for WireJob {
-    fn from(job: &Job) -> Self {
-        match job {
-            Job::Release(digest) => Self::Release(digest.0),
-            Job::Restore(digest) => Self::Restore(digest.0),
-            Job::Verify => Self::Verify,
-            Job::Stop(digest) => Self::Stop(digest.0),
+impl From<&Action> for WireAction {
+    fn from(action: &Action) -> Self {
+        match action {
+            Action::Release(digest) => Self::Release(digest.0),
+            Action::Restore(digest) => Self::Restore(digest.0),
+            Action::Verify => Self::Verify,
+            Action::Stop(digest) => Self::Stop(digest.0),
         }
     }
 }
 
-impl From<WireJob> for Job {
-    fn from(wire: WireJob) -> Self {
+impl From<WireAction> for Action {
+    fn from(wire: WireAction) -> Self {
         match wire {
-            WireJob::Release(digest) => Self::Release(Digest(digest)),
-            WireJob::Restore(digest) => Self::Restore(Digest(digest)),
-            WireJob::Verify => Self::Verify,
-            WireJob::Stop(digest) => Self::Stop(Digest(digest)),
+            WireAction::Release(digest) => Self::Release(Digest(digest)),
+            WireAction::Restore(digest) => Self::Restore(Digest(digest)),
+            WireAction::Verify => Self::Verify,
+            WireAction::Stop(digest) => Self::Stop(Digest(digest)),
         }
     }
 }
@@ -95,7 +95,7 @@ impl From<&Wave> for WireWave {
     fn from(wave: &Wave) -> Self {
         Self {
             number: wave.number,
-            upto: wave.upto,
+            target_count: wave.target_count,
             max_unavailable: wave.max_unavailable.into(),
             failures_left: wave.failures_left,
             failed: wave.failed.iter().map(ToString::to_string).collect(),
@@ -108,7 +108,7 @@ impl TryFrom<WireWave> for Wave {
     fn try_from(wire: WireWave) -> Result<Self, CodecError> {
         Ok(Self {
             number: wire.number,
-            upto: wire.upto,
+            target_count: wire.target_count,
             max_unavailable: wire.max_unavailable.into(),
             failures_left: wire.failures_left,
             failed: wire.failed.iter().map(|host| name(host)).collect::<Result<_, _>>()?,
@@ -125,7 +125,7 @@ impl From<&Assignment> for WireAssignment {
             run: (&assignment.run).into(),
             stage: (&assignment.stage).into(),
             attempt: assignment.attempt.0,
-            job: (&assignment.job).into(),
+            action: (&assignment.action).into(),
             release: assignment.release.as_ref().map(|release| Arc::new(release.into())),
             wave: (&assignment.wave).into(),
             hosts: assignment.hosts.iter().map(ToString::to_string).collect(),
@@ -144,7 +144,7 @@ impl TryFrom<WireAssignment> for Assignment {
             run: wire.run.try_into()?,
             stage: wire.stage.try_into()?,
             attempt: Attempt(wire.attempt),
-            job: wire.job.into(),
+            action: wire.action.into(),
             release: wire.release.map(|it| Arc::unwrap_or_clone(it).try_into()).transpose()?,
             wave: wire.wave.try_into()?,
             hosts: wire.hosts.iter().map(|host| name(host)).collect::<Result<_, _>>()?,
@@ -342,7 +342,7 @@ pub struct WireHostReport {
     pub installation: WireInstallation,
     pub fence: u64,
     pub assignment: u64,
-    pub acts: bool,
+    pub disruptive: bool,
     pub state: String,
     pub current: Option<[u8; 32]>,
     pub prepared: Option<[u8; 32]>,
@@ -356,7 +356,7 @@ impl From<&HostReport> for WireHostReport {
             installation: (&report.installation).into(),
             fence: report.fence.0,
             assignment: report.assignment.0,
-            acts: report.acts,
+            disruptive: report.disruptive,
             state: report.state.as_str().to_owned(),
             current: report.current.map(|digest| digest.0),
             prepared: report.prepared.map(|digest| digest.0),
@@ -374,7 +374,7 @@ impl TryFrom<WireHostReport> for HostReport {
             installation: wire.installation.try_into()?,
             fence: Fence(wire.fence),
             assignment: AssignmentId(wire.assignment),
-            acts: wire.acts,
+            disruptive: wire.disruptive,
             state: spelled(state, "host state", &wire.state)?,
             current: wire.current.map(Digest),
             prepared: wire.prepared.map(Digest),

@@ -11,7 +11,7 @@ use trimaran_model::id::{
     StageName, StagePart, TargetName,
 };
 use trimaran_model::reason::{Reason, ReasonCode};
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 
 use crate::codec::CodecError;
 
@@ -170,10 +170,10 @@ impl TryFrom<WireReason> for Reason {
         Ok(Self {
             code: reason_code(&wire.code)?,
             message: wire.message,
-            since: Wall(wire.since),
+            since: WallTime(wire.since),
             clears: wire.clears,
             who: wire.who,
-            next_check: wire.next_check.map(Wall),
+            next_check: wire.next_check.map(WallTime),
         })
     }
 }

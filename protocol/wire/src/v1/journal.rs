@@ -24,7 +24,7 @@ pub struct WireHostJournal {
     /// Why the service is not healthy although it should be.
     pub service_failure: Option<WireHostFailure>,
     /// Releases that were verified here, newest first: the ways back.
-    pub good: Vec<[u8; 32]>,
+    pub stable_releases: Vec<[u8; 32]>,
     pub prepared: Option<[u8; 32]>,
     pub launch: Option<WireLaunch>,
     pub last_launch: u64,
@@ -118,7 +118,7 @@ mod tests {
             failure: Some(WireHostFailure { code: "c".to_owned(), message: "m".to_owned() }),
             serving: Some([8; 32]),
             service_failure: None,
-            good: vec![[8; 32]],
+            stable_releases: vec![[8; 32]],
             prepared: None,
             launch: Some(WireLaunch { number: 3, digest: [8; 32], run, attempt: 1 }),
             last_launch: 3,

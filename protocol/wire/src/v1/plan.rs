@@ -1,14 +1,16 @@
 //! Plans, as the log and the rows hold them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bincode::{Decode, Encode};
+use sha2::{Digest as _, Sha256};
 use trimaran_model::id::Digest;
 use trimaran_model::pipeline::{Approve, ApproveOption, Batches, RollbackOn, RollbackScope};
 use trimaran_model::plan::{Plan, PlannedEnvironment, PlannedStage};
 use trimaran_model::time::Millis;
 
-use super::assignment::WireAmount;
+use super::assignment::WireIntOrPercent;
 use super::common::{name, spelled};
 use super::release::{WireArtifact, WireRelease};
 use crate::codec::CodecError;
@@ -51,10 +53,22 @@ pub struct WirePlannedStage {
     /// Shared with the rows and orders that name it.
     pub release: Arc<WireRelease>,
     pub bake_ms: u64,
-    pub sizes: Vec<WireAmount>,
-    pub max_unavailable: WireAmount,
-    pub max_failures: WireAmount,
+    pub sizes: Vec<WireIntOrPercent>,
+    pub max_unavailable: WireIntOrPercent,
+    pub max_failures: WireIntOrPercent,
     pub pause_between_ms: u64,
+}
+
+/// The digest of a plan: SHA-256 over targets and release digests in order of target, and over nothing that is live.
+pub fn plan_digest<'a>(releases: impl Iterator<Item = (&'a str, Digest)>) -> Digest {
+    let sorted: BTreeMap<&str, Digest> = releases.collect();
+    let mut hasher = Sha256::new();
+    for (target, digest) in sorted {
+        hasher.update(target.as_bytes());
+        hasher.update([0]);
+        hasher.update(digest.0);
+    }
+    Digest(hasher.finalize().into())
 }
 
 impl From<&Plan> for WirePlan {

@@ -155,9 +155,9 @@ pub struct Stage {
     /// The last good release when the stage began, or what ran healthy: where it goes back to.
     pub restore: Option<[u8; 32]>,
     /// What the stage is doing beyond its own release.
-    pub way_back: Option<WayBack>,
+    pub rollback_target: Option<RollbackTarget>,
     /// Why it goes back; stays when it has.
-    pub because: Option<WireReason>,
+    pub rollback_reason: Option<WireReason>,
     /// Stopped by a fault until somebody resumes it.
     pub paused: Option<WireFailure>,
     /// The next wave starts not before this moment of cluster life.
@@ -168,7 +168,7 @@ pub struct Stage {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub enum WayBack {
+pub enum RollbackTarget {
     Restore([u8; 32]),
     /// There is nothing to go back to: the release is stopped.
     Stop,
@@ -191,7 +191,7 @@ pub struct Installation {
     pub run: Option<WireRun>,
     pub since_ms: i64,
     /// Releases that were healthy and baked, the last one first.
-    pub good: Vec<[u8; 32]>,
+    pub stable_releases: Vec<[u8; 32]>,
     /// What ran healthy before `current`, baked or not: better than nothing when there is no good release.
     pub before: Option<[u8; 32]>,
     /// Until when a failure of `current` still goes back.

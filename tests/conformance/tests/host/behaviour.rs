@@ -34,7 +34,7 @@ fn a_good_release_replaces_the_old_one_and_keeps_it_as_a_way_back() {
     let report = give(&mut host, &apply(2, 2));
     assert_eq!((report.state, report.current, report.code), (HostState::Healthy, Some(digest(2)), None));
     assert_eq!(host.running(), [digest(2)]);
-    assert_eq!(host.journal().good, [digest(2), digest(1)]);
+    assert_eq!(host.journal().stable_releases, [digest(2), digest(1)]);
     assert_eq!(host.starts.len(), 2);
 }
 
@@ -165,7 +165,7 @@ fn restore_needs_no_server_and_ends_the_way_forward_again() {
     host.served = false;
     let report = give(&mut host, &restore(3, 1));
     assert_eq!((report.state, report.current), (HostState::Healthy, Some(digest(1))));
-    assert_eq!(host.journal().good, [digest(1)], "what was rolled back is no way back");
+    assert_eq!(host.journal().stable_releases, [digest(1)], "what was rolled back is no rollback target");
     let report = give(&mut host, &restore(4, 9));
     assert_eq!((report.state, report.code), (HostState::Refused, Some(ReasonCode::NothingToRestore)));
 }

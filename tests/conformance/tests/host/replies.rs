@@ -51,9 +51,9 @@ fn a_bad_release_is_never_healthy() {
     for fate in FATES {
         every_call(Behaviour::HealthyUntil(2000), fate, |call, host, report| {
             assert_eq!(report.current, Some(digest(1)), "call {call} {fate:?}");
-            let good =
+            let stable_releases =
                 host.reports.iter().any(|it| it.state == HostState::Healthy && it.current == Some(digest(2)));
-            assert!(!good, "call {call} {fate:?}");
+            assert!(!stable_releases, "call {call} {fate:?}");
             assert!(host.starts.len() <= 3, "call {call} {fate:?}");
         });
     }

@@ -10,7 +10,7 @@ use trimaran_e2e::wait::until;
 use trimaran_e2e::web::{Shape, Web, starts};
 use trimaran_model::id::{Identity, OperatorRole};
 use trimaran_model::limits::LEAF_TTL;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_transport::authority::Authority;
 use trimaran_transport::enroll::{Csr, make_key_and_csr};
 use trimaran_transport::files::{self, IdentityFiles};
@@ -81,7 +81,7 @@ async fn cut_initials(address: SocketAddr, count: usize) {
 }
 
 fn foreigner(port: &Port) -> IdentityFiles {
-    let now = Wall(jiff::Timestamp::now().as_millisecond());
+    let now = WallTime(jiff::Timestamp::now().as_millisecond());
     let authority = Authority::new_root("foreign", now).expect("a root");
     let issuer = authority.new_issuer(&"c1".parse().expect("a name"), 0, now).expect("an issuer");
     let name = "mallory";

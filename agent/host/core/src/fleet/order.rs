@@ -1,11 +1,11 @@
-//! The order in which hosts get their turn: by rendezvous hash of service and host.
+//! The order in which hosts are updated: by rendezvous hash of service and host.
 //!
 //! It stays the same for all waves and attempts of a service, so a repetition meets the same first hosts, and
 //! differs between services, so that one host is not the first of everything.
 
 use trimaran_model::id::{HostName, PipelineName};
 
-/// The hosts in order of their turn for a service.
+/// The hosts in the order of their updates for a service.
 pub fn in_order<'a>(
     service: &PipelineName,
     hosts: impl IntoIterator<Item = &'a HostName>,

@@ -1,23 +1,23 @@
-//! Scripted hosts: each test says what hosts say, and looks at what the fleet orders.
+//! Scripted hosts: each test says what hosts say, and checks what the fleet orders.
 
 mod world;
 
-use trimaran_executor::driver::{Driver, Effect, Input};
-use trimaran_executor::journaled::Journaled;
+use trimaran_agent_core::driver::Journaled;
+use trimaran_agent_core::driver::{Driver, Effect, Input};
+use trimaran_model::action::{Action, Failure, Outcome, Wave};
 use trimaran_model::assignment::{Assignment, HostReport, HostState};
 use trimaran_model::id::{Fence, HostName};
-use trimaran_model::job::{Failure, Job, Outcome, Wave};
 use trimaran_model::limits::{HOST_LOST_AFTER, HOSTS_PREPARED_AHEAD_MAX};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::InstanceStatus;
 use trimaran_model::time::{Millis, Timestamp};
 
-use super::{Fleet, Given};
+use super::{Fleet, GoalAck};
 use world::*;
 
 #[test]
 fn bytes_come_first_then_one_host_after_the_other() {
-    let mut world = World::new(assignment(Job::Release(NEW), 4, wave(3, 1, 0)));
+    let mut world = World::new(assignment(Action::Release(NEW), 4, wave(3, 1, 0)));
     let orders = world.ordered();
     assert_eq!(orders.len(), 3, "the hosts of the wave and no other: {orders:?}");
     assert!(orders.iter().all(|order| order.action == "prepare"));
@@ -44,19 +44,22 @@ fn bytes_come_first_then_one_host_after_the_other() {
 
 #[test]
 fn hosts_of_later_waves_are_prepared_beside_the_wave_a_few_at_a_time() {
-    let mut world = World::new(assignment(Job::Release(NEW), 40, wave(1, 1, 0)));
+    let mut world = World::new(assignment(Action::Release(NEW), 40, wave(1, 1, 0)));
     let first = world.ordered();
     assert_eq!(first.len(), 1, "the wave's own host comes first: {first:?}");
-    world.feed(Input::Reply(first[0].call, Given::Taken));
+    world.feed(Input::Reply(first[0].call, GoalAck::Accepted));
     world.say_prepared(&first[0].host);
-    let acts = world.ordered();
-    assert_eq!((acts[0].host.clone(), acts[0].action, acts.len()), (first[0].host.clone(), "apply", 1));
+    let ordered = world.ordered();
+    assert_eq!(
+        (ordered[0].host.clone(), ordered[0].action, ordered.len()),
+        (first[0].host.clone(), "apply", 1)
+    );
     world.say_state(&first[0].host, HostState::Updating, OLD);
     let ahead = world.ordered();
     assert_eq!(ahead.len(), HOSTS_PREPARED_AHEAD_MAX, "once the wave's own host has begun");
     assert!(ahead.iter().all(|order| order.action == "prepare"));
     for order in &ahead {
-        world.feed(Input::Reply(order.call, Given::Taken));
+        world.feed(Input::Reply(order.call, GoalAck::Accepted));
     }
     assert!(world.ordered().is_empty());
     world.say_prepared(&ahead[0].host);
@@ -74,18 +77,18 @@ fn what_can_not_be_prepared_ahead_counts_when_its_turn_comes() {
         instance: Some(name.clone()),
     };
     for answers in [true, false] {
-        let mut world = World::new(assignment(Job::Release(NEW), 2, wave(1, 1, 1)));
+        let mut world = World::new(assignment(Action::Release(NEW), 2, wave(1, 1, 1)));
         let first = world.ordered().remove(0);
         world.say_prepared(&first.host);
         world.ordered();
         world.say_state(&first.host, HostState::Updating, OLD);
         let ahead = world.ordered().into_iter().find(|order| order.action == "prepare").expect("the other");
         if answers {
-            world.feed(Input::Reply(ahead.call, Given::Refused(failure(&ahead.host))));
+            world.feed(Input::Reply(ahead.call, GoalAck::Refused(failure(&ahead.host))));
         } else {
             let refused = report(HostState::Refused, Some(OLD), FENCE);
             let code = Some(ReasonCode::PreflightDisk);
-            world.say(&ahead.host, HostReport { acts: false, code, ..refused });
+            world.say(&ahead.host, HostReport { disruptive: false, code, ..refused });
         }
         assert_eq!((world.outcome.clone(), world.ordered()), (None, vec![]), "it is not this wave's matter");
         assert_eq!(world.status(&ahead.host), InstanceStatus::Waiting);
@@ -97,7 +100,7 @@ fn what_can_not_be_prepared_ahead_counts_when_its_turn_comes() {
 
 #[test]
 fn hosts_that_are_done_are_not_touched_again() {
-    let mut world = World::silent(assignment(Job::Release(NEW), 3, wave(2, 1, 0)));
+    let mut world = World::silent(assignment(Action::Release(NEW), 3, wave(2, 1, 0)));
     for (n, current) in [(1, NEW), (2, OLD), (3, NEW)] {
         world.say(&host(n), report(HostState::Healthy, Some(current), Fence(5)));
     }
@@ -107,20 +110,20 @@ fn hosts_that_are_done_are_not_touched_again() {
 
 #[test]
 fn a_host_that_is_down_takes_the_budget_and_needs_no_slot() {
-    let mut world = World::silent(assignment(Job::Release(NEW), 4, wave(4, 1, 0)));
+    let mut world = World::silent(assignment(Action::Release(NEW), 4, wave(4, 1, 0)));
     for n in 1..=3 {
         world.say(&host(n), report(HostState::Healthy, Some(OLD), Fence(5)));
     }
     world.say(&host(4), report(HostState::Broken, Some(OLD), Fence(5)));
     world.feed(Input::LeaseBack);
-    assert_eq!(world.obey(), [host(4)], "the broken host first, and nobody beside it");
+    assert_eq!(world.obey(), [host(4)], "the broken host first, and no other beside it");
     world.say_state(&host(4), HostState::Healthy, NEW);
     assert_eq!(world.obey().len(), 1);
 }
 
 #[test]
 fn too_many_hosts_down_from_other_causes_pause_with_their_names() {
-    let mut world = World::silent(assignment(Job::Release(NEW), 3, wave(3, 1, 0)));
+    let mut world = World::silent(assignment(Action::Release(NEW), 3, wave(3, 1, 0)));
     world.say(&host(1), report(HostState::Healthy, Some(OLD), Fence(5)));
     world.show(&host(2), false);
     world.say(&host(3), report(HostState::Healthy, Some(OLD), Fence(5)));
@@ -136,7 +139,7 @@ fn too_many_hosts_down_from_other_causes_pause_with_their_names() {
 
 #[test]
 fn a_first_deployment_goes_to_empty_hosts_within_the_slots() {
-    let mut world = World::silent(assignment(Job::Release(NEW), 6, wave(6, 2, 0)));
+    let mut world = World::silent(assignment(Action::Release(NEW), 6, wave(6, 2, 0)));
     for n in 1..=6 {
         world.show(&host(n), true);
     }
@@ -153,7 +156,7 @@ fn a_first_deployment_goes_to_empty_hosts_within_the_slots() {
 
 #[test]
 fn a_failure_over_the_budget_ends_the_wave_when_nothing_is_in_flight() {
-    let mut world = World::new(assignment(Job::Release(NEW), 4, wave(4, 2, 0)));
+    let mut world = World::new(assignment(Action::Release(NEW), 4, wave(4, 2, 0)));
     let acting = world.obey();
     assert_eq!(acting.len(), 2);
     world.say_failed(&acting[0], HostState::Reverted, ReasonCode::ProbeFailed);
@@ -168,7 +171,7 @@ fn a_failure_over_the_budget_ends_the_wave_when_nothing_is_in_flight() {
 
 #[test]
 fn a_failure_within_the_budget_is_committed_before_the_next_host_starts() {
-    let mut world = World::new(assignment(Job::Release(NEW), 4, wave(2, 1, 1)));
+    let mut world = World::new(assignment(Action::Release(NEW), 4, wave(2, 1, 1)));
     let first = world.obey();
     world.say_failed(&first[0], HostState::Reverted, ReasonCode::ProcessExited);
     assert_eq!(world.commits.len(), 1);
@@ -186,9 +189,9 @@ fn a_failure_within_the_budget_is_committed_before_the_next_host_starts() {
 
 #[test]
 fn a_fault_of_the_platform_pauses_and_is_no_failure() {
-    let mut world = World::new(assignment(Job::Release(NEW), 3, wave(3, 1, 0)));
+    let mut world = World::new(assignment(Action::Release(NEW), 3, wave(3, 1, 0)));
     let orders = world.ordered();
-    world.feed(Input::Reply(orders[0].call, Given::Taken));
+    world.feed(Input::Reply(orders[0].call, GoalAck::Accepted));
     world.say_failed(&orders[0].host, HostState::Refused, ReasonCode::PreflightDisk);
     assert_eq!(world.ended(), Some(("fault", ReasonCode::PreflightDisk)));
     assert!(world.progress.expect("progress").failed.is_empty());
@@ -196,7 +199,7 @@ fn a_fault_of_the_platform_pauses_and_is_no_failure() {
 
 #[test]
 fn an_artifact_that_changed_fails_before_anything_is_touched() {
-    let mut world = World::new(assignment(Job::Release(NEW), 3, wave(3, 1, 0)));
+    let mut world = World::new(assignment(Action::Release(NEW), 3, wave(3, 1, 0)));
     let orders = world.ordered();
     world.say_failed(&orders[0].host, HostState::Refused, ReasonCode::FetchDigest);
     assert_eq!(world.ended(), Some(("failed", ReasonCode::FetchDigest)));
@@ -204,7 +207,7 @@ fn an_artifact_that_changed_fails_before_anything_is_touched() {
 
 #[test]
 fn without_a_lease_no_host_starts_and_those_in_flight_finish() {
-    let mut world = World::new(assignment(Job::Release(NEW), 3, wave(3, 1, 0)));
+    let mut world = World::new(assignment(Action::Release(NEW), 3, wave(3, 1, 0)));
     let first = world.obey();
     world.feed(Input::LeaseLost);
     world.say_state(&first[0], HostState::Healthy, NEW);
@@ -217,7 +220,7 @@ fn without_a_lease_no_host_starts_and_those_in_flight_finish() {
 
 #[test]
 fn an_abort_waits_for_hosts_in_flight() {
-    let mut world = World::new(assignment(Job::Release(NEW), 3, wave(3, 1, 0)));
+    let mut world = World::new(assignment(Action::Release(NEW), 3, wave(3, 1, 0)));
     let first = world.obey();
     world.feed(Input::Abort(ReasonCode::Canceled));
     assert_eq!((world.outcome.clone(), world.obey()), (None, vec![]));
@@ -227,7 +230,7 @@ fn an_abort_waits_for_hosts_in_flight() {
 
 #[test]
 fn an_abort_after_a_restart_waits_for_hosts_that_were_not_heard() {
-    let mut world = World::silent(assignment(Job::Release(NEW), 2, wave(2, 1, 0)));
+    let mut world = World::silent(assignment(Action::Release(NEW), 2, wave(2, 1, 0)));
     world.feed(Input::Abort(ReasonCode::Canceled));
     world.say(&host(1), report(HostState::Healthy, Some(OLD), Fence(5)));
     assert_eq!(world.outcome, None);
@@ -240,7 +243,7 @@ fn an_abort_after_a_restart_waits_for_hosts_that_were_not_heard() {
 #[test]
 fn a_host_lost_in_flight_is_a_fault_and_one_that_comes_back_goes_on() {
     for comes_back in [true, false] {
-        let mut world = World::new(assignment(Job::Release(NEW), 3, wave(1, 1, 0)));
+        let mut world = World::new(assignment(Action::Release(NEW), 3, wave(1, 1, 0)));
         let first = world.obey();
         world.show(&first[0], false);
         world.pass(Millis(HOST_LOST_AFTER.0 - 1));
@@ -261,11 +264,11 @@ fn a_host_lost_in_flight_is_a_fault_and_one_that_comes_back_goes_on() {
 #[test]
 fn a_lost_answer_holds_the_slot_until_the_host_has_spoken() {
     for took_it in [true, false] {
-        let mut world = World::new(assignment(Job::Release(NEW), 3, wave(3, 1, 0)));
+        let mut world = World::new(assignment(Action::Release(NEW), 3, wave(3, 1, 0)));
         for order in world.ordered() {
             world.say_prepared(&order.host);
         }
-        let order = world.ordered().pop().expect("one host acts");
+        let order = world.ordered().pop().expect("one host executes");
         world.show(&order.host, false);
         world.feed(Input::Lost(order.call));
         assert!(world.ordered().is_empty(), "it may have taken the order");
@@ -284,12 +287,12 @@ fn a_lost_answer_holds_the_slot_until_the_host_has_spoken() {
 
 #[test]
 fn a_replacement_with_empty_memory_asks_the_hosts() {
-    let mut world = World::silent(assignment(Job::Release(NEW), 4, wave(4, 1, 0)));
+    let mut world = World::silent(assignment(Action::Release(NEW), 4, wave(4, 1, 0)));
     world.feed(Input::LeaseBack);
     world.say_state(&host(1), HostState::Updating, OLD);
     world.say(&host(2), report(HostState::Healthy, Some(NEW), Fence(5)));
     world.say(&host(3), report(HostState::Healthy, Some(OLD), Fence(5)));
-    assert!(world.obey().is_empty(), "one is in flight, and one was not heard");
+    assert!(world.obey().is_empty(), "one is in flight, and one has not reported");
     world.say_failed(&host(4), HostState::Reverted, ReasonCode::ProbeFailed);
     world.say_state(&host(1), HostState::Healthy, NEW);
     assert_eq!(world.ended(), Some(("failed", ReasonCode::ProbeFailed)), "the budget was spent before");
@@ -297,7 +300,7 @@ fn a_replacement_with_empty_memory_asks_the_hosts() {
 
 #[test]
 fn a_failure_is_kept_over_a_crash() {
-    let order = assignment(Job::Release(NEW), 4, wave(4, 1, 1));
+    let order = assignment(Action::Release(NEW), 4, wave(4, 1, 1));
     let mut world = World::new(order.clone());
     let first = world.obey();
     world.say_failed(&first[0], HostState::Reverted, ReasonCode::ProbeFailed);
@@ -311,7 +314,7 @@ fn a_failure_is_kept_over_a_crash() {
 
 #[test]
 fn a_release_that_degrades_on_a_host_that_is_done_is_a_failure() {
-    let mut world = World::new(assignment(Job::Release(NEW), 3, wave(3, 1, 0)));
+    let mut world = World::new(assignment(Action::Release(NEW), 3, wave(3, 1, 0)));
     let first = world.obey();
     world.say_state(&first[0], HostState::Healthy, NEW);
     world.obey();
@@ -326,7 +329,7 @@ fn a_release_that_degrades_on_a_host_that_is_done_is_a_failure() {
 fn a_release_that_degraded_between_two_waves_is_a_failure_and_one_from_before_is_repaired() {
     for (number, wanted) in [(2, Some(("failed", ReasonCode::ProbeFailed))), (1, None)] {
         let wave = Wave { number, ..wave(2, 1, 0) };
-        let mut world = World::silent(assignment(Job::Release(NEW), 3, wave));
+        let mut world = World::silent(assignment(Action::Release(NEW), 3, wave));
         world.say(&host(1), report(HostState::Degraded, Some(NEW), Fence(5)));
         world.say(&host(2), report(HostState::Healthy, Some(OLD), Fence(5)));
         world.say(&host(3), report(HostState::Healthy, Some(OLD), Fence(5)));
@@ -340,7 +343,7 @@ fn a_release_that_degraded_between_two_waves_is_a_failure_and_one_from_before_is
 
 #[test]
 fn a_restore_begins_with_what_is_down_and_leaves_alone_what_is_back() {
-    let mut world = World::silent(assignment(Job::Restore(OLD), 4, wave(4, 1, 0)));
+    let mut world = World::silent(assignment(Action::Restore(OLD), 4, wave(4, 1, 0)));
     world.say(&host(1), report(HostState::Healthy, Some(NEW), Fence(5)));
     world.say(&host(2), report(HostState::Reverted, Some(OLD), Fence(5)));
     world.say(&host(3), report(HostState::Degraded, Some(NEW), Fence(5)));
@@ -357,7 +360,7 @@ fn a_restore_begins_with_what_is_down_and_leaves_alone_what_is_back() {
 
 #[test]
 fn a_stop_ends_the_release_where_it_is_and_nowhere_else() {
-    let mut world = World::silent(assignment(Job::Stop(NEW), 4, wave(4, 1, 0)));
+    let mut world = World::silent(assignment(Action::Stop(NEW), 4, wave(4, 1, 0)));
     world.say(&host(1), report(HostState::Broken, Some(NEW), Fence(5)));
     world.say(&host(2), report(HostState::Healthy, Some(NEW), Fence(5)));
     world.say(&host(3), report(HostState::Reverted, Some(OLD), Fence(5)));
@@ -378,7 +381,7 @@ fn a_stop_ends_the_release_where_it_is_and_nowhere_else() {
 #[test]
 fn a_verification_touches_nothing_and_judges_every_host() {
     for good in [true, false] {
-        let mut world = World::new(assignment(Job::Verify, 2, wave(2, 1, 0)));
+        let mut world = World::new(assignment(Action::Verify, 2, wave(2, 1, 0)));
         let orders = world.ordered();
         assert_eq!(orders.iter().map(|it| it.action).collect::<Vec<_>>(), ["verify", "verify"]);
         world.say_state(&host(1), HostState::Healthy, OLD);
@@ -390,14 +393,14 @@ fn a_verification_touches_nothing_and_judges_every_host() {
 
 #[test]
 fn a_host_that_follows_a_later_order_ends_this_one() {
-    let mut world = World::new(assignment(Job::Release(NEW), 2, wave(2, 1, 0)));
+    let mut world = World::new(assignment(Action::Release(NEW), 2, wave(2, 1, 0)));
     world.say(&host(1), report(HostState::Updating, Some(OLD), Fence(11)));
     assert_eq!(world.ended(), Some(("fault", ReasonCode::Fenced)));
 }
 
 #[test]
 fn a_host_that_was_changed_by_hand_after_it_took_the_order_is_a_fault() {
-    let mut world = World::new(assignment(Job::Release(NEW), 2, wave(1, 1, 0)));
+    let mut world = World::new(assignment(Action::Release(NEW), 2, wave(1, 1, 0)));
     let first = world.obey();
     world.say_state(&first[0], HostState::Healthy, OLD);
     assert_eq!(world.ended(), Some(("fault", ReasonCode::Interrupted)));
@@ -405,12 +408,12 @@ fn a_host_that_was_changed_by_hand_after_it_took_the_order_is_a_fault() {
 
 #[test]
 fn an_order_that_waits_for_its_turn_on_the_host_holds_its_slot() {
-    let mut world = World::new(assignment(Job::Release(NEW), 3, wave(3, 1, 0)));
+    let mut world = World::new(assignment(Action::Release(NEW), 3, wave(3, 1, 0)));
     for order in world.ordered() {
         world.say_prepared(&order.host);
     }
-    let order = world.ordered().pop().expect("one host acts");
-    let waits = HostReport { acts: true, ..report(HostState::Preparing, Some(OLD), FENCE) };
+    let order = world.ordered().pop().expect("one host executes");
+    let waits = HostReport { disruptive: true, ..report(HostState::Preparing, Some(OLD), FENCE) };
     world.say(&order.host, waits.clone());
     world.show(&order.host, false);
     world.feed(Input::Lost(order.call));
@@ -421,8 +424,8 @@ fn an_order_that_waits_for_its_turn_on_the_host_holds_its_slot() {
 
 #[test]
 fn an_order_without_hosts_or_without_its_release_pauses() {
-    let world = World::silent(assignment(Job::Release(NEW), 0, wave(0, 1, 0)));
+    let world = World::silent(assignment(Action::Release(NEW), 0, wave(0, 1, 0)));
     assert_eq!(world.ended(), Some(("fault", ReasonCode::NoHosts)));
-    let without = Assignment { release: None, ..assignment(Job::Release(NEW), 1, wave(1, 1, 0)) };
+    let without = Assignment { release: None, ..assignment(Action::Release(NEW), 1, wave(1, 1, 0)) };
     assert_eq!(World::silent(without).ended(), Some(("fault", ReasonCode::HostInternal)));
 }

@@ -6,13 +6,13 @@ use trimaran_model::id::{AssignmentId, Fence};
 /// The answer to a goal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// Larger than everything seen, or the act that an assignment has prepared.
+    /// Larger than everything seen, or the operation that an assignment has prepared.
     Take,
     /// The goal that is known already: nothing has to be done.
     Same,
     /// A larger fence was seen.
     Lower { largest: Fence },
-    /// The same fence with another assignment: somebody counts wrong, or speaks for another cluster.
+    /// The same fence with another assignment: someone counts wrong, or speaks for another cluster.
     Mismatch { assignment: AssignmentId },
 }
 
@@ -23,7 +23,11 @@ pub fn admit(known: Option<&HostGoal>, goal: &HostGoal) -> Admission {
         std::cmp::Ordering::Greater => Admission::Take,
         std::cmp::Ordering::Less => Admission::Lower { largest: known.fence },
         std::cmp::Ordering::Equal if goal.assignment == known.assignment => {
-            if goal.action.acts() && !known.action.acts() { Admission::Take } else { Admission::Same }
+            if goal.action.is_disruptive() && !known.action.is_disruptive() {
+                Admission::Take
+            } else {
+                Admission::Same
+            }
         }
         std::cmp::Ordering::Equal => Admission::Mismatch { assignment: known.assignment },
     }

@@ -1,11 +1,11 @@
-//! A coordinator without a log: waves, way back, resume, cancel. What it keeps is kept for good.
+//! A coordinator without a log: waves, rollback, resume, cancel. What it keeps is kept for good.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use trimaran_model::action::{Action, Wave};
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{AssignmentId, Attempt, Epoch, Fence, HostName};
-use trimaran_model::job::{Job, Wave};
-use trimaran_model::pipeline::Amount;
+use trimaran_model::pipeline::IntOrPercent;
 use trimaran_wire::v1::agent::{AgentDown, AgentUp, Progress, ResultAnswer};
 use trimaran_wire::v1::assignment::WireOutcome;
 
@@ -39,7 +39,7 @@ impl Coordinator {
     pub(crate) fn new(world: &mut World) -> Self {
         let hosts: BTreeSet<HostName> = world.hosts.keys().cloned().collect();
         let total = u32::try_from(hosts.len()).expect("few");
-        let middle = Amount::Percent(50).ceil_of(total);
+        let middle = IntOrPercent::Percent(50).ceil_of(total);
         let waves = if world.below(2) == 0 { vec![1, middle, total] } else { vec![total] };
         let mut coordinator = Self {
             hosts,
@@ -70,8 +70,8 @@ impl Coordinator {
         let budget = self.max_failures.saturating_sub(u32::try_from(self.failed.len()).expect("few"));
         let wave = Wave {
             number: u32::try_from(self.wave).expect("few") + 1,
-            upto: if self.back { total } else { self.waves[self.wave] },
-            max_unavailable: Amount::Count(self.max_unavailable),
+            target_count: if self.back { total } else { self.waves[self.wave] },
+            max_unavailable: IntOrPercent::Count(self.max_unavailable),
             failures_left: if self.back { 0 } else { budget },
             failed: if self.back { Vec::new() } else { self.failed.iter().cloned().collect() },
         };
@@ -83,7 +83,7 @@ impl Coordinator {
             run: "web#1".parse().expect("a run"),
             stage: "prod/prod".parse().expect("a stage"),
             attempt: Attempt(1),
-            job: if self.back { Job::Restore(OLD) } else { Job::Release(NEW) },
+            action: if self.back { Action::Restore(OLD) } else { Action::Release(NEW) },
             release: Some(release()),
             wave,
             hosts: self.hosts.clone(),
@@ -113,7 +113,7 @@ impl Coordinator {
                 self.assign();
             }
             WireOutcome::Fault(_) if self.canceled => self.ended = Some("canceled"),
-            // Somebody mends it and resumes.
+            // A user fixes it and resumes.
             WireOutcome::Fault(_) => return Some(5_000),
             WireOutcome::Stopped => self.ended = Some("canceled"),
         }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use trimaran_model::action::Failure;
 use trimaran_model::assignment::{HostAction, HostGoal, HostReport, HostState};
 use trimaran_model::id::{AssignmentId, Digest, Fence, HostName, InstallationId};
-use trimaran_model::job::Failure;
 use trimaran_model::pipeline::{HealthCheck, ProbeUrl, Process, Restart, RestartOn, Stop, StopSignal};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, ReleaseWorkload};
@@ -77,7 +77,7 @@ impl Host {
             installation: installation(),
             fence: Fence(1),
             assignment: AssignmentId(0),
-            acts: true,
+            disruptive: true,
             state: HostState::Healthy,
             current: Some(OLD),
             prepared: None,
@@ -167,7 +167,7 @@ impl World {
             return None;
         }
         (host.report.fence, host.report.assignment) = (goal.fence, goal.assignment);
-        host.report.acts = !prepares(&goal);
+        host.report.disruptive = !prepares(&goal);
         host.report.code = None;
         if host.report.state == HostState::Updating
             || host.report.state == HostState::Preparing && prepares(&goal)
@@ -217,7 +217,7 @@ impl World {
         match goal.action {
             HostAction::Prepare(_) if host.disk_full => {
                 (report.state, report.code) = (HostState::Refused, Some(ReasonCode::PreflightDisk));
-                // Somebody makes room.
+                // A user frees space.
                 host.disk_full = false;
             }
             HostAction::Prepare(order) => {
@@ -265,8 +265,11 @@ impl World {
         let known = |other: &HostName| self.agents[agent].knows(other, self.now);
         let on_new = |host: &Host| host.report.current == Some(NEW) || host.moves_to() == Some(NEW);
         let count = others().filter(|(other, host)| on_new(host) && known(other)).count() + 1;
-        if count > assignment.wave.upto as usize {
-            self.violate(format!("{count} hosts on the release, the wave wants {}", assignment.wave.upto));
+        if count > assignment.wave.target_count as usize {
+            self.violate(format!(
+                "{count} hosts on the release, the wave wants {}",
+                assignment.wave.target_count
+            ));
         }
         let failed = self
             .hosts
@@ -285,7 +288,7 @@ impl World {
             && !self.is_live(goal.assignment)
             && self.hosts[name].started.iter().any(|(fence, new)| *fence > goal.fence && !new)
         {
-            self.violate(format!("{name} starts the release after its way back"));
+            self.violate(format!("{name} starts the release after its rollback"));
         }
     }
 
@@ -312,7 +315,7 @@ impl World {
         }
     }
 
-    /// Somebody repairs it.
+    /// A user repairs it.
     pub(crate) fn host_recovers(&mut self, name: &HostName) {
         let host = self.host(name);
         host.disk_full = false;

@@ -2,19 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trimaran_executor::driver::{CallId, Driver, Effect, Input};
+use trimaran_agent_core::driver::{CallId, Driver, Effect, Input};
+use trimaran_model::action::{Action, Failure, InstanceReport, Outcome, Progress, Wave};
 use trimaran_model::assignment::{Assignment, HostAction, HostReport, HostState};
 use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, HostName, InstallationId};
-use trimaran_model::job::{Failure, InstanceReport, Job, Outcome, Progress, Wave};
 use trimaran_model::pipeline::{
-    Amount, HealthCheck, ProbeUrl, Process, Restart, RestartOn, Stop, StopSignal,
+    HealthCheck, IntOrPercent, ProbeUrl, Process, Restart, RestartOn, Stop, StopSignal,
 };
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, ReleaseWorkload};
 use trimaran_model::run::InstanceStatus;
 use trimaran_model::time::{Millis, Timestamp};
 
-use crate::fleet::{Fleet, Given, Phase, Sight};
+use crate::fleet::{Fleet, GoalAck, HostObservation, Phase};
 
 pub(super) const OLD: Digest = Digest([1; 32]);
 pub(super) const NEW: Digest = Digest([2; 32]);
@@ -61,7 +61,7 @@ pub(super) fn installation() -> InstallationId {
     InstallationId { pipeline: "web".parse().unwrap(), target: "prod".parse().unwrap() }
 }
 
-pub(super) fn assignment(job: Job, hosts: usize, wave: Wave) -> Assignment {
+pub(super) fn assignment(action: Action, hosts: usize, wave: Wave) -> Assignment {
     Assignment {
         id: AssignmentId(7),
         fence: FENCE,
@@ -69,7 +69,7 @@ pub(super) fn assignment(job: Job, hosts: usize, wave: Wave) -> Assignment {
         run: "web#2".parse().unwrap(),
         stage: "prod/prod".parse().unwrap(),
         attempt: Attempt(1),
-        job,
+        action,
         release: Some(release()),
         wave,
         hosts: (1..=hosts).map(host).collect(),
@@ -77,9 +77,9 @@ pub(super) fn assignment(job: Job, hosts: usize, wave: Wave) -> Assignment {
     }
 }
 
-pub(super) fn wave(upto: u32, max_unavailable: u32, failures_left: u32) -> Wave {
-    let max_unavailable = Amount::Count(max_unavailable);
-    Wave { number: 1, upto, max_unavailable, failures_left, failed: Vec::new() }
+pub(super) fn wave(target_count: u32, max_unavailable: u32, failures_left: u32) -> Wave {
+    let max_unavailable = IntOrPercent::Count(max_unavailable);
+    Wave { number: 1, target_count, max_unavailable, failures_left, failed: Vec::new() }
 }
 
 pub(super) fn report(state: HostState, current: Option<Digest>, fence: Fence) -> HostReport {
@@ -87,7 +87,7 @@ pub(super) fn report(state: HostState, current: Option<Digest>, fence: Fence) ->
         installation: installation(),
         fence,
         assignment: if fence == FENCE { AssignmentId(7) } else { AssignmentId(3) },
-        acts: !matches!(state, HostState::Empty | HostState::Preparing | HostState::Prepared),
+        disruptive: !matches!(state, HostState::Empty | HostState::Preparing | HostState::Prepared),
         state,
         current,
         prepared: None,
@@ -96,7 +96,7 @@ pub(super) fn report(state: HostState, current: Option<Digest>, fence: Fence) ->
     }
 }
 
-/// One order that the fleet gave and nobody answered.
+/// One order that the fleet sent and no one answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Order {
     pub(super) call: CallId,
@@ -128,7 +128,7 @@ impl World {
         world
     }
 
-    /// Nothing was heard of any host.
+    /// No host has reported.
     pub(super) fn silent(assignment: Assignment) -> Self {
         let mut out = Vec::new();
         let phase = Fleet.begin(Timestamp(0), &assignment, None, &mut out);
@@ -169,7 +169,7 @@ impl World {
         }
     }
 
-    pub(super) fn feed(&mut self, input: Input<Given, Sight>) {
+    pub(super) fn feed(&mut self, input: Input<GoalAck, HostObservation>) {
         let mut out = Vec::new();
         Fleet.step(&mut self.phase, self.now, input, &mut out);
         self.take(out);
@@ -177,7 +177,7 @@ impl World {
 
     pub(super) fn show(&mut self, name: &HostName, connected: bool) {
         let report = self.reports.get(name).cloned();
-        self.feed(Input::Observed(Sight { host: name.clone(), connected, report }));
+        self.feed(Input::Observed(HostObservation { host: name.clone(), connected, report }));
     }
 
     pub(super) fn say(&mut self, name: &HostName, report: HostReport) {
@@ -192,7 +192,10 @@ impl World {
     pub(super) fn say_prepared(&mut self, name: &HostName) {
         let current = self.reports.get(name).and_then(|report| report.current);
         let state = if current.is_some() { HostState::Healthy } else { HostState::Prepared };
-        self.say(name, HostReport { acts: false, prepared: Some(NEW), ..report(state, current, FENCE) });
+        self.say(
+            name,
+            HostReport { disruptive: false, prepared: Some(NEW), ..report(state, current, FENCE) },
+        );
     }
 
     pub(super) fn say_failed(&mut self, name: &HostName, state: HostState, code: ReasonCode) {
@@ -206,12 +209,12 @@ impl World {
         std::mem::take(&mut self.orders)
     }
 
-    /// Answers all orders with `Taken`; prepared hosts say so. Returns who was told to act.
+    /// Answers all orders with `Accepted`; prepared hosts say so. Returns who was ordered to execute.
     pub(super) fn obey(&mut self) -> Vec<HostName> {
         let mut acting = Vec::new();
         while !self.orders.is_empty() {
             for order in self.ordered() {
-                self.feed(Input::Reply(order.call, Given::Taken));
+                self.feed(Input::Reply(order.call, GoalAck::Accepted));
                 if order.action == "prepare" {
                     self.say_prepared(&order.host);
                 } else {

@@ -1,0 +1,117 @@
+//! The seam between decisions and platforms.
+//!
+//! A [`Driver`] is the decision: one step of one installation (or of one host) as a state machine that does
+//! no I/O. Whoever runs it owns journal, clock, retries, lease and the loop, and performs its effects in
+//! order.
+//!
+//! Invariants that every runner of a driver keeps and the conformance suite checks:
+//! - [`Effect::Persist`] means that nothing that follows it in `out` happens before the phase is fsynced.
+//! - An [`Effect::Call`] with [`Guard::Unguarded`] is made only under a live lease.
+//! - After a crash the driver begins with the phase found and observes before it acts.
+//! - Every call is answered exactly once: by a reply, by `Lost` when its on_answer can't come any more, or by
+//!   `Unmade` when it was not made.
+
+use trimaran_model::action::Outcome;
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::{Millis, Timestamp};
+use trimaran_wire::codec::CodecError;
+
+/// The decisions of one platform as a state machine without I/O.
+pub trait Driver {
+    /// What is asked for.
+    type Order;
+    /// What survives a crash; converted to and from a frozen struct of `trimaran_wire` by its crate.
+    type Phase: Clone;
+    type Call;
+    type Reply;
+    /// What a watch shows: the whole of it each time.
+    type Snapshot;
+    /// What to watch.
+    type Query;
+    /// What is reported to whoever sent the order, beside the outcome.
+    type Progress;
+
+    /// Starts an order. `found` is the phase of an incarnation that crashed: the machine observes first.
+    fn begin(
+        &self,
+        now: Timestamp,
+        order: &Self::Order,
+        found: Option<Self::Phase>,
+        out: &mut Vec<EffectOf<Self>>,
+    ) -> Self::Phase;
+
+    /// Handles one input and advances.
+    fn step(
+        &self,
+        phase: &mut Self::Phase,
+        now: Timestamp,
+        input: Input<Self::Reply, Self::Snapshot>,
+        out: &mut Vec<EffectOf<Self>>,
+    );
+}
+
+/// A driver that can write its phase down and read it back.
+pub trait Journaled: Driver {
+    /// The phase as bytes in an envelope of `trimaran_wire`. What the order says need not be in it.
+    fn save(&self, phase: &Self::Phase) -> Vec<u8>;
+
+    /// Reads what [`Journaled::save`] wrote for the same order.
+    fn load(&self, order: &Self::Order, bytes: &[u8]) -> Result<Self::Phase, CodecError>;
+}
+
+/// The effects of a driver.
+pub type EffectOf<D> = Effect<<D as Driver>::Call, <D as Driver>::Query, <D as Driver>::Progress>;
+
+/// Numbers the calls of one incarnation of a driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CallId(pub u64);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input<R, S> {
+    Reply(CallId, R),
+    /// The on_answer of a call can't come any more; whether it had its effect is not known.
+    Lost(CallId),
+    /// The call was not made, because the lease was lost before it was sent.
+    Unmade(CallId),
+    Observed(S),
+    /// The time of a `WakeAt` has come.
+    Due,
+    /// Start nothing more, finish or revert what is in flight, then be done with `Stopped`.
+    Abort(ReasonCode),
+    LeaseLost,
+    LeaseBack,
+    /// The latest `Effect::Commit` is in the log.
+    Committed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect<C, Q, P> {
+    Persist,
+    Call {
+        id: CallId,
+        call: C,
+        deadline: Millis,
+        guard: Guard,
+    },
+    Watch(Q),
+    Report(P),
+    /// As `Report`, and it must survive the loss of this agent: it is on_committed by the coordinators
+    /// and answered by `Input::Committed`. A later one replaces an unanswered one.
+    Commit(P),
+    /// Replaces an earlier `WakeAt`.
+    WakeAt(Timestamp),
+    /// The last effect of a driver.
+    Done(Outcome),
+}
+
+/// What keeps a repeated or late call from doing harm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Guard {
+    Read,
+    /// The platform compares fence or version and refuses.
+    CompareAndSet,
+    /// The platform knows the key and does it once.
+    Idempotent(String),
+    /// Nothing does: needs a live lease.
+    Unguarded,
+}

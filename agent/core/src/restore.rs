@@ -1,0 +1,119 @@
+//! From the journal's records to an executor and back.
+
+use trimaran_model::action::{Outcome, Progress};
+use trimaran_model::assignment::Assignment;
+use trimaran_model::id::{AssignmentId, Epoch, Fence};
+use trimaran_model::limits::JOURNAL_RECORDS_MAX;
+use trimaran_wire::codec::CodecError;
+use trimaran_wire::v1::agent_journal::JournalRecord;
+
+use crate::driver::Journaled;
+use crate::executor::{Executor, HighestFence};
+use crate::io::Output;
+use crate::task::{State, Task};
+
+/// Why records can't be restored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    #[error("a value of the journal can't be read: {0}")]
+    Value(#[from] CodecError),
+    #[error("the journal speaks of assignment {assignment}, which it never took")]
+    NotTaken { assignment: u64 },
+}
+
+impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
+    /// Restores what the journal holds. [`Executor::resume`] then continues with it.
+    pub fn restore(driver: D, records: &[JournalRecord]) -> Result<Self, RestoreError> {
+        let mut executor = Self::new(driver);
+        executor.records = records.len();
+        for record in records {
+            executor.replay(record)?;
+        }
+        Ok(executor)
+    }
+
+    fn task(&mut self, assignment: u64) -> Result<&mut Task<D>, RestoreError> {
+        self.tasks.get_mut(&AssignmentId(assignment)).ok_or(RestoreError::NotTaken { assignment })
+    }
+
+    fn replay(&mut self, record: &JournalRecord) -> Result<(), RestoreError> {
+        match record {
+            JournalRecord::Epoch { cluster, epoch } => {
+                (self.cluster, self.epoch) = (cluster.clone(), Epoch(*epoch));
+            }
+            JournalRecord::Fence { installation, fence, assignment } => {
+                let highest = HighestFence { fence: Fence(*fence), assignment: AssignmentId(*assignment) };
+                self.fences.insert(installation.clone().try_into()?, highest);
+            }
+            JournalRecord::Taken(taken) => {
+                let taken = Assignment::try_from(taken.clone())?;
+                let highest = HighestFence { fence: taken.fence, assignment: taken.id };
+                let known = self.fences.entry(taken.installation.clone()).or_insert(highest);
+                *known = if highest.fence >= known.fence { highest } else { *known };
+                self.tasks.insert(taken.id, Task::new(taken, None, 0));
+            }
+            JournalRecord::Phase { assignment, bytes } => {
+                let order = self.task(*assignment)?.assignment.clone();
+                let found = Some(self.driver.load(&order, bytes)?);
+                self.task(*assignment)?.state = State::Taken { found };
+            }
+            JournalRecord::Ended { assignment, outcome, progress } => {
+                let progress = Progress::try_from(progress.clone())?;
+                let outcome = Outcome::try_from(outcome.clone())?;
+                let task = self.task(*assignment)?;
+                task.state = State::Ended { outcome, durable: 0 };
+                task.progress = progress;
+                task.queue.clear();
+            }
+            JournalRecord::Held { assignment } => {
+                let task = self.task(*assignment)?;
+                if let State::Ended { outcome, .. } = &task.state {
+                    task.state = State::Held { outcome: outcome.clone() };
+                }
+            }
+            JournalRecord::Forgotten { assignment } => {
+                self.tasks.remove(&AssignmentId(*assignment));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that the journal has to hold now.
+    fn records(&self) -> Vec<JournalRecord> {
+        let mut records = vec![JournalRecord::Epoch { cluster: self.cluster.clone(), epoch: self.epoch.0 }];
+        for (installation, highest) in &self.fences {
+            records.push(JournalRecord::Fence {
+                installation: installation.into(),
+                fence: highest.fence.0,
+                assignment: highest.assignment.0,
+            });
+        }
+        for task in self.tasks.values() {
+            records.push(JournalRecord::Taken((&task.assignment).into()));
+            let assignment = task.assignment.id.0;
+            if let Some(phase) = task.phase() {
+                records.push(JournalRecord::Phase { assignment, bytes: self.driver.save(phase) });
+            }
+            if let State::Ended { outcome, .. } | State::Held { outcome } = &task.state {
+                let progress = task.to_wire(&task.progress);
+                records.push(JournalRecord::Ended { assignment, outcome: outcome.into(), progress });
+            }
+            if let State::Held { .. } = task.state {
+                records.push(JournalRecord::Held { assignment });
+            }
+        }
+        records
+    }
+
+    /// Replaces the file when it is long and most of it is of no use any more.
+    pub(crate) fn compact_if_worth(&mut self, out: &mut Vec<Output<D>>) {
+        let useful = 1 + self.fences.len() + 3 * self.tasks.len();
+        if self.records < JOURNAL_RECORDS_MAX || self.records < 4 * useful {
+            return;
+        }
+        let records = self.records();
+        self.sequence += 1;
+        self.records = records.len();
+        out.push(Output::Replace { sequence: self.sequence, records });
+    }
+}

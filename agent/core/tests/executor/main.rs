@@ -1,0 +1,377 @@
+//! The executor with a toy driver: what it emits, in which order, and what it refuses.
+
+mod toy;
+
+use toy::{Toy, Written, assignment};
+use trimaran_agent_core::driver::{CallId, Guard};
+use trimaran_agent_core::{Executor, Input, Output, Refused};
+use trimaran_model::id::{AssignmentId, Epoch, Fence};
+use trimaran_model::limits::{JOURNAL_RECORDS_MAX, LEASE, PROGRESS_INTERVAL};
+use trimaran_model::time::Timestamp;
+use trimaran_wire::v1::agent::{AgentUp, ResultAnswer};
+use trimaran_wire::v1::assignment::WireOutcome;
+
+/// An executor with a disk that writes when it is asked to.
+struct World {
+    executor: Executor<Toy>,
+    disk: Written,
+    now: Timestamp,
+    calls: Vec<(AssignmentId, CallId, Guard)>,
+    sent: Vec<AgentUp>,
+    refused: Vec<Refused>,
+    quiet: Vec<Fence>,
+    watches: usize,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            executor: Executor::new(Toy),
+            disk: Written::default(),
+            now: Timestamp(1000),
+            calls: Vec::new(),
+            sent: Vec::new(),
+            refused: Vec::new(),
+            quiet: Vec::new(),
+            watches: 0,
+        }
+    }
+
+    /// Attached, with a live lease.
+    fn attached() -> Self {
+        let mut world = Self::new();
+        world.attach();
+        world
+    }
+
+    fn attach(&mut self) {
+        self.step(Input::Attached { cluster: "lab".into(), epoch: Epoch(1) });
+        self.step(Input::PongReceived { sent: self.now });
+    }
+
+    fn step(&mut self, input: Input<Toy>) {
+        let mut out = Vec::new();
+        self.executor.step(self.now, input, &mut out);
+        self.perform(out);
+    }
+
+    fn perform(&mut self, out: Vec<Output<Toy>>) {
+        for output in out {
+            match output {
+                Output::Write { sequence, records } => self.disk.append(sequence, records),
+                Output::Replace { sequence, records } => self.disk.replace(sequence, records),
+                Output::Send(message) => self.sent.push(message),
+                Output::Call { assignment, id, guard, .. } => self.calls.push((assignment, id, guard)),
+                Output::Watch { .. } => self.watches += 1,
+                Output::Quiet { fence, .. } => self.quiet.push(fence),
+                Output::Refused(refused) => self.refused.push(refused),
+                Output::Unwatch { .. } | Output::Busy { .. } => {}
+            }
+        }
+    }
+
+    /// Makes everything durable, and what follows from it, until nothing is written any more.
+    fn sync(&mut self) {
+        while let Some(sequence) = self.disk.sync() {
+            self.step(Input::Written(sequence));
+        }
+    }
+
+    fn assign(&mut self, id: u64, fence: u64) {
+        self.step(Input::Assign(assignment(id, fence)));
+    }
+
+    fn answer_call(&mut self) {
+        let (assignment, call, _) = self.calls.remove(0);
+        self.step(Input::Reply { assignment, call, reply: () });
+    }
+
+    /// The process ends; what was not synced is lost. A new one begins with the journal.
+    fn crash(&mut self) {
+        self.disk.crash();
+        self.executor = Executor::restore(Toy, &self.disk.records).expect("its own records");
+        self.calls.clear();
+        let mut out = Vec::new();
+        self.executor.resume(self.now, &mut out);
+        self.perform(out);
+    }
+
+    fn results(&self) -> Vec<(u64, WireOutcome)> {
+        let results = self.sent.iter().filter_map(|message| match message {
+            AgentUp::Result { assignment, outcome, .. } => Some((*assignment, outcome.clone())),
+            _ => None,
+        });
+        results.collect()
+    }
+}
+
+fn fence(n: u64) -> u64 {
+    Fence::new(Epoch(1), n).0
+}
+
+#[test]
+fn nothing_acts_before_the_assignment_and_its_phase_are_durable() {
+    let mut world = World::attached();
+    world.assign(1, fence(5));
+    assert_eq!((world.calls.len(), world.watches), (0, 0));
+    let taken = world.disk.sync().expect("the assignment is written");
+    world.step(Input::Written(taken));
+    assert_eq!(world.calls.len(), 0, "the driver's first phase is not durable yet");
+    world.sync();
+    assert_eq!((world.calls.len(), world.watches), (1, 1));
+}
+
+#[test]
+fn a_result_is_sent_until_it_is_answered_and_then_forgotten() {
+    let mut world = World::attached();
+    world.assign(1, fence(5));
+    world.sync();
+    for _ in 0..toy::CALLS {
+        world.answer_call();
+        world.sync();
+    }
+    assert_eq!(world.results(), [(1, WireOutcome::Done)]);
+    world.step(Input::Detached);
+    world.attach();
+    assert_eq!(world.results().len(), 2, "sent again to the next session");
+    world.crash();
+    world.attach();
+    assert_eq!(world.results().len(), 3, "and by the next process");
+    let (assignment, fence_5) = (AssignmentId(1), Fence(fence(5)));
+    world.step(Input::Answer { assignment, fence: fence_5, answer: ResultAnswer::Applied });
+    world.sync();
+    assert_eq!(world.quiet, [fence_5]);
+    assert!(world.executor.held().is_empty());
+    world.crash();
+    world.attach();
+    assert_eq!(world.results().len(), 3);
+    world.assign(1, fence(5));
+    assert!(
+        matches!(world.refused[..], [Refused::Forgotten { .. }]),
+        "an answered assignment does not begin again"
+    );
+}
+
+#[test]
+fn lower_fences_and_epochs_are_refused_also_after_everything_else_is_forgotten() {
+    let mut world = World::attached();
+    world.assign(1, fence(5));
+    world.sync();
+    world.step(Input::Cancel { assignment: AssignmentId(1), fence: Fence(fence(5)) });
+    world.answer_call();
+    world.sync();
+    let (assignment, fence_5) = (AssignmentId(1), Fence(fence(5)));
+    world.step(Input::Answer { assignment, fence: fence_5, answer: ResultAnswer::Applied });
+    world.sync();
+    world.crash();
+    world.attach();
+    world.assign(9, fence(4));
+    world.assign(9, fence(5));
+    world.assign(9, Fence::new(Epoch(0), 99).0);
+    assert!(matches!(
+        world.refused[..],
+        [Refused::LowerFence { .. }, Refused::OtherAssignment { .. }, Refused::LowerEpoch { .. }]
+    ));
+    world.sync();
+    assert!(world.calls.is_empty());
+    world.assign(9, fence(6));
+    world.sync();
+    assert_eq!(world.calls.len(), 1);
+}
+
+#[test]
+fn an_unguarded_call_needs_an_answered_ping() {
+    let mut world = World::new();
+    world.step(Input::Attached { cluster: "lab".into(), epoch: Epoch(1) });
+    world.assign(1, fence(5));
+    world.sync();
+    assert!(world.calls.is_empty(), "the toy waits for the lease");
+    world.step(Input::PongReceived { sent: world.now });
+    assert_eq!(world.calls.len(), 1);
+    world.answer_call();
+    // The lease ends while the next phase is being written.
+    world.now = world.now + LEASE;
+    world.sync();
+    assert!(world.calls.is_empty());
+    // An answer that waited in a socket for longer than the lease.
+    world.step(Input::PongReceived { sent: Timestamp(world.now.0 - LEASE.0) });
+    assert!(world.calls.is_empty());
+    world.step(Input::PongReceived { sent: world.now });
+    world.sync();
+    assert_eq!(world.calls.len(), 1);
+    assert_eq!(world.executor.next_deadline(), Some(world.now + LEASE));
+}
+
+#[test]
+fn a_larger_fence_waits_for_the_call_in_flight_and_then_takes_over() {
+    let mut world = World::attached();
+    world.assign(1, fence(5));
+    world.sync();
+    world.assign(2, fence(7));
+    world.assign(3, fence(6));
+    assert!(matches!(world.refused[..], [Refused::LowerFence { .. }]), "the waiting one counts");
+    world.sync();
+    assert_eq!(world.calls.len(), 1, "the first one's call is in flight");
+    world.answer_call();
+    world.sync();
+    assert_eq!(world.calls[0].0, AssignmentId(2));
+    assert_eq!(world.results(), [(1, WireOutcome::Stopped)]);
+    let (assignment, first) = (AssignmentId(1), Fence(fence(5)));
+    let answer = ResultAnswer::Superseded { by: fence(7) };
+    world.step(Input::Answer { assignment, fence: first, answer });
+    assert!(world.quiet.is_empty(), "the second one works");
+    assert_eq!(world.executor.held().len(), 1);
+}
+
+#[test]
+fn a_lost_call_ends_the_wait_of_a_larger_fence_too() {
+    let mut world = World::attached();
+    world.assign(1, fence(5));
+    world.sync();
+    world.assign(2, fence(7));
+    let (assignment, call, _) = world.calls.remove(0);
+    world.step(Input::Lost { assignment, call });
+    world.sync();
+    assert_eq!(world.calls[0].0, AssignmentId(2));
+}
+
+#[test]
+fn a_canceled_assignment_that_never_began_is_answered_too() {
+    let mut world = World::attached();
+    world.assign(1, fence(5));
+    world.sync();
+    world.assign(2, fence(7));
+    world.step(Input::Cancel { assignment: AssignmentId(2), fence: Fence(fence(7)) });
+    world.answer_call();
+    world.sync();
+    assert_eq!(world.results(), [(2, WireOutcome::Stopped), (1, WireOutcome::Stopped)]);
+    assert!(world.calls.is_empty());
+}
+
+#[test]
+fn an_unknown_assignment_is_held_until_a_larger_fence_comes() {
+    let mut world = World::attached();
+    world.assign(1, fence(5));
+    world.step(Input::Cancel { assignment: AssignmentId(1), fence: Fence(fence(5)) });
+    world.sync();
+    assert_eq!(world.results(), [(1, WireOutcome::Stopped)]);
+    let (assignment, first) = (AssignmentId(1), Fence(fence(5)));
+    world.step(Input::Answer { assignment, fence: first, answer: ResultAnswer::Unknown });
+    world.sync();
+    world.crash();
+    world.attach();
+    assert_eq!(world.executor.held().len(), 1);
+    assert_eq!(world.results().len(), 1, "it is not sent again");
+    world.assign(2, fence(6));
+    world.sync();
+    assert_eq!((world.executor.held().len(), world.calls.len()), (1, 1));
+    // The coordinators are notified: at once, on the next session, and when it is gone.
+    let sent_of = world.sent.iter().filter_map(|message| match message {
+        AgentUp::Unknown(held) => Some(held.iter().map(|held| held.assignment).collect::<Vec<_>>()),
+        _ => None,
+    });
+    assert_eq!(sent_of.collect::<Vec<_>>(), [vec![1], vec![1], vec![]]);
+}
+
+#[test]
+fn what_is_committed_goes_out_again_until_it_is_in_the_log() {
+    let mut world = World::attached();
+    world.assign(toy::COMMITS, fence(5));
+    world.sync();
+    let failures =
+        |world: &World| world.sent.iter().filter(|message| matches!(message, AgentUp::Failures(_))).count();
+    assert_eq!((failures(&world), world.calls.len()), (1, 0), "the toy waits for the log");
+    world.step(Input::Detached);
+    world.attach();
+    assert_eq!(failures(&world), 2);
+    world.step(Input::Committed { assignment: AssignmentId(toy::COMMITS), failed: 0 });
+    assert!(world.calls.is_empty(), "fewer failures than were reported");
+    world.step(Input::Committed { assignment: AssignmentId(toy::COMMITS), failed: 1 });
+    assert_eq!(world.calls.len(), 1);
+}
+
+#[test]
+fn progress_is_sent_at_most_once_an_interval() {
+    let mut world = World::attached();
+    world.assign(1, fence(5));
+    world.sync();
+    let sent_of = |world: &World| world.sent.iter().filter(|it| matches!(it, AgentUp::Progress(_))).count();
+    for _ in 0..2 {
+        world.answer_call();
+        world.sync();
+        assert_eq!(sent_of(&world), 1, "the second time is too soon");
+    }
+    assert_eq!(world.executor.next_deadline(), Some(world.now + PROGRESS_INTERVAL));
+    world.now = world.now + PROGRESS_INTERVAL;
+    world.step(Input::Due);
+    assert_eq!(sent_of(&world), 2);
+}
+
+#[test]
+fn a_crash_at_every_write_loses_nothing_and_repeats_no_answered_call() {
+    for crash_at in 0..20 {
+        let mut world = World::attached();
+        world.assign(1, fence(5));
+        let mut crashed = false;
+        let mut steps = 0;
+        while world.results().is_empty() {
+            steps += 1;
+            assert!(steps < 200, "it ends");
+            if steps == crash_at {
+                crashed = true;
+                world.crash();
+                world.attach();
+                if world.executor.held().is_empty() {
+                    world.assign(1, fence(5));
+                }
+            }
+            if let Some(sequence) = world.disk.sync() {
+                world.step(Input::Written(sequence));
+            } else {
+                world.answer_call();
+            }
+        }
+        assert_eq!(world.results(), [(1, WireOutcome::Done)], "crash at {crash_at} ({crashed})");
+    }
+}
+
+#[test]
+fn the_journal_is_compacted_and_says_the_same() {
+    let mut world = World::attached();
+    for n in 1..=(JOURNAL_RECORDS_MAX as u64) {
+        world.assign(n, fence(n));
+        world.step(Input::Cancel { assignment: AssignmentId(n), fence: Fence(fence(n)) });
+        world.sync();
+        let (assignment, fence) = (AssignmentId(n), Fence(fence(n)));
+        world.step(Input::Answer { assignment, fence, answer: ResultAnswer::Applied });
+        world.sync();
+    }
+    assert!(world.disk.replaced >= 2 && world.disk.records.len() < JOURNAL_RECORDS_MAX);
+    world.crash();
+    world.attach();
+    world.assign(1, fence(JOURNAL_RECORDS_MAX as u64 - 1));
+    assert!(matches!(world.refused[..], [Refused::LowerFence { .. }]), "{:?}", world.refused);
+}
+
+#[test]
+fn a_journal_that_speaks_of_what_it_never_took_is_refused() {
+    let record = trimaran_wire::v1::agent_journal::JournalRecord::Held { assignment: 3 };
+    assert!(Executor::restore(Toy, &[record]).is_err());
+}
+
+#[test]
+fn a_cancel_of_another_fence_changes_nothing_and_a_repeated_one_nothing_more() {
+    let mut world = World::attached();
+    world.assign(1, fence(5));
+    world.sync();
+    world.step(Input::Cancel { assignment: AssignmentId(1), fence: Fence(fence(4)) });
+    world.answer_call();
+    world.sync();
+    assert_eq!(world.calls.len(), 1, "it goes on");
+    for _ in 0..2 {
+        world.step(Input::Cancel { assignment: AssignmentId(1), fence: Fence(fence(5)) });
+    }
+    world.answer_call();
+    world.sync();
+    assert_eq!(world.results(), [(1, WireOutcome::Stopped)]);
+}
