@@ -8,7 +8,7 @@ pub(crate) struct Identity {
     /// Empty for the core group.
     pub(crate) group: String,
     pub(crate) kind: String,
-    /// `None` for objects without one: those of the whole cluster, and those whose namespace nobody gave.
+    /// `None` for objects without one: those of the whole cluster, and those whose namespace is not given.
     pub(crate) namespace: Option<String>,
     pub(crate) name: String,
 }

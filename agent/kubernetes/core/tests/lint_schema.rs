@@ -245,7 +245,7 @@ fn items_of_a_merged_list_have_its_key() {
 }
 
 #[test]
-fn items_of_a_merged_list_are_told_apart() {
+fn items_of_a_merged_list_are_distinct() {
     let code = error_code::LIST_KEY_TWICE;
     let claims = json!({"resourceClaims": [{"name": "gpu"}, {"name": "gpu"}]});
     error(&pods(claims), &format!("{SPEC}/resourceClaims/1/name"), code, "");
