@@ -240,8 +240,9 @@ fn items_of_a_merged_list_have_its_key() {
     error(&container(json!({"env": [{"value": "x"}]})), &place, code, "has no `name`");
     let service = |port: Value| named("v1", "Service", json!({"ports": [port]}));
     error(&service(json!({"name": "http"})), "/spec/ports/0", code, "has no `port`");
-    // The other key of ports has a default.
+    // The other key of ports has a default, and so has the name of a pull secret.
     passes(&service(json!({"port": 80})));
+    passes(&pods(json!({"imagePullSecrets": [{}]})));
 }
 
 #[test]
