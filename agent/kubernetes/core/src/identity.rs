@@ -56,6 +56,7 @@ pub(crate) fn is_cluster_scoped(group: &str, kind: &str) -> bool {
         "gateway.networking.k8s.io" => kind == "GatewayClass",
         "gateway.networking.x-k8s.io" => kind == "XMesh",
         "pkg.crossplane.io" => true,
+        "trust.cert-manager.io" => kind == "Bundle",
         "resource.k8s.io" => matches!(kind, "DeviceClass" | "ResourceSlice"),
         "policy" => kind == "PodSecurityPolicy",
         "cert-manager.io" => kind == "ClusterIssuer",

@@ -54,6 +54,7 @@ const OPERATORS: &[Operator] = &[
             Go("github.com/cert-manager/cert-manager", "v1.21.2", "deploy/crds"),
             Crate("cert_manager_io"),
             Crate("acme_cert_manager_io"),
+            Crate("trust_cert_manager_io"),
         ],
     },
     Operator {
