@@ -20,7 +20,7 @@ fn embed(root: &Path, extension: &str, output: &str) {
     let mut files = Vec::new();
     collect(root, extension, &mut files);
     files.sort();
-    let mut code = String::from("pub(super) const FILES: &[(&str, &str)] = &[\n");
+    let mut code = String::from("pub(super) const BUILTIN_FILES: &[(&str, &str)] = &[\n");
     for file in files {
         let name = file.strip_prefix(root).expect("a file below its root").display();
         writeln!(code, "    ({:?}, include_str!({:?})),", name.to_string(), file)

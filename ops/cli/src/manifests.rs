@@ -70,7 +70,7 @@ pub(crate) fn load(paths: &[String]) -> Result<Vec<Manifest>, CliError> {
     for file in found.files {
         let (name, bytes) = (file.name.clone(), file.bytes.clone());
         open(file, &mut manifests).map_err(|problem| {
-            crate::cmd::lint_error(&[SourceFile { name: &name, bytes: &bytes }], &[*problem])
+            crate::lint_report::lint_error(&[SourceFile { name: &name, bytes: &bytes }], &[*problem])
         })?;
     }
     Ok(manifests)

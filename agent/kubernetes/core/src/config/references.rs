@@ -83,7 +83,7 @@ impl References {
             let mut all = Self::default();
             let first = [("kubernetes.txt", KUBERNETES)];
             let last = [("workloads.txt", WORKLOADS), ("operators.txt", OPERATORS)];
-            for (file, text) in first.iter().chain(schemas::FILES).chain(&last) {
+            for (file, text) in first.iter().chain(schemas::BUILTIN_FILES).chain(&last) {
                 all.add(file, text).expect("the files of this crate are read by its tests");
             }
             all
