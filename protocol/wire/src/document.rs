@@ -448,6 +448,9 @@ pub struct LogDocument {
     pub at: String,
     pub host: String,
     pub stream: String,
+    /// The release whose process wrote it, `null` when that is not known.
+    #[serde(default)]
+    pub release: Option<String>,
     pub line: String,
 }
 

@@ -32,6 +32,7 @@ pub(super) fn of_failed_instance(remote: &Remote, run: &RunDocument) -> Option<O
         pipeline: String::new(),
         target: String::new(),
         run: None,
+        release: None,
         since_ms: None,
         tail: Some(LINES_MAX),
         follow: false,
