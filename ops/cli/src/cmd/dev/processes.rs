@@ -12,14 +12,23 @@ use serde_json::json;
 
 use super::layout::{Layout, Part};
 
-/// How long a part may take to end by itself.
-const END: Duration = Duration::from_secs(5);
+/// How long a part may take to end before it is killed.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Processes {
     file: PathBuf,
     parts: Vec<Part>,
     children: BTreeMap<String, Child>,
     written: String,
+    /// The process of each part when it was looked for last.
+    pids: BTreeMap<String, u32>,
+}
+
+/// What became of a part since it was looked for last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    Ended { name: String, log: PathBuf },
+    Started { name: String, pid: u32 },
 }
 
 impl Processes {
@@ -29,13 +38,15 @@ impl Processes {
             parts: layout.parts().cloned().collect(),
             children: BTreeMap::new(),
             written: String::new(),
+            pids: BTreeMap::new(),
         }
     }
 
-    /// Starts a part unless the process of its `pid` file lives. Its output goes to `log` in its directory.
-    pub(crate) fn start(&mut self, part: &Part) -> io::Result<()> {
+    /// Starts a part unless the process of its `pid` file lives; whether it was started. Its output goes to `log` in its
+    /// directory.
+    pub(crate) fn start(&mut self, part: &Part) -> io::Result<bool> {
         if running_pid(&part.data_dir).is_some() {
-            return Ok(());
+            return Ok(false);
         }
         std::fs::create_dir_all(&part.data_dir)?;
         let log = File::options().create(true).append(true).open(part.data_dir.join("log"))?;
@@ -48,11 +59,32 @@ impl Processes {
             .process_group(0)
             .spawn()?;
         self.children.insert(part.name.clone(), child);
-        Ok(())
+        Ok(true)
     }
 
-    /// Reaps children that ended and writes `processes.json` when it changed.
-    pub(crate) fn follow(&mut self) {
+    /// Reaps children that ended, writes `processes.json` when it changed, and says which parts ended or were started
+    /// since the last time.
+    pub(crate) fn follow(&mut self) -> Vec<Change> {
+        self.write_list();
+        let mut changes = Vec::new();
+        for part in &self.parts {
+            let (name, now) = (part.name.clone(), running_pid(&part.data_dir));
+            match (self.pids.get(&name), now) {
+                (Some(_), None) => changes.push(Change::Ended { name: name.clone(), log: log_of(part) }),
+                (before, Some(pid)) if before != Some(&pid) => {
+                    changes.push(Change::Started { name: name.clone(), pid });
+                }
+                (_, _) => {}
+            }
+            match now {
+                Some(pid) => drop(self.pids.insert(name, pid)),
+                None => drop(self.pids.remove(&name)),
+            }
+        }
+        changes
+    }
+
+    fn write_list(&mut self) {
         for child in self.children.values_mut() {
             // An error means that it was reaped already; either way nothing is left to do.
             let _ = child.try_wait();
@@ -80,21 +112,26 @@ impl Processes {
         }
     }
 
-    /// Whether a part that was started here has ended, with its last words.
+    /// Whether a part that was started here has ended, with the last lines of its log.
     pub(crate) fn ended(&mut self, part: &Part) -> Option<String> {
         let child = self.children.get_mut(&part.name)?;
         let status = child.try_wait().ok().flatten()?;
-        let log = std::fs::read_to_string(part.data_dir.join("log")).unwrap_or_default();
+        let log = std::fs::read_to_string(log_of(part)).unwrap_or_default();
         let tail: Vec<&str> = log.lines().rev().take(8).collect();
         let tail: Vec<&str> = tail.into_iter().rev().collect();
-        Some(format!("{} ended with {status}:\n{}", part.name, tail.join("\n")))
+        Some(format!(
+            "{} ended with {status}; the end of {}:\n{}",
+            part.name,
+            log_of(part).display(),
+            tail.join("\n")
+        ))
     }
 
     /// Ends one part.
     pub(crate) fn end(&mut self, part: &Part) {
         if let Some(pid) = self.living(part) {
             signal(pid, "TERM");
-            self.wait_end(part, Instant::now() + END);
+            self.wait_end(part, Instant::now() + END_TIMEOUT);
         }
     }
 
@@ -106,7 +143,7 @@ impl Processes {
                 signal(pid, "TERM");
             }
         }
-        let deadline = Instant::now() + END;
+        let deadline = Instant::now() + END_TIMEOUT;
         for part in &parts {
             self.wait_end(part, deadline);
         }
@@ -118,7 +155,7 @@ impl Processes {
                 .stdout(Stdio::null())
                 .status();
             if let Err(error) = stop {
-                eprintln!("the services of {} could not be ended: {error}", part.name);
+                eprintln!("the services of {} could not be stopped: {error}", part.name);
             }
         }
         self.follow();
@@ -141,6 +178,11 @@ impl Processes {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// Where the output of a part is.
+fn log_of(part: &Part) -> PathBuf {
+    part.data_dir.join("log")
 }
 
 /// The process of a directory's `pid` file, when it lives and works on this directory.
