@@ -142,7 +142,11 @@ impl View {
 
     /// Lines of a text that is broken between words where it has to be.
     pub(crate) fn wrap(&self, first: &str, next: &str, text: &str) -> Vec<String> {
-        wrapped(first, next, text, self.columns)
+        if self.is_terminal {
+            wrapped(first, next, text, self.columns)
+        } else {
+            vec![format!("{first}{text}")]
+        }
     }
 }
 

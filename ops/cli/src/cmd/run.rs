@@ -74,3 +74,17 @@ fn list(list: &RunList) -> Table {
     }
     table
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn the_list_of_runs_fits_any_terminal() {
+        let mut run = samples::rollback_of("web#9", "web#10", "");
+        run.by = "operator/admin".to_owned();
+        let runs = RunList { runs: vec![run] };
+        insta::assert_snapshot!(samples::at_widths(|view| list(&runs).text(view)));
+    }
+}

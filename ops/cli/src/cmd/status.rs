@@ -202,7 +202,27 @@ fn is_started(run: &RunSummary) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Wanted;
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn status_fits_any_terminal_and_names_the_run_in_progress() {
+        let mut staging = samples::installation("staging", "lab-staging");
+        staging.bakes_until = Some("2026-01-01T00:09:30.000Z".to_owned());
+        let mut prod = samples::installation("prod", "lab-prod");
+        (prod.health, prod.ready) = ("degraded".to_owned(), 3);
+        prod.code = Some("host_not_connected".to_owned());
+        prod.message = Some("host-4: the host's runner is not connected to its agent".to_owned());
+        let mut run = samples::rollback_of("web#9", "web#10", "");
+        run.status = "waiting".to_owned();
+        let mut queued = samples::rollback_of("web#9", "web#11", "");
+        queued.status = "queued".to_owned();
+        let status = StatusDocument { installations: vec![prod, staging] };
+        let runs = [queued, run];
+        insta::assert_snapshot!(samples::at_widths(|view| text(&status, &runs, view)));
+        let nothing = StatusDocument { installations: Vec::new() };
+        assert!(text(&nothing, &[], &View::terminal(60)).starts_with("nothing is deployed yet"));
+    }
 
     #[test]
     fn an_installation_is_named_by_pipeline_and_target() {
