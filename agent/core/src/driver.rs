@@ -1,21 +1,22 @@
 //! The seam between decisions and platforms.
 //!
 //! A [`Driver`] is the decision: one step of one installation (or of one host) as a state machine that does
-//! no I/O. Whoever runs it owns journal, clock, retries, lease and the loop, and carries its effects out in
+//! no I/O. Whoever runs it owns journal, clock, retries, lease and the loop, and performs its effects in
 //! order.
 //!
 //! Invariants that every runner of a driver keeps and the conformance suite checks:
 //! - [`Effect::Persist`] means that nothing that follows it in `out` happens before the phase is fsynced.
 //! - An [`Effect::Call`] with [`Guard::Unguarded`] is made only under a live lease.
 //! - After a crash the driver begins with the phase found and observes before it acts.
-//! - Every call is answered exactly once: by a reply, by `Lost` when its answer can't come any more, or by
+//! - Every call is answered exactly once: by a reply, by `Lost` when its on_answer can't come any more, or by
 //!   `Unmade` when it was not made.
 
 use trimaran_model::action::Outcome;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::{Millis, Timestamp};
+use trimaran_wire::codec::CodecError;
 
-/// One machine of decisions.
+/// The decisions of one platform as a state machine without I/O.
 pub trait Driver {
     /// What is asked for.
     type Order;
@@ -27,10 +28,10 @@ pub trait Driver {
     type Snapshot;
     /// What to watch.
     type Query;
-    /// What is told to whoever gave the order, beside the outcome.
+    /// What is reported to whoever sent the order, beside the outcome.
     type Progress;
 
-    /// Starts an order. `found` is the phase of a life that crashed: the machine observes first.
+    /// Starts an order. `found` is the phase of an incarnation that crashed: the machine observes first.
     fn begin(
         &self,
         now: Timestamp,
@@ -39,7 +40,7 @@ pub trait Driver {
         out: &mut Vec<EffectOf<Self>>,
     ) -> Self::Phase;
 
-    /// Takes one input and moves.
+    /// Handles one input and advances.
     fn step(
         &self,
         phase: &mut Self::Phase,
@@ -49,19 +50,28 @@ pub trait Driver {
     );
 }
 
+/// A driver that can write its phase down and read it back.
+pub trait Journaled: Driver {
+    /// The phase as bytes in an envelope of `trimaran_wire`. What the order says need not be in it.
+    fn save(&self, phase: &Self::Phase) -> Vec<u8>;
+
+    /// Reads what [`Journaled::save`] wrote for the same order.
+    fn load(&self, order: &Self::Order, bytes: &[u8]) -> Result<Self::Phase, CodecError>;
+}
+
 /// The effects of a driver.
 pub type EffectOf<D> = Effect<<D as Driver>::Call, <D as Driver>::Query, <D as Driver>::Progress>;
 
-/// Numbers the calls of one life of a machine.
+/// Numbers the calls of one incarnation of a driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CallId(pub u64);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input<R, S> {
     Reply(CallId, R),
-    /// The answer of a call can't come any more; whether it had its effect is not known.
+    /// The on_answer of a call can't come any more; whether it had its effect is not known.
     Lost(CallId),
-    /// The call was not made, because the lease was lost before its turn.
+    /// The call was not made, because the lease was lost before it was sent.
     Unmade(CallId),
     Observed(S),
     /// The time of a `WakeAt` has come.
@@ -85,12 +95,12 @@ pub enum Effect<C, Q, P> {
     },
     Watch(Q),
     Report(P),
-    /// As `Report`, and what it says must survive the loss of this agent: it is committed by the coordinators
+    /// As `Report`, and it must survive the loss of this agent: it is on_committed by the coordinators
     /// and answered by `Input::Committed`. A later one replaces an unanswered one.
     Commit(P),
     /// Replaces an earlier `WakeAt`.
     WakeAt(Timestamp),
-    /// The last effect of a machine.
+    /// The last effect of a driver.
     Done(Outcome),
 }
 

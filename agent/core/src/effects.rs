@@ -1,6 +1,6 @@
-//! Drivers at work: what they are fed, and their effects, carried out in order.
+//! Drivers at work: what they are fed, and their effects, performed in order.
 //!
-//! Deliberately not here: what coordinators order and answer (`executor`).
+//! Deliberately not here: what coordinators order and on_answer (`executor`).
 
 use std::collections::VecDeque;
 
@@ -13,14 +13,14 @@ use trimaran_model::time::Timestamp;
 use trimaran_wire::v1::agent::AgentUp;
 use trimaran_wire::v1::agent_journal::JournalRecord;
 
+use crate::driver::Journaled;
 use crate::driver::{Effect, Guard, Input};
 use crate::executor::{Executor, Outputs};
 use crate::io::Output;
-use crate::journaled::Journaled;
 use crate::task::{DriverInput, Queued, State};
 
 impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
-    /// Gives an input to a driver that works, and queues its effects.
+    /// Feeds an input to a driver that works, and queues its effects.
     pub(crate) fn feed(
         &mut self,
         now: Timestamp,
@@ -40,7 +40,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         self.drain(now, id, out);
     }
 
-    /// Carries effects out, in order, up to the first that waits for the disk.
+    /// Performs effects in order, up to the first that waits for the disk.
     pub(crate) fn drain(&mut self, now: Timestamp, id: AssignmentId, out: &mut Outputs<D>) {
         while let Some(task) = self.tasks.get_mut(&id) {
             if task.blocked > self.durable {
@@ -55,7 +55,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
                         task.blocked = write;
                     }
                 }
-                Queued::Effect(effect) => self.carry_out(now, id, effect, out),
+                Queued::Effect(effect) => self.execute(now, id, effect, out),
             }
         }
     }
@@ -68,7 +68,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         if task.canceled && !is_done(&effects) {
             self.driver.step(&mut phase, now, Input::Abort(ReasonCode::Canceled), &mut effects);
         }
-        if self.told_live && !is_done(&effects) {
+        if self.lease_notified && !is_done(&effects) {
             self.driver.step(&mut phase, now, Input::LeaseBack, &mut effects);
         }
         task.finished = is_done(&effects);
@@ -76,7 +76,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         task.state = State::Working { phase };
     }
 
-    fn carry_out(
+    fn execute(
         &mut self,
         now: Timestamp,
         id: AssignmentId,
@@ -98,12 +98,12 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
             Effect::Report(progress) => {
                 (task.progress, task.unsent) = (progress, true);
                 if self.attached && task.sent_at.is_none_or(|at| at + PROGRESS_INTERVAL <= now) {
-                    out.push(Output::Send(task.tell_progress(now)));
+                    out.push(Output::Send(task.take_progress(now)));
                 }
             }
             Effect::Commit(progress) => {
                 if self.attached {
-                    out.push(Output::Send(AgentUp::Failures(task.told(&progress))));
+                    out.push(Output::Send(AgentUp::Failures(task.to_wire(&progress))));
                 }
                 task.progress = progress.clone();
                 task.commit = Some(progress);
@@ -116,7 +116,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
     /// The driver is done: the result is kept until it is answered.
     pub(crate) fn end(&mut self, id: AssignmentId, outcome: Outcome, out: &mut Outputs<D>) {
         let Some(task) = self.tasks.get(&id) else { return };
-        let progress = task.told(&task.progress);
+        let progress = task.to_wire(&task.progress);
         let record = JournalRecord::Ended { assignment: id.0, outcome: (&outcome).into(), progress };
         let durable = self.write(vec![record], out);
         let Some(task) = self.tasks.get_mut(&id) else { return };

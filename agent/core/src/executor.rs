@@ -1,6 +1,6 @@
 //! What comes in, from coordinators, the disk and the clock, and what it means for the assignments.
 //!
-//! Deliberately not here: what drivers ask for, which is carried out by `effects`.
+//! Deliberately not here: what drivers ask for, which `effects` performs.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +13,15 @@ use trimaran_model::time::Timestamp;
 use trimaran_wire::v1::agent::{AgentUp, HeldAssignment, ResultAnswer};
 use trimaran_wire::v1::agent_journal::JournalRecord;
 
+use crate::driver::Journaled;
 use crate::driver::{CallId, Input as Step};
 use crate::io::{Input, Output, Refused};
-use crate::journaled::Journaled;
 use crate::lease::Lease;
 use crate::task::{DriverInput, State, Task};
 
 /// The largest fence of an installation and whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mark {
+pub(crate) struct HighestFence {
     pub(crate) fence: Fence,
     pub(crate) assignment: AssignmentId,
 }
@@ -30,15 +30,15 @@ pub(crate) struct Mark {
 pub struct Executor<D: Journaled<Order = Assignment, Progress = Progress>> {
     pub(crate) driver: D,
     pub(crate) tasks: BTreeMap<AssignmentId, Task<D>>,
-    pub(crate) fences: BTreeMap<InstallationId, Mark>,
-    /// Assignments that wait until the earlier one of their installation has let go.
+    pub(crate) fences: BTreeMap<InstallationId, HighestFence>,
+    /// Assignments that wait until the earlier one of their installation has ended.
     next: BTreeMap<InstallationId, Assignment>,
     pub(crate) cluster: String,
     pub(crate) epoch: Epoch,
     pub(crate) attached: bool,
     pub(crate) lease: Lease,
-    /// What the drivers were told of the lease.
-    pub(crate) told_live: bool,
+    /// Whether the drivers were last notified of a live lease.
+    pub(crate) lease_notified: bool,
     pub(crate) sequence: u64,
     /// The last write that is known to be on the disk.
     pub(crate) durable: u64,
@@ -60,69 +60,69 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
             epoch: Epoch(0),
             attached: false,
             lease: Lease::default(),
-            told_live: false,
+            lease_notified: false,
             sequence: 0,
             durable: 0,
             records: 0,
         }
     }
 
-    /// Goes on with what the journal held: call it once, before any input.
+    /// Continues with what the journal held: call it once, before any input.
     pub fn resume(&mut self, now: Timestamp, out: &mut Outputs<D>) {
         for id in self.ids() {
             self.drain(now, id, out);
         }
-        for (installation, mark) in &self.fences {
+        for (installation, highest) in &self.fences {
             if !self.tasks.values().any(|task| task.assignment.installation == *installation) {
-                out.push(Output::Quiet { installation: installation.clone(), fence: mark.fence });
+                out.push(Output::Quiet { installation: installation.clone(), fence: highest.fence });
             }
         }
     }
 
-    /// Takes one input and moves everything that can.
+    /// Handles one input and advances everything that can move.
     pub fn step(&mut self, now: Timestamp, input: Input<D>, out: &mut Outputs<D>) {
-        self.tell_lease(now, out);
+        self.notify_lease(now, out);
         match input {
-            Input::Attached { cluster, epoch } => self.attach(now, cluster, epoch, out),
+            Input::Attached { cluster, epoch } => self.on_attached(now, cluster, epoch, out),
             Input::Detached => {
                 self.attached = false;
-                self.lease.lost();
+                self.lease.end();
             }
-            Input::Heard { sent } => {
+            Input::PongReceived { sent } => {
                 if self.attached {
-                    self.lease.heard(sent);
+                    self.lease.renew(sent);
                 }
             }
-            Input::Assign(assignment) => self.assign(now, assignment, out),
-            Input::Cancel { assignment, fence } => self.cancel(now, assignment, fence, out),
-            Input::Answer { assignment, fence, answer } => self.answer(assignment, fence, &answer, out),
-            Input::Committed { assignment, failed } => self.committed(now, assignment, failed, out),
-            Input::Written(sequence) => self.written(now, sequence, out),
+            Input::Assign(assignment) => self.on_assign(now, assignment, out),
+            Input::Cancel { assignment, fence } => self.on_cancel(now, assignment, fence, out),
+            Input::Answer { assignment, fence, answer } => self.on_answer(assignment, fence, &answer, out),
+            Input::Committed { assignment, failed } => self.on_committed(now, assignment, failed, out),
+            Input::Written(sequence) => self.on_written(now, sequence, out),
             Input::Reply { assignment, call, reply } => {
-                self.call_ended(now, assignment, call, Step::Reply(call, reply), out);
+                self.on_call_ended(now, assignment, call, Step::Reply(call, reply), out);
             }
             Input::Lost { assignment, call } => {
-                self.call_ended(now, assignment, call, Step::Lost(call), out);
+                self.on_call_ended(now, assignment, call, Step::Lost(call), out);
             }
             Input::Observed { assignment, snapshot } => {
                 self.feed(now, assignment, Step::Observed(snapshot), out);
             }
-            Input::Due => self.due(now, out),
+            Input::Due => self.on_due(now, out),
         }
-        self.tell_lease(now, out);
+        self.notify_lease(now, out);
         self.compact_if_worth(out);
     }
 
     /// When [`Input::Due`] is wanted.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let wakes = self.tasks.values().filter(|task| task.is_live()).filter_map(|task| task.wake);
-        let tells = self
+        let reports = self
             .tasks
             .values()
             .filter(|task| self.attached && task.unsent)
             .map(|task| task.sent_at.map_or(Timestamp(0), |at| at + PROGRESS_INTERVAL));
-        let lease = if self.told_live { self.lease.ends() } else { None };
-        wakes.chain(tells).chain(lease).min()
+        let lease = if self.lease_notified { self.lease.ends() } else { None };
+        wakes.chain(reports).chain(lease).min()
     }
 
     /// What the journal holds, for the greeting of a session.
@@ -130,7 +130,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         self.tasks.values().map(Task::held).collect()
     }
 
-    /// What is kept for people, because no coordinator knows it.
+    /// What is kept for a user's decision, because no coordinator knows it.
     pub fn unknown(&self) -> Vec<HeldAssignment> {
         self.tasks.values().filter(|task| matches!(task.state, State::Held { .. })).map(Task::held).collect()
     }
@@ -144,7 +144,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         self.tasks.keys().copied().collect()
     }
 
-    fn attach(&mut self, now: Timestamp, cluster: String, epoch: Epoch, out: &mut Outputs<D>) {
+    fn on_attached(&mut self, now: Timestamp, cluster: String, epoch: Epoch, out: &mut Outputs<D>) {
         self.attached = true;
         if self.cluster != cluster || self.epoch < epoch {
             self.epoch = if self.cluster == cluster { self.epoch.max(epoch) } else { epoch };
@@ -162,26 +162,26 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
                     out.extend(task.result().map(Output::Send));
                 }
                 (State::Working { .. } | State::Retiring { .. }, Some(commit)) => {
-                    out.push(Output::Send(AgentUp::Failures(task.told(commit))));
+                    out.push(Output::Send(AgentUp::Failures(task.to_wire(commit))));
                 }
-                (State::Working { .. }, None) => out.push(Output::Send(task.tell_progress(now))),
+                (State::Working { .. }, None) => out.push(Output::Send(task.take_progress(now))),
                 (State::Taken { .. } | State::Retiring { .. }, _) => {}
                 (State::Ended { .. } | State::Held { .. }, _) => {}
             }
         }
     }
 
-    fn assign(&mut self, now: Timestamp, new: Assignment, out: &mut Outputs<D>) {
+    fn on_assign(&mut self, now: Timestamp, new: Assignment, out: &mut Outputs<D>) {
         let (assignment, installation, fence) = (new.id, new.installation.clone(), new.fence);
         if fence.epoch() < self.epoch {
             let epoch = self.epoch;
             return out.push(Output::Refused(Refused::LowerEpoch { assignment, installation, epoch }));
         }
         let waiting = self.next.get(&installation);
-        let waiting = waiting.map(|it| Mark { fence: it.fence, assignment: it.id });
-        let mark = waiting.or(self.fences.get(&installation).copied());
-        if let Some(mark) = mark.filter(|mark| fence <= mark.fence) {
-            return self.assign_again(new, mark, waiting.is_some(), out);
+        let waiting = waiting.map(|it| HighestFence { fence: it.fence, assignment: it.id });
+        let highest = waiting.or(self.fences.get(&installation).copied());
+        if let Some(highest) = highest.filter(|highest| fence <= highest.fence) {
+            return self.on_assign_again(new, highest, waiting.is_some(), out);
         }
         if self.tasks.len() + self.next.len() >= AGENT_ASSIGNMENTS_MAX {
             return out.push(Output::Refused(Refused::Full { assignment }));
@@ -198,19 +198,19 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
     }
 
     /// A fence that is not larger than the largest one.
-    fn assign_again(&mut self, new: Assignment, mark: Mark, waits: bool, out: &mut Outputs<D>) {
+    fn on_assign_again(&mut self, new: Assignment, highest: HighestFence, waits: bool, out: &mut Outputs<D>) {
         let (assignment, installation, fence) = (new.id, new.installation, new.fence);
-        if fence < mark.fence {
-            let largest = mark.fence;
+        if fence < highest.fence {
+            let largest = highest.fence;
             let refused = Refused::LowerFence { assignment, installation, fence, largest };
             return out.push(Output::Refused(refused));
         }
-        if assignment != mark.assignment {
-            let other = mark.assignment;
+        if assignment != highest.assignment {
+            let other = highest.assignment;
             let refused = Refused::OtherAssignment { assignment, other, installation, fence };
             return out.push(Output::Refused(refused));
         }
-        // The same assignment again: a session was renewed. Its result is told by `attach`.
+        // The same assignment again: a session was renewed. Its result is sent by `on_attached`.
         if !waits && !self.tasks.contains_key(&assignment) {
             out.push(Output::Refused(Refused::Forgotten { assignment, installation }));
         }
@@ -218,7 +218,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
 
     fn start(&mut self, now: Timestamp, new: Assignment, out: &mut Outputs<D>) {
         let installation = new.installation.clone();
-        // What was held for people gives way to a larger fence.
+        // What was held for a user's decision makes way for a larger fence.
         let held = |task: &&Task<D>| {
             task.assignment.installation == installation && matches!(task.state, State::Held { .. })
         };
@@ -230,7 +230,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         if !records.is_empty() && self.attached {
             out.push(Output::Send(AgentUp::Unknown(self.unknown())));
         }
-        self.fences.insert(installation.clone(), Mark { fence: new.fence, assignment: new.id });
+        self.fences.insert(installation.clone(), HighestFence { fence: new.fence, assignment: new.id });
         records.push(JournalRecord::Taken((&new).into()));
         let write = self.write(records, out);
         let id = new.id;
@@ -246,10 +246,10 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         task.state = State::Retiring { phase };
         task.queue.clear();
         task.wake = None;
-        self.let_go(now, id, out);
+        self.finish_retiring(now, id, out);
     }
 
-    fn let_go(&mut self, now: Timestamp, id: AssignmentId, out: &mut Outputs<D>) {
+    fn finish_retiring(&mut self, now: Timestamp, id: AssignmentId, out: &mut Outputs<D>) {
         let Some(task) = self.tasks.get(&id) else { return };
         if !matches!(task.state, State::Retiring { .. }) || !task.calls.is_empty() {
             return;
@@ -261,12 +261,12 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         }
     }
 
-    fn cancel(&mut self, now: Timestamp, id: AssignmentId, fence: Fence, out: &mut Outputs<D>) {
+    fn on_cancel(&mut self, now: Timestamp, id: AssignmentId, fence: Fence, out: &mut Outputs<D>) {
         let waiting = self.next.iter().find(|(_, it)| it.id == id && it.fence == fence);
         if let Some(installation) = waiting.map(|(installation, _)| installation.clone()) {
-            // It never began: written down and ended at once, so that its result is told like any other.
+            // It never began: written down and ended at once, so that its result is sent like any other.
             let Some(next) = self.next.remove(&installation) else { return };
-            self.fences.insert(installation, Mark { fence: next.fence, assignment: next.id });
+            self.fences.insert(installation, HighestFence { fence: next.fence, assignment: next.id });
             let write = self.write(vec![JournalRecord::Taken((&next).into())], out);
             self.tasks.insert(id, Task::new(next, None, write));
             return self.end(id, Outcome::Stopped, out);
@@ -285,7 +285,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         }
     }
 
-    fn answer(&mut self, id: AssignmentId, fence: Fence, answer: &ResultAnswer, out: &mut Outputs<D>) {
+    fn on_answer(&mut self, id: AssignmentId, fence: Fence, answer: &ResultAnswer, out: &mut Outputs<D>) {
         let Some(task) = self.tasks.get_mut(&id).filter(|task| task.assignment.fence == fence) else {
             return;
         };
@@ -296,8 +296,8 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
                 self.tasks.remove(&id);
                 self.write(vec![JournalRecord::Forgotten { assignment: id.0 }], out);
                 let others = self.tasks.values().any(|task| task.assignment.installation == installation);
-                if let Some(mark) = self.fences.get(&installation).filter(|_| !others) {
-                    out.push(Output::Quiet { installation, fence: mark.fence });
+                if let Some(highest) = self.fences.get(&installation).filter(|_| !others) {
+                    out.push(Output::Quiet { installation, fence: highest.fence });
                 }
             }
             ResultAnswer::Unknown => {
@@ -309,7 +309,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         }
     }
 
-    fn committed(&mut self, now: Timestamp, id: AssignmentId, failed: u32, out: &mut Outputs<D>) {
+    fn on_committed(&mut self, now: Timestamp, id: AssignmentId, failed: u32, out: &mut Outputs<D>) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         if task.commit.as_ref().is_some_and(|commit| commit.failed.len() <= failed as usize) {
             task.commit = None;
@@ -317,7 +317,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         }
     }
 
-    fn written(&mut self, now: Timestamp, sequence: u64, out: &mut Outputs<D>) {
+    fn on_written(&mut self, now: Timestamp, sequence: u64, out: &mut Outputs<D>) {
         let before = self.durable;
         self.durable = before.max(sequence);
         for id in self.ids() {
@@ -334,7 +334,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         }
     }
 
-    fn call_ended(
+    fn on_call_ended(
         &mut self,
         now: Timestamp,
         id: AssignmentId,
@@ -345,16 +345,16 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         if task.calls.remove(&call) {
             self.feed(now, id, input, out);
-            self.let_go(now, id, out);
+            self.finish_retiring(now, id, out);
         }
     }
 
-    fn due(&mut self, now: Timestamp, out: &mut Outputs<D>) {
+    fn on_due(&mut self, now: Timestamp, out: &mut Outputs<D>) {
         for id in self.ids() {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
             let rested = task.sent_at.is_none_or(|at| at + PROGRESS_INTERVAL <= now);
             if self.attached && task.unsent && rested && task.is_live() {
-                out.push(Output::Send(task.tell_progress(now)));
+                out.push(Output::Send(task.take_progress(now)));
             }
             if task.wake.is_some_and(|at| at <= now) {
                 task.wake = None;
@@ -363,13 +363,13 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         }
     }
 
-    /// Tells the drivers when the lease came or went.
-    fn tell_lease(&mut self, now: Timestamp, out: &mut Outputs<D>) {
+    /// Notifies the drivers when the lease began or ended.
+    fn notify_lease(&mut self, now: Timestamp, out: &mut Outputs<D>) {
         let live = self.lease.is_live(now);
-        if live == self.told_live {
+        if live == self.lease_notified {
             return;
         }
-        self.told_live = live;
+        self.lease_notified = live;
         for id in self.ids() {
             self.feed(now, id, if live { Step::LeaseBack } else { Step::LeaseLost }, out);
         }

@@ -18,7 +18,7 @@ pub enum Input<D: Driver> {
     },
     Detached,
     /// A ping that was sent at this time, on the clock of `now`, was answered.
-    Heard {
+    PongReceived {
         sent: Timestamp,
     },
     Assign(Assignment),
@@ -57,7 +57,7 @@ pub enum Input<D: Driver> {
 
 /// What has to be done, in this order.
 pub enum Output<D: Driver> {
-    /// Append these records, sync, and answer with `Written`. Numbers grow by one.
+    /// Append these records, sync, and on_answer with `Written`. Numbers grow by one.
     Write {
         sequence: u64,
         records: Vec<JournalRecord>,
@@ -69,7 +69,7 @@ pub enum Output<D: Driver> {
     },
     /// For the attached session.
     Send(AgentUp),
-    /// Answer with `Reply`, or with `Lost` when no answer came within `deadline`.
+    /// Answer with `Reply`, or with `Lost` when no on_answer came within `deadline`.
     Call {
         assignment: AssignmentId,
         id: CallId,
@@ -77,7 +77,7 @@ pub enum Output<D: Driver> {
         deadline: Millis,
         guard: Guard,
     },
-    /// Show what is there now and each change, as `Observed`, until `Unwatch`.
+    /// Observe what is there now and each change, as `Observed`, until `Unwatch`.
     Watch {
         assignment: AssignmentId,
         query: D::Query,
@@ -94,11 +94,11 @@ pub enum Output<D: Driver> {
         installation: InstallationId,
         fence: Fence,
     },
-    /// Something was not taken; for the log of the agent.
+    /// An order was refused; for the log of the agent.
     Refused(Refused),
 }
 
-/// Why an order was not taken.
+/// Why an order was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error("assignment {assignment} on {installation}: its fence {fence} is lower than {largest}")]
@@ -114,7 +114,7 @@ pub enum Refused {
     },
     #[error("assignment {assignment} on {installation} was done and answered before")]
     Forgotten { assignment: AssignmentId, installation: InstallationId },
-    #[error("{AGENT_ASSIGNMENTS_MAX} assignments are held, so {assignment} is not taken")]
+    #[error("{AGENT_ASSIGNMENTS_MAX} assignments are held, so {assignment} is refused")]
     Full { assignment: AssignmentId },
     #[error("the coordinators don't know assignment {assignment} on {installation}; it is held")]
     Unknown { assignment: AssignmentId, installation: InstallationId },

@@ -1,7 +1,7 @@
 //! The brain of an agent without I/O: journal, fences, sessions as leases and the loop over drivers.
 //!
-//! [`Executor`] takes inputs with the time at which they came and answers with outputs; the daemon carries them
-//! out. Time is the machine's boot-time clock: it does not jump, and it goes on while a process is paused.
+//! [`Executor`] takes inputs with the time at which they came and answers with outputs; the daemon performs
+//! them. Time is the machine's boot-time clock: it does not jump, and it advances while a process is paused.
 //!
 //! Architecture invariants:
 //! - nothing acts for an assignment before the assignment and its fence are durable;
@@ -19,7 +19,6 @@ mod effects;
 mod executor;
 mod io;
 pub mod journal;
-pub mod journaled;
 mod lease;
 mod restore;
 mod task;

@@ -7,12 +7,12 @@ use trimaran_model::limits::JOURNAL_RECORDS_MAX;
 use trimaran_wire::codec::CodecError;
 use trimaran_wire::v1::agent_journal::JournalRecord;
 
-use crate::executor::{Executor, Mark};
+use crate::driver::Journaled;
+use crate::executor::{Executor, HighestFence};
 use crate::io::Output;
-use crate::journaled::Journaled;
 use crate::task::{State, Task};
 
-/// Why records can't be taken up again.
+/// Why records can't be restored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
     #[error("a value of the journal can't be read: {0}")]
@@ -22,7 +22,7 @@ pub enum RestoreError {
 }
 
 impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
-    /// Takes up what the journal holds. [`Executor::resume`] then goes on with it.
+    /// Restores what the journal holds. [`Executor::resume`] then continues with it.
     pub fn restore(driver: D, records: &[JournalRecord]) -> Result<Self, RestoreError> {
         let mut executor = Self::new(driver);
         executor.records = records.len();
@@ -42,14 +42,14 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
                 (self.cluster, self.epoch) = (cluster.clone(), Epoch(*epoch));
             }
             JournalRecord::Fence { installation, fence, assignment } => {
-                let mark = Mark { fence: Fence(*fence), assignment: AssignmentId(*assignment) };
-                self.fences.insert(installation.clone().try_into()?, mark);
+                let highest = HighestFence { fence: Fence(*fence), assignment: AssignmentId(*assignment) };
+                self.fences.insert(installation.clone().try_into()?, highest);
             }
             JournalRecord::Taken(taken) => {
                 let taken = Assignment::try_from(taken.clone())?;
-                let mark = Mark { fence: taken.fence, assignment: taken.id };
-                let known = self.fences.entry(taken.installation.clone()).or_insert(mark);
-                *known = if mark.fence >= known.fence { mark } else { *known };
+                let highest = HighestFence { fence: taken.fence, assignment: taken.id };
+                let known = self.fences.entry(taken.installation.clone()).or_insert(highest);
+                *known = if highest.fence >= known.fence { highest } else { *known };
                 self.tasks.insert(taken.id, Task::new(taken, None, 0));
             }
             JournalRecord::Phase { assignment, bytes } => {
@@ -81,11 +81,11 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
     /// Everything that the journal has to hold now.
     fn records(&self) -> Vec<JournalRecord> {
         let mut records = vec![JournalRecord::Epoch { cluster: self.cluster.clone(), epoch: self.epoch.0 }];
-        for (installation, mark) in &self.fences {
+        for (installation, highest) in &self.fences {
             records.push(JournalRecord::Fence {
                 installation: installation.into(),
-                fence: mark.fence.0,
-                assignment: mark.assignment.0,
+                fence: highest.fence.0,
+                assignment: highest.assignment.0,
             });
         }
         for task in self.tasks.values() {
@@ -95,7 +95,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
                 records.push(JournalRecord::Phase { assignment, bytes: self.driver.save(phase) });
             }
             if let State::Ended { outcome, .. } | State::Held { outcome } = &task.state {
-                let progress = task.told(&task.progress);
+                let progress = task.to_wire(&task.progress);
                 records.push(JournalRecord::Ended { assignment, outcome: outcome.into(), progress });
             }
             if let State::Held { .. } = task.state {

@@ -7,8 +7,8 @@ use trimaran_model::assignment::Assignment;
 use trimaran_model::time::Timestamp;
 use trimaran_wire::v1::agent::{self, AgentUp, HeldAssignment};
 
+use crate::driver::Journaled;
 use crate::driver::{CallId, EffectOf, Input};
-use crate::journaled::Journaled;
 
 /// What a driver takes.
 pub(crate) type DriverInput<D> =
@@ -17,7 +17,7 @@ pub(crate) type DriverInput<D> =
 pub(crate) struct Task<D: Journaled> {
     pub(crate) assignment: Assignment,
     pub(crate) state: State<D>,
-    /// Effects in the order of the driver, none of them carried out yet.
+    /// Effects in the order of the driver, none of them performed yet.
     pub(crate) queue: VecDeque<Queued<D>>,
     /// The queue rests until this write is durable.
     pub(crate) blocked: u64,
@@ -48,12 +48,12 @@ pub(crate) enum State<D: Journaled> {
     Retiring {
         phase: Option<D::Phase>,
     },
-    /// Its result is told as soon as `durable` is written, until it is answered.
+    /// Its result is sent as soon as `durable` is on_written, until it is answered.
     Ended {
         outcome: Outcome,
         durable: u64,
     },
-    /// The coordinators don't know it; kept for people.
+    /// The coordinators don't know it; kept for a user's decision.
     Held {
         outcome: Outcome,
     },
@@ -97,7 +97,7 @@ impl<D: Journaled<Progress = Progress>> Task<D> {
             State::Ended { .. } | State::Held { .. } => None,
         }
     }
-    /// As the greeting of a session and people are told of it.
+    /// As a session's greeting and the status of the agent show it.
     pub(crate) fn held(&self) -> HeldAssignment {
         HeldAssignment {
             assignment: self.assignment.id.0,
@@ -107,15 +107,15 @@ impl<D: Journaled<Progress = Progress>> Task<D> {
         }
     }
 
-    /// Progress as the coordinators are told of it.
-    pub(crate) fn told(&self, progress: &Progress) -> agent::Progress {
+    /// The frozen form of its progress.
+    pub(crate) fn to_wire(&self, progress: &Progress) -> agent::Progress {
         agent::Progress::new(self.assignment.id, self.assignment.fence, progress)
     }
 
     /// The latest progress, which is then sent.
-    pub(crate) fn tell_progress(&mut self, now: Timestamp) -> AgentUp {
+    pub(crate) fn take_progress(&mut self, now: Timestamp) -> AgentUp {
         (self.unsent, self.sent_at) = (false, Some(now));
-        AgentUp::Progress(self.told(&self.progress))
+        AgentUp::Progress(self.to_wire(&self.progress))
     }
 
     /// Its result; `None` while it has none.
@@ -125,7 +125,7 @@ impl<D: Journaled<Progress = Progress>> Task<D> {
             assignment: self.assignment.id.0,
             fence: self.assignment.fence.0,
             outcome: outcome.into(),
-            progress: self.told(&self.progress),
+            progress: self.to_wire(&self.progress),
         })
     }
 }

@@ -3,18 +3,18 @@
 //! Refused while a runner serves the directory. Progress goes to stderr, the result to stdout.
 
 mod apply;
+mod order;
 mod output;
 mod problem;
 mod rollback;
 mod status;
 mod stop_all;
-mod work;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use trimaran_host::{HostSettings, Known};
+use trimaran_host::{HostIdentity, HostSettings};
 use trimaran_model::error_code;
 use trimaran_model::id::HostName;
 
@@ -39,15 +39,15 @@ enum Command {
     #[command(
         after_help = "Examples:\n  trimaran-agent host status --data-dir /var/lib/trimaran\n  trimaran-agent host status --data-dir /var/lib/trimaran -o json"
     )]
-    Status(Place),
+    Status(HostOptions),
     /// End every service of the directory; they run again when its runner starts.
     #[command(after_help = "Examples:\n  trimaran-agent host stop-all --data-dir /var/lib/trimaran")]
-    StopAll(Place),
+    StopAll(HostOptions),
 }
 
 /// What all commands take.
 #[derive(Debug, clap::Args)]
-struct Place {
+struct HostOptions {
     /// The host's data directory.
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
@@ -66,16 +66,16 @@ fn parse_name(text: &str) -> Result<HostName, String> {
     text.parse().map_err(|error: trimaran_model::id::InvalidName| error.to_string())
 }
 
-impl Place {
+impl HostOptions {
     fn settings(&self) -> Result<HostSettings, Problem> {
         let directory = |error: std::io::Error| {
             Problem::new(error_code::DATA_DIR, "the data directory can't be used").cause(error)
         };
         let data_dir = std::path::absolute(&self.data_dir).map_err(directory)?;
-        let known = Known::load(&data_dir);
+        let identity = HostIdentity::load(&data_dir);
         let binary = std::env::current_exe().map_err(directory)?;
-        let address = self.address.or(known.as_ref().map(|known| known.address));
-        let name = self.name.clone().or(known.map(|known| known.name)).unwrap_or_else(machine_name);
+        let address = self.address.or(identity.as_ref().map(|identity| identity.address));
+        let name = self.name.clone().or(identity.map(|identity| identity.name)).unwrap_or_else(machine_name);
         Ok(HostSettings {
             data_dir,
             name,
@@ -103,10 +103,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     };
     let (result, form) = runtime.block_on(async {
         match &args.command {
-            Command::Apply(args) => (apply::run(args).await, args.place.output),
-            Command::Rollback(args) => (rollback::run(args).await, args.place.output),
-            Command::Status(place) => (status::run(place).await, place.output),
-            Command::StopAll(place) => (stop_all::run(place).await, place.output),
+            Command::Apply(args) => (apply::run(args).await, args.options.output),
+            Command::Rollback(args) => (rollback::run(args).await, args.options.output),
+            Command::Status(options) => (status::run(options).await, options.output),
+            Command::StopAll(options) => (stop_all::run(options).await, options.output),
         }
     });
     match result {

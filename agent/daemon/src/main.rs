@@ -1,21 +1,20 @@
 //! `trimaran-agent`: serves the targets of one cell (role `agent`), or one host of a fleet (role `runner`).
 //!
-//! A list of commands. Each lives in a module of its own.
+//! A list of commands. Each has a module of its own.
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "the process's own I/O: clocks, files, threads")]
 
 mod agent;
-mod bind;
 mod certificate;
 mod clock;
 mod data_dir;
 mod dial;
 mod host_command;
+mod log_on_change;
+mod role_context;
 mod run;
 mod runner;
-mod said;
 mod settings;
-mod start;
 
 use std::process::ExitCode;
 

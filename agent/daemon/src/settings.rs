@@ -8,7 +8,7 @@ use trimaran_model::error_code;
 
 use trimaran_model::process_error::ProcessError;
 
-/// What `trimaran-agent run` may be told.
+/// The settings of `trimaran-agent run`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
@@ -19,7 +19,7 @@ pub(crate) struct Settings {
     /// UDP address for runners (agents only).
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
-    /// The host's own address, as its services see it (runners only); found by itself when left out.
+    /// The host's own address, as its services see it (runners only); found automatically when left out.
     #[arg(long, value_name = "IP")]
     pub(crate) address: Option<IpAddr>,
 }

@@ -13,11 +13,10 @@ use trimaran_model::id::Identity;
 use trimaran_wire::v1::command::CommandBody;
 
 use crate::audit;
-use crate::request::{Outcome, Rejection, reject};
+use crate::idempotency::{Outcome, Rejection, reject};
 use crate::state::{State, run_name};
 
-pub(crate) use deploy::{NewRun, create_run};
-pub(crate) use results::can_be_healthy;
+pub use results::can_be_healthy;
 
 /// Carries one command out.
 pub(crate) fn run(state: &mut State, identity: &Identity, body: &CommandBody) -> Result<Outcome, Rejection> {

@@ -9,7 +9,7 @@ use trimaran_client::config::{self, Config};
 use trimaran_language::{Diagnostic, Severity};
 use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_wire::document::Document;
-use trimaran_wire::v1::operator::{OperatorBody, Refusal, WireDiagnostic};
+use trimaran_wire::v1::operator::{OperatorBody, Refusal};
 
 use crate::arguments::RequestIdArg;
 use crate::error::CliError;
@@ -157,24 +157,11 @@ fn refused(refusal: Refusal) -> CliError {
     let mut error = CliError::new(ErrorCode(refusal.code), refusal.message);
     error.more.cause = refusal.cause;
     error.more.help = refusal.help;
-    let diagnostics: Vec<_> = refusal.diagnostics.into_iter().map(diagnostic).collect();
+    let diagnostics: Vec<_> = refusal.diagnostics.into_iter().map(Diagnostic::from).collect();
     if let Some(first) = diagnostics.iter().find(|it| it.severity == Severity::Error) {
         error = error.at(first.file.clone(), first.line as usize, first.column as usize);
     }
     if diagnostics.is_empty() { error } else { error.found(&[], diagnostics) }
-}
-
-fn diagnostic(it: WireDiagnostic) -> Diagnostic {
-    Diagnostic {
-        code: ErrorCode(it.code),
-        severity: if it.warning { Severity::Warning } else { Severity::Error },
-        message: it.message,
-        file: it.file,
-        line: it.line,
-        column: it.column,
-        length: it.length,
-        help: it.help,
-    }
 }
 
 /// Frames of a stream until it ends; `None` at its end.

@@ -14,7 +14,7 @@ pub(crate) fn at_widths(text: impl Fn(&View) -> String) -> String {
     all.map(|(name, view)| format!("--- {name}\n{}\n", text(&view))).collect()
 }
 
-/// When all samples began; tests look at them half a minute later.
+/// When all samples began; tests show them half a minute later.
 pub(crate) const START: &str = "2026-01-01T00:00:00.000Z";
 
 /// `web#9` with the version v10 in staging and prod.

@@ -26,7 +26,7 @@ struct State {
     /// While set, everything fails: whoever works on the disk is dead.
     dead: bool,
     full: bool,
-    /// A test looks: nothing it does counts.
+    /// A test inspects: nothing it does counts.
     watching: bool,
 }
 
@@ -49,7 +49,7 @@ impl Default for State {
 /// What a crash does to bytes and names that were not synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
-    /// The process died; the kernel lives.
+    /// The process died; the kernel runs on.
     Nothing,
     /// Power failed; of directory number N everything unsynced is lost when bit N mod 8 is set.
     Unsynced(u8),
@@ -69,7 +69,7 @@ impl ModelDisk {
         self.with(|state| state.dead)
     }
 
-    /// Looks at the disk as a test does: without an operation, and also when the process is dead.
+    /// Inspects the disk as a test does: without an operation, and also when the process is dead.
     pub fn watch<T>(&self, look: impl FnOnce() -> T) -> T {
         self.with(|state| state.watching = true);
         let seen = look();
@@ -107,7 +107,7 @@ impl ModelDisk {
         })
     }
 
-    /// Damages a file: its bytes are replaced, durably, and nobody is told.
+    /// Damages a file: its bytes are replaced, durably, and no one is notified.
     pub fn damage(&self, path: &Path, bytes: &[u8]) {
         self.with(|state| {
             let id = state.find(path).expect("the file to damage is there");

@@ -1,6 +1,6 @@
 //! A host in memory: its disk is a [`ModelDisk`] behind the real store, its processes follow scripts.
 //!
-//! It carries the effects of the machine out as a runner does and checks, at each of them, what must never
+//! It executes the effects of the machine as a runner does and checks, at each of them, what must never
 //! happen: two processes at once, a launch started twice, something done before its phase was durable.
 
 mod calls;
@@ -30,18 +30,18 @@ pub enum Behaviour {
     Sick,
     /// Answers for so many milliseconds, then no more.
     HealthyUntil(u64),
-    /// Ends by itself after so many milliseconds.
+    /// Ends after so many milliseconds.
     Exits { after: u64, code: i32 },
     /// Can't be started.
     NotStartable,
-    /// Answers and fails in turns of so many milliseconds.
+    /// Answers and fails alternately for so many milliseconds.
     Flaps(u64),
 }
 
 /// What happens to the answer of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It does not come; the caller is told so.
+    /// It does not come; the caller is notified.
     Dropped,
     /// It comes so many milliseconds late.
     Delayed(u64),
@@ -90,11 +90,11 @@ pub struct ModelHost {
     pub foreign_port: bool,
     /// No other installation may be disrupted.
     turn: bool,
-    /// So many unpacks find no room.
+    /// So many unpacks find no space.
     pub narrow: u32,
 }
 
-/// The process of the runner died; the world goes on.
+/// The process of the runner died; the world continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Died;
 
@@ -108,7 +108,7 @@ impl ModelHost {
         let made = disk.create_dir_all(&PathBuf::from("/data/services"));
         made.and_then(|()| disk.sync_dir(&PathBuf::from("/data")))
             .and_then(|()| disk.sync_dir(&PathBuf::from("/")))
-            .expect("an empty model has room");
+            .expect("an empty model has space");
         let store = Store::new(disk.clone(), directory(), PathBuf::from("/data/reserve"));
         Self {
             disk,
@@ -147,25 +147,25 @@ impl ModelHost {
         let found = match loaded.expect("the model's journals are of this version") {
             Loaded::Journal(journal, _) => Some(journal),
             Loaded::Damaged => {
-                let facts = self.look();
+                let observation = self.look();
                 self.alive()?;
-                Journal::from_facts(&goal.installation, &facts.expect("the model can be read"))
+                Journal::from_observation(&goal.installation, &observation.expect("the model can be read"))
             }
             Loaded::Nothing => None,
         };
         if found.is_none() {
             let created = self.store.create();
             self.alive()?;
-            created.expect("the model's disk has room");
+            created.expect("the model's disk has space");
         }
-        // The host keeps the turn of a change that an earlier life left in the middle.
+        // The host keeps the slot of a change that an earlier process left in the middle.
         self.turn |= found.as_ref().is_some_and(|journal| journal.step.is_disruptive());
         let mut out = Vec::new();
         self.phase = Some(HostMachine.begin(self.now, goal, found.map(Into::into), &mut out));
         self.carry_out(out)
     }
 
-    /// A later goal arrives while the runner lives.
+    /// A later goal arrives while the runner runs.
     pub fn give(&mut self, goal: &HostGoal) -> Result<(), Died> {
         // The runner begins the next goal when the machine is done; the phase goes with it.
         let mut pressed = false;
@@ -206,9 +206,9 @@ impl ModelHost {
     /// Runs until the goal has come to its end and nothing is left to be done for it.
     pub fn settle(&mut self) -> Result<HostReport, Died> {
         for _ in 0..100_000 {
-            let phase = self.phase.as_ref().expect("the runner lives");
+            let phase = self.phase.as_ref().expect("the runner runs");
             if phase.is_settled() {
-                assert!(!self.turn, "the turn is given back");
+                assert!(!self.turn, "the slot is released");
                 return Ok(phase.report());
             }
             assert!(self.advance()?, "nothing will ever happen: {:?}", self.report());
@@ -235,11 +235,11 @@ impl ModelHost {
     }
 
     pub fn report(&self) -> HostReport {
-        self.phase.as_ref().expect("the runner lives").report()
+        self.phase.as_ref().expect("the runner runs").report()
     }
 
     pub fn journal(&self) -> &Journal {
-        &self.phase.as_ref().expect("the runner lives").journal
+        &self.phase.as_ref().expect("the runner runs").journal
     }
 
     /// Releases that run now.
@@ -300,7 +300,7 @@ impl ModelHost {
                     let phase = self.phase.as_ref().expect("a machine persists");
                     let saved = self.store.save(&phase.journal.to_wire(None));
                     self.alive()?;
-                    saved.expect("the model's disk has room");
+                    saved.expect("the model's disk has space");
                     self.tick()?;
                 }
                 Effect::Call { id, call, .. } => self.start_call(id, call)?,
@@ -309,7 +309,7 @@ impl ModelHost {
                 Effect::WakeAt(at) => self.schedule(at, Event::Wake),
                 Effect::Done(_) => {
                     let phase = self.phase.take();
-                    // As a runner does: what is in flight belongs to nobody, and calls are counted anew.
+                    // As a runner does: what is in flight is dropped, and calls are counted anew.
                     self.events.clear();
                     self.watched.clear();
                     self.turn &= phase.is_some_and(|phase| phase.journal.step.is_disruptive());
@@ -392,7 +392,7 @@ impl ModelHost {
         self.probe() == Reply::Done
     }
 
-    /// Leftovers that must not be there when nothing is under way.
+    /// Leftovers that must not be there when nothing is in progress.
     pub fn leftovers(&self) -> Vec<String> {
         let tree = self.disk.tree(&directory());
         tree.into_iter().filter(|path| path.contains(".tmp")).collect()

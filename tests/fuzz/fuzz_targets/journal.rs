@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use trimaran_agent_core::driver::{CallId, Driver as _, Effect, Input};
 use trimaran_agent_core::{Executor, Input as Outside, journal};
 use trimaran_host_core::fleet::Fleet;
-use trimaran_host_core::host::{Call, Facts, HostMachine, Journal, Reply, StoredRelease};
+use trimaran_host_core::host::{Call, Observation, HostMachine, Journal, Reply, StoredRelease};
 use trimaran_model::id::Epoch;
 use trimaran_model::limits::FRAME_BYTES_MAX;
 use trimaran_model::time::Timestamp;
@@ -51,7 +51,7 @@ fn agent(records: &[JournalRecord]) {
     let mut out = Vec::new();
     executor.resume(Timestamp(1), &mut out);
     executor.step(Timestamp(2), Outside::Attached { cluster: "lab".into(), epoch: Epoch(1) }, &mut out);
-    executor.step(Timestamp(3), Outside::Heard { sent: Timestamp(2) }, &mut out);
+    executor.step(Timestamp(3), Outside::PongReceived { sent: Timestamp(2) }, &mut out);
     executor.step(Timestamp(4), Outside::Written(u64::MAX), &mut out);
     executor.step(Timestamp(90_000), Outside::Due, &mut out);
     executor.held();
@@ -83,7 +83,7 @@ fn host(wire: WireHostJournal) {
 
 fn answer(call: &Call) -> Reply {
     match call {
-        Call::Look => Reply::Facts(Facts {
+        Call::Inspect => Reply::Observation(Observation {
             boot: "this one".to_owned(),
             current: None,
             releases: BTreeMap::new(),

@@ -1,4 +1,4 @@
-//! The executor with a toy driver: what it lets out, in which order, and what it refuses.
+//! The executor with a toy driver: what it emits, in which order, and what it refuses.
 
 mod toy;
 
@@ -11,7 +11,7 @@ use trimaran_model::time::Timestamp;
 use trimaran_wire::v1::agent::{AgentUp, ResultAnswer};
 use trimaran_wire::v1::assignment::WireOutcome;
 
-/// An executor with a disk that writes when it is told to.
+/// An executor with a disk that writes when it is asked to.
 struct World {
     executor: Executor<Toy>,
     disk: Written,
@@ -46,16 +46,16 @@ impl World {
 
     fn attach(&mut self) {
         self.step(Input::Attached { cluster: "lab".into(), epoch: Epoch(1) });
-        self.step(Input::Heard { sent: self.now });
+        self.step(Input::PongReceived { sent: self.now });
     }
 
     fn step(&mut self, input: Input<Toy>) {
         let mut out = Vec::new();
         self.executor.step(self.now, input, &mut out);
-        self.take(out);
+        self.perform(out);
     }
 
-    fn take(&mut self, out: Vec<Output<Toy>>) {
+    fn perform(&mut self, out: Vec<Output<Toy>>) {
         for output in out {
             match output {
                 Output::Write { sequence, records } => self.disk.append(sequence, records),
@@ -93,7 +93,7 @@ impl World {
         self.calls.clear();
         let mut out = Vec::new();
         self.executor.resume(self.now, &mut out);
-        self.take(out);
+        self.perform(out);
     }
 
     fn results(&self) -> Vec<(u64, WireOutcome)> {
@@ -122,7 +122,7 @@ fn nothing_acts_before_the_assignment_and_its_phase_are_durable() {
 }
 
 #[test]
-fn a_run_to_its_end_is_told_until_it_is_answered_and_then_forgotten() {
+fn a_result_is_sent_until_it_is_answered_and_then_forgotten() {
     let mut world = World::attached();
     world.assign(1, fence(5));
     world.sync();
@@ -133,7 +133,7 @@ fn a_run_to_its_end_is_told_until_it_is_answered_and_then_forgotten() {
     assert_eq!(world.results(), [(1, WireOutcome::Done)]);
     world.step(Input::Detached);
     world.attach();
-    assert_eq!(world.results().len(), 2, "told again to the next session");
+    assert_eq!(world.results().len(), 2, "sent again to the next session");
     world.crash();
     world.attach();
     assert_eq!(world.results().len(), 3, "and by the next process");
@@ -186,7 +186,7 @@ fn an_unguarded_call_needs_an_answered_ping() {
     world.assign(1, fence(5));
     world.sync();
     assert!(world.calls.is_empty(), "the toy waits for the lease");
-    world.step(Input::Heard { sent: world.now });
+    world.step(Input::PongReceived { sent: world.now });
     assert_eq!(world.calls.len(), 1);
     world.answer_call();
     // The lease ends while the next phase is being written.
@@ -194,9 +194,9 @@ fn an_unguarded_call_needs_an_answered_ping() {
     world.sync();
     assert!(world.calls.is_empty());
     // An answer that waited in a socket for longer than the lease.
-    world.step(Input::Heard { sent: Timestamp(world.now.0 - LEASE.0) });
+    world.step(Input::PongReceived { sent: Timestamp(world.now.0 - LEASE.0) });
     assert!(world.calls.is_empty());
-    world.step(Input::Heard { sent: world.now });
+    world.step(Input::PongReceived { sent: world.now });
     world.sync();
     assert_eq!(world.calls.len(), 1);
     assert_eq!(world.executor.next_deadline(), Some(world.now + LEASE));
@@ -261,16 +261,16 @@ fn an_unknown_assignment_is_held_until_a_larger_fence_comes() {
     world.crash();
     world.attach();
     assert_eq!(world.executor.held().len(), 1);
-    assert_eq!(world.results().len(), 1, "it is not told again");
+    assert_eq!(world.results().len(), 1, "it is not sent again");
     world.assign(2, fence(6));
     world.sync();
     assert_eq!((world.executor.held().len(), world.calls.len()), (1, 1));
-    // The coordinators are told: at once, on the next session, and when it is gone.
-    let told = world.sent.iter().filter_map(|message| match message {
+    // The coordinators are notified: at once, on the next session, and when it is gone.
+    let sent_of = world.sent.iter().filter_map(|message| match message {
         AgentUp::Unknown(held) => Some(held.iter().map(|held| held.assignment).collect::<Vec<_>>()),
         _ => None,
     });
-    assert_eq!(told.collect::<Vec<_>>(), [vec![1], vec![1], vec![]]);
+    assert_eq!(sent_of.collect::<Vec<_>>(), [vec![1], vec![1], vec![]]);
 }
 
 #[test]
@@ -285,26 +285,26 @@ fn what_is_committed_goes_out_again_until_it_is_in_the_log() {
     world.attach();
     assert_eq!(failures(&world), 2);
     world.step(Input::Committed { assignment: AssignmentId(toy::COMMITS), failed: 0 });
-    assert!(world.calls.is_empty(), "fewer failures than were told");
+    assert!(world.calls.is_empty(), "fewer failures than were reported");
     world.step(Input::Committed { assignment: AssignmentId(toy::COMMITS), failed: 1 });
     assert_eq!(world.calls.len(), 1);
 }
 
 #[test]
-fn progress_is_told_now_and_then_at_most_so_often() {
+fn progress_is_sent_at_most_once_an_interval() {
     let mut world = World::attached();
     world.assign(1, fence(5));
     world.sync();
-    let told = |world: &World| world.sent.iter().filter(|it| matches!(it, AgentUp::Progress(_))).count();
+    let sent_of = |world: &World| world.sent.iter().filter(|it| matches!(it, AgentUp::Progress(_))).count();
     for _ in 0..2 {
         world.answer_call();
         world.sync();
-        assert_eq!(told(&world), 1, "the second time is too soon");
+        assert_eq!(sent_of(&world), 1, "the second time is too soon");
     }
     assert_eq!(world.executor.next_deadline(), Some(world.now + PROGRESS_INTERVAL));
     world.now = world.now + PROGRESS_INTERVAL;
     world.step(Input::Due);
-    assert_eq!(told(&world), 2);
+    assert_eq!(sent_of(&world), 2);
 }
 
 #[test]
@@ -313,11 +313,11 @@ fn a_crash_at_every_write_loses_nothing_and_repeats_no_answered_call() {
         let mut world = World::attached();
         world.assign(1, fence(5));
         let mut crashed = false;
-        let mut turns = 0;
+        let mut steps = 0;
         while world.results().is_empty() {
-            turns += 1;
-            assert!(turns < 200, "it ends");
-            if turns == crash_at {
+            steps += 1;
+            assert!(steps < 200, "it ends");
+            if steps == crash_at {
                 crashed = true;
                 world.crash();
                 world.attach();

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use trimaran_agent_core::driver::Journaled;
 use trimaran_agent_core::driver::{CallId, Driver, Effect, EffectOf, Guard, Input};
-use trimaran_agent_core::journaled::Journaled;
 use trimaran_model::action::{Action, Outcome, Progress, Wave};
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, HostName, InstallationId};
@@ -31,7 +31,7 @@ pub(crate) struct Phase {
 }
 
 impl Phase {
-    fn go(&mut self, out: &mut Vec<EffectOf<Toy>>) {
+    fn advance(&mut self, out: &mut Vec<EffectOf<Toy>>) {
         if self.calling.is_some() {
             return;
         }
@@ -75,7 +75,7 @@ impl Driver for Toy {
             let failed: Vec<HostName> = vec!["host-1".parse().expect("a name")];
             out.push(Effect::Commit(Progress { failed, ..Progress::default() }));
         }
-        phase.go(out);
+        phase.advance(out);
         phase
     }
 
@@ -97,7 +97,7 @@ impl Driver for Toy {
             Input::Committed => phase.commits = false,
             Input::Reply(..) | Input::Lost(_) | Input::Unmade(_) | Input::Observed(()) | Input::Due => {}
         }
-        phase.go(out);
+        phase.advance(out);
     }
 }
 

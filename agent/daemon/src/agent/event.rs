@@ -1,4 +1,4 @@
-//! What tasks tell the loop.
+//! What tasks send to the loop.
 
 use tokio::sync::mpsc;
 use trimaran_model::id::HostName;

@@ -16,7 +16,7 @@ use super::event::{Event, RunnerEvent};
 use super::relay::Relay;
 
 /// A runner says who it is within this time.
-const HELLO_WITHIN: Duration = Duration::from_secs(10);
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Takes sessions until the process ends.
 pub(crate) async fn accept(endpoint: Arc<Endpoint>, events: mpsc::Sender<Event>, relay: Relay, tasks: Tasks) {
@@ -32,7 +32,7 @@ pub(crate) async fn accept(endpoint: Arc<Endpoint>, events: mpsc::Sender<Event>,
             }
         });
     }
-    // An agent without `--listen` serves nobody.
+    // An agent without `--listen` serves no one.
     std::future::pending().await
 }
 
@@ -40,10 +40,10 @@ async fn serve(session: Session, events: mpsc::Sender<Event>) {
     let Some(Identity::Runner(host)) = session.identity().cloned() else {
         return session.close(CloseCode::Certificate, "only runners are served here");
     };
-    let Ok(Ok((sender, mut receiver))) = timeout(HELLO_WITHIN, session.accept_stream()).await else {
+    let Ok(Ok((sender, mut receiver))) = timeout(HELLO_TIMEOUT, session.accept_stream()).await else {
         return session.close(CloseCode::Protocol, "a session of a runner starts with its hello");
     };
-    let Ok(Ok(Some(frame))) = timeout(HELLO_WITHIN, receiver.next()).await else { return };
+    let Ok(Ok(Some(frame))) = timeout(HELLO_TIMEOUT, receiver.next()).await else { return };
     let hello = match RunnerUp::from_frame(&frame) {
         Ok(RunnerUp::Hello { incarnation, address, reports }) => (incarnation, address, reports),
         Ok(_) => return session.refuse_frame("a session of a runner starts with its hello"),

@@ -11,17 +11,17 @@ use trimaran_model::id::{ArtifactName, InstallationId, PipelineName, TargetName}
 use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, ReleaseWorkload};
 use trimaran_wire::v1::release::WireRelease;
 
+use super::order;
 use super::problem::Problem;
-use super::work;
 
-/// Deploy the service of a file here and verify it; goes back by itself when it does not become healthy.
+/// Deploy the service of a file here and verify it; rolls back automatically when it does not become healthy.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  trimaran-agent host apply web.yaml --data-dir /var/lib/trimaran\n\nExits 0 when healthy, 12 when it went back, 3 when it failed, 11 for a bad file."
 )]
 pub(super) struct Args {
     #[command(flatten)]
-    pub(super) place: super::Place,
+    pub(super) options: super::HostOptions,
     /// `{trimaran: v1, service: NAME, version: V, artifact: {path|file: …, sha256: HEX}, host: {…}}`.
     #[arg(value_name = "SPEC")]
     spec: PathBuf,
@@ -32,7 +32,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: &Args) -> Result<u8, Problem> {
     let spec = read(&args.spec)?;
-    let (host, mut reports) = Host::open(args.place.settings()?).await?;
+    let (host, mut reports) = Host::open(args.options.settings()?).await?;
     let result = apply(args, spec, &host, &mut reports).await;
     host.close().await;
     result
@@ -49,15 +49,15 @@ async fn apply(
         None => spec.service.to_string(),
     };
     let pipeline = PipelineName::new(spec.service.as_str()).expect("services follow the same rule of names");
-    let id = match work::find(host, &service).await? {
+    let id = match order::find(host, &service).await? {
         Some(id) => id,
-        None => InstallationId { pipeline, target: args.target.clone().unwrap_or_else(work::local_target) },
+        None => InstallationId { pipeline, target: args.target.clone().unwrap_or_else(order::local_target) },
     };
     let release = release(&id, spec, &args.spec);
     let digest = WireRelease::from(&release).digest();
     let action = HostAction::Apply(HostOrder { digest, release });
-    let shown = work::carry_out(host, reports, work::goal(&id, action)).await?;
-    Ok(work::conclude(args.place.output, &shown, digest))
+    let shown = order::execute_order(host, reports, order::goal(&id, action)).await?;
+    Ok(order::conclude(args.options.output, &shown, digest))
 }
 
 /// A relative path of the artifact is meant from the file that names it.

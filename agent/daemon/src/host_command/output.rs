@@ -22,11 +22,11 @@ pub(super) fn print_document(document: &Value) {
 }
 
 /// One line of progress.
-pub(super) fn line(report: &HostReport) -> String {
+pub(super) fn progress_line(report: &HostReport) -> String {
     let code = report.code.map_or_else(String::new, |code| format!(" {}", code.as_str()));
     let message = match report.message.as_str() {
         "" => String::new(),
-        words => format!(": {words}"),
+        message => format!(": {message}"),
     };
     format!("{}: {}{code}{message}", report.installation, report.state.as_str())
 }

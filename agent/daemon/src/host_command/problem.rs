@@ -86,9 +86,8 @@ impl From<OpenError> for Problem {
         let problem =
             Self::new(error_code::DATA_DIR, "the data directory can't be used").cause(with_sources(&error));
         match error {
-            OpenError::Lock(trimaran_host::lock::LockError::Held { .. }) => {
-                problem.help("end that process first; a runner goes on with what it finds when it comes back")
-            }
+            OpenError::Lock(trimaran_host::lock::LockError::Held { .. }) => problem
+                .help("end that process first; a runner continues with what it finds when it starts again"),
             _ => problem,
         }
     }

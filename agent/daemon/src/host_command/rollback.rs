@@ -4,8 +4,8 @@ use trimaran_host::Host;
 use trimaran_model::assignment::{HostAction, HostOrder, HostReport};
 use trimaran_model::error_code;
 
+use super::order;
 use super::problem::Problem;
-use super::work;
 
 /// Go back to the release before, from what is on this machine.
 #[derive(Debug, clap::Args)]
@@ -14,14 +14,14 @@ use super::work;
 )]
 pub(super) struct Args {
     #[command(flatten)]
-    pub(super) place: super::Place,
+    pub(super) options: super::HostOptions,
     /// The service: `web`, or `web@TARGET` where the host has several of the name.
     #[arg(value_name = "SERVICE")]
     service: String,
 }
 
 pub(super) async fn run(args: &Args) -> Result<u8, Problem> {
-    let (host, mut reports) = Host::open(args.place.settings()?).await?;
+    let (host, mut reports) = Host::open(args.options.settings()?).await?;
     let result = rollback(args, &host, &mut reports).await;
     host.close().await;
     result
@@ -32,7 +32,7 @@ async fn rollback(
     host: &Host,
     reports: &mut tokio::sync::mpsc::Receiver<HostReport>,
 ) -> Result<u8, Problem> {
-    let Some(id) = work::find(host, &args.service).await? else {
+    let Some(id) = order::find(host, &args.service).await? else {
         return Err(Problem::new(
             error_code::NOT_FOUND,
             format!("there is no service `{}` here", args.service),
@@ -40,7 +40,7 @@ async fn rollback(
         .cause("Nothing of this name was deployed to this data directory.")
         .help("`trimaran-agent host status --data-dir DIR` shows what is here"));
     };
-    let shown = work::looked(host, &id).await?;
+    let shown = order::inspected(host, &id).await?;
     let Some(earlier) = shown.rollback_target else {
         return Err(Problem::new(
             error_code::NOTHING_TO_ROLL_BACK,
@@ -51,7 +51,7 @@ async fn rollback(
     };
     let digest = earlier.digest;
     let action = HostAction::Restore(HostOrder { digest, release: earlier.release });
-    let shown = work::carry_out(host, reports, work::goal(&id, action)).await?;
-    // A way back that went back again did not get where it was sent.
-    Ok(work::conclude(args.place.output, &shown, digest).min(3))
+    let shown = order::execute_order(host, reports, order::goal(&id, action)).await?;
+    // A rollback that reverted again did not reach its target.
+    Ok(order::conclude(args.options.output, &shown, digest).min(3))
 }

@@ -3,14 +3,14 @@
 use serde_json::json;
 use trimaran_host::Inspection;
 
-use super::Place;
+use super::HostOptions;
 use super::output::{OutputForm, installation, print, print_document};
 use super::problem::Problem;
 
-pub(super) async fn run(place: &Place) -> Result<u8, Problem> {
-    let settings = place.settings()?;
+pub(super) async fn run(options: &HostOptions) -> Result<u8, Problem> {
+    let settings = options.settings()?;
     let found = trimaran_host::inspect(&settings.data_dir, settings.address).await?;
-    match place.output {
+    match options.output {
         OutputForm::Json => {
             let all: Vec<_> = found.iter().map(document).collect();
             print_document(&json!({"schema": "trimaran.host/v1", "installations": all}));
@@ -29,7 +29,7 @@ fn document(it: &Inspection) -> serde_json::Value {
     document["probe"] = match &it.probe {
         None => json!(null),
         Some(Ok(())) => json!("ok"),
-        Some(Err(words)) => json!(words),
+        Some(Err(message)) => json!(message),
     };
     document["previous"] =
         json!(it.rollback_target.as_ref().map(|stored| {
@@ -48,7 +48,7 @@ fn table(found: &[Inspection]) -> String {
             None if it.running => "-".to_owned(),
             None => "not running".to_owned(),
             Some(Ok(())) => "ok".to_owned(),
-            Some(Err(words)) => words.clone(),
+            Some(Err(message)) => message.clone(),
         };
         rows.push([
             it.installation.pipeline.to_string(),

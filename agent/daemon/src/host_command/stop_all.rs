@@ -4,15 +4,15 @@ use serde_json::json;
 use trimaran_host::StopAllError;
 use trimaran_model::reason::ReasonCode;
 
-use super::Place;
+use super::HostOptions;
 use super::output::{OutputForm, print, print_document};
 use super::problem::Problem;
 
-pub(super) async fn run(place: &Place) -> Result<u8, Problem> {
-    let settings = place.settings()?;
+pub(super) async fn run(options: &HostOptions) -> Result<u8, Problem> {
+    let settings = options.settings()?;
     match trimaran_host::stop_all(&settings.data_dir).await {
         Ok(ended) => {
-            match place.output {
+            match options.output {
                 OutputForm::Json => {
                     print_document(&json!({"schema": "trimaran.host_stop/v1", "ended": ended}))
                 }

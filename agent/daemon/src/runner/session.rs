@@ -156,7 +156,7 @@ impl Goals {
             let host = self.host.clone();
             self.taking.spawn(async move {
                 let installation = goal.installation.clone();
-                let refused = host.give(goal).await.err();
+                let refused = host.accept_goal(goal).await.err();
                 (installation, sequence, refused.map(|refused| failure(&refused)))
             });
         }

@@ -5,31 +5,31 @@
 //! - at most `max_unavailable` hosts are down, from any cause; a host that is down already needs no slot;
 //! - no more hosts than the wave's `target_count` get the release, in an order that stays the same over all waves;
 //! - bytes are prepared ahead, which disturbs nothing: on all hosts of the wave at once, then on a few hosts
-//!   of later waves at a time, where a failure counts only when their turn comes;
+//!   of later waves at a time, where a failure counts only once the host is next;
 //! - more failed hosts than the budget allows end the assignment; each failure is committed by the
 //!   coordinators before another host is started, and a failed host is not touched again;
 //! - faults of the platform end it too, as `Fault`: the stage pauses and nothing is rolled back;
 //! - no host is started without a live lease; hosts in flight finish.
 //!
 //! Architecture invariant: hosts are the truth. What a host says decides what it is; the memory of this machine
-//! only bridges the time between an order and the host's word. A host that was not heard counts as down. So a
+//! only bridges the time between an order and the host's report. A host without a report counts as down. So a
 //! replacement with empty memory is safe at once and knows everything when all hosts have spoken.
 //!
-//! Deliberately not here: waves and gates (coordinators), turns of several installations on one host and the
+//! Deliberately not here: waves and gates (coordinators), disruption slots of several installations on one host and the
 //! judgment of health (the host itself), sessions (the daemon).
 
-mod decide;
 pub mod health;
+mod host_state;
 mod journal;
 mod order;
 mod phase;
 mod progress;
-mod standing;
+mod schedule;
 
 use std::collections::BTreeSet;
 
+use trimaran_agent_core::driver::Journaled;
 use trimaran_agent_core::driver::{CallId, Driver, EffectOf, Input};
-use trimaran_agent_core::journaled::Journaled;
 use trimaran_model::action::{Failure, Progress};
 use trimaran_model::assignment::{Assignment, HostGoal, HostReport};
 use trimaran_model::id::{HostName, InstallationId};
@@ -45,16 +45,16 @@ pub struct Fleet;
 
 /// An order for one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Give {
+pub struct SendGoal {
     pub host: HostName,
     pub goal: HostGoal,
 }
 
 /// What a host answered to an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Given {
+pub enum GoalAck {
     /// Durable on the host.
-    Taken,
+    Accepted,
     Refused(Failure),
 }
 
@@ -68,7 +68,7 @@ pub struct Watched {
 /// All that is known of one host. A watch shows each host once, also one that is not there, and then each
 /// change; nothing is started before. Whoever has just started gives hosts a moment to come back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sight {
+pub struct HostObservation {
     pub host: HostName,
     pub connected: bool,
     /// What it last said of the installation; `None`: nothing of it was ever there, or the host is unknown.
@@ -78,9 +78,9 @@ pub struct Sight {
 impl Driver for Fleet {
     type Order = Assignment;
     type Phase = Phase;
-    type Call = Give;
-    type Reply = Given;
-    type Snapshot = Sight;
+    type Call = SendGoal;
+    type Reply = GoalAck;
+    type Snapshot = HostObservation;
     type Query = Watched;
     type Progress = Progress;
 
@@ -100,7 +100,7 @@ impl Driver for Fleet {
         &self,
         phase: &mut Phase,
         now: Timestamp,
-        input: Input<Given, Sight>,
+        input: Input<GoalAck, HostObservation>,
         out: &mut Vec<EffectOf<Self>>,
     ) {
         phase.step(now, input, out);
@@ -122,9 +122,9 @@ pub(crate) type Effects = Vec<EffectOf<Fleet>>;
 
 /// Which order a call belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum OrderKind {
     Prepare,
-    Act,
+    Execute,
 }
 
 /// How far the order for a host is known to have come.
@@ -133,9 +133,9 @@ pub(crate) enum Sent {
     #[default]
     No,
     Calling(CallId),
-    /// The answer is lost; the host may have taken it. Its next session tells.
+    /// The answer is lost; the host may have accepted it. Its next session shows.
     Uncertain,
-    Taken,
+    Accepted,
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Safe unpacking of a release's archive: tar, tar.gz or tar.zst, told apart by their first bytes.
+//! Safe unpacking of a release's archive: tar, tar.gz or tar.zst, recognized by their first bytes.
 //!
 //! The archive is hostile input. It is read twice: first without writing anything, so that what is bad is
-//! refused before a file exists and the disk's room is known; then every entry is created by its own
+//! refused before a file exists and the free space is known; then every entry is created by its own
 //! system calls below a directory descriptor, with all links in its path refused by the kernel
 //! (`openat2(2)`, `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS`). What is allowed is a list: plain files,
 //! directories, symbolic links that stay inside, hard links to files that were unpacked before.
@@ -13,7 +13,7 @@ mod extract;
 mod links;
 mod name;
 mod stream;
-mod tape;
+mod tar_reader;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +25,7 @@ use trimaran_model::reason::ReasonCode;
 
 use crate::disk::Space;
 use links::Links;
-use tape::{Kind, Tape};
+use tar_reader::{Kind, TarReader};
 
 /// What an archive may cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct ArchiveLimits {
     pub unpacked_bytes: u64,
     /// Unpacked bytes per packed byte.
     pub ratio: u64,
-    /// Below this many unpacked bytes the ratio is not looked at.
+    /// Below this many unpacked bytes the ratio is not checked.
     pub ratio_free_bytes: u64,
     /// Components of a path.
     pub depth: usize,
@@ -121,17 +121,17 @@ impl std::fmt::Display for Place {
 
 /// Reads the whole archive under the limits and writes nothing: what it holds, or why it is refused.
 pub fn measure(archive: &Path, limits: &ArchiveLimits) -> Result<Unpacked, UnpackError> {
-    let mut tape = Tape::open(archive, limits)?;
+    let mut reader = TarReader::open(archive, limits)?;
     let mut links = Links::default();
     let mut unpacked = Unpacked::default();
-    while let Some(entry) = tape.next_entry()? {
+    while let Some(entry) = reader.next_entry()? {
         unpacked.add(&entry.kind);
-        links.pass(&entry.name).map_err(|error| error.at(tape.place()))?;
+        links.pass(&entry.name).map_err(|error| error.at(reader.place()))?;
         if let Kind::Symlink(target) = &entry.kind {
-            links.add(&entry.name, target).map_err(|error| error.at(tape.place()))?;
+            links.add(&entry.name, target).map_err(|error| error.at(reader.place()))?;
         }
     }
-    links.check().map_err(|error| error.at(tape.place()))?;
+    links.check().map_err(|error| error.at(reader.place()))?;
     Ok(unpacked)
 }
 
@@ -143,20 +143,20 @@ pub fn measure(archive: &Path, limits: &ArchiveLimits) -> Result<Unpacked, Unpac
 pub fn unpack(archive: &Path, into: &Path, limits: &ArchiveLimits) -> Result<Unpacked, UnpackError> {
     let measured = measure(archive, limits)?;
     let tree = extract::Tree::create(into)?;
-    let free = Space::free_at(into).map_err(|error| UnpackError::io("look at the disk of", into, error))?;
+    let free = Space::free_at(into).map_err(|error| UnpackError::io("inspect the disk of", into, error))?;
     let needed = Space { bytes: measured.disk_bytes, inodes: measured.entries };
     if !needed.fits(&free) {
         return Err(UnpackError::Disk { needed, free });
     }
-    let mut tape = Tape::open(archive, limits)?;
-    match tree.fill(&mut tape) {
+    let mut reader = TarReader::open(archive, limits)?;
+    match tree.fill(&mut reader) {
         Ok(unpacked) if unpacked == measured => Ok(unpacked),
         Ok(_) => {
             // The tree was kept by `fill`; this archive is not the one that was measured.
             let _ = std::fs::remove_dir_all(into);
             Err(UnpackError::Corrupt {
                 detail: "it changed while it was read".to_owned(),
-                place: tape.place(),
+                place: reader.place(),
             })
         }
         Err(UnpackError::Io { source, .. }) if is_full(&source) => {
@@ -168,7 +168,7 @@ pub fn unpack(archive: &Path, into: &Path, limits: &ArchiveLimits) -> Result<Unp
     }
 }
 
-/// Whether a write failed for want of room.
+/// Whether a write failed for want of space.
 fn is_full(error: &std::io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|errno| matches!(errno, Errno::NOSPC | Errno::DQUOT))
 }

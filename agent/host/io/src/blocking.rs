@@ -1,6 +1,6 @@
 //! Work that may wait for a disk, on threads that may: an installation whose disk hangs holds only so many.
 //!
-//! A thread in a system call can't be ended. So a call that is given up leaves its thread behind, and the thread
+//! A thread in a system call can't be ended. So a call that is abandoned leaves its thread behind, and the thread
 //! keeps the call's permit until the disk lets go of it. Deliberately not here: who gets a permit, and deadlines
 //! (`calls`).
 

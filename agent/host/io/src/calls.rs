@@ -1,5 +1,5 @@
 //! The calls of one installation that have no answer yet. Each has one by its deadline: a call that hangs is
-//! lost, and what comes of it later is nobody's answer.
+//! lost, and what comes of it later is dropped.
 
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ impl<R: Send + 'static> Calls<R> {
         }
     }
 
-    /// Gives every call up.
+    /// Abandons every call.
     pub(crate) async fn stop(&mut self) {
         self.tasks.shutdown().await;
         self.pending.clear();
@@ -80,7 +80,7 @@ mod tests {
     const SHORT: Millis = Millis(50);
     const LONG: Millis = Millis::seconds(20);
 
-    /// A disk that does not answer before it is told to.
+    /// A disk that does not answer before it may.
     fn disk() -> (mpsc::Sender<()>, impl Future<Output = u8> + Send + 'static) {
         let (release, hang) = mpsc::channel::<()>();
         let call = async move {
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_that_hangs_is_lost_and_its_late_answer_is_nobodys() {
+    async fn a_call_that_hangs_is_lost_and_its_late_answer_is_dropped() {
         let mut calls = Calls::new();
         let (release, hangs) = disk();
         calls.start(CallId(1), SHORT, hangs);

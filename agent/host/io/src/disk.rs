@@ -1,4 +1,4 @@
-//! Room on a file system, and what is durable on it.
+//! Space on a file system, and what is durable on it.
 
 use std::fmt;
 use std::fs::File;

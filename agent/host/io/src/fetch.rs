@@ -63,7 +63,7 @@ impl FetchError {
         }
     }
 
-    /// Somebody removed the cache in the middle, which is allowed at any time: the next try makes it anew.
+    /// A user removed the cache in the middle, which is allowed at any time: the next try makes it anew.
     fn is_removed_cache(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
     }
@@ -156,7 +156,7 @@ fn source_name(location: &ArtifactLocation) -> String {
                     let _ = parsed.set_username("…");
                 }
                 if parsed.query().is_some() {
-                    // A presigned URL carries its signature here.
+                    // A presigned URL has its signature here.
                     parsed.set_query(Some("…"));
                 }
                 format!("`{parsed}`")

@@ -16,13 +16,13 @@ use trimaran_model::limits;
 use trimaran_wire::v1::runner::LogQuery;
 
 use crate::filesystem::OsFileSystem;
-use crate::known::{HostSettings, Known};
+use crate::host_identity::{HostIdentity, HostSettings};
 use crate::lock::{DirectoryLock, LockError};
 use crate::logs;
 use crate::platform::{Platform, Shared};
 use crate::reports::Reports;
 use crate::store::{self, LoadError, Loaded, Store};
-use crate::worker::{self, Claim, Command, Commands, GoalRefused, Shown};
+use crate::worker::{self, Claim, Command, Commands, GoalRefused, InstallationView};
 
 /// Why a host could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +34,7 @@ pub enum OpenError {
     #[error(transparent)]
     Load(#[from] LoadError),
     #[error("can't see what is deployed in {path}: {why}")]
-    Look { path: PathBuf, why: String },
+    Inspect { path: PathBuf, why: String },
 }
 
 /// A host that is open. Clones are the same host.
@@ -53,7 +53,7 @@ struct Inner {
     _lock: DirectoryLock,
 }
 
-/// What an earlier life left of an installation.
+/// What an earlier process left of an installation.
 struct Found {
     installation: InstallationId,
     platform: Arc<Platform>,
@@ -67,12 +67,12 @@ struct Running {
 }
 
 impl Host {
-    /// Takes the lock of the directory, re-attaches to what runs, and goes on with what was begun. Every change
+    /// Takes the lock of the directory, re-attaches to what runs, and continues what was begun. Every change
     /// is reported by the receiver; of one installation the latest may replace earlier ones.
     pub async fn open(settings: HostSettings) -> Result<(Self, mpsc::Receiver<HostReport>), OpenError> {
         let data_dir = settings.data_dir.clone();
-        let (dir, known) = (data_dir.clone(), Known::of(&settings));
-        let (lock, found) = blocking(move || take(&dir, &known)).await?;
+        let (dir, identity) = (data_dir.clone(), HostIdentity::of(&settings));
+        let (lock, found) = blocking(move || take(&dir, &identity)).await?;
         let reports = Arc::new(Reports::default());
         let inner = Arc::new(Inner {
             shared: Arc::new(Shared {
@@ -80,7 +80,7 @@ impl Host {
                 address: settings.address,
                 binary: settings.binary,
                 cache: data_dir.join("cache"),
-                turn: Arc::new(Semaphore::new(1)),
+                slot: Arc::new(Semaphore::new(1)),
             }),
             data_dir,
             reports,
@@ -96,19 +96,19 @@ impl Host {
         }
         // What is in the middle of a change is served before all that would begin one.
         for found in resumed.iter().filter(|found| found.journal.step.is_disruptive()) {
-            found.platform.keep_turn().await;
+            found.platform.reclaim_slot().await;
         }
         for found in resumed {
             let Found { installation, platform, journal, next } = found;
             host.spawn(&mut *host.inner.workers.lock().await, installation, platform, journal, next);
         }
-        // Whoever asks next must not take what was not looked at yet for what is not there.
+        // Whoever asks next must not take what was not inspected yet for what is not there.
         let running = host.installations().await;
-        if tokio::time::timeout(limits::HOST_LOOK.to_std(), host.inner.reports.all_of(&running))
+        if tokio::time::timeout(limits::HOST_INSPECT_TIMEOUT.to_std(), host.inner.reports.all_of(&running))
             .await
             .is_err()
         {
-            tracing::warn!("not everything on this host could be looked at");
+            tracing::warn!("not everything on this host could be inspected");
         }
         let (sender, receiver) = Reports::channel();
         let reports = Arc::clone(&host.inner.reports);
@@ -126,13 +126,13 @@ impl Host {
         let (journal, next) = match blocking(move || on_disk.load()).await? {
             Loaded::Journal(journal, next) => (journal, next),
             Loaded::Damaged | Loaded::Nothing => {
-                let look = |why: trimaran_host_core::host::HostFailure| OpenError::Look {
+                let observe = |why: trimaran_host_core::host::HostFailure| OpenError::Inspect {
                     path: path.clone(),
                     why: why.message,
                 };
-                let facts = platform.look().await.map_err(look)?;
+                let observation = platform.observe().await.map_err(observe)?;
                 tracing::warn!(%installation, "the journal can't be read; it is made again from what is there");
-                match Journal::from_facts(&installation, &facts) {
+                match Journal::from_observation(&installation, &observation) {
                     Some(journal) => (journal, None),
                     None => return Ok(None),
                 }
@@ -161,16 +161,19 @@ impl Host {
 
     /// Takes a goal when its fence is larger than what was seen for the installation. Durable when it returns;
     /// what becomes of it is reported.
-    pub async fn give(&self, goal: HostGoal) -> Result<(), GoalRefused> {
+    pub async fn accept_goal(&self, goal: HostGoal) -> Result<(), GoalRefused> {
         let commands = match self.commands(&goal).await? {
             Some(commands) => commands,
             None => return Ok(()),
         };
         let claim = Claim::default();
         let asked = claim.clone();
-        let mut taken =
-            pin!(send(&commands, |answer| Command::Give { goal: Box::new(goal), claim: asked, answer }));
-        match tokio::time::timeout(limits::HOST_GIVE.to_std(), &mut taken).await {
+        let mut taken = pin!(send(&commands, |answer| Command::AcceptGoal {
+            goal: Box::new(goal),
+            claim: asked,
+            answer
+        }));
+        match tokio::time::timeout(limits::HOST_GOAL_TIMEOUT.to_std(), &mut taken).await {
             Ok(answer) => answer?,
             Err(_) if claim.claim() => Err(GoalRefused::Busy),
             // It is being taken, which is bounded too.
@@ -180,12 +183,12 @@ impl Host {
 
     /// Takes a goal of a human on this machine: the fence stays as it is, so that any order of the cluster
     /// that comes later wins. Returns the goal as it was taken.
-    pub async fn give_by_hand(&self, goal: HostGoal) -> Result<HostGoal, GoalRefused> {
+    pub async fn accept_manual_goal(&self, goal: HostGoal) -> Result<HostGoal, GoalRefused> {
         let commands = match self.commands(&goal).await? {
             Some(commands) => commands,
             None => return Ok(goal),
         };
-        send(&commands, |answer| Command::GiveByHand { goal: Box::new(goal), answer }).await?
+        send(&commands, |answer| Command::AcceptManualGoal { goal: Box::new(goal), answer }).await?
     }
 
     /// The worker of a goal's installation; `None` when it was made with this goal just now.
@@ -212,7 +215,7 @@ impl Host {
     }
 
     /// One installation as it is now; `None` when it is not on this host.
-    pub async fn show(&self, installation: &InstallationId) -> Option<Shown> {
+    pub async fn show(&self, installation: &InstallationId) -> Option<InstallationView> {
         let commands = self.inner.workers.lock().await.get(installation)?.commands.clone();
         send(&commands, |answer| Command::Show { answer }).await.ok()
     }
@@ -230,7 +233,7 @@ impl Host {
         logs::open(&self.inner.data_dir.join("services").join(directory).join("log"), query)
     }
 
-    /// Ends the workers and gives the directory back. Services are left running.
+    /// Ends the workers and releases the directory. Services are left running.
     pub async fn close(self) {
         self.inner.stop.cancel();
         let workers = std::mem::take(&mut *self.inner.workers.lock().await);
@@ -245,7 +248,7 @@ impl Host {
 }
 
 impl Drop for Inner {
-    /// A host that nobody holds any more works no further, also when it was not closed.
+    /// A host without a handle works no further, also when it was not closed.
     fn drop(&mut self) {
         self.stop.cancel();
     }
@@ -267,7 +270,7 @@ async fn send<T>(
     receiver.await.map_err(|_| GoalRefused::Closed)
 }
 
-/// Runs what waits for a disk where it holds nobody up.
+/// Runs what waits for a disk where nothing else waits behind it.
 async fn blocking<T: Send + 'static, E: Into<OpenError> + Send + 'static>(
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, OpenError> {
@@ -279,15 +282,15 @@ async fn blocking<T: Send + 'static, E: Into<OpenError> + Send + 'static>(
 }
 
 /// Locks and prepares a directory, and lists what is deployed there.
-fn take(data_dir: &Path, known: &Known) -> Result<(DirectoryLock, Vec<InstallationId>), OpenError> {
+fn take(data_dir: &Path, identity: &HostIdentity) -> Result<(DirectoryLock, Vec<InstallationId>), OpenError> {
     let lock = DirectoryLock::take(data_dir)?;
     prepare(data_dir)
-        .and_then(|()| known.save(data_dir))
+        .and_then(|()| identity.save(data_dir))
         .map_err(|source| OpenError::Directory { path: data_dir.to_owned(), source })?;
     Ok((lock, installations(data_dir)?))
 }
 
-/// Directories, and the reserve where the disk has room for it.
+/// Directories, and the reserve where the disk has space for it.
 fn prepare(data_dir: &Path) -> io::Result<()> {
     std::fs::create_dir_all(data_dir.join("services"))?;
     crate::disk::sync_directory(data_dir)?;
@@ -299,7 +302,7 @@ fn prepare(data_dir: &Path) -> io::Result<()> {
     crate::fetch::clean(&cache)?;
     let reserve = data_dir.join("reserve");
     if !reserve.exists() && std::fs::write(&reserve, vec![0; limits::HOST_RESERVE_BYTES]).is_err() {
-        // A disk this full has no room to reserve; half a reserve would only be in the way.
+        // A disk this full has no space to reserve; half a reserve would only be in the way.
         let _ = std::fs::remove_file(&reserve);
     }
     Ok(())

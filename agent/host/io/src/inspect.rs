@@ -1,13 +1,13 @@
 //! A data directory without its machines: what is there, and the end of everything that runs.
 //!
-//! Both take the directory's lock and go on with nothing that was begun.
+//! Both take the directory's lock and continue nothing that was begun.
 
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use trimaran_host_core::host::{
-    Exit, Facts, HostFailure, Journal, Phase, ProcessStatus, StoredRelease, host_release,
+    Exit, HostFailure, Journal, Observation, Phase, ProcessStatus, StoredRelease, host_release,
 };
 use trimaran_model::assignment::{HostReport, HostState};
 use trimaran_model::id::InstallationId;
@@ -18,7 +18,7 @@ use trimaran_model::time::Millis;
 use crate::filesystem::OsFileSystem;
 use crate::host::{OpenError, installations};
 use crate::lock::DirectoryLock;
-use crate::platform::{look_at, stop_everything, stop_removed};
+use crate::platform::{observe_installation, stop_everything, stop_removed};
 use crate::probe;
 use crate::store::{Loaded, Store, directory_name};
 
@@ -30,13 +30,13 @@ pub struct Inspection {
     pub report: HostReport,
     pub current: Option<StoredRelease>,
     pub rollback_target: Option<StoredRelease>,
-    /// Whether a process of it lives.
+    /// Whether a process of it runs.
     pub running: bool,
     /// One probe of what runs.
     pub probe: Option<Result<(), String>>,
 }
 
-/// Looks at every installation of a directory. `address` is the host's own. A directory that is not there has
+/// Inspects every installation of a directory. `address` is the host's own. A directory that is not there has
 /// none, and is not made.
 pub async fn inspect(data_dir: &Path, address: IpAddr) -> Result<Vec<Inspection>, OpenError> {
     if !data_dir.exists() {
@@ -47,15 +47,15 @@ pub async fn inspect(data_dir: &Path, address: IpAddr) -> Result<Vec<Inspection>
     for installation in list(data_dir)? {
         let store = store(data_dir, &installation);
         let path = store.dir().to_owned();
-        let facts = look_at(&store, &Arc::default())
+        let observation = observe_installation(&store, &Arc::default())
             .await
-            .map_err(|failure| OpenError::Look { path, why: failure.message })?;
+            .map_err(|failure| OpenError::Inspect { path, why: failure.message })?;
         let journal = match store.load()? {
             Loaded::Journal(journal, _) => Some(journal),
-            Loaded::Damaged | Loaded::Nothing => Journal::from_facts(&installation, &facts),
+            Loaded::Damaged | Loaded::Nothing => Journal::from_observation(&installation, &observation),
         };
         if let Some(journal) = journal {
-            found.push(inspect_one(installation, journal, facts, address).await);
+            found.push(inspect_one(installation, journal, observation, address).await);
         }
     }
     Ok(found)
@@ -64,16 +64,20 @@ pub async fn inspect(data_dir: &Path, address: IpAddr) -> Result<Vec<Inspection>
 async fn inspect_one(
     installation: InstallationId,
     journal: Journal,
-    facts: Facts,
+    observation: Observation,
     address: IpAddr,
 ) -> Inspection {
     let number = journal.launch.as_ref().map(|launch| launch.number);
-    let running = facts.processes.values().any(|fact| matches!(fact.status, ProcessStatus::Running { .. }));
-    let ended = number.and_then(|number| facts.processes.get(&number)).and_then(|fact| match fact.status {
-        ProcessStatus::Ended(exit) => Some(exit),
-        ProcessStatus::Running { .. } | ProcessStatus::Nothing => None,
-    });
-    let phase = Phase::shown(journal, facts);
+    let running =
+        observation.processes.values().any(|process| matches!(process.status, ProcessStatus::Running { .. }));
+    let ended =
+        number.and_then(|number| observation.processes.get(&number)).and_then(|process| {
+            match process.status {
+                ProcessStatus::Ended(exit) => Some(exit),
+                ProcessStatus::Running { .. } | ProcessStatus::Nothing => None,
+            }
+        });
+    let phase = Phase::shown(journal, observation);
     let stored = |digest| phase.stored(digest).cloned();
     let mut report = phase.report();
     let current = report.current.and_then(stored);

@@ -8,28 +8,26 @@
 
 pub mod archive;
 mod blocking;
-mod boot;
 mod calls;
 pub mod disk;
+mod executable;
 mod failpoint;
 pub mod fetch;
 pub mod filesystem;
 mod host;
+mod host_identity;
 mod inspect;
-mod known;
-mod listeners;
 pub mod lock;
 pub mod logs;
 mod platform;
 pub mod ports;
 pub mod probe;
-mod program;
 mod reports;
 pub mod shim;
 pub mod store;
 mod worker;
 
 pub use host::{Host, OpenError};
+pub use host_identity::{HostIdentity, HostSettings};
 pub use inspect::{Inspection, StopAllError, inspect, stop_all};
-pub use known::{HostSettings, Known};
-pub use worker::{GoalRefused, Shown};
+pub use worker::{GoalRefused, InstallationView};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use trimaran_process::lock::{LockFile, LockFileError};
 
-/// Held as long as it lives. Children don't inherit it.
+/// Held as long as the value exists. Children don't inherit it.
 #[derive(Debug)]
 pub struct DirectoryLock {
     _file: LockFile,
@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn a_directory_has_one_holder_at_a_time_and_the_next_takes_it_over() {
         let folder = tempfile::tempdir().expect("a directory");
-        let first = DirectoryLock::take(folder.path()).expect("nobody has it");
+        let first = DirectoryLock::take(folder.path()).expect("no one has it");
         let refused = DirectoryLock::take(folder.path()).expect_err("taken");
         assert!(refused.to_string().contains(&format!("process {}", std::process::id())), "{refused}");
         drop(first);

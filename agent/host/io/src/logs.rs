@@ -2,7 +2,7 @@
 //!
 //! A file is named `output-NUMBER.log`; numbers grow and never come back. When the newest is full the next
 //! one is begun and the oldest is removed, so a name always means the same lines and a reader can't be
-//! fooled by a rotation. Each file begins with the run that was under way, so it can be read alone.
+//! fooled by a rotation. Each file begins with the run that was in progress, so it can be read alone.
 //!
 //! Deliberately not here: where the files of a service are, and how lines travel to the operator.
 

@@ -1,4 +1,4 @@
-//! Carries out the calls of one installation's machine: the real host behind the machine's questions.
+//! Executes the calls of one installation's machine: the real host behind the machine's questions.
 //!
 //! Everything that can block runs on the blocking pool. Nothing here decides; a failure is a code and words.
 
@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use trimaran_host_core::host::{
-    Call, Exit, Facts, HostFailure, KeepBlobs, Launch, ProcessFact, ProcessStatus, Query, Reply, Snapshot,
-    StoredRelease, host_release,
+    CacheRetention, Call, Exit, HostFailure, Launch, Observation, ProcessObservation, ProcessStatus, Query,
+    Reply, Snapshot, StoredRelease, host_release,
 };
 use trimaran_model::id::{Digest, HostName};
 use trimaran_model::limits;
@@ -23,11 +23,11 @@ use trimaran_model::time::Timestamp;
 use trimaran_process::clock;
 
 use crate::archive::{self, ArchiveLimits};
-use crate::boot::boot_id;
 use crate::filesystem::OsFileSystem;
+use crate::host_identity::boot_id;
 use crate::shim::{self, Attached, ShimSpec};
 use crate::store::Store;
-use crate::{fetch, ports, probe, program};
+use crate::{executable, fetch, ports, probe};
 
 /// What the installations of a host share.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(crate) struct Shared {
     pub(crate) binary: PathBuf,
     pub(crate) cache: PathBuf,
     /// One permit: the disruptive step of a host.
-    pub(crate) turn: Arc<Semaphore>,
+    pub(crate) slot: Arc<Semaphore>,
 }
 
 /// The host as one installation sees it.
@@ -45,7 +45,7 @@ pub(crate) struct Shared {
 pub(crate) struct Platform {
     pub(crate) shared: Arc<Shared>,
     pub(crate) store: Store<OsFileSystem>,
-    turn: Mutex<Option<OwnedSemaphorePermit>>,
+    slot: Mutex<Option<OwnedSemaphorePermit>>,
     /// Held while releases and `current` are changed: a change that hung never overtakes a later one.
     changing: Arc<std::sync::Mutex<()>>,
 }
@@ -56,7 +56,7 @@ fn internal(what: &str, error: impl std::fmt::Display) -> Failed {
     HostFailure::new(ReasonCode::HostInternal, format!("{what}: {error}"))
 }
 
-/// A full disk is told apart, because it is answered by making room.
+/// A full disk is distinguished, because it is answered by freeing space.
 fn disk_failure(what: &str, error: &io::Error) -> Failed {
     let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
     let code = if full { ReasonCode::PreflightDisk } else { ReasonCode::HostInternal };
@@ -65,18 +65,18 @@ fn disk_failure(what: &str, error: &io::Error) -> Failed {
 
 impl Platform {
     pub(crate) fn new(shared: Arc<Shared>, store: Store<OsFileSystem>) -> Self {
-        Self { shared, store, turn: Mutex::new(None), changing: Arc::default() }
+        Self { shared, store, slot: Mutex::new(None), changing: Arc::default() }
     }
 
     pub(crate) async fn call(&self, call: Call) -> Reply {
         let result = match call {
-            Call::Look => return self.look().await.map_or_else(Reply::Failed, Reply::Facts),
+            Call::Inspect => return self.observe().await.map_or_else(Reply::Failed, Reply::Observation),
             Call::CheckPort { health } => self.check_port(&health).await,
             Call::Fetch { artifact } => self.fetch(&artifact).await,
             Call::Unpack(stored) => return self.unpack(stored).await,
-            Call::TakeTurn => self.take_turn().await,
-            Call::EndTurn => {
-                self.end_turn().await;
+            Call::AcquireSlot => self.acquire_slot().await,
+            Call::ReleaseSlot => {
+                self.release_slot().await;
                 Ok(())
             }
             Call::Stop { stop, except } => self.stop(&stop, except).await,
@@ -87,8 +87,8 @@ impl Platform {
             Call::Probe { health } => probe::probe(&health, self.shared.address)
                 .await
                 .map_err(|words| HostFailure::new(ReasonCode::ProbeFailed, words)),
-            Call::Tidy { releases, launch, keep } => {
-                self.tidy(releases, launch, keep).await;
+            Call::CollectGarbage { releases, launch, keep } => {
+                self.collect_garbage(releases, launch, keep).await;
                 Ok(())
             }
         };
@@ -132,8 +132,8 @@ impl Platform {
         .await
     }
 
-    pub(crate) async fn look(&self) -> Result<Facts, Failed> {
-        look_at(&self.store, &self.changing).await
+    pub(crate) async fn observe(&self) -> Result<Observation, Failed> {
+        observe_installation(&self.store, &self.changing).await
     }
 
     async fn run_dirs(&self) -> RunDirs {
@@ -185,23 +185,23 @@ impl Platform {
         done.unwrap_or_else(Reply::Failed)
     }
 
-    async fn take_turn(&self) -> Result<(), Failed> {
-        let mut held = self.turn.lock().await;
+    async fn acquire_slot(&self) -> Result<(), Failed> {
+        let mut held = self.slot.lock().await;
         if held.is_none() {
-            let turn = Arc::clone(&self.shared.turn).acquire_owned().await;
-            *held = Some(turn.map_err(|error| internal("the host is being closed", error))?);
+            let slot = Arc::clone(&self.shared.slot).acquire_owned().await;
+            *held = Some(slot.map_err(|error| internal("the host is being closed", error))?);
         }
         Ok(())
     }
 
-    /// Holds the turn again that an earlier life held when it ended. At most one installation did.
-    pub(crate) async fn keep_turn(&self) {
-        *self.turn.lock().await = Arc::clone(&self.shared.turn).try_acquire_owned().ok();
+    /// Holds the disruption slot again that an earlier process held when it ended. At most one installation did.
+    pub(crate) async fn reclaim_slot(&self) {
+        *self.slot.lock().await = Arc::clone(&self.shared.slot).try_acquire_owned().ok();
     }
 
-    /// Gives the turn back, if it is held.
-    pub(crate) async fn end_turn(&self) {
-        self.turn.lock().await.take();
+    /// Releases the slot, if it is held.
+    pub(crate) async fn release_slot(&self) {
+        self.slot.lock().await.take();
     }
 
     async fn stop(&self, stop: &Stop, except: Option<u64>) -> Result<(), Failed> {
@@ -223,7 +223,7 @@ impl Platform {
         let failed =
             |error: &dyn std::fmt::Display| HostFailure::new(ReasonCode::StartFailed, error.to_string());
         for (number, (dir, _)) in self.run_dirs().await {
-            match shim::attach(&dir).await.map_err(|error| internal("can't look for the process", error))? {
+            match shim::attach(&dir).await.map_err(|error| internal("can't inspect the process", error))? {
                 Attached::Running(shim) if number == launch.number => {
                     return Ok(Timestamp(shim.started_boottime_ms()));
                 }
@@ -269,7 +269,7 @@ impl Platform {
     }
 
     /// What can't be removed now is removed the next time.
-    async fn tidy(&self, releases: Vec<Digest>, launch: Option<u64>, keep: KeepBlobs) {
+    async fn collect_garbage(&self, releases: Vec<Digest>, launch: Option<u64>, keep: CacheRetention) {
         let mut ended = Vec::new();
         for (number, (dir, _)) in self.run_dirs().await {
             let old = launch.is_none_or(|launch| number < launch);
@@ -281,8 +281,8 @@ impl Platform {
         let done = self
             .changing(move |store| {
                 ended.iter().try_for_each(std::fs::remove_dir_all)?;
-                let known = store.releases()?;
-                for stored in releases.iter().filter_map(|digest| known.get(digest)) {
+                let identity = store.releases()?;
+                for stored in releases.iter().filter_map(|digest| identity.get(digest)) {
                     store.remove(stored)?;
                 }
                 trim_cache(&cache, keep)
@@ -294,7 +294,7 @@ impl Platform {
     }
 }
 
-/// The program is looked for in the release first; a bare name that is not there is left to `PATH`.
+/// The program is searched in the release.
 fn in_release(command: &[String], cwd: &Path) -> Vec<String> {
     let mut command = command.to_vec();
     if let Some(program) = command.first_mut() {
@@ -325,10 +325,10 @@ async fn run_dirs(store: &Store<OsFileSystem>) -> RunDirs {
 }
 
 /// What is there of an installation. What another call is still changing is left alone.
-pub(crate) async fn look_at(
+pub(crate) async fn observe_installation(
     store: &Store<OsFileSystem>,
     changing: &Arc<std::sync::Mutex<()>>,
-) -> Result<Facts, Failed> {
+) -> Result<Observation, Failed> {
     let (on_disk, changing) = (store.clone(), Arc::clone(changing));
     let found = crate::blocking::spawn(move || {
         let alone = match changing.try_lock() {
@@ -350,7 +350,7 @@ pub(crate) async fn look_at(
     let mut processes = BTreeMap::new();
     for (number, (dir, short)) in run_dirs(store).await {
         let attached =
-            shim::attach(&dir).await.map_err(|error| internal("can't look for the process", error))?;
+            shim::attach(&dir).await.map_err(|error| internal("can't inspect the process", error))?;
         let status = match attached {
             Attached::Running(shim) => {
                 ProcessStatus::Running { started: Timestamp(shim.started_boottime_ms()) }
@@ -359,12 +359,12 @@ pub(crate) async fn look_at(
             Attached::Nothing => ProcessStatus::Nothing,
         };
         let digest = releases.keys().find(|digest| digest.short() == short).copied();
-        processes.insert(number, ProcessFact { digest, status });
+        processes.insert(number, ProcessObservation { digest, status });
     }
-    Ok(Facts { boot, current, releases, processes })
+    Ok(Observation { boot, current, releases, processes })
 }
 
-/// Who else listens where the service will. A service of an earlier life of this directory is to be stopped too.
+/// Who else listens where the service will. A service of an earlier data directory of this path is to be stopped too.
 fn foreign_listener(
     store: &Store<OsFileSystem>,
     address: IpAddr,
@@ -399,7 +399,7 @@ pub(crate) async fn stop_everything(
 ) -> Result<bool, Failed> {
     let failed = |error: &dyn std::fmt::Display| HostFailure::new(ReasonCode::StopFailed, error.to_string());
     let launches = run_dirs(store).await;
-    // Where something was started since, the services of an earlier life were ended before.
+    // Where something was started since, the services of the earlier directory were ended before.
     let mut ended = launches.is_empty() && stop_removed(store.run_dir(), stop).await?;
     for (number, (dir, _)) in launches {
         if except == Some(number) {
@@ -433,22 +433,22 @@ fn unpack(store: &Store<OsFileSystem>, blob: &Path, stored: &StoredRelease) -> R
         return Reply::Failed(HostFailure::new(code, error.to_string()));
     }
     let program = host_release(&stored.release).process.command.first().map_or("", String::as_str);
-    if let Some(words) = program::problem(&into, program) {
-        // The next look removes what is left of it.
+    if let Some(words) = executable::problem(&into, program) {
+        // The next inspection removes what is left of it.
         let _ = std::fs::remove_dir_all(&into);
         return Reply::Failed(HostFailure::new(ReasonCode::UnpackProgram, words));
     }
     match store.adopt(stored) {
         Ok(()) => Reply::Stored,
         Err(error) => {
-            // The next look removes what is left of it.
+            // The next inspection removes what is left of it.
             let _ = std::fs::remove_dir_all(&into);
             Reply::Failed(disk_failure("can't keep the unpacked release", &error))
         }
     }
 }
 
-fn trim_cache(cache: &Path, keep: KeepBlobs) -> io::Result<()> {
+fn trim_cache(cache: &Path, keep: CacheRetention) -> io::Result<()> {
     let entries = match std::fs::read_dir(cache) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -464,8 +464,8 @@ fn trim_cache(cache: &Path, keep: KeepBlobs) -> io::Result<()> {
     blobs.sort_by_key(|(modified, ..)| std::cmp::Reverse(*modified));
     for (place, (_, digest, path)) in blobs.into_iter().enumerate() {
         let kept = match keep {
-            KeepBlobs::Newest => place < limits::RELEASES_KEPT,
-            KeepBlobs::Only(one) => one == Some(digest),
+            CacheRetention::Newest => place < limits::RELEASES_KEPT,
+            CacheRetention::Only(one) => one == Some(digest),
         };
         if !kept {
             std::fs::remove_file(path)?;

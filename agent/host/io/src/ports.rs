@@ -1,11 +1,13 @@
-//! Who listens where the service will: looked for before anything that runs is stopped.
+//! Who listens where the service will: checked before anything that runs is stopped.
+
+mod sock_diag;
 
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
-use crate::listeners::{Listener, listeners};
+use self::sock_diag::{Listener, listeners};
 
 /// A process that listens on the port and is not a descendant of one of `ours`: in words, or `None`.
 pub fn foreign_listener(address: IpAddr, port: u16, ours: &BTreeSet<u32>) -> io::Result<Option<String>> {
@@ -15,7 +17,7 @@ pub fn foreign_listener(address: IpAddr, port: u16, ours: &BTreeSet<u32>) -> io:
     if inodes.is_empty() {
         return Ok(None);
     }
-    // Usually the service itself, which is to be stopped; a look at every process of a host takes a while.
+    // Usually the service itself, which is to be stopped; reading every process of a host takes a while.
     let held_by_ours: BTreeSet<u64> = ours.iter().flat_map(|pid| sockets_of(*pid, &inodes)).collect();
     inodes.retain(|inode| !held_by_ours.contains(inode));
     if inodes.is_empty() {

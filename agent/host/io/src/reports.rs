@@ -45,7 +45,7 @@ impl Reports {
     /// Waits until something was said of each of these.
     pub(crate) async fn all_of(&self, installations: &[InstallationId]) {
         loop {
-            // Registered before the look, so that nothing said in between is missed.
+            // Registered before the check, so that nothing reported in between is missed.
             let said = self.first.notified();
             let missing = {
                 let latest = &self.state.lock().expect(LOCK).latest;

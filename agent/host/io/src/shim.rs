@@ -2,7 +2,7 @@
 //!
 //! The runner starts `BINARY shim --dir DIR` (the same binary), which leaves the runner's session and
 //! parentage, starts the service and stays. Everything that the service starts falls to the shim, so `stop`
-//! reaches all of it. State, lock and control socket are in DIR; a runner of a later life finds out there,
+//! reaches all of it. State, lock and control socket are in DIR; a later process of the runner finds out there,
 //! and from the process table, what is true.
 //!
 //! Invariant: while a service of DIR is being started, runs or is being ended by its shim, the lock of DIR is

@@ -5,7 +5,7 @@
 //!   state  state.prev              the journal, replaced whole: written beside, synced, renamed
 //!   releases/SEQ-DIGEST12/         an unpacked release, whole once it has this name
 //!   releases/SEQ-DIGEST12.release  what it is; written before the directory gets its name
-//!   releases/.tmp-SEQ/             being unpacked; removed by the next look
+//!   releases/.tmp-SEQ/             being unpacked; removed by the next inspection
 //!   current -> releases/…          the one switch
 //!   run/  log/                     of the processes, see `shim` and `logs`
 //! ```
@@ -33,7 +33,7 @@ const RECORD: &str = ".release";
 pub struct Store<F> {
     files: F,
     dir: PathBuf,
-    /// Bytes that are given up so that a journal can be written to a full disk.
+    /// Bytes that are freed so that a journal can be written to a full disk.
     reserve: PathBuf,
 }
 
@@ -134,7 +134,7 @@ impl<F: FileSystem> Store<F> {
         Ok(if found { Loaded::Damaged } else { Loaded::Nothing })
     }
 
-    /// Replaces the journal; durable when it returns. On a full disk the reserve is given up first.
+    /// Replaces the journal; durable when it returns. On a full disk the reserve is freed first.
     pub fn save(&self, journal: &WireHostJournal) -> io::Result<()> {
         let bytes = journal.to_bytes();
         let temporary = self.dir.join("state.tmp");
@@ -213,7 +213,7 @@ impl<F: FileSystem> Store<F> {
         self.releases_dir().join(format!(".tmp-{}", stored.sequence))
     }
 
-    /// Gives the unpacked and synced tree of [`Store::unpack_dir`] its name.
+    /// Renames the unpacked and synced tree of [`Store::unpack_dir`] its name.
     pub fn adopt(&self, stored: &StoredRelease) -> io::Result<()> {
         let dir = self.releases_dir();
         let record = dir.join(format!("{}{RECORD}", release_name(stored.sequence, &stored.digest)));

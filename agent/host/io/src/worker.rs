@@ -1,4 +1,4 @@
-//! Runs the machine of one installation: carries its effects out in order and feeds it what comes back.
+//! Runs the machine of one installation: executes its effects in order and feeds it the replies.
 //!
 //! One task an installation. `Persist` is awaited before anything that follows it; calls run beside the task and
 //! end by their deadlines (`calls`). A journal that can't be written is tried again until it can, and a disk that
@@ -31,7 +31,7 @@ use crate::platform::Platform;
 use crate::reports::Reports;
 
 /// A journal that could not be written is tried again after this.
-const PERSIST_AGAIN: Duration = Duration::from_secs(1);
+const PERSIST_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Why a goal was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -52,23 +52,23 @@ pub enum GoalRefused {
 
 /// What the host asks of a worker.
 pub(crate) enum Command {
-    Give {
+    AcceptGoal {
         goal: Box<HostGoal>,
         claim: Claim,
         answer: oneshot::Sender<Result<(), GoalRefused>>,
     },
     /// A human's order on this machine: keeps the fence, and any order of the cluster that comes later wins.
-    GiveByHand {
+    AcceptManualGoal {
         goal: Box<HostGoal>,
         answer: oneshot::Sender<Result<HostGoal, GoalRefused>>,
     },
     /// What is known now.
     Show {
-        answer: oneshot::Sender<Shown>,
+        answer: oneshot::Sender<InstallationView>,
     },
 }
 
-/// A goal is either taken by the worker or given up by whoever asked, and never both.
+/// A goal is either accepted by the worker or abandoned by the caller, and never both.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Claim(Arc<AtomicBool>);
 
@@ -81,14 +81,14 @@ impl Claim {
 
 /// One installation as it is now.
 #[derive(Debug, Clone)]
-pub struct Shown {
+pub struct InstallationView {
     pub report: HostReport,
     /// The goal that is worked on or was reached.
     pub goal: HostGoal,
     /// That goal has come to its end, and nothing waits behind it.
     pub settled: bool,
-    /// The host was looked at since it was opened.
-    pub looked: bool,
+    /// The host was inspected since it was opened.
+    pub inspected: bool,
     /// The release that `current` names.
     pub current: Option<StoredRelease>,
     /// Where a rollback by hand would lead.
@@ -101,16 +101,16 @@ pub(crate) struct Worker {
     platform: Arc<Platform>,
     phase: Phase,
     next: Option<HostGoal>,
-    pressed: bool,
+    abort_requested: bool,
     effects: VecDeque<HostEffect>,
     calls: Calls<Reply>,
     watches: JoinSet<Snapshot>,
-    /// Writes of the journal in their order, also when one was given up.
+    /// Writes of the journal in their order, also when one was abandoned.
     saving: Arc<Mutex<()>>,
     wake_at: Option<Timestamp>,
     persist_failed: bool,
     /// The last report says that the journal can't be written.
-    complained: bool,
+    journal_error_reported: bool,
     reports: Arc<Reports>,
 }
 
@@ -130,14 +130,14 @@ pub(crate) fn spawn(
         platform,
         phase,
         next,
-        pressed: false,
+        abort_requested: false,
         effects: effects.into(),
         calls: Calls::new(),
         watches: JoinSet::new(),
         saving: Arc::default(),
         wake_at: None,
         persist_failed: false,
-        complained: false,
+        journal_error_reported: false,
         reports,
     };
     (sender, tokio::spawn(worker.run(receiver, stop)))
@@ -146,8 +146,8 @@ pub(crate) fn spawn(
 impl Worker {
     async fn run(mut self, mut commands: mpsc::Receiver<Command>, stop: CancellationToken) {
         loop {
-            self.carry_out().await;
-            self.press();
+            self.execute_effects().await;
+            self.request_abort();
             if !self.effects.is_empty() && !self.persist_failed {
                 continue;
             }
@@ -159,7 +159,7 @@ impl Worker {
             };
             let again = async {
                 if self.persist_failed {
-                    tokio::time::sleep(PERSIST_AGAIN).await;
+                    tokio::time::sleep(PERSIST_RETRY_DELAY).await;
                 } else {
                     std::future::pending::<()>().await;
                 }
@@ -188,8 +188,8 @@ impl Worker {
         self.effects.extend(effects);
     }
 
-    /// Carries effects out until none is left or the journal can't be written.
-    async fn carry_out(&mut self) {
+    /// Executes effects until none is left or the journal can't be written.
+    async fn execute_effects(&mut self) {
         while let Some(effect) = self.effects.pop_front() {
             match effect {
                 Effect::Persist => {
@@ -199,23 +199,23 @@ impl Worker {
                     let result = match soon {
                         Ok(result) => result,
                         Err(_) => {
-                            self.complain(&ErrorKind::TimedOut.into());
+                            self.report_journal_error(&ErrorKind::TimedOut.into());
                             saved.await
                         }
                     };
                     if let Err(error) = result {
                         self.persist_failed = true;
                         self.effects.push_front(Effect::Persist);
-                        return self.complain(&error);
+                        return self.report_journal_error(&error);
                     }
                     self.persist_failed = false;
-                    if std::mem::take(&mut self.complained) {
+                    if std::mem::take(&mut self.journal_error_reported) {
                         self.publish();
                     }
                     failpoint::hit("after persist");
                 }
-                // In order with the calls around it, or a turn taken just after could be given back.
-                Effect::Call { call: Call::EndTurn, .. } => self.platform.end_turn().await,
+                // In order with the calls around it, or a slot acquired just after could be released.
+                Effect::Call { call: Call::ReleaseSlot, .. } => self.platform.release_slot().await,
                 Effect::Call { id, call, deadline, guard: _ } => {
                     // A probe leaves no trace, so a death at one is a death beside it.
                     let traceless = matches!(call, Call::Probe { .. });
@@ -244,11 +244,11 @@ impl Worker {
         self.calls.stop().await;
         if !self.phase.journal.step.is_disruptive() {
             // It may have been granted while the machine made way.
-            self.platform.end_turn().await;
+            self.platform.release_slot().await;
         }
         self.watches = JoinSet::new();
         self.wake_at = None;
-        self.pressed = false;
+        self.abort_requested = false;
         let goal = self.next.take().unwrap_or_else(|| self.phase.journal.goal.clone());
         let mut effects = Vec::new();
         let found = Some(self.phase.clone());
@@ -271,25 +271,25 @@ impl Worker {
     }
 
     /// Asks the machine to make way for a goal that waits.
-    fn press(&mut self) {
+    fn request_abort(&mut self) {
         let Some(next) = &self.next else { return };
         let reason = match self.phase.handover(next) {
             Handover::Later => return,
             Handover::Now => ReasonCode::Fenced,
-            Handover::AfterChange if self.pressed => return,
+            Handover::AfterChange if self.abort_requested => return,
             Handover::AfterChange => ReasonCode::Interrupted,
         };
-        self.pressed = true;
+        self.abort_requested = true;
         self.step(Input::Abort(reason));
     }
 
     async fn command(&mut self, command: Command) {
         match command {
-            // Whoever asked has given it up: nobody knows of it, so it is not taken.
-            Command::Give { claim, .. } if !claim.claim() => {}
-            Command::Give { goal, claim: _, answer } => {
-                let known = self.next.as_ref().unwrap_or(&self.phase.journal.goal);
-                let result = match admit(Some(known), &goal) {
+            // The caller has abandoned it: no one knows of it, so it is not accepted.
+            Command::AcceptGoal { claim, .. } if !claim.claim() => {}
+            Command::AcceptGoal { goal, claim: _, answer } => {
+                let identity = self.next.as_ref().unwrap_or(&self.phase.journal.goal);
+                let result = match admit(Some(identity), &goal) {
                     Admission::Take => self.accept(*goal).await,
                     Admission::Same => Ok(()),
                     Admission::Lower { largest } => Err(GoalRefused::Fenced { fence: goal.fence, largest }),
@@ -300,10 +300,10 @@ impl Worker {
                 // Whoever asked may have gone; the goal is accepted all the same.
                 let _ = answer.send(result);
             }
-            Command::GiveByHand { mut goal, answer } => {
-                let known = self.next.as_ref().unwrap_or(&self.phase.journal.goal);
-                goal.fence = known.fence;
-                goal.attempt = Attempt(known.attempt.0.saturating_add(1));
+            Command::AcceptManualGoal { mut goal, answer } => {
+                let identity = self.next.as_ref().unwrap_or(&self.phase.journal.goal);
+                goal.fence = identity.fence;
+                goal.attempt = Attempt(identity.attempt.0.saturating_add(1));
                 let result = self.accept((*goal).clone()).await.map(|()| *goal);
                 let _ = answer.send(result);
             }
@@ -315,7 +315,7 @@ impl Worker {
 
     async fn accept(&mut self, goal: HostGoal) -> Result<(), GoalRefused> {
         let before = self.next.replace(goal);
-        match tokio::time::timeout(limits::HOST_GIVE.to_std(), self.persist()).await {
+        match tokio::time::timeout(limits::HOST_GOAL_TIMEOUT.to_std(), self.persist()).await {
             Ok(Ok(())) => {}
             Ok(Err(source)) => {
                 self.next = before;
@@ -349,13 +349,13 @@ impl Worker {
         report
     }
 
-    fn show(&self) -> Shown {
+    fn show(&self) -> InstallationView {
         let report = self.report();
         let stored = |digest| self.phase.stored(digest).cloned();
-        Shown {
+        InstallationView {
             goal: self.phase.journal.goal.clone(),
             settled: self.next.is_none() && self.effects.is_empty() && self.phase.is_settled(),
-            looked: self.phase.has_looked(),
+            inspected: self.phase.is_inspected(),
             current: report.current.and_then(stored),
             rollback_target: self.phase.journal.rollback_target().and_then(stored),
             report,
@@ -366,8 +366,8 @@ impl Worker {
         self.reports.set(self.report());
     }
 
-    fn complain(&mut self, error: &io::Error) {
-        self.complained = true;
+    fn report_journal_error(&mut self, error: &io::Error) {
+        self.journal_error_reported = true;
         let mut report = self.report();
         report.code = Some(ReasonCode::HostInternal);
         report.message = format!("the journal can't be written, so nothing is done: {error}");

@@ -1,4 +1,4 @@
-//! A service under its shim, with real processes: what survives the runner, what `stop` reaches, what is told
+//! A service under its shim, with real processes: what survives the runner, what `stop` reaches, what is reported
 //! after a crash of any of the three.
 #![allow(clippy::disallowed_methods, reason = "tests use files, clocks and processes")]
 
@@ -122,11 +122,11 @@ fn is_alive(pid: u32) -> bool {
 
 fn kill(pid: u32) {
     let pid = rustix::process::Pid::from_raw(pid.try_into().expect("a number")).expect("a number");
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it lives");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it runs");
 }
 
 fn end(runner: &mut Child) {
-    runner.kill().expect("the runner lives");
+    runner.kill().expect("the runner runs");
     runner.wait().expect("a child");
 }
 
@@ -392,7 +392,7 @@ async fn a_start_is_not_disturbed_by_those_who_look() {
                     let _ = shim::attach(&lab.dir()).await.expect("attachable");
                 }
             };
-            tokio::select! { shim = start => shim, () = look => unreachable!("it looks for ever") }
+            tokio::select! { shim = start => shim, () = look => unreachable!("it waits for ever") }
         };
         let _ = shim.stop(StopSignal::Kill, Duration::ZERO).await.expect("it ends");
     }

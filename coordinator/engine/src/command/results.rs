@@ -10,8 +10,8 @@ use trimaran_wire::v1::assignment::{WireFailure, WireInstance, WireOutcome};
 use trimaran_wire::v1::row;
 
 use crate::event::Event;
-use crate::request::{Outcome, Rejection, reject};
-use crate::settle::{back, outcome as settle_outcome, stage_name};
+use crate::idempotency::{Outcome, Rejection, reject};
+use crate::settle::{assignment_result, rollback, stage_name};
 use crate::state::{State, installation_key, run_key};
 
 /// The assignment that an agent speaks of, when it is live, its own, and of this fence.
@@ -97,7 +97,7 @@ pub(super) fn result(
             WireOutcome::Done | WireOutcome::Stopped => outcome.clone(),
         };
         note(state, &row, progress);
-        settle_outcome::take(state, &row, &outcome);
+        assignment_result::take(state, &row, &outcome);
         return Ok(Outcome::ResultTaken);
     }
     Ok(answer_again(state, agent, assignment, fence))
@@ -148,7 +148,7 @@ pub(super) fn verdict(state: &mut State, agent: &str, said: &AgentVerdict) -> Re
     }
     let fails = matches!(judged, Verdict::Degraded | Verdict::Missing);
     if fails && !platforms_fault(failure.as_ref()) && installation.bake_until.is_some() {
-        back::after_success(state, &installation, failure.as_ref());
+        rollback::after_success(state, &installation, failure.as_ref());
     }
     Ok(Outcome::ResultTaken)
 }
@@ -156,7 +156,7 @@ pub(super) fn verdict(state: &mut State, agent: &str, said: &AgentVerdict) -> Re
 /// Whether hosts that are not degraded make the installation healthy: not between two waves, where the stage says
 /// how far it is, and not where nothing is installed. A stage that paused before it changed a host says nothing of
 /// what runs there.
-pub(crate) fn can_be_healthy(installation: &row::Installation) -> bool {
+pub fn can_be_healthy(installation: &row::Installation) -> bool {
     let moves = installation.health == Verdict::Progressing.as_str() && installation.updated > 0;
     !moves && (installation.current.is_some() || installation.mixed.is_some())
 }

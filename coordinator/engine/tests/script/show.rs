@@ -1,8 +1,9 @@
 //! What scripts print.
 
 use sha2::{Digest as _, Sha256};
-use trimaran_engine::{Event, Outcome, query};
+use trimaran_engine::{Event, Outcome};
 use trimaran_model::id::Digest;
+use trimaran_query as query;
 use trimaran_sim::lab::Lab;
 use trimaran_wire::document::ReasonDocument;
 use trimaran_wire::v1::assignment::{WireAction, WireIntOrPercent};

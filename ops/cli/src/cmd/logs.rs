@@ -212,8 +212,8 @@ mod tests {
             assert_eq!(printed(OutputForm::Jsonl, batches).lines().count(), 2 * batches);
             assert_eq!(printed(OutputForm::Table, batches).lines().count(), 2 * batches);
         }
-        let line =
-            "- {\"at\":\"1970-01-01T00:00:00.001Z\",\"host\":\"host-1\",\"stream\":\"stdout\",\"line\":";
+        let at = "\"at\":\"1970-01-01T00:00:00.001Z\",\"host\":\"host-1\",\"stream\":\"stdout\"";
+        let line = format!("- {{{at},\"release\":\"{}\",\"line\":", "ab".repeat(32));
         let yaml = printed(OutputForm::Yaml, 1);
         assert_eq!(
             yaml,

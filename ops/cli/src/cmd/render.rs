@@ -29,7 +29,7 @@ pub(crate) struct Args {
 }
 
 /// Errors of the lint that make the names of a rendered set wrong or useless. All others are warned about: a set is
-/// often looked at before it is whole, and `trimaran lint` and a deploy refuse them.
+/// often rendered before it is complete, and `trimaran lint` and a deploy refuse them.
 const REFUSED: &[ErrorCode] = &[
     error_code::NO_KIND,
     error_code::NO_NAME,
@@ -53,7 +53,8 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     findings.extend_from_slice(&rendered.findings);
     findings.iter_mut().for_each(|it| it.severity = Severity::Warning);
     findings.sort();
-    let warnings = manifest_lint::diagnostics(&set, &findings);
+    let mut warnings = manifests::reader_warnings(&set);
+    warnings.extend(manifest_lint::diagnostics(&set, &findings));
     for it in warnings.iter().take(FINDINGS_SHOWN_MAX) {
         ui.note(&format!(
             "warning[{}]: {}\n  --> {}:{}:{}\n  help: {}",

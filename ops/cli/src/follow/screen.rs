@@ -20,7 +20,7 @@ pub(super) struct Screen {
     draws: bool,
     /// The picture that stands on the terminal; empty when none does.
     drawn: Vec<String>,
-    /// The status that a line told last, by stage.
+    /// The last line of each stage and of the run, without its name.
     reported: BTreeMap<String, String>,
     /// The status that each instance had last and since when.
     statuses: BTreeMap<(String, String), String>,
@@ -43,7 +43,7 @@ impl Screen {
         }
     }
 
-    /// Whether the picture has times that go on without an event.
+    /// Whether the picture has times that grow without an event.
     pub(super) fn ticks(&self) -> bool {
         self.draws && !self.silent
     }

@@ -25,14 +25,14 @@ pub enum AgentUp {
     Hello { incarnation: u64, epoch: u16, held: Vec<HeldAssignment>, listen: Option<String> },
     /// An assignment moved; only the serving coordinator keeps it.
     Progress(Progress),
-    /// Hosts failed: to be committed before the agent goes on; answered by `Committed`.
+    /// Hosts failed: to be committed before the agent continues; answered by `Committed`.
     Failures(Progress),
     /// An assignment ended. Repeated until it is answered.
     Result { assignment: u64, fence: u64, outcome: WireOutcome, progress: Progress },
     /// The health of installations that nothing works on: what changed, and everything again on a new session.
     /// At most `limits::VERDICTS_PER_MESSAGE_MAX`.
     Verdicts(Vec<AgentVerdict>),
-    /// Assignments that ended and that no coordinator knows, all of them; told when there are any, and when the
+    /// Assignments that ended and that no coordinator knows, all of them; sent when there are any, and when the
     /// last one is gone.
     Unknown(Vec<HeldAssignment>),
     /// Which runners are connected: all of them at first, then changes.
@@ -165,7 +165,7 @@ pub enum AgentDown {
         wall_ms: i64,
         revoked: Vec<[u8; 32]>,
     },
-    /// A later life of this agent has attached; end with code 6 and do not come back.
+    /// A later incarnation of this agent has attached; end with code 6 and do not come back.
     Superseded,
 }
 

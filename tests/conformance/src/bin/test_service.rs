@@ -81,7 +81,7 @@ fn answer(mut stream: TcpStream, version: &str, behaviour: &str) -> std::io::Res
         "sick" => write!(stream, "HTTP/1.1 500 Sick\r\nContent-Length: 0\r\n\r\n"),
         "redirect" => write!(stream, "HTTP/1.1 302 Found\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n"),
         "hang" => {
-            // Ends when the probe has given up.
+            // Ends when the probe has ended.
             reader.read_line(&mut line)?;
             Ok(())
         }

@@ -3,7 +3,8 @@
 use trimaran_host::filesystem::FileSystem as _;
 use trimaran_host::store::Loaded;
 use trimaran_host_core::host::{
-    Call, Exit, Facts, HostFailure, KeepBlobs, ProcessFact, ProcessStatus, Reply, StoredRelease, host_release,
+    CacheRetention, Call, Exit, HostFailure, Observation, ProcessObservation, ProcessStatus, Reply,
+    StoredRelease, host_release,
 };
 use trimaran_model::id::Digest;
 use trimaran_model::reason::ReasonCode;
@@ -12,7 +13,7 @@ use trimaran_model::time::Millis;
 use super::{Behaviour, ModelHost, Process};
 
 impl ModelHost {
-    pub(super) fn look(&self) -> std::io::Result<Facts> {
+    pub(super) fn look(&self) -> std::io::Result<Observation> {
         self.store.clean()?;
         let releases = self.store.releases()?;
         let current = self.store.current(&releases)?;
@@ -21,21 +22,21 @@ impl ModelHost {
                 None => ProcessStatus::Running { started: process.started },
                 Some(exit) => ProcessStatus::Ended(exit),
             };
-            (*number, ProcessFact { digest: Some(process.digest), status })
+            (*number, ProcessObservation { digest: Some(process.digest), status })
         });
-        Ok(Facts { boot: self.boot.to_string(), current, processes: processes.collect(), releases })
+        Ok(Observation { boot: self.boot.to_string(), current, processes: processes.collect(), releases })
     }
 
-    /// Carries a call out; the answer with how long it takes.
+    /// Executes a call; the answer with how long it takes.
     pub(super) fn call(&mut self, call: Call) -> (Reply, Millis) {
         match call {
-            Call::Look => (self.look().map_or_else(internal, Reply::Facts), Millis(1)),
+            Call::Inspect => (self.look().map_or_else(internal, Reply::Observation), Millis(1)),
             Call::CheckPort { .. } if self.foreign_port => {
                 (failed(ReasonCode::PreflightPort, "process 1 listens"), Millis(1))
             }
             Call::CheckPort { .. } => (Reply::Done, Millis(1)),
-            Call::TakeTurn | Call::EndTurn => {
-                self.turn = call == Call::TakeTurn;
+            Call::AcquireSlot | Call::ReleaseSlot => {
+                self.turn = call == Call::AcquireSlot;
                 (Reply::Done, Millis(1))
             }
             Call::Fetch { artifact } => {
@@ -61,11 +62,13 @@ impl ModelHost {
             }
             Call::Start { launch, .. } => self.start(launch.number, launch.digest),
             Call::Probe { .. } => (self.probe(), Millis(5)),
-            Call::Tidy { releases, launch, keep } => (self.tidy(&releases, launch, keep), Millis(1)),
+            Call::CollectGarbage { releases, launch, keep } => {
+                (self.tidy(&releases, launch, keep), Millis(1))
+            }
         }
     }
 
-    fn tidy(&mut self, releases: &[Digest], launch: Option<u64>, keep: KeepBlobs) -> Reply {
+    fn tidy(&mut self, releases: &[Digest], launch: Option<u64>, keep: CacheRetention) -> Reply {
         let known = self.store.releases().unwrap_or_default();
         for stored in releases.iter().filter_map(|digest| known.get(digest)) {
             if let Err(error) = self.store.remove(stored) {
@@ -82,7 +85,7 @@ impl ModelHost {
         for number in ended {
             self.processes.remove(&number);
         }
-        if let KeepBlobs::Only(one) = keep {
+        if let CacheRetention::Only(one) = keep {
             self.blobs.retain(|blob| Some(*blob) == one);
         }
         Reply::Done
@@ -94,7 +97,7 @@ impl ModelHost {
         }
         if self.narrow > 0 {
             self.narrow -= 1;
-            return Ok(failed(ReasonCode::PreflightDisk, "no room"));
+            return Ok(failed(ReasonCode::PreflightDisk, "no space"));
         }
         let into = self.store.unpack_dir(stored);
         self.disk.remove_tree(&into)?;
@@ -106,7 +109,7 @@ impl ModelHost {
     }
 
     fn stop(&mut self, except: Option<u64>) -> (Reply, Millis) {
-        assert!(self.turn || except.is_some() || self.running().is_empty(), "stopped out of turn");
+        assert!(self.turn || except.is_some() || self.running().is_empty(), "stopped without the slot");
         if self.unkillable {
             return (failed(ReasonCode::StopFailed, "it does not end"), Millis(5000));
         }

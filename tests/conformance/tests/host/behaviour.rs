@@ -165,7 +165,7 @@ fn restore_needs_no_server_and_ends_the_way_forward_again() {
     host.served = false;
     let report = give(&mut host, &restore(3, 1));
     assert_eq!((report.state, report.current), (HostState::Healthy, Some(digest(1))));
-    assert_eq!(host.journal().stable_releases, [digest(1)], "what was rolled back is no way back");
+    assert_eq!(host.journal().stable_releases, [digest(1)], "what was rolled back is no rollback target");
     let report = give(&mut host, &restore(4, 9));
     assert_eq!((report.state, report.code), (HostState::Refused, Some(ReasonCode::NothingToRestore)));
 }

@@ -31,7 +31,7 @@ fn a_damaged_journal_is_made_again_from_what_is_there() {
     let report = host.settle().expect("nothing kills it");
     assert_eq!((report.state, report.current), (HostState::Healthy, Some(digest(2))));
     assert_eq!(host.starts.len(), 2, "nothing is started again");
-    assert_eq!(host.journal().stable_releases, [digest(2), digest(1)], "the way back is known again");
+    assert_eq!(host.journal().stable_releases, [digest(2), digest(1)], "the rollback target is known again");
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl Play {
         self.host.foreign_port = self.choices.below(10) == 0;
     }
 
-    /// Gives the goal, lets some time pass, and perhaps comes back from a crash.
+    /// Sends the goal, lets some time pass, and perhaps comes back from a crash.
     fn play_goal(&mut self, goal: &HostGoal, wait: bool) {
         self.log.push(format!("{:?} fence {}", goal.action_name(), goal.fence));
         let length = Millis(self.choices.below(8000));

@@ -8,7 +8,7 @@ use crate::lab::{Lab, until, words_of};
 fn apply_rollback_status_and_stop_all() {
     let lab = Lab::new();
     assert!(words_of(&lab.run(&["status"])).0.contains("nothing is deployed here"));
-    assert!(!lab.data().exists(), "a look makes no directory");
+    assert!(!lab.data().exists(), "an inspection makes no directory");
     assert!(lab.apply(&lab.spec("v1", "good"), 0).contains("web v1 is healthy"));
     assert!(lab.apply(&lab.spec("v2", "good"), 0).contains("web v2 is healthy"));
     let pid = lab.pid();
@@ -106,7 +106,7 @@ fn stop_ends_what_ignores_sigterm_and_what_left_the_session() {
 fn a_second_process_is_told_who_has_the_directory() {
     let lab = Lab::new();
     lab.apply(&lab.spec("v1", "good"), 0);
-    let lock = trimaran_host::lock::DirectoryLock::take(&lab.data()).expect("nobody has it");
+    let lock = trimaran_host::lock::DirectoryLock::take(&lab.data()).expect("no one has it");
     for words in [&["status"][..], &["rollback", "web"], &["stop-all"]] {
         let output = lab.run(words);
         let (_, err) = words_of(&output);

@@ -89,9 +89,9 @@ pub(crate) fn goal(pipeline: &str, fence: u64, action: HostAction) -> HostGoal {
     }
 }
 
-/// Gives a host an order that it takes.
-async fn give(host: &Host, pipeline: &str, fence: u64, action: HostAction) {
-    host.give(goal(pipeline, fence, action)).await.expect("the goal is taken");
+/// Sends a host an order that it accepts.
+async fn accept_goal(host: &Host, pipeline: &str, fence: u64, action: HostAction) {
+    host.accept_goal(goal(pipeline, fence, action)).await.expect("the goal is taken");
 }
 
 /// Reads reports until one of the installation has this state.
@@ -109,7 +109,7 @@ async fn wait_code(
     let id = installation(pipeline);
     let reading = async {
         loop {
-            let report = reports.recv().await.expect("the host lives");
+            let report = reports.recv().await.expect("the host runs");
             if report.installation == id && report.state == state && (code.is_none() || report.code == code) {
                 return report;
             }
@@ -124,7 +124,7 @@ async fn wait_code(
 async fn deployed(lab: &Lab, fence: u64, version: &str) -> (Host, Receiver<HostReport>, HostOrder) {
     let (host, mut reports) = open(lab).await;
     let order = order(lab, "web", version, "good");
-    give(&host, "web", fence, HostAction::Apply(order.clone())).await;
+    accept_goal(&host, "web", fence, HostAction::Apply(order.clone())).await;
     wait(&mut reports, "web", HostState::Healthy).await;
     (host, reports, order)
 }
@@ -182,9 +182,9 @@ fn a_service_whose_directory_was_removed_serves_until_the_next_release_takes_its
         std::fs::remove_dir_all(lab.data()).expect("removable");
 
         let (host, mut reports) = open(&lab).await;
-        assert!(host.reports().is_empty() && is_alive(first), "nobody asked for its end");
+        assert!(host.reports().is_empty() && is_alive(first), "no one asked for its end");
         let next = order(&lab, "web", "v2", "good");
-        host.give(goal("web", 2, HostAction::Apply(next))).await.expect("the goal is taken");
+        host.accept_goal(goal("web", 2, HostAction::Apply(next))).await.expect("the goal is taken");
         let healthy = wait(&mut reports, "web", HostState::Healthy).await;
         assert_eq!(healthy.code, None, "{}", healthy.message);
         assert!(!is_alive(first));
@@ -207,12 +207,12 @@ fn a_fence_is_kept_for_ever() {
         let pid = lab.pid();
         host.close().await;
         let (host, _reports) = open(&lab).await;
-        host.give(apply.clone()).await.expect("the same goal again is no error");
+        host.accept_goal(apply.clone()).await.expect("the same goal again is no error");
         let lower = goal("web", 6, HostAction::Stop { only: first.digest });
-        let refused = host.give(lower).await.expect_err("a lower fence is refused");
+        let refused = host.accept_goal(lower).await.expect_err("a lower fence is refused");
         assert!(matches!(refused, GoalRefused::Fenced { largest: Fence(7), .. }), "{refused}");
         let other = HostGoal { assignment: AssignmentId(8), ..apply };
-        let refused = host.give(other).await.expect_err("another assignment of the fence is refused");
+        let refused = host.accept_goal(other).await.expect_err("another assignment of the fence is refused");
         assert!(matches!(refused, GoalRefused::Mismatch { assignment: AssignmentId(7), .. }), "{refused}");
         assert_eq!(lab.pid(), pid, "nothing was touched");
         host.close().await;
@@ -227,8 +227,8 @@ fn installations_take_turns_with_what_disrupts() {
         for (fence, version) in [(1, "v1"), (2, "v2")] {
             let web = order(&labs[0], "web", version, "stubborn");
             let api = order_at(&labs[0], labs[1].port, "api", version);
-            give(&host, "web", fence, HostAction::Apply(web)).await;
-            give(&host, "api", fence, HostAction::Apply(api)).await;
+            accept_goal(&host, "web", fence, HostAction::Apply(web)).await;
+            accept_goal(&host, "api", fence, HostAction::Apply(api)).await;
             take_turns_until_healthy(&host, &mut reports, fence).await;
         }
         host.close().await;
@@ -243,11 +243,11 @@ fn a_runner_that_comes_back_in_the_middle_of_a_change_begins_no_other_one_before
         for (fence, version) in [(1, "v1"), (2, "v2"), (3, "v3")] {
             let web = order(&labs[0], "web", version, "stubborn");
             let api = order_at(&labs[0], labs[1].port, "api", version);
-            give(&host, "web", fence, HostAction::Apply(web)).await;
+            accept_goal(&host, "web", fence, HostAction::Apply(web)).await;
             if fence > 1 {
                 wait(&mut reports, "web", HostState::Updating).await;
             }
-            give(&host, "api", fence, HostAction::Apply(api)).await;
+            accept_goal(&host, "api", fence, HostAction::Apply(api)).await;
             if fence > 1 {
                 while !wait(&mut reports, "api", HostState::Preparing).await.message.contains("waiting") {}
                 host.close().await;
@@ -301,7 +301,7 @@ fn a_damaged_journal_disturbs_nothing() {
         let report = wait(&mut reports, "web", HostState::Healthy).await;
         assert_eq!((report.fence, lab.pid()), (Fence(3), pid));
         let lower = goal("web", 2, HostAction::Apply(first));
-        assert!(host.give(lower).await.is_err(), "the fence is known from the releases");
+        assert!(host.accept_goal(lower).await.is_err(), "the fence is known from the releases");
         host.close().await;
     });
 }
@@ -327,10 +327,10 @@ fn a_newer_goal_takes_over_from_one_that_is_being_verified() {
     run(async {
         let lab = Lab::new();
         let (host, mut reports, first) = deployed(&lab, 1, "v1").await;
-        give(&host, "web", 2, HostAction::Apply(order(&lab, "web", "v2", "sick"))).await;
+        accept_goal(&host, "web", 2, HostAction::Apply(order(&lab, "web", "v2", "sick"))).await;
         until("v2 runs", || (lab.alive() == ["v2"]).then_some(()));
         let begin = Instant::now();
-        give(&host, "web", 3, HostAction::Restore(first)).await;
+        accept_goal(&host, "web", 3, HostAction::Restore(first)).await;
         let report = wait(&mut reports, "web", HostState::Healthy).await;
         assert_eq!(report.fence, Fence(3));
         assert!(begin.elapsed() < Duration::from_secs(4), "it did not wait for v2's deadline");
@@ -339,13 +339,13 @@ fn a_newer_goal_takes_over_from_one_that_is_being_verified() {
     });
 }
 
-/// A file that nobody ever reads to its end: whoever opens it waits, as for a disk that does not answer.
+/// A file that never ends: whoever opens it waits, as for a disk that does not answer.
 struct HangingDisk {
     record: std::path::PathBuf,
 }
 
 impl HangingDisk {
-    /// Lets every look at the releases of `web` hang.
+    /// Lets every inspection of the releases of `web` hang.
     fn below(lab: &Lab) -> Self {
         let releases = lab.installation().join("releases");
         std::fs::create_dir(releases.join("99-0123456789ab")).expect("a directory");
@@ -373,16 +373,16 @@ fn an_installation_whose_disk_hangs_says_so_and_holds_nobody_up() {
         let disk = HangingDisk::below(&lab);
         let pid = lab.pid().expect("the service runs");
         let v2 = || goal("web", 2, HostAction::Apply(order(&lab, "web", "v2", "good")));
-        host.give(v2()).await.expect("the goal is taken");
+        host.accept_goal(v2()).await.expect("the goal is taken");
         let begin = Instant::now();
         let api = order_at(&lab, other.port, "api", "v3");
-        give(&host, "api", 1, HostAction::Apply(api)).await;
+        accept_goal(&host, "api", 1, HostAction::Apply(api)).await;
         wait(&mut reports, "api", HostState::Healthy).await;
         assert!(begin.elapsed() < HOST_CALL.to_std(), "it waited for the other one");
         let limit = HOST_CALL.to_std() + Duration::from_secs(30);
         let refused = tokio::time::timeout(limit, async {
             loop {
-                let report = reports.recv().await.expect("the host lives");
+                let report = reports.recv().await.expect("the host runs");
                 if report.state == HostState::Refused {
                     return report;
                 }
@@ -393,7 +393,9 @@ fn an_installation_whose_disk_hangs_says_so_and_holds_nobody_up() {
         assert!(refused.message.contains("in time"), "{}", refused.message);
         assert!(is_alive(pid), "what ran was not touched");
         drop(disk);
-        host.give(HostGoal { assignment: AssignmentId(3), fence: Fence(3), ..v2() }).await.expect("taken");
+        host.accept_goal(HostGoal { assignment: AssignmentId(3), fence: Fence(3), ..v2() })
+            .await
+            .expect("taken");
         wait(&mut reports, "web", HostState::Healthy).await;
         assert_eq!(lab.current(), "v2");
         host.close().await;

@@ -29,7 +29,7 @@ fn play(v2: &str, exit: i32, survivor: &str, n: u32) -> bool {
 /// Each kill has a lab of its own, and most of its time is spent waiting.
 const SIDE_BY_SIDE: u32 = 6;
 
-/// Rolls v2 back to v1 with a kill at failpoint `n`, then looks at what the next command makes of it. False when
+/// Rolls v2 back to v1 with a kill at failpoint `n`, then checks what the next command makes of it. False when
 /// the rollback ended before the kill.
 fn play_rollback(n: u32) -> bool {
     let lab = Lab::new();

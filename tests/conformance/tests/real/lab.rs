@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
-/// Addresses 127.0.21.* that labs of this run take in turn.
+/// Addresses 127.0.21.* that labs of this run take one after the other.
 static ADDRESSES: AtomicU8 = AtomicU8::new(20);
 
 pub(crate) struct Lab {
@@ -126,7 +126,7 @@ impl Lab {
         self.noted().into_iter().filter(|(_, pid)| is_alive(*pid)).map(|(version, _)| version).collect()
     }
 
-    /// The process of the service that lives.
+    /// The process of the service that runs.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.noted().into_iter().map(|(_, pid)| pid).rfind(|pid| is_alive(*pid))
     }
@@ -161,7 +161,7 @@ impl Lab {
         found
     }
 
-    /// What must be true when nothing is under way: exactly this version runs, and everything says so.
+    /// What must be true when nothing is in progress: exactly this version runs, and everything says so.
     pub(crate) fn check(&self, version: &str, context: &str) {
         assert_eq!(self.alive(), [version], "{context}: exactly one runs");
         assert_eq!(self.current(), version, "{context}: and it is current");
@@ -181,7 +181,7 @@ pub(crate) fn words_of(output: &Output) -> (String, String) {
     (text(&output.stdout), text(&output.stderr))
 }
 
-/// Whether a process lives; one that only waits to be reaped does not.
+/// Whether a process runs; one that only waits to be reaped does not.
 pub(crate) fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
@@ -190,17 +190,17 @@ pub(crate) fn is_alive(pid: u32) -> bool {
 
 /// Runs a test that waits.
 pub(crate) fn run(test: impl Future<Output = ()>) {
-    // What it waits for works on while it looks at a process.
+    // What it waits for works on while it inspects a process.
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(1).enable_all().build().expect("a runtime");
     runtime.block_on(test);
 }
 
-/// Polls until `look` finds something.
-pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+/// Polls until `observe` finds something.
+pub(crate) fn until<T>(what: &str, mut observe: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = observe() {
             return found;
         }
         assert!(Instant::now() < deadline, "not within 30 s: {what}");

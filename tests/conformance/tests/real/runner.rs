@@ -1,4 +1,4 @@
-//! A runner's process is killed with SIGKILL at each persist and call while an agent gives it goals over a real
+//! A runner's process is killed with SIGKILL at each persist and call while an agent sends it goals over a real
 //! session, and started again. Certificates are made here: no coordinator takes part.
 
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ use crate::lab::{Lab, agent, run};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The agent's side: an endpoint that runners reach, and the goals that it gives.
+/// The agent's side: an endpoint that runners reach, and the goals that it sends.
 struct Fleet {
     endpoint: Endpoint,
     goals: Vec<HostGoal>,
@@ -77,13 +77,13 @@ impl Fleet {
                     Some(report) => return report,
                     None => next().await,
                 },
-                // A process that was killed does not say goodbye: its next life ends the session.
+                // A process that was killed does not say goodbye: its next process ends the session.
                 later = next() => later,
             };
         }
     }
 
-    /// Gives each goal whose turn it is; `None` when the session ends.
+    /// Sends each goal when it is next; `None` when the session ends.
     async fn talk(&self, session: &Session) -> Option<HostReport> {
         let (mut sender, mut receiver) = session.accept_stream().await.ok()?;
         let mut given = None;
@@ -117,13 +117,13 @@ impl Fleet {
         }
     }
 
-    /// The goal whose turn it is when the host says this; `None` while it works.
+    /// The goal that is next when the host reports this; `None` while it works.
     fn next_after(&self, report: &HostReport) -> Option<usize> {
-        let known = self
+        let identity = self
             .goals
             .iter()
             .rposition(|goal| goal.fence == report.fence && goal.action.is_disruptive() == report.disruptive);
-        let place = known.expect("it says what it was told");
+        let place = identity.expect("it reports its identity");
         let prepared = matches!(&self.goals[place].action, HostAction::Prepare(order)
             if report.prepared == Some(order.digest));
         let ended = match report.state {
@@ -165,7 +165,7 @@ fn play(v2: &str, state: HostState, survivor: &str, n: u32) -> bool {
         let mut served = std::pin::pin!(fleet.serve());
         let deadline = Instant::now() + LIMIT;
         let report = loop {
-            // The process is looked at again and again: its end is no event of the session alone.
+            // The process is checked again and again: its end is no event of the session alone.
             match tokio::time::timeout(Duration::from_millis(20), &mut served).await {
                 Ok(report) => break report,
                 Err(_) if process.try_wait().expect("a child").is_some() => {

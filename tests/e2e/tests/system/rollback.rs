@@ -125,7 +125,7 @@ fn a_way_back_that_fails_is_told_and_the_next_good_release_mends_it() {
     let staging = stages(&shown).find(|stage| stage["name"] == "staging/lab-staging").expect("a stage");
     assert_eq!(staging["status"], "rollback_failed", "{staging:#}");
     let why = lab.ok(&["why", run]);
-    assert!(why.contains("revert_failed") && why.contains("the way back to"), "{why}");
+    assert!(why.contains("revert_failed") && why.contains("the rollback to"), "{why}");
     let prod = stages(&shown).find(|stage| stage["name"] == "prod/lab-prod").expect("a stage");
     assert_eq!(prod["status"], "canceled", "{prod:#}");
     web.deploy_until(&lab, "v3", "succeeded");

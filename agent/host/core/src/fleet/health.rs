@@ -1,7 +1,7 @@
 //! The health of installations while nothing works on them: transitions, and how many hosts are down.
 //!
 //! A host that was healthy and degrades makes its installation degraded; when no host is degraded any more it is
-//! healthy again. A host that failed in an attempt and was not mended is down, but what that means for the
+//! healthy again. A host that failed in an attempt and was not repaired is down, but what that means for the
 //! installation is its stage's outcome. A host that is silent says nothing, so it changes nothing: silence is
 //! never a verdict.
 //!
@@ -15,7 +15,7 @@ use trimaran_model::assignment::{HostReport, HostState};
 use trimaran_model::id::{Fence, HostName, InstallationId};
 use trimaran_model::verdict::Verdict;
 
-use super::standing::failure;
+use super::host_state::failure;
 
 /// A change that the coordinators have to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Transition {
 #[derive(Debug, Clone, Default)]
 pub struct Health {
     installations: BTreeMap<InstallationId, Installation>,
-    /// Those that have more or fewer hosts down than was told.
+    /// Those that have more or fewer hosts down than was announced.
     changed: BTreeSet<InstallationId>,
 }
 
@@ -42,14 +42,14 @@ pub struct Health {
 struct Installation {
     /// The largest fence that is known of it.
     fence: Fence,
-    busy: bool,
+    has_assignment: bool,
     /// A host said something of it: there is evidence for a verdict.
-    heard: bool,
+    has_evidence: bool,
     down: BTreeMap<HostName, Down>,
-    /// What was told last: degraded or not, and hosts that are down.
-    told: (bool, u32),
-    /// Anything was told since the last assignment.
-    spoke: bool,
+    /// What was announced last: degraded or not, and hosts that are down.
+    announced: (bool, u32),
+    /// Anything was announced since the last assignment.
+    has_announced: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -60,31 +60,31 @@ struct Down {
 }
 
 impl Health {
-    /// An assignment works on the installation: its outcome is told, not its health.
-    pub fn busy(&mut self, installation: &InstallationId) {
+    /// An assignment works on the installation: its outcome is reported, not its health.
+    pub fn begin_assignment(&mut self, installation: &InstallationId) {
         let it = self.installations.entry(installation.clone()).or_default();
-        (it.busy, it.told, it.spoke) = (true, (false, 0), false);
+        (it.has_assignment, it.announced, it.has_announced) = (true, (false, 0), false);
         self.changed.remove(installation);
     }
 
-    /// Nothing works on the installation any more: how it was left is told, when a host said so.
-    pub fn quiet(&mut self, installation: &InstallationId, fence: Fence) -> Option<Transition> {
+    /// Nothing works on the installation any more: how it was left is announced, when a host reported it.
+    pub fn end_assignment(&mut self, installation: &InstallationId, fence: Fence) -> Option<Transition> {
         let it = self.installations.entry(installation.clone()).or_default();
-        it.busy = false;
+        it.has_assignment = false;
         it.fence = it.fence.max(fence);
         self.changed.remove(installation);
-        it.heard.then(|| it.tell(installation))
+        it.has_evidence.then(|| it.announce(installation))
     }
 
-    /// What a host says of one installation. How many hosts are down is told by [`Health::counts`] where that is
+    /// A host's report of one installation. How many hosts are down is announced by [`Health::take_count_changes`] where that is
     /// all that changes.
-    pub fn hear(&mut self, host: &HostName, report: &HostReport) -> Option<Transition> {
+    pub fn on_report(&mut self, host: &HostName, report: &HostReport) -> Option<Transition> {
         let it = self.installations.entry(report.installation.clone()).or_default();
         // An agent that lost its directory learns the last assignment from its hosts, one by one. What it said
         // of an earlier one was passed over.
-        let passed_over = it.spoke && !it.busy && report.fence > it.fence;
+        let was_ignored = it.has_announced && !it.has_assignment && report.fence > it.fence;
         it.fence = it.fence.max(report.fence);
-        it.heard |= report.state != HostState::Empty;
+        it.has_evidence |= report.state != HostState::Empty;
         let degraded = report.state == HostState::Degraded;
         if degraded || report.state == HostState::Broken {
             let down = it.down.entry(host.clone());
@@ -93,41 +93,42 @@ impl Health {
         } else {
             it.down.remove(host);
         }
-        let told = match passed_over {
-            true => Some(it.tell(&report.installation)),
+        let announced = match was_ignored {
+            true => Some(it.announce(&report.installation)),
             false => it.transition(&report.installation),
         };
         note(&mut self.changed, &report.installation, it);
-        told
+        announced
     }
 
-    /// Installations that have more or fewer hosts down than was told.
-    pub fn counts(&mut self) -> Vec<Transition> {
+    /// Installations that have more or fewer hosts down than was announced.
+    pub fn take_count_changes(&mut self) -> Vec<Transition> {
         let changed = std::mem::take(&mut self.changed);
-        let tell = |id: &InstallationId| Some(self.installations.get_mut(id)?.tell(id));
-        changed.iter().filter_map(tell).collect()
+        let announce = |id: &InstallationId| Some(self.installations.get_mut(id)?.announce(id));
+        changed.iter().filter_map(announce).collect()
     }
 
-    /// Whether [`Health::counts`] has something to tell.
-    pub fn counts_changed(&self) -> bool {
+    /// Whether [`Health::take_count_changes`] has something to announce.
+    pub fn has_count_changes(&self) -> bool {
         !self.changed.is_empty()
     }
 
-    /// Everything that hosts said, for coordinators that know only what an earlier life of this agent told.
-    pub fn all(&mut self) -> Vec<Transition> {
+    /// Everything that hosts reported, for coordinators that know only what an earlier incarnation of this agent announced.
+    pub fn all_verdicts(&mut self) -> Vec<Transition> {
         self.changed.clear();
-        let known = self.installations.iter_mut().filter(|(_, it)| !it.busy && it.heard);
-        known.map(|(id, it)| it.tell(id)).collect()
+        let known = self.installations.iter_mut().filter(|(_, it)| !it.has_assignment && it.has_evidence);
+        known.map(|(id, it)| it.announce(id)).collect()
     }
 
-    /// What has to be told again to a coordinator that may have missed it.
-    pub fn repeat(&self) -> Vec<Transition> {
-        let spoke = self.installations.iter().filter(|(_, it)| !it.busy && it.spoke);
-        spoke.map(|(id, it)| it.verdict(id)).collect()
+    /// What has to be announced again to a coordinator that may have missed it.
+    pub fn announced_verdicts(&self) -> Vec<Transition> {
+        let has_announced =
+            self.installations.iter().filter(|(_, it)| !it.has_assignment && it.has_announced);
+        has_announced.map(|(id, it)| it.verdict(id)).collect()
     }
 
     /// Hosts that left the fleet say nothing any more.
-    pub fn keep(&mut self, hosts: &BTreeSet<HostName>) -> Vec<Transition> {
+    pub fn retain_hosts(&mut self, hosts: &BTreeSet<HostName>) -> Vec<Transition> {
         let mut changes = Vec::new();
         for (id, it) in &mut self.installations {
             it.down.retain(|host, _| hosts.contains(host));
@@ -138,9 +139,9 @@ impl Health {
     }
 }
 
-/// Notes whether an installation has a count to tell.
+/// Notes whether an installation has a count to announce.
 fn note(changed: &mut BTreeSet<InstallationId>, id: &InstallationId, it: &Installation) {
-    if !it.busy && it.now() != it.told {
+    if !it.has_assignment && it.now() != it.announced {
         changed.insert(id.clone());
     } else {
         changed.remove(id);
@@ -154,11 +155,11 @@ impl Installation {
     }
 
     fn transition(&mut self, id: &InstallationId) -> Option<Transition> {
-        (!self.busy && self.now().0 != self.told.0).then(|| self.tell(id))
+        (!self.has_assignment && self.now().0 != self.announced.0).then(|| self.announce(id))
     }
 
-    fn tell(&mut self, id: &InstallationId) -> Transition {
-        (self.told, self.spoke) = (self.now(), true);
+    fn announce(&mut self, id: &InstallationId) -> Transition {
+        (self.announced, self.has_announced) = (self.now(), true);
         self.verdict(id)
     }
 
@@ -203,63 +204,72 @@ mod tests {
         format!("host-{number}").parse().expect("a name")
     }
 
-    fn said(transition: &Transition) -> (Verdict, u32) {
+    fn announcement(transition: &Transition) -> (Verdict, u32) {
         (transition.verdict, transition.down)
     }
 
     #[test]
     fn every_host_that_degrades_counts_and_the_first_is_told_at_once() {
         let mut health = Health::default();
-        let first = health.hear(&host(1), &report(HostState::Degraded)).expect("told at once");
-        assert_eq!(said(&first), (Verdict::Degraded, 1));
-        assert_eq!(health.hear(&host(2), &report(HostState::Degraded)), None);
-        assert_eq!(health.hear(&host(3), &report(HostState::Degraded)), None);
-        assert!(health.counts_changed());
-        assert_eq!(health.counts().iter().map(said).collect::<Vec<_>>(), [(Verdict::Degraded, 3)]);
-        assert!(!health.counts_changed() && health.counts().is_empty());
-        assert_eq!(health.hear(&host(1), &report(HostState::Healthy)), None);
-        assert_eq!(health.hear(&host(3), &report(HostState::Healthy)), None);
-        let last = health.hear(&host(2), &report(HostState::Healthy)).expect("told at once");
-        assert_eq!(said(&last), (Verdict::Healthy, 0));
-        assert!(!health.counts_changed());
+        let first = health.on_report(&host(1), &report(HostState::Degraded)).expect("announced at once");
+        assert_eq!(announcement(&first), (Verdict::Degraded, 1));
+        assert_eq!(health.on_report(&host(2), &report(HostState::Degraded)), None);
+        assert_eq!(health.on_report(&host(3), &report(HostState::Degraded)), None);
+        assert!(health.has_count_changes());
+        assert_eq!(
+            health.take_count_changes().iter().map(announcement).collect::<Vec<_>>(),
+            [(Verdict::Degraded, 3)]
+        );
+        assert!(!health.has_count_changes() && health.take_count_changes().is_empty());
+        assert_eq!(health.on_report(&host(1), &report(HostState::Healthy)), None);
+        assert_eq!(health.on_report(&host(3), &report(HostState::Healthy)), None);
+        let last = health.on_report(&host(2), &report(HostState::Healthy)).expect("announced at once");
+        assert_eq!(announcement(&last), (Verdict::Healthy, 0));
+        assert!(!health.has_count_changes());
     }
 
     #[test]
     fn what_was_said_before_the_last_assignment_was_known_is_said_again() {
         let mut health = Health::default();
         let of = |fence, state| HostReport { fence: Fence(fence), ..report(state) };
-        let early = health.hear(&host(1), &of(7, HostState::Degraded)).expect("told at once");
-        assert_eq!((said(&early), early.fence), ((Verdict::Degraded, 1), Fence(7)));
-        let again = health.hear(&host(2), &of(8, HostState::Healthy)).expect("told again");
-        assert_eq!((said(&again), again.fence), ((Verdict::Degraded, 1), Fence(8)));
-        assert_eq!(health.hear(&host(3), &of(7, HostState::Healthy)), None);
-        assert_eq!(health.hear(&host(4), &of(8, HostState::Healthy)), None);
-        health.busy(&id());
-        assert_eq!(health.hear(&host(3), &of(9, HostState::Healthy)), None, "its outcome is told");
-        assert_eq!(health.quiet(&id(), Fence(9)).expect("told").fence, Fence(9));
+        let early = health.on_report(&host(1), &of(7, HostState::Degraded)).expect("announced at once");
+        assert_eq!((announcement(&early), early.fence), ((Verdict::Degraded, 1), Fence(7)));
+        let again = health.on_report(&host(2), &of(8, HostState::Healthy)).expect("announced again");
+        assert_eq!((announcement(&again), again.fence), ((Verdict::Degraded, 1), Fence(8)));
+        assert_eq!(health.on_report(&host(3), &of(7, HostState::Healthy)), None);
+        assert_eq!(health.on_report(&host(4), &of(8, HostState::Healthy)), None);
+        health.begin_assignment(&id());
+        assert_eq!(health.on_report(&host(3), &of(9, HostState::Healthy)), None, "its outcome is reported");
+        assert_eq!(health.end_assignment(&id(), Fence(9)).expect("announced").fence, Fence(9));
     }
 
     #[test]
     fn a_host_that_failed_its_attempt_is_down_and_degrades_nothing() {
         let mut health = Health::default();
-        health.busy(&id());
-        assert_eq!(health.hear(&host(1), &report(HostState::Broken)), None);
-        assert_eq!(health.hear(&host(2), &report(HostState::Healthy)), None);
-        let left = health.quiet(&id(), Fence(9)).expect("hosts said how they are");
-        assert_eq!((said(&left), left.fence), ((Verdict::Healthy, 1), Fence(9)));
+        health.begin_assignment(&id());
+        assert_eq!(health.on_report(&host(1), &report(HostState::Broken)), None);
+        assert_eq!(health.on_report(&host(2), &report(HostState::Healthy)), None);
+        let left = health.end_assignment(&id(), Fence(9)).expect("hosts said how they are");
+        assert_eq!((announcement(&left), left.fence), ((Verdict::Healthy, 1), Fence(9)));
         assert_eq!(left.failure.expect("the host's words").instance, Some(host(1)));
     }
 
     #[test]
     fn work_that_ends_says_how_it_left_its_hosts_and_silence_says_nothing() {
         let mut health = Health::default();
-        assert_eq!(health.quiet(&id(), Fence(7)), None);
-        assert!(health.all().is_empty());
-        health.hear(&host(1), &report(HostState::Healthy));
-        assert_eq!(health.all().iter().map(said).collect::<Vec<_>>(), [(Verdict::Healthy, 0)]);
-        health.busy(&id());
-        assert!(health.all().is_empty() && health.repeat().is_empty());
-        assert_eq!(health.quiet(&id(), Fence(8)).as_ref().map(said), Some((Verdict::Healthy, 0)));
-        assert_eq!(health.repeat().len(), 1);
+        assert_eq!(health.end_assignment(&id(), Fence(7)), None);
+        assert!(health.all_verdicts().is_empty());
+        health.on_report(&host(1), &report(HostState::Healthy));
+        assert_eq!(
+            health.all_verdicts().iter().map(announcement).collect::<Vec<_>>(),
+            [(Verdict::Healthy, 0)]
+        );
+        health.begin_assignment(&id());
+        assert!(health.all_verdicts().is_empty() && health.announced_verdicts().is_empty());
+        assert_eq!(
+            health.end_assignment(&id(), Fence(8)).as_ref().map(announcement),
+            Some((Verdict::Healthy, 0))
+        );
+        assert_eq!(health.announced_verdicts().len(), 1);
     }
 }

@@ -10,21 +10,21 @@ use trimaran_model::limits::UNGUARDED_CALL;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
 
-use super::standing::{Aim, Standing, Turn, is_fault};
-use super::{Asked, Effects, Give, Given, Sent, Sight, Watched};
+use super::host_state::{Desired, HostProgress, HostRecord, is_fault};
+use super::{Effects, GoalAck, HostObservation, OrderKind, SendGoal, Sent, Watched};
 
 /// The state of one assignment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phase {
     pub(crate) assignment: Assignment,
     pub(crate) kept: Kept,
-    pub(crate) hosts: BTreeMap<HostName, Turn>,
+    pub(crate) hosts: BTreeMap<HostName, HostRecord>,
     pub(crate) lease: bool,
     /// Failures were reported and are not yet known to be in the log.
     pub(crate) committing: bool,
     /// Since when nothing can be started although something has to.
     pub(crate) stuck_since: Option<Timestamp>,
-    pub(crate) told: Option<Progress>,
+    pub(crate) reported: Option<Progress>,
     pub(crate) wake: Option<Timestamp>,
     pub(crate) ended: bool,
     pub(crate) calls: u64,
@@ -34,7 +34,7 @@ pub struct Phase {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Kept {
     pub(crate) abort: Option<ReasonCode>,
-    /// Hosts that were told to act: in flight until they are heard again.
+    /// Hosts that were ordered to execute: in flight until they report again.
     pub(crate) ordered: BTreeSet<HostName>,
     /// Failures of the release in this assignment, one a host, in the order in which they were seen.
     pub(crate) failures: Vec<Failure>,
@@ -51,21 +51,21 @@ impl Phase {
             lease: false,
             committing: false,
             stuck_since: None,
-            told: None,
+            reported: None,
             wake: None,
             ended: false,
             calls: 0,
         }
     }
 
-    /// Starts, or goes on after a crash: asks the hosts before anything else.
+    /// Starts, or continues after a crash: asks the hosts before anything else.
     pub(crate) fn begin(&mut self, now: Timestamp, out: &mut Effects) {
         for host in &self.assignment.hosts {
-            let mut turn = Turn::new(now);
+            let mut record = HostRecord::new(now);
             if self.kept.ordered.contains(host) {
-                turn.act = Sent::Uncertain;
+                record.execute = Sent::Uncertain;
             }
-            self.hosts.insert(host.clone(), turn);
+            self.hosts.insert(host.clone(), record);
         }
         out.push(Effect::Persist);
         let Assignment { installation, hosts, .. } = &self.assignment;
@@ -77,10 +77,10 @@ impl Phase {
             self.committing = true;
             out.push(Effect::Commit(self.progress()));
         }
-        self.decide(now, out);
+        self.schedule(now, out);
     }
 
-    /// What no waiting mends.
+    /// What no waiting resolves.
     fn impossible(&self) -> Option<Failure> {
         let (code, message) = if self.assignment.hosts.is_empty() {
             let target = &self.assignment.installation.target;
@@ -93,19 +93,19 @@ impl Phase {
         Some(Failure { code, message, instance: None })
     }
 
-    pub(crate) fn step(&mut self, now: Timestamp, input: Input<Given, Sight>, out: &mut Effects) {
+    pub(crate) fn step(&mut self, now: Timestamp, input: Input<GoalAck, HostObservation>, out: &mut Effects) {
         if self.ended {
             return;
         }
         match input {
-            Input::Observed(sight) => {
+            Input::Observed(observation) => {
                 let fence = self.assignment.fence;
-                if let Some(turn) = self.hosts.get_mut(&sight.host) {
-                    turn.see(now, sight, fence);
+                if let Some(record) = self.hosts.get_mut(&observation.host) {
+                    record.observe(now, observation, fence);
                 }
             }
-            Input::Reply(call, Given::Taken) => self.answered(call, Sent::Taken),
-            Input::Reply(call, Given::Refused(failure)) => self.refused(call, failure, out),
+            Input::Reply(call, GoalAck::Accepted) => self.answered(call, Sent::Accepted),
+            Input::Reply(call, GoalAck::Refused(failure)) => self.refused(call, failure, out),
             Input::Lost(call) => self.answered(call, Sent::Uncertain),
             Input::Unmade(call) => self.answered(call, Sent::No),
             Input::Due => self.wake = None,
@@ -119,14 +119,14 @@ impl Phase {
             Input::LeaseBack => self.lease = true,
             Input::Committed => self.committing = false,
         }
-        self.look_for_failures(out);
-        self.decide(now, out);
+        self.detect_failures(out);
+        self.schedule(now, out);
     }
 
     /// The answer of a call, for whichever order it carried.
     fn answered(&mut self, call: CallId, sent: Sent) {
-        for turn in self.hosts.values_mut() {
-            for order in [&mut turn.prepare, &mut turn.act] {
+        for record in self.hosts.values_mut() {
+            for order in [&mut record.prepare, &mut record.execute] {
                 if *order == Sent::Calling(call) {
                     *order = sent;
                 }
@@ -134,18 +134,18 @@ impl Phase {
         }
     }
 
-    /// What can't be prepared counts when it is the host's turn; an act that is refused counts at once.
+    /// What can't be prepared counts once the host is next; an order to execute that is refused counts at once.
     fn refused(&mut self, call: CallId, failure: Failure, out: &mut Effects) {
-        let preparing = self.hosts.values_mut().find(|turn| turn.prepare == Sent::Calling(call));
+        let preparing = self.hosts.values_mut().find(|record| record.prepare == Sent::Calling(call));
         match preparing {
-            Some(turn) => turn.refused = Some(failure),
+            Some(record) => record.refused = Some(failure),
             None => self.judge(failure, out),
         }
         self.answered(call, Sent::No);
     }
 
-    pub(crate) fn aim(&self) -> Aim<'_> {
-        Aim::of(&self.assignment)
+    pub(crate) fn desired(&self) -> Desired<'_> {
+        Desired::of(&self.assignment)
     }
 
     /// The release that the job brings or brings back.
@@ -174,19 +174,19 @@ impl Phase {
     }
 
     /// Takes new failures and faults that the hosts' words show.
-    fn look_for_failures(&mut self, out: &mut Effects) {
+    fn detect_failures(&mut self, out: &mut Effects) {
         let mut found = Vec::new();
-        let aim = Aim::of(&self.assignment);
+        let desired = Desired::of(&self.assignment);
         let failed = |host: &HostName| {
             self.assignment.wave.failed.contains(host)
                 || self.kept.failures.iter().any(|failure| failure.instance.as_ref() == Some(host))
         };
-        for (host, turn) in &mut self.hosts {
-            match turn.standing(host, aim) {
-                Standing::Bad(failure) if !failed(host) => found.push(failure),
-                Standing::Done => turn.was_done = true,
-                Standing::Bad(_) | Standing::InFlight => {}
-                Standing::Open | Standing::Unprepared(_) | Standing::Absent => {}
+        for (host, record) in &mut self.hosts {
+            match record.progress(host, desired) {
+                HostProgress::Bad(failure) if !failed(host) => found.push(failure),
+                HostProgress::Done => record.was_done = true,
+                HostProgress::Bad(_) | HostProgress::InFlight => {}
+                HostProgress::Open | HostProgress::Unprepared(_) | HostProgress::Absent => {}
             }
         }
         for failure in found {
@@ -215,20 +215,20 @@ impl Phase {
     }
 
     /// Orders a host; the answer comes with the call's number.
-    pub(crate) fn order(&mut self, host: &HostName, asked: Asked, out: &mut Effects) {
-        let Some(action) = self.action(asked) else { return };
+    pub(crate) fn order(&mut self, host: &HostName, kind: OrderKind, out: &mut Effects) {
+        let Some(action) = self.action(kind) else { return };
         self.calls += 1;
         let id = CallId(self.calls);
-        let Some(turn) = self.hosts.get_mut(host) else { return };
+        let Some(record) = self.hosts.get_mut(host) else { return };
         // A host refuses a lower fence and takes an equal one once, so bytes may be prepared at any time. It
         // can't know how many other hosts are down: acting needs the lease.
-        let guard = match asked {
-            Asked::Prepare => {
-                turn.prepare = Sent::Calling(id);
+        let guard = match kind {
+            OrderKind::Prepare => {
+                record.prepare = Sent::Calling(id);
                 Guard::CompareAndSet
             }
-            Asked::Act => {
-                turn.act = Sent::Calling(id);
+            OrderKind::Execute => {
+                record.execute = Sent::Calling(id);
                 if self.kept.ordered.insert(host.clone()) {
                     out.push(Effect::Persist);
                 }
@@ -246,22 +246,22 @@ impl Phase {
             action,
             keep: assignment.keep.clone(),
         };
-        let call = Give { host: host.clone(), goal };
+        let call = SendGoal { host: host.clone(), goal };
         out.push(Effect::Call { id, call, deadline: UNGUARDED_CALL, guard });
     }
 
-    fn action(&self, asked: Asked) -> Option<HostAction> {
+    fn action(&self, kind: OrderKind) -> Option<HostAction> {
         let order = |digest: Digest| {
             let release = self.assignment.release.clone()?;
             Some(HostOrder { digest, release })
         };
-        Some(match (&self.assignment.action, asked) {
-            (Action::Release(digest), Asked::Prepare) => HostAction::Prepare(order(*digest)?),
-            (Action::Release(digest), Asked::Act) => HostAction::Apply(order(*digest)?),
-            (Action::Restore(digest), Asked::Act) => HostAction::Restore(order(*digest)?),
-            (Action::Stop(digest), Asked::Act) => HostAction::Stop { only: *digest },
-            (Action::Verify, Asked::Act) => HostAction::Verify,
-            (Action::Restore(_) | Action::Stop(_) | Action::Verify, Asked::Prepare) => return None,
+        Some(match (&self.assignment.action, kind) {
+            (Action::Release(digest), OrderKind::Prepare) => HostAction::Prepare(order(*digest)?),
+            (Action::Release(digest), OrderKind::Execute) => HostAction::Apply(order(*digest)?),
+            (Action::Restore(digest), OrderKind::Execute) => HostAction::Restore(order(*digest)?),
+            (Action::Stop(digest), OrderKind::Execute) => HostAction::Stop { only: *digest },
+            (Action::Verify, OrderKind::Execute) => HostAction::Verify,
+            (Action::Restore(_) | Action::Stop(_) | Action::Verify, OrderKind::Prepare) => return None,
         })
     }
 }

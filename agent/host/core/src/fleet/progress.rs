@@ -1,4 +1,4 @@
-//! What is told of an assignment while it works: counts, failed hosts, and each instance.
+//! What is reported of an assignment while it works: counts, failed hosts, and each instance.
 
 use trimaran_agent_core::driver::Effect;
 use trimaran_model::action::{Action, InstanceReport, Progress};
@@ -9,18 +9,18 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::InstanceStatus;
 use trimaran_model::text::cut;
 
-use super::standing::{Standing, Turn};
+use super::host_state::{HostProgress, HostRecord};
 use super::{Effects, Phase};
 
 impl Phase {
-    /// Tells progress when it changed; not before every host was looked at, which would look like steps back.
-    pub(crate) fn tell(&mut self, out: &mut Effects) {
-        if !self.all_shown() {
+    /// Reports progress when it changed; not before every host was observed, which would seem to go backwards.
+    pub(crate) fn report_progress(&mut self, out: &mut Effects) {
+        if !self.all_observed() {
             return;
         }
         let progress = self.progress();
-        if self.told.as_ref() != Some(&progress) {
-            self.told = Some(progress.clone());
+        if self.reported.as_ref() != Some(&progress) {
+            self.reported = Some(progress.clone());
             out.push(Effect::Report(progress));
         }
     }
@@ -28,10 +28,10 @@ impl Phase {
     pub(crate) fn progress(&self) -> Progress {
         let mut done = 0;
         let mut instances = Vec::new();
-        for (host, turn) in &self.hosts {
-            let standing = turn.standing(host, self.aim());
-            done += u32::from(standing == Standing::Done && !self.has_failed(host));
-            instances.push(self.instance(host, turn, &standing));
+        for (host, record) in &self.hosts {
+            let progress = record.progress(host, self.desired());
+            done += u32::from(progress == HostProgress::Done && !self.has_failed(host));
+            instances.push(self.instance(host, record, &progress));
         }
         instances.sort_by_key(|instance| weight(instance.status));
         instances.truncate(INSTANCES_REPORTED_MAX);
@@ -47,23 +47,23 @@ impl Phase {
         Progress { done, total: self.total(), failed, failure, instances }
     }
 
-    fn instance(&self, host: &HostName, turn: &Turn, standing: &Standing) -> InstanceReport {
-        let report = turn.report.as_ref();
+    fn instance(&self, host: &HostName, record: &HostRecord, progress: &HostProgress) -> InstanceReport {
+        let report = record.report.as_ref();
         let state = report.map(|report| report.state);
-        let status = match (standing, state) {
-            (Standing::InFlight, _) if !turn.connected => InstanceStatus::Lost,
-            (Standing::InFlight, _) => InstanceStatus::Updating,
+        let status = match (progress, state) {
+            (HostProgress::InFlight, _) if !record.connected => InstanceStatus::Lost,
+            (HostProgress::InFlight, _) => InstanceStatus::Updating,
             (_, Some(HostState::Reverted)) if self.has_failed(host) => InstanceStatus::Reverted,
             (_, Some(HostState::Broken)) if self.has_failed(host) => InstanceStatus::Broken,
             _ if self.has_failed(host) => InstanceStatus::Failed,
-            (Standing::Bad(_), _) => InstanceStatus::Failed,
-            (Standing::Done, _) if matches!(self.assignment.action, Action::Stop(_)) => {
+            (HostProgress::Bad(_), _) => InstanceStatus::Failed,
+            (HostProgress::Done, _) if matches!(self.assignment.action, Action::Stop(_)) => {
                 InstanceStatus::Stopped
             }
-            (Standing::Done, _) => InstanceStatus::Healthy,
-            (Standing::Open, Some(HostState::Preparing)) => InstanceStatus::Preparing,
-            (Standing::Absent, _) => InstanceStatus::Lost,
-            (Standing::Open | Standing::Unprepared(_), _) => InstanceStatus::Waiting,
+            (HostProgress::Done, _) => InstanceStatus::Healthy,
+            (HostProgress::Open, Some(HostState::Preparing)) => InstanceStatus::Preparing,
+            (HostProgress::Absent, _) => InstanceStatus::Lost,
+            (HostProgress::Open | HostProgress::Unprepared(_), _) => InstanceStatus::Waiting,
         };
         let (code, message) = match self.failure_of(host) {
             Some(failure) => (Some(failure.code), failure.message.clone()),
@@ -73,8 +73,8 @@ impl Phase {
                 (Some(ReasonCode::HostNotConnected), message)
             }
             None => {
-                let said = report.map(|report| report.message.clone()).unwrap_or_default();
-                (report.and_then(|report| report.code), said)
+                let message = report.map(|report| report.message.clone()).unwrap_or_default();
+                (report.and_then(|report| report.code), message)
             }
         };
         InstanceReport {

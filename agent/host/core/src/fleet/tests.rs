@@ -1,9 +1,9 @@
-//! Scripted hosts: each test says what hosts say, and looks at what the fleet orders.
+//! Scripted hosts: each test says what hosts say, and checks what the fleet orders.
 
 mod world;
 
+use trimaran_agent_core::driver::Journaled;
 use trimaran_agent_core::driver::{Driver, Effect, Input};
-use trimaran_agent_core::journaled::Journaled;
 use trimaran_model::action::{Action, Failure, Outcome, Wave};
 use trimaran_model::assignment::{Assignment, HostReport, HostState};
 use trimaran_model::id::{Fence, HostName};
@@ -12,7 +12,7 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::InstanceStatus;
 use trimaran_model::time::{Millis, Timestamp};
 
-use super::{Fleet, Given};
+use super::{Fleet, GoalAck};
 use world::*;
 
 #[test]
@@ -47,7 +47,7 @@ fn hosts_of_later_waves_are_prepared_beside_the_wave_a_few_at_a_time() {
     let mut world = World::new(assignment(Action::Release(NEW), 40, wave(1, 1, 0)));
     let first = world.ordered();
     assert_eq!(first.len(), 1, "the wave's own host comes first: {first:?}");
-    world.feed(Input::Reply(first[0].call, Given::Taken));
+    world.feed(Input::Reply(first[0].call, GoalAck::Accepted));
     world.say_prepared(&first[0].host);
     let ordered = world.ordered();
     assert_eq!(
@@ -59,7 +59,7 @@ fn hosts_of_later_waves_are_prepared_beside_the_wave_a_few_at_a_time() {
     assert_eq!(ahead.len(), HOSTS_PREPARED_AHEAD_MAX, "once the wave's own host has begun");
     assert!(ahead.iter().all(|order| order.action == "prepare"));
     for order in &ahead {
-        world.feed(Input::Reply(order.call, Given::Taken));
+        world.feed(Input::Reply(order.call, GoalAck::Accepted));
     }
     assert!(world.ordered().is_empty());
     world.say_prepared(&ahead[0].host);
@@ -84,7 +84,7 @@ fn what_can_not_be_prepared_ahead_counts_when_its_turn_comes() {
         world.say_state(&first.host, HostState::Updating, OLD);
         let ahead = world.ordered().into_iter().find(|order| order.action == "prepare").expect("the other");
         if answers {
-            world.feed(Input::Reply(ahead.call, Given::Refused(failure(&ahead.host))));
+            world.feed(Input::Reply(ahead.call, GoalAck::Refused(failure(&ahead.host))));
         } else {
             let refused = report(HostState::Refused, Some(OLD), FENCE);
             let code = Some(ReasonCode::PreflightDisk);
@@ -116,7 +116,7 @@ fn a_host_that_is_down_takes_the_budget_and_needs_no_slot() {
     }
     world.say(&host(4), report(HostState::Broken, Some(OLD), Fence(5)));
     world.feed(Input::LeaseBack);
-    assert_eq!(world.obey(), [host(4)], "the broken host first, and nobody beside it");
+    assert_eq!(world.obey(), [host(4)], "the broken host first, and no other beside it");
     world.say_state(&host(4), HostState::Healthy, NEW);
     assert_eq!(world.obey().len(), 1);
 }
@@ -191,7 +191,7 @@ fn a_failure_within_the_budget_is_committed_before_the_next_host_starts() {
 fn a_fault_of_the_platform_pauses_and_is_no_failure() {
     let mut world = World::new(assignment(Action::Release(NEW), 3, wave(3, 1, 0)));
     let orders = world.ordered();
-    world.feed(Input::Reply(orders[0].call, Given::Taken));
+    world.feed(Input::Reply(orders[0].call, GoalAck::Accepted));
     world.say_failed(&orders[0].host, HostState::Refused, ReasonCode::PreflightDisk);
     assert_eq!(world.ended(), Some(("fault", ReasonCode::PreflightDisk)));
     assert!(world.progress.expect("progress").failed.is_empty());
@@ -268,7 +268,7 @@ fn a_lost_answer_holds_the_slot_until_the_host_has_spoken() {
         for order in world.ordered() {
             world.say_prepared(&order.host);
         }
-        let order = world.ordered().pop().expect("one host acts");
+        let order = world.ordered().pop().expect("one host executes");
         world.show(&order.host, false);
         world.feed(Input::Lost(order.call));
         assert!(world.ordered().is_empty(), "it may have taken the order");
@@ -292,7 +292,7 @@ fn a_replacement_with_empty_memory_asks_the_hosts() {
     world.say_state(&host(1), HostState::Updating, OLD);
     world.say(&host(2), report(HostState::Healthy, Some(NEW), Fence(5)));
     world.say(&host(3), report(HostState::Healthy, Some(OLD), Fence(5)));
-    assert!(world.obey().is_empty(), "one is in flight, and one was not heard");
+    assert!(world.obey().is_empty(), "one is in flight, and one has not reported");
     world.say_failed(&host(4), HostState::Reverted, ReasonCode::ProbeFailed);
     world.say_state(&host(1), HostState::Healthy, NEW);
     assert_eq!(world.ended(), Some(("failed", ReasonCode::ProbeFailed)), "the budget was spent before");
@@ -412,7 +412,7 @@ fn an_order_that_waits_for_its_turn_on_the_host_holds_its_slot() {
     for order in world.ordered() {
         world.say_prepared(&order.host);
     }
-    let order = world.ordered().pop().expect("one host acts");
+    let order = world.ordered().pop().expect("one host executes");
     let waits = HostReport { disruptive: true, ..report(HostState::Preparing, Some(OLD), FENCE) };
     world.say(&order.host, waits.clone());
     world.show(&order.host, false);

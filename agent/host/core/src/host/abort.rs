@@ -10,9 +10,9 @@ use trimaran_model::limits;
 use trimaran_model::reason::ReasonCode;
 
 use super::call::Call;
+use super::driver::Transition;
 use super::journal::Step;
-use super::machine::Move;
-use super::phase::{Act, Phase};
+use super::phase::{Operation, Phase};
 
 /// How a machine makes way for a later goal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Handover {
     Later,
     /// By `Abort(Interrupted)`: a change that was begun is finished or reverted first.
     AfterChange,
-    /// By `Abort(Fenced)`: the later goal goes on from the middle of what is being done.
+    /// By `Abort(Fenced)`: the later goal continues from the middle of what is being done.
     Now,
 }
 
@@ -48,29 +48,39 @@ impl Phase {
     }
 }
 
-impl Move<'_> {
-    pub(super) fn goes_on_after(&self, reason: ReasonCode) -> bool {
+impl Transition<'_> {
+    pub(super) fn continues_after(&self, reason: ReasonCode) -> bool {
         reason != ReasonCode::Fenced && self.journal.step.is_disruptive()
     }
 
     /// Ends the machine once no call is in flight that changes something.
     pub(super) fn end_by_abort(&mut self) {
-        let changes = self.life.restart.is_some()
-            || match self.life.act {
-                Some((_, Act::Look | Act::Fetch | Act::TakeTurn | Act::CheckPort)) | None => false,
-                Some((_, Act::Unpack | Act::MakeRoom | Act::Stop | Act::Switch | Act::Start | Act::Tidy)) => {
-                    true
-                }
+        let changes = self.volatile.restart.is_some()
+            || match self.volatile.operation {
+                Some((
+                    _,
+                    Operation::Inspect | Operation::Fetch | Operation::AcquireSlot | Operation::CheckPort,
+                ))
+                | None => false,
+                Some((
+                    _,
+                    Operation::Unpack
+                    | Operation::FreeSpace
+                    | Operation::Stop
+                    | Operation::Switch
+                    | Operation::Start
+                    | Operation::CollectGarbage,
+                )) => true,
             };
         if changes {
             return;
         }
-        // From the middle of a change the next goal goes on in the same turn: the service is down meanwhile.
-        if self.life.turn && !self.journal.step.is_disruptive() {
-            self.life.turn = false;
-            self.call(Call::EndTurn, limits::HOST_CALL, trimaran_agent_core::driver::Guard::Read);
+        // From the middle of a change the next goal continues in the same slot: the service is down meanwhile.
+        if self.volatile.slot && !self.journal.step.is_disruptive() {
+            self.volatile.slot = false;
+            self.call(Call::ReleaseSlot, limits::HOST_CALL, trimaran_agent_core::driver::Guard::Read);
         }
-        self.life.done = true;
+        self.volatile.done = true;
         self.out.push(Effect::Done(Outcome::Stopped));
     }
 }

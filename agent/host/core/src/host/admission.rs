@@ -6,13 +6,13 @@ use trimaran_model::id::{AssignmentId, Fence};
 /// The answer to a goal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// Larger than everything seen, or the act that an assignment has prepared.
+    /// Larger than everything seen, or the operation that an assignment has prepared.
     Take,
     /// The goal that is known already: nothing has to be done.
     Same,
     /// A larger fence was seen.
     Lower { largest: Fence },
-    /// The same fence with another assignment: somebody counts wrong, or speaks for another cluster.
+    /// The same fence with another assignment: someone counts wrong, or speaks for another cluster.
     Mismatch { assignment: AssignmentId },
 }
 

@@ -1,4 +1,4 @@
-//! What the machine asks of its host, and what it hears back.
+//! What the machine asks of its host, and the replies.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::{Artifact, Release};
 use trimaran_model::time::Timestamp;
 
-/// One act or question. All are about the machine's own installation.
+/// One operation or question. All are about the machine's own installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
-    /// What is there? Removes leftovers of an unpack that was interrupted. Answer: `Facts`.
-    Look,
+    /// What is there? Removes leftovers of an unpack that was interrupted. Answer: `Observation`.
+    Inspect,
     /// Does a process that is not of this installation listen where the service will? Answer: `Done`, `Failed`.
     CheckPort { health: HealthCheck },
     /// Bring the artifact's verified bytes to the host's cache. Answer: `Done`, `Failed`.
@@ -21,9 +21,9 @@ pub enum Call {
     /// Unpack from the cache into a directory of its own. Answer: `Stored`, `BlobGone`, `Failed`.
     Unpack(StoredRelease),
     /// Wait until no other installation of the host is in a disruptive step. Answer: `Done`.
-    TakeTurn,
+    AcquireSlot,
     /// The disruptive step is over. Its answer is not waited for.
-    EndTurn,
+    ReleaseSlot,
     /// End every process of the installation but `except`, with all descendants. Answer: `Done`, `Failed`.
     Stop { stop: Stop, except: Option<u64> },
     /// Let `current` name this release, atomically. Answer: `Done`, `Failed`.
@@ -33,12 +33,12 @@ pub enum Call {
     /// One probe. Answer: `Done` for a success, `Failed` otherwise.
     Probe { health: HealthCheck },
     /// Remove these releases, records of launches before `launch`, and blobs. Answer: `Done`.
-    Tidy { releases: Vec<Digest>, launch: Option<u64>, keep: KeepBlobs },
+    CollectGarbage { releases: Vec<Digest>, launch: Option<u64>, keep: CacheRetention },
 }
 
 /// Which verified artifacts stay in the host's cache. None of them is ever needed: they save a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeepBlobs {
+pub enum CacheRetention {
     /// A few, for releases whose configuration alone changes.
     Newest,
     /// Nothing but this artifact, which is about to be unpacked.
@@ -49,7 +49,7 @@ pub enum KeepBlobs {
 pub enum Reply {
     Done,
     Failed(HostFailure),
-    Facts(Facts),
+    Observation(Observation),
     Stored,
     /// The blob is not in the cache any more.
     BlobGone,
@@ -70,9 +70,9 @@ impl HostFailure {
     }
 }
 
-/// What a look at the host found.
+/// What an inspection of the host found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct Observation {
     /// Identity of the kernel's current boot.
     pub boot: String,
     /// The release that `current` names.
@@ -80,7 +80,7 @@ pub struct Facts {
     /// Unpacked and whole.
     pub releases: BTreeMap<Digest, StoredRelease>,
     /// By number of launch.
-    pub processes: BTreeMap<u64, ProcessFact>,
+    pub processes: BTreeMap<u64, ProcessObservation>,
 }
 
 /// An unpacked release with the record beside it.
@@ -95,8 +95,8 @@ pub struct StoredRelease {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProcessFact {
-    /// The release that it was started from; `None` when that can't be told any more.
+pub struct ProcessObservation {
+    /// The release that it was started from; `None` when that is not known any more.
     pub digest: Option<Digest>,
     pub status: ProcessStatus,
 }
@@ -116,7 +116,7 @@ pub enum ProcessStatus {
 pub struct Exit {
     pub code: Option<i32>,
     pub signal: Option<i32>,
-    /// Nobody saw the end: the host went down, or the shim was killed.
+    /// Unobserved: the host went down, or the shim was killed.
     pub lost: bool,
 }
 
@@ -133,7 +133,7 @@ impl std::fmt::Display for Exit {
         match (self.code, self.signal) {
             (Some(code), _) => write!(f, "the process ended with exit code {code}"),
             (None, Some(signal)) => write!(f, "the process was ended by signal {signal}"),
-            (None, None) => write!(f, "the process is gone and nobody saw its end"),
+            (None, None) => write!(f, "the process is gone and its end was not observed"),
         }
     }
 }

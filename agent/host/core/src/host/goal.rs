@@ -7,13 +7,13 @@ use trimaran_model::limits;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Millis;
 
-use super::call::{Call, HostFailure, KeepBlobs, Reply, StoredRelease};
+use super::call::{CacheRetention, Call, HostFailure, Reply, StoredRelease};
+use super::driver::Transition;
 use super::journal::{Step, host_release};
-use super::machine::Move;
-use super::phase::Act;
+use super::phase::Operation;
 
-impl Move<'_> {
-    /// The next act for a goal that has touched nothing yet.
+impl Transition<'_> {
+    /// The next operation for a goal that has touched nothing yet.
     pub(super) fn pursue(&mut self) {
         match self.journal.goal.action.clone() {
             HostAction::Prepare(order) => {
@@ -35,7 +35,7 @@ impl Move<'_> {
 
     fn runs_well(&self, digest: Digest) -> bool {
         self.journal.serving == Some(digest)
-            && self.life.process.is_some()
+            && self.volatile.process.is_some()
             && self.journal.service_failure.is_none()
     }
 
@@ -50,19 +50,19 @@ impl Move<'_> {
             self.journal.prepared = Some(order.digest);
             return true;
         }
-        if !self.life.fetched {
+        if !self.volatile.fetched {
             let artifact = host_release(&order.release).bundle.clone();
             let guard = Guard::Idempotent(artifact.sha256.to_string());
             // A fetch keeps its own time and says more of where that went.
             let deadline = Millis(limits::HOST_FETCH.0 + limits::HOST_CALL.0);
-            self.act(Act::Fetch, Call::Fetch { artifact }, deadline, guard);
+            self.begin_operation(Operation::Fetch, Call::Fetch { artifact }, deadline, guard);
             return false;
         }
         self.journal.last_sequence += 1;
         self.persist();
         let stored = self.to_store(order);
         let guard = Guard::Idempotent(order.digest.to_string());
-        self.act(Act::Unpack, Call::Unpack(stored), limits::HOST_UNPACK, guard);
+        self.begin_operation(Operation::Unpack, Call::Unpack(stored), limits::HOST_UNPACK, guard);
         false
     }
 
@@ -76,38 +76,48 @@ impl Move<'_> {
         }
     }
 
-    /// Everything is there: takes the host's turn, looks at the port, then begins.
+    /// Everything is there: acquires the host's disruption slot, checks the port, then begins.
     fn approach_change(&mut self, order: &HostOrder) {
-        if self.life.restart.is_some() {
+        if self.volatile.restart.is_some() {
             return;
         }
-        if !self.life.turn {
-            return self.take_turn();
+        if !self.volatile.slot {
+            return self.acquire_slot();
         }
-        if !self.life.port_checked {
+        if !self.volatile.port_checked {
             let health = host_release(&order.release).health.clone();
-            return self.act(Act::CheckPort, Call::CheckPort { health }, limits::HOST_CALL, Guard::Read);
+            return self.begin_operation(
+                Operation::CheckPort,
+                Call::CheckPort { health },
+                limits::HOST_CALL,
+                Guard::Read,
+            );
         }
         self.begin_change(order.digest, false);
     }
 
-    pub(super) fn take_turn(&mut self) {
-        self.act(Act::TakeTurn, Call::TakeTurn, limits::HOST_TURN, Guard::Read);
+    pub(super) fn acquire_slot(&mut self) {
+        self.begin_operation(
+            Operation::AcquireSlot,
+            Call::AcquireSlot,
+            limits::HOST_SLOT_TIMEOUT,
+            Guard::Read,
+        );
     }
 
     fn pursue_stop(&mut self, only: Digest) {
-        let current = self.life.facts.as_ref().and_then(|facts| facts.current);
+        let current = self.volatile.observation.as_ref().and_then(|observation| observation.current);
         let serving = self.journal.serving;
         if serving != Some(only) && (serving.is_some() || current != Some(only)) {
             // Something else runs, or nothing: there is nothing to end.
             let step = if serving.is_some() { Step::Committed } else { Step::Stopped };
             return self.enter(step);
         }
-        if self.life.restart.is_some() {
+        if self.volatile.restart.is_some() {
             return;
         }
-        if !self.life.turn {
-            return self.take_turn();
+        if !self.volatile.slot {
+            return self.acquire_slot();
         }
         self.journal.serving = None;
         self.journal.service_failure = None;
@@ -118,7 +128,7 @@ impl Move<'_> {
         if self.journal.serving.is_none() {
             return self.enter(Step::Stopped);
         }
-        if self.life.process.is_some() {
+        if self.volatile.process.is_some() {
             return self.verify_in_place();
         }
         self.enter(Step::Committed);
@@ -126,18 +136,18 @@ impl Move<'_> {
 
     pub(super) fn fetched(&mut self, reply: Reply) {
         match reply {
-            Reply::Failed(failure) => self.make_room_or_refuse(failure),
-            _ => self.life.fetched = true,
+            Reply::Failed(failure) => self.free_space_or_refuse(failure),
+            _ => self.volatile.fetched = true,
         }
     }
 
     pub(super) fn unpacked(&mut self, reply: Reply) {
         match reply {
-            Reply::Failed(failure) => self.make_room_or_refuse(failure),
+            Reply::Failed(failure) => self.free_space_or_refuse(failure),
             Reply::BlobGone => {
-                self.life.fetched = false;
-                self.life.blob_losses += 1;
-                if self.life.blob_losses >= limits::HOST_BLOB_LOSSES_MAX {
+                self.volatile.fetched = false;
+                self.volatile.blob_losses += 1;
+                if self.volatile.blob_losses >= limits::HOST_BLOB_LOSSES_MAX {
                     let message = "the fetched artifact vanishes from the host's cache";
                     self.refuse(HostFailure::new(ReasonCode::HostInternal, message));
                 }
@@ -145,25 +155,30 @@ impl Move<'_> {
             _ => {
                 let Some(order) = self.journal.goal.action.order() else { return };
                 let stored = self.to_store(order);
-                if let Some(facts) = &mut self.life.facts {
-                    facts.releases.insert(stored.digest, stored);
+                if let Some(observation) = &mut self.volatile.observation {
+                    observation.releases.insert(stored.digest, stored);
                 }
             }
         }
     }
 
     /// Once, a full disk is answered by removing what nothing needs.
-    fn make_room_or_refuse(&mut self, failure: HostFailure) {
-        if failure.code != ReasonCode::PreflightDisk || self.life.room_made {
+    fn free_space_or_refuse(&mut self, failure: HostFailure) {
+        if failure.code != ReasonCode::PreflightDisk || self.volatile.space_freed {
             return self.refuse(failure);
         }
-        self.life.room_made = true;
+        self.volatile.space_freed = true;
         let releases = self.unneeded();
         let launch = self.journal.launch.as_ref().map(|launch| launch.number);
         let bundle = self.journal.goal.action.order().map(|it| host_release(&it.release).bundle.sha256);
-        let keep = KeepBlobs::Only(bundle.filter(|_| self.life.fetched));
-        let call = Call::Tidy { releases, launch, keep };
-        self.act(Act::MakeRoom, call, limits::HOST_CALL, Guard::Idempotent("tidy".to_owned()));
+        let keep = CacheRetention::Only(bundle.filter(|_| self.volatile.fetched));
+        let call = Call::CollectGarbage { releases, launch, keep };
+        self.begin_operation(
+            Operation::FreeSpace,
+            call,
+            limits::HOST_CALL,
+            Guard::Idempotent("tidy".to_owned()),
+        );
     }
 
     /// The goal fails; what runs was not touched.
@@ -181,40 +196,45 @@ impl Move<'_> {
         self.enter(Step::Refused);
     }
 
-    /// Nothing is left to do for the goal: gives the turn back, repairs what a look found, tidies up.
-    pub(super) fn rest(&mut self) {
-        if self.life.turn {
-            self.life.turn = false;
-            self.call(Call::EndTurn, limits::HOST_CALL, Guard::Read);
+    /// Nothing is left to do for the goal: releases the slot, repairs what an inspection found, collects garbage.
+    pub(super) fn conclude_goal(&mut self) {
+        if self.volatile.slot {
+            self.volatile.slot = false;
+            self.call(Call::ReleaseSlot, limits::HOST_CALL, Guard::Read);
         }
-        if self.life.restart.is_some() || self.repair() || self.life.tidied {
+        if self.volatile.restart.is_some() || self.repair() || self.volatile.garbage_collected {
             return;
         }
         let releases = self.unneeded();
         let launch = self.journal.launch.as_ref().map(|launch| launch.number);
-        let call = Call::Tidy { releases: releases.clone(), launch, keep: KeepBlobs::Newest };
-        if let Some(facts) = &mut self.life.facts {
-            facts.releases.retain(|digest, _| !releases.contains(digest));
+        let call = Call::CollectGarbage { releases: releases.clone(), launch, keep: CacheRetention::Newest };
+        if let Some(observation) = &mut self.volatile.observation {
+            observation.releases.retain(|digest, _| !releases.contains(digest));
         }
         if self.journal.prepared.is_some_and(|prepared| releases.contains(&prepared)) {
             self.journal.prepared = None;
         }
-        self.act(Act::Tidy, call, limits::HOST_CALL, Guard::Idempotent("tidy".to_owned()));
+        self.begin_operation(
+            Operation::CollectGarbage,
+            call,
+            limits::HOST_CALL,
+            Guard::Idempotent("tidy".to_owned()),
+        );
     }
 
-    /// Releases that neither run nor are a way back nor are wanted; the newest few are kept anyway.
+    /// Releases that neither run nor are rollback targets nor are wanted; the newest few are kept anyway.
     fn unneeded(&self) -> Vec<Digest> {
-        let Some(facts) = &self.life.facts else { return Vec::new() };
+        let Some(observation) = &self.volatile.observation else { return Vec::new() };
         let journal = &self.journal;
         let launched = journal.launch.as_ref().map(|launch| launch.digest);
-        let mut needed: Vec<Digest> = [facts.current, launched, journal.prepared, journal.serving]
+        let mut needed: Vec<Digest> = [observation.current, launched, journal.prepared, journal.serving]
             .into_iter()
             .flatten()
             .chain(journal.goal.action.order().map(|order| order.digest))
             .chain(journal.stable_releases.iter().take(2).copied())
             .chain(journal.goal.keep.iter().copied())
             .collect();
-        let mut newest_first: Vec<_> = facts.releases.values().collect();
+        let mut newest_first: Vec<_> = observation.releases.values().collect();
         newest_first.sort_by_key(|stored| std::cmp::Reverse(stored.sequence));
         let mut unneeded = Vec::new();
         let held = newest_first.iter().filter(|stored| needed.contains(&stored.digest)).count();

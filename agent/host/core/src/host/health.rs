@@ -4,7 +4,7 @@ use trimaran_model::limits;
 use trimaran_model::pipeline::HealthCheck;
 use trimaran_model::time::{Millis, Timestamp};
 
-/// The probes of one process since somebody watches it.
+/// The probes of one process since it is watched.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Window {
     /// First success of the present row of successes.
@@ -29,7 +29,7 @@ impl Window {
         now - self.began
     }
 
-    /// Takes an answer. Returns for how long nobody watched before it, when that was longer than probes take.
+    /// Takes an answer. Returns for how long nothing watched before it, when that was longer than probes take.
     pub(super) fn answered(
         &mut self,
         now: Timestamp,
@@ -73,7 +73,7 @@ impl Window {
         self.failures_in_row >= limits::PROBE_FAILURES_DEGRADED
     }
 
-    /// Successes and failures in turns, and not one late start.
+    /// Alternating successes and failures, and not one late start.
     pub(super) fn flaps(&self) -> bool {
         self.falls >= 2
     }
@@ -114,7 +114,7 @@ mod tests {
         assert!(!window.healthy_for(Millis::ZERO));
         window.answered(Timestamp(3000), &health, Ok(()));
         assert_eq!(window.answered(Timestamp(60_000), &health, Ok(())), Millis(57_000));
-        assert!(!window.healthy_for(Millis(1)), "time that nobody watched does not count");
+        assert!(!window.healthy_for(Millis(1)), "time that nothing watched does not count");
         assert_eq!(window.healthy_at(Millis(5)), Some(Timestamp(60_005)));
     }
 

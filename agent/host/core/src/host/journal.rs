@@ -24,7 +24,7 @@ pub struct Journal {
     pub serving: Option<Digest>,
     /// Why the service is not healthy although it should be.
     pub service_failure: Option<HostFailure>,
-    /// Releases that were verified here, newest first: the ways back. The first one is the release in use.
+    /// Releases that were verified here, newest first: the rollback targets. The first one is the release in use.
     pub stable_releases: Vec<Digest>,
     pub prepared: Option<Digest>,
     pub launch: Option<Launch>,
@@ -43,8 +43,8 @@ pub enum Step {
     Accepted,
     /// A `Prepare` is done.
     Prepared,
-    /// The service is being changed to `to`; `back`: because the goal failed.
-    Changing { to: Digest, back: bool, part: Part },
+    /// The service is being changed to `to`; `reverting`: because the goal failed.
+    Changing { to: Digest, reverting: bool, part: Part },
     /// What runs is being verified where it is.
     InPlace,
     /// The goal is reached; the service is watched.
@@ -53,7 +53,7 @@ pub enum Step {
     Refused,
     /// The goal failed; what `serving` says runs, if anything.
     Failed,
-    /// Everything is being ended; `broken`: because the goal failed and there is no way back.
+    /// Everything is being ended; `broken`: because the goal failed and there is no rollback target.
     Ending { broken: bool },
     /// Ended on purpose.
     Stopped,
@@ -108,8 +108,8 @@ impl Journal {
         }
     }
 
-    /// Takes another goal where the last one was left. A goal for the same release goes on; from the middle
-    /// of a change another release goes on directly, since what runs is neither one nor the other.
+    /// Takes another goal where the last one was left. A goal for the same release continues; from the middle
+    /// of a change another release continues directly, since what runs is neither one nor the other.
     pub(super) fn take(&mut self, goal: &HostGoal) {
         if self.goal == *goal {
             return;
@@ -117,12 +117,12 @@ impl Journal {
         let stop = Part::Stopping;
         self.step = match (self.step, &goal.action) {
             (
-                Step::Changing { to, back: false, part },
+                Step::Changing { to, reverting: false, part },
                 HostAction::Apply(order) | HostAction::Restore(order),
-            ) if to == order.digest => Step::Changing { to, back: false, part },
+            ) if to == order.digest => Step::Changing { to, reverting: false, part },
             (Step::Changing { .. }, HostAction::Apply(order) | HostAction::Restore(order)) => {
                 self.serving = None;
-                Step::Changing { to: order.digest, back: false, part: stop }
+                Step::Changing { to: order.digest, reverting: false, part: stop }
             }
             (Step::Changing { to, .. }, HostAction::Stop { only }) if to == *only => {
                 Step::Ending { broken: false }
@@ -133,29 +133,28 @@ impl Journal {
         self.failure = None;
     }
 
-    /// Where a rollback by hand leads: the newest verified release that does not run now. One that is under way
-    /// leads where it leads, so that the same command again goes on with it.
+    /// Where a rollback by hand leads: the newest verified release that does not run now. One that is in progress
+    /// keeps its target, so that the same command again continues it.
     pub fn rollback_target(&self) -> Option<Digest> {
         if let (
-            Step::Accepted | Step::InPlace | Step::Changing { back: false, .. },
+            Step::Accepted | Step::InPlace | Step::Changing { reverting: false, .. },
             HostAction::Restore(order),
         ) = (self.step, &self.goal.action)
         {
             return Some(order.digest);
         }
-        self.stable_releases.iter().copied().find(|stable_releases| Some(*stable_releases) != self.serving)
+        self.stable_releases.iter().copied().find(|stable| Some(*stable) != self.serving)
     }
 
-    /// Remembers a verified release. One that was restored makes the ones after it no way back.
-    pub(super) fn remember_good(&mut self, digest: Digest) {
+    /// Remembers a verified release. One that was restored makes the ones after it no rollback target.
+    pub(super) fn remember_stable(&mut self, digest: Digest) {
         if let HostAction::Restore(_) = self.goal.action
-            && let Some(place) =
-                self.stable_releases.iter().position(|stable_releases| *stable_releases == digest)
+            && let Some(place) = self.stable_releases.iter().position(|stable| *stable == digest)
         {
             self.stable_releases.drain(..place);
             return;
         }
-        self.stable_releases.retain(|stable_releases| *stable_releases != digest);
+        self.stable_releases.retain(|stable| *stable != digest);
         self.stable_releases.insert(0, digest);
         self.stable_releases.truncate(limits::STABLE_RELEASES_MAX);
     }
@@ -204,13 +203,13 @@ impl From<Step> for WireHostStep {
         match step {
             Step::Accepted => Self::Accepted,
             Step::Prepared => Self::Prepared,
-            Step::Changing { to, back, part } => {
+            Step::Changing { to, reverting, part } => {
                 let part = match part {
                     Part::Stopping => WireChangePart::Stopping,
                     Part::Switching => WireChangePart::Switching,
                     Part::Starting => WireChangePart::Starting,
                 };
-                Self::Changing { to: to.0, back, part }
+                Self::Changing { to: to.0, back: reverting, part }
             }
             Step::InPlace => Self::InPlace,
             Step::Committed => Self::Committed,
@@ -227,13 +226,13 @@ impl From<WireHostStep> for Step {
         match wire {
             WireHostStep::Accepted => Self::Accepted,
             WireHostStep::Prepared => Self::Prepared,
-            WireHostStep::Changing { to, back, part } => {
+            WireHostStep::Changing { to, back: reverting, part } => {
                 let part = match part {
                     WireChangePart::Stopping => Part::Stopping,
                     WireChangePart::Switching => Part::Switching,
                     WireChangePart::Starting => Part::Starting,
                 };
-                Self::Changing { to: Digest(to), back, part }
+                Self::Changing { to: Digest(to), reverting, part }
             }
             WireHostStep::InPlace => Self::InPlace,
             WireHostStep::Committed => Self::Committed,

@@ -6,20 +6,20 @@ use trimaran_model::limits;
 use trimaran_model::text::cut;
 
 use super::call::HostFailure;
+use super::driver::Transition;
 use super::journal::{Journal, Part, Step};
-use super::machine::Move;
-use super::phase::{Act, Life, Phase};
+use super::phase::{Operation, Phase, VolatileState};
 
 /// What a report is made of.
 struct View<'a> {
     journal: &'a Journal,
-    life: &'a Life,
+    volatile: &'a VolatileState,
 }
 
 impl Phase {
-    /// The present report. `current` is known after the first look; before it, it is what should run.
+    /// The present report. `current` is known after the first inspection; before it, it is what should run.
     pub fn report(&self) -> HostReport {
-        View { journal: &self.journal, life: &self.life }.report()
+        View { journal: &self.journal, volatile: &self.volatile }.report()
     }
 }
 
@@ -34,7 +34,11 @@ impl<'a> View<'a> {
             assignment: journal.goal.assignment,
             disruptive: journal.goal.action.is_disruptive(),
             state,
-            current: self.life.facts.as_ref().map_or(journal.serving, |facts| facts.current),
+            current: self
+                .volatile
+                .observation
+                .as_ref()
+                .map_or(journal.serving, |observation| observation.current),
             prepared: journal.prepared,
             code: failure.map(|it| it.code),
             message: cut(message, limits::MESSAGE_BYTES_MAX),
@@ -46,7 +50,7 @@ impl<'a> View<'a> {
         let (failure, down) = (failure.as_ref(), service_failure.as_ref());
         match step {
             Step::Accepted | Step::InPlace => (HostState::Preparing, None),
-            Step::Changing { back, .. } => (HostState::Updating, failure.filter(|_| *back)),
+            Step::Changing { reverting, .. } => (HostState::Updating, failure.filter(|_| *reverting)),
             Step::Ending { .. } => (HostState::Updating, failure),
             Step::Prepared if down.is_some() => (HostState::Degraded, down),
             // What is prepared for later says nothing of what runs.
@@ -63,20 +67,25 @@ impl<'a> View<'a> {
     }
 
     fn is_empty(&self) -> bool {
-        let bare = self.life.facts.as_ref().is_some_and(|facts| facts.releases.is_empty());
+        let bare =
+            self.volatile.observation.as_ref().is_some_and(|observation| observation.releases.is_empty());
         bare && self.journal.launch.is_none()
     }
 
     /// What is being done, for people who watch.
     fn doing(&self) -> &'static str {
-        match (self.journal.step, self.life.act) {
-            (Step::Accepted, Some((_, Act::Fetch))) => "fetching the artifact",
-            (Step::Accepted, Some((_, Act::Unpack))) => "unpacking the artifact",
-            (Step::Accepted, Some((_, Act::TakeTurn))) => "waiting for another installation on this host",
+        match (self.journal.step, self.volatile.operation) {
+            (Step::Accepted, Some((_, Operation::Fetch))) => "fetching the artifact",
+            (Step::Accepted, Some((_, Operation::Unpack))) => "unpacking the artifact",
+            (Step::Accepted, Some((_, Operation::AcquireSlot))) => {
+                "waiting for another installation on this host"
+            }
             (Step::InPlace, _) => "verifying what runs",
             (Step::Changing { part: Part::Stopping, .. }, _) => "stopping",
             (Step::Changing { part: Part::Switching, .. }, _) => "switching",
-            (Step::Changing { part: Part::Starting, .. }, _) if self.life.process.is_some() => "verifying",
+            (Step::Changing { part: Part::Starting, .. }, _) if self.volatile.process.is_some() => {
+                "verifying"
+            }
             (Step::Changing { part: Part::Starting, .. }, _) => "starting",
             (Step::Ending { .. }, _) => "stopping",
             _ => "",
@@ -84,15 +93,15 @@ impl<'a> View<'a> {
     }
 }
 
-impl Move<'_> {
-    /// Reports a change. Before the first look nothing is known that would be worth it.
+impl Transition<'_> {
+    /// Reports a change. Before the first inspection nothing is known that would be worth it.
     pub(super) fn report(&mut self) {
-        if self.life.facts.is_none() && self.journal.step != Step::Refused {
+        if self.volatile.observation.is_none() && self.journal.step != Step::Refused {
             return;
         }
-        let report = View { journal: self.journal, life: self.life }.report();
-        if self.life.reported.as_ref() != Some(&report) {
-            self.life.reported = Some(report.clone());
+        let report = View { journal: self.journal, volatile: self.volatile }.report();
+        if self.volatile.reported.as_ref() != Some(&report) {
+            self.volatile.reported = Some(report.clone());
             self.out.push(Effect::Report(report));
         }
     }

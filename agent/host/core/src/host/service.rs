@@ -7,11 +7,11 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::{Millis, Timestamp};
 
 use super::call::{Call, Exit, HostFailure, Reply};
+use super::driver::Transition;
 use super::journal::{Part, Step, host_release};
-use super::machine::Move;
-use super::phase::Act;
+use super::phase::Operation;
 
-impl Move<'_> {
+impl Transition<'_> {
     /// Probes what runs, or starts it again when that is due.
     pub(super) fn serve(&mut self) {
         let watched = match self.journal.step {
@@ -19,22 +19,34 @@ impl Move<'_> {
             step => !step.is_disruptive(),
         };
         let Some(release) = self.serving_release().filter(|_| watched) else { return };
-        if self.life.process.is_some() {
+        if self.volatile.process.is_some() {
             let health = host_release(release).health.clone();
-            if self.life.probe.is_none() && self.life.probe_at.is_some_and(|at| at <= self.now) {
-                self.life.probe_at = None;
+            if self.volatile.probe.is_none() && self.volatile.probe_at.is_some_and(|at| at <= self.now) {
+                self.volatile.probe_at = None;
                 let deadline = Millis(health.timeout.0 + limits::PROBE_GAP.0);
-                self.life.probe = Some(self.call(Call::Probe { health }, deadline, Guard::Read));
+                self.volatile.probe = Some(self.call(Call::Probe { health }, deadline, Guard::Read));
             }
             return;
         }
-        let due = self.life.restart_at.is_some_and(|at| at <= self.now);
-        let apart = match self.life.act {
+        let due = self.volatile.restart_at.is_some_and(|at| at <= self.now);
+        let apart = match self.volatile.operation {
             // A service that is down does not wait until an artifact has arrived.
-            None | Some((_, Act::Fetch | Act::Unpack | Act::TakeTurn | Act::CheckPort)) => true,
-            Some((_, Act::Look | Act::MakeRoom | Act::Stop | Act::Switch | Act::Start | Act::Tidy)) => false,
+            None
+            | Some((
+                _,
+                Operation::Fetch | Operation::Unpack | Operation::AcquireSlot | Operation::CheckPort,
+            )) => true,
+            Some((
+                _,
+                Operation::Inspect
+                | Operation::FreeSpace
+                | Operation::Stop
+                | Operation::Switch
+                | Operation::Start
+                | Operation::CollectGarbage,
+            )) => false,
         };
-        if due && apart && self.life.restart.is_none() && !self.journal.step.is_disruptive() {
+        if due && apart && self.volatile.restart.is_none() && !self.journal.step.is_disruptive() {
             self.restart();
         }
     }
@@ -44,27 +56,27 @@ impl Move<'_> {
         let Some(health) = self.serving_release().map(|release| host_release(release).health.clone()) else {
             return;
         };
-        if self.life.process.is_none() {
+        if self.volatile.process.is_none() {
             return;
         }
-        let unwatched = self.life.window.answered(self.now, &health, answer);
-        match self.life.deadline {
+        let unwatched = self.volatile.window.answered(self.now, &health, answer);
+        match self.volatile.deadline {
             Some(deadline) => self.judge(deadline + unwatched, &health),
             None if self.journal.step.is_disruptive() => {}
             None => self.judge_service(&health),
         }
-        if self.life.process.is_some() {
-            self.life.probe_at = Some(self.next_probe(&health));
+        if self.volatile.process.is_some() {
+            self.volatile.probe_at = Some(self.next_probe(&health));
         }
     }
 
     /// Verification: done, still possible, or not possible any more.
     fn judge(&mut self, deadline: Timestamp, health: &HealthCheck) {
-        self.life.deadline = Some(deadline);
+        self.volatile.deadline = Some(deadline);
         let earliest =
-            self.life.window.healthy_at(health.min_healthy).unwrap_or(self.now + health.min_healthy);
+            self.volatile.window.healthy_at(health.min_healthy).unwrap_or(self.now + health.min_healthy);
         if earliest > deadline {
-            let window = &self.life.window;
+            let window = &self.volatile.window;
             let code = if window.flaps() { ReasonCode::ProbeFlap } else { ReasonCode::ProbeFailed };
             let message = format!(
                 "not healthy for {} within {} of its start: {} (last of {} probes of {})",
@@ -75,18 +87,18 @@ impl Move<'_> {
                 health.http,
             );
             self.verify_failed(HostFailure::new(code, message));
-        } else if self.life.window.healthy_for(health.min_healthy) {
+        } else if self.volatile.window.healthy_for(health.min_healthy) {
             self.verified();
         }
     }
 
     fn judge_service(&mut self, health: &HealthCheck) {
         let known = self.journal.service_failure.as_ref().map(|failure| failure.code);
-        if known.is_some() && self.life.window.healthy_for(health.min_healthy) {
+        if known.is_some() && self.volatile.window.healthy_for(health.min_healthy) {
             self.journal.service_failure = None;
             self.persist();
-        } else if self.life.window.is_failing() && known != Some(ReasonCode::ProbeFailed) {
-            let message = format!("{} ({})", self.life.window.last_failure(), health.http);
+        } else if self.volatile.window.is_failing() && known != Some(ReasonCode::ProbeFailed) {
+            let message = format!("{} ({})", self.volatile.window.last_failure(), health.http);
             self.service_down(HostFailure::new(ReasonCode::ProbeFailed, message));
         }
     }
@@ -95,19 +107,19 @@ impl Move<'_> {
     /// starts at once is seen at once, and one that takes its time is not asked all the time.
     fn next_probe(&self, health: &HealthCheck) -> Timestamp {
         let regular = self.now + health.interval;
-        if self.life.deadline.is_none() {
+        if self.volatile.deadline.is_none() {
             return regular;
         }
-        match self.life.window.healthy_at(health.min_healthy) {
+        match self.volatile.window.healthy_at(health.min_healthy) {
             Some(end) => regular.min(end.max(self.now)),
             None => {
-                let share = Millis(self.life.window.watched_for(self.now).0 / limits::PROBE_FIRST_SHARE);
+                let share = Millis(self.volatile.window.watched_for(self.now).0 / limits::PROBE_FIRST_SHARE);
                 regular.min(self.now + share.max(limits::PROBE_FIRST_INTERVAL))
             }
         }
     }
 
-    /// The service ended by itself while nobody was changing it.
+    /// The service ended while nothing was changing it.
     pub(super) fn service_ended(&mut self, exit: Exit) {
         self.set_service_failure(HostFailure::new(ReasonCode::ProcessExited, exit.to_string()));
         self.plan_restart(exit.is_success());
@@ -116,7 +128,7 @@ impl Move<'_> {
     /// The service is not healthy; when it does not run either, the policy decides on a restart.
     pub(super) fn service_down(&mut self, failure: HostFailure) {
         self.set_service_failure(failure);
-        if self.life.process.is_none() {
+        if self.volatile.process.is_none() {
             self.plan_restart(false);
         }
     }
@@ -147,11 +159,11 @@ impl Move<'_> {
         let counted = self.journal.restarts.len();
         let free = (counted >= max).then(|| self.journal.restarts[counted - max] + policy.per);
         let at = (now + policy.delay).max(free.unwrap_or_default());
-        self.life.restart_at = Some(at);
+        self.volatile.restart_at = Some(at);
     }
 
     fn restart(&mut self) {
-        self.life.restart_at = None;
+        self.volatile.restart_at = None;
         let Some(digest) = self.journal.serving else { return };
         let Some(release) = self.on_host(digest).cloned() else { return };
         self.new_launch(digest);
@@ -161,14 +173,14 @@ impl Move<'_> {
         self.persist();
         let Some(launch) = self.journal.launch.clone() else { return };
         let guard = Guard::Idempotent(launch.number.to_string());
-        self.life.restart = Some(self.call(Call::Start { launch, release }, limits::HOST_START, guard));
+        self.volatile.restart = Some(self.call(Call::Start { launch, release }, limits::HOST_START, guard));
     }
 
     pub(super) fn restarted(&mut self, reply: Reply) {
         match reply {
             Reply::Started(started) => self.has_process(started),
             Reply::Failed(failure) => self.service_down(failure),
-            _ => self.life.facts = None,
+            _ => self.volatile.observation = None,
         }
     }
 }

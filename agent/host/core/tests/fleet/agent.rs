@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use trimaran_agent_core::driver::CallId;
 use trimaran_agent_core::{Executor, Input, Output};
-use trimaran_host_core::fleet::{Fleet, Give, Given, Sight, Watched};
+use trimaran_host_core::fleet::{Fleet, GoalAck, HostObservation, SendGoal, Watched};
 use trimaran_model::assignment::{Assignment, HostAction, HostReport};
 use trimaran_model::id::{AssignmentId, Epoch, Fence, HostName};
 use trimaran_model::limits::{HOST_LOST_AFTER, LEASE, LEASE_PING};
@@ -49,12 +49,16 @@ struct Seen {
 }
 
 impl Agent {
-    fn sight(&self, host: &HostName) -> Option<Sight> {
+    fn sight(&self, host: &HostName) -> Option<HostObservation> {
         let seen = self.hosts.get(host)?;
-        Some(Sight { host: host.clone(), connected: seen.session.is_some(), report: seen.report.clone() })
+        Some(HostObservation {
+            host: host.clone(),
+            connected: seen.session.is_some(),
+            report: seen.report.clone(),
+        })
     }
 
-    /// Whether it has heard a host, or has not waited for it long enough.
+    /// Whether a host has connected to it, or has not waited for it long enough.
     pub(crate) fn knows(&self, host: &HostName, now: u64) -> bool {
         self.hosts.contains_key(host) || now < self.started + HOST_LOST_AFTER.0
     }
@@ -111,7 +115,7 @@ impl World {
         let agent = &mut self.agents[index];
         let mut durable = std::mem::take(&mut agent.durable);
         if half && let Some((_, false, records)) = agent.writing.first() {
-            // The write was complete, and nobody was told.
+            // The write was complete, and no one was notified.
             durable.extend(records.clone());
         }
         self.start_agent(if wipe { Vec::new() } else { durable });
@@ -145,7 +149,7 @@ impl World {
         self.agents[index].paused_until = Some(until);
         let copy = self.agents[index].durable.clone();
         for (host, session) in self.sessions_with(index) {
-            // The hosts notice the silence; the paused process does when it goes on.
+            // The hosts notice the silence; the paused process does when it continues.
             let silent = 12_000 + self.below(1_000);
             self.after(silent, Event::AgentGone { host: host.clone(), session });
             self.after(until - self.now, Event::HostGone { agent: index, host, session });
@@ -243,7 +247,7 @@ impl World {
                 Input::Assign(Assignment::try_from(assignment).expect("what was written"))
             }
             AgentDown::Cancel { assignment, fence } => {
-                self.note(format!("agent {index} hears the cancel of {assignment}"));
+                self.note(format!("agent {index} receives the cancel of {assignment}"));
                 Input::Cancel { assignment: AssignmentId(assignment), fence: Fence(fence) }
             }
             AgentDown::Answer { assignment, fence, answer } => {
@@ -255,7 +259,7 @@ impl World {
             AgentDown::Pong { sent_ms, .. } => {
                 self.agents[index].heard = self.agents[index].heard.max(sent_ms);
                 let receipt = self.mutant == Mutant::LeaseFromReceipt;
-                Input::Heard { sent: if receipt { self.time() } else { Timestamp(sent_ms) } }
+                Input::PongReceived { sent: if receipt { self.time() } else { Timestamp(sent_ms) } }
             }
             AgentDown::Superseded => return self.end_agent(index),
             AgentDown::Inventory { .. } => return,
@@ -315,7 +319,7 @@ impl World {
     fn show_all(&self, index: usize, assignment: AssignmentId) -> Vec<Input<Fleet>> {
         let agent = &self.agents[index];
         let Some(watched) = agent.watches.get(&assignment) else { return Vec::new() };
-        let absent = |host: &HostName| Sight { host: host.clone(), connected: false, report: None };
+        let absent = |host: &HostName| HostObservation { host: host.clone(), connected: false, report: None };
         let settled = agent.settles_at == u64::MAX;
         let sights =
             watched.hosts.iter().filter_map(|host| agent.sight(host).or(settled.then(|| absent(host))));
@@ -373,10 +377,10 @@ impl World {
         self.send(channel, Event::Synced { agent: index, sequence });
     }
 
-    fn give(&mut self, index: usize, (assignment, call): (AssignmentId, CallId), give: Give) -> bool {
+    fn give(&mut self, index: usize, (assignment, call): (AssignmentId, CallId), give: SendGoal) -> bool {
         let disruptive = !matches!(give.goal.action, HostAction::Prepare(_));
         if disruptive && self.now >= self.agents[index].heard + LEASE.0 {
-            self.violate(format!("{} is told to act without a lease", give.host));
+            self.violate(format!("{} is ordered to execute without a lease", give.host));
         }
         let until = self.now + 10_000;
         let Some(seen) = self.agents[index].hosts.get_mut(&give.host) else { return false };
@@ -425,7 +429,7 @@ impl World {
             }
             HostMessage::Answer { sequence, refused } => {
                 let asked = seen.asked.remove(&sequence);
-                let reply = refused.map_or(Given::Taken, Given::Refused);
+                let reply = refused.map_or(GoalAck::Accepted, GoalAck::Refused);
                 asked
                     .map(|(assignment, call, _)| Input::Reply { assignment, call, reply })
                     .into_iter()

@@ -1,4 +1,4 @@
-//! A coordinator without a log: waves, way back, resume, cancel. What it keeps is kept for good.
+//! A coordinator without a log: waves, rollback, resume, cancel. What it keeps is kept for good.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -113,7 +113,7 @@ impl Coordinator {
                 self.assign();
             }
             WireOutcome::Fault(_) if self.canceled => self.ended = Some("canceled"),
-            // Somebody mends it and resumes.
+            // A user fixes it and resumes.
             WireOutcome::Fault(_) => return Some(5_000),
             WireOutcome::Stopped => self.ended = Some("canceled"),
         }

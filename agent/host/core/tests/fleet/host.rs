@@ -217,7 +217,7 @@ impl World {
         match goal.action {
             HostAction::Prepare(_) if host.disk_full => {
                 (report.state, report.code) = (HostState::Refused, Some(ReasonCode::PreflightDisk));
-                // Somebody makes room.
+                // A user frees space.
                 host.disk_full = false;
             }
             HostAction::Prepare(order) => {
@@ -288,7 +288,7 @@ impl World {
             && !self.is_live(goal.assignment)
             && self.hosts[name].started.iter().any(|(fence, new)| *fence > goal.fence && !new)
         {
-            self.violate(format!("{name} starts the release after its way back"));
+            self.violate(format!("{name} starts the release after its rollback"));
         }
     }
 
@@ -315,7 +315,7 @@ impl World {
         }
     }
 
-    /// Somebody repairs it.
+    /// A user repairs it.
     pub(crate) fn host_recovers(&mut self, name: &HostName) {
         let host = self.host(name);
         host.disk_full = false;

@@ -16,7 +16,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::name::{Name, show};
-use super::tape::{Entry, Kind, Tape};
+use super::tar_reader::{Entry, Kind, TarReader};
 use super::{UnpackError, Unpacked};
 use crate::disk::sync_directory;
 
@@ -67,10 +67,10 @@ impl Tree {
     }
 
     /// Creates every entry and makes all of it durable.
-    pub(super) fn fill(mut self, tape: &mut Tape) -> Result<Unpacked, UnpackError> {
+    pub(super) fn fill(mut self, reader: &mut TarReader) -> Result<Unpacked, UnpackError> {
         let mut unpacked = Unpacked::default();
-        while let Some(entry) = tape.next_entry()? {
-            self.create_entry(tape, &entry)?;
+        while let Some(entry) = reader.next_entry()? {
+            self.create_entry(reader, &entry)?;
             unpacked.add(&entry.kind);
         }
         let sync = |error| UnpackError::io("make durable", &self.path, error);
@@ -84,31 +84,31 @@ impl Tree {
         Ok(unpacked)
     }
 
-    fn create_entry(&mut self, tape: &mut Tape, entry: &Entry) -> Result<(), UnpackError> {
+    fn create_entry(&mut self, reader: &mut TarReader, entry: &Entry) -> Result<(), UnpackError> {
         if entry.name.is_root() {
             return Ok(());
         }
-        let parent = self.parent(tape, &entry.name)?;
+        let parent = self.parent(reader, &entry.name)?;
         let leaf = entry.name.split().1;
         let result = match &entry.kind {
             Kind::Directory => make_directory(&parent, leaf, Some(entry.mode)).map(drop),
             Kind::Symlink(target) => symlinkat(target.as_slice(), &parent, leaf),
-            Kind::HardLink(target) => return self.hard_link(tape, entry, target, parent),
+            Kind::HardLink(target) => return self.hard_link(reader, entry, target, parent),
             Kind::File { .. } => {
-                let file = create_file(&parent, leaf).map_err(|error| refusal(tape, &entry.name, error))?;
-                self.copy(tape, entry, File::from(file))?;
+                let file = create_file(&parent, leaf).map_err(|error| refusal(reader, &entry.name, error))?;
+                self.copy(reader, entry, File::from(file))?;
                 Ok(())
             }
         };
-        result.map_err(|error| refusal(tape, &entry.name, error))?;
+        result.map_err(|error| refusal(reader, &entry.name, error))?;
         self.last_parent = Some((entry.name.split().0.to_vec(), parent));
         Ok(())
     }
 
-    fn copy(&mut self, tape: &mut Tape, entry: &Entry, mut file: File) -> Result<(), UnpackError> {
+    fn copy(&mut self, reader: &mut TarReader, entry: &Entry, mut file: File) -> Result<(), UnpackError> {
         let path = || self.path.join(show(entry.name.as_bytes()));
         loop {
-            let count = tape.read(&mut self.buffer)?;
+            let count = reader.read(&mut self.buffer)?;
             if count == 0 {
                 break;
             }
@@ -125,31 +125,31 @@ impl Tree {
 
     fn hard_link(
         &mut self,
-        tape: &Tape,
+        reader: &TarReader,
         entry: &Entry,
         target: &Name,
         parent: OwnedFd,
     ) -> Result<(), UnpackError> {
         let (directory, file) = target.split();
-        let refuse = |error| refusal(tape, &entry.name, error);
+        let refuse = |error| refusal(reader, &entry.name, error);
         let from = self.open_directory(directory).map_err(refuse)?;
         let kind = statat(&from, file, AtFlags::SYMLINK_NOFOLLOW).map_err(refuse)?;
         if FileType::from_raw_mode(kind.st_mode) != FileType::RegularFile {
             let name = show(entry.name.as_bytes());
-            return Err(tape.escape(&format!("the hard link `{name}` leads to something that is no file")));
+            return Err(reader.escape(&format!("the hard link `{name}` leads to something that is no file")));
         }
         linkat(&from, file, &parent, entry.name.split().1, AtFlags::empty()).map_err(refuse)
     }
 
     /// The directory of an entry; made with all above it when the archive did not name it before.
-    fn parent(&mut self, tape: &Tape, name: &Name) -> Result<OwnedFd, UnpackError> {
+    fn parent(&mut self, reader: &TarReader, name: &Name) -> Result<OwnedFd, UnpackError> {
         let (directory, _) = name.split();
         if let Some((path, parent)) = self.last_parent.take()
             && path == directory
         {
             return Ok(parent);
         }
-        let refuse = |error| refusal(tape, name, error);
+        let refuse = |error| refusal(reader, name, error);
         match self.open_directory(directory) {
             Err(Errno::NOENT) => {}
             other => return other.map_err(refuse),
@@ -201,13 +201,13 @@ fn create_file(parent: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
 }
 
 /// What the system's refusal to create an entry says about the archive.
-fn refusal(tape: &Tape, name: &Name, error: Errno) -> UnpackError {
+fn refusal(reader: &TarReader, name: &Name, error: Errno) -> UnpackError {
     let shown = show(name.as_bytes());
     match error {
-        Errno::EXIST => tape.corrupt(&format!("two entries are called `{shown}`")),
-        Errno::NOTDIR => tape.corrupt(&format!("`{shown}` is a directory in one entry and not in another")),
-        Errno::LOOP | Errno::XDEV => tape.escape(&format!("`{shown}` goes through a link")),
-        Errno::NOENT => tape.escape(&format!("the hard link `{shown}` leads to no earlier file")),
+        Errno::EXIST => reader.corrupt(&format!("two entries are called `{shown}`")),
+        Errno::NOTDIR => reader.corrupt(&format!("`{shown}` is a directory in one entry and not in another")),
+        Errno::LOOP | Errno::XDEV => reader.escape(&format!("`{shown}` goes through a link")),
+        Errno::NOENT => reader.escape(&format!("the hard link `{shown}` leads to no earlier file")),
         error => UnpackError::io("create", Path::new(&shown), error),
     }
 }

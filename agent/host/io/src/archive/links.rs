@@ -2,7 +2,7 @@
 //!
 //! Nothing is followed while an archive is unpacked, so the order of entries does not matter; what counts
 //! is the finished tree. A component that does not exist counts as a directory: a later write must not
-//! turn a dangling link into a way out.
+//! make a dangling link an escape.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Archives as they should be, and as somebody who wants harm would make them.
+//! Archives as they should be, and as an attacker would make them.
 
 use std::fs;
 use std::io::Write as _;
@@ -110,7 +110,7 @@ impl Room {
         unpack(&self.folder.path().join("archive"), &self.target(), limits)
     }
 
-    /// Beside the archive there is the room, and in the room there is what was unpacked, or nothing.
+    /// Beside the archive there is the folder, and in the folder there is what was unpacked, or nothing.
     fn check_nothing_else(&self, unpacked: bool) {
         let names = |path: &Path| {
             let mut names: Vec<String> = fs::read_dir(path)
@@ -171,7 +171,7 @@ fn a_good_archive_is_unpacked_from_each_packing() {
         assert_eq!(metadata("bin/again").ino(), metadata("bin/web").ino());
         assert_eq!(metadata("bin/web").permissions().mode() & 0o7777, 0o755);
         assert_eq!(metadata("bin/web").mtime(), 1_000_000_000);
-        assert_eq!(metadata("bin").permissions().mode() & 0o7777, 0o755, "nobody else may write");
+        assert_eq!(metadata("bin").permissions().mode() & 0o7777, 0o755, "no one else may write");
         assert_eq!(metadata("deep/er").permissions().mode() & 0o7777, 0o755);
     }
 }

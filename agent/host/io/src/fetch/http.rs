@@ -20,7 +20,7 @@ use super::{Failure, FetchError, source_name};
 use crate::blocking::spawn;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A server that says nothing for so long is given up.
+/// A server that sends nothing for so long is abandoned.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn download(
@@ -41,7 +41,7 @@ pub(super) async fn download(
         let request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
         let response = request.send().await.map_err(|error| classify(&from, &error))?;
         match secure_redirect(&url, &response) {
-            // At most once: from here on the client follows by itself.
+            // At most once: from here on the client follows alone.
             Some(next) => url = next,
             None => break check_status(response, &from)?,
         }

@@ -14,14 +14,14 @@ use super::FetchError;
 use crate::disk::{Space, sync_directory};
 
 const PREFIX: &str = ".part-";
-/// How often the free room is looked at while a file arrives.
+/// How often the free space is checked while a file arrives.
 const CHECK_BYTES: u64 = 64 << 20;
 const BUFFER_BYTES: usize = 128 * 1024;
 
-/// Tells the parts of one process apart.
+/// Distinguishes the parts of one process.
 static PARTS: AtomicU64 = AtomicU64::new(0);
 
-/// Removes what downloads of an earlier life left in `cache`. Only for the one owner of the directory, and
+/// Removes what downloads of an earlier process left in `cache`. Only for the one owner of the directory, and
 /// before its first [`super::fetch`].
 pub fn clean(cache: &Path) -> std::io::Result<()> {
     let entries = match std::fs::read_dir(cache) {
@@ -73,7 +73,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     })
 }
 
-/// The room for a file: where it is looked up and how often.
+/// The space for a file: where it is looked up and how often.
 struct Room {
     free: fn(&Path) -> std::io::Result<Space>,
     every: u64,
@@ -83,7 +83,7 @@ impl Room {
     const REAL: Self = Self { free: Space::free_above_reserve_at, every: CHECK_BYTES };
 
     fn check(&self, cache: &Path, from: &str, bytes: u64) -> Result<(), FetchError> {
-        let free = (self.free)(cache).map_err(|error| FetchError::io("look at the disk of", cache, error))?;
+        let free = (self.free)(cache).map_err(|error| FetchError::io("inspect the disk of", cache, error))?;
         let needed = Space { bytes, inodes: 1 };
         if needed.fits(&free) && free.bytes > 0 {
             return Ok(());
@@ -100,17 +100,17 @@ pub(super) struct Part {
     path: PathBuf,
     file: File,
     hash: Sha256,
-    /// Where the source tells it.
+    /// Where the source says it.
     length: Option<u64>,
     written: u64,
     room: Room,
-    /// At this many bytes the room is looked at again.
+    /// At this many bytes the free space is checked again.
     check_at: u64,
     kept: bool,
 }
 
 impl Part {
-    /// Begins a file; `length` where the source tells it. What is too large by its length is refused here.
+    /// Begins a file; `length` where the source says it. What is too large by its length is refused here.
     pub(super) fn create(cache: &Path, from: &str, length: Option<u64>) -> Result<Self, FetchError> {
         Self::create_within(Room::REAL, cache, from, length)
     }
@@ -155,7 +155,7 @@ impl Part {
         Ok(())
     }
 
-    /// Checks the digest and gives the file its name, durably.
+    /// Checks the digest and renames the file to its name, durably.
     pub(super) fn finish(mut self, planned: Digest) -> Result<PathBuf, FetchError> {
         let found = Digest(std::mem::take(&mut self.hash).finalize().into());
         if found != planned {

@@ -114,7 +114,7 @@ impl Cache {
         fetch(&artifact(location, bytes), &self.path(), SOON).await
     }
 
-    /// Waits until no part is left: a thread that was told to stop needs a moment.
+    /// Waits until no part is left: a thread that was stopped needs a moment.
     async fn check_no_parts(&self) {
         let parts = || {
             let entries = fs::read_dir(self.path()).into_iter().flatten().flatten();
@@ -193,7 +193,7 @@ async fn a_cache_that_is_removed_in_the_middle_is_made_anew() {
     let blob = cache.fetch(&url, &bytes).await.expect("it arrives in the end");
     assert_eq!(fs::read(blob).expect("it is there"), bytes);
     cache.check_no_parts().await;
-    // Who removes it all the time gets told what went wrong. An empty cache: each answer waits for a new part in it.
+    // Who removes it all the time gets an error. An empty cache: each answer waits for a new part in it.
     let cache = Cache::new();
     let removing = |_| Reply::Removing(bytes.clone(), cache.path());
     let (url, _paths) = serve((0..FETCH_TRIES_MAX).map(removing).collect());
@@ -205,7 +205,7 @@ async fn a_cache_that_is_removed_in_the_middle_is_made_anew() {
 async fn a_server_that_is_gone_is_unreachable_and_a_silent_one_times_out() {
     let cache = Cache::new();
     let (url, _) = serve(Vec::new());
-    let error = cache.fetch(&url, b"x").await.expect_err("nobody listens");
+    let error = cache.fetch(&url, b"x").await.expect_err("no one listens");
     assert_eq!(error.code(), ReasonCode::FetchUnreachable);
     assert!(error.to_string().contains("refused"), "{error}");
 
@@ -246,7 +246,7 @@ async fn a_dropped_download_leaves_nothing() {
     let head = Reply::Raw("200 OK\r\nContent-Length: 100000".to_owned(), vec![1; 1000]);
     let (url, _paths) = serve(vec![head, Reply::Silence]);
     let dropped = tokio::time::timeout(Duration::from_millis(100), cache.fetch(&url, b"x")).await;
-    assert!(dropped.is_err(), "it was under way");
+    assert!(dropped.is_err(), "it was in progress");
     cache.check_no_parts().await;
 }
 
@@ -275,7 +275,7 @@ async fn a_file_of_this_host_is_copied_and_verified() {
     )
     .expect("writable");
     let error = cache.copy(&fifo, b"other").await.expect_err("no file");
-    assert_eq!(error.code(), ReasonCode::FetchMissing, "and nobody waited for a writer");
+    assert_eq!(error.code(), ReasonCode::FetchMissing, "and nothing waited for a writer");
     cache.check_no_parts().await;
 }
 

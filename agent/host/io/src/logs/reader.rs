@@ -12,12 +12,12 @@ use trimaran_wire::v1::runner::{LogLine, LogQuery};
 use super::format::{Record, decode, split_owner};
 use super::{file_name, sequence_numbers};
 
-/// How often a reader that follows looks for new lines.
+/// How often a reader that follows checks for new lines.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(150);
 /// A record is a line with its head, where each byte may have become a replacement character.
 const RECORD_BYTES_MAX: u64 = 3 * LOG_LINE_BYTES_MAX as u64 + 64;
 
-/// Reads the lines in `directory` that `query` asks for. Names of pipeline and target are not looked at: the
+/// Reads the lines in `directory` that `query` asks for. Names of pipeline and target are not checked: the
 /// directory belongs to one installation.
 pub fn open(directory: &Path, query: &LogQuery) -> Reader {
     let cursor = Cursor {
@@ -31,7 +31,7 @@ pub fn open(directory: &Path, query: &LogQuery) -> Reader {
     Reader { idle: Some(cursor), busy: None, follow: query.follow }
 }
 
-/// An answer under way. Files are read on threads that may block, a batch when it is asked for.
+/// An answer in progress. Files are read on threads that may block, a batch when it is asked for.
 pub struct Reader {
     idle: Option<Cursor>,
     busy: Option<JoinHandle<(Cursor, Vec<LogLine>)>>,
@@ -167,7 +167,7 @@ impl Cursor {
             }
             let number = place.number;
             let next = self.file_after(number)?;
-            // The writer has left the file; what it wrote last came maybe after the look above.
+            // The writer has left the file; what it wrote last came maybe after the check above.
             if let Some(record) = self.at.as_mut()?.record() {
                 return Some(record);
             }
@@ -177,7 +177,7 @@ impl Cursor {
 
     fn file_after(&self, number: u64) -> Option<Place> {
         let numbers = sequence_numbers(&self.directory).ok()?;
-        // A file may be removed between the look and the opening; then the one after it is next.
+        // A file may be removed between the listing and the opening; then the one after it is next.
         numbers
             .into_iter()
             .filter(|next| *next > number)

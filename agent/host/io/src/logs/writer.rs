@@ -1,7 +1,7 @@
 //! The writing end, in the shim: from bytes of two pipes to records in files.
 //!
 //! A disk that is full or broken never blocks the service: lines are dropped, counted, and the count is
-//! written as soon as there is room again.
+//! written as soon as there is space again.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -89,7 +89,7 @@ impl Writer {
         if self.dropped > 0 {
             encode(&mut bytes, wall_ms(), &Record::Dropped(self.dropped));
         }
-        // With the lines or not at all: a count alone would fill the last room of the disk again and again.
+        // With the lines or not at all: a count alone would fill the last space of the disk again and again.
         bytes.append(&mut self.pending);
         let result = self.ready(bytes.len() as u64).and_then(|open| open.append(&bytes));
         if result.is_ok() {
@@ -100,7 +100,7 @@ impl Writer {
         result
     }
 
-    /// The file that has room for `bytes` more.
+    /// The file that has space for `bytes` more.
     fn ready(&mut self, bytes: u64) -> io::Result<&mut Open> {
         let full = self.open.as_ref().is_some_and(|open| open.length + bytes > self.file_bytes_max);
         if full || self.open.is_none() {
@@ -113,7 +113,7 @@ impl Writer {
         Ok(self.open.as_mut().expect("set above"))
     }
 
-    /// Goes on with the newest file of an earlier life, if it has room.
+    /// Continues the newest file of an earlier process, if it has space.
     fn resume(&mut self, bytes: u64) -> io::Result<Open> {
         std::fs::create_dir_all(&self.directory)?;
         let Some(number) = sequence_numbers(&self.directory)?.last().copied() else {
@@ -143,7 +143,7 @@ impl Writer {
 
     fn begin(&mut self, number: u64) -> io::Result<Open> {
         std::fs::create_dir_all(&self.directory)?;
-        // Old files go first: on a full disk that makes the room.
+        // Old files go first: on a full disk that makes the space.
         let keep_from = (number + 1).saturating_sub(LOG_FILES_KEPT as u64);
         for old in sequence_numbers(&self.directory)?.into_iter().filter(|old| *old < keep_from) {
             std::fs::remove_file(self.directory.join(file_name(old)))?;
@@ -183,7 +183,7 @@ pub(crate) struct LineBuffer {
 }
 
 impl LineBuffer {
-    /// Takes bytes as they came and gives out whole lines, and pieces of lines that are too long.
+    /// Takes bytes as they came and returns whole lines, and pieces of lines that are too long.
     pub(crate) fn take(&mut self, mut bytes: &[u8], mut line: impl FnMut(&[u8])) {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             self.add(&bytes[..end], &mut line);
@@ -194,7 +194,7 @@ impl LineBuffer {
         self.add(bytes, &mut line);
     }
 
-    /// Gives out what came without a line break at the end.
+    /// Returns what came without a line break at the end.
     pub(crate) fn finish(&mut self, mut line: impl FnMut(&[u8])) {
         if !self.partial.is_empty() {
             line(&self.partial);

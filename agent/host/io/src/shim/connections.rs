@@ -1,4 +1,4 @@
-//! Runners at the control socket of a shim: few, short lines, nobody is waited for.
+//! Runners at the control socket of a shim: few, short lines, none is waited for.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -45,7 +45,7 @@ impl Connections {
     }
 
     /// Writes to everyone; who can't take a line now is gone.
-    pub(super) fn tell_all(&mut self, answer: &Answer) {
+    pub(super) fn broadcast(&mut self, answer: &Answer) {
         self.accept();
         let line = answer.line();
         self.clients.retain_mut(|client| client.stream.write_all(line.as_bytes()).is_ok());
@@ -55,7 +55,7 @@ impl Connections {
         while let Ok((stream, _)) = self.listener.accept() {
             if self.clients.len() >= SHIM_CONNECTIONS_MAX {
                 // The one that is silent for longest gives way: a runner has one connection, and its latest
-                // life counts.
+                // process counts.
                 self.clients.remove(0);
             }
             if stream.set_nonblocking(true).is_ok() {

@@ -4,7 +4,7 @@ use trimaran_model::limits::MESSAGE_BYTES_MAX;
 
 use trimaran_host_core::host::Exit;
 
-use super::state::{exit_words, parse_exit};
+use super::state::{format_exit, parse_exit};
 
 /// From the runner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Request {
 impl Answer {
     pub(super) fn line(&self) -> String {
         match self {
-            Self::Exit(exit) => format!("exit {}\n", exit_words(exit)),
+            Self::Exit(exit) => format!("exit {}\n", format_exit(exit)),
             Self::Stuck(pids) => {
                 let pids: Vec<String> = pids.iter().take(STUCK_NAMED_MAX).map(u32::to_string).collect();
                 format!("stuck {}\n", pids.join(" "))

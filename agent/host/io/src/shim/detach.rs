@@ -1,6 +1,6 @@
 //! From a child of the runner to a process on its own: before anything of the service exists.
 //!
-//! The shim process has one thread, so it may fork and go on in the child.
+//! The shim process has one thread, so it may fork and continue in the child.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -23,7 +23,7 @@ const USAGE: u8 = 2;
 
 /// Entry of `trimaran-agent shim --dir DIR`; `args` are what follows `shim`.
 ///
-/// The runner gives a memory file with the specification as stdin, a pipe for the outcome as stdout, and the
+/// The runner passes a memory file with the specification as stdin, a pipe for the outcome as stdout, and the
 /// locked file of the directory as stderr.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
@@ -38,10 +38,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match unsafe { libc::fork() } {
         0 => serve(&dir, &spec),
         -1 => {
-            say(&Started::Failed(format!("can't fork: {}", std::io::Error::last_os_error())));
+            report_start(&Started::Failed(format!("can't fork: {}", std::io::Error::last_os_error())));
             ExitCode::from(INTERNAL)
         }
-        // The runner waits for this process; the shim itself is nobody's child from here on.
+        // The runner waits for this process; the shim itself is reparented from here on.
         _ => ExitCode::SUCCESS,
     }
 }
@@ -66,7 +66,7 @@ fn read_spec(dir: &Path) -> Option<ShimSpec> {
 }
 
 /// Writes the outcome for the runner. One that is gone does not need it.
-fn say(started: &Started) {
+fn report_start(started: &Started) {
     let mut stdout = std::io::stdout();
     let _ = stdout.write_all(started.line().as_bytes()).and_then(|()| stdout.flush());
 }
@@ -75,21 +75,21 @@ fn serve(dir: &Path, spec: &ShimSpec) -> ExitCode {
     let (lock, null) = match prepare(dir) {
         Ok(prepared) => prepared,
         Err(error) => {
-            say(&Started::Failed(format!("can't prepare the shim: {error}")));
+            report_start(&Started::Failed(format!("can't prepare the shim: {error}")));
             return ExitCode::from(INTERNAL);
         }
     };
     let supervisor = match supervisor::Supervisor::start(spec) {
         Ok(supervisor) => supervisor,
         Err(failed) => {
-            // First the lock: who hears of it may try again at once.
+            // First the lock: who learns of it may try again at once.
             drop(lock);
-            say(&failed);
+            report_start(&failed);
             return ExitCode::from(INTERNAL);
         }
     };
-    say(&Started::Yes);
-    // Nobody may wait for the end of the pipe as long as the service lives.
+    report_start(&Started::Yes);
+    // The end of the pipe must not wait for the service.
     if rustix::stdio::dup2_stdout(&null).is_err() {
         return ExitCode::from(INTERNAL);
     }

@@ -15,7 +15,7 @@ pub(super) struct Group {
 
 /// `off` in the runner's environment: services get no group.
 const SWITCH: &str = "TRIMARAN_SHIM_GROUP";
-/// Processes that one look at a group may name; more are seen by the next look.
+/// Processes that one scan of a group may name; more are seen by the next scan.
 const MEMBERS_READ_MAX: usize = 1 << 20;
 
 impl Group {
@@ -64,7 +64,7 @@ impl Group {
         members
     }
 
-    /// Whether anything lives in it or below; the kernel's own word, unlike a list of members.
+    /// Whether anything runs in it or below; the kernel's own word, unlike a list of members.
     pub(super) fn is_populated(&self) -> bool {
         let events = fs::read_to_string(self.path.join("cgroup.events")).unwrap_or_default();
         events.lines().any(|line| line == "populated 1")
@@ -89,7 +89,7 @@ fn remove_tree(path: &Path, depth: usize) {
     if depth < DEPTH_MAX {
         below(path).into_iter().for_each(|child| remove_tree(&child, depth + 1));
     }
-    // One that is still in use is found again by whoever looks for what is left.
+    // One that is still in use is found again by whoever searches for what is left.
     let _ = fs::remove_dir(path);
 }
 

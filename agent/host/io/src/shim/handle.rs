@@ -17,14 +17,14 @@ use super::control::{ANSWER_BYTES_MAX, Answer, Request};
 use super::group::Group;
 use super::lock;
 use super::state::{LOCK, Main, SOCKET, State};
-use super::sweep::{KILL_LIMIT, Sweep};
-use crate::boot::boot_id;
+use super::sweep::{KILL_TIMEOUT, Sweep};
+use crate::host_identity::boot_id;
 
 /// A shim that is just starting or ending holds the lock without listening for so long at most.
-const CONNECT_LIMIT: Duration = Duration::from_secs(40);
-const CONNECT_PAUSE: Duration = Duration::from_millis(10);
-/// How often a service without a shim is looked at.
-const ORPHAN_LOOK: Duration = Duration::from_millis(100);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(40);
+const CONNECT_RETRY_DELAY: Duration = Duration::from_millis(10);
+/// How often a service without a shim is checked.
+const ORPHAN_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// A shim answers within the grace, the time for SIGKILL, and this.
 const ANSWER_SLACK: Duration = Duration::from_secs(5);
 
@@ -46,7 +46,7 @@ pub struct Shim {
 
 enum Hold {
     Connected(Connection),
-    /// The shim was killed and something of the service lives on.
+    /// The shim was killed and something of the service runs on.
     Orphan,
     Ended(Exit),
 }
@@ -63,31 +63,31 @@ pub enum StopError {
 
 /// Finds out what runs in `dir`. What an ended service left behind is ended.
 pub async fn attach(dir: &Path) -> Result<Attached, io::Error> {
-    let deadline = Instant::now() + CONNECT_LIMIT;
+    let deadline = Instant::now() + CONNECT_TIMEOUT;
     loop {
         let found = dir.to_owned();
-        let look = crate::blocking::spawn(move || look(&found)).await.map_err(io::Error::other)??;
-        match look {
-            Look::Nothing => return Ok(Attached::Nothing),
-            Look::Ended(exit) => return Ok(Attached::Ended(exit)),
-            Look::Orphan(main) => {
+        let inspect = crate::blocking::spawn(move || inspect(&found)).await.map_err(io::Error::other)??;
+        match inspect {
+            Inspected::Nothing => return Ok(Attached::Nothing),
+            Inspected::Ended(exit) => return Ok(Attached::Ended(exit)),
+            Inspected::Orphan(main) => {
                 let hold = Hold::Orphan;
                 return Ok(Attached::Running(Shim { dir: dir.to_owned(), main, hold }));
             }
-            Look::Held => match connect(dir).await {
+            Inspected::Held => match connect(dir).await {
                 Ok((connection, main)) => {
                     let hold = Hold::Connected(connection);
                     return Ok(Attached::Running(Shim { dir: dir.to_owned(), main, hold }));
                 }
                 Err(error) if Instant::now() >= deadline => return Err(error),
-                Err(_) => sleep(CONNECT_PAUSE).await,
+                Err(_) => sleep(CONNECT_RETRY_DELAY).await,
             },
         }
     }
 }
 
 /// What can be seen without the shim's help.
-pub(super) enum Look {
+pub(super) enum Inspected {
     Nothing,
     Ended(Exit),
     Orphan(Main),
@@ -96,46 +96,48 @@ pub(super) enum Look {
 }
 
 /// Blocks.
-fn look(dir: &Path) -> io::Result<Look> {
+fn inspect(dir: &Path) -> io::Result<Inspected> {
     let lock = match File::options().read(true).open(dir.join(LOCK)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !dir.exists() => return Ok(Look::Nothing),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !dir.exists() => {
+            return Ok(Inspected::Nothing);
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => lock::open(dir)?,
         other => other?,
     };
     if !lock::take(&lock)? {
-        return Ok(Look::Held);
+        return Ok(Inspected::Held);
     }
     match State::read(dir)? {
         Some(state) => judge(dir, state),
-        None => Ok(Look::Nothing),
+        None => Ok(Inspected::Nothing),
     }
 }
 
 /// What the state of a directory means when no shim holds its lock. Blocks.
-pub(super) fn judge(dir: &Path, mut state: State) -> io::Result<Look> {
+pub(super) fn judge(dir: &Path, mut state: State) -> io::Result<Inspected> {
     let exit = state.exit.unwrap_or(Exit::LOST);
     if state.boot_id != boot_id()? {
-        return Ok(Look::Ended(exit));
+        return Ok(Inspected::Ended(exit));
     }
     // A shim removes its socket when nothing of the service is left.
     if state.exit.is_some() && !dir.join(SOCKET).exists() {
-        return Ok(Look::Ended(exit));
+        return Ok(Inspected::Ended(exit));
     }
     if let Some(main) = state.main
         && state.exit.is_none()
         && main.process.is_alive()
     {
-        return Ok(Look::Orphan(main));
+        return Ok(Inspected::Orphan(main));
     }
     // The service has ended, so must what it left; its own shim would have seen to it.
     let left = orphans(&state).end(Signal::KILL, Duration::ZERO);
     left.map_err(|pids| io::Error::other(format!("SIGKILL does not end the processes {pids:?}")))?;
     state.exit = Some(exit);
-    // On a full disk the next look does it all again.
+    // On a full disk the next inspection does it all again.
     if state.write_durably(dir).is_ok() {
         let _ = std::fs::remove_file(dir.join(SOCKET));
     }
-    Ok(Look::Ended(exit))
+    Ok(Inspected::Ended(exit))
 }
 
 fn orphans(state: &State) -> Sweep {
@@ -184,11 +186,11 @@ impl Shim {
                     Some(Answer::Stuck(pids)) => {
                         tracing::warn!(dir = %self.dir.display(), ?pids, "processes do not end");
                     }
-                    None => self.look_again().await,
+                    None => self.inspect_again().await,
                 },
                 Hold::Orphan => {
-                    sleep(ORPHAN_LOOK).await;
-                    self.look_again().await;
+                    sleep(ORPHAN_CHECK_INTERVAL).await;
+                    self.inspect_again().await;
                 }
             }
         }
@@ -197,7 +199,7 @@ impl Shim {
     /// Sends `signal` to everything that the service started and SIGKILL, until nothing is left, after
     /// `grace`.
     pub async fn stop(&mut self, signal: StopSignal, grace: Duration) -> Result<Exit, StopError> {
-        let limit = grace + KILL_LIMIT + ANSWER_SLACK;
+        let limit = grace + KILL_TIMEOUT + ANSWER_SLACK;
         match timeout(limit, self.stop_by_shim(signal, grace)).await {
             Ok(result) => result,
             // The shim itself hangs or was paused.
@@ -215,7 +217,7 @@ impl Shim {
                     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
                     let request = Request::Stop { signal: system_signal(signal).as_raw(), grace_ms };
                     if !asked && connection.ask(request).await.is_err() {
-                        self.look_again().await;
+                        self.inspect_again().await;
                         continue;
                     }
                     asked = true;
@@ -224,7 +226,7 @@ impl Shim {
                         Some(Answer::Stuck(pids)) => return Err(StopError::Stuck { pids }),
                         None => {
                             asked = false;
-                            self.look_again().await;
+                            self.inspect_again().await;
                         }
                     }
                 }
@@ -251,7 +253,7 @@ impl Shim {
     }
 
     /// The connection has ended without a word, or there is none: what is true now?
-    async fn look_again(&mut self) {
+    async fn inspect_again(&mut self) {
         let ours = self.main.process;
         match attach(&self.dir).await {
             Ok(Attached::Running(found)) if found.main.process == ours => self.hold = found.hold,
@@ -260,7 +262,7 @@ impl Shim {
             Ok(Attached::Running(_) | Attached::Nothing) => self.hold = Hold::Ended(Exit::LOST),
             Err(error) => {
                 tracing::warn!(dir = %self.dir.display(), %error, "the state of a service can't be seen");
-                sleep(ORPHAN_LOOK).await;
+                sleep(ORPHAN_CHECK_INTERVAL).await;
             }
         }
     }

@@ -56,7 +56,7 @@ fn enter_service(joiner: Option<&File>, shim: Pid) -> io::Result<()> {
         // Outside of the group the service is still found by descent and mark.
         let _ = rustix::io::write(joiner, b"0");
     }
-    // A service without a shim has no output and nobody who sees its end: it ends with it.
+    // A service without a shim has no output and no one to see its end: it ends with it.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     if rustix::process::getppid() != Some(shim) {
         return Err(io::Error::from(rustix::io::Errno::SRCH));

@@ -11,16 +11,16 @@ use rustix::io::Errno;
 
 use super::state::LOCK;
 
-/// A look at the directory is over within this time, unless it has to end what a killed shim left.
-const LOOK_LIMIT: Duration = Duration::from_secs(1);
-const LOOK_PAUSE: Duration = Duration::from_millis(10);
+/// An inspection of the directory is over within this time, unless it has to end what a killed shim left.
+const INSPECT_TIMEOUT: Duration = Duration::from_secs(1);
+const INSPECT_RETRY_DELAY: Duration = Duration::from_millis(10);
 
 /// Opens the lock of a directory, which has to exist.
 pub(super) fn open(dir: &Path) -> io::Result<File> {
     File::options().create(true).truncate(false).read(true).write(true).open(dir.join(LOCK))
 }
 
-/// False when somebody else holds it.
+/// False when another process holds it.
 pub(super) fn take(lock: &File) -> io::Result<bool> {
     match rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
@@ -29,9 +29,9 @@ pub(super) fn take(lock: &File) -> io::Result<bool> {
     }
 }
 
-/// Like [`take`]; who only looks at the directory holds the lock for a moment and is waited for.
-pub(super) fn take_soon(lock: &File) -> io::Result<bool> {
-    let deadline = Instant::now() + LOOK_LIMIT;
+/// Like [`take`]; who only inspects the directory holds the lock for a moment and is waited for.
+pub(super) fn take_within_timeout(lock: &File) -> io::Result<bool> {
+    let deadline = Instant::now() + INSPECT_TIMEOUT;
     loop {
         if take(lock)? {
             return Ok(true);
@@ -39,6 +39,6 @@ pub(super) fn take_soon(lock: &File) -> io::Result<bool> {
         if Instant::now() >= deadline {
             return Ok(false);
         }
-        std::thread::sleep(LOOK_PAUSE);
+        std::thread::sleep(INSPECT_RETRY_DELAY);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustix::time::Timespec;
 
-/// One life of a process. A number is used again by the system; the time of its start tells them apart.
+/// One process. A number is used again by the system; the time of its start distinguishes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ProcessId {
     pub(super) pid: u32,
@@ -59,8 +59,8 @@ impl ProcessId {
     }
 }
 
-/// Kills a process group as a whole. A number is free for somebody else only after the group was empty and all
-/// other numbers were given out, so who has just seen a member hits nobody else.
+/// Kills a process group as a whole. A number is free for another only after the group was empty and all
+/// other numbers were given out, so who has just seen a member hits no other.
 pub(super) fn kill_group(group: u32) {
     if let Some(group) = i32::try_from(group).ok().and_then(Pid::from_raw) {
         // A group that is gone is what was wanted.
@@ -120,7 +120,7 @@ pub(super) fn descendants(rows: &[Row], roots: &[u32]) -> Vec<Row> {
 }
 
 /// Whether the process was started with `NAME=VALUE` in its environment. A process of another user that may
-/// not be looked at was not.
+/// not be read was not.
 pub(super) fn has_variable(pid: u32, name: &str, value: &str) -> bool {
     const ENVIRONMENT_BYTES_MAX: u64 = 8 << 20;
     let Ok(file) = fs::File::open(format!("/proc/{pid}/environ")) else { return false };
@@ -132,7 +132,7 @@ pub(super) fn has_variable(pid: u32, name: &str, value: &str) -> bool {
     environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
 }
 
-/// A name that nobody else has.
+/// A name that no one else has.
 pub(super) fn unique_name() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/uuid")?.trim().to_owned())
 }
@@ -163,6 +163,6 @@ mod tests {
         assert!(own.is_alive());
         let earlier = ProcessId { started_ticks: own.started_ticks - 1, ..own };
         assert!(!earlier.is_alive());
-        earlier.signal(Signal::KILL).expect("nobody is hit");
+        earlier.signal(Signal::KILL).expect("no one is hit");
     }
 }

@@ -1,4 +1,4 @@
-//! Services whose directory was removed under them: they run on under their shims, which nobody can reach by
+//! Services whose directory was removed under them: they run on under their shims, which no one can reach by
 //! the directory any more.
 //!
 //! A host whose data directory was deleted and that was enrolled anew has such services. They are left alone
@@ -25,7 +25,7 @@ pub struct Removed {
     shim: ProcessId,
 }
 
-/// All of them whose directory was below `root`. Looks at every process of the host, and blocks.
+/// All of them whose directory was below `root`. Scans every process of the host, and blocks.
 pub fn removed(root: &Path) -> io::Result<Vec<Removed>> {
     let root = std::path::absolute(root)?;
     let found = process::table()?.into_iter().filter(|row| !row.ended).filter_map(|row| {
@@ -66,7 +66,7 @@ fn directory_of(pid: u32) -> Option<PathBuf> {
 
 /// Whether the process has the lock of `dir` open, and that file has no name any more (proc_pid_fd(5)).
 fn holds_removed_lock(pid: u32, dir: &Path) -> bool {
-    // A process of another user can't be looked at.
+    // A process of another user can't be read.
     let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     let mut wanted = dir.join(LOCK).into_os_string();
     wanted.push(" (deleted)");

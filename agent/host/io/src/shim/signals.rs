@@ -41,21 +41,21 @@ impl Signals {
         if descriptor < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the descriptor is new and nobody else's.
+        // SAFETY: the descriptor is new and owned here.
         Ok(Self { file: unsafe { File::from_raw_fd(descriptor) } })
     }
 
-    /// Takes what came; true when the shim itself is told to end.
-    pub(super) fn own_end(&mut self) -> bool {
-        let mut told = false;
+    /// Takes what came; true when the shim itself is asked to end.
+    pub(super) fn end_requested(&mut self) -> bool {
+        let mut requested = false;
         let mut records = [0; 16 * RECORD_BYTES];
         while let Ok(count @ 1..) = self.file.read(&mut records) {
-            told |= records[..count].chunks_exact(RECORD_BYTES).any(|record| {
+            requested |= records[..count].chunks_exact(RECORD_BYTES).any(|record| {
                 let number = record.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes));
                 matches!(number, Some(libc::SIGTERM | libc::SIGINT | libc::SIGQUIT))
             });
         }
-        told
+        requested
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a shim is told, as bytes that pass through a memory file: nothing of it is in an argument list, where
+//! What a shim is started with, as bytes that pass through a memory file: nothing of it is in an argument list, where
 //! every user of the host could read it, or on disk.
 
 use std::collections::BTreeMap;

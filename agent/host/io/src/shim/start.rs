@@ -12,16 +12,16 @@ use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 
 use super::control::Started;
-use super::handle::{self, Attached, Look, Shim};
+use super::handle::{self, Attached, Inspected, Shim};
 use super::lock;
 use super::process;
 use super::spec::{BadSpec, ShimSpec};
 use super::state::State;
 
 /// From the start of the shim to its word on the service. An exec on a dead network disk may take for ever.
-const START_LIMIT: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// The shim's word is one short line.
-const WORD_BYTES_MAX: u64 = 4096;
+const ANSWER_BYTES_MAX: u64 = 4096;
 
 /// Why a service does not run. Nothing of it is left.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +42,7 @@ pub enum StartError {
 /// Starts a service under a shim of its own and returns when its program runs.
 ///
 /// # Errors
-/// [`StartError::AlreadyRunning`] when the directory has a service; [`super::attach`] tells more.
+/// [`StartError::AlreadyRunning`] when the directory has a service; [`super::attach`] says more.
 pub async fn start(binary: &Path, spec: &ShimSpec) -> Result<Shim, StartError> {
     let (binary, owned) = (binary.to_owned(), spec.clone());
     let launched = crate::blocking::spawn(move || launch(&binary, &owned)).await;
@@ -65,11 +65,11 @@ fn launch(binary: &Path, spec: &ShimSpec) -> Result<(), StartError> {
     let dir = std::path::absolute(&spec.dir).map_err(io("find", &spec.dir))?;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(io("create", &dir))?;
     let lock = lock::open(&dir).map_err(io("open the lock in", &dir))?;
-    if !lock::take_soon(&lock).map_err(io("lock", &dir))? {
+    if !lock::take_within_timeout(&lock).map_err(io("lock", &dir))? {
         return Err(StartError::AlreadyRunning { dir });
     }
     if let Some(state) = State::read(&dir).map_err(io("read the state in", &dir))?
-        && matches!(handle::judge(&dir, state).map_err(io("look at", &dir))?, Look::Orphan(..))
+        && matches!(handle::judge(&dir, state).map_err(io("inspect", &dir))?, Inspected::Orphan(..))
     {
         return Err(StartError::AlreadyRunning { dir });
     }
@@ -84,17 +84,17 @@ fn launch(binary: &Path, spec: &ShimSpec) -> Result<(), StartError> {
         .stderr(Stdio::from(lock))
         .spawn()
         .map_err(io("run the shim", binary))?;
-    let word = child.stdout.take().map(read_word).unwrap_or_default();
+    let answer = child.stdout.take().map(read_answer).unwrap_or_default();
     // The first process ends as soon as it has forked.
     child.wait().map_err(io("wait for the shim", binary))?;
-    match Started::parse(&word) {
+    match Started::parse(&answer) {
         Some(Started::Yes) => Ok(()),
         Some(Started::NotExecuted(errno)) => {
             let source = io::Error::from_raw_os_error(errno);
             Err(StartError::Exec { program: spec.program(), source })
         }
         Some(Started::Failed(detail)) => Err(StartError::Shim { detail }),
-        None => Err(StartError::Shim { detail: format!("it did not say how the start went: `{word}`") }),
+        None => Err(StartError::Shim { detail: format!("it did not say how the start went: `{answer}`") }),
     }
 }
 
@@ -106,9 +106,9 @@ fn memory_file(bytes: &[u8]) -> io::Result<File> {
 }
 
 /// Reads until the shim has closed the pipe or the limit has passed.
-fn read_word(mut pipe: std::process::ChildStdout) -> String {
-    let deadline = Instant::now() + START_LIMIT;
-    let mut word = Vec::new();
+fn read_answer(mut pipe: std::process::ChildStdout) -> String {
+    let deadline = Instant::now() + START_TIMEOUT;
+    let mut answer = Vec::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut fds = [PollFd::new(&pipe, PollFlags::IN)];
@@ -119,13 +119,13 @@ fn read_word(mut pipe: std::process::ChildStdout) -> String {
             Ok(0) | Err(Errno::INTR) => continue,
             Ok(_) => match pipe.read(&mut buffer) {
                 Ok(0) | Err(_) => break,
-                Ok(count) => word.extend_from_slice(&buffer[..count]),
+                Ok(count) => answer.extend_from_slice(&buffer[..count]),
             },
             Err(_) => break,
         }
-        if word.len() as u64 > WORD_BYTES_MAX {
+        if answer.len() as u64 > ANSWER_BYTES_MAX {
             break;
         }
     }
-    String::from_utf8_lossy(&word).into_owned()
+    String::from_utf8_lossy(&answer).into_owned()
 }

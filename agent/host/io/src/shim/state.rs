@@ -1,7 +1,7 @@
-//! What a shim leaves in its directory, so that a runner of a later life knows what was started and how it
+//! What a shim leaves in its directory, so that a later process of the runner knows what was started and how it
 //! ended.
 //!
-//! The file is replaced as a whole; how a service ended is made durable before anybody is told. The room for
+//! The file is replaced as a whole; how a service ended is made durable before anyone is notified. The space for
 //! that last replacement is taken at the start: an exit code can be written on a full disk.
 
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ use crate::disk::sync_directory;
 /// Names inside of a shim's directory.
 pub(super) const STATE: &str = "state";
 const STATE_NEXT: &str = "state.next";
-/// Held by the shim for its whole life, and by the runner while it starts one.
+/// Held by the shim as long as it runs, and by the runner while it starts one.
 pub(super) const LOCK: &str = "lock";
 /// Removed by the shim when nothing of the service is left.
 pub(super) const SOCKET: &str = "control";
@@ -60,7 +60,7 @@ impl State {
         Ok(Self::parse(&text))
     }
 
-    /// Takes the room for one later write.
+    /// Reserves the space for one later write.
     pub(super) fn reserve(dir: &Path) -> io::Result<()> {
         File::create(dir.join(STATE_NEXT))?.write_all(&[0; STATE_BYTES])
     }
@@ -116,7 +116,7 @@ impl State {
             line(format_args!("main {} {} {started_boottime_ms}", process.pid, process.started_ticks));
         }
         if let Some(exit) = &self.exit {
-            line(format_args!("exit {}", exit_words(exit)));
+            line(format_args!("exit {}", format_exit(exit)));
         }
         line(format_args!("{LAST_LINE}"));
         text
@@ -160,7 +160,7 @@ fn process_id(text: &str) -> Option<ProcessId> {
 }
 
 /// `code N`, `signal N` or `lost`; also on the control socket.
-pub(super) fn exit_words(exit: &Exit) -> String {
+pub(super) fn format_exit(exit: &Exit) -> String {
     match exit {
         Exit { code: Some(code), .. } => format!("code {code}"),
         Exit { signal: Some(signal), .. } => format!("signal {signal}"),
@@ -168,7 +168,7 @@ pub(super) fn exit_words(exit: &Exit) -> String {
     }
 }
 
-/// Reads what [`exit_words`] writes.
+/// Reads what [`format_exit`] writes.
 pub(super) fn parse_exit(text: &str) -> Option<Exit> {
     if text == "lost" {
         return Some(Exit::LOST);
@@ -202,12 +202,12 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let dir = directory.path();
         assert_eq!(State::read(dir).expect("readable"), None);
-        State::reserve(dir).expect("there is room");
+        State::reserve(dir).expect("there is space");
         for exit in [None, Some(Exit::LOST), state().exit] {
             let state = State { exit, ..state() };
-            state.write(dir).expect("there is room");
+            state.write(dir).expect("there is space");
             assert_eq!(State::read(dir).expect("readable"), Some(state.clone()));
-            state.write_durably(dir).expect("there is room");
+            state.write_durably(dir).expect("there is space");
             assert_eq!(State::read(dir).expect("readable"), Some(state));
         }
         State::remove(dir).expect("removable");

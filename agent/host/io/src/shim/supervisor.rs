@@ -1,4 +1,4 @@
-//! The life of a shim: one thread, one `poll(2)`, no allocator of threads and no runtime. It starts the
+//! A shim at work: one thread, one `poll(2)`, no allocator of threads and no runtime. It starts the
 //! service, writes its output to the log, reaps whatever falls to it, and ends when nothing of the service
 //! is left and the exit is durable.
 
@@ -23,19 +23,19 @@ use super::process::{self, ProcessId};
 use super::signals::Signals;
 use super::spec::ShimSpec;
 use super::state::{Main, SOCKET, State};
-use super::sweep::{KILL_LIMIT, Sweep};
-use crate::boot::boot_id;
+use super::sweep::{KILL_TIMEOUT, Sweep};
+use crate::host_identity::boot_id;
 use crate::logs::format::owner;
 use crate::logs::writer::Writer;
 
 /// Processes that outlive the first one get the signal to end and so much time.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
-/// Grace when the shim itself is told to end, as at the shutdown of a host.
+/// Grace when the shim itself is asked to end, as at the shutdown of a host.
 const OWN_END_GRACE: Duration = Duration::from_secs(10);
-/// How often it is looked whether all is gone, beside each death that is told.
-const STOP_LOOK: Duration = Duration::from_millis(50);
-const KILL_LOOK: Duration = Duration::from_millis(10);
-const STUCK_LOOK: Duration = Duration::from_secs(1);
+/// How often it is checked whether all is gone, beside each death that is signalled.
+const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(50);
+const KILL_CHECK_INTERVAL: Duration = Duration::from_millis(10);
+const STUCK_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A service and what holds it.
 pub(super) struct Supervisor {
@@ -59,7 +59,7 @@ enum Phase {
     /// SIGKILL since then.
     Killing {
         since: Instant,
-        stuck_told: bool,
+        stuck_reported: bool,
     },
     /// Nothing is left.
     Gone,
@@ -103,7 +103,7 @@ impl Supervisor {
                 .and_then(|()| state.write(here))
                 .map_err(|error| failed("write the state", error))
         };
-        // Before the service exists: whoever finds this directory after a crash knows where to look.
+        // Before the service exists: whoever finds this directory after a crash knows what to inspect.
         write(&state)?;
         let mut child = launch::spawn(spec, &sweep).inspect_err(|_| abandon(&sweep))?;
         let started_boottime_ms = clock::boot_time().0;
@@ -118,14 +118,14 @@ impl Supervisor {
         let written = write(&state)
             .and_then(|()| output.set_nonblocking().map_err(|error| failed("read the output", error)));
         written.inspect_err(|_| abandon(&sweep))?;
-        // Without the room a full disk only delays the exit code.
+        // Without the space a full disk only delays the exit code.
         let _ = State::reserve(here);
         let connections = Connections::new(listener);
         let phase = Phase::Running;
         Ok(Self { state, written: true, sweep, phase, signals, connections, output, ended_alone: false })
     }
 
-    /// Returns when nothing is left and the exit is durable. Whoever is told of it may start again at once:
+    /// Returns when nothing is left and the exit is durable. Whoever learns of it may start again at once:
     /// the directory is free by then.
     pub(super) fn run(mut self, lock: OwnedFd) {
         loop {
@@ -139,10 +139,10 @@ impl Supervisor {
         }
         let exit = self.state.exit.expect("set when everything was gone");
         self.output.finish(self.ended_alone.then(|| format!("trimaran: {exit}")));
-        // Errors leave a name that nobody listens at, which the next start replaces.
+        // Errors leave a name that no one listens at, which the next start replaces.
         let _ = std::fs::remove_file(SOCKET);
         drop(lock);
-        self.connections.tell_all(&Answer::Exit(exit));
+        self.connections.broadcast(&Answer::Exit(exit));
     }
 
     /// Waits for something to happen, and takes what is not a matter of phases.
@@ -154,13 +154,13 @@ impl Supervisor {
             let outputs = fds.len();
             self.connections.poll_on(&mut fds);
             let timeout = timeout.map(process::timespec);
-            // An interruption is one more look.
+            // An interruption is one more check.
             let _ = rustix::event::poll(&mut fds, timeout.as_ref());
             let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
             (ready, outputs)
         };
         let (ready, outputs) = events;
-        if ready[0] && self.signals.own_end() {
+        if ready[0] && self.signals.end_requested() {
             self.stop(Signal::TERM, OWN_END_GRACE);
         }
         self.output.read(&ready[1..outputs]);
@@ -173,9 +173,11 @@ impl Supervisor {
     fn timeout(&self) -> Option<Duration> {
         match self.phase {
             Phase::Running => None,
-            Phase::Stopping(at) => Some(STOP_LOOK.min(at.saturating_duration_since(Instant::now()))),
-            Phase::Killing { stuck_told: false, .. } => Some(KILL_LOOK),
-            Phase::Killing { stuck_told: true, .. } | Phase::Gone => Some(STUCK_LOOK),
+            Phase::Stopping(at) => {
+                Some(STOP_CHECK_INTERVAL.min(at.saturating_duration_since(Instant::now())))
+            }
+            Phase::Killing { stuck_reported: false, .. } => Some(KILL_CHECK_INTERVAL),
+            Phase::Killing { stuck_reported: true, .. } | Phase::Gone => Some(STUCK_CHECK_INTERVAL),
         }
     }
 
@@ -190,7 +192,7 @@ impl Supervisor {
             Phase::Running => self.phase = Phase::Stopping(deadline),
         }
         if signal == Signal::KILL || grace.is_zero() {
-            self.phase = Phase::Killing { since: now, stuck_told: false };
+            self.phase = Phase::Killing { since: now, stuck_reported: false };
         } else {
             self.sweep.signal(signal);
         }
@@ -208,7 +210,7 @@ impl Supervisor {
             }
             Phase::Stopping(deadline) => {
                 if !self.gone() && Instant::now() >= deadline {
-                    self.phase = Phase::Killing { since: Instant::now(), stuck_told: false };
+                    self.phase = Phase::Killing { since: Instant::now(), stuck_reported: false };
                     self.kill();
                 }
             }
@@ -221,16 +223,16 @@ impl Supervisor {
             return;
         }
         self.sweep.kill_round();
-        if let Phase::Killing { since, stuck_told: false } = self.phase
-            && since.elapsed() >= KILL_LIMIT
+        if let Phase::Killing { since, stuck_reported: false } = self.phase
+            && since.elapsed() >= KILL_TIMEOUT
         {
-            self.connections.tell_all(&Answer::Stuck(self.sweep.members()));
-            self.phase = Phase::Killing { since, stuck_told: true };
+            self.connections.broadcast(&Answer::Stuck(self.sweep.members()));
+            self.phase = Phase::Killing { since, stuck_reported: true };
         }
     }
 
     fn gone(&mut self) -> bool {
-        // All that the service started falls to this process in the end, so whoever lives has an ancestor among
+        // All that the service started falls to this process in the end, so whatever runs has an ancestor among
         // its children: without children nothing is left.
         let childless = self.reap();
         let populated = self.sweep.group.as_ref().is_some_and(Group::is_populated);
@@ -259,7 +261,7 @@ impl Supervisor {
         }
     }
 
-    /// Writes the exit. A disk without room is tried again with each look.
+    /// Writes the exit. A disk without space is tried again with each check.
     fn save(&mut self) {
         if !self.written {
             self.written = self.state.write_durably(Path::new(".")).is_ok();
@@ -299,7 +301,7 @@ fn reap_all(main: Option<u32>) -> Reaped {
 
 /// Takes away a start that did not succeed.
 fn abandon(sweep: &Sweep) {
-    let deadline = Instant::now() + KILL_LIMIT;
+    let deadline = Instant::now() + KILL_TIMEOUT;
     while !reap_all(None).childless && Instant::now() < deadline {
         sweep.kill_round();
     }

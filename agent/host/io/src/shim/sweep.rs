@@ -17,14 +17,14 @@ use super::process::{self, Row};
 /// The variable that marks every process of a service.
 pub(super) const MARK: &str = "TRIMARAN_SERVICE_MARK";
 /// SIGKILL ends everything that the kernel can end within this time.
-pub(super) const KILL_LIMIT: Duration = Duration::from_secs(10);
-/// Looks at the process table in one round: what forks faster than one look is seen by the next.
-const LOOKS_PER_ROUND: usize = 64;
-/// One look may miss what is forked during it; the shim itself knows better, see `waitpid(2)`, `ECHILD`.
-const EMPTY_LOOKS: usize = 3;
+pub(super) const KILL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Scans of the process table in one round: what forks faster than one scan is seen by the next.
+const SCANS_PER_ROUND: usize = 64;
+/// One scan may miss what is forked during it; the shim itself knows better, see `waitpid(2)`, `ECHILD`.
+const EMPTY_SCANS: usize = 3;
 const ROUND_PAUSE: Duration = Duration::from_millis(10);
 
-/// Where to look for the processes of one service.
+/// Where to find the processes of one service.
 #[derive(Debug, Clone)]
 pub(super) struct Sweep {
     pub(super) mark: String,
@@ -34,7 +34,7 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    /// Numbers of what runs now. What was forked during the look may be missing.
+    /// Numbers of what runs now. What was forked during the scan may be missing.
     pub(super) fn members(&self) -> Vec<u32> {
         let rows = self.rows().unwrap_or_default();
         rows.into_iter().filter(|row| !row.ended).map(|row| row.id.pid).collect()
@@ -69,11 +69,11 @@ impl Sweep {
         }
     }
 
-    /// Kills until a look finds nothing new, and at most one round long.
+    /// Kills until a scan finds nothing new, and at most one round long.
     pub(super) fn kill_round(&self) {
         let own_session = process::own_session();
         let mut seen = BTreeSet::new();
-        for _ in 0..LOOKS_PER_ROUND {
+        for _ in 0..SCANS_PER_ROUND {
             if let Some(group) = &self.group {
                 group.kill();
             }
@@ -81,7 +81,7 @@ impl Sweep {
             let new = rows.iter().filter(|row| seen.insert(row.id)).count();
             // A signal to a process group reaches also what is being forked in it. A chain of processes, where
             // each is gone before it could be signalled, is known by those that wait to be reaped, and ends
-            // here. Sessions other than the caller's were made by the service: nobody else is in their groups.
+            // here. Sessions other than the caller's were made by the service: no one else is in their groups.
             let own_groups = rows.iter().filter(|row| Some(row.session) != own_session && row.session != 0);
             for group in own_groups.map(|row| row.group).collect::<BTreeSet<u32>>() {
                 process::kill_group(group);
@@ -99,7 +99,7 @@ impl Sweep {
     /// Ends everything without the help of a shim: `signal`, then SIGKILL after `grace`. Blocks.
     ///
     /// # Errors
-    /// Numbers of processes that even SIGKILL did not end within [`KILL_LIMIT`].
+    /// Numbers of processes that even SIGKILL did not end within [`KILL_TIMEOUT`].
     pub(super) fn end(&self, signal: Signal, grace: Duration) -> Result<(), Vec<u32>> {
         if signal != Signal::KILL && !grace.is_zero() {
             self.signal(signal);
@@ -107,7 +107,7 @@ impl Sweep {
                 return Ok(());
             }
         }
-        if self.wait_until_empty(KILL_LIMIT, || self.kill_round()) {
+        if self.wait_until_empty(KILL_TIMEOUT, || self.kill_round()) {
             return Ok(());
         }
         Err(self.members())
@@ -115,14 +115,14 @@ impl Sweep {
 
     fn wait_until_empty(&self, limit: Duration, mut each_round: impl FnMut()) -> bool {
         let deadline = Instant::now() + limit;
-        let mut empty_looks = 0;
+        let mut empty_scans = 0;
         loop {
             each_round();
             let populated = self.group.as_ref().is_some_and(Group::is_populated);
-            // A table that can't be read shows nobody, and proves nothing.
+            // A table that can't be read shows no process, and proves nothing.
             let empty = self.rows().is_ok_and(|rows| rows.iter().all(|row| row.ended));
-            empty_looks = if empty && !populated { empty_looks + 1 } else { 0 };
-            if empty_looks == EMPTY_LOOKS {
+            empty_scans = if empty && !populated { empty_scans + 1 } else { 0 };
+            if empty_scans == EMPTY_SCANS {
                 if let Some(group) = &self.group {
                     group.remove();
                 }

@@ -1,5 +1,5 @@
 //! Programs for the tests with real processes: a shim, a runner that can be killed, a deploy whose memory is
-//! looked at, and services that are hard to end.
+//! inspected, and services that are hard to end.
 #![allow(clippy::disallowed_methods, reason = "programs of tests use the clock, threads and the environment")]
 
 use std::collections::BTreeMap;

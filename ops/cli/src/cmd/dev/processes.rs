@@ -42,7 +42,7 @@ impl Processes {
         }
     }
 
-    /// Starts a part unless the process of its `pid` file lives; whether it was started. Its output goes to `log` in its
+    /// Starts a part unless the process of its `pid` file runs; whether it was started. Its output goes to `log` in its
     /// directory.
     pub(crate) fn start(&mut self, part: &Part) -> io::Result<bool> {
         if running_pid(&part.data_dir).is_some() {
@@ -129,7 +129,7 @@ impl Processes {
 
     /// Ends one part.
     pub(crate) fn end(&mut self, part: &Part) {
-        if let Some(pid) = self.living(part) {
+        if let Some(pid) = self.running(part) {
             signal(pid, "TERM");
             self.wait_end(part, Instant::now() + END_TIMEOUT);
         }
@@ -139,7 +139,7 @@ impl Processes {
     pub(crate) fn end_all(&mut self) {
         let parts: Vec<Part> = self.parts.iter().rev().cloned().collect();
         for part in &parts {
-            if let Some(pid) = self.living(part) {
+            if let Some(pid) = self.running(part) {
                 signal(pid, "TERM");
             }
         }
@@ -162,14 +162,14 @@ impl Processes {
     }
 
     /// The process of a part, also one that was started a moment ago and has no `pid` file yet.
-    fn living(&mut self, part: &Part) -> Option<u32> {
+    fn running(&mut self, part: &Part) -> Option<u32> {
         let child = self.children.get_mut(&part.name);
         let child = child.and_then(|child| matches!(child.try_wait(), Ok(None)).then(|| child.id()));
         running_pid(&part.data_dir).or(child)
     }
 
     fn wait_end(&mut self, part: &Part, deadline: Instant) {
-        while let Some(pid) = self.living(part) {
+        while let Some(pid) = self.running(part) {
             if Instant::now() > deadline {
                 signal(pid, "KILL");
                 return;
@@ -185,7 +185,7 @@ fn log_of(part: &Part) -> PathBuf {
     part.data_dir.join("log")
 }
 
-/// The process of a directory's `pid` file, when it lives and works on this directory.
+/// The process of a directory's `pid` file, when it runs and works on this directory.
 pub(crate) fn running_pid(data_dir: &Path) -> Option<u32> {
     let pid: u32 = std::fs::read_to_string(data_dir.join("pid")).ok()?.trim().parse().ok()?;
     let argv = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
@@ -222,9 +222,9 @@ mod tests {
         };
         let mut processes = Processes::new(&layout);
         processes.start(&layout.agent).expect("it starts");
-        let pid = processes.living(&layout.agent).expect("it lives");
+        let pid = processes.running(&layout.agent).expect("it runs");
         processes.end_all();
-        assert_eq!(processes.living(&layout.agent), None);
+        assert_eq!(processes.running(&layout.agent), None);
         assert!(!Path::new(&format!("/proc/{pid}")).exists());
     }
 }

@@ -14,7 +14,7 @@ use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, 
 use trimaran_model::run::InstanceStatus;
 use trimaran_model::time::{Millis, Timestamp};
 
-use crate::fleet::{Fleet, Given, Phase, Sight};
+use crate::fleet::{Fleet, GoalAck, HostObservation, Phase};
 
 pub(super) const OLD: Digest = Digest([1; 32]);
 pub(super) const NEW: Digest = Digest([2; 32]);
@@ -96,7 +96,7 @@ pub(super) fn report(state: HostState, current: Option<Digest>, fence: Fence) ->
     }
 }
 
-/// One order that the fleet gave and nobody answered.
+/// One order that the fleet sent and no one answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Order {
     pub(super) call: CallId,
@@ -128,7 +128,7 @@ impl World {
         world
     }
 
-    /// Nothing was heard of any host.
+    /// No host has reported.
     pub(super) fn silent(assignment: Assignment) -> Self {
         let mut out = Vec::new();
         let phase = Fleet.begin(Timestamp(0), &assignment, None, &mut out);
@@ -169,7 +169,7 @@ impl World {
         }
     }
 
-    pub(super) fn feed(&mut self, input: Input<Given, Sight>) {
+    pub(super) fn feed(&mut self, input: Input<GoalAck, HostObservation>) {
         let mut out = Vec::new();
         Fleet.step(&mut self.phase, self.now, input, &mut out);
         self.take(out);
@@ -177,7 +177,7 @@ impl World {
 
     pub(super) fn show(&mut self, name: &HostName, connected: bool) {
         let report = self.reports.get(name).cloned();
-        self.feed(Input::Observed(Sight { host: name.clone(), connected, report }));
+        self.feed(Input::Observed(HostObservation { host: name.clone(), connected, report }));
     }
 
     pub(super) fn say(&mut self, name: &HostName, report: HostReport) {
@@ -209,12 +209,12 @@ impl World {
         std::mem::take(&mut self.orders)
     }
 
-    /// Answers all orders with `Taken`; prepared hosts say so. Returns who was told to act.
+    /// Answers all orders with `Accepted`; prepared hosts say so. Returns who was ordered to execute.
     pub(super) fn obey(&mut self) -> Vec<HostName> {
         let mut acting = Vec::new();
         while !self.orders.is_empty() {
             for order in self.ordered() {
-                self.feed(Input::Reply(order.call, Given::Taken));
+                self.feed(Input::Reply(order.call, GoalAck::Accepted));
                 if order.action == "prepare" {
                     self.say_prepared(&order.host);
                 } else {
