@@ -6,6 +6,7 @@
 //! Deliberately not here: decisions (the core), the fleet, and sessions with an agent.
 #![allow(clippy::disallowed_methods, reason = "this crate is the I/O of a host: files, clocks and processes")]
 
+mod answers;
 pub mod archive;
 mod blocking;
 mod calls;

@@ -34,7 +34,9 @@ fn a_bad_release_goes_back_with_its_cause() {
         ("sick", "HTTP 500"),
         ("exit", "exit code 3"),
         ("hang", "no answer within 500ms"),
-        ("stream", "longer than 64 KiB"),
+        ("cut", "the answer broke off"),
+        ("deaf", "connection refused"),
+        ("detach", "exit code 0"),
         ("redirect", "HTTP 302"),
     ] {
         let lab = Lab::new();
@@ -43,6 +45,56 @@ fn a_bad_release_goes_back_with_its_cause() {
         assert!(out.contains("went back to v1") && out.contains(words), "{behaviour}: {out}");
         lab.check("v1", behaviour);
     }
+}
+
+#[test]
+fn an_answer_longer_than_what_is_read_of_it_is_judged_by_its_status() {
+    for behaviour in ["stream", "chunks"] {
+        let lab = Lab::new();
+        assert!(lab.apply(&lab.spec("v1", behaviour), 0).contains("web v1 is healthy"), "{behaviour}");
+    }
+}
+
+/// What the first process leaves answers on for a second: long enough for `min_healthy`.
+#[test]
+fn a_release_whose_first_process_ends_is_never_healthy_by_what_it_left() {
+    let lab = Lab::new();
+    let spec = lab.spec("v1", "master");
+    for round in 0..40 {
+        let out = lab.apply(&spec, 3);
+        let words = "web is broken (process_exited): the process ended with exit code 7";
+        assert!(out.contains(words), "round {round}: {out}");
+        assert!(lab.alive().is_empty(), "round {round}");
+    }
+}
+
+#[test]
+fn an_answer_of_a_process_that_is_not_of_the_release_does_not_count() {
+    let lab = Lab::new();
+    let spec = lab.spec("v1", "deaf");
+    let (address, port, runs) = (lab.address.clone(), lab.port, lab.start_log());
+    let stranger = std::thread::spawn(move || {
+        until("the service runs", || runs.exists().then_some(()));
+        let listener = std::net::TcpListener::bind((address.as_str(), port)).expect("no one listens");
+        listener.set_nonblocking(true).expect("a socket");
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(6);
+        while std::time::Instant::now() < end {
+            if let Ok((mut stream, _)) = listener.accept() {
+                use std::io::{Read as _, Write as _};
+                stream.set_nonblocking(false).expect("a socket");
+                let _ = stream.read(&mut [0; 1024]);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    });
+    let out = lab.apply(&spec, 3);
+    let who = format!("process {}", std::process::id());
+    assert!(
+        out.contains("probe_failed") && out.contains(&who) && out.contains("not a process of the release"),
+        "{out}"
+    );
+    stranger.join().expect("it ends");
 }
 
 #[test]
