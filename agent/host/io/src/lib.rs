@@ -11,6 +11,7 @@ pub mod archive;
 mod blocking;
 mod calls;
 pub mod disk;
+mod environment;
 mod executable;
 mod failpoint;
 pub mod fetch;

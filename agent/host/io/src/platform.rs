@@ -24,6 +24,7 @@ use trimaran_process::clock;
 
 use crate::answers::Answers;
 use crate::archive::{self, ArchiveLimits};
+use crate::environment::base_environment;
 use crate::filesystem::OsFileSystem;
 use crate::host_identity::boot_id;
 use crate::shim::{self, Attached, ShimSpec};
@@ -258,7 +259,8 @@ impl Platform {
 
     fn shim_spec(&self, launch: &Launch, release: &Release, dir: &Path, cwd: &Path) -> ShimSpec {
         let process = &host_release(release).process;
-        let mut environment = process.environment.clone();
+        let mut environment = base_environment();
+        environment.extend(process.environment.clone());
         let own = [
             ("TRIMARAN_HOST", self.shared.name.to_string()),
             ("TRIMARAN_ADDRESS", self.shared.address.to_string()),

@@ -98,6 +98,44 @@ fn an_answer_of_a_process_that_is_not_of_the_release_does_not_count() {
 }
 
 #[test]
+fn a_service_has_its_own_environment_and_nothing_of_whoever_deploys_it() {
+    let lab = Lab::new();
+    let spec = lab.spec("v1", "environment");
+    let text = std::fs::read_to_string(&spec).expect("a spec");
+    let own = "process:\n    environment: { COLOR: blue, PATH: /opt/bin, LANG: fr_FR }\n";
+    std::fs::write(&spec, text.replace("process:\n", own)).expect("a file");
+    let foreign =
+        [("DEPLOY_TOKEN", "x"), ("LD_LIBRARY_PATH", "/x"), ("HOME", "/nowhere"), ("TRIMARAN_CONFIG", "/x")];
+    let output = lab.run_with(&["apply", &spec.display().to_string()], &foreign);
+    assert_eq!(output.status.code(), Some(0), "{:?}", words_of(&output));
+    let written = lab.start_log().with_extension("environment");
+    let written = std::fs::read_to_string(written).expect("the service wrote it");
+    let mut variables: Vec<&str> = written.split_terminator('\0').collect();
+    variables.sort_unstable();
+    let names: Vec<&str> =
+        variables.iter().filter_map(|it| it.split_once('=')).map(|(name, _)| name).collect();
+    let expected = [
+        "COLOR",
+        "HOME",
+        "LANG",
+        "LOGNAME",
+        "PATH",
+        "TRIMARAN_ADDRESS",
+        "TRIMARAN_ATTEMPT",
+        "TRIMARAN_HOST",
+        "TRIMARAN_RELEASE",
+        "TRIMARAN_RUN",
+        "TRIMARAN_SERVICE_MARK",
+        "USER",
+    ];
+    assert_eq!(names, expected);
+    for variable in ["COLOR=blue", "PATH=/opt/bin", "LANG=fr_FR", "TRIMARAN_HOST=host-1"] {
+        assert!(variables.contains(&variable), "{variable} is missing in {variables:?}");
+    }
+    assert!(!variables.contains(&"HOME=/nowhere"), "{variables:?}");
+}
+
+#[test]
 fn a_first_release_that_is_bad_is_ended() {
     let lab = Lab::new();
     let out = lab.apply(&lab.spec("v1", "sick"), 3);
