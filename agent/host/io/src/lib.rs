@@ -29,7 +29,7 @@ pub mod shim;
 pub mod store;
 mod worker;
 
-pub use host::{Host, OpenError};
+pub use host::{Host, OpenError, installations, output_files};
 pub use host_identity::{HostIdentity, HostSettings};
 pub use inspect::{Inspection, StopAllError, inspect, stop_all};
 pub use worker::{GoalRefused, InstallationView};

@@ -136,6 +136,23 @@ fn a_service_has_its_own_environment_and_nothing_of_whoever_deploys_it() {
 }
 
 #[test]
+fn a_failure_shows_the_last_output_where_it_is_and_what_shows_more() {
+    let lab = Lab::new();
+    let output = lab.run(&["apply", &lab.spec("v1", "exit").display().to_string()]);
+    let (out, err) = words_of(&output);
+    assert_eq!(output.status.code(), Some(3), "{out}{err}");
+    let file = lab.installation().join("log/output-00000001.log");
+    let more = format!("more: trimaran-agent host logs web@local --data-dir {}", lab.data().display());
+    for words in [format!("output: {}", file.display()), "  v1 started".to_owned(), more] {
+        assert!(err.contains(&words), "{words} is missing in {err}");
+    }
+    assert!(words_of(&lab.run(&["status"])).1.contains("  v1 started"), "status shows it too");
+    assert!(words_of(&lab.run(&["logs", "web", "--tail", "2"])).0.starts_with("v1 started\n"));
+    assert!(words_of(&lab.run(&["logs", "web", "-o", "json"])).0.contains("\"line\":\"v1 started\""));
+    assert_eq!(lab.run(&["logs", "nothing"]).status.code(), Some(5));
+}
+
+#[test]
 fn a_first_release_that_is_bad_is_ended() {
     let lab = Lab::new();
     let out = lab.apply(&lab.spec("v1", "sick"), 3);
