@@ -83,6 +83,7 @@ reason_codes! {
     StartFailed "start_failed" release "The process could not be started." "Check the command and its permissions.";
     ProcessExited "process_exited" release "The process ended while its health was being verified." "Check its output with `trimaran logs`.";
     ProbeFailed "probe_failed" release "The health probe did not succeed for long enough before the deadline." "Check the service's output with `trimaran logs`.";
+    ListenerUnknown "listener_unknown" waits "The health probe succeeded, but whether a process of the release answered can't be known." "Probe the port that the service itself listens on, with a runner that may see its processes; behind a proxy nothing has to be done.";
     ProbeFlap "probe_flap" release "The health probe succeeded and failed alternately." "Check the service's output with `trimaran logs`.";
     StopFailed "stop_failed" platform "A process could not be ended." "Check the host: a process in uninterruptible sleep can't be killed.";
     RevertFailed "revert_failed" release "The earlier release did not become healthy again." "Check the host named in the message.";
