@@ -4,6 +4,7 @@ mod change;
 mod deploy;
 mod held;
 mod read;
+mod refused;
 mod stream;
 
 use std::net::IpAddr;

@@ -66,6 +66,7 @@ reason_codes! {
     NoEarlierRelease "no_earlier_release" release "There is no earlier good release, so the failed one was stopped." "Deploy a release that becomes healthy.";
     MixedReleases "mixed_releases" waits "A run ended early, so some hosts have its release and the others have the earlier one." "Deploy again, or `trimaran rollback PIPELINE --env ENV --to RELEASE`.";
     HeldAssignment "held_assignment" platform "An agent finished work that no coordinator knows, as after a restore; it keeps the result and waits for people." "Deploy or roll back the installation: a newer assignment replaces what is held.";
+    OrderRefused "order_refused" platform "The agent refused the order; the message says why." "Do what the message says; `trimaran cancel RUN` ends the run.";
     Bug "bug" platform "A defect of Trimaran stopped the run; the state was left as it was." "Cancel the run and report the code in the message.";
     // One host.
     PreflightDisk "preflight_disk" platform "The host has too little free disk or inodes for the release." "Free space on the host, then resume or deploy again.";

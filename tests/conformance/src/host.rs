@@ -8,7 +8,7 @@ mod calls;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use trimaran_agent_core::driver::{CallId, Driver as _, Effect, Input};
+use trimaran_agent_core::driver::{CallId, Driver as _, Effect, Found, Input};
 use trimaran_host::filesystem::FileSystem as _;
 use trimaran_host::store::{Loaded, Store};
 use trimaran_host_core::host::{
@@ -161,7 +161,12 @@ impl ModelHost {
         // The host keeps the slot of a change that an earlier process left in the middle.
         self.turn |= found.as_ref().is_some_and(|journal| journal.step.is_disruptive());
         let mut out = Vec::new();
-        self.phase = Some(HostMachine.begin(self.now, goal, found.map(Into::into), &mut out));
+        self.phase = Some(HostMachine.begin(
+            self.now,
+            goal,
+            found.map(|journal| Found::Resumed(journal.into())),
+            &mut out,
+        ));
         self.carry_out(out)
     }
 
@@ -305,7 +310,7 @@ impl ModelHost {
                 }
                 Effect::Call { id, call, .. } => self.start_call(id, call)?,
                 Effect::Watch(query) => self.watched.push(query.launch),
-                Effect::Report(report) | Effect::Commit(report) => self.reports.push(report),
+                Effect::Report(progress) | Effect::Commit { progress, .. } => self.reports.push(progress),
                 Effect::WakeAt(at) => self.schedule(at, Event::Wake),
                 Effect::Done(_) => {
                     let phase = self.phase.take();

@@ -16,7 +16,7 @@ use trimaran_wire::v1::operator::{OperatorBody, Refusal};
 use trimaran_wire::v1::row;
 
 use super::deploy::{self, stored_source};
-use super::{Answer, document, held, parse_run, refusal};
+use super::{Answer, document, held, parse_run, refusal, refused};
 use crate::room::Low;
 use crate::rows::{Rows, View};
 use crate::server::Server;
@@ -51,7 +51,7 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
                 let stage = stage.as_deref().unwrap_or_default();
                 return Err(refusal(error_code::NOT_FOUND, format!("`{run}` has no stage `{stage}`")));
             }
-            document(revision, &held::why(server, rows, &id, why))
+            document(revision, &refused::why(server, rows, &id, held::why(server, rows, &id, why)))
         }
         OperatorBody::Status { pipeline } => {
             if let Some(pipeline) = pipeline {
@@ -192,6 +192,7 @@ async fn cluster_status(server: &Server, reached: Option<IpAddr>) -> Answer {
     let (revision, meta, members, mut alarms) = View::new(&server.node).read(|rows| {
         let mut alarms = query::alarms(rows);
         alarms.extend(held::alarms(server, rows));
+        alarms.extend(refused::alarms(server, rows));
         (rows.revision(), query::meta(rows), query::members(rows), alarms)
     });
     alarms.extend(server.room.low(server.node.wall()).map(Low::alarm));
