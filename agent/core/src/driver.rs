@@ -6,7 +6,8 @@
 //!
 //! Invariants that every runner of a driver keeps and the conformance suite checks:
 //! - [`Effect::Persist`] means that nothing that follows it in `out` happens before the phase is fsynced.
-//! - An [`Effect::Call`] with [`Guard::Unguarded`] is made only under a live lease.
+//! - An [`Effect::Call`] with [`Guard::Unguarded`] is made only under a live lease; between `LeaseLost` and
+//!   `LeaseBack` a driver asks for none.
 //! - After a crash the driver begins with the phase found and observes before it acts.
 //! - A superseded order gets `Abort(Fenced)`, comes to a safe point, and its phase is found by the next order.
 //! - Every call is answered exactly once: by a reply, by `Lost` when its on_answer can't come any more, or by
@@ -49,6 +50,33 @@ pub trait Driver {
         input: Input<Self::Reply, Self::Snapshot>,
         out: &mut Vec<EffectOf<Self>>,
     );
+
+    /// How a later order takes over. Asked when it comes and after each input until it has the phase.
+    fn handover(&self, _phase: &Self::Phase, _next: &Self::Order) -> Handover {
+        Handover::Now
+    }
+}
+
+/// How a driver makes way for a later order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handover {
+    /// What is being done is what the later order needs first: it is left alone until it is done.
+    Later,
+    /// By `Abort(Interrupted)`: a change that was begun is finished or reverted first.
+    AfterChange,
+    /// By `Abort(Fenced)`: the later order continues from the middle of what is being done.
+    Now,
+}
+
+impl Handover {
+    /// The reason with which the driver is asked to make way, when it is.
+    pub fn abort_reason(self) -> Option<ReasonCode> {
+        match self {
+            Self::Later => None,
+            Self::AfterChange => Some(ReasonCode::Interrupted),
+            Self::Now => Some(ReasonCode::Fenced),
+        }
+    }
 }
 
 /// A driver that can write its phase down and read it back.

@@ -28,6 +28,8 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
     ) {
         self.queue_step(now, id, input);
         self.drain(now, id, out);
+        // Twice at most: a later reason is more urgent than the one before.
+        self.request_handover(now, id, out);
     }
 
     /// Feeds an input to a driver that works, and queues its effects.

@@ -139,9 +139,21 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         }
         let until = now + SUPERSEDE_TIMEOUT;
         task.superseded_until = Some(until);
-        task.abort = Some(ReasonCode::Fenced);
         self.timers.insert((until, id));
-        self.feed(now, id, Step::Abort(ReasonCode::Fenced), out);
+        self.request_handover(now, id, out);
+    }
+
+    /// Asks the driver of a superseded assignment to make way, in the way that its phase allows now.
+    pub(crate) fn request_handover(&mut self, now: Timestamp, id: AssignmentId, out: &mut Outputs<D>) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let State::Working { phase } = &task.state else { return };
+        let Some(next) = self.next.get(&task.assignment.installation) else { return };
+        let reason = self.driver.handover(phase, next).abort_reason();
+        let is_new = task.abort.is_none() || reason == Some(ReasonCode::Fenced);
+        if let Some(reason) = reason.filter(|reason| is_new && task.abort != Some(*reason)) {
+            task.abort = Some(reason);
+            self.feed(now, id, Step::Abort(reason), out);
+        }
     }
 
     /// The time to come to a safe point is over: nothing that was not done is done any more.

@@ -4,16 +4,15 @@
 //! happen: two processes at once, a launch started twice, something done before its phase was durable.
 
 mod calls;
+mod driven;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use trimaran_agent_core::driver::{CallId, Driver as _, Effect, Found, Input};
+use trimaran_agent_core::driver::{CallId, Driver as _, Effect, Found, Handover, Input};
 use trimaran_host::filesystem::FileSystem as _;
 use trimaran_host::store::{Loaded, Store};
-use trimaran_host_core::host::{
-    Call, Exit, Handover, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot,
-};
+use trimaran_host_core::host::{Call, Exit, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot};
 use trimaran_model::assignment::{HostGoal, HostReport, HostState};
 use trimaran_model::id::Digest;
 use trimaran_model::reason::ReasonCode;
@@ -176,7 +175,7 @@ impl ModelHost {
         let mut pressed = false;
         for _ in 0..100_000 {
             let Some(phase) = &self.phase else { return self.open(goal) };
-            match phase.handover(goal) {
+            match HostMachine.handover(phase, goal) {
                 Handover::Now => self.step(Input::Abort(ReasonCode::Fenced))?,
                 Handover::AfterChange if !pressed => {
                     pressed = true;

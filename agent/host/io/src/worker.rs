@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trimaran_agent_core::driver::{Driver as _, Effect, Found, Input};
 use trimaran_host_core::host::{
-    Admission, Call, Handover, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot, StoredRelease, admit,
+    Admission, Call, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot, StoredRelease, admit,
 };
 use trimaran_model::assignment::{HostGoal, HostReport, HostState};
 use trimaran_model::id::{AssignmentId, Attempt, Fence};
@@ -276,12 +276,10 @@ impl Worker {
     /// Asks the machine to make way for a goal that waits.
     fn request_abort(&mut self) {
         let Some(next) = &self.next else { return };
-        let reason = match self.phase.handover(next) {
-            Handover::Later => return,
-            Handover::Now => ReasonCode::Fenced,
-            Handover::AfterChange if self.abort_requested => return,
-            Handover::AfterChange => ReasonCode::Interrupted,
-        };
+        let Some(reason) = HostMachine.handover(&self.phase, next).abort_reason() else { return };
+        if reason == ReasonCode::Interrupted && self.abort_requested {
+            return;
+        }
         self.abort_requested = true;
         self.step(Input::Abort(reason));
     }

@@ -1,6 +1,6 @@
 //! The driver: takes an input, moves both regions as far as they go, and says what to do next.
 
-use trimaran_agent_core::driver::{CallId, Driver, Effect, EffectOf, FoundOf, Guard, Input};
+use trimaran_agent_core::driver::{CallId, Driver, Effect, EffectOf, FoundOf, Guard, Handover, Input};
 use trimaran_model::assignment::{HostGoal, HostReport};
 use trimaran_model::limits;
 use trimaran_model::reason::ReasonCode;
@@ -80,6 +80,10 @@ impl Driver for HostMachine {
             Input::LeaseLost | Input::LeaseBack | Input::Committed(_) => {}
         }
         it.advance();
+    }
+
+    fn handover(&self, phase: &Phase, next: &HostGoal) -> Handover {
+        phase.handover(next)
     }
 }
 
