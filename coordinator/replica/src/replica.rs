@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use raft::eraftpb;
 use raft::{RawNode, SnapshotStatus, StateRole};
+use trimaran_model::hash::splitmix;
 use trimaran_model::limits;
 use trimaran_model::time::Timestamp;
 use trimaran_wire::codec::Message as _;
@@ -526,12 +527,4 @@ impl<M: StateMachine> Replica<M> {
         self.dead = true;
         out.push(Output::Fatal(fatal));
     }
-}
-
-/// One step of SplitMix64.
-fn splitmix(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }

@@ -11,7 +11,7 @@ use trimaran_wire::v1::operator::ArtifactVersion;
 use crate::error::CliError;
 use crate::remote::Remote;
 
-/// Computes the digest of every artifact that was given a version without one.
+/// Computes the digest of every artifact that has a version without one.
 pub(crate) fn bind_digests(
     pipeline: &Pipeline,
     versions: &mut BTreeMap<String, ArtifactVersion>,
@@ -57,19 +57,19 @@ async fn url_digest(name: &str, url: &str) -> Result<[u8; 32], CliError> {
         .read_timeout(std::time::Duration::from_secs(30))
         .build()
         .map_err(|error| fail(error.to_string()))?;
-    let mut response = client.get(url).send().await.map_err(|error| fail(words(&error)))?;
+    let mut response = client.get(url).send().await.map_err(|error| fail(innermost_cause(&error)))?;
     if !response.status().is_success() {
         return Err(fail(format!("the server answers {}", response.status())));
     }
     let mut hasher = Sha256::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| fail(words(&error)))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| fail(innermost_cause(&error)))? {
         hasher.update(&chunk);
     }
     Ok(hasher.finalize().into())
 }
 
 /// The innermost cause: "connection refused" and not "error sending request".
-fn words(error: &dyn std::error::Error) -> String {
+fn innermost_cause(error: &dyn std::error::Error) -> String {
     let mut last = error;
     while let Some(source) = last.source() {
         last = source;

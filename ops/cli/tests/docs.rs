@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use trimaran_e2e::docs::{Block, Kind, Page, Yaml, page};
 use trimaran_language::{Diagnostic, Severity, SourceFile, compile, compile_host_spec};
+use trimaran_test_support::docs::{Block, Kind, Page, Yaml, page};
 
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs")

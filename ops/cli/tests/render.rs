@@ -374,7 +374,7 @@ fn bombs_end_with_an_error() {
 fn the_page_of_the_documentation_is_true() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/kubernetes/config.md");
     let text = std::fs::read_to_string(path).expect("the page");
-    let page = trimaran_e2e::docs::page(&text).expect("a page whose blocks are known");
+    let page = trimaran_test_support::docs::page(&text).expect("a page whose blocks are known");
     assert!(page.blocks.len() >= 6);
     let desk = Desk::new(&[]);
     let followed = page.follow(

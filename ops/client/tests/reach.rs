@@ -122,8 +122,8 @@ async fn a_change_whose_answer_is_lost_is_repeated_and_in_doubt_at_the_end() {
     let address = server.local_address().expect("bound");
     let told = Arc::new(Mutex::new(Vec::new()));
     let tells = told.clone();
-    let client = world.client(&[address]).telling(Box::new(move |why, patience| {
-        tells.lock().expect("no panic").push((why.to_owned(), patience));
+    let client = world.client(&[address]).on_repeat(Box::new(move |why, timeout| {
+        tells.lock().expect("no panic").push((why.to_owned(), timeout));
     }));
     let requests = AtomicUsize::new(0);
     let serve = async {

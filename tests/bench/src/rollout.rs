@@ -84,7 +84,7 @@ fn stage_time(run: &serde_json::Value) -> Duration {
     let stage = stages.iter().find(|stage| stage["name"] == "prod/lab-prod").expect("prod");
     let at = |key: &str| {
         let text = stage[key].as_str().expect("a time");
-        trimaran_e2e::wait::millis_of_day(text).expect("RFC 3339")
+        trimaran_test_support::wait::millis_of_day(text).expect("RFC 3339")
     };
     Duration::from_millis(at("finished_at").wrapping_sub(at("started_at")))
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::wait::until;
+use trimaran_test_support::wait::until;
 
 /// Lines of each part's log that a failed test shows.
 const LOG_LINES: usize = 40;
@@ -173,6 +173,13 @@ impl Lab {
     /// Waits until the run has this status.
     pub fn wait_status(&self, run: &str, status: &str, limit: Duration) -> Value {
         self.wait_run(run, status, limit, |shown| (shown["status"] == status).then(|| shown.clone()))
+    }
+
+    /// Waits until the run is done, however it ended.
+    pub fn wait_finished(&self, run: &str, limit: Duration) -> Value {
+        self.wait_run(run, "finished", limit, |shown| {
+            (!shown["finished_at"].is_null()).then(|| shown.clone())
+        })
     }
 
     /// Waits until `found` says something of the run's document; without, the document as it is then is shown.

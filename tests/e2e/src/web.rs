@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::artifacts::{ArtifactServer, pack, sha256};
 use crate::lab::{Lab, binaries};
-use crate::wait::until;
+use trimaran_test_support::wait::until;
 
 /// What tests change of the pipeline file.
 #[derive(Debug, Clone)]

@@ -54,6 +54,8 @@ pub(crate) fn is_cluster_scoped(group: &str, kind: &str) -> bool {
         "snapshot.storage.k8s.io" => kind != "VolumeSnapshot",
         "networking.k8s.io" => matches!(kind, "IngressClass" | "IPAddress" | "ServiceCIDR"),
         "gateway.networking.k8s.io" => kind == "GatewayClass",
+        "gateway.networking.x-k8s.io" => kind == "XMesh",
+        "pkg.crossplane.io" => true,
         "resource.k8s.io" => matches!(kind, "DeviceClass" | "ResourceSlice"),
         "policy" => kind == "PodSecurityPolicy",
         "cert-manager.io" => kind == "ClusterIssuer",
@@ -64,9 +66,13 @@ pub(crate) fn is_cluster_scoped(group: &str, kind: &str) -> bool {
 
 const CLUSTER_KINDS: &[&str] = &[
     "ClusterAnalysisTemplate",
+    "ClusterCloudEventSource",
     "ClusterExternalSecret",
+    "ClusterGenerator",
     "ClusterPolicy",
+    "ClusterPushSecret",
     "ClusterSecretStore",
+    "ClusterTask",
     "ClusterTrainingRuntime",
     "ClusterTriggerAuthentication",
     "ClusterWorkflowTemplate",

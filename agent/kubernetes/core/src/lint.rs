@@ -1,9 +1,8 @@
 //! Lint of manifests: what an API server will refuse, and what has surprised people, found before a deploy.
 //!
 //! [`lint`] looks at a whole set at once; one file a rule group below. An error is certain: a server refuses the
-//! object, server-side apply can't take it, or its pods can never start. Everything else is a warning.
-//! Deliberately not here: schemas of kinds (a server's dry run knows them for its own version), and files with
-//! their lines.
+//! object, server-side apply cannot merge it, or its pods can never start. Everything else is a warning.
+//! Deliberately not here: schemas of custom resources (a server's dry run has them), and files with their lines.
 
 mod config;
 mod disruption;
@@ -11,6 +10,7 @@ mod identity;
 mod immutable;
 mod lists;
 mod rollout;
+mod schema;
 mod server_fields;
 mod sizes;
 mod texts;
@@ -68,6 +68,7 @@ pub fn lint(objects: &[Value], options: Options<'_>) -> Vec<Finding> {
         rollout::check,
         disruption::check,
         workload::check,
+        schema::check,
     ] {
         rule(&set, &mut found);
     }

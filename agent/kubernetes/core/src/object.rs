@@ -48,8 +48,8 @@ impl<'a> Condition<'a> {
         self.status == "False"
     }
 
-    /// Its own words: the message, or the reason when there is none.
-    pub(crate) fn words(&self) -> &'a str {
+    /// The message, or the reason when there is none.
+    pub(crate) fn text(&self) -> &'a str {
         if self.message.is_empty() { self.reason } else { self.message }
     }
 }

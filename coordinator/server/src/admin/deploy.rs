@@ -33,18 +33,8 @@ fn accepted(compiled: Compiled) -> Result<Compiled, Refusal> {
     let errors: Vec<_> = compiled.diagnostics.iter().filter(|it| it.severity == Severity::Error).collect();
     let message = errors.first().map(|first| first.message.clone()).unwrap_or_default();
     let help = errors.first().map(|first| first.help.clone());
-    let wire = |it: &trimaran_language::Diagnostic| WireDiagnostic {
-        code: it.code.0,
-        warning: it.severity == Severity::Warning,
-        message: it.message.clone(),
-        file: it.file.clone(),
-        line: it.line,
-        column: it.column,
-        length: it.length,
-        help: it.help.clone(),
-    };
     let code = errors.first().map_or(error_code::NOT_YAML, |first| first.code);
-    let diagnostics = compiled.diagnostics.iter().map(wire).collect();
+    let diagnostics = compiled.diagnostics.iter().map(WireDiagnostic::from).collect();
     Err(Refusal { diagnostics, help, ..refusal(code, message) })
 }
 

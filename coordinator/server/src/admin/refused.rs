@@ -39,7 +39,7 @@ impl Server {
     /// Notes that an agent refused an order.
     pub(crate) fn note_refused(&self, agent: &str, order: RefusedAssignment) {
         let now = self.node.wall();
-        let mut soft = self.soft.lock();
+        let mut soft = self.soft_state.lock();
         let orders = soft.refused.entry(agent.to_owned()).or_default();
         let since = orders.get(&order.assignment).map_or(now, |(_, since)| *since);
         orders.insert(order.assignment, (order, since));
@@ -52,7 +52,7 @@ impl Server {
     /// Refused orders that are live and belong to the agent that refused them.
     fn refused(&self, rows: &Rows<'_>) -> Vec<Refused> {
         let known: Vec<_> = {
-            let soft = self.soft.lock();
+            let soft = self.soft_state.lock();
             let of_agent =
                 |(agent, orders): (&String, &std::collections::BTreeMap<_, (RefusedAssignment, _)>)| {
                     let one = |(order, since): &(RefusedAssignment, WallTime)| {

@@ -18,7 +18,7 @@ use trimaran_process::Termination;
 
 use crate::error::CliError;
 use crate::remote::runtime;
-use crate::ui::{Global, print_text};
+use crate::ui::Ui;
 use layout::Layout;
 use processes::Processes;
 
@@ -40,7 +40,7 @@ pub(crate) struct Args {
     subnet: String,
 }
 
-pub(crate) fn run(args: &Args, _global: &Global) -> Result<u8, CliError> {
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     let data = match &args.data_dir {
         Some(dir) => std::path::absolute(dir).map_err(|error| io_error("the data directory", &error))?,
         None => std::env::temp_dir().join(format!("trimaran-dev-{}", std::process::id())),
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Args, _global: &Global) -> Result<u8, CliError> {
             return Err(error);
         }
     }
-    say_ready(&layout);
+    print_ready(&layout, ui);
     runtime.block_on(async {
         let mut follow = tokio::time::interval(Duration::from_millis(500));
         loop {
@@ -78,16 +78,16 @@ pub(crate) fn run(args: &Args, _global: &Global) -> Result<u8, CliError> {
             }
         }
     });
-    eprintln!("ending everything");
+    ui.note("stopping everything");
     processes.end_all();
     Ok(0)
 }
 
-fn say_ready(layout: &Layout) {
-    eprintln!("data in {}", layout.data.display());
-    eprintln!("context `dev`: coordinator {}", layout.coordinators[0].address);
-    eprintln!("try: trimaran status, trimaran init, trimaran deploy -f trimaran.yaml --artifact bundle=v1");
-    print_text("ready");
+fn print_ready(layout: &Layout, ui: &Ui) {
+    ui.note(&format!("data in {}", layout.data.display()));
+    ui.note(&format!("context `dev`: coordinator {}", layout.coordinators[0].address));
+    ui.note("try: trimaran status, trimaran init, trimaran deploy -f trimaran.yaml --artifact bundle=v1");
+    ui.print("ready");
 }
 
 fn io_error(what: &str, error: &std::io::Error) -> CliError {

@@ -2,7 +2,7 @@
 
 super::error_codes! { ENTRIES_SPEC;
     NOT_YAML 1001 BadInput "not valid YAML"
-        "The file can't be read as YAML; what comes after the marked place was not looked at."
+        "The file can't be read as YAML; what comes after the marked place was not checked."
         "Mend the marked place; indentation and quotes are the usual causes.";
     TAB 1002 BadInput "tab used for indentation"
         "YAML does not allow tabs before a value."
@@ -12,9 +12,9 @@ super::error_codes! { ENTRIES_SPEC;
         "Remove one of the two.";
     UNKNOWN_KEY 1004 BadInput "unknown key"
         "The key is not part of the language at this place; it is never passed on silently."
-        "Look at the keys that are known there.";
+        "Check the keys that are known there.";
     WRONG_TYPE 1005 BadInput "wrong type"
-        "A list, a map or a text stands where another of them belongs."
+        "A list, a map or a text is where another of them belongs."
         "Write the value in the form that the message names.";
     MISSING_KEY 1006 BadInput "missing key"
         "A key without which the document has no meaning is not there."
@@ -47,7 +47,7 @@ super::error_codes! { ENTRIES_SPEC;
         "A sha256 digest has 64 hexadecimal digits."
         "Copy it from `sha256sum FILE`.";
     NOT_YET 1017 BadInput "not part of this version"
-        "The language has this, but this version of Trimaran does not carry it out."
+        "The language has this, but this version of Trimaran does not support it yet."
         "Remove it; ignoring it silently would be worse.";
     DOCUMENT_TWICE 1018 BadInput "two documents of one name"
         "The same pipeline or target is defined twice."
@@ -72,12 +72,12 @@ super::error_codes! { ENTRIES_SPEC;
         "Declare what is used and use what is declared.";
     ARTIFACT_VERSION 1106 BadInput "no place for the version"
         "The place of an artifact needs exactly one `{version}`."
-        "Write `{version}` where the version stands.";
+        "Write `{version}` where the version belongs.";
     ARTIFACT_KIND 1107 BadInput "artifact of the wrong kind"
         "A host or a job unpacks or runs a file, a container runs an image; the artifact is the other of the two."
         "Declare the artifact with `file:` or `path:`, or with `image:`.";
     ENVIRONMENT_TWICE 1201 BadInput "two environments of one name"
-        "Environments are told apart by their names."
+        "Environments are distinguished by their names."
         "Rename one of the two.";
     CYCLE 1202 BadInput "environments wait for each other"
         "Following `after` leads back to the same environment, so none of them could start."

@@ -41,9 +41,9 @@ pub enum JournalRecord {
 /// What a fleet's machine keeps of an assignment.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct FleetPhase {
-    /// The reason, when it was asked to end.
+    /// The reason, when it was canceled.
     pub abort: Option<String>,
-    /// Hosts that were ordered to act.
+    /// Hosts that got orders.
     pub ordered: Vec<String>,
     pub failures: Vec<WireFailure>,
     pub fault: Option<WireFailure>,

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use trimaran_e2e::balancer::{Balancer, Traffic};
 use trimaran_e2e::lab::Lab;
-use trimaran_e2e::wait::{millis_of_day, until};
 use trimaran_e2e::web::{Shape, Web, stage_in_flight, stages, starts};
+use trimaran_test_support::wait::{millis_of_day, until};
 
 const SUBNET: &str = "127.0.1";
 const HOSTS: u8 = 6;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use trimaran_e2e::lab::Lab;
-use trimaran_e2e::wait::until;
 use trimaran_e2e::web::{Shape, Web, stages};
+use trimaran_test_support::wait::until;
 
 /// Moves the wall clock of a process, and leaves its monotonic clocks alone.
 fn moved(how: (&str, &str)) -> Vec<(String, String)> {

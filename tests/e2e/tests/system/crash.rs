@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use trimaran_e2e::lab::{Lab, is_alive, signal};
-use trimaran_e2e::wait::until;
 use trimaran_e2e::web::{Shape, Web, stage_in_flight, stages, starts};
+use trimaran_test_support::wait::until;
 
 /// How often each host started a version.
 fn starts_of(lab: &Lab, version: &str) -> BTreeMap<String, usize> {

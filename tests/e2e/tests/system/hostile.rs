@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 use trimaran_e2e::lab::Lab;
-use trimaran_e2e::wait::until;
 use trimaran_e2e::web::{Shape, Web, starts};
 use trimaran_model::id::{Identity, OperatorRole};
 use trimaran_model::limits::LEAF_TTL;
 use trimaran_model::time::WallTime;
+use trimaran_test_support::wait::until;
 use trimaran_transport::authority::Authority;
 use trimaran_transport::enroll::{Csr, make_key_and_csr};
 use trimaran_transport::files::{self, IdentityFiles};

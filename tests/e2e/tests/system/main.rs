@@ -10,5 +10,5 @@ mod pauses;
 mod reads;
 mod refusals;
 mod requests;
+mod rollback;
 mod truth;
-mod ways_back;

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use trimaran_e2e::docs::Page;
 use trimaran_e2e::lab::{Lab, binaries};
+use trimaran_test_support::docs::Page;
 
 /// Follows a page in a lab's folder. Names that readers share with nobody are the lab's own here.
 fn follow(lab: &Lab, name: &str, words: &[(&str, &str)]) {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use trimaran_e2e::lab::Lab;
-use trimaran_e2e::wait::until;
 use trimaran_e2e::web::{Shape, Web};
+use trimaran_test_support::wait::until;
 
 #[test]
 fn programs_read_every_document_and_are_told_what_is_not_there() {

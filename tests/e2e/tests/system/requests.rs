@@ -4,8 +4,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use trimaran_e2e::lab::{Lab, signal};
-use trimaran_e2e::wait::until;
 use trimaran_e2e::web::{Shape, Web};
+use trimaran_test_support::wait::until;
 
 fn request_id() -> String {
     uuid::Uuid::now_v7().to_string()

@@ -6,9 +6,11 @@ use serde_json::{Map, Value};
 use trimaran_model::error_code;
 
 use super::references::{Reference, References};
-use super::{BASE_LABEL, CHECKSUM_ANNOTATION, ConfigKind, VERSIONED_ANNOTATION, hash, name, rbac};
+use super::shape::{self, Shape};
+use super::{BASE_LABEL, CHECKSUM_ANNOTATION, ConfigKind, VERSIONED_ANNOTATION, admission, hash, name, rbac};
 use crate::finding::{Finding, shown};
 use crate::identity::{Identity, group, is_cluster_scoped, text};
+use crate::object::Object;
 
 /// How to render.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +63,16 @@ struct Config {
     used: bool,
 }
 
+impl Config {
+    /// What the object is called in the rendered set.
+    fn new_name(&self) -> &str {
+        match &self.fate {
+            Fate::Versioned { to, .. } => to,
+            Fate::Kept { .. } | Fate::Alone => &self.name,
+        }
+    }
+}
+
 /// Names the ConfigMaps and Secrets of a set by their content and rewrites every reference to them.
 ///
 /// Total: objects without kind or name, and values of wrong types, are passed through; the lint names them.
@@ -70,6 +82,7 @@ pub fn render(objects: Vec<Value>, options: Options<'_>) -> Rendered {
         Work { objects, options, configs: Vec::new(), by_name: BTreeMap::new(), findings: Vec::new() };
     work.choose();
     work.rewrite();
+    work.warn_kept_names();
     work.warn_unused();
     work.rename()
 }
@@ -143,6 +156,9 @@ impl Work<'_> {
     }
 
     fn rewrite(&mut self) {
+        for (index, reference) in admission::parameters(&self.objects) {
+            self.rewrite_one(index, &reference, &mut BTreeMap::new());
+        }
         for index in 0..self.objects.len() {
             if ConfigKind::of(&self.objects[index]).is_some() {
                 continue;
@@ -206,7 +222,7 @@ impl Work<'_> {
         known.iter().copied().find(|it| self.configs[*it].namespace.as_deref() == wanted)
     }
 
-    /// The set has the name, but nobody said that the namespaces are the same.
+    /// The set has the name, but whether the namespaces are the same is not known.
     fn warn_elsewhere(&mut self, index: usize, reference: &Reference) {
         if self.options.namespace.is_some() {
             return;
@@ -226,9 +242,60 @@ impl Work<'_> {
             let code = error_code::CONFIG_OTHER_NAMESPACE;
             self.findings.push(
                 Finding::warning(index, reference.pointer.clone(), code, message)
-                    .help("give `--namespace`, or write the namespace in both"),
+                    .help("pass `--namespace`, or write the namespace in both"),
             );
         }
+    }
+
+    /// Warns about every name that is renamed and kept in a place that looks like a reference.
+    fn warn_kept_names(&mut self) {
+        let renamed: BTreeSet<&str> =
+            self.configs.iter().filter(|it| it.new_name() != it.name).map(|it| it.name.as_str()).collect();
+        if renamed.is_empty() {
+            return;
+        }
+        let known: BTreeSet<(usize, String)> =
+            self.findings.iter().map(|it| (it.object, it.pointer.clone())).collect();
+        let mut findings = Vec::new();
+        for (index, object) in self.objects.iter().enumerate().filter(|(_, it)| ConfigKind::of(it).is_none())
+        {
+            crate::walk::texts(object, "", &mut |text, pointer| {
+                let (namespace, name) = text.split_once('/').map_or((None, text), |(a, b)| (Some(a), b));
+                if !renamed.contains(name) || known.contains(&(index, pointer.to_owned())) {
+                    return;
+                }
+                let Some(shape) = shape::shape_at(object, pointer) else { return };
+                let namespace = namespace.or_else(|| shape::namespace_beside(object, pointer, shape));
+                if let Some(config) = self.find_by_shape(index, name, namespace, shape) {
+                    findings.push(kept_reference(index, object, pointer, config));
+                }
+            });
+        }
+        self.findings.extend(findings);
+    }
+
+    /// The renamed object that a text in a place of this shape means.
+    fn find_by_shape(
+        &self,
+        index: usize,
+        name: &str,
+        namespace: Option<&str>,
+        shape: Shape,
+    ) -> Option<&Config> {
+        let own = text(&self.objects[index], "/metadata/namespace").or(self.options.namespace);
+        let kinds = [ConfigKind::Secret, ConfigKind::ConfigMap].into_iter();
+        let found = kinds.filter(|kind| shape.kind.is_none_or(|it| it == *kind)).find_map(|kind| {
+            // An object without a namespace may belong to the whole cluster: any namespace counts then.
+            let wanted = namespace.or(own);
+            let fits = |it: &&Config| wanted.is_none() || it.namespace.as_deref() == wanted;
+            let known = self.by_name.get(&(kind, name.to_owned()))?;
+            known.iter().map(|it| &self.configs[*it]).find(fits)
+        })?;
+        let is_other = |word: &str| {
+            let namesakes = self.objects.iter().filter(|it| text(it, "/metadata/name") == Some(name));
+            namesakes.into_iter().any(|it| shape::is_meant(it, word))
+        };
+        (found.new_name() != found.name && !shape.may_mean.is_some_and(is_other)).then_some(found)
     }
 
     fn set_checksum(&mut self, index: usize, template: &str, parts: BTreeSet<String>) {
@@ -243,7 +310,7 @@ impl Work<'_> {
         }
     }
 
-    /// Gives a rule the new names. A right by name is no use: what reads through the API reads another name.
+    /// Writes the new names into a rule. A right by name does not count as use: what reads through the API reads another name.
     fn rewrite_grant(&mut self, index: usize, grant: &rbac::Grant) {
         let cluster = text(&self.objects[index], "/kind") == Some("ClusterRole");
         let mut names: Vec<String> = Vec::new();
@@ -328,16 +395,15 @@ impl Work<'_> {
         found
     }
 
-    /// Gives the objects their new names.
+    /// Renames the objects.
     fn rename(mut self) -> Rendered {
         let mut names = Vec::new();
-        let mut taken = BTreeSet::new();
+        let mut names_in_use = BTreeSet::new();
         for config in &self.configs {
-            let to = match &config.fate {
-                Fate::Versioned { to, .. } => to,
-                Fate::Kept { .. } | Fate::Alone => &config.name,
-            };
-            if !taken.insert((config.kind, config.namespace.clone(), to.clone())) && *to != config.name {
+            let to = config.new_name();
+            if !names_in_use.insert((config.kind, config.namespace.clone(), to.to_owned()))
+                && to != config.name
+            {
                 let message =
                     format!("another {} of the set is called `{}` too", config.kind.as_str(), shown(to));
                 let help =
@@ -371,6 +437,21 @@ fn kept(index: usize, kind: ConfigKind, why: &str) -> Finding {
     let message = format!("this {} keeps its name: {why}", kind.as_str());
     Finding::warning(index, "/metadata/name", error_code::CONFIG_NOT_VERSIONED, message)
         .help(format!("set the annotation `{VERSIONED_ANNOTATION}: \"false\"` to say that this is meant"))
+}
+
+/// The warning about a name that stays as it was written.
+fn kept_reference(index: usize, object: &Value, pointer: &str, config: &Config) -> Finding {
+    let (kind, name) = (config.kind.as_str(), shown(&config.name));
+    let title = Object::new(object).display();
+    let message = format!(
+        "{} keeps the name `{name}` here, but {kind} `{name}` is renamed to `{}`",
+        shown(&title),
+        shown(config.new_name())
+    );
+    let help = format!(
+        "set the annotation `{VERSIONED_ANNOTATION}: \"false\"` on {kind} `{name}`, so that it keeps its name: Trimaran does not know this field as a reference"
+    );
+    Finding::warning(index, pointer, error_code::CONFIG_REFERENCE_KEPT, message).help(help)
 }
 
 /// Why an object belongs to a controller that finds it by name.

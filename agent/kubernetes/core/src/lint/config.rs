@@ -54,7 +54,7 @@ fn content(index: usize, kind: ConfigKind, object: &Value, found: &mut Vec<Findi
     }
 }
 
-/// The keys that an object of the set has; `None` when it is not there, or empty so that somebody fills it.
+/// The keys that an object of the set has; `None` when it is not there, or empty because a controller fills it.
 fn keys<'a>(set: &'a Set<'_>, index: usize, kind: ConfigKind, name: &str) -> Option<Vec<&'a str>> {
     let config = &set.objects[set.neighbour(index, "", kind.as_str(), name)?];
     let keys: Vec<&str> = ["data", "binaryData", "stringData"]

@@ -1,4 +1,4 @@
-//! Templates that nobody rendered: `{{ }}` and `${ }` where Kubernetes wants a name.
+//! Templates that were not rendered: `{{ }}` and `${ }` where Kubernetes requires a name.
 //!
 //! Elsewhere such texts may be meant, as in the data of a ConfigMap; only what is plainly of Helm is named there.
 

@@ -1,4 +1,4 @@
-//! Collection never removes what anybody uses, and removes what nobody does.
+//! Collection never removes what anybody uses, and removes what nothing uses.
 
 use std::collections::BTreeSet;
 
