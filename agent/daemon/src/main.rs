@@ -39,7 +39,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
-    // Before anything else: a shim lives as long as its service and stays small. It is no command for people.
+    // Before anything else: a shim runs as long as its service and stays small. It is no command for people.
     if args.next().is_some_and(|command| command == "shim") {
         return trimaran_host::shim::main(args);
     }

@@ -68,6 +68,7 @@ reason_codes! {
     HeldAssignment "held_assignment" platform "An agent finished work that no coordinator knows, as after a restore; it keeps the result and waits for people." "Deploy or roll back the installation: a newer assignment replaces what is held.";
     DiskLow "disk_low" platform "A coordinator has little free disk space, so it refuses changes and gives leadership away." "Free space on its disk; `trimaran-coordinator free-ballast --data-dir DIR` frees 256 MiB at once.";
     ClockJump "clock_jump" platform "The wall clock of a coordinator jumped; the cluster's time follows it slowly." "Check the clock and its synchronisation on the coordinator's machine; `trimaran cluster status` shows the cluster's time.";
+    OrderRefused "order_refused" platform "The agent refused the order; the message says why." "Do what the message says; `trimaran cancel RUN` ends the run.";
     Bug "bug" platform "A defect of Trimaran stopped the run; the state was left as it was." "Cancel the run and report the code in the message.";
     // One host.
     PreflightDisk "preflight_disk" platform "The host has too little free disk or inodes for the release." "Free space on the host, then resume or deploy again.";

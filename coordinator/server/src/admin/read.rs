@@ -18,7 +18,7 @@ use trimaran_wire::v1::operator::{OperatorBody, Refusal};
 use trimaran_wire::v1::row;
 
 use super::deploy::{self, stored_source};
-use super::{Answer, document, parse_run, refusal, unknown_assignments};
+use super::{Answer, document, parse_run, refusal, refused, unknown_assignments};
 use crate::disk_space::DiskPressure;
 use crate::rows::{Rows, View};
 use crate::server::Server;
@@ -53,7 +53,8 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
                 let stage = stage.as_deref().unwrap_or_default();
                 return Err(refusal(error_code::NOT_FOUND, format!("`{run}` has no stage `{stage}`")));
             }
-            document(revision, &unknown_assignments::why(server, rows, &id, why))
+            let why = unknown_assignments::why(server, rows, &id, why);
+            document(revision, &refused::why(server, rows, &id, why))
         }
         OperatorBody::Status { pipeline } => {
             if let Some(pipeline) = pipeline {
@@ -216,6 +217,7 @@ async fn cluster_status(server: &Server, reached: Option<IpAddr>) -> Answer {
     let (revision, meta, members, mut alarms) = View::new(&server.node).read(|rows| {
         let mut alarms = query::alarms(rows);
         alarms.extend(unknown_assignments::alarms(server, rows));
+        alarms.extend(refused::alarms(server, rows));
         (rows.revision(), query::meta(rows), query::members(rows), alarms)
     });
     alarms.extend(server.disk_space.low(server.node.wall()).map(DiskPressure::alarm));
