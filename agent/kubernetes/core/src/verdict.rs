@@ -37,7 +37,7 @@ mod storage;
 mod volume;
 
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 use trimaran_model::verdict::Verdict;
 
 use self::cause::{field_evidence, quote};
@@ -53,8 +53,8 @@ pub fn judge<'a>(
     snapshot: &'a Snapshot<'a>,
     subject: Object<'a>,
     rules: &'a RuleSet,
-    now: Wall,
-    since: Option<Wall>,
+    now: WallTime,
+    since: Option<WallTime>,
 ) -> Judgment {
     let context = Context { snapshot, rules, now, since };
     let judgment = judge_object(context, subject, &mut owned_objects::Descent::new(judge_object));

@@ -4,7 +4,7 @@
 //! here: the deadlines of workloads, which follow their pods (`progress`), and those that a spec gives (Jobs).
 
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 use trimaran_model::verdict::{Fault, Verdict};
 
 use super::cause::{Cause, EffectiveFrom, event_evidence, quote};
@@ -33,10 +33,10 @@ pub(super) fn apply<'a>(
 }
 
 /// The start of the deploy, or the creation or deletion of the object when that came later.
-fn began(context: Context<'_>, object: Object<'_>) -> Option<Wall> {
+fn began(context: Context<'_>, object: Object<'_>) -> Option<WallTime> {
     let since = context.since?;
     let changes = [object.created(), object.time("metadata.deletionTimestamp")];
-    Some(changes.into_iter().flatten().fold(since, Wall::max))
+    Some(changes.into_iter().flatten().fold(since, WallTime::max))
 }
 
 /// What a platform's fault delayed is still the platform's fault.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use trimaran_model::limits::OWNER_DEPTH_MAX;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 use trimaran_model::verdict::Verdict;
 
 use super::built_in::is_own_group;
@@ -158,7 +158,7 @@ impl Below {
     }
 
     /// Whether a workload below progresses within its own deadline, so that its owner is not late either.
-    fn is_on_time(&self, now: Wall) -> bool {
+    fn is_on_time(&self, now: WallTime) -> bool {
         let waits = self.progressing.as_ref().filter(|_| self.doomed.is_none() && self.failed.is_none());
         waits.and_then(|waits| waits.next_check_at).is_some_and(|next| next > now)
     }

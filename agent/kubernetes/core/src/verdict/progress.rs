@@ -1,7 +1,7 @@
 //! The conclusion that all workloads share: what their status says, what their pods show, and a deadline.
 
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 
 use super::cause::{Cause, EffectiveFrom, field_evidence};
 use super::context::Context;
@@ -43,11 +43,11 @@ pub(super) struct Progress<'a> {
     /// The controller gave up.
     pub(super) failed: Option<Cause>,
     /// Without further progress the rollout has failed at this time.
-    pub(super) deadline: Option<Wall>,
+    pub(super) deadline: Option<WallTime>,
     /// When a missed deadline stops to count; `None` for never.
-    missed_until: Option<Wall>,
+    missed_until: Option<WallTime>,
     /// When time alone ends what is waited for.
-    recheck: Option<Wall>,
+    recheck: Option<WallTime>,
     pub(super) healthy: String,
     pub(super) warnings: Vec<String>,
 }
@@ -71,7 +71,7 @@ impl<'a> Progress<'a> {
     /// The default deadline: from the last progress that the pods show, or from `began` when no pod is among
     /// the documents. A young object of generation 1, which was never changed, began with its creation. Nothing
     /// else shows since when an object pending, and then there is none.
-    pub(super) fn set_default_deadline(&mut self, context: Context<'_>, began: Option<Wall>) {
+    pub(super) fn set_default_deadline(&mut self, context: Context<'_>, began: Option<WallTime>) {
         let alone = self.pods.is_empty();
         let first = began.is_none() && alone && self.subject.count("metadata.generation") == Some(1);
         let young = self.subject.created().filter(|at| first && *at + grace::FIRST_ROLLOUT > context.now);
@@ -91,7 +91,7 @@ impl<'a> Progress<'a> {
         start_allowance::of_template(self.subject).max(self.pods.start_allowance())
     }
 
-    pub(super) fn moved(&self) -> Option<Wall> {
+    pub(super) fn moved(&self) -> Option<WallTime> {
         self.pods.moved()
     }
 

@@ -1,6 +1,6 @@
 //! The pods of one revision together: how many of them must be doomed until the rollout is.
 
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 
 use super::cause::{Cause, EffectiveFrom};
 use super::container::Unproven;
@@ -40,7 +40,7 @@ impl RevisionPods {
     pub(super) fn new<'a>(
         context: Context<'a>,
         pods: impl Iterator<Item = Object<'a>>,
-        start: Option<Wall>,
+        start: Option<WallTime>,
         need: Need,
     ) -> Self {
         let pods = pods.map(|object| Pod::new(context, object, start));
@@ -97,7 +97,7 @@ impl RevisionPods {
 
     /// The latest moment at which a pod was made or changed its readiness, while one is not ready. When all
     /// are ready, what is missing is not among the documents, and nothing shows since when.
-    pub(super) fn moved(&self) -> Option<Wall> {
+    pub(super) fn moved(&self) -> Option<WallTime> {
         let waiting = self.reports.iter().any(|report| !report.ready);
         self.reports.iter().filter(|_| waiting).filter_map(|report| report.moved).max()
     }
@@ -147,7 +147,7 @@ impl RevisionPods {
         let worst =
             relevant.min_by_key(|cause| (cause.rank(), cause.effective.order(), cause.message.clone()))?;
         let effective =
-            if doomed == i64::MAX { EffectiveFrom::Never } else { EffectiveFrom::At(Wall(doomed)) };
+            if doomed == i64::MAX { EffectiveFrom::Never } else { EffectiveFrom::At(WallTime(doomed)) };
         Some(Cause { effective, ..worst })
     }
 }

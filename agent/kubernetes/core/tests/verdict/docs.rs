@@ -7,16 +7,16 @@ use trimaran_kubernetes_core::judgment::Judgment;
 use trimaran_kubernetes_core::object::Object;
 use trimaran_kubernetes_core::snapshot::Snapshot;
 use trimaran_kubernetes_core::verdict::judge;
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 use trimaran_model::verdict::Verdict;
 
 const PAGE: &str = include_str!("../../../../../ops/docs/kubernetes/health.md");
 
 /// The start of the deploy.
-const SINCE: Wall = Wall(1_772_359_200_000);
+const SINCE: WallTime = WallTime(1_772_359_200_000);
 const CREATED: &str = "2026-03-01T10:00:00Z";
 
-fn judge_at(object: &Value, now: Wall, since: Option<Wall>) -> Judgment {
+fn judge_at(object: &Value, now: WallTime, since: Option<WallTime>) -> Judgment {
     let documents = [object.clone()];
     let snapshot = Snapshot::new(&documents);
     judge(&snapshot, Object::new(&documents[0]), &RuleSet::builtin(), now, since)
@@ -77,10 +77,10 @@ fn every_kind_has_the_deadline_that_the_page_gives() {
         if kind.contains("being deleted") {
             object["metadata"]["deletionTimestamp"] = json!(CREATED);
         }
-        let at = |now: Wall| judge_at(&object, now, Some(SINCE)).verdict;
+        let at = |now: WallTime| judge_at(&object, now, Some(SINCE)).verdict;
         let late = length.map_or(SINCE + Millis::hours(48), |length| SINCE + length);
         assert_eq!(at(SINCE), Verdict::Progressing, "{kind}");
-        assert_eq!(at(Wall(late.0 - 1)), Verdict::Progressing, "{kind}");
+        assert_eq!(at(WallTime(late.0 - 1)), Verdict::Progressing, "{kind}");
         let expected = if length.is_some() { Verdict::Degraded } else { Verdict::Progressing };
         assert_eq!(at(late), expected, "{kind}");
     }
@@ -107,7 +107,7 @@ fn the_rule_of_the_page_and_its_examples_are_the_built_in_ones() {
     let Examples { good, progressing, bad } = file.examples;
     let now: jiff::Timestamp = "2026-01-01T12:00:00Z".parse().expect("a time");
     for (name, examples) in [("good", good), ("progressing", progressing), ("bad", bad)] {
-        let judgment = judge_at(&examples[0], Wall(now.as_millisecond()), None);
+        let judgment = judge_at(&examples[0], WallTime(now.as_millisecond()), None);
         let line = format!("    {name:<12} {:<12} {}", judgment.verdict.as_str(), judgment.message);
         assert!(PAGE.contains(line.trim_end()), "the page lacks `{line}`");
     }

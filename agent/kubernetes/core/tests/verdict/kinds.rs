@@ -12,7 +12,7 @@ use trimaran_kubernetes_core::judgment::Judgment;
 use trimaran_kubernetes_core::object::Object;
 use trimaran_kubernetes_core::snapshot::Snapshot;
 use trimaran_kubernetes_core::verdict::judge;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_model::verdict::Verdict;
 
 #[derive(Debug, Deserialize)]
@@ -40,22 +40,22 @@ pub(crate) struct Check {
     warning: Option<String>,
 }
 
-fn wall(text: &str) -> Wall {
+fn wall(text: &str) -> WallTime {
     let time: jiff::Timestamp = text.parse().expect("times of checks are RFC 3339");
-    Wall(time.as_millisecond())
+    WallTime(time.as_millisecond())
 }
 
 impl Check {
-    pub(crate) fn now(&self) -> Wall {
+    pub(crate) fn now(&self) -> WallTime {
         wall(&self.now)
     }
 
-    pub(crate) fn since(&self) -> Option<Wall> {
+    pub(crate) fn since(&self) -> Option<WallTime> {
         self.since.as_deref().map(wall)
     }
 
     /// The verdict on the subject among these documents at a time.
-    pub(crate) fn judge_at(&self, documents: &[Value], now: Wall) -> Judgment {
+    pub(crate) fn judge_at(&self, documents: &[Value], now: WallTime) -> Judgment {
         let snapshot = Snapshot::new(documents);
         let subject = snapshot.objects().find(|object: &Object<'_>| object.display() == self.subject);
         let subject = subject.unwrap_or_else(|| panic!("{} is not among the documents", self.subject));
@@ -119,7 +119,7 @@ fn a_verdict_changes_at_the_time_that_it_names_and_not_before() {
             let Some(next) = judgment.next_check_at else { continue };
             let what = format!("{}: {}", kind.name, check.subject);
             assert!(next > check.now(), "{what} is to be judged again in the past");
-            let before = check.judge_at(&kind.documents, Wall(next.0 - 1));
+            let before = check.judge_at(&kind.documents, WallTime(next.0 - 1));
             assert_eq!(before.verdict, judgment.verdict, "{what}");
             let after = check.judge_at(&kind.documents, next);
             assert_ne!(after.verdict, judgment.verdict, "{what}: {after:?}");

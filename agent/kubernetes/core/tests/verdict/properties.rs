@@ -6,7 +6,7 @@ use trimaran_kubernetes_core::custom::RuleSet;
 use trimaran_kubernetes_core::object::Object;
 use trimaran_kubernetes_core::snapshot::Snapshot;
 use trimaran_kubernetes_core::verdict::judge;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_model::verdict::Verdict;
 
 use crate::bundle::all;
@@ -159,7 +159,7 @@ fn mutated_documents_are_no_panic() {
     let rules = RuleSet::builtin();
     let mut judged = 0;
     for (number, (documents, now)) in of_cases.chain(of_kinds).enumerate() {
-        let since = (number % 2 == 0).then_some(Wall(now.0 - 1_200_000));
+        let since = (number % 2 == 0).then_some(WallTime(now.0 - 1_200_000));
         for index in 0..documents.len() {
             let mut found = Vec::new();
             places(&documents[index], "", &mut found);
@@ -198,7 +198,7 @@ fn owners_in_every_direction_end() {
     });
     let documents: Vec<Value> = (0..20).map(widget).chain([pod]).collect();
     let snapshot = Snapshot::new(&documents);
-    let judgment = judge(&snapshot, Object::new(&documents[0]), &RuleSet::builtin(), Wall(60_000), None);
+    let judgment = judge(&snapshot, Object::new(&documents[0]), &RuleSet::builtin(), WallTime(60_000), None);
     assert_eq!(judgment.verdict, Verdict::Degraded, "{}", judgment.message);
 }
 
@@ -265,7 +265,7 @@ proptest! {
         let rules = RuleSet::builtin();
         let subjects: Vec<Object<'_>> = snapshot.objects().chain(snapshot.roots()).collect();
         for subject in subjects {
-            let judgment = judge(&snapshot, subject, &rules, Wall(now), None);
+            let judgment = judge(&snapshot, subject, &rules, WallTime(now), None);
             prop_assert_eq!(judgment.verdict == Verdict::Healthy, judgment.reason.is_none());
         }
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_model::verdict::Verdict;
 
 use super::file::{self, Examples};
@@ -67,7 +67,7 @@ fn widget(status: Value) -> Value {
     json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w", "generation": 2}, "status": status})
 }
 
-fn now() -> Wall {
+fn now() -> WallTime {
     time_of(Some(&json!("2026-01-01T12:00:00Z"))).expect("a constant time")
 }
 
