@@ -103,7 +103,7 @@ fn twice(
     let mut seen: BTreeMap<Vec<String>, usize> = BTreeMap::new();
     for (at, item) in list.as_array().into_iter().flatten().enumerate() {
         let values: Vec<String> = keys.iter().map(|(key, default)| word(item.get(*key), default)).collect();
-        // A key that is missing is an error of the schema, which the server names.
+        // A key that is missing is a finding of the schema rule.
         if values.iter().any(String::is_empty) {
             continue;
         }
