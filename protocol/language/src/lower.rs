@@ -2,61 +2,18 @@
 
 mod artifacts;
 mod environment;
+pub(crate) mod head;
 mod pipeline;
 mod target;
 pub(crate) mod workload;
 
 use trimaran_model::error_code;
-use trimaran_model::pipeline::Pipeline;
-use trimaran_model::target::{Target, TargetClass};
 
-use crate::decode::{Fields, text};
+use self::head::{first_place, version};
 use crate::diagnostic::Sink;
-use crate::parse::shown;
+use crate::document::{Document, Outline};
 use crate::suggest::nearest;
-use crate::tree::{Entry, Node, NodeKind, Span};
-
-/// One document of a file.
-#[derive(Debug, Clone)]
-pub struct Document {
-    pub file: String,
-    /// Where its name stands.
-    pub span: Span,
-    pub kind: DocumentKind,
-}
-
-#[derive(Debug, Clone)]
-pub enum DocumentKind {
-    Pipeline(Pipeline),
-    Target(Target),
-}
-
-/// What checks across documents need of a document, also of one that has errors of its own: otherwise one
-/// error would hide another, or a broken target would look like a missing one.
-#[derive(Debug, Clone)]
-pub(crate) struct Outline {
-    pub(crate) file: String,
-    /// As written; `None` when it could not be read.
-    pub(crate) name: Option<(String, Span)>,
-    pub(crate) kind: OutlineKind,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) enum OutlineKind {
-    Pipeline { platform: Option<Platform>, environments: Vec<EnvironmentOutline> },
-    Target { class: Option<TargetClass>, platform: Option<Platform> },
-}
-
-/// What a workload needs and a target has: the target's key, `hosts`.
-pub(crate) type Platform = &'static str;
-
-#[derive(Debug, Clone)]
-pub(crate) struct EnvironmentOutline {
-    pub(crate) name: String,
-    pub(crate) span: Span,
-    pub(crate) approved: bool,
-    pub(crate) targets: Vec<(String, Span)>,
-}
+use crate::tree::{Entry, Node, NodeKind};
 
 /// The kinds of documents, each with the key that holds its name and with keys that no other kind has.
 const KINDS: [(Kind, &str, &[&str]); 2] = [
@@ -163,49 +120,4 @@ fn guess(node: &Node) -> Option<Kind> {
     let others = |keys: &[&str]| keys.iter().any(|key| node.get(key).is_some());
     let found = KINDS.iter().find(|(_, key, _)| slip(key)).or(KINDS.iter().find(|(_, _, keys)| others(keys)));
     found.map(|(kind, _, _)| *kind)
-}
-
-/// The document's first key, where what is missing in the document is reported.
-fn first_place(node: &Node) -> Span {
-    node.entries().first().map_or(Span { length: 1, ..node.span }, |entry| entry.key_span)
-}
-
-/// `trimaran: v1`. With another version nothing else can be said of the document.
-pub(crate) fn version(node: &Node, sink: &mut Sink) -> bool {
-    let Some(entry) = node.get("trimaran") else {
-        let message = "a document starts with `trimaran: v1`";
-        sink.error(
-            error_code::MISSING_KEY,
-            first_place(node),
-            message,
-            "add `trimaran: v1` as its first line",
-        );
-        return true;
-    };
-    match text(entry, sink) {
-        Some(found) if found != "v1" => {
-            let message = format!(
-                "version `{}` of the language is not known; this version of Trimaran knows v1",
-                shown(&found)
-            );
-            sink.error(error_code::BAD_VERSION, entry.value.span, message, "write `trimaran: v1`");
-            false
-        }
-        _ => true,
-    }
-}
-
-/// Begins a document's fields with the version taken.
-pub(crate) fn fields<'a>(node: &'a Node, sink: &mut Sink) -> Option<Fields<'a>> {
-    let mut fields = Fields::of(node, first_place(node), "a document", sink)?;
-    fields.optional("trimaran");
-    Some(fields)
-}
-
-/// The name of a document, as written.
-fn written_name(entry: &Entry) -> Option<(String, Span)> {
-    match &entry.value.kind {
-        NodeKind::Scalar { text, .. } if !entry.value.is_null() => Some((text.clone(), entry.value.span)),
-        NodeKind::Scalar { .. } | NodeKind::Seq(_) | NodeKind::Map(_) => None,
-    }
 }
