@@ -17,6 +17,7 @@ mod enrollment;
 mod error;
 mod follow;
 mod input;
+mod known_names;
 mod lint_report;
 mod machine_table;
 mod manifest_lint;
@@ -44,6 +45,8 @@ struct App {
 }
 
 fn main() -> ExitCode {
+    // A shell that asks for completions gets them here, and the process ends.
+    clap_complete::CompleteEnv::with_factory(<App as clap::CommandFactory>::command).complete();
     let app = match App::try_parse() {
         Ok(app) => app,
         Err(error) => return error::clap_exit(&error),

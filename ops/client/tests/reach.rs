@@ -82,7 +82,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn nobody_answers_is_known_soon_and_names_every_endpoint() {
+async fn a_silent_cluster_is_known_soon_and_names_every_endpoint() {
     let world = World::new();
     // One takes datagrams and says nothing, one does not exist.
     let silent = UdpSocket::bind("127.0.82.1:0").expect("a port");
@@ -146,7 +146,7 @@ async fn a_change_whose_answer_is_lost_is_repeated_and_in_doubt_at_the_end() {
 }
 
 #[tokio::test]
-async fn a_refused_certificate_is_told_at_once_and_is_no_silence() {
+async fn a_refused_certificate_is_reported_at_once_and_is_no_silence() {
     let world = World::of(&Identity::Agent("lab".parse().expect("a name")));
     let server = world.coordinator();
     let address = server.local_address().expect("bound");

@@ -11,6 +11,7 @@
 
 mod decode;
 mod diagnostic;
+mod document;
 mod host_spec;
 mod lint;
 mod lower;
@@ -20,8 +21,8 @@ pub mod suggest;
 pub mod tree;
 
 pub use diagnostic::{Diagnostic, Severity};
+pub use document::{Document, DocumentKind};
 pub use host_spec::{HostSpec, compile_host_spec};
-pub use lower::{Document, DocumentKind};
 
 use std::collections::BTreeSet;
 
@@ -75,7 +76,7 @@ pub fn compile_among(
 #[derive(Default)]
 struct Read {
     compiled: Compiled,
-    outlines: Vec<lower::Outline>,
+    outlines: Vec<document::Outline>,
     /// Every document could be read far enough to have an outline.
     complete: bool,
 }

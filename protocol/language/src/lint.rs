@@ -8,7 +8,7 @@ use trimaran_model::limits::SUGGESTIONS_MAX;
 use trimaran_model::target::{Target, TargetClass};
 
 use crate::diagnostic::{Diagnostic, Sink};
-use crate::lower::{EnvironmentOutline, Outline, OutlineKind, Platform};
+use crate::document::{EnvironmentOutline, Outline, OutlineKind, Platform};
 use crate::parse::shown;
 use crate::suggest::did_you_mean;
 

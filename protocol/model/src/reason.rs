@@ -52,10 +52,10 @@ reason_codes! {
     AgentHandover "agent_handover" waits "A new incarnation of the agent waits until no call of the old one can be in flight." "It continues automatically.";
     WavePause "wave_pause" waits "The strategy pauses between waves." "It continues automatically.";
     BudgetPaused "paused_budget" platform "More hosts than allowed are down from other causes, so no further host may be taken down." "Repair the hosts named in the message, then `trimaran resume RUN`.";
-    PausedFault "paused_fault" platform "A fault of the platform, not of the release, stopped the work." "Mend what the message names, then `trimaran resume RUN`.";
+    PausedFault "paused_fault" platform "A fault of the platform, not of the release, stopped the work." "Fix what the message names, then `trimaran resume RUN`.";
     NoHosts "no_hosts" waits "The target's selector matches no enrolled host." "Enroll runners with the target's labels; it continues automatically.";
     PausedUnknown "paused_unknown" platform "There was no evidence for a verdict until the deadline." "Check the instances, then `trimaran resume RUN` or `trimaran cancel RUN`.";
-    PausedRollback "paused_rollback" waits "The way back is held, so that a human looks before more is changed." "`trimaran resume RUN` goes on.";
+    PausedRollback "paused_rollback" waits "The rollback is held, so that a human checks before more is changed." "`trimaran resume RUN` continues it.";
     Restored "restored" waits "The cluster was restored from a backup and has not been resumed." "`trimaran cluster resume`.";
     Settle "settle" waits "The scheduler has more to do than fits one log entry." "It continues automatically.";
     Canceled "canceled" waits "A user canceled the run." "Start a new run with `trimaran deploy`.";

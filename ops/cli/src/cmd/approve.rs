@@ -1,10 +1,12 @@
 //! `trimaran approve RUN[/STAGE]`: the answer to an approval.
 
+use clap_complete::engine::ArgValueCandidates;
 use trimaran_wire::v1::operator::OperatorBody;
 
 use crate::arguments::{RequestIdArg, parse_digest, split_stage};
 use crate::decision::decide;
 use crate::error::CliError;
+use crate::known_names::runs;
 use crate::ui::Ui;
 
 /// Choose an option of a waiting approval.
@@ -14,7 +16,7 @@ use crate::ui::Ui;
 )]
 pub(crate) struct Args {
     /// PIPELINE#N, or PIPELINE#N/ENV/approve when several wait
-    #[arg(value_name = "RUN[/STAGE]")]
+    #[arg(value_name = "RUN[/STAGE]", add = ArgValueCandidates::new(runs))]
     run: String,
     /// The option to choose; the first one if omitted.
     #[arg(long, value_name = "NAME")]

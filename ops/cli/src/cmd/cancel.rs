@@ -1,10 +1,12 @@
 //! `trimaran cancel RUN`: the end of a run without restoring anything.
 
+use clap_complete::engine::ArgValueCandidates;
 use trimaran_wire::v1::operator::OperatorBody;
 
 use crate::arguments::RequestIdArg;
 use crate::decision::decide;
 use crate::error::CliError;
+use crate::known_names::runs;
 use crate::ui::Ui;
 
 /// Cancel a run: nothing more starts, hosts in flight finish, nothing is restored.
@@ -12,6 +14,7 @@ use crate::ui::Ui;
 #[command(after_help = "Examples:\n  trimaran cancel web#12")]
 pub(crate) struct Args {
     /// PIPELINE#N
+    #[arg(add = ArgValueCandidates::new(runs))]
     run: String,
     #[command(flatten)]
     request: RequestIdArg,

@@ -5,6 +5,7 @@
 //! holds no token. It follows the `pid` files and never restarts a child: parts that a human ends stay ended
 //! until a human starts them. A second `dev` on the directory of a live one is refused.
 
+mod io_error;
 mod layout;
 mod lock;
 mod processes;
@@ -14,12 +15,12 @@ mod setup;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use trimaran_model::error_code;
 use trimaran_process::Termination;
 
 use crate::error::CliError;
 use crate::remote::runtime;
 use crate::ui::Ui;
+use io_error::io_error;
 use layout::Layout;
 use processes::{Change, Processes};
 use setup::Started;
@@ -126,8 +127,4 @@ fn change_line(change: &Change, layout: &Layout) -> String {
             format!("{name} ended; see {}; to start it again: {}", log.display(), argv.unwrap_or_default())
         }
     }
-}
-
-fn io_error(what: &str, error: &std::io::Error) -> CliError {
-    CliError::new(error_code::DATA_DIR, format!("{what} can't be used")).cause(error.to_string())
 }

@@ -1,9 +1,11 @@
 //! `trimaran history PIPELINE`: what was deployed where, by whom, and how it ended.
 
+use clap_complete::engine::ArgValueCandidates;
 use trimaran_wire::document::History;
 use trimaran_wire::v1::operator::OperatorBody;
 
 use crate::error::CliError;
+use crate::known_names::pipelines;
 use crate::remote::Remote;
 use crate::ui::{Cell, Table, Ui};
 
@@ -12,6 +14,7 @@ use crate::ui::{Cell, Table, Ui};
 #[command(after_help = "Examples:\n  trimaran history web\n  trimaran history web --env prod")]
 pub(crate) struct Args {
     /// The pipeline.
+    #[arg(add = ArgValueCandidates::new(pipelines))]
     pipeline: String,
     /// Only this environment.
     #[arg(long = "env", value_name = "NAME")]

@@ -4,6 +4,7 @@ mod merge;
 
 use std::time::Duration;
 
+use clap_complete::engine::ArgValueCandidates;
 use trimaran_model::error_code;
 use trimaran_model::id::Digest;
 use trimaran_wire::document::{LogDocument, rfc3339};
@@ -13,6 +14,7 @@ use trimaran_wire::v1::runner::LogQuery;
 use self::merge::{HostLine, Merge};
 use crate::arguments::parse_duration;
 use crate::error::CliError;
+use crate::known_names::{hosts, runs};
 use crate::remote::{Remote, client_error, next_reply};
 use crate::run_name::{RunName, resolve};
 use crate::ui::{OutputForm, Ui};
@@ -27,10 +29,10 @@ const NAMED_MAX: usize = 5;
 )]
 pub(crate) struct Args {
     /// PIPELINE#N, PIPELINE for its newest run, or PIPELINE#N/ENV/TARGET for one stage
-    #[arg(value_name = "RUN[/STAGE]")]
+    #[arg(value_name = "RUN[/STAGE]", add = ArgValueCandidates::new(runs))]
     run: String,
     /// Only this host.
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", add = ArgValueCandidates::new(hosts))]
     host: Option<String>,
     /// Keep printing new lines.
     #[arg(long, short)]

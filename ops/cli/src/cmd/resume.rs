@@ -1,10 +1,12 @@
 //! `trimaran resume RUN[/STAGE]`: the continuation of a paused stage.
 
+use clap_complete::engine::ArgValueCandidates;
 use trimaran_wire::v1::operator::OperatorBody;
 
 use crate::arguments::{RequestIdArg, split_stage};
 use crate::decision::decide;
 use crate::error::CliError;
+use crate::known_names::runs;
 use crate::ui::Ui;
 
 /// Continue a paused stage in the same attempt, from what runs now.
@@ -12,7 +14,7 @@ use crate::ui::Ui;
 #[command(after_help = "Examples:\n  trimaran resume web#12\n  trimaran resume web#12/prod/lab-prod")]
 pub(crate) struct Args {
     /// PIPELINE#N, or PIPELINE#N/ENV/TARGET for one stage
-    #[arg(value_name = "RUN[/STAGE]")]
+    #[arg(value_name = "RUN[/STAGE]", add = ArgValueCandidates::new(runs))]
     run: String,
     #[command(flatten)]
     request: RequestIdArg,

@@ -4,6 +4,7 @@ mod release;
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
+use clap_complete::engine::ArgValueCandidates;
 use trimaran_model::error_code;
 use trimaran_model::run::Status;
 use trimaran_wire::document::{History, PlanDocument, RunDocument, RunList, RunSummary, StatusDocument};
@@ -12,6 +13,7 @@ use trimaran_wire::v1::operator::OperatorBody;
 use crate::arguments::RequestIdArg;
 use crate::error::CliError;
 use crate::follow::{WaitArgs, follow_started};
+use crate::known_names::pipelines;
 use crate::pipelines::with_nearest;
 use crate::remote::Remote;
 use crate::ui::{OutputForm, Ui, short};
@@ -31,6 +33,7 @@ const RUNS_SEARCHED_MAX: u32 = 100;
 )]
 pub(crate) struct Args {
     /// The pipeline.
+    #[arg(add = ArgValueCandidates::new(pipelines))]
     pipeline: String,
     /// The environment to restore.
     #[arg(long = "env", value_name = "NAME")]

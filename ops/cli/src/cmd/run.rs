@@ -1,10 +1,12 @@
 //! `trimaran run list|show`.
 
+use clap_complete::engine::ArgValueCandidates;
 use trimaran_wire::document::{RunDocument, RunList};
 use trimaran_wire::v1::operator::OperatorBody;
 
 use crate::bake;
 use crate::error::CliError;
+use crate::known_names::runs;
 use crate::remote::Remote;
 use crate::run_name::{resolve, with_newest};
 use crate::ui::{Cell, Table, Ui, run_lines};
@@ -32,6 +34,7 @@ enum Verb {
     #[command(after_help = "Examples:\n  trimaran run show web#12\n  trimaran run show web#12 -o json")]
     Show {
         /// PIPELINE#N, or PIPELINE for its newest run
+        #[arg(add = ArgValueCandidates::new(runs))]
         run: String,
     },
 }

@@ -1,5 +1,6 @@
 //! `trimaran status` and `trimaran installation list|show`: what runs where.
 
+use clap_complete::engine::ArgValueCandidates;
 use serde_json::Value;
 use trimaran_model::error_code;
 use trimaran_model::run::Status;
@@ -9,6 +10,7 @@ use trimaran_wire::document::{
 use trimaran_wire::v1::operator::OperatorBody;
 
 use crate::error::CliError;
+use crate::known_names::pipelines;
 use crate::remote::{Answer, Remote};
 use crate::ui::{Cell, OutputForm, Table, Ui, View, printable, words};
 
@@ -25,6 +27,7 @@ const LIVE_RUNS_SHOWN_MAX: usize = 20;
 #[command(after_help = "Examples:\n  trimaran status\n  trimaran status web -o json")]
 pub(crate) struct Args {
     /// Only this pipeline.
+    #[arg(add = ArgValueCandidates::new(pipelines))]
     pipeline: Option<String>,
 }
 

@@ -1,10 +1,12 @@
 //! `trimaran watch RUN[/STAGE]`: follow a run as it moves.
 
+use clap_complete::engine::ArgValueCandidates;
 use trimaran_wire::v1::operator::{OperatorBody, OperatorReply};
 
 use crate::arguments::parse_duration;
 use crate::error::CliError;
 use crate::follow::{Show, Wait, What, follow};
+use crate::known_names::runs;
 use crate::remote::{Remote, client_error, next_reply};
 use crate::run_name::{RunName, resolve};
 use crate::ui::{OutputForm, Ui};
@@ -18,7 +20,7 @@ use crate::ui::{OutputForm, Ui};
 pub(crate) struct Args {
     /// PIPELINE#N, PIPELINE for its newest run, or PIPELINE#N/ENV/TARGET for one stage; without it every new event of
     /// the cluster is printed
-    #[arg(value_name = "RUN[/STAGE]")]
+    #[arg(value_name = "RUN[/STAGE]", add = ArgValueCandidates::new(runs))]
     run: Option<String>,
     /// Only events after this revision.
     #[arg(long, value_name = "N")]

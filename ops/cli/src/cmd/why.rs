@@ -6,11 +6,13 @@
 mod output;
 mod text;
 
+use clap_complete::engine::ArgValueCandidates;
 use trimaran_wire::document::{RunDocument, Why};
 use trimaran_wire::v1::operator::OperatorBody;
 
 use crate::bake::{self, Bake};
 use crate::error::CliError;
+use crate::known_names::runs;
 use crate::remote::Remote;
 use crate::run_name::{RunName, no_stage, resolve, with_newest};
 use crate::ui::{OutputForm, Ui};
@@ -22,7 +24,7 @@ use crate::ui::{OutputForm, Ui};
 )]
 pub(crate) struct Args {
     /// PIPELINE#N, PIPELINE for its newest run, or PIPELINE#N/ENV/TARGET for one stage
-    #[arg(value_name = "RUN[/STAGE]")]
+    #[arg(value_name = "RUN[/STAGE]", add = ArgValueCandidates::new(runs))]
     run: String,
 }
 

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_told_by_their_largest_unit() {
+    fn times_are_shown_by_their_largest_unit() {
         let now: Timestamp = "2026-01-02T12:00:00Z".parse().expect("a time");
         for (time, shown) in [
             ("2026-01-02T12:00:00.000Z", "0s ago"),

@@ -52,3 +52,39 @@ fn unknown_names_are_not_found_and_the_nearest_is_named() {
         assert_eq!(done.error()["help"], help);
     }
 }
+
+#[test]
+fn every_alarm_of_the_documentation_is_explained() {
+    let page = include_str!("../../../docs/cli.md");
+    let (_, table) = page.split_once("### Alarms").expect("a table of alarms");
+    let codes: Vec<&str> =
+        table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert!(codes.contains(&"disk_low") && codes.contains(&"clock_jump"), "{codes:?}");
+    let desk = Desk::new();
+    for code in codes {
+        let done = desk.run(&["explain", code]);
+        assert_eq!(done.code, 0, "{code}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn help_is_a_command_too() {
+    let done = Desk::new().run(&["help", "rollback"]);
+    assert_eq!(done.code, 0);
+    assert!(done.stdout.contains("--to <VERSION|RUN|DIGEST>"), "{}", done.stdout);
+    let (own, global) = done.stdout.split_once("Global options:").expect("a heading of their own");
+    assert!(own.contains("--env") && global.contains("--context") && !own.contains("--context"), "{own}");
+}
+
+#[test]
+fn a_shell_asks_the_program_itself_for_completions() {
+    let desk = Desk::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let done = desk.run(&["completion", shell]);
+        assert!(done.code == 0 && done.stdout.contains("COMPLETE"), "{shell}: {}", done.stdout);
+    }
+    let mut command = desk.command(&["--", "trimaran", "rollb"]);
+    command.env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "1").env("_CLAP_IFS", "\n");
+    let done = crate::Done::from(command.output().expect("the command starts"));
+    assert_eq!(done.stdout.trim(), "rollback", "{}", done.stderr);
+}

@@ -132,7 +132,7 @@ fn help_goes_to_stdout_and_has_examples() {
 fn completions_are_scripts() {
     let desk = Desk::new();
     for (shell, mark) in
-        [("bash", "complete -F"), ("zsh", "#compdef trimaran"), ("fish", "complete -c trimaran")]
+        [("bash", "_clap_complete_trimaran"), ("zsh", "#compdef trimaran"), ("fish", "--command trimaran")]
     {
         let done = desk.run(&["completion", shell]);
         assert_eq!(done.code, 0);

@@ -11,9 +11,9 @@ use trimaran_model::id::{EnvironmentName, TargetName};
 use trimaran_model::limits::{ENVIRONMENTS_MAX, TARGETS_PER_ENVIRONMENT_MAX};
 use trimaran_model::pipeline::{Environment, RollbackPolicy, Strategy};
 
-use super::EnvironmentOutline;
 use crate::decode::{Fields, each, list, name, or_default};
 use crate::diagnostic::Sink;
+use crate::document::EnvironmentOutline;
 use crate::tree::{Entry, Node, NodeKind, Span};
 use order::Named;
 

@@ -3,10 +3,11 @@
 use trimaran_model::error_code;
 use trimaran_model::pipeline::Pipeline;
 
-use super::document::{fields, written_name};
-use super::{DocumentKind, OutlineKind, artifacts, environment, workload};
+use super::head::{fields, written_name};
+use super::{artifacts, environment, workload};
 use crate::decode::{name, text};
 use crate::diagnostic::Sink;
+use crate::document::{DocumentKind, EnvironmentOutline, OutlineKind, Platform};
 use crate::tree::{Node, Span};
 
 /// Keys of the full language that come later.
@@ -37,7 +38,7 @@ pub(super) fn lower(
 fn pipeline(
     node: &Node,
     written: &mut Option<(String, Span)>,
-    outline: &mut (Option<super::Platform>, Vec<super::EnvironmentOutline>),
+    outline: &mut (Option<Platform>, Vec<EnvironmentOutline>),
     sink: &mut Sink,
 ) -> Option<Pipeline> {
     let mut it = fields(node, sink)?.later(LATER);

@@ -4,12 +4,12 @@ use trimaran_model::error_code;
 use trimaran_model::limits::TARGET_PARALLEL;
 use trimaran_model::target::{Target, TargetClass, TargetPlatform};
 
-use super::document::{fields, first_place, written_name};
-use super::{DocumentKind, OutlineKind, Platform};
+use super::head::{fields, first_place, written_name};
 use crate::decode::{
     Fields, Union, choice, each, list, name, or_default, positive_count, text, text_of, texts,
 };
 use crate::diagnostic::Sink;
+use crate::document::{DocumentKind, OutlineKind, Platform};
 use crate::parse::shown;
 use crate::tree::{Entry, Node, Span};
 

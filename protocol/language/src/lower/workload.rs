@@ -9,9 +9,9 @@ use trimaran_model::pipeline::Workload;
 
 pub(crate) use host::HostSections;
 
-use super::Platform;
 use crate::decode::{Union, name, not_yet};
 use crate::diagnostic::Sink;
+use crate::document::Platform;
 use crate::tree::{Entry, Node, Span};
 
 /// A use of an artifact.

@@ -123,7 +123,7 @@ async fn oversized_frame(address: SocketAddr, port: &Port, files: &IdentityFiles
 }
 
 #[test]
-fn hostile_traffic_on_every_port_is_closed_and_counted_and_harms_nobody() {
+fn hostile_traffic_on_every_port_is_closed_and_counted_and_does_no_harm() {
     let lab = Lab::fresh(3);
     let shape = Shape { min_healthy: "3s", deadline: "30s", ..Shape::default() };
     let web = Web::new(&lab, shape, &[("v1", "good"), ("v2", "good")]);

@@ -20,16 +20,16 @@ fn prod(lab: &Lab) -> Value {
     list.into_iter().find(|it| it["environment"] == "prod").expect("prod has an installation")
 }
 
-/// Lets the pipeline file name another port, which is taken on the first prod host.
-fn take_port(lab: &Lab, web: &Web) -> TcpListener {
+/// Lets the pipeline file name another port, which is taken on both prod hosts, whichever is first.
+fn take_port(lab: &Lab, web: &Web) -> [TcpListener; 2] {
     let path = lab.folder.path().join(web.file());
     let text = std::fs::read_to_string(&path).expect("the pipeline file");
     let (_, rest) = text.split_once("\"--port\", \"").expect("a port");
     let (port, _) = rest.split_once('"').expect("a port");
     let taken = TcpListener::bind(lab.host(2, 0)).expect("a free port");
-    let other = taken.local_addr().expect("an address").port().to_string();
-    std::fs::write(&path, text.replace(port, &other)).expect("written");
-    taken
+    let other = taken.local_addr().expect("an address").port();
+    std::fs::write(&path, text.replace(port, &other.to_string())).expect("written");
+    [taken, TcpListener::bind(lab.host(3, other)).expect("the port is free there too")]
 }
 
 #[test]

@@ -8,7 +8,7 @@ use trimaran_e2e::web::{Shape, Web};
 use trimaran_test_support::wait::until;
 
 #[test]
-fn programs_read_every_document_and_are_told_what_is_not_there() {
+fn programs_read_every_document_and_an_error_of_what_is_not_there() {
     let lab = Lab::fresh(3);
     let web = Web::new(&lab, Shape::default(), &[("v1", "good")]);
     let run = web.deploy(&lab, "v1");

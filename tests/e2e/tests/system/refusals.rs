@@ -74,7 +74,7 @@ fn hostile_archives_leave_the_running_service_alone_and_nothing_behind() {
 }
 
 #[test]
-fn a_disk_that_is_too_small_is_told_with_numbers_and_leaves_the_service_alone() {
+fn a_disk_that_is_too_small_is_reported_with_numbers_and_leaves_the_service_alone() {
     // Declared first, so that it is unmounted behind the lab's end.
     let mut disk = SmallDisk(None);
     let lab = Lab::fresh(3);

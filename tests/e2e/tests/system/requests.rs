@@ -76,7 +76,7 @@ fn between_a_request_and_its_answer_the_log_is_synced() {
 }
 
 #[test]
-fn two_operators_decide_one_approval_and_the_second_is_told_who_was_first() {
+fn two_operators_decide_one_approval_and_the_answer_to_the_second_names_the_first() {
     let lab = Lab::fresh(3);
     let web = Web::new(&lab, Shape { approve: true, ..Shape::default() }, &[("v1", "good")]);
     let run = web.deploy(&lab, "v1");

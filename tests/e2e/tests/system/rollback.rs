@@ -1,4 +1,4 @@
-//! Bad releases come back by themselves: to the last one that was healthy and stayed so, without a download.
+//! Bad releases are rolled back automatically: to the last one that was healthy and stayed so, without a download.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ fn a_failed_plan_is_refused_until_it_is_overridden() {
 }
 
 #[test]
-fn the_way_back_needs_no_artifact_server_and_no_cache() {
+fn a_rollback_needs_no_artifact_server_and_no_cache() {
     let lab = Lab::fresh(3);
     let builds = [("v1", "good"), ("v2", "fail-health")];
     let mut web = Web::new(&lab, Shape { deadline: "5s", ..Shape::default() }, &builds);
@@ -114,7 +114,7 @@ fn the_first_release_of_all_is_stopped_when_it_is_bad() {
 }
 
 #[test]
-fn a_way_back_that_fails_is_told_and_the_next_good_release_mends_it() {
+fn a_rollback_that_fails_is_reported_and_the_next_good_release_fixes_it() {
     let lab = Lab::fresh(3);
     let builds = [("v1", "good-once"), ("v2", "fail-health"), ("v3", "good")];
     let web = Web::new(&lab, Shape { deadline: "2s", ..Shape::default() }, &builds);

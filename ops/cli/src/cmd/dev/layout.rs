@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use trimaran_model::error_code;
 
-use super::io_error;
+use super::io_error::io_error;
 use crate::error::CliError;
 
 /// One process.

@@ -6,15 +6,15 @@ use std::path::Path;
 use trimaran_model::error_code;
 use trimaran_process::lock::{LockFile, LockFileError};
 
-use super::io_error;
+use super::io_error::io_error;
 use crate::error::CliError;
 
 /// Takes the directory, which is made when it is missing; refused while another one has it.
 pub(super) fn take(data: &Path) -> Result<LockFile, CliError> {
-    std::fs::create_dir_all(data).map_err(|error| io_error("the data directory", &error))?;
+    std::fs::create_dir_all(data).map_err(|error| io_error(&data.display().to_string(), &error))?;
     LockFile::take(&data.join("dev.lock")).map_err(|error| match error {
         LockFileError::Held { pid } => taken(data, pid),
-        LockFileError::Io(error) => io_error("the data directory", &error),
+        LockFileError::Io(error) => io_error(&data.display().to_string(), &error),
     })
 }
 

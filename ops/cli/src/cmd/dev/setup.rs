@@ -11,7 +11,7 @@ use trimaran_model::error_code;
 use trimaran_wire::document::{AgentList, Document as _, RunnerList, TokenDocument};
 use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody, SourceFile};
 
-use super::io_error;
+use super::io_error::io_error;
 use super::layout::{Layout, Part};
 use super::processes::Processes;
 use super::register::register;

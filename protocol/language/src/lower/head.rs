@@ -1,6 +1,4 @@
-//! What the documents of every kind share: version, name and the place of what is missing.
-//!
-//! Not here: which kind a document is, which its parent decides.
+//! What every document begins with: its version and its name.
 
 use trimaran_model::error_code;
 
@@ -10,7 +8,7 @@ use crate::parse::shown;
 use crate::tree::{Entry, Node, NodeKind, Span};
 
 /// The document's first key, where what is missing in the document is reported.
-pub(super) fn first_place(node: &Node) -> Span {
+pub(crate) fn first_place(node: &Node) -> Span {
     node.entries().first().map_or(Span { length: 1, ..node.span }, |entry| entry.key_span)
 }
 
@@ -47,7 +45,7 @@ pub(crate) fn fields<'a>(node: &'a Node, sink: &mut Sink) -> Option<Fields<'a>> 
 }
 
 /// The name of a document, as written.
-pub(super) fn written_name(entry: &Entry) -> Option<(String, Span)> {
+pub(crate) fn written_name(entry: &Entry) -> Option<(String, Span)> {
     match &entry.value.kind {
         NodeKind::Scalar { text, .. } if !entry.value.is_null() => Some((text.clone(), entry.value.span)),
         NodeKind::Scalar { .. } | NodeKind::Seq(_) | NodeKind::Map(_) => None,
