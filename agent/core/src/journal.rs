@@ -1,6 +1,6 @@
-//! The bytes of the journal file, and what they say.
+//! The bytes of the journal file, and what they mean.
 //!
-//! The file is a sequence of frames of `trimaran_wire::v1::agent_journal`. A frame is written only after the one
+//! The file is a sequence of frames of `trimaran_wire::v1::agent_journal`. A frame is on_written only after the one
 //! before it is synced, so after a crash at most the last one is torn, and nothing can follow it. A damaged
 //! frame with a good one behind it is therefore damage, and refused.
 //!

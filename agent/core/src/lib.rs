@@ -1,7 +1,7 @@
 //! The brain of an agent without I/O: journal, fences, sessions as leases and the loop over drivers.
 //!
-//! [`Executor`] takes inputs with the time at which they came and answers with outputs; the daemon carries them
-//! out. Time is the machine's boot-time clock: it does not jump, and it goes on while a process is paused.
+//! [`Executor`] takes inputs with the time at which they came and answers with outputs; the daemon performs
+//! them. Time is the machine's boot-time clock: it does not jump, and it advances while a process is paused.
 //!
 //! Architecture invariants:
 //! - nothing acts for an assignment before the assignment and its fence are durable;
@@ -9,7 +9,8 @@
 //!   the assignment was forgotten;
 //! - what follows a driver's `Persist` leaves only as an output of `Written`, so no wiring can do it early;
 //! - an unguarded call leaves only while an answered ping was sent less than `limits::LEASE` ago;
-//! - a result is repeated until it is answered, and what it belongs to is kept as long.
+//! - a result is repeated until it is answered, and what it belongs to is kept as long;
+//! - a superseded assignment ends at a safe point within a bound, and the next one finds its phase.
 //!
 //! Deliberately not here: platforms (each is a [`driver::Driver`]), files and sockets (the daemon).
 #![forbid(unsafe_code)]
@@ -19,11 +20,14 @@ mod effects;
 mod executor;
 mod io;
 pub mod journal;
-pub mod journaled;
 mod lease;
+mod orders;
+mod outbox;
+pub mod platform;
 mod restore;
 mod task;
 
 pub use executor::Executor;
 pub use io::{Input, Output, Refused};
+pub use lease::Permit;
 pub use restore::RestoreError;

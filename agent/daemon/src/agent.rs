@@ -5,12 +5,12 @@
 
 mod coordinator;
 mod event;
-mod from_runners;
+mod event_loop;
 mod hosts;
 mod journal_file;
 mod logs;
-mod owner;
 mod relay;
+mod runner_events;
 mod runners;
 
 use std::collections::BTreeSet;
@@ -26,15 +26,15 @@ use trimaran_process::Tasks;
 use trimaran_transport::{Alpn, CertificateInfo, Endpoint, EndpointLimits, FrameSender, files, random};
 use trimaran_wire::codec::Message;
 
-use crate::bind::any_address;
 use crate::dial::Dialer;
-use crate::start::Start;
+use crate::role_context::RoleContext;
+use crate::settings::any_address;
+use event_loop::AgentLoop;
 use hosts::Hosts;
 use journal_file::JournalFile;
-use owner::Owner;
 use relay::Relay;
 
-/// SHA-256 digests of the public keys that the cluster revoked, as far as this agent was told.
+/// SHA-256 digests of the public keys that the cluster revoked, as far as this agent knows.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RevokedKeys(Arc<RwLock<BTreeSet<[u8; 32]>>>);
 
@@ -52,9 +52,9 @@ impl RevokedKeys {
     }
 }
 
-/// Runs until the process is told to end, is superseded, or can't go on.
-pub(crate) async fn run(start: Start) -> Result<(), ProcessError> {
-    let Start { data, settings, own, clock, stop } = start;
+/// Runs until the process is asked to end, is superseded, or can't go on.
+pub(crate) async fn run(start: RoleContext) -> Result<(), ProcessError> {
+    let RoleContext { data, settings, own, clock, stop } = start;
     let _lock = data.lock()?;
     data.write_pid()?;
     let (journal, records) = JournalFile::open(&data.journal())?;
@@ -81,8 +81,16 @@ pub(crate) async fn run(start: Start) -> Result<(), ProcessError> {
     let renewal = own.keep_renewed(endpoint.clone(), clock.clone(), settings.endpoints);
     tasks.spawn(renewal);
     tracing::info!(address = listen.as_deref().unwrap_or("none"), "serving");
-    let owner =
-        Owner::new(executor, journal, hosts, endpoint.clone(), clock, revoked, listen, random::next_u64());
+    let owner = AgentLoop::new(
+        executor,
+        journal,
+        hosts,
+        endpoint.clone(),
+        clock,
+        revoked,
+        listen,
+        random::next_u64(),
+    );
     let outcome = owner.run(inbox, &stop).await;
     tasks.stop();
     endpoint.shutdown("the agent ends").await;

@@ -1,4 +1,4 @@
-//! The own certificate: made by enrolment, renewed in the second half of its life, also when it has expired.
+//! The own certificate: made by enrolment, renewed in the second half of its validity, also when it has expired.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,15 +18,15 @@ use trimaran_transport::{
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};
 
-use crate::bind::any_address;
 use crate::clock::ClusterClock;
 use crate::data_dir::DataDir;
-use crate::said::Said;
+use crate::log_on_change::LogOnChange;
+use crate::settings::any_address;
 
-/// Renewal is looked at this often.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Whether a renewal is due is checked this often.
+const CHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// One request for a certificate, through a relay.
-const PATIENCE: Duration = Duration::from_secs(25);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// The identity of this process.
 #[derive(Clone)]
@@ -35,7 +35,7 @@ pub(crate) struct Own {
     pub(crate) store: Arc<CertificateStore>,
     pub(crate) trust: Trust,
     root: PathBuf,
-    /// Wakes the renewal: somebody refused the certificate.
+    /// Wakes the renewal: a peer refused the certificate.
     pub(crate) refused: Arc<Notify>,
 }
 
@@ -52,7 +52,7 @@ impl Own {
         let trust = Trust::from_pem(&files.ca).map_err(|error| unusable(&error))?;
         let found = store.info().map(|info| info.identity);
         if found.as_ref() != Some(identity) {
-            let found = found.map_or("nobody".to_owned(), |found| found.to_string());
+            let found = found.map_or("no one".to_owned(), |found| found.to_string());
             let message = format!("{} belongs to {found}, not to {identity}", data.root().display());
             return Err(ProcessError::new(error_code::DATA_DIR, message));
         }
@@ -86,11 +86,11 @@ impl Own {
     /// Keeps the certificate young until the process ends.
     pub(crate) async fn keep_renewed(self, endpoint: Arc<Endpoint>, clock: ClusterClock, via: Vec<String>) {
         let entropy = random::next_u64();
-        let mut said = Said::default();
+        let mut log = LogOnChange::default();
         loop {
             // After a refusal it is tried at once: the certificate may have expired while everything stood still.
             let nudged = tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => false,
+                () = tokio::time::sleep(CHECK_INTERVAL) => false,
                 () = self.refused.notified() => true,
             };
             let Some(info) = self.store.info() else { continue };
@@ -101,23 +101,23 @@ impl Own {
             }
             match self.renew(&endpoint, &via).await {
                 Ok(()) => {
-                    said.forget();
+                    log.forget();
                     tracing::info!("the certificate was renewed");
                 }
-                Err(why) => said.warn("the certificate could not be renewed; trying again", &why),
+                Err(why) => log.warn("the certificate could not be renewed; trying again", &why),
             }
         }
     }
 
     /// Renews now, when the certificate is past its end: nothing else works with it.
     pub(crate) async fn renew_if_expired(&self, endpoint: &Endpoint, clock: &ClusterClock, via: &[String]) {
-        let mut said = Said::default();
+        let mut log = LogOnChange::default();
         let mut attempt = 0;
         while self.store.info().is_some_and(|info| clock.now() >= info.not_after) {
             match self.renew(endpoint, via).await {
                 Ok(()) => return tracing::info!("the expired certificate was renewed"),
                 Err(why) => {
-                    said.warn("the certificate has expired and could not be renewed; trying again", &why)
+                    log.warn("the certificate has expired and could not be renewed; trying again", &why)
                 }
             }
             tokio::time::sleep(backoff::AGENT.delay(attempt, random::next_u64()).to_std()).await;
@@ -141,7 +141,7 @@ impl Own {
     }
 }
 
-/// Uses a one-time token: the key is made here and stays here. Waits for somebody to answer.
+/// Uses a one-time token: the key is made here and stays here. Waits for a coordinator to answer.
 pub(crate) async fn enroll(
     data: &DataDir,
     identity: &Identity,
@@ -167,12 +167,12 @@ pub(crate) async fn enroll(
     let endpoint = Endpoint::bind(any_address(via), config)
         .map_err(|error| ProcessError::because(error_code::UNREACHABLE, "no socket can be opened", &error))?;
     let request = EnrollRequest::Token { token: token.text(), csr };
-    let mut said = Said::default();
+    let mut log = LogOnChange::default();
     let mut attempt = 0;
     let reply = loop {
         match ask(&endpoint, via, token.root(), &request).await {
             Ok(reply) => break reply,
-            Err((Sent::No, why)) => said.warn("not enrolled yet; trying again", &why),
+            Err((Sent::No, why)) => log.warn("not enrolled yet; trying again", &why),
             Err((Sent::Foreign, why)) => {
                 let message = "the token is of another cluster than the endpoints";
                 return Err(ProcessError {
@@ -236,7 +236,7 @@ async fn ask(
             }
         };
         let frame = request.to_frame();
-        let reply = tokio::time::timeout(PATIENCE, session.request_one(&frame)).await;
+        let reply = tokio::time::timeout(REQUEST_TIMEOUT, session.request_one(&frame)).await;
         session.close(CloseCode::Done, "");
         let frame = match reply {
             Ok(Ok(frame)) => frame,

@@ -12,7 +12,7 @@ pub(crate) fn instant_of(at: Timestamp) -> Instant {
     Instant::now() + Duration::from_millis((at - boot_time()).0)
 }
 
-/// What the cluster says that the date is. Before it said anything, the machine's own clock; certificates begin
+/// The cluster's date. Before the cluster sent it, the machine's own clock; certificates begin
 /// ten minutes before their issue, for machines whose clock is behind.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ClusterClock(Arc<Mutex<Option<(WallTime, Timestamp)>>>);

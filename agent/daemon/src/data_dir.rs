@@ -29,7 +29,7 @@ impl DataDir {
         Ok(Self { root })
     }
 
-    /// Keeps other processes out for as long as the lock lives.
+    /// Keeps other processes out until the lock is dropped.
     pub(crate) fn lock(&self) -> Result<DirectoryLock, ProcessError> {
         DirectoryLock::take(&self.root).map_err(|error| self.locked(&error))
     }
@@ -83,7 +83,7 @@ mod tests {
     fn a_directory_has_one_process_and_remembers_its_endpoints() {
         let folder = tempfile::tempdir().expect("a directory");
         let data = DataDir::open(&folder.path().join("a/b")).expect("made");
-        let lock = data.lock().expect("nobody has it");
+        let lock = data.lock().expect("no one has it");
         let refused = data.lock().expect_err("locked");
         assert_eq!(refused.code, error_code::DATA_DIR);
         assert!(refused.cause.expect("a cause").contains(&std::process::id().to_string()));

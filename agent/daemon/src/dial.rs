@@ -10,10 +10,10 @@ use trimaran_model::text::with_sources;
 use trimaran_transport::{Alpn, CloseCode, CloseReason, ConnectError, Endpoint, Session, backoff, random};
 
 use crate::certificate::Own;
-use crate::said::Said;
+use crate::log_on_change::LogOnChange;
 
 /// A session that lived for so long was good: the next attempt is the first again.
-const GOOD_AFTER: Duration = Duration::from_secs(5);
+const STABLE_SESSION: Duration = Duration::from_secs(5);
 
 /// Keeps one session open.
 pub(crate) struct Dialer {
@@ -24,7 +24,7 @@ pub(crate) struct Dialer {
     next: usize,
     attempt: u32,
     since: Instant,
-    said: Said,
+    log: LogOnChange,
 }
 
 impl Dialer {
@@ -39,7 +39,7 @@ impl Dialer {
             next,
             attempt: 0,
             since: Instant::now(),
-            said: Said::default(),
+            log: LogOnChange::default(),
         }
     }
 
@@ -50,12 +50,12 @@ impl Dialer {
             self.next = self.next.wrapping_add(1);
             match self.try_one(&name).await {
                 Ok(session) => {
-                    self.said.forget();
+                    self.log.forget();
                     self.since = Instant::now();
                     return Ok(session);
                 }
                 Err(Attempt::Final(process_error)) => return Err(process_error),
-                Err(Attempt::Again(why)) => self.said.warn("not connected; trying again", &why),
+                Err(Attempt::Again(why)) => self.log.warn("not connected; trying again", &why),
             }
             self.pause().await;
         }
@@ -84,10 +84,10 @@ impl Dialer {
         if let Some(process_error) = final_failure(reason) {
             return Err(process_error);
         }
-        if self.since.elapsed() >= GOOD_AFTER {
+        if self.since.elapsed() >= STABLE_SESSION {
             self.attempt = 0;
         }
-        self.said.warn("disconnected; trying again", &reason.to_string());
+        self.log.warn("disconnected; trying again", &reason.to_string());
         self.pause().await;
         Ok(())
     }
@@ -118,7 +118,7 @@ pub(crate) fn final_failure(reason: &CloseReason) -> Option<ProcessError> {
     })
 }
 
-/// A later life of this name has attached.
+/// A later incarnation of this name has attached.
 pub(crate) fn superseded() -> ProcessError {
     ProcessError::new(error_code::SUPERSEDED, "a later process with this name has taken over")
 }

@@ -1,21 +1,20 @@
 //! `trimaran-agent`: serves the targets of one cell (role `agent`), or one host of a fleet (role `runner`).
 //!
-//! A list of commands. Each lives in a module of its own.
+//! A list of commands. Each has a module of its own.
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "the process's own I/O: clocks, files, threads")]
 
 mod agent;
-mod bind;
 mod certificate;
 mod clock;
 mod data_dir;
 mod dial;
 mod host_command;
+mod log_on_change;
+mod role_context;
 mod run;
 mod runner;
-mod said;
 mod settings;
-mod start;
 
 use std::process::ExitCode;
 
@@ -40,7 +39,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
-    // Before anything else: a shim lives as long as its service and stays small. It is no command for people.
+    // Before anything else: a shim runs as long as its service and stays small. It is no command for people.
     if args.next().is_some_and(|command| command == "shim") {
         return trimaran_host::shim::main(args);
     }
@@ -59,6 +58,6 @@ mod tests {
 
     #[test]
     fn every_command_says_what_it_does_with_examples_that_parse() {
-        trimaran_e2e::help::check(&App::command(), 8);
+        trimaran_test_support::help::check(&App::command(), 8);
     }
 }

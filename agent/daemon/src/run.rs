@@ -13,8 +13,8 @@ use trimaran_transport::enroll::Token;
 use crate::certificate::{self, Own};
 use crate::clock::ClusterClock;
 use crate::data_dir::DataDir;
+use crate::role_context::RoleContext;
 use crate::settings::Settings;
-use crate::start::Start;
 use crate::{agent, runner};
 
 /// A token takes less than 200 bytes.
@@ -27,10 +27,10 @@ pub(crate) struct Args {
     /// What this process is.
     #[arg(long, value_enum)]
     role: Role,
-    /// The name given at enrolment.
+    /// The name used at enrolment.
     #[arg(long)]
     name: String,
-    /// The process's data directory, which nobody else uses.
+    /// The process's data directory, which no other process uses.
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
     /// Enroll first with the token in this file, or on stdin (`-`); not used once enrolled.
@@ -66,7 +66,7 @@ async fn start(args: Args) -> Result<(), ProcessError> {
     let mut settings = args.settings.clone().over(args.config.as_deref())?;
     fits(args.role, &settings)?;
     let data = DataDir::open(&args.data_dir)?;
-    // Before anything is written: the directory may be somebody else's.
+    // Before anything is written: the directory may be another process's.
     let own = Own::load(&data, &identity)?;
     if settings.endpoints.is_empty() {
         settings.endpoints = data.endpoints();
@@ -114,7 +114,7 @@ async fn serve(
             return Err(ProcessError::new(error_code::TOKEN_UNKNOWN, message));
         }
     };
-    let start = Start { data, settings, own, clock, stop };
+    let start = RoleContext { data, settings, own, clock, stop };
     match args.role {
         Role::Agent => agent::run(start).await,
         Role::Runner => runner::run(start).await,

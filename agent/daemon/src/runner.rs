@@ -19,18 +19,18 @@ use trimaran_model::process_error::ProcessError;
 use trimaran_process::Tasks;
 use trimaran_transport::{Alpn, Endpoint, random};
 
-use crate::bind::any_address;
 use crate::data_dir::DataDir;
 use crate::dial::Dialer;
-use crate::start::Start;
+use crate::role_context::RoleContext;
+use crate::settings::any_address;
 use session::Greeting;
 
 /// How often it is checked whether the host has another address.
 const ADDRESS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Runs until the process is told to end, is superseded, or can't go on. Services stay in any case.
-pub(crate) async fn run(start: Start) -> Result<(), ProcessError> {
-    let Start { data, settings, own, clock, stop } = start;
+/// Runs until the process is asked to end, is superseded, or can't go on. Services stay in any case.
+pub(crate) async fn run(start: RoleContext) -> Result<(), ProcessError> {
+    let RoleContext { data, settings, own, clock, stop } = start;
     let Identity::Runner(name) = own.identity.clone() else {
         return Err(ProcessError::new(error_code::BUG, "only a runner runs here"));
     };
@@ -92,7 +92,7 @@ async fn keep_session(
     loop {
         let session = tokio::select! {
             session = dialer.dial() => session?,
-            // Nobody hears: the greeting of the next session says everything again.
+            // No one listens: the greeting of the next session says everything again.
             () = async { while reports.recv().await.is_some() {} } => {
                 return Err(ProcessError::new(error_code::BUG, "the host ended"));
             }

@@ -1,6 +1,6 @@
 //! Settings: from a reviewed TOML file (`--config`), with flags above it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -8,7 +8,7 @@ use trimaran_model::error_code;
 
 use trimaran_model::process_error::ProcessError;
 
-/// What `trimaran-agent run` may be told.
+/// The settings of `trimaran-agent run`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
@@ -19,7 +19,7 @@ pub(crate) struct Settings {
     /// UDP address for runners (agents only).
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
-    /// The host's own address, as its services see it (runners only); found by itself when left out.
+    /// The host's own address, as its services see it (runners only); found automatically when left out.
     #[arg(long, value_name = "IP")]
     pub(crate) address: Option<IpAddr>,
 }
@@ -39,6 +39,15 @@ impl Settings {
             listen: self.listen.or(base.listen),
             address: self.address.or(base.address),
         })
+    }
+}
+
+/// Any local address that can reach the endpoints: IPv6 only where one of them is written so.
+pub(crate) fn any_address(endpoints: &[String]) -> SocketAddr {
+    if endpoints.iter().any(|endpoint| endpoint.starts_with('[')) {
+        SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))
+    } else {
+        SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
     }
 }
 

@@ -13,11 +13,10 @@ use trimaran_model::id::Identity;
 use trimaran_wire::v1::command::CommandBody;
 
 use crate::audit;
-use crate::request::{Outcome, Rejection, reject};
+use crate::idempotency::{Outcome, Rejection, reject};
 use crate::state::{State, run_name};
 
-pub(crate) use deploy::{NewRun, create_run};
-pub(crate) use results::can_be_healthy;
+pub use results::can_be_healthy;
 
 /// Carries one command out.
 pub(crate) fn run(state: &mut State, identity: &Identity, body: &CommandBody) -> Result<Outcome, Rejection> {
@@ -54,7 +53,7 @@ pub(crate) fn run(state: &mut State, identity: &Identity, body: &CommandBody) ->
         CommandBody::Attach { .. }
         | CommandBody::Detach { .. }
         | CommandBody::AgentLost { .. }
-        | CommandBody::Progress(_)
+        | CommandBody::Commit { .. }
         | CommandBody::Result { .. }
         | CommandBody::Verdict(_)
         | CommandBody::RunnersSeen { .. } => agent(state, identity, body),
@@ -75,7 +74,7 @@ fn agent(state: &mut State, identity: &Identity, body: &CommandBody) -> Result<O
             agents::attach(state, &name, *incarnation, coordinator, address)
         }
         CommandBody::Detach { incarnation, goodbye } => agents::detach(state, &name, *incarnation, *goodbye),
-        CommandBody::Progress(progress) => results::progress(state, &name, progress),
+        CommandBody::Commit { n, body, progress } => results::commit(state, &name, (*n, body), progress),
         CommandBody::Result { assignment, fence, outcome, progress } => {
             results::result(state, &name, (*assignment, *fence), outcome, progress)
         }
@@ -121,7 +120,7 @@ pub(crate) fn audit(state: &mut State, identity: &Identity, body: &CommandBody, 
         | CommandBody::Attach { .. }
         | CommandBody::Detach { .. }
         | CommandBody::AgentLost { .. }
-        | CommandBody::Progress(_)
+        | CommandBody::Commit { .. }
         | CommandBody::Result { .. }
         | CommandBody::Verdict(_)
         | CommandBody::RunnersSeen { .. } => return,

@@ -8,7 +8,7 @@ use trimaran_wire::v1::command::{Command, Entry};
 use crate::alarm;
 use crate::command;
 use crate::event::Event;
-use crate::request::{self, Outcome, Rejection};
+use crate::idempotency::{self, Outcome, Rejection};
 use crate::settle;
 use crate::state::{LoadError, State, run_name};
 use crate::table::RowChange;
@@ -63,7 +63,7 @@ impl Engine {
             timer::run(state);
             Ok(Outcome::Nothing)
         });
-        request::expire(&mut self.state, entry.commands.len());
+        idempotency::expire(&mut self.state, entry.commands.len());
         let outcomes = entry.commands.iter().map(|command| self.command(command)).collect();
         settle::drain(&mut self.state);
         let rows = self.state.drain(&mut self.hash);
@@ -76,7 +76,7 @@ impl Engine {
 
     fn command(&mut self, command: &Command) -> Outcome {
         if let Some(request) = &command.request
-            && let Some(outcome) = request::earlier(&self.state, &command.identity, request)
+            && let Some(outcome) = idempotency::earlier(&self.state, &command.identity, request)
         {
             return outcome;
         }
@@ -89,7 +89,7 @@ impl Engine {
         let outcome = self.guarded(|state| command::run(state, &identity, &command.body));
         command::audit(&mut self.state, &identity, &command.body, &outcome);
         if let Some(request) = &command.request {
-            request::remember(&mut self.state, &command.identity, request, &outcome);
+            idempotency::remember(&mut self.state, &command.identity, request, &outcome);
         }
         outcome
     }

@@ -32,22 +32,21 @@ macro_rules! mutant {
 
 mod alarm;
 mod audit;
-mod command;
+pub mod command;
 mod engine;
 mod event;
+mod idempotency;
 #[cfg(feature = "mutants")]
 pub mod mutant;
-pub mod plan;
-pub mod query;
-mod request;
-mod settle;
-mod state;
-mod table;
+mod new_run;
+pub mod settle;
+pub mod state;
+pub mod table;
 mod timer;
 mod transaction;
 
 pub use engine::{Applied, Engine};
 pub use event::Event;
-pub use request::{Outcome, Rejection};
+pub use idempotency::{Outcome, Rejection};
 pub use state::LoadError;
 pub use table::RowChange;

@@ -3,14 +3,14 @@
 //! Everything that holds a run is a reason on its stages; whatever changes a resource wakes the runs that may
 //! wait for it. A defect met on the way parks the run ([`broken`]). One file a concern.
 
-pub(crate) mod assign;
-pub(crate) mod back;
+pub mod assign;
+pub(crate) mod assignment_result;
 pub(crate) mod broken;
-mod early;
 mod finish;
 mod gates;
-pub(crate) mod outcome;
-pub(crate) mod ways;
+mod partial;
+pub(crate) mod rollback;
+pub mod rollback_target;
 
 use std::convert::Infallible;
 
@@ -32,7 +32,7 @@ pub fn stage_name(stage: &row::Stage) -> String {
 }
 
 /// What the plan says of a stage and of its environment; `None` for an approval.
-pub(crate) fn planned<'a>(
+pub fn planned<'a>(
     plan: &'a WirePlan,
     stage: &row::Stage,
 ) -> Option<(&'a WirePlannedEnvironment, &'a WirePlannedStage)> {
@@ -105,7 +105,7 @@ pub(crate) fn store(state: &mut State, before: &row::Run, run: &mut row::Run) {
             });
         }
     }
-    early::note(state, before, run);
+    partial::record(state, before, run);
     if before.status != run.status {
         state.events.push(Event::Run { run: run.id.clone(), status: run.status.clone() });
     }

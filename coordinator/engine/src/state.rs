@@ -121,7 +121,7 @@ pub(crate) fn run_key(id: &WireRun) -> (String, u64) {
     (id.pipeline.clone(), id.number)
 }
 
-pub(crate) fn run_key_bytes(key: &(String, u64)) -> Vec<u8> {
+pub fn run_key_bytes(key: &(String, u64)) -> Vec<u8> {
     [key.0.as_bytes(), &[0], &key.1.to_be_bytes()].concat()
 }
 
@@ -130,7 +130,7 @@ pub(crate) fn installation_key(id: &WireInstallation) -> (String, String) {
 }
 
 /// The whole key of a row that left memory, or never was there.
-pub(crate) fn cold_key(table: u8, key: &[u8]) -> Vec<u8> {
+pub fn cold_key(table: u8, key: &[u8]) -> Vec<u8> {
     [&[table], key].concat()
 }
 
@@ -268,7 +268,7 @@ impl State {
 }
 
 /// Whether a run brings earlier releases back, as its only work.
-pub(crate) fn is_rollback(run: &row::Run) -> bool {
+pub fn is_rollback(run: &row::Run) -> bool {
     run.kind == RunKind::Rollback.as_str()
 }
 
@@ -278,7 +278,7 @@ pub(crate) fn works_on(run: &row::Run, target: &str) -> bool {
 }
 
 /// Whether a target of hosts selects this runner, which is enrolled with its agent.
-pub(crate) fn is_host_of(target: &row::TargetRow, runner: &row::Runner) -> bool {
+pub fn is_host_of(target: &row::TargetRow, runner: &row::Runner) -> bool {
     let WirePlatform::Hosts { select } = &target.target.platform else { return false };
     runner.agent == target.target.agent && runner.key.is_some() && selects(select, &runner.labels)
 }

@@ -8,7 +8,7 @@ use trimaran_wire::codec::Message;
 pub type RowChange = (Vec<u8>, Option<Vec<u8>>);
 
 /// A row that knows its key.
-pub(crate) trait Row: Message + Clone + PartialEq {
+pub trait Row: Message + Clone + PartialEq {
     type Key: Ord + Clone;
     const TABLE: u8;
     fn key(&self) -> Self::Key;
@@ -150,19 +150,12 @@ impl<R: Row> Table<R> {
 }
 
 /// Table number and key.
-pub(crate) fn full_key<R: Row>(key: &R::Key) -> Vec<u8> {
+pub fn full_key<R: Row>(key: &R::Key) -> Vec<u8> {
     let mut bytes = vec![R::TABLE];
     bytes.extend(R::key_bytes(key));
     bytes
 }
 
-/// FNV-1a over key and value, finished so that sums of hashes do not cancel (splitmix64).
 fn row_hash(key: &[u8], value: &[u8]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in key.iter().chain(&[0]).chain(value) {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    hash ^ (hash >> 31)
+    trimaran_model::hash::spread(key.iter().chain(&[0]).chain(value))
 }

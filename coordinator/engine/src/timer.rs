@@ -5,7 +5,7 @@ use trimaran_model::verdict::Verdict;
 use trimaran_wire::v1::row;
 
 use crate::event::Event;
-use crate::settle::outcome::mark_stable;
+use crate::settle::assignment_result::mark_stable;
 use crate::state::{State, status};
 
 /// Runs everything that is due.

@@ -5,9 +5,9 @@ use std::fmt;
 use bytes::Bytes;
 use trimaran_wire::raft::{ConfState, Entry, HardState, Message, Snapshot, SnapshotMeta};
 
-use crate::machine::{EntryMeta, RowBatch, RowIter};
+use crate::state_machine::{EntryMeta, RowBatch, RowIter};
 
-/// Who waits for an answer. Chosen by the caller, unique among the waiters of one process life.
+/// Who waits for an answer. Chosen by the caller, unique among the waiters of one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Waiter(pub u64);
 
@@ -27,7 +27,7 @@ pub enum Input {
     WriteFailed { reason: String },
     /// The snapshot for a peer that [`Output::BuildSnapshot`] asked for. `manifest` describes the file.
     SnapshotBuilt { snapshot: Snapshot },
-    /// Building did not work out; it is asked for again when a peer still needs it.
+    /// PendingJob did not work out; it is asked for again when a peer still needs it.
     SnapshotFailed,
     /// The transfer that [`Output::SendSnapshot`] asked for has ended.
     SnapshotSent { to: u64, ok: bool },
@@ -39,9 +39,9 @@ pub enum Input {
     TransferLeader { to: u64 },
     /// Changes the members: the bytes of `context` travel with the change. See [`MemberChange`].
     ChangeMember { waiter: Waiter, change: MemberChange, context: Bytes },
-    /// Whether the disk has too little room left. While it is so, no entry is taken; reads go on.
+    /// Whether the disk is almost full. While it is, no entry is accepted; reads continue.
     DiskLow(bool),
-    /// The process ends: every waiter is answered now, no proposal is taken any more.
+    /// The process ends: every waiter is answered now, no proposal is accepted any more.
     Shutdown,
 }
 
@@ -141,15 +141,15 @@ pub struct WriteJob {
     /// Members as of `applied`.
     pub conf_state: Option<ConfState>,
     /// Rows up to this entry are complete once this job is durable.
-    pub snapshot: Option<Mark>,
-    /// Entries at and below this one may be deleted; the mark above is durable already.
-    pub compact: Option<Mark>,
+    pub snapshot: Option<LogPosition>,
+    /// Entries at and below this one may be deleted; the snapshot position is durable already.
+    pub compact: Option<LogPosition>,
     /// An answer may come only after a sync of this job and all earlier ones.
     pub sync: bool,
 }
 
 /// Index and term of an entry that the log is cut at.
-pub type Mark = EntryMeta;
+pub type LogPosition = EntryMeta;
 
 /// The durable switch to a received snapshot: all rows replaced, the log emptied, one synced batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,7 +177,7 @@ pub enum Answer<R> {
     Indeterminate,
 }
 
-/// Why a request was not taken.
+/// Why a request was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Busy {
     #[error("too many requests wait for the log")]
@@ -190,7 +190,7 @@ pub enum Busy {
     Disk,
     #[error("leadership is being transferred")]
     Transfer,
-    #[error("another change of members is under way")]
+    #[error("another change of members is in progress")]
     Members,
     #[error("the entry has {size} bytes, allowed are 1 to {max}")]
     EntrySize { size: usize, max: usize },
@@ -209,7 +209,7 @@ pub enum Role {
     },
 }
 
-/// Told whenever one of its fields changes.
+/// Sent whenever one of its fields changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoleChange {
     pub role: Role,
@@ -228,7 +228,7 @@ pub enum Fatal {
         "the leader counts on entries up to {commit} of this replica, its log ends at {last}: the disk lost data; remove this member and join with an empty directory"
     )]
     LogLost { commit: u64, last: u64 },
-    #[error("raft refused to go on: {reason}")]
+    #[error("raft refused to continue: {reason}")]
     Raft { reason: String },
     #[error("an entry of the log can't be read: index {index}: {reason}")]
     Entry { index: u64, reason: String },

@@ -9,10 +9,10 @@
 //! - A message that must follow a persist leaves `step` only as an output of `Written`, and so does every
 //!   reply to a proposal on a single voter: no wiring can send them early.
 //! - The whole uncompacted log is in memory ([`log`]): raft never waits for a disk and never sees one fail.
-//! - `last >= commit >= applied`; a log is cut only below a snapshot mark that is synced.
+//! - `last >= commit >= applied`; a log is cut only below a snapshot position that is synced.
 //! - The same inputs at the same times give the same outputs.
 //!
-//! Deliberately not here: what entries mean ([`Machine`] does), how bytes reach a disk (`trimaran-store`) or a
+//! Deliberately not here: what entries mean ([`StateMachine`] does), how bytes reach a disk (`trimaran-store`) or a
 //! peer (`trimaran-transport`), and when a member may be added (`trimaran-coordinator`).
 #![forbid(unsafe_code)]
 
@@ -21,10 +21,9 @@
     reason = "generated structs have bookkeeping fields to leave alone"
 )]
 mod convert;
-mod flight;
+mod inflight;
 pub mod io;
 pub mod log;
-pub mod machine;
 pub mod memory;
 mod proposals;
 mod reads;
@@ -32,12 +31,13 @@ mod ready;
 pub mod replica;
 pub mod settings;
 mod snapshots;
+pub mod state_machine;
 
 pub use io::{
-    Answer, Busy, Class, Fatal, Input, InstallJob, Mark, MemberChange, Output, Role, RoleChange, Waiter,
-    WriteJob, Written,
+    Answer, Busy, Class, Fatal, Input, InstallJob, LogPosition, MemberChange, Output, Role, RoleChange,
+    Waiter, WriteJob, Written,
 };
 pub use log::{Loaded, LogError};
-pub use machine::{Applied, EntryMeta, Machine, RestoreError, Row, RowBatch, RowIter};
 pub use replica::{Replica, StartError, Status};
 pub use settings::Settings;
+pub use state_machine::{Applied, EntryMeta, RestoreError, Row, RowBatch, RowIter, StateMachine};

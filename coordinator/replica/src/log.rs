@@ -2,7 +2,7 @@
 //!
 //! Entries are readable here as soon as raft hands them out, before they are durable; raft itself keeps
 //! count of what is persisted. A snapshot for a peer is never built here: raft is told to ask again, and
-//! [`Log::take_wanted`] tells the replica to have one built.
+//! [`Log::take_wanted`] asks the replica to have one built.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -12,8 +12,8 @@ use raft::{GetEntriesContext, RaftState, StorageError};
 use trimaran_wire::raft::{ConfState, Entry, HardState};
 
 use crate::convert;
-use crate::io::Mark;
-use crate::machine::EntryMeta;
+use crate::io::LogPosition;
+use crate::state_machine::EntryMeta;
 
 /// What a store found on its disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,10 +23,10 @@ pub struct Loaded {
     pub conf_state: ConfState,
     /// The last entry whose rows are in the store.
     pub applied: EntryMeta,
-    /// The last synced snapshot mark.
-    pub snapshot: Mark,
+    /// The last synced snapshot position.
+    pub snapshot: LogPosition,
     /// The entry below the first one of `entries`.
-    pub compacted: Mark,
+    pub compacted: LogPosition,
     /// The whole log above `compacted`, contiguous.
     pub entries: Vec<Entry>,
 }
@@ -34,7 +34,7 @@ pub struct Loaded {
 /// Why a loaded log is not one that a replica may start from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
-    #[error("entry {found} stands where {expected} belongs")]
+    #[error("entry {found} is where {expected} belongs")]
     Gap { expected: u64, found: u64 },
     #[error("the term falls from {before} to {after} at entry {index}")]
     TermFalls { index: u64, before: u64, after: u64 },
@@ -45,9 +45,9 @@ pub enum LogError {
     #[error("entry {index} has term {log}, the rows say {rows}")]
     AppliedTerm { index: u64, log: u64, rows: u64 },
     #[error(
-        "the snapshot mark {snapshot} is not between the start of the log {compacted} and the rows {applied}"
+        "the snapshot position {snapshot} is not between the start of the log {compacted} and the rows {applied}"
     )]
-    Mark { snapshot: u64, compacted: u64, applied: u64 },
+    Snapshot { snapshot: u64, compacted: u64, applied: u64 },
     #[error("the log has no members")]
     NoMembers,
 }
@@ -85,7 +85,7 @@ impl Loaded {
         }
         let snapshot = self.snapshot.index;
         if !(applied >= snapshot && snapshot >= compacted) {
-            return Err(LogError::Mark { snapshot, compacted, applied });
+            return Err(LogError::Snapshot { snapshot, compacted, applied });
         }
         if self.conf_state.voters.is_empty() {
             return Err(LogError::NoMembers);
@@ -100,7 +100,7 @@ pub(crate) struct Log {
     conf_state: eraftpb::ConfState,
     /// Where the members last changed: who came then is in no older snapshot and would refuse it.
     members_since: u64,
-    compacted: Mark,
+    compacted: LogPosition,
     entries: VecDeque<eraftpb::Entry>,
     bytes: usize,
     /// The last snapshot built for peers.
@@ -178,13 +178,13 @@ impl Log {
         }
     }
 
-    /// Forgets everything up to `index`, which is in the log. Returns the new mark.
-    pub(crate) fn compact(&mut self, index: u64) -> Mark {
+    /// Forgets everything up to `index`, which is in the log. Returns the new start of the log.
+    pub(crate) fn compact(&mut self, index: u64) -> LogPosition {
         assert!(index <= self.last(), "the log is cut inside");
         while self.compacted.index < index {
             let gone = self.entries.pop_front().expect("index is at most last()");
             self.bytes -= cost(&gone);
-            self.compacted = Mark { index: gone.index, term: gone.term };
+            self.compacted = LogPosition { index: gone.index, term: gone.term };
         }
         self.compacted
     }
@@ -193,7 +193,7 @@ impl Log {
     pub(crate) fn install(&mut self, meta: &eraftpb::SnapshotMetadata) {
         self.entries.clear();
         self.bytes = 0;
-        self.compacted = Mark { index: meta.index, term: meta.term };
+        self.compacted = LogPosition { index: meta.index, term: meta.term };
         self.conf_state = meta.get_conf_state().clone();
         self.built = None;
     }
@@ -293,9 +293,9 @@ mod tests {
         Loaded {
             hard_state: HardState { term: 9, vote: 1, commit: 10 },
             conf_state: ConfState { voters: vec![1], ..ConfState::default() },
-            applied: Mark { index: 10, term: 1 },
-            snapshot: Mark { index: 10, term: 1 },
-            compacted: Mark { index: 10, term: 1 },
+            applied: LogPosition { index: 10, term: 1 },
+            snapshot: LogPosition { index: 10, term: 1 },
+            compacted: LogPosition { index: 10, term: 1 },
             entries: terms.iter().enumerate().map(|(n, term)| entry(11 + n as u64, *term, 100)).collect(),
         }
     }
@@ -380,8 +380,8 @@ mod tests {
         assert!(matches!(broken(|l| l.hard_state.commit = 9), LogError::Bounds { .. }));
         assert!(matches!(broken(|l| l.applied.index = 11), LogError::Bounds { .. }));
         assert!(matches!(broken(|l| l.applied.term = 3), LogError::AppliedTerm { .. }));
-        assert!(matches!(broken(|l| l.snapshot.index = 9), LogError::Mark { .. }));
-        assert!(matches!(broken(|l| l.snapshot.index = 11), LogError::Mark { .. }));
+        assert!(matches!(broken(|l| l.snapshot.index = 9), LogError::Snapshot { .. }));
+        assert!(matches!(broken(|l| l.snapshot.index = 11), LogError::Snapshot { .. }));
         assert_eq!(broken(|l| l.conf_state.voters.clear()), LogError::NoMembers);
     }
 }

@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 
 use trimaran_wire::raft::{ConfState, Entry, HardState};
 
-use crate::io::{InstallJob, Mark, WriteJob};
+use crate::io::{InstallJob, LogPosition, WriteJob};
 use crate::log::Loaded;
-use crate::machine::{EntryMeta, Row};
+use crate::state_machine::{EntryMeta, Row};
 
 #[derive(Debug, Clone)]
 struct Disk {
     hard_state: HardState,
     conf_state: ConfState,
     applied: EntryMeta,
-    snapshot: Mark,
-    compacted: Mark,
+    snapshot: LogPosition,
+    compacted: LogPosition,
     entries: BTreeMap<u64, Entry>,
     rows: BTreeMap<Vec<u8>, Vec<u8>>,
 }
@@ -43,11 +43,11 @@ impl Disk {
             self.conf_state = members.clone();
         }
         self.snapshot = job.snapshot.unwrap_or(self.snapshot);
-        if let Some(mark) = job.compact
-            && mark.index > self.compacted.index
+        if let Some(position) = job.compact
+            && position.index > self.compacted.index
         {
-            self.entries = self.entries.split_off(&(mark.index + 1));
-            self.compacted = mark;
+            self.entries = self.entries.split_off(&(position.index + 1));
+            self.compacted = position;
         }
     }
 
@@ -86,7 +86,7 @@ impl MemoryStore {
         Self { durable: disk.clone(), current: disk, unsynced: Vec::new() }
     }
 
-    /// A store as a new member has it: nothing, and the members that it may hear from.
+    /// A store as a new member has it: nothing, and the members that it may receive messages from.
     pub fn joining(members: ConfState) -> Self {
         let mut store = Self::init(members, &[]);
         let nothing = EntryMeta { index: 0, term: 0 };

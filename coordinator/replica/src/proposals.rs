@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use trimaran_model::time::{Millis, Timestamp};
 
 use crate::io::Waiter;
-use crate::machine::EntryMeta;
+use crate::state_machine::EntryMeta;
 
 #[derive(Debug, Default)]
 pub(crate) struct Proposals {
@@ -22,7 +22,7 @@ pub(crate) enum Resolved {
     Own(Waiter),
     /// Another entry took the place: the waiter's one was never applied and will not be.
     Lost(Waiter),
-    Nobody,
+    NoOne,
 }
 
 impl Proposals {
@@ -39,7 +39,7 @@ impl Proposals {
         match self.waiting.remove(&entry.index) {
             Some((term, waiter)) if term == entry.term => Resolved::Own(waiter),
             Some((_, waiter)) => Resolved::Lost(waiter),
-            None => Resolved::Nobody,
+            None => Resolved::NoOne,
         }
     }
 
@@ -82,7 +82,7 @@ mod tests {
         proposals.add(meta(5, 2), Waiter(2));
         assert_eq!(proposals.resolve(meta(4, 2)), Resolved::Own(Waiter(1)));
         assert_eq!(proposals.resolve(meta(5, 3)), Resolved::Lost(Waiter(2)));
-        assert_eq!(proposals.resolve(meta(6, 3)), Resolved::Nobody);
+        assert_eq!(proposals.resolve(meta(6, 3)), Resolved::NoOne);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What raft hands out: messages, entries to write, entries to apply; and the writer's answers.
 //!
 //! One step makes at most one write job (and one before a snapshot). Messages that must follow a persist are
-//! kept with the job they follow ([`Flight`]) and leave when the writer has answered for it.
+//! kept with the job they follow ([`InFlightWrite`]) and leave when the writer has answered for it.
 
 use bytes::Bytes;
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
@@ -11,16 +11,16 @@ use trimaran_wire::codec::Message as _;
 use trimaran_wire::raft::{self as wire, MemberChanges};
 
 use crate::convert;
-use crate::flight::Flight;
+use crate::inflight::InFlightWrite;
 use crate::io::{Answer, Class, Fatal, InstallJob, Output, WriteJob};
-use crate::machine::{EntryMeta, Machine};
 use crate::proposals::Resolved;
 use crate::replica::Replica;
+use crate::state_machine::{EntryMeta, StateMachine};
 
-type Outputs<M> = Vec<Output<<M as Machine>::Reply, <M as Machine>::Event>>;
+type Outputs<M> = Vec<Output<<M as StateMachine>::Reply, <M as StateMachine>::Event>>;
 
-impl<M: Machine> Replica<M> {
-    /// Handles everything that raft has ready, up to a bound, and gives the write job of this step out.
+impl<M: StateMachine> Replica<M> {
+    /// Handles everything that raft has ready, up to a bound, and hands out the write job of this step.
     pub(crate) fn pump(&mut self, out: &mut Outputs<M>) {
         let mut applied = 0;
         while !self.dead && self.installing.is_none() && self.raw.has_ready() {
@@ -38,7 +38,7 @@ impl<M: Machine> Replica<M> {
         if self.dead {
             return;
         }
-        self.mark_snapshot();
+        self.set_snapshot_position();
         self.flush(out);
         self.want_snapshot(out);
     }
@@ -54,15 +54,15 @@ impl<M: Machine> Replica<M> {
         }
         if let Some(state) = ready.hs() {
             let vote = (state.term, state.vote);
-            self.building.flight.vote |= vote != self.vote;
+            self.pending.write.vote |= vote != self.vote;
             self.vote = vote;
-            self.building.job.hard_state = Some(convert::hard_state_to_wire(state));
+            self.pending.job.hard_state = Some(convert::hard_state_to_wire(state));
         }
         let entries = ready.take_entries();
         self.raw.mut_store().append(&entries);
-        self.building.append(&entries);
-        self.building.job.sync |= ready.must_sync();
-        self.building.flight.ready = Some(number);
+        self.pending.append(&entries);
+        self.pending.job.sync |= ready.must_sync();
+        self.pending.write.ready = Some(number);
         for message in ready.take_persisted_messages() {
             self.send_persisted(message, out);
         }
@@ -96,34 +96,34 @@ impl<M: Machine> Replica<M> {
     /// Keeps a follower's or candidate's message for the end of the write that it follows.
     ///
     /// An answer to a heartbeat claims nothing about entries: it leaves at once unless a term or vote is
-    /// still on its way to the disk, so that a slow disk does not look like a dead member.
+    /// still on its way to the disk, so that a slow disk is not mistaken for a dead member.
     fn send_persisted(&mut self, message: Message, out: &mut Outputs<M>) {
-        let votes = self.building.flight.vote || self.flights.iter().any(|flight| flight.vote);
+        let votes = self.pending.write.vote || self.in_flight.iter().any(|write| write.vote);
         if message.msg_type == MessageType::MsgHeartbeatResponse && !votes {
             self.send(&message, out);
         } else {
-            self.building.flight.messages.push(message);
+            self.pending.write.messages.push(message);
         }
     }
 
-    /// Gives the job out. Without anything to write its messages join the last job under way, or leave.
+    /// Hands the job out. Without anything to write its messages join the last job in flight, or leave.
     fn flush(&mut self, out: &mut Outputs<M>) {
-        let empty = self.building.is_empty();
-        let building = std::mem::take(&mut self.building);
+        let empty = self.pending.is_empty();
+        let pending = std::mem::take(&mut self.pending);
         if !empty {
             self.job_number += 1;
-            let job = WriteJob { number: self.job_number, ..building.job };
-            self.flights.push_back(Flight {
+            let job = WriteJob { number: self.job_number, ..pending.job };
+            self.in_flight.push_back(InFlightWrite {
                 number: self.job_number,
                 snapshot: job.snapshot,
-                ..building.flight
+                ..pending.write
             });
             out.push(Output::Write(job));
-        } else if let Some(last) = self.flights.back_mut() {
-            last.ready = building.flight.ready.or(last.ready);
-            last.messages.extend(building.flight.messages);
+        } else if let Some(last) = self.in_flight.back_mut() {
+            last.ready = pending.write.ready.or(last.ready);
+            last.messages.extend(pending.write.messages);
         } else {
-            self.land(building.flight, out);
+            self.complete(pending.write, out);
         }
     }
 
@@ -134,25 +134,25 @@ impl<M: Machine> Replica<M> {
             self.die(Fatal::WriterOrder { got: number, last: self.done_number }, out);
             return;
         }
-        self.land_up_to(number, out);
+        self.complete_up_to(number, out);
     }
 
-    pub(crate) fn land_up_to(&mut self, number: u64, out: &mut Outputs<M>) {
+    pub(crate) fn complete_up_to(&mut self, number: u64, out: &mut Outputs<M>) {
         self.done_number = number;
-        while self.flights.front().is_some_and(|flight| flight.number <= number) {
-            let flight = self.flights.pop_front().expect("there is a front");
-            self.land(flight, out);
+        while self.in_flight.front().is_some_and(|write| write.number <= number) {
+            let write = self.in_flight.pop_front().expect("there is a front");
+            self.complete(write, out);
         }
     }
 
-    fn land(&mut self, flight: Flight, out: &mut Outputs<M>) {
-        for message in &flight.messages {
+    fn complete(&mut self, write: InFlightWrite, out: &mut Outputs<M>) {
+        for message in &write.messages {
             self.send(message, out);
         }
-        if let Some(mark) = flight.snapshot {
-            self.snapshot_synced(mark);
+        if let Some(position) = write.snapshot {
+            self.snapshot_synced(position);
         }
-        if let Some(ready) = flight.ready {
+        if let Some(ready) = write.ready {
             self.raw.on_persist_ready(ready);
         }
     }
@@ -162,11 +162,11 @@ impl<M: Machine> Replica<M> {
         let meta = ready.snapshot().get_metadata().clone();
         self.raw.mut_store().install(&meta);
         self.job_number += 1;
-        self.flights.push_back(Flight {
+        self.in_flight.push_back(InFlightWrite {
             number: self.job_number,
             ready: Some(ready.number()),
             vote: true,
-            ..Flight::default()
+            ..InFlightWrite::default()
         });
         self.installing = Some((self.job_number, meta));
         out.push(Output::InstallSnapshot(InstallJob {
@@ -188,7 +188,7 @@ impl<M: Machine> Replica<M> {
             );
             let meta = EntryMeta { index: entry.index, term: entry.term };
             self.applied = meta;
-            self.bytes_since_mark += entry.data.len() + size_of::<Entry>();
+            self.bytes_since_position += entry.data.len() + size_of::<Entry>();
             let done = match entry.entry_type {
                 EntryType::EntryNormal => self.apply_normal(meta, &entry.data, out),
                 EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {
@@ -202,8 +202,8 @@ impl<M: Machine> Replica<M> {
         }
         let state = self.raw.raft.hard_state();
         assert!(state.commit >= last.index, "only committed entries are applied");
-        self.building.job.applied = Some(last);
-        self.building.job.hard_state = Some(convert::hard_state_to_wire(&state));
+        self.pending.job.applied = Some(last);
+        self.pending.job.hard_state = Some(convert::hard_state_to_wire(&state));
         self.raw.advance_apply_to(last.index);
     }
 
@@ -212,8 +212,8 @@ impl<M: Machine> Replica<M> {
             self.resolve_lost(meta, out);
             return Ok(());
         }
-        let applied = self.machine.apply(meta, data);
-        self.building.job.rows.changes.extend(applied.rows.changes);
+        let applied = self.state_machine.apply(meta, data);
+        self.pending.job.rows.changes.extend(applied.rows.changes);
         if !applied.events.is_empty() {
             out.push(Output::Events { revision: meta.index, events: applied.events });
         }
@@ -227,7 +227,7 @@ impl<M: Machine> Replica<M> {
             Resolved::Lost(waiter) => {
                 out.push(Output::Reply { waiter, answer: Answer::NotLeader { hint: self.leader_hint() } });
             }
-            Resolved::Nobody => {}
+            Resolved::NoOne => {}
         }
         Ok(())
     }
@@ -243,7 +243,7 @@ impl<M: Machine> Replica<M> {
             .raw
             .apply_conf_change(&convert::member_changes_to_raft(&changes))
             .map_err(|error| fault(error.to_string()))?;
-        self.building.job.conf_state = Some(convert::conf_state_to_wire(&members));
+        self.pending.job.conf_state = Some(convert::conf_state_to_wire(&members));
         self.raw.mut_store().set_conf_state(members, meta.index);
         match self.proposals.resolve(meta) {
             Resolved::Own(waiter) => {
@@ -252,12 +252,12 @@ impl<M: Machine> Replica<M> {
             Resolved::Lost(waiter) => {
                 out.push(Output::Reply { waiter, answer: Answer::NotLeader { hint: self.leader_hint() } });
             }
-            Resolved::Nobody => {}
+            Resolved::NoOne => {}
         }
         Ok(())
     }
 
-    /// An empty entry is nobody's proposal: who waited for its index lost.
+    /// An empty entry is no one's proposal: who waited for its index lost.
     fn resolve_lost(&mut self, meta: EntryMeta, out: &mut Outputs<M>) {
         if let Resolved::Own(waiter) | Resolved::Lost(waiter) = self.proposals.resolve(meta) {
             out.push(Output::Reply { waiter, answer: Answer::NotLeader { hint: self.leader_hint() } });
@@ -269,16 +269,16 @@ impl<M: Machine> Replica<M> {
         (self.raw.raft.state != StateRole::Leader && leader != 0).then_some(leader)
     }
 
-    /// Sets a snapshot mark at what is applied when enough has happened since the last one.
-    fn mark_snapshot(&mut self) {
+    /// Sets a snapshot position at what is applied when enough has happened since the last one.
+    fn set_snapshot_position(&mut self) {
         let entries = self.applied.index - self.snapshot.index.min(self.applied.index);
         let due = entries >= self.settings.snapshot_entries
-            || self.bytes_since_mark >= self.settings.snapshot_bytes;
-        if due && entries > 0 && !self.marking && self.installing.is_none() {
-            self.marking = true;
-            self.bytes_since_mark = 0;
-            self.building.job.snapshot = Some(self.applied);
-            self.building.job.sync = true;
+            || self.bytes_since_position >= self.settings.snapshot_bytes;
+        if due && entries > 0 && !self.position_unsynced && self.installing.is_none() {
+            self.position_unsynced = true;
+            self.bytes_since_position = 0;
+            self.pending.job.snapshot = Some(self.applied);
+            self.pending.job.sync = true;
         }
     }
 }

@@ -5,25 +5,28 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use raft::eraftpb;
 use raft::{RawNode, SnapshotStatus, StateRole};
+use trimaran_model::hash::splitmix;
 use trimaran_model::limits;
 use trimaran_model::time::Timestamp;
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::raft::{Blob, ConfState, MemberChangeKind, MemberChanges, Message, MessageKind};
 
 use crate::convert;
-use crate::flight::{Building, Flight};
-use crate::io::{Answer, Busy, Fatal, Input, Mark, MemberChange, Output, Role, RoleChange, Waiter, Written};
+use crate::inflight::{InFlightWrite, PendingJob};
+use crate::io::{
+    Answer, Busy, Fatal, Input, LogPosition, MemberChange, Output, Role, RoleChange, Waiter, Written,
+};
 use crate::log::{Loaded, Log, LogError};
-use crate::machine::{EntryMeta, Machine};
 use crate::proposals::Proposals;
 use crate::reads::Reads;
 use crate::settings::Settings;
+use crate::state_machine::{EntryMeta, StateMachine};
 
 /// Ticks made up for after a pause. More would let a paused replica disturb a healthy leader at once.
 const TICKS_CAUGHT_UP_MAX: u64 = 3;
-/// Write jobs under way above which new proposals wait in raft for the next one, and are written together.
-const FLIGHTS_ALONE: usize = 1;
-const FLIGHTS_WITH_PEERS: usize = 2;
+/// Write jobs in flight above which new proposals wait in raft for the next one, and are written together.
+const IN_FLIGHT_ALONE: usize = 1;
+const IN_FLIGHT_WITH_PEERS: usize = 2;
 
 /// Why a replica does not start.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +49,7 @@ pub struct Status {
     pub last: u64,
     /// Everything up to this index is durable here.
     pub persisted: u64,
-    pub snapshot: Mark,
+    pub snapshot: LogPosition,
     pub log_bytes: usize,
     pub hash: u128,
     /// What the leader knows of each member: id and the index up to which its log is known to match.
@@ -55,30 +58,30 @@ pub struct Status {
 }
 
 /// The driver of one replica. See the documentation of the crate.
-pub struct Replica<M: Machine> {
+pub struct Replica<M: StateMachine> {
     pub(crate) settings: Settings,
-    pub(crate) machine: M,
+    pub(crate) state_machine: M,
     pub(crate) raw: RawNode<Log>,
     pub(crate) applied: EntryMeta,
     pub(crate) proposals: Proposals,
     pub(crate) reads: Reads,
-    pub(crate) building: Building,
-    pub(crate) flights: VecDeque<Flight>,
+    pub(crate) pending: PendingJob,
+    pub(crate) in_flight: VecDeque<InFlightWrite>,
     pub(crate) job_number: u64,
     pub(crate) done_number: u64,
     /// The snapshot being installed; nothing else proceeds.
     pub(crate) installing: Option<(u64, eraftpb::SnapshotMetadata)>,
-    /// The last synced mark.
-    pub(crate) snapshot: Mark,
-    /// A mark was given to the writer and is not synced yet.
-    pub(crate) marking: bool,
-    pub(crate) bytes_since_mark: usize,
-    pub(crate) building_for_peer: bool,
-    /// No mark was set since the last snapshot for a peer was built.
-    pub(crate) built_is_new: bool,
+    /// The last synced snapshot position.
+    pub(crate) snapshot: LogPosition,
+    /// A position was handed to the writer and is not synced yet.
+    pub(crate) position_unsynced: bool,
+    pub(crate) bytes_since_position: usize,
+    pub(crate) snapshot_building: bool,
+    /// No position was set since the last snapshot for a peer was built.
+    pub(crate) built_since_position: bool,
     /// Committed entries are left for the next step.
     pub(crate) more: bool,
-    /// Term and vote as last given to the writer.
+    /// Term and vote as last handed to the writer.
     pub(crate) vote: (u64, u64),
     pub(crate) role: RoleChange,
     next_tick: Timestamp,
@@ -88,10 +91,10 @@ pub struct Replica<M: Machine> {
     pub(crate) dead: bool,
 }
 
-impl<M: Machine> Replica<M> {
-    /// A replica over what a store has loaded. `machine` holds the rows of that store already, that is the
+impl<M: StateMachine> Replica<M> {
+    /// A replica over what a store has loaded. `state_machine` holds the rows of that store already, that is the
     /// state at `loaded.applied`. The first call must be a step with [`Input::Due`].
-    pub fn new(settings: Settings, machine: M, loaded: Loaded) -> Result<Self, StartError> {
+    pub fn new(settings: Settings, state_machine: M, loaded: Loaded) -> Result<Self, StartError> {
         loaded.check().map_err(StartError::Log)?;
         let (applied, snapshot, term) = (loaded.applied, loaded.snapshot, loaded.hard_state.term);
         let vote = (term, loaded.hard_state.vote);
@@ -120,21 +123,21 @@ impl<M: Machine> Replica<M> {
         let raw = RawNode::new(&config, Log::new(loaded), &logger).map_err(|error| why(&error))?;
         let mut replica = Self {
             settings,
-            machine,
+            state_machine,
             raw,
             applied,
             proposals: Proposals::default(),
             reads: Reads::default(),
-            building: Building::default(),
-            flights: VecDeque::new(),
+            pending: PendingJob::default(),
+            in_flight: VecDeque::new(),
             job_number: 0,
             done_number: 0,
             installing: None,
             snapshot,
-            marking: false,
-            bytes_since_mark: 0,
-            building_for_peer: false,
-            built_is_new: false,
+            position_unsynced: false,
+            bytes_since_position: 0,
+            snapshot_building: false,
+            built_since_position: false,
             more: false,
             vote,
             role: RoleChange { role: Role::Follower, term, leader: None },
@@ -157,13 +160,13 @@ impl<M: Machine> Replica<M> {
         }
     }
 
-    pub fn machine(&self) -> &M {
-        &self.machine
+    pub fn state_machine(&self) -> &M {
+        &self.state_machine
     }
 
-    /// For what the machine keeps beside its state, such as counters; the state itself changes by entries.
-    pub fn machine_mut(&mut self) -> &mut M {
-        &mut self.machine
+    /// For what the state machine keeps beside its state, such as counters; the state itself changes by entries.
+    pub fn state_machine_mut(&mut self) -> &mut M {
+        &mut self.state_machine
     }
 
     pub fn role(&self) -> RoleChange {
@@ -193,7 +196,7 @@ impl<M: Machine> Replica<M> {
             persisted: raft.raft_log.persisted,
             snapshot: self.snapshot,
             log_bytes: self.raw.store().bytes(),
-            hash: self.machine.hash(),
+            hash: self.state_machine.hash(),
             matched,
         }
     }
@@ -207,20 +210,20 @@ impl<M: Machine> Replica<M> {
         self.start(now);
         self.more = false;
         let is_proposal = matches!(input, Input::Propose { .. });
-        self.take(input, out);
+        self.handle_input(input, out);
         self.tick(now);
         if let Some(round) = self.reads.start_round() {
             self.raw.read_index(self.read_context(round));
         }
-        // Proposals that meet a write under way wait for its end and share the next one.
-        if !(is_proposal && self.flights.len() >= self.flights_enough()) {
+        // Proposals that meet a write in flight wait for its end and share the next one.
+        if !(is_proposal && self.in_flight.len() >= self.in_flight_limit()) {
             self.pump(out);
         }
         self.after(now, out);
     }
 
-    fn flights_enough(&self) -> usize {
-        if self.is_alone() { FLIGHTS_ALONE } else { FLIGHTS_WITH_PEERS }
+    fn in_flight_limit(&self) -> usize {
+        if self.is_alone() { IN_FLIGHT_ALONE } else { IN_FLIGHT_WITH_PEERS }
     }
 
     fn is_alone(&self) -> bool {
@@ -267,7 +270,7 @@ impl<M: Machine> Replica<M> {
         raft.set_randomized_election_timeout(low + offset);
     }
 
-    fn take(&mut self, input: Input, out: &mut Vec<Output<M::Reply, M::Event>>) {
+    fn handle_input(&mut self, input: Input, out: &mut Vec<Output<M::Reply, M::Event>>) {
         match input {
             Input::Due => {}
             Input::Peer(message) => self.take_message(message, out),
@@ -276,7 +279,7 @@ impl<M: Machine> Replica<M> {
             Input::Written(Written { number }) => self.written(number, out),
             Input::WriteFailed { reason } => self.die(Fatal::Write { reason }, out),
             Input::SnapshotBuilt { snapshot } => self.snapshot_built(snapshot),
-            Input::SnapshotFailed => self.building_for_peer = false,
+            Input::SnapshotFailed => self.snapshot_building = false,
             Input::SnapshotSent { to, ok } => {
                 let status = if ok { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
                 self.raw.report_snapshot(to, status);
@@ -312,7 +315,7 @@ impl<M: Machine> Replica<M> {
         (leader != 0 && leader != self.settings.id).then_some(leader)
     }
 
-    /// Why a new entry is not taken now, if it is not.
+    /// Why a new entry is not accepted now, if it is not.
     fn refusal(&self) -> Option<Answer<M::Reply>> {
         if self.stopping {
             return Some(Answer::Busy(Busy::Shutdown));
@@ -330,7 +333,8 @@ impl<M: Machine> Replica<M> {
         if self.proposals.len() >= self.settings.waiters_max {
             return Some(Answer::Busy(Busy::Waiters));
         }
-        if self.raw.store().bytes() >= limits::LOG_BYTES_MAX || self.flights.len() >= limits::WRITE_JOBS_MAX {
+        if self.raw.store().bytes() >= limits::LOG_BYTES_MAX || self.in_flight.len() >= limits::WRITE_JOBS_MAX
+        {
             return Some(Answer::Busy(Busy::Log));
         }
         None
@@ -344,8 +348,8 @@ impl<M: Machine> Replica<M> {
             Some(refusal)
         } else {
             let before = self.raw.raft.raft_log.last_index();
-            let taken = self.raw.step(convert::proposal(self.settings.id, data)).is_ok();
-            self.track(waiter, taken, before, out)
+            let accepted = self.raw.step(convert::proposal(self.settings.id, data)).is_ok();
+            self.track(waiter, accepted, before, out)
         };
         if let Some(answer) = answer {
             out.push(Output::Reply { waiter, answer });
@@ -356,13 +360,13 @@ impl<M: Machine> Replica<M> {
     fn track(
         &mut self,
         waiter: Waiter,
-        taken: bool,
+        accepted: bool,
         before: u64,
         out: &mut Vec<Output<M::Reply, M::Event>>,
     ) -> Option<Answer<M::Reply>> {
         let raft = &self.raw.raft;
         let entry = EntryMeta { index: raft.raft_log.last_index(), term: raft.term };
-        if !taken || entry.index == before {
+        if !accepted || entry.index == before {
             return Some(Answer::Busy(Busy::Uncommitted));
         }
         if let Some(earlier) = self.proposals.add(entry, waiter) {
@@ -391,16 +395,16 @@ impl<M: Machine> Replica<M> {
             };
             let changes = MemberChanges { changes: vec![single], context: Blob(context) };
             let before = self.raw.raft.raft_log.last_index();
-            let taken = self
+            let accepted = self
                 .raw
                 .propose_conf_change(changes.to_bytes(), convert::member_changes_to_raft(&changes))
                 .is_ok();
             // raft replaces a change that it refuses by an empty entry and says nothing.
             let refused = self.raw.raft.pending_conf_index != self.raw.raft.raft_log.last_index();
-            answer = if taken && refused {
+            answer = if accepted && refused {
                 Some(Answer::Busy(Busy::Members))
             } else {
-                self.track(waiter, taken, before, out)
+                self.track(waiter, accepted, before, out)
             };
         }
         if let Some(answer) = answer {
@@ -426,7 +430,7 @@ impl<M: Machine> Replica<M> {
         [self.settings.id.to_be_bytes(), round.to_be_bytes()].concat()
     }
 
-    /// Steps a message after looking for what would make raft panic or break a rule of the design.
+    /// Steps a message after checking for what would make raft panic or break a rule of the design.
     fn take_message(&mut self, message: Message, out: &mut Vec<Output<M::Reply, M::Event>>) {
         let raft = &self.raw.raft;
         let last = raft.raft_log.last_index();
@@ -446,7 +450,7 @@ impl<M: Machine> Replica<M> {
                     .iter()
                     .zip(message.index + 1..)
                     .all(|(entry, index)| entry.index == index);
-                if !contiguous || self.flights.len() >= limits::WRITE_JOBS_MAX {
+                if !contiguous || self.in_flight.len() >= limits::WRITE_JOBS_MAX {
                     return;
                 }
             }
@@ -523,12 +527,4 @@ impl<M: Machine> Replica<M> {
         self.dead = true;
         out.push(Output::Fatal(fatal));
     }
-}
-
-/// One step of SplitMix64.
-fn splitmix(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }

@@ -18,11 +18,11 @@ pub struct Settings {
     pub election_ticks: usize,
     /// Election timeouts stay below this many ticks.
     pub election_ticks_max: usize,
-    /// Entries after which a snapshot mark is set.
+    /// Entries after which a snapshot position is set.
     pub snapshot_entries: u64,
-    /// Bytes of log after which a snapshot mark is set, and above twice of which proposals are refused.
+    /// Bytes of log after which a snapshot position is set, and above twice of which proposals are refused.
     pub snapshot_bytes: usize,
-    /// Entries kept below the mark for members that lag.
+    /// Entries kept below the snapshot position for members that lag.
     pub kept_entries: u64,
     /// Requests that may wait for the log.
     pub waiters_max: usize,

@@ -1,10 +1,11 @@
 //! The operator protocol: one request a stream, each authorized before anything else.
 
-mod change;
 mod deploy;
-mod held;
 mod read;
+mod refused;
 mod stream;
+mod unknown_assignments;
+mod write;
 
 use std::net::IpAddr;
 
@@ -67,7 +68,7 @@ async fn one(
             return;
         }
     }
-    // The asker may be gone; its request was carried out all the same.
+    // The asker may be gone; its request was executed all the same.
     let _ = sender.finish_and_wait().await;
 }
 
@@ -78,7 +79,7 @@ async fn answer(
     request: OperatorRequest,
 ) -> Answer {
     match request.request_id {
-        Some(id) => change::change(server, identity, id, request.body).await,
+        Some(id) => write::write(server, identity, id, request.body).await,
         None => read::read(server, reached, request.body).await,
     }
 }

@@ -1,6 +1,6 @@
-//! One attached agent: its orders out, its reports in, and the answers that keep its lease.
+//! One attached agent: its assignments out, its reports in, and the answers that keep its lease.
 
-mod orders;
+mod assignments;
 mod reports;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -8,24 +8,25 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::broadcast;
-use trimaran_engine::{Outcome, query};
+use trimaran_engine::Outcome;
 use trimaran_model::id::Identity;
-use trimaran_model::limits::{AGENT_LOST_AFTER, AGENT_REPORTS_UNDER_WAY_MAX};
+use trimaran_model::limits::{AGENT_LOST_AFTER, AGENT_REPORTS_IN_FLIGHT_MAX};
+use trimaran_query as query;
 use trimaran_transport::{CloseCode, CloseReason, FrameSender, Session};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::agent::{AgentDown, AgentUp, AgentVerdict, RefusedCounts};
 use trimaran_wire::v1::command::{Command, CommandBody};
 use trimaran_wire::v1::common::WireIdentity;
 
-use self::reports::{UnderWay, first_answer};
+use self::reports::{InFlightReports, first_answer};
 use crate::authorize::Verb;
-use crate::node::{Applied, Proposed};
+use crate::raft_loop::{Applied, Proposed};
 use crate::rows::View;
 use crate::server::Server;
-use crate::soft::AgentSoft;
+use crate::soft_state::AttachedAgent;
 
-/// How often a full disk is looked at again.
-const ROOM_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+/// How often a full disk is checked again.
+const DISK_CHECK_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Serves an agent until its session ends.
 pub(crate) async fn serve(server: Server, session: Session) {
@@ -54,8 +55,8 @@ pub(crate) async fn serve(server: Server, session: Session) {
         incarnation,
         sent,
         worked: BTreeSet::new(),
-        told: 0,
-        under_way: UnderWay::new(),
+        answered: 0,
+        in_flight: InFlightReports::new(),
         verdicts: VecDeque::new(),
         waiting: VecDeque::new(),
     };
@@ -118,14 +119,14 @@ struct Link {
     incarnation: u64,
     /// Assignments that the agent has, by their number.
     sent: BTreeMap<u64, Sent>,
-    /// Pipelines and targets that had work in this session: what is said of them may be older than the end of it.
+    /// Pipelines and targets that had work in this session: a verdict on them may be older than the end of it.
     worked: BTreeSet<(String, String)>,
-    /// The revision of the last thing that the agent told and the log took.
-    told: u64,
-    under_way: UnderWay,
+    /// The revision of the agent's last report that the log accepted.
+    answered: u64,
+    in_flight: InFlightReports,
     /// Verdicts that are compared with the state when its rows have what the agent was answered.
     verdicts: VecDeque<AgentVerdict>,
-    /// What the agent told while the disk was full, in order; answered when there is room again.
+    /// What the agent reported while the disk was full, in order; answered when there is space again.
     waiting: VecDeque<AgentUp>,
 }
 
@@ -137,10 +138,10 @@ impl Link {
             address: address.to_owned(),
             epoch_seen,
         };
-        let attachment = self.server.soft.attachment(&self.name).await;
+        let attachment = self.server.soft_state.attachment(&self.name).await;
         match self.propose(body).await {
             Proposed::Done { revision, outcome: Outcome::Attached } => {
-                let soft = AgentSoft {
+                let soft_state = AttachedAgent {
                     session: self.session.clone(),
                     incarnation: self.incarnation,
                     address: address.to_owned(),
@@ -148,9 +149,9 @@ impl Link {
                     refused: RefusedCounts::default(),
                 };
                 {
-                    let mut all = self.server.soft.lock();
-                    all.agents.insert(self.name.clone(), soft);
-                    // Told again when there is still something.
+                    let mut all = self.server.soft_state.lock();
+                    all.agents.insert(self.name.clone(), soft_state);
+                    // RenderedEvent again when there is still something.
                     all.held.remove(&self.name);
                 }
                 drop(attachment);
@@ -186,31 +187,31 @@ impl Link {
         receiver: &mut trimaran_transport::FrameReceiver,
         mut applied: broadcast::Receiver<Arc<Applied>>,
     ) {
-        let mut room = tokio::time::interval(ROOM_EVERY);
-        room.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut disk_check = tokio::time::interval(DISK_CHECK_INTERVAL);
+        disk_check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let more = self.under_way.len() < AGENT_REPORTS_UNDER_WAY_MAX;
-            let go_on = tokio::select! {
+            let more = self.in_flight.len() < AGENT_REPORTS_IN_FLIGHT_MAX;
+            let open = tokio::select! {
                 frame = receiver.next(), if more => {
                     let Ok(Some(frame)) = frame else { return };
                     match AgentUp::from_frame(&frame) {
-                        Ok(message) => self.hear(message).await,
+                        Ok(message) => self.on_message(message).await,
                         Err(error) => return self.session.refuse_frame(&error.to_string()),
                     }
                 }
-                _ = room.tick(), if more && !self.waiting.is_empty() => self.hear_waiting().await,
-                answer = first_answer(&mut self.under_way) => self.reported(answer).await,
-                () = self.server.node.wait_rows(self.told), if more && !self.verdicts.is_empty() => {
+                _ = disk_check.tick(), if more && !self.waiting.is_empty() => self.drain_deferred().await,
+                answer = first_answer(&mut self.in_flight) => self.on_report_answer(answer).await,
+                () = self.server.node.wait_rows(self.answered), if more && !self.verdicts.is_empty() => {
                     self.compare_verdicts();
                     true
                 }
                 event = applied.recv() => match event {
-                    Ok(first) => self.react(first, &mut applied).await,
+                    Ok(first) => self.on_applied(first, &mut applied).await,
                     Err(broadcast::error::RecvError::Lagged(_)) => self.bring_up_to_date().await,
                     Err(broadcast::error::RecvError::Closed) => false,
                 }
             };
-            if !go_on {
+            if !open {
                 return;
             }
         }
@@ -221,49 +222,49 @@ impl Link {
         let Self { server, name, incarnation, session, .. } = self;
         let reason = session.close_reason();
         session.close(CloseCode::Done, "");
-        let attachment = server.soft.attachment(&name).await;
+        let attachment = server.soft_state.attachment(&name).await;
         {
-            let mut soft = server.soft.lock();
-            let ours = soft.agents.get(&name).is_some_and(|agent| agent.session.id() == session.id());
+            let mut soft_state = server.soft_state.lock();
+            let ours = soft_state.agents.get(&name).is_some_and(|agent| agent.session.id() == session.id());
             if !ours {
                 return;
             }
-            soft.agents.remove(&name);
+            soft_state.agents.remove(&name);
         }
         let ended = |code: &CloseCode| matches!(code, CloseCode::Done | CloseCode::Shutdown);
         let goodbye = matches!(&reason, Some(CloseReason::Peer { code, .. }) if ended(code));
         let identity = WireIdentity::Agent(name.clone());
         let body = CommandBody::Detach { incarnation, goodbye };
-        // Without a leader the next one counts the agent as silent by itself.
+        // Without a leader the next one counts the agent as silent automatically.
         let _ = server.node.propose(Command { identity, request: None, body }).await;
         drop(attachment);
         tracing::info!(agent = name, incarnation, goodbye, "detached");
         let rest = AGENT_LOST_AFTER.to_std().saturating_sub(session.silent_for());
         tokio::time::sleep(rest).await;
-        lose(&server, name, incarnation).await;
+        report_lost(&server, name, incarnation).await;
     }
 }
 
-/// Tells the log that this life of an agent is lost, unless it came back meanwhile.
-async fn lose(server: &Server, name: String, incarnation: u64) {
-    let _attachment = server.soft.attachment(&name).await;
-    if server.soft.lock().agents.contains_key(&name) {
+/// Reports to the log that this incarnation of an agent is lost, unless it came back meanwhile.
+async fn report_lost(server: &Server, name: String, incarnation: u64) {
+    let _attachment = server.soft_state.attachment(&name).await;
+    if server.soft_state.lock().agents.contains_key(&name) {
         return;
     }
     let body = CommandBody::AgentLost { agent: name, incarnation };
-    // Without a leader the next one counts the agent as silent by itself.
+    // Without a leader the next one counts the agent as silent automatically.
     let _ = server.node.propose(Command { identity: WireIdentity::System, request: None, body }).await;
 }
 
-/// Waits for the agents that an earlier life of this coordinator served: those that do not come back in time
+/// Waits for the agents that an earlier incarnation of this coordinator served: those that do not come back in time
 /// are lost.
 pub(crate) async fn expect_back(server: Server) {
-    let mut pulse = server.node.pulse();
-    if pulse.wait_for(|pulse| pulse.leads()).await.is_err() {
+    let mut status = server.node.member_status();
+    if status.wait_for(|status| status.leads()).await.is_err() {
         return;
     }
     tokio::time::sleep(AGENT_LOST_AFTER.to_std()).await;
     for (name, incarnation) in View::new(&server.node).read(|rows| query::agents_to_expect(rows)) {
-        lose(&server, name, incarnation).await;
+        report_lost(&server, name, incarnation).await;
     }
 }

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_verb_has_its_lowest_role_and_everybody_else_is_refused() {
+    fn every_verb_has_its_lowest_role_and_everyone_else_is_refused() {
         let operator = |role| Identity::Operator("kana".parse().expect("a name"), role);
         let agent = Identity::Agent("lab".parse().expect("a name"));
         let runner = Identity::Runner("host-1".parse().expect("a name"));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-/// What `trimaran-coordinator run` may be told.
+/// What `trimaran-coordinator run` can be set with.
 #[derive(Debug, Clone, Default, clap::Args, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
-use trimaran_engine::{Outcome, query};
+use trimaran_engine::Outcome;
 use trimaran_model::error_code;
 use trimaran_model::id::{Digest, Identity};
 use trimaran_model::limits::{ENROLL_FRAME_BYTES_MAX, LEAF_TTL};
 use trimaran_model::text::with_sources;
 use trimaran_model::time::Millis;
+use trimaran_query as query;
 use trimaran_transport::enroll::{Csr, is_wanted, token_hash, verify_renewal};
 use trimaran_transport::{CloseCode, Role, Session, Trust};
 use trimaran_wire::codec::Message as _;
@@ -15,11 +16,11 @@ use trimaran_wire::v1::command::{Command, CommandBody, TokenGrant};
 use trimaran_wire::v1::common::WireIdentity;
 use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};
 
-use crate::node::Proposed;
+use crate::raft_loop::Proposed;
 use crate::rows::View;
 use crate::server::Server;
 
-/// Operators renew when they work, so their leaf lives longer than a machine's.
+/// Operators renew when they work, so their leaf is valid longer than a machine's.
 const OPERATOR_TTL: Millis = Millis::hours(24 * 30);
 
 /// Serves one enrolment session.
@@ -46,7 +47,7 @@ type Refused = (error_code::ErrorCode, String);
 
 async fn with_token(server: &Server, token: &str, csr: &[u8]) -> Result<EnrollReply, Refused> {
     let csr = Csr::parse(csr).map_err(|error| (error_code::TOKEN_UNKNOWN, error.to_string()))?;
-    if let Some(low) = server.room.low(server.node.wall()) {
+    if let Some(low) = server.disk_space.low(server.node.wall()) {
         return Err((error_code::DISK_FULL, low.message));
     }
     let hash = token_hash(token).0;
@@ -71,7 +72,7 @@ async fn with_token(server: &Server, token: &str, csr: &[u8]) -> Result<EnrollRe
     issue(server, &identity, &csr)
 }
 
-/// Refuses a token that is for somebody else than the newcomer wants to be, before it is used: its use would revoke
+/// Refuses a token that is for another than the newcomer wants to be, before it is used: its use would revoke
 /// whoever has the name now. A token that is good no more gets its answer where it would be used.
 fn not_mixed_up(server: &Server, hash: [u8; 32], wanted: &str) -> Result<(), Refused> {
     let token = View::new(&server.node).read(|rows| query::token(rows, hash));
@@ -140,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_that_nobody_can_dial_is_not_passed_on() {
+    fn an_address_that_no_one_can_dial_is_not_passed_on() {
         assert_eq!(dialable("10.0.0.1:7700"), ["10.0.0.1:7700"]);
         for everywhere in ["0.0.0.0:7700", "[::]:7700"] {
             assert!(dialable(everywhere).is_empty(), "{everywhere}");

@@ -1,22 +1,23 @@
-//! Events for watchers: kept in memory, resumed by revision. What an earlier life of the process told is not
+//! Events for watchers: kept in memory, resumed by revision. What an earlier process had is not
 //! here; whoever resumes from before is shown the runs that changed since, as they are.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::broadcast;
-use trimaran_engine::{Event, query};
+use trimaran_engine::Event;
 use trimaran_model::limits::EVENTS_KEPT_MAX;
 use trimaran_model::time::WallTime;
+use trimaran_query as query;
 use trimaran_wire::document::{EventDocument, rfc3339};
 use trimaran_wire::v1::agent::Progress;
 use trimaran_wire::v1::row;
 
-use crate::node::Applied;
+use crate::raft_loop::Applied;
 
 /// One event as watchers get it.
 #[derive(Debug, Clone)]
-pub(crate) struct Told {
+pub(crate) struct RenderedEvent {
     pub(crate) revision: u64,
     pub(crate) run: Option<String>,
     pub(crate) json: String,
@@ -26,25 +27,25 @@ pub(crate) struct Told {
 pub(crate) struct EventLog(Mutex<Kept>);
 
 struct Kept {
-    told: VecDeque<Told>,
+    rendered: VecDeque<RenderedEvent>,
     /// Every event after this revision is here.
     complete_after: u64,
-    live: broadcast::Sender<Told>,
+    live: broadcast::Sender<RenderedEvent>,
 }
 
 /// What a watcher gets first.
 pub(crate) struct Follow {
-    pub(crate) past: Vec<Told>,
+    pub(crate) past: Vec<RenderedEvent>,
     /// `past` is not all that came after the revision asked for: the runs that changed since have to be shown.
     pub(crate) gap: bool,
-    pub(crate) live: broadcast::Receiver<Told>,
+    pub(crate) live: broadcast::Receiver<RenderedEvent>,
 }
 
 impl EventLog {
     /// `revision` is what was applied before this process began.
     pub(crate) fn new(revision: u64) -> Self {
         let live = broadcast::channel(4096).0;
-        Self(Mutex::new(Kept { told: VecDeque::new(), complete_after: revision, live }))
+        Self(Mutex::new(Kept { rendered: VecDeque::new(), complete_after: revision, live }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -55,7 +56,7 @@ impl EventLog {
     pub(crate) fn take(&self, applied: &Applied) {
         for event in &applied.events {
             let Some(document) = document(applied, event) else { continue };
-            self.push(told(document));
+            self.push(rendered(document));
         }
     }
 
@@ -68,7 +69,7 @@ impl EventLog {
         progress: &Progress,
     ) {
         let target = row.stage.target.as_deref().unwrap_or("approve");
-        self.push(told(EventDocument {
+        self.push(rendered(EventDocument {
             run: Some(query::run_name(&row.assignment.run)),
             stage: Some(format!("{}/{target}", row.stage.environment)),
             message: Some(format!("{} of {} hosts", progress.done, progress.total)),
@@ -76,22 +77,22 @@ impl EventLog {
         }));
     }
 
-    fn push(&self, told: Told) {
+    fn push(&self, rendered: RenderedEvent) {
         let mut kept = self.lock();
-        if kept.told.len() >= EVENTS_KEPT_MAX
-            && let Some(first) = kept.told.pop_front()
+        if kept.rendered.len() >= EVENTS_KEPT_MAX
+            && let Some(first) = kept.rendered.pop_front()
         {
             kept.complete_after = first.revision;
         }
-        kept.told.push_back(told.clone());
-        // Without watchers nobody has to be told.
-        let _ = kept.live.send(told);
+        kept.rendered.push_back(rendered.clone());
+        // An error says that nothing watches.
+        let _ = kept.live.send(rendered);
     }
 
     /// Events were lost: watchers end and come again, and are shown what changed.
     pub(crate) fn cut(&self, revision: u64) {
         let mut kept = self.lock();
-        kept.told.clear();
+        kept.rendered.clear();
         kept.complete_after = revision;
         kept.live = broadcast::channel(4096).0;
     }
@@ -101,14 +102,14 @@ impl EventLog {
         let kept = self.lock();
         let live = kept.live.subscribe();
         let Some(since) = since else { return Follow { past: Vec::new(), gap: false, live } };
-        let past = kept.told.iter().filter(|told| told.revision > since).cloned().collect();
+        let past = kept.rendered.iter().filter(|rendered| rendered.revision > since).cloned().collect();
         Follow { past, gap: since < kept.complete_after, live }
     }
 }
 
-fn told(document: EventDocument) -> Told {
+fn rendered(document: EventDocument) -> RenderedEvent {
     let json = serde_json::to_string(&document).expect("documents are plain data");
-    Told { revision: document.revision, run: document.run, json }
+    RenderedEvent { revision: document.revision, run: document.run, json }
 }
 
 fn blank(revision: u64, wall: WallTime, event: &str) -> EventDocument {
@@ -127,10 +128,10 @@ fn blank(revision: u64, wall: WallTime, event: &str) -> EventDocument {
 }
 
 /// A run as it is, in place of the events that led to it.
-pub(crate) fn catch_up(run: &row::Run, wall: WallTime) -> Vec<Told> {
+pub(crate) fn catch_up(run: &row::Run, wall: WallTime) -> Vec<RenderedEvent> {
     let name = query::run_name(&run.id);
     let one = |stage: &row::Stage| {
-        told(EventDocument {
+        rendered(EventDocument {
             run: Some(name.clone()),
             stage: Some(query::stage_name(stage)),
             status: Some(stage.status.clone()),
@@ -138,8 +139,8 @@ pub(crate) fn catch_up(run: &row::Run, wall: WallTime) -> Vec<Told> {
             ..blank(run.revision, wall, "stage")
         })
     };
-    let mut all: Vec<Told> = run.stages.iter().map(one).collect();
-    all.push(told(EventDocument {
+    let mut all: Vec<RenderedEvent> = run.stages.iter().map(one).collect();
+    all.push(rendered(EventDocument {
         run: Some(name.clone()),
         status: Some(run.status.clone()),
         ..blank(run.revision, wall, "run")
@@ -147,10 +148,10 @@ pub(crate) fn catch_up(run: &row::Run, wall: WallTime) -> Vec<Told> {
     all
 }
 
-/// What a watcher is shown first, by revision: a run as it is stands before the events of its last change.
-pub(crate) fn merged(mut as_they_are: Vec<Told>, past: Vec<Told>) -> Vec<Told> {
+/// What a watcher is shown first, by revision: a run as it is comes before the events of its last change.
+pub(crate) fn merged(mut as_they_are: Vec<RenderedEvent>, past: Vec<RenderedEvent>) -> Vec<RenderedEvent> {
     as_they_are.extend(past);
-    as_they_are.sort_by_key(|told| told.revision);
+    as_they_are.sort_by_key(|rendered| rendered.revision);
     as_they_are
 }
 
@@ -190,8 +191,8 @@ fn document(applied: &Applied, event: &Event) -> Option<EventDocument> {
 mod tests {
     use super::*;
 
-    fn at(revision: u64, json: &str) -> Told {
-        Told { revision, run: None, json: json.to_owned() }
+    fn at(revision: u64, json: &str) -> RenderedEvent {
+        RenderedEvent { revision, run: None, json: json.to_owned() }
     }
 
     #[test]
@@ -203,7 +204,8 @@ mod tests {
         let follow = log.follow(Some(3));
         assert!(follow.gap);
         let first = merged(vec![at(7, "old run"), at(12, "new run")], follow.past);
-        let order: Vec<_> = first.iter().map(|told| (told.revision, told.json.as_str())).collect();
+        let order: Vec<_> =
+            first.iter().map(|rendered| (rendered.revision, rendered.json.as_str())).collect();
         let expected = [(7, "old run"), (11, "first"), (12, "new run"), (12, "second"), (12, "third")];
         assert_eq!(order, expected);
         assert!(!log.follow(Some(10)).gap);

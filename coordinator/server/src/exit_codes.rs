@@ -1,7 +1,7 @@
 //! Errors of the binary's commands as its users see them: each with a code, and with it the exit code.
 
 use trimaran_model::error_code::{self, ErrorCode};
-use trimaran_model::process_error::ProcessError;
+use trimaran_model::report::Report;
 use trimaran_model::text::with_sources;
 use trimaran_store::OpenError;
 
@@ -9,7 +9,7 @@ use crate::config::ConfigError;
 use crate::init::InitError;
 use crate::run::RunError;
 
-impl From<InitError> for ProcessError {
+impl From<InitError> for Report {
     fn from(error: InitError) -> Self {
         let code = match &error {
             InitError::Exists { .. } | InitError::Write(..) | InitError::Files(_) => error_code::DATA_DIR,
@@ -18,11 +18,11 @@ impl From<InitError> for ProcessError {
             InitError::Store(trimaran_store::InitError::Write { .. }) => error_code::DATA_DIR,
             InitError::Authority(_) | InitError::Csr(_) | InitError::Trust(_) => error_code::BUG,
         };
-        told(code, &error)
+        report(code, &error)
     }
 }
 
-impl From<RunError> for ProcessError {
+impl From<RunError> for Report {
     fn from(error: RunError) -> Self {
         let code = match &error {
             RunError::Data(_) | RunError::Files(_) | RunError::NoIdentity | RunError::Name { .. } => {
@@ -34,19 +34,19 @@ impl From<RunError> for ProcessError {
             RunError::Bind(_) => error_code::USAGE,
             RunError::Node(_) | RunError::Renew(_) | RunError::Fatal(_) => error_code::BUG,
         };
-        told(code, &error)
+        report(code, &error)
     }
 }
 
-impl From<ConfigError> for ProcessError {
+impl From<ConfigError> for Report {
     fn from(error: ConfigError) -> Self {
-        told(error_code::USAGE, &error)
+        report(error_code::USAGE, &error)
     }
 }
 
 /// A data directory that does not open.
-pub(crate) fn open(error: &OpenError) -> ProcessError {
-    told(of_open(error), error)
+pub(crate) fn open(error: &OpenError) -> Report {
+    report(of_open(error), error)
 }
 
 fn of_open(error: &OpenError) -> ErrorCode {
@@ -58,6 +58,6 @@ fn of_open(error: &OpenError) -> ErrorCode {
 }
 
 /// The error's first words are what failed, those of its sources why.
-fn told(code: ErrorCode, error: &dyn std::error::Error) -> ProcessError {
-    ProcessError { code, message: error.to_string(), cause: error.source().map(with_sources) }
+fn report(code: ErrorCode, error: &dyn std::error::Error) -> Report {
+    Report { cause: error.source().map(with_sources), ..Report::new(code, error.to_string()) }
 }

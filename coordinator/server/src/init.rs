@@ -35,7 +35,7 @@ pub(crate) enum InitError {
     #[error("the identity could not be stored")]
     Files(#[from] files::FilesError),
     #[error("the root can't be read")]
-    Trust(#[from] trimaran_transport::trust::TrustError),
+    Trust(#[from] trimaran_transport::pki::trust::TrustError),
     #[error("the store could not be made")]
     Store(#[from] trimaran_store::InitError),
 }
@@ -70,12 +70,12 @@ pub(crate) fn init(
     Ok(token.text())
 }
 
-/// Whose directory this is, when it is somebody's.
+/// Whose directory this is, when it has an owner.
 fn owner(data: &DataDir) -> Option<String> {
     let identity = files::load_identity(data.root()).ok().flatten();
     let named = identity.and_then(|files| CertificateStore::new(&files).ok()?.info());
-    let somebody = data.identity().join("cert.pem").exists() || data.store().join("CURRENT").exists();
-    named.map(|info| info.identity.to_string()).or(somebody.then(|| "somebody".to_owned()))
+    let used = data.identity().join("cert.pem").exists() || data.store().join("CURRENT").exists();
+    named.map(|info| info.identity.to_string()).or(used.then(|| "another process".to_owned()))
 }
 
 /// A key and certificate for the coordinator itself.

@@ -1,7 +1,7 @@
 //! `trimaran-coordinator`: a member of the cluster that keeps the log, schedules, and serves operators and agents.
 //!
-//! This crate wires: raft loop and writer (`node`), the front door (`gateway`), operators (`admin`), agents
-//! (`agent_session`), enrolment. What it decides itself is little: wall time (`wall`) and who may do what
+//! This crate wires: raft loop (`raft_loop`, `node`), the front door (`gateway`), operators (`admin`), agents
+//! (`agent_session`), enrolment. What it decides itself is little: wall time (`wall_clock`) and who may do what
 //! (`authorize`).
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "the process's own I/O: clocks, files, threads")]
@@ -11,21 +11,22 @@ mod agent_session;
 mod authorize;
 mod config;
 mod data_dir;
+mod disk_space;
 mod enroll;
 mod events;
 mod exit_codes;
 mod gateway;
 mod init;
-mod machine;
 mod node;
+mod raft_loop;
 mod refusals;
 mod revoked;
-mod room;
 mod rows;
 mod run;
 mod server;
-mod soft;
-mod wall;
+mod soft_state;
+mod state_machine;
+mod wall_clock;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,7 +35,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use trimaran_model::error_code;
 use trimaran_model::id::CoordinatorName;
-use trimaran_model::process_error::ProcessError;
+use trimaran_model::report::Report;
 
 use data_dir::DataDir;
 
@@ -69,7 +70,7 @@ enum Command {
     Join {
         #[command(flatten)]
         place: Place,
-        /// A member of the cluster; may be given several times.
+        /// A member of the cluster; repeatable.
         #[arg(long, value_name = "ADDR")]
         endpoint: Vec<String>,
         /// The token of `trimaran cluster token NAME`; `-` reads it from standard input.
@@ -89,7 +90,7 @@ enum Command {
         #[command(flatten)]
         settings: config::Settings,
     },
-    /// Give the room of the ballast file back when the disk is full; the next start with enough room makes it again.
+    /// Remove the ballast file to free its space when the disk is full; the next start with enough space makes it again.
     #[command(after_help = "Examples:\n  trimaran-coordinator free-ballast --data-dir /var/lib/trimaran")]
     FreeBallast {
         /// The coordinator's data directory.
@@ -111,7 +112,7 @@ struct Place {
     /// The coordinator's name in the cluster.
     #[arg(long, value_parser = parse_name)]
     name: CoordinatorName,
-    /// The coordinator's data directory, which nobody else uses.
+    /// The coordinator's data directory, which no one else uses.
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
     /// UDP address for operators, agents and members.
@@ -126,10 +127,10 @@ fn parse_name(text: &str) -> Result<CoordinatorName, String> {
 fn main() -> ExitCode {
     trimaran_transport::install_crypto_provider();
     trimaran_process::log_to_stderr();
-    trimaran_process::end(carry_out(App::parse().command))
+    trimaran_process::end(execute(App::parse().command))
 }
 
-fn carry_out(command: Command) -> Result<(), ProcessError> {
+fn execute(command: Command) -> Result<(), Report> {
     match command {
         Command::Init { place, root_key } => {
             let data = data_dir(&place)?;
@@ -141,11 +142,11 @@ fn carry_out(command: Command) -> Result<(), ProcessError> {
             println!("{token}");
             Ok(())
         }
-        Command::Join { .. } => Err(ProcessError {
+        Command::Join { .. } => Err(Report {
             cause: Some("this version of Trimaran runs one coordinator".to_owned()),
-            ..ProcessError::new(
+            ..Report::new(
                 error_code::USAGE,
-                "nobody can join; start a cluster of its own with `trimaran-coordinator init`",
+                "a coordinator can't join yet; start a cluster of its own with `trimaran-coordinator init`",
             )
         }),
         Command::Run { place, config, settings } => {
@@ -153,7 +154,7 @@ fn carry_out(command: Command) -> Result<(), ProcessError> {
             let settings = settings.over(config.as_deref())?;
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
             let runtime = runtime.map_err(|error| {
-                ProcessError::because(error_code::BUG, "the runtime could not be started", &error)
+                Report::because(error_code::BUG, "the runtime could not be started", &error)
             })?;
             Ok(runtime.block_on(run::run(data, place.name, place.listen, settings))?)
         }
@@ -162,9 +163,9 @@ fn carry_out(command: Command) -> Result<(), ProcessError> {
             let mib = ballast.bytes() >> 20;
             let freed = ballast.free();
             freed.map_err(|error| {
-                ProcessError::because(error_code::DATA_DIR, "the ballast can't be removed", &error)
+                Report::because(error_code::DATA_DIR, "the ballast can't be removed", &error)
             })?;
-            println!("{mib} MiB given back");
+            println!("{mib} MiB freed");
             Ok(())
         }
         Command::Check { place } => {
@@ -184,10 +185,9 @@ fn carry_out(command: Command) -> Result<(), ProcessError> {
     }
 }
 
-fn data_dir(place: &Place) -> Result<DataDir, ProcessError> {
-    DataDir::new(&place.data_dir).map_err(|error| {
-        ProcessError::because(error_code::DATA_DIR, "the data directory can't be used", &error)
-    })
+fn data_dir(place: &Place) -> Result<DataDir, Report> {
+    DataDir::new(&place.data_dir)
+        .map_err(|error| Report::because(error_code::DATA_DIR, "the data directory can't be used", &error))
 }
 
 #[cfg(test)]
@@ -198,6 +198,6 @@ mod tests {
 
     #[test]
     fn every_command_says_what_it_does_with_examples_that_parse() {
-        trimaran_e2e::help::check(&App::command(), 6);
+        trimaran_test_support::help::check(&App::command(), 6);
     }
 }

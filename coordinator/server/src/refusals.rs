@@ -1,4 +1,4 @@
-//! What was refused to whom: counted here, and told to the audit log in one record a minute.
+//! What was refused to whom: counted here, and written to the audit log in one record a minute.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -11,7 +11,7 @@ use crate::authorize::{Verb, authorize};
 use crate::node::Node;
 
 /// Refusals of one identity and verb that share one audit record.
-const REFUSALS_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
+const REFUSALS_INTERVAL: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Counts refusals and hands them to the log once a minute.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ impl Refusals {
 
     /// Writes what was counted to the audit log, each minute.
     pub(crate) async fn report(&self, node: &Node) {
-        let mut every = tokio::time::interval(REFUSALS_EVERY);
+        let mut every = tokio::time::interval(REFUSALS_INTERVAL);
         loop {
             every.tick().await;
             let counts = std::mem::take(&mut *self.0.lock().expect("no panic while the lock is held"));

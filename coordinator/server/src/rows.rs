@@ -1,6 +1,6 @@
 //! Rows of the store as the engine's queries read them.
 
-use trimaran_engine::query::RowSource;
+use trimaran_query::RowSource;
 use trimaran_store::ReadView;
 
 use crate::node::Node;

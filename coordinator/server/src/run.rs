@@ -1,14 +1,15 @@
-//! `trimaran-coordinator run`: opens the store, starts the threads, serves until it is told to end.
+//! `trimaran-coordinator run`: opens the store, starts the threads, serves until it is stopped.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::broadcast::error::RecvError;
-use trimaran_engine::{Engine, Event, query};
+use trimaran_engine::{Engine, Event};
 use trimaran_model::id::{CoordinatorName, Identity};
 use trimaran_model::limits::BALLAST_BYTES;
 use trimaran_model::time::Millis;
 use trimaran_process::{Tasks, clock};
+use trimaran_query as query;
 use trimaran_store::{Ballast, Options, Store};
 use trimaran_transport::authority::Issuer;
 use trimaran_transport::{
@@ -21,20 +22,21 @@ use trimaran_wire::v1::common::WireIdentity;
 use crate::agent_session;
 use crate::config::Settings;
 use crate::data_dir::DataDir;
+use crate::disk_space::DiskSpaceGuard;
 use crate::events::EventLog;
 use crate::gateway;
 use crate::init::new_leaf;
-use crate::machine::EngineMachine;
-use crate::node::{Node, NodeError, Proposed};
+use crate::node::Node;
+use crate::raft_loop::{NodeError, Proposed};
 use crate::refusals::Refusals;
 use crate::revoked::RevokedKeys;
-use crate::room::Room;
 use crate::rows::View;
 use crate::server::{Parts, Server};
-use crate::soft::Soft;
+use crate::soft_state::SharedSoftState;
+use crate::state_machine::EngineStateMachine;
 
-/// Renewal is looked at this often.
-const RENEW_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
+/// Renewal is checked this often.
+const RENEW_INTERVAL: std::time::Duration = std::time::Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
@@ -53,15 +55,15 @@ pub(crate) enum RunError {
     #[error("there is no identity; run `trimaran-coordinator init` first")]
     NoIdentity,
     #[error(
-        "the data directory belongs to `{found}`, not to a coordinator `{wanted}`; look at `--name` and `--data-dir`"
+        "the data directory belongs to `{found}`, not to a coordinator `{wanted}`; check `--name` and `--data-dir`"
     )]
     Name { found: Identity, wanted: CoordinatorName },
     #[error("the issuing key can't be used")]
     Authority(#[from] trimaran_transport::authority::AuthorityError),
     #[error("the certificate can't be used")]
-    Store(#[from] trimaran_transport::store::StoreError),
+    Store(#[from] trimaran_transport::pki::certificate_store::CertificateStoreError),
     #[error("the root certificate can't be used")]
-    Trust(#[from] trimaran_transport::trust::TrustError),
+    Trust(#[from] trimaran_transport::pki::trust::TrustError),
     #[error("the certificate could not be renewed")]
     Renew(#[from] crate::init::InitError),
     #[error("the address can't be used")]
@@ -86,7 +88,7 @@ pub(crate) async fn run(
     revoked.extend(engine.revoked());
     let raft_id = store.identity().raft_id;
     let (node, ended) =
-        Node::start(replica_settings(raft_id, &settings), store, EngineMachine::new(engine), loaded)?;
+        Node::start(replica_settings(raft_id, &settings), store, EngineStateMachine::new(engine), loaded)?;
     let issuer = load_issuer(&data)?;
     wait_wall(&node).await;
     let certificates = own_certificate(&data, &issuer, &name, &node)?;
@@ -96,13 +98,13 @@ pub(crate) async fn run(
     let server = Server(Arc::new(Parts {
         name,
         address,
-        room: Room::new(data.root()),
+        disk_space: DiskSpaceGuard::new(data.root()),
         data,
         node,
         issuer,
         endpoint,
         certificates,
-        soft: Soft::default(),
+        soft_state: SharedSoftState::default(),
         events: EventLog::new(revision),
         revoked,
         refusals: Refusals::default(),
@@ -112,7 +114,7 @@ pub(crate) async fn run(
     server.tasks.spawn(gateway::run(server.clone()));
     let refused = server.clone();
     server.tasks.spawn(async move { refused.refusals.report(&refused.node).await });
-    server.tasks.spawn(tell(server.clone()));
+    server.tasks.spawn(publish_applied(server.clone()));
     server.tasks.spawn(agent_session::expect_back(server.clone()));
     server.tasks.spawn(announce(server.clone()));
     server.tasks.spawn(renew(server.clone()));
@@ -154,10 +156,10 @@ fn fill_ballast(data: &DataDir, bytes: u64) {
 
 /// The cluster's time follows a restart within a moment; certificates are judged by it, so it is awaited.
 async fn wait_wall(node: &Node) {
-    let mut pulse = node.pulse();
+    let mut status = node.member_status();
     let settled =
-        pulse.wait_for(|pulse| pulse.leads() && (clock::system_wall() - pulse.wall_now()).0 <= 2000);
-    // A clock that stands back or too far ahead is not followed; certificates then go by cluster time.
+        status.wait_for(|status| status.leads() && (clock::system_wall() - status.wall_now()).0 <= 2000);
+    // A clock that is behind or too far ahead is not followed; certificates then go by cluster time.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(3), settled).await;
 }
 
@@ -168,7 +170,7 @@ fn load_issuer(data: &DataDir) -> Result<Issuer, RunError> {
     Ok(Issuer::from_pem(&key, &chain, &identity.ca)?)
 }
 
-/// The own certificate, made anew when the old one is past its time: a coordinator needs nobody for that.
+/// The own certificate, made anew when the old one is past its time: a coordinator needs no one for that.
 fn own_certificate(
     data: &DataDir,
     issuer: &Issuer,
@@ -215,7 +217,7 @@ fn bind(
 }
 
 /// Passes applied entries on: to watchers, and revoked keys to the handshakes.
-async fn tell(server: Server) {
+async fn publish_applied(server: Server) {
     let mut applied = server.node.subscribe();
     loop {
         match applied.recv().await {
@@ -239,10 +241,10 @@ async fn tell(server: Server) {
     }
 }
 
-/// Tells the log who this member is and where; it may have moved since its last start.
+/// Reports to the log who this member is and where; it may have moved since its last start.
 async fn announce(server: Server) {
-    let mut pulse = server.node.pulse();
-    if pulse.wait_for(|pulse| pulse.leads()).await.is_err() {
+    let mut status = server.node.member_status();
+    if status.wait_for(|status| status.leads()).await.is_err() {
         return;
     }
     let certificate_sha256 = server.certificates.info().map_or([0; 32], |info| info.spki.0);
@@ -254,7 +256,7 @@ async fn announce(server: Server) {
     };
     let command = Command { identity: WireIdentity::System, request: None, body };
     if !matches!(server.node.propose(command).await, Proposed::Done { .. }) {
-        tracing::warn!("the cluster could not be told where this coordinator is");
+        tracing::warn!("the cluster could not be notified where this coordinator is");
     }
 }
 
@@ -263,7 +265,7 @@ async fn renew(server: Server) {
     let certificates = Arc::clone(&server.certificates);
     let entropy = random::next_u64();
     loop {
-        tokio::time::sleep(RENEW_EVERY).await;
+        tokio::time::sleep(RENEW_INTERVAL).await;
         let Some(info) = certificates.info() else { continue };
         if server.node.wall() < enroll::renew_at(info.not_before, info.not_after, entropy) {
             continue;
@@ -285,8 +287,8 @@ async fn renew(server: Server) {
 }
 
 impl Server {
-    /// Tells watchers of a run that live progress came; their next look shows it.
-    pub(crate) fn tell_progress(&self, progress: &Progress) {
+    /// Notifies watchers of a run that live progress came; their next read shows it.
+    pub(crate) fn publish_progress(&self, progress: &Progress) {
         let found = View::new(&self.node).read(|rows| query::assignment(rows, progress.assignment));
         if let Some(row) = found {
             self.events.progress(self.node.store.applied(), self.node.wall(), &row, progress);

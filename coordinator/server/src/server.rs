@@ -8,12 +8,12 @@ use trimaran_transport::authority::Issuer;
 use trimaran_transport::{CertificateStore, Endpoint};
 
 use crate::data_dir::DataDir;
+use crate::disk_space::DiskSpaceGuard;
 use crate::events::EventLog;
 use crate::node::Node;
 use crate::refusals::Refusals;
 use crate::revoked::RevokedKeys;
-use crate::room::Room;
-use crate::soft::Soft;
+use crate::soft_state::SharedSoftState;
 
 /// One coordinator at work; a clone is another handle.
 #[derive(Clone)]
@@ -28,8 +28,8 @@ pub(crate) struct Parts {
     pub(crate) issuer: Issuer,
     pub(crate) endpoint: Endpoint,
     pub(crate) certificates: Arc<CertificateStore>,
-    pub(crate) room: Room,
-    pub(crate) soft: Soft,
+    pub(crate) disk_space: DiskSpaceGuard,
+    pub(crate) soft_state: SharedSoftState,
     pub(crate) events: EventLog,
     pub(crate) revoked: Arc<RevokedKeys>,
     pub(crate) refusals: Refusals,

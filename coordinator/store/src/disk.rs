@@ -1,4 +1,4 @@
-//! How much room the disk has, and a file that gives some back in need.
+//! How much free space the disk has, and a file that frees some in need.
 
 use std::fs::File;
 use std::io;
@@ -37,7 +37,7 @@ impl DiskSpace {
     }
 }
 
-/// Allocated bytes that can be given back when the disk is full, so that the process can start and compact.
+/// Allocated bytes that can be freed when the disk is full, so that the process can start and compact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ballast {
     path: PathBuf,
@@ -62,12 +62,12 @@ impl Ballast {
         Ok(())
     }
 
-    /// How much room it would give back; 0 without a file.
+    /// How much space it would free; 0 without a file.
     pub fn bytes(&self) -> u64 {
         std::fs::metadata(&self.path).map_or(0, |file| file.len())
     }
 
-    /// Gives the room back.
+    /// Frees the space.
     pub fn free(&self) -> io::Result<()> {
         match std::fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

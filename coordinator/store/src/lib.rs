@@ -4,13 +4,13 @@
 //! |---|---|---|
 //! | `log` | index, u64 big-endian | framed `raft::Entry` (a checksum of its own) |
 //! | `rows` | the state machine's | the state machine's |
-//! | `meta` | a name | framed: identity, hard state, members, applied, snapshot mark, cut of the log |
+//! | `meta` | a name | framed: identity, hard state, members, applied, snapshot position, cut of the log |
 //!
 //! Architecture invariants
 //! - The only user of RocksDB. Every write after the start goes through one [`writer`] thread, in order.
 //! - One WAL for all column families: what survives a crash is a prefix of the written groups, so rows never
-//!   outlive the entries they came from, nor a cut of the log the mark it relies on.
-//! - A group is synced (fdatasync) when it holds entries, a vote, or a snapshot mark; nothing is retried after
+//!   outlive the entries they came from, nor a cut of the log the snapshot position it relies on.
+//! - A group is synced (fdatasync) when it holds entries, a vote, or a snapshot position; nothing is retried after
 //!   a failed write or sync.
 //! - A log that is not whole stops the start with an error that says what to do. It is never shortened.
 //!
@@ -20,13 +20,13 @@
 
 pub mod disk;
 mod meta;
-mod open;
 pub mod snapshot;
+mod store;
 mod view;
 mod wal;
 pub mod writer;
 
 pub use disk::{Ballast, DiskSpace};
-pub use open::{InitError, LoadError, OpenError, Options, Store};
+pub use store::{InitError, LoadError, OpenError, Options, Store, WriteError};
 pub use view::{ReadError, ReadView};
-pub use writer::{SubmitError, WriteError, Writer, WriterEvent, WriterHandle, WriterStats};
+pub use writer::{SubmitError, Writer, WriterEvent, WriterHandle, WriterStats};

@@ -6,7 +6,7 @@ use trimaran_wire::codec::Message;
 use trimaran_wire::raft::{ConfState, Place, SnapshotMeta};
 
 use crate::meta;
-use crate::open::Store;
+use crate::store::Store;
 
 /// Why a view could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
-//! A look at the WAL before RocksDB reads it: is a torn end really the end?
+//! A check of the WAL before RocksDB reads it: is a torn end really the end?
 //!
 //! RocksDB takes a record that claims to reach beyond the file for one that a crash cut off, and forgets
-//! everything from there on. A flipped bit in a length looks the same, and synced entries would vanish
+//! everything from there on. A flipped bit in a length has the same effect, and synced entries would vanish
 //! silently. A cut record is the last thing in a file; a damaged one has whole records behind it.
 //!
 //! Format (RocksDB wiki, "Write Ahead Log File Format"): blocks of 32 KiB; `u32 masked crc32c | u16 length |
@@ -27,7 +27,7 @@ pub(crate) fn damaged(dir: &Path) -> io::Result<Option<(PathBuf, usize)>> {
     Ok(None)
 }
 
-/// Where the first record stands that reaches beyond its block or the file.
+/// Where the first record is that reaches beyond its block or the file.
 fn torn(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let mut at = 0;
     while at + HEADER <= bytes.len() {

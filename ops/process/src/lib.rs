@@ -13,7 +13,7 @@ mod termination;
 use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
-use trimaran_model::process_error::ProcessError;
+use trimaran_model::report::Report;
 
 pub use tasks::Tasks;
 pub use termination::{Termination, terminated};
@@ -32,12 +32,12 @@ pub fn warnings_to_stderr() {
 }
 
 /// How a server ends: what failed goes to stderr for people, and its code becomes the exit code.
-pub fn end(outcome: Result<(), ProcessError>) -> ExitCode {
+pub fn end(outcome: Result<(), Report>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(process_error) => {
-            eprintln!("{process_error}");
-            ExitCode::from(process_error.exit() as u8)
+        Err(report) => {
+            eprintln!("{report}");
+            ExitCode::from(report.exit() as u8)
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const END_LIMIT: Duration = Duration::from_secs(2);
 const END_PAUSE: Duration = Duration::from_millis(5);
 
-/// Held as long as it lives. Children don't inherit it.
+/// Held as long as it exists. Children don't inherit it.
 #[derive(Debug)]
 pub struct LockFile(File);
 
@@ -86,7 +86,7 @@ mod tests {
     fn a_file_has_one_holder_at_a_time_and_the_next_takes_it_over() {
         let folder = tempfile::tempdir().expect("a directory");
         let path = folder.path().join("lock");
-        let first = LockFile::take(&path).expect("nobody has it");
+        let first = LockFile::take(&path).expect("no one has it");
         let refused = LockFile::take(&path).expect_err("taken");
         assert!(
             matches!(refused, LockFileError::Held { pid } if pid == Some(std::process::id())),
@@ -101,7 +101,7 @@ mod tests {
     fn a_holder_at_its_end_is_waited_for_and_no_other() {
         let folder = tempfile::tempdir().expect("a directory");
         let path = folder.path().join("lock");
-        let first = std::cell::RefCell::new(Some(LockFile::take(&path).expect("nobody has it")));
+        let first = std::cell::RefCell::new(Some(LockFile::take(&path).expect("no one has it")));
         let ends = |pid| {
             assert_eq!(pid, std::process::id());
             first.borrow_mut().take().is_some()

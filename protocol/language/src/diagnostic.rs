@@ -5,34 +5,7 @@ use trimaran_model::limits::SPEC_DIAGNOSTICS_MAX;
 
 use crate::tree::Span;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    Error,
-    Warning,
-}
-
-impl Severity {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warning => "warning",
-        }
-    }
-}
-
-/// One finding. Line and column start at 1; columns and length count characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Diagnostic {
-    pub code: ErrorCode,
-    pub severity: Severity,
-    pub message: String,
-    pub file: String,
-    pub line: u32,
-    pub column: u32,
-    pub length: u32,
-    /// What to do; never empty.
-    pub help: String,
-}
+pub use trimaran_model::report::{Finding as Diagnostic, Severity};
 
 /// Collects the findings of one file, up to a bound.
 #[derive(Debug)]
@@ -75,7 +48,7 @@ impl Sink {
         if self.found.len() == SPEC_DIAGNOSTICS_MAX {
             let message =
                 format!("there are more than {SPEC_DIAGNOSTICS_MAX} findings; the others are not shown");
-            let help = "mend the first ones".to_owned();
+            let help = "fix the first ones".to_owned();
             self.found.push(at(&self.file, Severity::Error, error_code::OVER_LIMIT, span, message, help));
         }
     }

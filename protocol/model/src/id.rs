@@ -29,7 +29,7 @@ pub fn name_error(text: &str) -> Option<&'static str> {
 
 /// Why `text` is not a version of an artifact, or `None` when it is one.
 ///
-/// A version stands in paths, URLs, tables and logs, so it has 1 to 128 characters of letters, digits and
+/// A version is used in paths, URLs, tables and logs, so it has 1 to 128 characters of letters, digits and
 /// `._+~:-` and starts with a letter, a digit or `_`: what tags of images and versions of packages have.
 pub fn version_error(text: &str) -> Option<&'static str> {
     if text.is_empty() {
@@ -122,7 +122,7 @@ name_type!(
     AgentName
 );
 name_type!(
-    /// A runner and the host it stands for.
+    /// A runner and the host it represents.
     HostName
 );
 name_type!(
@@ -274,7 +274,7 @@ impl fmt::Display for Fence {
     }
 }
 
-/// Random id of one life of an agent's or runner's data directory and process, in hexadecimal.
+/// Random id of one incarnation of an agent's or runner's data directory and process, in hexadecimal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
 

@@ -12,6 +12,7 @@
 pub mod action;
 pub mod assignment;
 pub mod error_code;
+pub mod hash;
 pub mod id;
 pub mod limits;
 pub mod pipeline;
@@ -19,6 +20,7 @@ pub mod plan;
 pub mod process_error;
 pub mod reason;
 pub mod release;
+pub mod report;
 pub mod run;
 pub mod target;
 pub mod text;

@@ -92,7 +92,7 @@ pub const WRITE_JOBS_MAX: usize = 256;
 /// Jobs that the writer joins to one record, and their bytes.
 pub const WRITE_GROUP_JOBS_MAX: usize = 256;
 pub const WRITE_GROUP_BYTES_MAX: usize = MIB;
-/// Entries that a replica applies before it looks at its inputs again.
+/// Entries that a replica applies before it handles its next input.
 pub const APPLY_ENTRIES_PER_STEP_MAX: usize = 512;
 /// Rows of one chunk of a snapshot file, unless one row alone is larger.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * KIB;
@@ -101,7 +101,7 @@ pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * KIB;
 pub const DISK_LOW_BYTES: u64 = 1 << 30;
 /// Percent of the file system.
 pub const DISK_LOW_PERCENT: u64 = 5;
-/// Below this many free bytes what agents tell waits too: twice what the log may take.
+/// Below this many free bytes what agents report waits too: twice what the log may take.
 pub const DISK_FULL_BYTES: u64 = 128 << 20;
 /// Size of the ballast file unless set otherwise.
 pub const BALLAST_BYTES: u64 = 256 << 20;
@@ -129,12 +129,12 @@ pub const TARGET_PARALLEL: u32 = 64;
 pub const EVENTS_KEPT_MAX: usize = 100_000;
 /// The message of one instance among many: all of them with their names fit one frame of an agent.
 pub const INSTANCE_MESSAGE_BYTES_MAX: usize = 512;
-/// Free text given by users: comments and reasons.
+/// Free text written by users: comments and reasons.
 pub const COMMENT_BYTES_MAX: usize = 4 * KIB;
 /// A message that a host or service caused, as stored.
 pub const MESSAGE_BYTES_MAX: usize = 2 * KIB;
 
-/// A one-time token lives this long (wall time).
+/// A one-time token is valid this long (wall time).
 pub const TOKEN_TTL: Millis = Millis::hours(1);
 /// A leaf certificate of an agent or runner (wall time).
 pub const LEAF_TTL: Millis = Millis::hours(24);
@@ -144,7 +144,7 @@ pub const LEAF_RENEWABLE_AFTER_END: Millis = Millis::hours(24 * 30);
 pub const AGENT_KEEP_ALIVE: Millis = Millis::seconds(3);
 /// An agent without a sign for so long is lost.
 pub const AGENT_LOST_AFTER: Millis = Millis::seconds(12);
-/// An unguarded call is made only while a coordinator was heard within this time.
+/// An unguarded call is made only while a coordinator answered within this time.
 pub const LEASE: Millis = Millis::seconds(8);
 /// An agent asks its coordinator for a sign this often; its lease survives two lost answers.
 pub const LEASE_PING: Millis = Millis::seconds(2);
@@ -157,34 +157,38 @@ pub const HOST_LOST_AFTER: Millis = Millis::seconds(30);
 pub const HOSTS_PREPARED_AHEAD_MAX: usize = 8;
 /// Assignments that one agent holds, ended and unanswered ones included.
 pub const AGENT_ASSIGNMENTS_MAX: usize = 4096;
-/// Live progress of one assignment is told at most this often.
+/// Live progress of one assignment is sent at most this often.
 pub const PROGRESS_INTERVAL: Millis = Millis(100);
+/// The body of one commit of a driver; it is in the assignment's row and comes back with it.
+pub const COMMIT_BYTES_MAX: usize = 64 * KIB;
+/// A superseded assignment reaches a safe point within this time, or is stopped where it is.
+pub const SUPERSEDE_TIMEOUT: Millis = Millis::seconds(20);
 /// Messages that wait for one session of an agent or runner; a session that takes none for so long is closed.
 pub const SESSION_QUEUE_MAX: usize = 1024;
 /// Events that wait for the loop of an agent; above it sessions are not read.
 pub const AGENT_EVENTS_MAX: usize = 1024;
 
 /// Reports of one agent that a coordinator has on their way to the log; more wait in the agent's stream.
-pub const AGENT_REPORTS_UNDER_WAY_MAX: usize = 256;
+pub const AGENT_REPORTS_IN_FLIGHT_MAX: usize = 256;
 /// Verdicts of one message; each has the words of one failure.
 pub const VERDICTS_PER_MESSAGE_MAX: usize = 128;
-/// How many installations have a host more or less down is told at most this often; the first one at once.
+/// How many installations have a host more or less down is sent at most this often; the first one at once.
 pub const DOWN_COUNTS_INTERVAL: Millis = Millis::seconds(1);
 /// A connected runner's row says within this time when it was seen.
 pub const RUNNER_SEEN_INTERVAL: Millis = Millis::hours(1);
 /// Runners of one message about who is connected.
 pub const RUNNERS_PER_MESSAGE_MAX: usize = 1000;
-/// Earlier lives of one name that are remembered as superseded.
+/// Earlier incarnations of one name that are remembered as superseded.
 pub const SUPERSEDED_KEPT: usize = 64;
 /// Batches of log lines on their way through an agent or a coordinator, for one question.
 pub const LOG_BATCHES_MAX: usize = 16;
 /// How long a question for logs waits for a host that has no session, since a runner that was just started is
 /// about to have one.
 pub const LOG_HOST_WAIT: Millis = Millis::seconds(5);
-/// How often such a question goes on with the next session of a host before it says that lines are missing.
+/// How often such a question is continued with the next session of a host before it says that lines are missing.
 pub const LOG_SESSIONS_MAX: usize = 3;
-/// Records of an agent's journal after which it is compacted, when most of them are of no use any more.
-pub const JOURNAL_RECORDS_MAX: usize = 4096;
+/// Bytes of an agent's journal after which it is compacted, when most of them are of no use any more.
+pub const JOURNAL_COMPACT_BYTES: usize = MIB;
 /// Bytes of records that one write of an agent's journal joins, unless one record alone is larger.
 pub const JOURNAL_GROUP_BYTES: usize = MIB;
 /// A journal file over this size is not opened: compaction keeps it far below.
@@ -195,7 +199,7 @@ pub const ARCHIVE_ENTRIES_MAX: u64 = 1_000_000;
 pub const ARCHIVE_RATIO_MAX: u64 = 200;
 pub const ARCHIVE_DEPTH_MAX: usize = 64;
 pub const ARCHIVE_BYTES_MAX: u64 = 8 << 30;
-/// Below this many unpacked bytes the ratio is not looked at: small texts compress well.
+/// Below this many unpacked bytes the ratio is not checked: small texts compress well.
 pub const ARCHIVE_RATIO_FREE_BYTES: u64 = 16 << 20;
 /// One extension header of an archive (long name, PAX records): a path has at most 4 KiB.
 pub const ARCHIVE_EXTENSION_BYTES_MAX: usize = 256 * KIB;
@@ -250,7 +254,7 @@ pub const HOST_UNPACK: Millis = Millis::minutes(10);
 /// A call to a host's disk or process table.
 pub const HOST_CALL: Millis = Millis::seconds(30);
 pub const HOST_START: Millis = Millis::seconds(60);
-/// A goal that a host can't write down within this time is refused, before its agent gives the session up.
+/// A goal that a host can't write down within this time is refused, before its agent ends the session.
 pub const HOST_GOAL_TIMEOUT: Millis = Millis::seconds(4);
 /// Calls of one installation that are in flight at once, those that hang in a disk after their deadline included.
 pub const HOST_CALLS_MAX: usize = 6;
@@ -262,17 +266,17 @@ pub const HOST_INSTALLATIONS_MAX: usize = 256;
 pub const HOST_COMMANDS_MAX: usize = 16;
 /// Changes that a host has sent and its reader has not read; of one installation the latest counts.
 pub const HOST_REPORTS_QUEUED_MAX: usize = 64;
-/// Given up when a host's disk is full, so that a journal can still be written.
+/// Removed when a host's disk is full, so that a journal can still be written.
 pub const HOST_RESERVE_BYTES: usize = MIB;
-/// For the first look at everything on a host: longer than a shim may take to answer.
+/// For the first inspection of everything on a host: longer than a shim may take to answer.
 pub const HOST_INSPECT_TIMEOUT: Millis = Millis::seconds(45);
-/// A look at a host that failed is made again after this.
+/// An inspection of a host that failed is repeated after this.
 pub const HOST_INSPECT_RETRY_DELAY: Millis = Millis::seconds(1);
 /// A host that can't be inspected so often in a row is reported as broken.
 pub const HOST_INSPECTION_FAILURES_MAX: u8 = 2;
 /// How often a blob may vanish between its fetch and its unpacking.
 pub const HOST_BLOB_LOSSES_MAX: u8 = 3;
-/// Answers of calls that a host may lose before it gives a goal up.
+/// Answers of calls that a host may lose before it fails a goal.
 pub const HOST_LOSSES_MAX: u8 = 16;
 
 const _: () = assert!(2 * LOG_BATCH_BYTES_MAX + 32 * LOG_BATCH_LINES_MAX < RUNNER_FRAME_BYTES_MAX);
@@ -289,7 +293,7 @@ pub const CEL_LOOPS_MAX: u32 = 2;
 /// The longest list or map that a CEL loop may meet, and the steps that all loops of an expression may take.
 pub const CEL_COLLECTION_MAX: usize = 4096;
 pub const CEL_STEPS_MAX: u64 = 20_000_000;
-/// Values of an object's status that are looked at for hidden bad news, and how deep.
+/// Values of an object's status that are checked for hidden bad news, and how deep.
 pub const STATUS_VALUES_MAX: usize = 200_000;
 pub const STATUS_DEPTH_MAX: usize = 32;
 /// A value of an object inside of a message or as evidence, in characters.
@@ -310,6 +314,8 @@ const _: () = assert!(
 );
 const _: () =
     assert!(VERDICTS_PER_MESSAGE_MAX * (MESSAGE_BYTES_MAX + 4 * NAME_BYTES_MAX) < AGENT_FRAME_BYTES_MAX / 2);
+const _: () = assert!(COMMIT_BYTES_MAX < AGENT_FRAME_BYTES_MAX / 4);
+const _: () = assert!(UNGUARDED_CALL.0 < SUPERSEDE_TIMEOUT.0);
 const _: () = assert!(LEASE.0 < AGENT_LOST_AFTER.0);
 const _: () = assert!(AGENT_KEEP_ALIVE.0 * 2 < LEASE.0);
 const _: () = assert!(LEASE_PING.0 * 3 < LEASE.0);

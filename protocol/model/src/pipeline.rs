@@ -1,5 +1,5 @@
 //! The compiled form of a pipeline file: environments in order of promotion, each with targets, gates,
-//! strategy and the way back. All defaults are filled in; what a file left open is decided here once.
+//! strategy and the rollback. All defaults are filled in; what a file left open is decided here once.
 
 mod flink;
 
@@ -24,7 +24,7 @@ pub struct Pipeline {
     pub environments: Vec<Environment>,
 }
 
-/// Where an artifact's bytes are; `{version}` stands once in the text for the version of a run.
+/// Where an artifact's bytes are; `{version}` occurs once in the text for the version of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ArtifactSource {
     /// An http or https URL, fetched by the runner.
@@ -105,7 +105,7 @@ impl StopSignal {
     }
 }
 
-/// When a service that ended by itself is started again. While a host verifies nothing is restarted.
+/// When a service that ended automatically is started again. While a host verifies nothing is restarted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restart {
     pub on: RestartOn,
@@ -290,7 +290,7 @@ impl std::fmt::Display for IntOrPercent {
     }
 }
 
-/// When and how far a bad release goes back by itself.
+/// When and how far a bad release goes back automatically.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RollbackPolicy {
     pub on: BTreeSet<RollbackOn>,

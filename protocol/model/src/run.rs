@@ -18,7 +18,7 @@ pub enum Status {
     Waiting,
     /// Its agent is silent. Never a verdict.
     Lost,
-    /// On the way back.
+    /// Rolling back.
     RollingBack,
     Succeeded,
     /// A failure that the author chose to ignore.
@@ -78,7 +78,7 @@ impl Status {
         }
     }
 
-    /// Somebody should look.
+    /// A user should check.
     pub fn is_bad(self) -> bool {
         match self {
             Self::Failed | Self::Stopped | Self::RolledBack | Self::RollbackFailed | Self::Broken => true,

@@ -19,7 +19,7 @@ pub enum CloseCode {
     Protocol,
     /// 6: over a limit; dial again later.
     Busy,
-    /// 7: no sign of life.
+    /// 7: nothing was received for the timeout.
     Silent,
     /// Any other number, from a newer build.
     Other(u32),
@@ -65,7 +65,7 @@ impl fmt::Display for CloseCode {
             Self::Superseded => f.write_str("superseded"),
             Self::Protocol => f.write_str("protocol error"),
             Self::Busy => f.write_str("busy"),
-            Self::Silent => f.write_str("no sign of life"),
+            Self::Silent => f.write_str("nothing was received for too long"),
             Self::Other(number) => write!(f, "code {number}"),
         }
     }
@@ -80,7 +80,7 @@ pub enum CloseReason {
     Peer { code: CloseCode, reason: String },
     /// This side refused the other's certificate or protocol in the handshake.
     Refused { why: String },
-    /// Nothing was heard for the idle timeout.
+    /// Nothing was received for the idle timeout.
     TimedOut,
     /// The other side restarted and no longer knows the session.
     Reset,

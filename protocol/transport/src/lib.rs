@@ -22,34 +22,29 @@
 //! In use: [`files::load_identity`], [`CertificateStore::new`] and [`Trust::from_pem`] give an
 //! [`EndpointConfig`]; [`Endpoint::bind`] starts to accept; [`Endpoint::accept`] and [`Endpoint::connect`] give
 //! sessions; [`Session::request_one`] asks, [`Session::accept_stream`] serves. A program that ends calls
-//! [`Endpoint::shutdown`], so that the other sides hear of it.
+//! [`Endpoint::shutdown`], so that the other sides are notified.
 #![forbid(unsafe_code)]
 
 pub mod alpn;
-pub mod authority;
 pub mod backoff;
 pub mod close;
 pub mod counters;
-pub mod enroll;
-pub mod files;
-pub mod identity;
-mod pem;
+pub mod pki;
 pub mod quic;
 pub mod random;
-pub mod store;
-pub mod trust;
 
 pub use alpn::{Alpn, Role};
 pub use close::{CloseCode, CloseReason};
 pub use counters::{Counters, Refused};
-pub use identity::CertificateInfo;
+pub use pki::certificate_store::CertificateStore;
+pub use pki::identity::CertificateInfo;
+pub use pki::trust::Trust;
+pub use pki::{authority, enroll, files};
 pub use quic::endpoint::{ConnectError, Endpoint, EndpointConfig};
 pub use quic::limits::EndpointLimits;
 pub use quic::session::{RequestError, Session};
 pub use quic::streams::{FrameReceiver, FrameSender, RecvError, SendError};
 pub use quic::tls::{Clock, Revoked};
-pub use store::CertificateStore;
-pub use trust::Trust;
 
 /// Installs aws-lc-rs as the process's cryptography. Each `main` calls it first; a repetition does nothing.
 ///

@@ -1,9 +1,10 @@
 //! The transport over QUIC (RFC 9000): endpoint, handshakes, sessions and streams.
 
+mod connection;
 pub mod endpoint;
-mod garbage;
 mod handshake;
 pub mod limits;
 pub mod session;
+mod stray_packets;
 pub mod streams;
 pub mod tls;

@@ -1,6 +1,6 @@
-//! A flood of garbage and of handshakes that never end: counted, bounded, and nobody else suffers.
+//! A flood of garbage and of handshakes that never end: counted, bounded, and no one else suffers.
 //!
-//! In a process of its own, because it looks at the memory of the process.
+//! In a process of its own, because it measures the memory of the process.
 
 #[path = "transport/world.rs"]
 #[allow(dead_code, reason = "shared with the other tests, which use the rest")]
@@ -34,9 +34,9 @@ fn garbage(number: u64, buffer: &mut [u8; 1200]) -> usize {
     match number % 4 {
         // A long header of version 1 with connection ids of 8 bytes: an Initial whose seal does not fit.
         0 => buffer[..6].copy_from_slice(&[0xc3, 0, 0, 0, 1, 8]),
-        // A short header: a packet of a session that nobody knows.
+        // A short header: a packet of a session that no one knows.
         1 => buffer[0] = 0x40,
-        // A version that nobody speaks.
+        // A version that no one speaks.
         2 => buffer[..5].copy_from_slice(&[0xc3, 0xba, 0xba, 0xba, 0xba]),
         _ => {}
     }
@@ -44,7 +44,7 @@ fn garbage(number: u64, buffer: &mut [u8; 1200]) -> usize {
 }
 
 #[tokio::test]
-async fn floods_are_bounded_and_harm_nobody() {
+async fn floods_are_bounded_and_harm_no_one() {
     let world = World::new("one");
     let mut config = world.config(&world.files(&coordinator("c1")), &ALL_COORDINATOR);
     config.limits = EndpointLimits { retry_above: 16, handshakes_max: 48, ..EndpointLimits::SERVER };
@@ -81,7 +81,7 @@ async fn floods_are_bounded_and_harm_nobody() {
     assert_eq!(soon(there.next()).await, Ok(Some(frame(b"still here"))));
     // Those that began and never ended are given up after the handshake's timeout, and are counted.
     until(|| server.counters().refused().handshakes >= counted + 16).await;
-    soon(client.connect(address(&server), Alpn::Agent)).await.expect("there is room again");
+    soon(client.connect(address(&server), Alpn::Agent)).await.expect("there is capacity again");
 }
 
 /// Begins `count` handshakes of which no answer ever reaches the client.

@@ -1,7 +1,7 @@
 //! What endpoints and idle sessions cost: a runner shares 8 MB with everything else that it does, and a
 //! coordinator carries thousands of agents.
 //!
-//! In a process of its own, because it looks at the memory of the process.
+//! In a process of its own, because it measures the memory of the process.
 
 #[path = "transport/world.rs"]
 #[allow(dead_code, reason = "shared with the other tests, which use the rest")]

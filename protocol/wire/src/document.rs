@@ -200,7 +200,7 @@ pub struct InstallationDocument {
     #[serde(default)]
     pub message: Option<String>,
     pub run: Option<String>,
-    /// Hosts in all, on the release that was brought last, and healthy on any.
+    /// Hosts in all, on the release that was deployed last, and serving on any.
     pub desired: u32,
     pub updated: u32,
     pub ready: u32,
@@ -227,6 +227,9 @@ pub struct HistoryEntry {
     pub finished_at: Option<String>,
     pub by: String,
     pub cause: Option<String>,
+    /// The later run of kind rollback that took the release back, as after a failure in its bake.
+    #[serde(default)]
+    pub rolled_back_by: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -333,7 +336,7 @@ pub struct ClusterStatus {
     pub leader: Option<String>,
     pub term: u64,
     pub revision: u64,
-    /// Milliseconds of cluster life.
+    /// Milliseconds of cluster time.
     pub now: u64,
     pub wall: String,
     pub members: Vec<MemberDocument>,
@@ -445,29 +448,17 @@ pub struct LogDocument {
     pub at: String,
     pub host: String,
     pub stream: String,
+    /// The release whose process wrote it, `null` when that is not known.
+    #[serde(default)]
+    pub release: Option<String>,
     pub line: String,
 }
 
 /// RFC 3339 in UTC with milliseconds, of milliseconds since the Unix epoch (years 1970 to 9999).
 pub fn rfc3339(wall: trimaran_model::time::WallTime) -> String {
-    let ms = wall.0.max(0);
-    let (days, of_day) = (ms / 86_400_000, ms % 86_400_000);
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (of_day / 3_600_000, of_day / 60_000 % 60, of_day / 1000 % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", of_day % 1000)
-}
-
-/// The date of a day number since 1970-01-01, by eras of 400 years (146,097 days each) that begin in March.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+    // Beyond what can be written is shown as the latest time that can.
+    let shown = jiff::Timestamp::from_millisecond(wall.0.max(0)).unwrap_or(jiff::Timestamp::MAX);
+    format!("{shown:.3}")
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ pub struct Entry {
     pub context: Blob,
 }
 
-/// What a voter must never forget. `vote` is 0 when it voted for nobody in `term`.
+/// What a voter must never forget. `vote` is 0 when it voted for no one in `term`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 pub struct HardState {
     pub term: u64,
@@ -94,7 +94,7 @@ pub struct MemberChanges {
     pub context: Blob,
 }
 
-/// Where in the log a snapshot stands.
+/// Where in the log a snapshot is.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct SnapshotMeta {
     pub index: u64,

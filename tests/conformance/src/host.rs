@@ -4,16 +4,15 @@
 //! happen: two processes at once, a launch started twice, something done before its phase was durable.
 
 mod calls;
+mod driven;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use trimaran_agent_core::driver::{CallId, Driver as _, Effect, Input};
+use trimaran_agent_core::driver::{CallId, Driver as _, Effect, Found, Handover, Input};
 use trimaran_host::filesystem::FileSystem as _;
 use trimaran_host::store::{Loaded, Store};
-use trimaran_host_core::host::{
-    Call, Exit, Handover, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot,
-};
+use trimaran_host_core::host::{Call, Exit, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot};
 use trimaran_model::assignment::{HostGoal, HostReport, HostState};
 use trimaran_model::id::Digest;
 use trimaran_model::reason::ReasonCode;
@@ -165,7 +164,12 @@ impl ModelHost {
         // The host keeps the slot of a change that an earlier process left in the middle.
         self.turn |= found.as_ref().is_some_and(|journal| journal.step.is_disruptive());
         let mut out = Vec::new();
-        self.phase = Some(HostMachine.begin(self.now, goal, found.map(Into::into), &mut out));
+        self.phase = Some(HostMachine.begin(
+            self.now,
+            goal,
+            found.map(|journal| Found::Resumed(journal.into())),
+            &mut out,
+        ));
         self.carry_out(out)
     }
 
@@ -175,7 +179,7 @@ impl ModelHost {
         let mut pressed = false;
         for _ in 0..100_000 {
             let Some(phase) = &self.phase else { return self.open(goal) };
-            match phase.handover(goal) {
+            match HostMachine.handover(phase, goal) {
                 Handover::Now => self.step(Input::Abort(ReasonCode::Fenced))?,
                 Handover::AfterChange if !pressed => {
                     pressed = true;
@@ -309,7 +313,7 @@ impl ModelHost {
                 }
                 Effect::Call { id, call, .. } => self.start_call(id, call)?,
                 Effect::Watch(query) => self.watched.push(query.launch),
-                Effect::Report(report) | Effect::Commit(report) => self.reports.push(report),
+                Effect::Report(progress) | Effect::Commit { progress, .. } => self.reports.push(progress),
                 Effect::WakeAt(at) => self.schedule(at, Event::Wake),
                 Effect::Done(_) => {
                     let phase = self.phase.take();

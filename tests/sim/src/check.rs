@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use trimaran_engine::Engine;
-use trimaran_engine::query::{self, RowSource};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::Status;
+use trimaran_query::{self as query, RowSource};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::document::StageDocument;
 use trimaran_wire::v1::row;

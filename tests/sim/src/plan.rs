@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use trimaran_engine::plan::{digest_of, release_digest};
 use trimaran_model::id::Digest;
-use trimaran_model::release::Release;
 use trimaran_wire::v1::assignment::WireIntOrPercent;
-use trimaran_wire::v1::plan::{WireApprove, WirePlan, WirePlannedEnvironment, WirePlannedStage, WireScope};
+use trimaran_wire::v1::plan::{
+    WireApprove, WirePlan, WirePlannedEnvironment, WirePlannedStage, WireScope, plan_digest,
+};
 use trimaran_wire::v1::release::{
     WireArtifact, WireHealth, WireLocation, WireProcess, WireRelease, WireReleaseWorkload,
 };
@@ -87,7 +87,7 @@ pub fn release(pipeline: &str, target: &str, version: &str) -> WireRelease {
 pub fn plan(pipeline: &str, environments: &[String], version: &str) -> WirePlan {
     let environments: Vec<_> = environments.iter().map(|line| environment(pipeline, line, version)).collect();
     let stages = environments.iter().flat_map(|it: &WirePlannedEnvironment| &it.stages);
-    let digest = digest_of(stages.map(|it| (it.target.as_str(), Digest(it.release_digest))));
+    let digest = plan_digest(stages.map(|it| (it.target.as_str(), Digest(it.release_digest))));
     let artifacts = vec![match release(pipeline, "", version).workload {
         WireReleaseWorkload::Host { bundle, .. } => bundle,
     }];
@@ -103,10 +103,9 @@ fn environment(pipeline: &str, line: &str, version: &str) -> WirePlannedEnvironm
     };
     let stage = |target: &String| {
         let release = release(pipeline, target, version);
-        let model = Release::try_from(release.clone()).expect("a release of the text");
         WirePlannedStage {
             target: target.clone(),
-            release_digest: release_digest(&model).0,
+            release_digest: release.digest().0,
             release: std::sync::Arc::new(release),
             bake_ms: millis(&get("bake", "0s")),
             sizes: get("sizes", "100%").split(',').map(amount).collect(),

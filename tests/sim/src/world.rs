@@ -14,7 +14,9 @@ use std::collections::{BTreeMap, VecDeque};
 use trimaran_engine::Outcome;
 use trimaran_model::time::Timestamp;
 use trimaran_replica::memory::MemoryStore;
-use trimaran_replica::{Answer, Input, Machine as _, Output, Replica, Settings, Waiter, WriteJob, Written};
+use trimaran_replica::{
+    Answer, Input, Output, Replica, Settings, StateMachine as _, Waiter, WriteJob, Written,
+};
 use trimaran_wire::raft::ConfState;
 use trimaran_wire::v1::command::{Command, CommandBody, Entry};
 
@@ -22,7 +24,7 @@ use crate::lab::{WALL, system};
 use crate::random::Random;
 use agent::Agent;
 use operator::Operators;
-use owner::{Machine, Owner};
+use owner::{EngineMachine, Owner};
 
 /// What goes wrong, and how often; 0 is never.
 #[derive(Debug, Clone, Copy)]
@@ -227,7 +229,7 @@ impl World {
             return;
         }
         let loaded = self.store.load();
-        let mut machine = Machine::default();
+        let mut machine = EngineMachine::default();
         machine.restore(loaded.applied, Box::new(self.store.rows().into_iter())).expect("rows of an engine");
         let mut settings = Settings::new(1, self.random.number());
         (settings.snapshot_entries, settings.kept_entries) = (60, 20);

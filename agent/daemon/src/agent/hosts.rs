@@ -1,9 +1,10 @@
-//! The runners of this agent: sessions, what each said last, and the orders that wait for an answer.
+//! The runners of this agent: sessions, what each reported last, and the orders that wait for an answer.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
+use trimaran_agent_core::Permit;
 use trimaran_agent_core::driver::CallId;
 use trimaran_host_core::fleet::{GoalAck, HostObservation, SendGoal};
 use trimaran_model::action::Failure;
@@ -11,7 +12,7 @@ use trimaran_model::assignment::{HostGoal, HostReport};
 use trimaran_model::id::{AssignmentId, HostName, InstallationId};
 use trimaran_model::limits::{RUNNER_FRAME_BYTES_MAX, SUPERSEDED_KEPT};
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::{Millis, Timestamp, WallTime};
+use trimaran_model::time::{Timestamp, WallTime};
 use trimaran_transport::{CloseCode, Session};
 use trimaran_wire::codec::encode;
 use trimaran_wire::v1::agent::RunnerState;
@@ -21,7 +22,7 @@ use trimaran_wire::v1::runner::RunnerDown;
 #[derive(Clone, Default)]
 pub(crate) struct LiveRunners {
     sessions: Arc<Mutex<BTreeMap<HostName, Session>>>,
-    /// Told at each change.
+    /// Notified at each change.
     changed: Arc<Notify>,
 }
 
@@ -29,7 +30,7 @@ impl LiveRunners {
     /// The session of a host, once it has one.
     pub(crate) async fn connected(&self, host: &HostName) -> Session {
         loop {
-            // Made before the look, so that no change between the two is missed.
+            // Made before the check, so that no change between the two is missed.
             let changed = self.changed.notified();
             let session = self.lock().get(host).cloned();
             match session {
@@ -53,13 +54,19 @@ impl LiveRunners {
     }
 }
 
+/// A message for a runner, with the number and the permit of a goal.
+pub(crate) struct ToRunner {
+    pub(crate) message: RunnerDown,
+    pub(crate) permit: Option<(u64, Permit)>,
+}
+
 /// The host that asks for a session.
 pub(crate) struct Arrival {
     pub(crate) session: Session,
     pub(crate) incarnation: u64,
     pub(crate) address: String,
     pub(crate) reports: Vec<HostReport>,
-    pub(crate) out: mpsc::Sender<RunnerDown>,
+    pub(crate) out: mpsc::Sender<ToRunner>,
 }
 
 /// The call that a goal belongs to.
@@ -70,7 +77,7 @@ pub(crate) struct Asked {
     until: Timestamp,
 }
 
-/// All hosts that were heard of.
+/// All hosts that were ever connected.
 #[derive(Default)]
 pub(crate) struct Hosts {
     known: BTreeMap<HostName, Host>,
@@ -89,7 +96,7 @@ struct Host {
 
 struct Link {
     session: Session,
-    out: mpsc::Sender<RunnerDown>,
+    out: mpsc::Sender<ToRunner>,
     sequence: u64,
     asked: BTreeMap<u64, Asked>,
 }
@@ -99,26 +106,26 @@ impl Hosts {
         self.live.clone()
     }
 
-    /// Whether a life of a host was followed by another one.
+    /// Whether an incarnation of a host was followed by another one.
     pub(crate) fn is_superseded(&self, name: &HostName, incarnation: u64) -> bool {
         self.known.get(name).is_some_and(|host| host.superseded.contains(&incarnation))
     }
 
     /// Ends the session that a host has, because a new one comes; returns the calls whose answers can't come any
     /// more, when there was one.
-    pub(crate) fn make_way(&mut self, name: &HostName, incarnation: u64) -> Option<Vec<Asked>> {
+    pub(crate) fn close_earlier(&mut self, name: &HostName, incarnation: u64) -> Option<Vec<Asked>> {
         let host = self.known.get_mut(name)?;
         let old = host.link.take()?;
         if host.incarnation == incarnation {
             old.session.close(CloseCode::Done, "a new session of the same runner");
         } else {
-            old.session.close(CloseCode::Superseded, "a later life of this runner has attached");
+            old.session.close(CloseCode::Superseded, "a later incarnation of this runner has attached");
         }
         Some(old.asked.into_values().collect())
     }
 
     /// Takes a session of a host that has none.
-    pub(crate) fn arrive(&mut self, name: &HostName, new: Arrival, now: WallTime) {
+    pub(crate) fn attach(&mut self, name: &HostName, new: Arrival, now: WallTime) {
         let host = self.known.entry(name.clone()).or_default();
         if host.incarnation != new.incarnation && host.incarnation != 0 {
             host.superseded.push(host.incarnation);
@@ -148,7 +155,13 @@ impl Hosts {
     }
 
     /// Takes a report of the host's current session.
-    pub(crate) fn hear(&mut self, name: &HostName, session: u64, report: HostReport, now: WallTime) -> bool {
+    pub(crate) fn on_report(
+        &mut self,
+        name: &HostName,
+        session: u64,
+        report: HostReport,
+        now: WallTime,
+    ) -> bool {
         let Some(host) = self.current(name, session) else { return false };
         host.last_seen = now;
         host.reports.insert(report.installation.clone(), report);
@@ -161,12 +174,11 @@ impl Hosts {
     }
 
     /// Sends an order; `Some` is what the call gets at once instead of an answer from the host.
-    pub(crate) fn give(
+    pub(crate) fn send_goal(
         &mut self,
         give: SendGoal,
         (assignment, call): (AssignmentId, CallId),
-        now: Timestamp,
-        deadline: Millis,
+        permit: Permit,
     ) -> Result<(), Option<GoalAck>> {
         let link = self.known.get_mut(&give.host).and_then(|host| host.link.as_mut()).ok_or(None)?;
         let sequence = link.sequence + 1;
@@ -177,25 +189,26 @@ impl Hosts {
             let code = ReasonCode::HostInternal;
             return Err(Some(GoalAck::Refused(Failure { code, message, instance: Some(give.host) })));
         }
-        if link.out.try_send(message).is_err() {
+        let until = permit.until();
+        if link.out.try_send(ToRunner { message, permit: Some((sequence, permit)) }).is_err() {
             // It takes nothing: the end of the session follows, and with it the end of the call.
             link.session.close(CloseCode::Busy, "the runner does not read");
         }
         link.sequence = sequence;
-        link.asked.insert(sequence, Asked { assignment, call, until: now + deadline });
+        link.asked.insert(sequence, Asked { assignment, call, until });
         Ok(())
     }
 
     /// Passes a message on to a host, if it is connected.
-    pub(crate) fn tell(&mut self, name: &HostName, message: RunnerDown) {
+    pub(crate) fn send(&mut self, name: &HostName, message: RunnerDown) {
         if let Some(link) = self.known.get(name).and_then(|host| host.link.as_ref())
-            && link.out.try_send(message).is_err()
+            && link.out.try_send(ToRunner { message, permit: None }).is_err()
         {
             link.session.close(CloseCode::Busy, "the runner does not read");
         }
     }
 
-    /// A host that does not answer an order in time loses its session: the next one tells the truth.
+    /// A host that does not answer an order in time loses its session: the next one shows the truth.
     pub(crate) fn close_overdue(&mut self, now: Timestamp) {
         for link in self.known.values().filter_map(|host| host.link.as_ref()) {
             if link.asked.values().any(|asked| asked.until <= now) {
@@ -204,7 +217,7 @@ impl Hosts {
         }
     }
 
-    /// The current session of a host said what it may not.
+    /// The current session of a host sent what it may not.
     pub(crate) fn refuse(&mut self, name: &HostName, session: u64, why: &str) {
         if let Some(link) = self.current(name, session).and_then(|host| host.link.as_ref()) {
             link.session.refuse_frame(why);

@@ -66,8 +66,8 @@ impl JournalFile {
             cut(&mut file, good).map_err(|error| unusable(&error))?;
         }
         let (jobs, queue) = channel();
-        let (tell, written) = watch::channel(Written::default());
-        let writer = Writer { path: path.to_owned(), file, good, tell };
+        let (notify, written) = watch::channel(Written::default());
+        let writer = Writer { path: path.to_owned(), file, good, notify };
         std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || writer.run(&queue))
@@ -76,7 +76,7 @@ impl JournalFile {
     }
 
     pub(crate) fn submit(&self, action: Action) {
-        // An error says that the thread has failed, which `written` tells.
+        // An error says that the thread has failed, which `written` shows.
         drop(self.jobs.send(action));
     }
 
@@ -91,7 +91,7 @@ struct Writer {
     file: File,
     /// Bytes that are durable.
     good: u64,
-    tell: watch::Sender<Written>,
+    notify: watch::Sender<Written>,
 }
 
 impl Writer {
@@ -120,9 +120,9 @@ impl Writer {
                 Action::Replace { sequence, records } => (sequence, self.replace(records)),
             };
             match done {
-                Ok(()) => self.tell.send_modify(|written| written.sequence = sequence),
+                Ok(()) => self.notify.send_modify(|written| written.sequence = sequence),
                 Err(error) => {
-                    self.tell.send_modify(|written| written.failed = Some(error.to_string()));
+                    self.notify.send_modify(|written| written.failed = Some(error.to_string()));
                     return;
                 }
             }
@@ -134,7 +134,7 @@ impl Writer {
 
     /// Appends one frame. A full disk is waited for; after any other error nothing is known of the file.
     fn append(&mut self, frame: &[u8]) -> io::Result<()> {
-        let mut said = false;
+        let mut logged = false;
         loop {
             match self.file.write_all(frame).and_then(|()| self.file.sync_data()) {
                 Ok(()) => {
@@ -142,11 +142,11 @@ impl Writer {
                     return Ok(());
                 }
                 Err(error) if is_full(&error) => {
-                    if !said {
+                    if !logged {
                         tracing::error!(
-                            "the disk is full: nothing goes on until there is room for the journal"
+                            "the disk is full: no work continues until there is space for the journal"
                         );
-                        said = true;
+                        logged = true;
                     }
                     cut(&mut self.file, self.good)?;
                     std::thread::sleep(FULL_DISK_PAUSE);
@@ -156,7 +156,7 @@ impl Writer {
         }
     }
 
-    /// A new file takes the place of the old one. When there is no room for it the old one goes on.
+    /// A new file takes the place of the old one. When there is no space for it the old one stays.
     fn replace(&mut self, records: Vec<JournalRecord>) -> io::Result<()> {
         let beside = self.path.with_extension("tmp");
         let frames = frames(records);
@@ -235,7 +235,7 @@ mod tests {
         let mut written = journal.written();
         let done = async { written.wait_for(|written| written.sequence >= sequence).await.map(|_| ()) };
         let done = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), done).await });
-        done.expect("soon").expect("the thread lives");
+        done.expect("soon").expect("the thread runs");
     }
 
     #[test]

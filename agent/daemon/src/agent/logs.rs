@@ -46,14 +46,14 @@ async fn one(session: Session, mut sender: FrameSender, mut receiver: FrameRecei
                 let Some(batch) = batch else { break };
                 if sender.send(&batch.to_frame()).await.is_err() { return }
             }
-            // Whoever asked has gone: dropping the tasks tells the runners.
+            // Whoever asked has gone: dropping the tasks ends the runners' streams.
             () = sender.stopped() => return,
         }
     }
     sender.finish();
 }
 
-/// One host's lines, until the whole answer was read; with `follow` until nobody reads any more. Goes on with the
+/// One host's lines, until the whole answer was read; with `follow` until no one reads any more. Continues with the
 /// host's next session when one breaks, and says so when lines are missing.
 async fn ask(host: HostName, query: LogQuery, runners: LiveRunners, lines_to: mpsc::Sender<LogLines>) {
     let follow = query.follow;
@@ -85,7 +85,7 @@ async fn ask(host: HostName, query: LogQuery, runners: LiveRunners, lines_to: mp
 struct Asked {
     host: HostName,
     query: LogQuery,
-    /// Lines passed on that have the time at which the question goes on.
+    /// Lines passed on that have the time at which the question continues.
     at_last: usize,
     lines_to: mpsc::Sender<LogLines>,
 }
@@ -94,7 +94,7 @@ struct Asked {
 enum End {
     Whole,
     Broken,
-    /// Nobody wants the lines any more.
+    /// No one wants the lines any more.
     Unread,
 }
 
@@ -131,15 +131,15 @@ impl Asked {
     fn note(&mut self, lines: &[LogLine]) {
         let Some(last) = lines.last() else { return };
         let at_last = lines.iter().rev().take_while(|line| line.at_ms == last.at_ms).count();
-        let goes_on = self.query.since_ms == Some(last.at_ms) && at_last == lines.len();
-        self.at_last = if goes_on { self.at_last + at_last } else { at_last };
+        let continues = self.query.since_ms == Some(last.at_ms) && at_last == lines.len();
+        self.at_last = if continues { self.at_last + at_last } else { at_last };
         (self.query.since_ms, self.query.tail) = (Some(last.at_ms), None);
     }
 
     async fn miss(&self, why: &str) {
         let missing = Some(why.to_owned());
         let batch = LogLines { host: self.host.to_string(), lines: Vec::new(), missing };
-        // Nobody reads it when it can't be sent.
+        // No one reads it when it can't be sent.
         let _ = self.lines_to.send(batch).await;
     }
 }

@@ -15,7 +15,7 @@ use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};
 use trimaran_model::text::with_sources;
 
 /// The newcomer waits 25 s; both ways have to fit.
-const PATIENCE: Duration = Duration::from_secs(20);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Passes requests to the first coordinator that answers.
 #[derive(Clone)]
@@ -38,7 +38,7 @@ impl Relay {
         if let Err(error) = EnrollRequest::from_frame(&frame) {
             return session.refuse_frame(&error.to_string());
         }
-        let reply = match timeout(PATIENCE, self.ask(&frame)).await {
+        let reply = match timeout(REQUEST_TIMEOUT, self.ask(&frame)).await {
             Ok(reply) => reply,
             Err(_) => refused(error_code::INDETERMINATE, "no coordinator answered in time"),
         };

@@ -53,6 +53,7 @@ fn open(data_dir: &Path, id: &InstallationId, tail: Option<u32>) -> trimaran_hos
         pipeline: id.pipeline.to_string(),
         target: id.target.to_string(),
         run: None,
+        release: None,
         since_ms: None,
         tail,
         follow: false,

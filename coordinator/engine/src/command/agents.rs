@@ -9,7 +9,7 @@ use trimaran_wire::v1::row;
 
 use crate::audit;
 use crate::event::Event;
-use crate::request::{Outcome, Rejection, reject};
+use crate::idempotency::{Outcome, Rejection, reject};
 use crate::state::State;
 
 pub(super) fn attach(

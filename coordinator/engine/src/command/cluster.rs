@@ -6,7 +6,7 @@ use trimaran_wire::v1::command::TokenGrant;
 use trimaran_wire::v1::row;
 
 use crate::alarm;
-use crate::request::{Outcome, Rejection, reject};
+use crate::idempotency::{Outcome, Rejection, reject};
 use crate::state::State;
 
 pub(super) fn bootstrap(

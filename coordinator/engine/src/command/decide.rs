@@ -6,7 +6,7 @@ use trimaran_model::run::Status;
 use trimaran_wire::v1::common::{WireRun, WireStage};
 use trimaran_wire::v1::row;
 
-use crate::request::{Outcome, Rejection, reject};
+use crate::idempotency::{Outcome, Rejection, reject};
 use crate::settle::{broken, stage_name};
 use crate::state::{State, run_key, run_name, status};
 

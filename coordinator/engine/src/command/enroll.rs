@@ -8,7 +8,7 @@ use trimaran_wire::v1::common::operator_role;
 use trimaran_wire::v1::row;
 
 use crate::event::Event;
-use crate::request::{Outcome, Rejection, reject};
+use crate::idempotency::{Outcome, Rejection, reject};
 use crate::state::State;
 
 /// `agent lab`.

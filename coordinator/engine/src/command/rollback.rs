@@ -5,9 +5,9 @@ use trimaran_model::id::{Digest, Identity};
 use trimaran_model::reason::ReasonCode;
 use trimaran_wire::v1::row;
 
-use crate::request::{Outcome, Rejection, reject};
-use crate::settle::back;
-use crate::settle::ways::previous_stable;
+use crate::idempotency::{Outcome, Rejection, reject};
+use crate::settle::rollback as go_back;
+use crate::settle::rollback_target::previous_stable;
 use crate::state::State;
 
 pub(super) fn rollback(
@@ -36,7 +36,7 @@ pub(super) fn rollback(
         state.set_meta(|meta| meta.fence += 1000);
         panic!("the mutant of this name");
     }
-    if let Some(run) = here.iter().find_map(|it| back::under_way(state, &it.id)) {
+    if let Some(run) = here.iter().find_map(|it| go_back::under_way(state, &it.id)) {
         return Ok(Outcome::Run(run));
     }
     let touching = state.live_runs_of(pipeline).find(|run| {
@@ -45,7 +45,7 @@ pub(super) fn rollback(
             .any(|stage| stage.environment == environment && stage.target.is_some() && stage.attempt > 0)
     });
     if let Some(run) = touching.map(|run| run.id.clone()) {
-        back::end_with_rollback(state, &run, environment, &cause);
+        go_back::end_with_rollback(state, &run, environment, &cause);
         return Ok(Outcome::Run(run));
     }
     let named = match to {
@@ -58,16 +58,16 @@ pub(super) fn rollback(
             None => previous_stable(it),
             Some(named) => Some(release_for(state, it, named)?).filter(|to| Some(*to) != it.current),
         };
-        ways.extend(to.map(|to| back::Way { installation: it.clone(), to: Some(to) }));
+        ways.extend(to.map(|to| go_back::Way { installation: it.clone(), to: Some(to) }));
     }
     if ways.is_empty() {
         let message =
             format!("no earlier good release of `{pipeline}` in `{environment}` differs from what runs");
         return reject(error_code::NOTHING_TO_ROLL_BACK, message);
     }
-    let cause = back::Cause::said(ReasonCode::RollbackRequested, cause);
+    let cause = go_back::Cause::said(ReasonCode::RollbackRequested, cause);
     let left = ways.iter().find_map(|way| way.installation.run.clone());
-    let run = back::start_rollback_run(state, &ways, &identity.to_string(), &cause, left);
+    let run = go_back::start_rollback_run(state, &ways, &identity.to_string(), &cause, left);
     Ok(Outcome::Run(run))
 }
 

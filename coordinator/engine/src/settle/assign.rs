@@ -13,7 +13,7 @@ use trimaran_wire::v1::common::{WireInstallation, WireReason, WireStage};
 use trimaran_wire::v1::plan::{WirePlannedEnvironment, WirePlannedStage};
 use trimaran_wire::v1::row::{self, RollbackTarget};
 
-use super::ways::way_from;
+use super::rollback_target::rollback_target;
 use super::{installation, message, planned, set, stage_name, with_rollback_reason};
 use crate::event::Event;
 use crate::state::{State, installation_key, is_rollback, run_name, status, works_on};
@@ -179,6 +179,10 @@ fn assign(state: &mut State, run: &mut row::Run, index: usize, planned: &WirePla
         wave: wave(&stage, planned, total, is_rollback(run)),
         hosts,
         keep: keep(state, &installation, &stage, digest),
+        committed: state
+            .installations
+            .get(&installation_key(&installation))
+            .and_then(|it| it.committed.clone()),
     };
     let agent = target.target.agent;
     state.events.push(Event::AgentWork { agent: agent.clone(), assignment: Some(meta.assignment) });
@@ -205,7 +209,7 @@ fn begin_stage(
     let before = state.installations.get(&installation_key(id)).cloned();
     if stage.attempt == 0 {
         stage.attempt = 1;
-        stage.restore = before.as_ref().and_then(way_from);
+        stage.restore = before.as_ref().and_then(rollback_target);
         if mutant!(BackToUnbaked) {
             stage.restore = before.as_ref().and_then(|it| it.current);
         }
@@ -244,6 +248,7 @@ fn begin_installation(
         updated: 0,
         down: 0,
         mixed: None,
+        committed: None,
     });
     state.installations.put(row::Installation {
         environment: stage.environment.clone(),
@@ -257,7 +262,7 @@ fn begin_installation(
 }
 
 /// Cumulative sizes on `total` hosts: rounded up, growing, the last one all of them.
-pub(crate) fn waves(planned: &WirePlannedStage, total: u32) -> Vec<u32> {
+pub fn waves(planned: &WirePlannedStage, total: u32) -> Vec<u32> {
     let mut waves: Vec<u32> = Vec::new();
     for size in &planned.sizes {
         let target_count = IntOrPercent::from(*size).ceil_of(total).max(1);

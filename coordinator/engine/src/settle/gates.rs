@@ -7,7 +7,7 @@ use trimaran_wire::v1::common::WireReason;
 use trimaran_wire::v1::plan::WireApprove;
 use trimaran_wire::v1::row;
 
-use super::{back, set, stage_name, with_rollback_reason};
+use super::{rollback, set, stage_name, with_rollback_reason};
 use crate::state::{State, is_rollback, run_name, status};
 
 /// Opens what is free and says why the rest is not.
@@ -181,7 +181,7 @@ fn decided(state: &mut State, run: &mut row::Run, index: usize, decision: &row::
             let message = format!("{} chose to roll back", decision.by);
             let reason = state.waits(ReasonCode::RolledBackByChoice, message.clone());
             set(state, &mut run.stages[index], Status::RolledBack, vec![reason]);
-            back::whole_run(state, run, &message);
+            rollback::whole_run(state, run, &message);
         }
         _ => {
             let reason = state.waits(ReasonCode::Canceled, format!("{} chose to stop", decision.by));

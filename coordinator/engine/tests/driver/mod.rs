@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trimaran_engine::query::RowSource as _;
-use trimaran_engine::{Event, Outcome, query};
+use trimaran_engine::{Event, Outcome};
 use trimaran_model::error_code;
 use trimaran_model::run::Status;
+use trimaran_query as query;
+use trimaran_query::RowSource as _;
 use trimaran_sim::lab::{Lab, agent, failure, operator, request, run_id, stage_id, system};
 use trimaran_sim::random::Random;
 use trimaran_wire::codec::Message;
@@ -289,7 +290,7 @@ impl Driver {
                 let mut progress = trimaran_sim::lab::progress(&row, &WireOutcome::Stopped);
                 progress.failed.extend(host.clone());
                 self.note_failure(&row, host);
-                return agent(&row.agent, CommandBody::Progress(progress));
+                return agent(&row.agent, trimaran_sim::lab::commit(progress));
             }
         };
         self.lab.result(&row, outcome)

@@ -1,8 +1,9 @@
 //! What scripts print.
 
 use sha2::{Digest as _, Sha256};
-use trimaran_engine::{Event, Outcome, query};
+use trimaran_engine::{Event, Outcome};
 use trimaran_model::id::Digest;
+use trimaran_query as query;
 use trimaran_sim::lab::Lab;
 use trimaran_wire::document::ReasonDocument;
 use trimaran_wire::v1::assignment::{WireAction, WireIntOrPercent};
@@ -177,7 +178,7 @@ pub(crate) fn status(lab: &Lab) -> Vec<String> {
             why.unwrap_or_default()
         )
     };
-    query::status(&lab.rows, None).installations.iter().map(line).collect()
+    query::status(&lab.rows, None, &|_| 0).installations.iter().map(line).collect()
 }
 
 /// The audit log, whose chain is computed again here, by the rule that `trimaran audit verify` uses.

@@ -118,7 +118,7 @@ fn a_reply_follows_the_sync_of_its_entry() {
     assert!(job.sync && job.entries.len() == 1);
     for _ in 0..10 {
         hand.now += 50;
-        assert!(replies(&hand.step(Input::Due)).is_empty(), "time alone answers nobody");
+        assert!(replies(&hand.step(Input::Due)).is_empty(), "time alone answers no one");
     }
     let out = hand.written(job.number);
     let [(1, Answer::Applied { entry, reply })] = &replies(&out)[..] else { panic!("{out:?}") };

@@ -82,7 +82,7 @@ fn the_log_is_cut_below_a_synced_mark_and_a_restart_finds_the_rest() {
     world.run(5_000);
     let status = world.replica(0).status();
     assert!(status.first > 100, "cut up to {}", status.first);
-    assert!(status.snapshot.index >= status.first + 9, "kept entries below the mark");
+    assert!(status.snapshot.index >= status.first + 9, "kept entries below the snapshot position");
     assert!(status.applied.index - status.snapshot.index <= 50);
     let loaded = world.store(0).load();
     assert!(loaded.compacted.index <= loaded.snapshot.index);
@@ -138,7 +138,7 @@ fn leadership_moves_on_command_within_a_few_heartbeats() {
     let mut world = World::new(12, 3, settings(12), CALM);
     world.run(5_000);
     let to = (world.leader() + 1) % 3;
-    world.tell(world.leader(), Input::TransferLeader { to: to as u64 + 1 });
+    world.step_node(world.leader(), Input::TransferLeader { to: to as u64 + 1 });
     world.run(100);
     assert_eq!(world.leader(), to);
     world.heal(1_000);
@@ -170,7 +170,7 @@ fn one_grows_to_three_and_a_member_leaves() {
     world.crash(0);
     world.run(10_000);
     world.heal(1_000);
-    // A change is refused while another one is under way, and nowhere but at the leader.
+    // A change is refused while another one is in progress, and nowhere but at the leader.
     let leader = world.leader();
     let ask = |change| move |waiter| Input::ChangeMember { waiter, change, context: Bytes::new() };
     let other = (leader + 1) % 3;

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use trimaran_replica::{Applied, EntryMeta, Machine, RestoreError, RowBatch, RowIter};
+use trimaran_replica::{Applied, EntryMeta, RestoreError, RowBatch, RowIter, StateMachine};
 
 #[derive(Debug, Default)]
 pub(crate) struct Toy {
     map: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Entries applied since the last look.
+    /// Entries applied since the last check.
     pub(crate) applied: Vec<(EntryMeta, Vec<u8>)>,
 }
 
-impl Machine for Toy {
+impl StateMachine for Toy {
     type Reply = u64;
     type Event = Vec<u8>;
 

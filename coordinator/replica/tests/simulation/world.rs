@@ -33,17 +33,17 @@ pub(crate) enum Boundary {
     Before,
     /// It may have, and is not synced.
     During,
-    /// It is durable, and the replica was not told.
+    /// It is durable, and the replica was not notified.
     After,
 }
 
 #[derive(Debug)]
 enum Event {
-    Due { node: usize, life: u64 },
+    Due { node: usize, incarnation: u64 },
     Deliver { node: usize, bytes: Vec<u8> },
-    Snapshot { from: usize, life: u64, node: usize, message: Message },
-    WriteDone { node: usize, life: u64 },
-    Built { node: usize, life: u64, snapshot: Option<Snapshot> },
+    Snapshot { from: usize, incarnation: u64, node: usize, message: Message },
+    WriteDone { node: usize, incarnation: u64 },
+    Built { node: usize, incarnation: u64, snapshot: Option<Snapshot> },
     Restart { node: usize },
     Crash,
     CrashWriting { node: usize, boundary: Boundary },
@@ -60,7 +60,7 @@ enum Job {
 
 struct Node {
     replica: Option<Replica<Toy>>,
-    life: u64,
+    incarnation: u64,
     store: MemoryStore,
     queue: VecDeque<Job>,
     /// What the writer is busy with.
@@ -117,7 +117,7 @@ impl World {
         let first: Row = (b"first".to_vec(), b"row".to_vec());
         let node = |joins: bool| Node {
             replica: None,
-            life: 0,
+            incarnation: 0,
             store: match joins {
                 true => MemoryStore::joining(members.clone()),
                 false => MemoryStore::init(members.clone(), std::slice::from_ref(&first)),
@@ -233,8 +233,8 @@ impl World {
     fn handle(&mut self, event: Event) {
         let (crash_every, partition_every) = (self.faults.crash_every, self.faults.partition_every);
         match event {
-            Event::Due { node, life } => {
-                if self.nodes[node].life == life {
+            Event::Due { node, incarnation } => {
+                if self.nodes[node].incarnation == incarnation {
                     self.nodes[node].due = None;
                     self.step(node, Input::Due);
                 }
@@ -246,23 +246,23 @@ impl World {
                     self.step(node, Input::Peer(message));
                 }
             }
-            Event::Snapshot { from, life, node, message } => {
+            Event::Snapshot { from, incarnation, node, message } => {
                 let ok = self.nodes[node].replica.is_some() && self.below(1000) >= self.faults.loss;
                 let to = node as u64 + 1;
                 if ok {
                     self.step(node, Input::Peer(message));
                 }
-                if self.nodes[from].life == life {
+                if self.nodes[from].incarnation == incarnation {
                     self.step(from, Input::SnapshotSent { to, ok });
                 }
             }
-            Event::WriteDone { node, life } => {
-                if self.nodes[node].life == life {
+            Event::WriteDone { node, incarnation } => {
+                if self.nodes[node].incarnation == incarnation {
                     self.write_done(node);
                 }
             }
-            Event::Built { node, life, snapshot } => {
-                if self.nodes[node].life == life {
+            Event::Built { node, incarnation, snapshot } => {
+                if self.nodes[node].incarnation == incarnation {
                     let input =
                         snapshot.map_or(Input::SnapshotFailed, |snapshot| Input::SnapshotBuilt { snapshot });
                     self.step(node, input);
@@ -335,7 +335,7 @@ impl World {
         *self.leaders.last_key_value().expect("an election was won").1
     }
 
-    pub(crate) fn tell(&mut self, node: usize, input: Input) {
+    pub(crate) fn step_node(&mut self, node: usize, input: Input) {
         self.step(node, input);
     }
 
@@ -352,8 +352,8 @@ impl World {
         let partly = boundary == Boundary::During;
         let this = &mut self.nodes[node];
         this.replica = None;
-        this.life += 1;
-        // The write under way may be on the disk or not, and what was not synced may be gone.
+        this.incarnation += 1;
+        // The write in flight may be on the disk or not, and what was not synced may be gone.
         let writing = std::mem::take(&mut this.writing).into_iter();
         let group: Vec<_> =
             writing.filter_map(|job| if let Job::Write(job) = job { Some(job) } else { None }).collect();
@@ -377,8 +377,12 @@ impl World {
         let this = &self.nodes[node];
         let loaded = this.store.load();
         let mut toy = Toy::default();
-        trimaran_replica::Machine::restore(&mut toy, loaded.applied, Box::new(this.store.rows().into_iter()))
-            .unwrap();
+        trimaran_replica::StateMachine::restore(
+            &mut toy,
+            loaded.applied,
+            Box::new(this.store.rows().into_iter()),
+        )
+        .unwrap();
         let replica = Replica::new(settings, toy, loaded).expect("a store always loads");
         self.nodes[node].replica = Some(replica);
         self.nodes[node].due = None;
@@ -393,7 +397,7 @@ impl World {
         replica.step(now, input, &mut out);
         let applied = replica.take_applied();
         let deadline = replica.next_deadline().map(|at| at.0.max(self.now));
-        let life = this.life;
+        let incarnation = this.incarnation;
         for (entry, data) in applied {
             let before = self.committed.insert(entry.index, (entry.term, data.clone()));
             assert!(
@@ -412,12 +416,12 @@ impl World {
         {
             this.due = Some(at);
             let delay = at - self.now;
-            self.at(delay, Event::Due { node, life });
+            self.at(delay, Event::Due { node, incarnation });
         }
     }
 
     fn output(&mut self, node: usize, output: Out) {
-        let life = self.nodes[node].life;
+        let incarnation = self.nodes[node].incarnation;
         match output {
             Output::Send { to, message, .. } => {
                 if self.below(1000) >= self.faults.loss {
@@ -439,7 +443,7 @@ impl World {
             Output::BuildSnapshot { min_index } => {
                 let loaded = self.nodes[node].store.load();
                 let snapshot = (loaded.applied.index >= min_index).then(|| {
-                    let manifest = format!("{node}/{}/{life}", loaded.applied.index).into_bytes();
+                    let manifest = format!("{node}/{}/{incarnation}", loaded.applied.index).into_bytes();
                     self.snapshots.insert(manifest.clone(), self.nodes[node].store.rows());
                     let meta = trimaran_wire::raft::SnapshotMeta {
                         index: loaded.applied.index,
@@ -448,12 +452,12 @@ impl World {
                     };
                     Snapshot { meta, manifest: Blob(manifest.into()) }
                 });
-                self.at(3, Event::Built { node, life, snapshot });
+                self.at(3, Event::Built { node, incarnation, snapshot });
             }
             Output::SendSnapshot { to, message } => {
                 let delay = 5 + self.below(50);
                 let to = usize::try_from(to - 1).unwrap();
-                self.at(delay, Event::Snapshot { from: node, life, node: to, message });
+                self.at(delay, Event::Snapshot { from: node, incarnation, node: to, message });
             }
             Output::Role(change) => {
                 if let Role::Leader { .. } = change.role {
@@ -508,7 +512,7 @@ impl World {
             }
         }
         if !self.nodes[node].writing.is_empty() {
-            let (life, delay) = (self.nodes[node].life, 1 + self.below(self.faults.write_max));
+            let (incarnation, delay) = (self.nodes[node].incarnation, 1 + self.below(self.faults.write_max));
             let delay = self.slow.get(&node).copied().unwrap_or(delay);
             self.writes += 1;
             if let Some((number, boundary)) = self.crash_at
@@ -516,7 +520,7 @@ impl World {
             {
                 self.at(0, Event::CrashWriting { node, boundary });
             }
-            self.at(delay, Event::WriteDone { node, life });
+            self.at(delay, Event::WriteDone { node, incarnation });
         }
     }
 
@@ -580,6 +584,6 @@ trait TakeApplied {
 
 impl TakeApplied for Replica<Toy> {
     fn take_applied(&mut self) -> Vec<(EntryMeta, Vec<u8>)> {
-        std::mem::take(&mut self.machine_mut().applied)
+        std::mem::take(&mut self.state_machine_mut().applied)
     }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trimaran_engine::{plan, query};
 use trimaran_language::{Compiled, DocumentKind, Severity, SourceFile};
 use trimaran_model::error_code;
 use trimaran_model::id::{ArtifactName, Digest, TargetName, version_error};
 use trimaran_model::pipeline::Pipeline;
 use trimaran_model::target::Target;
+use trimaran_planner as planner;
+use trimaran_query as query;
 use trimaran_wire::v1::command::PipelineSource;
 use trimaran_wire::v1::operator::{self, DeployRequest, Refusal, WireDiagnostic};
 use trimaran_wire::v1::plan::WirePlan;
@@ -32,18 +33,8 @@ fn accepted(compiled: Compiled) -> Result<Compiled, Refusal> {
     let errors: Vec<_> = compiled.diagnostics.iter().filter(|it| it.severity == Severity::Error).collect();
     let message = errors.first().map(|first| first.message.clone()).unwrap_or_default();
     let help = errors.first().map(|first| first.help.clone());
-    let wire = |it: &trimaran_language::Diagnostic| WireDiagnostic {
-        code: it.code.0,
-        warning: it.severity == Severity::Warning,
-        message: it.message.clone(),
-        file: it.file.clone(),
-        line: it.line,
-        column: it.column,
-        length: it.length,
-        help: it.help.clone(),
-    };
     let code = errors.first().map_or(error_code::NOT_YAML, |first| first.code);
-    let diagnostics = compiled.diagnostics.iter().map(wire).collect();
+    let diagnostics = compiled.diagnostics.iter().map(WireDiagnostic::from).collect();
     Err(Refusal { diagnostics, help, ..refusal(code, message) })
 }
 
@@ -139,8 +130,8 @@ pub(super) fn compile(rows: &Rows<'_>, request: &DeployRequest) -> Result<Planne
         };
         versions.insert(artifact, (given.version.clone(), Digest(sha256)));
     }
-    let plan =
-        plan::compile(&pipeline, &targets, &versions).map_err(|error| refusal(error.code, error.message))?;
+    let plan = planner::compile(&pipeline, &targets, &versions)
+        .map_err(|error| refusal(error.code, error.message))?;
     if request.plan_digest.is_some_and(|wanted| wanted != plan.digest.0) {
         return Err(refusal(
             error_code::PLAN_CHANGED,

@@ -2,22 +2,24 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use trimaran_engine::query;
 use trimaran_model::error_code;
 use trimaran_model::id::{Digest, Incarnation};
+use trimaran_model::run::InstanceStatus;
 use trimaran_model::time::WallTime;
+use trimaran_query as query;
 use trimaran_replica::io::Role;
 use trimaran_wire::document::{
     ClusterStatus, HashDocument, MachineDocument, MemberDocument, RefusedDocument, RunDocument,
     SourceDocument, rfc3339,
 };
 use trimaran_wire::v1::agent::RefusedCounts;
+use trimaran_wire::v1::assignment::WireInstance;
 use trimaran_wire::v1::operator::{OperatorBody, Refusal};
 use trimaran_wire::v1::row;
 
 use super::deploy::{self, stored_source};
-use super::{Answer, document, held, parse_run, refusal};
-use crate::room::Low;
+use super::{Answer, document, parse_run, refusal, refused, unknown_assignments};
+use crate::disk_space::DiskPressure;
 use crate::rows::{Rows, View};
 use crate::server::Server;
 
@@ -51,13 +53,16 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
                 let stage = stage.as_deref().unwrap_or_default();
                 return Err(refusal(error_code::NOT_FOUND, format!("`{run}` has no stage `{stage}`")));
             }
-            document(revision, &held::why(server, rows, &id, why))
+            let why = unknown_assignments::why(server, rows, &id, why);
+            document(revision, &refused::why(server, rows, &id, why))
         }
         OperatorBody::Status { pipeline } => {
             if let Some(pipeline) = pipeline {
                 stored_source(rows, pipeline)?;
             }
-            document(revision, &held::status(server, query::status(rows, pipeline.as_deref())))
+            let in_flight = |assignment| hosts_in_flight(server, assignment);
+            let status = query::status(rows, pipeline.as_deref(), &in_flight);
+            document(revision, &unknown_assignments::status(server, status))
         }
         OperatorBody::History { pipeline, environment, limit } => {
             let source = stored_source(rows, pipeline)?;
@@ -129,9 +134,9 @@ fn no_run(run: &str) -> Refusal {
 pub(super) fn run_document(server: &Server, rows: &Rows<'_>, run: &str) -> Result<RunDocument, Refusal> {
     let id = parse_run(run)?;
     let mut document = query::run(rows, &id.pipeline, id.number).ok_or_else(|| no_run(run))?;
-    let soft = server.soft.lock();
+    let soft_state = server.soft_state.lock();
     for (stage, assignment) in query::live_assignments(rows, &id.pipeline, id.number) {
-        let Some(progress) = soft.progress.get(&assignment) else { continue };
+        let Some(progress) = soft_state.progress.get(&assignment) else { continue };
         let Some(stage) = document.stages.iter_mut().find(|it| it.name == stage) else { continue };
         stage.instances = query::instances(&progress.instances);
         if let Some(wave) = &mut stage.wave {
@@ -139,6 +144,26 @@ pub(super) fn run_document(server: &Server, rows: &Rows<'_>, run: &str) -> Resul
         }
     }
     Ok(document)
+}
+
+/// Hosts that do not serve because of a live assignment, by its last progress.
+fn hosts_in_flight(server: &Server, assignment: u64) -> u32 {
+    let soft_state = server.soft_state.lock();
+    let instances = soft_state.progress.get(&assignment).map(|progress| progress.instances.as_slice());
+    let away = |it: &&WireInstance| {
+        let status = InstanceStatus::ALL.into_iter().find(|status| status.as_str() == it.status);
+        matches!(
+            status,
+            Some(
+                InstanceStatus::Updating
+                    | InstanceStatus::Broken
+                    | InstanceStatus::Lost
+                    | InstanceStatus::Stopped
+            )
+        )
+    };
+    let count = instances.unwrap_or_default().iter().filter(away).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// A release of this pipeline by digest, its first digits, or version.
@@ -149,26 +174,26 @@ pub(super) fn find_release(rows: &Rows<'_>, pipeline: &str, text: &str) -> Resul
     match matching.as_slice() {
         [one] if text.len() >= 6 => Ok(one.digest),
         [] => Err(refusal(error_code::NOT_FOUND, format!("no release of `{pipeline}` starts with `{text}`"))),
-        _ => Err(refusal(error_code::USAGE, format!("`{text}` is not enough to tell one release"))),
+        _ => Err(refusal(error_code::USAGE, format!("`{text}` is not enough to name one release"))),
     }
 }
 
 fn see_agent(server: &Server, agent: &mut MachineDocument) {
-    if let Some(soft) = server.soft.lock().agents.get(&agent.name) {
+    if let Some(soft_state) = server.soft_state.lock().agents.get(&agent.name) {
         agent.state = "connected".to_owned();
-        agent.address = Some(soft.address.clone());
-        agent.incarnation = Some(Incarnation(soft.incarnation).to_string());
-        agent.last_seen = Some(rfc3339(soft.last_seen));
-        let RefusedCounts { handshakes, frames } = soft.refused;
+        agent.address = Some(soft_state.address.clone());
+        agent.incarnation = Some(Incarnation(soft_state.incarnation).to_string());
+        agent.last_seen = Some(rfc3339(soft_state.last_seen));
+        let RefusedCounts { handshakes, frames } = soft_state.refused;
         agent.refused = Some(RefusedDocument { handshakes, frames });
     }
 }
 
 /// A runner is connected when its agent is, and says so.
 fn see_runner(server: &Server, runner: &mut MachineDocument) {
-    let soft = server.soft.lock();
-    let Some(state) = soft.runners.get(&runner.name) else { return };
-    let agent = runner.agent.as_ref().is_some_and(|agent| soft.agents.contains_key(agent));
+    let soft_state = server.soft_state.lock();
+    let Some(state) = soft_state.runners.get(&runner.name) else { return };
+    let agent = runner.agent.as_ref().is_some_and(|agent| soft_state.agents.contains_key(agent));
     runner.state = if state.connected && agent { "connected" } else { "disconnected" }.to_owned();
     runner.address = Some(state.address.clone());
     runner.incarnation = Some(Incarnation(state.incarnation).to_string());
@@ -191,14 +216,15 @@ async fn cluster_status(server: &Server, reached: Option<IpAddr>) -> Answer {
     let status = status.ok_or_else(|| refusal(error_code::NO_QUORUM, "this coordinator is ending"))?;
     let (revision, meta, members, mut alarms) = View::new(&server.node).read(|rows| {
         let mut alarms = query::alarms(rows);
-        alarms.extend(held::alarms(server, rows));
+        alarms.extend(unknown_assignments::alarms(server, rows));
+        alarms.extend(refused::alarms(server, rows));
         (rows.revision(), query::meta(rows), query::members(rows), alarms)
     });
-    alarms.extend(server.room.low(server.node.wall()).map(Low::alarm));
+    alarms.extend(server.disk_space.low(server.node.wall()).map(DiskPressure::alarm));
     let leads = matches!(status.replica.role.role, Role::Leader { .. });
     let own = server.name.to_string();
     let refused = server.endpoint.counters().refused();
-    let pulse = server.node.pulse().borrow().clone();
+    let member_status = server.node.member_status().borrow().clone();
     let member = |it: row::Member| MemberDocument {
         role: if leads { "leader" } else { "follower" }.to_owned(),
         address: dialable(it.address, reached),
@@ -209,7 +235,7 @@ async fn cluster_status(server: &Server, reached: Option<IpAddr>) -> Answer {
         },
         first_index: status.replica.first,
         snapshot_index: status.replica.snapshot.index,
-        disk_free: server.room.free(),
+        disk_free: server.disk_space.free(),
         state: "alive".to_owned(),
         refused: RefusedDocument { handshakes: refused.handshakes, frames: refused.frames },
         name: it.name,
@@ -220,7 +246,7 @@ async fn cluster_status(server: &Server, reached: Option<IpAddr>) -> Answer {
         leader: leads.then_some(own),
         term: status.replica.role.term,
         revision,
-        now: pulse.now.0,
+        now: member_status.now.0,
         wall: rfc3339(server.node.wall()),
         members: members.into_iter().map(member).collect(),
         alarms,

@@ -1,10 +1,10 @@
-//! Answers that go on: events of runs, and output of services.
+//! Answers that do not end: events of runs, and output of services.
 
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::{self, Sender};
-use trimaran_engine::query;
 use trimaran_model::error_code;
 use trimaran_model::limits::LOG_BATCHES_MAX;
+use trimaran_query as query;
 use trimaran_transport::{FrameSender, Session};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::frame::Frame;
@@ -13,15 +13,15 @@ use trimaran_wire::v1::operator::{OperatorReply, Refusal};
 use trimaran_wire::v1::runner::{LogLines, LogQuery};
 
 use super::{Answer, parse_run, refusal};
-use crate::events::{Follow, Told, catch_up, merged};
+use crate::events::{Follow, RenderedEvent, catch_up, merged};
 use crate::rows::View;
 use crate::server::Server;
 
 /// Sends what came after a revision, and then each event as it comes, until the watcher goes. With a run only what
-/// is of it: what an agent or another run does to it is told by its stages.
+/// is of it: what an agent or another run does to it shows in its stages.
 pub(super) async fn watch(server: &Server, mut sender: FrameSender, run: Option<String>, since: Option<u64>) {
     let Follow { past, gap, mut live } = server.events.follow(since);
-    let wanted = |told: &Told| run.is_none() || told.run == run;
+    let wanted = |event: &RenderedEvent| run.is_none() || event.run == run;
     let mut first = past;
     if gap {
         let since = since.unwrap_or(0);
@@ -32,26 +32,26 @@ pub(super) async fn watch(server: &Server, mut sender: FrameSender, run: Option<
         });
         first = merged(as_they_are, first);
     }
-    for told in first.into_iter().filter(|told| wanted(told)) {
-        if !tell(&mut sender, told).await {
+    for event in first.into_iter().filter(|event| wanted(event)) {
+        if !send(&mut sender, event).await {
             return;
         }
     }
     loop {
-        let told = match live.recv().await {
-            Ok(told) => told,
+        let event = match live.recv().await {
+            Ok(event) => event,
             // Too slow: the stream ends and the watcher resumes from its last revision.
             Err(RecvError::Lagged(_) | RecvError::Closed) => return,
         };
-        if wanted(&told) && !tell(&mut sender, told).await {
+        if wanted(&event) && !send(&mut sender, event).await {
             return;
         }
     }
 }
 
-async fn tell(sender: &mut FrameSender, told: Told) -> bool {
-    let event = OperatorReply::Event { revision: told.revision, json: told.json };
-    sender.send(&event.to_frame()).await.is_ok()
+async fn send(sender: &mut FrameSender, event: RenderedEvent) -> bool {
+    let reply = OperatorReply::Event { revision: event.revision, json: event.json };
+    sender.send(&reply.to_frame()).await.is_ok()
 }
 
 /// What `logs` asks for.
@@ -80,7 +80,7 @@ pub(super) async fn logs(server: &Server, sender: &mut FrameSender, asked: LogRe
     };
     let (lines_to, mut lines) = mpsc::channel(LOG_BATCHES_MAX);
     for share in shares {
-        let session = server.soft.lock().agents.get(&share.agent).map(|agent| agent.session.clone());
+        let session = server.soft_state.lock().agents.get(&share.agent).map(|agent| agent.session.clone());
         let Some(session) = session else { return Some(Err(agent_away(server, &share.agent))) };
         let lines_to = lines_to.clone();
         server.tasks.spawn(ask(session, share, lines_to));
@@ -150,6 +150,8 @@ fn shares(rows: &crate::rows::Rows<'_>, asked: &LogRequest<'_>) -> Result<Vec<Sh
             continue;
         }
         let Some(target) = query::targets(rows, Some(name)).targets.pop() else { continue };
+        let planned = run.plan.environments.iter().flat_map(|environment| &environment.stages);
+        let Some(planned) = planned.into_iter().find(|planned| planned.target == *name) else { continue };
         let fits = |host: &&String| asked.host.is_none_or(|wanted| wanted == *host);
         let hosts: Vec<String> = target.hosts.iter().filter(fits).cloned().collect();
         if hosts.is_empty() {
@@ -159,6 +161,8 @@ fn shares(rows: &crate::rows::Rows<'_>, asked: &LogRequest<'_>) -> Result<Vec<Sh
             pipeline: id.pipeline.clone(),
             target: name.clone(),
             run: Some(asked.run.to_owned()),
+            // Also within the run: what it restored is of another release.
+            release: Some(planned.release_digest),
             ..asked.query.clone()
         };
         shares.push(Share { agent: target.agent.clone(), hosts, query });

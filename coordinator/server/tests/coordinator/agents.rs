@@ -1,4 +1,4 @@
-//! What agents tell of themselves, as operators see it: an agent that a test plays, over the real protocol.
+//! What agents report of themselves, as operators see it: an agent that a test plays, over the real protocol.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use trimaran_transport::{
 };
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::agent::{
-    AgentDown, AgentUp, AgentVerdict, HeldAssignment, Progress, RefusedCounts, ResultAnswer, RunnerState,
+    AgentDown, AgentUp, AgentVerdict, HeldAssignment, Progress, RefusedAssignment, RefusedCounts,
+    ResultAnswer, RunnerState,
 };
 use trimaran_wire::v1::assignment::WireOutcome;
 use trimaran_wire::v1::common::{WireInstallation, WireRun};
@@ -63,7 +64,7 @@ impl Played {
             AgentDown::Welcome { revision, .. } => Some(*revision),
             _ => None,
         };
-        self.hear(welcome).await
+        self.expect_message(welcome).await
     }
 
     pub(crate) async fn say(&mut self, message: AgentUp) {
@@ -71,16 +72,16 @@ impl Played {
     }
 
     /// Reads on until a message is the wanted one.
-    pub(crate) async fn hear<T>(&mut self, wanted: impl Fn(&AgentDown) -> Option<T>) -> T {
-        let heard = async {
+    pub(crate) async fn expect_message<T>(&mut self, wanted: impl Fn(&AgentDown) -> Option<T>) -> T {
+        let received = async {
             loop {
-                let frame = self.receiver.next().await.expect("a frame").expect("the session lives");
+                let frame = self.receiver.next().await.expect("a frame").expect("the session is open");
                 if let Some(found) = wanted(&AgentDown::from_frame(&frame).expect("a message")) {
                     return found;
                 }
             }
         };
-        tokio::time::timeout(SOON, heard).await.expect("it comes soon")
+        tokio::time::timeout(SOON, received).await.expect("it comes soon")
     }
 }
 
@@ -132,7 +133,7 @@ async fn a_token_that_was_mixed_up_with_another_is_not_used() {
     let token =
         ask(&admin, change(), order).await.expect("a token")["token"].as_str().expect("text").to_owned();
     let refused = async |wanted: &str| {
-        let error = world.enroll_as(wanted, &token, "elsewhere").await.expect_err("it is for somebody else");
+        let error = world.enroll_as(wanted, &token, "elsewhere").await.expect_err("it is for another");
         let ClientError::Refused(refusal) = error else { panic!("{error}") };
         assert_eq!(refusal.code, error_code::TOKEN_UNKNOWN.0);
         refusal.message
@@ -154,7 +155,7 @@ async fn agents_are_listed_with_their_address_and_what_their_port_refused() {
     assert_eq!(listed["agents"][0]["refused"], Value::Null);
     let mut lab = Played::attach(&world).await;
     lab.say(AgentUp::Ping { sent_ms: 1, refused: RefusedCounts { handshakes: 3, frames: 2 } }).await;
-    lab.hear(|message| matches!(message, AgentDown::Pong { .. }).then_some(())).await;
+    lab.expect_message(|message| matches!(message, AgentDown::Pong { .. }).then_some(())).await;
     let listed = ask(&world.client("admin"), None, OperatorBody::AgentList).await.expect("agents");
     let agent = &listed["agents"][0];
     assert_eq!(agent["refused"], serde_json::json!({ "handshakes": 3, "frames": 2 }), "{agent:#}");
@@ -168,8 +169,8 @@ async fn the_end_of_an_old_session_takes_nothing_from_the_next_one_of_the_same_l
     let world = cluster().await;
     let admin = world.client("admin");
     let mut old = Played::attach(&world).await;
-    // For each round when the next session attached, and a later revision at which it still lived.
-    let mut lives = Vec::new();
+    // For each round when the next session attached, and a later revision at which it still alive_then.
+    let mut incarnations = Vec::new();
     for round in 0..100 {
         let mut next = Played::connect(&world).await;
         // The old session ends at each moment around the attachment of the next one, finer than timers are.
@@ -180,19 +181,20 @@ async fn the_end_of_an_old_session_takes_nothing_from_the_next_one_of_the_same_l
         let (attached, left) = tokio::join!(next.greet(), leaves);
         left.expect("dropped");
         next.say(AgentUp::Ping { sent_ms: 1, refused: RefusedCounts::default() }).await;
-        next.hear(|message| matches!(message, AgentDown::Pong { .. }).then_some(())).await;
+        next.expect_message(|message| matches!(message, AgentDown::Pong { .. }).then_some(())).await;
         let (alive, _) = admin.request(None, OperatorBody::AgentList).await.expect("agents");
-        lives.push((attached, alive));
+        incarnations.push((attached, alive));
         old = next;
     }
     let body = OperatorBody::Watch { run: None, since_revision: Some(1) };
     let mut events = admin.stream(body).await.expect("a stream");
-    let end = lives.last().expect("a round").0;
+    let end = incarnations.last().expect("a round").0;
     loop {
-        let reply = events.next().await.expect("an event").expect("the stream goes on");
+        let reply = events.next().await.expect("an event").expect("the stream continues");
         let OperatorReply::Event { revision, json } = reply else { panic!("{reply:?}") };
-        let lived = lives.iter().any(|(attached, alive)| (attached + 1..=*alive).contains(&revision));
-        assert!(!(lived && json.contains("disconnected")), "{json}");
+        let alive_then =
+            incarnations.iter().any(|(attached, alive)| (attached + 1..=*alive).contains(&revision));
+        assert!(!(alive_then && json.contains("disconnected")), "{json}");
         if revision >= end {
             break;
         }
@@ -216,7 +218,7 @@ async fn a_runner_that_was_seen_is_lost_after_everything_was_started_again() {
     until(&world, OperatorBody::RunnerList, "connected", |it| it["runners"][0]["state"] == "connected").await;
     // Told in the order of the session: the answer says that the log has what was told before.
     lab.say(AgentUp::Ping { sent_ms: 1, refused: RefusedCounts::default() }).await;
-    lab.hear(|message| matches!(message, AgentDown::Pong { .. }).then_some(())).await;
+    lab.expect_message(|message| matches!(message, AgentDown::Pong { .. }).then_some(())).await;
     drop(lab);
     world.restart();
     let listed =
@@ -234,6 +236,7 @@ async fn logs_of_an_agent_that_is_away_say_who_since_when_and_what_to_do() {
             pipeline: String::new(),
             target: String::new(),
             run: None,
+            release: None,
             since_ms: None,
             tail: None,
             follow: false,
@@ -279,7 +282,7 @@ async fn work_that_no_coordinator_knows_alarms_until_it_is_gone() {
         AgentDown::Answer { answer, .. } => Some(answer.clone()),
         _ => None,
     };
-    assert_eq!(lab.hear(answer).await, ResultAnswer::Unknown);
+    assert_eq!(lab.expect_message(answer).await, ResultAnswer::Unknown);
     let held = HeldAssignment {
         assignment,
         fence,
@@ -306,6 +309,52 @@ async fn work_that_no_coordinator_knows_alarms_until_it_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_order_is_an_alarm_and_a_reason_until_its_run_is_over() {
+    let world = cluster().await;
+    world.apply().await;
+    let client = world.client("admin");
+    ask(&client, change(), crate::deploy("1")).await.expect("a run");
+    let approve = OperatorBody::Approve {
+        run: "web#1".to_owned(),
+        stage: None,
+        option: None,
+        digest: None,
+        comment: String::new(),
+    };
+    ask(&client, change(), approve).await.expect("approved");
+    let mut lab = Played::attach(&world).await;
+    let order = |message: &AgentDown| match message {
+        AgentDown::Assign(order) => Some(order.clone()),
+        _ => None,
+    };
+    let order = lab.expect_message(order).await;
+    let refused = RefusedAssignment {
+        assignment: order.id,
+        fence: order.fence,
+        installation: order.installation.clone(),
+        code: "order_refused".to_owned(),
+        message: "the agent holds 4096 assignments, which is the most".to_owned(),
+    };
+    // An order that is not live is shown nowhere.
+    lab.say(AgentUp::Refused(RefusedAssignment { assignment: 77, ..refused.clone() })).await;
+    lab.say(AgentUp::Refused(refused)).await;
+    let has = |status: &Value| status["alarms"].as_array().is_some_and(|alarms| !alarms.is_empty());
+    let status = until(&world, OperatorBody::ClusterStatus, "an alarm", has).await;
+    let alarms = status["alarms"].as_array().expect("alarms");
+    assert_eq!((alarms.len(), &alarms[0]["code"]), (1, &Value::from("order_refused")));
+    let message = alarms[0]["message"].as_str().expect("a sentence");
+    assert!(message.contains("agent `lab`") && message.contains("holds 4096 assignments"), "{message}");
+    let stage = Some(format!("staging/{}", order.installation.target));
+    let why = OperatorBody::Why { run: "web#1".into(), stage };
+    let why = ask(&client, None, why).await.expect("why");
+    let reasons = why["stages"][0]["reasons"].as_array().expect("reasons");
+    let reason = reasons.iter().find(|it| it["code"] == "order_refused").expect("a reason");
+    assert_eq!(reason["message"], alarms[0]["message"]);
+    lab.say(crate::disk_space::result(&order)).await;
+    until(&world, OperatorBody::ClusterStatus, "no alarm", |status| !has(status)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_lost_its_directory_is_believed_under_the_fences_that_its_hosts_know() {
     let world = cluster().await;
     world.apply().await;
@@ -324,8 +373,8 @@ async fn an_agent_that_lost_its_directory_is_believed_under_the_fences_that_its_
         AgentDown::Assign(order) => Some(order.clone()),
         _ => None,
     };
-    let order = lab.hear(order).await;
-    lab.say(crate::room::result(&order)).await;
+    let order = lab.expect_message(order).await;
+    lab.say(crate::disk_space::result(&order)).await;
     let health = |health: &'static str| move |it: &Value| it["installations"][0]["health"] == health;
     let status = || OperatorBody::Status { pipeline: None };
     until(&world, status(), "healthy", health("healthy")).await;

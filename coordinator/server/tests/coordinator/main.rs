@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "processes, files and clocks are what is tested")]
 
 mod agents;
-mod room;
+mod disk_space;
 mod world;
 
 use std::collections::BTreeMap;
@@ -161,7 +161,7 @@ async fn roles_may_do_what_they_may_and_refusals_are_recorded() {
         let is_denied = answer.as_ref().is_err_and(|refusal| refusal.code == denied);
         assert_eq!(is_denied, refused, "{who} {body:?}: {answer:?}");
     }
-    // An operator of another cluster is nobody here.
+    // An operator of another cluster is no one here.
     let other = World::start().await;
     let stranger = trimaran_client::config::Context {
         endpoints: vec![world.address.to_string()],
@@ -257,7 +257,7 @@ async fn the_status_of_the_cluster_has_what_is_promised() {
     }
     let hash = member["hash"].clone();
     assert!(hash["value"].as_str().is_some_and(|value| value.len() == 32), "{hash}");
-    // The member tells where it is now; `check` finds the same state as the process had.
+    // The member reports where it is now; `check` finds the same state as the process had.
     assert_eq!(member["address"].as_str(), Some(world.address.to_string().as_str()));
     world.kill();
     let checked = world.command("check", &[]);

@@ -102,8 +102,8 @@ enum Step {
     Apply {
         count: u64,
     },
-    /// Sets a mark at what is applied; a later cut goes below it.
-    Mark,
+    /// Sets a snapshot position at what is applied; a later cut goes below it.
+    SetPosition,
     Cut {
         kept: u64,
     },
@@ -116,7 +116,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (1u64..6, 0u64..4).prop_map(|(count, back)| Step::Append { count, back }),
         4 => (1u64..8).prop_map(|count| Step::Apply { count }),
-        1 => Just(Step::Mark),
+        1 => Just(Step::SetPosition),
         1 => (0u64..4).prop_map(|kept| Step::Cut { kept }),
         1 => (0u64..5).prop_map(|ahead| Step::Install { ahead }),
     ]
@@ -130,13 +130,13 @@ struct Maker {
     terms: Vec<u64>,
     compacted: u64,
     applied: EntryMeta,
-    mark: EntryMeta,
+    position: EntryMeta,
 }
 
 impl Maker {
     fn new() -> Self {
         let start = EntryMeta { index: 1, term: 1 };
-        Self { number: 0, term: 1, terms: Vec::new(), compacted: 1, applied: start, mark: start }
+        Self { number: 0, term: 1, terms: Vec::new(), compacted: 1, applied: start, position: start }
     }
 
     fn last(&self) -> u64 {
@@ -174,13 +174,13 @@ impl Maker {
                 job.applied = Some(self.applied);
                 job.hard_state = Some(HardState { term: self.term, vote: 1, commit: self.applied.index });
             }
-            Step::Mark => {
-                self.mark = self.applied;
-                job.snapshot = Some(self.mark);
+            Step::SetPosition => {
+                self.position = self.applied;
+                job.snapshot = Some(self.position);
                 job.sync = true;
             }
             Step::Cut { kept } => {
-                let index = self.mark.index.saturating_sub(kept);
+                let index = self.position.index.saturating_sub(kept);
                 if index > self.compacted {
                     let at = EntryMeta { index, term: self.term_at(index) };
                     self.terms.drain(..(index - self.compacted) as usize);
@@ -190,7 +190,7 @@ impl Maker {
             }
             Step::Install { ahead } => {
                 let at = EntryMeta { index: self.last() + ahead, term: self.term };
-                (self.terms, self.compacted, self.applied, self.mark) = (Vec::new(), at.index, at, at);
+                (self.terms, self.compacted, self.applied, self.position) = (Vec::new(), at.index, at, at);
                 return Err(Box::new(InstallJob {
                     number: self.number,
                     meta: SnapshotMeta { index: at.index, term: at.term, conf_state: members() },
@@ -207,7 +207,7 @@ fn installed_rows(at: u64) -> Vec<Row> {
     (0..3).map(|n| (format!("s{n}").into_bytes(), at.to_string().into_bytes())).collect()
 }
 
-/// Plays the groups on a subject and on a model, crashes, and looks for a state that may be left; then the
+/// Plays the groups on a subject and on a model, crashes, and checks that a possible state is left; then the
 /// same again on what is left.
 fn play<S: Subject>(groups: &[(Vec<Step>, u64)]) {
     let mut subject = S::start();
@@ -242,7 +242,7 @@ fn play<S: Subject>(groups: &[(Vec<Step>, u64)]) {
         }
         assert_eq!(subject.state(), model.state(), "what was written is read");
         if *torn > 0 {
-            // The log of a crashed store goes on from what is left, so this is the last group.
+            // The log of a crashed store continues from what is left, so this is the last group.
             subject.crash(*torn);
             let left = subject.state();
             assert!(allowed.contains(&left), "{left:?}\nis none of\n{allowed:#?}");

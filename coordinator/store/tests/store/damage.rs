@@ -120,7 +120,7 @@ fn a_log_that_is_not_whole_is_refused_and_never_shortened() {
 }
 
 #[test]
-fn missing_files_are_told_apart_from_an_empty_directory() {
+fn missing_files_are_reports_apart_from_an_empty_directory() {
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(open(dir.path()), Err(OpenError::NotInitialized { .. })));
     for file in ["CURRENT", "MANIFEST"] {
@@ -185,12 +185,12 @@ fn the_writer_tells_of_a_failure_once_and_ends() {
     let dir = tempfile::tempdir().unwrap();
     init(dir.path());
     let (store, _) = Store::open(dir.path(), &options()).unwrap();
-    let (events, told) = std::sync::mpsc::channel();
+    let (events, reports) = std::sync::mpsc::channel();
     let writer = Writer::spawn(store, 8, move |event| drop(events.send(event))).unwrap();
     writer.submit(append(2..=2)).unwrap();
-    assert!(matches!(told.recv().unwrap(), WriterEvent::Written(written) if written.number == 2));
+    assert!(matches!(reports.recv().unwrap(), WriterEvent::Written(written) if written.number == 2));
     writer.submit(append(9..=9)).unwrap();
-    assert!(matches!(told.recv().unwrap(), WriterEvent::Failed(WriteError::Gap { .. })));
-    assert!(told.recv().is_err(), "nothing follows");
+    assert!(matches!(reports.recv().unwrap(), WriterEvent::Failed(WriteError::Gap { .. })));
+    assert!(reports.recv().is_err(), "nothing follows");
     assert_eq!(writer.submit(append(3..=3)), Err(SubmitError::Ended));
 }

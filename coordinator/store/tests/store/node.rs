@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use trimaran_model::time::Timestamp;
-use trimaran_replica::{Answer, Input, Machine as _, Output, Replica, Settings, Status, Waiter};
+use trimaran_replica::{Answer, Input, Output, Replica, Settings, StateMachine as _, Status, Waiter};
 use trimaran_store::{Store, Writer, WriterEvent, WriterHandle, WriterStats};
 
 use crate::options;
@@ -38,9 +38,9 @@ struct Owner {
 impl Node {
     pub(crate) fn start(dir: &Path, settings: Settings) -> Self {
         let (store, loaded) = Store::open(dir, &options()).unwrap();
-        let mut machine = Toy::default();
-        machine.restore(loaded.applied, Box::new(store.load_rows().unwrap().into_iter())).unwrap();
-        let replica = Replica::new(settings, machine, loaded).unwrap();
+        let mut state_machine = Toy::default();
+        state_machine.restore(loaded.applied, Box::new(store.load_rows().unwrap().into_iter())).unwrap();
+        let replica = Replica::new(settings, state_machine, loaded).unwrap();
         let (asks, queue) = channel();
         let events = asks.clone();
         // The owner may be gone already when the writer ends.
@@ -128,7 +128,7 @@ impl Owner {
                 Output::Write(job) => self.writer.submit(job).unwrap(),
                 Output::Reply { waiter, answer } => {
                     let reply = self.waiters.remove(&waiter).expect("each waiter is answered once");
-                    // Who asked may have given up.
+                    // The requester may have gone away.
                     let _ = reply.send(answer);
                 }
                 Output::Fatal(fatal) => panic!("{fatal}"),

@@ -129,13 +129,13 @@ fn add(acknowledged: &mut BTreeMap<String, u64>, line: &str) -> usize {
 
 fn write_until_killed(dir: &Path) {
     let node = Node::start(dir, settings());
-    let life = node.status().0.applied.index;
+    let start = node.status().0.applied.index;
     std::thread::scope(|scope| {
         for client in 0..4 {
             let node = &node;
             scope.spawn(move || {
                 for n in 0u64.. {
-                    let data = format!("life{life}-{client}-{n}=v{n}");
+                    let data = format!("start{start}-{client}-{n}=v{n}");
                     match node.propose(data.clone().into_bytes()) {
                         Answer::Applied { entry, .. } => println!("ack {} {data}.", entry.index),
                         other => panic!("{other:?}"),

@@ -27,6 +27,8 @@ const LANGUAGE: &str = "trimaran-language";
 const WIRE: &str = "trimaran-wire";
 const TRANSPORT: &str = "trimaran-transport";
 const ENGINE: &str = "trimaran-engine";
+const QUERY: &str = "trimaran-query";
+const PLANNER: &str = "trimaran-planner";
 const REPLICA: &str = "trimaran-replica";
 const STORE: &str = "trimaran-store";
 const AGENT_CORE: &str = "trimaran-agent-core";
@@ -42,12 +44,14 @@ pub(crate) const CRATES: &[Crate] = &[
     core(WIRE, "protocol/wire", &[MODEL]),
     outer(TRANSPORT, "protocol/transport", &[MODEL, WIRE]),
     core(ENGINE, "coordinator/engine", &[MODEL, WIRE]),
+    core(QUERY, "coordinator/query", &[MODEL, WIRE, ENGINE]),
+    core(PLANNER, "coordinator/planner", &[MODEL, WIRE, ENGINE, HOST_CORE, KUBERNETES_CORE]),
     core(REPLICA, "coordinator/replica", &[MODEL, WIRE, ENGINE]),
     outer(STORE, "coordinator/store", &[MODEL, WIRE, ENGINE, REPLICA]),
     outer(
         "trimaran-coordinator",
         "coordinator/server",
-        &[MODEL, LANGUAGE, WIRE, TRANSPORT, ENGINE, REPLICA, STORE, HOST_CORE, PROCESS],
+        &[MODEL, LANGUAGE, WIRE, TRANSPORT, ENGINE, QUERY, PLANNER, REPLICA, STORE, HOST_CORE, PROCESS],
     ),
     core(AGENT_CORE, "agent/core", &[MODEL, WIRE]),
     core(KUBERNETES_CORE, "agent/kubernetes/core", &[MODEL]),

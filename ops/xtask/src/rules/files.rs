@@ -1,4 +1,4 @@
-//! Small rooms: sizes of files and functions, a doc at the top of every module, no module that nothing compiles, and
+//! Small files: sizes of files and functions, a doc at the top of every module, no module that nothing compiles, and
 //! what a core must not say.
 
 use std::path::Path;

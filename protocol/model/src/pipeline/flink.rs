@@ -15,14 +15,14 @@ pub struct FlinkWorkload {
     pub parallelism: Option<u32>,
     /// Flink's own keys.
     pub config: BTreeMap<String, String>,
-    /// The job is expected to end by itself.
+    /// The job is expected to end automatically.
     pub bounded: bool,
     pub upgrade: FlinkUpgrade,
     pub health: FlinkHealth,
     pub rollback: FlinkRollback,
 }
 
-/// How a running job gives way to its next release.
+/// How a running job is replaced by its next release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlinkUpgrade {
     pub mode: UpgradeMode,
@@ -69,9 +69,9 @@ impl UpgradeMode {
 pub enum OnStopFailure {
     /// The stage fails and the old job keeps running.
     Fail,
-    /// The job is canceled and goes on from its last checkpoint.
+    /// The job is canceled and continues from its last checkpoint.
     LastCheckpoint,
-    /// The job is canceled and its state is given up.
+    /// The job is canceled and its state is dropped.
     Stateless,
 }
 
@@ -111,7 +111,7 @@ impl Default for FlinkHealth {
     }
 }
 
-/// From which state the earlier release goes on.
+/// From which state the earlier release continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlinkRollback {
     pub prefer: FlinkRestore,

@@ -18,17 +18,18 @@ use trimaran_model::id::{Digest, Identity};
 use crate::alpn::Alpn;
 use crate::close::{CloseCode, CloseReason};
 use crate::counters::Counters;
-use crate::files::RESET_KEY_BYTES;
-use crate::identity::CertificateError;
-use crate::quic::garbage::{self, Ids};
+use crate::pki::certificate_store::CertificateStore;
+use crate::pki::files::RESET_KEY_BYTES;
+use crate::pki::identity::CertificateError;
+use crate::pki::trust::Trust;
+use crate::quic::connection::Registry;
 use crate::quic::handshake::{self, Accepting, HandshakeError, Place};
 use crate::quic::limits::{
     self, ENROLL_SESSION_TIMEOUT, EndpointLimits, HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, SWEEP_INTERVAL,
 };
-use crate::quic::session::{Registry, Session};
+use crate::quic::session::Session;
+use crate::quic::stray_packets::{self, Ids};
 use crate::quic::tls::{self, Clock, Expected, PEER_CID_MARK, Revoked};
-use crate::store::CertificateStore;
-use crate::trust::Trust;
 
 /// Bytes that one unanswered connection attempt may send, and all of them.
 const INCOMING_BYTES_MAX: u64 = 64 * 1024;
@@ -44,7 +45,7 @@ pub struct EndpointConfig {
     pub store: Arc<CertificateStore>,
     pub clock: Clock,
     pub revoked: Revoked,
-    /// See [`crate::files::load_or_create_reset_key`]; `None`: a random one, for processes without a life
+    /// See [`crate::pki::files::load_or_create_reset_key`]; `None`: a random one, for processes without a data directory
     /// after a restart.
     pub reset_key: Option<[u8; RESET_KEY_BYTES]>,
     pub limits: EndpointLimits,
@@ -162,7 +163,7 @@ impl Endpoint {
     }
 
     /// Opens an enrolment session with the cluster whose root has the fingerprint `root`
-    /// ([`crate::enroll::Token::root`], or [`Trust::root_fingerprint`] for a renewal).
+    /// ([`crate::pki::enroll::Token::root`], or [`Trust::root_fingerprint`] for a renewal).
     pub async fn enroll(&self, address: SocketAddr, root: Digest) -> Result<Session, ConnectError> {
         self.dial(address, Alpn::Enroll, Expected::Root(root)).await
     }
@@ -214,7 +215,7 @@ impl Endpoint {
         chosen.len()
     }
 
-    /// Closes the live sessions whose certificate is revoked by now; returns how many. This happens by itself
+    /// Closes the live sessions whose certificate is revoked by now; returns how many. This happens automatically
     /// every second; call it to be sooner.
     pub fn close_revoked(&self) -> usize {
         self.registry.sweep(&*self.config.revoked)
@@ -226,18 +227,18 @@ impl Endpoint {
     }
 
     /// Accepts no more, closes all sessions with [`CloseCode::Shutdown`] and waits, at most two seconds, until
-    /// the other sides were told.
+    /// the other sides were notified.
     pub async fn shutdown(&self, reason: &str) {
         self.cancel.cancel();
         self.tasks.close();
         self.close_sessions(|_| true, CloseCode::Shutdown, reason);
         self.quinn.close(CloseCode::Shutdown.number().into(), reason.as_bytes());
-        let told = async {
+        let notified = async {
             self.tasks.wait().await;
             self.quinn.wait_idle().await;
         };
-        if timeout(SHUTDOWN_TIMEOUT.to_std(), told).await.is_err() {
-            tracing::debug!("not every session was told of the end in time");
+        if timeout(SHUTDOWN_TIMEOUT.to_std(), notified).await.is_err() {
+            tracing::debug!("not every session was notified of the end in time");
         }
     }
 }
@@ -292,11 +293,11 @@ fn connection_ids(reset_key: &[u8; RESET_KEY_BYTES], registry: &Registry) -> Ids
     Ids::new(key, registry.counters.clone())
 }
 
-/// With the same key a restarted process recognizes the connection ids of its former life and can tell its
+/// With the same key a restarted process recognizes the connection ids of its former incarnation and can let its
 /// peers at once that their sessions are gone (RFC 9000, 10.3).
 fn endpoint_config(reset_key: &[u8; RESET_KEY_BYTES], ids: Ids) -> quinn::EndpointConfig {
     let mut config = quinn::EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset_key)));
-    config.supported_versions(vec![garbage::VERSION]);
+    config.supported_versions(vec![stray_packets::VERSION]);
     // By default 50 a second: thousands of agents would wait for their idle timeout instead.
     config.min_reset_interval(limits::RESET_INTERVAL.to_std());
     config.cid_generator(move || Box::new(ids.generator()));
@@ -366,7 +367,7 @@ impl Acceptor {
     }
 }
 
-/// One handshake, and for an enrolment the session's whole life.
+/// One handshake, and for an enrolment the whole session.
 async fn shake_hands(
     incoming: quinn::Incoming,
     place: Place,
@@ -387,7 +388,7 @@ async fn shake_hands(
     }
 }
 
-/// Nobody is known by name in an enrolment session: it ends after a fixed time, used or not.
+/// No one is known by name in an enrolment session: it ends after a fixed time, used or not.
 async fn end_enrollment(session: Session, enrolls: Place) {
     if timeout(ENROLL_SESSION_TIMEOUT.to_std(), session.closed()).await.is_err() {
         session.close(CloseCode::Busy, "an enrolment takes at most 30 s");

@@ -16,9 +16,10 @@ use tokio::time::timeout;
 
 use crate::alpn::Alpn;
 use crate::close::{CloseCode, CloseReason};
-use crate::identity::{CertificateError, CertificateInfo};
+use crate::pki::identity::{CertificateError, CertificateInfo};
+use crate::quic::connection::{Registry, Side, close_reason};
 use crate::quic::limits::{self, HANDSHAKE_TIMEOUT};
-use crate::quic::session::{Registry, Session, Side, close_reason};
+use crate::quic::session::Session;
 use crate::quic::tls::PEER_CID_MARK;
 
 /// What says "accepted".
@@ -92,7 +93,7 @@ pub(crate) async fn accept(
     timeout(HANDSHAKE_TIMEOUT.to_std(), handshake).await.unwrap_or(Err(HandshakeError::Timeout))
 }
 
-/// Whether there is room for one more session of this kind, and its place.
+/// Whether the limits allow one more session of this kind, and its place.
 fn admit(
     accepting: &Accepting,
     alpn: Alpn,

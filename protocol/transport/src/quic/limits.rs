@@ -18,11 +18,11 @@ const MIB: u32 = 1024 * KIB;
 
 /// A handshake that takes longer is given up.
 pub const HANDSHAKE_TIMEOUT: Millis = Millis::seconds(5);
-/// Life of an enrolment session: one bounded request, which a relay may pass on.
+/// Duration of an enrolment session: one bounded request, which a relay may pass on.
 pub const ENROLL_SESSION_TIMEOUT: Millis = Millis::seconds(30);
-/// A graceful end waits so long for the other sides to hear of it.
+/// A graceful end waits so long for the other sides to be notified.
 pub const SHUTDOWN_TIMEOUT: Millis = Millis::seconds(2);
-/// How often sessions are looked at for signs of life.
+/// How often sessions are checked for silence.
 pub const SWEEP_INTERVAL: Millis = Millis::seconds(1);
 /// Stateless resets: at most so often, each smaller than the packet that caused it.
 pub const RESET_INTERVAL: Millis = Millis(1);
@@ -128,13 +128,13 @@ pub(crate) fn connection_window(alpn: Alpn) -> VarInt {
     VarInt::from_u32(class(alpn).connection_window)
 }
 
-/// A session without a sign of life for so long is closed.
+/// A session that receives nothing for so long is closed.
 pub(crate) fn lost_after(alpn: Alpn) -> Duration {
     class(alpn).lost_after.to_std()
 }
 
 /// Parameters of a connection that this side dials. The dialing side keeps it alive: one packet and its
-/// acknowledgement are a sign of life for both.
+/// acknowledgement are received by both.
 pub(crate) fn dialing(alpn: Alpn) -> Arc<TransportConfig> {
     let class = class(alpn);
     let mut config = common(&class);

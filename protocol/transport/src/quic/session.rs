@@ -1,55 +1,25 @@
 //! One verified connection.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use quinn::{Connection, ConnectionError, VarInt};
-use tokio::time::Instant;
+use quinn::Connection;
 use trimaran_model::id::Identity;
 use trimaran_wire::frame::Frame;
 
 use crate::alpn::Alpn;
 use crate::close::{CloseCode, CloseReason};
-use crate::counters::Counters;
-use crate::identity::CertificateInfo;
+use crate::pki::identity::CertificateInfo;
+use crate::quic::connection::{Registry, Side, VerifiedConnection};
 use crate::quic::limits;
 use crate::quic::streams::{FrameReceiver, FrameSender, RecvError, SendError};
-
-/// QUIC bounds nothing, but a reason that fills a packet would be dropped with it.
-const REASON_BYTES_MAX: usize = 512;
-
-/// Which end of a session this process is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    Client,
-    Server,
-}
 
 /// One verified connection; a clone is another handle of it. When the last handle, its streams included, is
 /// dropped the session is closed with [`CloseCode::Done`].
 #[derive(Clone)]
-pub struct Session(pub(crate) Arc<Inner>);
-
-pub(crate) struct Inner {
-    id: u64,
-    connection: Connection,
-    alpn: Alpn,
-    side: Side,
-    peer: Option<CertificateInfo>,
-    registry: Arc<Registry>,
-    closed: OnceLock<(CloseCode, String)>,
-    heard: Mutex<Heard>,
-}
-
-/// How many authenticated frames had arrived when it was last looked, and since when not more.
-struct Heard {
-    frames: u64,
-    at: Instant,
-}
+pub struct Session(Arc<VerifiedConnection>);
 
 /// Why a request got no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -82,13 +52,7 @@ impl Session {
         peer: Option<CertificateInfo>,
         registry: &Arc<Registry>,
     ) -> Self {
-        let id = registry.next_id.fetch_add(1, Ordering::Relaxed);
-        let heard = Mutex::new(Heard { frames: frames_heard(&connection), at: Instant::now() });
-        let closed = OnceLock::new();
-        let inner =
-            Arc::new(Inner { id, connection, alpn, side, peer, registry: registry.clone(), closed, heard });
-        registry.lock().insert(&inner);
-        Self(inner)
+        Self(VerifiedConnection::new(connection, alpn, side, peer, registry))
     }
 
     /// Unique among the sessions of the endpoint, in the order of their beginning.
@@ -128,18 +92,13 @@ impl Session {
         self.0.connection.rtt()
     }
 
-    /// For how long nothing authentic has been heard of the other side, an acknowledgement included; up to a
-    /// second less than that, because arrivals are noticed when somebody looks.
+    /// For how long nothing authentic has arrived from the other side, an acknowledgement included; up to a
+    /// second less than that, because arrivals are noticed at the next call.
     ///
-    /// Good for "last seen", not for a lease: it does not say that the other side hears us. A lease counts from
+    /// Good for "last seen", not for a lease: it does not say that the other side receives us. A lease counts from
     /// the moment at which a message was sent that the other side has answered.
     pub fn silent_for(&self) -> Duration {
-        let frames = frames_heard(&self.0.connection);
-        let mut heard = self.0.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        if heard.frames != frames {
-            *heard = Heard { frames, at: Instant::now() };
-        }
-        heard.at.elapsed()
+        self.0.silent_for()
     }
 
     /// Opens a stream in both directions. Waits while the other side's limit of streams is reached; the other
@@ -164,7 +123,7 @@ impl Session {
             Side::Client => (self.0.alpn.request_bytes_max(), self.0.alpn.reply_bytes_max()),
             Side::Server => (self.0.alpn.reply_bytes_max(), self.0.alpn.request_bytes_max()),
         };
-        (FrameSender::new(send, self.clone(), ours), FrameReceiver::new(recv, self.clone(), theirs))
+        (FrameSender::new(send, self.0.clone(), ours), FrameReceiver::new(recv, self.0.clone(), theirs))
     }
 
     /// Sends one frame on a stream of its own; the receiver yields the reply's frames.
@@ -203,38 +162,7 @@ impl Session {
 
     /// A frame of this session that a decoder refused: counts it and closes the session.
     pub fn refuse_frame(&self, why: &str) {
-        self.0.registry.counters.count_frame();
-        self.close(CloseCode::Protocol, why);
-    }
-}
-
-impl Inner {
-    fn close(&self, code: CloseCode, reason: &str) {
-        let mut end = reason.len().min(REASON_BYTES_MAX);
-        while !reason.is_char_boundary(end) {
-            end -= 1;
-        }
-        let reason = &reason[..end];
-        // The first close counts, and none after the other side's.
-        if self.connection.close_reason().is_none() && self.closed.set((code, reason.to_owned())).is_ok() {
-            self.connection.close(VarInt::from_u32(code.number()), reason.as_bytes());
-        }
-    }
-
-    pub(crate) fn reason(&self, error: ConnectionError) -> CloseReason {
-        match (error, self.closed.get()) {
-            (ConnectionError::LocallyClosed, Some((code, reason))) => {
-                CloseReason::Local { code: *code, reason: reason.clone() }
-            }
-            (error, _) => close_reason(error),
-        }
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.close(CloseCode::Done, "");
-        self.registry.lock().remove(self);
+        self.0.refuse_frame(why);
     }
 }
 
@@ -249,115 +177,14 @@ impl fmt::Debug for Session {
     }
 }
 
-pub(crate) fn close_reason(error: ConnectionError) -> CloseReason {
-    match error {
-        ConnectionError::ApplicationClosed(close) => CloseReason::Peer {
-            code: CloseCode::from_number(close.error_code.into_inner()),
-            reason: String::from_utf8_lossy(&close.reason).into_owned(),
-        },
-        ConnectionError::ConnectionClosed(close) => match refusal(close.error_code) {
-            Some(code) => {
-                CloseReason::Peer { code, reason: String::from_utf8_lossy(&close.reason).into_owned() }
-            }
-            None => CloseReason::Failed { why: close.to_string() },
-        },
-        ConnectionError::TransportError(error) if refusal(error.code).is_some() => {
-            CloseReason::Refused { why: error.to_string() }
-        }
-        ConnectionError::TimedOut => CloseReason::TimedOut,
-        ConnectionError::Reset => CloseReason::Reset,
-        ConnectionError::LocallyClosed => {
-            CloseReason::Local { code: CloseCode::Shutdown, reason: "the endpoint ended".into() }
-        }
-        other @ (ConnectionError::VersionMismatch
-        | ConnectionError::TransportError(_)
-        | ConnectionError::CidsExhausted) => CloseReason::Failed { why: other.to_string() },
-    }
-}
-
-/// What a handshake's refusal means. Codes 0x100 to 0x1ff are TLS alerts (RFC 9001, 4.8; RFC 8446, 6.2).
-fn refusal(code: quinn_proto::TransportErrorCode) -> Option<CloseCode> {
-    const CERTIFICATE_REVOKED: u64 = 0x100 + 44;
-    const NO_APPLICATION_PROTOCOL: u64 = 0x100 + 120;
-    match u64::from(code) {
-        CERTIFICATE_REVOKED => Some(CloseCode::Revoked),
-        NO_APPLICATION_PROTOCOL => Some(CloseCode::Protocol),
-        0x100..0x200 => Some(CloseCode::Certificate),
-        other if other == u64::from(quinn_proto::TransportErrorCode::CONNECTION_REFUSED) => {
-            Some(CloseCode::Busy)
-        }
-        _ => None,
-    }
-}
-
-/// Frames that only the holder of the session's keys can have sent and that a live side sends regularly.
-fn frames_heard(connection: &Connection) -> u64 {
-    let heard = connection.stats().frame_rx;
-    heard.acks + heard.ping + heard.stream + heard.crypto
-}
-
-/// Sessions by their id, and ids by the other side's identity.
-#[derive(Default)]
-struct Live {
-    sessions: BTreeMap<u64, Weak<Inner>>,
-    identities: BTreeMap<Identity, BTreeSet<u64>>,
-}
-
-impl Live {
-    fn insert(&mut self, inner: &Arc<Inner>) {
-        self.sessions.insert(inner.id, Arc::downgrade(inner));
-        if let Some(peer) = &inner.peer {
-            self.identities.entry(peer.identity.clone()).or_default().insert(inner.id);
-        }
-    }
-
-    fn remove(&mut self, inner: &Inner) {
-        self.sessions.remove(&inner.id);
-        let Some(peer) = &inner.peer else { return };
-        if let Some(ids) = self.identities.get_mut(&peer.identity) {
-            ids.remove(&inner.id);
-            if ids.is_empty() {
-                self.identities.remove(&peer.identity);
-            }
-        }
-    }
-}
-
 /// Handles of those that did not end. The lock must be released before: dropping a last handle takes it.
-fn alive(found: Vec<Arc<Inner>>) -> Vec<Session> {
+fn alive(found: Vec<Arc<VerifiedConnection>>) -> Vec<Session> {
     found.into_iter().map(Session).filter(|session| session.close_reason().is_none()).collect()
 }
 
-/// The live sessions of one endpoint.
-#[derive(Default)]
-pub(crate) struct Registry {
-    pub(crate) counters: Arc<Counters>,
-    live: Mutex<Live>,
-    next_id: AtomicU64,
-    logged: Mutex<Option<Instant>>,
-}
-
 impl Registry {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Live> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether one more refusal may be logged aloud: a flood of them must not fill the log.
-    pub(crate) fn may_log(&self) -> bool {
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        let rested = logged.is_none_or(|at| at.elapsed() >= limits::REFUSAL_LOG_INTERVAL.to_std());
-        if rested {
-            *logged = Some(Instant::now());
-        }
-        rested
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.lock().sessions.len()
-    }
-
     pub(crate) fn sessions(&self) -> Vec<Session> {
-        let found = self.lock().sessions.values().filter_map(Weak::upgrade).collect();
+        let found = self.lock().connections.values().filter_map(Weak::upgrade).collect();
         alive(found)
     }
 
@@ -365,7 +192,7 @@ impl Registry {
     pub(crate) fn sessions_of(&self, identity: &Identity) -> Vec<Session> {
         let live = self.lock();
         let ids = live.identities.get(identity).into_iter().flatten();
-        let found = ids.filter_map(|id| live.sessions.get(id)?.upgrade()).collect();
+        let found = ids.filter_map(|id| live.connections.get(id)?.upgrade()).collect();
         drop(live);
         alive(found)
     }

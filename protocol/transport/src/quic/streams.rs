@@ -4,12 +4,14 @@
 //! that a reply which was cut short never looks whole. A frame that is too long, damaged or cut short is
 //! counted and closes the session.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use quinn::{ReadError, RecvStream, SendStream, StoppedError, VarInt, WriteError};
 use trimaran_wire::frame::{Frame, FrameError, HEADER_BYTES, Header};
 
 use crate::close::{CloseCode, CloseReason};
-use crate::quic::session::Session;
+use crate::quic::connection::VerifiedConnection;
 
 /// Bodies grow in steps of this size as their bytes arrive, whatever length was announced.
 const BODY_STEP_BYTES: usize = 64 * 1024;
@@ -42,7 +44,7 @@ pub enum RecvError {
 /// Sends frames on one stream.
 pub struct FrameSender {
     stream: SendStream,
-    session: Session,
+    connection: Arc<VerifiedConnection>,
     body_max: usize,
     /// A frame is being written: true after a cancelled [`FrameSender::send`].
     partial: bool,
@@ -50,13 +52,8 @@ pub struct FrameSender {
 }
 
 impl FrameSender {
-    pub(crate) fn new(stream: SendStream, session: Session, body_max: usize) -> Self {
-        Self { stream, session, body_max, partial: false, finished: false }
-    }
-
-    /// The session that the stream belongs to.
-    pub fn session(&self) -> &Session {
-        &self.session
+    pub(crate) fn new(stream: SendStream, connection: Arc<VerifiedConnection>, body_max: usize) -> Self {
+        Self { stream, connection, body_max, partial: false, finished: false }
     }
 
     /// Sends a frame; waits while the windows are full. When the returned future is dropped before its end the
@@ -78,14 +75,14 @@ impl FrameSender {
     fn failed(&self, error: WriteError) -> SendError {
         match error {
             WriteError::Stopped(code) => SendError::Stopped(CloseCode::from_number(code.into_inner())),
-            WriteError::ConnectionLost(error) => SendError::Closed(self.session.0.reason(error)),
+            WriteError::ConnectionLost(error) => SendError::Closed(self.connection.reason(error)),
             WriteError::ClosedStream | WriteError::ZeroRttRejected => SendError::Broken,
         }
     }
 
     /// Streams of a higher priority are sent first; 0 is the default.
     pub fn set_priority(&self, priority: i32) {
-        // An error says that the stream ended, which the next call tells.
+        // An error says that the stream ended, which the next call reports.
         drop(self.stream.set_priority(priority));
     }
 
@@ -100,7 +97,7 @@ impl FrameSender {
         match self.stream.stopped().await {
             Ok(None) => Ok(()),
             Ok(Some(code)) => Err(SendError::Stopped(CloseCode::from_number(code.into_inner()))),
-            Err(StoppedError::ConnectionLost(error)) => Err(SendError::Closed(self.session.0.reason(error))),
+            Err(StoppedError::ConnectionLost(error)) => Err(SendError::Closed(self.connection.reason(error))),
             Err(StoppedError::ZeroRttRejected) => Err(SendError::Broken),
         }
     }
@@ -134,10 +131,10 @@ impl Drop for FrameSender {
     }
 }
 
-/// Receives frames of one stream. Dropped before the end it tells the other side to stop.
+/// Receives frames of one stream. Dropped before the end it asks the other side to stop.
 pub struct FrameReceiver {
     stream: RecvStream,
-    session: Session,
+    connection: Arc<VerifiedConnection>,
     body_max: usize,
     head: [u8; HEADER_BYTES],
     head_length: usize,
@@ -146,21 +143,16 @@ pub struct FrameReceiver {
 }
 
 impl FrameReceiver {
-    pub(crate) fn new(stream: RecvStream, session: Session, body_max: usize) -> Self {
+    pub(crate) fn new(stream: RecvStream, connection: Arc<VerifiedConnection>, body_max: usize) -> Self {
         Self {
             stream,
-            session,
+            connection,
             body_max,
             head: [0; HEADER_BYTES],
             head_length: 0,
             header: None,
             body: Vec::new(),
         }
-    }
-
-    /// The session that the stream belongs to.
-    pub fn session(&self) -> &Session {
-        &self.session
     }
 
     /// The next frame within the limit of the protocol, or `None` at the end of the stream.
@@ -222,14 +214,14 @@ impl FrameReceiver {
     }
 
     fn refuse(&self, error: FrameError) -> RecvError {
-        self.session.refuse_frame(&error.to_string());
+        self.connection.refuse_frame(&error.to_string());
         RecvError::Frame(error)
     }
 
     fn failed(&self, error: ReadError) -> RecvError {
         match error {
             ReadError::Reset(code) => RecvError::Reset(CloseCode::from_number(code.into_inner())),
-            ReadError::ConnectionLost(error) => RecvError::Closed(self.session.0.reason(error)),
+            ReadError::ConnectionLost(error) => RecvError::Closed(self.connection.reason(error)),
             ReadError::ClosedStream | ReadError::IllegalOrderedRead | ReadError::ZeroRttRejected => {
                 RecvError::Reset(CloseCode::Done)
             }

@@ -14,9 +14,9 @@ use trimaran_model::id::{Digest, Identity};
 use trimaran_model::time::WallTime;
 
 use crate::alpn::Alpn;
-use crate::identity::{CertificateError, CertificateInfo};
-use crate::store::{CertificateStore, NO_HINTS};
-use crate::trust::{Trust, unix_time};
+use crate::pki::certificate_store::{CertificateStore, NO_HINTS};
+use crate::pki::identity::{CertificateError, CertificateInfo};
+use crate::pki::trust::{Trust, unix_time};
 
 /// The wall clock by which certificates are judged: the cluster's on coordinators, the best known elsewhere.
 pub type Clock = Arc<dyn Fn() -> WallTime + Send + Sync>;

@@ -8,7 +8,7 @@ use rustls_pki_types::pem::PemObject as _;
 use trimaran_model::time::WallTime;
 use trimaran_transport::authority::{Authority, AuthorityError, Issuer as TrimaranIssuer};
 use trimaran_transport::enroll::{Csr, make_key_and_csr};
-use trimaran_transport::identity::CertificateError;
+use trimaran_transport::pki::identity::CertificateError;
 use trimaran_transport::{Trust, files::IdentityFiles};
 
 use crate::world::{DAY, NOW, World, agent};
@@ -55,7 +55,7 @@ fn only_a_plain_leaf_with_one_identity_of_this_cluster_verifies() {
 }
 
 #[test]
-fn a_leaf_certifies_nobody() {
+fn a_leaf_certifies_no_one() {
     let world = World::new("one");
     let IdentityFiles { cert, key, .. } = world.files(&agent("lab"));
     let mut params = CertificateParams::default();
@@ -87,7 +87,7 @@ fn issuers_certify_only_below_their_depth() {
     assert!(matches!(refused, AuthorityError::Depth { .. }), "{refused}");
     root.certify_issuer(&c1, &csr, 4, NOW).expect_err("deeper than any chain");
 
-    // An issuer of depth 0 that signs another one by itself is not believed.
+    // An issuer of depth 0 that signs another one without an issuer is not believed.
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.distinguished_name.push(rcgen::DnType::CommonName, "rogue");

@@ -5,7 +5,7 @@ use trimaran_transport::enroll::{
     Csr, RenewalError, Token, is_wanted, make_csr, make_key_and_csr, token_hash, verify_renewal,
 };
 use trimaran_transport::files::{self, IdentityFiles};
-use trimaran_transport::identity::CertificateError;
+use trimaran_transport::pki::identity::CertificateError;
 use trimaran_transport::{Alpn, CertificateStore, CloseReason, ConnectError, Endpoint, Role, random};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};

@@ -201,7 +201,7 @@ async fn one_identity_can_not_take_all_sessions() {
     assert_eq!(code(&error), Some(CloseCode::Busy), "{error}");
     assert_eq!(server.sessions_of(&agent("lab")).len(), held.len());
     let _tokyo = session(&other, &server, Alpn::Agent).await;
-    // What ended makes room, even while somebody holds its handle.
+    // What ended frees its place, even while a user holds its handle.
     let (near, far) = held.remove(0);
     near.close(CloseCode::Done, "");
     soon(far.closed()).await;
@@ -209,7 +209,7 @@ async fn one_identity_can_not_take_all_sessions() {
 }
 
 #[tokio::test]
-async fn what_nobody_reads_is_bounded_by_the_windows() {
+async fn what_is_not_read_is_bounded_by_the_windows() {
     let world = World::new("one");
     let server = world.coordinator();
     let files = world.files(&agent("lab"));

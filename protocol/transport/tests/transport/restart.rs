@@ -52,7 +52,7 @@ async fn a_restarted_coordinator_is_noticed_at_once() {
     let near = soon(client.connect(port, Alpn::Agent)).await.expect("accepted");
     let far = soon(first.endpoint().accept()).await.expect("accepted");
     first.kill(vec![far]).await;
-    assert!(near.close_reason().is_none(), "nobody told it");
+    assert!(near.close_reason().is_none(), "it was not notified");
 
     let second = Process::start(port, config);
     // Whatever is sent next is answered with a reset: at the latest the keep-alive after 3 s.

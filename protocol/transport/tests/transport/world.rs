@@ -126,7 +126,7 @@ pub(crate) async fn session(client: &Endpoint, server: &Endpoint, alpn: Alpn) ->
 }
 
 /// Asks again, with a bound, until `ready` says yes.
-pub(crate) async fn until(ready: impl Fn() -> bool) {
+pub(crate) async fn until(mut ready: impl FnMut() -> bool) {
     soon(async {
         while !ready() {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -34,14 +34,16 @@ pub enum JournalRecord {
     Held { assignment: u64 },
     /// Its result was answered: nothing of it is needed any more.
     Forgotten { assignment: u64 },
+    /// The assignment superseded `order`, whose driver had come so far; until its own first `Phase`.
+    Found { assignment: u64, order: WireAssignment, bytes: Vec<u8> },
 }
 
 /// What a fleet's machine keeps of an assignment.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct FleetPhase {
-    /// The reason, when it was told to end.
+    /// The reason, when it was canceled.
     pub abort: Option<String>,
-    /// Hosts that were told to act.
+    /// Hosts that got orders.
     pub ordered: Vec<String>,
     pub failures: Vec<WireFailure>,
     pub fault: Option<WireFailure>,

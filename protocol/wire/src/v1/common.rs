@@ -20,7 +20,7 @@ pub fn name<T: FromStr<Err = InvalidName>>(text: &str) -> Result<T, CodecError> 
     text.parse().map_err(CodecError::from)
 }
 
-/// Looks a public spelling up.
+/// Finds a public spelling.
 pub fn spelled<T>(found: Option<T>, what: &str, text: &str) -> Result<T, CodecError> {
     found.ok_or_else(|| CodecError::value(format_args!("{what} `{text}` is not known to this build")))
 }

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
+use trimaran_model::error_code::ErrorCode;
+use trimaran_model::report::{Finding, Position, Report, Severity};
 
 use super::runner::{LogLines, LogQuery};
 use crate::codec::{Message, kind};
@@ -178,4 +180,64 @@ pub struct WireDiagnostic {
     pub column: u32,
     pub length: u32,
     pub help: String,
+}
+
+impl From<&Finding> for WireDiagnostic {
+    fn from(it: &Finding) -> Self {
+        Self {
+            code: it.code.0,
+            warning: it.severity == Severity::Warning,
+            message: it.message.clone(),
+            file: it.file.clone(),
+            line: it.line,
+            column: it.column,
+            length: it.length,
+            help: it.help.clone(),
+        }
+    }
+}
+
+impl From<WireDiagnostic> for Finding {
+    fn from(it: WireDiagnostic) -> Self {
+        Self {
+            code: ErrorCode(it.code),
+            severity: if it.warning { Severity::Warning } else { Severity::Error },
+            message: it.message,
+            file: it.file,
+            line: it.line,
+            column: it.column,
+            length: it.length,
+            help: it.help,
+        }
+    }
+}
+
+/// The position of a report is the one of its first error.
+impl From<&Report> for Refusal {
+    fn from(it: &Report) -> Self {
+        Self {
+            code: it.code.0,
+            message: it.message.clone(),
+            cause: it.cause.clone(),
+            help: it.help.clone(),
+            diagnostics: it.findings.iter().map(WireDiagnostic::from).collect(),
+        }
+    }
+}
+
+impl From<Refusal> for Report {
+    fn from(it: Refusal) -> Self {
+        let findings: Vec<Finding> = it.diagnostics.into_iter().map(Finding::from).collect();
+        let first = findings.iter().find(|it| it.severity == Severity::Error);
+        let position =
+            first.map(|it| Box::new(Position { file: it.file.clone(), line: it.line, column: it.column }));
+        Self {
+            code: ErrorCode(it.code),
+            message: it.message,
+            cause: it.cause,
+            help: it.help,
+            position,
+            findings,
+        }
+    }
 }

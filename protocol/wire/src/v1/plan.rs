@@ -1,8 +1,10 @@
 //! Plans, as the log and the rows hold them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bincode::{Decode, Encode};
+use sha2::{Digest as _, Sha256};
 use trimaran_model::id::Digest;
 use trimaran_model::pipeline::{Approve, ApproveOption, Batches, RollbackOn, RollbackScope};
 use trimaran_model::plan::{Plan, PlannedEnvironment, PlannedStage};
@@ -55,6 +57,18 @@ pub struct WirePlannedStage {
     pub max_unavailable: WireIntOrPercent,
     pub max_failures: WireIntOrPercent,
     pub pause_between_ms: u64,
+}
+
+/// The digest of a plan: SHA-256 over targets and release digests in order of target, and over nothing that is live.
+pub fn plan_digest<'a>(releases: impl Iterator<Item = (&'a str, Digest)>) -> Digest {
+    let sorted: BTreeMap<&str, Digest> = releases.collect();
+    let mut hasher = Sha256::new();
+    for (target, digest) in sorted {
+        hasher.update(target.as_bytes());
+        hasher.update([0]);
+        hasher.update(digest.0);
+    }
+    Digest(hasher.finalize().into())
 }
 
 impl From<&Plan> for WirePlan {

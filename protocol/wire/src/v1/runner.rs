@@ -1,7 +1,7 @@
 //! Between a runner and its agent, on one control stream that the runner opens.
 //!
 //! The runner speaks first with `Hello`. The agent sends goals; the runner answers each change of a service
-//! with a whole report, so a lost report is repaired by the next one. Queries go on streams of their own.
+//! with a whole report, so a lost report is repaired by the next one. Queries use streams of their own.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::codec::{Message, kind};
 /// From a runner to its agent.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum RunnerUp {
-    /// First frame of a session: who lives here, the host's own address, and everything that is deployed here.
+    /// First frame of a session: who runs here, the host's own address, and everything that is deployed here.
     Hello { incarnation: u64, address: String, reports: Vec<WireHostReport> },
     /// One installation changed.
     Report(WireHostReport),
@@ -26,7 +26,7 @@ impl Message for RunnerUp {
     const VERSION: u16 = 1;
 }
 
-/// From an agent to a runner. A later life of the runner ends the session of the earlier one with the close code
+/// From an agent to a runner. A later incarnation of the runner ends the session of the earlier one with the close code
 /// for superseded.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum RunnerDown {
@@ -59,6 +59,8 @@ pub struct LogQuery {
     pub target: String,
     /// Lines of this run and what came after it until the next release; `None`: all that is kept.
     pub run: Option<String>,
+    /// Only lines of this release: of a run that was rolled back those of what failed, not of what was restored.
+    pub release: Option<[u8; 32]>,
     /// Wall time in milliseconds; earlier lines are left out.
     pub since_ms: Option<i64>,
     /// Only the last so many lines.
@@ -88,5 +90,7 @@ pub struct LogLine {
     pub at_ms: i64,
     /// False: stdout, true: stderr.
     pub stderr: bool,
+    /// The release whose process wrote it, where the log says so.
+    pub release: Option<[u8; 32]>,
     pub line: String,
 }

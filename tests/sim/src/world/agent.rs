@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use trimaran_engine::{Outcome, query};
+use trimaran_engine::Outcome;
+use trimaran_query as query;
 use trimaran_wire::v1::assignment::WireOutcome;
 use trimaran_wire::v1::command::{Command, CommandBody};
 use trimaran_wire::v1::row::AssignmentRow;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use trimaran_engine::{Outcome, query};
+use trimaran_engine::Outcome;
 use trimaran_model::run::Status;
+use trimaran_query as query;
 use trimaran_wire::v1::command::{Command, CommandBody, TokenGrant};
 use trimaran_wire::v1::row;
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use trimaran_engine::{Engine, Event, Outcome, query};
+use trimaran_engine::{Engine, Event, Outcome};
 use trimaran_model::run::Status;
 use trimaran_model::time::Timestamp;
+use trimaran_query as query;
 use trimaran_replica::{
-    Applied, EntryMeta, Input, Machine as ReplicaMachine, Replica, RestoreError, Role, RowBatch, RowIter,
-    Waiter,
+    Applied, EntryMeta, Input, Replica, RestoreError, Role, RowBatch, RowIter, StateMachine, Waiter,
 };
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::command::{Command, CommandBody, Entry};
@@ -24,13 +24,13 @@ const WHOLE_EVERY: u64 = 16;
 
 /// The engine with its rows, checked after every entry.
 #[derive(Default)]
-pub(super) struct Machine {
+pub(super) struct EngineMachine {
     engine: Engine,
     rows: Rows,
     fence: u64,
 }
 
-impl ReplicaMachine for Machine {
+impl StateMachine for EngineMachine {
     type Reply = Vec<Outcome>;
     type Event = Event;
 
@@ -61,7 +61,7 @@ impl ReplicaMachine for Machine {
 }
 
 pub(super) struct Owner {
-    pub(super) replica: Replica<Machine>,
+    pub(super) replica: Replica<EngineMachine>,
     /// Cluster life and boot time at the same moment.
     base: (u64, u64),
     queue: Vec<(Command, Asker)>,
@@ -70,21 +70,21 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    pub(super) fn new(replica: Replica<Machine>, now: u64) -> Self {
-        let life = replica.machine().engine.now().0;
+    pub(super) fn new(replica: Replica<EngineMachine>, now: u64) -> Self {
+        let life = replica.state_machine().engine.now().0;
         Self { replica, base: (life, now), queue: Vec::new(), waiting: BTreeMap::new(), next: 1 }
     }
 
     pub(super) fn rows(&self) -> &Rows {
-        &self.replica.machine().rows
+        &self.replica.state_machine().rows
     }
 
     fn cluster_now(&self, now: u64) -> u64 {
-        (self.base.0 + now - self.base.1).max(self.replica.machine().engine.now().0)
+        (self.base.0 + now - self.base.1).max(self.replica.state_machine().engine.now().0)
     }
 
     pub(super) fn wall(&self, now: u64) -> i64 {
-        let engine = &self.replica.machine().engine;
+        let engine = &self.replica.state_machine().engine;
         let ahead = self.cluster_now(now) - engine.now().0;
         engine.wall().0 + i64::try_from(ahead).expect("a short time")
     }
@@ -103,11 +103,11 @@ impl Owner {
             return;
         }
         let life = Timestamp(self.cluster_now(now));
-        let engine = &self.replica.machine().engine;
+        let engine = &self.replica.state_machine().engine;
         if engine.next_timer().is_some_and(|timer| timer <= life) {
             self.queue.push((system(CommandBody::Advance), Asker::Nobody));
         }
-        if self.replica.machine().engine.settle_queue_len() > 0 {
+        if self.replica.state_machine().engine.settle_queue_len() > 0 {
             self.queue.push((system(CommandBody::Settle), Asker::Nobody));
         }
     }
@@ -131,7 +131,7 @@ impl Owner {
 
     /// When a timer of the state is due, on the world's clock.
     pub(super) fn next_timer(&self, now: u64) -> Option<u64> {
-        let timer = self.replica.machine().engine.next_timer()?;
+        let timer = self.replica.state_machine().engine.next_timer()?;
         Some(now + timer.0.saturating_sub(self.cluster_now(now)))
     }
 

@@ -15,15 +15,10 @@ pub fn in_order<'a>(
     hosts
 }
 
-/// FNV-1a over `SERVICE/HOST` with the finalizer of SplitMix64: names that differ in one digit spread.
+/// The hash of `SERVICE/HOST`: names that differ in one digit spread.
 pub(crate) fn rank(service: &PipelineName, host: &HostName) -> u64 {
-    let bytes = service.as_str().bytes().chain([b'/']).chain(host.as_str().bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    hash ^ (hash >> 31)
+    let (service, host) = (service.as_str().as_bytes(), host.as_str().as_bytes());
+    trimaran_model::hash::spread(service.iter().chain(b"/").chain(host))
 }
 
 #[cfg(test)]

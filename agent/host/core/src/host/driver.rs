@@ -1,6 +1,6 @@
 //! The driver: takes an input, moves both regions as far as they go, and says what to do next.
 
-use trimaran_agent_core::driver::{CallId, Driver, Effect, EffectOf, Guard, Input};
+use trimaran_agent_core::driver::{CallId, Driver, Effect, EffectOf, FoundOf, Guard, Handover, Input};
 use trimaran_model::assignment::{HostGoal, HostReport};
 use trimaran_model::limits;
 use trimaran_model::reason::ReasonCode;
@@ -41,12 +41,13 @@ impl Driver for HostMachine {
         &self,
         now: Timestamp,
         order: &HostGoal,
-        found: Option<Phase>,
+        found: Option<FoundOf<Self>>,
         out: &mut Vec<EffectOf<Self>>,
     ) -> Phase {
         let mut journal = match found {
             None => Journal::new(order.clone()),
-            Some(phase) => phase.journal,
+            // Its journal names the goal that it was of: an earlier one is continued from where it is.
+            Some(found) => found.into_phase().journal,
         };
         let slot_held = journal.step.is_disruptive();
         journal.take(order);
@@ -76,9 +77,13 @@ impl Driver for HostMachine {
             Input::Due => it.volatile.wake_requested = None,
             Input::Abort(reason) => it.volatile.abort = Some(reason),
             // A host finishes or reverts alone what it has begun; it needs no lease.
-            Input::LeaseLost | Input::LeaseBack | Input::Committed => {}
+            Input::LeaseLost | Input::LeaseBack | Input::Committed(_) => {}
         }
         it.advance();
+    }
+
+    fn handover(&self, phase: &Phase, next: &HostGoal) -> Handover {
+        phase.handover(next)
     }
 }
 

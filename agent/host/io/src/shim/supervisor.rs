@@ -25,6 +25,7 @@ use super::spec::ShimSpec;
 use super::state::{Main, SOCKET, State};
 use super::sweep::{KILL_TIMEOUT, Sweep};
 use crate::host_identity::boot_id;
+use crate::logs::format::owner;
 use crate::logs::writer::Writer;
 
 /// Processes that outlive the first one get the signal to end and so much time.
@@ -114,7 +115,7 @@ impl Supervisor {
         let process = ProcessId::of(child.id()).unwrap_or(ProcessId { pid: child.id(), started_ticks: 0 });
         state.main = Some(Main { process, started_boottime_ms });
         let output = Output::new(
-            Writer::new(spec.log_dir.clone(), &spec.run),
+            Writer::new(spec.log_dir.clone(), &log_owner(spec)),
             child.stdout.take(),
             child.stderr.take(),
         );
@@ -305,6 +306,11 @@ struct Reaped {
     /// How the first process of the service ended, if that was among them.
     exit: Option<Exit>,
     childless: bool,
+}
+
+/// Whose the lines are that a service writes: of its run, and of the release that is started.
+fn log_owner(spec: &ShimSpec) -> String {
+    owner(&spec.run, spec.environment.get("TRIMARAN_RELEASE").map(String::as_str))
 }
 
 /// Reaps everything that has ended.

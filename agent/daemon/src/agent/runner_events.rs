@@ -1,0 +1,131 @@
+//! What runners send: they arrive, report, answer and leave.
+
+use std::collections::BTreeMap;
+
+use trimaran_agent_core::Input;
+use trimaran_host_core::fleet::GoalAck;
+use trimaran_model::action::Failure as HostFailure;
+use trimaran_model::assignment::HostReport;
+use trimaran_model::id::HostName;
+use trimaran_model::limits::MESSAGE_BYTES_MAX;
+use trimaran_model::text::cut;
+use trimaran_transport::CloseCode;
+use trimaran_wire::codec::CodecError;
+use trimaran_wire::v1::assignment::{WireFailure, WireHostReport};
+use trimaran_wire::v1::runner::{RunnerDown, RunnerUp};
+
+use super::event::RunnerEvent;
+use super::event_loop::AgentLoop;
+use super::hosts::{Arrival, Asked};
+
+impl AgentLoop {
+    pub(super) fn on_runner_event(&mut self, host: &HostName, event: RunnerEvent) {
+        match event {
+            RunnerEvent::Hello { session, incarnation, address, reports, out } => {
+                match reports.into_iter().map(bound_report).collect() {
+                    Ok(reports) => {
+                        self.on_hello(host, Arrival { session, incarnation, address, reports, out })
+                    }
+                    Err(error) => session.refuse_frame(&error.to_string()),
+                }
+            }
+            RunnerEvent::Message { session, message } => self.on_runner_message(host, session, message),
+            RunnerEvent::Unsent { session, sequence } => {
+                let Some(Asked { assignment, call, .. }) = self.hosts.answered(host, session, sequence)
+                else {
+                    return;
+                };
+                self.inputs.push_back(Input::Unmade { assignment, call });
+            }
+            RunnerEvent::Gone { session } => {
+                let Some(lost) = self.hosts.leave(host, session, self.clock.now()) else { return };
+                tracing::info!(runner = host.as_str(), "disconnected");
+                self.observe(host, None);
+                self.fail_calls(lost);
+                self.send_runner(host);
+            }
+        }
+    }
+
+    fn on_hello(&mut self, host: &HostName, new: Arrival) {
+        let labels = match &self.inventory {
+            None => BTreeMap::new(),
+            Some(inventory) => match inventory.get(host) {
+                Some(labels) => labels.clone(),
+                // It may have enrolled a moment ago, before this agent is notified.
+                None => return new.session.close(CloseCode::Busy, "this agent does not know the runner"),
+            },
+        };
+        if self.hosts.is_superseded(host, new.incarnation) {
+            return new
+                .session
+                .close(CloseCode::Superseded, "a later incarnation of this runner has attached");
+        }
+        // The old session and its calls end before the new one speaks.
+        if let Some(lost) = self.hosts.close_earlier(host, new.incarnation) {
+            self.observe(host, None);
+            self.fail_calls(lost);
+        }
+        let reports = new.reports.clone();
+        self.hosts.attach(host, new, self.clock.now());
+        tracing::info!(runner = host.as_str(), "connected");
+        let wall_ms = self.clock.known().map(|wall| wall.0);
+        self.hosts.send(host, RunnerDown::Welcome { labels, wall_ms });
+        self.observe(host, None);
+        for report in reports {
+            let change = self.health.on_report(host, &report);
+            self.send_verdicts(change);
+        }
+        self.send_runner(host);
+    }
+
+    fn on_runner_message(&mut self, host: &HostName, session: u64, message: RunnerUp) {
+        match message {
+            RunnerUp::Hello { .. } => self.hosts.refuse(host, session, "a second hello"),
+            RunnerUp::Report(report) => self.on_report(host, session, report),
+            RunnerUp::Answer { sequence, refused } => {
+                let Some(Asked { assignment, call, .. }) = self.hosts.answered(host, session, sequence)
+                else {
+                    return;
+                };
+                match given(host, refused) {
+                    Ok(reply) => self.inputs.push_back(Input::Reply { assignment, call, reply }),
+                    Err(error) => {
+                        self.inputs.push_back(Input::Lost { assignment, call });
+                        self.hosts.refuse(host, session, &error.to_string());
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_report(&mut self, host: &HostName, session: u64, report: WireHostReport) {
+        let report = match bound_report(report) {
+            Ok(report) => report,
+            Err(error) => return self.hosts.refuse(host, session, &error.to_string()),
+        };
+        if self.hosts.on_report(host, session, report.clone(), self.clock.now()) {
+            self.observe(host, Some(&report.installation));
+            let change = self.health.on_report(host, &report);
+            self.send_verdicts(change);
+        }
+    }
+}
+
+/// A report as it is passed on: its texts are bounded, whatever the runner sent.
+fn bound_report(report: WireHostReport) -> Result<HostReport, CodecError> {
+    let report = HostReport::try_from(report)?;
+    Ok(HostReport { message: cut(report.message, MESSAGE_BYTES_MAX), ..report })
+}
+
+/// What a runner answered, as the driver takes it.
+fn given(host: &HostName, refused: Option<WireFailure>) -> Result<GoalAck, CodecError> {
+    Ok(match refused {
+        None => GoalAck::Accepted,
+        Some(failure) => {
+            let HostFailure { code, message, .. } = failure.try_into()?;
+            let message = cut(message, MESSAGE_BYTES_MAX);
+            GoalAck::Refused(HostFailure { code, message, instance: Some(host.clone()) })
+        }
+    })
+}

@@ -1,0 +1,18 @@
+//! What both roles start with.
+
+use tokio_util::sync::CancellationToken;
+
+use crate::certificate::Own;
+use crate::clock::ClusterClock;
+use crate::data_dir::DataDir;
+use crate::settings::Settings;
+
+/// What both roles start with.
+pub(crate) struct RoleContext {
+    pub(crate) data: DataDir,
+    pub(crate) settings: Settings,
+    pub(crate) own: Own,
+    pub(crate) clock: ClusterClock,
+    /// The process was asked to end.
+    pub(crate) stop: CancellationToken,
+}

@@ -1,0 +1,196 @@
+//! Changes: a command each, proposed with its request id, answered after it is durable and applied.
+
+use sha2::{Digest as _, Sha256};
+use trimaran_engine::Outcome;
+use trimaran_language::DocumentKind;
+use trimaran_model::error_code;
+use trimaran_model::id::{Identity, label_error};
+use trimaran_model::limits::{COMMENT_BYTES_MAX, ENTRY_BYTES_MAX, LABELS_MAX};
+use trimaran_model::time::WallTime;
+use trimaran_transport::enroll::Token;
+use trimaran_wire::codec::encode;
+use trimaran_wire::document::{Applied, Decision, TokenDocument, rfc3339};
+use trimaran_wire::v1::command::{Command, CommandBody, RequestKey, TokenGrant};
+use trimaran_wire::v1::common::{WireIdentity, WireRun, WireStage};
+use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody, OperatorReply, Refusal, SourceFile};
+
+use super::{Answer, deploy, document, parse_run, parse_stage, read, refusal};
+use crate::enroll::root_fingerprint;
+use crate::raft_loop::Proposed;
+use crate::rows::View;
+use crate::server::Server;
+
+/// What an entry adds to its commands, generously.
+const ENTRY_ENVELOPE_BYTES: usize = 2048;
+
+pub(super) async fn write(server: &Server, identity: &Identity, id: [u8; 16], body: OperatorBody) -> Answer {
+    if id[6] >> 4 != 7 {
+        return Err(refusal(error_code::REQUEST_ID, "the request id is not a UUIDv7"));
+    }
+    refuse_without_space(server)?;
+    let request = RequestKey { id, body_sha256: Sha256::digest(encode(&body)).into() };
+    let token = match &body {
+        OperatorBody::Enroll(_) => Some(token(server, identity, &request)?),
+        _ => None,
+    };
+    // These are compiled from rows, which must not be older than what the client was answered before.
+    if matches!(body, OperatorBody::Deploy(_) | OperatorBody::Rollback { .. })
+        && server.node.read_revision().await.is_none()
+    {
+        return Err(refusal(error_code::NO_QUORUM, "there is no leader"));
+    }
+    let body = command(server, body, token.as_ref())?;
+    let command = Command { identity: WireIdentity::from(identity), request: Some(request), body };
+    let size = encode(&command).len();
+    if size > ENTRY_BYTES_MAX - ENTRY_ENVELOPE_BYTES {
+        let message = format!("the change takes {size} bytes of the log, more than {ENTRY_BYTES_MAX}");
+        return Err(Refusal {
+            help: Some("Split the pipeline, or name fewer targets in one run.".to_owned()),
+            ..refusal(error_code::USAGE, message)
+        });
+    }
+    match server.node.propose(command).await {
+        Proposed::Done { revision, outcome } => done(server, revision, outcome, token).await,
+        Proposed::Busy(why) => Err(refusal(error_code::BUSY, why)),
+        Proposed::NotLeader => Err(refusal(error_code::NO_QUORUM, "there is no leader")),
+        Proposed::Indeterminate => Err(refusal(error_code::INDETERMINATE, "leadership was lost meanwhile")),
+    }
+}
+
+fn refuse_without_space(server: &Server) -> Result<(), Refusal> {
+    match server.disk_space.low(server.node.wall()) {
+        Some(low) => Err(refusal(error_code::DISK_FULL, low.message)),
+        None => Ok(()),
+    }
+}
+
+fn bounded(text: String) -> Result<String, Refusal> {
+    if text.len() > COMMENT_BYTES_MAX {
+        return Err(refusal(
+            error_code::USAGE,
+            format!("a comment or reason has at most {COMMENT_BYTES_MAX} bytes"),
+        ));
+    }
+    Ok(text)
+}
+
+/// The command of a request. Files are compiled here, before anything is proposed.
+fn command(server: &Server, body: OperatorBody, token: Option<&Token>) -> Result<CommandBody, Refusal> {
+    let view = View::new(&server.node);
+    Ok(match body {
+        OperatorBody::Apply { files } => apply(&files)?,
+        OperatorBody::Deploy(request) => {
+            let deploy::Planned { source, plan, .. } = view.read(|rows| deploy::compile(rows, &request))?;
+            let reason = bounded(request.reason)?;
+            CommandBody::StartRun { source, plan, overrides: request.overrides, reason }
+        }
+        OperatorBody::Approve { run, stage, option, digest, comment } => CommandBody::Approve {
+            run: parse_run(&run)?,
+            stage: stage.as_deref().map(parse_stage).transpose()?,
+            option,
+            plan_digest: digest,
+            comment: bounded(comment)?,
+        },
+        OperatorBody::Cancel { run } => CommandBody::Cancel { run: parse_run(&run)? },
+        OperatorBody::Resume { run, stage } => CommandBody::Resume {
+            run: parse_run(&run)?,
+            stage: stage.as_deref().map(parse_stage).transpose()?,
+        },
+        OperatorBody::Rollback { pipeline, environment, to, reason } => {
+            let find = |to: &str| view.read(|rows| read::find_release(rows, &pipeline, to));
+            let to = to.as_deref().map(find).transpose()?;
+            CommandBody::Rollback { to, environment, reason: bounded(reason)?, pipeline }
+        }
+        OperatorBody::Enroll(order) => {
+            check_labels(&order)?;
+            let token = token.ok_or_else(|| refusal(error_code::BUG, "no token was made"))?;
+            CommandBody::CreateToken { token_sha256: token.hash().0, grant: grant(order) }
+        }
+        _ => return Err(refusal(error_code::USAGE, "a request that reads has no request id")),
+    })
+}
+
+fn apply(files: &[SourceFile]) -> Result<CommandBody, Refusal> {
+    let compiled = deploy::compile_files(files)?;
+    let (mut pipelines, mut targets) = (Vec::new(), Vec::new());
+    for it in compiled.documents {
+        match it.kind {
+            DocumentKind::Target(target) => targets.push((&target).into()),
+            DocumentKind::Pipeline(pipeline) => {
+                let file = files.iter().find(|file| file.name == it.file);
+                let file = file.ok_or_else(|| refusal(error_code::BUG, "a document of no file"))?;
+                pipelines.push(deploy::source(file, &pipeline));
+            }
+        }
+    }
+    Ok(CommandBody::Apply { pipelines, targets })
+}
+
+/// Labels are shown in tables and held for each runner.
+fn check_labels(order: &EnrollOrder) -> Result<(), Refusal> {
+    let EnrollOrder::Runner { labels, .. } = order else { return Ok(()) };
+    if labels.len() > LABELS_MAX {
+        return Err(refusal(error_code::USAGE, format!("a runner has at most {LABELS_MAX} labels")));
+    }
+    match labels.iter().find_map(|(key, value)| label_error(key, value)) {
+        Some(why) => Err(refusal(error_code::USAGE, why)),
+        None => Ok(()),
+    }
+}
+
+fn grant(order: EnrollOrder) -> TokenGrant {
+    match order {
+        EnrollOrder::Agent { name } => TokenGrant::Agent { name },
+        EnrollOrder::Runner { name, agent, labels } => TokenGrant::Runner { name, agent, labels },
+        EnrollOrder::Operator { name, role } => TokenGrant::Operator { name, role },
+        EnrollOrder::Coordinator { name } => TokenGrant::Coordinator { name },
+    }
+}
+
+/// The token of an enrolment: made from the issuing key and the request, so that a repeated request gets the
+/// same one and no directory has to keep it.
+fn token(server: &Server, identity: &Identity, request: &RequestKey) -> Result<Token, Refusal> {
+    let root =
+        root_fingerprint(server).ok_or_else(|| refusal(error_code::BUG, "the own root can't be read"))?;
+    let mut hasher = Sha256::new();
+    hasher.update(b"trimaran token 1\0");
+    hasher.update(Sha256::digest(server.issuer.key_pem().as_bytes()));
+    hasher.update(identity.to_string().as_bytes());
+    hasher.update([0]);
+    hasher.update(request.id);
+    hasher.update(request.body_sha256);
+    Ok(Token::new(hasher.finalize().into(), root))
+}
+
+async fn done(server: &Server, revision: u64, outcome: Outcome, token: Option<Token>) -> Answer {
+    let run_name = |run: &WireRun| format!("{}#{}", run.pipeline, run.number);
+    Ok(match outcome {
+        Outcome::Rejected(rejection) => return Err(refusal(rejection.code, rejection.message)),
+        Outcome::Run(run) => {
+            server.node.wait_rows(revision).await;
+            let shown =
+                View::new(&server.node).read(|rows| read::run_document(server, rows, &run_name(&run)))?;
+            document(revision, &shown)
+        }
+        Outcome::Decided { run, stage, decision, by } => {
+            let stage = stage.map(|stage: WireStage| {
+                format!("{}/{}", stage.environment, stage.target.as_deref().unwrap_or("approve"))
+            });
+            document(revision, &Decision { run: run_name(&run), stage, decision, by })
+        }
+        Outcome::Applied { targets, pipelines } => document(revision, &Applied { targets, pipelines }),
+        Outcome::Token { name, expires_ms } => {
+            let token = token.ok_or_else(|| refusal(error_code::BUG, "no token was made"))?;
+            let expires_at = rfc3339(WallTime(expires_ms));
+            document(revision, &TokenDocument { name, token: token.text(), expires_at })
+        }
+        Outcome::Nothing
+        | Outcome::Enrolled { .. }
+        | Outcome::Attached
+        | Outcome::ResultTaken
+        | Outcome::ResultSuperseded { .. }
+        | Outcome::ResultUnknown => {
+            OperatorReply::Refused(refusal(error_code::BUG, "an outcome of another command"))
+        }
+    })
+}
