@@ -3,7 +3,8 @@
 use trimaran_model::error_code;
 use trimaran_model::pipeline::Pipeline;
 
-use super::{DocumentKind, OutlineKind, artifacts, environment, fields, workload, written_name};
+use super::document::{fields, written_name};
+use super::{DocumentKind, OutlineKind, artifacts, environment, workload};
 use crate::decode::{name, text};
 use crate::diagnostic::Sink;
 use crate::tree::{Node, Span};
