@@ -95,6 +95,8 @@ fn machine_name() -> HostName {
 }
 
 pub(crate) fn run(args: &Args) -> ExitCode {
+    // What was found damaged and repaired is said beside the result.
+    trimaran_process::warnings_to_stderr();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -8,9 +8,10 @@ mod session;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
-use trimaran_host::{Host, HostSettings, OpenError};
+use trimaran_host::{Host, HostIdentity, HostSettings, OpenError};
 use trimaran_model::assignment::HostReport;
 use trimaran_model::error_code;
 use trimaran_model::id::{HostName, Identity};
@@ -24,13 +25,19 @@ use crate::role_context::RoleContext;
 use crate::settings::any_address;
 use session::Greeting;
 
+/// How often it is checked whether the host has another address.
+const ADDRESS_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Runs until the process is asked to end, is superseded, or can't go on. Services stay in any case.
 pub(crate) async fn run(start: RoleContext) -> Result<(), ProcessError> {
     let RoleContext { data, settings, own, clock, stop } = start;
     let Identity::Runner(name) = own.identity.clone() else {
         return Err(ProcessError::new(error_code::BUG, "only a runner runs here"));
     };
-    let address = match settings.address {
+    // Before any name is resolved: services start again without network. The address that the directory knows serves
+    // until the present one is known; only a directory's very first start has to wait for it.
+    let known = settings.address.or_else(|| HostIdentity::load(data.root()).map(|known| known.address));
+    let address = match known {
         Some(address) => address,
         None => own_address(&settings.endpoints).await?,
     };
@@ -42,9 +49,11 @@ pub(crate) async fn run(start: RoleContext) -> Result<(), ProcessError> {
     let tasks = Tasks::until(stop.clone());
     let renewal = own.clone().keep_renewed(endpoint.clone(), clock.clone(), settings.endpoints.clone());
     tasks.spawn(renewal);
+    if settings.address.is_none() {
+        tasks.spawn(follow_address(host.clone(), settings.endpoints.clone()));
+    }
     tracing::info!(%address, "serving");
-    let greeting =
-        Greeting { incarnation: random::next_u64(), address: address.to_string(), clock: clock.clone() };
+    let greeting = Greeting { incarnation: random::next_u64(), clock: clock.clone() };
     let serving = async {
         own.renew_if_expired(&endpoint, &clock, &settings.endpoints).await;
         let dialer = Dialer::new(endpoint.clone(), own.clone(), Alpn::Runner, settings.endpoints.clone());
@@ -91,6 +100,25 @@ async fn keep_session(
         tracing::info!(address = %session.remote_address(), "connected to an agent");
         let reason = session::serve(&session, host, &mut reports, greeting).await;
         dialer.ended(&reason).await?;
+    }
+}
+
+/// Keeps the host's own address true: it may be another one after each boot, and resolving a name may take its time.
+async fn follow_address(host: Host, endpoints: Vec<String>) {
+    loop {
+        match own_address(&endpoints).await {
+            Ok(address) if address != host.address() => {
+                tracing::info!(%address, "the host's own address is known now");
+                if let Err(error) = host.set_address(address).await {
+                    tracing::warn!(%error, "the host's own address can't be written");
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(message = %error.message, "the host's own address is not known yet")
+            }
+        }
+        tokio::time::sleep(ADDRESS_INTERVAL).await;
     }
 }
 

@@ -24,6 +24,13 @@ pub fn log_to_stderr() {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
 }
 
+/// Sends warnings of a command to stderr, without times: they are read beside its result.
+pub fn warnings_to_stderr() {
+    let filter = EnvFilter::try_from_env("TRIMARAN_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.with_ansi(false).with_target(false).without_time().init();
+}
+
 /// How a server ends: what failed goes to stderr for people, and its code becomes the exit code.
 pub fn end(outcome: Result<(), Report>) -> ExitCode {
     match outcome {

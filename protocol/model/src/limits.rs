@@ -272,6 +272,8 @@ pub const HOST_RESERVE_BYTES: usize = MIB;
 pub const HOST_INSPECT_TIMEOUT: Millis = Millis::seconds(45);
 /// An inspection of a host that failed is repeated after this.
 pub const HOST_INSPECT_RETRY_DELAY: Millis = Millis::seconds(1);
+/// A host that can't be inspected so often in a row is reported as broken.
+pub const HOST_INSPECTION_FAILURES_MAX: u8 = 2;
 /// How often a blob may vanish between its fetch and its unpacking.
 pub const HOST_BLOB_LOSSES_MAX: u8 = 3;
 /// Answers of calls that a host may lose before it fails a goal.

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use trimaran_host::filesystem::FileSystem;
+use trimaran_host::filesystem::{EntryKind, FileSystem};
 
 /// A shared disk. Clones are the same disk.
 #[derive(Debug, Clone, Default)]
@@ -217,6 +217,20 @@ impl State {
 }
 
 impl FileSystem for ModelDisk {
+    /// Changes nothing, so it is no operation at which a crash could matter.
+    fn kind(&self, path: &Path) -> io::Result<Option<EntryKind>> {
+        self.with(|state| {
+            if state.dead && !state.watching {
+                return Err(io::Error::other("the process is dead"));
+            }
+            Ok(state.find(path).ok().map(|id| match &state.nodes[id] {
+                Node::File { .. } => EntryKind::File,
+                Node::Link(_) => EntryKind::Link,
+                Node::Dir { .. } => EntryKind::Directory,
+            }))
+        })
+    }
+
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.with(|state| {
             state.tick()?;

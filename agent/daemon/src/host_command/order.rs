@@ -1,6 +1,6 @@
 //! What `apply` and `rollback` share: find the installation, give an order, follow it to its end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -25,7 +25,11 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// The installation of a service: `web`, or `web@lab-prod` where a host has several of the name.
 pub(super) async fn find(host: &Host, service: &str) -> Result<Option<InstallationId>, Problem> {
-    choose(host.installations().await, service)
+    let chosen = choose(host.installations().await, service)?;
+    match chosen.as_ref().and_then(|id| Some((id, host.broken(id)?))) {
+        Some((id, why)) => Err(obstructed(id, why.to_owned())),
+        None => Ok(chosen),
+    }
 }
 
 /// The one of `known` that a user means by `service`.
@@ -80,10 +84,22 @@ pub(super) async fn inspected(host: &Host, id: &InstallationId) -> Result<Instal
         if shown.inspected {
             return Ok(shown);
         }
+        if let Some(why) = shown.obstacle {
+            return Err(obstructed(id, why));
+        }
         tokio::time::sleep(POLL).await;
     }
     Err(Problem::new(error_code::DATA_DIR, format!("{id} can't be inspected"))
         .cause(host.show(id).await.map_or_else(String::new, |shown| shown.report.message)))
+}
+
+/// What keeps the work on an installation from going on is given so long to pass.
+const OBSTACLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+fn obstructed(id: &InstallationId, why: String) -> Problem {
+    Problem::new(error_code::DATA_DIR, format!("nothing can be done for {id}"))
+        .cause(why)
+        .help("repair what is named, then run the command again: it continues where this one stopped")
 }
 
 fn gone(id: &InstallationId) -> Problem {
@@ -99,6 +115,7 @@ pub(super) async fn execute_order(
     let id = goal.installation.clone();
     let taken = host.accept_manual_goal(goal).await?;
     let mut printed = None;
+    let mut obstructed_since = None;
     loop {
         let shown = host.show(&id).await.ok_or_else(|| gone(&id))?;
         if shown.goal == taken {
@@ -110,6 +127,14 @@ pub(super) async fn execute_order(
             if shown.settled {
                 return Ok(shown);
             }
+        }
+        // What a crash left, or a user does meanwhile, may pass; no command waits for it without a word.
+        match shown.obstacle {
+            None => obstructed_since = None,
+            Some(why) if obstructed_since.get_or_insert_with(Instant::now).elapsed() >= OBSTACLE_TIMEOUT => {
+                return Err(obstructed(&id, why));
+            }
+            Some(_) => {}
         }
         // A report is a reason to check at once; the settling after it is not reported.
         let _ = tokio::time::timeout(POLL, reports.recv()).await;

@@ -24,7 +24,6 @@ use crate::clock::ClusterClock;
 /// What a runner says of itself.
 pub(crate) struct Greeting {
     pub(crate) incarnation: u64,
-    pub(crate) address: String,
     pub(crate) clock: ClusterClock,
 }
 
@@ -57,7 +56,7 @@ async fn talk(
     while reports.try_recv().is_ok() {}
     let hello = RunnerUp::Hello {
         incarnation: greeting.incarnation,
-        address: greeting.address.clone(),
+        address: host.address().to_string(),
         reports: host.reports().iter().map(Into::into).collect(),
     };
     if !send(&mut sender, hello).await {
@@ -172,7 +171,10 @@ impl Goals {
 fn failure(refused: &GoalRefused) -> WireFailure {
     let code = match refused {
         GoalRefused::Fenced { .. } | GoalRefused::Mismatch { .. } => ReasonCode::Fenced,
-        GoalRefused::Persist { .. } | GoalRefused::TooMany | GoalRefused::Busy => ReasonCode::HostInternal,
+        GoalRefused::Persist { .. }
+        | GoalRefused::TooMany
+        | GoalRefused::Busy
+        | GoalRefused::Broken { .. } => ReasonCode::HostInternal,
         GoalRefused::Closed => ReasonCode::Interrupted,
     };
     let message = trimaran_model::text::with_sources(refused);

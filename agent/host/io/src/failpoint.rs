@@ -27,3 +27,15 @@ pub(crate) fn hit_unless(skipped: bool, place: &str) {
         hit(place);
     }
 }
+
+/// Waits as long as DIR has a file `failpoint.hang`, as a disk that does not answer would.
+#[cfg(debug_assertions)]
+pub(crate) fn hang(dir: &std::path::Path) {
+    let file = dir.join("failpoint.hang");
+    while file.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+#[cfg(not(debug_assertions))]
+pub(crate) fn hang(_dir: &std::path::Path) {}

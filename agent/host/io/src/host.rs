@@ -2,20 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use trimaran_host_core::host::Journal;
-use trimaran_model::assignment::{HostGoal, HostReport};
-use trimaran_model::id::InstallationId;
+use trimaran_model::assignment::{HostGoal, HostReport, HostState};
+use trimaran_model::id::{AssignmentId, Fence, InstallationId};
 use trimaran_model::limits;
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::text::{cut, with_sources};
 use trimaran_wire::v1::runner::LogQuery;
 
-use crate::filesystem::OsFileSystem;
+use crate::filesystem::{FileSystem as _, OsFileSystem};
 use crate::host_identity::{HostIdentity, HostSettings};
 use crate::lock::{DirectoryLock, LockError};
 use crate::logs;
@@ -48,6 +51,8 @@ struct Inner {
     shared: Arc<Shared>,
     reports: Arc<Reports>,
     workers: Mutex<BTreeMap<InstallationId, Running>>,
+    /// Installations whose files can't be used, and why. They have no worker, and nothing of them is touched.
+    broken: BTreeMap<InstallationId, String>,
     forward: std::sync::Mutex<Option<JoinHandle<()>>>,
     stop: CancellationToken,
     _lock: DirectoryLock,
@@ -74,26 +79,36 @@ impl Host {
         let (dir, identity) = (data_dir.clone(), HostIdentity::of(&settings));
         let (lock, found) = blocking(move || take(&dir, &identity)).await?;
         let reports = Arc::new(Reports::default());
+        let shared = Arc::new(Shared {
+            name: settings.name,
+            address: RwLock::new(settings.address),
+            binary: settings.binary,
+            cache: data_dir.join("cache"),
+            slot: Arc::new(Semaphore::new(1)),
+        });
+        let (mut resumed, mut broken) = (Vec::new(), BTreeMap::new());
+        for installation in found {
+            match load(&data_dir, &shared, &installation).await {
+                Ok(found) => resumed.extend(found),
+                Err(error) => {
+                    let why = with_sources(&error);
+                    tracing::error!(%installation, "nothing is done for this installation: {why}");
+                    reports.set(broken_report(&installation, &why));
+                    broken.insert(installation, why);
+                }
+            }
+        }
         let inner = Arc::new(Inner {
-            shared: Arc::new(Shared {
-                name: settings.name,
-                address: settings.address,
-                binary: settings.binary,
-                cache: data_dir.join("cache"),
-                slot: Arc::new(Semaphore::new(1)),
-            }),
+            shared,
             data_dir,
             reports,
             workers: Mutex::default(),
+            broken,
             forward: std::sync::Mutex::default(),
             stop: CancellationToken::new(),
             _lock: lock,
         });
         let host = Self { inner };
-        let mut resumed = Vec::new();
-        for installation in found {
-            resumed.extend(host.load(installation).await?);
-        }
         // What is in the middle of a change is served before all that would begin one.
         for found in resumed.iter().filter(|found| found.journal.step.is_disruptive()) {
             found.platform.reclaim_slot().await;
@@ -115,30 +130,6 @@ impl Host {
         let task = tokio::spawn(async move { reports.forward(sender).await });
         *host.inner.forward.lock().expect("no thread panics with the lock") = Some(task);
         Ok((host, receiver))
-    }
-
-    /// An installation that was found on the disk, if there is anything of it.
-    async fn load(&self, installation: InstallationId) -> Result<Option<Found>, OpenError> {
-        let store = self.inner.store(&installation);
-        let path = store.dir().to_owned();
-        let platform = Arc::new(Platform::new(Arc::clone(&self.inner.shared), store));
-        let on_disk = platform.store.clone();
-        let (journal, next) = match blocking(move || on_disk.load()).await? {
-            Loaded::Journal(journal, next) => (journal, next),
-            Loaded::Damaged | Loaded::Nothing => {
-                let observe = |why: trimaran_host_core::host::HostFailure| OpenError::Inspect {
-                    path: path.clone(),
-                    why: why.message,
-                };
-                let observation = platform.observe().await.map_err(observe)?;
-                tracing::warn!(%installation, "the journal can't be read; it is made again from what is there");
-                match Journal::from_observation(&installation, &observation) {
-                    Some(journal) => (journal, None),
-                    None => return Ok(None),
-                }
-            }
-        };
-        Ok(Some(Found { installation, platform, journal, next }))
     }
 
     fn spawn(
@@ -203,7 +194,10 @@ impl Host {
         if self.inner.stop.is_cancelled() {
             return Err(GoalRefused::Closed);
         }
-        let store = self.inner.store(&goal.installation);
+        if let Some(why) = self.inner.broken.get(&goal.installation) {
+            return Err(GoalRefused::Broken { why: why.clone() });
+        }
+        let store = store_of(&self.inner.data_dir, &goal.installation);
         let platform = Arc::new(Platform::new(Arc::clone(&self.inner.shared), store));
         let journal = Journal::new(goal.clone());
         let (store, wire) = (platform.store.clone(), journal.to_wire(None));
@@ -220,9 +214,30 @@ impl Host {
         send(&commands, |answer| Command::Show { answer }).await.ok()
     }
 
-    /// The installations that have a worker.
+    /// The host's own address, where its services are probed.
+    pub fn address(&self) -> IpAddr {
+        self.inner.shared.address()
+    }
+
+    /// The host's own address is another one from now on. What was started before keeps the old one in its
+    /// environment.
+    pub async fn set_address(&self, address: IpAddr) -> io::Result<()> {
+        *self.inner.shared.address.write().expect("no thread panics with the lock") = address;
+        let identity = HostIdentity { name: self.inner.shared.name.clone(), address };
+        let data_dir = self.inner.data_dir.clone();
+        let saved = tokio::task::spawn_blocking(move || identity.save(&data_dir)).await;
+        saved.map_err(io::Error::other)?
+    }
+
+    /// Why nothing is done for an installation whose files can't be used.
+    pub fn broken(&self, installation: &InstallationId) -> Option<&str> {
+        self.inner.broken.get(installation).map(String::as_str)
+    }
+
+    /// The installations of this host, those that are broken among them.
     pub async fn installations(&self) -> Vec<InstallationId> {
-        self.inner.workers.lock().await.keys().cloned().collect()
+        let workers = self.inner.workers.lock().await;
+        workers.keys().chain(self.inner.broken.keys()).cloned().collect()
     }
 
     /// Lines of a service's output.
@@ -254,11 +269,61 @@ impl Drop for Inner {
     }
 }
 
-impl Inner {
-    fn store(&self, installation: &InstallationId) -> Store<OsFileSystem> {
-        let dir = self.data_dir.join("services").join(store::directory_name(installation));
-        Store::new(OsFileSystem, dir, self.data_dir.join("reserve"))
+/// An installation that was found on the disk, if there is anything of it.
+async fn load(
+    data_dir: &Path,
+    shared: &Arc<Shared>,
+    installation: &InstallationId,
+) -> Result<Option<Found>, OpenError> {
+    let store = store_of(data_dir, installation);
+    let path = store.dir().to_owned();
+    let platform = Arc::new(Platform::new(Arc::clone(shared), store));
+    let on_disk = platform.store.clone();
+    let directory = move |source| OpenError::Directory { path, source };
+    let loaded = blocking(move || on_disk.create().map(|()| on_disk.load()).map_err(directory));
+    // A disk that does not answer holds no other installation up.
+    let loaded = tokio::time::timeout(limits::HOST_CALL.to_std(), loaded).await;
+    let silent = |_| OpenError::Inspect {
+        path: platform.store.dir().to_owned(),
+        why: format!("its disk does not answer within {}", limits::HOST_CALL),
+    };
+    let (journal, next) = match loaded.map_err(silent)??? {
+        Loaded::Journal(journal, next) => (journal, next),
+        Loaded::Damaged | Loaded::Nothing => {
+            let observe = |why: trimaran_host_core::host::HostFailure| OpenError::Inspect {
+                path: platform.store.dir().to_owned(),
+                why: why.message,
+            };
+            let observation = platform.observe().await.map_err(observe)?;
+            tracing::warn!(%installation, "the journal can't be read; it is made again from what is there");
+            match Journal::from_observation(installation, &observation) {
+                Some(journal) => (journal, None),
+                None => return Ok(None),
+            }
+        }
+    };
+    Ok(Some(Found { installation: installation.clone(), platform, journal, next }))
+}
+
+/// The report of an installation of which nothing but its name is known.
+pub(crate) fn broken_report(installation: &InstallationId, why: &str) -> HostReport {
+    HostReport {
+        installation: installation.clone(),
+        fence: Fence(0),
+        assignment: AssignmentId(0),
+        disruptive: false,
+        state: HostState::Broken,
+        current: None,
+        prepared: None,
+        code: Some(ReasonCode::HostInternal),
+        message: cut(why.to_owned(), limits::MESSAGE_BYTES_MAX),
     }
+}
+
+/// The files of an installation below a data directory.
+pub(crate) fn store_of(data_dir: &Path, installation: &InstallationId) -> Store<OsFileSystem> {
+    let dir = data_dir.join("services").join(store::directory_name(installation));
+    Store::new(OsFileSystem, dir, data_dir.join("reserve"))
 }
 
 async fn send<T>(
@@ -292,13 +357,14 @@ fn take(data_dir: &Path, identity: &HostIdentity) -> Result<(DirectoryLock, Vec<
 
 /// Directories, and the reserve where the disk has space for it.
 fn prepare(data_dir: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(data_dir.join("services"))?;
-    crate::disk::sync_directory(data_dir)?;
+    close_to_others(data_dir)?;
+    OsFileSystem.create_dir_all(&data_dir.join("services"))?;
+    OsFileSystem.sync_dir(data_dir)?;
     if let Some(parent) = data_dir.parent() {
-        crate::disk::sync_directory(parent)?;
+        OsFileSystem.sync_dir(parent)?;
     }
     let cache = data_dir.join("cache");
-    std::fs::create_dir_all(&cache)?;
+    OsFileSystem.create_dir_all(&cache)?;
     crate::fetch::clean(&cache)?;
     let reserve = data_dir.join("reserve");
     if !reserve.exists() && std::fs::write(&reserve, vec![0; limits::HOST_RESERVE_BYTES]).is_err() {
@@ -306,6 +372,28 @@ fn prepare(data_dir: &Path) -> io::Result<()> {
         let _ = std::fs::remove_file(&reserve);
     }
     Ok(())
+}
+
+/// What is below has values of services: other users have no business there, whoever made the directory.
+fn close_to_others(data_dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    const OTHERS: u32 = 0o027;
+    let mode = std::fs::metadata(data_dir)?.permissions().mode();
+    if mode & OTHERS == 0 {
+        return Ok(());
+    }
+    tracing::warn!(
+        "{} was open to other users (mode {:o}); it is closed to them",
+        data_dir.display(),
+        mode & 0o7777
+    );
+    std::fs::set_permissions(data_dir, std::fs::Permissions::from_mode(mode & 0o7777 & !OTHERS)).map_err(
+        |error| {
+            let message =
+                format!("{} is open to other users and can't be closed: {error}", data_dir.display());
+            io::Error::new(error.kind(), message)
+        },
+    )
 }
 
 /// Where the output of an installation's service is: files of lines, the newest of which is returned too.

@@ -33,7 +33,7 @@ impl HostIdentity {
 
     /// `None` when no runner has written it yet, or in a form that is not ours.
     pub fn load(data_dir: &Path) -> Option<Self> {
-        let text = std::fs::read_to_string(data_dir.join("host")).ok()?;
+        let text = String::from_utf8(OsFileSystem.read(&data_dir.join("host")).ok()?).ok()?;
         let (name, address) = text.trim().split_once(' ')?;
         Some(Self { name: name.parse().ok()?, address: address.parse().ok()? })
     }

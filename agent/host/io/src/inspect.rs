@@ -13,15 +13,16 @@ use trimaran_model::assignment::{HostReport, HostState};
 use trimaran_model::id::InstallationId;
 use trimaran_model::pipeline::{Stop, StopSignal};
 use trimaran_model::reason::ReasonCode;
+use trimaran_model::text::with_sources;
 use trimaran_model::time::Millis;
 
 use crate::answers::Answers;
 use crate::filesystem::OsFileSystem;
-use crate::host::{OpenError, installations};
+use crate::host::{OpenError, broken_report, installations, store_of};
 use crate::lock::DirectoryLock;
 use crate::platform::{observe_installation, run_dirs, stop_everything, stop_removed};
 use crate::probe;
-use crate::store::{Loaded, Store, directory_name};
+use crate::store::{Loaded, Store};
 
 /// One installation as it is on the disk and in the process table.
 #[derive(Debug, Clone)]
@@ -46,21 +47,42 @@ pub async fn inspect(data_dir: &Path, address: IpAddr) -> Result<Vec<Inspection>
     let _lock = DirectoryLock::take(data_dir)?;
     let mut found = Vec::new();
     for installation in list(data_dir)? {
-        let store = store(data_dir, &installation);
-        let path = store.dir().to_owned();
-        let observation = observe_installation(&store, &Arc::default())
-            .await
-            .map_err(|failure| OpenError::Inspect { path, why: failure.message })?;
-        let journal = match store.load()? {
-            Loaded::Journal(journal, _) => Some(journal),
-            Loaded::Damaged | Loaded::Nothing => Journal::from_observation(&installation, &observation),
-        };
-        if let Some(journal) = journal {
-            let running = running(&store, &observation).await;
-            found.push(inspect_one(installation, journal, observation, running, address).await);
+        match inspect_installation(data_dir, &installation, address).await {
+            Ok(one) => found.extend(one),
+            Err(error) => {
+                let report = broken_report(&installation, &with_sources(&error));
+                let (current, rollback_target, probe) = (None, None, None);
+                found.push(Inspection {
+                    installation,
+                    report,
+                    current,
+                    rollback_target,
+                    running: false,
+                    probe,
+                });
+            }
         }
     }
     Ok(found)
+}
+
+async fn inspect_installation(
+    data_dir: &Path,
+    installation: &InstallationId,
+    address: IpAddr,
+) -> Result<Option<Inspection>, OpenError> {
+    let store = store_of(data_dir, installation);
+    let path = store.dir().to_owned();
+    let observation = observe_installation(&store, &Arc::default(), false)
+        .await
+        .map_err(|failure| OpenError::Inspect { path, why: failure.message })?;
+    let journal = match store.load()? {
+        Loaded::Journal(journal, _) => Some(journal),
+        Loaded::Damaged | Loaded::Nothing => Journal::from_observation(installation, &observation),
+    };
+    let Some(journal) = journal else { return Ok(None) };
+    let running = running(&store, &observation).await;
+    Ok(Some(inspect_one(installation.clone(), journal, observation, running, address).await))
 }
 
 /// The launch that runs, with the directory of its shim.
@@ -139,7 +161,7 @@ pub async fn stop_all(data_dir: &Path) -> Result<usize, StopAllError> {
     let _lock = lock.transpose().map_err(OpenError::from)?;
     let mut tasks = tokio::task::JoinSet::new();
     for installation in list(data_dir)? {
-        let store = store(data_dir, &installation);
+        let store = store_of(data_dir, &installation);
         tasks.spawn(async move { (installation, stop_one(&store).await) });
     }
     let mut failed = Vec::new();
@@ -193,9 +215,4 @@ async fn stop_one(store: &Store<OsFileSystem>) -> Result<bool, HostFailure> {
 
 fn list(data_dir: &Path) -> Result<Vec<InstallationId>, OpenError> {
     if data_dir.join("services").is_dir() { installations(data_dir) } else { Ok(Vec::new()) }
-}
-
-fn store(data_dir: &Path, installation: &InstallationId) -> Store<OsFileSystem> {
-    let dir = data_dir.join("services").join(directory_name(installation));
-    Store::new(OsFileSystem, dir, data_dir.join("reserve"))
 }

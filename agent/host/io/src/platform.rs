@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, TryLockError};
+use std::sync::{Arc, PoisonError, RwLock, TryLockError};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
@@ -29,17 +29,24 @@ use crate::filesystem::OsFileSystem;
 use crate::host_identity::boot_id;
 use crate::shim::{self, Attached, ShimSpec};
 use crate::store::Store;
-use crate::{executable, fetch, ports, probe};
+use crate::{executable, failpoint, fetch, ports, probe};
 
 /// What the installations of a host share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) name: HostName,
-    pub(crate) address: IpAddr,
+    /// The host's own. A runner may learn it after its services were started again.
+    pub(crate) address: RwLock<IpAddr>,
     pub(crate) binary: PathBuf,
     pub(crate) cache: PathBuf,
     /// One permit: the disruptive step of a host.
     pub(crate) slot: Arc<Semaphore>,
+}
+
+impl Shared {
+    pub(crate) fn address(&self) -> IpAddr {
+        *self.address.read().expect("no thread panics with the lock")
+    }
 }
 
 /// The host as one installation sees it.
@@ -134,7 +141,7 @@ impl Platform {
     }
 
     pub(crate) async fn observe(&self) -> Result<Observation, Failed> {
-        observe_installation(&self.store, &self.changing).await
+        observe_installation(&self.store, &self.changing, true).await
     }
 
     async fn run_dirs(&self) -> RunDirs {
@@ -147,7 +154,7 @@ impl Platform {
 
     async fn check_port(&self, health: &HealthCheck) -> Result<(), Failed> {
         let address = match &health.http.host {
-            None => self.shared.address,
+            None => self.shared.address(),
             Some(host) => match host.parse::<IpAddr>() {
                 Ok(address) => address,
                 Err(_) if host == "localhost" => IpAddr::from([127, 0, 0, 1]),
@@ -176,7 +183,7 @@ impl Platform {
 
     /// The end of the first process counts more than any answer: what it left may go on answering for a while.
     async fn probe(&self, launch: u64, health: &HealthCheck) -> Reply {
-        let answer = probe::probe(health, self.shared.address).await;
+        let answer = probe::probe(health, self.shared.address()).await;
         let dir = self.run_dirs().await.remove(&launch).map(|(dir, _)| dir);
         self.answers.judge(launch, dir, answer).await
     }
@@ -263,7 +270,7 @@ impl Platform {
         environment.extend(process.environment.clone());
         let own = [
             ("TRIMARAN_HOST", self.shared.name.to_string()),
-            ("TRIMARAN_ADDRESS", self.shared.address.to_string()),
+            ("TRIMARAN_ADDRESS", self.shared.address().to_string()),
             ("TRIMARAN_RELEASE", launch.digest.to_string()),
             ("TRIMARAN_RUN", launch.run.to_string()),
             ("TRIMARAN_ATTEMPT", launch.attempt.to_string()),
@@ -328,6 +335,8 @@ pub(crate) async fn run_dirs(store: &Store<OsFileSystem>) -> RunDirs {
         let launches = entries.flatten().filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
             let (number, digest) = name.split_once('-')?;
+            // What else has such a name is a user's.
+            entry.file_type().ok().filter(std::fs::FileType::is_dir)?;
             Some((number.parse().ok()?, (entry.path(), digest.to_owned())))
         });
         launches.collect()
@@ -335,10 +344,12 @@ pub(crate) async fn run_dirs(store: &Store<OsFileSystem>) -> RunDirs {
     crate::blocking::spawn(list).await.unwrap_or_default()
 }
 
-/// What is there of an installation. What another call is still changing is left alone.
+/// What is there of an installation; `clean`: without leftovers, which are removed first, unless another call is
+/// still changing something.
 pub(crate) async fn observe_installation(
     store: &Store<OsFileSystem>,
     changing: &Arc<std::sync::Mutex<()>>,
+    clean: bool,
 ) -> Result<Observation, Failed> {
     let (on_disk, changing) = (store.clone(), Arc::clone(changing));
     let found = crate::blocking::spawn(move || {
@@ -347,7 +358,8 @@ pub(crate) async fn observe_installation(
             Err(TryLockError::Poisoned(alone)) => Some(alone.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         };
-        if alone.is_some() {
+        failpoint::hang(on_disk.dir());
+        if alone.is_some() && clean {
             on_disk.clean()?;
         }
         drop(alone);

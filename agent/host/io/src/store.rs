@@ -9,7 +9,8 @@
 //!   current -> releases/…          the one switch
 //!   run/  log/                     of the processes, see `shim` and `logs`
 //! ```
-//! A directory without its record, or a record without its directory, is a leftover and removed.
+//! A directory without its record, or a record without its directory, is a leftover and removed. Other names in
+//! `releases/` are a user's and passed over; what is in the place of a file of ours is displaced ([`FileSystem::displace`]).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,7 +22,7 @@ use trimaran_model::id::{Digest, InstallationId};
 use trimaran_wire::codec::{CodecError, Message as _};
 use trimaran_wire::v1::journal::{WireHostJournal, WireStoredRelease};
 
-use crate::filesystem::FileSystem;
+use crate::filesystem::{EntryKind, FileSystem};
 
 const STATE: &str = "state";
 const PREVIOUS: &str = "state.prev";
@@ -72,6 +73,20 @@ pub fn release_name(sequence: u64, digest: &Digest) -> String {
     format!("{sequence}-{}", digest.short())
 }
 
+/// Whether a name is one of [`release_name`]: what is not was not made here.
+fn is_release_name(name: &str) -> bool {
+    let digit = |it: char| it.is_ascii_digit() || matches!(it, 'a'..='f');
+    let parts = name.split_once('-');
+    parts.is_some_and(|(number, digest)| {
+        number.parse::<u64>().is_ok() && digest.len() == 12 && digest.chars().all(digit)
+    })
+}
+
+/// Whether a name is one of [`Store::unpack_dir`].
+fn is_unpack_name(name: &str) -> bool {
+    name.strip_prefix(".tmp-").is_some_and(|number| number.parse::<u64>().is_ok())
+}
+
 impl<F: FileSystem> Store<F> {
     pub fn new(files: F, dir: PathBuf, reserve: PathBuf) -> Self {
         Self { files, dir, reserve }
@@ -96,6 +111,12 @@ impl<F: FileSystem> Store<F> {
     /// Makes the directories, durably.
     pub fn create(&self) -> io::Result<()> {
         for dir in [self.releases_dir(), self.run_dir(), self.log_dir()] {
+            // A link to a directory elsewhere is as good as one.
+            if !matches!(self.files.kind(&dir)?, None | Some(EntryKind::Directory))
+                && self.files.list(&dir).is_err()
+            {
+                self.files.displace(&dir)?;
+            }
             self.files.create_dir_all(&dir)?;
         }
         self.files.sync_dir(&self.dir)?;
@@ -145,35 +166,59 @@ impl<F: FileSystem> Store<F> {
             }
             other => other?,
         }
-        let state = self.dir.join(STATE);
-        match self.files.rename(&state, &self.dir.join(PREVIOUS)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => other?,
+        let (state, previous) = (self.dir.join(STATE), self.dir.join(PREVIOUS));
+        if self.files.kind(&previous)? == Some(EntryKind::Directory) {
+            self.files.displace(&previous)?;
+        }
+        match self.files.kind(&state)? {
+            None => {}
+            Some(EntryKind::File) => self.files.rename(&state, &previous)?,
+            Some(_) => self.files.displace(&state)?,
         }
         self.files.rename(&temporary, &state)?;
         self.files.sync_dir(&self.dir)
     }
 
-    /// Removes what an interrupted unpack, switch or removal left behind.
+    /// Removes what an interrupted unpack, switch or removal left behind. What can't be removed now is logged and
+    /// left for the next time.
     pub fn clean(&self) -> io::Result<()> {
-        self.files.remove_file(&self.dir.join("current.tmp"))?;
+        self.remove_leftover(&self.dir.join("current.tmp"))?;
         let dir = self.releases_dir();
         let names = self.list(&dir)?;
+        let has = |wanted: &str, kind: EntryKind| -> io::Result<bool> {
+            Ok(names.iter().any(|name| name == wanted) && self.files.kind(&dir.join(wanted))? == Some(kind))
+        };
         for name in &names {
-            let path = dir.join(name);
-            if name.starts_with(".tmp-") {
-                self.files.remove_tree(&path)?;
-            } else if let Some(release) = name.strip_suffix(RECORD) {
-                if !names.iter().any(|other| other == release) {
-                    self.files.remove_file(&path)?;
-                }
-            } else if name.ends_with(".tmp") {
-                self.files.remove_file(&path)?;
-            } else if !names.iter().any(|other| other.strip_suffix(RECORD) == Some(name)) {
-                self.files.remove_tree(&path)?;
+            let leftover = match name.strip_suffix(RECORD) {
+                _ if is_unpack_name(name) => true,
+                Some(release) if is_release_name(release) => !has(release, EntryKind::Directory)?,
+                None if is_release_name(name) => !has(&format!("{name}{RECORD}"), EntryKind::File)?,
+                _ => false,
+            };
+            if leftover {
+                self.remove_leftover(&dir.join(name))?;
             }
         }
         Ok(())
+    }
+
+    /// Removes what was made here; what is of another kind than ours are is moved aside.
+    fn remove_leftover(&self, path: &Path) -> io::Result<()> {
+        let is_tree = path.extension().is_none_or(|it| it != &RECORD[1..] && it != "tmp");
+        let removed = match (self.files.kind(path)?, is_tree) {
+            (None, _) => Ok(()),
+            (Some(EntryKind::Directory), true) => self.files.remove_tree(path),
+            (Some(EntryKind::File | EntryKind::Link), false) => self.files.remove_file(path),
+            (Some(_), _) => self.files.displace(path),
+        };
+        match removed {
+            // The user's fault and not fatal: what is left there takes space and no more.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                tracing::warn!("a leftover can't be removed: {error}");
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -190,10 +235,25 @@ impl<F: FileSystem> Store<F> {
         let mut releases = BTreeMap::new();
         for name in &names {
             let Some(release) = name.strip_suffix(RECORD) else { continue };
-            if !names.iter().any(|other| other == release) {
+            if !is_release_name(release) || self.files.kind(&dir.join(release))? != Some(EntryKind::Directory)
+            {
                 continue;
             }
-            let record = WireStoredRelease::from_bytes(&self.files.read(&dir.join(name))?);
+            let bytes = match self.files.read(&dir.join(name)) {
+                Ok(bytes) => bytes,
+                // It names no release here; the others are as good as before.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::InvalidData | io::ErrorKind::PermissionDenied
+                    ) =>
+                {
+                    tracing::warn!("a release can't be used: {error}");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let record = WireStoredRelease::from_bytes(&bytes);
             let Some(stored) = record.ok().and_then(|wire| StoredRelease::try_from(wire).ok()) else {
                 continue;
             };
@@ -222,13 +282,13 @@ impl<F: FileSystem> Store<F> {
         self.files.sync_dir(&dir)
     }
 
-    /// The release that `current` names.
+    /// The release that `current` names; what is no link names none.
     pub fn current(&self, releases: &BTreeMap<Digest, StoredRelease>) -> io::Result<Option<Digest>> {
-        let target = match self.files.read_link(&self.dir.join(CURRENT)) {
-            Ok(target) => target,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let link = self.dir.join(CURRENT);
+        if self.files.kind(&link)? != Some(EntryKind::Link) {
+            return Ok(None);
+        }
+        let target = self.files.read_link(&link)?;
         let named =
             releases.values().find(|stored| target.ends_with(release_name(stored.sequence, &stored.digest)));
         Ok(named.map(|stored| stored.digest))
@@ -236,11 +296,14 @@ impl<F: FileSystem> Store<F> {
 
     /// Lets `current` name the release, in one step that a crash can't divide.
     pub fn switch(&self, stored: &StoredRelease) -> io::Result<()> {
-        let temporary = self.dir.join("current.tmp");
-        self.files.remove_file(&temporary)?;
+        let (temporary, current) = (self.dir.join("current.tmp"), self.dir.join(CURRENT));
+        self.remove_leftover(&temporary)?;
+        if !matches!(self.files.kind(&current)?, None | Some(EntryKind::Link)) {
+            self.files.displace(&current)?;
+        }
         let target = Path::new("releases").join(release_name(stored.sequence, &stored.digest));
         self.files.symlink(&target, &temporary)?;
-        self.files.rename(&temporary, &self.dir.join(CURRENT))?;
+        self.files.rename(&temporary, &current)?;
         self.files.sync_dir(&self.dir)
     }
 

@@ -46,6 +46,8 @@ pub enum GoalRefused {
     Persist { source: io::Error },
     #[error("the installation does not answer; its disk may hang")]
     Busy,
+    #[error("what is on the disk of the installation can't be used: {why}")]
+    Broken { why: String },
     #[error("the host is being closed")]
     Closed,
 }
@@ -89,6 +91,8 @@ pub struct InstallationView {
     pub settled: bool,
     /// The host was inspected since it was opened.
     pub inspected: bool,
+    /// What keeps anything from happening: the journal can't be written, or the host not inspected.
+    pub obstacle: Option<String>,
     /// The release that `current` names.
     pub current: Option<StoredRelease>,
     /// Where a rollback by hand would lead.
@@ -109,8 +113,8 @@ pub(crate) struct Worker {
     saving: Arc<Mutex<()>>,
     wake_at: Option<Timestamp>,
     persist_failed: bool,
-    /// The last report says that the journal can't be written.
-    journal_error_reported: bool,
+    /// Why the journal can't be written, as the last report says.
+    journal_error: Option<String>,
     reports: Arc<Reports>,
 }
 
@@ -138,7 +142,7 @@ pub(crate) fn spawn(
         saving: Arc::default(),
         wake_at: None,
         persist_failed: false,
-        journal_error_reported: false,
+        journal_error: None,
         reports,
     };
     (sender, tokio::spawn(worker.run(receiver, stop)))
@@ -210,7 +214,7 @@ impl Worker {
                         return self.report_journal_error(&error);
                     }
                     self.persist_failed = false;
-                    if std::mem::take(&mut self.journal_error_reported) {
+                    if self.journal_error.take().is_some() {
                         self.publish();
                     }
                     failpoint::hit("after persist");
@@ -357,6 +361,10 @@ impl Worker {
             goal: self.phase.journal.goal.clone(),
             settled: self.next.is_none() && self.effects.is_empty() && self.phase.is_settled(),
             inspected: self.phase.is_inspected(),
+            obstacle: self
+                .journal_error
+                .clone()
+                .or_else(|| self.phase.inspection_failure().map(|failure| failure.message.clone())),
             current: report.current.and_then(stored),
             rollback_target: self.phase.journal.rollback_target().and_then(stored),
             report,
@@ -368,10 +376,11 @@ impl Worker {
     }
 
     fn report_journal_error(&mut self, error: &io::Error) {
-        self.journal_error_reported = true;
+        let message = format!("the journal can't be written, so nothing is done: {error}");
+        self.journal_error = Some(message.clone());
         let mut report = self.report();
         report.code = Some(ReasonCode::HostInternal);
-        report.message = format!("the journal can't be written, so nothing is done: {error}");
+        report.message = message;
         self.reports.set(report);
     }
 }

@@ -173,6 +173,41 @@ async fn a_service_whose_directory_was_removed_is_found_by_its_shim_and_ended_wi
 }
 
 #[tokio::test]
+async fn a_shim_whose_directory_is_gone_ends_with_its_service_and_obeys_sigterm() {
+    for term in [false, true] {
+        let lab = Lab::new();
+        let service = lab.start("trap '' TERM; until [ -e end ]; do sleep 0.01; done; exit 3").await;
+        let (pid, shim) = (service.pid(), lab.shim_pid());
+        std::fs::remove_dir_all(lab.dir()).expect("a directory");
+        if term {
+            let number =
+                rustix::process::Pid::from_raw(shim.try_into().expect("a number")).expect("a number");
+            rustix::process::kill_process(number, rustix::process::Signal::TERM).expect("the shim runs");
+        }
+        assert!(is_alive(pid), "it has a grace");
+        std::fs::write(lab.file("end"), "").expect("writable");
+        until("the service ends", || (!is_alive(pid)).then_some(()));
+        until("its shim ends", || (!is_alive(shim)).then_some(()));
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_the_first_process_is_known_before_what_it_left_has_ended() {
+    let lab = Lab::new();
+    let script = "(trap '' TERM; while :; do sleep 0.05; done) & echo $! > worker; sleep 0.2; exit 7";
+    let mut service = lab.start(script).await;
+    let worker = lab.number("worker");
+    let exit = service.main_exited().await;
+    assert_eq!((exit.code, is_alive(worker)), (Some(7), true), "the worker has a grace of a second");
+    let Attached::Running(found) = shim::attach(&lab.dir()).await.expect("readable") else {
+        panic!("its worker runs");
+    };
+    assert_eq!(found.main_exit(), Some(exit));
+    assert_eq!(service.exited().await, exit);
+    assert!(!is_alive(worker));
+}
+
+#[tokio::test]
 async fn output_environment_and_exit_code_are_seen() {
     let lab = Lab::new();
     let mut shim = lab.start("echo $COLOR; echo oops >&2; umask; printf end; exit 7").await;

@@ -271,9 +271,10 @@ fn the_page_on_one_host_is_true() {
         assert_eq!(output.status.code(), Some(0), "{line}: {out}{err}");
         said.push(out);
     }
-    let [applied, status, back, stopped] = said.as_slice() else { panic!("{said:?}") };
+    let [applied, status, back, output, stopped] = said.as_slice() else { panic!("{said:?}") };
     assert!(applied.contains("web v2 is healthy"), "{applied}");
     assert!(status.contains("v2") && status.contains("healthy"), "{status}");
     assert!(back.contains("v1"), "{back}");
+    assert!(output.contains("v2 started"), "{output}");
     assert!(stopped.contains("1 services ended") && lab.alive().is_empty(), "{stopped}");
 }

@@ -339,29 +339,24 @@ fn a_newer_goal_takes_over_from_one_that_is_being_verified() {
     });
 }
 
-/// A file that never ends: whoever opens it waits, as for a disk that does not answer.
+/// A disk that does not answer, by the failpoint for it.
 struct HangingDisk {
-    record: std::path::PathBuf,
+    file: std::path::PathBuf,
 }
 
 impl HangingDisk {
     /// Lets every inspection of the releases of `web` hang.
     fn below(lab: &Lab) -> Self {
-        let releases = lab.installation().join("releases");
-        std::fs::create_dir(releases.join("99-0123456789ab")).expect("a directory");
-        let record = releases.join("99-0123456789ab.release");
-        let made = std::process::Command::new("mkfifo").arg(&record).status().expect("mkfifo runs");
-        assert!(made.success());
-        Self { record }
+        let file = lab.installation().join("failpoint.hang");
+        std::fs::write(&file, "").expect("a file");
+        Self { file }
     }
 }
 
 impl Drop for HangingDisk {
     /// Everything that waits gets its answer, and nothing waits any more.
     fn drop(&mut self) {
-        let nobody = std::fs::OpenOptions::new().read(true).write(true).open(&self.record).expect("a fifo");
-        std::fs::remove_file(&self.record).expect("a fifo");
-        drop(nobody);
+        std::fs::remove_file(&self.file).expect("a file");
     }
 }
 

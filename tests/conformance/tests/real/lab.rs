@@ -86,6 +86,14 @@ impl Lab {
         command
     }
 
+    /// A command that may take its time.
+    pub(crate) fn spawn(&self, words: &[&str]) -> std::process::Child {
+        let mut command = self.command(words);
+        command.stdin(std::process::Stdio::null());
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        command.spawn().expect("the agent runs")
+    }
+
     /// A command in an environment with more variables.
     pub(crate) fn run_with(&self, words: &[&str], variables: &[(&str, &str)]) -> Output {
         self.command(words).envs(variables.iter().copied()).output().expect("the agent runs")
@@ -178,6 +186,35 @@ impl Drop for Lab {
     fn drop(&mut self) {
         // Services outlive the test otherwise. A directory that was never made has none.
         let _ = self.run(&["stop-all"]);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !self.processes().is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let left = self.processes();
+        self.kill_all();
+        assert!(left.is_empty() || std::thread::panicking(), "the test leaves processes behind: {left:?}");
+    }
+}
+
+impl Lab {
+    /// Everything that names this lab's folder in its arguments: shims, services, commands.
+    fn processes(&self) -> Vec<(u32, String)> {
+        let folder = self.folder.path().to_str().expect("a name of ours");
+        let numbers = std::fs::read_dir("/proc").expect("/proc").flatten();
+        let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let named = numbers.filter_map(|pid| {
+            let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+            let command = String::from_utf8_lossy(&command).replace('\0', " ");
+            (command.contains(folder) && pid != std::process::id() && is_alive(pid)).then_some((pid, command))
+        });
+        named.collect()
+    }
+
+    /// Ends all of them by SIGKILL.
+    pub(crate) fn kill_all(&self) {
+        for (pid, _) in self.processes() {
+            let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+        }
     }
 }
 

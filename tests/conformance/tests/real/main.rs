@@ -7,4 +7,5 @@ mod commands;
 mod host;
 mod kill;
 mod lab;
+mod obstacles;
 mod runner;

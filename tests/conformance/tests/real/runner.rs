@@ -200,3 +200,22 @@ fn a_runner_brings_a_good_release_whenever_it_is_killed() {
 fn a_runner_goes_back_from_a_bad_release_whenever_it_is_killed() {
     kill_everywhere(|n| play("exit", HostState::Reverted, "v1", n));
 }
+
+#[test]
+fn services_start_again_at_boot_before_any_name_is_resolved() {
+    let lab = Lab::new();
+    run(async { drop(Fleet::new(&lab, Vec::new())) });
+    lab.apply(&lab.spec("v1", "good"), 0);
+    assert_eq!(lab.run(&["stop-all"]).status.code(), Some(0));
+    let mut command = Command::new(agent());
+    command.args(["run", "--role", "runner", "--name", "host-1", "--data-dir"]).arg(lab.data());
+    command.args(["--endpoint", "no-such-agent.invalid:7800"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut process = command.spawn().expect("the runner starts");
+    crate::lab::until("v1 runs again", || (lab.alive() == ["v1"]).then_some(()));
+    assert!(process.try_wait().expect("a child").is_none(), "the runner waits for its agent");
+    let asked = Command::new("kill").args(["-TERM", &process.id().to_string()]).status();
+    assert!(asked.expect("kill runs").success());
+    assert!(process.wait().expect("a child").success());
+    lab.check("v1", "after the boot");
+}

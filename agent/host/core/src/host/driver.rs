@@ -173,6 +173,8 @@ impl<'a> Transition<'a> {
         match (operation, reply) {
             (Operation::Inspect, Reply::Observation(observation)) => {
                 self.volatile.inspect_at = None;
+                self.volatile.inspection_failures = 0;
+                self.volatile.inspection_failure = None;
                 self.reconcile(observation);
             }
             (Operation::Inspect, reply) => self.inspection_failed(reply),
@@ -239,6 +241,8 @@ impl<'a> Transition<'a> {
             _ => HostFailure::new(ReasonCode::HostInternal, "the host answered another question"),
         };
         self.volatile.inspect_at = Some(self.now + limits::HOST_INSPECT_RETRY_DELAY);
+        self.volatile.inspection_failures = self.volatile.inspection_failures.saturating_add(1);
+        self.volatile.inspection_failure = Some(failure.clone());
         if self.journal.step == Step::Accepted {
             self.refuse(failure);
         }

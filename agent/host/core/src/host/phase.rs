@@ -33,16 +33,23 @@ impl Phase {
         self.volatile.observation.is_some()
     }
 
+    /// Why the host can't be inspected, since its last attempt.
+    pub fn inspection_failure(&self) -> Option<&HostFailure> {
+        self.volatile.inspection_failure.as_ref()
+    }
+
     /// The goal has come to its end, and what it left behind is tidied up.
     pub fn is_settled(&self) -> bool {
-        let underway = match self.journal.step {
+        let in_progress = match self.journal.step {
             Step::Accepted | Step::InPlace | Step::Changing { .. } | Step::Ending { .. } => true,
             Step::Prepared | Step::Committed | Step::Refused | Step::Failed | Step::Stopped => false,
         };
-        !underway
+        // Of what can't be inspected nothing more will be known: it is reported, and tried again beside.
+        let unknown = self.volatile.observation.is_none() && self.volatile.inspection_failures > 0;
+        !in_progress
             && self.volatile.operation.is_none()
             && self.volatile.restart.is_none()
-            && self.volatile.garbage_collected
+            && (self.volatile.garbage_collected || unknown)
     }
 }
 
@@ -59,6 +66,9 @@ pub(super) struct VolatileState {
     pub(super) last_call: u64,
     /// `None` until the first inspection, and again after a lost answer.
     pub(super) observation: Option<Observation>,
+    /// Inspections that failed in a row, and the last failure.
+    pub(super) inspection_failures: u8,
+    pub(super) inspection_failure: Option<HostFailure>,
     /// The next inspection, after one that failed.
     pub(super) inspect_at: Option<Timestamp>,
     /// The one call of the goal that has no answer yet.

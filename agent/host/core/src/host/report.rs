@@ -49,6 +49,9 @@ impl<'a> View<'a> {
         let Journal { step, failure, serving, service_failure, .. } = self.journal;
         let (failure, down) = (failure.as_ref(), service_failure.as_ref());
         let warning = self.volatile.warning.as_ref();
+        if self.is_unknown() && !step.is_disruptive() && *step != Step::Refused {
+            return (HostState::Broken, self.volatile.inspection_failure.as_ref());
+        }
         match step {
             Step::Accepted | Step::InPlace => (HostState::Preparing, None),
             Step::Changing { reverting, .. } => (HostState::Updating, failure.filter(|_| *reverting)),
@@ -65,6 +68,12 @@ impl<'a> View<'a> {
             Step::Stopped if self.is_empty() => (HostState::Empty, None),
             Step::Stopped => (HostState::Stopped, None),
         }
+    }
+
+    /// The host can't be inspected, and not by a passing fault: nothing is known of what runs.
+    fn is_unknown(&self) -> bool {
+        self.volatile.observation.is_none()
+            && self.volatile.inspection_failures >= limits::HOST_INSPECTION_FAILURES_MAX
     }
 
     fn is_empty(&self) -> bool {
@@ -97,10 +106,11 @@ impl<'a> View<'a> {
 impl Transition<'_> {
     /// Reports a change. Before the first inspection nothing is known that would be worth it.
     pub(super) fn report(&mut self) {
-        if self.volatile.observation.is_none() && self.journal.step != Step::Refused {
+        let view = View { journal: self.journal, volatile: self.volatile };
+        if self.volatile.observation.is_none() && self.journal.step != Step::Refused && !view.is_unknown() {
             return;
         }
-        let report = View { journal: self.journal, volatile: self.volatile }.report();
+        let report = view.report();
         if self.volatile.reported.as_ref() != Some(&report) {
             self.volatile.reported = Some(report.clone());
             self.out.push(Effect::Report(report));

@@ -18,10 +18,13 @@ use super::group::Group;
 use super::lock;
 use super::state::{LOCK, Main, SOCKET, State};
 use super::sweep::{KILL_TIMEOUT, Sweep};
+use crate::filesystem::{FileSystem as _, OsFileSystem, open_regular};
 use crate::host_identity::boot_id;
 
 /// A shim that is just starting or ending holds the lock without listening for so long at most.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(40);
+/// A shim whose service runs answers sooner, unless its socket was taken away.
+const UNREACHABLE_AFTER: Duration = Duration::from_secs(2);
 const CONNECT_RETRY_DELAY: Duration = Duration::from_millis(10);
 /// How often a service without a shim is checked.
 const ORPHAN_CHECK_INTERVAL: Duration = Duration::from_millis(100);
@@ -65,7 +68,7 @@ pub enum StopError {
 
 /// Finds out what runs in `dir`. What an ended service left behind is ended.
 pub async fn attach(dir: &Path) -> Result<Attached, io::Error> {
-    let deadline = Instant::now() + CONNECT_TIMEOUT;
+    let began = Instant::now();
     loop {
         let found = dir.to_owned();
         let inspect = crate::blocking::spawn(move || inspect(&found)).await.map_err(io::Error::other)??;
@@ -81,10 +84,45 @@ pub async fn attach(dir: &Path) -> Result<Attached, io::Error> {
                     let hold = Hold::Connected(connection);
                     return Ok(Attached::Running(Shim { dir: dir.to_owned(), main, main_exit, hold }));
                 }
-                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(error) if began.elapsed() >= CONNECT_TIMEOUT => return Err(error),
+                Err(error) if began.elapsed() >= UNREACHABLE_AFTER => match serving_main(dir) {
+                    // Its socket was taken away; what runs is supervised without its help.
+                    Serving::Runs(main) => {
+                        let hold = Hold::Orphan;
+                        return Ok(Attached::Running(Shim {
+                            dir: dir.to_owned(),
+                            main,
+                            main_exit: None,
+                            hold,
+                        }));
+                    }
+                    Serving::Unreadable => {
+                        let message = format!("the state in {} can't be read: {error}", dir.display());
+                        return Err(io::Error::new(error.kind(), message));
+                    }
+                    Serving::NotYet => sleep(CONNECT_RETRY_DELAY).await,
+                },
                 Err(_) => sleep(CONNECT_RETRY_DELAY).await,
             },
         }
+    }
+}
+
+/// What the state of a directory says whose shim does not answer.
+enum Serving {
+    Runs(Main),
+    /// It is starting or ending.
+    NotYet,
+    Unreadable,
+}
+
+fn serving_main(dir: &Path) -> Serving {
+    match State::read(dir) {
+        Ok(Some(state)) => match state.main {
+            Some(main) if state.exit.is_none() && main.process.is_alive() => Serving::Runs(main),
+            _ => Serving::NotYet,
+        },
+        Ok(None) | Err(_) => Serving::Unreadable,
     }
 }
 
@@ -99,11 +137,15 @@ pub(super) enum Inspected {
 
 /// Blocks.
 fn inspect(dir: &Path) -> io::Result<Inspected> {
-    let lock = match File::options().read(true).open(dir.join(LOCK)) {
+    let lock = match open_regular(&dir.join(LOCK)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !dir.exists() => {
             return Ok(Inspected::Nothing);
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => lock::open(dir)?,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            OsFileSystem.displace(&dir.join(LOCK))?;
+            lock::open(dir)?
+        }
         other => other?,
     };
     if !lock::take(&lock)? {

@@ -13,6 +13,7 @@ use trimaran_host_core::host::Exit;
 
 use super::process::ProcessId;
 use crate::disk::sync_directory;
+use crate::filesystem::{EntryKind, FileSystem as _, OsFileSystem, open_regular};
 
 /// Names inside of a shim's directory.
 pub(super) const STATE: &str = "state";
@@ -49,8 +50,10 @@ pub(super) struct Main {
 impl State {
     /// Reads the state in `dir`; `None` when there is none or it is unreadable.
     pub(super) fn read(dir: &Path) -> io::Result<Option<Self>> {
-        let file = match File::open(dir.join(STATE)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        let file = match open_regular(&dir.join(STATE)) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => {
+                return Ok(None);
+            }
             other => other?,
         };
         let mut text = String::new();
@@ -69,24 +72,36 @@ impl State {
     /// What says that something runs needs no more, since nothing runs after the host went down.
     pub(super) fn write(&self, dir: &Path) -> io::Result<()> {
         self.write_next(dir)?;
-        fs::rename(dir.join(STATE_NEXT), dir.join(STATE))
+        Self::rename_next(dir)
     }
 
     /// Like [`State::write`], and it is on the disk when this returns.
     pub(super) fn write_durably(&self, dir: &Path) -> io::Result<()> {
         self.write_next(dir)?.sync_all()?;
-        fs::rename(dir.join(STATE_NEXT), dir.join(STATE))?;
+        Self::rename_next(dir)?;
         sync_directory(dir)
     }
 
+    /// The rename replaces all that a user may have put there but a directory.
+    fn rename_next(dir: &Path) -> io::Result<()> {
+        let (next, state) = (dir.join(STATE_NEXT), dir.join(STATE));
+        if OsFileSystem.kind(&state)? == Some(EntryKind::Directory) {
+            OsFileSystem.displace(&state)?;
+        }
+        fs::rename(next, state)
+    }
+
     fn write_next(&self, dir: &Path) -> io::Result<File> {
+        let next = dir.join(STATE_NEXT);
+        if !matches!(OsFileSystem.kind(&next)?, None | Some(EntryKind::File)) {
+            OsFileSystem.displace(&next)?;
+        }
         let mut bytes = self.text().into_bytes();
         if bytes.len() > STATE_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the state of the shim is too long"));
         }
         bytes.resize(STATE_BYTES, 0);
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(false).open(dir.join(STATE_NEXT))?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(next)?;
         file.write_all(&bytes)?;
         Ok(file)
     }
