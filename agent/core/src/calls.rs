@@ -76,8 +76,10 @@ impl<C> Calls<C> {
 
     /// An assignment makes no more calls; those in flight still end.
     pub(crate) fn forget_waiting(&mut self, target: &TargetName, id: AssignmentId) {
-        if let Some(calls) = self.targets.get_mut(target) {
-            calls.waiting.retain(|call| call.key.0 != id);
+        let Some(calls) = self.targets.get_mut(target) else { return };
+        calls.waiting.retain(|call| call.key.0 != id);
+        if calls.in_flight == 0 && calls.waiting.is_empty() {
+            self.targets.remove(target);
         }
     }
 
