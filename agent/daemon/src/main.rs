@@ -58,6 +58,6 @@ mod tests {
 
     #[test]
     fn every_command_says_what_it_does_with_examples_that_parse() {
-        trimaran_test_support::help::check(&App::command(), 7);
+        trimaran_test_support::help::check(&App::command(), 8);
     }
 }

@@ -49,7 +49,8 @@ pub(crate) fn lines(bake: &Bake, ui: &Ui) -> Vec<String> {
         Bake::Baking { places } => places
             .iter()
             .map(|(place, until)| {
-                format!("{place} bakes until {}; a failure before that rolls it back", ui.view().time(until))
+                let remaining = ui.view().remaining(until);
+                format!("{place} bakes {remaining}; a failure before that rolls it back")
             })
             .collect(),
         Bake::RolledBack { by, cause } => {

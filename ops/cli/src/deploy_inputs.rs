@@ -10,6 +10,7 @@ use trimaran_wire::v1::operator::{ArtifactVersion, DeployRequest, OperatorBody, 
 use crate::artifact;
 use crate::error::CliError;
 use crate::pipeline_files;
+use crate::pipelines;
 use crate::remote::Remote;
 
 /// The arguments of both commands.
@@ -67,6 +68,7 @@ impl<'a> ParsedInputs<'a> {
             Some(pipeline) => pipeline,
             None => stored_pipeline(inputs.pipeline.as_deref().unwrap_or_default(), remote)?,
         };
+        artifact::check_versions(&pipeline, &artifacts)?;
         artifact::bind_digests(&pipeline, &mut artifacts, remote)?;
         Ok(DeployRequest {
             pipeline: inputs.pipeline.clone(),
@@ -87,7 +89,10 @@ fn stored_pipeline(name: &str, remote: &Remote) -> Result<Pipeline, CliError> {
 /// The file of a pipeline as the cluster knows it: the one that was deployed or applied last.
 pub(crate) fn stored_source(name: &str, remote: &Remote) -> Result<SourceDocument, CliError> {
     let body = OperatorBody::PipelineSource { pipeline: name.to_owned() };
-    Ok(remote.read::<SourceDocument>(body)?.document)
+    match remote.read::<SourceDocument>(body) {
+        Ok(answer) => Ok(answer.document),
+        Err(error) => Err(pipelines::with_nearest(error, name, remote)),
+    }
 }
 
 /// Reads `NAME=VERSION[@sha256:HEX]`.

@@ -164,6 +164,10 @@ pub(crate) fn clap_exit(error: &clap::Error) -> ExitCode {
         write_stdout(&error.render().to_string());
         return ExitCode::SUCCESS;
     }
+    if let Some(error) = wait_without_equals(std::env::args()) {
+        error.print(asked_form(std::env::args()));
+        return ExitCode::from(Exit::Usage as u8);
+    }
     match asked_form(std::env::args()) {
         OutputForm::Table => write_stderr(error.render().to_string().trim_end()),
         form => {
@@ -175,6 +179,17 @@ pub(crate) fn clap_exit(error: &clap::Error) -> ExitCode {
         }
     }
     ExitCode::from(Exit::Usage as u8)
+}
+
+/// `--wait approval`: what stands behind a blank is the pipeline, since `--wait` needs no value.
+fn wait_without_equals(args: impl Iterator<Item = String>) -> Option<CliError> {
+    let args: Vec<String> = args.collect();
+    let is_wait = |pair: &&[String]| {
+        pair[0] == "--wait" && matches!(pair[1].as_str(), "finished" | "approval" | "baked")
+    };
+    let pair = args.windows(2).find(is_wait)?;
+    let message = format!("`--wait {}`: the value stands behind `=`", pair[1]);
+    Some(CliError::new(error_code::USAGE, message).help(format!("write `--wait={}`", pair[1])))
 }
 
 /// The form that was asked for in arguments that could not be understood as a whole.
@@ -198,6 +213,14 @@ fn asked_form(args: impl Iterator<Item = String>) -> OutputForm {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_of_wait_behind_a_blank_says_what_to_type() {
+        let slip = |args: &str| wait_without_equals(args.split(' ').map(str::to_owned));
+        let error = slip("trimaran deploy -f x.yaml --wait approval").expect("a slip");
+        assert_eq!(error.more.help.as_deref(), Some("write `--wait=approval`"));
+        assert!(slip("trimaran deploy --wait web").is_none() && slip("trimaran deploy --wait").is_none());
+    }
 
     #[test]
     fn the_form_is_known_even_when_the_arguments_are_not() {

@@ -22,6 +22,7 @@ mod machine_table;
 mod manifest_lint;
 mod manifests;
 mod pipeline_files;
+mod pipelines;
 mod remote;
 mod run_name;
 #[cfg(test)]

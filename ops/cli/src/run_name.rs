@@ -6,6 +6,7 @@ use trimaran_wire::v1::operator::OperatorBody;
 
 use crate::arguments::split_stage;
 use crate::error::CliError;
+use crate::pipelines::with_nearest;
 use crate::remote::Remote;
 
 /// A run and, where one was named, its stage.
@@ -22,12 +23,27 @@ pub(crate) fn resolve(remote: &Remote, text: &str) -> Result<RunName, CliError> 
         return Ok(RunName { run, stage });
     }
     let body = OperatorBody::RunList { pipeline: Some(run.clone()), limit: 1 };
-    let newest = remote.read::<RunList>(body)?.document.runs.into_iter().next();
+    let newest = remote.read::<RunList>(body).map_err(|error| with_nearest(error, &run, remote))?;
+    let newest = newest.document.runs.into_iter().next();
     match newest {
         Some(newest) => Ok(RunName { run: newest.run, stage }),
         None => Err(CliError::new(error_code::NOT_FOUND, format!("pipeline `{run}` has no run"))
             .cause("A run is written PIPELINE#N, such as web#22; a pipeline alone means its newest run.")
             .help("`trimaran run list` shows the runs")),
+    }
+}
+
+/// The error of a run that does not exist, with the newest one of its pipeline.
+pub(crate) fn with_newest(error: CliError, run: &str, remote: &Remote) -> CliError {
+    let Some((pipeline, _)) = run.split_once('#').filter(|_| error.code == error_code::NOT_FOUND) else {
+        return error;
+    };
+    match resolve(remote, pipeline) {
+        Ok(newest) => error.help(format!(
+            "the newest run of `{pipeline}` is {}; `trimaran run list {pipeline}` shows all",
+            newest.run
+        )),
+        Err(_) => error.help("`trimaran run list` shows the runs"),
     }
 }
 

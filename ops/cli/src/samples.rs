@@ -5,7 +5,16 @@ use trimaran_wire::document::{
     RunSummary, StageDocument, WaveDocument,
 };
 
-/// When all samples began; tests look at them half a minute later.
+use crate::ui::View;
+
+/// A text at the widths of a narrow, a common and a wide terminal, and in a pipe.
+pub(crate) fn at_widths(text: impl Fn(&View) -> String) -> String {
+    let widths = [60, 100, 200].map(|columns| (format!("{columns} columns"), View::terminal(columns)));
+    let all = widths.into_iter().chain([("a pipe".to_owned(), View::pipe())]);
+    all.map(|(name, view)| format!("--- {name}\n{}\n", text(&view))).collect()
+}
+
+/// When all samples began; tests show them half a minute later.
 pub(crate) const START: &str = "2026-01-01T00:00:00.000Z";
 
 /// `web#9` with the version v10 in staging and prod.

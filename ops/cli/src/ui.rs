@@ -135,6 +135,14 @@ impl View {
         if self.is_terminal { time::relative(rfc3339, self.now) } else { rfc3339.to_owned() }
     }
 
+    /// For how long still, or until when: `for 9m more` on a terminal.
+    pub(crate) fn remaining(&self, rfc3339: &str) -> String {
+        match self.seconds_since(rfc3339) {
+            Some(seconds) if self.is_terminal => format!("for {} more", time::short_duration(-seconds)),
+            Some(_) | None => format!("until {rfc3339}"),
+        }
+    }
+
     /// Seconds since a time of a document.
     pub(crate) fn seconds_since(&self, rfc3339: &str) -> Option<i64> {
         Some(self.now.duration_since(rfc3339.parse().ok()?).as_secs())
@@ -142,7 +150,11 @@ impl View {
 
     /// Lines of a text that is broken between words where it has to be.
     pub(crate) fn wrap(&self, first: &str, next: &str, text: &str) -> Vec<String> {
-        wrapped(first, next, text, self.columns)
+        if self.is_terminal {
+            wrapped(first, next, text, self.columns)
+        } else {
+            vec![format!("{first}{text}")]
+        }
     }
 }
 

@@ -92,7 +92,7 @@ fn every_command_has_its_place_in_the_reference() {
         .skip_while(|line| !line.starts_with("Commands:"))
         .skip(1)
         .take_while(|line| line.starts_with("  "))
-        // Deeper lines go on with what the line before says.
+        // Deeper lines continue the line before.
         .filter(|line| !line.starts_with("   "))
         .filter_map(|line| line.split_whitespace().next())
         .collect();

@@ -143,7 +143,7 @@ fn into_json(node: Node, changed: &mut Vec<Problem>) -> Result<Value, Box<Proble
         }
         NodeKind::Map(entries) => {
             let mut map = Map::with_capacity(entries.len());
-            // Keys that the parser has told apart by their text may become one. Few keys change, or are merged.
+            // Keys that the parser has distinguished by their text may become one. Few keys change, or are merged.
             let (mut texts, mut merged_keys) = (BTreeMap::new(), BTreeSet::new());
             for entry in entries {
                 let Entry { key: text, key_span: span, key_plain, merged, value } = entry;

@@ -37,7 +37,7 @@ pub(crate) fn run(report: &mut Report) {
     lab.wait_status(&web.deploy(&lab, "v1"), "succeeded", limit);
     let began = Instant::now();
     let run = web.deploy(&lab, "v2");
-    // One process that is told, and not one after another that ask: the cores are the hosts'.
+    // One process that is notified, and not one after another that ask: the cores are the hosts'.
     lab.ok(&["watch", &run]);
     let whole = began.elapsed();
     let shown = lab.wait_status(&run, "succeeded", limit);

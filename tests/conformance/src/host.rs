@@ -31,6 +31,10 @@ pub enum Behaviour {
     HealthyUntil(u64),
     /// Ends after so many milliseconds.
     Exits { after: u64, code: i32 },
+    /// Its first process ends after so many milliseconds, and what that left answers for so many more.
+    LeavesWorker { after: u64, code: i32, worker: u64 },
+    /// Answers, and whether a process of the release does can't be known.
+    Unverified,
     /// Can't be started.
     NotStartable,
     /// Answers and fails alternately for so many milliseconds.
@@ -419,6 +423,10 @@ fn exit_at(behaviours: &BTreeMap<Digest, Behaviour>, process: &Process) -> Optio
         Some(Behaviour::Exits { after, code }) => {
             let exit = Exit { code: Some(*code), signal: None, lost: false };
             Some((process.started + Millis(*after), exit))
+        }
+        Some(Behaviour::LeavesWorker { after, code, worker }) => {
+            let exit = Exit { code: Some(*code), signal: None, lost: false };
+            Some((process.started + Millis(*after + *worker), exit))
         }
         _ => None,
     }

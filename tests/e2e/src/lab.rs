@@ -284,7 +284,7 @@ pub fn signal(pid: u32, name: &str) {
     assert!(status.success() || !is_alive(pid), "signal {name} to {pid}");
 }
 
-/// Whether a process lives; one that only waits to be reaped does not.
+/// Whether a process runs; one that only waits to be reaped does not.
 pub fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());

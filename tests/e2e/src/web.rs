@@ -118,7 +118,7 @@ impl Web {
                 stages(&shown).any(|stage| stage["name"] == "prod/approve" && stage["status"] == "waiting");
             waits.then_some(())
         });
-        lab.ok(&["approve", run, "--option", option, "--comment", "looked at by the lab"]);
+        lab.ok(&["approve", run, "--option", option, "--comment", "checked by the lab"]);
     }
 
     fn text(&self, lab: &Lab) -> String {

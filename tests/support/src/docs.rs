@@ -15,7 +15,7 @@
 //!
 //! `file=NAME` on any block: the commands below find it as this file. In the output of a command a line `...` stands
 //! for any number of lines, `[..]` for any text in a line, and `? N` for the exit code where it is not 0. A command
-//! goes on in the next line when that starts with `> `.
+//! continues in the next line when that starts with `> `.
 //!
 //! Deliberately not here: which cluster the commands talk to. Whoever follows a page runs them.
 

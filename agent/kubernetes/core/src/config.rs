@@ -11,7 +11,9 @@
 
 mod admission;
 mod collect;
+mod configs;
 mod hash;
+mod kept;
 mod name;
 mod rbac;
 mod references;

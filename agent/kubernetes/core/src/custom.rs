@@ -19,7 +19,7 @@ mod view;
 
 use serde_json::Value;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 
 pub use self::rules::{RuleError, RuleSet};
 use self::subject::Subject;
@@ -29,16 +29,16 @@ use crate::object::{Object, time_of};
 /// What a judgment knows besides the object and the rules.
 #[derive(Debug, Clone, Copy)]
 pub struct Circumstances {
-    pub now: Wall,
+    pub now: WallTime,
     /// The start of the deploy.
-    pub since: Option<Wall>,
+    pub since: Option<WallTime>,
     /// Whether the definition of the kind declares a status, where the definition is known.
     pub declares_status: Option<bool>,
 }
 
 impl Circumstances {
     /// Nothing but the time is known.
-    pub fn at(now: Wall) -> Self {
+    pub fn at(now: WallTime) -> Self {
         Self { now, since: None, declares_status: None }
     }
 }

@@ -2,7 +2,7 @@
 
 use trimaran_model::limits::EVIDENCE_CHARS_MAX;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_model::verdict::{Fault, Verdict};
 
 /// The judgment of one object. `reason` is `None` when, and only when, the verdict is healthy.
@@ -18,7 +18,7 @@ pub struct Judgment {
     /// What deserves attention although it does not change the verdict.
     pub warnings: Vec<String>,
     /// When time alone can change the verdict; `None` when only a change of the objects can.
-    pub next_check_at: Option<Wall>,
+    pub next_check_at: Option<WallTime>,
     /// It waits for another controller on purpose, as behind a scheduling gate: no deadline applies.
     pub(crate) is_held: bool,
     /// Whose fault it will be when what is suspected turns out to be true.
@@ -34,7 +34,7 @@ pub struct Evidence {
     /// As it is in the object, shortened.
     pub value: String,
     /// When it happened, where the object has a time.
-    pub at: Option<Wall>,
+    pub at: Option<WallTime>,
 }
 
 /// Where the evidence was found.
@@ -101,7 +101,7 @@ impl Judgment {
 
     /// To be judged again at `at`, or earlier when an earlier time was given already.
     #[must_use]
-    pub fn recheck_at(mut self, at: Wall) -> Self {
+    pub fn recheck_at(mut self, at: WallTime) -> Self {
         self.next_check_at = Some(self.next_check_at.map_or(at, |known| known.min(at)));
         self
     }

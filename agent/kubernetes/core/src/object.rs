@@ -3,7 +3,7 @@
 //! Whether a field of another type makes a verdict impossible is decided in `verdict/shape.rs`.
 
 use serde_json::Value;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 
 /// A view of one object; cheap to copy.
 #[derive(Debug, Clone, Copy)]
@@ -20,9 +20,9 @@ pub(crate) struct Condition<'a> {
     pub(crate) reason: &'a str,
     pub(crate) message: &'a str,
     /// `lastTransitionTime`: since when the status is what it is.
-    pub(crate) at: Option<Wall>,
+    pub(crate) at: Option<WallTime>,
     /// `lastUpdateTime`, which only some kinds have.
-    pub(crate) updated: Option<Wall>,
+    pub(crate) updated: Option<WallTime>,
     pub(crate) observed_generation: Option<i64>,
 }
 
@@ -86,7 +86,7 @@ impl<'a> Object<'a> {
         self.at(path).and_then(Value::as_bool).unwrap_or(false)
     }
 
-    pub(crate) fn time(self, path: &str) -> Option<Wall> {
+    pub(crate) fn time(self, path: &str) -> Option<WallTime> {
         time_of(self.at(path))
     }
 
@@ -129,11 +129,11 @@ impl<'a> Object<'a> {
         self.at("metadata.annotations")?.get(key)?.as_str()
     }
 
-    pub(crate) fn created(self) -> Option<Wall> {
+    pub(crate) fn created(self) -> Option<WallTime> {
         self.time("metadata.creationTimestamp")
     }
 
-    /// Whether somebody asked for its deletion.
+    /// Whether its deletion was requested.
     pub(crate) fn is_deleted(self) -> bool {
         self.at("metadata.deletionTimestamp").is_some()
     }
@@ -172,9 +172,9 @@ pub(crate) fn list_of(value: Option<&Value>) -> &[Value] {
 }
 
 /// An RFC 3339 time.
-pub(crate) fn time_of(value: Option<&Value>) -> Option<Wall> {
+pub(crate) fn time_of(value: Option<&Value>) -> Option<WallTime> {
     let time: jiff::Timestamp = value?.as_str()?.parse().ok()?;
-    Some(Wall(time.as_millisecond()))
+    Some(WallTime(time.as_millisecond()))
 }
 
 #[cfg(test)]
@@ -196,8 +196,8 @@ mod tests {
 
     #[test]
     fn times_have_milliseconds_and_offsets() {
-        assert_eq!(time_of(Some(&json!("1970-01-01T00:00:01.5Z"))), Some(Wall(1500)));
-        assert_eq!(time_of(Some(&json!("1970-01-01T01:00:00+01:00"))), Some(Wall(0)));
+        assert_eq!(time_of(Some(&json!("1970-01-01T00:00:01.5Z"))), Some(WallTime(1500)));
+        assert_eq!(time_of(Some(&json!("1970-01-01T01:00:00+01:00"))), Some(WallTime(0)));
         assert_eq!(time_of(Some(&json!("yesterday"))), None);
     }
 }

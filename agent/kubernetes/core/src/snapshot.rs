@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 
 use crate::object::{Object, group_of};
 
@@ -40,8 +40,8 @@ pub(crate) struct Event<'a> {
     pub(crate) message: &'a str,
     /// `spec.containers{web}` when it speaks of one container.
     pub(crate) field: &'a str,
-    pub(crate) first: Option<Wall>,
-    pub(crate) last: Wall,
+    pub(crate) first: Option<WallTime>,
+    pub(crate) last: WallTime,
     /// `type: Warning`.
     pub(crate) is_warning: bool,
     group: Option<&'a str>,
@@ -304,7 +304,7 @@ fn event(object: Object<'_>) -> Option<((&str, &str), Event<'_>)> {
 
 impl Event<'_> {
     /// When what it says was seen first.
-    pub(crate) fn began(&self) -> Wall {
+    pub(crate) fn began(&self) -> WallTime {
         self.first.unwrap_or(self.last)
     }
 
@@ -408,7 +408,10 @@ mod tests {
             .events(Object::new(&documents[4]))
             .map(|event| (event.message, event.began(), event.last))
             .collect();
-        assert_eq!(words, [("old words", Wall(5000), Wall(5000)), ("new words", Wall(1000), Wall(9000))]);
+        assert_eq!(
+            words,
+            [("old words", WallTime(5000), WallTime(5000)), ("new words", WallTime(1000), WallTime(9000))]
+        );
         let event = snapshot.events(Object::new(&documents[4])).last().expect("two events");
         assert!(event.is_about_container("web") && !event.is_about_container("proxy"));
         assert_eq!(snapshot.roots().map(Object::display).collect::<Vec<_>>(), ["Pod/web-1"]);

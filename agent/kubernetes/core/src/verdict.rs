@@ -15,6 +15,7 @@ mod creation;
 mod daemon_set;
 mod deadline;
 mod deployment;
+mod failed_parts;
 mod gateway;
 mod grace;
 mod job;
@@ -36,7 +37,8 @@ mod storage;
 mod volume;
 
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
+use trimaran_model::verdict::Verdict;
 
 use self::cause::{field_evidence, quote};
 use self::context::Context;
@@ -51,11 +53,11 @@ pub fn judge<'a>(
     snapshot: &'a Snapshot<'a>,
     subject: Object<'a>,
     rules: &'a RuleSet,
-    now: Wall,
-    since: Option<Wall>,
+    now: WallTime,
+    since: Option<WallTime>,
 ) -> Judgment {
     let context = Context { snapshot, rules, now, since };
-    let judgment = judge_object(context, subject, &mut owned_objects::Descent::default());
+    let judgment = judge_object(context, subject, &mut owned_objects::Descent::new(judge_object));
     match snapshot.copies(subject) {
         0 | 1 => judgment,
         copies => {
@@ -83,11 +85,14 @@ fn judge_object<'a>(
     if object.is_deleted() && !rule.judges_deletion {
         return deadline::apply(context, object, deletion(object), Millis::ZERO);
     }
-    match generation(object, rule.observes_generation) {
-        Some(stale) => deadline::apply(context, object, stale, Millis::ZERO),
-        None if rule.has_deadline => (rule.judge)(context, object),
-        None => deadline::apply(context, object, (rule.judge)(context, object), Millis::ZERO),
+    if let Some(stale) = generation(object, rule.observes_generation) {
+        return deadline::apply(context, object, stale, Millis::ZERO);
     }
+    let judgment = (rule.judge)(context, object);
+    if judgment.verdict == Verdict::Healthy {
+        return failed_parts::warn_of(object, judgment);
+    }
+    if rule.has_deadline { judgment } else { deadline::apply(context, object, judgment, Millis::ZERO) }
 }
 
 /// The status of an object that is being deleted describes the past.

@@ -12,7 +12,7 @@ use trimaran_kubernetes_core::object::Object;
 use trimaran_kubernetes_core::snapshot::Snapshot;
 use trimaran_kubernetes_core::verdict::judge;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,7 +50,7 @@ fn check(case: &Case, documents: &[Value], rules: &RuleSet) -> Result<(), String
     let subject =
         objects.find(|object: &Object<'_>| object.display() == case.subject).ok_or("no such subject")?;
     let now: jiff::Timestamp = case.now.parse().map_err(|_| "now is no time")?;
-    let judgment = judge(&snapshot, subject, rules, Wall(now.as_millisecond()), None);
+    let judgment = judge(&snapshot, subject, rules, WallTime(now.as_millisecond()), None);
     let reason = judgment.reason.map(ReasonCode::as_str);
     let fault = judgment.fault.map(|fault| fault.as_str());
     let right = judgment.verdict.as_str() == case.verdict

@@ -240,12 +240,13 @@ fn items_of_a_merged_list_have_its_key() {
     error(&container(json!({"env": [{"value": "x"}]})), &place, code, "has no `name`");
     let service = |port: Value| named("v1", "Service", json!({"ports": [port]}));
     error(&service(json!({"name": "http"})), "/spec/ports/0", code, "has no `port`");
-    // The other key of ports has a default.
+    // The other key of ports has a default, and so has the name of a pull secret.
     passes(&service(json!({"port": 80})));
+    passes(&pods(json!({"imagePullSecrets": [{}]})));
 }
 
 #[test]
-fn items_of_a_merged_list_are_told_apart() {
+fn items_of_a_merged_list_are_distinct() {
     let code = error_code::LIST_KEY_TWICE;
     let claims = json!({"resourceClaims": [{"name": "gpu"}, {"name": "gpu"}]});
     error(&pods(claims), &format!("{SPEC}/resourceClaims/1/name"), code, "");

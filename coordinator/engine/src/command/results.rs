@@ -170,9 +170,10 @@ pub(super) fn verdict(state: &mut State, agent: &str, said: &AgentVerdict) -> Re
 }
 
 /// Whether hosts that are not degraded make the installation healthy: not between two waves, where the stage says
-/// how far it is, and not where nothing is installed.
+/// how far it is, and not where nothing is installed. A stage that paused before it changed a host says nothing of
+/// what runs there.
 pub fn can_be_healthy(installation: &row::Installation) -> bool {
-    let moves = installation.health == Verdict::Progressing.as_str();
+    let moves = installation.health == Verdict::Progressing.as_str() && installation.updated > 0;
     !moves && (installation.current.is_some() || installation.mixed.is_some())
 }
 

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use trimaran_model::error_code;
 use trimaran_model::id::{Digest, Incarnation};
+use trimaran_model::run::InstanceStatus;
 use trimaran_model::time::WallTime;
 use trimaran_query as query;
 use trimaran_replica::io::Role;
@@ -12,6 +13,7 @@ use trimaran_wire::document::{
     SourceDocument, rfc3339,
 };
 use trimaran_wire::v1::agent::RefusedCounts;
+use trimaran_wire::v1::assignment::WireInstance;
 use trimaran_wire::v1::operator::{OperatorBody, Refusal};
 use trimaran_wire::v1::row;
 
@@ -58,7 +60,9 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
             if let Some(pipeline) = pipeline {
                 stored_source(rows, pipeline)?;
             }
-            document(revision, &unknown_assignments::status(server, query::status(rows, pipeline.as_deref())))
+            let in_flight = |assignment| hosts_in_flight(server, assignment);
+            let status = query::status(rows, pipeline.as_deref(), &in_flight);
+            document(revision, &unknown_assignments::status(server, status))
         }
         OperatorBody::History { pipeline, environment, limit } => {
             let source = stored_source(rows, pipeline)?;
@@ -140,6 +144,26 @@ pub(super) fn run_document(server: &Server, rows: &Rows<'_>, run: &str) -> Resul
         }
     }
     Ok(document)
+}
+
+/// Hosts that do not serve because of a live assignment, by its last progress.
+fn hosts_in_flight(server: &Server, assignment: u64) -> u32 {
+    let soft_state = server.soft_state.lock();
+    let instances = soft_state.progress.get(&assignment).map(|progress| progress.instances.as_slice());
+    let away = |it: &&WireInstance| {
+        let status = InstanceStatus::ALL.into_iter().find(|status| status.as_str() == it.status);
+        matches!(
+            status,
+            Some(
+                InstanceStatus::Updating
+                    | InstanceStatus::Broken
+                    | InstanceStatus::Lost
+                    | InstanceStatus::Stopped
+            )
+        )
+    };
+    let count = instances.unwrap_or_default().iter().filter(away).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// A release of this pipeline by digest, its first digits, or version.

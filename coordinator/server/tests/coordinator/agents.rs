@@ -236,6 +236,7 @@ async fn logs_of_an_agent_that_is_away_say_who_since_when_and_what_to_do() {
             pipeline: String::new(),
             target: String::new(),
             run: None,
+            release: None,
             since_ms: None,
             tail: None,
             follow: false,

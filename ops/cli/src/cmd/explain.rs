@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
         let fault = code.fault().map(|fault| fault.as_str());
         let whose = match fault {
             Some(whose) => format!("Fault: {whose}."),
-            None => "Nobody's fault: it waits.".to_owned(),
+            None => "No fault: it waits.".to_owned(),
         };
         (
             json!({"schema": "trimaran.explain/v1", "code": code.as_str(), "title": code.summary(),

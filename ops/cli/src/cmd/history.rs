@@ -50,3 +50,34 @@ fn table(history: &History) -> Table {
     }
     table
 }
+
+#[cfg(test)]
+mod tests {
+    use trimaran_wire::document::HistoryEntry;
+
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn history_fits_any_terminal_with_causes_below_their_rows() {
+        let entry = |run: &str, status: &str, cause: Option<&str>| HistoryEntry {
+            run: run.to_owned(),
+            kind: "deploy".to_owned(),
+            environment: "staging".to_owned(),
+            target: "lab-staging".to_owned(),
+            release: "ef".repeat(32),
+            version: "v3".to_owned(),
+            status: status.to_owned(),
+            started_at: Some(samples::START.to_owned()),
+            finished_at: Some("2026-01-01T00:00:08.500Z".to_owned()),
+            by: "operator/admin".to_owned(),
+            cause: cause.map(str::to_owned),
+            rolled_back_by: None,
+        };
+        let cause =
+            "host-2: probe_failed: not healthy for 2s within 8s of its start: HTTP 404 (last of 38 probes)";
+        let entries = vec![entry("web#2", "rolled_back", Some(cause)), entry("web#1", "succeeded", None)];
+        let history = History { entries };
+        insta::assert_snapshot!(samples::at_widths(|view| table(&history).text(view)));
+    }
+}

@@ -54,6 +54,10 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
             let mut files = language.clone();
             files.extend(manifest_lint::sources(&set));
             ui.print(&text(&names, &files, &diagnostics, &ui.view()));
+            // Whoever wanted a pipeline and has something else should know.
+            if language.is_empty() && !set.is_empty() && diagnostics.is_empty() {
+                ui.note("(read as Kubernetes manifests: no document starts with `trimaran: v1`)");
+            }
         }
         _ => ui.document(&document(&diagnostics)),
     }

@@ -5,6 +5,7 @@ mod merge;
 use std::time::Duration;
 
 use trimaran_model::error_code;
+use trimaran_model::id::Digest;
 use trimaran_wire::document::{LogDocument, rfc3339};
 use trimaran_wire::v1::operator::{OperatorBody, OperatorReply};
 use trimaran_wire::v1::runner::LogQuery;
@@ -50,6 +51,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
         pipeline: String::new(),
         target: String::new(),
         run: None,
+        release: None,
         since_ms,
         tail: args.tail,
         follow: args.follow,
@@ -139,7 +141,8 @@ impl Printer {
             }
             let stream = if line.stderr { "stderr" } else { "stdout" };
             let (host, stream) = (host.clone(), stream.to_owned());
-            let document = LogDocument { at, host, stream, line: line.line.clone() };
+            let release = line.release.map(|digest| Digest(digest).to_string());
+            let document = LogDocument { at, host, stream, release, line: line.line.clone() };
             text.push_str(self.begin());
             let json = serde_json::to_string(&document).expect("plain data");
             // A JSON value is a YAML value too.
@@ -184,7 +187,12 @@ mod tests {
     use super::*;
 
     fn printed(form: OutputForm, batches: usize) -> String {
-        let line = |line: &str| LogLine { at_ms: 1, stderr: false, line: line.to_owned() };
+        let line = |line: &str| LogLine {
+            at_ms: 1,
+            stderr: false,
+            release: Some([0xab; 32]),
+            line: line.to_owned(),
+        };
         let lines = vec![line("a: \"b\""), line("")];
         let lines: Vec<_> =
             lines.into_iter().map(|line| HostLine { host: "host-1".to_owned(), line }).collect();
@@ -204,8 +212,8 @@ mod tests {
             assert_eq!(printed(OutputForm::Jsonl, batches).lines().count(), 2 * batches);
             assert_eq!(printed(OutputForm::Table, batches).lines().count(), 2 * batches);
         }
-        let line =
-            "- {\"at\":\"1970-01-01T00:00:00.001Z\",\"host\":\"host-1\",\"stream\":\"stdout\",\"line\":";
+        let at = "\"at\":\"1970-01-01T00:00:00.001Z\",\"host\":\"host-1\",\"stream\":\"stdout\"";
+        let line = format!("- {{{at},\"release\":\"{}\",\"line\":", "ab".repeat(32));
         let yaml = printed(OutputForm::Yaml, 1);
         assert_eq!(
             yaml,

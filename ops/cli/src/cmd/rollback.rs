@@ -12,6 +12,7 @@ use trimaran_wire::v1::operator::OperatorBody;
 use crate::arguments::RequestIdArg;
 use crate::error::CliError;
 use crate::follow::{WaitArgs, follow_started};
+use crate::pipelines::with_nearest;
 use crate::remote::Remote;
 use crate::ui::{OutputForm, Ui, short};
 
@@ -54,7 +55,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     let remote = Remote::new(ui)?;
-    let to = args.to.as_deref().map(|to| find_release(args, to, &remote)).transpose()?;
+    let history = history(args, &remote)?;
+    let release = |to: &str| release::find(&args.pipeline, &args.environment, to, &history.entries);
+    let to = args.to.as_deref().map(release).transpose()?;
     if let Some(from) = &args.from {
         check_from(args, from, &remote)?;
     }
@@ -74,15 +77,15 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     follow_started(&remote, ui, &args.wait, &answer)
 }
 
-/// The digest of the release that `--to` names.
-fn find_release(args: &Args, to: &str, remote: &Remote) -> Result<String, CliError> {
+/// What was deployed to the environment; an unknown pipeline or environment is an error with the nearest name.
+fn history(args: &Args, remote: &Remote) -> Result<History, CliError> {
     let body = OperatorBody::History {
         pipeline: args.pipeline.clone(),
         environment: Some(args.environment.clone()),
         limit: ENTRIES_SEARCHED_MAX,
     };
-    let history = remote.read::<History>(body)?.document;
-    release::find(&args.pipeline, &args.environment, to, &history.entries)
+    let answer = remote.read::<History>(body);
+    Ok(answer.map_err(|error| with_nearest(error, &args.pipeline, remote))?.document)
 }
 
 /// Refuses when something else than `from` runs in the environment.

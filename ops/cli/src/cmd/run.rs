@@ -6,7 +6,7 @@ use trimaran_wire::v1::operator::OperatorBody;
 use crate::bake;
 use crate::error::CliError;
 use crate::remote::Remote;
-use crate::run_name::resolve;
+use crate::run_name::{resolve, with_newest};
 use crate::ui::{Cell, Table, Ui, run_lines};
 
 /// Show runs.
@@ -45,7 +45,8 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
         }
         Verb::Show { run } => {
             let run = resolve(&remote, run)?.run;
-            let answer = remote.read::<RunDocument>(OperatorBody::RunShow { run })?;
+            let answer = remote.read::<RunDocument>(OperatorBody::RunShow { run: run.clone() });
+            let answer = answer.map_err(|error| with_newest(error, &run, &remote))?;
             answer.print(ui, |run| {
                 let mut lines = run_lines(run, &ui.view());
                 if let Ok(bake) = remote.block_on(bake::of_run(&remote, run)) {
@@ -73,4 +74,18 @@ fn list(list: &RunList) -> Table {
         ]);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn the_list_of_runs_fits_any_terminal() {
+        let mut run = samples::rollback_of("web#9", "web#10", "");
+        run.by = "operator/admin".to_owned();
+        let runs = RunList { runs: vec![run] };
+        insta::assert_snapshot!(samples::at_widths(|view| list(&runs).text(view)));
+    }
 }

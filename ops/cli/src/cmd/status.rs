@@ -3,7 +3,9 @@
 use serde_json::Value;
 use trimaran_model::error_code;
 use trimaran_model::run::Status;
-use trimaran_wire::document::{InstallationDocument, RunList, RunSummary, StatusDocument};
+use trimaran_wire::document::{
+    InstallationDocument, RunDocument, RunList, RunSummary, StageDocument, StatusDocument,
+};
 use trimaran_wire::v1::operator::OperatorBody;
 
 use crate::error::CliError;
@@ -12,6 +14,8 @@ use crate::ui::{Cell, OutputForm, Table, Ui, View, printable, words};
 
 /// Newest runs among which live ones are looked for.
 const RUNS_SEARCHED_MAX: u32 = 200;
+/// Live runs that are named.
+const LIVE_RUNS_SHOWN_MAX: usize = 20;
 
 /// Show what runs where, since when and how well.
 ///
@@ -77,12 +81,15 @@ fn print(
     Ok(())
 }
 
-/// Runs that are not done, the newest first.
-fn live_runs(pipeline: Option<String>, remote: &Remote) -> Result<Vec<RunSummary>, CliError> {
+/// Runs that are not done, the newest first, with their stages.
+fn live_runs(pipeline: Option<String>, remote: &Remote) -> Result<Vec<RunDocument>, CliError> {
     let body = OperatorBody::RunList { pipeline, limit: RUNS_SEARCHED_MAX };
     let mut runs = remote.read::<RunList>(body)?.document.runs;
     runs.retain(|run| Status::from_name(&run.status).is_some_and(|status| !status.is_done()));
-    Ok(runs)
+    runs.truncate(LIVE_RUNS_SHOWN_MAX);
+    let show =
+        |run: RunSummary| Ok(remote.read::<RunDocument>(OperatorBody::RunShow { run: run.run })?.document);
+    runs.into_iter().map(show).collect()
 }
 
 fn show(name: &str, ui: &Ui) -> Result<u8, CliError> {
@@ -133,7 +140,7 @@ impl<'a> Wanted<'a> {
 }
 
 /// What needs a word more than its row has.
-fn text(status: &StatusDocument, runs: &[RunSummary], view: &View) -> String {
+fn text(status: &StatusDocument, runs: &[RunDocument], view: &View) -> String {
     if status.installations.is_empty() && runs.is_empty() {
         return "nothing is deployed yet; `trimaran deploy -f trimaran.yaml --artifact NAME=VERSION` starts a run"
             .to_owned();
@@ -145,25 +152,25 @@ fn text(status: &StatusDocument, runs: &[RunSummary], view: &View) -> String {
             lines.extend(view.wrap("", "  ", &format!("{place}: {code}: {}", printable(message))));
         }
         if let Some(until) = &it.bakes_until {
-            let until = view.time(until);
-            lines.push(format!("{place}: {} bakes until {until}", it.version.as_deref().unwrap_or("-")));
+            let (version, remaining) = (it.version.as_deref().unwrap_or("-"), view.remaining(until));
+            lines.push(format!("{place}: {version} bakes {remaining}"));
         }
     }
-    for run in runs.iter().filter(|run| needs_a_look(run)) {
+    for run in runs.iter().filter(|run| is_stuck(run)) {
         lines.push(format!("{} is {}: trimaran why {0}", run.run, words(&run.status)));
     }
     lines.join("\n")
 }
 
 /// A live run that does not move.
-fn needs_a_look(run: &RunSummary) -> bool {
+fn is_stuck(run: &RunDocument) -> bool {
     matches!(
         Status::from_name(&run.status),
         Some(Status::Waiting | Status::Blocked | Status::Queued | Status::Lost | Status::Broken)
     )
 }
 
-fn table(status: &StatusDocument, runs: &[RunSummary]) -> Table {
+fn table(status: &StatusDocument, runs: &[RunDocument]) -> Table {
     let head = ["PIPELINE", "ENV", "TARGET", "VERSION", "HEALTH", "READY", "RUN", "SINCE"];
     let mut table = Table::new(&head);
     for it in &status.installations {
@@ -182,27 +189,50 @@ fn table(status: &StatusDocument, runs: &[RunSummary]) -> Table {
 }
 
 /// The run in progress where there is one: that is what the next question is about. Else the run that deployed the
-/// release, `by rollback` when it was the release before the one that this run brought.
-fn run_of(it: &InstallationDocument, runs: &[RunSummary]) -> String {
-    let in_progress = runs.iter().find(|run| run.pipeline == it.pipeline && is_started(run));
-    match (in_progress, &it.run) {
-        (Some(run), _) if Some(&run.run) != it.run.as_ref() => {
-            format!("{} ({})", run.run, words(&run.status))
-        }
-        (_, Some(run)) => run.clone(),
-        (_, None) => "-".to_owned(),
+/// release.
+fn run_of(it: &InstallationDocument, runs: &[RunDocument]) -> String {
+    let works_here = |run: &&RunDocument| {
+        let here = |stage: &&StageDocument| {
+            stage.environment == it.environment && stage.target.as_ref() == Some(&it.target)
+        };
+        let stage = run.stages.iter().find(here).filter(|_| run.pipeline == it.pipeline);
+        stage.and_then(|stage| Status::from_name(&stage.status)).is_some_and(has_begun)
+    };
+    match (runs.iter().find(works_here), &it.run) {
+        (Some(run), _) => format!("{} ({})", run.run, words(&run.status)),
+        (None, Some(run)) => run.clone(),
+        (None, None) => "-".to_owned(),
     }
 }
 
-/// Live, and not only waiting for another run of the pipeline.
-fn is_started(run: &RunSummary) -> bool {
-    Status::from_name(&run.status)
-        .is_some_and(|it| !it.is_done() && it != Status::Queued && it != Status::Pending)
+/// Neither done nor waiting for its turn in the queue of the pipeline or behind another environment.
+fn has_begun(status: Status) -> bool {
+    !status.is_done() && status != Status::Queued && status != Status::Pending
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Wanted;
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn status_fits_any_terminal_and_names_the_run_in_progress() {
+        let mut staging = samples::installation("staging", "lab-staging");
+        staging.bakes_until = Some("2026-01-01T00:09:30.000Z".to_owned());
+        let mut prod = samples::installation("prod", "lab-prod");
+        (prod.health, prod.ready) = ("degraded".to_owned(), 3);
+        prod.code = Some("host_not_connected".to_owned());
+        prod.message = Some("host-4: the host's runner is not connected to its agent".to_owned());
+        let mut run = RunDocument { run: "web#10".to_owned(), ..samples::run("waiting") };
+        run.stages[1].status = "waiting".to_owned();
+        let mut queued = RunDocument { run: "web#11".to_owned(), ..samples::run("queued") };
+        queued.stages.iter_mut().for_each(|stage| stage.status = "queued".to_owned());
+        let status = StatusDocument { installations: vec![prod, staging] };
+        let runs = [queued, run];
+        insta::assert_snapshot!(samples::at_widths(|view| text(&status, &runs, view)));
+        let nothing = StatusDocument { installations: Vec::new() };
+        assert!(text(&nothing, &[], &View::terminal(60)).starts_with("nothing is deployed yet"));
+    }
 
     #[test]
     fn an_installation_is_named_by_pipeline_and_target() {

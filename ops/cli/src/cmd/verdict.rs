@@ -40,8 +40,8 @@ pub(crate) struct Args {
     /// The time to judge at; the real one when left out.
     #[arg(long, value_name = "RFC3339", value_parser = time)]
     now: Option<WallTime>,
-    /// The start of the deploy: older events and restarts are not evidence. The creation of the revision that is
-    /// rolled out when left out.
+    /// The start of the deploy: older events and restarts are not evidence, and whatever still progresses at its deadline
+    /// from then on has failed. The creation of the revision that is rolled out when left out.
     #[arg(long, value_name = "RFC3339", value_parser = time)]
     since: Option<WallTime>,
     /// Verdicts that end the command with code 3.

@@ -12,7 +12,7 @@ use trimaran_wire::v1::operator::OperatorBody;
 use crate::bake::{self, Bake};
 use crate::error::CliError;
 use crate::remote::Remote;
-use crate::run_name::{RunName, no_stage, resolve};
+use crate::run_name::{RunName, no_stage, resolve, with_newest};
 use crate::ui::{OutputForm, Ui};
 
 /// Say why a run or stage does not move, failed or was rolled back, and what to do.
@@ -33,7 +33,8 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
         remote.read::<Why>(OperatorBody::Why { run, stage })?.print(ui, |_| {});
         return Ok(0);
     }
-    let mut document = remote.read::<RunDocument>(OperatorBody::RunShow { run })?.document;
+    let shown = remote.read::<RunDocument>(OperatorBody::RunShow { run: run.clone() });
+    let mut document = shown.map_err(|error| with_newest(error, &run, &remote))?.document;
     if let Some(wanted) = &stage {
         let known: Vec<String> = document.stages.iter().map(|it| it.name.clone()).collect();
         document.stages.retain(|it| it.name == *wanted);

@@ -20,7 +20,7 @@ pub(super) struct Screen {
     draws: bool,
     /// The picture that stands on the terminal; empty when none does.
     drawn: Vec<String>,
-    /// The status that a line told last, by stage.
+    /// The last line of each stage and of the run, without its name.
     reported: BTreeMap<String, String>,
     /// The status that each instance had last and since when.
     statuses: BTreeMap<(String, String), String>,
@@ -43,7 +43,7 @@ impl Screen {
         }
     }
 
-    /// Whether the picture has times that go on without an event.
+    /// Whether the picture has times that grow without an event.
     pub(super) fn ticks(&self) -> bool {
         self.draws && !self.silent
     }
@@ -174,7 +174,68 @@ impl Fitting {
 
 #[cfg(test)]
 mod tests {
-    use super::Fitting;
+    use super::*;
+    use crate::samples;
+
+    fn screen(draws: bool) -> Screen {
+        Screen {
+            silent: false,
+            draws,
+            drawn: Vec::new(),
+            reported: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+            since: Since::new(),
+            _no_echo: None,
+        }
+    }
+
+    fn running() -> RunDocument {
+        let mut run = samples::run("running");
+        run.stages[1].status = "running".to_owned();
+        run.stages[1].started_at = Some(samples::START.to_owned());
+        run.stages[1].wave = Some(samples::wave(1, 1, 4));
+        run.stages[1].instances = vec![samples::instance("host-4", "updating", None, "")];
+        run
+    }
+
+    /// A terminal of the size, `seconds` after the samples began.
+    fn view(columns: usize, seconds: u8) -> View {
+        let now = format!("2026-01-01T00:00:{seconds:02}Z").parse().expect("a time");
+        View { now, ..View::terminal(columns) }
+    }
+
+    #[test]
+    fn the_picture_shows_what_each_host_does_and_for_how_long() {
+        let picture = |view: &View| {
+            let mut screen = screen(true);
+            screen
+                .note_instances(&running(), &View { now: samples::START.parse().expect("a time"), ..*view });
+            screen.picture(&running(), view, 24)
+        };
+        insta::assert_snapshot!(samples::at_widths(picture));
+    }
+
+    #[test]
+    fn the_next_picture_takes_the_place_of_the_last_one_from_its_first_column() {
+        let mut screen = screen(true);
+        let first = screen.picture(&running(), &view(100, 10), 24);
+        assert!(!first.contains('\u{1b}'), "{first:?}");
+        assert_eq!(screen.picture(&running(), &view(100, 10), 24), "", "nothing changed");
+        let second = screen.picture(&running(), &view(100, 11), 24);
+        assert!(second.starts_with("\r\u{1b}[4A\u{1b}[J"), "{second:?}");
+        // On a terminal that became narrower the last picture takes more rows.
+        let rows: usize = screen.drawn.iter().map(|line| rows_of(line, 20)).sum();
+        assert!(rows > 4, "{rows}");
+        assert!(screen.picture(&running(), &view(20, 12), 50).starts_with(&format!("\r\u{1b}[{rows}A")));
+    }
+
+    #[test]
+    fn a_pipe_gets_a_line_for_each_change() {
+        let mut screen = screen(false);
+        let lines = screen.changes(&running(), &View::pipe());
+        assert_eq!(lines, ["staging/lab-staging: succeeded", "prod/lab-prod: running 1/4", "web#9: running"]);
+        assert!(screen.changes(&running(), &View::pipe()).is_empty());
+    }
 
     fn fitting(widths: &[usize], width: usize, height: usize) -> (usize, usize) {
         let lines: Vec<String> = widths.iter().map(|width| "x".repeat(*width)).collect();

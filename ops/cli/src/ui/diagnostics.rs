@@ -69,7 +69,7 @@ fn finding(it: &Diagnostic, line: Option<&[u8]>, view: &View) -> String {
 /// characters; a character may take no column, one, two, or a tab's.
 fn excerpt(line: &[u8], at: usize, length: usize) -> (String, usize, usize) {
     let line = String::from_utf8_lossy(line);
-    // A line of a generated file may have megabytes; what is far from the mark is not looked at.
+    // A line of a generated file may have megabytes; what is far from the mark is skipped.
     let skipped = at.saturating_sub(COLUMNS_MAX);
     let mut near = line.trim_end_matches('\r').chars().skip(skipped);
     let mut shown: Vec<(String, usize)> = near

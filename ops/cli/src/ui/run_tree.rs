@@ -24,8 +24,7 @@ pub(crate) fn lines_since(run: &RunDocument, view: &View, since: &Since) -> Vec<
         run.artifacts.iter().map(|artifact| format!("{} {}", artifact.name, artifact.version)).collect();
     let status = view.paint(&run.status, &words(&run.status));
     let took = took(Some(&run.created_at), run.finished_at.as_deref(), view);
-    let head = format!("{}  {}  {status}{took}", run.run, versions.join(", "));
-    let mut lines = view.wrap("", "   ", &head);
+    let mut lines = vec![format!("{}  {}  {status}{took}", run.run, versions.join(", "))];
     for reason in &run.reasons {
         lines.extend(view.wrap("   ", "     ", &reason_line(reason, view)));
     }

@@ -14,7 +14,7 @@ pub(crate) fn short_duration(seconds: i64) -> String {
     }
 }
 
-/// `1m12s`: for what is watched while it goes on.
+/// `1m12s`: for what is watched while it runs.
 pub(crate) fn elapsed(seconds: i64) -> String {
     match seconds.max(0) {
         seconds @ 0..60 => format!("{seconds}s"),

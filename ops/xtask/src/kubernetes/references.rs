@@ -3,7 +3,7 @@
 //! Each operator is one file. Where two sources describe one kind, both count: fields of older and newer versions are
 //! fields. Operators without a schema in a registry have rows that are written by hand (`WITHOUT_SCHEMA`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::detect::find;
@@ -54,6 +54,7 @@ const OPERATORS: &[Operator] = &[
             Go("github.com/cert-manager/cert-manager", "v1.21.2", "deploy/crds"),
             Crate("cert_manager_io"),
             Crate("acme_cert_manager_io"),
+            Crate("trust_cert_manager_io"),
         ],
     },
     Operator {
@@ -239,10 +240,10 @@ pub(super) fn write(root: &Path) -> Result<(), String> {
 }
 
 fn page(operator: &Operator, kinds: &BTreeMap<String, Tree>) -> String {
-    let sources: Vec<String> = operator.sources.iter().map(Source::title).collect();
+    let sources: BTreeSet<String> = operator.sources.iter().map(Source::title).collect();
+    let sources: String = sources.iter().map(|it| format!("# - {it}\n")).collect();
     format!(
-        "# Written by `cargo xtask kubernetes references` from {}; changes belong there.\n\n{}",
-        sources.join(", "),
+        "# Written by `cargo xtask kubernetes references`; changes belong there. Sources:\n{sources}\n{}",
         rows(operator.name, kinds)
     )
 }

@@ -19,8 +19,9 @@ const MODULE: &str = "k8s.io/kubernetes";
 /// The oldest release that the clients support, up to the newest one.
 const RELEASES: &[&str] = &["v1.33.5", "v1.34.4", "v1.35.4", "v1.36.3", "v1.37.2"];
 const OUTPUT: &str = "agent/kubernetes/core/schema/kubernetes.txt";
-/// Keys of lists that have a default (`k8s.io/api/core/v1`, `+default`).
-const KEY_DEFAULTS: &[(&str, &str)] = &[("protocol", "TCP")];
+/// Keys of lists that have a default (`k8s.io/api/core/v1`, `+default`): the end of the type of an item, key, default.
+const KEY_DEFAULTS: &[(&str, &str, &str)] =
+    &[("Port", "protocol", "TCP"), ("LocalObjectReference", "name", "")];
 
 #[derive(Default)]
 struct Schema {
@@ -121,7 +122,10 @@ fn form(property: &Value) -> String {
         (Some("integer"), Some(format)) => format.to_owned(),
         (Some("number"), _) => "number".to_owned(),
         (Some("boolean"), _) => "boolean".to_owned(),
-        (Some("array"), _) => format!("[{}]{}", list_keys(property), form(&property["items"])),
+        (Some("array"), _) => {
+            let item = form(&property["items"]);
+            format!("[{}]{item}", list_keys(property, &item))
+        }
         (Some("object"), _) if property["additionalProperties"].is_object() => {
             format!("{{}}{}", form(&property["additionalProperties"]))
         }
@@ -130,15 +134,15 @@ fn form(property: &Value) -> String {
 }
 
 /// By what server-side apply tells the items of a list apart; empty when it replaces the list as a whole.
-fn list_keys(property: &Value) -> String {
+fn list_keys(property: &Value, item: &str) -> String {
     if property["x-kubernetes-list-type"] == "set" {
         return ".".to_owned();
     }
     let keys = property["x-kubernetes-list-map-keys"].as_array().into_iter().flatten();
     let keys: Vec<String> = keys
         .filter_map(Value::as_str)
-        .map(|key| match KEY_DEFAULTS.iter().find(|(name, _)| *name == key) {
-            Some((_, default)) => format!("{key}={default}"),
+        .map(|key| match KEY_DEFAULTS.iter().find(|(of, name, _)| item.ends_with(of) && *name == key) {
+            Some((_, _, default)) => format!("{key}={default}"),
             None => key.to_owned(),
         })
         .collect();

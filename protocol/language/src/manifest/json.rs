@@ -128,6 +128,8 @@ impl<'de> Visitor<'de> for Reader {
 pub(super) struct Memory {
     /// Starts of lines.
     lines: OnceCell<Vec<usize>>,
+    /// Characters before a byte of its line, by the byte. A file may be one line of many megabytes.
+    columns: RefCell<BTreeMap<usize, usize>>,
     /// By the start of a list or map.
     children: RefCell<BTreeMap<usize, Rc<Children>>>,
 }
@@ -184,9 +186,14 @@ fn span(bytes: &[u8], start: usize, end: usize, memory: &Memory) -> Span {
     let line_start = lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
     let characters = |part: &[u8]| String::from_utf8_lossy(part).chars().filter(|c| *c != '\u{feff}').count();
     let (start, end) = (start.min(bytes.len()), end.min(bytes.len()));
+    let mut columns = memory.columns.borrow_mut();
+    let nearest = columns.range(line_start.min(start)..=start).next_back().map(|(at, before)| (*at, *before));
+    let (at, before) = nearest.unwrap_or((line_start.min(start), 0));
+    let column = before + characters(&bytes[at..start]);
+    columns.insert(start, column);
     Span {
         line: number(line),
-        column: number(characters(&bytes[line_start.min(start)..start]) + 1),
+        column: number(column + 1),
         length: number(characters(&bytes[start..end]).max(1)),
     }
 }

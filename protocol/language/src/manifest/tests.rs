@@ -43,6 +43,20 @@ fn yaml_is_read_as_kubernetes_reads_it() {
 }
 
 #[test]
+fn places_in_one_long_line_are_the_same_in_any_order() {
+    let items: Vec<String> = (0..50).map(|n| format!("{{\"ä{n}\": {n}}}")).collect();
+    let text = format!("{{\n\"items\": [{}]}}", items.join(", "));
+    let document = read("a.json", text.as_bytes()).unwrap().remove(0).place;
+    let pointer = |n: usize| format!("/items/{n}/ä{n}");
+    let alone = |n| Places::default().of(text.as_bytes(), document, &pointer(n));
+    let together = Places::default();
+    for n in [40, 3, 41, 0, 49, 40] {
+        let span = together.of(text.as_bytes(), document, &pointer(n));
+        assert_eq!((span.line, span.column), (2, alone(n).column), "{n}");
+    }
+}
+
+#[test]
 fn keys_that_are_no_text_are_warned_about() {
     let text =
         "data:\n  on: a\n  0x10: b\n  \"off\": c\n  false: d\n  8080: e\n  1_000: f\n  2001-01-01: g\n";

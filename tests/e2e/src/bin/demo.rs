@@ -2,7 +2,7 @@
 //!
 //! One coordinator, one agent, six runners and a small HTTP service behind a balancer. v1 goes out; v2 goes
 //! out while the coordinator is killed in the middle of a wave; v3 fails its health check, is stopped at its
-//! first host and goes back by itself, without the server of artifacts. Ends with 1 when anything is not so.
+//! first host and is rolled back automatically, without the server of artifacts. Ends with 1 when anything is not so.
 #![allow(clippy::disallowed_methods, reason = "a demo starts processes and reads clocks")]
 
 use std::net::SocketAddr;

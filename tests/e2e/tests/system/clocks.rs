@@ -45,7 +45,7 @@ fn a_wall_clock_that_jumps_expires_no_approval_and_raises_an_alarm() {
         let now = || lab.json(&["cluster", "status"])["now"].clone();
         let before = now();
         set(jump);
-        until("time goes on", Duration::from_secs(20), || (now() != before).then_some(()));
+        until("time moves", Duration::from_secs(20), || (now() != before).then_some(()));
         if jump != "+0" {
             until("the jump alarms", Duration::from_secs(20), || (alarms() > 0).then_some(()));
         }

@@ -1,5 +1,5 @@
 //! Garbage, cut Initials, oversized frames and foreign certificates on the ports of a coordinator and of an agent,
-//! while a deploy is under way.
+//! while a deploy is in progress.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -42,7 +42,7 @@ fn refused(lab: &Lab, port: &Port) -> (u64, u64) {
 }
 
 fn anonymous_bytes(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find(|line| line.starts_with("RssAnon")).expect("a line");
     let kib: u64 = line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number");
     kib * 1024

@@ -5,6 +5,7 @@ mod clocks;
 mod copies;
 mod crash;
 mod hostile;
+mod on_call;
 mod pages;
 mod pauses;
 mod reads;

@@ -141,12 +141,8 @@ impl<'a> Transition<'a> {
     }
 
     fn on_reply(&mut self, id: CallId, reply: Reply) {
-        if self.volatile.probe == Some(id) {
-            self.volatile.probe = None;
-            return match reply {
-                Reply::Failed(failure) => self.probed(Err(&failure.message)),
-                _ => self.probed(Ok(())),
-            };
+        if let Some((_, launch)) = self.volatile.probe.take_if(|(pending, _)| *pending == id) {
+            return self.on_probe_reply(launch, reply);
         }
         if self.volatile.restart == Some(id) {
             self.volatile.restart = None;
@@ -154,6 +150,22 @@ impl<'a> Transition<'a> {
         }
         if let Some((_, operation)) = self.volatile.operation.take_if(|(pending, _)| *pending == id) {
             self.on_operation_reply(operation, reply);
+        }
+    }
+
+    /// The end of the first process counts more than any answer.
+    fn on_probe_reply(&mut self, launch: u64, reply: Reply) {
+        match reply {
+            Reply::Ended(exit) => self.exited(launch, exit),
+            Reply::Failed(failure) => self.probed(Err(&failure.message)),
+            Reply::Unverified(warning) => {
+                self.volatile.warning = Some(warning);
+                self.probed(Ok(()));
+            }
+            _ => {
+                self.volatile.warning = None;
+                self.probed(Ok(()));
+            }
         }
     }
 
@@ -179,8 +191,7 @@ impl<'a> Transition<'a> {
 
     /// The answer of a call can't come: whether it had its effect shows the next inspection.
     fn lost(&mut self, id: CallId) {
-        if self.volatile.probe == Some(id) {
-            self.volatile.probe = None;
+        if self.volatile.probe.take_if(|(pending, _)| *pending == id).is_some() {
             return self.probed(Err("the probe was not answered"));
         }
         if self.volatile.restart == Some(id) {
@@ -322,6 +333,7 @@ impl<'a> Transition<'a> {
         self.volatile.probe = None;
         self.volatile.probe_at = None;
         self.volatile.deadline = None;
+        self.volatile.warning = None;
     }
 
     pub(super) fn has_process(&mut self, started: Timestamp) {

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 use trimaran_model::error_code;
 
+use super::configs::{Config, Configs, Fate};
 use super::references::{Reference, References};
-use super::shape::{self, Shape};
-use super::{BASE_LABEL, CHECKSUM_ANNOTATION, ConfigKind, VERSIONED_ANNOTATION, admission, hash, name, rbac};
+use super::{
+    BASE_LABEL, CHECKSUM_ANNOTATION, ConfigKind, VERSIONED_ANNOTATION, admission, hash, kept, name, rbac,
+};
 use crate::finding::{Finding, shown};
 use crate::identity::{Identity, group, is_cluster_scoped, text};
-use crate::object::Object;
 
 /// How to render.
 #[derive(Debug, Clone, Copy)]
@@ -40,46 +41,12 @@ pub struct Rename {
     pub to: String,
 }
 
-/// What becomes of a ConfigMap or Secret.
-enum Fate {
-    Versioned {
-        base: String,
-        to: String,
-    },
-    /// Keeps its name; pods that use it carry the checksum of its content.
-    Kept {
-        checksum: String,
-    },
-    /// Belongs to a controller: nothing of it is touched.
-    Alone,
-}
-
-struct Config {
-    index: usize,
-    kind: ConfigKind,
-    namespace: Option<String>,
-    name: String,
-    fate: Fate,
-    used: bool,
-}
-
-impl Config {
-    /// What the object is called in the rendered set.
-    fn new_name(&self) -> &str {
-        match &self.fate {
-            Fate::Versioned { to, .. } => to,
-            Fate::Kept { .. } | Fate::Alone => &self.name,
-        }
-    }
-}
-
 /// Names the ConfigMaps and Secrets of a set by their content and rewrites every reference to them.
 ///
 /// Total: objects without kind or name, and values of wrong types, are passed through; the lint names them.
 /// Rendering the result again changes nothing.
 pub fn render(objects: Vec<Value>, options: Options<'_>) -> Rendered {
-    let mut work =
-        Work { objects, options, configs: Vec::new(), by_name: BTreeMap::new(), findings: Vec::new() };
+    let mut work = Work { objects, options, configs: Configs::default(), findings: Vec::new() };
     work.choose();
     work.rewrite();
     work.warn_kept_names();
@@ -90,9 +57,7 @@ pub fn render(objects: Vec<Value>, options: Options<'_>) -> Rendered {
 struct Work<'a> {
     objects: Vec<Value>,
     options: Options<'a>,
-    configs: Vec<Config>,
-    /// Indexes of `configs`.
-    by_name: BTreeMap<(ConfigKind, String), Vec<usize>>,
+    configs: Configs,
     findings: Vec<Finding>,
 }
 
@@ -137,8 +102,7 @@ impl Work<'_> {
                 let to = name::versioned(kind, &base, object);
                 Fate::Versioned { base, to }
             };
-            self.by_name.entry((kind, name.clone())).or_default().push(self.configs.len());
-            self.configs.push(Config { index, kind, namespace, name, fate, used: false });
+            self.configs.add(Config { index, kind, namespace, name, fate, used: false });
         }
     }
 
@@ -188,7 +152,7 @@ impl Work<'_> {
         let Some(found) = self.find(index, reference.kind, &reference.name, namespace) else {
             return self.warn_elsewhere(index, reference);
         };
-        let config = &mut self.configs[found];
+        let config = &mut self.configs.all[found];
         config.used = true;
         match &config.fate {
             Fate::Versioned { to, .. } => {
@@ -211,7 +175,7 @@ impl Work<'_> {
     /// The object that a name means, from the place of another object: of the same namespace, or, where there is
     /// none to compare, the only one of that name.
     fn find(&self, index: usize, kind: ConfigKind, name: &str, namespace: Option<&str>) -> Option<usize> {
-        let known = self.by_name.get(&(kind, name.to_owned()))?;
+        let known = self.configs.named(kind, name);
         let object = &self.objects[index];
         let own = text(object, "/metadata/namespace").or(self.options.namespace);
         let cluster = is_cluster_scoped(group(object), text(object, "/kind").unwrap_or_default());
@@ -219,7 +183,7 @@ impl Work<'_> {
             return if known.len() == 1 { known.first().copied() } else { None };
         }
         let wanted = namespace.or(own);
-        known.iter().copied().find(|it| self.configs[*it].namespace.as_deref() == wanted)
+        known.iter().copied().find(|it| self.configs.all[*it].namespace.as_deref() == wanted)
     }
 
     /// The set has the name, but whether the namespaces are the same is not known.
@@ -227,12 +191,12 @@ impl Work<'_> {
         if self.options.namespace.is_some() {
             return;
         }
-        let Some(known) = self.by_name.get(&(reference.kind, reference.name.clone())) else { return };
+        let known = self.configs.named(reference.kind, &reference.name);
         let own = reference
             .namespace
             .clone()
             .or_else(|| text(&self.objects[index], "/metadata/namespace").map(str::to_owned));
-        let unsure = known.iter().any(|it| self.configs[*it].namespace.is_none() != own.is_none());
+        let unsure = known.iter().any(|it| self.configs.all[*it].namespace.is_none() != own.is_none());
         if unsure {
             let message = format!(
                 "{} `{}` is in the set, but one of the two has no namespace, so the reference stays",
@@ -249,53 +213,9 @@ impl Work<'_> {
 
     /// Warns about every name that is renamed and kept in a place that looks like a reference.
     fn warn_kept_names(&mut self) {
-        let renamed: BTreeSet<&str> =
-            self.configs.iter().filter(|it| it.new_name() != it.name).map(|it| it.name.as_str()).collect();
-        if renamed.is_empty() {
-            return;
-        }
-        let known: BTreeSet<(usize, String)> =
-            self.findings.iter().map(|it| (it.object, it.pointer.clone())).collect();
-        let mut findings = Vec::new();
-        for (index, object) in self.objects.iter().enumerate().filter(|(_, it)| ConfigKind::of(it).is_none())
-        {
-            crate::walk::texts(object, "", &mut |text, pointer| {
-                let (namespace, name) = text.split_once('/').map_or((None, text), |(a, b)| (Some(a), b));
-                if !renamed.contains(name) || known.contains(&(index, pointer.to_owned())) {
-                    return;
-                }
-                let Some(shape) = shape::shape_at(object, pointer) else { return };
-                let namespace = namespace.or_else(|| shape::namespace_beside(object, pointer, shape));
-                if let Some(config) = self.find_by_shape(index, name, namespace, shape) {
-                    findings.push(kept_reference(index, object, pointer, config));
-                }
-            });
-        }
-        self.findings.extend(findings);
-    }
-
-    /// The renamed object that a text in a place of this shape means.
-    fn find_by_shape(
-        &self,
-        index: usize,
-        name: &str,
-        namespace: Option<&str>,
-        shape: Shape,
-    ) -> Option<&Config> {
-        let own = text(&self.objects[index], "/metadata/namespace").or(self.options.namespace);
-        let kinds = [ConfigKind::Secret, ConfigKind::ConfigMap].into_iter();
-        let found = kinds.filter(|kind| shape.kind.is_none_or(|it| it == *kind)).find_map(|kind| {
-            // An object without a namespace may belong to the whole cluster: any namespace counts then.
-            let wanted = namespace.or(own);
-            let fits = |it: &&Config| wanted.is_none() || it.namespace.as_deref() == wanted;
-            let known = self.by_name.get(&(kind, name.to_owned()))?;
-            known.iter().map(|it| &self.configs[*it]).find(fits)
-        })?;
-        let is_other = |word: &str| {
-            let namesakes = self.objects.iter().filter(|it| text(it, "/metadata/name") == Some(name));
-            namesakes.into_iter().any(|it| shape::is_meant(it, word))
-        };
-        (found.new_name() != found.name && !shape.may_mean.is_some_and(is_other)).then_some(found)
+        let known = self.findings.iter().map(|it| (it.object, it.pointer.clone())).collect();
+        let found = kept::warnings(&self.objects, &self.configs, self.options.namespace, &known);
+        self.findings.extend(found);
     }
 
     fn set_checksum(&mut self, index: usize, template: &str, parts: BTreeSet<String>) {
@@ -318,11 +238,11 @@ impl Work<'_> {
             let mut new: Vec<String> = Vec::new();
             for kind in &grant.kinds {
                 let found: Vec<usize> = if cluster {
-                    self.by_name.get(&(*kind, old.clone())).cloned().unwrap_or_default()
+                    self.configs.named(*kind, old).to_vec()
                 } else {
                     self.find(index, *kind, old, None).into_iter().collect()
                 };
-                new.extend(found.into_iter().map(|it| match &self.configs[it].fate {
+                new.extend(found.into_iter().map(|it| match &self.configs.all[it].fate {
                     Fate::Versioned { to, .. } => to.clone(),
                     Fate::Kept { .. } | Fate::Alone => old.clone(),
                 }));
@@ -345,8 +265,10 @@ impl Work<'_> {
     }
 
     fn warn_unused(&mut self) {
-        let unused: Vec<usize> = (0..self.configs.len())
-            .filter(|it| !self.configs[*it].used && matches!(self.configs[*it].fate, Fate::Versioned { .. }))
+        let unused: Vec<usize> = (0..self.configs.all.len())
+            .filter(|it| {
+                !self.configs.all[*it].used && matches!(self.configs.all[*it].fate, Fate::Versioned { .. })
+            })
             .collect();
         if unused.is_empty() {
             return;
@@ -354,7 +276,7 @@ impl Work<'_> {
         let mentions = self.mentions();
         let mut findings = Vec::new();
         for it in unused {
-            let config = &self.configs[it];
+            let config = &self.configs.all[it];
             let name = shown(&config.name);
             let message = format!("nothing in the set refers to {} `{name}`", config.kind.as_str());
             let help = match mentions.get(config.name.as_str()) {
@@ -374,7 +296,7 @@ impl Work<'_> {
 
     /// The first place of each text that is exactly the name of a ConfigMap or Secret and no reference.
     fn mentions(&self) -> BTreeMap<&str, String> {
-        let names: BTreeSet<&str> = self.configs.iter().map(|it| it.name.as_str()).collect();
+        let names: BTreeSet<&str> = self.configs.all.iter().map(|it| it.name.as_str()).collect();
         let mut found = BTreeMap::new();
         for object in self.objects.iter().filter(|it| ConfigKind::of(it).is_none()) {
             let title = format!(
@@ -399,7 +321,7 @@ impl Work<'_> {
     fn rename(mut self) -> Rendered {
         let mut names = Vec::new();
         let mut names_in_use = BTreeSet::new();
-        for config in &self.configs {
+        for config in &self.configs.all {
             let to = config.new_name();
             if !names_in_use.insert((config.kind, config.namespace.clone(), to.to_owned()))
                 && to != config.name
@@ -437,21 +359,6 @@ fn kept(index: usize, kind: ConfigKind, why: &str) -> Finding {
     let message = format!("this {} keeps its name: {why}", kind.as_str());
     Finding::warning(index, "/metadata/name", error_code::CONFIG_NOT_VERSIONED, message)
         .help(format!("set the annotation `{VERSIONED_ANNOTATION}: \"false\"` to say that this is meant"))
-}
-
-/// The warning about a name that stays as it was written.
-fn kept_reference(index: usize, object: &Value, pointer: &str, config: &Config) -> Finding {
-    let (kind, name) = (config.kind.as_str(), shown(&config.name));
-    let title = Object::new(object).display();
-    let message = format!(
-        "{} keeps the name `{name}` here, but {kind} `{name}` is renamed to `{}`",
-        shown(&title),
-        shown(config.new_name())
-    );
-    let help = format!(
-        "set the annotation `{VERSIONED_ANNOTATION}: \"false\"` on {kind} `{name}`, so that it keeps its name: Trimaran does not know this field as a reference"
-    );
-    Finding::warning(index, pointer, error_code::CONFIG_REFERENCE_KEPT, message).help(help)
 }
 
 /// Why an object belongs to a controller that finds it by name.

@@ -67,6 +67,8 @@ pub(super) fn shape_at(object: &Value, pointer: &str) -> Option<Shape> {
         "name" => in_map(parent, container),
         // A variable that says how something is called.
         "value" => by_words(parent.get("name")?.as_str()?, AFTER_NAME, false),
+        // `secrets: { users: NAME }`.
+        _ if matches!(container, "secrets" | "configMaps") => by_words(container, AFTER_NAME, false),
         key => by_words(key, AFTER_NAME, true),
     }
 }
@@ -213,6 +215,7 @@ mod tests {
             (json!({"spec": {"volumes": [{"name": "v", "configMap": {"name": "app"}}]}}), some(ConfigMap)),
             (json!({"spec": {"imagePullSecrets": [{"name": "app"}]}}), some(Secret)),
             (json!({"spec": {"pullSecrets": ["app"]}}), some(Secret)),
+            (json!({"spec": {"secrets": {"users": "app"}}}), some(Secret)),
             (json!({"spec": {"clientCASecret": "app"}}), some(Secret)),
             (json!({"spec": {"importCredentialsSecret": {"name": "app"}}}), some(Secret)),
             (json!({"spec": {"source": {"kind": "ConfigMap", "name": "app"}}}), some(ConfigMap)),

@@ -1,6 +1,6 @@
 //! Conditions whose reason names a step (`ApplyingSchema`, `UnpackingPackage`) while their message reports its error.
 
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 
 use super::condition::{Condition, Truth};
 use super::failure_text;
@@ -14,15 +14,15 @@ const GRACE: Millis = Millis::minutes(3);
 pub(super) enum Failure<'c, 'a> {
     Now(&'c Condition<'a>),
     /// Only suspected: it counts from this time on.
-    From(Wall),
+    From(WallTime),
 }
 
 /// The error behind a busy reason among good conditions that are not True. One without a time never counts.
 pub(super) fn failure<'c, 'a: 'c>(
     conditions: impl Iterator<Item = &'c Condition<'a>>,
-    now: Wall,
+    now: WallTime,
 ) -> Option<Failure<'c, 'a>> {
-    let mut failing: Vec<(Wall, &Condition<'a>)> =
+    let mut failing: Vec<(WallTime, &Condition<'a>)> =
         conditions.filter(|it| is_error(it)).filter_map(|it| Some((it.at? + GRACE, it))).collect();
     failing.sort_by_key(|(at, it)| (*at, it.name.clone()));
     let (at, condition) = *failing.first()?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 
 use super::failure_text::only_points_elsewhere;
 use super::polarity::{Polarity, polarity};
@@ -48,7 +48,7 @@ pub(super) struct Condition<'a> {
     pub message: &'a str,
     pub severity: &'a str,
     /// When it became so.
-    pub at: Option<Wall>,
+    pub at: Option<WallTime>,
     /// It describes an earlier generation of the object.
     pub stale: bool,
     /// The whole entry, for rules that read other fields.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::condition::{Condition, Conditions};
 use super::failure_text::only_points_elsewhere;
+use super::polarity::{Polarity, polarity};
 use super::subject::Subject;
 use crate::judgment::quote;
 
@@ -23,15 +24,21 @@ const FIELDS: &[&str] = &[
     "statusReason",
 ];
 
-/// The message of a failure, with the longest text of a bad condition when it lacks that.
+/// The message of a failure, with the longest text of a bad condition when it lacks that. A condition whose meaning is not
+/// known (`Fallback` is False) explains only a message that has no cause at all.
 pub(super) fn complete(subject: &Subject<'_>, conditions: &Conditions<'_>, message: String) -> String {
     let bad = conditions.by_name.values().filter(|condition| !condition.stale && condition.is_bad());
-    let of_conditions = bad.map(Condition::cause).max_by_key(|text| text.chars().count());
-    let lacks = |text: &String| !text.is_empty() && !contains(&message, text);
+    let (open, known): (Vec<&Condition<'_>>, Vec<_>) =
+        bad.partition(|condition| polarity(&condition.name) == Some(Polarity::Open));
+    let longest = |of: Vec<&Condition<'_>>| {
+        let texts = of.into_iter().map(Condition::cause).filter(|text| !text.is_empty());
+        texts.max_by_key(|text| text.chars().count())
+    };
     let is_bare = is_bare(&message);
-    let cause =
-        of_conditions.filter(lacks).or_else(|| of_fields(subject).filter(|text| is_bare && lacks(text)));
-    match cause {
+    let cause = longest(known)
+        .or_else(|| longest(open).filter(|_| is_bare))
+        .or_else(|| of_fields(subject).filter(|_| is_bare));
+    match cause.filter(|cause| !contains(&message, cause)) {
         Some(cause) => join(&message, &cause),
         None => message,
     }

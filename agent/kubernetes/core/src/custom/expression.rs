@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_knows_is_refused_when_it_is_read() {
+    fn what_is_not_known_is_refused_when_it_is_read() {
         for (text, words) in [
             ("status.ready ==", "can't be read"),
             ("foo == 1", "nothing is called `foo`"),

@@ -6,8 +6,8 @@
 
 use super::status_vocabulary::{is_failure, tokens};
 
-/// Something is not there yet, or is tried again.
-const TRANSIENT: &[&str] = &[
+/// Something is not there yet.
+const NOT_YET: &[&str] = &[
     "not yet",
     "not ready",
     "not be ready",
@@ -21,6 +21,22 @@ const TRANSIENT: &[&str] = &[
     "starting up",
     "not been created",
     "not been synced",
+    "waiting for",
+    "waiting on",
+    "waiting until",
+    "wait for",
+    "wait until",
+    "awaiting",
+    "in progress",
+    "metrics unavailable",
+    "cannot get referenced",
+    "cannot resolve references",
+    "can not resolve references",
+    "can't resolve references",
+];
+
+/// It is tried again.
+const RETRIED: &[&str] = &[
     "retrying",
     "will retry",
     "be retried",
@@ -30,13 +46,6 @@ const TRANSIENT: &[&str] = &[
     "trying again",
     "tried again",
     "requeue",
-    "waiting for",
-    "waiting on",
-    "waiting until",
-    "wait for",
-    "wait until",
-    "awaiting",
-    "in progress",
     "object has been modified",
     "operation cannot be fulfilled on",
     "rate limit",
@@ -47,11 +56,10 @@ const TRANSIENT: &[&str] = &[
     "rebalances",
     "rebalancing",
     "temporarily",
-    "metrics unavailable",
-    "cannot resolve references",
-    "can not resolve references",
-    "can't resolve references",
 ];
+
+/// The controller has waited for long enough: what was not there is not awaited any more.
+const WAITED: &[&str] = &["timed out", "timeout", "time out", "deadline exceeded"];
 
 /// The way to another system was interrupted.
 const NETWORK: &[&str] = &[
@@ -87,8 +95,6 @@ const FINAL: &[&str] = &[
     "rejected",
     "quota exceeded",
     "exceeded quota",
-    "timed out waiting",
-    "timeout waiting",
     "exhausted",
     "gave up",
     "giving up",
@@ -137,14 +143,18 @@ const DENIED: &[&str] =
 
 /// Whether the text speaks of something that the next try may overcome.
 pub(crate) fn is_transient(reason: &str, message: &str) -> bool {
-    let text = joined(reason, message);
-    has(&text, TRANSIENT) && !has(&text, FINAL)
+    is_tried_again(&joined(reason, message))
+}
+
+fn is_tried_again(text: &str) -> bool {
+    (has(text, RETRIED) || (has(text, NOT_YET) && !has(text, WAITED))) && !has(text, FINAL)
 }
 
 /// The same, also for a connection that broke.
 pub(crate) fn is_transient_or_network(reason: &str, message: &str) -> bool {
     let text = joined(reason, message);
-    (has(&text, TRANSIENT) || has(&text, NETWORK)) && !has(&text, FINAL)
+    let has_waited = has(&text, WAITED) && has(&text, NOT_YET);
+    is_tried_again(&text) || (has(&text, NETWORK) && !has_waited && !has(&text, FINAL))
 }
 
 /// Whether the reason is a failure that no further try is expected to overcome.
@@ -192,6 +202,7 @@ mod tests {
             ("DependencyNotReady", ""),
             ("UpdateError", "Operation cannot be fulfilled on x: the object has been modified"),
             ("SyncFailed", "429 Too Many Requests"),
+            ("FetchFailed", "i/o timeout, retrying in 10s"),
         ] {
             assert!(is_transient(reason, message) && !is_final(reason, message), "{reason}: {message}");
         }
@@ -205,6 +216,7 @@ mod tests {
             ("InstallFailed", "install retries exhausted"),
             ("ReconcileError", "spec is invalid: waiting for a correction"),
             ("BuildFailed", "exit status 1"),
+            ("TimeoutException", "Exceeded timeout of 300000ms while waiting for StatefulSet db to be ready"),
         ] {
             assert!(!is_transient(reason, message) && is_final(reason, message), "{reason}: {message}");
         }

@@ -11,7 +11,7 @@ mod phases;
 
 use trimaran_model::limits::STRIKE_AGE;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_model::verdict::Verdict;
 
 use super::condition::Conditions;
@@ -74,7 +74,7 @@ impl Signs {
 }
 
 /// Judges by steps: suspension, generation, then all signs together.
-pub(super) fn judge(subject: &Subject<'_>, now: Wall) -> Judgment {
+pub(super) fn judge(subject: &Subject<'_>, now: WallTime) -> Judgment {
     let conditions = Conditions::read(subject, subject.status("conditions"));
     let suspended = suspension::by_spec(subject, |_| false)
         .or_else(|| suspension::by_condition(subject, &conditions, |_| false));
@@ -117,7 +117,7 @@ fn fail_with_busy_reason(
     subject: &Subject<'_>,
     conditions: &Conditions<'_>,
     judgment: Judgment,
-    now: Wall,
+    now: WallTime,
 ) -> Judgment {
     match busy::failure(conditions.by_name.values(), now) {
         Some(busy::Failure::Now(condition)) => {
@@ -151,7 +151,7 @@ fn ran_to_its_end(subject: &Subject<'_>, conditions: &Conditions<'_>) -> bool {
 }
 
 /// Bad news first, then what is still to come, then good news.
-fn conclude(subject: &Subject<'_>, signs: Signs, now: Wall) -> Judgment {
+fn conclude(subject: &Subject<'_>, signs: Signs, now: WallTime) -> Judgment {
     let Signs { signs, odd, warnings } = signs;
     let (fresh, bad): (Vec<&Sign>, Vec<&Sign>) = signs
         .iter()

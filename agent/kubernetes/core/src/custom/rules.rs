@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 
 use trimaran_model::limits;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 use trimaran_model::verdict::Verdict;
 
 use self::template::Template;
@@ -129,7 +129,7 @@ impl Rule {
         self.kinds.iter().any(|kind| matches!(kind, Pattern::Exact(exact) if exact == subject.kind))
     }
 
-    pub(super) fn judge(&self, subject: &Subject<'_>, now: Wall) -> Judgment {
+    pub(super) fn judge(&self, subject: &Subject<'_>, now: WallTime) -> Judgment {
         evaluate::judge(self, subject, now)
     }
 

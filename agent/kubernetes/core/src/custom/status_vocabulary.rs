@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_that_end_are_told_from_those_that_serve() {
+    fn kinds_that_end_differ_from_those_that_serve() {
         assert!(is_job_kind("PipelineRun") && is_job_kind("Workflow") && is_job_kind("Backup"));
         assert!(!is_job_kind("Cluster") && !is_job_kind("Jobber"));
     }

@@ -1,7 +1,7 @@
 //! A custom resource as its judges read it: what it is, its generation and its status.
 
 use serde_json::{Map, Value};
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 
 use crate::judgment::{Evidence, Source, quote};
 use crate::object::Object;
@@ -17,7 +17,7 @@ pub(super) struct Subject<'a> {
     pub generation: Option<i64>,
     pub status: Status<'a>,
     /// The start of the deploy, or the creation of the object when that came later.
-    pub began: Option<Wall>,
+    pub began: Option<WallTime>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +38,7 @@ pub(super) enum Observed {
 }
 
 impl<'a> Subject<'a> {
-    pub(super) fn new(object: &'a Value, since: Option<Wall>) -> Self {
+    pub(super) fn new(object: &'a Value, since: Option<WallTime>) -> Self {
         let view = Object::new(object);
         let version = view.text("apiVersion").unwrap_or("").rsplit('/').next().unwrap_or("");
         let status = match object.get("status") {
@@ -84,7 +84,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    pub(super) fn evidence(&self, path: impl Into<String>, value: &Value, at: Option<Wall>) -> Evidence {
+    pub(super) fn evidence(&self, path: impl Into<String>, value: &Value, at: Option<WallTime>) -> Evidence {
         let value = shown(value);
         Evidence { object: Object::new(self.object).display(), source: Source::Field(path.into()), value, at }
     }

@@ -1,9 +1,9 @@
-//! Objects whose controller was told to leave them alone, or that were switched off on purpose.
+//! Objects whose controller was instructed to leave them alone, or that were switched off on purpose.
 //!
 //! Their status describes the time before, often in best health, and their generation lags, so this is asked before
 //! the generation and before any rule. A rule that names a field or condition itself decides what it means.
 
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 
 use super::condition::{Condition, Conditions, Truth};
 use super::polarity::{Polarity, polarity};
@@ -129,7 +129,7 @@ pub(super) fn by_condition(
         (suspends(condition) && !names(&condition.name)) || is_stopped(subject, condition)
     })?;
     let path = format!("status.conditions[{}].status", found.name);
-    let evidence = subject.evidence(path, &found.truth.as_str().into(), found.at as Option<Wall>);
+    let evidence = subject.evidence(path, &found.truth.as_str().into(), found.at as Option<WallTime>);
     Some(Judgment::suspended(found.sentence()).with(evidence))
 }
 
@@ -139,7 +139,8 @@ fn suspends(condition: &Condition<'_>) -> bool {
 
 /// `Ready` False for the reason `Stopped`, `Paused`, `ReconcilePaused` or `ClusterSuspended`.
 fn is_stopped(subject: &Subject<'_>, condition: &Condition<'_>) -> bool {
-    if polarity(&condition.name) != Some(Polarity::Proof) || condition.truth == Truth::True {
+    let sums_up = polarity(&condition.name) == Some(Polarity::Proof) || condition.name == "Active";
+    if !sums_up || condition.truth == Truth::True {
         return false;
     }
     let kind = tokens(subject.kind);

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use cel::objects::Key;
 use cel::{Context, Env, ExecutionError, Value as Cel};
 use serde_json::Value;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 
 use super::condition::Conditions;
 use super::subject::Subject;
@@ -84,7 +84,7 @@ impl View {
 
 /// Functions that know what words mean, since when something is so, and what a list adds up to.
 fn add_helpers(context: &mut Context<'static, 'static>, subject: &Subject<'_>, conditions: &Conditions<'_>) {
-    let text = |at: Option<Wall>| at.map(text_of).unwrap_or_default();
+    let text = |at: Option<WallTime>| at.map(text_of).unwrap_or_default();
     let began = text(subject.began);
     let fresh = conditions.by_name.iter().filter(|(_, condition)| !condition.stale);
     let since: BTreeMap<String, String> =
@@ -117,7 +117,7 @@ fn sum(list: Arc<Vec<Cel>>, field: Arc<String>, missing: i64) -> Result<Cel, Exe
     Ok(Cel::Int(total))
 }
 
-fn text_of(at: Wall) -> String {
+fn text_of(at: WallTime) -> String {
     jiff::Timestamp::from_millisecond(at.0).map(|at| at.to_string()).unwrap_or_default()
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use trimaran_model::error_code;
 
-use super::{Set, containers, list, pod_specs};
+use super::set::{Set, containers, list, pod_specs};
 use crate::config::{ConfigKind, Reference, References, decode};
 use crate::finding::{Finding, pointer_part, shown};
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use trimaran_model::error_code;
 
-use super::Set;
+use super::set::Set;
 use super::unrendered::is_template;
 use crate::finding::{Finding, shown};
 use crate::identity::{group, is_cluster_scoped, text};

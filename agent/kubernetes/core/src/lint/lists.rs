@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 use trimaran_model::error_code;
 
-use super::{Set, list, pod_specs};
+use super::set::{Set, list, pod_specs};
 use crate::finding::{Finding, shown};
 use crate::identity::group;
 use crate::path::Path;
@@ -103,7 +103,7 @@ fn twice(
     let mut seen: BTreeMap<Vec<String>, usize> = BTreeMap::new();
     for (at, item) in list.as_array().into_iter().flatten().enumerate() {
         let values: Vec<String> = keys.iter().map(|(key, default)| word(item.get(*key), default)).collect();
-        // A key that is missing is an error of the schema, which the server names.
+        // A key that is missing is a finding of the schema rule.
         if values.iter().any(String::is_empty) {
             continue;
         }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use trimaran_model::error_code;
 
 use self::document::{Document, Fields, Form, Keys};
-use super::Set;
+use super::set::Set;
 use super::texts::{not_text, null_value};
 use super::unrendered::is_template;
 use crate::finding::{Finding, Severity, pointer_part, shown};

@@ -4,7 +4,7 @@ use serde_json::Value;
 use trimaran_model::error_code;
 use trimaran_model::limits;
 
-use super::Set;
+use super::set::Set;
 use crate::config::{ConfigKind, decode};
 use crate::finding::Finding;
 

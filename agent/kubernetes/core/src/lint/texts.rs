@@ -3,7 +3,7 @@
 use serde_json::Value;
 use trimaran_model::error_code;
 
-use super::{Set, containers, list, pod_specs, template_pointer};
+use super::set::{Set, containers, list, pod_specs, template_pointer};
 use crate::config::ConfigKind;
 use crate::finding::{Finding, pointer_part, shown};
 

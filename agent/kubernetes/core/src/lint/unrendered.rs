@@ -5,7 +5,7 @@
 use serde_json::Value;
 use trimaran_model::error_code;
 
-use super::{Set, containers, pod_specs, template_pointer};
+use super::set::{Set, containers, pod_specs, template_pointer};
 use crate::config::ConfigKind;
 use crate::finding::{Finding, pointer_part, shown};
 use crate::walk::texts;

@@ -1,7 +1,7 @@
 //! Argo Rollouts. `observedGeneration` is a text there; a phase is only of today when it equals the generation.
 
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 
 use super::cause::{Cause, EffectiveFrom, condition_evidence, field_evidence, quote};
 use super::context::Context;
@@ -100,7 +100,7 @@ fn failed(object: Object<'_>, phase: &str, message: &str) -> Option<Cause> {
 }
 
 /// The object's own deadline, in case its controller is down. A rollout between steps has none but the deploy's.
-fn deadline(context: Context<'_>, object: Object<'_>, allowance: Millis) -> Option<Wall> {
+fn deadline(context: Context<'_>, object: Object<'_>, allowance: Millis) -> Option<WallTime> {
     let progressing = object.condition("Progressing").filter(|it| it.reason != "NewReplicaSetAvailable");
     let seconds =
         object.count("spec.progressDeadlineSeconds").map(|seconds| seconds.min(i64::from(i32::MAX)));

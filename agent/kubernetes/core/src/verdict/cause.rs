@@ -1,7 +1,7 @@
 //! One piece of bad evidence and the time from which it counts.
 
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 use trimaran_model::verdict::Fault;
 
 pub(super) use crate::judgment::quote;
@@ -12,22 +12,30 @@ use crate::snapshot::Event;
 /// From when on a cause makes its object degraded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EffectiveFrom {
-    At(Wall),
+    At(WallTime),
     /// Time alone never makes it effective; it only explains a missed deadline.
     Never,
 }
 
 impl EffectiveFrom {
     /// Definitive.
-    pub(super) const IMMEDIATELY: Self = Self::At(Wall(i64::MIN));
+    pub(super) const IMMEDIATELY: Self = Self::At(WallTime(i64::MIN));
 
     /// `grace` after `at`; never when it is not known when it happened.
-    pub(super) fn after(at: Option<Wall>, grace: Millis) -> Self {
+    pub(super) fn after(at: Option<WallTime>, grace: Millis) -> Self {
         at.map_or(Self::Never, |at| Self::At(at + grace))
     }
 
-    pub(super) fn is_effective(self, now: Wall) -> bool {
+    pub(super) fn is_effective(self, now: WallTime) -> bool {
         matches!(self, Self::At(at) if at <= now)
+    }
+
+    /// When it becomes effective, if time can make it so.
+    pub(super) fn time(self) -> Option<WallTime> {
+        match self {
+            Self::At(at) => Some(at),
+            Self::Never => None,
+        }
     }
 
     /// For ordering: the earliest first, never last.
@@ -47,7 +55,7 @@ pub(super) struct Cause {
     pub(super) evidence: Vec<Evidence>,
     pub(super) effective: EffectiveFrom,
     /// When it stops to be effective although nothing changed; `None` for what stays.
-    pub(super) until: Option<Wall>,
+    pub(super) until: Option<WallTime>,
 }
 
 impl Cause {
@@ -94,7 +102,7 @@ impl Cause {
     }
 
     /// Degraded once it is effective, progressing until then.
-    pub(super) fn judgment(self, now: Wall) -> Judgment {
+    pub(super) fn judgment(self, now: WallTime) -> Judgment {
         if self.effective.is_effective(now) { self.degraded() } else { self.progressing() }
     }
 
@@ -124,7 +132,7 @@ pub(super) fn field_evidence(
     object: Object<'_>,
     path: impl Into<String>,
     value: impl ToString,
-    at: Option<Wall>,
+    at: Option<WallTime>,
 ) -> Evidence {
     let value = quote(&value.to_string());
     Evidence { object: object.display(), source: Source::Field(path.into()), value, at }

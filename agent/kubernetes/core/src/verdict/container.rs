@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 use trimaran_model::verdict::Fault;
 
 use super::cause::{Cause, EffectiveFrom, event_evidence, field_evidence, quote};
@@ -25,7 +25,7 @@ pub(super) struct Container<'a> {
     status: &'a Value,
     spec: Option<&'a Value>,
     /// When this container could first be started: the pod's start, or the end of the init containers.
-    pub(super) startable_at: Option<Wall>,
+    pub(super) startable_at: Option<WallTime>,
 }
 
 /// How a run of a container ended.
@@ -36,8 +36,8 @@ struct End<'a> {
     code: i64,
     reason: &'a str,
     message: &'a str,
-    started: Option<Wall>,
-    finished: Option<Wall>,
+    started: Option<WallTime>,
+    finished: Option<WallTime>,
 }
 
 /// What the ends of a container's runs add up to.
@@ -58,7 +58,7 @@ pub(super) struct Unproven {
     pub(super) message: String,
     pub(super) evidence: Evidence,
     /// Until when it may end as the run before did.
-    pub(super) until: Wall,
+    pub(super) until: WallTime,
 }
 
 impl<'a> Container<'a> {
@@ -66,7 +66,7 @@ impl<'a> Container<'a> {
         list: &'static str,
         status: &'a Value,
         spec: Option<&'a Value>,
-        startable_at: Option<Wall>,
+        startable_at: Option<WallTime>,
     ) -> Option<Self> {
         let name = status.get("name")?.as_str()?;
         let container = Self { name, list, status, spec, startable_at };
@@ -79,7 +79,7 @@ impl<'a> Container<'a> {
     }
 
     /// When an init container that is done ended.
-    pub(super) fn completed(self) -> Option<Wall> {
+    pub(super) fn completed(self) -> Option<WallTime> {
         let terminated = at(self.status, "state.terminated")?;
         let code = terminated.get("exitCode").and_then(Value::as_i64)?;
         (code == 0).then(|| time_of(terminated.get("finishedAt")))?
@@ -112,7 +112,7 @@ impl<'a> Container<'a> {
         at(self.status, "restartCount").and_then(Value::as_i64).unwrap_or(0)
     }
 
-    fn evidence(self, pod: &Pod<'a>, path: &str, value: impl ToString, at: Option<Wall>) -> Evidence {
+    fn evidence(self, pod: &Pod<'a>, path: &str, value: impl ToString, at: Option<WallTime>) -> Evidence {
         field_evidence(pod.object, format!("status.{}[{}].{path}", self.list, self.name), value, at)
     }
 
@@ -177,7 +177,11 @@ impl<'a> Container<'a> {
     /// The waiting message decides; the latest event says the cause where the message lost it (krane#124).
     fn pull(self, pod: &Pod<'a>, message: &str) -> Cause {
         let failed = pod.events().rev().find(|event| self.is_failed_pull(event));
-        let own = message_patterns::image_trouble(message, self.image());
+        // What can't be inspected is on the node already.
+        let own = match self.waiting() {
+            "ImageInspectError" => ImageTrouble::Transient,
+            _ => message_patterns::image_trouble(message, self.image()),
+        };
         let (trouble, words) = match (own, failed) {
             (ImageTrouble::Unspecified, Some(event)) => {
                 (message_patterns::image_trouble(event.message, self.image()), event.message)
@@ -246,7 +250,7 @@ impl<'a> Container<'a> {
         if transient { cause.blame(Fault::Platform) } else { cause }
     }
 
-    fn start(self, pod: &Pod<'a>, path: &str, value: &str, message: &str, at: Option<Wall>) -> Cause {
+    fn start(self, pod: &Pod<'a>, path: &str, value: &str, message: &str, at: Option<WallTime>) -> Cause {
         let event = self.failed_event(pod).filter(|_| message.is_empty());
         let message = event.map_or(message, |event| event.message);
         let last = self.ends().into_iter().flatten().find(|end| !end.message.is_empty());
@@ -286,7 +290,7 @@ impl<'a> Container<'a> {
     }
 
     /// When a run that goes on is longer than the one before it.
-    fn outlived_at(self, running: &Value, end: &End<'_>) -> Option<Wall> {
+    fn outlived_at(self, running: &Value, end: &End<'_>) -> Option<WallTime> {
         let started = time_of(running.get("startedAt"))?;
         Some(started + end.length().unwrap_or(grace::LOOP_WATCH) + grace::LOOP_MARGIN)
     }
@@ -351,7 +355,7 @@ impl<'a> Container<'a> {
     }
 
     /// Until when a run that goes on may still end as the one before it did.
-    fn expected_end(self, running: Option<&Value>, end: &End<'_>) -> Option<Wall> {
+    fn expected_end(self, running: Option<&Value>, end: &End<'_>) -> Option<WallTime> {
         let started = time_of(running?.get("startedAt"))?;
         Some(started + end.length()?.max(grace::LOOP_WATCH) + grace::LOOP_MARGIN)
     }

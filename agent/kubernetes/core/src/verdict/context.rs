@@ -1,6 +1,6 @@
 //! What every rule is given besides the object: the other documents, the clock and the start of the deploy.
 
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 
 use crate::custom::RuleSet;
 use crate::object::Object;
@@ -11,20 +11,20 @@ use crate::verdict::grace;
 pub(super) struct Context<'a> {
     pub(super) snapshot: &'a Snapshot<'a>,
     pub(super) rules: &'a RuleSet,
-    pub(super) now: Wall,
+    pub(super) now: WallTime,
     /// The start of the deploy, as given by the caller.
-    pub(super) since: Option<Wall>,
+    pub(super) since: Option<WallTime>,
 }
 
 impl<'a> Context<'a> {
     /// The start of the deploy: as given, otherwise the creation of the revision in question.
-    pub(super) fn start(&self, revision_created: Option<Wall>) -> Option<Wall> {
+    pub(super) fn start(&self, revision_created: Option<WallTime>) -> Option<WallTime> {
         self.since.or(revision_created)
     }
 
     /// Whether something that happened at `at` belongs to a deploy that began at `start`. Without a start
     /// everything does; without a time it belongs to a deploy only when that has no known start.
-    pub(super) fn belongs(&self, at: Option<Wall>, start: Option<Wall>) -> bool {
+    pub(super) fn belongs(&self, at: Option<WallTime>, start: Option<WallTime>) -> bool {
         match (at, start) {
             (_, None) => true,
             (None, Some(_)) => false,
@@ -36,7 +36,7 @@ impl<'a> Context<'a> {
     pub(super) fn events(
         &self,
         object: Object<'a>,
-        start: Option<Wall>,
+        start: Option<WallTime>,
     ) -> impl DoubleEndedIterator<Item = Event<'a>> {
         let context = *self;
         self.snapshot.events(object).filter(move |event| context.belongs(Some(event.last), start))

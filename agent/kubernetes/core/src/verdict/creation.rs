@@ -1,7 +1,7 @@
 //! Controllers that may not or cannot create their pods.
 
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_model::verdict::Fault;
 
 use super::cause::{Cause, EffectiveFrom, condition_evidence, event_evidence, quote};
@@ -18,7 +18,11 @@ pub(super) fn by_condition(context: Context<'_>, object: Object<'_>) -> Option<C
 }
 
 /// StatefulSets, DaemonSets and Jobs say it in events only. A later success takes the complaint back.
-pub(super) fn by_event<'a>(context: Context<'a>, object: Object<'a>, start: Option<Wall>) -> Option<Cause> {
+pub(super) fn by_event<'a>(
+    context: Context<'a>,
+    object: Object<'a>,
+    start: Option<WallTime>,
+) -> Option<Cause> {
     let mut failures = context
         .events(object, start)
         .rev()
@@ -27,11 +31,11 @@ pub(super) fn by_event<'a>(context: Context<'a>, object: Object<'a>, start: Opti
     let latest = failures.next()?;
     let trouble = message_patterns::creation_trouble(latest.message);
     let same = failures.filter(|event| message_patterns::creation_trouble(event.message) == trouble);
-    let began = same.map(|event| event.began()).fold(latest.began(), Wall::min);
+    let began = same.map(|event| event.began()).fold(latest.began(), WallTime::min);
     Some(cause(object, latest.message, Some(began)).with(event_evidence(object, &latest)))
 }
 
-fn cause(object: Object<'_>, message: &str, since: Option<Wall>) -> Cause {
+fn cause(object: Object<'_>, message: &str, since: Option<WallTime>) -> Cause {
     let (reason, grace, fault) = match message_patterns::creation_trouble(message) {
         CreationTrouble::Quota => (ReasonCode::Quota, grace::QUOTA, Fault::Platform),
         CreationTrouble::QuotaDemand => (ReasonCode::Quota, grace::QUOTA, Fault::Release),

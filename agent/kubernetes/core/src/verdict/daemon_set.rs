@@ -20,7 +20,7 @@ struct Revision<'a> {
     template: Option<&'a str>,
     /// Every pod is of it.
     all: bool,
-    created: Option<trimaran_model::time::Wall>,
+    created: Option<trimaran_model::time::WallTime>,
 }
 
 pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {

@@ -4,7 +4,7 @@
 //! here: the deadlines of workloads, which follow their pods (`progress`), and those that a spec gives (Jobs).
 
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 use trimaran_model::verdict::{Fault, Verdict};
 
 use super::cause::{Cause, EffectiveFrom, event_evidence, quote};
@@ -33,18 +33,19 @@ pub(super) fn apply<'a>(
 }
 
 /// The start of the deploy, or the creation or deletion of the object when that came later.
-fn began(context: Context<'_>, object: Object<'_>) -> Option<Wall> {
+fn began(context: Context<'_>, object: Object<'_>) -> Option<WallTime> {
     let since = context.since?;
     let changes = [object.created(), object.time("metadata.deletionTimestamp")];
-    Some(changes.into_iter().flatten().fold(since, Wall::max))
+    Some(changes.into_iter().flatten().fold(since, WallTime::max))
 }
 
 /// What a platform's fault delayed is still the platform's fault.
 fn missed<'a>(context: Context<'a>, object: Object<'a>, judgment: Judgment) -> Judgment {
     let of_platform = judgment.reason.filter(|_| judgment.suspected_fault == Some(Fault::Platform));
     let reason = of_platform.unwrap_or(ReasonCode::ProgressDeadline);
-    let mut message =
-        format!("{} made no progress before its deadline: {}", object.display(), judgment.message);
+    let name = object.display();
+    let waits = judgment.message.strip_prefix(&format!("{name}: ")).unwrap_or(&judgment.message);
+    let mut message = format!("{name} made no progress before its deadline: {waits}");
     let warning = context.events(object, context.since).rev().find(|event| event.is_warning);
     let warning = warning.filter(|warning| !message.contains(&quote(warning.message)));
     if let Some(warning) = &warning {

@@ -4,7 +4,7 @@
 //! for, as in Spinnaker. The generation is read before `paused`.
 
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 
 use super::cause::{Cause, EffectiveFrom, condition_evidence, field_evidence, quote};
 use super::context::Context;
@@ -72,7 +72,7 @@ fn lacks_pods(set: Object<'_>) -> bool {
 }
 
 /// The condition decides. While it is not written yet, events count as long as pods are missing.
-fn can_not_create<'a>(context: Context<'a>, set: Object<'a>, start: Option<Wall>) -> Option<Cause> {
+fn can_not_create<'a>(context: Context<'a>, set: Object<'a>, start: Option<WallTime>) -> Option<Cause> {
     let by_event = || lacks_pods(set).then(|| creation::by_event(context, set, start)).flatten();
     creation::by_condition(context, set).or_else(by_event)
 }
@@ -88,7 +88,7 @@ fn passed_on<'a>(context: Context<'a>, object: Object<'a>, set: Object<'a>) -> O
 pub(super) fn pods_of_set<'a>(
     context: Context<'a>,
     set: Option<Object<'a>>,
-    start: Option<Wall>,
+    start: Option<WallTime>,
 ) -> RevisionPods {
     let pods = set.into_iter().flat_map(|set| pods_of(context, set));
     let count = |path: &str| set.and_then(|set| set.count(path));
@@ -169,7 +169,10 @@ fn set_deadline(context: Context<'_>, object: Object<'_>, progress: &mut Progres
     let seconds = object.count("spec.progressDeadlineSeconds");
     let length = match seconds {
         Some(NO_DEADLINE..) => return,
-        Some(seconds) => Millis::seconds(seconds.unsigned_abs()),
+        // Its controller knows no probes, and reports itself when the deadline is over.
+        Some(seconds) => {
+            Millis::seconds(seconds.unsigned_abs().saturating_add(progress.pod_allowance().0 / 1000))
+        }
         None => grace::progress_with(progress.start_allowance()),
     };
     let progressing = object.condition("Progressing");
@@ -181,7 +184,7 @@ fn set_deadline(context: Context<'_>, object: Object<'_>, progress: &mut Progres
         None => return progress.set_default_deadline(context, None),
     };
     let moved = moved.or(context.since);
-    let latest = |moved: Wall| moved.max(context.since.unwrap_or(moved)).max(pods_moved.unwrap_or(moved));
+    let latest = |moved: WallTime| moved.max(context.since.unwrap_or(moved)).max(pods_moved.unwrap_or(moved));
     progress.deadline = moved.map(|moved| latest(moved) + length);
 }
 

@@ -7,6 +7,7 @@
 
 use serde_json::Value;
 use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::Millis;
 use trimaran_model::verdict::Verdict;
 
 use super::cause::{Cause, EffectiveFrom, field_evidence, quote};
@@ -17,7 +18,7 @@ use crate::custom::polarity::{Polarity, polarity};
 use crate::judgment::{Evidence, Judgment};
 use crate::object::{Condition, Object, at, condition_of, list_of};
 
-/// Reasons with which a condition stays False until somebody changes an object.
+/// Reasons with which a condition stays False until an object is changed.
 const FINAL: &[&str] = &[
     "AddressNotUsable",
     "BackendNotFound",
@@ -42,6 +43,16 @@ const FINAL: &[&str] = &[
     "UnsupportedProtocol",
     "UnsupportedValue",
 ];
+
+/// Whether a reason stays until an object is changed: `InvalidCertificateRef`, `NoControllerFound`,
+/// `ListenerNotAccepted`.
+fn is_final(reason: &str) -> bool {
+    let is_refused = |refusal: &&str| reason.ends_with(*refusal);
+    FINAL.contains(&reason)
+        || (reason.starts_with("Invalid") && reason.ends_with("Ref"))
+        || (reason.starts_with("No") && reason.ends_with("Found"))
+        || ["NotAccepted", "NotAllowed", "NotPermitted", "NotSupported", "NotValid"].iter().any(is_refused)
+}
 
 /// What one condition says.
 enum Answer {
@@ -87,23 +98,24 @@ impl<'a> Place<'a> {
         let is_bad = it.kind == "PartiallyInvalid" || polarity(it.kind) == Some(Polarity::Bad);
         let is_good = matches!(polarity(it.kind), Some(Polarity::Proof | Polarity::Part));
         if is_bad {
-            return it.is_true().then(|| self.bad(it));
+            return it.is_true().then(|| self.bad(it, grace::CONFIRMATION));
         }
         (is_good && !it.is_true()).then(|| self.not_true(it))
     }
 
     fn not_true(&self, it: &Condition<'a>) -> Answer {
-        let is_final = FINAL.contains(&it.reason)
-            || (it.reason.starts_with("Invalid") && it.reason.ends_with("Ref"))
-            || failure_text::is_final(it.reason, it.message);
+        let is_final = is_final(it.reason) || failure_text::is_final(it.reason, it.message);
         if it.is_false() && is_final {
-            return self.bad(it);
+            return self.bad(it, grace::CONFIRMATION);
+        }
+        if failure_text::message_fails(it.reason, it.message) {
+            return self.bad(it, grace::BUSY_REASON);
         }
         Answer::Waits(ReasonCode::NotReady, self.message(it), self.evidence(it))
     }
 
-    fn bad(&self, it: &Condition<'a>) -> Answer {
-        let effective = EffectiveFrom::after(it.at, grace::CONFIRMATION);
+    fn bad(&self, it: &Condition<'a>, grace: Millis) -> Answer {
+        let effective = EffectiveFrom::after(it.at, grace);
         let cause = Cause::new(ReasonCode::ConditionFailed, effective, self.message(it));
         Answer::Bad(cause.with(self.evidence(it)))
     }
@@ -208,7 +220,7 @@ fn judge_parent(context: Context<'_>, object: Object<'_>, index: usize, parent: 
         let others = judgments.into_iter().filter(|it| it.verdict != Verdict::Healthy);
         return others.fold(Judgment::healthy(), |judgment, other| judgment.warn(other.message));
     }
-    // Nobody has accepted it: while one of them may still do so, it waits.
+    // No controller has accepted it: while one of them may still do so, it waits.
     let order = |it: &Judgment| match it.verdict {
         Verdict::Progressing => (0, it.next_check_at.is_none(), it.next_check_at),
         _ => (1, true, None),

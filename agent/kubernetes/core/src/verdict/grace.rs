@@ -25,6 +25,8 @@ pub(super) const METRICS: Millis = Millis::minutes(3);
 pub(super) const API_SERVICE: Millis = Millis::minutes(2);
 /// After it an Ingress counts as healthy with a warning: many controllers never write an address.
 pub(super) const ADDRESS: Millis = Millis::seconds(60);
+/// An error in the message of a condition whose reason only names a step.
+pub(super) const BUSY_REASON: Millis = Millis::minutes(3);
 /// A pod that is still there so long after the end of its grace period is worth a warning.
 pub(super) const TERMINATING: Millis = Millis::seconds(30);
 /// A rollout without any progress, where the object has no deadline of its own.

@@ -1,7 +1,7 @@
 //! Jobs and CronJobs. Conditions decide; counters of a Job mean nothing for work queues and indexed jobs.
 
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 
 use super::cause::{Cause, EffectiveFrom, condition_evidence, event_evidence, field_evidence, quote};
 use super::context::Context;
@@ -54,7 +54,7 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
 /// A Job has the deadline that its spec gives, and no other: a pod that ended is counted a moment later, between two
 /// attempts the Job waits by its own back-off, and a Job that works may take hours. What a visible pod lacks is found
 /// by the evidence of that pod. A pod that never started anything is late like any other pod.
-fn deadline<'a>(context: Context<'a>, object: Object<'a>) -> Option<Wall> {
+fn deadline<'a>(context: Context<'a>, object: Object<'a>) -> Option<WallTime> {
     let own = object.count("spec.activeDeadlineSeconds").zip(object.time("status.startTime"));
     // Its controller needs a moment to say so.
     let own = own.map(|(seconds, start)| {
@@ -64,7 +64,7 @@ fn deadline<'a>(context: Context<'a>, object: Object<'a>) -> Option<Wall> {
 }
 
 /// When pods are among the documents, the Job waits for one of them to start, and none has ever run.
-fn start_deadline<'a>(context: Context<'a>, object: Object<'a>) -> Option<Wall> {
+fn start_deadline<'a>(context: Context<'a>, object: Object<'a>) -> Option<WallTime> {
     let counted = |path: &str| object.count(path).unwrap_or(0) > 0;
     let pods: Vec<Object<'a>> = context.snapshot.children_of_kind(object, "", "Pod").collect();
     let is_pending = |pod: &Object<'a>| pod.text("status.phase") == Some("Pending") && !pod.is_deleted();
@@ -99,7 +99,7 @@ fn failure<'a>(context: Context<'a>, object: Object<'a>, failed: &Condition<'_>)
 }
 
 /// How a container of the pod ended with an error.
-fn last_end(pod: Object<'_>) -> Option<(String, crate::judgment::Evidence, Option<Wall>)> {
+fn last_end(pod: Object<'_>) -> Option<(String, crate::judgment::Evidence, Option<WallTime>)> {
     ["containerStatuses", "initContainerStatuses"].into_iter().find_map(|list| {
         pod.list(&format!("status.{list}")).iter().find_map(|status| {
             let ends =

@@ -100,6 +100,16 @@ const IMAGE_NODE: &[&str] = &[
     "cannot allocate memory",
     "containerd.sock",
     "crio.sock",
+    // A system call with a path, which is cut out before.
+    "open :",
+    "write :",
+    "rename :",
+    "remove :",
+    "unlink :",
+    "link :",
+    "symlink :",
+    "stat :",
+    "chown :",
 ];
 
 /// Codes that a registry answers with, after one of the words that introduce a code.
@@ -175,6 +185,10 @@ const CONFIG_TRANSIENT: &[&str] = &[
     "too many open files",
     "resource temporarily unavailable",
     "services have not yet been read at least once",
+    "snapshotter",
+    "snapshot ",
+    "overlay",
+    "cgroup",
 ];
 
 /// Whether a container's configuration was read late rather than wrong.
@@ -371,6 +385,7 @@ mod tests {
             "copying system image from manifest list: writing blob: adding layer with blob \"sha256:aa\": processing tar file: lchown /etc/gshadow: operation not permitted",
             "failed to get image: content digest sha256:aa: not found",
             "reading layer: layer not known",
+            "failed to copy: write /var/lib/containerd/io.containerd.content.v1.content/ingest/aa/data: permission denied",
         ] {
             assert_eq!(image_trouble(text, "shop/web:v2"), ImageTrouble::Transient, "{text}");
         }

@@ -7,27 +7,38 @@ use std::collections::BTreeSet;
 
 use trimaran_model::limits::OWNER_DEPTH_MAX;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 use trimaran_model::verdict::Verdict;
 
 use super::built_in::is_own_group;
 use super::context::Context;
 use super::revision_pods::{Need, RevisionPods};
 use super::stateful_set::REVISION;
-use super::{deadline, judge_object, start_allowance};
+use super::{deadline, start_allowance};
 use crate::custom::{Circumstances, judge_custom};
 use crate::judgment::{Evidence, Judgment};
 use crate::object::Object;
 
+/// The judge of any object.
+type JudgeObject = for<'a> fn(Context<'a>, Object<'a>, &mut Descent<'a>) -> Judgment;
+
 /// The path from the subject down. Each custom resource is judged once for one subject, below the first of its owners:
 /// owners may form circles, and objects with several owners would be judged once for each path to them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Descent<'a> {
+    /// Judges what is found below: any object, by the rule of its kind.
+    judge_object: JudgeObject,
     depth: usize,
     /// How long the slowest pod that was found so far may take to start.
     start_allowance: Millis,
     /// By group, kind, namespace and name.
     seen: BTreeSet<(&'a str, &'a str, &'a str, &'a str)>,
+}
+
+impl Descent<'_> {
+    pub(super) fn new(judge_object: JudgeObject) -> Self {
+        Self { judge_object, depth: 0, start_allowance: Millis::ZERO, seen: BTreeSet::new() }
+    }
 }
 
 pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>, descent: &mut Descent<'a>) -> Judgment {
@@ -84,7 +95,7 @@ impl Below {
             let workload = is_workload(child);
             if workload || child.kind() == "Job" || !is_known(child) {
                 descent.start_allowance = descent.start_allowance.max(start_allowance::of_workload(child));
-                judged.push((child, workload, judge_object(context, child, descent)));
+                judged.push((child, workload, (descent.judge_object)(context, child, descent)));
             }
         }
         for (child, workload, judgment) in &judged {
@@ -147,7 +158,7 @@ impl Below {
     }
 
     /// Whether a workload below progresses within its own deadline, so that its owner is not late either.
-    fn is_on_time(&self, now: Wall) -> bool {
+    fn is_on_time(&self, now: WallTime) -> bool {
         let waits = self.progressing.as_ref().filter(|_| self.doomed.is_none() && self.failed.is_none());
         waits.and_then(|waits| waits.next_check_at).is_some_and(|next| next > now)
     }

@@ -1,7 +1,7 @@
 //! Pods that no node takes, nodes that may be on their way, and nodes that can't set a pod up.
 
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_model::verdict::Fault;
 
 use super::cause::{Cause, EffectiveFrom, condition_evidence, event_evidence, quote};
@@ -54,8 +54,8 @@ pub(super) fn no_sandbox(pod: &Pod<'_>) -> Option<Cause> {
 }
 
 /// A pod is unschedulable for this deploy at the earliest from its start on.
-fn since(pod: &Pod<'_>, at: Option<Wall>) -> Option<Wall> {
-    Some(at?.max(pod.context.since.unwrap_or(Wall(i64::MIN))))
+fn since(pod: &Pod<'_>, at: Option<WallTime>) -> Option<WallTime> {
+    Some(at?.max(pod.context.since.unwrap_or(WallTime(i64::MIN))))
 }
 
 fn scaling<'a>(pod: &Pod<'a>) -> Option<Scaling<'a>> {

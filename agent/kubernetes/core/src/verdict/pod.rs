@@ -4,7 +4,7 @@
 //! is judged for itself (`single_pod`).
 
 use serde_json::Value;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 
 use super::context::Context;
 use crate::object::Object;
@@ -16,16 +16,16 @@ pub(super) struct Pod<'a> {
     pub(super) context: Context<'a>,
     pub(super) object: Object<'a>,
     /// The start of the deploy; older events and restarts are not evidence.
-    pub(super) start: Option<Wall>,
+    pub(super) start: Option<WallTime>,
 }
 
 impl<'a> Pod<'a> {
-    pub(super) fn new(context: Context<'a>, object: Object<'a>, start: Option<Wall>) -> Self {
+    pub(super) fn new(context: Context<'a>, object: Object<'a>, start: Option<WallTime>) -> Self {
         Self { context, object, start }
     }
 
     /// Whether something that happened in the pod belongs to the deploy; without a time, whether the pod does.
-    pub(super) fn belongs(&self, at: Option<Wall>) -> bool {
+    pub(super) fn belongs(&self, at: Option<WallTime>) -> bool {
         self.context.belongs(at.or_else(|| self.object.created()), self.start)
     }
 
@@ -38,7 +38,7 @@ impl<'a> Pod<'a> {
     }
 
     /// When its containers could first be started.
-    pub(super) fn started(&self) -> Option<Wall> {
+    pub(super) fn started(&self) -> Option<WallTime> {
         let scheduled = self.object.condition("PodScheduled").filter(|it| it.is_true()).and_then(|it| it.at);
         self.object.time("status.startTime").max(scheduled).or_else(|| self.object.created())
     }

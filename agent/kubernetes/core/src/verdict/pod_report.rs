@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 
 use super::cause::{Cause, EffectiveFrom, condition_evidence, event_evidence, field_evidence, quote};
 use super::container::{Container, Crash, Unproven};
@@ -23,7 +23,7 @@ pub(super) struct PodReport {
     /// A container ended twice or more often with an error.
     pub(super) ended_twice: bool,
     /// When it was made or its readiness changed.
-    pub(super) moved: Option<Wall>,
+    pub(super) moved: Option<WallTime>,
     /// Why it is not ready, where nothing is wrong enough for a cause.
     pub(super) note: Option<(String, Evidence)>,
     /// It claims to be ready, and one of its containers ended with an error a moment ago.

@@ -1,7 +1,7 @@
 //! The conclusion that all workloads share: what their status says, what their pods show, and a deadline.
 
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 
 use super::cause::{Cause, EffectiveFrom, field_evidence};
 use super::context::Context;
@@ -43,11 +43,11 @@ pub(super) struct Progress<'a> {
     /// The controller gave up.
     pub(super) failed: Option<Cause>,
     /// Without further progress the rollout has failed at this time.
-    pub(super) deadline: Option<Wall>,
+    pub(super) deadline: Option<WallTime>,
     /// When a missed deadline stops to count; `None` for never.
-    missed_until: Option<Wall>,
+    missed_until: Option<WallTime>,
     /// When time alone ends what is waited for.
-    recheck: Option<Wall>,
+    recheck: Option<WallTime>,
     pub(super) healthy: String,
     pub(super) warnings: Vec<String>,
 }
@@ -71,7 +71,7 @@ impl<'a> Progress<'a> {
     /// The default deadline: from the last progress that the pods show, or from `began` when no pod is among
     /// the documents. A young object of generation 1, which was never changed, began with its creation. Nothing
     /// else shows since when an object pending, and then there is none.
-    pub(super) fn set_default_deadline(&mut self, context: Context<'_>, began: Option<Wall>) {
+    pub(super) fn set_default_deadline(&mut self, context: Context<'_>, began: Option<WallTime>) {
         let alone = self.pods.is_empty();
         let first = began.is_none() && alone && self.subject.count("metadata.generation") == Some(1);
         let young = self.subject.created().filter(|at| first && *at + grace::FIRST_ROLLOUT > context.now);
@@ -86,7 +86,12 @@ impl<'a> Progress<'a> {
         start_allowance::of_workload(self.subject).max(self.pods.start_allowance())
     }
 
-    pub(super) fn moved(&self) -> Option<Wall> {
+    /// The same without the time for which a pod must be ready, which a deadline of the spec includes.
+    pub(super) fn pod_allowance(&self) -> Millis {
+        start_allowance::of_template(self.subject).max(self.pods.start_allowance())
+    }
+
+    pub(super) fn moved(&self) -> Option<WallTime> {
         self.pods.moved()
     }
 
@@ -108,8 +113,12 @@ impl<'a> Progress<'a> {
             return causes.swap_remove(certain).degraded();
         }
         let suspicion = causes.iter().min_by_key(|cause| cause.effective.order()).cloned();
-        if let Some((gate, evidence)) = self.pods.gate().cloned() {
-            return held(self.pending.take(), &gate, evidence);
+        // Its controller does not know why no progress is made.
+        let gave_up = self.failed.as_ref().is_some_and(|it| it.reason != ReasonCode::ProgressDeadline);
+        if let Some((gate, evidence)) = self.pods.gate().filter(|_| !gave_up).cloned() {
+            let judgment = held(self.pending.take(), &gate, evidence);
+            let suspected = suspicion.and_then(|cause| cause.effective.time());
+            return suspected.into_iter().fold(judgment, Judgment::recheck_at);
         }
         if let Some(failed) = self.failed.take() {
             return explained(failed, suspicion, self.pods.note()).degraded();
@@ -133,10 +142,12 @@ impl<'a> Progress<'a> {
         [deadline, self.recheck].into_iter().flatten().fold(judgment, Judgment::recheck_at)
     }
 
-    /// A pod that counts as ready between two crashes keeps the workload from healthy.
+    /// A pod that counts as ready between two crashes keeps a complete workload from healthy until it has proved itself,
+    /// which has an end of its own.
     fn distrust(&mut self) {
         let Some(unproven) = self.pods.unproven().filter(|_| self.pending.is_none()) else { return };
         self.recheck = Some(unproven.until);
+        self.deadline = None;
         self.pending =
             Some(Pending::new(ReasonCode::NotReady, unproven.message.clone(), unproven.evidence.clone()));
     }

@@ -1,6 +1,6 @@
 //! The pods of one revision together: how many of them must be doomed until the rollout is.
 
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 
 use super::cause::{Cause, EffectiveFrom};
 use super::container::Unproven;
@@ -8,7 +8,7 @@ use super::context::Context;
 use super::grace;
 use super::pod::Pod;
 use super::pod_report::{self, PodReport};
-use super::volume;
+use super::{start_allowance, volume};
 use crate::judgment::Evidence;
 use crate::object::Object;
 
@@ -31,6 +31,8 @@ pub(super) struct RevisionPods {
     /// How many of them are ready.
     ready: usize,
     warnings: Vec<String>,
+    /// How long the slowest of the pods may take to start, and one of before to end.
+    start_allowance: Millis,
 }
 
 impl RevisionPods {
@@ -38,7 +40,7 @@ impl RevisionPods {
     pub(super) fn new<'a>(
         context: Context<'a>,
         pods: impl Iterator<Item = Object<'a>>,
-        start: Option<Wall>,
+        start: Option<WallTime>,
         need: Need,
     ) -> Self {
         let pods = pods.map(|object| Pod::new(context, object, start));
@@ -52,7 +54,9 @@ impl RevisionPods {
                 held.message
             )
         });
-        Self { total: reports.len(), ready, reports, need, warnings: warnings.into_iter().collect() }
+        let start_allowance = reports.iter().map(|report| report.start_allowance).max().unwrap_or_default();
+        let warnings = warnings.into_iter().collect();
+        Self { total: reports.len(), ready, reports, need, warnings, start_allowance }
     }
 
     /// What the controller counts, where it is more than the documents show.
@@ -70,7 +74,10 @@ impl RevisionPods {
         context: Context<'a>,
         pods: impl Iterator<Item = Object<'a>>,
     ) -> Self {
-        let stuck = pods.filter_map(|pod| {
+        let all: Vec<Object<'a>> = pods.collect();
+        let allowances = all.iter().filter_map(|pod| pod.at("spec")).map(start_allowance::of_pod_spec);
+        self.start_allowance = allowances.fold(self.start_allowance, Millis::max);
+        let stuck = all.into_iter().filter_map(|pod| {
             let due = pod.time("metadata.deletionTimestamp")?;
             (due + grace::TERMINATING <= context.now).then_some(pod)
         });
@@ -90,7 +97,7 @@ impl RevisionPods {
 
     /// The latest moment at which a pod was made or changed its readiness, while one is not ready. When all
     /// are ready, what is missing is not among the documents, and nothing shows since when.
-    pub(super) fn moved(&self) -> Option<Wall> {
+    pub(super) fn moved(&self) -> Option<WallTime> {
         let waiting = self.reports.iter().any(|report| !report.ready);
         self.reports.iter().filter(|_| waiting).filter_map(|report| report.moved).max()
     }
@@ -112,9 +119,8 @@ impl RevisionPods {
         self.reports.iter().find_map(|report| report.gate.as_ref())
     }
 
-    /// How long the slowest of the pods may take to start.
     pub(super) fn start_allowance(&self) -> Millis {
-        self.reports.iter().map(|report| report.start_allowance).max().unwrap_or_default()
+        self.start_allowance
     }
 
     /// What the first pod without a cause says about itself.
@@ -141,7 +147,7 @@ impl RevisionPods {
         let worst =
             relevant.min_by_key(|cause| (cause.rank(), cause.effective.order(), cause.message.clone()))?;
         let effective =
-            if doomed == i64::MAX { EffectiveFrom::Never } else { EffectiveFrom::At(Wall(doomed)) };
+            if doomed == i64::MAX { EffectiveFrom::Never } else { EffectiveFrom::At(WallTime(doomed)) };
         Some(Cause { effective, ..worst })
     }
 }

@@ -50,6 +50,11 @@ pub(super) fn judge_autoscaler(context: Context<'_>, object: Object<'_>) -> Judg
         let message = if disabled { "scaling is switched off" } else { "the autoscaler can scale" };
         return Judgment { message: message.to_owned(), ..Judgment::healthy() };
     }
+    if let Some(waiting) = get("AbleToScale").filter(|it| !it.text().is_empty()) {
+        let message = format!("{} is not able to scale yet: {}", object.display(), quote(waiting.text()));
+        return Judgment::progressing(ReasonCode::NotReady, message)
+            .with(condition_evidence(object, &waiting));
+    }
     let evidence = field_evidence(object, "status.conditions[AbleToScale]", "not True", None);
     Judgment::progressing(ReasonCode::NotReady, format!("{} is not able to scale yet", object.display()))
         .with(evidence)
@@ -84,7 +89,7 @@ pub(super) fn judge_budget(context: Context<'_>, object: Object<'_>) -> Judgment
         Some(allowed) if allowed.is_true() => healthy,
         // A budget that allows nothing at the moment does what it is for.
         Some(allowed) if allowed.is_false() && allowed.reason == "InsufficientPods" => healthy,
-        Some(allowed) if allowed.is_false() && failure_text::is_final(allowed.reason, "") => {
+        Some(allowed) if allowed.is_false() && failure_text::is_final(allowed.reason, allowed.message) => {
             let words = quote(allowed.text());
             let message =
                 format!("{}: DisruptionAllowed is False ({}): {words}", object.display(), allowed.reason);

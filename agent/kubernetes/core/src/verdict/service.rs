@@ -6,13 +6,12 @@ use trimaran_model::reason::ReasonCode;
 use super::cause::{event_evidence, field_evidence, quote};
 use super::context::Context;
 use super::grace;
-use crate::custom::polarity::{Polarity, polarity};
 use crate::judgment::Judgment;
-use crate::object::{Condition, Object, list_of};
+use crate::object::Object;
 use crate::snapshot::has_ready_endpoint;
 
 pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
-    let judgment = failed_parts(object).into_iter().fold(judge_address(context, object), Judgment::warn);
+    let judgment = judge_address(context, object);
     let selects = object.at("spec.selector").and_then(Value::as_object).is_some_and(|it| !it.is_empty());
     let endpoints = context.snapshot.endpoints(object);
     if selects && !endpoints.is_empty() && !endpoints.iter().any(|it| has_ready_endpoint(*it)) {
@@ -43,26 +42,6 @@ fn judge_address<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     event.into_iter().fold(judgment, |judgment, event| judgment.with(event_evidence(object, &event)))
 }
 
-/// Parts that do not work beside those that do: ports that a load balancer did not open, and conditions that say so.
-fn failed_parts(object: Object<'_>) -> Vec<String> {
-    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
-    let entries = object.list("status.loadBalancer.ingress").iter();
-    let ports = entries.flat_map(|entry| list_of(entry.get("ports")).iter()).filter_map(|port| {
-        let error = Some(text(port, "error")).filter(|error| !error.is_empty())?;
-        let number = port.get("port").and_then(Value::as_u64).unwrap_or(0);
-        let error = quote(&error);
-        Some(format!("port_not_served: port {number}/{} is not served: {error}", text(port, "protocol")))
-    });
-    let conditions = object.conditions().iter().map(Condition::read);
-    let bad = conditions.filter(|it| it.is_true() && polarity(it.kind) == Some(Polarity::Bad));
-    let mut parts: Vec<String> = ports.collect();
-    parts.extend(
-        bad.map(|it| format!("condition_failed: {} is True ({}): {}", it.kind, it.reason, quote(it.text()))),
-    );
-    parts.dedup();
-    parts
-}
-
 fn has_address(object: Object<'_>) -> bool {
     object.list("status.loadBalancer.ingress").iter().any(|entry| {
         ["ip", "hostname"]
@@ -74,8 +53,7 @@ fn has_address(object: Object<'_>) -> bool {
 /// Many controllers never write an address, so its absence is a warning after a while.
 pub(super) fn judge_ingress(context: Context<'_>, object: Object<'_>) -> Judgment {
     if has_address(object) {
-        let judgment = Judgment { message: "the ingress has an address".to_owned(), ..Judgment::healthy() };
-        return failed_parts(object).into_iter().fold(judgment, Judgment::warn);
+        return Judgment { message: "the ingress has an address".to_owned(), ..Judgment::healthy() };
     }
     let message = format!("{} has no address yet", object.display());
     let evidence = field_evidence(object, "status.loadBalancer.ingress", "empty", object.created());

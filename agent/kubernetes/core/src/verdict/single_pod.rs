@@ -1,7 +1,7 @@
 //! A pod that is judged for itself: one without an owner, or whose owner is not among the documents.
 
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 use trimaran_model::verdict::Fault;
 
 use super::cause::{field_evidence, quote};
@@ -79,7 +79,7 @@ fn pending(pod: &Pod<'_>) -> Pending {
 }
 
 /// From the last change of its readiness.
-fn deadline(pod: &Pod<'_>) -> Option<Wall> {
+fn deadline(pod: &Pod<'_>) -> Option<WallTime> {
     let moved = pod.object.condition("Ready").and_then(|ready| ready.at).max(pod.object.created());
     let moved = moved.max(pod.context.since)?;
     let allowance = pod.object.at("spec").map_or(Millis::ZERO, start_allowance::of_pod_spec);

@@ -20,8 +20,12 @@ const FIELD_MAX: u64 = 7 * 24 * 3600;
 /// for which a pod must be ready, and a long end of the pod before.
 pub(super) fn of_workload(object: Object<'_>) -> Millis {
     let settling = seconds(object.at("spec.minReadySeconds")).unwrap_or(0);
-    let template = object.at("spec.template.spec").map_or(Millis::ZERO, of_pod_spec);
-    Millis(template.0.saturating_add(Millis::seconds(settling).0))
+    Millis(of_template(object).0.saturating_add(Millis::seconds(settling).0))
+}
+
+/// The part of it that is about single pods.
+pub(super) fn of_template(object: Object<'_>) -> Millis {
+    object.at("spec.template.spec").map_or(Millis::ZERO, of_pod_spec)
 }
 
 /// What one pod's spec allows.

@@ -8,13 +8,13 @@ use trimaran_kubernetes_core::judgment::Judgment;
 use trimaran_kubernetes_core::object::Object;
 use trimaran_kubernetes_core::snapshot::Snapshot;
 use trimaran_kubernetes_core::verdict::judge;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 
 pub(crate) struct Bundle {
     /// Folder and file without ending.
     pub(crate) name: String,
-    pub(crate) now: Wall,
-    pub(crate) since: Option<Wall>,
+    pub(crate) now: WallTime,
+    pub(crate) since: Option<WallTime>,
     /// `Kind/name`.
     pub(crate) subject: String,
     pub(crate) expect: Value,
@@ -50,7 +50,7 @@ impl Bundle {
     }
 
     /// The verdict on the subject among other documents or at another time.
-    pub(crate) fn judge_at(&self, objects: &[Value], now: Wall) -> Judgment {
+    pub(crate) fn judge_at(&self, objects: &[Value], now: WallTime) -> Judgment {
         let snapshot = Snapshot::new(objects);
         let subject = snapshot.objects().find(|object| object.display() == self.subject);
         match subject {
@@ -68,9 +68,9 @@ pub(crate) fn text_of(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
 }
 
-pub(crate) fn wall(value: &Value) -> Option<Wall> {
+pub(crate) fn wall(value: &Value) -> Option<WallTime> {
     let time: jiff::Timestamp = value.as_str()?.parse().expect("times of cases are RFC 3339");
-    Some(Wall(time.as_millisecond()))
+    Some(WallTime(time.as_millisecond()))
 }
 
 /// All cases, by name.

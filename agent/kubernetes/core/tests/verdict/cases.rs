@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use trimaran_kubernetes_core::judgment::Judgment;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_model::verdict::Verdict;
 
 use crate::bundle::{Bundle, all, text_of, wall};
@@ -66,7 +66,7 @@ fn a_verdict_changes_at_the_time_that_it_names_and_not_before() {
         let judgment = bundle.judge();
         let Some(next) = judgment.next_check_at else { continue };
         assert!(next > bundle.now, "{}: looks back", bundle.name);
-        let before = bundle.judge_at(&bundle.objects, Wall(next.0 - 1));
+        let before = bundle.judge_at(&bundle.objects, WallTime(next.0 - 1));
         assert_eq!(before.verdict, judgment.verdict, "{}", bundle.name);
         let after = bundle.judge_at(&bundle.objects, next);
         assert_ne!(after.verdict, judgment.verdict, "{}: {after:?}", bundle.name);

@@ -6,10 +6,11 @@ use trimaran_kubernetes_core::custom::RuleSet;
 use trimaran_kubernetes_core::object::Object;
 use trimaran_kubernetes_core::snapshot::Snapshot;
 use trimaran_kubernetes_core::verdict::judge;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_model::verdict::Verdict;
 
 use crate::bundle::all;
+use crate::kinds;
 
 #[test]
 fn the_order_of_documents_changes_nothing() {
@@ -147,6 +148,38 @@ fn children_of_the_wrong_type_are_no_panic() {
     }
 }
 
+/// Every object of every case, with one place of it removed or of another type, with and without a start of the deploy.
+#[test]
+fn mutated_documents_are_no_panic() {
+    let of_cases = all().into_iter().map(|bundle| (bundle.objects, bundle.now));
+    let of_kinds = kinds::all().into_iter().map(|kind| {
+        let now = kind.checks[0].now();
+        (kind.documents, now)
+    });
+    let rules = RuleSet::builtin();
+    let mut judged = 0;
+    for (number, (documents, now)) in of_cases.chain(of_kinds).enumerate() {
+        let since = (number % 2 == 0).then_some(WallTime(now.0 - 1_200_000));
+        for index in 0..documents.len() {
+            let mut found = Vec::new();
+            places(&documents[index], "", &mut found);
+            for (round, pointer) in found.iter().enumerate().skip(number % 5).step_by(5) {
+                let mut mutated = documents.clone();
+                let place = mutated[index].pointer_mut(pointer).expect("the place exists");
+                let odd = odd_values();
+                // Null reads as absent.
+                *place = odd.get(round % (odd.len() + 1)).cloned().unwrap_or(Value::Null);
+                let snapshot = Snapshot::new(&mutated);
+                let subject = Object::new(&mutated[index]);
+                let judgment = judge(&snapshot, subject, &rules, now, since);
+                assert_eq!(judgment.verdict == Verdict::Healthy, judgment.reason.is_none());
+                judged += 1;
+            }
+        }
+    }
+    assert!(judged >= 1400, "{judged} inputs");
+}
+
 /// As many ways down as 20 owners of each other have would never end; each object is looked at once.
 #[test]
 fn owners_in_every_direction_end() {
@@ -165,7 +198,7 @@ fn owners_in_every_direction_end() {
     });
     let documents: Vec<Value> = (0..20).map(widget).chain([pod]).collect();
     let snapshot = Snapshot::new(&documents);
-    let judgment = judge(&snapshot, Object::new(&documents[0]), &RuleSet::builtin(), Wall(60_000), None);
+    let judgment = judge(&snapshot, Object::new(&documents[0]), &RuleSet::builtin(), WallTime(60_000), None);
     assert_eq!(judgment.verdict, Verdict::Degraded, "{}", judgment.message);
 }
 
@@ -232,7 +265,7 @@ proptest! {
         let rules = RuleSet::builtin();
         let subjects: Vec<Object<'_>> = snapshot.objects().chain(snapshot.roots()).collect();
         for subject in subjects {
-            let judgment = judge(&snapshot, subject, &rules, Wall(now), None);
+            let judgment = judge(&snapshot, subject, &rules, WallTime(now), None);
             prop_assert_eq!(judgment.verdict == Verdict::Healthy, judgment.reason.is_none());
         }
     }

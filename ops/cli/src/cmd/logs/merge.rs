@@ -50,7 +50,12 @@ mod tests {
     use super::*;
 
     fn batch(host: &str, times: &[i64]) -> LogLines {
-        let line = |at_ms: &i64| LogLine { at_ms: *at_ms, stderr: false, line: format!("{host} {at_ms}") };
+        let line = |at_ms: &i64| LogLine {
+            at_ms: *at_ms,
+            stderr: false,
+            release: None,
+            line: format!("{host} {at_ms}"),
+        };
         LogLines { host: host.to_owned(), lines: times.iter().map(line).collect(), missing: None }
     }
 

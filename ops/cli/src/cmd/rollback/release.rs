@@ -56,6 +56,7 @@ mod tests {
             finished_at: None,
             by: "operator/admin".to_owned(),
             cause: None,
+            rolled_back_by: None,
         }
     }
 

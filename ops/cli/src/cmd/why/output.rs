@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use trimaran_wire::document::{InstanceDocument, RunDocument};
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::run::RunKind;
+use trimaran_wire::document::{RunDocument, StageDocument};
 use trimaran_wire::v1::operator::{OperatorBody, OperatorReply};
 use trimaran_wire::v1::runner::LogQuery;
 
@@ -22,16 +24,15 @@ pub(super) struct Output {
     pub(super) lines: Vec<String>,
 }
 
-/// The output of the first instance that failed in the run; `None` when none did.
+/// The output of the first instance whose process failed in the run; `None` when none did.
 pub(super) fn of_failed_instance(remote: &Remote, run: &RunDocument) -> Option<Output> {
-    let failed = |it: &&InstanceDocument| matches!(it.status.as_str(), "failed" | "broken" | "reverted");
-    let (stage, instance) =
-        run.stages.iter().find_map(|stage| Some((stage, stage.instances.iter().find(failed)?)))?;
-    let (stage, host) = (stage.name.clone(), instance.name.clone());
+    let (stage, host) =
+        run.stages.iter().find_map(|stage| Some((stage.name.clone(), failed_host(run, stage)?)))?;
     let query = LogQuery {
         pipeline: String::new(),
         target: String::new(),
         run: None,
+        release: None,
         since_ms: None,
         tail: Some(LINES_MAX),
         follow: false,
@@ -46,6 +47,39 @@ pub(super) fn of_failed_instance(remote: &Remote, run: &RunDocument) -> Option<O
     Some(Output { run: run.run.clone(), stage, host, lines: lines.unwrap_or_default() })
 }
 
+/// The first host of a stage whose process failed, by its instances or, once those are of the restored release, by the
+/// stage's reasons (`host-3: process_exited: ...` or the code beside `host-3: ...`).
+fn failed_host(run: &RunDocument, stage: &StageDocument) -> Option<String> {
+    if run.kind == RunKind::Rollback.as_str() {
+        // What failed is of the run before it.
+        return None;
+    }
+    let of_instance = stage.instances.iter().find(|it| it.code.as_deref().is_some_and(is_of_process));
+    let of_reason = || {
+        let reason = stage
+            .reasons
+            .iter()
+            .find(|it| is_of_process(&it.code) || it.message.split(": ").any(is_of_process))?;
+        let (host, _) = reason.message.split_once(": ")?;
+        (!host.contains(' ')).then(|| host.to_owned())
+    };
+    of_instance.map(|it| it.name.clone()).or_else(of_reason)
+}
+
+/// Whether a code speaks of a process that was started: only that one wrote something.
+fn is_of_process(code: &str) -> bool {
+    matches!(
+        ReasonCode::from_name(code),
+        Some(
+            ReasonCode::ProcessExited
+                | ReasonCode::ProbeFailed
+                | ReasonCode::ProbeFlap
+                | ReasonCode::StartFailed
+                | ReasonCode::RevertFailed
+        )
+    )
+}
+
 /// The lines of one host; none when it can't be asked.
 async fn read(remote: &Remote, body: OperatorBody) -> Vec<String> {
     let mut lines = Vec::new();
@@ -56,4 +90,27 @@ async fn read(remote: &Remote, body: OperatorBody) -> Vec<String> {
         }
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn the_host_whose_process_failed_is_found_also_when_it_serves_again() {
+        let mut run = samples::run("rolled_back");
+        run.stages[1].reasons = vec![samples::reason("process_exited", "host-3: the process ended")];
+        let host = |run: &RunDocument| failed_host(run, &run.stages[1]);
+        assert_eq!(host(&run).as_deref(), Some("host-3"));
+        run.stages[1].instances =
+            vec![samples::instance("host-4", "failed", Some("probe_failed"), "HTTP 404")];
+        assert_eq!(host(&run).as_deref(), Some("host-4"));
+        run.stages[1].instances = vec![samples::instance("host-4", "failed", Some("preflight_port"), "busy")];
+        run.stages[1].reasons = vec![samples::reason("paused_fault", "host-4: preflight_port: busy")];
+        assert_eq!(host(&run), None, "nothing was started");
+        run.stages[1].reasons = vec![samples::reason("probe_failed", "host-3: HTTP 404")];
+        run.kind = "rollback".to_owned();
+        assert_eq!(host(&run), None, "it failed in the run before");
+    }
 }

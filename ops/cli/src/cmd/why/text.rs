@@ -12,8 +12,13 @@ pub(super) fn lines(run: &RunDocument, output: Option<&Output>, view: &View) -> 
     let mut lines = vec![head(run, view)];
     lines.extend(run.caused_by.as_ref().map(|by| format!("it takes back the release of {by}")));
     lines.extend(run.rollback.iter().flat_map(|it| view.wrap("", "  ", &rollback_line(it))));
-    lines.extend(reason_lines(&run.reasons, &[], view));
-    for stage in &run.stages {
+    lines.extend(reason_lines(&run.reasons, &[], false, view));
+    let says_more = |stage: &&StageDocument| {
+        run.stages.len() == 1
+            || stage.reasons.iter().any(|it| it.code != ReasonCode::UpstreamFailed.as_str())
+            || stage.reasons.is_empty()
+    };
+    for stage in run.stages.iter().filter(says_more) {
         lines.extend(stage_lines(stage, output.filter(|it| it.stage == stage.name), view));
     }
     if lines.len() == 1 {
@@ -60,11 +65,14 @@ fn stage_lines(stage: &StageDocument, output: Option<&Output>, view: &View) -> V
     let since = stage.started_at.as_deref().filter(|_| works);
     let since = since.map(|at| format!("; it began {}", view.time(at))).unwrap_or_default();
     let because = if stage.reasons.is_empty() { "" } else { " because:" };
-    let head =
-        format!("{} is {}{}{since}{because}", stage.name, words(&stage.status), wave.unwrap_or_default());
+    let is = match status {
+        Some(status) if status.is_done() => past(&stage.status),
+        _ => format!("is {}", words(&stage.status)),
+    };
+    let head = format!("{} {is}{}{since}{because}", stage.name, wave.unwrap_or_default());
     let mut lines = view.wrap("", "  ", &head);
-    lines.extend(reason_lines(&stage.reasons, &stage.instances, view));
-    for instance in notable.iter().filter(|it| !is_told(it, &stage.reasons)) {
+    lines.extend(reason_lines(&stage.reasons, &stage.instances, output.is_some(), view));
+    for instance in notable.iter().filter(|it| !is_named(it, &stage.reasons)) {
         let code = instance.code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
         let message = match instance.message.as_str() {
             "" => String::new(),
@@ -83,17 +91,25 @@ fn stage_lines(stage: &StageDocument, output: Option<&Output>, view: &View) -> V
 }
 
 /// Whether a reason of the stage names this instance already.
-fn is_told(instance: &InstanceDocument, reasons: &[ReasonDocument]) -> bool {
+fn is_named(instance: &InstanceDocument, reasons: &[ReasonDocument]) -> bool {
     reasons.iter().any(|reason| reason.message.starts_with(&format!("{}: ", instance.name)))
 }
 
-fn reason_lines(reasons: &[ReasonDocument], instances: &[InstanceDocument], view: &View) -> Vec<String> {
+/// `has_output`: the output of the failed instance is shown below, which is better than the advice to read it.
+fn reason_lines(
+    reasons: &[ReasonDocument],
+    instances: &[InstanceDocument],
+    has_output: bool,
+    view: &View,
+) -> Vec<String> {
     let mut lines = Vec::new();
     for (number, reason) in (1..).zip(reasons) {
         let since = view.time(&reason.since);
         let text = format!("{}: {} (since {since})", reason.code, printable(&reason.message));
         lines.extend(view.wrap(&format!(" {number}. "), "    ", &text));
-        for (name, text) in next_steps(reason, instances) {
+        for (name, text) in
+            next_steps(reason, instances).into_iter().filter(|(name, _)| *name != "next" || !has_output)
+        {
             lines.extend(view.wrap(&format!("    {name}: "), "      ", &text));
         }
         if let Some(next) = &reason.next_check {
@@ -154,4 +170,83 @@ fn output_lines(output: &Output) -> Vec<String> {
     }
     lines.push(format!("    more: trimaran logs {}/{} --host {}", output.run, output.stage, output.host));
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    fn why(run: &RunDocument, output: Option<&Output>) -> String {
+        samples::at_widths(|view| lines(run, output, view).join("\n"))
+    }
+
+    #[test]
+    fn a_running_stage_says_what_its_hosts_do_and_since_when() {
+        let mut run = samples::run("running");
+        run.stages[1].status = "running".to_owned();
+        run.stages[1].started_at = Some(samples::START.to_owned());
+        run.stages[1].wave = Some(samples::wave(1, 0, 4));
+        let message = "the host's runner is not connected to its agent";
+        run.stages[1].instances = vec![
+            samples::instance("host-4", "lost", Some("host_not_connected"), message),
+            samples::instance("host-3", "updating", None, ""),
+            samples::instance("host-5", "waiting", None, ""),
+        ];
+        insta::assert_snapshot!(why(&run, None));
+    }
+
+    #[test]
+    fn a_pause_says_what_to_do_first() {
+        let mut run = samples::run("waiting");
+        let mut reason = samples::reason(
+            "paused_fault",
+            "host-3: preflight_port: process 25782 (python3.11) listens on 127.0.77.3:18083",
+        );
+        reason.clears = "trimaran resume web#9/prod/lab-prod".to_owned();
+        reason.who = vec!["operator".to_owned(), "admin".to_owned()];
+        run.stages[1].status = "waiting".to_owned();
+        run.stages[1].reasons = vec![reason];
+        insta::assert_snapshot!(why(&run, None));
+    }
+
+    #[test]
+    fn an_approval_says_the_command_who_may_and_when_it_expires() {
+        let mut run = samples::run("waiting");
+        let mut reason = samples::reason("approval", "`prod` waits for one of: promote, roll_back");
+        reason.clears = "trimaran approve web#9/prod/approve --option promote".to_owned();
+        reason.who = vec!["operator".to_owned(), "admin".to_owned()];
+        reason.next_check = Some("2026-01-01T00:58:30.000Z".to_owned());
+        run.stages[1].name = "prod/approve".to_owned();
+        run.stages[1].status = "waiting".to_owned();
+        run.stages[1].reasons = vec![reason];
+        insta::assert_snapshot!(why(&run, None));
+    }
+
+    #[test]
+    fn what_failed_shows_its_last_output_and_where_more_is() {
+        let mut run = samples::run("rolled_back");
+        run.finished_at = Some(samples::START.to_owned());
+        let message = "host-3: the process ended with exit code 78";
+        run.stages[1].status = "rolled_back".to_owned();
+        run.stages[1].reasons = vec![samples::reason("process_exited", message)];
+        let output = Output {
+            run: run.run.clone(),
+            stage: run.stages[1].name.clone(),
+            host: "host-3".to_owned(),
+            lines: vec!["starting".to_owned(), "FATAL: config key db.url missing".to_owned()],
+        };
+        insta::assert_snapshot!(why(&run, Some(&output)));
+    }
+
+    #[test]
+    fn a_queued_run_names_the_one_before_it() {
+        let mut run = samples::run("queued");
+        let message = "`web#8` of the same pipeline is not done; position 1 in the queue";
+        run.stages[0].status = "queued".to_owned();
+        run.stages[0].reasons = vec![samples::reason("concurrency", message)];
+        let text = lines(&run, None, &View::terminal(100)).join("\n");
+        assert!(text.contains("see: trimaran why web#8, or end it: trimaran cancel web#8"), "{text}");
+        assert!(!text.contains("Nothing is blocking"), "{text}");
+    }
 }

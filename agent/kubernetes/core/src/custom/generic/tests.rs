@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_model::verdict::Verdict::{self, Degraded, Healthy, Progressing, Suspended, Unknown};
 
 use super::judge;
@@ -11,7 +11,7 @@ use crate::custom::subject::Subject;
 use crate::judgment::Judgment;
 use crate::object::time_of;
 
-fn now() -> Wall {
+fn now() -> WallTime {
     time_of(Some(&json!("2026-01-01T12:00:00Z"))).expect("a constant time")
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use trimaran_model::limits::STRIKE_AGE;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_model::verdict::Verdict;
 
 use super::{Age, Clause, ObservedGeneration, Outcome, Rule};
@@ -16,7 +16,7 @@ use crate::custom::{busy, explanation, failure_text, generic, status_vocabulary,
 use crate::judgment::{Evidence, Judgment, quote};
 use crate::object::time_of;
 
-pub(super) fn judge(rule: &Rule, subject: &Subject<'_>, now: Wall) -> Judgment {
+pub(super) fn judge(rule: &Rule, subject: &Subject<'_>, now: WallTime) -> Judgment {
     if matches!(subject.status, Status::Odd) {
         return Judgment::unknown("its status is not a map, so it can not be read");
     }
@@ -55,16 +55,16 @@ enum Held {
     Yes,
     No,
     /// Not yet: time alone can change it.
-    At(Wall),
+    At(WallTime),
     /// It holds, and is a failure that may pass: at this time it does not any more, or never by time alone.
-    Suspected(Option<Wall>),
+    Suspected(Option<WallTime>),
 }
 
 fn degrades(clause: &Clause) -> bool {
     matches!(&clause.outcome, Outcome::Verdict { verdict: Verdict::Degraded, .. })
 }
 
-fn with_rechecks(judgment: Judgment, times: Vec<Wall>) -> Judgment {
+fn with_rechecks(judgment: Judgment, times: Vec<WallTime>) -> Judgment {
     times.into_iter().fold(judgment, Judgment::recheck_at)
 }
 
@@ -75,7 +75,7 @@ struct Case<'a> {
     subject: &'a Subject<'a>,
     view: View,
     conditions: Conditions<'a>,
-    now: Wall,
+    now: WallTime,
 }
 
 impl Case<'_> {
@@ -97,7 +97,7 @@ impl Case<'_> {
         if let Some(judgment) = self.generation() {
             return Ok(judgment);
         }
-        let mut later: Vec<Wall> = Vec::new();
+        let mut later: Vec<WallTime> = Vec::new();
         let mut suspicion: Option<Judgment> = None;
         for clause in &self.rule.clauses {
             match self.clause(clause)? {
@@ -385,7 +385,7 @@ impl Case<'_> {
     }
 
     /// The latest change of the conditions that an expression reads.
-    fn evidence_time(&self, expression: &Expression) -> Option<Wall> {
+    fn evidence_time(&self, expression: &Expression) -> Option<WallTime> {
         self.named(expression).filter_map(|condition| condition.at).max()
     }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use serde_saphyr::{Location, Spanned};
 use trimaran_model::limits;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::{Millis, Wall};
+use trimaran_model::time::{Millis, WallTime};
 use trimaran_model::verdict::Verdict;
 
 use super::template::Template;
@@ -79,7 +79,7 @@ struct ExamplesFile {
 /// Objects of a rule file with the verdicts that they must get.
 #[derive(Debug, Default)]
 pub(super) struct Examples {
-    pub now: Wall,
+    pub now: WallTime,
     pub cases: Vec<Example>,
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::Wall;
+use trimaran_model::time::WallTime;
 use trimaran_model::verdict::Verdict;
 
 use super::file::{self, Examples};
@@ -67,7 +67,7 @@ fn widget(status: Value) -> Value {
     json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w", "generation": 2}, "status": status})
 }
 
-fn now() -> Wall {
+fn now() -> WallTime {
     time_of(Some(&json!("2026-01-01T12:00:00Z"))).expect("a constant time")
 }
 
@@ -459,7 +459,7 @@ fn no_change_of_a_type_panics() {
 }
 
 #[test]
-fn conditions_that_nobody_can_read_keep_a_rule_from_healthy() {
+fn conditions_that_can_not_be_read_keep_a_rule_from_healthy() {
     let ready = json!({"type": "Ready", "status": "True"});
     for odd in [json!("x"), json!({"status": "True"}), json!(null), json!({"type": 1, "status": "True"})] {
         let object = json!({
