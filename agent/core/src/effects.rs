@@ -6,11 +6,12 @@ use std::collections::VecDeque;
 
 use trimaran_model::action::{Commit, Progress};
 use trimaran_model::assignment::Assignment;
-use trimaran_model::id::AssignmentId;
+use trimaran_model::id::{AssignmentId, TargetName};
 use trimaran_model::limits::UNGUARDED_CALL;
 use trimaran_model::time::Timestamp;
 use trimaran_wire::v1::agent_journal::JournalRecord;
 
+use crate::calls::WaitingCall;
 use crate::driver::{Effect, EffectOf, Guard, Input, Journaled};
 use crate::executor::{Executor, Outputs};
 use crate::io::Output;
@@ -83,6 +84,33 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         task.state = State::Working { phase };
     }
 
+    /// Makes the calls of a target that wait, as far as its semaphore allows. One whose lease ended while it waited is
+    /// not made.
+    pub(crate) fn start_calls(&mut self, now: Timestamp, target: &TargetName, out: &mut Outputs<D>) {
+        while let Some(WaitingCall { key, call, guard, deadline }) = self.calls.next(target) {
+            let (assignment, id) = key;
+            if guard == Guard::Unguarded && !self.lease.is_live(now) {
+                let task =
+                    self.tasks.get_mut(&assignment).expect("a task that ends takes its waiting calls along");
+                task.calls.remove(&id);
+                self.queue_step(now, assignment, Input::Unmade(id));
+                self.stepped.push(assignment);
+                continue;
+            }
+            let permit = self.lease.permit(guard, now, deadline);
+            self.calls.start(target, key, permit.until());
+            out.push(Output::Call { assignment, id, call, permit });
+        }
+    }
+
+    /// Performs what drivers asked for whose calls were not made, until nothing is left.
+    pub(crate) fn drain_stepped(&mut self, now: Timestamp, out: &mut Outputs<D>) {
+        while let Some(id) = self.stepped.pop() {
+            self.drain(now, id, out);
+            self.request_handover(now, id, out);
+        }
+    }
+
     fn perform(&mut self, now: Timestamp, id: AssignmentId, effect: EffectOf<D>, out: &mut Outputs<D>) {
         let task = self.tasks.get_mut(&id).expect("its queue is drained");
         match effect {
@@ -92,10 +120,11 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
             }
             Effect::Call { id: call_id, call, deadline, guard } => {
                 task.calls.insert(call_id);
-                let deadline =
-                    if guard == Guard::Unguarded { deadline.min(UNGUARDED_CALL) } else { deadline };
-                let permit = self.lease.permit(guard, now, deadline);
-                out.push(Output::Call { assignment: id, id: call_id, call, permit });
+                let unguarded = guard == Guard::Unguarded;
+                let deadline = if unguarded { deadline.min(UNGUARDED_CALL) } else { deadline };
+                let target = task.assignment.installation.target.clone();
+                self.calls.push(&target, WaitingCall { key: (id, call_id), call, guard, deadline });
+                self.start_calls(now, &target, out);
             }
             Effect::Watch(query) => out.push(Output::Watch { assignment: id, query }),
             Effect::Report(progress) => {

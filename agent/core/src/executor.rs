@@ -14,6 +14,7 @@ use trimaran_wire::codec::encode;
 use trimaran_wire::v1::agent::{AgentUp, HeldAssignment};
 use trimaran_wire::v1::agent_journal::JournalRecord;
 
+use crate::calls::Calls;
 use crate::driver::{CallId, Input as Step, Journaled};
 use crate::io::{Input, Output, Refused};
 use crate::lease::Lease;
@@ -42,6 +43,9 @@ pub struct Executor<D: Journaled<Order = Assignment, Progress = Progress>> {
     pub(crate) lease: Lease,
     /// Whether the drivers were last notified of a live lease.
     pub(crate) lease_notified: bool,
+    pub(crate) calls: Calls<D::Call>,
+    /// Tasks whose driver was fed while another one's effects were performed.
+    pub(crate) stepped: Vec<AssignmentId>,
     pub(crate) outbox: Outbox,
     /// Orders of this session that were refused and not reported yet.
     pub(crate) refused: BTreeMap<AssignmentId, Refused>,
@@ -74,6 +78,8 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
             attached: false,
             lease: Lease::default(),
             lease_notified: false,
+            calls: Calls::new(),
+            stepped: Vec::new(),
             outbox: Outbox::default(),
             refused: BTreeMap::new(),
             blocked: BTreeSet::new(),
@@ -90,6 +96,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         for id in self.ids() {
             self.drain(now, id, out);
         }
+        self.drain_stepped(now, out);
         for (installation, highest) in &self.fences {
             if !self.by_installation.contains_key(installation) {
                 out.push(Output::Quiet { installation: installation.clone(), fence: highest.fence });
@@ -128,6 +135,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
             Input::Due => self.on_due(now, out),
         }
         self.notify_lease(now, out);
+        self.drain_stepped(now, out);
         self.compact_if_worth(out);
     }
 
@@ -135,7 +143,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let timer = self.timers.first().map(|(at, _)| *at);
         let lease = if self.lease_notified { self.lease.ends() } else { None };
-        timer.into_iter().chain(lease).min()
+        timer.into_iter().chain(self.calls.next_deadline()).chain(lease).min()
     }
 
     /// The next message for the attached session; ask when it has room for one.
@@ -248,15 +256,21 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         input: DriverInput<D>,
         out: &mut Outputs<D>,
     ) {
-        let Some(task) = self.tasks.get_mut(&id) else { return };
-        // A repeated answer finds no call.
-        if task.calls.remove(&call) {
+        let freed = self.calls.end((id, call));
+        // A repeated answer, or one behind its deadline, finds no call.
+        if self.tasks.get_mut(&id).is_some_and(|task| task.calls.remove(&call)) {
             self.feed(now, id, input, out);
             self.end_if_frozen(now, id, out);
+        }
+        if let Some(target) = freed {
+            self.start_calls(now, &target, out);
         }
     }
 
     fn on_due(&mut self, now: Timestamp, out: &mut Outputs<D>) {
+        while let Some((id, call)) = self.calls.overdue(now) {
+            self.on_call_ended(now, id, call, Step::Lost(call), out);
+        }
         while let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
             self.timers.remove(&(at, id));
             let Some(task) = self.tasks.get_mut(&id).filter(|task| task.is_live()) else { continue };

@@ -10,11 +10,13 @@
 //! - what follows a driver's `Persist` leaves only as an output of `Written`, so no wiring can do it early;
 //! - an unguarded call leaves only while an answered ping was sent less than `limits::LEASE` ago;
 //! - a result is repeated until it is answered, and what it belongs to is kept as long;
+//! - each target has a semaphore, a queue and deadlines of its own: one that hangs delays no other;
 //! - a superseded assignment ends at a safe point within a bound, and the next one finds its phase.
 //!
 //! Deliberately not here: platforms (each is a [`driver::Driver`]), files and sockets (the daemon).
 #![forbid(unsafe_code)]
 
+mod calls;
 pub mod driver;
 mod effects;
 mod executor;

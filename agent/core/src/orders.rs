@@ -162,6 +162,8 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         task.frozen = true;
         task.queue.clear();
         task.wake = None;
+        task.calls.retain(|call| self.calls.is_in_flight((id, *call)));
+        self.calls.forget_waiting(&task.assignment.installation.target, id);
         self.end_if_frozen(now, id, out);
     }
 
@@ -182,6 +184,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         over.queue.clear();
         over.state = State::Ended { outcome, durable: self.sequence + 1 };
         let installation = over.assignment.installation.clone();
+        self.calls.forget_waiting(&installation.target, id);
         let found = std::mem::replace(task, over).into_found();
         self.blocked.insert((self.sequence + 1, id));
         out.push(Output::Unwatch { assignment: id });

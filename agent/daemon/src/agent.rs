@@ -1,7 +1,7 @@
 //! Role `agent`: one loop owns the executor, the hosts and the session with a coordinator.
 //!
-//! Everything else is a task that turns sockets into events for this loop, or a thread that makes records
-//! durable. The loop never waits for any of them.
+//! The loop has a thread of its own. Everything else is a task that turns sockets into events for it, or a thread
+//! that makes records durable. The loop never waits for any of them, nor they for it.
 
 mod coordinator;
 mod event;
@@ -16,7 +16,8 @@ mod runners;
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 use trimaran_agent_core::Executor;
 use trimaran_host_core::fleet::Fleet;
 use trimaran_model::error_code;
@@ -29,6 +30,7 @@ use trimaran_wire::codec::Message;
 use crate::dial::Dialer;
 use crate::role_context::RoleContext;
 use crate::settings::any_address;
+use event::Event;
 use event_loop::AgentLoop;
 use hosts::Hosts;
 use journal_file::JournalFile;
@@ -81,7 +83,7 @@ pub(crate) async fn run(start: RoleContext) -> Result<(), ProcessError> {
     let renewal = own.keep_renewed(endpoint.clone(), clock.clone(), settings.endpoints);
     tasks.spawn(renewal);
     tracing::info!(address = listen.as_deref().unwrap_or("none"), "serving");
-    let owner = AgentLoop::new(
+    let agent = AgentLoop::new(
         executor,
         journal,
         hosts,
@@ -91,11 +93,34 @@ pub(crate) async fn run(start: RoleContext) -> Result<(), ProcessError> {
         listen,
         random::next_u64(),
     );
-    let outcome = owner.run(inbox, &stop).await;
+    let outcome = run_loop(agent, inbox, stop).await;
     tasks.stop();
     endpoint.shutdown("the agent ends").await;
     tasks.ended().await;
     outcome
+}
+
+/// Runs the loop on a thread of its own: no session waits for a step of it, and no session delays one.
+async fn run_loop(
+    agent: AgentLoop,
+    inbox: mpsc::Receiver<Event>,
+    stop: CancellationToken,
+) -> Result<(), ProcessError> {
+    let (ended, outcome) = oneshot::channel();
+    let bug = |error: &std::io::Error| {
+        ProcessError::because(error_code::BUG, "the agent's loop could not be started", error)
+    };
+    let run = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let outcome = match runtime {
+            Ok(runtime) => runtime.block_on(agent.run(inbox, &stop)),
+            Err(error) => Err(bug(&error)),
+        };
+        // No one waits for it when the process is ending anyway.
+        drop(ended.send(outcome));
+    };
+    std::thread::Builder::new().name("agent".to_owned()).spawn(run).map_err(|error| bug(&error))?;
+    outcome.await.unwrap_or_else(|_| Err(ProcessError::new(error_code::BUG, "the agent's loop panicked")))
 }
 
 /// Sends what comes into a queue until either end is gone.

@@ -4,6 +4,7 @@ use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 use trimaran_model::error_code;
 use trimaran_model::id::Identity;
@@ -19,6 +20,9 @@ use crate::{agent, runner};
 
 /// A token takes less than 200 bytes.
 const TOKEN_BYTES_MAX: u64 = 4096;
+
+/// Threads that serve the sessions of an agent.
+const AGENT_THREADS: usize = 2;
 
 /// Run as the agent of a cell, or as the runner of this host.
 #[derive(Debug, clap::Args)]
@@ -53,8 +57,12 @@ enum Role {
 
 pub(crate) fn run(args: Args) -> ExitCode {
     trimaran_process::log_to_stderr();
-    // One thread serves sessions; what blocks has threads of its own. A runner stays small so.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match args.role {
+        // Sessions of many runners share a few threads; the loop has one of its own.
+        Role::Agent => Builder::new_multi_thread().worker_threads(AGENT_THREADS).enable_all().build(),
+        // One thread serves sessions; what blocks has threads of its own. A runner stays small so.
+        Role::Runner => Builder::new_current_thread().enable_all().build(),
+    };
     trimaran_process::end(match runtime {
         Ok(runtime) => runtime.block_on(start(args)),
         Err(error) => Err(ProcessError::because(error_code::BUG, "the runtime could not be started", &error)),

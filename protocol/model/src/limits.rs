@@ -163,6 +163,8 @@ pub const PROGRESS_INTERVAL: Millis = Millis(100);
 pub const COMMIT_BYTES_MAX: usize = 64 * KIB;
 /// A superseded assignment reaches a safe point within this time, or is stopped where it is.
 pub const SUPERSEDE_TIMEOUT: Millis = Millis::seconds(20);
+/// Calls of one target that an agent has in flight; more wait in the target's own queue.
+pub const TARGET_CALLS_MAX: usize = 256;
 /// Messages that wait for one session of an agent or runner; a session that takes none for so long is closed.
 pub const SESSION_QUEUE_MAX: usize = 1024;
 /// Events that wait for the loop of an agent; above it sessions are not read.

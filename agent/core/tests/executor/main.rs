@@ -2,13 +2,15 @@
 
 mod toy;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toy::{Toy, Written, assignment};
 use trimaran_agent_core::driver::{CallId, Guard};
 use trimaran_agent_core::{Executor, Input, Output, Permit, Refused};
 use trimaran_model::id::{AssignmentId, Epoch, Fence};
-use trimaran_model::limits::{JOURNAL_COMPACT_BYTES, LEASE, PROGRESS_INTERVAL, SUPERSEDE_TIMEOUT};
+use trimaran_model::limits::{
+    JOURNAL_COMPACT_BYTES, LEASE, PROGRESS_INTERVAL, SUPERSEDE_TIMEOUT, TARGET_CALLS_MAX, UNGUARDED_CALL,
+};
 use trimaran_model::time::Timestamp;
 use trimaran_wire::codec::encode;
 use trimaran_wire::v1::agent::{AgentUp, ResultAnswer};
@@ -433,16 +435,33 @@ fn a_superseded_driver_that_finds_no_safe_point_is_stopped_where_it_is() {
     let mut world = World::attached();
     world.assign(1, fence(5));
     world.sync();
+    // Its next phase is on its way to a disk that hangs, and everything that follows waits behind it.
+    world.answer_call();
     world.assign(2, fence(7));
+    assert_eq!(world.executor.held().len(), 1, "the first one has time to come to a safe point");
     world.now = world.now + SUPERSEDE_TIMEOUT;
     world.attach();
     world.step(Input::Due);
-    world.sync();
-    assert!(world.results().is_empty(), "its call is still in flight");
-    world.answer_call();
+    assert_eq!(world.executor.held().len(), 2, "the second one is accepted");
+    assert!(world.results().is_empty() && world.calls.is_empty(), "nothing of it is durable");
     world.sync();
     assert_eq!(world.results(), [(1, WireOutcome::Stopped)]);
     assert_eq!(world.calls[0].0, AssignmentId(2));
+}
+
+#[test]
+fn a_superseded_driver_whose_call_is_never_answered_makes_way_at_its_deadline() {
+    let mut world = World::attached();
+    world.assign(1, fence(5));
+    world.sync();
+    world.assign(2, fence(7));
+    assert!(UNGUARDED_CALL < SUPERSEDE_TIMEOUT);
+    world.now = world.now + UNGUARDED_CALL;
+    world.attach();
+    world.step(Input::Due);
+    world.sync();
+    assert_eq!(world.results(), [(1, WireOutcome::Stopped)]);
+    assert_eq!(world.calls.last().map(|call| call.0), Some(AssignmentId(2)));
 }
 
 #[test]
@@ -510,4 +529,57 @@ fn a_session_that_reads_slowly_gets_everything_and_nothing_twice() {
     }
     assert_eq!(seen.len() as u64, LIVE);
     assert!(!world.executor.has_messages());
+}
+
+#[test]
+fn a_target_that_hangs_delays_no_call_of_another_and_its_own_queue_moves_at_deadlines() {
+    let mut world = World::attached();
+    let many = u64::try_from(TARGET_CALLS_MAX).expect("few") + 10;
+    // One target with more installations than it may have calls in flight, whose platform never answers.
+    for n in 1000..1000 + many {
+        world.step(Input::Assign(toy::of_pipeline(n, fence(n))));
+    }
+    world.sync();
+    assert_eq!(world.calls.len(), TARGET_CALLS_MAX, "the rest waits in the target's queue");
+    let hung: Vec<_> = std::mem::take(&mut world.calls);
+    // Another target works through its calls meanwhile, each made as soon as it is asked for.
+    world.step(Input::Assign(toy::on_target(9000, fence(9000))));
+    world.sync();
+    for _ in 0..toy::CALLS {
+        assert_eq!(world.calls.len(), 1);
+        world.answer_call();
+        world.sync();
+    }
+    assert_eq!(world.results(), [(9000, WireOutcome::Done)]);
+    // The lease is kept; at their deadline the calls that hang are lost, and those that waited are made.
+    world.now = world.now + UNGUARDED_CALL;
+    world.step(Input::PongReceived { sent: world.now });
+    world.step(Input::Due);
+    let made: BTreeSet<AssignmentId> = world.calls.iter().map(|(assignment, ..)| *assignment).collect();
+    assert_eq!(world.calls.len(), TARGET_CALLS_MAX);
+    let waited = (1000..1000 + many).map(AssignmentId).filter(|id| !hung.iter().any(|(it, ..)| it == id));
+    assert!(waited.clone().count() == 10 && waited.clone().all(|id| made.contains(&id)));
+    // An answer behind its deadline changes nothing.
+    let (assignment, call, _) = hung[0].clone();
+    let before = world.calls.len();
+    world.step(Input::Reply { assignment, call, reply: () });
+    assert_eq!(world.calls.len(), before);
+}
+
+#[test]
+fn calls_that_waited_for_longer_than_the_lease_are_not_made() {
+    let mut world = World::attached();
+    let many = u64::try_from(TARGET_CALLS_MAX).expect("few") + 5;
+    for n in 1000..1000 + many {
+        world.step(Input::Assign(toy::of_pipeline(n, fence(n))));
+    }
+    world.sync();
+    world.step(Input::Detached);
+    let made = std::mem::take(&mut world.calls);
+    for (assignment, call, _) in made {
+        world.step(Input::Lost { assignment, call });
+    }
+    assert!(world.calls.is_empty(), "there is no lease");
+    world.attach();
+    assert_eq!(world.calls.len(), TARGET_CALLS_MAX, "all ask again");
 }

@@ -173,6 +173,12 @@ pub(crate) fn on_target(id: u64, fence: u64) -> Assignment {
     Assignment { installation: InstallationId { target, ..installation() }, ..assignment(id, fence) }
 }
 
+/// The assignment of a pipeline of its own on the common target.
+pub(crate) fn of_pipeline(id: u64, fence: u64) -> Assignment {
+    let pipeline = format!("service-{id}").parse().expect("a name");
+    Assignment { installation: InstallationId { pipeline, ..installation() }, ..assignment(id, fence) }
+}
+
 /// A journal whose writes become durable one by one.
 #[derive(Default)]
 pub(crate) struct Written {

@@ -204,6 +204,7 @@ impl AgentLoop {
     fn session_has_room(&self) -> impl Future<Output = ()> + use<> {
         let link = self.link.as_ref().filter(|_| self.executor.has_messages());
         let out = link.map(|link| link.out.clone());
+        // It holds what is free while it waits; it is dropped before the loop sends anything.
         async move {
             let room = match &out {
                 Some(out) => out.reserve_many(ROOM_BEHIND_MESSAGES + 1).await.is_ok(),
