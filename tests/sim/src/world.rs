@@ -122,6 +122,7 @@ impl World {
         let bootstrap = CommandBody::Bootstrap {
             cluster: "c0".to_owned(),
             wall_ms: WALL,
+            incarnation: 1,
             admin_token_sha256: [1; 32],
             admin: "admin".to_owned(),
         };

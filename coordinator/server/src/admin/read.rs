@@ -1,9 +1,13 @@
 //! Reads: linearizable, from a read view, with the soft state of this member merged in.
 
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
+use trimaran_engine::state::cluster::Member;
+use trimaran_engine::state::pipeline::ReleaseEntry;
+use trimaran_model::action::InstanceReport;
 use trimaran_model::error_code;
-use trimaran_model::id::{Digest, Incarnation};
+use trimaran_model::id::{Digest, Incarnation, InvalidName};
 use trimaran_model::time::WallTime;
 use trimaran_query as query;
 use trimaran_replica::io::Role;
@@ -13,10 +17,9 @@ use trimaran_wire::document::{
 };
 use trimaran_wire::v1::agent::RefusedCounts;
 use trimaran_wire::v1::operator::{OperatorBody, Refusal};
-use trimaran_wire::v1::row;
 
 use super::deploy::{self, stored_source};
-use super::{Answer, document, parse_run, refusal, unknown_assignments};
+use super::{Answer, document, refusal, run_id, unknown_assignments};
 use crate::disk_space::DiskPressure;
 use crate::rows::{Rows, View};
 use crate::server::Server;
@@ -41,11 +44,11 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
             if let Some(pipeline) = pipeline {
                 stored_source(rows, pipeline)?;
             }
-            document(revision, &query::runs(rows, pipeline.as_deref(), *limit as usize))
+            document(revision, &query::runs(rows, named(pipeline.as_deref())?.as_ref(), *limit as usize))
         }
         OperatorBody::Why { run, stage } => {
-            let id = parse_run(run)?;
-            let why = query::why(rows, &id.pipeline, id.number, stage.as_deref());
+            let id = run_id(run)?;
+            let why = query::why(rows, &id, stage.as_deref());
             let why = why.ok_or_else(|| no_run(run))?;
             if stage.is_some() && why.stages.is_empty() {
                 let stage = stage.as_deref().unwrap_or_default();
@@ -57,14 +60,21 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
             if let Some(pipeline) = pipeline {
                 stored_source(rows, pipeline)?;
             }
-            document(revision, &unknown_assignments::status(server, query::status(rows, pipeline.as_deref())))
+            document(
+                revision,
+                &unknown_assignments::status(
+                    server,
+                    query::status(rows, named(pipeline.as_deref())?.as_ref()),
+                ),
+            )
         }
         OperatorBody::History { pipeline, environment, limit } => {
             let source = stored_source(rows, pipeline)?;
             if let Some(environment) = environment {
                 deploy::check_environment(rows, &source, environment)?;
             }
-            document(revision, &query::history(rows, pipeline, environment.as_deref(), *limit as usize))
+            let (pipeline, environment) = (name(pipeline)?, named(environment.as_deref())?);
+            document(revision, &query::history(rows, &pipeline, environment.as_ref(), *limit as usize))
         }
         OperatorBody::PipelineSource { pipeline } => {
             let source = stored_source(rows, pipeline)?;
@@ -101,7 +111,7 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
         }
         OperatorBody::RollbackPlan { pipeline, environment, to } => {
             let to = to.as_deref().map(|to| find_release(rows, pipeline, to)).transpose()?;
-            document(revision, &query::rollback_plan(rows, pipeline, environment, to))
+            document(revision, &query::rollback_plan(rows, &name(pipeline)?, &name(environment)?, to))
         }
         OperatorBody::ClusterStatus | OperatorBody::Watch { .. } | OperatorBody::Logs { .. } => {
             return Err(refusal(error_code::BUG, "this request is answered elsewhere"));
@@ -121,19 +131,33 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
     })
 }
 
+/// Reads a name of the request.
+fn name<T: FromStr<Err = InvalidName>>(text: &str) -> Result<T, Refusal> {
+    text.parse().map_err(|error: InvalidName| refusal(error_code::USAGE, error.to_string()))
+}
+
+/// Reads a name that may be absent.
+fn named<T: FromStr<Err = InvalidName>>(text: Option<&str>) -> Result<Option<T>, Refusal> {
+    text.map(name).transpose()
+}
+
 fn no_run(run: &str) -> Refusal {
     refusal(error_code::NOT_FOUND, format!("there is no run `{run}`"))
 }
 
 /// The run with the live progress of its stages.
 pub(super) fn run_document(server: &Server, rows: &Rows<'_>, run: &str) -> Result<RunDocument, Refusal> {
-    let id = parse_run(run)?;
-    let mut document = query::run(rows, &id.pipeline, id.number).ok_or_else(|| no_run(run))?;
+    let id = run_id(run)?;
+    let mut document = query::run(rows, &id).ok_or_else(|| no_run(run))?;
     let soft_state = server.soft_state.lock();
-    for (stage, assignment) in query::live_assignments(rows, &id.pipeline, id.number) {
-        let Some(progress) = soft_state.progress.get(&assignment) else { continue };
-        let Some(stage) = document.stages.iter_mut().find(|it| it.name == stage) else { continue };
-        stage.instances = query::instances(&progress.instances);
+    for (stage, assignment) in query::live_assignments(rows, &id) {
+        let Some(progress) = soft_state.progress.get(&assignment.0) else { continue };
+        let Some(stage) = document.stages.iter_mut().find(|it| it.name == stage.to_string()) else {
+            continue;
+        };
+        let reports: Result<Vec<InstanceReport>, _> =
+            progress.instances.iter().cloned().map(TryInto::try_into).collect();
+        stage.instances = query::instances(&reports.unwrap_or_default());
         if let Some(wave) = &mut stage.wave {
             (wave.done, wave.total) = (progress.done, progress.total);
         }
@@ -142,9 +166,9 @@ pub(super) fn run_document(server: &Server, rows: &Rows<'_>, run: &str) -> Resul
 }
 
 /// A release of this pipeline by digest, its first digits, or version.
-pub(super) fn find_release(rows: &Rows<'_>, pipeline: &str, text: &str) -> Result<[u8; 32], Refusal> {
-    let found = query::releases(rows, pipeline);
-    let fits = |row: &&row::ReleaseRow| Digest(row.digest).to_string().starts_with(text);
+pub(super) fn find_release(rows: &Rows<'_>, pipeline: &str, text: &str) -> Result<Digest, Refusal> {
+    let found = query::releases(rows, &name(pipeline)?);
+    let fits = |entry: &&ReleaseEntry| entry.digest.to_string().starts_with(text);
     let matching: Vec<_> = found.iter().filter(fits).collect();
     match matching.as_slice() {
         [one] if text.len() >= 6 => Ok(one.digest),
@@ -192,14 +216,14 @@ async fn cluster_status(server: &Server, reached: Option<IpAddr>) -> Answer {
     let (revision, meta, members, mut alarms) = View::new(&server.node).read(|rows| {
         let mut alarms = query::alarms(rows);
         alarms.extend(unknown_assignments::alarms(server, rows));
-        (rows.revision(), query::meta(rows), query::members(rows), alarms)
+        (rows.revision(), query::cluster(rows), query::members(rows), alarms)
     });
     alarms.extend(server.disk_space.low(server.node.wall()).map(DiskPressure::alarm));
     let leads = matches!(status.replica.role.role, Role::Leader { .. });
     let own = server.name.to_string();
     let refused = server.endpoint.counters().refused();
     let member_status = server.node.member_status().borrow().clone();
-    let member = |it: row::Member| MemberDocument {
+    let member = |it: Member| MemberDocument {
         role: if leads { "leader" } else { "follower" }.to_owned(),
         address: dialable(it.address, reached),
         applied: status.replica.applied.index,
@@ -212,11 +236,11 @@ async fn cluster_status(server: &Server, reached: Option<IpAddr>) -> Answer {
         disk_free: server.disk_space.free(),
         state: "alive".to_owned(),
         refused: RefusedDocument { handshakes: refused.handshakes, frames: refused.frames },
-        name: it.name,
+        name: it.name.to_string(),
     };
     let cluster = ClusterStatus {
-        cluster_id: meta.cluster,
-        epoch: meta.epoch,
+        cluster_id: meta.name,
+        epoch: meta.epoch.0,
         leader: leads.then_some(own),
         term: status.replica.role.term,
         revision,
