@@ -9,6 +9,7 @@ mod approve;
 mod attach;
 mod bootstrap;
 mod cancel;
+mod convert;
 mod create_token;
 mod detach;
 mod find;
@@ -27,7 +28,7 @@ mod wall_offset;
 use trimaran_model::id::{AgentName, Identity};
 use trimaran_wire::v1::command::CommandBody as Body;
 
-use crate::audit::{self, Record};
+use crate::audit;
 use crate::refusal::Refusal;
 use crate::state::State;
 use crate::state::request::Outcome;
@@ -86,16 +87,6 @@ fn agent(identity: &Identity) -> Result<&AgentName, Refusal> {
     }
 }
 
-/// Converts a value of a command to a type of the state.
-fn checked<T, W: TryInto<T>>(wire: W) -> Result<T, Refusal> {
-    wire.try_into().map_err(|_| Refusal::Malformed)
-}
-
-/// Reads a name of a command.
-fn named<T: std::str::FromStr>(text: &str) -> Result<T, Refusal> {
-    text.parse().map_err(|_| Refusal::Malformed)
-}
-
 /// Writes the audit record of a command that changes something for people.
 pub(crate) fn audit(state: &mut State, identity: &Identity, body: &Body, outcome: &Outcome) {
     let record = match body {
@@ -133,14 +124,4 @@ fn outcome_text(outcome: &Outcome) -> String {
         }
         Outcome::ReportApplied | Outcome::ResultSuperseded { .. } | Outcome::ReportUnknown => "ok".to_owned(),
     }
-}
-
-/// A record of one verb.
-fn record(verb: &'static str, object: impl Into<String>) -> Record {
-    Record { verb, object: object.into() }
-}
-
-/// `web#12`, as a command names it.
-fn run_text(run: &trimaran_wire::v1::common::WireRun) -> String {
-    format!("{}#{}", run.pipeline, run.number)
 }

@@ -30,7 +30,7 @@ pub struct Lab {
     pub engine: Engine,
     pub rows: Rows,
     pub index: u64,
-    /// Cluster life.
+    /// Cluster time.
     pub now: u64,
     /// Every entry that was applied.
     pub log: Vec<(u64, Vec<u8>)>,
@@ -91,7 +91,7 @@ pub fn stage_id(text: &str) -> WireStage {
 }
 
 impl Lab {
-    /// A cluster with nobody in it.
+    /// An empty cluster.
     pub fn new() -> Self {
         let mut lab = Self {
             engine: Engine::new(),

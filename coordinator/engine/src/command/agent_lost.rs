@@ -2,8 +2,8 @@
 
 use trimaran_model::id::{AgentName, Identity};
 
+use super::convert::named;
 use super::detach::change_session;
-use super::named;
 use crate::event::{AgentState, Event};
 use crate::refusal::Refusal;
 use crate::state::State;

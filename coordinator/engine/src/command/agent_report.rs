@@ -9,7 +9,7 @@ use trimaran_model::text::cut;
 use trimaran_wire::v1::agent;
 use trimaran_wire::v1::assignment::{WireFailure, WireOutcome};
 
-use super::checked;
+use super::convert::checked;
 use crate::event::Event;
 use crate::refusal::Refusal;
 use crate::rows::cold;

@@ -1,6 +1,6 @@
 //! A member sets an alarm of its own, or clears it without a message.
 
-use super::named;
+use super::convert::named;
 use crate::refusal::Refusal;
 use crate::state::State;
 use crate::state::cluster::{AlarmDetail, AlarmSubject};

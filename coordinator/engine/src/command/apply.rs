@@ -5,7 +5,7 @@ use trimaran_model::target::Target;
 use trimaran_wire::v1::command::PipelineSource;
 use trimaran_wire::v1::target::WireTarget;
 
-use super::{checked, named, record};
+use super::convert::{checked, named, record};
 use crate::audit::Record;
 use crate::refusal::Refusal;
 use crate::rows::cold;

@@ -6,7 +6,8 @@ use trimaran_model::pipeline::ApproveOption;
 use trimaran_model::text::cut;
 use trimaran_wire::v1::common::{WireRun, WireStage};
 
-use super::{find, record, run_text};
+use super::convert::{record, run_text};
+use super::find;
 use crate::audit::Record;
 use crate::refusal::Refusal;
 use crate::state::State;

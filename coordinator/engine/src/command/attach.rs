@@ -3,7 +3,7 @@
 use trimaran_model::id::{AgentName, CoordinatorName, Identity, Incarnation, InstallationId};
 use trimaran_model::limits::AGENT_LOST_AFTER;
 
-use super::{named, record};
+use super::convert::{named, record};
 use crate::audit;
 use crate::event::{AgentState, Event};
 use crate::refusal::Refusal;

@@ -3,7 +3,7 @@
 use trimaran_model::id::{Digest, Epoch, OperatorRole};
 use trimaran_model::limits::TOKEN_TTL;
 
-use super::{named, record};
+use super::convert::{named, record};
 use crate::audit::Record;
 use crate::refusal::Refusal;
 use crate::state::State;

@@ -5,7 +5,7 @@ use trimaran_model::limits::{REFUSAL_TEXT_BYTES_MAX, TOKEN_TTL, TOKENS_MAX};
 use trimaran_model::text::cut;
 use trimaran_wire::v1::command::TokenGrant;
 
-use super::{named, record};
+use super::convert::{named, record};
 use crate::audit::Record;
 use crate::refusal::Refusal;
 use crate::state::State;

@@ -3,7 +3,7 @@
 use trimaran_model::id::{RunId, StageName};
 use trimaran_wire::v1::common::{WireRun, WireStage};
 
-use super::checked;
+use super::convert::checked;
 use crate::refusal::Refusal;
 use crate::state::State;
 use crate::state::run::RunGraph;

@@ -2,7 +2,7 @@
 
 use trimaran_model::id::Digest;
 
-use super::named;
+use super::convert::named;
 use crate::refusal::Refusal;
 use crate::state::State;
 use crate::state::cluster::{ALARM_BUG, AlarmSubject, Member};

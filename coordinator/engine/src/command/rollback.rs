@@ -3,7 +3,7 @@
 use trimaran_model::id::{Digest, EnvironmentName, Identity, PipelineName};
 use trimaran_model::why::Why;
 
-use super::{named, record};
+use super::convert::{named, record};
 use crate::audit::Record;
 use crate::refusal::Refusal;
 use crate::settle::rollback::{self, Restoration};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use trimaran_model::id::{AgentName, HostName};
 use trimaran_model::time::WallTime;
 
-use super::named;
+use super::convert::named;
 use crate::refusal::Refusal;
 use crate::state::State;
 use crate::state::request::Outcome;

@@ -9,7 +9,8 @@ use trimaran_model::run::RunKind;
 use trimaran_wire::v1::command::PipelineSource;
 use trimaran_wire::v1::plan::WirePlan;
 
-use super::{apply, checked, record};
+use super::apply;
+use super::convert::{checked, record};
 use crate::audit::Record;
 use crate::new_run::{NewRun, create_run, stages_of_plan};
 use crate::refusal::Refusal;

@@ -2,7 +2,7 @@
 
 use trimaran_model::id::{AgentName, Digest, Identity};
 
-use super::record;
+use super::convert::record;
 use crate::audit::Record;
 use crate::event::Event;
 use crate::refusal::Refusal;

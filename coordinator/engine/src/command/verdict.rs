@@ -5,7 +5,8 @@ use trimaran_model::id::{AgentName, InstallationId};
 use trimaran_model::verdict::{Fault, Verdict};
 use trimaran_wire::v1::agent::AgentVerdict;
 
-use super::{agent_report, checked};
+use super::agent_report;
+use super::convert::checked;
 use crate::event::Event;
 use crate::refusal::Refusal;
 use crate::settle::rollback;

@@ -1,6 +1,6 @@
 //! Wall time moves; a jump alarms until the clocks agree again.
 
-use super::record;
+use super::convert::record;
 use crate::audit::Record;
 use crate::refusal::Refusal;
 use crate::state::State;

@@ -253,9 +253,9 @@ impl Driver {
             let id = run_id(&run.run);
             let stored = query::stored_run(&self.lab.rows, &typed(&id)).expect("a live run");
             let expiry = stored.stages.iter().filter_map(expiry).min();
-            let life = expiry.and_then(|at| u64::try_from(at - offset).ok());
-            if let Some(life) = life.filter(|life| (self.lab.now..self.lab.now + 20_000).contains(life)) {
-                self.lab.now = life;
+            let at = expiry.and_then(|at| u64::try_from(at - offset).ok());
+            if let Some(at) = at.filter(|at| (self.lab.now..self.lab.now + 20_000).contains(at)) {
+                self.lab.now = at;
                 let option = Some("promote".to_owned());
                 let body = CommandBody::Approve {
                     run: id,
@@ -365,7 +365,7 @@ impl Driver {
     fn targets(&mut self) -> Command {
         let text = match self.random.below(5) {
             0 => "lab-prod select=east",
-            1 => "lab-prod select=nobody",
+            1 => "lab-prod select=none",
             2 => "lab-prod select=prod parallel=1",
             3 => "lab-east select=east parallel=2",
             _ => "lab-prod select=prod",

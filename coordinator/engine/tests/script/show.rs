@@ -165,7 +165,7 @@ pub(crate) fn status(lab: &Lab) -> Vec<String> {
             it.target,
             it.version.as_deref().unwrap_or("nothing"),
             it.health,
-            it.run.as_deref().unwrap_or("nobody"),
+            it.run.as_deref().unwrap_or("no run"),
             it.available,
             it.desired,
             updated.unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! Rows of the coordinators' state. The engine has types of its own and converts them in its `rows` modules.
 //!
-//! Rows hold codes and parameters, never sentences. Times named `_ms` are wall time in milliseconds since the Unix epoch; times named `_at` and `_until` are milliseconds of
-//! cluster life.
+//! Rows hold codes and parameters, never sentences. Times named `_ms` are wall time in milliseconds since the Unix epoch;
+//! times named `_at` and `_until` are milliseconds of cluster time.
 
 use std::collections::BTreeMap;
 

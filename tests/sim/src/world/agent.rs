@@ -25,7 +25,7 @@ struct Held {
 
 #[derive(Default)]
 pub(super) struct Agent {
-    life: u64,
+    incarnation: u64,
     attached: bool,
     asked: bool,
     journal: BTreeMap<u64, Held>,
@@ -40,16 +40,16 @@ impl Agent {
 
     pub(super) fn crash(&mut self, disk_lost: bool) {
         self.session_lost();
-        self.life += 1;
+        self.incarnation += 1;
         if disk_lost {
             self.journal.clear();
         }
     }
 
-    pub(super) fn attached(&mut self, life: u64, outcome: &Outcome) {
+    pub(super) fn attached(&mut self, incarnation: u64, outcome: &Outcome) {
         self.asked = false;
-        // Before it is enrolled there is nobody of this name.
-        self.attached = life == self.life && matches!(outcome, Outcome::Attached { .. });
+        // Before it is enrolled there is no agent of this name.
+        self.attached = incarnation == self.incarnation && matches!(outcome, Outcome::Attached { .. });
     }
 
     pub(super) fn answered(&mut self, assignment: u64, outcome: &Outcome) {
@@ -73,12 +73,12 @@ impl Agent {
                 return Vec::new();
             }
             let body = CommandBody::Attach {
-                incarnation: self.life + 1,
+                incarnation: self.incarnation + 1,
                 coordinator: "c1".to_owned(),
                 address: "127.0.0.1:7701".to_owned(),
                 epoch_seen: 1,
             };
-            return vec![(agent(NAME, body), Asker::Attach(self.life))];
+            return vec![(agent(NAME, body), Asker::Attach(self.incarnation))];
         }
         self.read(rows);
         let mut moves = Vec::new();

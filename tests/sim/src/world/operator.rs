@@ -147,10 +147,10 @@ impl Operators {
             plan::target("lab-prod select=prod"),
         ];
         commands.push(operator("admin", CommandBody::Apply { pipelines: Vec::new(), targets }));
-        commands.into_iter().map(|command| (command, Asker::Nobody)).collect()
+        commands.into_iter().map(|command| (command, Asker::Internal)).collect()
     }
 
-    /// What somebody wants now; nothing new when the world heals.
+    /// What a user wants now; nothing new when the world heals.
     fn wish(&mut self, rows: &Rows, healing: bool) -> Option<CommandBody> {
         let mut live = Vec::new();
         for run in query::runs_changed(rows, 0) {
