@@ -9,12 +9,12 @@ mod approve;
 mod attach;
 mod bootstrap;
 mod cancel;
+mod commit;
 mod convert;
 mod create_token;
 mod detach;
 mod find;
 mod member;
-mod progress;
 mod refusals;
 mod result;
 mod resume;
@@ -70,7 +70,7 @@ pub(crate) fn run(state: &mut State, identity: &Identity, body: &Body) -> Result
             attach::run(state, agent(identity)?, &session)
         }
         Body::Detach { attach, goodbye } => detach::run(state, agent(identity)?, *attach, *goodbye),
-        Body::Progress(progress) => progress::run(state, agent(identity)?, progress),
+        Body::Commit { n, body, progress } => commit::run(state, agent(identity)?, (*n, body), progress),
         Body::Result { assignment, fence, outcome, progress } => {
             result::run(state, agent(identity)?, (*assignment, *fence), outcome, progress)
         }
@@ -106,7 +106,7 @@ pub(crate) fn audit(state: &mut State, identity: &Identity, body: &Body, outcome
         Body::Member { .. } | Body::Advance | Body::Settle | Body::WallOffset { .. } | Body::Alarm { .. } => {
             return;
         }
-        Body::Attach { .. } | Body::Detach { .. } | Body::AgentLost { .. } | Body::Progress(_) => return,
+        Body::Attach { .. } | Body::Detach { .. } | Body::AgentLost { .. } | Body::Commit { .. } => return,
         Body::Result { .. } | Body::Verdict(_) | Body::RunnersSeen { .. } => return,
     };
     audit::append(state, identity, record, &outcome_text(outcome));

@@ -2,7 +2,7 @@
 
 use trimaran_engine::state::installation::Installation;
 use trimaran_model::action::Failure;
-use trimaran_model::id::{InstallationId, PipelineName};
+use trimaran_model::id::{AssignmentId, InstallationId, PipelineName};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::ReleaseWorkload;
 use trimaran_model::verdict::Verdict;
@@ -18,8 +18,12 @@ pub fn installation(rows: &dyn RowSource, id: &InstallationId) -> Option<Install
     get(rows, id)
 }
 
-/// `status` and `installation list`.
-pub fn status(rows: &dyn RowSource, pipeline: Option<&PipelineName>) -> StatusDocument {
+/// `status` and `installation list`. `in_flight` says of a live assignment how many hosts do not serve because of it.
+pub fn status(
+    rows: &dyn RowSource,
+    pipeline: Option<&PipelineName>,
+    in_flight: &dyn Fn(AssignmentId) -> u32,
+) -> StatusDocument {
     let clock = cluster(rows);
     let wanted = |it: &Installation| pipeline.is_none_or(|pipeline| it.id.pipeline == *pipeline);
     let one = |it: Installation| {
@@ -28,7 +32,7 @@ pub fn status(rows: &dyn RowSource, pipeline: Option<&PipelineName>) -> StatusDo
             let ReleaseWorkload::Host(host) = &entry.release.workload;
             host.bundle.sha256.to_string()
         });
-        let ready = ready(&it);
+        let ready = ready(&it, it.assignment.map_or(0, in_flight));
         let why = why_not(rows, &it);
         InstallationDocument {
             release: it.current.map(|digest| digest.to_string()),
@@ -65,12 +69,12 @@ pub fn is_known(rows: &dyn RowSource, reported: &AgentVerdict) -> bool {
     idle || (same && it.failure == failure)
 }
 
-/// Hosts that are healthy, on whatever release. While a stage works only those count that it is done with.
-fn ready(it: &Installation) -> u32 {
-    let works = it.assignment.is_some() || it.health == Verdict::Progressing;
-    let all = if it.current.is_some() && !works { it.desired } else { it.updated };
+/// Hosts that serve, on whatever release. While a stage works, the hosts that it has not touched serve what ran before;
+/// at a first deploy there is nothing before.
+fn ready(it: &Installation, in_flight: u32) -> u32 {
+    let all = if it.current.is_some() { it.desired } else { it.updated };
     let failed = it.failure.is_some() && it.health != Verdict::Healthy;
-    all.saturating_sub(it.down.max(u32::from(failed)))
+    all.saturating_sub(it.down.max(u32::from(failed)).max(in_flight))
 }
 
 /// Codes and sentences: why an installation is not healthy, and why its hosts differ.

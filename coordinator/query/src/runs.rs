@@ -9,6 +9,7 @@ use trimaran_engine::state::stage::{Deploy, Direction, RollbackTarget, Stage};
 use trimaran_model::action::InstanceReport;
 use trimaran_model::id::{Digest, EnvironmentName, PipelineName, RunId, StageName};
 use trimaran_model::release::Artifact;
+use trimaran_model::run::Status;
 use trimaran_model::time::WallTime;
 use trimaran_wire::document::{
     ArtifactDocument, History, HistoryEntry, InstanceDocument, RollbackDocument, RunDocument, RunList,
@@ -74,13 +75,23 @@ fn stage(rows: &dyn RowSource, it: &Stage) -> StageDocument {
         wave: deploy.and_then(wave),
         started_at: it.started.map(time),
         finished_at: it.finished.map(time),
-        reasons: text::reasons(&it.reasons, owner(it)),
+        reasons: text::reasons(&it.reasons, stage_owner(it)),
         instances: stored_instances(rows, it),
     }
 }
 
-fn owner(stage: &Stage) -> Owner<'_> {
+fn stage_owner(stage: &Stage) -> Owner<'_> {
     Owner { run: &stage.run, stage: Some(&stage.name) }
+}
+
+fn run_owner(run: &Run) -> Owner<'_> {
+    Owner { run: &run.id, stage: None }
+}
+
+/// Why a run exists: the cause of a rollback, or what its user wrote.
+fn run_cause(run: &Run) -> Option<String> {
+    let cause = run.cause.as_ref().map(|why| text::cause(why, run_owner(run)));
+    cause.or_else(|| (!run.comment.is_empty()).then(|| run.comment.clone()))
 }
 
 /// The rollback inside of a run, or the one that a run of kind rollback is.
@@ -161,7 +172,7 @@ pub fn why(rows: &dyn RowSource, id: &RunId, wanted: Option<&str>) -> Option<Why
     let shown = shown.map(|stage| WhyStage {
         name: stage.name.to_string(),
         status: stage.status().as_str().to_owned(),
-        reasons: text::reasons(&stage.reasons, owner(stage)),
+        reasons: text::reasons(&stage.reasons, stage_owner(stage)),
     });
     Some(Why {
         run: run.id.to_string(),
@@ -188,14 +199,17 @@ pub fn history(
 ) -> History {
     let mut entries = Vec::new();
     let here = |name: &StageName| environment.is_none_or(|wanted| *wanted == name.environment);
-    for run in every_run(rows).into_iter().filter(|run| run.id.pipeline == *pipeline) {
+    let runs: Vec<Run> = every_run(rows).into_iter().filter(|run| run.id.pipeline == *pipeline).collect();
+    for run in &runs {
         if entries.len() >= limit {
             break;
         }
-        let Some(StoredRun { run, stages }) = stored_run(rows, &run.id) else { continue };
+        let Some(StoredRun { stages, .. }) = stored_run(rows, &run.id) else { continue };
+        let by = runs.iter().find(|it| it.caused_by.as_ref() == Some(&run.id));
+        let by = by.and_then(|by| stored_run(rows, &by.id));
         for stage in stages.iter().filter(|stage| here(&stage.name)) {
             if let Some(deploy) = stage.deploy().filter(|deploy| deploy.attempt.is_some()) {
-                entries.push(entry(rows, &run, stage, deploy));
+                entries.push(entry(rows, run, (stage, deploy), by.as_ref()));
             }
         }
     }
@@ -203,15 +217,24 @@ pub fn history(
     History { entries }
 }
 
-fn entry(rows: &dyn RowSource, run: &Run, stage: &Stage, deploy: &Deploy) -> HistoryEntry {
+/// `by`: a later run of kind rollback that the run caused.
+fn entry(
+    rows: &dyn RowSource,
+    run: &Run,
+    (stage, deploy): (&Stage, &Deploy),
+    by: Option<&StoredRun>,
+) -> HistoryEntry {
+    let by = by.filter(|by| by.stages.iter().any(|it| it.name == stage.name)).map(|by| &by.run);
     let back = match &deploy.direction {
         Direction::Back { to: RollbackTarget::Restore { release }, .. } => version(rows, release),
         Direction::Back { to: RollbackTarget::Stop, .. } | Direction::Forward => None,
     };
-    let owner = Owner { run: &run.id, stage: None };
-    let cause = run.rollback.as_ref().map(|it| &it.cause).or(run.cause.as_ref());
-    let cause = cause.map(|why| text::cause(why, owner));
-    let cause = cause.or_else(|| (!run.comment.is_empty()).then(|| run.comment.clone()));
+    // What another stage failed of is no cause of one that succeeded.
+    let failed = run.rollback.as_ref().filter(|_| stage.status() != Status::Succeeded);
+    let cause = failed
+        .map(|it| text::cause(&it.cause, run_owner(run)))
+        .or_else(|| by.map(|by| format!("rolled back by {}: {}", by.id, run_cause(by).unwrap_or_default())))
+        .or_else(|| run_cause(run));
     let cause = match (cause, back) {
         (Some(cause), Some(back)) => Some(format!("{cause} (back to {back})")),
         (cause, _) => cause,
@@ -228,5 +251,6 @@ fn entry(rows: &dyn RowSource, run: &Run, stage: &Stage, deploy: &Deploy) -> His
         finished_at: stage.finished.map(time),
         by: run.by.to_string(),
         cause,
+        rolled_back_by: by.map(|by| by.id.to_string()),
     }
 }

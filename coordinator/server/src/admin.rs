@@ -2,6 +2,7 @@
 
 mod deploy;
 mod read;
+mod refused;
 mod stream;
 mod unknown_assignments;
 mod write;

@@ -106,6 +106,13 @@ fn kind(node: &Node, sink: &mut Sink) -> Option<Kind> {
         return None;
     };
     let place = first_place(node);
+    if let Some(other) = other_tool(node) {
+        let message = format!("this looks like {other}, not like a file of Trimaran");
+        let help =
+            "a document starts with `trimaran: v1` and `pipeline: NAME`; `trimaran init` writes a first one";
+        sink.error(error_code::MISSING_KEY, place, message, help);
+        return None;
+    }
     let known_version = version(node, sink);
     let mut named: Vec<(&Entry, Kind)> =
         KINDS.iter().filter_map(|(kind, key, _)| Some((node.get(key)?, *kind))).collect();
@@ -133,6 +140,20 @@ fn kind(node: &Node, sink: &mut Sink) -> Option<Kind> {
             }
             guessed.filter(|_| known_version)
         }
+    }
+}
+
+/// The tool whose file this is, by the keys that its files always have.
+fn other_tool(node: &Node) -> Option<&'static str> {
+    let has = |keys: &[&str]| keys.iter().all(|key| node.get(key).is_some());
+    let is_own =
+        node.get("trimaran").is_some() || node.get("pipeline").is_some() || node.get("target").is_some();
+    match () {
+        () if is_own => None,
+        () if has(&["on", "jobs"]) => Some("a workflow of GitHub Actions"),
+        () if has(&["services"]) => Some("a Compose file"),
+        () if has(&["stages", "application"]) => Some("a pipeline of Spinnaker"),
+        () => None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use trimaran_model::action::{Failure, InstanceReport};
+use trimaran_model::action::{Commit, Failure, InstanceReport};
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{
     AgentName, AssignmentId, Attempt, CoordinatorName, Digest, EnvironmentName, Epoch, Fence, HostName,
@@ -17,7 +17,9 @@ use trimaran_model::target::Target;
 use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_model::verdict::Verdict;
 use trimaran_wire::codec::CodecError;
-use trimaran_wire::v1::assignment::{WireAssignment, WireFailure, WireInstance, WireIntOrPercent};
+use trimaran_wire::v1::assignment::{
+    WireAssignment, WireCommit, WireFailure, WireInstance, WireIntOrPercent,
+};
 use trimaran_wire::v1::common::{WireIdentity, WireInstallation, WireRun, WireStage, name, spelled};
 use trimaran_wire::v1::plan::WireScope;
 use trimaran_wire::v1::release::{WireArtifact, WireRelease};
@@ -174,6 +176,16 @@ shared!(
     StageName => WireStage,
     Target => WireTarget,
 );
+
+impl Frozen for Commit {
+    type Wire = WireCommit;
+    fn freeze(&self) -> WireCommit {
+        self.into()
+    }
+    fn thaw(wire: WireCommit) -> Result<Self, CodecError> {
+        Ok(wire.into())
+    }
+}
 
 impl Frozen for IntOrPercent {
     type Wire = WireIntOrPercent;

@@ -36,7 +36,7 @@ frozen_struct!(Run => row::Run {
 frozen_struct!(Rollback => row::Rollback { cause, to });
 frozen_struct!(Installation => row::Installation {
     id, environment, current, run, stable_releases, previous, bake_until, assignment, fence, ended, health, failure,
-    desired, updated, down, mixed
+    desired, updated, down, mixed, committed
 } { since: since_ms });
 frozen_struct!(Mixed => row::Mixed { run, stage, release, hosts, cause });
 frozen_struct!(EndedAssignment => row::Ended { agent, assignment, fence, applied });

@@ -45,6 +45,7 @@ pub(super) fn assign(state: &mut State, graph: &mut RunGraph, index: usize) {
         wave: wave(&deploy, total),
         hosts: hosts.into_iter().collect::<BTreeSet<HostName>>(),
         keep: retained(state, &installation, &deploy, release),
+        committed: state.installations.get(&installation).and_then(|it| it.committed.clone()),
     };
     state.events.push(Event::AgentWork { agent: target.agent.clone(), assignment: Some(id) });
     state.assignments.put(LiveAssignment { agent: target.agent, order, cancel: false });

@@ -108,9 +108,14 @@ fn record(state: &mut State, by: &Identity, run: &RunId, cause: &Why) {
     audit::append(state, by, Record { verb: "roll_back", object: run.to_string() }, &outcome);
 }
 
-/// The plan is not deployed again without an override.
+/// The plan is not deployed again without an override. What a run failed of stays its cause, whoever rolls back what it
+/// left afterwards.
 fn quarantine(state: &mut State, run: &Run, cause: Why) {
     let pipeline = run.id.pipeline.clone();
+    let known = state.quarantine.get(&(pipeline.clone(), run.plan));
+    if known.is_some_and(|known| known.run == run.id) {
+        return;
+    }
     let (id, at) = (run.id.clone(), state.wall());
     state.quarantine.put(Quarantine { pipeline: pipeline.clone(), plan: run.plan, run: id, cause, at });
     let key = |digest| (pipeline.clone(), Digest(digest));

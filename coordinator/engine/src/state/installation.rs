@@ -1,6 +1,6 @@
 //! Installations: one workload on one target, and the rules by which its fields change together.
 
-use trimaran_model::action::Failure;
+use trimaran_model::action::{Commit, Failure};
 use trimaran_model::id::{
     AgentName, AssignmentId, Digest, EnvironmentName, Fence, InstallationId, RunId, StageName,
 };
@@ -41,6 +41,8 @@ pub struct Installation {
     pub down: u32,
     /// Some hosts have another release than `current`.
     pub mixed: Option<Mixed>,
+    /// The last commit of its assignments, opaque: handed to the next one, which knows by its number whose it is.
+    pub committed: Option<Commit>,
 }
 
 /// What the hosts that are not on `current` have, because the run that deployed it ended before its end.
@@ -86,6 +88,7 @@ impl Installation {
             updated: 0,
             down: 0,
             mixed: None,
+            committed: None,
         }
     }
 
@@ -104,9 +107,9 @@ impl Installation {
     }
 
     /// Whether hosts that are not degraded make it healthy: not between two waves, where the stage says how far it is,
-    /// and not where nothing is installed.
+    /// and not where nothing is installed. A stage that paused before it changed a host says nothing of what runs there.
     pub fn can_be_healthy(&self) -> bool {
-        let moves = self.health == Verdict::Progressing;
+        let moves = self.health == Verdict::Progressing && self.updated > 0;
         !moves && (self.current.is_some() || self.mixed.is_some())
     }
 

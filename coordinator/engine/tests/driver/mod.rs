@@ -293,7 +293,7 @@ impl Driver {
                 let mut progress = trimaran_sim::lab::progress(&row, &WireOutcome::Stopped);
                 progress.failed.extend(host.clone());
                 self.note_failure(&row, host);
-                return agent(row.agent.as_str(), CommandBody::Progress(progress));
+                return agent(row.agent.as_str(), trimaran_sim::lab::commit(progress));
             }
         };
         self.lab.result(&row, outcome)

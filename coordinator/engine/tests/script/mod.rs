@@ -274,7 +274,7 @@ impl Script {
                     .value("failed")
                     .map(|text| text.split(',').map(str::to_owned).collect())
                     .unwrap_or_default();
-                by(&row, agent(row.agent.as_str(), CommandBody::Progress(progress)))
+                by(&row, agent(row.agent.as_str(), trimaran_sim::lab::commit(progress)))
             }
             "again" => {
                 let row = self.lab.known.get(&line.number(1));

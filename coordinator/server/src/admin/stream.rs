@@ -145,7 +145,8 @@ fn shares(rows: &crate::rows::Rows<'_>, asked: &LogRequest<'_>) -> Result<Vec<Sh
         .ok_or_else(|| refusal(error_code::NOT_FOUND, format!("there is no run `{}`", asked.run)))?;
     let mut shares = Vec::new();
     for stage in &run.stages {
-        let Some(name) = stage.deploy().map(|deploy| deploy.target.as_str()) else { continue };
+        let Some(deploy) = stage.deploy() else { continue };
+        let name = deploy.target.as_str();
         if asked.stage.is_some_and(|wanted| wanted != stage.name.to_string()) {
             continue;
         }
@@ -159,6 +160,8 @@ fn shares(rows: &crate::rows::Rows<'_>, asked: &LogRequest<'_>) -> Result<Vec<Sh
             pipeline: id.pipeline.to_string(),
             target: name.to_owned(),
             run: Some(asked.run.to_owned()),
+            // Also within the run: what it restored is of another release.
+            release: Some(deploy.release.0),
             ..asked.query.clone()
         };
         shares.push(Share { agent: target.agent.clone(), hosts, query });

@@ -51,7 +51,7 @@ fn pipeline(
     let owner = owner.and_then(|entry| {
         let owner = text(entry, sink)?;
         if owner.trim().is_empty() {
-            let message = "`owner` names nobody";
+            let message = "`owner` is empty";
             sink.error(error_code::BAD_CHOICE, entry.value.span, message, "name the team to ask");
             return None;
         }

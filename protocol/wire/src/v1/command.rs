@@ -141,7 +141,12 @@ pub enum CommandBody {
         agent: String,
         attach: u64,
     },
-    Progress(Progress),
+    /// What a driver has to have in the log before it continues.
+    Commit {
+        n: u32,
+        body: Vec<u8>,
+        progress: Progress,
+    },
     Result {
         assignment: u64,
         fence: u64,

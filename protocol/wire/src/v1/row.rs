@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 
-use super::assignment::{WireAssignment, WireFailure, WireInstance, WireIntOrPercent};
+use super::assignment::{WireAssignment, WireCommit, WireFailure, WireInstance, WireIntOrPercent};
 use super::command::{PipelineSource, TokenGrant};
 use super::common::{WireIdentity, WireInstallation, WireRun, WireStage};
 use super::plan::WireScope;
@@ -344,6 +344,8 @@ pub struct Installation {
     pub down: u32,
     /// Some hosts have another release than `current`, because the run that deployed it ended before its end.
     pub mixed: Option<Mixed>,
+    /// The last commit of its assignments, opaque: handed to the next one, which knows by its number whose it is.
+    pub committed: Option<WireCommit>,
 }
 
 /// What the hosts that are not on `current` have.
