@@ -1,31 +1,29 @@
 //! The hash-chained record of who did what, refusals and automatic decisions included.
 
 use sha2::{Digest as _, Sha256};
-use trimaran_model::id::Digest;
-use trimaran_model::time::WallTime;
+use trimaran_model::id::{Digest, Identity};
 use trimaran_wire::document::rfc3339;
-use trimaran_wire::v1::row::{self, table};
 
+use crate::rows::cold::{self, Audit};
 use crate::state::State;
 
+/// One record, before it has a number and a hash.
+pub(crate) struct Record {
+    pub(crate) verb: &'static str,
+    pub(crate) object: String,
+}
+
 /// Appends a record. Each hash covers the one before, so a record can't be changed, left out or moved.
-pub(crate) fn record(state: &mut State, identity: &str, verb: &str, object: &str, outcome: &str) {
-    let at_ms = state.wall().0;
-    let meta = state.meta();
-    let seq = meta.audit_seq + 1;
-    let previous = if meta.audit_seq == 0 { String::new() } else { Digest(meta.audit_hash).to_string() };
-    let at = rfc3339(WallTime(at_ms));
-    let text = format!("{previous}\n{seq}\n{at}\n{identity}\n{verb}\n{object}\n{outcome}");
-    let hash: [u8; 32] = Sha256::digest(text.as_bytes()).into();
-    let row = row::Audit {
-        seq,
-        at_ms,
-        identity: identity.to_owned(),
-        verb: verb.to_owned(),
-        object: object.to_owned(),
-        outcome: outcome.to_owned(),
-        hash,
-    };
-    state.set_meta(|meta| (meta.audit_seq, meta.audit_hash) = (seq, hash));
-    state.put_cold(table::AUDIT, &seq.to_be_bytes(), &row);
+pub(crate) fn append(state: &mut State, identity: &Identity, record: Record, outcome: &str) {
+    let wall = state.wall();
+    let cluster = state.cluster();
+    let seq = cluster.audit_seq + 1;
+    let previous = if cluster.audit_seq == 0 { String::new() } else { cluster.audit_hash.to_string() };
+    let Record { verb, object } = record;
+    let text = format!("{previous}\n{seq}\n{}\n{identity}\n{verb}\n{object}\n{outcome}", rfc3339(wall));
+    let hash = Digest(Sha256::digest(text.as_bytes()).into());
+    let (verb, outcome) = (verb.to_owned(), outcome.to_owned());
+    let record = Audit { seq, at: wall, identity: identity.to_string(), verb, object, outcome, hash };
+    state.cold.push(cold::audit(&record));
+    state.set_cluster(|cluster| (cluster.audit_seq, cluster.audit_hash) = (seq, hash));
 }

@@ -1,136 +1,127 @@
-//! Commands: one file a concern. Each validates against the state, changes it, and queues the runs it concerns.
+//! Commands: one file each. A command validates against the state, changes it, and queues the runs it concerns; what
+//! changes something for people leaves an audit record.
 
-mod agents;
-mod cluster;
-mod decide;
-mod deploy;
-mod enroll;
-mod results;
+mod agent_lost;
+mod agent_report;
+mod alarm;
+mod apply;
+mod approve;
+mod attach;
+mod bootstrap;
+mod cancel;
+mod commit;
+mod convert;
+mod create_token;
+mod detach;
+mod find;
+mod member;
+mod refusals;
+mod result;
+mod resume;
 mod rollback;
+mod runners_seen;
+mod start_run;
+mod use_token;
+mod verdict;
+mod wall_offset;
 
-use trimaran_model::error_code;
-use trimaran_model::id::Identity;
-use trimaran_wire::v1::command::CommandBody;
+use trimaran_model::id::{AgentName, Identity};
+use trimaran_wire::v1::command::CommandBody as Body;
 
 use crate::audit;
-use crate::idempotency::{Outcome, Rejection, reject};
-use crate::state::{State, run_name};
+use crate::refusal::Refusal;
+use crate::state::State;
+use crate::state::request::Outcome;
 
-pub use results::can_be_healthy;
-
-/// Carries one command out.
-pub(crate) fn run(state: &mut State, identity: &Identity, body: &CommandBody) -> Result<Outcome, Rejection> {
+/// Performs one command.
+pub(crate) fn run(state: &mut State, identity: &Identity, body: &Body) -> Result<Outcome, Refusal> {
     match body {
-        CommandBody::Bootstrap { cluster, wall_ms, admin_token_sha256, admin } => {
-            cluster::bootstrap(state, cluster, *wall_ms, *admin_token_sha256, admin)
+        Body::Bootstrap { cluster, wall_ms, incarnation, admin_token_sha256, admin } => {
+            let first = bootstrap::First { cluster, wall_ms: *wall_ms, incarnation: *incarnation, admin };
+            bootstrap::run(state, &first, *admin_token_sha256)
         }
-        CommandBody::Member { name, raft_id, address, certificate_sha256 } => {
-            cluster::member(state, name, *raft_id, address, *certificate_sha256)
+        Body::Member { name, raft_id, disk, address, certificate_sha256 } => {
+            let of = member::Address { address, certificate: *certificate_sha256 };
+            member::run(state, name, (*raft_id, *disk), &of)
         }
-        CommandBody::Advance | CommandBody::Settle => Ok(Outcome::Nothing),
-        CommandBody::WallOffset { offset_ms, jump } => cluster::wall_offset(state, *offset_ms, *jump),
-        CommandBody::Alarm { member, code, message } => {
-            cluster::alarm(state, member, code, message.as_deref())
+        Body::Advance | Body::Settle | Body::Refusals { .. } => Ok(Outcome::Nothing),
+        Body::WallOffset { offset_ms, jump } => wall_offset::run(state, *offset_ms, *jump),
+        Body::Alarm { member, code, message } => alarm::run(state, member, code, message.as_deref()),
+        Body::Apply { pipelines, targets } => apply::run(state, pipelines, targets),
+        Body::StartRun { source, plan, overrides, reason } => start_run::run(
+            state,
+            identity,
+            &start_run::Start { source: source.as_ref(), plan, overrides, reason },
+        ),
+        Body::Approve { run, stage, option, plan_digest, comment } => {
+            let answer = approve::Answer { option: option.as_deref(), plan_digest: *plan_digest, comment };
+            approve::run(state, identity, run, stage.as_ref(), &answer)
         }
-        CommandBody::Apply { pipelines, targets } => deploy::apply(state, pipelines, targets),
-        CommandBody::StartRun { source, plan, overrides, reason } => {
-            deploy::start_run(state, identity, source.as_ref(), plan, overrides, reason)
+        Body::Cancel { run } => cancel::run(state, identity, run),
+        Body::Resume { run, stage } => resume::run(state, identity, run, stage.as_ref()),
+        Body::Rollback { pipeline, environment, to, reason } => {
+            rollback::run(state, identity, (pipeline, environment), *to, reason)
         }
-        CommandBody::Approve { run, stage, option, plan_digest, comment } => {
-            let answer = decide::Answer { option: option.as_deref(), plan_digest: *plan_digest, comment };
-            decide::approve(state, identity, run, stage.as_ref(), &answer)
+        Body::CreateToken { token_sha256, grant } => create_token::run(state, *token_sha256, grant),
+        Body::UseToken { token_sha256, spki_sha256 } => use_token::run(state, *token_sha256, *spki_sha256),
+        Body::AgentLost { agent, attach } => agent_lost::run(state, identity, agent, *attach),
+        Body::Attach { incarnation, coordinator, address, .. } => {
+            let session = attach::Session { incarnation: *incarnation, coordinator, address };
+            attach::run(state, agent(identity)?, &session)
         }
-        CommandBody::Cancel { run } => decide::cancel(state, identity, run),
-        CommandBody::Resume { run, stage } => decide::resume(state, identity, run, stage.as_ref()),
-        CommandBody::Rollback { pipeline, environment, to, reason } => {
-            rollback::rollback(state, identity, pipeline, environment, *to, reason)
+        Body::Detach { attach, goodbye } => detach::run(state, agent(identity)?, *attach, *goodbye),
+        Body::Commit { n, body, progress } => commit::run(state, agent(identity)?, (*n, body), progress),
+        Body::Result { assignment, fence, outcome, progress } => {
+            result::run(state, agent(identity)?, (*assignment, *fence), outcome, progress)
         }
-        CommandBody::CreateToken { token_sha256, grant } => enroll::create_token(state, *token_sha256, grant),
-        CommandBody::Refusals { .. } => Ok(Outcome::Nothing),
-        CommandBody::UseToken { token_sha256, spki_sha256 } => {
-            enroll::use_token(state, *token_sha256, *spki_sha256)
-        }
-        CommandBody::Attach { .. }
-        | CommandBody::Detach { .. }
-        | CommandBody::AgentLost { .. }
-        | CommandBody::Commit { .. }
-        | CommandBody::Result { .. }
-        | CommandBody::Verdict(_)
-        | CommandBody::RunnersSeen { .. } => agent(state, identity, body),
+        Body::Verdict(verdict) => verdict::run(state, agent(identity)?, verdict),
+        Body::RunnersSeen { runners } => runners_seen::run(state, agent(identity)?, runners),
     }
 }
 
-/// Commands that only the agent itself gives, through the coordinator that serves it.
-fn agent(state: &mut State, identity: &Identity, body: &CommandBody) -> Result<Outcome, Rejection> {
-    let name = match (identity, body) {
-        (Identity::Agent(name), _) => name.to_string(),
-        (Identity::System, CommandBody::AgentLost { agent, incarnation }) => {
-            return agents::lost(state, agent, *incarnation);
-        }
-        (other, _) => return reject(error_code::DENIED, format!("{other} is no agent")),
-    };
-    match body {
-        CommandBody::Attach { incarnation, coordinator, address, .. } => {
-            agents::attach(state, &name, *incarnation, coordinator, address)
-        }
-        CommandBody::Detach { incarnation, goodbye } => agents::detach(state, &name, *incarnation, *goodbye),
-        CommandBody::Commit { n, body, progress } => results::commit(state, &name, (*n, body), progress),
-        CommandBody::Result { assignment, fence, outcome, progress } => {
-            results::result(state, &name, (*assignment, *fence), outcome, progress)
-        }
-        CommandBody::Verdict(verdict) => results::verdict(state, &name, verdict),
-        CommandBody::RunnersSeen { runners } => Ok(agents::runners_seen(state, &name, runners)),
-        _ => reject(error_code::BUG, "not a command of agents"),
+/// The agent itself, whose commands come through the coordinator that serves it.
+fn agent(identity: &Identity) -> Result<&AgentName, Refusal> {
+    match identity {
+        Identity::Agent(name) => Ok(name),
+        other => Err(Refusal::NotAnAgent { identity: other.clone() }),
     }
 }
 
 /// Writes the audit record of a command that changes something for people.
-pub(crate) fn audit(state: &mut State, identity: &Identity, body: &CommandBody, outcome: &Outcome) {
-    let run = run_name;
-    let (verb, object) = match body {
-        CommandBody::Bootstrap { cluster, .. } => ("bootstrap", cluster.clone()),
-        CommandBody::Apply { targets, pipelines } => {
-            let names = targets.iter().map(|it| &it.name).chain(pipelines.iter().map(|it| &it.pipeline));
-            ("apply", names.cloned().collect::<Vec<_>>().join(" "))
+pub(crate) fn audit(state: &mut State, identity: &Identity, body: &Body, outcome: &Outcome) {
+    let record = match body {
+        Body::Bootstrap { cluster, .. } => bootstrap::audit(cluster),
+        Body::Apply { targets, pipelines } => apply::audit(pipelines, targets),
+        Body::StartRun { plan, overrides, reason, .. } => start_run::audit(plan, overrides, reason),
+        Body::Approve { run, comment, .. } => approve::audit(run, comment),
+        Body::Cancel { run } => cancel::audit(run),
+        Body::Resume { run, .. } => resume::audit(run),
+        Body::Rollback { pipeline, environment, reason, .. } => {
+            rollback::audit(pipeline, environment, reason)
         }
-        CommandBody::StartRun { plan, overrides, reason, .. } if !overrides.is_empty() => {
-            ("deploy", format!("{} override {}: {reason}", plan.pipeline, overrides.join(",")))
+        Body::CreateToken { grant, .. } => create_token::audit(grant),
+        Body::UseToken { .. } => use_token::audit(),
+        Body::Refusals { verb, object, count } => refusals::audit(verb, object, *count),
+        Body::WallOffset { jump: true, offset_ms } => wall_offset::audit(*offset_ms),
+        Body::Member { .. } | Body::Advance | Body::Settle | Body::WallOffset { .. } | Body::Alarm { .. } => {
+            return;
         }
-        CommandBody::StartRun { plan, .. } => ("deploy", plan.pipeline.clone()),
-        CommandBody::Approve { run: id, comment, .. } if !comment.is_empty() => {
-            ("approve", format!("{}: {comment}", run(id)))
-        }
-        CommandBody::Approve { run: id, .. } => ("approve", run(id)),
-        CommandBody::Cancel { run: id } => ("cancel", run(id)),
-        CommandBody::Resume { run: id, .. } => ("resume", run(id)),
-        CommandBody::Rollback { pipeline, environment, reason, .. } => {
-            ("rollback", format!("{pipeline} {environment} {reason}"))
-        }
-        CommandBody::CreateToken { grant, .. } => ("create_token", enroll::grant_name(grant)),
-        CommandBody::Refusals { verb, object, count } => {
-            ("refused", format!("{verb} {object} {count} times"))
-        }
-        CommandBody::UseToken { .. } => ("use_token", String::new()),
-        CommandBody::WallOffset { jump: true, offset_ms } => ("clock_jump", format!("offset {offset_ms} ms")),
-        CommandBody::Member { .. }
-        | CommandBody::Advance
-        | CommandBody::Settle
-        | CommandBody::WallOffset { .. }
-        | CommandBody::Alarm { .. }
-        | CommandBody::Attach { .. }
-        | CommandBody::Detach { .. }
-        | CommandBody::AgentLost { .. }
-        | CommandBody::Commit { .. }
-        | CommandBody::Result { .. }
-        | CommandBody::Verdict(_)
-        | CommandBody::RunnersSeen { .. } => return,
+        Body::Attach { .. } | Body::Detach { .. } | Body::AgentLost { .. } | Body::Commit { .. } => return,
+        Body::Result { .. } | Body::Verdict(_) | Body::RunnersSeen { .. } => return,
     };
-    let text = match outcome {
-        Outcome::Rejected(rejection) => format!("refused {}", rejection.code),
-        Outcome::Run(id) => format!("ok {}", run(id)),
+    audit::append(state, identity, record, &outcome_text(outcome));
+}
+
+/// What became of a command, as the audit log has it.
+fn outcome_text(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Refused(refusal) => format!("refused {}", refusal.code()),
+        Outcome::Run(run) => format!("ok {run}"),
         Outcome::Decided { decision, .. } => format!("ok {decision}"),
         Outcome::Enrolled { identity } => format!("ok {identity}"),
-        _ => "ok".to_owned(),
-    };
-    audit::record(state, &identity.to_string(), verb, &object, &text);
+        Outcome::Nothing | Outcome::Applied { .. } | Outcome::Token { .. } | Outcome::Attached { .. } => {
+            "ok".to_owned()
+        }
+        Outcome::ReportApplied | Outcome::ResultSuperseded { .. } | Outcome::ReportUnknown => "ok".to_owned(),
+    }
 }

@@ -1,22 +1,23 @@
 //! Applying entries.
 
-use trimaran_model::error_code;
-use trimaran_model::id::Identity;
+use trimaran_model::id::{Digest, Identity, Revision};
 use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_wire::v1::command::{Command, Entry};
 
-use crate::alarm;
 use crate::command;
 use crate::event::Event;
-use crate::idempotency::{self, Outcome, Rejection};
+use crate::idempotency;
+use crate::refusal::Refusal;
 use crate::settle;
-use crate::state::{LoadError, State, run_name};
+use crate::state::cluster::{ALARM_BUG, AlarmDetail, AlarmSubject};
+use crate::state::request::Outcome;
+use crate::state::{LoadError, State};
 use crate::table::RowChange;
 use crate::timer;
 use crate::transaction::{Undone, attempt};
 
 /// After a defect in a timer, the timers are tried again so much later.
-const TIMERS_AGAIN: Millis = Millis::minutes(1);
+const TIMERS_RETRY_DELAY: Millis = Millis::minutes(1);
 
 /// The state machine.
 #[derive(Debug, Clone, Default)]
@@ -55,9 +56,10 @@ impl Engine {
 
     /// Applies the entry at `index`.
     pub fn apply(&mut self, index: u64, entry: &Entry) -> Applied {
-        self.state.revision = index;
-        if entry.now_ms > self.state.now().0 {
-            self.state.set_meta(|meta| meta.now_at = entry.now_ms);
+        self.state.revision = Revision(index);
+        let now = Timestamp(entry.now_ms);
+        if now > self.state.now() {
+            self.state.set_cluster(|cluster| cluster.now = now);
         }
         let timers = self.guarded(|state| {
             timer::run(state);
@@ -68,43 +70,42 @@ impl Engine {
         settle::drain(&mut self.state);
         let rows = self.state.drain(&mut self.hash);
         self.next_timer = match timers {
-            Outcome::Rejected(_) => Some(self.state.now() + TIMERS_AGAIN),
+            Outcome::Refused(_) => Some(self.state.now() + TIMERS_RETRY_DELAY),
             _ => timer::next(&self.state),
         };
         Applied { outcomes, events: std::mem::take(&mut self.state.events), rows }
     }
 
     fn command(&mut self, command: &Command) -> Outcome {
+        let Ok(identity) = Identity::try_from(command.identity.clone()) else {
+            return Outcome::Refused(Refusal::Malformed);
+        };
         if let Some(request) = &command.request
-            && let Some(outcome) = idempotency::earlier(&self.state, &command.identity, request)
+            && let Some(outcome) = idempotency::earlier(&self.state, &identity, request)
         {
             return outcome;
         }
-        let identity = match Identity::try_from(command.identity.clone()) {
-            Ok(identity) => identity,
-            Err(error) => {
-                return Outcome::Rejected(Rejection { code: error_code::BUG, message: error.to_string() });
-            }
-        };
         let outcome = self.guarded(|state| command::run(state, &identity, &command.body));
         command::audit(&mut self.state, &identity, &command.body, &outcome);
         if let Some(request) = &command.request {
-            idempotency::remember(&mut self.state, &command.identity, request, &outcome);
+            idempotency::remember(&mut self.state, &identity, request, &outcome);
         }
         outcome
     }
 
-    /// Runs a change; a refusal or a defect takes back what it did.
-    fn guarded(&mut self, change: impl FnOnce(&mut State) -> Result<Outcome, Rejection>) -> Outcome {
+    /// Runs a change; a refusal, a defect or a row that is too large undoes what it did.
+    fn guarded(&mut self, change: impl FnOnce(&mut State) -> Result<Outcome, Refusal>) -> Outcome {
         match attempt(&mut self.state, change) {
             Ok(outcome) => outcome,
-            Err(Undone::Refused(rejection)) => Outcome::Rejected(rejection),
+            Err(Undone::Refused(refusal)) => Outcome::Refused(refusal),
+            Err(Undone::TooLarge { table, bytes }) => {
+                Outcome::Refused(Refusal::RowTooLarge { table, bytes: bytes as u64 })
+            }
             Err(Undone::Panicked) => {
-                let revision = self.state.revision;
-                let message =
-                    format!("a defect stopped a command at revision {revision}; nothing was changed");
-                self.state.raise_alarm(alarm::CLUSTER, alarm::BUG, &message);
-                Outcome::Rejected(Rejection { code: error_code::BUG, message })
+                let revision = self.state.revision.0;
+                let detail = AlarmDetail::CommandBug { revision };
+                self.state.raise_alarm(AlarmSubject::Cluster, ALARM_BUG, detail);
+                Outcome::Refused(Refusal::Bug { revision })
             }
         }
     }
@@ -133,11 +134,11 @@ impl Engine {
     }
 
     pub fn cluster(&self) -> String {
-        self.state.meta().cluster
+        self.state.cluster().name
     }
 
     /// SHA-256 of every revoked public key.
-    pub fn revoked(&self) -> Vec<[u8; 32]> {
+    pub fn revoked(&self) -> Vec<Digest> {
         self.state.revoked.iter().map(|revoked| revoked.key).collect()
     }
 
@@ -151,7 +152,7 @@ impl Engine {
         for run in runs {
             settle::settle(&mut copy, &run);
             if copy.has_changed() {
-                return Err(format!("{} would move", run_name(&run)));
+                return Err(format!("{run} would move"));
             }
         }
         Ok(())

@@ -1,47 +1,69 @@
-//! What watchers are told: facts of one entry, in order. Text and JSON are made at the edge.
+//! What watchers are sent: facts of one entry, in order. Text and JSON are made at the edge.
 
-use trimaran_wire::v1::common::{WireInstallation, WireReason, WireRun};
+use trimaran_model::id::{AgentName, AssignmentId, Digest, Incarnation, InstallationId, RunId, StageName};
+use trimaran_model::run::Status;
+use trimaran_model::verdict::Verdict;
+use trimaran_model::why::Reason;
 
 /// One event of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     Run {
-        run: WireRun,
-        status: String,
+        run: RunId,
+        status: Status,
     },
     Stage {
-        run: WireRun,
-        stage: String,
-        status: String,
-        reasons: Vec<WireReason>,
+        run: RunId,
+        stage: StageName,
+        status: Status,
+        reasons: Vec<Reason>,
     },
     Progress {
-        run: WireRun,
-        stage: String,
+        run: RunId,
+        stage: StageName,
         done: u32,
         total: u32,
     },
     Installation {
-        installation: WireInstallation,
-        health: String,
+        installation: InstallationId,
+        health: Verdict,
     },
     Agent {
-        agent: String,
-        state: String,
+        agent: AgentName,
+        state: AgentState,
     },
     /// For the coordinator that serves this agent: one of its assignments changed, or without a number the
-    /// agent's inventory and whatever it may be given now.
+    /// agent's inventory and whatever it may be assigned now.
     AgentWork {
-        agent: String,
-        assignment: Option<u64>,
+        agent: AgentName,
+        assignment: Option<AssignmentId>,
     },
     /// For all coordinators: this key is revoked from now on.
     Revoked {
-        key: [u8; 32],
+        key: Digest,
     },
-    /// For all coordinators: close this life of the agent.
+    /// For all coordinators: close the session of this incarnation of the agent.
     Superseded {
-        agent: String,
-        incarnation: u64,
+        agent: AgentName,
+        incarnation: Incarnation,
     },
+}
+
+/// The session of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgentState {
+    Connected,
+    Disconnected,
+    Lost,
+}
+
+impl AgentState {
+    /// As events spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Disconnected => "disconnected",
+            Self::Lost => "agent_lost",
+        }
+    }
 }

@@ -7,12 +7,13 @@
 //!
 //! Invariants:
 //! - an installation has at most one live assignment, and every assignment a larger fence than all before;
-//! - a stage that is neither done nor running has a reason with what clears it;
+//! - a stage that is neither done nor running has a reason, a code with parameters: sentences are made by
+//!   `trimaran-query`;
 //! - when the settle queue is empty, settling any run changes nothing ([`Engine::check_quiescent`]);
 //! - reloading the rows gives the same state and hash.
 //!
 //! Deliberately not here: the log (`trimaran-replica`), rows on disk (`trimaran-store`), sessions, clocks, the
-//! pipeline language. What `apply` may read is in memory; audit records and old runs are cold rows that only
+//! pipeline language, documents and sentences (`trimaran-query`), plans (`trimaran-planner`). What `apply` may read is in memory; audit records and old runs are cold rows that only
 //! queries read.
 #![forbid(unsafe_code)]
 
@@ -30,23 +31,26 @@ macro_rules! mutant {
     };
 }
 
-mod alarm;
 mod audit;
-pub mod command;
+mod command;
 mod engine;
 mod event;
 mod idempotency;
 #[cfg(feature = "mutants")]
 pub mod mutant;
 mod new_run;
-pub mod settle;
+mod refusal;
+pub mod rows;
+mod settle;
 pub mod state;
-pub mod table;
+mod table;
 mod timer;
 mod transaction;
 
 pub use engine::{Applied, Engine};
-pub use event::Event;
-pub use idempotency::{Outcome, Rejection};
+pub use event::{AgentState, Event};
+pub use refusal::Refusal;
+pub use settle::wave_sizes;
 pub use state::LoadError;
-pub use table::RowChange;
+pub use state::request::Outcome;
+pub use table::{Row, RowChange, full_key};

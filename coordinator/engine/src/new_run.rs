@@ -1,76 +1,118 @@
-//! New runs: of a deploy, and of a rollback.
+//! New runs: an environments file compiled to a graph of stages, or the releases that a rollback brings back.
 
-use std::sync::Arc;
-
-use trimaran_model::reason::ReasonCode;
+use trimaran_model::id::{Digest, Identity, PipelineName, RunId, StageName, StagePart};
+use trimaran_model::pipeline::RollbackOn;
+use trimaran_model::plan::{Plan, PlannedEnvironment, PlannedStage};
+use trimaran_model::release::Artifact;
 use trimaran_model::run::{RunKind, Status};
-use trimaran_wire::v1::common::WireRun;
-use trimaran_wire::v1::plan::WirePlan;
-use trimaran_wire::v1::row;
+use trimaran_model::why::Why;
 
 use crate::event::Event;
 use crate::state::State;
+use crate::state::pipeline::Pipeline;
+use crate::state::run::Run;
+use crate::state::stage::{
+    Approve, ApproveState, Deploy, DeployState, Direction, Goal, Held, Kind, Need, Stage,
+};
 
 /// What a new run is made of.
-pub(crate) struct NewRun<'a> {
+pub(crate) struct NewRun {
     pub(crate) kind: RunKind,
-    pub(crate) plan: &'a WirePlan,
-    pub(crate) by: &'a str,
-    pub(crate) reason: &'a str,
-    pub(crate) caused_by: Option<WireRun>,
+    pub(crate) pipeline: PipelineName,
+    /// The digest of its plan.
+    pub(crate) plan: Digest,
+    pub(crate) artifacts: Vec<Artifact>,
+    pub(crate) by: Identity,
+    pub(crate) comment: String,
+    pub(crate) cause: Option<Why>,
+    pub(crate) caused_by: Option<RunId>,
+    pub(crate) stages: Vec<NewStage>,
+}
+
+pub(crate) struct NewStage {
+    pub(crate) name: StageName,
+    pub(crate) needs: Vec<Need>,
+    pub(crate) kind: Kind,
 }
 
 /// Adds a run with its stages, all pending, and queues it.
-pub(crate) fn create_run(state: &mut State, new: NewRun<'_>) -> WireRun {
-    let name = new.plan.pipeline.clone();
-    let mut pipeline = state.pipelines.get(&name).cloned().unwrap_or(row::Pipeline {
-        name: name.clone(),
-        source: None,
-        runs: 0,
-    });
+pub(crate) fn create_run(state: &mut State, new: NewRun) -> RunId {
+    let known = state.pipelines.get(&new.pipeline).cloned();
+    let mut pipeline = known.unwrap_or(Pipeline { name: new.pipeline, source: None, runs: 0 });
     pipeline.runs += 1;
-    let id = WireRun { pipeline: name, number: pipeline.runs };
+    let id = RunId { pipeline: pipeline.name.clone(), number: pipeline.runs };
     state.pipelines.put(pipeline);
-    state.set_meta(|meta| meta.sequence += 1);
-    let queued = state.waits(ReasonCode::Settle, "the scheduler has not looked at it yet");
-    let mut stages = Vec::new();
-    for environment in &new.plan.environments {
-        let blank = |target| row::Stage {
-            environment: environment.name.clone(),
-            target,
-            status: Status::Pending.as_str().to_owned(),
-            reasons: vec![queued.clone()],
-            ..row::Stage::default()
-        };
-        if environment.approve.is_some() {
-            stages.push(blank(None));
-        }
-        for stage in &environment.stages {
-            stages.push(blank(Some(stage.target.clone())));
-            state
-                .releases
-                .put(row::ReleaseRow { digest: stage.release_digest, release: stage.release.clone() });
-        }
+    state.set_cluster(|cluster| cluster.sequence += 1);
+    let not_settled = state.reason(Why::NotSettled);
+    for (index, stage) in new.stages.into_iter().enumerate() {
+        state.stages.put(Stage {
+            run: id.clone(),
+            index: u16::try_from(index).expect("limits of environments and targets keep stages below 2^16"),
+            name: stage.name,
+            needs: stage.needs,
+            kind: stage.kind,
+            reasons: vec![not_settled.clone()],
+            started: None,
+            finished: None,
+        });
     }
-    let run = row::Run {
+    state.runs.put(Run {
         id: id.clone(),
-        sequence: state.meta().sequence,
-        kind: new.kind.as_str().to_owned(),
-        status: Status::Pending.as_str().to_owned(),
-        plan: Arc::new(new.plan.clone()),
-        by: new.by.to_owned(),
-        reason: new.reason.to_owned(),
-        created_ms: state.wall().0,
-        finished_ms: None,
-        reasons: Vec::new(),
-        stages,
-        rollback: None,
+        sequence: state.cluster().sequence,
+        kind: new.kind,
+        plan: new.plan,
+        artifacts: new.artifacts,
+        by: new.by,
+        comment: new.comment,
+        cause: new.cause,
         caused_by: new.caused_by,
+        created: state.wall(),
+        status: Status::Pending,
+        finished: None,
+        reasons: Vec::new(),
+        rollback: None,
         canceled_by: None,
         revision: state.revision,
-    };
-    state.runs.put(run);
-    state.events.push(Event::Run { run: id.clone(), status: Status::Pending.as_str().to_owned() });
+    });
+    state.events.push(Event::Run { run: id.clone(), status: Status::Pending });
     state.wake(&id);
     id
+}
+
+/// The stages of a plan: of each environment its approval, and a deploy for each target.
+pub(crate) fn stages_of_plan(plan: &Plan) -> Vec<NewStage> {
+    let mut stages = Vec::new();
+    for environment in &plan.environments {
+        let name = |part| StageName { environment: environment.name.clone(), part };
+        let after = environment.after.iter().cloned();
+        let mut needs: Vec<Need> = after.map(|environment| Need::Environment { environment }).collect();
+        if let Some(approve) = &environment.approve {
+            let (options, timeout) = (approve.options.clone(), approve.timeout);
+            let approve = Approve { options, timeout, state: ApproveState::Held { held: Held::Pending } };
+            let (stage, kind) = (name(StagePart::Approve), Kind::Approve { approve });
+            stages.push(NewStage { name: stage.clone(), needs: needs.clone(), kind });
+            needs.push(Need::Stage { stage });
+        }
+        for planned in &environment.stages {
+            let name = name(StagePart::Deploy(planned.target.clone()));
+            let deploy = deploy_of(environment, planned);
+            stages.push(NewStage { name, needs: needs.clone(), kind: Kind::Deploy { deploy } });
+        }
+    }
+    stages
+}
+
+fn deploy_of(environment: &PlannedEnvironment, planned: &PlannedStage) -> Deploy {
+    Deploy {
+        target: planned.target.clone(),
+        release: planned.release_digest,
+        goal: Goal::Release,
+        bake: planned.bake,
+        batches: planned.batches.clone(),
+        rollback_on_health: environment.rollback_on.contains(&RollbackOn::Health),
+        scope: environment.scope,
+        direction: Direction::Forward,
+        attempt: None,
+        state: DeployState::Held { held: Held::Pending },
+    }
 }

@@ -1,23 +1,26 @@
-//! Typed tables in memory that remember what an entry changed and can take back what a command did.
+//! Typed tables in memory that remember what an entry changed and can undo what a command did.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trimaran_wire::codec::Message;
+use trimaran_wire::codec::CodecError;
 
 /// The whole key of a row and its new value; `None` deletes.
 pub type RowChange = (Vec<u8>, Option<Vec<u8>>);
 
 /// A row that knows its key.
-pub trait Row: Message + Clone + PartialEq {
+pub trait Row: Sized + Clone + PartialEq {
     type Key: Ord + Clone;
     const TABLE: u8;
     fn key(&self) -> Self::Key;
     /// The key's bytes, in the order of the keys.
     fn key_bytes(key: &Self::Key) -> Vec<u8>;
-    /// Whether time or a settle may still move it. Such rows are found without a look at all the others.
+    /// Whether time or a settle may still move it. Such rows are found without a scan of all the others.
     fn is_active(&self) -> bool {
         false
     }
+    /// The stored bytes.
+    fn to_bytes(&self) -> Vec<u8>;
+    fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError>;
 }
 
 /// Rows of one kind by key.
@@ -28,6 +31,8 @@ pub(crate) struct Table<R: Row> {
     changed: BTreeSet<R::Key>,
     /// What the command replaced, in order.
     undo: Vec<(R::Key, Option<R>)>,
+    /// Stored bytes of changed rows, as far as they are known already.
+    encoded: BTreeMap<R::Key, Vec<u8>>,
     /// Hash of each row as last written, so that the sum can be kept.
     hashes: BTreeMap<R::Key, u64>,
     /// Keys of the rows that were active when the entry began.
@@ -40,6 +45,7 @@ impl<R: Row> Default for Table<R> {
             rows: BTreeMap::new(),
             changed: BTreeSet::new(),
             undo: Vec::new(),
+            encoded: BTreeMap::new(),
             hashes: BTreeMap::new(),
             active: BTreeSet::new(),
         }
@@ -84,15 +90,38 @@ impl<R: Row> Table<R> {
             return;
         }
         let old = self.rows.insert(key.clone(), row);
-        self.changed.insert(key.clone());
-        self.undo.push((key, old));
+        self.note(key, old);
     }
 
     pub(crate) fn remove(&mut self, key: &R::Key) -> Option<R> {
         let old = self.rows.remove(key)?;
-        self.changed.insert(key.clone());
-        self.undo.push((key.clone(), Some(old.clone())));
+        self.note(key.clone(), Some(old.clone()));
         Some(old)
+    }
+
+    fn note(&mut self, key: R::Key, old: Option<R>) {
+        self.encoded.remove(&key);
+        self.changed.insert(key.clone());
+        self.undo.push((key, old));
+    }
+
+    /// Changes a row that is there.
+    pub(crate) fn update(&mut self, key: &R::Key, change: impl FnOnce(&mut R)) {
+        let mut row = self.rows.get(key).cloned().expect("who changes a row has found it before");
+        change(&mut row);
+        assert!(row.key() == *key, "a change keeps the key");
+        self.put(row);
+    }
+
+    /// The size of the largest row that the command wrote, when it is over `max`.
+    pub(crate) fn too_large(&mut self, max: usize) -> Option<usize> {
+        let mut largest = 0;
+        for (key, _) in &self.undo {
+            let Some(row) = self.rows.get(key) else { continue };
+            let bytes = self.encoded.entry(key.clone()).or_insert_with(|| row.to_bytes());
+            largest = largest.max(bytes.len());
+        }
+        (largest > max).then_some(largest)
     }
 
     /// Whether the entry has changed anything here.
@@ -104,8 +133,10 @@ impl<R: Row> Table<R> {
         self.undo.clear();
     }
 
-    pub(crate) fn take_back(&mut self) {
+    /// Undoes everything since `begin`.
+    pub(crate) fn undo(&mut self) {
         while let Some((key, old)) = self.undo.pop() {
+            self.encoded.remove(&key);
             match old {
                 Some(row) => self.rows.insert(key, row),
                 None => self.rows.remove(&key),
@@ -135,7 +166,7 @@ impl<R: Row> Table<R> {
             } else {
                 self.active.remove(&key);
             }
-            let value = row.map(Message::to_bytes);
+            let value = row.map(|row| self.encoded.remove(&key).unwrap_or_else(|| row.to_bytes()));
             let new = value.as_ref().map(|value| row_hash(&bytes, value));
             let old = match new {
                 Some(new) => self.hashes.insert(key, new),
@@ -146,6 +177,7 @@ impl<R: Row> Table<R> {
             out.push((bytes, value));
         }
         self.undo.clear();
+        self.encoded.clear();
     }
 }
 

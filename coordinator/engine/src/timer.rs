@@ -1,77 +1,58 @@
-//! Timers: bakes, pauses and handovers on cluster life; approvals on wall time.
+//! Timers: bakes, pauses and handovers on cluster time; approvals on wall time.
 
+use trimaran_model::id::{AgentName, InstallationId, RunId};
 use trimaran_model::time::Timestamp;
-use trimaran_model::verdict::Verdict;
-use trimaran_wire::v1::row;
 
 use crate::event::Event;
-use crate::settle::assignment_result::mark_stable;
-use crate::state::{State, status};
+use crate::state::State;
+use crate::state::installation::Installation;
+use crate::state::stage::{Kind, Stage};
 
 /// Runs everything that is due.
 pub(crate) fn run(state: &mut State) {
-    let (now, wall) = (state.now().0, state.wall().0);
-    let due = |it: &&row::Installation| bake_end(state, it).is_some_and(|until| until <= now);
-    let baked: Vec<row::Installation> = state.installations.active().filter(due).cloned().collect();
-    for it in baked {
-        end_bake(state, it);
+    let now = state.now();
+    let due = |it: &&Installation| bake_end(state, it).is_some_and(|until| until <= now);
+    let baked: Vec<InstallationId> =
+        state.installations.active().filter(due).map(|it| it.id.clone()).collect();
+    for id in baked {
+        state.installations.update(&id, Installation::end_bake);
+        let health = state.installations.get(&id).expect("it was just changed").health;
+        state.events.push(Event::Installation { installation: id, health });
     }
-    let handed: Vec<row::Agent> = state
-        .agents
-        .active()
-        .filter(|it| it.handover_until.is_some_and(|until| until <= now))
-        .cloned()
-        .collect();
-    for agent in handed {
-        let name = agent.name.clone();
-        state.agents.put(row::Agent { handover_until: None, ..agent });
+    let over = |until: Option<Timestamp>| until.is_some_and(|until| until <= now);
+    let handed = state.agents.active().filter(|it| over(it.handover_until));
+    let handed: Vec<AgentName> = handed.map(|it| it.name.clone()).collect();
+    for name in handed {
+        state.agents.update(&name, |agent| agent.handover_until = None);
         state.events.push(Event::AgentWork { agent: name.clone(), assignment: None });
         state.wake_agent(&name);
     }
-    state.wake_where(|run| {
-        run.stages.iter().any(|stage| {
-            pause_end(stage).is_some_and(|until| until <= now)
-                || expiry(stage).is_some_and(|until| until <= wall)
-        })
-    });
+    let due = state.stages.active().filter(|stage| over(stage_timer(state, stage)));
+    let due: Vec<RunId> = due.map(|stage| stage.run.clone()).collect();
+    due.iter().for_each(|run| state.wake(run));
 }
 
-/// When the bake ends: never while the agent is silent, because nobody looks.
-fn bake_end(state: &State, it: &row::Installation) -> Option<u64> {
-    let target = state.targets.get(&it.id.target)?;
-    let agent = state.agents.get(&target.target.agent)?;
+/// When the bake ends: never while the agent is silent, because no one observes.
+fn bake_end(state: &State, it: &Installation) -> Option<Timestamp> {
+    let agent = state.agents.get(&state.target(&it.id.target)?.agent)?;
     it.bake_until.filter(|_| agent.attached.is_some())
 }
 
-/// What stayed healthy is good from now on; anything else is not, and its bake is over all the same.
-fn end_bake(state: &mut State, mut it: row::Installation) {
-    match it.current.filter(|_| it.health == Verdict::Healthy.as_str()) {
-        Some(current) => mark_stable(&mut it, current),
-        None => it.bake_until = None,
+/// When time moves a stage of a live run: the end of a pause, or of an approval.
+fn stage_timer(state: &State, stage: &Stage) -> Option<Timestamp> {
+    if state.runs.get(&stage.run).is_none_or(|run| run.status.is_done()) {
+        return None;
     }
-    state.events.push(Event::Installation { installation: it.id.clone(), health: it.health.clone() });
-    state.installations.put(it);
-}
-
-/// When the pause between two waves ends, of a stage that waits for it.
-fn pause_end(stage: &row::Stage) -> Option<u64> {
-    let waits = stage.assignment.is_none() && !status(&stage.status).is_done();
-    stage.pause_until.filter(|_| waits)
-}
-
-/// When an approval that waits expires, on wall time.
-fn expiry(stage: &row::Stage) -> Option<i64> {
-    let waits = stage.decision.is_none() && !status(&stage.status).is_done();
-    stage.expires_ms.filter(|_| waits)
+    match &stage.kind {
+        Kind::Deploy { deploy } => deploy.pause_end(),
+        Kind::Approve { approve } => approve.expiry().map(|at| state.cluster().at_wall(at)),
+    }
 }
 
 /// The next moment at which something is due.
 pub(crate) fn next(state: &State) -> Option<Timestamp> {
-    let offset = state.meta().offset_ms;
-    let on_life = |wall: i64| u64::try_from(wall.saturating_sub(offset)).unwrap_or(0);
     let bakes = state.installations.active().filter_map(|it| bake_end(state, it));
     let handovers = state.agents.active().filter_map(|it| it.handover_until);
-    let stages = state.live_runs().flat_map(|run| &run.stages);
-    let waits = stages.flat_map(|stage| [pause_end(stage), expiry(stage).map(on_life)]);
-    bakes.chain(handovers).chain(waits.flatten()).min().map(Timestamp)
+    let stages = state.stages.active().filter_map(|stage| stage_timer(state, stage));
+    bakes.chain(handovers).chain(stages).min()
 }

@@ -1,76 +1,68 @@
-//! A log as this version writes it: it decodes for ever and replays to the same state. `UPDATE=1` writes it
-//! again, which is allowed until the first release and never after it.
+//! A log and rows as this version writes them: the log decodes for ever and replays to the same state, and each kind of row
+//! has its bytes in a file of its own. `UPDATE=1` writes them again, which is allowed until the first release and never
+//! after it.
 #![allow(clippy::disallowed_methods, reason = "the log is a file, and a variable says that it is rewritten")]
 
+mod history;
+
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use trimaran_engine::Engine;
-use trimaran_sim::lab::{Lab, failure, operator, run_id};
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::v1::assignment::WireOutcome;
-use trimaran_wire::v1::command::{CommandBody, Entry};
+use trimaran_wire::v1::command::Entry;
 
-/// Commands of every concern: enrolment, a deploy with an approval, a failure that goes back, a human's rollback.
-fn history() -> Lab {
-    let mut lab = Lab::with_hosts(1, 4);
-    lab.pipelines.insert(
-        "web".to_owned(),
-        vec![
-            "staging targets=lab-staging".to_owned(),
-            "prod after=staging targets=lab-prod approve=promote,roll_back sizes=1,100% bake=10s".to_owned(),
-        ],
-    );
-    for (number, stable_releases) in [(1, true), (2, false), (3, true)] {
-        let deploy = lab.deploy("web", &format!("v{number}"), &[]);
-        lab.must(operator("op1", deploy));
-        report(&mut lab, "lab-staging", WireOutcome::Done);
-        let (run, option) = (run_id(&format!("web#{number}")), Some("promote".to_owned()));
-        let approve =
-            CommandBody::Approve { run, stage: None, option, plan_digest: None, comment: "seen".to_owned() };
-        lab.must(operator("op2", approve));
-        report(&mut lab, "lab-prod", WireOutcome::Done);
-        let outcome = match stable_releases {
-            true => WireOutcome::Done,
-            false => WireOutcome::Failed(failure("probe_failed", "503 Service Unavailable", Some("p2"))),
-        };
-        report(&mut lab, "lab-prod", outcome);
-        if !stable_releases {
-            report(&mut lab, "lab-prod", WireOutcome::Done);
-        }
-        lab.pass(11_000);
-    }
-    let rollback = CommandBody::Rollback {
-        pipeline: "web".to_owned(),
-        environment: "prod".to_owned(),
-        to: None,
-        reason: "slow".to_owned(),
-    };
-    lab.must(operator("op1", rollback));
-    report(&mut lab, "lab-prod", WireOutcome::Fault(failure("host_lost", "silent", Some("p1"))));
-    lab.must(operator("op1", CommandBody::Resume { run: run_id("web#4"), stage: None }));
-    report(&mut lab, "lab-prod", WireOutcome::Done);
-    lab
+use history::history;
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
-fn report(lab: &mut Lab, target: &str, outcome: WireOutcome) {
-    let row = lab.live(target).expect("work");
-    let command = lab.result(&row, outcome);
-    lab.must(command);
+fn is_update() -> bool {
+    std::env::var("UPDATE").is_ok_and(|value| value == "1")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// The first row of each table that the history ever writes, hot or cold.
+#[test]
+fn each_kind_of_row_keeps_its_bytes() {
+    let (lab, mut engine) = (history(), Engine::new());
+    let mut first: BTreeMap<u8, (Vec<u8>, Vec<u8>)> = BTreeMap::new();
+    for (index, bytes) in &lab.log {
+        let applied = engine.apply(*index, &Entry::from_bytes(bytes).expect("an entry"));
+        for (key, value) in applied.rows {
+            if let Some(value) = value {
+                first.entry(key[0]).or_insert((key, value));
+            }
+        }
+    }
+    assert!(first.len() >= 18, "the history writes rows of only {} tables", first.len());
+    for (table, (key, value)) in first {
+        let text = format!("{} {}\n", hex(&key), hex(&value));
+        let path = golden(&format!("row-{table:02}.txt"));
+        if is_update() {
+            std::fs::write(&path, &text).expect("the row is written");
+        }
+        let stored = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(text, stored, "the row of table {table} has other bytes");
+    }
 }
 
 #[test]
 fn an_old_log_replays_to_the_same_state() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/log-v1.txt");
-    if std::env::var("UPDATE").is_ok_and(|value| value == "1") {
+    let path = golden("log-v1.txt");
+    if is_update() {
         let lab = history();
         let mut text = String::new();
         for (index, bytes) in &lab.log {
-            let hex: String = bytes.iter().fold(String::new(), |mut hex, byte| {
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            });
-            text.push_str(&format!("{index} {hex}\n"));
+            text.push_str(&format!("{index} {}\n", hex(bytes)));
         }
         text.push_str(&format!("hash {:032x}\n", lab.engine.hash()));
         std::fs::write(&path, text).expect("the log is written");

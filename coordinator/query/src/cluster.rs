@@ -1,84 +1,107 @@
-//! Targets, agents, runners, members, alarms and the audit log.
+//! The cluster, its targets, agents and runners, alarms and the audit log.
 
-use trimaran_model::id::{Digest, Incarnation};
-use trimaran_model::reason::CLEARS_WAIT;
-use trimaran_model::time::WallTime;
-use trimaran_wire::codec::Message as _;
+use trimaran_engine::rows::cold::{Audit, Source};
+use trimaran_engine::rows::{cold_key, from_bytes, tables};
+use trimaran_engine::state::agent::{Agent, Runner};
+use trimaran_engine::state::assignment::TargetEntry;
+use trimaran_engine::state::cluster::{Alarm, Cluster, Member};
+use trimaran_engine::state::token::{Revoked, Token};
+use trimaran_model::id::{AgentName, Digest, HostName, Incarnation, PipelineName, TargetName};
+use trimaran_model::target::{Target, TargetClass, TargetPlatform};
 use trimaran_wire::document::{
     AgentList, AlarmDocument, AuditDocument, AuditList, MachineDocument, RunnerList, TargetDocument,
     TargetList, rfc3339,
 };
-use trimaran_wire::v1::row::{self, table};
-use trimaran_wire::v1::target::WirePlatform;
+use trimaran_wire::v1::command::PipelineSource;
 
-use crate::{RowSource, all, get};
-use trimaran_engine::state::is_host_of;
+use crate::rows::{RowSource, all, get};
+use crate::text;
 
 /// Cluster id, epoch, time and counters.
-pub fn meta(rows: &dyn RowSource) -> row::Meta {
-    get::<row::Meta>(rows, &()).unwrap_or_default()
+pub fn cluster(rows: &dyn RowSource) -> Cluster {
+    get::<Cluster>(rows, &()).unwrap_or_default()
 }
 
-pub fn members(rows: &dyn RowSource) -> Vec<row::Member> {
+pub fn members(rows: &dyn RowSource) -> Vec<Member> {
     all(rows)
 }
 
 /// The stored file of a pipeline.
-pub fn pipeline(rows: &dyn RowSource, name: &str) -> Option<row::Pipeline> {
-    get(rows, &name.to_owned())
+pub fn pipeline_source(rows: &dyn RowSource, name: &PipelineName) -> Option<PipelineSource> {
+    let stored = rows.get(&cold_key(tables::SOURCE, name.as_str().as_bytes()))?;
+    from_bytes::<Source>(&stored).ok().map(|it| it.source)
 }
 
-pub fn target_rows(rows: &dyn RowSource) -> Vec<row::TargetRow> {
-    all(rows)
+/// Every target.
+pub fn targets_known(rows: &dyn RowSource) -> Vec<Target> {
+    all::<TargetEntry>(rows).into_iter().map(|it| it.target).collect()
 }
 
-pub fn target_row(rows: &dyn RowSource, name: &str) -> Option<row::TargetRow> {
-    get(rows, &name.to_owned())
+pub fn target(rows: &dyn RowSource, name: &TargetName) -> Option<Target> {
+    get::<TargetEntry>(rows, name).map(|it| it.target)
 }
 
 /// A token by its hash.
-pub fn token(rows: &dyn RowSource, sha256: [u8; 32]) -> Option<row::Token> {
+pub fn token(rows: &dyn RowSource, sha256: Digest) -> Option<Token> {
     get(rows, &sha256)
 }
 
-/// Enrolled runners that a target selects.
-pub(super) fn hosts(rows: &dyn RowSource, target: &row::TargetRow) -> Vec<String> {
-    hosts_among(&all::<row::Runner>(rows), target)
+/// SHA-256 of every revoked public key.
+pub fn revoked_keys(rows: &dyn RowSource) -> Vec<Digest> {
+    all::<Revoked>(rows).into_iter().map(|it| it.key).collect()
 }
 
-fn hosts_among(runners: &[row::Runner], target: &row::TargetRow) -> Vec<String> {
-    let here = runners.iter().filter(|runner| is_host_of(target, runner));
-    here.map(|runner| runner.name.clone()).collect()
+/// Agents that were seen and neither said goodbye for good nor are known to be lost, with their last attach.
+pub fn agents_to_expect(rows: &dyn RowSource) -> Vec<(AgentName, u64)> {
+    let seen = all::<Agent>(rows).into_iter().filter(|it| !it.lost && it.incarnation.is_some());
+    seen.map(|it| (it.name, it.attach)).collect()
+}
+
+/// Runners enrolled with an agent.
+pub fn runners_of(rows: &dyn RowSource, agent: &AgentName) -> Vec<Runner> {
+    all::<Runner>(rows).into_iter().filter(|runner| runner.agent == *agent).collect()
+}
+
+/// Enrolled runners that a target selects.
+pub(crate) fn hosts(rows: &dyn RowSource, target: &Target) -> Vec<HostName> {
+    hosts_among(&all::<Runner>(rows), target)
+}
+
+fn hosts_among(runners: &[Runner], target: &Target) -> Vec<HostName> {
+    runners.iter().filter(|runner| runner.is_host_of(target)).map(|runner| runner.name.clone()).collect()
 }
 
 /// `target list|show`.
 pub fn targets(rows: &dyn RowSource, wanted: Option<&str>) -> TargetList {
-    let runners = all::<row::Runner>(rows);
-    let one = |it: row::TargetRow| {
-        let hosts = hosts_among(&runners, &it);
-        let (platform, select) = match &it.target.platform {
-            WirePlatform::Hosts { select } => ("hosts", select.clone()),
-            WirePlatform::Kubernetes { .. } => ("kubernetes", Default::default()),
-            WirePlatform::Flink { .. } => ("flink", Default::default()),
+    let runners = all::<Runner>(rows);
+    let one = |target: Target| {
+        let hosts = hosts_among(&runners, &target);
+        let select = match &target.platform {
+            TargetPlatform::Hosts { select } => select.clone(),
+            TargetPlatform::Kubernetes { .. } | TargetPlatform::Flink { .. } => Default::default(),
+        };
+        let class = match target.class {
+            TargetClass::Prod => "prod",
+            TargetClass::Staging => "staging",
         };
         TargetDocument {
-            name: it.target.name,
-            agent: it.target.agent,
-            class: if it.target.prod { "prod" } else { "staging" }.to_owned(),
-            platform: platform.to_owned(),
+            name: target.name.to_string(),
+            agent: target.agent.to_string(),
+            class: class.to_owned(),
+            platform: target.platform.as_str().to_owned(),
             select,
-            parallel: it.target.parallel,
-            hosts,
+            parallel: target.parallel,
+            hosts: hosts.iter().map(ToString::to_string).collect(),
         }
     };
-    let named = |it: &row::TargetRow| wanted.is_none_or(|wanted| it.target.name == wanted);
-    TargetList { targets: all::<row::TargetRow>(rows).into_iter().filter(named).map(one).collect() }
+    let named = |it: &Target| wanted.is_none_or(|wanted| it.name.as_str() == wanted);
+    TargetList { targets: targets_known(rows).into_iter().filter(named).map(one).collect() }
 }
 
 /// `agent list`, as the log knows it.
 pub fn agents(rows: &dyn RowSource) -> AgentList {
-    let one = |it: row::Agent| MachineDocument {
-        name: it.name,
+    let one = |it: Agent| MachineDocument {
+        name: it.name.to_string(),
         state: match (&it.attached, it.lost, it.incarnation) {
             (Some(_), _, _) => "connected",
             (None, true, _) => "lost",
@@ -87,60 +110,55 @@ pub fn agents(rows: &dyn RowSource) -> AgentList {
         }
         .to_owned(),
         address: it.address,
-        incarnation: it.incarnation.map(|it| Incarnation(it).to_string()),
-        last_seen: it.incarnation.map(|_| rfc3339(WallTime(it.changed_ms))),
+        incarnation: it.incarnation.as_ref().map(Incarnation::to_string),
+        last_seen: it.incarnation.map(|_| rfc3339(it.changed)),
         labels: Default::default(),
         agent: None,
         refused: None,
     };
-    AgentList { agents: all::<row::Agent>(rows).into_iter().map(one).collect() }
+    AgentList { agents: all::<Agent>(rows).into_iter().map(one).collect() }
 }
 
 /// `runner list`, without what their agent says of them: one that was seen before is lost until it says more.
 pub fn runners(rows: &dyn RowSource) -> RunnerList {
-    let one = |it: row::Runner| MachineDocument {
-        name: it.name,
-        state: if it.seen_ms.is_some() { "lost" } else { "never_connected" }.to_owned(),
+    let one = |it: Runner| MachineDocument {
+        name: it.name.to_string(),
+        state: if it.seen.is_some() { "lost" } else { "never_connected" }.to_owned(),
         address: None,
         incarnation: None,
-        last_seen: it.seen_ms.map(|at| rfc3339(WallTime(at))),
+        last_seen: it.seen.map(rfc3339),
         labels: it.labels,
-        agent: Some(it.agent),
+        agent: Some(it.agent.to_string()),
         refused: None,
     };
-    RunnerList { runners: all::<row::Runner>(rows).into_iter().map(one).collect() }
+    RunnerList { runners: all::<Runner>(rows).into_iter().map(one).collect() }
 }
 
 pub fn alarms(rows: &dyn RowSource) -> Vec<AlarmDocument> {
-    let one = |it: row::Alarm| AlarmDocument {
-        // A parked run alarms under its own name, and canceling it is what ends the alarm.
-        clears: if it.member.contains('#') {
-            format!("trimaran cancel {}", it.member)
-        } else {
-            CLEARS_WAIT.to_owned()
-        },
+    let one = |it: Alarm| AlarmDocument {
+        clears: text::alarm_clears(&it.subject),
         code: it.code,
-        message: it.message,
-        since: rfc3339(WallTime(it.since_ms)),
+        message: text::alarm(&it.detail),
+        since: rfc3339(it.since),
     };
-    all::<row::Alarm>(rows).into_iter().map(one).collect()
+    all::<Alarm>(rows).into_iter().map(one).collect()
 }
 
 /// `audit list`: records after `since`, in order.
 pub fn audit(rows: &dyn RowSource, since: u64, limit: usize) -> AuditList {
     let mut records = Vec::new();
-    rows.scan(&[table::AUDIT], &mut |_, value| {
-        if let Ok(it) = row::Audit::from_bytes(value)
+    rows.scan(&[tables::AUDIT], &mut |_, value| {
+        if let Ok(it) = from_bytes::<Audit>(value)
             && it.seq > since
         {
             records.push(AuditDocument {
                 seq: it.seq,
-                at: rfc3339(WallTime(it.at_ms)),
+                at: rfc3339(it.at),
                 identity: it.identity,
                 verb: it.verb,
                 object: it.object,
                 outcome: it.outcome,
-                hash: Digest(it.hash).to_string(),
+                hash: it.hash.to_string(),
             });
         }
         records.len() < limit

@@ -1,32 +1,28 @@
-//! What a plan would change, and the way back, beside what runs now.
+//! What a plan would change, and the rollback path, beside what runs now.
 
-use trimaran_model::id::Digest;
-use trimaran_model::pipeline::IntOrPercent;
+use trimaran_engine::state::installation::Installation;
+use trimaran_engine::state::pipeline::Quarantine;
+use trimaran_engine::wave_sizes;
+use trimaran_model::id::{Digest, EnvironmentName, InstallationId, PipelineName};
+use trimaran_model::plan::{Plan, PlannedEnvironment, PlannedStage};
 use trimaran_wire::document::{PlanDocument, PlanGate, PlanRelease, PlanStage, PlanWave, WayBack};
-use trimaran_wire::v1::plan::{WirePlan, WirePlannedStage};
-use trimaran_wire::v1::row;
 
+use crate::cluster;
+use crate::installations::installation;
+use crate::rows::{RowSource, all, get, version};
 use crate::runs::artifacts;
-use crate::{RowSource, get, release_row};
-use trimaran_engine::settle::assign::waves;
-use trimaran_engine::settle::rollback_target::{previous_stable, rollback_target};
-use trimaran_engine::state::run_name;
+use crate::text::{self, Owner};
 
-fn release(rows: &dyn RowSource, digest: [u8; 32]) -> PlanRelease {
-    let version =
-        release_row(rows, &digest).map_or_else(|| "?".to_owned(), |row| row.release.version.clone());
-    PlanRelease { release: Digest(digest).to_string(), version }
-}
-
-fn installation(rows: &dyn RowSource, pipeline: &str, target: &str) -> Option<row::Installation> {
-    get(rows, &(pipeline.to_owned(), target.to_owned()))
+fn release(rows: &dyn RowSource, digest: Digest) -> PlanRelease {
+    let version = version(rows, &digest).unwrap_or_else(|| "?".to_owned());
+    PlanRelease { release: digest.to_string(), version }
 }
 
 /// `plan`. `overrides` are the refusals that the deploy is meant to pass, by their names in `--override`.
-pub fn plan(rows: &dyn RowSource, plan: &WirePlan, overrides: &[String]) -> PlanDocument {
+pub fn plan(rows: &dyn RowSource, plan: &Plan, overrides: &[String]) -> PlanDocument {
     let mut document = PlanDocument {
-        pipeline: plan.pipeline.clone(),
-        plan_digest: Digest(plan.digest).to_string(),
+        pipeline: plan.pipeline.to_string(),
+        plan_digest: plan.digest.to_string(),
         artifacts: artifacts(&plan.artifacts),
         stages: Vec::new(),
         gates: Vec::new(),
@@ -38,28 +34,29 @@ pub fn plan(rows: &dyn RowSource, plan: &WirePlan, overrides: &[String]) -> Plan
             document.gates.push(PlanGate {
                 stage: format!("{}/approve", environment.name),
                 kind: "approval".to_owned(),
-                options: approve.options.clone(),
-                timeout_ms: approve.timeout_ms,
+                options: approve.options.iter().map(|option| option.as_str().to_owned()).collect(),
+                timeout_ms: approve.timeout.0,
             });
         }
         for stage in &environment.stages {
-            one_stage(rows, &mut document, &environment.name, stage);
+            add_stage(rows, &mut document, plan, (environment, stage));
         }
     }
-    if let Some(failed) = get::<row::Quarantine>(rows, &(plan.pipeline.clone(), plan.digest)) {
+    if let Some(failed) = get::<Quarantine>(rows, &(plan.pipeline.clone(), plan.digest)) {
         let rest = if overrides.iter().any(|it| it == "quarantine") {
             "`--override quarantine` lets a deploy try it again"
         } else {
             "a deploy is refused without `--override quarantine --reason TEXT`"
         };
-        let run = run_name(&failed.run);
-        document.warnings.push(format!("this plan failed in {run}: {}; {rest}", failed.cause));
+        let run = &failed.run;
+        let cause = text::cause(&failed.cause, Owner { run, stage: None });
+        document.warnings.push(format!("this plan failed in {run}: {cause}; {rest}"));
     }
     document
 }
 
 /// What the strategy comes to with the hosts that there are.
-fn warn_of_budgets(document: &mut PlanDocument, stage: &WirePlannedStage, total: u32, down: u32) {
+fn warn_of_budgets(document: &mut PlanDocument, stage: &PlannedStage, total: u32, down: u32) {
     let target = &stage.target;
     let mut warn = |text: String| document.warnings.push(text);
     match total {
@@ -70,32 +67,35 @@ fn warn_of_budgets(document: &mut PlanDocument, stage: &WirePlannedStage, total:
         )),
         _ => {}
     }
-    if IntOrPercent::from(stage.max_failures).floor_of(total) >= total {
+    if stage.batches.max_failures.floor_of(total) >= total {
         warn(format!(
             "`max_failures` covers every host of `{target}`, {total}: a failing release is never stopped there"
         ));
     }
 }
 
-fn one_stage(rows: &dyn RowSource, document: &mut PlanDocument, environment: &str, stage: &WirePlannedStage) {
-    let name = format!("{environment}/{}", stage.target);
-    let here = installation(rows, &document.pipeline, &stage.target);
+fn add_stage(
+    rows: &dyn RowSource,
+    document: &mut PlanDocument,
+    plan: &Plan,
+    (environment, stage): (&PlannedEnvironment, &PlannedStage),
+) {
+    let name = format!("{}/{}", environment.name, stage.target);
+    let id = InstallationId { pipeline: plan.pipeline.clone(), target: stage.target.clone() };
+    let here = installation(rows, &id);
     let current = here.as_ref().and_then(|it| it.current);
     let change = match current {
         None => "create",
         Some(current) if current == stage.release_digest => "none",
         Some(_) => "update",
     };
-    let to = PlanRelease {
-        release: Digest(stage.release_digest).to_string(),
-        version: stage.release.version.clone(),
-    };
-    let target = get::<row::TargetRow>(rows, &stage.target);
-    let total = target.map_or(0, |target| crate::cluster::hosts(rows, &target).len());
+    let to =
+        PlanRelease { release: stage.release_digest.to_string(), version: stage.release.version.clone() };
+    let total = cluster::target(rows, &stage.target).map_or(0, |target| cluster::hosts(rows, &target).len());
     let total = u32::try_from(total).unwrap_or(u32::MAX);
-    let down = IntOrPercent::from(stage.max_unavailable).floor_of(total).max(1);
+    let down = stage.batches.max_unavailable.floor_of(total).max(1);
     warn_of_budgets(document, stage, total, down);
-    let numbered = waves(stage, total).into_iter().filter(|_| total > 0).zip(1..);
+    let numbered = wave_sizes(&stage.batches, total).into_iter().filter(|_| total > 0).zip(1..);
     document.stages.push(PlanStage {
         name: name.clone(),
         change: change.to_owned(),
@@ -105,43 +105,38 @@ fn one_stage(rows: &dyn RowSource, document: &mut PlanDocument, environment: &st
             .map(|(target_count, number)| PlanWave { number, target_count, of: total, max_unavailable: down })
             .collect(),
     });
-    let good = here.as_ref().and_then(rollback_target);
+    let back = here.as_ref().and_then(Installation::rollback_target);
     document.way_back.push(WayBack {
         stage: name,
-        kind: if good.is_some() { "reversible" } else { "compensated" }.to_owned(),
-        to: good.map(|digest| release(rows, digest)),
+        kind: if back.is_some() { "reversible" } else { "compensated" }.to_owned(),
+        to: back.map(|digest| release(rows, digest)),
     });
 }
 
-/// What `rollback` would bring back in an environment.
+/// What `rollback` would restore in an environment.
 pub fn rollback_plan(
     rows: &dyn RowSource,
-    pipeline: &str,
-    environment: &str,
-    to: Option<[u8; 32]>,
+    pipeline: &PipelineName,
+    environment: &EnvironmentName,
+    to: Option<Digest>,
 ) -> PlanDocument {
-    let here: Vec<row::Installation> = crate::all::<row::Installation>(rows)
-        .into_iter()
-        .filter(|it| it.id.pipeline == pipeline && it.environment == environment)
-        .collect();
-    let stages = here
-        .into_iter()
-        .filter_map(|it| {
-            let to = to.or_else(|| previous_stable(&it))?;
-            Some(PlanStage {
-                name: format!("{environment}/{}", it.id.target),
-                change: if it.current == Some(to) { "none" } else { "update" }.to_owned(),
-                from: it.current.map(|digest| release(rows, digest)),
-                to: release(rows, to),
-                waves: Vec::new(),
-            })
+    let here = all::<Installation>(rows).into_iter();
+    let here = here.filter(|it| it.id.pipeline == *pipeline && it.environment == *environment);
+    let stages = here.filter_map(|it| {
+        let to = to.or_else(|| it.previous_stable())?;
+        Some(PlanStage {
+            name: format!("{environment}/{}", it.id.target),
+            change: if it.current == Some(to) { "none" } else { "update" }.to_owned(),
+            from: it.current.map(|digest| release(rows, digest)),
+            to: release(rows, to),
+            waves: Vec::new(),
         })
-        .collect();
+    });
     PlanDocument {
-        pipeline: pipeline.to_owned(),
+        pipeline: pipeline.to_string(),
         plan_digest: String::new(),
         artifacts: Vec::new(),
-        stages,
+        stages: stages.collect(),
         gates: Vec::new(),
         way_back: Vec::new(),
         warnings: Vec::new(),

@@ -10,7 +10,7 @@ mod write;
 use std::net::IpAddr;
 
 use trimaran_model::error_code::{self, ErrorCode};
-use trimaran_model::id::{Identity, RunId, StageName, StagePart};
+use trimaran_model::id::{Identity, InvalidName, RunId, StageName, StagePart};
 use trimaran_transport::{FrameReceiver, FrameSender, Session};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::document::Document;
@@ -96,13 +96,15 @@ pub(crate) fn document<D: Document>(revision: u64, document: &D) -> OperatorRepl
 
 /// Reads `web#12`.
 pub(crate) fn parse_run(text: &str) -> Result<WireRun, Refusal> {
-    match text.parse::<RunId>() {
-        Ok(id) => Ok(WireRun::from(&id)),
-        Err(error) => Err(Refusal {
-            cause: Some(error.to_string()),
-            ..refusal(error_code::USAGE, format!("`{text}` is no run"))
-        }),
-    }
+    run_id(text).map(|id| WireRun::from(&id))
+}
+
+/// Reads `web#12` as the state names runs.
+pub(crate) fn run_id(text: &str) -> Result<RunId, Refusal> {
+    text.parse().map_err(|error: InvalidName| Refusal {
+        cause: Some(error.to_string()),
+        ..refusal(error_code::USAGE, format!("`{text}` is no run"))
+    })
 }
 
 /// Reads `prod/lab-prod`.

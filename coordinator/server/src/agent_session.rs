@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 use trimaran_engine::Outcome;
-use trimaran_model::id::Identity;
+use trimaran_model::id::{AgentName, Identity, InstallationId};
 use trimaran_model::limits::{AGENT_LOST_AFTER, AGENT_REPORTS_IN_FLIGHT_MAX};
-use trimaran_query as query;
+use trimaran_query::{self as query, text};
 use trimaran_transport::{CloseCode, CloseReason, FrameSender, Session};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::agent::{AgentDown, AgentUp, AgentVerdict, RefusedCounts};
@@ -35,7 +35,7 @@ pub(crate) async fn serve(server: Server, session: Session) {
     if !server.refusals.check(&identity, Verb::Serve) {
         return session.close(CloseCode::Certificate, "only agents are served here");
     }
-    let name = name.to_string();
+    let (agent, name) = (name.clone(), name.to_string());
     let Ok((sender, mut receiver)) = session.accept_stream().await else { return };
     let hello = match receiver.next().await {
         Ok(Some(frame)) => AgentUp::from_frame(&frame),
@@ -52,7 +52,9 @@ pub(crate) async fn serve(server: Server, session: Session) {
         session,
         sender,
         name,
+        agent,
         incarnation,
+        attach: 0,
         sent,
         worked: BTreeSet::new(),
         answered: 0,
@@ -116,11 +118,14 @@ struct Link {
     session: Session,
     sender: FrameSender,
     name: String,
+    agent: AgentName,
     incarnation: u64,
+    /// The number of this session's attach, by which its end is reported.
+    attach: u64,
     /// Assignments that the agent has, by their number.
     sent: BTreeMap<u64, Sent>,
     /// Pipelines and targets that had work in this session: a verdict on them may be older than the end of it.
-    worked: BTreeSet<(String, String)>,
+    worked: BTreeSet<InstallationId>,
     /// The revision of the agent's last report that the log accepted.
     answered: u64,
     in_flight: InFlightReports,
@@ -140,7 +145,8 @@ impl Link {
         };
         let attachment = self.server.soft_state.attachment(&self.name).await;
         match self.propose(body).await {
-            Proposed::Done { revision, outcome: Outcome::Attached } => {
+            Proposed::Done { revision, outcome: Outcome::Attached { attach } } => {
+                self.attach = attach;
                 let soft_state = AttachedAgent {
                     session: self.session.clone(),
                     incarnation: self.incarnation,
@@ -151,20 +157,20 @@ impl Link {
                 {
                     let mut all = self.server.soft_state.lock();
                     all.agents.insert(self.name.clone(), soft_state);
-                    // RenderedEvent again when there is still something.
+                    // Reported again when there is still something.
                     all.held.remove(&self.name);
                 }
                 drop(attachment);
                 self.server.node.wait_rows(revision).await;
-                let meta = View::new(&self.server.node).read(|rows| query::meta(rows));
-                let welcome = AgentDown::Welcome { cluster: meta.cluster, epoch: meta.epoch, revision };
+                let cluster = View::new(&self.server.node).read(|rows| query::cluster(rows));
+                let welcome = AgentDown::Welcome { cluster: cluster.name, epoch: cluster.epoch.0, revision };
                 if self.send(welcome).await && self.bring_up_to_date().await {
                     Attach::Done
                 } else {
                     Attach::Later
                 }
             }
-            Proposed::Done { outcome: Outcome::Rejected(rejection), .. } => Attach::Never(rejection.message),
+            Proposed::Done { outcome: Outcome::Refused(why), .. } => Attach::Never(text::refusal(&why)),
             Proposed::Done { .. } => Attach::Never("this agent can't attach".to_owned()),
             Proposed::NotLeader | Proposed::Busy(_) | Proposed::Indeterminate => Attach::Later,
         }
@@ -219,7 +225,7 @@ impl Link {
 
     /// The session is over: detached now, lost when it does not come back in time.
     async fn leave(self) {
-        let Self { server, name, incarnation, session, .. } = self;
+        let Self { server, name, incarnation, attach, session, .. } = self;
         let reason = session.close_reason();
         session.close(CloseCode::Done, "");
         let attachment = server.soft_state.attachment(&name).await;
@@ -234,24 +240,24 @@ impl Link {
         let ended = |code: &CloseCode| matches!(code, CloseCode::Done | CloseCode::Shutdown);
         let goodbye = matches!(&reason, Some(CloseReason::Peer { code, .. }) if ended(code));
         let identity = WireIdentity::Agent(name.clone());
-        let body = CommandBody::Detach { incarnation, goodbye };
+        let body = CommandBody::Detach { attach, goodbye };
         // Without a leader the next one counts the agent as silent automatically.
         let _ = server.node.propose(Command { identity, request: None, body }).await;
         drop(attachment);
         tracing::info!(agent = name, incarnation, goodbye, "detached");
         let rest = AGENT_LOST_AFTER.to_std().saturating_sub(session.silent_for());
         tokio::time::sleep(rest).await;
-        report_lost(&server, name, incarnation).await;
+        report_lost(&server, name, attach).await;
     }
 }
 
-/// Reports to the log that this incarnation of an agent is lost, unless it came back meanwhile.
-async fn report_lost(server: &Server, name: String, incarnation: u64) {
+/// Reports to the log that an agent is lost since this attach, unless it came back meanwhile.
+async fn report_lost(server: &Server, name: String, attach: u64) {
     let _attachment = server.soft_state.attachment(&name).await;
     if server.soft_state.lock().agents.contains_key(&name) {
         return;
     }
-    let body = CommandBody::AgentLost { agent: name, incarnation };
+    let body = CommandBody::AgentLost { agent: name, attach };
     // Without a leader the next one counts the agent as silent automatically.
     let _ = server.node.propose(Command { identity: WireIdentity::System, request: None, body }).await;
 }
@@ -264,7 +270,7 @@ pub(crate) async fn expect_back(server: Server) {
         return;
     }
     tokio::time::sleep(AGENT_LOST_AFTER.to_std()).await;
-    for (name, incarnation) in View::new(&server.node).read(|rows| query::agents_to_expect(rows)) {
-        report_lost(&server, name, incarnation).await;
+    for (name, attach) in View::new(&server.node).read(|rows| query::agents_to_expect(rows)) {
+        report_lost(&server, name.to_string(), attach).await;
     }
 }

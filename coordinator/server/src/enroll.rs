@@ -3,16 +3,17 @@
 use std::net::SocketAddr;
 
 use trimaran_engine::Outcome;
+use trimaran_engine::state::token::Grant;
 use trimaran_model::error_code;
 use trimaran_model::id::{Digest, Identity};
 use trimaran_model::limits::{ENROLL_FRAME_BYTES_MAX, LEAF_TTL};
 use trimaran_model::text::with_sources;
 use trimaran_model::time::Millis;
-use trimaran_query as query;
+use trimaran_query::{self as query, text};
 use trimaran_transport::enroll::{Csr, is_wanted, token_hash, verify_renewal};
 use trimaran_transport::{CloseCode, Role, Session, Trust};
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::v1::command::{Command, CommandBody, TokenGrant};
+use trimaran_wire::v1::command::{Command, CommandBody};
 use trimaran_wire::v1::common::WireIdentity;
 use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};
 
@@ -59,8 +60,8 @@ async fn with_token(server: &Server, token: &str, csr: &[u8]) -> Result<EnrollRe
     };
     let identity = match server.node.propose(command).await {
         Proposed::Done { outcome: Outcome::Enrolled { identity }, .. } => identity,
-        Proposed::Done { outcome: Outcome::Rejected(rejection), .. } => {
-            return Err((rejection.code, rejection.message));
+        Proposed::Done { outcome: Outcome::Refused(why), .. } => {
+            return Err((why.code(), text::refusal(&why)));
         }
         Proposed::Done { .. } => return Err((error_code::BUG, "the token gave no identity".to_owned())),
         Proposed::Busy(why) => return Err((error_code::BUSY, why)),
@@ -75,15 +76,15 @@ async fn with_token(server: &Server, token: &str, csr: &[u8]) -> Result<EnrollRe
 /// Refuses a token that is for another than the newcomer wants to be, before it is used: its use would revoke
 /// whoever has the name now. A token that is good no more gets its answer where it would be used.
 fn not_mixed_up(server: &Server, hash: [u8; 32], wanted: &str) -> Result<(), Refused> {
-    let token = View::new(&server.node).read(|rows| query::token(rows, hash));
-    let Some(token) = token.filter(|token| !token.used && token.expires_ms >= server.node.wall().0) else {
+    let token = View::new(&server.node).read(|rows| query::token(rows, Digest(hash)));
+    let Some(token) = token.filter(|token| !token.used && token.expires >= server.node.wall()) else {
         return Ok(());
     };
     let (role, name) = match &token.grant {
-        TokenGrant::Coordinator { name } => (Role::Coordinator, name),
-        TokenGrant::Agent { name } => (Role::Agent, name),
-        TokenGrant::Runner { name, .. } => (Role::Runner, name),
-        TokenGrant::Operator { name, .. } => (Role::Operator, name),
+        Grant::Coordinator { .. } => (Role::Coordinator, token.grant.name()),
+        Grant::Agent { .. } => (Role::Agent, token.grant.name()),
+        Grant::Runner { .. } => (Role::Runner, token.grant.name()),
+        Grant::Operator { .. } => (Role::Operator, token.grant.name()),
     };
     if is_wanted(wanted, role, name) {
         return Ok(());

@@ -6,12 +6,14 @@ use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::broadcast;
 use trimaran_engine::Event;
+use trimaran_engine::state::assignment::LiveAssignment;
+use trimaran_engine::state::stage::Stage;
 use trimaran_model::limits::EVENTS_KEPT_MAX;
 use trimaran_model::time::WallTime;
-use trimaran_query as query;
+use trimaran_query::StoredRun;
+use trimaran_query::text::{self, Owner};
 use trimaran_wire::document::{EventDocument, rfc3339};
 use trimaran_wire::v1::agent::Progress;
-use trimaran_wire::v1::row;
 
 use crate::raft_loop::Applied;
 
@@ -61,17 +63,10 @@ impl EventLog {
     }
 
     /// Live progress, which is not of the log; it carries the newest revision.
-    pub(crate) fn progress(
-        &self,
-        revision: u64,
-        wall: WallTime,
-        row: &row::AssignmentRow,
-        progress: &Progress,
-    ) {
-        let target = row.stage.target.as_deref().unwrap_or("approve");
+    pub(crate) fn progress(&self, revision: u64, wall: WallTime, live: &LiveAssignment, progress: &Progress) {
         self.push(rendered(EventDocument {
-            run: Some(query::run_name(&row.assignment.run)),
-            stage: Some(format!("{}/{target}", row.stage.environment)),
+            run: Some(live.order.run.to_string()),
+            stage: Some(live.order.stage.to_string()),
             message: Some(format!("{} of {} hosts", progress.done, progress.total)),
             ..blank(revision, wall, "instances")
         }));
@@ -128,22 +123,23 @@ fn blank(revision: u64, wall: WallTime, event: &str) -> EventDocument {
 }
 
 /// A run as it is, in place of the events that led to it.
-pub(crate) fn catch_up(run: &row::Run, wall: WallTime) -> Vec<RenderedEvent> {
-    let name = query::run_name(&run.id);
-    let one = |stage: &row::Stage| {
+pub(crate) fn catch_up(stored: &StoredRun, wall: WallTime) -> Vec<RenderedEvent> {
+    let StoredRun { run, stages } = stored;
+    let name = run.id.to_string();
+    let one = |stage: &Stage| {
         rendered(EventDocument {
             run: Some(name.clone()),
-            stage: Some(query::stage_name(stage)),
-            status: Some(stage.status.clone()),
-            reasons: query::reasons(&stage.reasons),
-            ..blank(run.revision, wall, "stage")
+            stage: Some(stage.name.to_string()),
+            status: Some(stage.status().as_str().to_owned()),
+            reasons: text::reasons(&stage.reasons, Owner { run: &run.id, stage: Some(&stage.name) }),
+            ..blank(run.revision.0, wall, "stage")
         })
     };
-    let mut all: Vec<RenderedEvent> = run.stages.iter().map(one).collect();
+    let mut all: Vec<RenderedEvent> = stages.iter().map(one).collect();
     all.push(rendered(EventDocument {
         run: Some(name.clone()),
-        status: Some(run.status.clone()),
-        ..blank(run.revision, wall, "run")
+        status: Some(run.status.as_str().to_owned()),
+        ..blank(run.revision.0, wall, "run")
     }));
     all
 }
@@ -159,30 +155,34 @@ pub(crate) fn merged(mut as_they_are: Vec<RenderedEvent>, past: Vec<RenderedEven
 fn document(applied: &Applied, event: &Event) -> Option<EventDocument> {
     let blank = |kind: &str| blank(applied.revision, applied.wall, kind);
     Some(match event {
-        Event::Run { run, status } => {
-            EventDocument { run: Some(query::run_name(run)), status: Some(status.clone()), ..blank("run") }
-        }
+        Event::Run { run, status } => EventDocument {
+            run: Some(run.to_string()),
+            status: Some(status.as_str().to_owned()),
+            ..blank("run")
+        },
         Event::Stage { run, stage, status, reasons } => EventDocument {
-            run: Some(query::run_name(run)),
-            stage: Some(stage.clone()),
-            status: Some(status.clone()),
-            reasons: query::reasons(reasons),
+            run: Some(run.to_string()),
+            stage: Some(stage.to_string()),
+            status: Some(status.as_str().to_owned()),
+            reasons: text::reasons(reasons, Owner { run, stage: Some(stage) }),
             ..blank("stage")
         },
         Event::Progress { run, stage, done, total } => EventDocument {
-            run: Some(query::run_name(run)),
-            stage: Some(stage.clone()),
+            run: Some(run.to_string()),
+            stage: Some(stage.to_string()),
             message: Some(format!("{done} of {total} hosts")),
             ..blank("progress")
         },
         Event::Installation { installation, health } => EventDocument {
-            message: Some(format!("{} on {}", installation.pipeline, installation.target)),
-            status: Some(health.clone()),
+            message: Some(installation.to_string()),
+            status: Some(health.as_str().to_owned()),
             ..blank("installation")
         },
-        Event::Agent { agent, state } => {
-            EventDocument { message: Some(agent.clone()), status: Some(state.clone()), ..blank("agent") }
-        }
+        Event::Agent { agent, state } => EventDocument {
+            message: Some(agent.to_string()),
+            status: Some(state.as_str().to_owned()),
+            ..blank("agent")
+        },
         Event::AgentWork { .. } | Event::Revoked { .. } | Event::Superseded { .. } => return None,
     })
 }

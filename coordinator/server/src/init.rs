@@ -64,8 +64,8 @@ pub(crate) fn init(
     let fingerprint = Trust::from_pem(issuer.root_pem())?.root_fingerprint();
     let token = Token::new(random::bytes(), fingerprint);
     let raft_id = random::next_u64() >> 1 | 1;
-    let rows = first_rows(&cluster, now.0, &token, name, address, raft_id);
     let identity = raft::Identity { cluster_id, disk_id: random::bytes(), raft_id };
+    let rows = first_rows(&cluster, now.0, &token, name, address, &identity);
     Store::init(&data.store(), identity, &rows, &Options::default())?;
     Ok(token.text())
 }
@@ -96,18 +96,20 @@ fn first_rows(
     token: &Token,
     name: &CoordinatorName,
     address: &str,
-    raft_id: u64,
+    identity: &raft::Identity,
 ) -> Vec<(Vec<u8>, Vec<u8>)> {
     let system = |body| Command { identity: WireIdentity::System, request: None, body };
     let bootstrap = CommandBody::Bootstrap {
         cluster: cluster.to_owned(),
         wall_ms,
+        incarnation: random::next_u64(),
         admin_token_sha256: token.hash().0,
         admin: ADMIN.to_owned(),
     };
     let member = CommandBody::Member {
         name: name.to_string(),
-        raft_id,
+        raft_id: identity.raft_id,
+        disk: identity.disk_id,
         address: address.to_owned(),
         certificate_sha256: [0; 32],
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast::error::RecvError;
 use trimaran_engine::{Engine, Event};
-use trimaran_model::id::{CoordinatorName, Identity};
+use trimaran_model::id::{AssignmentId, CoordinatorName, Identity};
 use trimaran_model::limits::BALLAST_BYTES;
 use trimaran_model::time::Millis;
 use trimaran_process::{Tasks, clock};
@@ -85,7 +85,7 @@ pub(crate) async fn run(
     let engine = Engine::from_rows(store.load_rows()?.into_iter())?;
     fill_ballast(&data, settings.ballast.map_or(BALLAST_BYTES, |mib| mib << 20));
     let revoked = Arc::new(RevokedKeys::default());
-    revoked.extend(engine.revoked());
+    revoked.extend(engine.revoked().into_iter().map(|key| key.0));
     let raft_id = store.identity().raft_id;
     let (node, ended) =
         Node::start(replica_settings(raft_id, &settings), store, EngineStateMachine::new(engine), loaded)?;
@@ -224,7 +224,7 @@ async fn publish_applied(server: Server) {
             Ok(applied) => {
                 for event in &applied.events {
                     if let Event::Revoked { key } = event {
-                        server.revoked.extend([*key]);
+                        server.revoked.extend([key.0]);
                         server.endpoint.close_revoked();
                     }
                 }
@@ -233,7 +233,8 @@ async fn publish_applied(server: Server) {
             Err(RecvError::Lagged(missed)) => {
                 tracing::warn!(missed, "events were lost; watchers come again");
                 server.events.cut(server.node.store.applied());
-                server.revoked.extend(View::new(&server.node).read(|rows| query::revoked_keys(rows)));
+                let keys = View::new(&server.node).read(|rows| query::revoked_keys(rows));
+                server.revoked.extend(keys.into_iter().map(|key| key.0));
                 server.endpoint.close_revoked();
             }
             Err(RecvError::Closed) => return,
@@ -251,6 +252,7 @@ async fn announce(server: Server) {
     let body = CommandBody::Member {
         name: server.name.to_string(),
         raft_id: server.node.store.identity().raft_id,
+        disk: server.node.store.identity().disk_id,
         address: server.address.clone(),
         certificate_sha256,
     };
@@ -289,9 +291,10 @@ async fn renew(server: Server) {
 impl Server {
     /// Notifies watchers of a run that live progress came; their next read shows it.
     pub(crate) fn publish_progress(&self, progress: &Progress) {
-        let found = View::new(&self.node).read(|rows| query::assignment(rows, progress.assignment));
-        if let Some(row) = found {
-            self.events.progress(self.node.store.applied(), self.node.wall(), &row, progress);
+        let found =
+            View::new(&self.node).read(|rows| query::assignment(rows, AssignmentId(progress.assignment)));
+        if let Some(live) = found {
+            self.events.progress(self.node.store.applied(), self.node.wall(), &live, progress);
         }
     }
 }

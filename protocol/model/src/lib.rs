@@ -26,3 +26,4 @@ pub mod target;
 pub mod text;
 pub mod time;
 pub mod verdict;
+pub mod why;

@@ -62,6 +62,14 @@ pub const WAVES_MAX: usize = 32;
 
 /// One frame between peers, and so one raft entry with its commands (`raft` 0.7 `max_size_per_msg`).
 pub const FRAME_BYTES_MAX: usize = 4 * MIB;
+/// A stored row with its envelope. Anything that would make a larger one is undone and refused; a snapshot still
+/// carries one in a single chunk.
+pub const ROW_BYTES_MAX: usize = 2 * MIB;
+/// What stored bytes may decode to. Larger than anything is written, so that a smaller bound of a later build never makes
+/// what is stored unreadable.
+pub const STORED_BYTES_MAX: usize = 16 * MIB;
+/// A text of the sender that a refusal repeats.
+pub const REFUSAL_TEXT_BYTES_MAX: usize = 256;
 /// One replicated entry.
 pub const ENTRY_BYTES_MAX: usize = MIB + 256 * KIB;
 /// Commands of one entry.
@@ -305,6 +313,7 @@ pub const OWNER_DEPTH_MAX: usize = 16;
 /// Evidence that can be a flap counts once it is so old.
 pub const STRIKE_AGE: Millis = Millis::seconds(3);
 
+const _: () = assert!(ENTRY_BYTES_MAX < ROW_BYTES_MAX && 2 * ROW_BYTES_MAX <= STORED_BYTES_MAX);
 const _: () = assert!(SPEC_FILE_BYTES_MAX < OPERATOR_REQUEST_BYTES_MAX);
 const _: () = assert!(OPERATOR_REQUEST_BYTES_MAX < ENTRY_BYTES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX < FRAME_BYTES_MAX);

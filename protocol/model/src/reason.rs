@@ -28,6 +28,10 @@ macro_rules! reason_codes {
             pub fn fault(self) -> Option<Fault> {
                 match self { $(Self::$variant => reason_codes!(@fault $fault)),* }
             }
+            /// Whether it says that work is paused until a user resumes it.
+            pub fn is_pause(self) -> bool {
+                self.as_str().starts_with("paused_")
+            }
             /// Reads what [`ReasonCode::as_str`] writes.
             pub fn from_name(name: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|code| code.as_str() == name)
@@ -127,21 +131,6 @@ reason_codes! {
     ConditionFailed "condition_failed" release "A condition of the object says that it failed." "Check the message: it has the controller's words.";
     NoAddress "no_address" waits "No load balancer or ingress controller assigned an address yet." "It continues automatically; check the controller and the events of the object when it does not.";
     NoRule "no_rule" waits "No rule understands this kind or status, so nothing is claimed." "Add a rule: the page `ops/docs/kubernetes/rules.md` shows how.";
-}
-
-/// Why a stage does not move, as stored: what it waits for, since when, what clears it and who may.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reason {
-    pub code: ReasonCode,
-    /// One sentence with the names of this case.
-    pub message: String,
-    pub since: crate::time::WallTime,
-    /// One runnable command, or `wait`.
-    pub clears: String,
-    /// Who may clear it: names or roles; empty when no one may.
-    pub who: Vec<String>,
-    /// When it will be checked again; `None` when only an event clears it.
-    pub next_check: Option<crate::time::WallTime>,
 }
 
 /// `clears` of a reason that clears automatically.

@@ -138,6 +138,8 @@ pub enum RunKind {
 }
 
 impl RunKind {
+    pub const ALL: [Self; 2] = [Self::Deploy, Self::Rollback];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Deploy => "deploy",

@@ -1,6 +1,7 @@
 //! The one place that calls bincode: bounded decodes that consume every byte, and the kinds of messages.
 
 use bincode::{Decode, Encode};
+use trimaran_model::limits::{FRAME_BYTES_MAX, STORED_BYTES_MAX};
 
 use crate::frame::{Frame, FrameError};
 
@@ -17,12 +18,7 @@ pub trait Message: Encode + Decode<()> {
 
     /// Decodes a frame of this kind and version; anything else is an error.
     fn from_frame(frame: &Frame) -> Result<Self, CodecError> {
-        if (frame.kind, frame.version) != (Self::KIND, Self::VERSION) {
-            return Err(CodecError::Kind {
-                found: (frame.kind, frame.version),
-                expected: (Self::KIND, Self::VERSION),
-            });
-        }
+        Self::check_kind(frame)?;
         decode(&frame.body)
     }
 
@@ -33,11 +29,19 @@ pub trait Message: Encode + Decode<()> {
 
     /// Reads the stored form.
     fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
-        let (frame, rest) = Frame::decode(bytes, DECODE_BYTES_MAX)?;
+        let (frame, rest) = Frame::decode(bytes, STORED_BYTES_MAX)?;
         if !rest.is_empty() {
             return Err(CodecError::Trailing { bytes: rest.len() });
         }
-        Self::from_frame(&frame)
+        Self::check_kind(&frame)?;
+        let config = config().with_limit::<STORED_BYTES_MAX>();
+        decode_within(&frame.body, config)
+    }
+
+    /// Whether a frame is of this kind and version.
+    fn check_kind(frame: &Frame) -> Result<(), CodecError> {
+        let (found, expected) = ((frame.kind, frame.version), (Self::KIND, Self::VERSION));
+        if found == expected { Ok(()) } else { Err(CodecError::Kind { found, expected }) }
     }
 }
 
@@ -78,7 +82,7 @@ pub mod kind {
 }
 
 /// No decode takes more memory than this, whatever its bytes claim.
-pub const DECODE_BYTES_MAX: usize = trimaran_model::limits::FRAME_BYTES_MAX;
+pub const DECODE_BYTES_MAX: usize = FRAME_BYTES_MAX;
 
 /// Why bytes are not a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -108,18 +112,26 @@ impl From<trimaran_model::id::InvalidName> for CodecError {
     }
 }
 
-fn config() -> impl bincode::config::Config {
-    bincode::config::standard().with_little_endian().with_limit::<DECODE_BYTES_MAX>()
+/// Little-endian, variable-length integers, without a limit.
+type Standard = bincode::config::Configuration;
+
+fn config() -> Standard {
+    bincode::config::standard().with_little_endian()
 }
 
 /// The body of a value.
 pub fn encode<T: Encode>(value: &T) -> Vec<u8> {
-    bincode::encode_to_vec(value, config()).expect("encoding into memory does not fail for our types")
+    bincode::encode_to_vec(value, config().with_limit::<DECODE_BYTES_MAX>())
+        .expect("encoding into memory does not fail for our types")
 }
 
 /// Reads a body; every byte must be used.
 pub fn decode<T: Decode<()>>(body: &[u8]) -> Result<T, CodecError> {
-    let (value, used) = bincode::decode_from_slice(body, config())
+    decode_within(body, config().with_limit::<DECODE_BYTES_MAX>())
+}
+
+fn decode_within<T: Decode<()>>(body: &[u8], config: impl bincode::config::Config) -> Result<T, CodecError> {
+    let (value, used) = bincode::decode_from_slice(body, config)
         .map_err(|error| CodecError::Body { why: error.to_string() })?;
     if used != body.len() {
         return Err(CodecError::Trailing { bytes: body.len() - used });

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use trimaran_engine::Engine;
+use trimaran_engine::rows::{from_bytes, tables};
+use trimaran_engine::state::assignment::LiveAssignment;
+use trimaran_engine::state::run::Run;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::Status;
 use trimaran_query::{self as query, RowSource};
-use trimaran_wire::codec::Message as _;
 use trimaran_wire::document::StageDocument;
-use trimaran_wire::v1::row;
 
 /// Rows as a store has them.
 #[derive(Debug, Clone, Default)]
@@ -31,10 +32,10 @@ impl Rows {
     }
 
     /// Live assignments.
-    pub fn assignments(&self) -> Vec<row::AssignmentRow> {
+    pub fn assignments(&self) -> Vec<LiveAssignment> {
         let mut found = Vec::new();
-        self.scan(&[row::table::ASSIGNMENT], &mut |_, value| {
-            found.push(row::AssignmentRow::from_bytes(value).expect("a stored row"));
+        self.scan(&[tables::ASSIGNMENT], &mut |_, value| {
+            found.push(from_bytes(value).expect("a stored row"));
             true
         });
         found
@@ -84,19 +85,19 @@ pub fn whole(engine: &Engine, rows: &Rows) -> Result<(), String> {
 fn assignments(rows: &Rows, fence: &mut u64) -> Result<(), String> {
     let live = rows.assignments();
     let (mut installations, mut fences) = (BTreeSet::new(), BTreeSet::new());
-    for row in &live {
-        let it = &row.assignment;
-        if !installations.insert((&it.installation.pipeline, &it.installation.target)) {
+    for live in &live {
+        let it = &live.order;
+        if !installations.insert(&it.installation) {
             return Err(format!("two live assignments on {:?}", it.installation));
         }
         if !fences.insert(it.fence) {
             return Err(format!("fence {} is given twice", it.fence));
         }
     }
-    let meta = query::meta(rows);
-    let given = u64::from(meta.epoch) << 48 | meta.fence;
-    if given < *fence || meta.fence != meta.assignment {
-        return Err(format!("fence {given} after {fence}, with {} assignments", meta.assignment));
+    let cluster = query::cluster(rows);
+    let given = cluster.last_fence().0;
+    if given < *fence || cluster.fence != cluster.assignment {
+        return Err(format!("fence {given} after {fence}, with {} assignments", cluster.assignment));
     }
     *fence = given;
     Ok(())
@@ -105,12 +106,12 @@ fn assignments(rows: &Rows, fence: &mut u64) -> Result<(), String> {
 /// Every run that is not done moves or says why it does not.
 fn runs(rows: &Rows) -> Result<(), String> {
     let mut hot = Vec::new();
-    rows.scan(&[row::table::RUN], &mut |_, value| {
-        hot.push(row::Run::from_bytes(value).expect("a stored row").id);
+    rows.scan(&[tables::RUN], &mut |_, value| {
+        hot.push(from_bytes::<Run>(value).expect("a stored row").id);
         true
     });
     for id in hot {
-        let run = query::run(rows, &id.pipeline, id.number).ok_or("a stored run is not found")?;
+        let run = query::run(rows, &id).ok_or("a stored run is not found")?;
         let done = Status::from_name(&run.status).is_some_and(Status::is_done);
         let all_done = run.stages.iter().all(|it| status(it).is_done());
         if done != all_done && run.status != Status::Broken.as_str() {

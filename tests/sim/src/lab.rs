@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use trimaran_engine::state::assignment::LiveAssignment;
 use trimaran_engine::{Applied, Engine, Event, Outcome};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::agent::Progress;
 use trimaran_wire::v1::assignment::{WireFailure, WireInstance, WireOutcome};
 use trimaran_wire::v1::command::{Command, CommandBody, Entry, RequestKey, TokenGrant};
 use trimaran_wire::v1::common::{WireIdentity, WireRun, WireStage};
-use trimaran_wire::v1::row::AssignmentRow;
 
 use crate::check::{self, Rows};
 use crate::plan;
@@ -30,16 +30,18 @@ pub struct Lab {
     pub engine: Engine,
     pub rows: Rows,
     pub index: u64,
-    /// Cluster life.
+    /// Cluster time.
     pub now: u64,
     /// Every entry that was applied.
     pub log: Vec<(u64, Vec<u8>)>,
     /// Every assignment that was ever live, by number.
-    pub known: BTreeMap<u64, AssignmentRow>,
+    pub known: BTreeMap<u64, LiveAssignment>,
     /// Environments of each pipeline, as text.
     pub pipelines: BTreeMap<String, Vec<String>>,
     /// `check::whole` looks after each so many entries.
     pub whole_every: u64,
+    /// The number of the last attach of each agent's incarnation.
+    attaches: BTreeMap<(String, u64), u64>,
     fence: u64,
 }
 
@@ -89,7 +91,7 @@ pub fn stage_id(text: &str) -> WireStage {
 }
 
 impl Lab {
-    /// A cluster with nobody in it.
+    /// An empty cluster.
     pub fn new() -> Self {
         let mut lab = Self {
             engine: Engine::new(),
@@ -100,11 +102,13 @@ impl Lab {
             known: BTreeMap::new(),
             pipelines: BTreeMap::new(),
             whole_every: 1,
+            attaches: BTreeMap::new(),
             fence: 0,
         };
         let body = CommandBody::Bootstrap {
             cluster: "c0".to_owned(),
             wall_ms: WALL,
+            incarnation: 1,
             admin_token_sha256: [1; 32],
             admin: "admin".to_owned(),
         };
@@ -145,8 +149,9 @@ impl Lab {
         let applied = self.engine.apply(self.index, &entry);
         self.rows.write(&applied.rows);
         self.log.push((self.index, bytes));
+        self.note_attaches(&entry, &applied);
         for row in self.rows.assignments() {
-            self.known.insert(row.assignment.id, row);
+            self.known.insert(row.order.id.0, row);
         }
         let state = check::state(&self.engine, &self.rows, &mut self.fence);
         let whole = match self.index % self.whole_every {
@@ -159,6 +164,22 @@ impl Lab {
         applied
     }
 
+    fn note_attaches(&mut self, entry: &Entry, applied: &Applied) {
+        for (command, outcome) in entry.commands.iter().zip(&applied.outcomes) {
+            if let (CommandBody::Attach { incarnation, .. }, Outcome::Attached { attach }) =
+                (&command.body, outcome)
+                && let WireIdentity::Agent(name) = &command.identity
+            {
+                self.attaches.insert((name.clone(), *incarnation), *attach);
+            }
+        }
+    }
+
+    /// The number of the last attach of an agent's incarnation, or 0.
+    pub fn last_attach(&self, agent: &str, incarnation: u64) -> u64 {
+        self.attaches.get(&(agent.to_owned(), incarnation)).copied().unwrap_or(0)
+    }
+
     pub fn run(&mut self, command: Command) -> Done {
         let mut applied = self.apply(vec![command]);
         Done { outcome: applied.outcomes.remove(0), events: applied.events }
@@ -167,7 +188,7 @@ impl Lab {
     /// A command of the set-up, which is not refused.
     pub fn must(&mut self, command: Command) {
         let done = self.run(command);
-        assert!(!matches!(done.outcome, Outcome::Rejected(_)), "{:?}", done.outcome);
+        assert!(!matches!(done.outcome, Outcome::Refused(_)), "{:?}", done.outcome);
     }
 
     /// The state after a replay of the whole log.
@@ -241,20 +262,16 @@ impl Lab {
     }
 
     /// The live assignment on a target.
-    pub fn live(&self, target: &str) -> Option<AssignmentRow> {
-        self.rows.assignments().into_iter().find(|row| row.assignment.installation.target == target)
+    pub fn live(&self, target: &str) -> Option<LiveAssignment> {
+        self.rows.assignments().into_iter().find(|row| row.order.installation.target.as_str() == target)
     }
 
     /// A result as the agent sends it: the hosts of the wave are on the release, but for the failed one.
-    pub fn result(&self, row: &AssignmentRow, outcome: WireOutcome) -> Command {
+    pub fn result(&self, row: &LiveAssignment, outcome: WireOutcome) -> Command {
         let progress = progress(row, &outcome);
-        let body = CommandBody::Result {
-            assignment: row.assignment.id,
-            fence: row.assignment.fence,
-            outcome,
-            progress,
-        };
-        agent(&row.agent, body)
+        let body =
+            CommandBody::Result { assignment: row.order.id.0, fence: row.order.fence.0, outcome, progress };
+        agent(row.agent.as_str(), body)
     }
 }
 
@@ -265,13 +282,13 @@ pub fn commit(progress: Progress) -> CommandBody {
 }
 
 /// Progress that goes with an outcome.
-pub fn progress(row: &AssignmentRow, outcome: &WireOutcome) -> Progress {
+pub fn progress(row: &LiveAssignment, outcome: &WireOutcome) -> Progress {
     let failure = match outcome {
         WireOutcome::Failed(failure) => Some(failure.clone()),
         WireOutcome::Done | WireOutcome::Fault(_) | WireOutcome::Stopped => None,
     };
     let failed: Vec<String> = failure.iter().filter_map(|failure| failure.instance.clone()).collect();
-    let target_count = row.assignment.wave.target_count as usize;
+    let target_count = row.order.wave.target_count as usize;
     let healthy = |host: &&String| matches!(outcome, WireOutcome::Done) && !failed.contains(host);
     let instance = |(index, host): (usize, &String)| WireInstance {
         name: host.clone(),
@@ -285,15 +302,15 @@ pub fn progress(row: &AssignmentRow, outcome: &WireOutcome) -> Progress {
         code: failure.as_ref().filter(|_| failed.contains(host)).map(|it| it.code.clone()),
         message: String::new(),
     };
-    let hosts = &row.assignment.hosts;
+    let hosts: Vec<String> = row.order.hosts.iter().map(ToString::to_string).collect();
     let instances = hosts.iter().enumerate().map(instance).collect();
     let done = match outcome {
         WireOutcome::Done => target_count.min(hosts.len()),
         WireOutcome::Failed(_) | WireOutcome::Fault(_) | WireOutcome::Stopped => 0,
     };
     Progress {
-        assignment: row.assignment.id,
-        fence: row.assignment.fence,
+        assignment: row.order.id.0,
+        fence: row.order.fence.0,
         done: u32::try_from(done).unwrap_or(u32::MAX),
         total: u32::try_from(hosts.len()).unwrap_or(u32::MAX),
         failed,

@@ -1,8 +1,8 @@
 //! One coordinator as it runs: the engine behind a real replica with one voter, over a disk that loses what was
 //! not synced; and a fleet's agent and operators as scripts. One thread, one seed.
 //!
-//! Checked on the way: an answer comes only after its entry is durable; an agent is never told that a result is
-//! unknown, and gets only fences that grow; a request that is repeated over crashes is answered as before; and
+//! Checked on the way: an answer comes only after its entry is durable; a result of an agent is never answered
+//! as unknown, and gets only fences that grow; a request that is repeated over crashes is answered as before; and
 //! what `crate::check` says after every applied entry. After [`World::heal`] everything has to end.
 
 mod agent;
@@ -74,8 +74,8 @@ pub struct Seen {
 
 #[derive(Debug, Clone, Copy)]
 enum Event {
-    Due { life: u64 },
-    WriteDone { life: u64 },
+    Due { incarnation: u64 },
+    WriteDone { incarnation: u64 },
     Start,
     Crash,
     Agent,
@@ -86,8 +86,8 @@ enum Event {
 /// Who asked for a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asker {
-    Nobody,
-    /// The attach of the agent's life of this number.
+    Internal,
+    /// The attach of the agent's incarnation of this number.
     Attach(u64),
     /// The result of this assignment.
     Result(u64),
@@ -105,7 +105,7 @@ pub struct World {
     faults: Faults,
     events: BTreeMap<(u64, u64), Event>,
     sequence: u64,
-    life: u64,
+    incarnation: u64,
     store: MemoryStore,
     writing: Vec<WriteJob>,
     jobs: VecDeque<WriteJob>,
@@ -122,6 +122,7 @@ impl World {
         let bootstrap = CommandBody::Bootstrap {
             cluster: "c0".to_owned(),
             wall_ms: WALL,
+            incarnation: 1,
             admin_token_sha256: [1; 32],
             admin: "admin".to_owned(),
         };
@@ -135,7 +136,7 @@ impl World {
             faults,
             events: BTreeMap::new(),
             sequence: 0,
-            life: 0,
+            incarnation: 0,
             store: MemoryStore::init(members, &rows),
             writing: Vec::new(),
             jobs: VecDeque::new(),
@@ -187,12 +188,12 @@ impl World {
     fn handle(&mut self, event: Event) {
         match event {
             // An earlier moment may have been set after this one was.
-            Event::Due { life } if life == self.life && self.due == Some(self.now) => {
+            Event::Due { incarnation } if incarnation == self.incarnation && self.due == Some(self.now) => {
                 self.due = None;
                 self.step(Input::Due);
                 self.work();
             }
-            Event::WriteDone { life } if life == self.life => self.write_done(),
+            Event::WriteDone { incarnation } if incarnation == self.incarnation => self.write_done(),
             Event::Due { .. } | Event::WriteDone { .. } => {}
             Event::Start => self.start(),
             Event::Crash => {
@@ -246,7 +247,7 @@ impl World {
             return;
         }
         self.seen.crashes += 1;
-        self.life += 1;
+        self.incarnation += 1;
         let group = std::mem::take(&mut self.writing);
         if !group.is_empty() && self.random.below(2) == 0 {
             self.store.write_unsynced(group);
@@ -260,7 +261,7 @@ impl World {
         self.at(down, Event::Start);
     }
 
-    /// Gives the coordinator a command; nobody is told when it is down.
+    /// Sends the coordinator a command; it is lost when that is down.
     fn ask(&mut self, command: Command, asker: Asker) {
         if let Some(owner) = &mut self.owner {
             owner.take(command, asker);
@@ -283,9 +284,9 @@ impl World {
     }
 
     fn wake(&mut self, at: u64) {
-        let (delay, life) = (at.saturating_sub(self.now).max(1), self.life);
+        let (delay, incarnation) = (at.saturating_sub(self.now).max(1), self.incarnation);
         self.due = Some(self.now + delay);
-        self.at(delay, Event::Due { life });
+        self.at(delay, Event::Due { incarnation });
     }
 
     fn step(&mut self, input: Input) {
@@ -316,7 +317,7 @@ impl World {
             Output::Send { .. } | Output::SendSnapshot { .. } | Output::BuildSnapshot { .. } => {
                 panic!("one voter has no peers")
             }
-            Output::InstallSnapshot(_) => panic!("nobody sends snapshots"),
+            Output::InstallSnapshot(_) => panic!("no peer sends snapshots"),
         }
     }
 
@@ -328,7 +329,7 @@ impl World {
                 match asker {
                     Asker::Attach(_) => self.agent.session_lost(),
                     Asker::Request(number) => self.operators.not_taken(number),
-                    Asker::Nobody | Asker::Result(_) => {}
+                    Asker::Internal | Asker::Result(_) => {}
                 }
             }
             return;
@@ -336,8 +337,8 @@ impl World {
         assert!(self.store.holds(entry), "entry {} is answered and not durable", entry.index);
         for (asker, outcome) in askers.into_iter().zip(reply) {
             match asker {
-                Asker::Nobody => {}
-                Asker::Attach(life) => self.agent.attached(life, &outcome),
+                Asker::Internal => {}
+                Asker::Attach(incarnation) => self.agent.attached(incarnation, &outcome),
                 Asker::Result(assignment) => {
                     self.seen.results += 1;
                     self.agent.answered(assignment, &outcome);
@@ -352,8 +353,8 @@ impl World {
             return;
         }
         self.writing = self.jobs.drain(..).collect();
-        let (delay, life) = (1 + self.random.below(self.faults.write_max), self.life);
-        self.at(delay, Event::WriteDone { life });
+        let (delay, incarnation) = (1 + self.random.below(self.faults.write_max), self.incarnation);
+        self.at(delay, Event::WriteDone { incarnation });
     }
 
     fn write_done(&mut self) {

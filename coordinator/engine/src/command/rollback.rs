@@ -1,111 +1,103 @@
 //! `trimaran rollback`: inside of a live run it ends that run; otherwise it makes a run of kind rollback.
 
-use trimaran_model::error_code;
-use trimaran_model::id::{Digest, Identity};
-use trimaran_model::reason::ReasonCode;
-use trimaran_wire::v1::row;
+use trimaran_model::id::{Digest, EnvironmentName, Identity, PipelineName};
+use trimaran_model::why::Why;
 
-use crate::idempotency::{Outcome, Rejection, reject};
-use crate::settle::rollback as go_back;
-use crate::settle::rollback_target::previous_stable;
+use super::convert::{named, record};
+use crate::audit::Record;
+use crate::refusal::Refusal;
+use crate::settle::rollback::{self, Restoration};
 use crate::state::State;
+use crate::state::installation::Installation;
+use crate::state::pipeline::ReleaseEntry;
+use crate::state::request::Outcome;
+use crate::state::run::Run;
+use crate::state::stage::Stage;
 
-pub(super) fn rollback(
+pub(super) fn run(
     state: &mut State,
     identity: &Identity,
-    pipeline: &str,
-    environment: &str,
+    (pipeline, environment): (&str, &str),
     to: Option<[u8; 32]>,
-    reason: &str,
-) -> Result<Outcome, Rejection> {
-    let here: Vec<row::Installation> = state
-        .installations
-        .iter()
-        .filter(|it| it.id.pipeline == pipeline && it.environment == environment)
-        .cloned()
-        .collect();
+    comment: &str,
+) -> Result<Outcome, Refusal> {
+    let (pipeline, environment): (PipelineName, EnvironmentName) = (named(pipeline)?, named(environment)?);
+    let here = state.installations_of(&pipeline).filter(|it| it.environment == environment);
+    let here: Vec<Installation> = here.cloned().collect();
     if here.is_empty() {
-        return reject(
-            error_code::NOT_FOUND,
-            format!("nothing of `{pipeline}` was deployed to `{environment}`"),
-        );
+        return Err(Refusal::NothingDeployed { pipeline, environment });
     }
-    let words = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-    let cause = format!("{identity} asked for it{words}");
     if mutant!(PanicInCommand) {
-        state.set_meta(|meta| meta.fence += 1000);
+        state.set_cluster(|cluster| cluster.fence += 1000);
         panic!("the mutant of this name");
     }
-    if let Some(run) = here.iter().find_map(|it| go_back::under_way(state, &it.id)) {
+    if let Some(run) = here.iter().find_map(|it| rollback::in_progress(state, &it.id)) {
         return Ok(Outcome::Run(run));
     }
-    let touching = state.live_runs_of(pipeline).find(|run| {
-        run.stages
-            .iter()
-            .any(|stage| stage.environment == environment && stage.target.is_some() && stage.attempt > 0)
-    });
-    if let Some(run) = touching.map(|run| run.id.clone()) {
-        go_back::end_with_rollback(state, &run, environment, &cause);
-        return Ok(Outcome::Run(run));
-    }
-    let named = match to {
-        None => None,
-        Some(to) => Some(named(state, pipeline, to)?),
+    let cause = Why::RollbackRequested { by: identity.clone(), comment: comment.to_owned() };
+    let touches = |run: &&Run| {
+        let begun = |stage: &Stage| stage.deploy().is_some_and(|deploy| deploy.attempt.is_some());
+        state.stages_of(&run.id).any(|stage| stage.name.environment == environment && begun(stage))
     };
-    let mut ways = Vec::new();
-    for it in here.iter().filter(|it| it.current.is_some()) {
-        let to = match &named {
-            None => previous_stable(it),
-            Some(named) => Some(release_for(state, it, named)?).filter(|to| Some(*to) != it.current),
-        };
-        ways.extend(to.map(|to| go_back::Way { installation: it.clone(), to: Some(to) }));
+    let touching = state.live_runs_of(&pipeline).find(touches).map(|run| run.id.clone());
+    if let Some(run) = touching {
+        rollback::end_with_rollback(state, &run, &environment, cause);
+        return Ok(Outcome::Run(run));
     }
-    if ways.is_empty() {
-        let message =
-            format!("no earlier good release of `{pipeline}` in `{environment}` differs from what runs");
-        return reject(error_code::NOTHING_TO_ROLL_BACK, message);
+    let restorations = restorations(state, &here, &pipeline, to.map(Digest))?;
+    if restorations.is_empty() {
+        return Err(Refusal::NothingToRollBack { pipeline, environment });
     }
-    let cause = go_back::Cause::said(ReasonCode::RollbackRequested, cause);
-    let left = ways.iter().find_map(|way| way.installation.run.clone());
-    let run = go_back::start_rollback_run(state, &ways, &identity.to_string(), &cause, left);
+    let left = restorations.iter().find_map(|it| it.installation.run.clone());
+    let run = rollback::start_rollback_run(state, &restorations, identity, cause, left);
     Ok(Outcome::Run(run))
 }
 
-/// The release that somebody named.
-fn named(state: &State, pipeline: &str, to: [u8; 32]) -> Result<row::ReleaseRow, Rejection> {
-    match state.releases.get(&to).filter(|row| row.release.pipeline == pipeline) {
-        Some(row) => Ok(row.clone()),
-        None => reject(
-            error_code::NOT_FOUND,
-            format!("release {} of `{pipeline}` is too old to be brought back", Digest(to).short()),
-        ),
+/// Where each installation goes back to: the last stable release, or the one that the user named.
+fn restorations(
+    state: &State,
+    here: &[Installation],
+    pipeline: &PipelineName,
+    to: Option<Digest>,
+) -> Result<Vec<Restoration>, Refusal> {
+    let named = to.map(|to| release(state, pipeline, to)).transpose()?;
+    let mut found = Vec::new();
+    for it in here.iter().filter(|it| it.current.is_some()) {
+        let to = match &named {
+            None => it.previous_stable(),
+            Some(named) => Some(release_for(state, it, named)?).filter(|to| Some(*to) != it.current),
+        };
+        found.extend(to.map(|to| Restoration { installation: it.clone(), to: Some(to) }));
     }
+    Ok(found)
 }
 
-/// Each target has releases of its own: elsewhere the one of the same version is meant, the last good one first.
-fn release_for(
-    state: &State,
-    it: &row::Installation,
-    named: &row::ReleaseRow,
-) -> Result<[u8; 32], Rejection> {
+/// The release that a user named.
+fn release(state: &State, pipeline: &PipelineName, to: Digest) -> Result<ReleaseEntry, Refusal> {
+    let found = state.releases.get(&to).filter(|it| it.release.pipeline == *pipeline);
+    found.cloned().ok_or_else(|| Refusal::ReleaseTooOld { pipeline: pipeline.clone(), release: to })
+}
+
+/// Each target has releases of its own: elsewhere the one of the same version is meant, the last stable one first.
+fn release_for(state: &State, it: &Installation, named: &ReleaseEntry) -> Result<Digest, Refusal> {
     let (target, version) = (&it.id.target, &named.release.version);
     if named.release.target == *target {
         return Ok(named.digest);
     }
-    let fits = |row: &&row::ReleaseRow| {
-        let release = &row.release;
+    let fits = |entry: &&ReleaseEntry| {
+        let release = &entry.release;
         release.pipeline == it.id.pipeline && release.target == *target && release.version == *version
     };
-    let here = it.current.iter().chain(&it.stable_releases).chain(&it.before);
+    let here = it.current.iter().chain(&it.stable_releases).chain(&it.previous);
     let known = here.filter_map(|digest| state.releases.get(digest)).find(fits);
-    match known.or_else(|| state.releases.iter().find(fits)) {
-        Some(row) => Ok(row.digest),
-        None => reject(
-            error_code::NOT_FOUND,
-            format!(
-                "release {} is of another target, and {version} is not kept for `{target}`",
-                Digest(named.digest).short()
-            ),
-        ),
-    }
+    let found = known.or_else(|| state.releases.iter().find(fits));
+    found.map(|entry| entry.digest).ok_or_else(|| Refusal::ReleaseOfOtherTarget {
+        release: named.digest,
+        version: version.clone(),
+        target: target.clone(),
+    })
+}
+
+pub(super) fn audit(pipeline: &str, environment: &str, reason: &str) -> Record {
+    record("rollback", format!("{pipeline} {environment} {reason}"))
 }

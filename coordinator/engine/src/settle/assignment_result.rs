@@ -1,270 +1,221 @@
 //! What the end of an assignment means for its stage and installation.
 
-use std::sync::Arc;
+use trimaran_model::action::{Failure, Outcome};
+use trimaran_model::id::{Digest, HostName, TargetName};
+use trimaran_model::why::Why;
 
-use trimaran_model::reason::ReasonCode;
-use trimaran_model::run::Status;
-use trimaran_model::verdict::Verdict;
-use trimaran_wire::v1::assignment::{WireFailure, WireOutcome};
-use trimaran_wire::v1::row::{self, RollbackTarget};
+use super::assign::{Ending, withdraw};
+use super::{broken, rollback, store};
+use crate::state::State;
+use crate::state::assignment::LiveAssignment;
+use crate::state::installation::Installation;
+use crate::state::run::RunGraph;
+use crate::state::stage::{Direction, End, RollbackTarget, Wait};
 
-use super::assign::{End, withdraw};
-use super::{broken, installation, message, planned, rollback, set, stage_name, with_rollback_reason, words};
-use crate::state::{State, is_rollback, run_key, status};
-
-/// How many releases an installation remembers as good.
-const GOOD_MAX: usize = 5;
-
-/// Takes the result of a live assignment.
-pub(crate) fn take(state: &mut State, row: &row::AssignmentRow, outcome: &WireOutcome) {
-    withdraw(state, row.assignment.id, End::Taken);
-    let Some(mut run) = state.runs.get(&run_key(&row.assignment.run)).cloned() else { return };
-    let found = run.stages.iter().position(|stage| stage.assignment == Some(row.assignment.id));
-    let Some(index) = found else { return };
-    let before = run.clone();
-    run.stages[index].assignment = None;
-    if status(&run.status).is_done() {
-        return broken::result(state, &before, run, index);
+/// Applies the result of a live assignment.
+pub(crate) fn apply(state: &mut State, live: &LiveAssignment, outcome: &Outcome) {
+    withdraw(state, live.order.id, Ending::Applied);
+    let before = state.graph(&live.order.run).expect("the run of an assignment is in memory");
+    let index = before.find(&live.order.stage).expect("an assignment names a stage of its run");
+    let mut graph = before.clone();
+    let stage = &mut graph.stages[index];
+    assert_eq!(stage.assignment(), Some(live.order.id), "stage and assignment name each other");
+    stage.deploy_mut().work(None);
+    if graph.run.status.is_done() {
+        return broken::apply_result(state, &before, graph, index);
     }
-    if run.stages[index].rollback_target.is_some() || is_rollback(&run) {
-        rollback_target(state, &mut run, index, outcome, row.cancel);
+    if stage.deploy_mut().restores() {
+        finish_restore(state, &mut graph, index, outcome, live.cancel);
     } else {
-        forward(state, &mut run, index, outcome, row);
+        finish_release(state, &mut graph, index, outcome, live);
     }
-    super::store(state, &before, &mut run);
-    state.wake(&run.id);
+    let run = graph.run.id.clone();
+    store::store(state, &before, graph);
+    state.wake(&run);
 }
 
-fn forward(
+/// The end of one wave of a new release.
+fn finish_release(
     state: &mut State,
-    run: &mut row::Run,
+    graph: &mut RunGraph,
     index: usize,
-    outcome: &WireOutcome,
-    row: &row::AssignmentRow,
+    outcome: &Outcome,
+    live: &LiveAssignment,
 ) {
     // Whether the run was canceled, or goes back somewhere else: nothing is restored and nothing is paused.
-    let ends = |run: &row::Run| run.canceled_by.is_some() || run.rollback.is_some();
+    let ends = graph.run.is_ending();
     match outcome {
-        WireOutcome::Done => wave_done(state, run, index, &row.assignment.hosts),
-        WireOutcome::Failed(failure) => {
-            run.stages[index].failure = Some(failure.clone());
-            degrade(state, run, index, failure);
-            if run.canceled_by.is_some() {
-                let message = words(failure, &stage_name(&run.stages[index]));
-                end_early(state, run, index, Some(message));
-            } else {
-                rollback::after_failure(state, run, index, failure);
+        Outcome::Done => finish_wave(state, graph, index, live),
+        Outcome::Failed(failure) => {
+            change_installation(state, graph, index, |it| it.degrade(failure));
+            match graph.run.canceled_by {
+                Some(_) => end_with_run(state, graph, index, Some(failure)),
+                None => rollback::after_failure(state, graph, index, failure),
             }
         }
-        WireOutcome::Fault(failure) if ends(run) => {
-            let message = words(failure, &stage_name(&run.stages[index]));
-            end_early(state, run, index, Some(message));
-        }
-        WireOutcome::Fault(failure) => run.stages[index].paused = Some(failure.clone()),
-        WireOutcome::Stopped if ends(run) => end_early(state, run, index, None),
-        WireOutcome::Stopped => run.stages[index].paused = Some(interrupted()),
+        Outcome::Fault(failure) if ends => end_with_run(state, graph, index, Some(failure)),
+        Outcome::Fault(failure) => pause(state, graph, index, Why::Paused { failure: failure.clone() }),
+        Outcome::Stopped if ends => end_with_run(state, graph, index, None),
+        Outcome::Stopped => pause(state, graph, index, Why::Interrupted),
     }
 }
 
-/// An agent ended work that nobody asked to end.
-fn interrupted() -> WireFailure {
-    WireFailure {
-        code: ReasonCode::Interrupted.as_str().to_owned(),
-        message: "the agent ended the work before it was finished".to_owned(),
-        instance: None,
-    }
+/// Nothing goes on until a user resumes the stage.
+fn pause(state: &State, graph: &mut RunGraph, index: usize, why: Why) {
+    graph.stages[index].wait(Wait::Resume { why: why.clone() }, state.reason(why));
 }
 
 /// The stage ends without a release of its own, because its run does.
-fn end_early(state: &mut State, run: &mut row::Run, index: usize, also: Option<String>) {
-    let mut message = match &run.canceled_by {
-        Some(by) => format!("{by} canceled the run"),
-        None => {
-            "the run goes back, and this stage is outside of what the rollback's scope restores".to_owned()
-        }
+fn end_with_run(state: &State, graph: &mut RunGraph, index: usize, then: Option<&Failure>) {
+    let then = then.cloned();
+    let why = match graph.run.canceled_by.clone() {
+        Some(by) => Why::Canceled { by, then },
+        None => Why::OutsideScope { then },
     };
-    if let Some(also) = also {
-        message = format!("{message}; at its end {also}");
-    }
-    let reason = state.waits(ReasonCode::Canceled, message);
-    set(state, &mut run.stages[index], Status::Canceled, vec![reason]);
+    graph.stages[index].end(End::Canceled, vec![state.reason(why)], state.wall());
 }
 
-fn wave_done(state: &mut State, run: &mut row::Run, index: usize, hosts: &[String]) {
-    let plan = Arc::clone(&run.plan);
-    let Some((_, planned)) = planned(&plan, &run.stages[index]) else { return };
-    let stage = &mut run.stages[index];
-    if (stage.wave as usize) + 1 < stage.waves.len() {
-        stage.wave += 1;
-        if planned.pause_between_ms > 0 {
-            stage.pause_until = Some(state.now().0 + planned.pause_between_ms);
+fn finish_wave(state: &mut State, graph: &mut RunGraph, index: usize, live: &LiveAssignment) {
+    let stage = &mut graph.stages[index];
+    let pause = stage.deploy().map(|deploy| deploy.batches.pause_between).filter(|pause| pause.0 > 0);
+    let attempt = stage.deploy_mut().begun_mut();
+    if (attempt.wave as usize) + 1 < attempt.waves.len() {
+        attempt.wave += 1;
+        if let Some(pause) = pause {
+            let until = state.now() + pause;
+            stage.wait(Wait::Pause { until }, state.reason_until(Why::WavePause, until));
         }
         return;
     }
-    let target = state.targets.get(&planned.target);
-    let came = target.is_some_and(|target| state.hosts_of(target).iter().any(|host| !hosts.contains(host)));
-    if came {
-        // Hosts that came meanwhile get the last wave's next assignment.
+    let deploy = stage.deploy().expect("only deploys have waves").clone();
+    if joined(state, &deploy.target, live) {
+        // Hosts that joined meanwhile get the last wave's next assignment.
         return;
     }
-    set(state, stage, Status::Succeeded, Vec::new());
-    let now = state.now().0;
-    let before = run.stages[index].restore.filter(|before| *before != planned.release_digest);
-    let here = state.installation(&run.id.pipeline, &planned.target);
+    stage.end(End::Succeeded, Vec::new(), state.wall());
+    let restore = deploy.begun().restore.filter(|restore| *restore != deploy.release);
+    let here = state.installation(&graph.run.id, &deploy.target).expect("an attempt has an installation");
     // The same release once more has still the same one before it.
-    let again = here.filter(|it| it.current == Some(planned.release_digest)).and_then(|it| it.before);
-    installed(state, run, index, planned.release_digest, |it| {
-        it.before = before.or(again);
-        if planned.bake_ms == 0 {
-            mark_stable(it, planned.release_digest);
-        } else {
-            it.bake_until = Some(now + planned.bake_ms);
+    let same = (here.current == Some(deploy.release)).then_some(here.previous).flatten();
+    let bake_end = (deploy.bake.0 > 0).then(|| state.now() + deploy.bake);
+    install(state, graph, index, deploy.release, |it| {
+        it.previous = restore.or(same);
+        match bake_end {
+            Some(end) => it.bake_until = Some(end),
+            None => it.mark_stable(deploy.release),
         }
     });
 }
 
-fn rollback_target(
+/// Whether the target has hosts that the assignment did not name.
+fn joined(state: &State, target: &TargetName, live: &LiveAssignment) -> bool {
+    let target = state.target(target).expect("targets are never removed");
+    let new = |host: &HostName| !live.order.hosts.contains(host);
+    state.hosts_of(target).iter().any(new)
+}
+
+/// The end of the one wave that restores or stops.
+fn finish_restore(
     state: &mut State,
-    run: &mut row::Run,
+    graph: &mut RunGraph,
     index: usize,
-    outcome: &WireOutcome,
+    outcome: &Outcome,
     asked_to_end: bool,
 ) {
     match outcome {
-        WireOutcome::Done => match run.stages[index].rollback_target.clone() {
-            Some(RollbackTarget::Stop) => stopped(state, run, index),
-            Some(RollbackTarget::Restore(to)) => {
-                let left = release_of(run, index);
-                restored(state, run, index, (left, to), Status::RolledBack);
-            }
-            None => {
-                let Some(to) = release_of(run, index) else { return };
-                let left = installation(state, run, &run.stages[index]).and_then(|it| it.current);
-                restored(state, run, index, (left, to), Status::Succeeded);
-            }
-        },
-        WireOutcome::Failed(failure) => {
-            degrade(state, run, index, failure);
-            let code = ReasonCode::RevertFailed;
-            let message = message(failure, &stage_name(&run.stages[index]), code);
-            failed_on_the_way(state, run, index, code, message);
+        Outcome::Done => finish_restored(state, graph, index),
+        Outcome::Failed(failure) => {
+            change_installation(state, graph, index, |it| it.degrade(failure));
+            fail_rollback(state, graph, index, Why::RevertFailed { failure: failure.clone() });
         }
-        WireOutcome::Fault(_) | WireOutcome::Stopped if asked_to_end => {
-            failed_on_the_way(
-                state,
-                run,
-                index,
-                ReasonCode::Canceled,
-                "the way back was canceled".to_owned(),
-            );
+        Outcome::Fault(_) | Outcome::Stopped if asked_to_end => {
+            fail_rollback(state, graph, index, Why::RollbackCanceled);
         }
-        WireOutcome::Fault(failure) => run.stages[index].paused = Some(failure.clone()),
-        WireOutcome::Stopped => run.stages[index].paused = Some(interrupted()),
+        Outcome::Fault(failure) => pause(state, graph, index, Why::Paused { failure: failure.clone() }),
+        Outcome::Stopped => pause(state, graph, index, Why::Interrupted),
     }
 }
 
-fn failed_on_the_way(state: &State, run: &mut row::Run, index: usize, code: ReasonCode, message: String) {
-    let stage = &mut run.stages[index];
-    let reasons = with_rollback_reason(stage, vec![state.waits(code, message)]);
-    set(state, stage, Status::RollbackFailed, reasons);
+fn finish_restored(state: &mut State, graph: &mut RunGraph, index: usize) {
+    let deploy = graph.stages[index].deploy().expect("only deploys restore").clone();
+    match deploy.direction {
+        Direction::Back { to: RollbackTarget::Stop, .. } => stopped(state, graph, index, deploy.release),
+        Direction::Back { to: RollbackTarget::Restore { release }, .. } => {
+            restored(state, graph, index, (Some(deploy.release), release), End::RolledBack);
+        }
+        Direction::Forward => {
+            let here = state.installation(&graph.run.id, &deploy.target);
+            let left = here.and_then(|it| it.current);
+            restored(state, graph, index, (left, deploy.release), End::Succeeded);
+        }
+    }
+}
+
+fn fail_rollback(state: &State, graph: &mut RunGraph, index: usize, why: Why) {
+    let reason = state.reason(why);
+    let stage = &mut graph.stages[index];
+    let reasons = stage.with_rollback_reason(vec![reason]);
+    stage.end(End::RollbackFailed, reasons, state.wall());
 }
 
 /// There was nothing to go back to: the release is stopped, and the stage failed.
-fn stopped(state: &mut State, run: &mut row::Run, index: usize) {
-    let message = "there is no earlier good release, so the failed one was stopped";
-    let mut reasons = with_rollback_reason(&run.stages[index], Vec::new());
-    reasons.push(state.waits(ReasonCode::NoEarlierRelease, message));
-    set(state, &mut run.stages[index], Status::Failed, reasons);
-    if let Some(it) = installation(state, run, &run.stages[index]).cloned() {
-        let left = release_of(run, index);
-        let stable_releases = it
-            .stable_releases
-            .iter()
-            .copied()
-            .filter(|stable_releases| Some(*stable_releases) != left)
-            .collect();
-        state.installations.put(row::Installation {
-            current: None,
-            run: None,
-            bake_until: None,
-            updated: 0,
-            down: 0,
-            mixed: None,
-            health: Verdict::Missing.as_str().to_owned(),
-            stable_releases,
-            ..it
-        });
-    }
+fn stopped(state: &mut State, graph: &mut RunGraph, index: usize, left: Digest) {
+    let stage = &mut graph.stages[index];
+    let mut reasons = stage.with_rollback_reason(Vec::new());
+    reasons.push(state.reason(Why::NoEarlierRelease));
+    stage.end(End::Failed, reasons, state.wall());
+    change_installation(state, graph, index, |it| it.stop(left));
 }
 
-/// The release that the stage is for.
-fn release_of(run: &row::Run, index: usize) -> Option<[u8; 32]> {
-    planned(&run.plan, &run.stages[index]).map(|(_, planned)| planned.release_digest)
-}
-
-/// A restored release was good before and is good again, or begins its bake anew; the one that was left is good no more, so that no
-/// later way back leads to it.
+/// A restored release was stable before and is again, or begins its bake anew; the one that was left is stable no more,
+/// so that no later rollback leads to it.
 fn restored(
     state: &mut State,
-    run: &mut row::Run,
+    graph: &mut RunGraph,
     index: usize,
-    (left, to): (Option<[u8; 32]>, [u8; 32]),
-    status: Status,
+    (left, to): (Option<Digest>, Digest),
+    end: End,
 ) {
-    let reasons = match status {
-        Status::Succeeded => Vec::new(),
-        _ => with_rollback_reason(&run.stages[index], Vec::new()),
+    let stage = &mut graph.stages[index];
+    let reasons = match end {
+        End::Succeeded => Vec::new(),
+        _ => stage.with_rollback_reason(Vec::new()),
     };
-    set(state, &mut run.stages[index], status, reasons);
-    let bake = planned(&run.plan, &run.stages[index]).map(|(_, it)| it.bake_ms).filter(|bake| *bake > 0);
-    let bake_end = bake.map(|bake| state.now().0 + bake);
-    installed(state, run, index, to, |it| {
-        it.stable_releases.retain(|stable_releases| Some(*stable_releases) != left);
-        it.before = None;
+    stage.end(end, reasons, state.wall());
+    let bake = stage.deploy().map(|deploy| deploy.bake).filter(|bake| bake.0 > 0);
+    let bake_end = bake.filter(|_| end == End::RolledBack).map(|bake| state.now() + bake);
+    install(state, graph, index, to, |it| {
+        it.forget_stable(left);
+        it.previous = None;
         match bake_end {
-            Some(end) if status == Status::RolledBack && !it.stable_releases.contains(&to) => {
-                it.bake_until = Some(end)
-            }
-            _ => mark_stable(it, to),
+            Some(end) if !it.stable_releases.contains(&to) => it.bake_until = Some(end),
+            _ => it.mark_stable(to),
         }
     });
 }
 
-/// The installation runs `digest` now, by this run.
-fn installed(
+/// The installation runs `release` now, by this run.
+fn install(
     state: &mut State,
-    run: &row::Run,
+    graph: &RunGraph,
     index: usize,
-    digest: [u8; 32],
-    change: impl FnOnce(&mut row::Installation),
+    release: Digest,
+    change: impl FnOnce(&mut Installation),
 ) {
-    let Some(mut it) = installation(state, run, &run.stages[index]).cloned() else { return };
-    if it.current != Some(digest) {
-        it.since_ms = state.wall().0;
-    }
-    it.current = Some(digest);
-    it.run = Some(run.id.clone());
-    it.health = Verdict::Healthy.as_str().to_owned();
-    (it.failure, it.mixed) = (None, None);
-    it.bake_until = None;
-    // Hosts that failed within the budget have what they had before.
-    it.updated = run.stages[index].done.min(it.desired);
-    change(&mut it);
-    state.installations.put(it);
+    let done = graph.stages[index].deploy().expect("only deploys install").begun().done;
+    let now = state.wall();
+    change_installation(state, graph, index, |it| {
+        it.install(release, &graph.run.id, done, now);
+        change(it);
+    });
 }
 
-/// Puts a release first among the good ones.
-pub(crate) fn mark_stable(it: &mut row::Installation, digest: [u8; 32]) {
-    it.bake_until = None;
-    it.stable_releases.retain(|stable_releases| *stable_releases != digest);
-    it.stable_releases.insert(0, digest);
-    it.stable_releases.truncate(GOOD_MAX);
-}
-
-/// What the stage works on is unhealthy, for this failure.
-fn degrade(state: &mut State, run: &row::Run, index: usize, failure: &WireFailure) {
-    if let Some(it) = installation(state, run, &run.stages[index]).cloned() {
-        let (health, failure) = (Verdict::Degraded.as_str().to_owned(), Some(failure.clone()));
-        state.installations.put(row::Installation { health, failure, ..it });
-    }
+fn change_installation(
+    state: &mut State,
+    graph: &RunGraph,
+    index: usize,
+    change: impl FnOnce(&mut Installation),
+) {
+    let deploy = graph.stages[index].deploy().expect("only deploys have installations");
+    state.change_installation(&graph.run.id, &deploy.target, change);
 }

@@ -2,25 +2,25 @@
 
 use std::collections::BTreeSet;
 
+use trimaran_model::id::{Digest, PipelineName, RunId};
 use trimaran_model::run::Status;
-use trimaran_wire::v1::common::WireRun;
-use trimaran_wire::v1::row::{self, RollbackTarget, table};
 
-use crate::state::{State, is_rollback, run_key, run_key_bytes, status};
+use crate::rows::cold;
+use crate::state::State;
+use crate::state::run::{Run, RunGraph};
+use crate::state::stage::{Direction, RollbackTarget, Stage};
 
-/// Finished runs of a pipeline that stay in memory, so that late answers can be told who was first.
+/// Finished runs of a pipeline that stay in memory, so that late answers can say who was first.
 const RUNS_HOT: usize = 8;
 
 /// Ends the run when no stage moves any more, or gives it the status of what it waits for.
-pub(super) fn look(state: &mut State, run: &mut row::Run) {
-    let all: Vec<Status> = run.stages.iter().map(|stage| status(&stage.status)).collect();
+pub(super) fn update_run_status(state: &State, graph: &mut RunGraph) {
+    let all = graph.statuses();
     if all.iter().all(|status| status.is_done()) {
-        run.status = outcome(run, &all).as_str().to_owned();
-        run.finished_ms = Some(state.wall().0);
-        run.reasons.clear();
-        return;
+        let outcome = outcome(&graph.run, &all);
+        return graph.run.finish(outcome, state.wall());
     }
-    if run.status == Status::Queued.as_str() {
+    if graph.run.status == Status::Queued {
         return;
     }
     let live = [
@@ -31,8 +31,8 @@ pub(super) fn look(state: &mut State, run: &mut row::Run) {
         Status::Blocked,
         Status::Queued,
     ];
-    let now = if run.rollback.is_some() { Some(Status::RollingBack) } else { first(&all, &live) };
-    run.status = now.unwrap_or(Status::Running).as_str().to_owned();
+    let now = if graph.run.rollback.is_some() { Some(Status::RollingBack) } else { first(&all, &live) };
+    graph.run.status = now.unwrap_or(Status::Running);
 }
 
 /// The first of these statuses that a stage has.
@@ -41,7 +41,7 @@ fn first(all: &[Status], of: &[Status]) -> Option<Status> {
 }
 
 /// The worst that happened, as the whole run's outcome.
-fn outcome(run: &row::Run, all: &[Status]) -> Status {
+fn outcome(run: &Run, all: &[Status]) -> Status {
     first(all, &[Status::Broken, Status::RollbackFailed, Status::Failed])
         .or(run.rollback.is_some().then_some(Status::RolledBack))
         .or(first(all, &[Status::RolledBack]))
@@ -51,10 +51,10 @@ fn outcome(run: &row::Run, all: &[Status]) -> Status {
 }
 
 /// What follows from the end of a run.
-pub(super) fn done(state: &mut State, run: &row::Run) {
-    if run.status == Status::Succeeded.as_str() && !is_rollback(run) {
+pub(super) fn end_run(state: &mut State, run: &Run) {
+    if run.status == Status::Succeeded && !run.is_rollback() {
         // It was deployed against the quarantine and became healthy.
-        state.quarantine.remove(&(run.id.pipeline.clone(), run.plan.digest));
+        state.quarantine.remove(&(run.id.pipeline.clone(), run.plan));
     }
     if !mutant!(NoWakeAfterRun) {
         wake_followers(state, &run.id.pipeline);
@@ -63,58 +63,63 @@ pub(super) fn done(state: &mut State, run: &row::Run) {
 }
 
 /// Runs of the same pipeline that may have waited.
-pub(super) fn wake_followers(state: &mut State, pipeline: &str) {
-    let followers: Vec<WireRun> = state.live_runs_of(pipeline).map(|run| run.id.clone()).collect();
+pub(super) fn wake_followers(state: &mut State, pipeline: &PipelineName) {
+    let followers: Vec<RunId> = state.live_runs_of(pipeline).map(|run| run.id.clone()).collect();
     followers.iter().for_each(|run| state.wake(run));
 }
 
-/// Moves the oldest finished runs of a pipeline to cold rows, and the releases that only they name. A run
-/// whose release is installed stays: its plan says what a failure in its bake means. So does a run that has
-/// an assignment.
-fn retire_old(state: &mut State, pipeline: &str) {
-    let installed: BTreeSet<_> =
-        state.installations_of(pipeline).filter_map(|it| it.run.as_ref().map(run_key)).collect();
-    let may_go = |run: &&row::Run| {
-        let works = run.stages.iter().any(|stage| stage.assignment.is_some());
-        status(&run.status).is_done() && !works && !installed.contains(&run_key(&run.id))
+/// Moves the oldest finished runs of a pipeline to cold rows, and the releases that only they name. A run whose release
+/// is installed stays: its stages say what a failure in its bake means. So does a run that has an assignment.
+fn retire_old(state: &mut State, pipeline: &PipelineName) {
+    let installed: BTreeSet<RunId> =
+        state.installations_of(pipeline).filter_map(|it| it.run.clone()).collect();
+    let may_go = |run: &&Run| {
+        let works = || state.stages_of(&run.id).any(|stage| stage.assignment().is_some());
+        run.status.is_done() && !installed.contains(&run.id) && !works()
     };
-    let count = state.runs_of(pipeline).filter(may_go).count().saturating_sub(RUNS_HOT);
-    let old: Vec<row::Run> = state.runs_of(pipeline).filter(may_go).take(count).cloned().collect();
-    for run in &old {
-        let key = run_key(&run.id);
-        state.put_cold(table::OLD_RUN, &run_key_bytes(&key), run);
-        state.runs.remove(&key);
+    let going: Vec<RunId> = state.runs_of(pipeline).filter(may_go).map(|run| run.id.clone()).collect();
+    let count = going.len().saturating_sub(RUNS_HOT);
+    let mut releases = BTreeSet::new();
+    for id in &going[..count] {
+        let RunGraph { run, stages } = state.graph(id).expect("it was just found");
+        state.cold.push(cold::old_run(&run));
+        state.runs.remove(id);
+        for stage in stages {
+            releases.extend(releases_of(&stage));
+            state.cold.push(cold::old_stage(&stage));
+            state.stages.remove(&(stage.run.clone(), stage.index));
+        }
     }
-    if !old.is_empty() {
-        retire_releases(state, pipeline, &old);
-    }
+    retire_releases(state, pipeline, releases);
 }
 
 /// Moves releases of a pipeline to cold rows that nothing in memory names any more. A release names its
 /// pipeline, so that no other pipeline's runs and installations can name it.
-fn retire_releases(state: &mut State, pipeline: &str, retired: &[row::Run]) {
-    let mut named: BTreeSet<[u8; 32]> = BTreeSet::new();
+fn retire_releases(state: &mut State, pipeline: &PipelineName, retired: BTreeSet<Digest>) {
+    if retired.is_empty() {
+        return;
+    }
+    let mut named: BTreeSet<Digest> = BTreeSet::new();
     for it in state.installations_of(pipeline) {
-        named.extend(it.stable_releases.iter().copied().chain(it.current).chain(it.before));
+        named.extend(it.stable_releases.iter().copied().chain(it.current).chain(it.previous));
     }
     for run in state.runs_of(pipeline) {
-        named.extend(releases_of(run));
+        named.extend(state.stages_of(&run.id).flat_map(releases_of));
     }
-    for digest in retired.iter().flat_map(releases_of).filter(|digest| !named.contains(digest)) {
-        let Some(row) = state.releases.remove(&digest) else { continue };
-        state.put_cold(table::OLD_RELEASE, &digest, &row);
+    for digest in retired.difference(&named) {
+        if let Some(release) = state.releases.remove(digest) {
+            state.cold.push(cold::old_release(&release));
+        }
     }
 }
 
-/// Every release that a run names.
-fn releases_of(run: &row::Run) -> Vec<[u8; 32]> {
-    let planned = run.plan.environments.iter().flat_map(|it| &it.stages).map(|it| it.release_digest);
-    let back = run.stages.iter().flat_map(|stage| {
-        let way = match &stage.rollback_target {
-            Some(RollbackTarget::Restore(to)) => Some(*to),
-            Some(RollbackTarget::Stop) | None => None,
-        };
-        [way, stage.restore]
-    });
-    planned.chain(back.flatten()).collect()
+/// Every release that a stage names.
+fn releases_of(stage: &Stage) -> Vec<Digest> {
+    let Some(deploy) = stage.deploy() else { return Vec::new() };
+    let back = match &deploy.direction {
+        Direction::Back { to: RollbackTarget::Restore { release }, .. } => Some(*release),
+        Direction::Back { to: RollbackTarget::Stop, .. } | Direction::Forward => None,
+    };
+    let restore = deploy.attempt.as_ref().and_then(|attempt| attempt.restore);
+    [Some(deploy.release), back, restore].into_iter().flatten().collect()
 }

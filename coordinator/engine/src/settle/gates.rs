@@ -1,191 +1,159 @@
-//! What holds a stage before it starts: earlier runs, earlier environments, approvals, cancellation.
+//! What holds a run or a stage before it starts: earlier runs, what it needs, cancellation, a rollback.
 
-use trimaran_model::reason::ReasonCode;
+use trimaran_model::id::EnvironmentName;
 use trimaran_model::run::Status;
-use trimaran_model::time::{Millis, WallTime};
-use trimaran_wire::v1::common::WireReason;
-use trimaran_wire::v1::plan::WireApprove;
-use trimaran_wire::v1::row;
+use trimaran_model::why::{Reason, Why};
 
-use super::{rollback, set, stage_name, with_rollback_reason};
-use crate::state::{State, is_rollback, run_name, status};
+use super::assign::ask_to_cancel;
+use crate::state::State;
+use crate::state::run::{Run, RunGraph};
+use crate::state::stage::{End, Held, Need, Stage};
 
-/// Opens what is free and says why the rest is not.
-pub(super) fn open(state: &mut State, run: &mut row::Run) {
-    if run.canceled_by.is_some() {
-        return cancel(state, run);
+/// Evaluates what concerns all stages of a run.
+pub(super) fn evaluate_run(state: &mut State, graph: &mut RunGraph) {
+    if graph.run.canceled_by.is_some() {
+        return cancel(state, graph);
     }
-    if let Some(position) = queue_position(state, run) {
-        return queue(state, run, position);
+    if let Some(reason) = earlier_runs(state, graph) {
+        graph.run.status = Status::Queued;
+        graph.run.reasons = vec![reason.clone()];
+        graph.stages.iter_mut().for_each(|stage| stage.hold(Held::Queued, vec![reason.clone()]));
+        return;
     }
-    if run.status == Status::Pending.as_str() || run.status == Status::Queued.as_str() {
-        run.status = Status::Running.as_str().to_owned();
-        run.reasons.clear();
+    if matches!(graph.run.status, Status::Pending | Status::Queued) {
+        graph.run.status = Status::Running;
+        graph.run.reasons.clear();
     }
-    let environments: Vec<String> = run.plan.environments.iter().map(|it| it.name.clone()).collect();
-    for environment in environments {
-        environment_gate(state, run, &environment);
+    if graph.run.rollback.is_some() {
+        leave_as_it_is(state, graph);
     }
 }
 
-/// How many live runs of the pipeline come before this one. Ways back do not queue.
-fn queue_position(state: &State, run: &row::Run) -> Option<usize> {
-    if is_rollback(run) || run.stages.iter().any(|stage| stage.attempt > 0) {
+/// The live runs of the pipeline that come before this one. Rollbacks do not queue.
+fn earlier_runs(state: &State, graph: &RunGraph) -> Option<Reason> {
+    let run = &graph.run;
+    let begun = |stage: &Stage| stage.deploy().is_some_and(|deploy| deploy.attempt.is_some());
+    if run.is_rollback() || graph.stages.iter().any(begun) {
         return None;
     }
-    let before = state.live_runs_of(&run.id.pipeline).filter(|other| other.sequence < run.sequence).count();
-    (before > 0).then_some(before)
+    let earlier = |other: &&Run| other.sequence < run.sequence;
+    let mut before = state.live_runs_of(&run.id.pipeline).filter(earlier);
+    let first = before.next()?.id.clone();
+    let position = u32::try_from(before.count()).unwrap_or(u32::MAX).saturating_add(1);
+    Some(state.reason(Why::Concurrency { first, position }))
 }
 
-fn queue(state: &State, run: &mut row::Run, position: usize) {
-    let first = state
-        .live_runs_of(&run.id.pipeline)
-        .filter(|other| other.sequence < run.sequence)
-        .map(|other| run_name(&other.id))
-        .next()
-        .unwrap_or_default();
-    let message = format!("`{first}` of the same pipeline is not done; position {position} in the queue");
-    let reason = state.waits(ReasonCode::Concurrency, message);
-    run.status = Status::Queued.as_str().to_owned();
-    run.reasons = vec![reason.clone()];
-    for stage in &mut run.stages {
-        set(state, stage, Status::Queued, vec![reason.clone()]);
-    }
-}
-
-/// Nothing starts any more; assignments are told to finish or revert what is in flight.
-fn cancel(state: &mut State, run: &mut row::Run) {
-    let by = run.canceled_by.clone().unwrap_or_default();
-    for index in 0..run.stages.len() {
-        if status(&run.stages[index].status).is_done() {
-            continue;
+/// Nothing starts any more; assignments are asked to finish or revert what is in flight.
+fn cancel(state: &mut State, graph: &mut RunGraph) {
+    let by = graph.run.canceled_by.clone().expect("the caller looked");
+    for stage in graph.stages.iter_mut().filter(|stage| !stage.is_done()) {
+        match stage.assignment() {
+            Some(assignment) => ask_to_cancel(state, assignment),
+            None => {
+                let reason = state.reason(Why::Canceled { by: by.clone(), then: None });
+                let reasons = stage.with_rollback_reason(vec![reason]);
+                stage.end(canceled(stage), reasons, state.wall());
+            }
         }
-        if let Some(assignment) = run.stages[index].assignment {
-            super::assign::ask_to_cancel(state, assignment);
-            continue;
-        }
-        let reason = state.waits(ReasonCode::Canceled, format!("{by} canceled the run"));
-        let stage = &mut run.stages[index];
-        let to = if stage.rollback_target.is_some() { Status::RollbackFailed } else { Status::Canceled };
-        let reasons = with_rollback_reason(stage, vec![reason]);
-        set(state, stage, to, reasons);
     }
 }
 
-/// The stages of one environment: done well, failed, or not done.
-fn environment_gate(state: &mut State, run: &mut row::Run, name: &str) {
-    let planned = run.plan.environments.iter().find(|it| it.name == name).cloned();
-    let Some(planned) = planned else { return };
-    if run.rollback.is_some() {
-        return leave_as_it_is(state, run, name);
-    }
-    let mut waits_for = Vec::new();
-    for stage in run.stages.iter().filter(|stage| planned.after.contains(&stage.environment)) {
-        let upstream = status(&stage.status);
-        if upstream.is_done() && !upstream.lets_dependents_start() {
-            let message = format!("`{}` is {}", stage_name(stage), upstream.as_str().replace('_', " "));
-            let reason = state.waits(ReasonCode::UpstreamFailed, message);
-            return for_untouched(state, run, name, Status::Canceled, &reason);
-        }
-        if !upstream.lets_dependents_start() && !waits_for.contains(&stage.environment) {
-            waits_for.push(stage.environment.clone());
-        }
-    }
-    if !waits_for.is_empty() {
-        let message = format!("`{}` is not done", waits_for.join("`, `"));
-        let reason = state.waits(ReasonCode::After, message);
-        return for_untouched(state, run, name, Status::Pending, &reason);
-    }
-    if let Some(approve) = &planned.approve {
-        approval(state, run, name, approve);
-    }
+/// How a stage ends that is canceled.
+pub(super) fn canceled(stage: &Stage) -> End {
+    let goes_back = stage.deploy().is_some_and(|deploy| deploy.is_back());
+    if goes_back { End::RollbackFailed } else { End::Canceled }
 }
 
 /// The run goes back: what has no part in it and no work in flight ends where it is.
-fn leave_as_it_is(state: &State, run: &mut row::Run, environment: &str) {
-    for stage in run.stages.iter_mut().filter(|stage| stage.environment == environment) {
-        let idle = stage.assignment.is_none() && stage.rollback_target.is_none();
-        if idle && !status(&stage.status).is_done() {
-            let message = match stage.attempt {
-                0 => "the run goes back, so this stage never starts",
-                _ => "the run goes back, and this stage is outside of what the rollback's scope restores",
-            };
-            let reason = state.waits(ReasonCode::UpstreamFailed, message);
-            set(state, stage, Status::Canceled, vec![reason]);
+fn leave_as_it_is(state: &State, graph: &mut RunGraph) {
+    for stage in graph.stages.iter_mut().filter(|stage| !stage.is_done() && stage.assignment().is_none()) {
+        let (begun, back) =
+            stage.deploy().map_or((false, false), |deploy| (deploy.attempt.is_some(), deploy.is_back()));
+        if !back {
+            let why = if begun { Why::LeftAsItIs } else { Why::NeverStarts };
+            stage.end(End::Canceled, vec![state.reason(why)], state.wall());
         }
     }
 }
 
-/// Changes the stages of an environment that have not begun.
-fn for_untouched(state: &State, run: &mut row::Run, environment: &str, to: Status, reason: &WireReason) {
-    for stage in run.stages.iter_mut().filter(|stage| stage.environment == environment) {
-        let begun = stage.attempt > 0 || status(&stage.status).is_done() || stage.decision.is_some();
-        if !begun {
-            set(state, stage, to, vec![reason.clone()]);
-        }
-    }
-}
-
-fn approval(state: &mut State, run: &mut row::Run, environment: &str, approve: &WireApprove) {
-    let found =
-        run.stages.iter().position(|stage| stage.environment == environment && stage.target.is_none());
-    let Some(index) = found else { return };
-    if let Some(decision) = run.stages[index].decision.clone()
-        && !status(&run.stages[index].status).is_done()
-    {
-        decided(state, run, index, &decision);
-    }
-    match status(&run.stages[index].status) {
-        Status::Succeeded => return,
-        done if done.is_done() => {
-            let message = format!("`{environment}/approve` is {}", done.as_str().replace('_', " "));
-            let reason = state.waits(ReasonCode::UpstreamFailed, message);
-            return for_untouched(state, run, environment, Status::Canceled, &reason);
-        }
-        _ => {}
-    }
-    let expires = *run.stages[index]
-        .expires_ms
-        .get_or_insert_with(|| (WallTime(state.wall().0) + Millis(approve.timeout_ms)).0);
-    if state.wall().0 >= expires {
-        let reason = state.waits(ReasonCode::ApprovalExpired, "nobody chose before the timeout");
-        set(state, &mut run.stages[index], Status::Stopped, vec![reason]);
-        return;
-    }
-    wait_for_approval(state, run, index, approve, expires);
-}
-
-fn wait_for_approval(state: &State, run: &mut row::Run, index: usize, approve: &WireApprove, expires: i64) {
-    let environment = run.stages[index].environment.clone();
-    let first = approve.options.first().cloned().unwrap_or_default();
-    let clears = format!("trimaran approve {}/{environment}/approve --option {first}", run_name(&run.id));
-    let message = format!("`{environment}` waits for one of: {}", approve.options.join(", "));
-    let waits = |message| WireReason {
-        next_check: Some(expires),
-        ..state.asks(ReasonCode::Approval, message, clears.clone())
+/// Holds or ends a stage that has not begun when what it needs does not let it; says whether it did.
+pub(super) fn hold(state: &State, graph: &mut RunGraph, index: usize) -> bool {
+    let stage = &graph.stages[index];
+    debug_assert!(!stage.has_begun(), "gates hold what has not begun");
+    let needed = stages(state, graph, index);
+    let closed = match needed {
+        Some(Closed::For(_)) => needed,
+        other => environments(state, graph, stage).or(other),
     };
-    let (gate, held) = (waits(message), waits(format!("`{environment}/approve` is not decided")));
-    run.stages[index].started_ms.get_or_insert(state.wall().0);
-    set(state, &mut run.stages[index], Status::Waiting, vec![gate]);
-    for stage in run.stages.iter_mut().filter(|it| it.environment == environment && it.target.is_some()) {
-        if stage.attempt == 0 {
-            set(state, stage, Status::Blocked, vec![held.clone()]);
-        }
+    match closed {
+        None => return false,
+        Some(Closed::Held(held, reason)) => graph.stages[index].hold(held, vec![reason]),
+        Some(Closed::For(reason)) => graph.stages[index].end(End::Canceled, vec![reason], state.wall()),
     }
+    true
 }
 
-fn decided(state: &mut State, run: &mut row::Run, index: usize, decision: &row::Decision) {
-    match decision.option.as_str() {
-        "promote" => set(state, &mut run.stages[index], Status::Succeeded, Vec::new()),
-        "roll_back" => {
-            let message = format!("{} chose to roll back", decision.by);
-            let reason = state.waits(ReasonCode::RolledBackByChoice, message.clone());
-            set(state, &mut run.stages[index], Status::RolledBack, vec![reason]);
-            rollback::whole_run(state, run, &message);
+/// A gate that is not open.
+enum Closed {
+    Held(Held, Reason),
+    /// It never opens.
+    For(Reason),
+}
+
+/// The environments that a stage needs.
+fn environments(state: &State, graph: &RunGraph, stage: &Stage) -> Option<Closed> {
+    let needed: Vec<&EnvironmentName> = stage
+        .needs
+        .iter()
+        .filter_map(|need| match need {
+            Need::Environment { environment } => Some(environment),
+            Need::Stage { .. } => None,
+        })
+        .collect();
+    let mut environments: Vec<EnvironmentName> = Vec::new();
+    for other in graph.stages.iter().filter(|other| needed.contains(&&other.name.environment)) {
+        let status = other.status();
+        if status.is_done() && !status.lets_dependents_start() {
+            return Some(Closed::For(upstream(state, other)));
         }
-        _ => {
-            let reason = state.waits(ReasonCode::Canceled, format!("{} chose to stop", decision.by));
-            set(state, &mut run.stages[index], Status::Stopped, vec![reason]);
+        if !status.lets_dependents_start() && !environments.contains(&other.name.environment) {
+            environments.push(other.name.environment.clone());
         }
     }
+    let waits = !environments.is_empty();
+    waits.then(|| Closed::Held(Held::Pending, state.reason(Why::After { environments })))
+}
+
+/// The single stages that a stage needs: approvals.
+fn stages(state: &State, graph: &RunGraph, index: usize) -> Option<Closed> {
+    let needed = graph.stages[index].needs.iter().filter_map(|need| match need {
+        Need::Stage { stage } => Some(stage),
+        Need::Environment { .. } => None,
+    });
+    for name in needed {
+        let other = &graph.stages[graph.find(name).expect("a stage needs stages of its own run")];
+        let status = other.status();
+        if status.lets_dependents_start() {
+            continue;
+        }
+        if status.is_done() {
+            return Some(Closed::For(upstream(state, other)));
+        }
+        let environments = vec![other.name.environment.clone()];
+        let approval = other.approve().filter(|_| status == Status::Waiting);
+        return Some(match approval {
+            None => Closed::Held(Held::Pending, state.reason(Why::After { environments })),
+            Some(approve) => {
+                let options = approve.options.clone();
+                let reason =
+                    Reason { next_check: approve.expiry(), ..state.reason(Why::Approval { options }) };
+                Closed::Held(Held::Blocked, reason)
+            }
+        });
+    }
+    None
+}
+
+fn upstream(state: &State, other: &Stage) -> Reason {
+    state.reason(Why::UpstreamFailed { stage: other.name.clone(), status: other.status() })
 }

@@ -1,262 +1,249 @@
-//! Ways back: within a live run, and as a run of their own after its end.
+//! Rollbacks: within a live run, and as a run of their own after its end.
 
-use trimaran_model::id::Digest;
+use trimaran_model::action::Failure;
+use trimaran_model::id::{Digest, EnvironmentName, Identity, InstallationId, RunId, StageName, StagePart};
 use trimaran_model::limits::QUARANTINED_PER_PIPELINE_MAX;
-use trimaran_model::reason::ReasonCode;
+use trimaran_model::pipeline::{Batches, IntOrPercent, RollbackScope};
+use trimaran_model::release::ReleaseWorkload;
 use trimaran_model::run::{RunKind, Status};
-use trimaran_wire::v1::assignment::{WireFailure, WireIntOrPercent};
-use trimaran_wire::v1::common::{WireInstallation, WireRun};
-use trimaran_wire::v1::plan::{WirePlan, WirePlannedEnvironment, WirePlannedStage, WireScope, plan_digest};
-use trimaran_wire::v1::release::WireReleaseWorkload;
-use trimaran_wire::v1::row::{self, RollbackTarget};
+use trimaran_model::time::Millis;
+use trimaran_model::why::{Place, Why};
+use trimaran_wire::v1::plan::plan_digest;
 
-use super::assign::{End, withdraw};
-use super::rollback_target::previous_stable;
-use super::{message, set, stage_name, words};
-use crate::audit;
-use crate::new_run::{NewRun, create_run};
-use crate::state::{State, is_rollback, run_key, run_name, works_on};
+use super::assign::{Ending, ask_to_cancel, withdraw};
+use super::store;
+use crate::audit::{self, Record};
+use crate::new_run::{NewRun, NewStage, create_run};
+use crate::state::State;
+use crate::state::installation::Installation;
+use crate::state::pipeline::Quarantine;
+use crate::state::run::{Rollback, Run, RunGraph};
+use crate::state::stage::{Deploy, DeployState, Direction, End, Goal, Held, Kind, RollbackTarget, Stage};
 
 /// An installation and where it goes back to; without a release what runs is stopped.
-pub(crate) struct Way {
-    pub(crate) installation: row::Installation,
-    pub(crate) to: Option<[u8; 32]>,
-}
-
-/// Why something goes back: the message of a reason with its code, and a sentence that stands alone.
-pub(crate) struct Cause {
-    code: ReasonCode,
-    message: String,
-    sentence: String,
-}
-
-impl Cause {
-    /// A failure, of an instance or else of `place`.
-    fn of(failure: &WireFailure, place: &str) -> Self {
-        let code = ReasonCode::from_name(&failure.code).unwrap_or(ReasonCode::MaxFailures);
-        Self { code, message: message(failure, place, code), sentence: words(failure, place) }
-    }
-
-    /// What somebody chose, or what no failure came with.
-    pub(crate) fn said(code: ReasonCode, sentence: impl Into<String>) -> Self {
-        let sentence = sentence.into();
-        Self { code, message: sentence.clone(), sentence }
-    }
+pub(crate) struct Restoration {
+    pub(crate) installation: Installation,
+    pub(crate) to: Option<Digest>,
 }
 
 /// A stage failed by the release's fault: go back as far as the policy says, or just fail.
-pub(super) fn after_failure(state: &mut State, run: &mut row::Run, index: usize, failure: &WireFailure) {
-    let stage = run.stages[index].clone();
-    let environment = run.plan.environments.iter().find(|it| it.name == stage.environment).cloned();
-    let Some(environment) = environment else { return };
-    let cause = Cause::of(failure, &stage_name(&stage));
-    if !environment.rollback_on_health {
-        let reason = state.waits(cause.code, cause.message);
-        set(state, &mut run.stages[index], Status::Failed, vec![reason]);
-        return quarantine(state, &run.id, &run.plan, &cause.sentence);
+pub(super) fn after_failure(state: &mut State, graph: &mut RunGraph, index: usize, failure: &Failure) {
+    let stage = &graph.stages[index];
+    let deploy = stage.deploy().expect("only deploys fail").clone();
+    let (name, place) = (stage.name.clone(), Place::Stage { stage: stage.name.clone() });
+    let cause = Why::Failed { failure: failure.clone(), place };
+    if !deploy.rollback_on_health {
+        graph.stages[index].end(End::Failed, vec![state.reason(cause.clone())], state.wall());
+        return quarantine(state, &graph.run, cause);
     }
-    begin(state, run, &cause, |it| match environment.scope {
-        WireScope::Target => it.target == stage.target && it.environment == stage.environment,
-        WireScope::Environment => it.environment == stage.environment,
-        WireScope::Run => true,
+    begin(state, graph, cause, |it| match deploy.scope {
+        RollbackScope::Target => it.name == name,
+        RollbackScope::Environment => it.name.environment == name.environment,
+        RollbackScope::Run => true,
     });
 }
 
-/// Somebody chose to go back: everything that the run touched.
-pub(super) fn whole_run(state: &mut State, run: &mut row::Run, cause: &str) {
-    begin(state, run, &Cause::said(ReasonCode::RolledBackByChoice, cause), |_| true);
+/// A user chose to go back: everything that the run touched.
+pub(super) fn whole_run(state: &mut State, graph: &mut RunGraph, cause: Why) {
+    begin(state, graph, cause, |_| true);
 }
 
 /// `trimaran rollback` inside of a live run.
-pub(crate) fn end_with_rollback(state: &mut State, id: &WireRun, environment: &str, cause: &str) {
-    let Some(before) = state.runs.get(&run_key(id)).cloned() else { return };
-    let mut run = before.clone();
-    let cause = Cause::said(ReasonCode::RollbackRequested, cause);
-    begin(state, &mut run, &cause, |stage| stage.environment == environment);
-    super::store(state, &before, &mut run);
+pub(crate) fn end_with_rollback(state: &mut State, id: &RunId, environment: &EnvironmentName, cause: Why) {
+    let before = state.graph(id).expect("the caller found the run");
+    let mut graph = before.clone();
+    begin(state, &mut graph, cause, |stage| stage.name.environment == *environment);
+    store::store(state, &before, graph);
     state.wake(id);
 }
 
 /// Turns every touched stage of the scope around, with a larger fence than what it does now. Work outside of
 /// the scope is asked to end.
-fn begin(state: &mut State, run: &mut row::Run, cause: &Cause, in_scope: impl Fn(&row::Stage) -> bool) {
-    let rollback_reason = state.waits(cause.code, cause.message.clone());
-    let mut first_way = None;
-    for index in 0..run.stages.len() {
-        let stage = &run.stages[index];
-        if stage.target.is_none() || stage.attempt == 0 || stage.rollback_target.is_some() {
+fn begin(state: &mut State, graph: &mut RunGraph, cause: Why, in_scope: impl Fn(&Stage) -> bool) {
+    let reason = state.reason(cause.clone());
+    let mut first = None;
+    for stage in &mut graph.stages {
+        let Some(attempt) = stage.deploy().filter(|it| !it.is_back()).and_then(|it| it.attempt.as_ref())
+        else {
             continue;
+        };
+        let (restore, assignment) = (attempt.restore, stage.assignment());
+        match (in_scope(stage), assignment) {
+            (false, Some(assignment)) => ask_to_cancel(state, assignment),
+            (true, Some(assignment)) => withdraw(state, assignment, Ending::Superseded),
+            (_, None) => {}
         }
-        if !in_scope(stage) {
-            if let Some(assignment) = stage.assignment {
-                super::assign::ask_to_cancel(state, assignment);
-            }
-            continue;
+        if in_scope(stage) {
+            first = first.or(restore);
+            let to = restore.map_or(RollbackTarget::Stop, |release| RollbackTarget::Restore { release });
+            stage.turn_back(to, reason.clone(), state.wall());
         }
-        if let Some(assignment) = stage.assignment {
-            withdraw(state, assignment, End::Superseded);
-        }
-        let stage = &mut run.stages[index];
-        first_way = first_way.or(stage.restore);
-        (stage.assignment, stage.paused, stage.finished_ms, stage.pause_until) = (None, None, None, None);
-        stage.rollback_target = Some(stage.restore.map_or(RollbackTarget::Stop, RollbackTarget::Restore));
-        stage.rollback_reason = Some(rollback_reason.clone());
-        set(state, stage, Status::RollingBack, vec![rollback_reason.clone()]);
     }
-    if run.rollback.is_none() {
-        let sentence = &cause.sentence;
-        run.rollback = Some(row::Rollback { cause: sentence.clone(), to: first_way });
-        run.status = Status::RollingBack.as_str().to_owned();
-        quarantine(state, &run.id, &run.plan, sentence);
-        audit::record(state, "trimaran", "roll_back", &run_name(&run.id), sentence);
+    if graph.run.rollback.is_none() {
+        graph.run.rollback = Some(Rollback { cause: cause.clone(), to: first });
+        graph.run.status = Status::RollingBack;
+        record(state, &Identity::System, &graph.run.id, &cause);
+        quarantine(state, &graph.run, cause);
     }
+}
+
+/// The audit record of a rollback: the code of its cause, with what a failure or a user adds.
+fn record(state: &mut State, by: &Identity, run: &RunId, cause: &Why) {
+    let code = cause.code().as_str();
+    let outcome = match cause {
+        Why::Failed { failure, place } => {
+            let place = match (&failure.instance, place) {
+                (Some(instance), _) => instance.to_string(),
+                (None, Place::Stage { stage }) => stage.to_string(),
+                (None, Place::Target { target }) => target.to_string(),
+                (None, Place::Here) => run.to_string(),
+            };
+            format!("{place}: {code}: {}", failure.message)
+        }
+        Why::Unhealthy { target } => format!("{target}: {code}"),
+        Why::RollbackRequested { by, comment } if !comment.is_empty() => format!("{by}: {code}: {comment}"),
+        Why::RollbackRequested { by, .. } | Why::RollbackChosen { by } => format!("{by}: {code}"),
+        _ => code.to_owned(),
+    };
+    audit::append(state, by, Record { verb: "roll_back", object: run.to_string() }, &outcome);
 }
 
 /// The plan is not deployed again without an override. What a run failed of stays its cause, whoever rolls back what it
 /// left afterwards.
-fn quarantine(state: &mut State, run: &WireRun, plan: &WirePlan, cause: &str) {
-    let known = state.quarantine.get(&(plan.pipeline.clone(), plan.digest));
-    if known.is_some_and(|known| known.run == *run) {
+fn quarantine(state: &mut State, run: &Run, cause: Why) {
+    let pipeline = run.id.pipeline.clone();
+    let known = state.quarantine.get(&(pipeline.clone(), run.plan));
+    if known.is_some_and(|known| known.run == run.id) {
         return;
     }
-    let at_ms = state.wall().0;
-    state.quarantine.put(row::Quarantine {
-        pipeline: plan.pipeline.clone(),
-        plan: plan.digest,
-        run: run.clone(),
-        cause: cause.to_owned(),
-        at_ms,
-    });
-    let (first, last) = ((plan.pipeline.clone(), [0; 32]), (plan.pipeline.clone(), [u8::MAX; 32]));
-    let here: Vec<_> = state.quarantine.between(first, last).collect();
+    let (id, at) = (run.id.clone(), state.wall());
+    state.quarantine.put(Quarantine { pipeline: pipeline.clone(), plan: run.plan, run: id, cause, at });
+    let key = |digest| (pipeline.clone(), Digest(digest));
+    let here: Vec<&Quarantine> = state.quarantine.between(key([0; 32]), key([u8::MAX; 32])).collect();
     if here.len() > QUARANTINED_PER_PIPELINE_MAX
-        && let Some(oldest) = here.iter().min_by_key(|it| (it.at_ms, it.run.number)).map(|it| it.plan)
+        && let Some(oldest) = here.iter().min_by_key(|it| (it.at, it.run.number)).map(|it| it.plan)
     {
-        state.quarantine.remove(&(plan.pipeline.clone(), oldest));
+        state.quarantine.remove(&(pipeline, oldest));
     }
 }
 
-/// Whether the run deployed what the installation has. One that went back, or a rollback, brought a release of an
+/// Whether the run deployed what the installation has. One that went back, or a rollback, restored a release of an
 /// earlier plan.
-fn brought(run: &row::Run, it: &row::Installation) -> bool {
-    let stages = run.plan.environments.iter().flat_map(|environment| &environment.stages);
-    let mut here = stages.filter(|stage| stage.target == it.id.target);
-    !is_rollback(run) && here.any(|stage| Some(stage.release_digest) == it.current)
+fn was_deployed_by(state: &State, run: &Run, it: &Installation) -> bool {
+    let here = |deploy: &Deploy| deploy.target == it.id.target && Some(deploy.release) == it.current;
+    !run.is_rollback() && state.stages_of(&run.id).filter_map(Stage::deploy).any(here)
 }
 
 /// The live run of kind rollback that works or will work on an installation: later requests join it.
-pub(crate) fn under_way(state: &State, id: &WireInstallation) -> Option<WireRun> {
-    let works = |run: &&row::Run| is_rollback(run) && works_on(run, &id.target);
+pub(crate) fn in_progress(state: &State, id: &InstallationId) -> Option<RunId> {
+    let works = |run: &&Run| run.is_rollback() && state.works_on(&run.id, &id.target);
     state.live_runs_of(&id.pipeline).find(works).map(|run| run.id.clone())
 }
 
-/// A release failed in its bake: a run of kind rollback brings back what the policy's scope says.
-pub(crate) fn after_success(state: &mut State, failed: &row::Installation, failure: Option<&WireFailure>) {
-    let Some(left) = failed.run.as_ref().and_then(|run| state.runs.get(&run_key(run))).cloned() else {
-        return;
+/// A release failed in its bake: a run of kind rollback restores what the policy's scope says.
+pub(crate) fn after_success(state: &mut State, failed: &Installation, failure: Option<&Failure>) {
+    let run = failed.run.as_ref().expect("a bake is of a release that a run deployed");
+    let left = state.runs.get(run).expect("the run of an installed release is in memory").clone();
+    let policy = state.stages_of(run).filter(|stage| stage.name.environment == failed.environment);
+    let policy = policy.filter_map(Stage::deploy).find(|deploy| deploy.rollback_on_health);
+    let Some(scope) = policy.map(|deploy| deploy.scope) else { return };
+    let in_scope = |it: &Installation| match scope {
+        RollbackScope::Target => it.id == failed.id,
+        RollbackScope::Environment => it.environment == failed.environment,
+        RollbackScope::Run => true,
     };
-    let environment = left.plan.environments.iter().find(|it| it.name == failed.environment);
-    let Some(environment) = environment.filter(|it| it.rollback_on_health) else { return };
-    let in_scope = |it: &row::Installation| match environment.scope {
-        WireScope::Target => it.id == failed.id,
-        WireScope::Environment => it.environment == failed.environment,
-        WireScope::Run => true,
-    };
-    let fits = |it: &&row::Installation| it.run.as_ref() == Some(&left.id) && it.assignment.is_none();
-    let all = state.installations_of(&failed.id.pipeline);
-    let here: Vec<_> = all.filter(fits).filter(|it| in_scope(it)).cloned().collect();
-    let free = here.into_iter().filter(|it| under_way(state, &it.id).is_none());
-    let way = |installation: row::Installation| Way { to: previous_stable(&installation), installation };
-    let ways: Vec<Way> = free.map(way).collect();
+    let fits = |it: &&Installation| it.run.as_ref() == Some(&left.id) && it.assignment.is_none();
+    let here = state.installations_of(&failed.id.pipeline).filter(fits).filter(|it| in_scope(it));
+    let free = here.filter(|it| in_progress(state, &it.id).is_none()).cloned();
+    let restoration =
+        |installation: Installation| Restoration { to: installation.previous_stable(), installation };
+    let restorations: Vec<Restoration> = free.map(restoration).collect();
+    let target = failed.id.target.clone();
     let cause = match failure {
-        Some(failure) => Cause::of(failure, &failed.id.target),
-        None => {
-            let sentence = format!("{} became unhealthy in its bake", failed.id.target);
-            Cause::said(ReasonCode::ProbeFailed, sentence)
-        }
+        Some(failure) => Why::Failed { failure: failure.clone(), place: Place::Target { target } },
+        None => Why::Unhealthy { target },
     };
-    if brought(&left, failed) {
-        quarantine(state, &left.id, &left.plan, &cause.sentence);
+    if was_deployed_by(state, &left, failed) {
+        quarantine(state, &left, cause.clone());
     }
-    if !ways.is_empty() {
-        start_rollback_run(state, &ways, "trimaran", &cause, Some(left.id));
+    if !restorations.is_empty() {
+        start_rollback_run(state, &restorations, &Identity::System, cause, Some(left.id));
     }
 }
 
-/// The stage that takes one way, beside its plan.
-fn planned_way(state: &State, way: &Way) -> Option<WirePlannedStage> {
-    let digest = way.to.or(way.installation.current)?;
-    let release = state.releases.get(&digest).map(|row| row.release.clone())?;
-    Some(WirePlannedStage {
-        target: way.installation.id.target.clone(),
-        release_digest: digest,
-        release,
-        bake_ms: 0,
-        sizes: vec![WireIntOrPercent::Percent(100)],
-        max_unavailable: WireIntOrPercent::Count(1),
-        max_failures: WireIntOrPercent::Count(0),
-        pause_between_ms: 0,
-    })
-}
-
-/// Makes a run whose plan is the releases to bring back, one environment for each that is concerned.
+/// Makes a run whose stages are the releases to restore, one environment after the other and none waiting.
 pub(crate) fn start_rollback_run(
     state: &mut State,
-    ways: &[Way],
-    by: &str,
-    cause: &Cause,
-    caused_by: Option<WireRun>,
-) -> WireRun {
-    let pipeline = ways[0].installation.id.pipeline.clone();
-    let mut artifacts = Vec::new();
-    let mut environments: Vec<WirePlannedEnvironment> = Vec::new();
-    let mut digests = Vec::new();
-    let mut stops = Vec::new();
-    for way in ways {
-        let Some(stage) = planned_way(state, way) else { continue };
-        let WireReleaseWorkload::Host { bundle, .. } = &stage.release.workload;
-        if !artifacts.contains(bundle) {
-            artifacts.push(bundle.clone());
+    restorations: &[Restoration],
+    by: &Identity,
+    cause: Why,
+    caused_by: Option<RunId>,
+) -> RunId {
+    let pipeline = restorations[0].installation.id.pipeline.clone();
+    let (mut artifacts, mut stages) = (Vec::new(), Vec::new());
+    for it in restorations {
+        let digest = it.to.or(it.installation.current).expect("who goes back has a release or goes to one");
+        let entry = state.releases.get(&digest).expect("releases of installations are in memory");
+        let ReleaseWorkload::Host(host) = &entry.release.workload;
+        if !artifacts.contains(&host.bundle) {
+            artifacts.push(host.bundle.clone());
         }
-        digests.push((stage.target.clone(), Digest(stage.release_digest)));
-        if way.to.is_none() {
-            stops.push(stage.target.clone());
-        }
-        let name = &way.installation.environment;
-        match environments.iter_mut().find(|it| it.name == *name) {
-            Some(environment) => environment.stages.push(stage),
-            None => environments.push(WirePlannedEnvironment {
-                name: name.clone(),
-                after: Vec::new(),
-                approve: None,
-                rollback_on_health: false,
-                scope: WireScope::Environment,
-                stages: vec![stage],
-            }),
-        }
-        let left = way.installation.run.clone().and_then(|run| state.runs.get(&run_key(&run)).cloned());
-        if let Some(left) = left.filter(|left| brought(left, &way.installation)) {
-            quarantine(state, &left.id, &left.plan, &cause.sentence);
+        stages.push(stage_of(state, it, digest, &cause));
+        let left = it.installation.run.as_ref().and_then(|run| state.runs.get(run)).cloned();
+        if let Some(left) = left.filter(|left| was_deployed_by(state, left, &it.installation)) {
+            quarantine(state, &left, cause.clone());
         }
     }
-    let digest = plan_digest(digests.iter().map(|(target, digest)| (target.as_str(), *digest)));
-    let plan = WirePlan { pipeline, digest: digest.0, artifacts, environments };
-    let reason = cause.sentence.as_str();
-    let run = create_run(state, NewRun { kind: RunKind::Rollback, plan: &plan, by, reason, caused_by });
-    say_why(state, &run, cause, &stops);
-    audit::record(state, by, "roll_back", &run_name(&run), reason);
+    // Environments stay together, in the order in which each is met first.
+    let order: Vec<EnvironmentName> =
+        stages.iter().map(|it: &NewStage| it.name.environment.clone()).collect();
+    stages.sort_by_key(|stage| order.iter().position(|name| *name == stage.name.environment));
+    let releases = stages.iter().filter_map(|stage| match &stage.kind {
+        Kind::Deploy { deploy } => Some((deploy.target.as_str(), deploy.release)),
+        Kind::Approve { .. } => None,
+    });
+    let new = NewRun {
+        kind: RunKind::Rollback,
+        pipeline,
+        plan: plan_digest(releases),
+        artifacts,
+        by: by.clone(),
+        comment: String::new(),
+        cause: Some(cause.clone()),
+        caused_by,
+        stages,
+    };
+    let run = create_run(state, new);
+    record(state, by, &run, &cause);
     run
 }
 
-/// Every stage of a rollback run says why; those in `stops` have nothing to bring back.
-fn say_why(state: &mut State, id: &WireRun, cause: &Cause, stops: &[String]) {
-    let Some(mut run) = state.runs.get(&run_key(id)).cloned() else { return };
-    let rollback_reason = state.waits(cause.code, cause.message.clone());
-    for stage in run.stages.iter_mut() {
-        stage.rollback_reason = Some(rollback_reason.clone());
-        if stage.target.as_ref().is_some_and(|target| stops.contains(target)) {
-            stage.rollback_target = Some(RollbackTarget::Stop);
-        }
-    }
-    state.runs.put(run);
+/// The stage that restores one release, or stops what runs where there is none.
+fn stage_of(state: &State, it: &Restoration, release: Digest, cause: &Why) -> NewStage {
+    let target = it.installation.id.target.clone();
+    let reason = state.reason(cause.clone());
+    let direction = match it.to {
+        Some(_) => Direction::Forward,
+        None => Direction::Back { to: RollbackTarget::Stop, reason: reason.clone() },
+    };
+    let deploy = Deploy {
+        target: target.clone(),
+        release,
+        goal: Goal::Restore { reason },
+        bake: Millis::ZERO,
+        batches: Batches {
+            sizes: vec![IntOrPercent::Percent(100)],
+            max_unavailable: IntOrPercent::Count(1),
+            max_failures: IntOrPercent::Count(0),
+            pause_between: Millis::ZERO,
+        },
+        rollback_on_health: false,
+        scope: RollbackScope::Environment,
+        direction,
+        attempt: None,
+        state: DeployState::Held { held: Held::Pending },
+    };
+    let name =
+        StageName { environment: it.installation.environment.clone(), part: StagePart::Deploy(target) };
+    NewStage { name, needs: Vec::new(), kind: Kind::Deploy { deploy } }
 }

@@ -2,20 +2,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trimaran_engine::{Event, Outcome};
+use trimaran_engine::rows::tables;
+use trimaran_engine::state::assignment::LiveAssignment;
+use trimaran_engine::state::installation::Installation;
+use trimaran_engine::state::run::Run;
+use trimaran_engine::state::stage::{ApproveState, Stage};
+use trimaran_engine::{Event, Outcome, Row};
+use trimaran_model::action::Action;
 use trimaran_model::error_code;
+use trimaran_model::id::{Digest, InstallationId, RunId};
 use trimaran_model::run::Status;
+use trimaran_model::verdict::Verdict;
 use trimaran_query as query;
 use trimaran_query::RowSource as _;
+use trimaran_query::text;
 use trimaran_sim::lab::{Lab, agent, failure, operator, request, run_id, stage_id, system};
 use trimaran_sim::random::Random;
-use trimaran_wire::codec::Message;
 use trimaran_wire::document::{ReasonDocument, RunDocument};
 use trimaran_wire::v1::agent::AgentVerdict;
-use trimaran_wire::v1::assignment::{WireAction, WireOutcome};
+use trimaran_wire::v1::assignment::WireOutcome;
 use trimaran_wire::v1::command::{Command, CommandBody};
-use trimaran_wire::v1::common::WireInstallation;
-use trimaran_wire::v1::row::{self, AssignmentRow};
+use trimaran_wire::v1::common::{WireInstallation, WireRun};
 
 /// Counts, so that a test can say that something happened.
 #[derive(Debug, Default, Clone)]
@@ -50,8 +57,8 @@ pub(crate) struct Driver {
     requests: u64,
     /// Requests that were answered: the command and the run or decision it gave.
     answered: Vec<(Command, Outcome)>,
-    /// What may ever be gone back to where: installation, then releases.
-    stable_releases: BTreeMap<(String, String), BTreeSet<[u8; 32]>>,
+    /// Where a rollback may lead, by installation.
+    stable_releases: BTreeMap<InstallationId, BTreeSet<Digest>>,
     /// Hosts that failed in a stage's attempt, by run and target.
     failed: BTreeMap<(String, String), BTreeSet<String>>,
 }
@@ -101,7 +108,7 @@ impl Driver {
             if self.random.below(10) == 0 {
                 let length = self.random.below(8000);
                 self.lab.pass(length);
-                self.note_good();
+                self.note_stable();
             }
             if step % 70 == 69 && self.seen.defects == 0 {
                 self.compare();
@@ -118,59 +125,56 @@ impl Driver {
         let expired = self.expired(&command.body);
         let done = self.lab.run(command.clone());
         match &done.outcome {
-            Outcome::Rejected(rejection) if rejection.code == error_code::BUG => self.seen.defects += 1,
+            Outcome::Refused(refusal) if refusal.code() == error_code::BUG => self.seen.defects += 1,
             Outcome::ResultSuperseded { .. } => self.seen.superseded += 1,
             Outcome::Decided { decision, .. } => {
                 assert!(!(expired && decision == "promote"), "an expired approval was taken");
             }
             _ => {}
         }
-        let parked = |event: &Event| matches!(event, Event::Run { status, .. } if status == "broken");
+        let parked = |event: &Event| matches!(event, Event::Run { status: Status::Broken, .. });
         self.seen.defects += done.events.iter().filter(|event| parked(event)).count();
         if command.request.is_some() {
             self.answered.push((command, done.outcome));
         }
-        self.note_good();
-        self.look_at_work();
+        self.note_stable();
+        self.check_work();
     }
 
     fn expired(&self, body: &CommandBody) -> bool {
         let CommandBody::Approve { run, .. } = body else { return false };
-        let Some(row) = query::run_row(&self.lab.rows, &run.pipeline, run.number) else { return false };
+        let Some(run) = query::stored_run(&self.lab.rows, &typed(run)) else { return false };
         let wall = self.lab.engine.wall().0 + i64::try_from(self.lab.now - self.lab.engine.now().0).unwrap();
-        row.stages.iter().filter_map(|stage| stage.expires_ms).max().is_some_and(|at| at <= wall)
+        run.stages.iter().filter_map(expiry).max().is_some_and(|at| at <= wall)
     }
 
-    /// Remembers what is or was a way back.
-    fn note_good(&mut self) {
-        for it in rows_of::<row::Installation>(&self.lab, row::table::INSTALLATION) {
-            let key = (it.id.pipeline.clone(), it.id.target.clone());
-            // Without a good release the one that runs healthy is where a new one may go back to.
-            let healthy = it.current.filter(|_| it.stable_releases.is_empty() && it.health == "healthy");
+    /// Remembers where a rollback may lead, now or later.
+    fn note_stable(&mut self) {
+        for it in rows_of::<Installation>(&self.lab, tables::INSTALLATION) {
+            // Without a stable release the one that runs healthy is where a new one may go back to.
+            let healthy =
+                it.current.filter(|_| it.stable_releases.is_empty() && it.health == Verdict::Healthy);
             self.stable_releases
-                .entry(key)
+                .entry(it.id)
                 .or_default()
-                .extend(it.stable_releases.iter().copied().chain(healthy));
+                .extend(it.stable_releases.into_iter().chain(healthy));
         }
     }
 
     /// Live work is of the kind that its run allows.
-    fn look_at_work(&self) {
-        for row in self.lab.rows.assignments() {
-            let it = &row.assignment;
-            if let WireAction::Restore(to) = &it.action {
-                let key = (it.installation.pipeline.clone(), it.installation.target.clone());
-                let stable_releases = self
-                    .stable_releases
-                    .get(&key)
-                    .is_some_and(|stable_releases| stable_releases.contains(to));
-                let asked = query::run(&self.lab.rows, &it.run.pipeline, it.run.number)
+    fn check_work(&self) {
+        for live in self.lab.rows.assignments() {
+            let it = &live.order;
+            if let Action::Restore(to) = &it.action {
+                let stable =
+                    self.stable_releases.get(&it.installation).is_some_and(|known| known.contains(to));
+                let asked = query::run(&self.lab.rows, &it.run)
                     .is_some_and(|run| run.kind == "rollback" && run.by != "trimaran");
-                assert!(stable_releases || asked, "{} goes back to what never was good", it.run.pipeline);
+                assert!(stable || asked, "{} goes back to what never was stable", it.run);
             }
-            let key = (format!("{}#{}", it.run.pipeline, it.run.number), it.installation.target.clone());
-            if let (Some(failed), WireAction::Release(_)) = (self.failed.get(&key), &it.action) {
-                let known: BTreeSet<String> = it.wave.failed.iter().cloned().collect();
+            let key = (it.run.to_string(), it.installation.target.to_string());
+            if let (Some(failed), Action::Release(_)) = (self.failed.get(&key), &it.action) {
+                let known: BTreeSet<String> = it.wave.failed.iter().map(ToString::to_string).collect();
                 assert!(failed.is_subset(&known), "failures {failed:?} of {key:?} were forgotten: {known:?}");
             }
         }
@@ -188,10 +192,9 @@ impl Driver {
 
     fn live_runs(&self) -> Vec<RunDocument> {
         let live = |status: Status| !status.is_done() || status == Status::Broken;
-        let hot: Vec<row::Run> = rows_of(&self.lab, row::table::RUN);
-        let hot = hot.iter().filter(|run| Status::from_name(&run.status).is_some_and(live));
-        hot.map(|run| query::run(&self.lab.rows, &run.id.pipeline, run.id.number).expect("a stored run"))
-            .collect()
+        let hot: Vec<Run> = rows_of(&self.lab, tables::RUN);
+        let hot = hot.iter().filter(|run| live(run.status));
+        hot.map(|run| query::run(&self.lab.rows, &run.id).expect("a stored run")).collect()
     }
 
     fn command(&mut self) -> Command {
@@ -248,12 +251,11 @@ impl Driver {
         let offset = self.lab.engine.wall().0 - i64::try_from(self.lab.engine.now().0).expect("small");
         for run in runs {
             let id = run_id(&run.run);
-            let row = query::run_row(&self.lab.rows, &id.pipeline, id.number).expect("a live run");
-            let waits = |stage: &&row::Stage| stage.status == "waiting" && stage.decision.is_none();
-            let expiry = row.stages.iter().filter(waits).filter_map(|stage| stage.expires_ms).min();
-            let life = expiry.and_then(|at| u64::try_from(at - offset).ok());
-            if let Some(life) = life.filter(|life| (self.lab.now..self.lab.now + 20_000).contains(life)) {
-                self.lab.now = life;
+            let stored = query::stored_run(&self.lab.rows, &typed(&id)).expect("a live run");
+            let expiry = stored.stages.iter().filter_map(expiry).min();
+            let at = expiry.and_then(|at| u64::try_from(at - offset).ok());
+            if let Some(at) = at.filter(|at| (self.lab.now..self.lab.now + 20_000).contains(at)) {
+                self.lab.now = at;
                 let option = Some("promote".to_owned());
                 let body = CommandBody::Approve {
                     run: id,
@@ -271,12 +273,13 @@ impl Driver {
     /// What an agent says of its work: mostly good news.
     fn report(&mut self) -> Command {
         let live = self.lab.rows.assignments();
-        let old: Vec<AssignmentRow> = self.lab.known.values().rev().take(20).cloned().collect();
+        let old: Vec<LiveAssignment> = self.lab.known.values().rev().take(20).cloned().collect();
         let list = if self.random.below(6) == 0 { &old } else { &live };
         let Some(row) = self.random.pick(list).cloned() else {
             return self.deploy();
         };
-        let host = self.random.pick(&row.assignment.hosts).cloned();
+        let hosts: Vec<String> = row.order.hosts.iter().map(ToString::to_string).collect();
+        let host = self.random.pick(&hosts).cloned();
         let fault = |code| failure(code, "words of the host", host.as_deref());
         let outcome = match self.random.below(20) {
             0..13 => WireOutcome::Done,
@@ -290,27 +293,27 @@ impl Driver {
                 let mut progress = trimaran_sim::lab::progress(&row, &WireOutcome::Stopped);
                 progress.failed.extend(host.clone());
                 self.note_failure(&row, host);
-                return agent(&row.agent, trimaran_sim::lab::commit(progress));
+                return agent(row.agent.as_str(), trimaran_sim::lab::commit(progress));
             }
         };
         self.lab.result(&row, outcome)
     }
 
-    fn note_failure(&mut self, row: &AssignmentRow, host: Option<String>) {
-        let live = self.lab.rows.assignments().iter().any(|it| it.assignment == row.assignment);
+    fn note_failure(&mut self, row: &LiveAssignment, host: Option<String>) {
+        let live = self.lab.rows.assignments().iter().any(|it| it.order.id == row.order.id);
         if let (Some(host), true) = (host, live) {
-            let it = &row.assignment;
-            let key = (format!("{}#{}", it.run.pipeline, it.run.number), it.installation.target.clone());
+            let it = &row.order;
+            let key = (it.run.to_string(), it.installation.target.to_string());
             self.failed.entry(key).or_default().insert(host);
         }
     }
 
     fn agents(&mut self) -> Command {
-        let incarnation = self.incarnation;
+        let attach = self.lab.last_attach("lab", self.incarnation);
         match self.random.below(6) {
-            0 => agent("lab", CommandBody::Detach { incarnation, goodbye: false }),
-            1 => agent("lab", CommandBody::Detach { incarnation, goodbye: true }),
-            2 => system(CommandBody::AgentLost { agent: "lab".to_owned(), incarnation }),
+            0 => agent("lab", CommandBody::Detach { attach, goodbye: false }),
+            1 => agent("lab", CommandBody::Detach { attach, goodbye: true }),
+            2 => system(CommandBody::AgentLost { agent: "lab".to_owned(), attach }),
             3 => {
                 self.incarnation += 1;
                 self.attach()
@@ -335,9 +338,10 @@ impl Driver {
         let words = ["healthy", "healthy", "degraded", "unknown", "missing"];
         let verdict = *self.random.pick(&words).expect("five");
         let here = self.lab.known.values().filter(|row| {
-            row.assignment.installation.target == target && row.assignment.installation.pipeline == pipeline
+            let id = &row.order.installation;
+            id.target.as_str() == target && id.pipeline.as_str() == pipeline
         });
-        let fence = here.map(|row| row.assignment.fence).max().unwrap_or(0);
+        let fence = here.map(|row| row.order.fence.0).max().unwrap_or(0);
         let failure = (verdict == "degraded").then(|| failure("probe_failed", "500", Some("p1")));
         let installation = WireInstallation { pipeline, target };
         let (verdict, down) = (verdict.to_owned(), u32::from(failure.is_some()));
@@ -361,7 +365,7 @@ impl Driver {
     fn targets(&mut self) -> Command {
         let text = match self.random.below(5) {
             0 => "lab-prod select=east",
-            1 => "lab-prod select=nobody",
+            1 => "lab-prod select=none",
             2 => "lab-prod select=prod parallel=1",
             3 => "lab-east select=east parallel=2",
             _ => "lab-prod select=prod",
@@ -391,24 +395,24 @@ impl Driver {
         let command = command_of(&reason.clears);
         self.lab.pass(0);
         let done = self.lab.run(command);
-        if let Outcome::Rejected(rejection) = &done.outcome {
+        if let Outcome::Refused(refusal) = &done.outcome {
             assert!(
-                matches!(rejection.code, error_code::NOT_WAITING | error_code::RUN_DONE | error_code::BUG),
+                matches!(refusal.code(), error_code::NOT_WAITING | error_code::RUN_DONE | error_code::BUG),
                 "`{}` of {} is refused: {}",
                 reason.clears,
                 run.run,
-                rejection.message
+                text::refusal(refusal)
             );
         } else {
             let id = run_id(&run.run);
-            let now = query::run(&self.lab.rows, &id.pipeline, id.number).expect("the run");
+            let now = query::run(&self.lab.rows, &typed(&id)).expect("the run");
             let still = now.stages.iter().find(|it| it.name == stage).is_some_and(|it| {
                 it.reasons.iter().any(|it| it.code == reason.code && it.since == reason.since)
             });
             assert!(!still, "`{}` did not clear {} of {}/{stage}", reason.clears, reason.code, run.run);
             self.seen.cleared += 1;
         }
-        self.note_good();
+        self.note_stable();
         system(CommandBody::Advance)
     }
 
@@ -456,8 +460,20 @@ impl Driver {
     }
 }
 
+fn typed(run: &WireRun) -> RunId {
+    run.clone().try_into().expect("a run of the driver")
+}
+
+/// When a stage that is an open approval expires.
+fn expiry(stage: &Stage) -> Option<i64> {
+    match &stage.approve()?.state {
+        ApproveState::Open { expires } => Some(expires.0),
+        _ => None,
+    }
+}
+
 /// Every row of a table.
-fn rows_of<R: Message>(lab: &Lab, table: u8) -> Vec<R> {
+fn rows_of<R: Row>(lab: &Lab, table: u8) -> Vec<R> {
     let mut found = Vec::new();
     lab.rows.scan(&[table], &mut |_, value| {
         found.push(R::from_bytes(value).expect("a stored row"));

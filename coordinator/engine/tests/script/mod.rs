@@ -4,13 +4,13 @@ mod show;
 
 use trimaran_engine::Outcome;
 use trimaran_engine::mutant::{self, Mutant};
+use trimaran_engine::state::assignment::LiveAssignment;
 use trimaran_sim::lab::{Lab, agent, failure, operator, request, run_id, stage_id, system};
 use trimaran_sim::plan;
 use trimaran_wire::v1::agent::AgentVerdict;
 use trimaran_wire::v1::assignment::{WireFailure, WireOutcome};
 use trimaran_wire::v1::command::{Command, CommandBody, TokenGrant};
 use trimaran_wire::v1::common::WireInstallation;
-use trimaran_wire::v1::row::AssignmentRow;
 
 /// One script at work.
 pub(crate) struct Script {
@@ -122,7 +122,7 @@ impl Script {
                 let command = self.parse(text);
                 let done = self.lab.run(command);
                 let mut out = vec![show::outcome(&done.outcome)];
-                if !matches!(done.outcome, Outcome::Rejected(_)) {
+                if !matches!(done.outcome, Outcome::Refused(_)) {
                     out.extend(show::events(&done.events));
                 }
                 out
@@ -199,7 +199,10 @@ impl Script {
     fn of_system(&self, line: &Line<'_>) -> Option<Command> {
         let (name, number) = (|| line.word(1).to_owned(), |index| line.number(index));
         Some(system(match line.word(0) {
-            "lost" => CommandBody::AgentLost { agent: name(), incarnation: number(2) },
+            "lost" => CommandBody::AgentLost {
+                agent: name(),
+                attach: self.lab.last_attach(line.word(1), number(2)),
+            },
             "wall" => CommandBody::WallOffset {
                 offset_ms: self.lab.engine.wall().0 - i64::try_from(self.lab.engine.now().0).expect("small")
                     + signed(line.word(1)),
@@ -212,6 +215,7 @@ impl Script {
             "member" => CommandBody::Member {
                 name: name(),
                 raft_id: 1,
+                disk: [1; 16],
                 address: "127.0.0.1:7700".to_owned(),
                 certificate_sha256: [0; 32],
             },
@@ -223,9 +227,9 @@ impl Script {
         let live =
             || self.lab.live(line.word(1)).unwrap_or_else(|| panic!("nothing works on {}", line.word(1)));
         let failed = || failure(line.word(3), &line.text(4), Some(line.word(2)));
-        let by = |row: &AssignmentRow, mut command: Command| {
+        let by = |row: &LiveAssignment, mut command: Command| {
             command.identity = trimaran_wire::v1::common::WireIdentity::Agent(
-                line.value("by").unwrap_or(&row.agent).to_owned(),
+                line.value("by").unwrap_or(row.agent.as_str()).to_owned(),
             );
             command
         };
@@ -241,7 +245,8 @@ impl Script {
             }
             "detach" => {
                 let goodbye = line.words.contains(&"goodbye");
-                agent(line.word(1), CommandBody::Detach { incarnation: line.number(2), goodbye })
+                let attach = self.lab.last_attach(line.word(1), line.number(2));
+                agent(line.word(1), CommandBody::Detach { attach, goodbye })
             }
             "done" => {
                 let mut command = self.lab.result(&live(), WireOutcome::Done);
@@ -269,7 +274,7 @@ impl Script {
                     .value("failed")
                     .map(|text| text.split(',').map(str::to_owned).collect())
                     .unwrap_or_default();
-                by(&row, agent(&row.agent, trimaran_sim::lab::commit(progress)))
+                by(&row, agent(row.agent.as_str(), trimaran_sim::lab::commit(progress)))
             }
             "again" => {
                 let row = self.lab.known.get(&line.number(1));
@@ -280,10 +285,10 @@ impl Script {
                 let target = line.word(1).to_owned();
                 let pipeline = line.value("pipeline").unwrap_or("web").to_owned();
                 let fence = self.lab.known.values().filter(|row| {
-                    row.assignment.installation.target == target
-                        && row.assignment.installation.pipeline == pipeline
+                    let id = &row.order.installation;
+                    id.target.as_str() == target && id.pipeline.as_str() == pipeline
                 });
-                let fence = fence.map(|row| row.assignment.fence).max().unwrap_or(0);
+                let fence = fence.map(|row| row.order.fence.0).max().unwrap_or(0);
                 let failure: Option<WireFailure> =
                     (line.words.len() > 4).then(|| failure(line.word(4), &line.text(5), Some(line.word(3))));
                 let down = line.value("down").map(|it| it.parse().expect("`down` is a number"));

@@ -1,34 +1,34 @@
 //! What scripts print.
 
 use sha2::{Digest as _, Sha256};
+use trimaran_engine::state::assignment::LiveAssignment;
 use trimaran_engine::{Event, Outcome};
-use trimaran_model::id::Digest;
+use trimaran_model::action::Action;
+use trimaran_model::id::{AgentName, Digest};
+use trimaran_model::pipeline::IntOrPercent;
 use trimaran_query as query;
+use trimaran_query::text::{self, Owner};
 use trimaran_sim::lab::Lab;
 use trimaran_wire::document::ReasonDocument;
-use trimaran_wire::v1::assignment::{WireAction, WireIntOrPercent};
 use trimaran_wire::v1::command::CommandBody;
-use trimaran_wire::v1::common::WireReason;
 
 /// The outcome of a command on one line.
 pub(crate) fn outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Nothing => "ok".to_owned(),
-        Outcome::Run(run) => format!("{}#{}", run.pipeline, run.number),
+        Outcome::Run(run) => run.to_string(),
         Outcome::Decided { run, stage, decision, by } => {
-            let stage = stage
-                .as_ref()
-                .map(|it| format!("/{}/{}", it.environment, it.target.as_deref().unwrap_or("approve")));
-            format!("{}#{}{}: {decision} by {by}", run.pipeline, run.number, stage.unwrap_or_default())
+            let stage = stage.as_ref().map(|stage| format!("/{stage}")).unwrap_or_default();
+            format!("{run}{stage}: {decision} by {by}")
         }
         Outcome::Applied { targets, pipelines } => format!("applied {targets:?} {pipelines:?}"),
         Outcome::Token { name, .. } => format!("a token for {name}"),
         Outcome::Enrolled { identity } => format!("enrolled {identity}"),
-        Outcome::Attached => "attached".to_owned(),
-        Outcome::ResultTaken => "taken".to_owned(),
+        Outcome::Attached { .. } => "attached".to_owned(),
+        Outcome::ReportApplied => "applied".to_owned(),
         Outcome::ResultSuperseded { .. } => "superseded".to_owned(),
-        Outcome::ResultUnknown => "unknown".to_owned(),
-        Outcome::Rejected(rejection) => format!("refused {}: {}", rejection.code, rejection.message),
+        Outcome::ReportUnknown => "unknown".to_owned(),
+        Outcome::Refused(refusal) => format!("refused {}: {}", refusal.code(), text::refusal(refusal)),
     }
 }
 
@@ -36,11 +36,6 @@ fn reason(code: &str, message: &str, clears: &str, next: Option<String>) -> Stri
     let clears = if clears == "wait" { String::new() } else { format!(" [{clears}]") };
     let next = next.map(|at| format!(" until {}", &at[5..19])).unwrap_or_default();
     format!("{code}: {message}{clears}{next}")
-}
-
-fn wire(it: &WireReason) -> String {
-    let next = it.next_check.map(|at| trimaran_wire::document::rfc3339(trimaran_model::time::WallTime(at)));
-    reason(&it.code, &it.message, &it.clears, next)
 }
 
 fn of_document(it: &ReasonDocument) -> String {
@@ -53,18 +48,19 @@ pub(crate) fn events(events: &[Event]) -> Vec<String> {
         .iter()
         .filter_map(|event| {
             Some(match event {
-                Event::Run { run, status } => format!("  {}#{} {status}", run.pipeline, run.number),
-                Event::Stage { stage, status, reasons, .. } => {
-                    let reasons: Vec<_> = reasons.iter().map(wire).collect();
-                    format!("  {stage} {status} {}", reasons.join("; ")).trim_end().to_owned()
+                Event::Run { run, status } => format!("  {run} {}", status.as_str()),
+                Event::Stage { run, stage, status, reasons } => {
+                    let reasons = text::reasons(reasons, Owner { run, stage: Some(stage) });
+                    let reasons: Vec<_> = reasons.iter().map(of_document).collect();
+                    format!("  {stage} {} {}", status.as_str(), reasons.join("; ")).trim_end().to_owned()
                 }
                 Event::Installation { installation, health } => {
-                    format!("  {} on {} {health}", installation.pipeline, installation.target)
+                    format!("  {installation} {}", health.as_str())
                 }
-                Event::Agent { agent, state } => format!("  agent {agent} {state}"),
-                Event::Revoked { key } => format!("  revoked {}", key[0]),
+                Event::Agent { agent, state } => format!("  agent {agent} {}", state.as_str()),
+                Event::Revoked { key } => format!("  revoked {}", key.0[0]),
                 Event::Superseded { agent, incarnation } => {
-                    format!("  life {incarnation} of {agent} superseded")
+                    format!("  incarnation {} of {agent} superseded", incarnation.0)
                 }
                 Event::Progress { .. } | Event::AgentWork { .. } => return None,
             })
@@ -74,21 +70,21 @@ pub(crate) fn events(events: &[Event]) -> Vec<String> {
 
 /// Live assignments, as they would be given to an agent that has nothing in its journal.
 pub(crate) fn work(lab: &Lab) -> Vec<String> {
-    let given = |name: &str| query::assignments(&lab.rows, name, &|_| false);
-    let version = |digest: &[u8; 32]| {
-        query::release_row(&lab.rows, digest).map_or("?".to_owned(), |row| row.release.version.clone())
+    let given = |name: &AgentName| query::assignments(&lab.rows, name, &|_| false);
+    let version = |digest: &Digest| {
+        query::release(&lab.rows, digest).map_or("?".to_owned(), |entry| entry.release.version.clone())
     };
-    let line = |row: &trimaran_wire::v1::row::AssignmentRow| {
-        let it = &row.assignment;
+    let line = |row: &LiveAssignment| {
+        let it = &row.order;
         let action = match &it.action {
-            WireAction::Release(digest) => format!("release {}", version(digest)),
-            WireAction::Restore(digest) => format!("restore {}", version(digest)),
-            WireAction::Stop(digest) => format!("stop {}", version(digest)),
-            WireAction::Verify => "verify".to_owned(),
+            Action::Release(digest) => format!("release {}", version(digest)),
+            Action::Restore(digest) => format!("restore {}", version(digest)),
+            Action::Stop(digest) => format!("stop {}", version(digest)),
+            Action::Verify => "verify".to_owned(),
         };
-        let WireIntOrPercent::Count(down) = it.wave.max_unavailable else { panic!("counts are resolved") };
+        let IntOrPercent::Count(down) = it.wave.max_unavailable else { panic!("counts are resolved") };
         let failed = if it.wave.failed.is_empty() { String::new() } else { format!(" {:?}", it.wave.failed) };
-        let kept = given(&row.agent).iter().any(|given| given.assignment.id == it.id);
+        let kept = given(&row.agent).iter().any(|given| given.order.id == it.id);
         format!(
             "{} of {} on {}: {action}, wave {} up to {} of {}, {down} down, {} failures left{failed}{}{}",
             it.id,
@@ -107,8 +103,7 @@ pub(crate) fn work(lab: &Lab) -> Vec<String> {
 
 /// A run with its stages and reasons.
 pub(crate) fn run(lab: &Lab, name: &str) -> Vec<String> {
-    let (pipeline, number) = name.split_once('#').expect("a run's name");
-    let Some(run) = query::run(&lab.rows, pipeline, number.parse().expect("a number")) else {
+    let Some(run) = query::run(&lab.rows, &name.parse().expect("a run's name")) else {
         return vec!["no such run".to_owned()];
     };
     let mut out = vec![format!("{} {} {}", run.run, run.kind, run.status)];
@@ -116,7 +111,7 @@ pub(crate) fn run(lab: &Lab, name: &str) -> Vec<String> {
     if let Some(back) = &run.rollback {
         let to = back.to.as_ref().map(|to| {
             let digest: Digest = to.parse().expect("a digest");
-            query::release_row(&lab.rows, &digest.0).map_or("?".to_owned(), |row| row.release.version.clone())
+            query::release(&lab.rows, &digest).map_or("?".to_owned(), |entry| entry.release.version.clone())
         });
         out.push(format!("  back to {}: {}", to.as_deref().unwrap_or("nothing"), back.cause));
     }
@@ -134,8 +129,7 @@ pub(crate) fn run(lab: &Lab, name: &str) -> Vec<String> {
 
 /// What `why` says.
 pub(crate) fn why(lab: &Lab, name: &str) -> Vec<String> {
-    let (pipeline, number) = name.split_once('#').expect("a run's name");
-    let why = query::why(&lab.rows, pipeline, number.parse().expect("a number"), None).expect("a run");
+    let why = query::why(&lab.rows, &name.parse().expect("a run's name"), None).expect("a run");
     let mut out = vec![format!("{} {}", why.run, why.status)];
     if let Some(back) = &why.rollback {
         out.push(format!("  back to {}: {}", back.version.as_deref().unwrap_or("nothing"), back.cause));
@@ -151,6 +145,7 @@ pub(crate) fn why(lab: &Lab, name: &str) -> Vec<String> {
 /// What a plan would change, and its warnings.
 pub(crate) fn plan(lab: &Lab, deploy: CommandBody) -> Vec<String> {
     let CommandBody::StartRun { plan, overrides, .. } = deploy else { panic!("a deploy starts a run") };
+    let plan = plan.try_into().expect("a plan of the text");
     let plan = query::plan(&lab.rows, &plan, &overrides);
     let mut out: Vec<String> = plan.stages.iter().map(|it| format!("{} {}", it.name, it.change)).collect();
     out.extend(plan.warnings.iter().map(|it| format!("  {it}")));
@@ -170,7 +165,7 @@ pub(crate) fn status(lab: &Lab) -> Vec<String> {
             it.target,
             it.version.as_deref().unwrap_or("nothing"),
             it.health,
-            it.run.as_deref().unwrap_or("nobody"),
+            it.run.as_deref().unwrap_or("no run"),
             it.available,
             it.desired,
             updated.unwrap_or_default(),
@@ -211,5 +206,9 @@ pub(crate) fn history(lab: &Lab, pipeline: &str) -> Vec<String> {
         let cause = it.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
         format!("{} {} {} {} {}{cause}", it.run, it.kind, it.target, it.version, it.status)
     };
-    query::history(&lab.rows, pipeline, None, 100).entries.iter().map(line).collect()
+    query::history(&lab.rows, &pipeline.parse().expect("a name"), None, 100)
+        .entries
+        .iter()
+        .map(line)
+        .collect()
 }

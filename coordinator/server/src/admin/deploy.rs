@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use trimaran_language::{Compiled, DocumentKind, Severity, SourceFile};
 use trimaran_model::error_code;
-use trimaran_model::id::{ArtifactName, Digest, TargetName, version_error};
+use trimaran_model::id::{ArtifactName, Digest, PipelineName, TargetName, version_error};
 use trimaran_model::pipeline::Pipeline;
+use trimaran_model::plan::Plan;
 use trimaran_model::target::Target;
 use trimaran_planner as planner;
 use trimaran_query as query;
 use trimaran_wire::v1::command::PipelineSource;
 use trimaran_wire::v1::operator::{self, DeployRequest, Refusal, WireDiagnostic};
-use trimaran_wire::v1::plan::WirePlan;
 
 use super::refusal;
 use crate::rows::Rows;
@@ -41,7 +41,8 @@ fn accepted(compiled: Compiled) -> Result<Compiled, Refusal> {
 /// The file of a pipeline that was applied, or deployed by its file, last.
 pub(super) fn stored_source(rows: &Rows<'_>, name: &str) -> Result<PipelineSource, Refusal> {
     let unknown = || refusal(error_code::PIPELINE_UNKNOWN, format!("there is no pipeline `{name}`"));
-    query::pipeline(rows, name).and_then(|pipeline| pipeline.source).ok_or_else(unknown)
+    let pipeline: PipelineName = name.parse().map_err(|_| unknown())?;
+    query::pipeline_source(rows, &pipeline).ok_or_else(unknown)
 }
 
 /// A pipeline as it was given or stored.
@@ -87,9 +88,9 @@ fn pipeline(rows: &Rows<'_>, request: &DeployRequest) -> Result<Read, Refusal> {
 
 /// The targets of these names; all of the cluster when one of them does not exist, since another was meant then.
 fn targets_among(rows: &Rows<'_>, named: &BTreeSet<&str>) -> Vec<Target> {
-    let found: Option<Vec<_>> = named.iter().map(|name| query::target_row(rows, name)).collect();
-    let found = found.unwrap_or_else(|| query::target_rows(rows));
-    found.into_iter().filter_map(|row| Target::try_from(row.target).ok()).collect()
+    let found: Option<Vec<Target>> =
+        named.iter().map(|name| query::target(rows, &name.parse().ok()?)).collect();
+    found.unwrap_or_else(|| query::targets_known(rows))
 }
 
 /// The stored form of a pipeline's file.
@@ -106,7 +107,7 @@ pub(super) fn source(file: &operator::SourceFile, pipeline: &Pipeline) -> Pipeli
 pub(super) struct Planned {
     /// The file to store, when one was given.
     pub(super) source: Option<PipelineSource>,
-    pub(super) plan: WirePlan,
+    pub(super) plan: Plan,
     /// What the file's author should know, as `lint` would say it.
     pub(super) warnings: Vec<String>,
 }
@@ -138,12 +139,13 @@ pub(super) fn compile(rows: &Rows<'_>, request: &DeployRequest) -> Result<Planne
             format!("the plan that would run has the digest {}", plan.digest),
         ));
     }
-    Ok(Planned { source: given.then_some(source), plan: WirePlan::from(&plan), warnings })
+    Ok(Planned { source: given.then_some(source), plan, warnings })
 }
 
 /// Refuses an environment that neither the stored pipeline has nor any of its runs had.
 pub(super) fn check_environment(rows: &Rows<'_>, source: &PipelineSource, name: &str) -> Result<(), Refusal> {
-    let mut known = query::environments_seen(rows, &source.pipeline);
+    let seen = source.pipeline.parse().map(|pipeline| query::environments_seen(rows, &pipeline));
+    let mut known = seen.unwrap_or_default();
     let stored = SourceFile { name: &source.file, bytes: source.text.as_bytes() };
     for document in trimaran_language::compile(&[stored]).documents {
         if let DocumentKind::Pipeline(pipeline) = document.kind {

@@ -1,9 +1,13 @@
 //! Reads: linearizable, from a read view, with the soft state of this member merged in.
 
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
+use trimaran_engine::state::cluster::Member;
+use trimaran_engine::state::pipeline::ReleaseEntry;
+use trimaran_model::action::InstanceReport;
 use trimaran_model::error_code;
-use trimaran_model::id::{Digest, Incarnation};
+use trimaran_model::id::{AssignmentId, Digest, Incarnation, InvalidName};
 use trimaran_model::run::InstanceStatus;
 use trimaran_model::time::WallTime;
 use trimaran_query as query;
@@ -15,10 +19,9 @@ use trimaran_wire::document::{
 use trimaran_wire::v1::agent::RefusedCounts;
 use trimaran_wire::v1::assignment::WireInstance;
 use trimaran_wire::v1::operator::{OperatorBody, Refusal};
-use trimaran_wire::v1::row;
 
 use super::deploy::{self, stored_source};
-use super::{Answer, document, parse_run, refusal, refused, unknown_assignments};
+use super::{Answer, document, refusal, refused, run_id, unknown_assignments};
 use crate::disk_space::DiskPressure;
 use crate::rows::{Rows, View};
 use crate::server::Server;
@@ -43,11 +46,11 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
             if let Some(pipeline) = pipeline {
                 stored_source(rows, pipeline)?;
             }
-            document(revision, &query::runs(rows, pipeline.as_deref(), *limit as usize))
+            document(revision, &query::runs(rows, named(pipeline.as_deref())?.as_ref(), *limit as usize))
         }
         OperatorBody::Why { run, stage } => {
-            let id = parse_run(run)?;
-            let why = query::why(rows, &id.pipeline, id.number, stage.as_deref());
+            let id = run_id(run)?;
+            let why = query::why(rows, &id, stage.as_deref());
             let why = why.ok_or_else(|| no_run(run))?;
             if stage.is_some() && why.stages.is_empty() {
                 let stage = stage.as_deref().unwrap_or_default();
@@ -61,7 +64,7 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
                 stored_source(rows, pipeline)?;
             }
             let in_flight = |assignment| hosts_in_flight(server, assignment);
-            let status = query::status(rows, pipeline.as_deref(), &in_flight);
+            let status = query::status(rows, named(pipeline.as_deref())?.as_ref(), &in_flight);
             document(revision, &unknown_assignments::status(server, status))
         }
         OperatorBody::History { pipeline, environment, limit } => {
@@ -69,7 +72,8 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
             if let Some(environment) = environment {
                 deploy::check_environment(rows, &source, environment)?;
             }
-            document(revision, &query::history(rows, pipeline, environment.as_deref(), *limit as usize))
+            let (pipeline, environment) = (name(pipeline)?, named(environment.as_deref())?);
+            document(revision, &query::history(rows, &pipeline, environment.as_ref(), *limit as usize))
         }
         OperatorBody::PipelineSource { pipeline } => {
             let source = stored_source(rows, pipeline)?;
@@ -106,7 +110,7 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
         }
         OperatorBody::RollbackPlan { pipeline, environment, to } => {
             let to = to.as_deref().map(|to| find_release(rows, pipeline, to)).transpose()?;
-            document(revision, &query::rollback_plan(rows, pipeline, environment, to))
+            document(revision, &query::rollback_plan(rows, &name(pipeline)?, &name(environment)?, to))
         }
         OperatorBody::ClusterStatus | OperatorBody::Watch { .. } | OperatorBody::Logs { .. } => {
             return Err(refusal(error_code::BUG, "this request is answered elsewhere"));
@@ -126,19 +130,33 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
     })
 }
 
+/// Reads a name of the request.
+fn name<T: FromStr<Err = InvalidName>>(text: &str) -> Result<T, Refusal> {
+    text.parse().map_err(|error: InvalidName| refusal(error_code::USAGE, error.to_string()))
+}
+
+/// Reads a name that may be absent.
+fn named<T: FromStr<Err = InvalidName>>(text: Option<&str>) -> Result<Option<T>, Refusal> {
+    text.map(name).transpose()
+}
+
 fn no_run(run: &str) -> Refusal {
     refusal(error_code::NOT_FOUND, format!("there is no run `{run}`"))
 }
 
 /// The run with the live progress of its stages.
 pub(super) fn run_document(server: &Server, rows: &Rows<'_>, run: &str) -> Result<RunDocument, Refusal> {
-    let id = parse_run(run)?;
-    let mut document = query::run(rows, &id.pipeline, id.number).ok_or_else(|| no_run(run))?;
+    let id = run_id(run)?;
+    let mut document = query::run(rows, &id).ok_or_else(|| no_run(run))?;
     let soft_state = server.soft_state.lock();
-    for (stage, assignment) in query::live_assignments(rows, &id.pipeline, id.number) {
-        let Some(progress) = soft_state.progress.get(&assignment) else { continue };
-        let Some(stage) = document.stages.iter_mut().find(|it| it.name == stage) else { continue };
-        stage.instances = query::instances(&progress.instances);
+    for (stage, assignment) in query::live_assignments(rows, &id) {
+        let Some(progress) = soft_state.progress.get(&assignment.0) else { continue };
+        let Some(stage) = document.stages.iter_mut().find(|it| it.name == stage.to_string()) else {
+            continue;
+        };
+        let reports: Result<Vec<InstanceReport>, _> =
+            progress.instances.iter().cloned().map(TryInto::try_into).collect();
+        stage.instances = query::instances(&reports.unwrap_or_default());
         if let Some(wave) = &mut stage.wave {
             (wave.done, wave.total) = (progress.done, progress.total);
         }
@@ -147,9 +165,9 @@ pub(super) fn run_document(server: &Server, rows: &Rows<'_>, run: &str) -> Resul
 }
 
 /// Hosts that do not serve because of a live assignment, by its last progress.
-fn hosts_in_flight(server: &Server, assignment: u64) -> u32 {
+fn hosts_in_flight(server: &Server, assignment: AssignmentId) -> u32 {
     let soft_state = server.soft_state.lock();
-    let instances = soft_state.progress.get(&assignment).map(|progress| progress.instances.as_slice());
+    let instances = soft_state.progress.get(&assignment.0).map(|progress| progress.instances.as_slice());
     let away = |it: &&WireInstance| {
         let status = InstanceStatus::ALL.into_iter().find(|status| status.as_str() == it.status);
         matches!(
@@ -167,9 +185,9 @@ fn hosts_in_flight(server: &Server, assignment: u64) -> u32 {
 }
 
 /// A release of this pipeline by digest, its first digits, or version.
-pub(super) fn find_release(rows: &Rows<'_>, pipeline: &str, text: &str) -> Result<[u8; 32], Refusal> {
-    let found = query::releases(rows, pipeline);
-    let fits = |row: &&row::ReleaseRow| Digest(row.digest).to_string().starts_with(text);
+pub(super) fn find_release(rows: &Rows<'_>, pipeline: &str, text: &str) -> Result<Digest, Refusal> {
+    let found = query::releases(rows, &name(pipeline)?);
+    let fits = |entry: &&ReleaseEntry| entry.digest.to_string().starts_with(text);
     let matching: Vec<_> = found.iter().filter(fits).collect();
     match matching.as_slice() {
         [one] if text.len() >= 6 => Ok(one.digest),
@@ -218,14 +236,14 @@ async fn cluster_status(server: &Server, reached: Option<IpAddr>) -> Answer {
         let mut alarms = query::alarms(rows);
         alarms.extend(unknown_assignments::alarms(server, rows));
         alarms.extend(refused::alarms(server, rows));
-        (rows.revision(), query::meta(rows), query::members(rows), alarms)
+        (rows.revision(), query::cluster(rows), query::members(rows), alarms)
     });
     alarms.extend(server.disk_space.low(server.node.wall()).map(DiskPressure::alarm));
     let leads = matches!(status.replica.role.role, Role::Leader { .. });
     let own = server.name.to_string();
     let refused = server.endpoint.counters().refused();
     let member_status = server.node.member_status().borrow().clone();
-    let member = |it: row::Member| MemberDocument {
+    let member = |it: Member| MemberDocument {
         role: if leads { "leader" } else { "follower" }.to_owned(),
         address: dialable(it.address, reached),
         applied: status.replica.applied.index,
@@ -238,11 +256,11 @@ async fn cluster_status(server: &Server, reached: Option<IpAddr>) -> Answer {
         disk_free: server.disk_space.free(),
         state: "alive".to_owned(),
         refused: RefusedDocument { handshakes: refused.handshakes, frames: refused.frames },
-        name: it.name,
+        name: it.name.to_string(),
     };
     let cluster = ClusterStatus {
-        cluster_id: meta.cluster,
-        epoch: meta.epoch,
+        cluster_id: meta.name,
+        epoch: meta.epoch.0,
         leader: leads.then_some(own),
         term: status.replica.role.term,
         revision,

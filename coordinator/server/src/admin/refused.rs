@@ -3,13 +3,13 @@
 //! Soft state like everything that agents report of themselves: reported again with each session, and shown only
 //! while the order is live. Not here: why an agent refuses (`trimaran-agent-core`).
 
+use trimaran_model::id::{AssignmentId, RunId};
 use trimaran_model::limits::AGENT_ASSIGNMENTS_MAX;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::WallTime;
 use trimaran_query as query;
 use trimaran_wire::document::{AlarmDocument, ReasonDocument, Why, rfc3339};
 use trimaran_wire::v1::agent::RefusedAssignment;
-use trimaran_wire::v1::common::WireRun;
 
 use crate::rows::Rows;
 use crate::server::Server;
@@ -21,7 +21,7 @@ const ALARMS_MAX: usize = 32;
 struct Refused {
     agent: String,
     order: RefusedAssignment,
-    run: WireRun,
+    run: RunId,
     since: WallTime,
 }
 
@@ -31,7 +31,7 @@ impl Refused {
     }
 
     fn clears(&self) -> String {
-        format!("trimaran cancel {}#{}", self.run.pipeline, self.run.number)
+        format!("trimaran cancel {}", self.run)
     }
 }
 
@@ -63,9 +63,9 @@ impl Server {
             soft.refused.iter().flat_map(of_agent).collect()
         };
         let live = known.into_iter().filter_map(|(agent, order, since)| {
-            let row = query::assignment(rows, order.assignment)?;
-            let mine = row.agent == agent && row.assignment.fence == order.fence;
-            mine.then_some(Refused { agent, order, run: row.assignment.run, since })
+            let live = query::assignment(rows, AssignmentId(order.assignment))?;
+            let mine = live.agent.as_str() == agent && live.order.fence.0 == order.fence;
+            mine.then_some(Refused { agent, order, run: live.order.run, since })
         });
         live.collect()
     }
@@ -83,7 +83,7 @@ pub(super) fn alarms(server: &Server, rows: &Rows<'_>) -> Vec<AlarmDocument> {
 }
 
 /// `why` of the run whose stage waits for the refused order.
-pub(super) fn why(server: &Server, rows: &Rows<'_>, run: &WireRun, mut why: Why) -> Why {
+pub(super) fn why(server: &Server, rows: &Rows<'_>, run: &RunId, mut why: Why) -> Why {
     for refused in server.refused(rows).into_iter().filter(|refused| refused.run == *run) {
         let target = &refused.order.installation.target;
         let on_target = |name: &str| name.rsplit_once('/').is_some_and(|(_, on)| on == target);

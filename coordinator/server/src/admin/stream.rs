@@ -12,7 +12,7 @@ use trimaran_wire::v1::agent::AgentQuery;
 use trimaran_wire::v1::operator::{OperatorReply, Refusal};
 use trimaran_wire::v1::runner::{LogLines, LogQuery};
 
-use super::{Answer, parse_run, refusal};
+use super::{Answer, refusal, run_id};
 use crate::events::{Follow, RenderedEvent, catch_up, merged};
 use crate::rows::View;
 use crate::server::Server;
@@ -140,29 +140,28 @@ fn agent_away(server: &Server, name: &str) -> Refusal {
 }
 
 fn shares(rows: &crate::rows::Rows<'_>, asked: &LogRequest<'_>) -> Result<Vec<Share>, Refusal> {
-    let id = parse_run(asked.run)?;
-    let run = query::run_row(rows, &id.pipeline, id.number)
+    let id = run_id(asked.run)?;
+    let run = query::stored_run(rows, &id)
         .ok_or_else(|| refusal(error_code::NOT_FOUND, format!("there is no run `{}`", asked.run)))?;
     let mut shares = Vec::new();
     for stage in &run.stages {
-        let Some(name) = &stage.target else { continue };
-        if asked.stage.is_some_and(|wanted| wanted != format!("{}/{name}", stage.environment)) {
+        let Some(deploy) = stage.deploy() else { continue };
+        let name = deploy.target.as_str();
+        if asked.stage.is_some_and(|wanted| wanted != stage.name.to_string()) {
             continue;
         }
         let Some(target) = query::targets(rows, Some(name)).targets.pop() else { continue };
-        let planned = run.plan.environments.iter().flat_map(|environment| &environment.stages);
-        let Some(planned) = planned.into_iter().find(|planned| planned.target == *name) else { continue };
         let fits = |host: &&String| asked.host.is_none_or(|wanted| wanted == *host);
         let hosts: Vec<String> = target.hosts.iter().filter(fits).cloned().collect();
         if hosts.is_empty() {
             continue;
         }
         let query = LogQuery {
-            pipeline: id.pipeline.clone(),
-            target: name.clone(),
+            pipeline: id.pipeline.to_string(),
+            target: name.to_owned(),
             run: Some(asked.run.to_owned()),
             // Also within the run: what it restored is of another release.
-            release: Some(planned.release_digest),
+            release: Some(deploy.release.0),
             ..asked.query.clone()
         };
         shares.push(Share { agent: target.agent.clone(), hosts, query });

@@ -4,13 +4,15 @@
 //! Soft state like everything that agents report of themselves: reported again with each session, gone when a newer
 //! assignment has replaced what was held.
 
+use trimaran_engine::state::installation::Installation;
+use trimaran_model::id::RunId;
 use trimaran_model::reason::ReasonCode;
+use trimaran_model::release::{HostRelease, ReleaseWorkload};
 use trimaran_model::time::WallTime;
 use trimaran_query as query;
 use trimaran_wire::document::{AlarmDocument, ReasonDocument, StatusDocument, Why, rfc3339};
 use trimaran_wire::v1::agent::HeldAssignment;
-use trimaran_wire::v1::common::WireRun;
-use trimaran_wire::v1::release::WireReleaseWorkload;
+use trimaran_wire::v1::common::{WireInstallation, WireRun};
 
 use crate::rows::Rows;
 use crate::server::Server;
@@ -37,19 +39,23 @@ impl Held {
     /// A newer assignment replaces what is held: the release that is there, deployed again, where it is known.
     fn clears(&self, rows: &Rows<'_>) -> String {
         let pipeline = &self.it.installation.pipeline;
-        let current = query::installation(rows, &self.it.installation).and_then(|it| it.current);
-        match current.and_then(|digest| query::release_row(rows, &digest)) {
-            Some(row) => {
-                let WireReleaseWorkload::Host { bundle, .. } = &row.release.workload;
-                let digest = trimaran_model::id::Digest(bundle.sha256);
+        let current = installation(rows, &self.it.installation).and_then(|it| it.current);
+        match current.and_then(|digest| query::release(rows, &digest)) {
+            Some(entry) => {
+                let ReleaseWorkload::Host(HostRelease { bundle, .. }) = &entry.release.workload;
                 format!(
-                    "trimaran deploy {pipeline} --artifact {}={}@sha256:{digest}",
-                    bundle.name, bundle.version
+                    "trimaran deploy {pipeline} --artifact {}={}@sha256:{}",
+                    bundle.name, bundle.version, bundle.sha256
                 )
             }
             None => format!("trimaran deploy {pipeline}"),
         }
     }
+}
+
+/// The installation that an agent names.
+fn installation(rows: &Rows<'_>, id: &WireInstallation) -> Option<Installation> {
+    query::installation(rows, &id.clone().try_into().ok()?)
 }
 
 impl Server {
@@ -109,11 +115,13 @@ pub(super) fn status(server: &Server, mut status: StatusDocument) -> StatusDocum
 }
 
 /// `why` of the run whose result is held, and of the run that the installation has now.
-pub(super) fn why(server: &Server, rows: &Rows<'_>, run: &WireRun, mut why: Why) -> Why {
-    for held in server.held().into_iter().filter(|held| held.it.installation.pipeline == run.pipeline) {
+pub(super) fn why(server: &Server, rows: &Rows<'_>, run: &RunId, mut why: Why) -> Why {
+    for held in
+        server.held().into_iter().filter(|held| held.it.installation.pipeline == run.pipeline.as_str())
+    {
         let id = &held.it.installation;
-        let now = query::installation(rows, id).and_then(|it| it.run);
-        if held.it.run != *run && now.as_ref() != Some(run) {
+        let now = installation(rows, id).and_then(|it| it.run);
+        if held.it.run != WireRun::from(run) && now.as_ref() != Some(run) {
             continue;
         }
         let on_target = |name: &str| name.rsplit_once('/').is_some_and(|(_, target)| target == id.target);

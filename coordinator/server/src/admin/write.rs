@@ -6,13 +6,14 @@ use trimaran_language::DocumentKind;
 use trimaran_model::error_code;
 use trimaran_model::id::{Identity, label_error};
 use trimaran_model::limits::{COMMENT_BYTES_MAX, ENTRY_BYTES_MAX, LABELS_MAX};
-use trimaran_model::time::WallTime;
+use trimaran_query::text;
 use trimaran_transport::enroll::Token;
 use trimaran_wire::codec::encode;
 use trimaran_wire::document::{Applied, Decision, TokenDocument, rfc3339};
 use trimaran_wire::v1::command::{Command, CommandBody, RequestKey, TokenGrant};
-use trimaran_wire::v1::common::{WireIdentity, WireRun, WireStage};
+use trimaran_wire::v1::common::WireIdentity;
 use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody, OperatorReply, Refusal, SourceFile};
+use trimaran_wire::v1::plan::WirePlan;
 
 use super::{Answer, deploy, document, parse_run, parse_stage, read, refusal};
 use crate::enroll::root_fingerprint;
@@ -81,7 +82,7 @@ fn command(server: &Server, body: OperatorBody, token: Option<&Token>) -> Result
         OperatorBody::Apply { files } => apply(&files)?,
         OperatorBody::Deploy(request) => {
             let deploy::Planned { source, plan, .. } = view.read(|rows| deploy::compile(rows, &request))?;
-            let reason = bounded(request.reason)?;
+            let (reason, plan) = (bounded(request.reason)?, WirePlan::from(&plan));
             CommandBody::StartRun { source, plan, overrides: request.overrides, reason }
         }
         OperatorBody::Approve { run, stage, option, digest, comment } => CommandBody::Approve {
@@ -98,7 +99,7 @@ fn command(server: &Server, body: OperatorBody, token: Option<&Token>) -> Result
         },
         OperatorBody::Rollback { pipeline, environment, to, reason } => {
             let find = |to: &str| view.read(|rows| read::find_release(rows, &pipeline, to));
-            let to = to.as_deref().map(find).transpose()?;
+            let to = to.as_deref().map(find).transpose()?.map(|digest| digest.0);
             CommandBody::Rollback { to, environment, reason: bounded(reason)?, pipeline }
         }
         OperatorBody::Enroll(order) => {
@@ -163,33 +164,29 @@ fn token(server: &Server, identity: &Identity, request: &RequestKey) -> Result<T
 }
 
 async fn done(server: &Server, revision: u64, outcome: Outcome, token: Option<Token>) -> Answer {
-    let run_name = |run: &WireRun| format!("{}#{}", run.pipeline, run.number);
     Ok(match outcome {
-        Outcome::Rejected(rejection) => return Err(refusal(rejection.code, rejection.message)),
+        Outcome::Refused(why) => return Err(refusal(why.code(), text::refusal(&why))),
         Outcome::Run(run) => {
             server.node.wait_rows(revision).await;
             let shown =
-                View::new(&server.node).read(|rows| read::run_document(server, rows, &run_name(&run)))?;
+                View::new(&server.node).read(|rows| read::run_document(server, rows, &run.to_string()))?;
             document(revision, &shown)
         }
         Outcome::Decided { run, stage, decision, by } => {
-            let stage = stage.map(|stage: WireStage| {
-                format!("{}/{}", stage.environment, stage.target.as_deref().unwrap_or("approve"))
-            });
-            document(revision, &Decision { run: run_name(&run), stage, decision, by })
+            let stage = stage.map(|stage| stage.to_string());
+            document(revision, &Decision { run: run.to_string(), stage, decision, by: by.to_string() })
         }
         Outcome::Applied { targets, pipelines } => document(revision, &Applied { targets, pipelines }),
-        Outcome::Token { name, expires_ms } => {
+        Outcome::Token { name, expires } => {
             let token = token.ok_or_else(|| refusal(error_code::BUG, "no token was made"))?;
-            let expires_at = rfc3339(WallTime(expires_ms));
-            document(revision, &TokenDocument { name, token: token.text(), expires_at })
+            document(revision, &TokenDocument { name, token: token.text(), expires_at: rfc3339(expires) })
         }
         Outcome::Nothing
         | Outcome::Enrolled { .. }
-        | Outcome::Attached
-        | Outcome::ResultTaken
+        | Outcome::Attached { .. }
+        | Outcome::ReportApplied
         | Outcome::ResultSuperseded { .. }
-        | Outcome::ResultUnknown => {
+        | Outcome::ReportUnknown => {
             OperatorReply::Refused(refusal(error_code::BUG, "an outcome of another command"))
         }
     })

@@ -8,10 +8,13 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 use trimaran_engine::Event;
+use trimaran_engine::state::agent::Runner;
+use trimaran_engine::state::assignment::LiveAssignment;
+use trimaran_model::id::AssignmentId;
 use trimaran_query as query;
 use trimaran_transport::CloseCode;
 use trimaran_wire::v1::agent::{AgentDown, RunnerEntry};
-use trimaran_wire::v1::row;
+use trimaran_wire::v1::assignment::WireAssignment;
 
 use super::{Link, Sent};
 use crate::raft_loop::Applied;
@@ -23,12 +26,12 @@ const APPLIED_TOGETHER_MAX: usize = 256;
 impl Link {
     /// Sends the inventory and what the state has for this agent and was not sent yet.
     pub(super) async fn bring_up_to_date(&mut self) -> bool {
-        let name = self.name.clone();
+        let name = self.agent.clone();
         let (revision, runners, assignments) = View::new(&self.server.node).read(|rows| {
-            let mine = query::assignments(rows, &name, &|id| self.sent.contains_key(&id));
+            let mine = query::assignments(rows, &name, &|id| self.sent.contains_key(&id.0));
             (rows.revision(), query::runners_of(rows, &name), mine)
         });
-        let entry = |runner: row::Runner| RunnerEntry { name: runner.name, labels: runner.labels };
+        let entry = |runner: Runner| RunnerEntry { name: runner.name.to_string(), labels: runner.labels };
         let runners: Vec<RunnerEntry> = runners.into_iter().map(entry).collect();
         if !self.send(AgentDown::Inventory { revision, runners }).await {
             return false;
@@ -38,22 +41,18 @@ impl Link {
     }
 
     /// Sends what changed of these assignments.
-    async fn send_changed(&mut self, numbers: BTreeSet<u64>) -> bool {
+    async fn send_changed(&mut self, numbers: BTreeSet<AssignmentId>) -> bool {
         let assignments = View::new(&self.server.node).read(|rows| {
-            query::assignments_among(rows, &self.name, &|id| self.sent.contains_key(&id), &numbers)
+            query::assignments_among(rows, &self.agent, &|id| self.sent.contains_key(&id.0), &numbers)
         });
-        self.send_assignments(assignments, numbers).await
+        self.send_assignments(assignments, numbers.into_iter().map(|id| id.0).collect()).await
     }
 
     /// Sends live assignments that the agent does not have, and the end of those of `checked` that it has
     /// and that are not live any more.
-    async fn send_assignments(
-        &mut self,
-        assignments: Vec<row::AssignmentRow>,
-        checked: BTreeSet<u64>,
-    ) -> bool {
+    async fn send_assignments(&mut self, assignments: Vec<LiveAssignment>, checked: BTreeSet<u64>) -> bool {
         // What the agent has and the state has not any more was answered, or withdrawn while the agent was away.
-        let live: BTreeSet<u64> = assignments.iter().map(|row| row.assignment.id).collect();
+        let live: BTreeSet<u64> = assignments.iter().map(|live| live.order.id.0).collect();
         for assignment in checked.difference(&live) {
             // The answer to its result covers it.
             if self.sent.get(assignment).is_none_or(|sent| sent.ended) {
@@ -65,18 +64,17 @@ impl Link {
                 return false;
             }
         }
-        for row in assignments {
-            let (id, fence) = (row.assignment.id, row.assignment.fence);
+        for LiveAssignment { order, cancel, .. } in assignments {
+            let (id, fence) = (order.id.0, order.fence.0);
             if self.sent.get(&id).is_none_or(|sent| sent.held) {
                 self.sent.insert(id, Sent::new(fence));
-                let installation = &row.assignment.installation;
-                self.worked.insert((installation.pipeline.clone(), installation.target.clone()));
-                if !self.send(AgentDown::Assign(row.assignment)).await {
+                self.worked.insert(order.installation.clone());
+                if !self.send(AgentDown::Assign(WireAssignment::from(&order))).await {
                     return false;
                 }
             }
             let asked = self.sent.get(&id).is_some_and(|sent| sent.canceled || sent.ended);
-            if row.cancel && !asked {
+            if cancel && !asked {
                 self.sent.insert(id, Sent { canceled: true, ..Sent::new(fence) });
                 if !self.send(AgentDown::Cancel { assignment: id, fence }).await {
                     return false;
@@ -107,12 +105,12 @@ impl Link {
             revision = applied.revision;
             for event in &applied.events {
                 match event {
-                    Event::AgentWork { agent, assignment } if *agent == self.name => {
+                    Event::AgentWork { agent, assignment } if *agent == self.agent => {
                         everything |= assignment.is_none();
                         numbers.extend(*assignment);
                     }
                     Event::Superseded { agent, incarnation }
-                        if *agent == self.name && *incarnation == self.incarnation =>
+                        if *agent == self.agent && incarnation.0 == self.incarnation =>
                     {
                         let _ = self.send(AgentDown::Superseded).await;
                         let why = "a later incarnation of this agent has attached";

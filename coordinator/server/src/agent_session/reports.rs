@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tokio::sync::oneshot;
 use trimaran_engine::Outcome;
+use trimaran_model::id::InstallationId;
 use trimaran_model::limits::{
     AGENT_ASSIGNMENTS_MAX, AGENT_LOST_AFTER, AGENT_REPORTS_IN_FLIGHT_MAX, COMMIT_BYTES_MAX,
     INSTANCES_REPORTED_MAX, RUNNER_SEEN_INTERVAL,
@@ -116,9 +117,9 @@ impl Link {
 
     /// Who is connected is soft state; that a runner was ever seen, and about when, is kept in its row.
     fn runners(&mut self, states: Vec<RunnerState>) {
-        let mine = View::new(&self.server.node).read(|rows| query::runners_of(rows, &self.name));
+        let mine = View::new(&self.server.node).read(|rows| query::runners_of(rows, &self.agent));
         let mine: BTreeMap<&str, Option<i64>> =
-            mine.iter().map(|row| (row.name.as_str(), row.seen_ms)).collect();
+            mine.iter().map(|row| (row.name.as_str(), row.seen.map(|seen| seen.0))).collect();
         let mut runners = BTreeMap::new();
         {
             let mut soft_state = self.server.soft_state.lock();
@@ -145,7 +146,7 @@ impl Link {
             let verdict = self.of_last_assignment(verdict);
             let same = |report: &Report| matches!(report, Report::Verdict { installation } if *installation == verdict.installation);
             let moves = self.in_flight.iter().any(|(report, _)| same(report));
-            if moves || !View::new(&self.server.node).read(|rows| query::says(rows, &verdict)) {
+            if moves || !View::new(&self.server.node).read(|rows| query::is_known(rows, &verdict)) {
                 let installation = verdict.installation.clone();
                 self.report(Report::Verdict { installation }, CommandBody::Verdict(verdict));
             }
@@ -156,13 +157,13 @@ impl Link {
     /// began. An agent that lost its directory knows fences from its hosts alone, and an assignment that changed
     /// no host left its fence on none.
     fn of_last_assignment(&self, verdict: AgentVerdict) -> AgentVerdict {
-        let WireInstallation { pipeline, target } = &verdict.installation;
-        if self.worked.contains(&(pipeline.clone(), target.clone())) {
+        let Ok(id) = InstallationId::try_from(verdict.installation.clone()) else { return verdict };
+        if self.worked.contains(&id) {
             return verdict;
         }
-        let here = View::new(&self.server.node).read(|rows| query::installation(rows, &verdict.installation));
-        match here.filter(|it| it.assignment.is_none() && verdict.fence < it.fence) {
-            Some(it) => AgentVerdict { fence: it.fence, ..verdict },
+        let here = View::new(&self.server.node).read(|rows| query::installation(rows, &id));
+        match here.filter(|it| it.assignment.is_none() && verdict.fence < it.fence.0) {
+            Some(it) => AgentVerdict { fence: it.fence.0, ..verdict },
             None => verdict,
         }
     }
@@ -241,8 +242,8 @@ impl Link {
             (Report::Verdict { .. }, Proposed::Done { .. }) => true,
             (Report::Result { assignment, fence }, Proposed::Done { outcome, .. }) => {
                 let answer = match outcome {
-                    Outcome::ResultTaken => ResultAnswer::Applied,
-                    Outcome::ResultSuperseded { by } => ResultAnswer::Superseded { by },
+                    Outcome::ReportApplied => ResultAnswer::Applied,
+                    Outcome::ResultSuperseded { by } => ResultAnswer::Superseded { by: by.0 },
                     _ => ResultAnswer::Unknown,
                 };
                 self.server.soft_state.lock().progress.remove(&assignment);

@@ -14,7 +14,7 @@ use crate::codec::{Message, kind};
 /// One entry of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Entry {
-    /// Milliseconds of cluster life that the leader proposes; never moves the state's `now` back.
+    /// Milliseconds of cluster time that the leader proposes; never moves the state's `now` back.
     pub now_ms: u64,
     pub commands: Vec<Command>,
 }
@@ -46,6 +46,8 @@ pub enum CommandBody {
     Bootstrap {
         cluster: String,
         wall_ms: i64,
+        /// Random; another one after every restore and recovery.
+        incarnation: u64,
         admin_token_sha256: [u8; 32],
         admin: String,
     },
@@ -53,6 +55,8 @@ pub enum CommandBody {
     Member {
         name: String,
         raft_id: u64,
+        /// Random id of the disk that this raft id is bound to.
+        disk: [u8; 16],
         address: String,
         certificate_sha256: [u8; 32],
     },
@@ -127,15 +131,15 @@ pub enum CommandBody {
         address: String,
         epoch_seen: u16,
     },
-    /// The session ended; `goodbye` says that the agent itself ended it and has no call in flight.
+    /// The session of this attach ended; `goodbye` says that the agent itself ended it and has no call in flight.
     Detach {
-        incarnation: u64,
+        attach: u64,
         goodbye: bool,
     },
-    /// No sign for `limits::AGENT_LOST_AFTER`.
+    /// No sign for `limits::AGENT_LOST_AFTER` since this attach.
     AgentLost {
         agent: String,
-        incarnation: u64,
+        attach: u64,
     },
     /// What a driver has to have in the log before it continues.
     Commit {

@@ -10,8 +10,7 @@ use trimaran_model::id::{
     Digest, EnvironmentName, Identity, InstallationId, InvalidName, OperatorRole, PipelineName, RunId,
     StageName, StagePart, TargetName,
 };
-use trimaran_model::reason::{Reason, ReasonCode};
-use trimaran_model::time::WallTime;
+use trimaran_model::reason::ReasonCode;
 
 use crate::codec::CodecError;
 
@@ -139,43 +138,6 @@ impl TryFrom<WireIdentity> for Identity {
 
 pub fn operator_role(text: &str) -> Result<OperatorRole, CodecError> {
     spelled(OperatorRole::ALL.into_iter().find(|role| role.as_str() == text), "role", text)
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct WireReason {
-    pub code: String,
-    pub message: String,
-    pub since: i64,
-    pub clears: String,
-    pub who: Vec<String>,
-    pub next_check: Option<i64>,
-}
-
-impl From<&Reason> for WireReason {
-    fn from(reason: &Reason) -> Self {
-        Self {
-            code: reason.code.as_str().to_owned(),
-            message: reason.message.clone(),
-            since: reason.since.0,
-            clears: reason.clears.clone(),
-            who: reason.who.clone(),
-            next_check: reason.next_check.map(|at| at.0),
-        }
-    }
-}
-
-impl TryFrom<WireReason> for Reason {
-    type Error = CodecError;
-    fn try_from(wire: WireReason) -> Result<Self, CodecError> {
-        Ok(Self {
-            code: reason_code(&wire.code)?,
-            message: wire.message,
-            since: WallTime(wire.since),
-            clears: wire.clears,
-            who: wire.who,
-            next_check: wire.next_check.map(WallTime),
-        })
-    }
 }
 
 /// Digests travel as their 32 bytes.

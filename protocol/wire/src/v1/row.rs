@@ -1,18 +1,17 @@
-//! Rows of the coordinators' state. The engine keeps these structs in memory as they are stored.
+//! Rows of the coordinators' state. The engine has types of its own and converts them in its `rows` modules.
 //!
-//! Times named `_ms` are wall time in milliseconds since the Unix epoch; times named `_at` and `_until` are milliseconds of
-//! cluster life.
+//! Rows hold codes and parameters, never sentences. Times named `_ms` are wall time in milliseconds since the Unix epoch;
+//! times named `_at` and `_until` are milliseconds of cluster time.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bincode::{Decode, Encode};
 
-use super::assignment::{WireAssignment, WireCommit, WireFailure, WireInstance};
+use super::assignment::{WireAssignment, WireCommit, WireFailure, WireInstance, WireIntOrPercent};
 use super::command::{PipelineSource, TokenGrant};
-use super::common::{WireIdentity, WireInstallation, WireReason, WireRun, WireStage};
-use super::plan::WirePlan;
-use super::release::WireRelease;
+use super::common::{WireIdentity, WireInstallation, WireRun, WireStage};
+use super::plan::WireScope;
+use super::release::{WireArtifact, WireRelease};
 use super::target::WireTarget;
 use crate::codec::{Message, kind};
 
@@ -35,12 +34,20 @@ pub mod table {
     pub const QUARANTINE: u8 = 15;
     pub const SETTLE: u8 = 16;
     pub const OPERATOR: u8 = 17;
+    /// Behind the runs: a stage belongs to one.
+    pub const STAGE: u8 = 18;
     /// Cold: written by `apply`, read by queries alone.
     pub const AUDIT: u8 = 32;
     /// Cold: runs that are done and left memory.
     pub const OLD_RUN: u8 = 33;
     /// Cold: releases that nothing in memory names any more.
     pub const OLD_RELEASE: u8 = 34;
+    /// Cold: stages of runs in `OLD_RUN`.
+    pub const OLD_STAGE: u8 = 35;
+    /// Cold: the file of a pipeline, written when it changes.
+    pub const SOURCE: u8 = 36;
+    /// Cold: what was last reported of the instances of a stage.
+    pub const INSTANCES: u8 = 37;
 }
 
 macro_rules! rows {
@@ -55,38 +62,69 @@ macro_rules! rows {
 rows! {
     Meta META; Member MEMBER; Alarm ALARM; TargetRow TARGET; Pipeline PIPELINE; Run RUN;
     Installation INSTALLATION; ReleaseRow RELEASE; AssignmentRow ASSIGNMENT; Agent AGENT; Runner RUNNER;
-    Token TOKEN; Revoked REVOKED; Request REQUEST; Quarantine QUARANTINE; Settle SETTLE; Operator OPERATOR; Audit AUDIT;
+    Token TOKEN; Revoked REVOKED; Request REQUEST; Quarantine QUARANTINE; Settle SETTLE; Operator OPERATOR;
+    Stage STAGE; Audit AUDIT; Source SOURCE; Instances INSTANCES;
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Meta {
     pub cluster: String,
     pub epoch: u16,
+    /// Tells a restored or recovered cluster from the one before, beside the epoch.
+    pub incarnation: u64,
     pub now_at: u64,
     /// Wall time is `now + offset`.
     pub offset_ms: i64,
-    /// The last fence, assignment and run sequence that were given out.
+    /// The last fence, assignment, run sequence and attach that were numbered.
     pub fence: u64,
     pub assignment: u64,
     pub sequence: u64,
+    pub attach: u64,
     pub audit_seq: u64,
     pub audit_hash: [u8; 32],
 }
 
+/// A member by raft id, which is bound to one disk and never reused.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Member {
-    pub name: String,
     pub raft_id: u64,
+    pub disk: [u8; 16],
+    pub name: String,
     pub address: String,
     pub certificate_sha256: [u8; 32],
 }
 
+/// By `subject` and `code`.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Alarm {
-    pub member: String,
+    pub subject: AlarmSubject,
     pub code: String,
-    pub message: String,
+    pub detail: AlarmDetail,
     pub since_ms: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum AlarmSubject {
+    Cluster,
+    Member { name: String },
+    Run { run: WireRun },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum AlarmDetail {
+    /// A defect stopped a command or a timer.
+    CommandBug {
+        revision: u64,
+    },
+    RunBug {
+        run: WireRun,
+        revision: u64,
+    },
+    ClockJump,
+    /// What a member reports of itself, in its words.
+    Reported {
+        message: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -97,103 +135,200 @@ pub struct TargetRow {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Pipeline {
     pub name: String,
-    pub source: Option<PipelineSource>,
+    /// SHA-256 of the encoded `Source`; `None`: no file was ever stored.
+    pub source: Option<[u8; 32]>,
     /// Number of its last run.
     pub runs: u64,
 }
 
+/// The file of a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Source {
+    pub source: PipelineSource,
+}
+
+/// The head of a run; its stages are rows of their own.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Run {
     pub id: WireRun,
     /// Order of creation among all runs.
     pub sequence: u64,
     pub kind: String,
-    pub status: String,
-    /// Shared: a plan is the large part of a run and never changes.
-    pub plan: Arc<WirePlan>,
-    pub by: String,
-    pub reason: String,
+    pub plan: [u8; 32],
+    pub artifacts: Vec<WireArtifact>,
+    pub by: WireIdentity,
+    /// What a user wrote beside the request.
+    pub comment: String,
+    /// Why a rollback run exists.
+    pub cause: Option<WireWhy>,
+    pub caused_by: Option<WireRun>,
     pub created_ms: i64,
+    pub status: String,
     pub finished_ms: Option<i64>,
     pub reasons: Vec<WireReason>,
-    pub stages: Vec<Stage>,
     pub rollback: Option<Rollback>,
-    pub caused_by: Option<WireRun>,
     /// Who canceled it; it waits for what is in flight.
-    pub canceled_by: Option<String>,
+    pub canceled_by: Option<WireIdentity>,
     /// Revision of its last change.
     pub revision: u64,
 }
 
+/// The rollback inside of a run, and the first release that it restores.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Rollback {
-    pub cause: String,
+    pub cause: WireWhy,
     pub to: Option<[u8; 32]>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+/// A node of a run's graph, by run and place in it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Stage {
-    pub environment: String,
-    /// `None`: the approval of the environment.
-    pub target: Option<String>,
-    pub status: String,
-    pub attempt: u32,
+    pub run: WireRun,
+    pub index: u16,
+    pub name: WireStage,
+    pub needs: Vec<Need>,
+    pub kind: StageKind,
+    pub reasons: Vec<WireReason>,
     pub started_ms: Option<i64>,
     pub finished_ms: Option<i64>,
-    pub reasons: Vec<WireReason>,
-    /// Cumulative sizes, fixed when the stage starts.
-    pub waves: Vec<u32>,
-    /// The wave under way or next, from 0.
-    pub wave: u32,
-    pub done: u32,
-    pub total: u32,
-    pub failed: Vec<String>,
-    pub failure: Option<WireFailure>,
-    pub instances: Vec<WireInstance>,
-    pub assignment: Option<u64>,
-    pub fence: u64,
-    /// The last good release when the stage began, or what ran healthy: where it goes back to.
-    pub restore: Option<[u8; 32]>,
-    /// What the stage is doing beyond its own release.
-    pub rollback_target: Option<RollbackTarget>,
-    /// Why it goes back; stays when it has.
-    pub rollback_reason: Option<WireReason>,
-    /// Stopped by a fault until somebody resumes it.
-    pub paused: Option<WireFailure>,
-    /// The next wave starts not before this moment of cluster life.
-    pub pause_until: Option<u64>,
-    /// Of an approval: when it expires.
-    pub expires_ms: Option<i64>,
-    pub decision: Option<Decision>,
+}
+
+/// What a stage needs before it begins.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Need {
+    /// Every stage of an environment.
+    Environment {
+        environment: String,
+    },
+    Stage {
+        stage: WireStage,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum StageKind {
+    Deploy { deploy: Deploy },
+    Approve { approve: Approve },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Deploy {
+    pub target: String,
+    pub release: [u8; 32],
+    pub goal: Goal,
+    pub bake_ms: u64,
+    pub sizes: Vec<WireIntOrPercent>,
+    pub max_unavailable: WireIntOrPercent,
+    pub max_failures: WireIntOrPercent,
+    pub pause_between_ms: u64,
+    pub rollback_on_health: bool,
+    pub scope: WireScope,
+    pub direction: Direction,
+    pub attempt: Option<Attempt>,
+    pub state: DeployState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Goal {
+    Release,
+    Restore { reason: WireReason },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Direction {
+    Forward,
+    Back { to: RollbackTarget, reason: WireReason },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum RollbackTarget {
-    Restore([u8; 32]),
+    Restore {
+        release: [u8; 32],
+    },
     /// There is nothing to go back to: the release is stopped.
     Stop,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Attempt {
+    pub number: u32,
+    /// The last one.
+    pub fence: u64,
+    /// What the stage goes back to: the last stable release when it began, or what ran healthy.
+    pub restore: Option<[u8; 32]>,
+    /// Cumulative sizes, fixed when the attempt begins.
+    pub waves: Vec<u32>,
+    /// The wave in progress or next, from 0.
+    pub wave: u32,
+    pub done: u32,
+    pub total: u32,
+    pub failed: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum DeployState {
+    Held { held: Held },
+    Running { assignment: Option<u64> },
+    RollingBack { assignment: Option<u64> },
+    Lost { assignment: u64 },
+    Waiting { wait: Wait },
+    Done { end: String },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Held {
+    Pending,
+    Queued,
+    Blocked,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Wait {
+    Resume { why: WireWhy },
+    Pause { until: u64 },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Approve {
+    pub options: Vec<String>,
+    pub timeout_ms: u64,
+    pub state: ApproveState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum ApproveState {
+    Held { held: Held },
+    Open { expires: i64 },
+    Decided { decision: Decision },
+    Done { end: String, decision: Option<Decision> },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Decision {
     pub option: String,
-    pub by: String,
+    pub by: WireIdentity,
     pub comment: String,
     pub at_ms: i64,
+}
+
+/// What was last reported of the instances of a stage.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Instances {
+    pub instances: Vec<WireInstance>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Installation {
     pub id: WireInstallation,
     pub environment: String,
-    /// What the last successful stage brought, by which run, since when.
+    /// What the last successful stage deployed, by which run, since when.
     pub current: Option<[u8; 32]>,
     pub run: Option<WireRun>,
     pub since_ms: i64,
     /// Releases that were healthy and baked, the last one first.
     pub stable_releases: Vec<[u8; 32]>,
-    /// What ran healthy before `current`, baked or not: better than nothing when there is no good release.
-    pub before: Option<[u8; 32]>,
+    /// What ran healthy before `current`, baked or not: better than nothing when there is no stable release.
+    pub previous: Option<[u8; 32]>,
     /// Until when a failure of `current` still goes back.
     pub bake_until: Option<u64>,
     pub assignment: Option<u64>,
@@ -207,7 +342,7 @@ pub struct Installation {
     pub updated: u32,
     /// Hosts that are not healthy, by the agent's last verdict.
     pub down: u32,
-    /// Some hosts have another release than `current`, because the run that brought it ended early.
+    /// Some hosts have another release than `current`, because the run that deployed it ended before its end.
     pub mixed: Option<Mixed>,
     /// The last commit of its assignments, opaque: handed to the next one, which knows by its number whose it is.
     pub committed: Option<WireCommit>,
@@ -220,8 +355,9 @@ pub struct Mixed {
     pub release: [u8; 32],
     /// How many have it.
     pub hosts: u32,
-    /// Why the run ended.
-    pub cause: String,
+    /// Why the stage ended, and which one it was.
+    pub cause: Option<WireWhy>,
+    pub stage: WireStage,
 }
 
 /// An assignment that is over.
@@ -230,22 +366,22 @@ pub struct Ended {
     pub agent: String,
     pub assignment: u64,
     pub fence: u64,
-    /// Its result was taken; otherwise it was superseded.
-    pub taken: bool,
+    /// Its result was applied; otherwise it was superseded.
+    pub applied: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct ReleaseRow {
     pub digest: [u8; 32],
-    pub release: Arc<WireRelease>,
+    pub release: WireRelease,
 }
 
+/// The order has no release: its content is in the release's row.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct AssignmentRow {
     pub agent: String,
-    pub assignment: WireAssignment,
+    pub order: WireAssignment,
     pub cancel: bool,
-    pub stage: WireStage,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -254,15 +390,17 @@ pub struct Agent {
     /// SHA-256 of its public key, once enrolled.
     pub key: Option<[u8; 32]>,
     pub incarnation: Option<u64>,
-    /// Lives that were replaced; they can't come back.
+    /// Incarnations that were replaced; they can't come back.
     pub superseded: Vec<u64>,
-    /// The coordinator that serves it.
+    /// The number of its last attach.
+    pub attach: u64,
+    /// The coordinator that serves it, by that attach.
     pub attached: Option<String>,
     pub address: Option<String>,
     pub lost: bool,
-    /// Calls of this life may be in flight until then, now that it is not attached; none after a goodbye.
+    /// Calls of this incarnation may be in flight until then, now that it is not attached; none after a goodbye.
     pub calls_until: Option<u64>,
-    /// Calls of an earlier life may be in flight until then: assignments wait.
+    /// Calls of an earlier incarnation may be in flight until then: assignments wait.
     pub handover_until: Option<u64>,
     pub changed_ms: i64,
 }
@@ -310,11 +448,11 @@ pub struct Request {
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum StoredOutcome {
-    Run(WireRun),
-    Decided { run: WireRun, stage: Option<WireStage>, decision: String, by: String },
+    Run { run: WireRun },
+    Decided { run: WireRun, stage: Option<WireStage>, decision: String, by: WireIdentity },
     Applied { targets: Vec<String>, pipelines: Vec<String> },
     Token { name: String, expires_ms: i64 },
-    Rejected { code: u16, message: String },
+    Refused { refusal: WireRefusal },
     Nothing,
 }
 
@@ -323,7 +461,7 @@ pub struct Quarantine {
     pub pipeline: String,
     pub plan: [u8; 32],
     pub run: WireRun,
-    pub cause: String,
+    pub cause: WireWhy,
     pub at_ms: i64,
 }
 
@@ -342,4 +480,93 @@ pub struct Audit {
     pub object: String,
     pub outcome: String,
     pub hash: [u8; 32],
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct WireReason {
+    pub why: WireWhy,
+    pub since_ms: i64,
+    pub next_check_ms: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum WirePlace {
+    Here,
+    Stage { stage: WireStage },
+    Target { target: String },
+}
+
+/// `trimaran_model::why::Why`.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum WireWhy {
+    NotSettled,
+    After { environments: Vec<String> },
+    Approval { options: Vec<String> },
+    ApprovalExpired,
+    Concurrency { first: WireRun, position: u32 },
+    InstallationBusy { run: WireRun, target: String },
+    NoTarget { target: String },
+    NoHosts { agent: String, target: String },
+    AgentNotConnected { agent: String, target: String },
+    TargetParallel { target: String, busy: u32 },
+    AgentLost { agent: String },
+    AgentHandover { agent: String },
+    WavePause,
+    Paused { failure: WireFailure },
+    Interrupted,
+    Canceled { by: WireIdentity, then: Option<WireFailure> },
+    OutsideScope { then: Option<WireFailure> },
+    LeftAsItIs,
+    NeverStarts,
+    Canceling { by: Option<WireIdentity> },
+    UpstreamFailed { stage: WireStage, status: String },
+    RollbackChosen { by: WireIdentity },
+    StopChosen { by: WireIdentity },
+    RollbackRequested { by: WireIdentity, comment: String },
+    Failed { failure: WireFailure, place: WirePlace },
+    Unhealthy { target: String },
+    RevertFailed { failure: WireFailure },
+    RollbackCanceled,
+    NoEarlierRelease,
+    Bug { run: WireRun, revision: u64 },
+}
+
+/// The engine's refusals.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum WireRefusal {
+    Bug { revision: u64 },
+    RowTooLarge { table: u8, bytes: u64 },
+    Malformed,
+    RequestIdReused,
+    RequestExpired,
+    RequestFromFuture,
+    RequestsFull,
+    ClusterExists,
+    NotAnAgent { identity: WireIdentity },
+    NoAgent { agent: String },
+    Superseded,
+    OtherAgentServes,
+    NoTarget { target: String },
+    Quarantined { run: WireRun, cause: WireWhy },
+    QueueFull { pipeline: String, waiting: u32 },
+    NoRun { run: WireRun },
+    RunDone { run: WireRun, status: Option<String> },
+    NoStage { run: WireRun, stage: WireStage },
+    NotAnApproval { run: WireRun, stage: WireStage },
+    ApprovalExpired { stage: WireStage },
+    PlanChanged,
+    UnknownOption { option: String, options: Vec<String> },
+    AmbiguousStage { stages: Vec<WireStage> },
+    AlreadyDecided { by: WireIdentity, option: String },
+    NothingWaits { run: WireRun, environment: Option<String> },
+    NothingPaused { run: WireRun },
+    NothingDeployed { pipeline: String, environment: String },
+    NothingToRollBack { pipeline: String, environment: String },
+    ReleaseTooOld { pipeline: String, release: [u8; 32] },
+    ReleaseOfOtherTarget { release: [u8; 32], version: String, target: String },
+    NotAName { text: String },
+    NotARole { text: String },
+    AgentFirst { agent: String },
+    TokensFull,
+    TokenUnknown,
 }

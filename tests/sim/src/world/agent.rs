@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use trimaran_engine::Outcome;
+use trimaran_engine::state::assignment::LiveAssignment;
+use trimaran_model::id::{AgentName, InstallationId};
 use trimaran_query as query;
 use trimaran_wire::v1::assignment::WireOutcome;
 use trimaran_wire::v1::command::{Command, CommandBody};
-use trimaran_wire::v1::row::AssignmentRow;
 
 use super::{Asker, Faults};
 use crate::check::Rows;
@@ -18,18 +19,18 @@ const NAME: &str = "lab";
 
 /// An assignment in the journal.
 struct Held {
-    row: AssignmentRow,
+    row: LiveAssignment,
     result: Option<WireOutcome>,
 }
 
 #[derive(Default)]
 pub(super) struct Agent {
-    life: u64,
+    incarnation: u64,
     attached: bool,
     asked: bool,
     journal: BTreeMap<u64, Held>,
     /// What the hosts know and no crash forgets: the largest fence of each installation, and whose it is.
-    fences: BTreeMap<(String, String), (u64, u64)>,
+    fences: BTreeMap<InstallationId, (u64, u64)>,
 }
 
 impl Agent {
@@ -39,21 +40,21 @@ impl Agent {
 
     pub(super) fn crash(&mut self, disk_lost: bool) {
         self.session_lost();
-        self.life += 1;
+        self.incarnation += 1;
         if disk_lost {
             self.journal.clear();
         }
     }
 
-    pub(super) fn attached(&mut self, life: u64, outcome: &Outcome) {
+    pub(super) fn attached(&mut self, incarnation: u64, outcome: &Outcome) {
         self.asked = false;
-        // Before it is enrolled there is nobody of this name.
-        self.attached = life == self.life && matches!(outcome, Outcome::Attached);
+        // Before it is enrolled there is no agent of this name.
+        self.attached = incarnation == self.incarnation && matches!(outcome, Outcome::Attached { .. });
     }
 
     pub(super) fn answered(&mut self, assignment: u64, outcome: &Outcome) {
         match outcome {
-            Outcome::ResultTaken | Outcome::ResultSuperseded { .. } => {
+            Outcome::ReportApplied | Outcome::ResultSuperseded { .. } => {
                 self.journal.remove(&assignment);
             }
             other => panic!("the result of {assignment} is {other:?}"),
@@ -72,24 +73,24 @@ impl Agent {
                 return Vec::new();
             }
             let body = CommandBody::Attach {
-                incarnation: self.life + 1,
+                incarnation: self.incarnation + 1,
                 coordinator: "c1".to_owned(),
                 address: "127.0.0.1:7701".to_owned(),
                 epoch_seen: 1,
             };
-            return vec![(agent(NAME, body), Asker::Attach(self.life))];
+            return vec![(agent(NAME, body), Asker::Attach(self.incarnation))];
         }
         self.read(rows);
         let mut moves = Vec::new();
         for (id, held) in &mut self.journal {
-            let asked_to_end = rows.assignments().iter().any(|row| row.assignment.id == *id && row.cancel);
+            let asked_to_end = rows.assignments().iter().any(|row| row.order.id.0 == *id && row.cancel);
             if held.result.is_none() && (asked_to_end || random.below(3) == 0) {
                 held.result = Some(outcome(&held.row, asked_to_end, random, faults));
             }
             let Some(outcome) = held.result.clone() else { continue };
             let body = CommandBody::Result {
                 assignment: *id,
-                fence: held.row.assignment.fence,
+                fence: held.row.order.fence.0,
                 progress: progress(&held.row, &outcome),
                 outcome,
             };
@@ -100,35 +101,33 @@ impl Agent {
 
     /// Takes new assignments into the journal.
     fn read(&mut self, rows: &Rows) {
-        for row in query::assignments(rows, NAME, &|id| self.journal.contains_key(&id)) {
-            let it = &row.assignment;
-            let place = (it.installation.pipeline.clone(), it.installation.target.clone());
+        let name: AgentName = NAME.parse().expect("a name");
+        for row in query::assignments(rows, &name, &|id| self.journal.contains_key(&id.0)) {
+            let it = &row.order;
+            let (place, number, it_fence) = (it.installation.clone(), it.id.0, it.fence.0);
             let (fence, holder) = self.fences.get(&place).copied().unwrap_or_default();
             assert!(
-                it.fence > fence || (it.fence, it.id) == (fence, holder),
-                "{} after {fence} on {place:?}",
-                it.fence
+                it_fence > fence || (it_fence, number) == (fence, holder),
+                "{it_fence} after {fence} on {place}"
             );
-            self.fences.insert(place.clone(), (it.fence, it.id));
-            if self.journal.contains_key(&it.id) {
+            self.fences.insert(place.clone(), (it_fence, number));
+            if self.journal.contains_key(&number) {
                 continue;
             }
             // A larger fence aborts what an earlier one began.
             for held in self.journal.values_mut() {
-                let old = &held.row.assignment;
-                if (old.installation.pipeline.as_str(), old.installation.target.as_str())
-                    == (place.0.as_str(), place.1.as_str())
-                {
+                if held.row.order.installation == place {
                     held.result.get_or_insert(WireOutcome::Stopped);
                 }
             }
-            self.journal.insert(it.id, Held { row, result: None });
+            self.journal.insert(number, Held { row, result: None });
         }
     }
 }
 
-fn outcome(row: &AssignmentRow, asked_to_end: bool, random: &mut Random, faults: Faults) -> WireOutcome {
-    let host = random.pick(&row.assignment.hosts).cloned();
+fn outcome(row: &LiveAssignment, asked_to_end: bool, random: &mut Random, faults: Faults) -> WireOutcome {
+    let hosts: Vec<_> = row.order.hosts.iter().collect();
+    let host = random.pick(&hosts).map(ToString::to_string);
     let of = |code| failure(code, "words of the host", host.as_deref());
     match random.below(100) {
         number if number < faults.failures => WireOutcome::Failed(of("probe_failed")),

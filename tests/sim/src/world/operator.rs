@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use trimaran_engine::Outcome;
-use trimaran_model::run::Status;
-use trimaran_query as query;
+use trimaran_query::text::{self, Owner};
+use trimaran_query::{self as query, StoredRun};
 use trimaran_wire::v1::command::{Command, CommandBody, TokenGrant};
-use trimaran_wire::v1::row;
 
 use super::Asker;
 use crate::check::Rows;
@@ -77,10 +76,7 @@ impl Operators {
     pub(super) fn check(&self, rows: &Rows) {
         for request in self.requests.values() {
             if let Some(Outcome::Run(run)) = &request.answer {
-                assert!(
-                    query::run_row(rows, &run.pipeline, run.number).is_some(),
-                    "{run:?} was acknowledged"
-                );
+                assert!(query::stored_run(rows, run).is_some(), "{run:?} was acknowledged");
             }
         }
     }
@@ -151,14 +147,14 @@ impl Operators {
             plan::target("lab-prod select=prod"),
         ];
         commands.push(operator("admin", CommandBody::Apply { pipelines: Vec::new(), targets }));
-        commands.into_iter().map(|command| (command, Asker::Nobody)).collect()
+        commands.into_iter().map(|command| (command, Asker::Internal)).collect()
     }
 
-    /// What somebody wants now; nothing new when the world heals.
+    /// What a user wants now; nothing new when the world heals.
     fn wish(&mut self, rows: &Rows, healing: bool) -> Option<CommandBody> {
         let mut live = Vec::new();
         for run in query::runs_changed(rows, 0) {
-            if Status::from_name(&run.status).is_some_and(|status| !status.is_done()) {
+            if !run.run.status.is_done() {
                 live.push(run);
             }
         }
@@ -167,7 +163,7 @@ impl Operators {
         }
         match self.random.below(if healing { 8 } else { 12 }) {
             0..8 => self.follow(&live),
-            8 => self.random.pick(&live).map(|run| CommandBody::Cancel { run: run.id.clone() }),
+            8 => self.random.pick(&live).map(|run| CommandBody::Cancel { run: (&run.run.id).into() }),
             9 => Some(CommandBody::Rollback {
                 pipeline: "web".to_owned(),
                 environment: "prod".to_owned(),
@@ -195,10 +191,14 @@ impl Operators {
     }
 
     /// Does what the reason of some stage says.
-    fn follow(&mut self, live: &[row::Run]) -> Option<CommandBody> {
-        let reasons = live.iter().flat_map(|run| run.stages.iter().flat_map(|stage| &stage.reasons));
+    fn follow(&mut self, live: &[StoredRun]) -> Option<CommandBody> {
+        let stages = live.iter().flat_map(|run| &run.stages);
+        let reasons = stages.flat_map(|stage| {
+            let owner = Owner { run: &stage.run, stage: Some(&stage.name) };
+            text::reasons(&stage.reasons, owner)
+        });
         let commands: Vec<String> =
-            reasons.map(|reason| reason.clears.clone()).filter(|clears| clears != "wait").collect();
+            reasons.map(|reason| reason.clears).filter(|clears| clears != "wait").collect();
         let words: Vec<&str> = self.random.pick(&commands)?.split(' ').collect();
         let (run, stage) = words[2].split_once('/')?;
         let (run, stage) = (run_id(run), Some(stage_id(stage)));

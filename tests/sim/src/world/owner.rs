@@ -17,8 +17,8 @@ use super::Asker;
 use crate::check::{self, Rows};
 use crate::lab::system;
 
-/// Entries under way before commands wait for the next one.
-const UNDER_WAY_MAX: usize = 2;
+/// Entries in flight before commands wait for the next one.
+const ENTRIES_IN_FLIGHT_MAX: usize = 2;
 /// The state is looked at whole after each so many entries.
 const WHOLE_EVERY: u64 = 16;
 
@@ -62,7 +62,7 @@ impl StateMachine for EngineMachine {
 
 pub(super) struct Owner {
     pub(super) replica: Replica<EngineMachine>,
-    /// Cluster life and boot time at the same moment.
+    /// Cluster time and boot time at the same moment.
     base: (u64, u64),
     queue: Vec<(Command, Asker)>,
     waiting: BTreeMap<Waiter, Vec<Asker>>,
@@ -71,8 +71,8 @@ pub(super) struct Owner {
 
 impl Owner {
     pub(super) fn new(replica: Replica<EngineMachine>, now: u64) -> Self {
-        let life = replica.state_machine().engine.now().0;
-        Self { replica, base: (life, now), queue: Vec::new(), waiting: BTreeMap::new(), next: 1 }
+        let cluster_now = replica.state_machine().engine.now().0;
+        Self { replica, base: (cluster_now, now), queue: Vec::new(), waiting: BTreeMap::new(), next: 1 }
     }
 
     pub(super) fn rows(&self) -> &Rows {
@@ -102,19 +102,19 @@ impl Owner {
         if !self.leads() || !self.waiting.is_empty() {
             return;
         }
-        let life = Timestamp(self.cluster_now(now));
+        let cluster_now = Timestamp(self.cluster_now(now));
         let engine = &self.replica.state_machine().engine;
-        if engine.next_timer().is_some_and(|timer| timer <= life) {
-            self.queue.push((system(CommandBody::Advance), Asker::Nobody));
+        if engine.next_timer().is_some_and(|timer| timer <= cluster_now) {
+            self.queue.push((system(CommandBody::Advance), Asker::Internal));
         }
         if self.replica.state_machine().engine.settle_queue_len() > 0 {
-            self.queue.push((system(CommandBody::Settle), Asker::Nobody));
+            self.queue.push((system(CommandBody::Settle), Asker::Internal));
         }
     }
 
-    /// The next entry, when few enough are under way.
+    /// The next entry, when few enough are in flight.
     pub(super) fn next_proposal(&mut self, now: u64) -> Option<Input> {
-        if self.queue.is_empty() || self.waiting.len() >= UNDER_WAY_MAX {
+        if self.queue.is_empty() || self.waiting.len() >= ENTRIES_IN_FLIGHT_MAX {
             return None;
         }
         let (commands, askers) = std::mem::take(&mut self.queue).into_iter().unzip();

@@ -1,0 +1,27 @@
+//! A coordinator says who it is: at every start and when it changes.
+
+use trimaran_model::id::Digest;
+
+use super::convert::named;
+use crate::refusal::Refusal;
+use crate::state::State;
+use crate::state::cluster::{ALARM_BUG, AlarmSubject, Member};
+use crate::state::request::Outcome;
+
+pub(super) struct Address<'a> {
+    pub(super) address: &'a str,
+    pub(super) certificate: [u8; 32],
+}
+
+pub(super) fn run(
+    state: &mut State,
+    name: &str,
+    (raft_id, disk): (u64, [u8; 16]),
+    of: &Address<'_>,
+) -> Result<Outcome, Refusal> {
+    // A process that starts again may be another build, so what defects it met is of the past.
+    state.clear_alarm(AlarmSubject::Cluster, ALARM_BUG);
+    let (name, address) = (named(name)?, of.address.to_owned());
+    state.members.put(Member { raft_id, disk, name, address, certificate: Digest(of.certificate) });
+    Ok(Outcome::Nothing)
+}

@@ -1,0 +1,44 @@
+//! `trimaran resume`: paused stages go on.
+
+use trimaran_model::id::Identity;
+use trimaran_wire::v1::common::{WireRun, WireStage};
+
+use super::convert::{record, run_text};
+use super::find;
+use crate::audit::Record;
+use crate::refusal::Refusal;
+use crate::state::State;
+use crate::state::request::Outcome;
+use crate::state::stage::{DeployState, Stage, Wait};
+
+pub(super) fn run(
+    state: &mut State,
+    identity: &Identity,
+    wanted: &WireRun,
+    stage: Option<&WireStage>,
+) -> Result<Outcome, Refusal> {
+    let mut graph = find::run(state, wanted)?;
+    let named = find::stage(&graph, stage)?;
+    let is_paused = |stage: &Stage| {
+        let deploy = stage.deploy().map(|deploy| &deploy.state);
+        matches!(deploy, Some(DeployState::Waiting { wait: Wait::Resume { .. } }))
+    };
+    let paused: Vec<usize> = (0..graph.stages.len())
+        .filter(|index| named.is_none_or(|named| named == *index) && is_paused(&graph.stages[*index]))
+        .collect();
+    let run = graph.run.id.clone();
+    if paused.is_empty() {
+        return Err(Refusal::NothingPaused { run });
+    }
+    for index in paused {
+        graph.stages[index].deploy_mut().work(None);
+    }
+    let stage = named.map(|index| graph.stages[index].name.clone());
+    state.put_graph(graph);
+    state.wake(&run);
+    Ok(Outcome::Decided { run, stage, decision: "resumed".to_owned(), by: identity.clone() })
+}
+
+pub(super) fn audit(run: &WireRun) -> Record {
+    record("resume", run_text(run))
+}

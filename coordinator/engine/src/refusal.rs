@@ -1,0 +1,151 @@
+//! Refusals of commands: codes with typed parameters. A refusal is data that is stored with its request.
+//!
+//! Deliberately not here: sentences (`trimaran-query` makes them).
+
+use trimaran_model::error_code::{self, ErrorCode};
+use trimaran_model::id::{
+    AgentName, Digest, EnvironmentName, Identity, PipelineName, RunId, StageName, TargetName,
+};
+use trimaran_model::pipeline::ApproveOption;
+use trimaran_model::run::Status;
+use trimaran_model::why::Why;
+
+/// Why a command changed nothing. Texts of the sender are cut to `limits::REFUSAL_TEXT_BYTES_MAX`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// A defect stopped the command at a revision of the log.
+    Bug {
+        revision: u64,
+    },
+    /// The change would make a row of table `table` larger than rows may be.
+    RowTooLarge {
+        table: u8,
+        bytes: u64,
+    },
+    /// A value of the command is outside of its range.
+    Malformed,
+    RequestIdReused,
+    RequestExpired,
+    RequestFromFuture,
+    RequestsFull,
+    ClusterExists,
+    NotAnAgent {
+        identity: Identity,
+    },
+    NoAgent {
+        agent: AgentName,
+    },
+    /// A later incarnation of the agent has attached.
+    Superseded,
+    OtherAgentServes,
+    NoTarget {
+        target: TargetName,
+    },
+    Quarantined {
+        run: RunId,
+        cause: Box<Why>,
+    },
+    QueueFull {
+        pipeline: PipelineName,
+        waiting: u32,
+    },
+    NoRun {
+        run: RunId,
+    },
+    /// `status` is absent when the run has left memory.
+    RunDone {
+        run: RunId,
+        status: Option<Status>,
+    },
+    NoStage {
+        run: RunId,
+        stage: StageName,
+    },
+    NotAnApproval {
+        run: RunId,
+        stage: StageName,
+    },
+    ApprovalExpired {
+        stage: StageName,
+    },
+    PlanChanged,
+    UnknownOption {
+        option: String,
+        options: Vec<ApproveOption>,
+    },
+    AmbiguousStage {
+        stages: Vec<StageName>,
+    },
+    AlreadyDecided {
+        by: Identity,
+        option: ApproveOption,
+    },
+    /// Of the run, or of one of its environments.
+    NothingWaits {
+        run: RunId,
+        environment: Option<EnvironmentName>,
+    },
+    NothingPaused {
+        run: RunId,
+    },
+    NothingDeployed {
+        pipeline: PipelineName,
+        environment: EnvironmentName,
+    },
+    NothingToRollBack {
+        pipeline: PipelineName,
+        environment: EnvironmentName,
+    },
+    ReleaseTooOld {
+        pipeline: PipelineName,
+        release: Digest,
+    },
+    ReleaseOfOtherTarget {
+        release: Digest,
+        version: String,
+        target: TargetName,
+    },
+    NotAName {
+        text: String,
+    },
+    NotARole {
+        text: String,
+    },
+    /// The runner's agent is not enrolled.
+    AgentFirst {
+        agent: AgentName,
+    },
+    TokensFull,
+    TokenUnknown,
+}
+
+impl Refusal {
+    /// The public code.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Bug { .. } | Self::RowTooLarge { .. } | Self::ClusterExists => error_code::BUG,
+            Self::Malformed | Self::NotAName { .. } | Self::NotARole { .. } => error_code::USAGE,
+            Self::RequestIdReused => error_code::REQUEST_ID_REUSED,
+            Self::RequestExpired => error_code::REQUEST_EXPIRED,
+            Self::RequestFromFuture => error_code::REQUEST_FUTURE,
+            Self::RequestsFull | Self::TokensFull => error_code::BUSY,
+            Self::NotAnAgent { .. } | Self::OtherAgentServes => error_code::DENIED,
+            Self::Superseded => error_code::IDENTITY,
+            Self::NoTarget { .. } => error_code::TARGET_UNKNOWN,
+            Self::Quarantined { .. } => error_code::QUARANTINED,
+            Self::QueueFull { .. } => error_code::QUEUE_FULL,
+            Self::NoAgent { .. } | Self::AgentFirst { .. } => error_code::NOT_FOUND,
+            Self::NoRun { .. } | Self::NoStage { .. } | Self::NothingDeployed { .. } => error_code::NOT_FOUND,
+            Self::ReleaseTooOld { .. } | Self::ReleaseOfOtherTarget { .. } => error_code::NOT_FOUND,
+            Self::RunDone { .. } => error_code::RUN_DONE,
+            Self::NotAnApproval { .. } | Self::ApprovalExpired { .. } => error_code::NOT_WAITING,
+            Self::NothingWaits { .. } | Self::NothingPaused { .. } => error_code::NOT_WAITING,
+            Self::PlanChanged => error_code::PLAN_CHANGED,
+            Self::UnknownOption { .. } => error_code::OPTION_UNKNOWN,
+            Self::AmbiguousStage { .. } => error_code::AMBIGUOUS_STAGE,
+            Self::AlreadyDecided { .. } => error_code::ALREADY_DECIDED,
+            Self::NothingToRollBack { .. } => error_code::NOTHING_TO_ROLL_BACK,
+            Self::TokenUnknown => error_code::TOKEN_UNKNOWN,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Keys: a table's number, then the parts of the key in their order, separated by a byte that no name has.
+
+use trimaran_model::id::{
+    AgentName, AssignmentId, Digest, HostName, Identity, InstallationId, OperatorName, PipelineName,
+    RequestId, RunId, TargetName,
+};
+use trimaran_wire::codec::{CodecError, encode};
+use trimaran_wire::v1::row::table;
+
+use super::{Frozen, from_bytes, to_bytes};
+use crate::state::agent::{Agent, Runner};
+use crate::state::assignment::{LiveAssignment, TargetEntry};
+use crate::state::cluster::{Alarm, AlarmSubject, Cluster, Member};
+use crate::state::installation::Installation;
+use crate::state::pipeline::{Pipeline, Quarantine, ReleaseEntry, SettleEntry};
+use crate::state::request::Request;
+use crate::state::run::Run;
+use crate::state::stage::Stage;
+use crate::state::token::{Operator, Revoked, Token};
+use crate::table::Row;
+
+/// Implements `Row`: table, key, its bytes, and perhaps what makes a row active.
+macro_rules! row {
+    ($type:ident $table:ident, $key:ty, $it:ident => $make:expr, $of:ident => $bytes:expr
+        $(, active $one:ident => $active:expr)?) => {
+        impl Row for $type {
+            type Key = $key;
+            const TABLE: u8 = table::$table;
+            fn key(&self) -> $key {
+                let $it = self;
+                $make
+            }
+            fn key_bytes($of: &$key) -> Vec<u8> {
+                $bytes
+            }
+            $(fn is_active(&self) -> bool {
+                let $one = self;
+                $active
+            })?
+            fn to_bytes(&self) -> Vec<u8> {
+                to_bytes(self)
+            }
+            fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
+                from_bytes(bytes)
+            }
+        }
+    };
+}
+
+row!(Cluster META, (), _it => (), _key => Vec::new());
+row!(Member MEMBER, u64, it => it.raft_id, key => key.to_be_bytes().to_vec());
+row!(Alarm ALARM, (AlarmSubject, String), it => (it.subject.clone(), it.code.clone()), key => alarm_key(key));
+row!(TargetEntry TARGET, TargetName, it => it.target.name.clone(), key => text(key.as_str()));
+row!(Pipeline PIPELINE, PipelineName, it => it.name.clone(), key => text(key.as_str()));
+row!(Run RUN, RunId, it => it.id.clone(), key => run_key(key), active it => !it.status.is_done());
+row!(Stage STAGE, (RunId, u16), it => (it.run.clone(), it.index), key => stage_key(&key.0, key.1),
+    active it => it.has_timer());
+row!(Installation INSTALLATION, InstallationId, it => it.id.clone(), key => installation_key(key),
+    active it => it.bake_until.is_some());
+row!(ReleaseEntry RELEASE, Digest, it => it.digest, key => key.0.to_vec());
+row!(LiveAssignment ASSIGNMENT, AssignmentId, it => it.order.id, key => key.0.to_be_bytes().to_vec());
+row!(Agent AGENT, AgentName, it => it.name.clone(), key => text(key.as_str()),
+    active it => it.handover_until.is_some());
+row!(Runner RUNNER, HostName, it => it.name.clone(), key => text(key.as_str()));
+row!(Token TOKEN, Digest, it => it.sha256, key => key.0.to_vec());
+row!(Revoked REVOKED, Digest, it => it.key, key => key.0.to_vec());
+row!(Operator OPERATOR, OperatorName, it => it.name.clone(), key => text(key.as_str()));
+// The id comes first: it begins with the time at which it was made, so that rows are in the order in which they may be
+// forgotten. The identity scopes it.
+row!(Request REQUEST, (RequestId, Identity), it => (it.id, it.identity.clone()),
+    key => [key.0.0.as_slice(), &encode(&key.1.freeze())].concat());
+row!(Quarantine QUARANTINE, (PipelineName, Digest), it => (it.pipeline.clone(), it.plan),
+    key => [key.0.as_str().as_bytes(), &[0], &key.1.0].concat());
+row!(SettleEntry SETTLE, RunId, it => it.run.clone(), key => run_key(key));
+
+fn text(name: &str) -> Vec<u8> {
+    name.as_bytes().to_vec()
+}
+
+fn alarm_key((subject, code): &(AlarmSubject, String)) -> Vec<u8> {
+    let subject = match subject {
+        AlarmSubject::Cluster => "0".to_owned(),
+        AlarmSubject::Member { name } => format!("1{name}"),
+        AlarmSubject::Run { run } => format!("2{run}"),
+    };
+    [subject.as_bytes(), &[0], code.as_bytes()].concat()
+}
+
+fn installation_key(id: &InstallationId) -> Vec<u8> {
+    [id.pipeline.as_str().as_bytes(), &[0], id.target.as_str().as_bytes()].concat()
+}
+
+/// The key of a run within its table.
+pub fn run_key(id: &RunId) -> Vec<u8> {
+    [id.pipeline.as_str().as_bytes(), &[0], &id.number.to_be_bytes()].concat()
+}
+
+/// The key of a stage within its table.
+pub fn stage_key(run: &RunId, index: u16) -> Vec<u8> {
+    [run_key(run).as_slice(), &index.to_be_bytes()].concat()
+}
+
+/// The whole key of a row in a cold table.
+pub fn cold(table: u8, key: &[u8]) -> Vec<u8> {
+    [&[table], key].concat()
+}
+
+/// What the whole keys of a run's stages begin with, in the hot or the cold table.
+pub fn stages_prefix(table: u8, run: &RunId) -> Vec<u8> {
+    cold(table, &run_key(run))
+}
+
+/// The whole key of what was reported of a stage's instances.
+pub fn instances_key(run: &RunId, index: u16) -> Vec<u8> {
+    cold(table::INSTANCES, &stage_key(run, index))
+}

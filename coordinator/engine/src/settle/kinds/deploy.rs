@@ -1,0 +1,103 @@
+//! Deploys: held by their gates, by the strategy's pause, or by what they share with others; otherwise at work.
+
+use trimaran_model::assignment::Assignment;
+use trimaran_model::id::AssignmentId;
+use trimaran_model::why::{Reason, Why};
+
+use crate::settle::{assign, gates};
+use crate::state::State;
+use crate::state::agent::Agent;
+use crate::state::run::{Run, RunGraph};
+use crate::state::stage::{Deploy, DeployState, Held, Wait};
+
+pub(super) fn advance(state: &mut State, graph: &mut RunGraph, index: usize) {
+    let stage = &graph.stages[index];
+    let deploy = stage.deploy().expect("the table of kinds picked it").clone();
+    if let Some(assignment) = deploy.assignment() {
+        return refresh_running(state, graph, index, assignment);
+    }
+    if !stage.has_begun() && !deploy.is_back() && (gates::hold(state, graph, index) || graph.run.is_ending())
+    {
+        return;
+    }
+    let stage = &mut graph.stages[index];
+    if let Some(reason) = waits(state, &deploy) {
+        stage.reasons = stage.with_rollback_reason(vec![reason]);
+    } else if let Some((held, why)) = held_by_others(state, &graph.run, &deploy) {
+        let reasons = stage.with_rollback_reason(vec![why]);
+        stage.hold(held, reasons);
+    } else {
+        assign::assign(state, graph, index);
+    }
+}
+
+/// A stage with a live assignment: running, going back, or lost with its agent.
+fn refresh_running(state: &State, graph: &mut RunGraph, index: usize, assignment: AssignmentId) {
+    let live = state.assignments.get(&assignment).expect("a stage names a live assignment");
+    let agent = state.agents.get(&live.agent).expect("an agent that was assigned work is enrolled");
+    let mut reasons = Vec::new();
+    if agent.lost {
+        reasons.push(state.reason(Why::AgentLost { agent: agent.name.clone() }));
+    } else if let Some(reason) = handover(state, agent) {
+        reasons.push(reason);
+    }
+    if live.cancel {
+        reasons.push(state.reason(Why::Canceling { by: graph.run.canceled_by.clone() }));
+    }
+    let stage = &mut graph.stages[index];
+    let reasons = stage.with_rollback_reason(reasons);
+    if agent.lost {
+        stage.lose(assignment, reasons);
+    } else {
+        stage.work(Some(assignment), reasons, state.wall());
+    }
+}
+
+fn handover(state: &State, agent: &Agent) -> Option<Reason> {
+    let until = agent.handover(state.now())?;
+    Some(state.reason_until(Why::AgentHandover { agent: agent.name.clone() }, until))
+}
+
+/// What the stage itself waits for between two assignments: the strategy's pause, or a user after a fault.
+fn waits(state: &State, deploy: &Deploy) -> Option<Reason> {
+    match &deploy.state {
+        DeployState::Waiting { wait: Wait::Resume { why } } => Some(state.reason(why.clone())),
+        DeployState::Waiting { wait: Wait::Pause { until } } if *until > state.now() => {
+            Some(state.reason_until(Why::WavePause, *until))
+        }
+        DeployState::Waiting { .. } | DeployState::Held { .. } | DeployState::Running { .. } => None,
+        DeployState::RollingBack { .. } | DeployState::Lost { .. } | DeployState::Done { .. } => None,
+    }
+}
+
+/// What holds a stage that could have an assignment otherwise.
+fn held_by_others(state: &State, run: &Run, deploy: &Deploy) -> Option<(Held, Reason)> {
+    let name = &deploy.target;
+    let held = |held, why| Some((held, state.reason(why)));
+    let live = state.installation(&run.id, name).and_then(|it| it.assignment);
+    if let Some(Assignment { run, .. }) = live.and_then(|live| state.order(live))
+        && !mutant!(TwoAssignments)
+    {
+        let (run, target) = (run.clone(), name.clone());
+        return held(Held::Queued, Why::InstallationBusy { run, target });
+    }
+    let Some(target) = state.target(name) else {
+        return held(Held::Blocked, Why::NoTarget { target: name.clone() });
+    };
+    let (agent, target_name) = (target.agent.clone(), name.clone());
+    if !state.runners.iter().any(|runner| runner.is_host_of(target)) {
+        return held(Held::Blocked, Why::NoHosts { agent, target: target_name });
+    }
+    let Some(connected) = state.agents.get(&agent).filter(|agent| agent.attached.is_some()) else {
+        return held(Held::Blocked, Why::AgentNotConnected { agent, target: target_name });
+    };
+    if let Some(reason) = handover(state, connected) {
+        return Some((Held::Blocked, reason));
+    }
+    let busy = state.assignments.iter().filter(|it| it.order.installation.target == *name).count();
+    let busy = u32::try_from(busy).unwrap_or(u32::MAX);
+    if busy >= target.parallel {
+        return held(Held::Queued, Why::TargetParallel { target: target_name, busy });
+    }
+    None
+}

@@ -1,0 +1,113 @@
+//! The cluster itself: counters and clocks, members, alarms.
+
+use trimaran_model::id::{CoordinatorName, Digest, Epoch, Fence, RunId};
+use trimaran_model::time::{Timestamp, WallTime};
+
+/// Identity, time and counters of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// Empty before the first command.
+    pub name: String,
+    pub epoch: Epoch,
+    /// Random; another one after every restore and recovery.
+    pub incarnation: u64,
+    pub now: Timestamp,
+    /// Milliseconds: wall time is `now + offset`.
+    pub offset_ms: i64,
+    /// The last number of each kind.
+    pub fence: u64,
+    pub assignment: u64,
+    pub sequence: u64,
+    pub attach: u64,
+    pub audit_seq: u64,
+    /// Of the last audit record.
+    pub audit_hash: Digest,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            epoch: Epoch(0),
+            incarnation: 0,
+            now: Timestamp(0),
+            offset_ms: 0,
+            fence: 0,
+            assignment: 0,
+            sequence: 0,
+            attach: 0,
+            audit_seq: 0,
+            audit_hash: Digest([0; 32]),
+        }
+    }
+}
+
+impl Cluster {
+    pub fn wall(&self) -> WallTime {
+        self.wall_of(self.now)
+    }
+
+    /// The wall time of a moment of cluster time, as it looks now.
+    pub fn wall_of(&self, at: Timestamp) -> WallTime {
+        WallTime(i64::try_from(at.0).unwrap_or(i64::MAX).saturating_add(self.offset_ms))
+    }
+
+    /// The moment of cluster time at which wall time is `wall`, as it looks now.
+    pub fn at_wall(&self, wall: WallTime) -> Timestamp {
+        Timestamp(u64::try_from(wall.0.saturating_sub(self.offset_ms)).unwrap_or(0))
+    }
+
+    /// The largest fence that was ever assigned.
+    pub fn last_fence(&self) -> Fence {
+        Fence::new(self.epoch, self.fence)
+    }
+}
+
+/// A coordinator, by its raft id, which is bound to one disk and never reused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    pub raft_id: u64,
+    /// Random id of its disk.
+    pub disk: [u8; 16],
+    pub name: CoordinatorName,
+    pub address: String,
+    pub certificate: Digest,
+}
+
+/// What a user should act on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alarm {
+    pub subject: AlarmSubject,
+    pub code: String,
+    pub detail: AlarmDetail,
+    pub since: WallTime,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AlarmSubject {
+    Cluster,
+    Member { name: CoordinatorName },
+    Run { run: RunId },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AlarmDetail {
+    /// A defect stopped a command or a timer at a revision of the log.
+    CommandBug {
+        revision: u64,
+    },
+    RunBug {
+        run: RunId,
+        revision: u64,
+    },
+    ClockJump,
+    /// What a member reports of itself, in its words.
+    Reported {
+        message: String,
+    },
+}
+
+/// A defect stopped a command, a timer or a run.
+pub const ALARM_BUG: &str = "bug";
+/// The wall clock jumped.
+pub const ALARM_CLOCK_JUMP: &str = "clock_jump";

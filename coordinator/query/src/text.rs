@@ -1,0 +1,308 @@
+//! Sentences: what a reason, a cause, a refusal or an alarm says to people, the command that clears it, and who may run
+//! that command.
+//!
+//! Made where something is shown, from codes and parameters: nothing here is stored or hashed, so that a better
+//! sentence changes no row.
+
+use trimaran_engine::Refusal;
+use trimaran_engine::state::cluster::{AlarmDetail, AlarmSubject};
+use trimaran_model::action::Failure;
+use trimaran_model::id::{RunId, StageName, name_error};
+use trimaran_model::limits::TOKENS_MAX;
+use trimaran_model::pipeline::ApproveOption;
+use trimaran_model::reason::{CLEARS_WAIT, ReasonCode};
+use trimaran_model::run::Status;
+use trimaran_model::why::{Place, Reason, Why};
+use trimaran_wire::document::{ReasonDocument, rfc3339};
+
+/// Who has a reason: a run, or one of its stages.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner<'a> {
+    pub run: &'a RunId,
+    pub stage: Option<&'a StageName>,
+}
+
+/// A reason as a document.
+pub fn reason(reason: &Reason, owner: Owner<'_>) -> ReasonDocument {
+    let clears = clears(&reason.why, owner);
+    ReasonDocument {
+        code: reason.why.code().as_str().to_owned(),
+        message: message(&reason.why, owner),
+        since: rfc3339(reason.since),
+        who: who(&clears),
+        clears,
+        next_check: reason.next_check.map(rfc3339),
+    }
+}
+
+/// Reasons as documents.
+pub fn reasons(list: &[Reason], owner: Owner<'_>) -> Vec<ReasonDocument> {
+    list.iter().map(|it| reason(it, owner)).collect()
+}
+
+/// The roles that may run the command that clears a reason; none when no command does.
+fn who(clears: &str) -> Vec<String> {
+    match clears {
+        CLEARS_WAIT => Vec::new(),
+        _ => vec!["operator".to_owned(), "admin".to_owned()],
+    }
+}
+
+/// One runnable command, or `wait`.
+fn clears(why: &Why, Owner { run, stage }: Owner<'_>) -> String {
+    match (why, stage) {
+        (Why::Approval { options }, Some(stage)) => {
+            let first = options.first().map_or("", |option| option.as_str());
+            format!("trimaran approve {run}/{}/approve --option {first}", stage.environment)
+        }
+        (Why::Paused { .. } | Why::Interrupted, Some(stage)) => format!("trimaran resume {run}/{stage}"),
+        (Why::Bug { run, .. }, _) => format!("trimaran cancel {run}"),
+        _ => CLEARS_WAIT.to_owned(),
+    }
+}
+
+fn listed<T: ToString>(list: &[T], separator: &str) -> String {
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(separator)
+}
+
+fn option_names(options: &[ApproveOption]) -> String {
+    options.iter().map(|option| option.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn spoken(status: Status) -> String {
+    status.as_str().replace('_', " ")
+}
+
+/// The sentence of a reason.
+pub fn message(why: &Why, owner: Owner<'_>) -> String {
+    match why {
+        Why::NotSettled => "the scheduler has not processed it yet".to_owned(),
+        Why::After { environments } => format!("`{}` is not done", listed(environments, "`, `")),
+        Why::Approval { options } => approval(options, owner.stage),
+        Why::ApprovalExpired => "no one chose before the timeout".to_owned(),
+        Why::Concurrency { first, position } => {
+            format!("`{first}` of the same pipeline is not done; position {position} in the queue")
+        }
+        Why::InstallationBusy { run, target } => format!("`{run}` works on `{target}`"),
+        Why::NoTarget { target } => format!("there is no target `{target}`"),
+        Why::NoHosts { agent, target } => {
+            format!("no enrolled runner of agent `{agent}` has the labels of target `{target}`")
+        }
+        Why::AgentNotConnected { agent, target } => {
+            format!("agent `{agent}` of target `{target}` is not connected")
+        }
+        Why::TargetParallel { target, busy } => {
+            format!("target `{target}` works on {busy} installations, as many as it allows")
+        }
+        Why::AgentLost { agent } => {
+            format!("agent `{agent}` is silent; what runs keeps running, nothing else starts here")
+        }
+        Why::AgentHandover { agent } => {
+            format!("calls of an earlier incarnation of agent `{agent}` may still be in flight")
+        }
+        Why::WavePause => "the strategy pauses between waves".to_owned(),
+        Why::Failed { .. } | Why::Paused { .. } | Why::RevertFailed { .. } => failed(why, owner),
+        Why::Interrupted => {
+            let place = owner.stage.map_or_else(|| owner.run.to_string(), ToString::to_string);
+            format!(
+                "{place}: {}: the agent ended the work before it was finished",
+                ReasonCode::Interrupted.as_str()
+            )
+        }
+        Why::Bug { run, revision } => format!("a defect stopped `{run}` at revision {revision}"),
+        Why::Canceled { .. }
+        | Why::OutsideScope { .. }
+        | Why::LeftAsItIs
+        | Why::NeverStarts
+        | Why::Canceling { .. }
+        | Why::UpstreamFailed { .. }
+        | Why::RollbackChosen { .. }
+        | Why::StopChosen { .. }
+        | Why::RollbackRequested { .. }
+        | Why::Unhealthy { .. }
+        | Why::RollbackCanceled
+        | Why::NoEarlierRelease => ended(why, owner),
+    }
+}
+
+/// Sentences of what ended, or goes back.
+fn ended(why: &Why, owner: Owner<'_>) -> String {
+    let outside = "the run goes back, and this stage is outside of what the rollback's scope restores";
+    match why {
+        Why::Canceled { by, then } => and_then(format!("{by} canceled the run"), then.as_ref(), owner),
+        Why::OutsideScope { then } => and_then(outside.to_owned(), then.as_ref(), owner),
+        Why::LeftAsItIs => outside.to_owned(),
+        Why::NeverStarts => "the run goes back, so this stage never starts".to_owned(),
+        Why::Canceling { by: Some(by) } => format!("{by} canceled the run; hosts in flight finish or revert"),
+        Why::Canceling { by: None } => "the run goes back; hosts in flight finish or revert".to_owned(),
+        Why::UpstreamFailed { stage, status } => format!("`{stage}` is {}", spoken(*status)),
+        Why::RollbackChosen { by } => format!("{by} chose to roll back"),
+        Why::StopChosen { by } => format!("{by} chose to stop"),
+        Why::RollbackRequested { by, comment } if comment.is_empty() => format!("{by} asked for it"),
+        Why::RollbackRequested { by, comment } => format!("{by} asked for it: {comment}"),
+        Why::Unhealthy { target } => format!("{target} became unhealthy in its bake"),
+        Why::RollbackCanceled => "the rollback was canceled".to_owned(),
+        Why::NoEarlierRelease => {
+            "there is no earlier stable release, so the failed one was stopped".to_owned()
+        }
+        other => unreachable!("{other:?} has its sentence elsewhere"),
+    }
+}
+
+fn approval(options: &[ApproveOption], stage: Option<&StageName>) -> String {
+    match stage {
+        Some(StageName { environment, part: trimaran_model::id::StagePart::Deploy(_) }) => {
+            format!("`{environment}/approve` is not decided")
+        }
+        Some(StageName { environment, .. }) => {
+            format!("`{environment}` waits for one of: {}", option_names(options))
+        }
+        None => format!("an approval waits for one of: {}", option_names(options)),
+    }
+}
+
+fn and_then(message: String, then: Option<&Failure>, owner: Owner<'_>) -> String {
+    match then {
+        Some(failure) => format!("{message}; at its end {}", describe_failure(failure, &Place::Here, owner)),
+        None => message,
+    }
+}
+
+/// A failure in a reason: its own code is not said twice.
+fn failed(why: &Why, owner: Owner<'_>) -> String {
+    let (failure, place) = match why {
+        Why::Failed { failure, place } => (failure, place),
+        Why::Paused { failure } | Why::RevertFailed { failure } => (failure, &Place::Here),
+        other => unreachable!("{other:?} is no failure"),
+    };
+    if failure.code == why.code() {
+        format!("{}: {}", place_of(failure, place, owner), failure.message)
+    } else {
+        describe_failure(failure, place, owner)
+    }
+}
+
+/// A failure where no code is beside it: `host-3: probe_failed: 503 Service Unavailable`.
+fn describe_failure(failure: &Failure, place: &Place, owner: Owner<'_>) -> String {
+    format!("{}: {}: {}", place_of(failure, place, owner), failure.code.as_str(), failure.message)
+}
+
+fn place_of(failure: &Failure, place: &Place, owner: Owner<'_>) -> String {
+    match (&failure.instance, place) {
+        (Some(instance), _) => instance.to_string(),
+        (None, Place::Stage { stage }) => stage.to_string(),
+        (None, Place::Target { target }) => target.to_string(),
+        (None, Place::Here) => owner.stage.map_or_else(|| owner.run.to_string(), ToString::to_string),
+    }
+}
+
+/// A cause that stands alone, without a code beside it.
+pub fn cause(why: &Why, owner: Owner<'_>) -> String {
+    match why {
+        Why::Failed { failure, place } => describe_failure(failure, place, owner),
+        other => message(other, owner),
+    }
+}
+
+/// What an alarm says.
+pub fn alarm(detail: &AlarmDetail) -> String {
+    match detail {
+        AlarmDetail::CommandBug { revision } => command_bug(*revision),
+        AlarmDetail::RunBug { run, revision } => format!("a defect stopped `{run}` at revision {revision}"),
+        AlarmDetail::ClockJump => {
+            "the coordinator's wall clock jumped; cluster time follows it by at most one second a minute"
+                .to_owned()
+        }
+        AlarmDetail::Reported { message } => message.clone(),
+    }
+}
+
+/// The command that ends an alarm: canceling the run that is parked, and nothing else.
+pub fn alarm_clears(subject: &AlarmSubject) -> String {
+    match subject {
+        AlarmSubject::Run { run } => format!("trimaran cancel {run}"),
+        AlarmSubject::Cluster | AlarmSubject::Member { .. } => CLEARS_WAIT.to_owned(),
+    }
+}
+
+fn command_bug(revision: u64) -> String {
+    format!("a defect stopped a command at revision {revision}; nothing was changed")
+}
+
+/// What a refusal says.
+pub fn refusal(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Bug { revision } => command_bug(*revision),
+        Refusal::RowTooLarge { bytes, .. } => {
+            format!("the change would store a row of {bytes} bytes, which is more than rows may have")
+        }
+        Refusal::Malformed => "a value of the command is outside of its range".to_owned(),
+        Refusal::RequestIdReused => "this request id was used with another body".to_owned(),
+        Refusal::RequestExpired => "this request id was made more than 24 hours ago".to_owned(),
+        Refusal::RequestFromFuture => {
+            "this request id was made more than 24 hours after the cluster's time".to_owned()
+        }
+        Refusal::RequestsFull => "the table of requests is full".to_owned(),
+        Refusal::ClusterExists => "the cluster exists already".to_owned(),
+        Refusal::NotAnAgent { identity } => format!("{identity} is no agent"),
+        Refusal::NoAgent { agent } => format!("there is no agent `{agent}`"),
+        Refusal::Superseded => {
+            "a later incarnation of this agent has attached; this one is superseded".to_owned()
+        }
+        Refusal::OtherAgentServes => "another agent serves this installation".to_owned(),
+        Refusal::TokensFull => format!("{TOKENS_MAX} tokens were made within the last hour"),
+        Refusal::TokenUnknown => "the token is unknown, used or expired".to_owned(),
+        Refusal::AgentFirst { agent } => format!("there is no agent `{agent}`; enroll it first"),
+        Refusal::NotAName { text } => {
+            format!("`{text}` is not a name: {}", name_error(text).unwrap_or("it is too long"))
+        }
+        Refusal::NotARole { text } => format!("`{text}` is no role; there are viewer, operator and admin"),
+        other => refusal_of_run(other),
+    }
+}
+
+/// Refusals of what users do with runs and releases.
+fn refusal_of_run(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::NoTarget { target } => format!("there is no target `{target}`"),
+        Refusal::Quarantined { run, cause: why } => {
+            format!("this plan failed in {run}: {}", cause(why, Owner { run, stage: None }))
+        }
+        Refusal::QueueFull { pipeline, waiting } => format!("{waiting} runs of `{pipeline}` wait already"),
+        Refusal::NoRun { run } => format!("there is no run `{run}`"),
+        Refusal::RunDone { run, status } => match status {
+            Some(status) => format!("`{run}` is {}", status.as_str()),
+            None => format!("`{run}` is done"),
+        },
+        Refusal::NoStage { run, stage } => format!("`{run}` has no stage `{stage}`"),
+        Refusal::NotAnApproval { run, stage } => format!("`{stage}` of `{run}` is no approval"),
+        Refusal::ApprovalExpired { stage } => format!("`{stage}` has expired, so nothing waits any more"),
+        Refusal::PlanChanged => "the digest that was given is not the digest of this run's plan".to_owned(),
+        Refusal::UnknownOption { option, options } => {
+            format!("`{option}` is no option of this approval; there are: {}", option_names(options))
+        }
+        Refusal::AmbiguousStage { stages } => format!("several stages wait: {}", listed(stages, ", ")),
+        Refusal::AlreadyDecided { by, option } => format!("{by} chose `{}` already", option.as_str()),
+        Refusal::NothingWaits { run, environment: Some(environment) } => {
+            format!("`{environment}/approve` of `{run}` does not wait now")
+        }
+        Refusal::NothingWaits { run, environment: None } => format!("no approval of `{run}` waits now"),
+        Refusal::NothingPaused { run } => format!("no stage of `{run}` is paused"),
+        Refusal::NothingDeployed { pipeline, environment } => {
+            format!("nothing of `{pipeline}` was deployed to `{environment}`")
+        }
+        Refusal::NothingToRollBack { pipeline, environment } => {
+            format!("no earlier stable release of `{pipeline}` in `{environment}` differs from what runs")
+        }
+        Refusal::ReleaseTooOld { pipeline, release } => {
+            format!("release {} of `{pipeline}` is too old to be restored", release.short())
+        }
+        Refusal::ReleaseOfOtherTarget { release, version, target } => {
+            format!(
+                "release {} is of another target, and {version} is not kept for `{target}`",
+                release.short()
+            )
+        }
+        other => unreachable!("{other:?} has its sentence elsewhere"),
+    }
+}
