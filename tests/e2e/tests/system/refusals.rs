@@ -32,23 +32,25 @@ fn a_file_that_changes_after_the_plan_is_refused_on_every_host_with_both_digests
 }
 
 #[test]
-fn probes_that_hang_redirect_or_never_end_are_failures() {
+fn probes_that_hang_or_redirect_are_failures_and_a_long_answer_is_none() {
     let lab = Lab::fresh(3);
     let builds = [
         ("v1", "good"),
         ("hangs", "hang-health"),
         ("redirects", "redirect-health"),
-        ("floods", "flood-health"),
         ("sickens", "healthy-for 2000"),
+        ("floods", "flood-health"),
     ];
     let shape = Shape { min_healthy: "3s", deadline: "6s", ..Shape::default() };
     let web = Web::new(&lab, shape, &builds);
     web.deploy_until(&lab, "v1", "succeeded");
-    for (version, _) in &builds[1..] {
+    for (version, _) in &builds[1..4] {
         let shown = web.deploy_until(&lab, version, "rolled_back");
         let bad = stages(&shown).find(|stage| stage["status"] == "rolled_back").expect("a bad stage");
         assert!(!bad["reasons"].as_array().expect("reasons").is_empty(), "{version}: {bad:#}");
     }
+    // Its status is 200; what follows the first 64 KiB is not read.
+    web.deploy_until(&lab, "floods", "succeeded");
 }
 
 #[test]
