@@ -127,8 +127,11 @@ fn update(old: &mut dyn TableLike, new: &dyn TableLike) {
                 update(known.as_table_like_mut().expect("it is a table"), table);
             }
             (Some(known), None) => {
-                let text = |item: &Item| item.clone().into_value().map(|it| it.decorated("", "").to_string());
-                if text(known).ok() != text(item).ok() {
+                let text = |item: &Item| {
+                    let value = item.clone().into_value().ok()?;
+                    Some(value.decorated("", "").to_string())
+                };
+                if text(known) != text(item) {
                     *known = item.clone();
                 }
             }
