@@ -39,7 +39,7 @@ pub(crate) fn check_versions(
     versions: &BTreeMap<String, ArtifactVersion>,
 ) -> Result<(), CliError> {
     let missing =
-        pipeline.artifacts.iter().map(|(name, _)| name.as_str()).find(|name| !versions.contains_key(*name));
+        pipeline.artifacts.keys().map(|name| name.as_str()).find(|name| !versions.contains_key(*name));
     let Some(name) = missing.filter(|_| versions.keys().all(|name| knows(pipeline, name))) else {
         return Ok(());
     };

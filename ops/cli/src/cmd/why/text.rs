@@ -56,7 +56,7 @@ fn stage_lines(stage: &StageDocument, output: Option<&Output>, view: &View) -> V
         status,
         Some(Status::Failed | Status::RolledBack | Status::RollbackFailed | Status::Broken | Status::Stopped)
     );
-    if stage.reasons.is_empty() && !works && !(failed && !notable.is_empty()) {
+    if stage.reasons.is_empty() && !works && (!failed || notable.is_empty()) {
         return Vec::new();
     }
     let wave = stage.wave.as_ref().filter(|wave| works && wave.total > 0).map(|wave| {
