@@ -3,7 +3,6 @@
 use trimaran_model::id::{Digest, Incarnation};
 use trimaran_model::reason::CLEARS_WAIT;
 use trimaran_model::time::WallTime;
-use trimaran_wire::codec::Message as _;
 use trimaran_wire::document::{
     AgentList, AlarmDocument, AuditDocument, AuditList, MachineDocument, RunnerList, TargetDocument,
     TargetList, rfc3339,
@@ -129,8 +128,8 @@ pub fn alarms(rows: &dyn RowSource) -> Vec<AlarmDocument> {
 /// `audit list`: records after `since`, in order.
 pub fn audit(rows: &dyn RowSource, since: u64, limit: usize) -> AuditList {
     let mut records = Vec::new();
-    rows.scan(&[table::AUDIT], &mut |_, value| {
-        if let Ok(it) = row::Audit::from_bytes(value)
+    rows.scan(&[table::AUDIT], &mut |key, value| {
+        if let Some(it) = crate::decode::<row::Audit>(rows, key, value)
             && it.seq > since
         {
             records.push(AuditDocument {

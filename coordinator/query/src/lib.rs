@@ -99,40 +99,59 @@ pub trait RowSource {
     fn get(&self, key: &[u8]) -> Option<Vec<u8>>;
     /// Every row whose key starts with `prefix`, in order, until `each` says false.
     fn scan(&self, prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool);
+    /// Called with the key of a row that is there and can't be decoded. Queries go on as if it were not there:
+    /// whoever owns the view must not use what they answer.
+    fn damaged(&self, key: &[u8], why: &dyn std::fmt::Display);
+}
+
+/// A row as messages name it: its table and its key, escaped.
+pub fn describe_key(key: &[u8]) -> String {
+    match key.split_first() {
+        Some((table, key)) => format!("row `{}` of table {table}", key.escape_ascii()),
+        None => "a row without a key".to_owned(),
+    }
+}
+
+/// A row from its bytes; damage is reported to the view.
+pub(crate) fn decode<R: Message>(rows: &dyn RowSource, key: &[u8], value: &[u8]) -> Option<R> {
+    R::from_bytes(value).map_err(|error| rows.damaged(key, &error)).ok()
+}
+
+/// The row of a key.
+pub(crate) fn read<R: Message>(rows: &dyn RowSource, key: &[u8]) -> Option<R> {
+    decode(rows, key, &rows.get(key)?)
 }
 
 /// All rows of a table.
 pub(crate) fn all<R: Row>(rows: &dyn RowSource) -> Vec<R> {
     let mut found = Vec::new();
-    rows.scan(&[R::TABLE], &mut |_, value| {
-        found.extend(R::from_bytes(value).ok());
+    rows.scan(&[R::TABLE], &mut |key, value| {
+        found.extend(decode::<R>(rows, key, value));
         true
     });
     found
 }
 
 pub(crate) fn get<R: Row>(rows: &dyn RowSource, key: &R::Key) -> Option<R> {
-    R::from_bytes(&rows.get(&full_key::<R>(key))?).ok()
+    read(rows, &full_key::<R>(key))
 }
 
 /// A run, hot or old.
 pub fn run_row(rows: &dyn RowSource, pipeline: &str, number: u64) -> Option<row::Run> {
     let key = (pipeline.to_owned(), number);
-    get::<row::Run>(rows, &key)
-        .or_else(|| row::Run::from_bytes(&rows.get(&cold_key(table::OLD_RUN, &run_key_bytes(&key)))?).ok())
+    get::<row::Run>(rows, &key).or_else(|| read(rows, &cold_key(table::OLD_RUN, &run_key_bytes(&key))))
 }
 
 /// A release, hot or old.
 pub fn release_row(rows: &dyn RowSource, digest: &[u8; 32]) -> Option<row::ReleaseRow> {
-    get::<row::ReleaseRow>(rows, digest)
-        .or_else(|| row::ReleaseRow::from_bytes(&rows.get(&cold_key(table::OLD_RELEASE, digest))?).ok())
+    get::<row::ReleaseRow>(rows, digest).or_else(|| read(rows, &cold_key(table::OLD_RELEASE, digest)))
 }
 
 /// Releases of a pipeline, hot and old.
 pub fn releases(rows: &dyn RowSource, pipeline: &str) -> Vec<row::ReleaseRow> {
     let mut found = all::<row::ReleaseRow>(rows);
-    rows.scan(&[table::OLD_RELEASE], &mut |_, value| {
-        found.extend(row::ReleaseRow::from_bytes(value).ok());
+    rows.scan(&[table::OLD_RELEASE], &mut |key, value| {
+        found.extend(decode::<row::ReleaseRow>(rows, key, value));
         true
     });
     found.retain(|row| row.release.pipeline == pipeline);

@@ -6,7 +6,6 @@ use trimaran_model::id::Digest;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::WallTime;
 use trimaran_model::verdict::Verdict;
-use trimaran_wire::codec::Message as _;
 use trimaran_wire::document::{
     ArtifactDocument, History, HistoryEntry, InstallationDocument, InstanceDocument, ReasonDocument,
     RollbackDocument, RunDocument, RunList, RunSummary, StageDocument, StatusDocument, WaveDocument, Why,
@@ -136,8 +135,8 @@ pub fn live_assignments(rows: &dyn RowSource, pipeline: &str, number: u64) -> Ve
 /// Hot and old runs, the newest first.
 fn every_run(rows: &dyn RowSource) -> Vec<row::Run> {
     let mut found = all::<row::Run>(rows);
-    rows.scan(&[table::OLD_RUN], &mut |_, value| {
-        found.extend(row::Run::from_bytes(value).ok());
+    rows.scan(&[table::OLD_RUN], &mut |key, value| {
+        found.extend(crate::decode::<row::Run>(rows, key, value));
         true
     });
     found.sort_by_key(|run| std::cmp::Reverse(run.sequence));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use trimaran_model::error_code;
+use trimaran_model::event::EventPosition;
 use trimaran_model::run::Status;
 use trimaran_wire::document::{EventDocument, RunDocument};
 use trimaran_wire::v1::operator::{OperatorBody, OperatorReply};
@@ -94,7 +95,7 @@ pub(crate) struct What<'a> {
     pub(crate) timeout: Option<Duration>,
     pub(crate) show: Show,
     /// Events start behind this revision.
-    pub(crate) since: Option<u64>,
+    pub(crate) since: Option<EventPosition>,
 }
 
 impl What<'_> {
@@ -138,8 +139,8 @@ async fn passed(deadline: Option<Instant>) {
 struct Follower<'a> {
     remote: &'a Remote,
     what: What<'a>,
-    /// The last revision that was shown.
-    since: Option<u64>,
+    /// The position of the last event that was shown.
+    since: Option<EventPosition>,
     screen: Screen,
     last: Option<(RunDocument, serde_json::Value)>,
 }
@@ -153,8 +154,10 @@ impl Follower<'_> {
             if let Some(code) = ended.filter(|_| self.what.show != Show::Events) {
                 return Ok(code);
             }
-            let body =
-                OperatorBody::Watch { run: Some(self.what.run.to_owned()), since_revision: self.since };
+            let body = OperatorBody::Watch {
+                run: Some(self.what.run.to_owned()),
+                since: self.since.map(Into::into),
+            };
             let mut replies = match self.remote.client().stream(body).await {
                 Ok(replies) => replies,
                 Err(trimaran_client::ClientError::Unreachable { .. }) => {
@@ -168,8 +171,8 @@ impl Follower<'_> {
                 return Ok(code);
             }
             while let Ok(Some(reply)) = replies.next().await {
-                let OperatorReply::Event { revision, json } = reply else { continue };
-                self.since = Some(revision);
+                let OperatorReply::Event { position, json } = reply else { continue };
+                self.since = position.map(Into::into).or(self.since);
                 let end = self.tell(&json);
                 if let Some(code) = self.look().await? {
                     if self.what.show == Show::Events && !end {
@@ -185,8 +188,8 @@ impl Follower<'_> {
     /// The events between what was read and the end of the run, which is done by now.
     async fn print_rest(&mut self, replies: &mut trimaran_client::client::Replies) {
         while let Ok(Ok(Some(reply))) = tokio::time::timeout(REST, replies.next()).await {
-            let OperatorReply::Event { revision, json } = reply else { continue };
-            self.since = Some(revision);
+            let OperatorReply::Event { position, json } = reply else { continue };
+            self.since = position.map(Into::into).or(self.since);
             if self.tell(&json) {
                 return;
             }
@@ -217,7 +220,8 @@ impl Follower<'_> {
         if self.since.is_none() {
             // Events begin with the run's last change, so that its state is known from the first line on.
             let shown = u64::from(self.what.show == Show::Events);
-            self.since = Some(answer.document.revision.saturating_sub(shown));
+            let revision = answer.document.revision.saturating_sub(shown);
+            self.since = Some(EventPosition::end_of(revision));
         }
         let mut document = answer.document;
         if let Some(stage) = self.what.stage {

@@ -1,5 +1,6 @@
 //! `trimaran watch RUN[/STAGE]`: follow a run as it moves.
 
+use trimaran_model::event::EventPosition;
 use trimaran_wire::v1::operator::{OperatorBody, OperatorReply};
 
 use super::why::split;
@@ -12,15 +13,15 @@ use crate::ui::{Global, OutputForm, print_text};
 /// its end.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  trimaran watch web#12\n  trimaran watch web#12/prod/lab-prod\n  trimaran watch -o jsonl --since-revision 120"
+    after_help = "Examples:\n  trimaran watch web#12\n  trimaran watch web#12/prod/lab-prod\n  trimaran watch -o jsonl --since-revision 120\n  trimaran watch -o jsonl --since-revision 120.2"
 )]
 pub(crate) struct Args {
     /// PIPELINE#N, or PIPELINE#N/ENV/TARGET for one stage; without it every event of the cluster is printed
     #[arg(value_name = "RUN[/STAGE]")]
     run: Option<String>,
-    /// Go on after this revision.
-    #[arg(long, value_name = "N")]
-    since_revision: Option<u64>,
+    /// Resume after this revision, or after the event with this `position`.
+    #[arg(long, value_name = "R[.N]")]
+    since_revision: Option<EventPosition>,
     /// Stop watching after this time with exit code 7.
     #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
     timeout: Option<std::time::Duration>,
@@ -56,13 +57,13 @@ fn everything(remote: &Remote, args: &Args) -> Result<u8, CliError> {
     })
 }
 
-async fn events(remote: &Remote, mut since: Option<u64>) -> Result<(), CliError> {
+async fn events(remote: &Remote, mut since: Option<EventPosition>) -> Result<(), CliError> {
     loop {
-        let body = OperatorBody::Watch { run: None, since_revision: since };
+        let body = OperatorBody::Watch { run: None, since: since.map(Into::into) };
         let mut replies = remote.client().stream(body).await.map_err(client_error)?;
         while let Some(reply) = next_reply(&mut replies).await? {
-            if let OperatorReply::Event { revision, json } = reply {
-                since = Some(revision);
+            if let OperatorReply::Event { position, json } = reply {
+                since = position.map(Into::into).or(since);
                 print_text(&json);
             }
         }
