@@ -6,8 +6,10 @@
 //!
 //! Invariants that every runner of a driver keeps and the conformance suite checks:
 //! - [`Effect::Persist`] means that nothing that follows it in `out` happens before the phase is fsynced.
-//! - An [`Effect::Call`] with [`Guard::Unguarded`] is made only under a live lease.
+//! - An [`Effect::Call`] with [`Guard::Unguarded`] is made only under a live lease; between `LeaseLost` and
+//!   `LeaseBack` a driver asks for none.
 //! - After a crash the driver begins with the phase found and observes before it acts.
+//! - A superseded order gets `Abort(Fenced)`, comes to a safe point, and its phase is found by the next order.
 //! - Every call is answered exactly once: by a reply, by `Lost` when its on_answer can't come any more, or by
 //!   `Unmade` when it was not made.
 
@@ -31,12 +33,12 @@ pub trait Driver {
     /// What is reported to whoever sent the order, beside the outcome.
     type Progress;
 
-    /// Starts an order. `found` is the phase of an incarnation that crashed: the machine observes first.
+    /// Starts an order. `found` is what an earlier incarnation or an earlier order left: the driver observes first.
     fn begin(
         &self,
         now: Timestamp,
         order: &Self::Order,
-        found: Option<Self::Phase>,
+        found: Option<FoundOf<Self>>,
         out: &mut Vec<EffectOf<Self>>,
     ) -> Self::Phase;
 
@@ -48,6 +50,33 @@ pub trait Driver {
         input: Input<Self::Reply, Self::Snapshot>,
         out: &mut Vec<EffectOf<Self>>,
     );
+
+    /// How a later order takes over. Asked when it comes and after each input until it has the phase.
+    fn handover(&self, _phase: &Self::Phase, _next: &Self::Order) -> Handover {
+        Handover::Now
+    }
+}
+
+/// How a driver makes way for a later order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handover {
+    /// What is being done is what the later order needs first: it is left alone until it is done.
+    Later,
+    /// By `Abort(Interrupted)`: a change that was begun is finished or reverted first.
+    AfterChange,
+    /// By `Abort(Fenced)`: the later order continues from the middle of what is being done.
+    Now,
+}
+
+impl Handover {
+    /// The reason with which the driver is asked to make way, when it is.
+    pub fn abort_reason(self) -> Option<ReasonCode> {
+        match self {
+            Self::Later => None,
+            Self::AfterChange => Some(ReasonCode::Interrupted),
+            Self::Now => Some(ReasonCode::Fenced),
+        }
+    }
 }
 
 /// A driver that can write its phase down and read it back.
@@ -61,6 +90,32 @@ pub trait Journaled: Driver {
 
 /// The effects of a driver.
 pub type EffectOf<D> = Effect<<D as Driver>::Call, <D as Driver>::Query, <D as Driver>::Progress>;
+
+/// Where an order starts from when it is not the first thing that is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found<O, P> {
+    /// The phase of this order, from before a crash.
+    Resumed(P),
+    /// An earlier order, which this one superseded at a safe point or at the end of its time, and its phase.
+    Superseded { order: O, phase: P },
+}
+
+impl<O, P> Found<O, P> {
+    pub fn phase(&self) -> &P {
+        match self {
+            Self::Resumed(phase) | Self::Superseded { phase, .. } => phase,
+        }
+    }
+
+    pub fn into_phase(self) -> P {
+        match self {
+            Self::Resumed(phase) | Self::Superseded { phase, .. } => phase,
+        }
+    }
+}
+
+/// What a driver finds.
+pub type FoundOf<D> = Found<<D as Driver>::Order, <D as Driver>::Phase>;
 
 /// Numbers the calls of one incarnation of a driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,12 +131,14 @@ pub enum Input<R, S> {
     Observed(S),
     /// The time of a `WakeAt` has come.
     Due,
-    /// Start nothing more, finish or revert what is in flight, then be done with `Stopped`.
+    /// Start nothing more, finish or revert what is in flight, then be done with `Stopped`. `Fenced`: a later order
+    /// waits, so be done at the next safe point, within `limits::SUPERSEDE_TIMEOUT`; it gets the phase. Comes once,
+    /// or as `Fenced` after another reason.
     Abort(ReasonCode),
     LeaseLost,
     LeaseBack,
-    /// The latest `Effect::Commit` is in the log.
-    Committed,
+    /// All commits up to this number are in the log.
+    Committed(u32),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,9 +152,14 @@ pub enum Effect<C, Q, P> {
     },
     Watch(Q),
     Report(P),
-    /// As `Report`, and it must survive the loss of this agent: it is on_committed by the coordinators
-    /// and answered by `Input::Committed`. A later one replaces an unanswered one.
-    Commit(P),
+    /// What must survive the loss of this agent, answered by `Input::Committed`: the coordinators keep the body, in an
+    /// envelope of the driver, in the assignment's row, and it comes back with the order. Numbers grow by one from
+    /// 1; a later one replaces an unanswered one. Also reports the progress, which they understand.
+    Commit {
+        n: u32,
+        body: Vec<u8>,
+        progress: P,
+    },
     /// Replaces an earlier `WakeAt`.
     WakeAt(Timestamp),
     /// The last effect of a driver.

@@ -1,26 +1,24 @@
 //! Drivers at work: what they are fed, and their effects, performed in order.
 //!
-//! Deliberately not here: what coordinators order and on_answer (`executor`).
+//! Deliberately not here: what coordinators order and answer (`orders`).
 
 use std::collections::VecDeque;
 
-use trimaran_model::action::{Outcome, Progress};
+use trimaran_model::action::{Commit, Progress};
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::AssignmentId;
-use trimaran_model::limits::PROGRESS_INTERVAL;
-use trimaran_model::reason::ReasonCode;
+use trimaran_model::limits::UNGUARDED_CALL;
 use trimaran_model::time::Timestamp;
-use trimaran_wire::v1::agent::AgentUp;
 use trimaran_wire::v1::agent_journal::JournalRecord;
 
-use crate::driver::Journaled;
-use crate::driver::{Effect, Guard, Input};
+use crate::driver::{Effect, EffectOf, Guard, Input, Journaled};
 use crate::executor::{Executor, Outputs};
 use crate::io::Output;
+use crate::outbox::Outgoing;
 use crate::task::{DriverInput, Queued, State};
 
 impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
-    /// Feeds an input to a driver that works, and queues its effects.
+    /// Feeds an input to a driver that works, and performs what it asks for.
     pub(crate) fn feed(
         &mut self,
         now: Timestamp,
@@ -28,19 +26,27 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         input: DriverInput<D>,
         out: &mut Outputs<D>,
     ) {
+        self.queue_step(now, id, input);
+        self.drain(now, id, out);
+        // Twice at most: a later reason is more urgent than the one before.
+        self.request_handover(now, id, out);
+    }
+
+    /// Feeds an input to a driver that works, and queues its effects.
+    fn queue_step(&mut self, now: Timestamp, id: AssignmentId, input: DriverInput<D>) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let State::Working { phase } = &mut task.state else { return };
-        if task.finished {
+        if task.finished || task.frozen {
             return;
         }
         let mut effects = Vec::new();
         self.driver.step(phase, now, input, &mut effects);
         task.finished = is_done(&effects);
         enqueue(&self.driver, phase, &mut task.queue, effects);
-        self.drain(now, id, out);
     }
 
-    /// Performs effects in order, up to the first that waits for the disk.
+    /// Performs effects in order, up to the first that waits for the disk. What an effect leads to at once is queued
+    /// behind the others: the depth of the stack does not grow with the queue.
     pub(crate) fn drain(&mut self, now: Timestamp, id: AssignmentId, out: &mut Outputs<D>) {
         while let Some(task) = self.tasks.get_mut(&id) {
             if task.blocked > self.durable {
@@ -51,22 +57,23 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
                 Queued::Begin => self.begin(now, id),
                 Queued::Persist(bytes) => {
                     let write = self.write(vec![JournalRecord::Phase { assignment: id.0, bytes }], out);
-                    if let Some(task) = self.tasks.get_mut(&id) {
-                        task.blocked = write;
-                    }
+                    self.tasks.get_mut(&id).expect("it was found just now").blocked = write;
+                    self.blocked.insert((write, id));
                 }
-                Queued::Effect(effect) => self.execute(now, id, effect, out),
+                Queued::Effect(effect) => self.perform(now, id, effect, out),
             }
         }
     }
 
     fn begin(&mut self, now: Timestamp, id: AssignmentId) {
-        let Some(task) = self.tasks.get_mut(&id) else { return };
-        let State::Taken { found } = &mut task.state else { return };
+        let task = self.tasks.get_mut(&id).expect("its queue says that it begins");
+        let State::Accepted { found } = &mut task.state else { unreachable!("a task begins once") };
         let mut effects = Vec::new();
         let mut phase = self.driver.begin(now, &task.assignment, found.take(), &mut effects);
-        if task.canceled && !is_done(&effects) {
-            self.driver.step(&mut phase, now, Input::Abort(ReasonCode::Canceled), &mut effects);
+        if let Some(reason) = task.abort
+            && !is_done(&effects)
+        {
+            self.driver.step(&mut phase, now, Input::Abort(reason), &mut effects);
         }
         if self.lease_notified && !is_done(&effects) {
             self.driver.step(&mut phase, now, Input::LeaseBack, &mut effects);
@@ -76,54 +83,38 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         task.state = State::Working { phase };
     }
 
-    fn execute(
-        &mut self,
-        now: Timestamp,
-        id: AssignmentId,
-        effect: Effect<D::Call, D::Query, Progress>,
-        out: &mut Outputs<D>,
-    ) {
-        let live = self.lease.is_live(now);
-        let Some(task) = self.tasks.get_mut(&id) else { return };
+    fn perform(&mut self, now: Timestamp, id: AssignmentId, effect: EffectOf<D>, out: &mut Outputs<D>) {
+        let task = self.tasks.get_mut(&id).expect("its queue is drained");
         match effect {
             Effect::Persist => unreachable!("`enqueue` turned it into bytes"),
-            Effect::Call { id: call, guard: Guard::Unguarded, .. } if !live => {
-                self.feed(now, id, Input::Unmade(call), out);
+            Effect::Call { id: call, guard: Guard::Unguarded, .. } if !self.lease.is_live(now) => {
+                self.queue_step(now, id, Input::Unmade(call));
             }
             Effect::Call { id: call_id, call, deadline, guard } => {
                 task.calls.insert(call_id);
-                out.push(Output::Call { assignment: id, id: call_id, call, deadline, guard });
+                let deadline =
+                    if guard == Guard::Unguarded { deadline.min(UNGUARDED_CALL) } else { deadline };
+                let permit = self.lease.permit(guard, now, deadline);
+                out.push(Output::Call { assignment: id, id: call_id, call, permit });
             }
             Effect::Watch(query) => out.push(Output::Watch { assignment: id, query }),
             Effect::Report(progress) => {
                 (task.progress, task.unsent) = (progress, true);
-                if self.attached && task.sent_at.is_none_or(|at| at + PROGRESS_INTERVAL <= now) {
-                    out.push(Output::Send(task.take_progress(now)));
-                }
+                self.plan_progress(now, id);
             }
-            Effect::Commit(progress) => {
+            Effect::Commit { n, body, progress } => {
+                task.progress = progress;
+                task.commit = Some(Commit { assignment: id, n, body });
                 if self.attached {
-                    out.push(Output::Send(AgentUp::Failures(task.to_wire(&progress))));
+                    self.outbox.push(Outgoing::Commit(id));
                 }
-                task.progress = progress.clone();
-                task.commit = Some(progress);
             }
-            Effect::WakeAt(at) => task.wake = Some(at),
-            Effect::Done(outcome) => self.end(id, outcome, out),
+            Effect::WakeAt(at) => {
+                task.wake = Some(at);
+                self.timers.insert((at, id));
+            }
+            Effect::Done(outcome) => self.end(now, id, outcome, out),
         }
-    }
-
-    /// The driver is done: the result is kept until it is answered.
-    pub(crate) fn end(&mut self, id: AssignmentId, outcome: Outcome, out: &mut Outputs<D>) {
-        let Some(task) = self.tasks.get(&id) else { return };
-        let progress = task.to_wire(&task.progress);
-        let record = JournalRecord::Ended { assignment: id.0, outcome: (&outcome).into(), progress };
-        let durable = self.write(vec![record], out);
-        let Some(task) = self.tasks.get_mut(&id) else { return };
-        task.state = State::Ended { outcome, durable };
-        task.queue = VecDeque::new();
-        (task.wake, task.commit, task.unsent) = (None, None, false);
-        out.push(Output::Unwatch { assignment: id });
     }
 }
 
@@ -132,7 +123,7 @@ fn enqueue<D: Journaled>(
     driver: &D,
     phase: &D::Phase,
     queue: &mut VecDeque<Queued<D>>,
-    effects: Vec<Effect<D::Call, D::Query, D::Progress>>,
+    effects: Vec<EffectOf<D>>,
 ) {
     // Persists of one step show the same phase: the first one is enough.
     let mut persisted = false;

@@ -1,22 +1,23 @@
-//! What comes in, from coordinators, the disk and the clock, and what it means for the assignments.
+//! The state of an agent, and the inputs that concern all of its assignments: the session, the lease, the disk, the
+//! clock.
 //!
-//! Deliberately not here: what drivers ask for, which `effects` performs.
+//! Deliberately not here: orders and answers of coordinators (`orders`), what drivers ask for (`effects`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use trimaran_model::action::{Outcome, Progress};
+use trimaran_model::action::Progress;
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{AssignmentId, Epoch, Fence, InstallationId};
-use trimaran_model::limits::{AGENT_ASSIGNMENTS_MAX, PROGRESS_INTERVAL};
-use trimaran_model::reason::ReasonCode;
+use trimaran_model::limits::{JOURNAL_COMPACT_BYTES, PROGRESS_INTERVAL};
 use trimaran_model::time::Timestamp;
-use trimaran_wire::v1::agent::{AgentUp, HeldAssignment, ResultAnswer};
+use trimaran_wire::codec::encode;
+use trimaran_wire::v1::agent::{AgentUp, HeldAssignment};
 use trimaran_wire::v1::agent_journal::JournalRecord;
 
-use crate::driver::Journaled;
-use crate::driver::{CallId, Input as Step};
+use crate::driver::{CallId, Input as Step, Journaled};
 use crate::io::{Input, Output, Refused};
 use crate::lease::Lease;
+use crate::outbox::{Outbox, Outgoing};
 use crate::task::{DriverInput, State, Task};
 
 /// The largest fence of an installation and whose it is.
@@ -30,20 +31,31 @@ pub(crate) struct HighestFence {
 pub struct Executor<D: Journaled<Order = Assignment, Progress = Progress>> {
     pub(crate) driver: D,
     pub(crate) tasks: BTreeMap<AssignmentId, Task<D>>,
+    /// The tasks of each installation; at most one of them is live.
+    pub(crate) by_installation: BTreeMap<InstallationId, BTreeSet<AssignmentId>>,
     pub(crate) fences: BTreeMap<InstallationId, HighestFence>,
-    /// Assignments that wait until the earlier one of their installation has ended.
-    next: BTreeMap<InstallationId, Assignment>,
+    /// Assignments that wait until the earlier one of their installation is at a safe point.
+    pub(crate) next: BTreeMap<InstallationId, Assignment>,
     pub(crate) cluster: String,
     pub(crate) epoch: Epoch,
     pub(crate) attached: bool,
     pub(crate) lease: Lease,
     /// Whether the drivers were last notified of a live lease.
     pub(crate) lease_notified: bool,
+    pub(crate) outbox: Outbox,
+    /// Orders of this session that were refused and not reported yet.
+    pub(crate) refused: BTreeMap<AssignmentId, Refused>,
+    /// Tasks that wait for a write.
+    pub(crate) blocked: BTreeSet<(u64, AssignmentId)>,
+    /// When a task has to be checked; entries that are not due any more do no harm.
+    pub(crate) timers: BTreeSet<(Timestamp, AssignmentId)>,
     pub(crate) sequence: u64,
     /// The last write that is known to be on the disk.
     pub(crate) durable: u64,
-    /// Records in the file.
-    pub(crate) records: usize,
+    /// Bytes of the records in the file.
+    pub(crate) journal_bytes: usize,
+    /// From this size on a compaction may be worth it.
+    pub(crate) compact_at: usize,
 }
 
 pub(crate) type Outputs<D> = Vec<Output<D>>;
@@ -54,6 +66,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         Self {
             driver,
             tasks: BTreeMap::new(),
+            by_installation: BTreeMap::new(),
             fences: BTreeMap::new(),
             next: BTreeMap::new(),
             cluster: String::new(),
@@ -61,9 +74,14 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
             attached: false,
             lease: Lease::default(),
             lease_notified: false,
+            outbox: Outbox::default(),
+            refused: BTreeMap::new(),
+            blocked: BTreeSet::new(),
+            timers: BTreeSet::new(),
             sequence: 0,
             durable: 0,
-            records: 0,
+            journal_bytes: 0,
+            compact_at: JOURNAL_COMPACT_BYTES,
         }
     }
 
@@ -73,7 +91,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
             self.drain(now, id, out);
         }
         for (installation, highest) in &self.fences {
-            if !self.tasks.values().any(|task| task.assignment.installation == *installation) {
+            if !self.by_installation.contains_key(installation) {
                 out.push(Output::Quiet { installation: installation.clone(), fence: highest.fence });
             }
         }
@@ -83,11 +101,8 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
     pub fn step(&mut self, now: Timestamp, input: Input<D>, out: &mut Outputs<D>) {
         self.notify_lease(now, out);
         match input {
-            Input::Attached { cluster, epoch } => self.on_attached(now, cluster, epoch, out),
-            Input::Detached => {
-                self.attached = false;
-                self.lease.end();
-            }
+            Input::Attached { cluster, epoch } => self.on_attached(cluster, epoch, out),
+            Input::Detached => self.on_detached(),
             Input::PongReceived { sent } => {
                 if self.attached {
                     self.lease.renew(sent);
@@ -96,13 +111,16 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
             Input::Assign(assignment) => self.on_assign(now, assignment, out),
             Input::Cancel { assignment, fence } => self.on_cancel(now, assignment, fence, out),
             Input::Answer { assignment, fence, answer } => self.on_answer(assignment, fence, &answer, out),
-            Input::Committed { assignment, failed } => self.on_committed(now, assignment, failed, out),
+            Input::Committed { assignment, n } => self.on_committed(now, assignment, n, out),
             Input::Written(sequence) => self.on_written(now, sequence, out),
             Input::Reply { assignment, call, reply } => {
                 self.on_call_ended(now, assignment, call, Step::Reply(call, reply), out);
             }
             Input::Lost { assignment, call } => {
                 self.on_call_ended(now, assignment, call, Step::Lost(call), out);
+            }
+            Input::Unmade { assignment, call } => {
+                self.on_call_ended(now, assignment, call, Step::Unmade(call), out);
             }
             Input::Observed { assignment, snapshot } => {
                 self.feed(now, assignment, Step::Observed(snapshot), out);
@@ -115,14 +133,33 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
 
     /// When [`Input::Due`] is wanted.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let wakes = self.tasks.values().filter(|task| task.is_live()).filter_map(|task| task.wake);
-        let reports = self
-            .tasks
-            .values()
-            .filter(|task| self.attached && task.unsent)
-            .map(|task| task.sent_at.map_or(Timestamp(0), |at| at + PROGRESS_INTERVAL));
+        let timer = self.timers.first().map(|(at, _)| *at);
         let lease = if self.lease_notified { self.lease.ends() } else { None };
-        wakes.chain(reports).chain(lease).min()
+        timer.into_iter().chain(lease).min()
+    }
+
+    /// The next message for the attached session; ask when it has room for one.
+    pub fn next_message(&mut self, now: Timestamp) -> Option<AgentUp> {
+        loop {
+            let message = match self.outbox.pop()? {
+                Outgoing::Unknown => Some(AgentUp::Unknown(self.unknown())),
+                Outgoing::Refused(id) => {
+                    self.refused.remove(&id).map(|refused| AgentUp::Refused(refused.to_wire()))
+                }
+                Outgoing::Result(id) => self.tasks.get(&id).and_then(Task::result),
+                Outgoing::Commit(id) => self.tasks.get(&id).and_then(Task::commit_message),
+                Outgoing::Progress(id) => self.tasks.get_mut(&id).and_then(|task| task.take_progress(now)),
+            };
+            // What moved on since it was queued has nothing to send any more.
+            if message.is_some() {
+                return message;
+            }
+        }
+    }
+
+    /// Whether [`Executor::next_message`] may have one.
+    pub fn has_messages(&self) -> bool {
+        !self.outbox.is_empty()
     }
 
     /// What the journal holds, for the greeting of a session.
@@ -144,192 +181,61 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         self.tasks.keys().copied().collect()
     }
 
-    fn on_attached(&mut self, now: Timestamp, cluster: String, epoch: Epoch, out: &mut Outputs<D>) {
+    fn on_attached(&mut self, cluster: String, epoch: Epoch, out: &mut Outputs<D>) {
         self.attached = true;
+        self.forget_session();
         if self.cluster != cluster || self.epoch < epoch {
             self.epoch = if self.cluster == cluster { self.epoch.max(epoch) } else { epoch };
             self.cluster = cluster;
             let record = JournalRecord::Epoch { cluster: self.cluster.clone(), epoch: self.epoch.0 };
             self.write(vec![record], out);
         }
-        let unknown = self.unknown();
-        if !unknown.is_empty() {
-            out.push(Output::Send(AgentUp::Unknown(unknown)));
-        }
-        for task in self.tasks.values_mut() {
-            match (&task.state, &task.commit) {
-                (State::Ended { durable, .. }, _) if *durable <= self.durable => {
-                    out.extend(task.result().map(Output::Send));
+        for (id, task) in &mut self.tasks {
+            task.forget_sent();
+            match &task.state {
+                State::Ended { durable, .. } if *durable <= self.durable => {
+                    self.outbox.push(Outgoing::Result(*id));
                 }
-                (State::Working { .. } | State::Retiring { .. }, Some(commit)) => {
-                    out.push(Output::Send(AgentUp::Failures(task.to_wire(commit))));
-                }
-                (State::Working { .. }, None) => out.push(Output::Send(task.take_progress(now))),
-                (State::Taken { .. } | State::Retiring { .. }, _) => {}
-                (State::Ended { .. } | State::Held { .. }, _) => {}
+                State::Working { .. } if task.commit.is_some() => self.outbox.push(Outgoing::Commit(*id)),
+                State::Working { .. } => self.outbox.push(Outgoing::Progress(*id)),
+                State::Held { .. } => self.outbox.push(Outgoing::Unknown),
+                State::Accepted { .. } | State::Ended { .. } => {}
             }
         }
     }
 
-    fn on_assign(&mut self, now: Timestamp, new: Assignment, out: &mut Outputs<D>) {
-        let (assignment, installation, fence) = (new.id, new.installation.clone(), new.fence);
-        if fence.epoch() < self.epoch {
-            let epoch = self.epoch;
-            return out.push(Output::Refused(Refused::LowerEpoch { assignment, installation, epoch }));
-        }
-        let waiting = self.next.get(&installation);
-        let waiting = waiting.map(|it| HighestFence { fence: it.fence, assignment: it.id });
-        let highest = waiting.or(self.fences.get(&installation).copied());
-        if let Some(highest) = highest.filter(|highest| fence <= highest.fence) {
-            return self.on_assign_again(new, highest, waiting.is_some(), out);
-        }
-        if self.tasks.len() + self.next.len() >= AGENT_ASSIGNMENTS_MAX {
-            return out.push(Output::Refused(Refused::Full { assignment }));
-        }
-        let earlier =
-            self.tasks.values().find(|it| it.is_live() && it.assignment.installation == installation);
-        match earlier.map(|it| it.assignment.id) {
-            None => self.start(now, new, out),
-            Some(earlier) => {
-                self.next.insert(installation, new);
-                self.retire(now, earlier, out);
-            }
-        }
+    fn on_detached(&mut self) {
+        self.attached = false;
+        self.lease.end();
+        self.forget_session();
     }
 
-    /// A fence that is not larger than the largest one.
-    fn on_assign_again(&mut self, new: Assignment, highest: HighestFence, waits: bool, out: &mut Outputs<D>) {
-        let (assignment, installation, fence) = (new.id, new.installation, new.fence);
-        if fence < highest.fence {
-            let largest = highest.fence;
-            let refused = Refused::LowerFence { assignment, installation, fence, largest };
-            return out.push(Output::Refused(refused));
-        }
-        if assignment != highest.assignment {
-            let other = highest.assignment;
-            let refused = Refused::OtherAssignment { assignment, other, installation, fence };
-            return out.push(Output::Refused(refused));
-        }
-        // The same assignment again: a session was renewed. Its result is sent by `on_attached`.
-        if !waits && !self.tasks.contains_key(&assignment) {
-            out.push(Output::Refused(Refused::Forgotten { assignment, installation }));
-        }
+    /// A session is greeted with everything: what waited for the one before is of no use.
+    fn forget_session(&mut self) {
+        self.outbox.clear();
+        self.refused.clear();
     }
 
-    fn start(&mut self, now: Timestamp, new: Assignment, out: &mut Outputs<D>) {
-        let installation = new.installation.clone();
-        // What was held for a user's decision makes way for a larger fence.
-        let held = |task: &&Task<D>| {
-            task.assignment.installation == installation && matches!(task.state, State::Held { .. })
-        };
-        let mut records: Vec<_> = Vec::new();
-        for id in self.tasks.values().filter(held).map(|task| task.assignment.id).collect::<Vec<_>>() {
-            self.tasks.remove(&id);
-            records.push(JournalRecord::Forgotten { assignment: id.0 });
-        }
-        if !records.is_empty() && self.attached {
-            out.push(Output::Send(AgentUp::Unknown(self.unknown())));
-        }
-        self.fences.insert(installation.clone(), HighestFence { fence: new.fence, assignment: new.id });
-        records.push(JournalRecord::Taken((&new).into()));
-        let write = self.write(records, out);
-        let id = new.id;
-        self.tasks.insert(id, Task::new(new, None, write));
-        out.push(Output::Busy { installation });
-        self.drain(now, id, out);
-    }
-
-    /// The earlier assignment makes no further effect; the next one begins when its calls have ended.
-    fn retire(&mut self, now: Timestamp, id: AssignmentId, out: &mut Outputs<D>) {
+    fn on_committed(&mut self, now: Timestamp, id: AssignmentId, n: u32, out: &mut Outputs<D>) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        let phase = task.phase().cloned();
-        task.state = State::Retiring { phase };
-        task.queue.clear();
-        task.wake = None;
-        self.finish_retiring(now, id, out);
-    }
-
-    fn finish_retiring(&mut self, now: Timestamp, id: AssignmentId, out: &mut Outputs<D>) {
-        let Some(task) = self.tasks.get(&id) else { return };
-        if !matches!(task.state, State::Retiring { .. }) || !task.calls.is_empty() {
-            return;
-        }
-        let installation = task.assignment.installation.clone();
-        self.end(id, Outcome::Stopped, out);
-        if let Some(next) = self.next.remove(&installation) {
-            self.start(now, next, out);
-        }
-    }
-
-    fn on_cancel(&mut self, now: Timestamp, id: AssignmentId, fence: Fence, out: &mut Outputs<D>) {
-        let waiting = self.next.iter().find(|(_, it)| it.id == id && it.fence == fence);
-        if let Some(installation) = waiting.map(|(installation, _)| installation.clone()) {
-            // It never began: written down and ended at once, so that its result is sent like any other.
-            let Some(next) = self.next.remove(&installation) else { return };
-            self.fences.insert(installation, HighestFence { fence: next.fence, assignment: next.id });
-            let write = self.write(vec![JournalRecord::Taken((&next).into())], out);
-            self.tasks.insert(id, Task::new(next, None, write));
-            return self.end(id, Outcome::Stopped, out);
-        }
-        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.assignment.fence == fence) else {
-            return;
-        };
-        match task.state {
-            State::Taken { .. } => task.canceled = true,
-            State::Working { .. } if !task.canceled => {
-                task.canceled = true;
-                self.feed(now, id, Step::Abort(ReasonCode::Canceled), out);
-            }
-            State::Working { .. } | State::Retiring { .. } => {}
-            State::Ended { .. } | State::Held { .. } => {}
-        }
-    }
-
-    fn on_answer(&mut self, id: AssignmentId, fence: Fence, answer: &ResultAnswer, out: &mut Outputs<D>) {
-        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.assignment.fence == fence) else {
-            return;
-        };
-        let State::Ended { outcome, .. } = &task.state else { return };
-        let installation = task.assignment.installation.clone();
-        match answer {
-            ResultAnswer::Applied | ResultAnswer::Superseded { .. } => {
-                self.tasks.remove(&id);
-                self.write(vec![JournalRecord::Forgotten { assignment: id.0 }], out);
-                let others = self.tasks.values().any(|task| task.assignment.installation == installation);
-                if let Some(highest) = self.fences.get(&installation).filter(|_| !others) {
-                    out.push(Output::Quiet { installation, fence: highest.fence });
-                }
-            }
-            ResultAnswer::Unknown => {
-                task.state = State::Held { outcome: outcome.clone() };
-                self.write(vec![JournalRecord::Held { assignment: id.0 }], out);
-                out.push(Output::Refused(Refused::Unknown { assignment: id, installation }));
-                out.push(Output::Send(AgentUp::Unknown(self.unknown())));
-            }
-        }
-    }
-
-    fn on_committed(&mut self, now: Timestamp, id: AssignmentId, failed: u32, out: &mut Outputs<D>) {
-        let Some(task) = self.tasks.get_mut(&id) else { return };
-        if task.commit.as_ref().is_some_and(|commit| commit.failed.len() <= failed as usize) {
+        if task.commit.as_ref().is_some_and(|commit| commit.n <= n) {
             task.commit = None;
-            self.feed(now, id, Step::Committed, out);
+            self.feed(now, id, Step::Committed(n), out);
         }
     }
 
     fn on_written(&mut self, now: Timestamp, sequence: u64, out: &mut Outputs<D>) {
-        let before = self.durable;
-        self.durable = before.max(sequence);
-        for id in self.ids() {
+        self.durable = self.durable.max(sequence);
+        while let Some((write, id)) = self.blocked.first().copied().filter(|(write, _)| *write <= sequence) {
+            self.blocked.remove(&(write, id));
+            // What was forgotten meanwhile waits for nothing.
             let Some(task) = self.tasks.get(&id) else { continue };
             match task.state {
-                State::Ended { durable, .. } if self.attached && before < durable && durable <= sequence => {
-                    out.extend(task.result().map(Output::Send));
+                State::Ended { durable, .. } if self.attached && durable <= self.durable => {
+                    self.outbox.push(Outgoing::Result(id));
                 }
                 State::Ended { .. } | State::Held { .. } => {}
-                State::Taken { .. } | State::Working { .. } | State::Retiring { .. } => {
-                    self.drain(now, id, out);
-                }
+                State::Accepted { .. } | State::Working { .. } => self.drain(now, id, out),
             }
         }
     }
@@ -343,20 +249,23 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         out: &mut Outputs<D>,
     ) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
+        // A repeated answer finds no call.
         if task.calls.remove(&call) {
             self.feed(now, id, input, out);
-            self.finish_retiring(now, id, out);
+            self.end_if_frozen(now, id, out);
         }
     }
 
     fn on_due(&mut self, now: Timestamp, out: &mut Outputs<D>) {
-        for id in self.ids() {
-            let Some(task) = self.tasks.get_mut(&id) else { continue };
-            let rested = task.sent_at.is_none_or(|at| at + PROGRESS_INTERVAL <= now);
-            if self.attached && task.unsent && rested && task.is_live() {
-                out.push(Output::Send(task.take_progress(now)));
+        while let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.timers.remove(&(at, id));
+            let Some(task) = self.tasks.get_mut(&id).filter(|task| task.is_live()) else { continue };
+            if task.unsent && self.attached && task.is_rested(now) {
+                self.outbox.push(Outgoing::Progress(id));
             }
-            if task.wake.is_some_and(|at| at <= now) {
+            if task.superseded_until.is_some_and(|until| until <= now) {
+                self.freeze(now, id, out);
+            } else if task.wake.is_some_and(|at| at <= now) {
                 task.wake = None;
                 self.feed(now, id, Step::Due, out);
             }
@@ -375,10 +284,25 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         }
     }
 
+    /// Progress goes out now, or when the interval since the last one is over.
+    pub(crate) fn plan_progress(&mut self, now: Timestamp, id: AssignmentId) {
+        let task = self.tasks.get(&id).expect("its driver reports");
+        if self.attached && task.is_rested(now) {
+            self.outbox.push(Outgoing::Progress(id));
+        } else if let Some(at) = task.sent_at {
+            self.timers.insert((at + PROGRESS_INTERVAL, id));
+        }
+    }
+
     pub(crate) fn write(&mut self, records: Vec<JournalRecord>, out: &mut Outputs<D>) -> u64 {
         self.sequence += 1;
-        self.records += records.len();
+        self.journal_bytes += size(&records);
         out.push(Output::Write { sequence: self.sequence, records });
         self.sequence
     }
+}
+
+/// Bytes of records in the file, without the headers of their frames.
+pub(crate) fn size(records: &[JournalRecord]) -> usize {
+    records.iter().map(|record| encode(record).len()).sum()
 }

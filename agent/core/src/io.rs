@@ -3,11 +3,13 @@
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{AssignmentId, Epoch, Fence, InstallationId};
 use trimaran_model::limits::AGENT_ASSIGNMENTS_MAX;
-use trimaran_model::time::{Millis, Timestamp};
-use trimaran_wire::v1::agent::{AgentUp, ResultAnswer};
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::Timestamp;
+use trimaran_wire::v1::agent::{RefusedAssignment, ResultAnswer};
 use trimaran_wire::v1::agent_journal::JournalRecord;
 
-use crate::driver::{CallId, Driver, Guard};
+use crate::driver::{CallId, Driver};
+use crate::lease::Permit;
 
 /// What happened.
 pub enum Input<D: Driver> {
@@ -31,10 +33,10 @@ pub enum Input<D: Driver> {
         fence: Fence,
         answer: ResultAnswer,
     },
-    /// So many failed hosts of the assignment are in the log.
+    /// All commits of the assignment up to this number are in the log.
     Committed {
         assignment: AssignmentId,
-        failed: u32,
+        n: u32,
     },
     /// All writes up to this number are durable.
     Written(u64),
@@ -47,17 +49,23 @@ pub enum Input<D: Driver> {
         assignment: AssignmentId,
         call: CallId,
     },
+    /// The platform did not send the call, because its permit did not allow it any more.
+    Unmade {
+        assignment: AssignmentId,
+        call: CallId,
+    },
     Observed {
         assignment: AssignmentId,
         snapshot: D::Snapshot,
     },
-    /// [`Executor::next_deadline`] has come.
+    /// [`crate::Executor::next_deadline`] has come.
     Due,
 }
 
-/// What has to be done, in this order.
+/// What has to be done, in this order. Messages are not among it: [`crate::Executor::next_message`] makes them when
+/// the session has room.
 pub enum Output<D: Driver> {
-    /// Append these records, sync, and on_answer with `Written`. Numbers grow by one.
+    /// Append these records, sync, and answer with `Written`. Numbers grow by one.
     Write {
         sequence: u64,
         records: Vec<JournalRecord>,
@@ -67,15 +75,13 @@ pub enum Output<D: Driver> {
         sequence: u64,
         records: Vec<JournalRecord>,
     },
-    /// For the attached session.
-    Send(AgentUp),
-    /// Answer with `Reply`, or with `Lost` when no on_answer came within `deadline`.
+    /// Answer with `Reply`, with `Lost` when no answer came until the permit's end, or with `Unmade` when the permit,
+    /// asked again directly before bytes leave, does not allow the call.
     Call {
         assignment: AssignmentId,
         id: CallId,
         call: D::Call,
-        deadline: Millis,
-        guard: Guard,
+        permit: Permit,
     },
     /// Observe what is there now and each change, as `Observed`, until `Unwatch`.
     Watch {
@@ -104,7 +110,7 @@ pub enum Refused {
     #[error("assignment {assignment} on {installation}: its fence {fence} is lower than {largest}")]
     LowerFence { assignment: AssignmentId, installation: InstallationId, fence: Fence, largest: Fence },
     #[error("assignment {assignment} on {installation}: its epoch is lower than {epoch}")]
-    LowerEpoch { assignment: AssignmentId, installation: InstallationId, epoch: Epoch },
+    LowerEpoch { assignment: AssignmentId, installation: InstallationId, fence: Fence, epoch: Epoch },
     #[error("assignment {assignment} has the fence {fence} of assignment {other} on {installation}")]
     OtherAssignment {
         assignment: AssignmentId,
@@ -113,9 +119,28 @@ pub enum Refused {
         fence: Fence,
     },
     #[error("assignment {assignment} on {installation} was done and answered before")]
-    Forgotten { assignment: AssignmentId, installation: InstallationId },
-    #[error("{AGENT_ASSIGNMENTS_MAX} assignments are held, so {assignment} is refused")]
-    Full { assignment: AssignmentId },
+    Forgotten { assignment: AssignmentId, installation: InstallationId, fence: Fence },
+    #[error("the agent holds {AGENT_ASSIGNMENTS_MAX} assignments, which is the most")]
+    Full { assignment: AssignmentId, installation: InstallationId, fence: Fence },
     #[error("the coordinators don't know assignment {assignment} on {installation}; it is held")]
-    Unknown { assignment: AssignmentId, installation: InstallationId },
+    Unknown { assignment: AssignmentId, installation: InstallationId, fence: Fence },
+}
+
+impl Refused {
+    /// As the coordinators are notified of it.
+    pub(crate) fn to_wire(&self) -> RefusedAssignment {
+        let (Self::LowerFence { assignment, installation, fence, .. }
+        | Self::LowerEpoch { assignment, installation, fence, .. }
+        | Self::OtherAssignment { assignment, installation, fence, .. }
+        | Self::Forgotten { assignment, installation, fence }
+        | Self::Full { assignment, installation, fence }
+        | Self::Unknown { assignment, installation, fence }) = self;
+        RefusedAssignment {
+            assignment: assignment.0,
+            fence: fence.0,
+            installation: installation.into(),
+            code: ReasonCode::OrderRefused.as_str().to_owned(),
+            message: self.to_string(),
+        }
+    }
 }

@@ -1,30 +1,81 @@
-//! The session as a lease.
+//! The session as a lease, and the view of it that platforms check at the socket.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use trimaran_model::limits::LEASE;
-use trimaran_model::time::Timestamp;
+use trimaran_model::time::{Millis, Timestamp};
 
-/// When a coordinator is known to have renew this agent: the sending of the last ping that was answered.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+use crate::driver::Guard;
+
+/// When a coordinator is known to have received a sign of this agent: the sending of the last ping that was answered.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Lease {
     renewed_at: Option<Timestamp>,
+    view: LeaseView,
 }
 
 impl Lease {
     /// A ping sent at `sent` was answered. Answers may come late and out of order.
     pub(crate) fn renew(&mut self, sent: Timestamp) {
         self.renewed_at = self.renewed_at.max(Some(sent));
+        self.view.set(self.ends());
     }
 
     pub(crate) fn end(&mut self) {
         self.renewed_at = None;
+        self.view.set(None);
     }
 
-    pub(crate) fn is_live(self, now: Timestamp) -> bool {
+    pub(crate) fn is_live(&self, now: Timestamp) -> bool {
         self.ends().is_some_and(|end| now < end)
     }
 
-    pub(crate) fn ends(self) -> Option<Timestamp> {
+    pub(crate) fn ends(&self) -> Option<Timestamp> {
         self.renewed_at.map(|at| at + LEASE)
+    }
+
+    pub(crate) fn permit(&self, guard: Guard, now: Timestamp, deadline: Millis) -> Permit {
+        Permit { guard, until: now + deadline, lease: self.view.clone() }
+    }
+}
+
+/// The end of the lease as it is now, readable from every thread: 0 while there is none.
+#[derive(Debug, Clone, Default)]
+struct LeaseView(Arc<AtomicU64>);
+
+impl LeaseView {
+    fn set(&self, end: Option<Timestamp>) {
+        self.0.store(end.map_or(0, |end| end.0), Ordering::Release);
+    }
+
+    fn is_live(&self, now: Timestamp) -> bool {
+        now.0 < self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Under which conditions a call may be made. A platform asks it again directly before bytes leave, because a call may
+/// have waited in a queue since the executor let it go.
+#[derive(Debug, Clone)]
+pub struct Permit {
+    guard: Guard,
+    until: Timestamp,
+    lease: LeaseView,
+}
+
+impl Permit {
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// When the call is lost unless it was answered, on the clock of `Executor::step`.
+    pub fn until(&self) -> Timestamp {
+        self.until
+    }
+
+    /// Whether the call may still be sent. One that may not is answered with `Unmade`.
+    pub fn allows(&self, now: Timestamp) -> bool {
+        now < self.until && (self.guard != Guard::Unguarded || self.lease.is_live(now))
     }
 }
 
@@ -40,10 +91,25 @@ mod tests {
         assert!(lease.is_live(Timestamp(1000 + LEASE.0 - 1)) && !lease.is_live(Timestamp(1000 + LEASE.0)));
         lease.renew(Timestamp(500));
         assert_eq!(lease.ends(), Some(Timestamp(1000) + LEASE), "a late answer takes nothing away");
-        // The process was paused for an hour and now reads an on_answer that waited in its socket.
+        // The process was paused for an hour and now reads an answer that waited in its socket.
         lease.renew(Timestamp(2000));
         assert!(!lease.is_live(Timestamp(3_600_000)));
         lease.end();
         assert!(!lease.is_live(Timestamp(0)));
+    }
+
+    #[test]
+    fn a_permit_ends_with_its_time_and_an_unguarded_one_with_the_lease() {
+        let mut lease = Lease::default();
+        lease.renew(Timestamp(1000));
+        let unguarded = lease.permit(Guard::Unguarded, Timestamp(1000), Millis::seconds(10));
+        let read = lease.permit(Guard::Read, Timestamp(1000), Millis::seconds(10));
+        assert!(unguarded.allows(Timestamp(1001)) && read.allows(Timestamp(1001)));
+        assert!(!unguarded.allows(Timestamp(1000) + LEASE), "it waited in a queue until the lease was over");
+        lease.renew(Timestamp(8000));
+        assert!(unguarded.allows(Timestamp(1000) + LEASE), "renewed meanwhile");
+        assert!(!unguarded.allows(Timestamp(11_000)) && !read.allows(Timestamp(11_000)), "too late");
+        lease.end();
+        assert!(!unguarded.allows(Timestamp(8001)) && read.allows(Timestamp(8001)));
     }
 }

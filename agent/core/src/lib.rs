@@ -9,7 +9,8 @@
 //!   the assignment was forgotten;
 //! - what follows a driver's `Persist` leaves only as an output of `Written`, so no wiring can do it early;
 //! - an unguarded call leaves only while an answered ping was sent less than `limits::LEASE` ago;
-//! - a result is repeated until it is answered, and what it belongs to is kept as long.
+//! - a result is repeated until it is answered, and what it belongs to is kept as long;
+//! - a superseded assignment ends at a safe point within a bound, and the next one finds its phase.
 //!
 //! Deliberately not here: platforms (each is a [`driver::Driver`]), files and sockets (the daemon).
 #![forbid(unsafe_code)]
@@ -20,9 +21,13 @@ mod executor;
 mod io;
 pub mod journal;
 mod lease;
+mod orders;
+mod outbox;
+pub mod platform;
 mod restore;
 mod task;
 
 pub use executor::Executor;
 pub use io::{Input, Output, Refused};
+pub use lease::Permit;
 pub use restore::RestoreError;

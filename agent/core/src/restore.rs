@@ -3,21 +3,25 @@
 use trimaran_model::action::{Outcome, Progress};
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{AssignmentId, Epoch, Fence};
-use trimaran_model::limits::JOURNAL_RECORDS_MAX;
+use trimaran_model::limits::JOURNAL_COMPACT_BYTES;
 use trimaran_wire::codec::CodecError;
 use trimaran_wire::v1::agent_journal::JournalRecord;
 
-use crate::driver::Journaled;
-use crate::executor::{Executor, HighestFence};
+use crate::driver::{Found, Journaled};
+use crate::executor::{Executor, HighestFence, size};
 use crate::io::Output;
+use crate::orders::found_record;
 use crate::task::{State, Task};
+
+/// A compaction has to free at least three quarters of the file.
+const COMPACT_FACTOR: usize = 4;
 
 /// Why records can't be restored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
     #[error("a value of the journal can't be read: {0}")]
     Value(#[from] CodecError),
-    #[error("the journal speaks of assignment {assignment}, which it never took")]
+    #[error("the journal names assignment {assignment}, which it never accepted")]
     NotTaken { assignment: u64 },
 }
 
@@ -25,7 +29,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
     /// Restores what the journal holds. [`Executor::resume`] then continues with it.
     pub fn restore(driver: D, records: &[JournalRecord]) -> Result<Self, RestoreError> {
         let mut executor = Self::new(driver);
-        executor.records = records.len();
+        executor.journal_bytes = size(records);
         for record in records {
             executor.replay(record)?;
         }
@@ -50,12 +54,19 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
                 let highest = HighestFence { fence: taken.fence, assignment: taken.id };
                 let known = self.fences.entry(taken.installation.clone()).or_insert(highest);
                 *known = if highest.fence >= known.fence { highest } else { *known };
+                self.by_installation.entry(taken.installation.clone()).or_default().insert(taken.id);
                 self.tasks.insert(taken.id, Task::new(taken, None, 0));
+            }
+            JournalRecord::Found { assignment, order, bytes } => {
+                let order = Assignment::try_from(order.clone())?;
+                let phase = self.driver.load(&order, bytes)?;
+                let found = Some(Found::Superseded { order, phase });
+                self.task(*assignment)?.state = State::Accepted { found };
             }
             JournalRecord::Phase { assignment, bytes } => {
                 let order = self.task(*assignment)?.assignment.clone();
-                let found = Some(self.driver.load(&order, bytes)?);
-                self.task(*assignment)?.state = State::Taken { found };
+                let found = Some(Found::Resumed(self.driver.load(&order, bytes)?));
+                self.task(*assignment)?.state = State::Accepted { found };
             }
             JournalRecord::Ended { assignment, outcome, progress } => {
                 let progress = Progress::try_from(progress.clone())?;
@@ -72,7 +83,9 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
                 }
             }
             JournalRecord::Forgotten { assignment } => {
-                self.tasks.remove(&AssignmentId(*assignment));
+                if self.tasks.contains_key(&AssignmentId(*assignment)) {
+                    self.remove(AssignmentId(*assignment));
+                }
             }
         }
         Ok(())
@@ -91,12 +104,18 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         for task in self.tasks.values() {
             records.push(JournalRecord::Taken((&task.assignment).into()));
             let assignment = task.assignment.id.0;
-            if let Some(phase) = task.phase() {
-                records.push(JournalRecord::Phase { assignment, bytes: self.driver.save(phase) });
-            }
-            if let State::Ended { outcome, .. } | State::Held { outcome } = &task.state {
-                let progress = task.to_wire(&task.progress);
-                records.push(JournalRecord::Ended { assignment, outcome: outcome.into(), progress });
+            match &task.state {
+                State::Accepted { found } => {
+                    let found = found.as_ref();
+                    records.extend(found.map(|found| found_record(&self.driver, task.assignment.id, found)));
+                }
+                State::Working { phase } => {
+                    records.push(JournalRecord::Phase { assignment, bytes: self.driver.save(phase) });
+                }
+                State::Ended { outcome, .. } | State::Held { outcome } => {
+                    let progress = task.wire_progress();
+                    records.push(JournalRecord::Ended { assignment, outcome: outcome.into(), progress });
+                }
             }
             if let State::Held { .. } = task.state {
                 records.push(JournalRecord::Held { assignment });
@@ -105,15 +124,18 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         records
     }
 
-    /// Replaces the file when it is long and most of it is of no use any more.
+    /// Replaces the file when it is large and most of it is of no use any more.
     pub(crate) fn compact_if_worth(&mut self, out: &mut Vec<Output<D>>) {
-        let useful = 1 + self.fences.len() + 3 * self.tasks.len();
-        if self.records < JOURNAL_RECORDS_MAX || self.records < 4 * useful {
+        if self.journal_bytes < self.compact_at {
             return;
         }
         let records = self.records();
-        self.sequence += 1;
-        self.records = records.len();
-        out.push(Output::Replace { sequence: self.sequence, records });
+        let useful = size(&records);
+        if self.journal_bytes >= COMPACT_FACTOR * useful {
+            self.sequence += 1;
+            self.journal_bytes = useful;
+            out.push(Output::Replace { sequence: self.sequence, records });
+        }
+        self.compact_at = JOURNAL_COMPACT_BYTES.max(COMPACT_FACTOR * useful);
     }
 }

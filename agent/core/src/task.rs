@@ -1,18 +1,18 @@
-//! One assignment in the executor: its driver's phase, and the effects that wait for the disk.
+//! One assignment in the executor: its driver's phase, the effects that wait for the disk, and what was sent of it.
 
 use std::collections::{BTreeSet, VecDeque};
 
-use trimaran_model::action::{Outcome, Progress};
+use trimaran_model::action::{Commit, Outcome, Progress};
 use trimaran_model::assignment::Assignment;
+use trimaran_model::limits::PROGRESS_INTERVAL;
+use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
 use trimaran_wire::v1::agent::{self, AgentUp, HeldAssignment};
 
-use crate::driver::Journaled;
-use crate::driver::{CallId, EffectOf, Input};
+use crate::driver::{CallId, Driver, EffectOf, Found, FoundOf, Input, Journaled};
 
-/// What a driver takes.
-pub(crate) type DriverInput<D> =
-    Input<<D as crate::driver::Driver>::Reply, <D as crate::driver::Driver>::Snapshot>;
+/// What a driver is fed.
+pub(crate) type DriverInput<D> = Input<<D as Driver>::Reply, <D as Driver>::Snapshot>;
 
 pub(crate) struct Task<D: Journaled> {
     pub(crate) assignment: Assignment,
@@ -28,27 +28,29 @@ pub(crate) struct Task<D: Journaled> {
     pub(crate) progress: Progress,
     pub(crate) unsent: bool,
     pub(crate) sent_at: Option<Timestamp>,
-    /// Failures that are not known to be in the log.
-    pub(crate) commit: Option<Progress>,
-    /// The coordinators asked for its end.
-    pub(crate) canceled: bool,
+    /// What the session has received, so that only changes follow.
+    sent: Option<agent::Progress>,
+    /// What is not known to be in the log.
+    pub(crate) commit: Option<Commit>,
+    /// The last reason for which its driver was, or will be, asked to end.
+    pub(crate) abort: Option<ReasonCode>,
+    /// A larger fence waits: until then its driver has time to come to a safe point.
+    pub(crate) superseded_until: Option<Timestamp>,
+    /// That time is over: no further effect, only the calls in flight are waited for.
+    pub(crate) frozen: bool,
     /// The driver is done; effects before that may still wait for the disk.
     pub(crate) finished: bool,
 }
 
 pub(crate) enum State<D: Journaled> {
     /// Written down, not begun.
-    Taken {
-        found: Option<D::Phase>,
+    Accepted {
+        found: Option<FoundOf<D>>,
     },
     Working {
         phase: D::Phase,
     },
-    /// A larger fence waits: no further effect, only calls in flight are waited for.
-    Retiring {
-        phase: Option<D::Phase>,
-    },
-    /// Its result is sent as soon as `durable` is on_written, until it is answered.
+    /// Its result is sent as soon as `durable` is written, until it is answered.
     Ended {
         outcome: Outcome,
         durable: u64,
@@ -66,12 +68,12 @@ pub(crate) enum Queued<D: Journaled> {
     Effect(EffectOf<D>),
 }
 
-impl<D: Journaled<Progress = Progress>> Task<D> {
+impl<D: Journaled<Order = Assignment, Progress = Progress>> Task<D> {
     /// A task that begins when `write` is durable.
-    pub(crate) fn new(assignment: Assignment, found: Option<D::Phase>, write: u64) -> Self {
+    pub(crate) fn new(assignment: Assignment, found: Option<FoundOf<D>>, write: u64) -> Self {
         Self {
             assignment,
-            state: State::Taken { found },
+            state: State::Accepted { found },
             queue: VecDeque::from([Queued::Begin]),
             blocked: write,
             calls: BTreeSet::new(),
@@ -79,25 +81,31 @@ impl<D: Journaled<Progress = Progress>> Task<D> {
             progress: Progress::default(),
             unsent: false,
             sent_at: None,
+            sent: None,
             commit: None,
-            canceled: false,
+            abort: None,
+            superseded_until: None,
+            frozen: false,
             finished: false,
         }
     }
 
     pub(crate) fn is_live(&self) -> bool {
-        matches!(self.state, State::Taken { .. } | State::Working { .. } | State::Retiring { .. })
+        matches!(self.state, State::Accepted { .. } | State::Working { .. })
     }
 
-    pub(crate) fn phase(&self) -> Option<&D::Phase> {
-        match &self.state {
-            State::Taken { found } => found.as_ref(),
-            State::Working { phase } => Some(phase),
-            State::Retiring { phase } => phase.as_ref(),
-            State::Ended { .. } | State::Held { .. } => None,
-        }
+    /// What a later order finds of this one; `None` when nothing was done for it.
+    pub(crate) fn into_found(self) -> Option<FoundOf<D>> {
+        let phase = match self.state {
+            State::Accepted { found: Some(Found::Resumed(phase)) } | State::Working { phase } => phase,
+            // It never began: what it would have found is found by the next one.
+            State::Accepted { found } => return found,
+            State::Ended { .. } | State::Held { .. } => return None,
+        };
+        Some(Found::Superseded { order: self.assignment, phase })
     }
-    /// As a session's greeting and the status of the agent show it.
+
+    /// As the greeting of a session and the status of the agent show it.
     pub(crate) fn held(&self) -> HeldAssignment {
         HeldAssignment {
             assignment: self.assignment.id.0,
@@ -108,14 +116,39 @@ impl<D: Journaled<Progress = Progress>> Task<D> {
     }
 
     /// The frozen form of its progress.
-    pub(crate) fn to_wire(&self, progress: &Progress) -> agent::Progress {
-        agent::Progress::new(self.assignment.id, self.assignment.fence, progress)
+    pub(crate) fn wire_progress(&self) -> agent::Progress {
+        agent::Progress::new(self.assignment.id, self.assignment.fence, &self.progress)
     }
 
-    /// The latest progress, which is then sent.
-    pub(crate) fn take_progress(&mut self, now: Timestamp) -> AgentUp {
+    /// Whether progress may be sent again.
+    pub(crate) fn is_rested(&self, now: Timestamp) -> bool {
+        self.sent_at.is_none_or(|at| at + PROGRESS_INTERVAL <= now)
+    }
+
+    /// A new session has received nothing.
+    pub(crate) fn forget_sent(&mut self) {
+        (self.sent, self.sent_at) = (None, None);
+    }
+
+    /// The latest progress, which is then sent: what changed since the last time on this session.
+    pub(crate) fn take_progress(&mut self, now: Timestamp) -> Option<AgentUp> {
+        if !self.is_live() {
+            return None;
+        }
         (self.unsent, self.sent_at) = (false, Some(now));
-        AgentUp::Progress(self.to_wire(&self.progress))
+        let whole = self.wire_progress();
+        let changes = self.sent.as_ref().and_then(|sent| whole.changes_since(sent));
+        self.sent = Some(whole.clone());
+        Some(match changes {
+            Some(changes) => AgentUp::ProgressChanges(changes),
+            None => AgentUp::Progress(whole),
+        })
+    }
+
+    /// What is to be in the log, while it is not.
+    pub(crate) fn commit_message(&self) -> Option<AgentUp> {
+        let commit = self.commit.as_ref().filter(|_| self.is_live())?;
+        Some(AgentUp::Commit { commit: commit.into(), progress: self.wire_progress() })
     }
 
     /// Its result; `None` while it has none.
@@ -125,7 +158,7 @@ impl<D: Journaled<Progress = Progress>> Task<D> {
             assignment: self.assignment.id.0,
             fence: self.assignment.fence.0,
             outcome: outcome.into(),
-            progress: self.to_wire(&self.progress),
+            progress: self.wire_progress(),
         })
     }
 }

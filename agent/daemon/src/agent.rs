@@ -27,8 +27,8 @@ use trimaran_transport::{Alpn, Endpoint, EndpointLimits, FrameSender, RevokedKey
 use trimaran_wire::codec::Message;
 
 use crate::dial::Dialer;
-use crate::dial::any_address;
 use crate::role_context::RoleContext;
+use crate::settings::any_address;
 use event_loop::AgentLoop;
 use hosts::Hosts;
 use journal_file::JournalFile;

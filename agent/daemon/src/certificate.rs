@@ -20,8 +20,8 @@ use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};
 
 use crate::clock::ClusterClock;
 use crate::data_dir::DataDir;
-use crate::dial::any_address;
 use crate::log_on_change::LogOnChange;
+use crate::settings::any_address;
 
 /// Whether a renewal is due is checked this often.
 const CHECK_INTERVAL: Duration = Duration::from_secs(30);

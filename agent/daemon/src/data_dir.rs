@@ -29,7 +29,7 @@ impl DataDir {
         Ok(Self { root })
     }
 
-    /// Keeps other processes out for as long as the lock lives.
+    /// Keeps other processes out until the lock is dropped.
     pub(crate) fn lock(&self) -> Result<DirectoryLock, ProcessError> {
         DirectoryLock::take(&self.root).map_err(|error| self.locked(&error))
     }

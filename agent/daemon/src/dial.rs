@@ -1,6 +1,5 @@
 //! Dialing: any of several endpoints, again and again, with delays that spread a fleet.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,13 +121,4 @@ pub(crate) fn final_failure(reason: &CloseReason) -> Option<ProcessError> {
 /// A later incarnation of this name has attached.
 pub(crate) fn superseded() -> ProcessError {
     ProcessError::new(error_code::SUPERSEDED, "a later process with this name has taken over")
-}
-
-/// Any local address that can reach the endpoints: IPv6 only where one of them is written so.
-pub(crate) fn any_address(endpoints: &[String]) -> SocketAddr {
-    if endpoints.iter().any(|endpoint| endpoint.starts_with('[')) {
-        SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))
-    } else {
-        SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
-    }
 }

@@ -3,6 +3,7 @@
 //! Refused while a runner serves the directory. Progress goes to stderr, the result to stdout.
 
 mod apply;
+mod logs;
 mod order;
 mod output;
 mod problem;
@@ -35,6 +36,7 @@ pub(crate) struct Args {
 enum Command {
     Apply(apply::Args),
     Rollback(rollback::Args),
+    Logs(logs::Args),
     /// Show what is deployed here, whether it runs and whether its probe succeeds.
     #[command(
         after_help = "Examples:\n  trimaran-agent host status --data-dir /var/lib/trimaran\n  trimaran-agent host status --data-dir /var/lib/trimaran -o json"
@@ -105,6 +107,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         match &args.command {
             Command::Apply(args) => (apply::run(args).await, args.options.output),
             Command::Rollback(args) => (rollback::run(args).await, args.options.output),
+            Command::Logs(args) => (logs::run(args).await, args.options.output),
             Command::Status(options) => (status::run(options).await, options.output),
             Command::StopAll(options) => (stop_all::run(options).await, options.output),
         }

@@ -39,7 +39,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
-    // Before anything else: a shim lives as long as its service and stays small. It is no command for people.
+    // Before anything else: a shim runs as long as its service and stays small. It is no command for people.
     if args.next().is_some_and(|command| command == "shim") {
         return trimaran_host::shim::main(args);
     }
@@ -58,6 +58,6 @@ mod tests {
 
     #[test]
     fn every_command_says_what_it_does_with_examples_that_parse() {
-        trimaran_e2e::help::check(&App::command(), 7);
+        trimaran_test_support::help::check(&App::command(), 8);
     }
 }

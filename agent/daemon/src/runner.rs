@@ -20,8 +20,8 @@ use trimaran_transport::{Alpn, Endpoint, random};
 
 use crate::data_dir::DataDir;
 use crate::dial::Dialer;
-use crate::dial::any_address;
 use crate::role_context::RoleContext;
+use crate::settings::any_address;
 use session::Greeting;
 
 /// Runs until the process is asked to end, is superseded, or can't go on. Services stay in any case.

@@ -1,6 +1,6 @@
 //! Settings: from a reviewed TOML file (`--config`), with flags above it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -39,6 +39,15 @@ impl Settings {
             listen: self.listen.or(base.listen),
             address: self.address.or(base.address),
         })
+    }
+}
+
+/// Any local address that can reach the endpoints: IPv6 only where one of them is written so.
+pub(crate) fn any_address(endpoints: &[String]) -> SocketAddr {
+    if endpoints.iter().any(|endpoint| endpoint.starts_with('[')) {
+        SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))
+    } else {
+        SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) fn run(state: &mut State, identity: &Identity, body: &CommandBody) ->
         CommandBody::Attach { .. }
         | CommandBody::Detach { .. }
         | CommandBody::AgentLost { .. }
-        | CommandBody::Progress(_)
+        | CommandBody::Commit { .. }
         | CommandBody::Result { .. }
         | CommandBody::Verdict(_)
         | CommandBody::RunnersSeen { .. } => agent(state, identity, body),
@@ -74,7 +74,7 @@ fn agent(state: &mut State, identity: &Identity, body: &CommandBody) -> Result<O
             agents::attach(state, &name, *incarnation, coordinator, address)
         }
         CommandBody::Detach { incarnation, goodbye } => agents::detach(state, &name, *incarnation, *goodbye),
-        CommandBody::Progress(progress) => results::progress(state, &name, progress),
+        CommandBody::Commit { n, body, progress } => results::commit(state, &name, (*n, body), progress),
         CommandBody::Result { assignment, fence, outcome, progress } => {
             results::result(state, &name, (*assignment, *fence), outcome, progress)
         }
@@ -120,7 +120,7 @@ pub(crate) fn audit(state: &mut State, identity: &Identity, body: &CommandBody, 
         | CommandBody::Attach { .. }
         | CommandBody::Detach { .. }
         | CommandBody::AgentLost { .. }
-        | CommandBody::Progress(_)
+        | CommandBody::Commit { .. }
         | CommandBody::Result { .. }
         | CommandBody::Verdict(_)
         | CommandBody::RunnersSeen { .. } => return,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use trimaran_model::id::Digest;
 use trimaran_model::reason::ReasonCode;
+use trimaran_model::run::Status;
 use trimaran_model::time::WallTime;
 use trimaran_model::verdict::Verdict;
 use trimaran_wire::document::{
@@ -182,8 +183,12 @@ pub fn why(rows: &dyn RowSource, pipeline: &str, number: u64, wanted: Option<&st
     })
 }
 
-/// `status` and `installation list`.
-pub fn status(rows: &dyn RowSource, pipeline: Option<&str>) -> StatusDocument {
+/// `status` and `installation list`. `in_flight` says of a live assignment how many hosts do not serve because of it.
+pub fn status(
+    rows: &dyn RowSource,
+    pipeline: Option<&str>,
+    in_flight: &dyn Fn(u64) -> u32,
+) -> StatusDocument {
     let meta = crate::meta(rows);
     let wanted = |it: &row::Installation| pipeline.is_none_or(|pipeline| it.id.pipeline == pipeline);
     let one = |it: row::Installation| {
@@ -192,7 +197,7 @@ pub fn status(rows: &dyn RowSource, pipeline: Option<&str>) -> StatusDocument {
             let WireReleaseWorkload::Host { bundle, .. } = &row.release.workload;
             hex(bundle.sha256)
         });
-        let ready = ready(&it);
+        let ready = ready(&it, it.assignment.map_or(0, in_flight));
         let why = why_not(rows, &it);
         InstallationDocument {
             pipeline: it.id.pipeline,
@@ -229,12 +234,12 @@ pub fn says(rows: &dyn RowSource, said: &AgentVerdict) -> bool {
     idle || (same && same_words)
 }
 
-/// Hosts that are healthy, on whatever release. While a stage works only those count that it is done with.
-fn ready(it: &row::Installation) -> u32 {
-    let works = it.assignment.is_some() || it.health == Verdict::Progressing.as_str();
-    let all = if it.current.is_some() && !works { it.desired } else { it.updated };
+/// Hosts that serve, on whatever release. While a stage works, the hosts that it has not touched serve what ran before;
+/// at a first deploy there is nothing before.
+fn ready(it: &row::Installation, in_flight: u32) -> u32 {
+    let all = if it.current.is_some() { it.desired } else { it.updated };
     let failed = it.failure.is_some() && it.health != Verdict::Healthy.as_str();
-    all.saturating_sub(it.down.max(u32::from(failed)))
+    all.saturating_sub(it.down.max(u32::from(failed)).max(in_flight))
 }
 
 /// Codes and words: why an installation is not healthy, and why its hosts differ.
@@ -271,28 +276,39 @@ pub fn environments_seen(rows: &dyn RowSource, pipeline: &str) -> BTreeSet<Strin
 /// `history`: one entry a stage that did something, the newest first.
 pub fn history(rows: &dyn RowSource, pipeline: &str, environment: Option<&str>, limit: usize) -> History {
     let mut entries = Vec::new();
-    for run in every_run(rows).into_iter().filter(|run| run.id.pipeline == pipeline) {
+    let runs: Vec<row::Run> = every_run(rows).into_iter().filter(|run| run.id.pipeline == pipeline).collect();
+    for run in &runs {
+        let rolled_back_by = runs.iter().find(|it| it.caused_by.as_ref() == Some(&run.id));
         for stage in run.stages.iter().filter(|stage| stage.target.is_some() && stage.attempt > 0) {
             if environment.is_some_and(|wanted| wanted != stage.environment) {
                 continue;
             }
-            entries.extend(entry(rows, &run, stage));
+            entries.extend(entry(rows, run, stage, rolled_back_by));
         }
     }
     entries.truncate(limit);
     History { entries }
 }
 
-fn entry(rows: &dyn RowSource, run: &row::Run, stage: &row::Stage) -> Option<HistoryEntry> {
+/// `rolled_back_by`: a later run of kind rollback that the run caused.
+fn entry(
+    rows: &dyn RowSource,
+    run: &row::Run,
+    stage: &row::Stage,
+    rolled_back_by: Option<&row::Run>,
+) -> Option<HistoryEntry> {
     let (_, planned) = planned(&run.plan, stage)?;
+    let same = |it: &row::Stage| it.environment == stage.environment && it.target == stage.target;
+    let rolled_back_by = rolled_back_by.filter(|by| by.stages.iter().any(same));
     let back = match &stage.rollback_target {
         Some(RollbackTarget::Restore(to)) => release_row(rows, to).map(|row| row.release.version.clone()),
         Some(RollbackTarget::Stop) | None => None,
     };
-    let cause = run
-        .rollback
-        .as_ref()
+    // What another stage failed of is no cause of one that succeeded.
+    let failed = run.rollback.as_ref().filter(|_| stage.status != Status::Succeeded.as_str());
+    let cause = failed
         .map(|it| it.cause.clone())
+        .or_else(|| rolled_back_by.map(|by| format!("rolled back by {}: {}", run_name(&by.id), by.reason)))
         .or_else(|| (!run.reason.is_empty()).then(|| run.reason.clone()));
     let cause = match (cause, back) {
         (Some(cause), Some(back)) => Some(format!("{cause} (back to {back})")),
@@ -310,5 +326,6 @@ fn entry(rows: &dyn RowSource, run: &row::Run, stage: &row::Stage) -> Option<His
         finished_at: stage.finished_ms.map(time),
         by: run.by.clone(),
         cause,
+        rolled_back_by: rolled_back_by.map(|by| run_name(&by.id)),
     })
 }

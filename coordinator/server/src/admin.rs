@@ -3,6 +3,7 @@
 mod border;
 mod deploy;
 mod read;
+mod refused;
 mod stream;
 mod unknown_assignments;
 mod write;

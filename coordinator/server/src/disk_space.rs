@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use trimaran_model::limits::DISK_FULL_BYTES;
+use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::WallTime;
 use trimaran_store::{Ballast, DiskSpace};
 use trimaran_wire::document::{AlarmDocument, rfc3339};
@@ -28,7 +29,7 @@ pub(crate) struct DiskPressure {
 impl DiskPressure {
     pub(crate) fn alarm(self) -> AlarmDocument {
         AlarmDocument {
-            code: "disk_low".to_owned(),
+            code: ReasonCode::DiskLow.as_str().to_owned(),
             message: self.message,
             since: rfc3339(self.since),
             clears: trimaran_model::reason::CLEARS_WAIT.to_owned(),

@@ -198,6 +198,6 @@ mod tests {
 
     #[test]
     fn every_command_says_what_it_does_with_examples_that_parse() {
-        trimaran_e2e::help::check(&App::command(), 6);
+        trimaran_test_support::help::check(&App::command(), 6);
     }
 }

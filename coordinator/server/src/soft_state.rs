@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::OwnedMutexGuard;
 use trimaran_model::time::WallTime;
 use trimaran_transport::Session;
-use trimaran_wire::v1::agent::{HeldAssignment, Progress, RefusedCounts, RunnerState};
+use trimaran_wire::v1::agent::{HeldAssignment, Progress, RefusedAssignment, RefusedCounts, RunnerState};
 
 /// One attached agent.
 #[derive(Clone)]
@@ -29,6 +29,8 @@ pub(crate) struct SoftState {
     pub(crate) progress: BTreeMap<u64, Progress>,
     /// What each agent holds and no coordinator knows, since when this member knows of it.
     pub(crate) held: BTreeMap<String, Vec<(HeldAssignment, WallTime)>>,
+    /// Orders that each agent refused, by their assignment, since when this member knows of it.
+    pub(crate) refused: BTreeMap<String, BTreeMap<u64, (RefusedAssignment, WallTime)>>,
     /// One a name, for [`SharedSoftState::attachment`]; as many as agents are enrolled.
     attachments: BTreeMap<String, Arc<tokio::sync::Mutex<()>>>,
 }

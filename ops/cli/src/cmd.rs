@@ -1,10 +1,12 @@
 //! The commands: one file each, listed here.
 
+mod agent;
 mod apply;
+mod approve;
+mod cancel;
 mod cluster;
 mod completion;
 mod context;
-mod decide;
 mod deploy;
 mod dev;
 mod explain;
@@ -12,20 +14,22 @@ mod history;
 mod init;
 mod lint;
 mod logs;
-mod machines;
+mod operator;
+mod plan;
 mod render;
+mod resume;
 mod rollback;
 mod run;
+mod runner;
 mod status;
+mod target;
 mod verdict;
 mod version;
 mod watch;
 mod why;
 
 use crate::error::CliError;
-use crate::ui::Global;
-
-pub(crate) use lint::lint_error;
+use crate::ui::Ui;
 
 /// Shown below `trimaran --help`.
 pub(crate) const EXAMPLES: &str = "\
@@ -33,7 +37,7 @@ Examples:
   trimaran dev --hosts 6                               a whole cluster on this machine
   trimaran lint && trimaran plan -f trimaran.yaml --artifact bundle=v2
   trimaran deploy -f trimaran.yaml --artifact bundle=v2
-  trimaran why web#12                                  why it does not move, failed or went back
+  trimaran why web                                     why its newest run waits, failed or was rolled back
   trimaran rollback web --env prod                     back to the last good release
   trimaran explain probe_failed                        what a code or reason means";
 
@@ -42,23 +46,23 @@ pub(crate) enum Command {
     Init(init::Args),
     Lint(lint::Args),
     Apply(apply::Args),
-    Plan(deploy::PlanArgs),
-    Deploy(deploy::DeployArgs),
+    Plan(plan::Args),
+    Deploy(deploy::Args),
     Watch(watch::Args),
     Status(status::Args),
     Why(why::Args),
     Logs(logs::Args),
-    Approve(decide::ApproveArgs),
+    Approve(approve::Args),
     Rollback(rollback::Args),
-    Cancel(decide::CancelArgs),
-    Resume(decide::ResumeArgs),
+    Cancel(cancel::Args),
+    Resume(resume::Args),
     History(history::Args),
     Run(run::Args),
-    Target(machines::TargetArgs),
+    Target(target::Args),
     Installation(status::InstallationArgs),
-    Agent(machines::AgentArgs),
-    Runner(machines::RunnerArgs),
-    Operator(machines::OperatorArgs),
+    Agent(agent::Args),
+    Runner(runner::Args),
+    Operator(operator::Args),
     Cluster(cluster::Args),
     Audit(cluster::AuditArgs),
     Context(context::Args),
@@ -71,37 +75,37 @@ pub(crate) enum Command {
 }
 
 /// Runs one command and returns the exit code of the process.
-pub(crate) fn run(command: Command, global: &Global) -> Result<u8, CliError> {
+pub(crate) fn run(command: Command, ui: &Ui) -> Result<u8, CliError> {
     match command {
-        Command::Init(args) => init::run(&args, global),
-        Command::Lint(args) => lint::run(&args, global),
-        Command::Apply(args) => apply::run(&args, global),
-        Command::Plan(args) => deploy::plan(&args, global),
-        Command::Deploy(args) => deploy::deploy(&args, global),
-        Command::Watch(args) => watch::run(&args, global),
-        Command::Status(args) => status::run(&args, global),
-        Command::Why(args) => why::run(&args, global),
-        Command::Logs(args) => logs::run(&args, global),
-        Command::Approve(args) => decide::approve(&args, global),
-        Command::Rollback(args) => rollback::run(&args, global),
-        Command::Cancel(args) => decide::cancel(&args, global),
-        Command::Resume(args) => decide::resume(&args, global),
-        Command::History(args) => history::run(&args, global),
-        Command::Run(args) => run::run(&args, global),
-        Command::Target(args) => machines::target(&args, global),
-        Command::Installation(args) => status::installation(&args, global),
-        Command::Agent(args) => machines::agent(&args, global),
-        Command::Runner(args) => machines::runner(&args, global),
-        Command::Operator(args) => machines::operator(&args, global),
-        Command::Cluster(args) => cluster::run(&args, global),
-        Command::Audit(args) => cluster::audit(&args, global),
-        Command::Context(args) => context::run(&args, global),
-        Command::Dev(args) => dev::run(&args, global),
-        Command::Verdict(args) => verdict::run(&args, global),
-        Command::Render(args) => render::run(&args, global),
-        Command::Explain(args) => explain::run(&args, global),
-        Command::Completion(args) => completion::run(&args),
-        Command::Version(args) => version::run(&args, global),
+        Command::Init(args) => init::run(&args, ui),
+        Command::Lint(args) => lint::run(&args, ui),
+        Command::Apply(args) => apply::run(&args, ui),
+        Command::Plan(args) => plan::run(&args, ui),
+        Command::Deploy(args) => deploy::run(&args, ui),
+        Command::Watch(args) => watch::run(&args, ui),
+        Command::Status(args) => status::run(&args, ui),
+        Command::Why(args) => why::run(&args, ui),
+        Command::Logs(args) => logs::run(&args, ui),
+        Command::Approve(args) => approve::run(&args, ui),
+        Command::Rollback(args) => rollback::run(&args, ui),
+        Command::Cancel(args) => cancel::run(&args, ui),
+        Command::Resume(args) => resume::run(&args, ui),
+        Command::History(args) => history::run(&args, ui),
+        Command::Run(args) => run::run(&args, ui),
+        Command::Target(args) => target::run(&args, ui),
+        Command::Installation(args) => status::installation(&args, ui),
+        Command::Agent(args) => agent::run(&args, ui),
+        Command::Runner(args) => runner::run(&args, ui),
+        Command::Operator(args) => operator::run(&args, ui),
+        Command::Cluster(args) => cluster::run(&args, ui),
+        Command::Audit(args) => cluster::audit(&args, ui),
+        Command::Context(args) => context::run(&args, ui),
+        Command::Dev(args) => dev::run(&args, ui),
+        Command::Verdict(args) => verdict::run(&args, ui),
+        Command::Render(args) => render::run(&args, ui),
+        Command::Explain(args) => explain::run(&args, ui),
+        Command::Completion(args) => completion::run(&args, ui),
+        Command::Version(args) => version::run(&args, ui),
     }
 }
 
@@ -113,7 +117,7 @@ mod tests {
 
     #[test]
     fn every_command_says_what_it_does_with_examples_that_parse() {
-        trimaran_e2e::help::check(&App::command(), 30);
+        trimaran_test_support::help::check(&App::command(), 30);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! What a failed command says: code, what, where, why and what to do.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::ValueEnum as _;
@@ -8,7 +7,10 @@ use serde_json::json;
 use trimaran_language::{Diagnostic, Severity, SourceFile};
 use trimaran_model::error_code::{self, ErrorCode, Exit};
 
-use crate::ui::{OutputForm, Stream, diagnostic_document, paint_on, print_text, printable, render, yaml};
+use crate::ui::{
+    OutputForm, Terminal, View, diagnostic_document, document_text, printable, render, write_stderr,
+    write_stdout,
+};
 
 /// An error for the user. Without `cause` and `help` those of the catalogue are shown.
 #[derive(Debug, Clone)]
@@ -25,7 +27,7 @@ pub(crate) struct More {
     pub(crate) cause: Option<String>,
     pub(crate) help: Option<String>,
     pub(crate) position: Option<Position>,
-    /// Every finding in the files of the command; the error itself tells the first.
+    /// Every finding in the files of the command; the error itself is the first.
     diagnostics: Vec<Diagnostic>,
     rendered: Option<String>,
 }
@@ -60,8 +62,7 @@ impl CliError {
 
     /// All that is wrong in files: people see it with the lines of those that are at hand, programs as a list.
     pub(crate) fn found(mut self, files: &[SourceFile<'_>], diagnostics: Vec<Diagnostic>) -> Self {
-        let mark = |status: &str, text| paint_on(Stream::Err, status, text);
-        self.more.rendered = Some(render(files, &diagnostics, &mark));
+        self.more.rendered = Some(render(files, &diagnostics, &stderr_view()));
         self.more.diagnostics = diagnostics;
         self
     }
@@ -95,9 +96,9 @@ impl CliError {
     /// Writes the error to stderr: as a document for programs, as text for people.
     pub(crate) fn print(&self, form: OutputForm) {
         match form {
-            OutputForm::Table => say(&self.text()),
-            OutputForm::Json | OutputForm::Jsonl => say(&self.document().to_string()),
-            OutputForm::Yaml => say(yaml(&self.document()).trim_end()),
+            OutputForm::Table => write_stderr(&self.text(&stderr_view())),
+            OutputForm::Json | OutputForm::Jsonl => write_stderr(&self.document().to_string()),
+            OutputForm::Yaml => write_stderr(document_text(form, &self.document()).trim_end()),
         }
     }
 
@@ -134,11 +135,11 @@ impl CliError {
         document
     }
 
-    fn text(&self) -> String {
+    fn text(&self, view: &View) -> String {
         if let Some(rendered) = &self.more.rendered {
             return rendered.clone();
         }
-        let head = paint_on(Stream::Err, "failed", format!("error[{}]", self.code));
+        let head = view.paint("failed", &format!("error[{}]", self.code));
         let mut text = format!("{head}: {}", printable(&self.message));
         if let Some(at) = &self.more.position {
             text.push_str(&format!("\n  --> {}:{}:{}", printable(&at.file), at.line, at.column));
@@ -152,19 +153,23 @@ impl CliError {
     }
 }
 
-/// Writes a line to stderr; whoever closed it does not want to read it.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+/// How text on stderr looks. Errors are lines that may be copied, so they are not broken.
+fn stderr_view() -> View {
+    View::of(&Terminal::of(&std::io::stderr()))
 }
 
 /// What clap found wrong: help and version go to stdout with 0, everything else is a usage error with 2.
 pub(crate) fn clap_exit(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        print_text(&error.render().to_string());
+        write_stdout(&error.render().to_string());
         return ExitCode::SUCCESS;
     }
+    if let Some(error) = wait_without_equals(std::env::args()) {
+        error.print(asked_form(std::env::args()));
+        return ExitCode::from(Exit::Usage as u8);
+    }
     match asked_form(std::env::args()) {
-        OutputForm::Table => say(error.render().to_string().trim_end()),
+        OutputForm::Table => write_stderr(error.render().to_string().trim_end()),
         form => {
             // Up to the usage and the hints, on one line.
             let text = error.render().to_string();
@@ -174,6 +179,17 @@ pub(crate) fn clap_exit(error: &clap::Error) -> ExitCode {
         }
     }
     ExitCode::from(Exit::Usage as u8)
+}
+
+/// `--wait approval`: what stands behind a blank is the pipeline, since `--wait` needs no value.
+fn wait_without_equals(args: impl Iterator<Item = String>) -> Option<CliError> {
+    let args: Vec<String> = args.collect();
+    let is_wait = |pair: &&[String]| {
+        pair[0] == "--wait" && matches!(pair[1].as_str(), "finished" | "approval" | "baked")
+    };
+    let pair = args.windows(2).find(is_wait)?;
+    let message = format!("`--wait {}`: the value stands behind `=`", pair[1]);
+    Some(CliError::new(error_code::USAGE, message).help(format!("write `--wait={}`", pair[1])))
 }
 
 /// The form that was asked for in arguments that could not be understood as a whole.
@@ -197,6 +213,14 @@ fn asked_form(args: impl Iterator<Item = String>) -> OutputForm {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_of_wait_behind_a_blank_says_what_to_type() {
+        let slip = |args: &str| wait_without_equals(args.split(' ').map(str::to_owned));
+        let error = slip("trimaran deploy -f x.yaml --wait approval").expect("a slip");
+        assert_eq!(error.more.help.as_deref(), Some("write `--wait=approval`"));
+        assert!(slip("trimaran deploy --wait web").is_none() && slip("trimaran deploy --wait").is_none());
+    }
 
     #[test]
     fn the_form_is_known_even_when_the_arguments_are_not() {

@@ -1,10 +1,14 @@
 //! Following a run to its end: a tree on a terminal, plain lines in a pipe, events for programs.
 
+mod echo;
 mod screen;
+mod wait;
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
+use trimaran_client::ClientError;
+use trimaran_client::client::Replies;
 use trimaran_model::error_code;
 use trimaran_model::event::EventPosition;
 use trimaran_model::run::Status;
@@ -12,46 +16,19 @@ use trimaran_wire::document::{EventDocument, RunDocument};
 use trimaran_wire::v1::operator::{OperatorBody, OperatorReply};
 
 use self::screen::Screen;
+pub(crate) use self::wait::{Wait, WaitArgs};
+use self::wait::{is_paused_for_a_human, waits_for_approval};
+use crate::bake::{self, Bake};
 use crate::error::CliError;
 use crate::remote::{Answer, Remote, answer, client_error};
-use crate::ui::{Global, OutputForm, on_terminal, paint, print_text, run_lines};
+use crate::ui::{OutputForm, Ui, run_lines};
 
 /// How long the last events of a run may take that is done already.
-const REST: Duration = Duration::from_millis(500);
-
-/// Until when to follow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Wait {
-    /// Until the run is done.
-    Finished,
-    /// Until an approval waits (exit code 8), or the run is done.
-    Approval,
-}
-
-/// `--wait` and `--timeout`.
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct WaitArgs {
-    /// Wait for the run: `finished` (the default when given without a value) or `approval`.
-    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "finished")]
-    pub(crate) wait: Option<Wait>,
-    /// Do not wait; print the new run and end.
-    #[arg(long, conflicts_with = "wait")]
-    pub(crate) detach: bool,
-    /// Stop waiting after this time with exit code 7; the run goes on.
-    #[arg(long, value_parser = crate::remote::parse_duration, value_name = "DURATION")]
-    pub(crate) timeout: Option<Duration>,
-}
-
-impl WaitArgs {
-    /// What to wait for: as asked; else the end on a terminal, and nothing in a pipe.
-    pub(crate) fn resolve(&self, global: &Global) -> Option<Wait> {
-        if self.detach {
-            return None;
-        }
-        let interactive = on_terminal() && global.output == OutputForm::Table;
-        self.wait.or(interactive.then_some(Wait::Finished))
-    }
-}
+const LAST_EVENTS_TIMEOUT: Duration = Duration::from_millis(500);
+/// How often elapsed times are drawn again, and a bake is asked for.
+const TICK_INTERVAL: Duration = Duration::from_secs(1);
+/// How soon a coordinator that went away is asked again.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 /// What is shown while following.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,26 +40,23 @@ pub(crate) enum Show {
 }
 
 /// What a command does with the run that it started: follows it, or prints it and ends.
-pub(crate) fn started(
+pub(crate) fn follow_started(
     remote: &Remote,
-    global: &Global,
+    ui: &Ui,
     wait: &WaitArgs,
     run: &Answer<RunDocument>,
 ) -> Result<u8, CliError> {
-    match wait.resolve(global) {
-        None => {
-            run.print(global, |run| {
-                print_text(&run_lines(run, &|status, text| paint(status, text)).join("\n"))
-            });
-            Ok(0)
+    let name = &run.document.run;
+    let Some(until) = wait.resolve(ui) else {
+        run.print(ui, |run| ui.print(&run_lines(run, &ui.view()).join("\n")));
+        if !wait.detach && ui.form() == OutputForm::Table {
+            ui.note(&format!("detached: the run continues; watch it with `trimaran watch {name}`"));
         }
-        Some(until) => {
-            let run = &run.document.run;
-            let timeout = wait.timeout;
-            let what = What { run, stage: None, wait: until, timeout, show: Show::Progress, since: None };
-            follow(remote, global, &what)
-        }
-    }
+        return Ok(0);
+    };
+    let timeout = wait.timeout;
+    let what = What { run: name, stage: None, wait: until, timeout, show: Show::Progress, since: None };
+    follow(remote, ui, &what)
 }
 
 /// What is followed, and until when.
@@ -106,10 +80,10 @@ impl What<'_> {
 }
 
 /// Follows a run, or one of its stages, and returns the exit code of INTERFACE 3.
-pub(crate) fn follow(remote: &Remote, global: &Global, what: &What<'_>) -> Result<u8, CliError> {
+pub(crate) fn follow(remote: &Remote, ui: &Ui, what: &What<'_>) -> Result<u8, CliError> {
     let deadline = what.timeout.map(|timeout| Instant::now() + timeout);
-    let screen = Screen::of(global);
-    let mut follower = Follower { remote, what: *what, since: what.since, screen, last: None };
+    let mut follower =
+        Follower { remote, ui, what: *what, since: what.since, screen: Screen::of(ui), last: None };
     let code = remote.block_on(async {
         let code = tokio::select! {
             code = follower.until_end() => code?,
@@ -118,13 +92,19 @@ pub(crate) fn follow(remote: &Remote, global: &Global, what: &What<'_>) -> Resul
         };
         // However short the time: whether there is such a run, and how it is, has an answer.
         let unseen = code == 7 && follower.last.is_none();
-        Ok(if unseen { follower.look().await?.unwrap_or(code) } else { code })
-    })?;
-    follower.finish(global, code);
+        Ok::<_, CliError>(if unseen { follower.refresh().await?.unwrap_or(code) } else { code })
+    });
+    follower.screen.clear(ui);
+    let code = code?;
+    follower.print_result(code);
     if code == 7 {
         let name = what.name();
-        return Err(CliError::new(error_code::TIMEOUT, format!("`{name}` is not done yet and goes on"))
-            .help(format!("`trimaran watch {name}` goes on watching")));
+        let still = match what.wait {
+            Wait::Baked => format!("`{name}` is still running or baking"),
+            Wait::Unblocked | Wait::Finished | Wait::Approval => format!("`{name}` is still running"),
+        };
+        return Err(CliError::new(error_code::TIMEOUT, still)
+            .help(format!("watch it again: `trimaran watch {name}`")));
     }
     Ok(code)
 }
@@ -138,6 +118,7 @@ async fn passed(deadline: Option<Instant>) {
 
 struct Follower<'a> {
     remote: &'a Remote,
+    ui: &'a Ui,
     what: What<'a>,
     /// The position of the last event that was shown.
     since: Option<EventPosition>,
@@ -150,7 +131,7 @@ impl Follower<'_> {
     async fn until_end(&mut self) -> Result<u8, CliError> {
         loop {
             // A run that is done has events to show nevertheless: at least those of its end.
-            let ended = self.look().await?;
+            let ended = self.refresh().await?;
             if let Some(code) = ended.filter(|_| self.what.show != Show::Events) {
                 return Ok(code);
             }
@@ -160,60 +141,95 @@ impl Follower<'_> {
             };
             let mut replies = match self.remote.client().stream(body).await {
                 Ok(replies) => replies,
-                Err(trimaran_client::ClientError::Unreachable { .. }) => {
-                    tokio::time::sleep(Duration::from_millis(200)).await;
+                Err(ClientError::Unreachable { .. }) => {
+                    tokio::time::sleep(RETRY_DELAY).await;
                     continue;
                 }
                 Err(error) => return Err(client_error(error)),
             };
             if let Some(code) = ended {
-                self.print_rest(&mut replies).await;
+                self.print_last_events(&mut replies).await;
                 return Ok(code);
             }
-            while let Ok(Some(reply)) = replies.next().await {
-                let OperatorReply::Event { position, json } = reply else { continue };
-                self.since = position.map(Into::into).or(self.since);
-                let end = self.tell(&json);
-                if let Some(code) = self.look().await? {
-                    if self.what.show == Show::Events && !end {
-                        self.print_rest(&mut replies).await;
-                    }
-                    return Ok(code);
-                }
+            if let Some(code) = self.follow_events(&mut replies).await? {
+                return Ok(code);
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(RETRY_DELAY).await;
         }
     }
 
-    /// The events between what was read and the end of the run, which is done by now.
-    async fn print_rest(&mut self, replies: &mut trimaran_client::client::Replies) {
-        while let Ok(Ok(Some(reply))) = tokio::time::timeout(REST, replies.next()).await {
+    /// The exit code, or `None` when the stream ended before the run.
+    async fn follow_events(&mut self, replies: &mut Replies) -> Result<Option<u8>, CliError> {
+        let mut ticks = tokio::time::interval(TICK_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let reply = {
+                // A reply that is half read when the clock ticks is read on afterwards.
+                let mut next = std::pin::pin!(replies.next());
+                loop {
+                    tokio::select! {
+                        reply = &mut next => break reply,
+                        _ = ticks.tick() => {
+                            if let Some(code) = self.tick().await? {
+                                return Ok(Some(code));
+                            }
+                        }
+                    }
+                }
+            };
+            let Ok(Some(reply)) = reply else { return Ok(None) };
             let OperatorReply::Event { position, json } = reply else { continue };
             self.since = position.map(Into::into).or(self.since);
-            if self.tell(&json) {
+            let end = self.on_event(&json);
+            if let Some(code) = self.refresh().await? {
+                if self.what.show == Show::Events && !end {
+                    self.print_last_events(replies).await;
+                }
+                return Ok(Some(code));
+            }
+        }
+    }
+
+    /// Time that passes without an event.
+    async fn tick(&mut self) -> Result<Option<u8>, CliError> {
+        if self.what.wait == Wait::Baked && self.last.as_ref().is_some_and(|(run, _)| is_done(&run.status)) {
+            return self.refresh().await;
+        }
+        if let Some((run, _)) = self.last.as_ref().filter(|_| self.screen.ticks()) {
+            self.screen.show(self.ui, run);
+        }
+        Ok(None)
+    }
+
+    /// The events between what was read and the end of the run, which is done by now.
+    async fn print_last_events(&mut self, replies: &mut Replies) {
+        while let Ok(Ok(Some(reply))) = tokio::time::timeout(LAST_EVENTS_TIMEOUT, replies.next()).await {
+            let OperatorReply::Event { position, json } = reply else { continue };
+            self.since = position.map(Into::into).or(self.since);
+            if self.on_event(&json) {
                 return;
             }
         }
     }
 
     /// Prints an event that was asked for, and whether it is the last one.
-    fn tell(&self, json: &str) -> bool {
+    fn on_event(&self, json: &str) -> bool {
         let Ok(event) = serde_json::from_str::<EventDocument>(json) else { return false };
         let of_stage = self.what.stage.is_none() || event.stage.as_deref() == self.what.stage;
         if self.what.show == Show::Events && of_stage {
-            print_text(json);
+            self.ui.print(json);
         }
-        let done = event.status.as_deref().and_then(Status::from_name).is_some_and(Status::is_done);
+        let done = event.status.as_deref().is_some_and(is_done);
         let end = if self.what.stage.is_some() { "stage" } else { "run" };
         event.event == end && of_stage && done
     }
 
-    /// Shows the run as it is now; the exit code when following ends here.
-    async fn look(&mut self) -> Result<Option<u8>, CliError> {
+    /// Reads the run and shows it; the exit code when following ends here.
+    async fn refresh(&mut self) -> Result<Option<u8>, CliError> {
         let body = OperatorBody::RunShow { run: self.what.run.to_owned() };
         let (_, json) = match self.remote.client().request(None, body).await {
             Ok(found) => found,
-            Err(trimaran_client::ClientError::Unreachable { .. }) => return Ok(None),
+            Err(ClientError::Unreachable { .. }) => return Ok(None),
             Err(error) => return Err(client_error(error)),
         };
         let answer = answer::<RunDocument>(&json)?;
@@ -225,42 +241,53 @@ impl Follower<'_> {
         }
         let mut document = answer.document;
         if let Some(stage) = self.what.stage {
-            only_stage(&mut document, stage)?;
+            keep_stage(&mut document, stage)?;
         }
         if self.what.show == Show::Progress {
-            self.screen.show(&document);
+            self.screen.show(self.ui, &document);
         }
-        let code = ended(&document, self.what);
+        let mut code = ended(&document, self.what);
+        if code == Some(0) && self.what.wait == Wait::Baked {
+            code = match bake::of_run(self.remote, &document).await? {
+                Bake::Baking { .. } => None,
+                Bake::Passed => Some(0),
+                Bake::RolledBack { .. } => Some(12),
+            };
+        }
         self.last = Some((document, answer.json));
         Ok(code)
     }
 
-    fn finish(&mut self, global: &Global, code: u8) {
-        self.screen.clear();
+    /// The result on stdout, and what a human should know of it on stderr.
+    fn print_result(&self, code: u8) {
         let Some((document, json)) = &self.last else { return };
-        match (self.what.show, global.output) {
-            (Show::Events, _) => {}
+        match (self.what.show, self.ui.form()) {
+            (Show::Events, _) => return,
             (Show::Progress, OutputForm::Table) => {
-                print_text(&run_lines(document, &|status, text| paint(status, text)).join("\n"));
-                if code == 130 {
-                    let name = self.what.name();
-                    eprintln!("detached; the run continues. `trimaran watch {name}` goes on watching");
-                }
+                self.ui.print(&run_lines(document, &self.ui.view()).join("\n"));
             }
-            (Show::Progress, form) => crate::ui::print_document(form, json),
+            (Show::Progress, _) => return self.ui.document(json),
+        }
+        let name = self.what.name();
+        match code {
+            130 => self
+                .ui
+                .note(&format!("stopped watching; the run continues. Watch again: `trimaran watch {name}`")),
+            0 | 12 => bake::note(self.remote, self.ui, document),
+            _ => {}
         }
     }
 }
 
 /// Leaves one stage of a run, which has to be there.
-fn only_stage(run: &mut RunDocument, stage: &str) -> Result<(), CliError> {
+fn keep_stage(run: &mut RunDocument, stage: &str) -> Result<(), CliError> {
     let known: Vec<String> = run.stages.iter().map(|it| it.name.clone()).collect();
     run.stages.retain(|it| it.name == stage);
-    if !run.stages.is_empty() {
-        return Ok(());
-    }
-    let message = format!("`{}` has no stage `{stage}`", run.run);
-    Err(CliError::new(error_code::NOT_FOUND, message).help(format!("it has: {}", known.join(", "))))
+    if run.stages.is_empty() { Err(crate::run_name::no_stage(&run.run, stage, &known)) } else { Ok(()) }
+}
+
+fn is_done(status: &str) -> bool {
+    Status::from_name(status).is_some_and(Status::is_done)
 }
 
 /// The exit code when there is nothing more to wait for.
@@ -270,9 +297,10 @@ fn ended(run: &RunDocument, what: What<'_>) -> Option<u8> {
     if let Some(code) = Status::from_name(status).and_then(Status::exit_code) {
         return Some(code);
     }
-    let approval = |stage: &trimaran_wire::document::StageDocument| {
-        stage.status == Status::Waiting.as_str()
-            && stage.reasons.iter().any(|reason| reason.code == "approval")
+    let needs_a_human = match what.wait {
+        Wait::Approval => waits_for_approval(run) || is_paused_for_a_human(run),
+        Wait::Unblocked | Wait::Baked => is_paused_for_a_human(run),
+        Wait::Finished => false,
     };
-    (what.wait == Wait::Approval && run.stages.iter().any(approval)).then_some(8)
+    needs_a_human.then_some(8)
 }

@@ -62,7 +62,7 @@ pub(crate) fn unreadable(name: &str, error: &io::Error) -> CliError {
         io::ErrorKind::NotFound if name == "trimaran.yaml" => {
             found.help("name the file, or write a first one with `trimaran init`")
         }
-        io::ErrorKind::NotFound => found.help("look at the path; it starts at the current directory"),
+        io::ErrorKind::NotFound => found.help("check the path; it starts at the current directory"),
         io::ErrorKind::PermissionDenied => found.help("make the file readable for you"),
         io::ErrorKind::IsADirectory => found.help("name the files in it"),
         _ => found,
@@ -95,9 +95,9 @@ fn first_byte(pipe: &mut File) -> io::Result<Vec<u8>> {
     let mut byte = vec![0];
     match pipe.read(&mut byte) {
         Ok(0) => {
-            // The end: its writer is gone, which is told at once, or there was never one.
+            // The end: its writer is gone, which is known at once, or there was never one.
             if poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&WRITER))? == 0 {
-                return Err(io::Error::other("it is a pipe that nobody writes to"));
+                return Err(io::Error::other("it is a pipe that no process writes to"));
             }
             Ok(Vec::new())
         }
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_pipe_without_a_writer_and_a_device_are_refused() {
         let folder = tempfile::tempdir().expect("a folder");
-        assert_eq!(cause(&fifo(folder.path())), "it is a pipe that nobody writes to");
+        assert_eq!(cause(&fifo(folder.path())), "it is a pipe that no process writes to");
         assert_eq!(cause(Path::new("/dev/zero")), "it is a device, not a file");
         assert_eq!(cause(folder.path()), "it is a folder");
     }

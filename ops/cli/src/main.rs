@@ -7,24 +7,35 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "a command reads files, the environment and clocks")]
 
+mod arguments;
 mod artifact;
+mod bake;
 mod cmd;
+mod decision;
+mod deploy_inputs;
+mod enrollment;
 mod error;
 mod follow;
 mod input;
+mod lint_report;
+mod machine_table;
 mod manifest_lint;
 mod manifests;
+mod pipeline_files;
+mod pipelines;
 mod remote;
-mod sources;
+mod run_name;
+#[cfg(test)]
+mod samples;
 mod ui;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-/// Releases software to hosts, Kubernetes and Flink, and goes back by itself.
+/// Releases software to hosts, Kubernetes and Flink, and rolls back automatically.
 #[derive(Debug, clap::Parser)]
-#[command(name = "trimaran", version, disable_help_subcommand = true, after_help = cmd::EXAMPLES)]
+#[command(name = "trimaran", version, after_help = cmd::EXAMPLES)]
 struct App {
     #[command(flatten)]
     global: ui::Global,
@@ -37,11 +48,11 @@ fn main() -> ExitCode {
         Ok(app) => app,
         Err(error) => return error::clap_exit(&error),
     };
-    let form = app.global.output;
-    match cmd::run(app.command, &app.global) {
+    let ui = ui::Ui::new(app.global);
+    match cmd::run(app.command, &ui) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            error.print(form);
+            error.print(ui.form());
             ExitCode::from(error.exit())
         }
     }

@@ -14,7 +14,7 @@ use trimaran_model::target::{Target, TargetPlatform};
 use crate::error::CliError;
 use crate::manifests::{self, File, Manifest};
 
-/// What `trimaran lint` was given.
+/// The arguments of `trimaran lint`, read.
 #[derive(Debug, Default)]
 pub(crate) struct Inputs {
     /// Files of the pipeline language.
@@ -25,7 +25,7 @@ pub(crate) struct Inputs {
     pub(crate) unreadable: Vec<CliError>,
 }
 
-/// Reads files and folders and tells manifests from files of the pipeline language.
+/// Reads files and folders and separates manifests from files of the pipeline language.
 pub(crate) fn inputs(paths: &[String]) -> Inputs {
     let found = manifests::read_files(paths, &is_language);
     let mut inputs = Inputs { unreadable: found.unreadable, ..Inputs::default() };
@@ -41,7 +41,7 @@ pub(crate) fn inputs(paths: &[String]) -> Inputs {
 }
 
 /// A document of the language starts with `trimaran:`; one of Kubernetes has `apiVersion` or `kind`. Anything
-/// else is taken for what its neighbours are: the language when it was named, a manifest in a folder.
+/// else counts as what its neighbours are: the language when it was named, a manifest in a folder.
 fn is_language(bytes: &[u8], in_folder: bool) -> bool {
     let (mut language, mut manifest) = (false, false);
     for line in bytes.split(|byte| *byte == b'\n') {
@@ -64,7 +64,7 @@ fn first_key(line: &[u8]) -> &[u8] {
     key.strip_prefix(b"\"").and_then(|key| key.strip_suffix(b"\"")).unwrap_or(key)
 }
 
-/// What can't be read as findings, for a command that has more to tell.
+/// What can't be read as findings, for a command that reports more.
 pub(crate) fn unreadable(errors: &[CliError]) -> Vec<Diagnostic> {
     errors.iter().map(CliError::finding).collect()
 }
@@ -78,6 +78,7 @@ pub(crate) fn check(files: Vec<File>, options: Options<'_>) -> (Vec<Diagnostic>,
         }
     }
     let objects: Vec<Value> = set.iter_mut().map(|it| it.value.take()).collect();
+    found.extend(manifests::reader_warnings(&set));
     found.extend(diagnostics(&set, &lint(&objects, options)));
     for (manifest, object) in set.iter_mut().zip(objects) {
         manifest.value = object;

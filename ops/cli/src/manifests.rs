@@ -34,6 +34,8 @@ struct Source {
     name: String,
     bytes: Rc<[u8]>,
     places: Places,
+    /// What the reader says about the file.
+    warnings: Vec<Diagnostic>,
 }
 
 impl Manifest {
@@ -48,14 +50,14 @@ impl Manifest {
     }
 
     /// Where a JSON pointer into the object is written: line and column from 1. A pointer to what is missing
-    /// has the place of what should hold it. The first question about a YAML file reads it again.
+    /// has the place of what should hold it. The first lookup in a YAML file reads it again.
     pub(crate) fn place(&self, pointer: &str) -> Span {
         let pointer = format!("{}{pointer}", self.in_list);
         self.source.places.of(&self.source.bytes, self.document, &pointer)
     }
 }
 
-/// The objects of files and folders, in the order given; within a folder by path. `-` is stdin.
+/// The objects of files and folders, in the order of the arguments; within a folder by path. `-` is stdin.
 ///
 /// A folder is read with the folders below it: `*.yaml`, `*.yml` and `*.json`, no hidden ones. An unreadable
 /// file, and a path with nothing to read, is an error with its position; the command ends with code 11.
@@ -68,7 +70,7 @@ pub(crate) fn load(paths: &[String]) -> Result<Vec<Manifest>, CliError> {
     for file in found.files {
         let (name, bytes) = (file.name.clone(), file.bytes.clone());
         open(file, &mut manifests).map_err(|problem| {
-            crate::cmd::lint_error(&[SourceFile { name: &name, bytes: &bytes }], &[*problem])
+            crate::lint_report::lint_error(&[SourceFile { name: &name, bytes: &bytes }], &[*problem])
         })?;
     }
     Ok(manifests)
@@ -93,7 +95,7 @@ pub(crate) struct Found {
 
 /// Reads the files of [`load`], each once.
 ///
-/// `is_language` tells from the beginning of a file and from whether it was found in a folder that it is one of the
+/// `is_language` decides from the beginning of a file and from whether it was found in a folder that it is one of the
 /// pipeline language. Of such a file that is larger than those may be, no more than the beginning is read.
 pub(crate) fn read_files(paths: &[String], is_language: &dyn Fn(&[u8], bool) -> bool) -> Found {
     let (mut result, mut found) = (Found::default(), Vec::new());
@@ -120,10 +122,17 @@ pub(crate) fn read_files(paths: &[String], is_language: &dyn Fn(&[u8], bool) -> 
     result
 }
 
+/// What the reader says about the files of a set, each once.
+pub(crate) fn reader_warnings(set: &[Manifest]) -> Vec<Diagnostic> {
+    let files = set.chunk_by(|one, other| Rc::ptr_eq(&one.source, &other.source));
+    files.flat_map(|objects| objects[0].source.warnings.iter().cloned()).collect()
+}
+
 /// Adds the objects of a file.
 pub(crate) fn open(file: File, manifests: &mut Vec<Manifest>) -> Result<(), Box<Diagnostic>> {
     let documents = manifest::read(&file.name, &file.bytes)?;
-    let source = Rc::new(Source { name: file.name, bytes: file.bytes, places: Places::default() });
+    let warnings = documents.iter().flat_map(|it| it.warnings.clone()).collect();
+    let source = Rc::new(Source { name: file.name, bytes: file.bytes, places: Places::default(), warnings });
     for document in documents {
         let mut add = |value, in_list| {
             let source = Rc::clone(&source);
@@ -153,7 +162,7 @@ fn read(file: &Path, left: usize, is_language: &dyn Fn(&[u8]) -> bool) -> Result
     let head = input.read_to(limits::SPEC_FILE_BYTES_MAX).map_err(failed)?;
     if head.len() > limits::SPEC_FILE_BYTES_MAX && !is_language(head) {
         let limit = limits::MANIFEST_FILE_BYTES_MAX;
-        // A file tells its length, so it is refused without being read.
+        // The length of a file is known, so it is refused without being read.
         if !input.is_over(limit) {
             input.read_to(limit).map_err(failed)?;
         }
@@ -166,7 +175,7 @@ fn read(file: &Path, left: usize, is_language: &dyn Fn(&[u8]) -> bool) -> Result
     if bytes.len() > left {
         let limit = limits::MANIFEST_TOTAL_BYTES_MAX >> 20;
         let cause = format!("all files together are larger than {limit} MiB");
-        return Err(refused(file, cause).help("give fewer files"));
+        return Err(refused(file, cause).help("pass fewer files"));
     }
     Ok(bytes)
 }

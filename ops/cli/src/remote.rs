@@ -1,7 +1,6 @@
 //! A command's way to the cluster: the chosen context, one small runtime, and errors in the CLI's form.
 
 use std::future::Future;
-use std::time::Duration;
 
 use serde_json::Value;
 use trimaran_client::ClientError;
@@ -9,12 +8,12 @@ use trimaran_client::client::{Client, Replies};
 use trimaran_client::config::{self, Config};
 use trimaran_language::{Diagnostic, Severity};
 use trimaran_model::error_code::{self, ErrorCode};
-use trimaran_model::time::Millis;
 use trimaran_wire::document::Document;
 use trimaran_wire::v1::operator::{OperatorBody, Refusal};
 
+use crate::arguments::RequestIdArg;
 use crate::error::CliError;
-use crate::ui::{Global, OutputForm, print_document};
+use crate::ui::{OutputForm, Ui, write_stderr};
 
 /// A connection that is made when it is first needed.
 pub(crate) struct Remote {
@@ -24,22 +23,22 @@ pub(crate) struct Remote {
 
 impl Remote {
     /// Uses the context of the global flags.
-    pub(crate) fn new(global: &Global) -> Result<Self, CliError> {
+    pub(crate) fn new(ui: &Ui) -> Result<Self, CliError> {
         let path = config::path();
         let config = Config::load(&path).map_err(config_error)?;
-        let (_, context) = config.context(global.context()).map_err(config_error)?;
+        let (_, context) = config.context(ui.global.context()).map_err(config_error)?;
         let mut context = context.clone();
-        if !global.endpoint.is_empty() {
-            context.endpoints.clone_from(&global.endpoint);
+        if !ui.global.endpoint.is_empty() {
+            context.endpoints.clone_from(&ui.global.endpoint);
         }
         let mut client = Client::new(context);
         // A program reads one document on stderr; people want to know what takes so long.
-        if global.output == OutputForm::Table {
-            client = client.telling(Box::new(|why, patience| {
-                eprintln!(
-                    "the answer was lost ({why}); the same request goes out again for up to {} s",
-                    patience.as_secs()
-                );
+        if ui.form() == OutputForm::Table {
+            client = client.on_repeat(Box::new(|why, timeout| {
+                write_stderr(&format!(
+                    "the answer was lost ({why}); the same request is sent again for up to {} s",
+                    timeout.as_secs()
+                ));
             }));
         }
         Ok(Self { client, runtime: runtime() })
@@ -56,7 +55,12 @@ impl Remote {
 
     /// Asks for a document.
     pub(crate) fn read<D: Document>(&self, body: OperatorBody) -> Result<Answer<D>, CliError> {
-        self.ask(None, body)
+        self.block_on(self.ask(body))
+    }
+
+    /// Asks for a document, within [`Remote::block_on`].
+    pub(crate) async fn ask<D: Document>(&self, body: OperatorBody) -> Result<Answer<D>, CliError> {
+        self.request(None, body).await
     }
 
     /// Changes something; the request id makes a repetition safe.
@@ -65,11 +69,15 @@ impl Remote {
         id: &RequestIdArg,
         body: OperatorBody,
     ) -> Result<Answer<D>, CliError> {
-        self.ask(Some(id.bytes()), body)
+        self.block_on(self.request(Some(id.bytes()), body))
     }
 
-    fn ask<D: Document>(&self, id: Option<[u8; 16]>, body: OperatorBody) -> Result<Answer<D>, CliError> {
-        let (_, json) = self.block_on(self.client.request(id, body)).map_err(client_error)?;
+    async fn request<D: Document>(
+        &self,
+        id: Option<[u8; 16]>,
+        body: OperatorBody,
+    ) -> Result<Answer<D>, CliError> {
+        let (_, json) = self.client.request(id, body).await.map_err(client_error)?;
         answer(&json)
     }
 }
@@ -94,37 +102,12 @@ pub(crate) fn answer<D: Document>(json: &str) -> Result<Answer<D>, CliError> {
 }
 
 impl<D> Answer<D> {
-    /// Prints the document for programs, or what `table` makes of it for people.
-    pub(crate) fn print(&self, global: &Global, table: impl FnOnce(&D)) {
-        match global.output {
-            OutputForm::Table => table(&self.document),
-            form => print_document(form, &self.json),
+    /// Prints the document for programs, or what `text` prints of it for people.
+    pub(crate) fn print(&self, ui: &Ui, text: impl FnOnce(&D)) {
+        match ui.form() {
+            OutputForm::Table => text(&self.document),
+            _ => ui.document(&self.json),
         }
-    }
-}
-
-/// `--request-id` of every command that changes something.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub(crate) struct RequestIdArg {
-    /// A UUIDv7 that makes the request safe to repeat; made anew when it is left out.
-    #[arg(long, value_name = "UUIDv7", value_parser = parse_request_id)]
-    request_id: Option<uuid::Uuid>,
-}
-
-impl RequestIdArg {
-    pub(crate) fn bytes(&self) -> [u8; 16] {
-        self.request_id.unwrap_or_else(uuid::Uuid::now_v7).into_bytes()
-    }
-}
-
-/// A usage error, found before any file is read.
-fn parse_request_id(text: &str) -> Result<uuid::Uuid, String> {
-    match uuid::Uuid::parse_str(text) {
-        Ok(id) if id.get_version_num() == 7 => Ok(id),
-        Ok(id) => {
-            Err(format!("it is a UUID of version {}, and a request id has version 7", id.get_version_num()))
-        }
-        Err(_) => Err("it is no UUID; a request id is a UUID of version 7".to_owned()),
     }
 }
 
@@ -135,7 +118,7 @@ pub(crate) fn config_error(error: config::Error) -> CliError {
             .cause(
                 "it is TOML with a table `[contexts.NAME]` of endpoints, ca, cert and key for each context",
             )
-            .help("mend the marked place, or move the file away and add the contexts again")
+            .help("fix the marked place, or move the file away and add the contexts again")
             .at(path.display().to_string(), *line, *column);
     }
     let built = CliError::new(error_code::CONTEXT_UNKNOWN, error.to_string());
@@ -143,7 +126,10 @@ pub(crate) fn config_error(error: config::Error) -> CliError {
         Some(cause) => built.cause(cause),
         None => built,
     };
-    built.help("`trimaran context list` shows the contexts; `trimaran dev` makes one called `dev`")
+    built.help(
+        "`trimaran context list` shows the contexts; `trimaran context add NAME --endpoint HOST:PORT \
+         --token-file FILE` adds one; `trimaran dev` makes a cluster on this machine with one",
+    )
 }
 
 /// What a client says, with code and help.
@@ -157,6 +143,12 @@ pub(crate) fn client_error(error: ClientError) -> CliError {
             CliError::new(error_code::INDETERMINATE, "the outcome is not known").cause(why)
         }
         ClientError::Identity { why } => CliError::new(error_code::IDENTITY, why),
+        ClientError::IdentityFile { path, why } => {
+            let what = format!("the context's file {} can't be read", path.display());
+            CliError::new(error_code::CONTEXT_UNKNOWN, what)
+                .cause(why)
+                .help("correct its path in the configuration, or add the context again with a new token")
+        }
         ClientError::Protocol { why } => CliError::new(error_code::BUG, why),
     }
 }
@@ -177,10 +169,4 @@ pub(crate) async fn next_reply(
     replies: &mut Replies,
 ) -> Result<Option<trimaran_wire::v1::operator::OperatorReply>, CliError> {
     replies.next().await.map_err(client_error)
-}
-
-/// Reads `30s`, `10m`, `1h30m`.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let bad = || format!("`{text}` is no duration; write 90s, 10m, 1h30m or 3d");
-    Millis::parse(text).map(Millis::to_std).ok_or_else(bad)
 }

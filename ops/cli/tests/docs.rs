@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use trimaran_e2e::docs::{Block, Kind, Page, Yaml, page};
 use trimaran_language::{Diagnostic, Severity, SourceFile, compile, compile_host_spec};
+use trimaran_test_support::docs::{Block, Kind, Page, Yaml, page};
 
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs")
@@ -92,7 +92,7 @@ fn every_command_has_its_place_in_the_reference() {
         .skip_while(|line| !line.starts_with("Commands:"))
         .skip(1)
         .take_while(|line| line.starts_with("  "))
-        // Deeper lines go on with what the line before says.
+        // Deeper lines continue the line before.
         .filter(|line| !line.starts_with("   "))
         .filter_map(|line| line.split_whitespace().next())
         .collect();

@@ -158,6 +158,58 @@ fn the_document_has_objects_names_and_warnings() {
 }
 
 #[test]
+fn a_name_that_is_kept_elsewhere_is_warned_about() {
+    let custom = "\
+apiVersion: db.example.com/v1
+kind: Database
+metadata: {name: pg}
+spec:
+  env:
+  - name: SETTINGS
+    valueFrom: {configMapKeyRef: {name: app, key: a}}
+";
+    let desk = Desk::new(&[("a.yaml", PAIR), ("pg.yaml", custom)]);
+    let done = desk.run(&["render", "a.yaml", "pg.yaml", "-o", "json"]);
+    let document = done.document();
+    let new = document["objects"][0]["metadata"]["name"].as_str().unwrap();
+    assert_eq!(document["objects"][1]["spec"]["containers"][0]["envFrom"][0]["configMapRef"]["name"], new);
+    assert_eq!(document["objects"][2]["spec"]["env"][0]["valueFrom"]["configMapKeyRef"]["name"], "app");
+    let warning = &document["warnings"][0];
+    let message = format!("Database/pg keeps the name `app` here, but ConfigMap `app` is renamed to `{new}`");
+    assert_eq!((&warning["code"], &warning["message"]), (&json!("TR5037"), &json!(message)));
+    assert_eq!((&warning["file"], &warning["line"]), (&json!("pg.yaml"), &json!(7)));
+    assert!(done.stderr.contains("warning[TR5037]") && done.stderr.contains("pg.yaml:7:"), "{}", done.stderr);
+}
+
+#[test]
+fn keys_that_yaml_changes_are_warned_about() {
+    let switches = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app}\ndata:\n  on: \"1\"\n";
+    let desk = Desk::new(&[("one.yaml", switches), ("two.yaml", &format!("{switches}  yes: \"2\"\n"))]);
+    let place = |line: u64, code: &str, file: &str| (code.to_owned(), file.to_owned(), line, 3);
+    assert_eq!(desk.lint(&["one.yaml"]), (0, vec![place(5, "TR5002", "one.yaml")]));
+    assert_eq!(desk.lint(&["two.yaml"]), (11, vec![place(6, "TR5001", "two.yaml")]));
+    let document = desk.run(&["render", "one.yaml", "-o", "json"]).document();
+    assert_eq!(document["objects"][0]["data"], json!({"true": "1"}));
+    assert_eq!(document["warnings"][0]["code"], "TR5002");
+}
+
+#[test]
+fn what_server_side_apply_refuses_has_its_place() {
+    let service = "\
+apiVersion: v1
+kind: Service
+metadata: {name: web, labels: {tier: }}
+spec:
+  selectors: {app: web}
+  ports: [{port: \"80\"}]
+";
+    let desk = Desk::new(&[("web.yaml", service)]);
+    let (code, found) = desk.lint(&["web.yaml"]);
+    let short: Vec<_> = found.iter().map(|(code, _, line, column)| (code.as_str(), *line, *column)).collect();
+    assert_eq!((code, short), (11, vec![("TR5024", 3, 32), ("TR5022", 5, 3), ("TR5023", 6, 18)]));
+}
+
+#[test]
 fn folders_lists_and_stdin_are_read() {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": [
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app"}, "data": {"a": "b"}},
@@ -374,7 +426,7 @@ fn bombs_end_with_an_error() {
 fn the_page_of_the_documentation_is_true() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/kubernetes/config.md");
     let text = std::fs::read_to_string(path).expect("the page");
-    let page = trimaran_e2e::docs::page(&text).expect("a page whose blocks are known");
+    let page = trimaran_test_support::docs::page(&text).expect("a page whose blocks are known");
     assert!(page.blocks.len() >= 6);
     let desk = Desk::new(&[]);
     let followed = page.follow(

@@ -25,16 +25,16 @@ use crate::ground::{addresses, install_crypto, system_clock};
 
 /// How long a request is repeated once a coordinator was reached, and while it is not known what became of it:
 /// longer than a coordinator needs to start again.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REPEAT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it is tried to reach any coordinator at all.
-const REACH: Duration = Duration::from_millis(2800);
+const REACH_TIMEOUT: Duration = Duration::from_millis(2800);
 /// How long the endpoints may take to answer a dial. Shorter than the transport's own bound: a new dial asks at
 /// once, while the old one's repetitions come at growing distances.
-const DIAL: Duration = Duration::from_millis(1400);
+const DIAL_TIMEOUT: Duration = Duration::from_millis(1400);
 /// The next endpoint is dialed too when the one before it is silent for so long.
-const NEXT_DIAL: Duration = Duration::from_millis(200);
+const NEXT_DIAL_DELAY: Duration = Duration::from_millis(200);
 
-/// Told once when a request goes out again: why, and for how long it is repeated.
+/// Called once when a request is sent again: why, and for how long it is repeated.
 pub type OnRepeat = Box<dyn Fn(&str, Duration) + Send + Sync>;
 
 /// A client of one cluster. Connects when it is first used and again when a session is lost.
@@ -67,8 +67,8 @@ impl Client {
         Self { context, endpoint: OnceCell::new(), session: Mutex::new(None), on_repeat: None }
     }
 
-    /// Tells `on_repeat` when a change is sent again because its answer was lost.
-    pub fn telling(mut self, on_repeat: OnRepeat) -> Self {
+    /// Calls `on_repeat` when a change is sent again because its answer was lost.
+    pub fn on_repeat(mut self, on_repeat: OnRepeat) -> Self {
         self.on_repeat = Some(on_repeat);
         self
     }
@@ -83,7 +83,7 @@ impl Client {
             OperatorReply::Document { revision, json } => Ok((revision, json)),
             OperatorReply::Refused(refusal) => Err(ClientError::Refused(refusal)),
             OperatorReply::Event { .. } | OperatorReply::Part(_) | OperatorReply::Logs(_) => {
-                Err(protocol("it is no document"))
+                Err(protocol("it is not a document"))
             }
         }
     }
@@ -91,17 +91,17 @@ impl Client {
     /// Sends a request that is answered by a stream.
     pub async fn stream(&self, body: OperatorBody) -> Result<Replies, ClientError> {
         let frame = OperatorRequest { request_id: None, body }.to_frame();
-        let session = self.session(Instant::now() + REACH).await?;
+        let session = self.session(Instant::now() + REACH_TIMEOUT).await?;
         match session.request(&frame).await {
             Ok(receiver) => Ok(Replies(receiver)),
             Err(error) => {
-                self.forget().await;
+                self.drop_session().await;
                 Err(unanswered(&error))
             }
         }
     }
 
-    /// Sends the request until one coordinator answers or the patience is over: soon when none is reached, later
+    /// Sends the request until one coordinator answers or the time is over: soon when none is reached, later
     /// when one was.
     async fn ask(
         &self,
@@ -110,49 +110,51 @@ impl Client {
     ) -> Result<OperatorReply, ClientError> {
         let frame = OperatorRequest { request_id, body }.to_frame();
         let start = Instant::now();
-        let mut deadline = start + REACH;
+        let mut deadline = start + REACH_TIMEOUT;
         let mut in_doubt = false;
         let mut attempt = 0;
         loop {
             let error = match self.session(deadline).await {
                 Ok(session) => {
-                    deadline = start + PATIENCE;
+                    deadline = start + REPEAT_TIMEOUT;
                     match exchange(&session, &frame).await {
-                        Ok(reply) => match again(reply) {
+                        Ok(reply) => match check_repeatable(reply) {
                             Ok(reply) => return Ok(reply),
                             Err(error) => error,
                         },
                         Err(error) => {
-                            self.forget().await;
+                            self.drop_session().await;
                             if refuses_identity(error.closed()) {
                                 return Err(unanswered(&error));
                             }
                             if request_id.is_some() && !std::mem::replace(&mut in_doubt, true) {
-                                self.tell(&error.to_string());
+                                self.notify_repeat(&error.to_string());
                             }
                             unanswered(&error)
                         }
                     }
                 }
-                Err(error @ ClientError::Identity { .. }) => return Err(error),
+                Err(error @ (ClientError::Identity { .. } | ClientError::IdentityFile { .. })) => {
+                    return Err(error);
+                }
                 Err(error) => error,
             };
             attempt += 1;
             let delay = trimaran_transport::backoff::OPERATOR.delay(attempt - 1, random::next_u64());
             if Instant::now() + delay.to_std() >= deadline {
-                return Err(given_up(error, in_doubt, attempt, start.elapsed()));
+                return Err(final_error(error, in_doubt, attempt, start.elapsed()));
             }
             tokio::time::sleep(delay.to_std()).await;
         }
     }
 
-    fn tell(&self, why: &str) {
+    fn notify_repeat(&self, why: &str) {
         if let Some(on_repeat) = &self.on_repeat {
-            on_repeat(why, PATIENCE);
+            on_repeat(why, REPEAT_TIMEOUT);
         }
     }
 
-    async fn forget(&self) {
+    async fn drop_session(&self) {
         *self.session.lock().await = None;
     }
 
@@ -163,8 +165,8 @@ impl Client {
             return Ok(session.clone());
         }
         let endpoint = self.endpoint.get_or_try_init(|| self.bind()).await?;
-        let patience = DIAL.min(deadline.saturating_duration_since(Instant::now()));
-        let session = dial(endpoint, addresses(&self.context.endpoints)?, patience).await?;
+        let timeout = DIAL_TIMEOUT.min(deadline.saturating_duration_since(Instant::now()));
+        let session = dial(endpoint, addresses(&self.context.endpoints)?, timeout).await?;
         *current = Some(session.clone());
         Ok(session)
     }
@@ -172,7 +174,7 @@ impl Client {
     async fn bind(&self) -> Result<Arc<Endpoint>, ClientError> {
         let mut files = self.files()?;
         // A coordinator that does not answer now does not answer the request either.
-        let renewed = tokio::time::timeout(DIAL, enroll::renew_if_due(&self.context, &files)).await;
+        let renewed = tokio::time::timeout(DIAL_TIMEOUT, enroll::renew_if_due(&self.context, &files)).await;
         if let Some(renewed) = renewed.ok().flatten() {
             files = renewed;
         }
@@ -197,7 +199,7 @@ impl Client {
     fn files(&self) -> Result<IdentityFiles, ClientError> {
         let read = |path: &std::path::Path| {
             std::fs::read_to_string(path)
-                .map_err(|error| ClientError::Identity { why: format!("{}: {error}", path.display()) })
+                .map_err(|error| ClientError::IdentityFile { path: path.to_owned(), why: error.to_string() })
         };
         Ok(IdentityFiles {
             cert: read(&self.context.cert)?,
@@ -211,13 +213,13 @@ impl Client {
 async fn dial(
     endpoint: &Arc<Endpoint>,
     addresses: Vec<SocketAddr>,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<Session, ClientError> {
     let mut dials = JoinSet::new();
     for (number, address) in (0..).zip(addresses.iter().copied()) {
         let endpoint = endpoint.clone();
         dials.spawn(async move {
-            tokio::time::sleep(NEXT_DIAL * number).await;
+            tokio::time::sleep(NEXT_DIAL_DELAY * number).await;
             (address, endpoint.connect(address, Alpn::Operator).await)
         });
     }
@@ -240,7 +242,7 @@ async fn dial(
         }
         None
     };
-    let dialed = tokio::time::timeout(patience, first).await;
+    let dialed = tokio::time::timeout(timeout, first).await;
     if let Ok(Some(answer)) = dialed {
         return answer;
     }
@@ -290,8 +292,8 @@ fn refuses_identity(reason: Option<&CloseReason>) -> bool {
     matches!(code, CloseCode::Certificate | CloseCode::Revoked)
 }
 
-/// Passes a reply on, or says that another attempt may succeed.
-fn again(reply: OperatorReply) -> Result<OperatorReply, ClientError> {
+/// Passes a reply on, or the error after which another attempt may succeed.
+fn check_repeatable(reply: OperatorReply) -> Result<OperatorReply, ClientError> {
     let passing = [error_code::BUSY, error_code::NO_QUORUM, error_code::INDETERMINATE];
     match reply {
         OperatorReply::Refused(refusal) if passing.contains(&ErrorCode(refusal.code)) => {
@@ -302,7 +304,7 @@ fn again(reply: OperatorReply) -> Result<OperatorReply, ClientError> {
 }
 
 /// The last error, with what was tried. A change that may be done is in doubt.
-fn given_up(error: ClientError, in_doubt: bool, attempts: u32, took: Duration) -> ClientError {
+fn final_error(error: ClientError, in_doubt: bool, attempts: u32, took: Duration) -> ClientError {
     let tried = format!("tried {attempts} times in {:.1} s", took.as_secs_f64());
     match error {
         ClientError::Unreachable { attempts: why } if in_doubt => {

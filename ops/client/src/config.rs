@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use toml_edit::{DocumentMut, Item, TableLike};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,17 +74,36 @@ impl Config {
         })
     }
 
-    /// Writes the file by rename, so that a reader sees the old or the new one.
+    /// Writes the file by rename, so that a reader sees the old or the new one. Comments, order and fields that this
+    /// build does not know stay.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         let write = || -> std::io::Result<()> {
             let folder = path.parent().unwrap_or(Path::new("."));
             std::fs::create_dir_all(folder)?;
-            let text = toml::to_string(self).expect("the configuration is plain data");
+            let text = self.merged_into(&std::fs::read_to_string(path).unwrap_or_default());
             let temporary = path.with_extension(format!("tmp{}", std::process::id()));
             std::fs::write(&temporary, text)?;
             std::fs::rename(&temporary, path)
         };
         write().map_err(|source| Error::Write { path: path.to_owned(), source })
+    }
+
+    /// The text of a file with what is different here. A file that is not TOML is written anew.
+    fn merged_into(&self, text: &str) -> String {
+        let mut document = text.parse::<DocumentMut>().unwrap_or_default();
+        let own = toml::to_string(self).expect("the configuration is plain data");
+        let own = own.parse::<DocumentMut>().expect("it was written as TOML");
+        update(document.as_table_mut(), own.as_table());
+        if self.current.is_none() {
+            document.remove("current");
+        }
+        if let Some(contexts) = document.get_mut("contexts").and_then(Item::as_table_like_mut) {
+            let known: Vec<String> = contexts.iter().map(|(name, _)| name.to_owned()).collect();
+            for gone in known.iter().filter(|name| !self.contexts.contains_key(*name)) {
+                contexts.remove(gone);
+            }
+        }
+        document.to_string()
     }
 
     /// The named context, else the current one, else the only one.
@@ -96,6 +116,24 @@ impl Config {
             known: self.contexts.keys().cloned().collect::<Vec<_>>().join(", "),
         })?;
         Ok((found.0, found.1))
+    }
+}
+
+/// Sets what is different in `new`; what is the same keeps its form.
+fn update(old: &mut dyn TableLike, new: &dyn TableLike) {
+    for (key, item) in new.iter() {
+        match (old.get_mut(key), item.as_table_like()) {
+            (Some(known), Some(table)) if known.is_table_like() => {
+                update(known.as_table_like_mut().expect("it is a table"), table);
+            }
+            (Some(known), None) => {
+                let text = |item: &Item| item.clone().into_value().map(|it| it.decorated("", "").to_string());
+                if text(known).ok() != text(item).ok() {
+                    *known = item.clone();
+                }
+            }
+            (Some(_) | None, _) => drop(old.insert(key, item.clone())),
+        }
     }
 }
 
@@ -117,6 +155,33 @@ mod tests {
         config.save(&path).expect("written");
         assert_eq!(Config::load(&path).expect("read"), config);
         assert_eq!(Config::load(&folder.path().join("none")).expect("empty"), Config::default());
+    }
+
+    #[test]
+    fn comments_and_order_stay_when_a_context_is_added() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let path = folder.path().join("config.toml");
+        let text = "\
+# ours
+current = \"prod\" # careful
+
+[contexts.prod] # three machines
+endpoints = [\"a:1\", \"b:1\"]
+ca = \"/somewhere/ca\"
+cert = \"/somewhere/cert\"
+key = \"/somewhere/key\"
+";
+        std::fs::write(&path, text).expect("written");
+        let mut config = Config::load(&path).expect("read");
+        config.contexts.insert("dev".to_owned(), context("127.0.0.1:1"));
+        config.save(&path).expect("written");
+        let now = std::fs::read_to_string(&path).expect("read");
+        assert!(now.starts_with(text), "{now}");
+        assert_eq!(Config::load(&path).expect("read"), config);
+        config.contexts.remove("prod");
+        config.current = Some("dev".to_owned());
+        config.save(&path).expect("written");
+        assert_eq!(Config::load(&path).expect("read"), config);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub struct Granted {
 }
 
 /// Uses a token at the first endpoint that answers and writes `DIR/identity/{cert,key,ca}.pem`. The key is
-/// made here and leaves this machine never. `wanted` is `ROLE/NAME` or `ROLE`: a token for somebody else is refused
+/// made here and leaves this machine never. `wanted` is `ROLE/NAME` or `ROLE`: a token for another name is refused
 /// and stays good.
 pub async fn enroll(
     endpoints: &[String],
@@ -116,7 +116,7 @@ fn bind(identity: Option<&IdentityFiles>) -> Result<Endpoint, ClientError> {
     Endpoint::bind(any, config).map_err(|error| ClientError::Unreachable { attempts: error.to_string() })
 }
 
-/// Renews an operator's certificate in the second half of its life. A failure changes nothing: the old one may
+/// Renews an operator's certificate in the second half of its validity. A failure changes nothing: the old one may
 /// still be good, and the request that follows tells when it is not.
 pub(crate) async fn renew_if_due(context: &Context, files: &IdentityFiles) -> Option<IdentityFiles> {
     let store = CertificateStore::new(files).ok()?;

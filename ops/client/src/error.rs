@@ -13,8 +13,12 @@ pub enum ClientError {
     /// Sent, and the answer was lost: repeat it with the same request id.
     #[error("the outcome is not known: {why}")]
     Indeterminate { why: String },
+    /// A coordinator refused the certificate, or it is not one.
     #[error("{why}")]
     Identity { why: String },
+    /// A file of the identity can't be read here; nothing was asked.
+    #[error("{}: {why}", path.display())]
+    IdentityFile { path: std::path::PathBuf, why: String },
     #[error("{why}")]
     Protocol { why: String },
 }

@@ -1,4 +1,4 @@
-//! How long a client tries when nobody answers, and when an answer is lost.
+//! How long a client tries when no coordinator answers, and when an answer is lost.
 #![allow(clippy::disallowed_methods, reason = "sockets and clocks are what is tested")]
 
 use std::net::{SocketAddr, UdpSocket};
@@ -91,7 +91,8 @@ async fn nobody_answers_is_known_soon_and_names_every_endpoint() {
     for change in [None, Some([7; 16])] {
         let client = world.client(&endpoints);
         let start = Instant::now();
-        let error = client.request(change, OperatorBody::AgentList).await.expect_err("nobody is there");
+        let error =
+            client.request(change, OperatorBody::AgentList).await.expect_err("no coordinator is there");
         assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
         let ClientError::Unreachable { attempts } = error else { panic!("{error}") };
         for part in [endpoints[0].to_string(), endpoints[1].to_string(), "tried 2 times".to_owned()] {
@@ -120,10 +121,10 @@ async fn a_change_whose_answer_is_lost_is_repeated_and_in_doubt_at_the_end() {
     let world = World::new();
     let server = world.coordinator();
     let address = server.local_address().expect("bound");
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let tells = told.clone();
-    let client = world.client(&[address]).telling(Box::new(move |why, patience| {
-        tells.lock().expect("no panic").push((why.to_owned(), patience));
+    let notes = Arc::new(Mutex::new(Vec::new()));
+    let notes_of_client = notes.clone();
+    let client = world.client(&[address]).on_repeat(Box::new(move |why, timeout| {
+        notes_of_client.lock().expect("no panic").push((why.to_owned(), timeout));
     }));
     let requests = AtomicUsize::new(0);
     let serve = async {
@@ -141,7 +142,7 @@ async fn a_change_whose_answer_is_lost_is_repeated_and_in_doubt_at_the_end() {
     };
     assert!(matches!(error, ClientError::Indeterminate { .. }), "{error}");
     assert!(requests.load(Ordering::Relaxed) > 2);
-    assert_eq!(told.lock().expect("no panic").len(), 1, "said once");
+    assert_eq!(notes.lock().expect("no panic").len(), 1, "said once");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use trimaran_model::time::{Timestamp, WallTime};
 
-/// Milliseconds since the kernel booted (`CLOCK_BOOTTIME`, clock_gettime(2)). Goes on while the process is paused and
+/// Milliseconds since the kernel booted (`CLOCK_BOOTTIME`, clock_gettime(2)). Runs while the process is paused and
 /// while the machine sleeps, and is not moved by a change of the wall clock.
 pub fn boot_time() -> Timestamp {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);

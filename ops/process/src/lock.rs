@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const END_LIMIT: Duration = Duration::from_secs(2);
 const END_PAUSE: Duration = Duration::from_millis(5);
 
-/// Held as long as it lives. Children don't inherit it.
+/// Held as long as it exists. Children don't inherit it.
 #[derive(Debug)]
 pub struct LockFile(File);
 

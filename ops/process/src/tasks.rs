@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long the end of a process waits for tasks that were told to end.
+/// How long the end of a process waits for tasks that were asked to end.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a process works on beside its main loop. Clones are the same tasks.

@@ -8,20 +8,46 @@ use trimaran_model::error_code;
 use trimaran_model::reason::ReasonCode;
 
 const ERRORS: &str = "ops/docs/errors.md";
+const HEALTH: &str = "ops/docs/kubernetes/health.md";
 
 /// Writes the pages.
 pub(crate) fn write(root: &Path) -> std::io::Result<()> {
+    let health = std::fs::read_to_string(root.join(HEALTH))?;
+    std::fs::write(root.join(HEALTH), with_reasons(&health))?;
     std::fs::write(root.join(ERRORS), errors())
 }
 
 /// What is not as it would be made now.
 pub(crate) fn check(root: &Path) -> Vec<String> {
-    let found = std::fs::read_to_string(root.join(ERRORS)).unwrap_or_default();
-    let stale = found != errors();
-    stale
-        .then(|| format!("{ERRORS} is not what the catalogue says; run `cargo xtask docs`"))
-        .into_iter()
-        .collect()
+    let read = |page: &str| std::fs::read_to_string(root.join(page)).unwrap_or_default();
+    let (found, health) = (read(ERRORS), read(HEALTH));
+    let pages = [(ERRORS, found != errors()), (HEALTH, health != with_reasons(&health))];
+    let stale = pages.into_iter().filter(|(_, stale)| *stale);
+    stale.map(|(page, _)| format!("{page} is not what the catalogue says; run `cargo xtask docs`")).collect()
+}
+
+const REASONS_HEAD: &str = "| reason | verdict | fault | meaning |\n|---|---|---|---|\n";
+
+/// The page on health with its table of reasons as it has to be: the reasons of objects on Kubernetes.
+fn with_reasons(page: &str) -> String {
+    let Some((before, after)) = page.split_once(REASONS_HEAD) else {
+        return format!("{page}\n{REASONS_HEAD}");
+    };
+    let (_, after) = after.split_once("\n\n").unwrap_or((after, ""));
+    let reasons = ReasonCode::ALL.iter().skip_while(|code| **code != ReasonCode::ImagePull);
+    let rows = reasons.map(|code| {
+        let verdict = match code {
+            ReasonCode::Missing => "missing",
+            ReasonCode::Paused => "suspended",
+            ReasonCode::NoRule => "unknown",
+            ReasonCode::NoEndpoints | ReasonCode::Ondelete => "a warning",
+            code if code.fault().is_none() => "progressing",
+            _ => "degraded",
+        };
+        let fault = code.fault().map_or("-", |fault| fault.as_str());
+        format!("| `{}` | {verdict} | {fault} | {} |", code.as_str(), code.summary())
+    });
+    format!("{before}{REASONS_HEAD}{}\n\n{after}", rows.collect::<Vec<_>>().join("\n"))
 }
 
 fn errors() -> String {

@@ -1,10 +1,11 @@
 //! Developer tasks: `cargo xtask tidy` checks the rules of the code base that no compiler checks, and `cargo xtask docs`
-//! writes the pages that are made from the source.
+//! writes the pages that are made from the source, `cargo xtask kubernetes` the data made from schemas of other projects.
 //!
 //! Each rule is one file in `rules/` and returns what it found as lines; it changes nothing.
 #![allow(clippy::disallowed_methods, reason = "a developer tool reads and writes files")]
 
 mod docs;
+mod kubernetes;
 mod rules;
 
 use std::path::PathBuf;
@@ -14,8 +15,9 @@ const HELP: &str = "\
 cargo xtask TASK
 
 Tasks:
-  docs    write the pages that are made from the source
-  tidy    check dependency rules, file sizes, module docs, words and made pages";
+  docs        write the pages that are made from the source
+  kubernetes  write the data about kinds that is made from schemas of other projects; asks package registries
+  tidy        check dependency rules, file sizes, module docs, words and made pages";
 
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
@@ -24,6 +26,13 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("docs: {error}");
+                ExitCode::FAILURE
+            }
+        },
+        Some("kubernetes") => match kubernetes::run(&root(), std::env::args().nth(2).as_deref()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("kubernetes: {error}");
                 ExitCode::FAILURE
             }
         },

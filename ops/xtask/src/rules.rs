@@ -4,6 +4,7 @@ mod circles;
 mod crates;
 mod dependencies;
 mod files;
+mod health_rules;
 mod words;
 
 use std::path::Path;
@@ -15,6 +16,7 @@ pub(crate) fn all(root: &Path) -> Vec<String> {
     let mut findings = dependencies::check(root, &files);
     findings.extend(files::check(root, &files));
     findings.extend(words::check(root, &files));
+    findings.extend(health_rules::check(root, &files));
     for note in words::check_glossary(root, &files).into_iter().chain(circles::check(root, &files)) {
         eprintln!("tidy: not refused yet: {note}");
     }

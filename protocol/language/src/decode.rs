@@ -1,4 +1,4 @@
-//! Reading nodes by the type that is expected. Every function reports what is wrong and goes on; `None` means
+//! Reading nodes by the type that is expected. Every function reports what is wrong and continues; `None` means
 //! that it was reported (or that the key is not there).
 
 mod scalar;
@@ -66,7 +66,7 @@ impl<'a> Fields<'a> {
         found
     }
 
-    /// Reports every key that nobody asked for, and every one that is missing. A misspelt key is one error, not
+    /// Reports every key that no reader knows, and every one that is missing. A misspelt key is one error, not
     /// two.
     pub(crate) fn finish(mut self, sink: &mut Sink) {
         for entry in self.node.entries() {
@@ -90,7 +90,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A part of the full language that this version does not carry out.
+/// A part of the full language that this version does not implement.
 pub(crate) fn not_yet(entry: &Entry, help: &str, sink: &mut Sink) {
     let message = format!("`{}` is part of the language but not supported by this version yet", entry.key);
     sink.error(error_code::NOT_YET, entry.key_span, message, help);

@@ -48,7 +48,7 @@ impl Sink {
         if self.found.len() == SPEC_DIAGNOSTICS_MAX {
             let message =
                 format!("there are more than {SPEC_DIAGNOSTICS_MAX} findings; the others are not shown");
-            let help = "mend the first ones".to_owned();
+            let help = "fix the first ones".to_owned();
             self.found.push(at(&self.file, Severity::Error, error_code::OVER_LIMIT, span, message, help));
         }
     }

@@ -8,8 +8,8 @@ use trimaran_model::release::ArtifactLocation;
 use crate::SourceFile;
 use crate::decode::{Fields, digest, name, text};
 use crate::diagnostic::{Diagnostic, Sink};
+use crate::lower::document::{fields, version};
 use crate::lower::workload::HostSections;
-use crate::lower::{fields, version};
 use crate::parse::{Limits, START, parse, shown};
 use crate::tree::{Entry, Node, Span};
 

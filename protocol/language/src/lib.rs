@@ -1,6 +1,6 @@
 //! The pipeline language: YAML text to a spanned tree to the model, with every error found at once.
 //!
-//! [`compile`] is the way in. A file goes through four steps, each of which goes on after an error: bytes are
+//! [`compile`] is the entry point. A file goes through four steps, each of which continues after an error: bytes are
 //! checked and parsed into a [`tree::Node`] whose every key and value knows its place ([`parse`]); scalars and
 //! maps are read by the type that is expected ([`decode`]); blocks become model values (`lower`, one file a
 //! block); and what only shows between blocks is checked (`lint`).

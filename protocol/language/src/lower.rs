@@ -1,6 +1,7 @@
 //! Trees to the model, one file a block.
 
 mod artifacts;
+pub(crate) mod document;
 mod environment;
 mod pipeline;
 mod target;
@@ -10,9 +11,8 @@ use trimaran_model::error_code;
 use trimaran_model::pipeline::Pipeline;
 use trimaran_model::target::{Target, TargetClass};
 
-use crate::decode::{Fields, text};
+use self::document::{first_place, version};
 use crate::diagnostic::Sink;
-use crate::parse::shown;
 use crate::suggest::nearest;
 use crate::tree::{Entry, Node, NodeKind, Span};
 
@@ -20,7 +20,7 @@ use crate::tree::{Entry, Node, NodeKind, Span};
 #[derive(Debug, Clone)]
 pub struct Document {
     pub file: String,
-    /// Where its name stands.
+    /// Where its name is.
     pub span: Span,
     pub kind: DocumentKind,
 }
@@ -106,6 +106,13 @@ fn kind(node: &Node, sink: &mut Sink) -> Option<Kind> {
         return None;
     };
     let place = first_place(node);
+    if let Some(other) = other_tool(node) {
+        let message = format!("this looks like {other}, not like a file of Trimaran");
+        let help =
+            "a document starts with `trimaran: v1` and `pipeline: NAME`; `trimaran init` writes a first one";
+        sink.error(error_code::MISSING_KEY, place, message, help);
+        return None;
+    }
     let known_version = version(node, sink);
     let mut named: Vec<(&Entry, Kind)> =
         KINDS.iter().filter_map(|(kind, key, _)| Some((node.get(key)?, *kind))).collect();
@@ -136,55 +143,24 @@ fn kind(node: &Node, sink: &mut Sink) -> Option<Kind> {
     }
 }
 
+/// The tool whose file this is, by the keys that its files always have.
+fn other_tool(node: &Node) -> Option<&'static str> {
+    let has = |keys: &[&str]| keys.iter().all(|key| node.get(key).is_some());
+    let is_own =
+        node.get("trimaran").is_some() || node.get("pipeline").is_some() || node.get("target").is_some();
+    match () {
+        () if is_own => None,
+        () if has(&["on", "jobs"]) => Some("a workflow of GitHub Actions"),
+        () if has(&["services"]) => Some("a Compose file"),
+        () if has(&["stages", "application"]) => Some("a pipeline of Spinnaker"),
+        () => None,
+    }
+}
+
 /// The kind whose own key was misspelt, or whose other keys are there.
 fn guess(node: &Node) -> Option<Kind> {
     let slip = |key: &str| node.entries().iter().any(|entry| nearest(&entry.key, [key.to_owned()]).is_some());
     let others = |keys: &[&str]| keys.iter().any(|key| node.get(key).is_some());
     let found = KINDS.iter().find(|(_, key, _)| slip(key)).or(KINDS.iter().find(|(_, _, keys)| others(keys)));
     found.map(|(kind, _, _)| *kind)
-}
-
-/// The document's first key, where what is missing in the document is reported.
-fn first_place(node: &Node) -> Span {
-    node.entries().first().map_or(Span { length: 1, ..node.span }, |entry| entry.key_span)
-}
-
-/// `trimaran: v1`. With another version nothing else can be said of the document.
-pub(crate) fn version(node: &Node, sink: &mut Sink) -> bool {
-    let Some(entry) = node.get("trimaran") else {
-        let message = "a document starts with `trimaran: v1`";
-        sink.error(
-            error_code::MISSING_KEY,
-            first_place(node),
-            message,
-            "add `trimaran: v1` as its first line",
-        );
-        return true;
-    };
-    match text(entry, sink) {
-        Some(found) if found != "v1" => {
-            let message = format!(
-                "version `{}` of the language is not known; this version of Trimaran knows v1",
-                shown(&found)
-            );
-            sink.error(error_code::BAD_VERSION, entry.value.span, message, "write `trimaran: v1`");
-            false
-        }
-        _ => true,
-    }
-}
-
-/// Begins a document's fields with the version taken.
-pub(crate) fn fields<'a>(node: &'a Node, sink: &mut Sink) -> Option<Fields<'a>> {
-    let mut fields = Fields::of(node, first_place(node), "a document", sink)?;
-    fields.optional("trimaran");
-    Some(fields)
-}
-
-/// The name of a document, as written.
-fn written_name(entry: &Entry) -> Option<(String, Span)> {
-    match &entry.value.kind {
-        NodeKind::Scalar { text, .. } if !entry.value.is_null() => Some((text.clone(), entry.value.span)),
-        NodeKind::Scalar { .. } | NodeKind::Seq(_) | NodeKind::Map(_) => None,
-    }
 }

@@ -1,20 +1,22 @@
-//! Files of Kubernetes manifests: YAML or JSON text to JSON values, read as `kubectl` reads them, and the way
-//! back from a JSON pointer to line and column.
+//! Files of Kubernetes manifests: YAML or JSON text to JSON values, read as `kubectl` reads them, and the
+//! line and column of a JSON pointer into them.
 //!
-//! Scalars follow YAML 1.1 as sigs.k8s.io/yaml reads it ([`scalar`]). Positions are made only when somebody
-//! asks for one, from the text again: a file of 10,000 objects without findings never pays for them.
+//! Scalars follow YAML 1.1 as sigs.k8s.io/yaml reads it ([`scalar`]). Positions are computed only on
+//! request, from the text again: a file of 10,000 objects without findings never pays for them.
 //! Duplicate keys are errors here, where `kubectl` would silently take the last one. Deliberately not here:
 //! folders, and what the objects mean.
 
 mod json;
 pub mod scalar;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Number, Value};
 use trimaran_model::error_code;
 
 use crate::diagnostic::{Diagnostic, Severity, Sink, at};
 use crate::parse::{self, Limits, shown};
-use crate::tree::{Node, NodeKind, Span};
+use crate::tree::{Entry, Node, NodeKind, Span};
 use scalar::Scalar;
 
 /// One document of a file.
@@ -22,6 +24,8 @@ use scalar::Scalar;
 pub struct Document {
     pub value: Value,
     pub place: DocumentPlace,
+    /// Keys that became others than the ones that are written (TR5002).
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Where a document is written in its file.
@@ -67,7 +71,7 @@ fn yaml(name: &str, bytes: &[u8], sink: &mut Sink) -> Result<Vec<Document>, Box<
         let line = bytes.split(|byte| *byte == b'\n').nth((problem.line as usize).saturating_sub(1));
         if line.is_some_and(|line| line.windows(2).any(|it| it == b"{{")) {
             problem.help =
-                "this looks like a template: render the chart first, and give its result".to_owned();
+                "this looks like a template: render the chart first, and pass its result".to_owned();
         }
         return Err(problem);
     }
@@ -76,16 +80,22 @@ fn yaml(name: &str, bytes: &[u8], sink: &mut Sink) -> Result<Vec<Document>, Box<
         if tree.is_null() {
             continue;
         }
-        let value = into_json(tree).map_err(|problem| {
-            let Problem { span, message, help } = *problem;
-            Box::new(at(name, Severity::Error, error_code::UNREADABLE, span, message, help))
-        })?;
-        documents.push(Document { value, place: DocumentPlace::Yaml { index } });
+        let diagnostic = |severity, code, problem: Problem| {
+            let Problem { span, message, help } = problem;
+            at(name, severity, code, span, message, help)
+        };
+        let mut changed = Vec::new();
+        let value = into_json(tree, &mut changed)
+            .map_err(|problem| Box::new(diagnostic(Severity::Error, error_code::UNREADABLE, *problem)))?;
+        let warnings =
+            changed.into_iter().map(|it| diagnostic(Severity::Warning, error_code::KEY_NOT_TEXT, it));
+        let place = DocumentPlace::Yaml { index };
+        documents.push(Document { value, place, warnings: warnings.collect() });
     }
     Ok(documents)
 }
 
-/// Finds places in one file. What it learns of the file is kept, so that many questions cost little more than one.
+/// Finds places in one file. It caches what it has parsed, so that many lookups cost little more than one.
 #[derive(Debug, Default)]
 pub struct Places {
     trees: std::cell::OnceCell<Vec<Node>>,
@@ -107,15 +117,15 @@ impl Places {
     }
 }
 
-/// What JSON has no form for.
+/// A value that JSON cannot express.
 struct Problem {
     span: Span,
     message: String,
     help: String,
 }
 
-/// A tree as a JSON value. The depth is bounded by the parser.
-fn into_json(node: Node) -> Result<Value, Box<Problem>> {
+/// A tree as a JSON value, and what is to be said of its keys. The depth is bounded by the parser.
+fn into_json(node: Node, changed: &mut Vec<Problem>) -> Result<Value, Box<Problem>> {
     let span = node.span;
     match node.kind {
         NodeKind::Scalar { text, plain: false } => Ok(Value::String(text)),
@@ -128,16 +138,57 @@ fn into_json(node: Node) -> Result<Value, Box<Problem>> {
             Scalar::Text => Value::String(text),
         }),
         NodeKind::Seq(items) => {
-            items.into_iter().map(into_json).collect::<Result<Vec<_>, _>>().map(Value::Array)
+            let values = items.into_iter().map(|item| into_json(item, changed));
+            values.collect::<Result<Vec<_>, _>>().map(Value::Array)
         }
         NodeKind::Map(entries) => {
             let mut map = Map::with_capacity(entries.len());
+            // Keys that the parser has distinguished by their text may become one. Few keys change, or are merged.
+            let (mut texts, mut merged_keys) = (BTreeMap::new(), BTreeSet::new());
             for entry in entries {
-                let key = if entry.key_plain { key(entry.key, entry.key_span)? } else { entry.key };
-                map.insert(key, into_json(entry.value)?);
+                let Entry { key: text, key_span: span, key_plain, merged, value } = entry;
+                let key = if key_plain { key(&text, span)? } else { text.clone() };
+                let is_twice = map.contains_key(&key) && !merged_keys.remove(&key);
+                if is_twice && merged {
+                    continue;
+                }
+                if is_twice {
+                    let first = texts.get(&key).unwrap_or(&key);
+                    return Err(Box::new(twice(first, &text, &key, span)));
+                }
+                if merged {
+                    merged_keys.insert(key.clone());
+                }
+                if key != text {
+                    changed.push(changed_key(&text, &key, span));
+                    texts.insert(key.clone(), text);
+                }
+                map.insert(key, into_json(value, changed)?);
             }
             Ok(Value::Object(map))
         }
+    }
+}
+
+fn changed_key(text: &str, key: &str, span: Span) -> Problem {
+    Problem {
+        span,
+        message: format!("the key `{}` is read as `{}`", shown(text), shown(key)),
+        help: format!("put the key in quotes: `\"{}\"`", shown(text)),
+    }
+}
+
+/// Two keys that differ in the text and become one.
+fn twice(first: &str, second: &str, key: &str, span: Span) -> Problem {
+    Problem {
+        span,
+        message: format!(
+            "`{}` and `{}` are one key: both are read as `{}`",
+            shown(first),
+            shown(second),
+            shown(key)
+        ),
+        help: "put the keys in quotes".to_owned(),
     }
 }
 
@@ -158,13 +209,13 @@ fn number(value: f64, span: Span, text: &str) -> Result<Number, Box<Problem>> {
 }
 
 /// A plain key as the text that it becomes: `on` is `true`, `0x10` is `16`.
-fn key(text: String, span: Span) -> Result<String, Box<Problem>> {
-    Ok(match scalar::resolve(&text) {
-        Scalar::Text => text,
+fn key(text: &str, span: Span) -> Result<String, Box<Problem>> {
+    Ok(match scalar::resolve(text) {
+        Scalar::Text => text.to_owned(),
         Scalar::Bool(value) => value.to_string(),
         Scalar::Integer(value) => value.to_string(),
         Scalar::Unsigned(value) => value.to_string(),
-        Scalar::Float(value) => number(value, span, &text)?.to_string(),
+        Scalar::Float(value) => number(value, span, text)?.to_string(),
         Scalar::Null => {
             return Err(Box::new(Problem {
                 span,

@@ -118,7 +118,7 @@ fn number(n: usize) -> u32 {
 }
 
 /// Characters that YAML does not allow (YAML 1.2, 5.1), NUL among them, the first of each line. A carriage
-/// return alone is a line end to YAML and to nobody else.
+/// return alone is a line end to YAML and to no other reader.
 fn control_characters(text: &str, sink: &mut Sink) -> bool {
     let mut found = false;
     for (index, line) in text.split('\n').enumerate() {

@@ -3,7 +3,7 @@
 use trimaran_model::limits::{SUGGEST_CANDIDATES_MAX, SUGGEST_NAME_CHARS_MAX};
 
 /// The candidate with the smallest edit distance to `name`, when it is near enough to be a slip: at most
-/// a third of the name's length, and at least one. Of very many or very long names only some are looked at.
+/// a third of the name's length, and at least one. Of very many or very long names only some are compared.
 pub fn nearest(name: &str, candidates: impl IntoIterator<Item = String>) -> Option<String> {
     let name: Vec<char> = name.chars().take(SUGGEST_NAME_CHARS_MAX + 1).collect();
     if name.len() > SUGGEST_NAME_CHARS_MAX {

@@ -1,6 +1,6 @@
 //! What an agent is asked to do with an installation, and what it answers.
 
-use crate::id::{Digest, HostName};
+use crate::id::{AssignmentId, Digest, HostName};
 use crate::pipeline::IntOrPercent;
 use crate::reason::ReasonCode;
 use crate::run::InstanceStatus;
@@ -64,6 +64,18 @@ pub struct Progress {
     pub failure: Option<Failure>,
     /// At most `limits::INSTANCES_REPORTED_MAX`, failures first.
     pub instances: Vec<InstanceReport>,
+}
+
+/// What a driver had committed before a call whose effect must not be forgotten: opaque to the coordinators, which
+/// keep the one with the largest `n` and hand it to whoever performs the installation's next assignment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// The assignment whose driver made it.
+    pub assignment: AssignmentId,
+    /// Counts the commits of that assignment, from 1.
+    pub n: u32,
+    /// In an envelope of the driver's journal; at most `limits::COMMIT_BYTES_MAX`.
+    pub body: Vec<u8>,
 }
 
 /// One instance as reported.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::action::{Action, Wave};
+use crate::action::{Action, Commit, Wave};
 use crate::id::{
     AssignmentId, Attempt, Digest, Fence, HostName, InstallationId, RunId, ServiceName, StageName,
 };
@@ -28,8 +28,10 @@ pub struct Assignment {
     /// The hosts of the target, by name, as enrolled at this revision. Grows with the fleet; an agent that
     /// serves more hosts than fit one frame gets them in its inventory and here an empty set.
     pub hosts: BTreeSet<HostName>,
-    /// Releases of this installation that a host must not remove: what ways back need.
+    /// Releases of this installation that a host must not remove: what a rollback needs.
     pub keep: BTreeSet<Digest>,
+    /// The last commit of this assignment, or of an earlier one of the installation that this one superseded.
+    pub committed: Option<Commit>,
 }
 
 /// What a fleet agent asks of one host. The host drives its own steps and reports each change.

@@ -173,6 +173,10 @@ pub const HOSTS_PREPARED_AHEAD_MAX: usize = 8;
 pub const AGENT_ASSIGNMENTS_MAX: usize = 4096;
 /// Live progress of one assignment is sent at most this often.
 pub const PROGRESS_INTERVAL: Millis = Millis(100);
+/// The body of one commit of a driver; it is in the assignment's row and comes back with it.
+pub const COMMIT_BYTES_MAX: usize = 64 * KIB;
+/// A superseded assignment reaches a safe point within this time, or is stopped where it is.
+pub const SUPERSEDE_TIMEOUT: Millis = Millis::seconds(20);
 /// Messages that wait for one session of an agent or runner; a session that takes none for so long is closed.
 pub const SESSION_QUEUE_MAX: usize = 1024;
 /// Events that wait for the loop of an agent; above it sessions are not read.
@@ -213,8 +217,8 @@ pub const LOG_BATCHES_MAX: usize = 16;
 pub const LOG_HOST_WAIT: Millis = Millis::seconds(5);
 /// How often such a question is continued with the next session of a host before it says that lines are missing.
 pub const LOG_SESSIONS_MAX: usize = 3;
-/// Records of an agent's journal after which it is compacted, when most of them are of no use any more.
-pub const JOURNAL_RECORDS_MAX: usize = 4096;
+/// Bytes of an agent's journal after which it is compacted, when most of them are of no use any more.
+pub const JOURNAL_COMPACT_BYTES: usize = MIB;
 /// Bytes of records that one write of an agent's journal joins, unless one record alone is larger.
 pub const JOURNAL_GROUP_BYTES: usize = MIB;
 /// A journal file over this size is not opened: compaction keeps it far below.
@@ -339,6 +343,8 @@ const _: () = assert!(
 );
 const _: () =
     assert!(VERDICTS_PER_MESSAGE_MAX * (MESSAGE_BYTES_MAX + 4 * NAME_BYTES_MAX) < AGENT_FRAME_BYTES_MAX / 2);
+const _: () = assert!(COMMIT_BYTES_MAX < AGENT_FRAME_BYTES_MAX / 4);
+const _: () = assert!(UNGUARDED_CALL.0 < SUPERSEDE_TIMEOUT.0);
 const _: () = assert!(LEASE.0 < AGENT_LOST_AFTER.0);
 const _: () = assert!(AGENT_KEEP_ALIVE.0 * 2 < LEASE.0);
 const _: () = assert!(LEASE_PING.0 * 3 < LEASE.0);

@@ -66,6 +66,9 @@ reason_codes! {
     NoEarlierRelease "no_earlier_release" release "There is no earlier good release, so the failed one was stopped." "Deploy a release that becomes healthy.";
     MixedReleases "mixed_releases" waits "A run ended early, so some hosts have its release and the others have the earlier one." "Deploy again, or `trimaran rollback PIPELINE --env ENV --to RELEASE`.";
     HeldAssignment "held_assignment" platform "An agent finished work that no coordinator knows, as after a restore; it keeps the result and waits for people." "Deploy or roll back the installation: a newer assignment replaces what is held.";
+    DiskLow "disk_low" platform "A coordinator has little free disk space, so it refuses changes and gives leadership away." "Free space on its disk; `trimaran-coordinator free-ballast --data-dir DIR` frees 256 MiB at once.";
+    ClockJump "clock_jump" platform "The wall clock of a coordinator jumped; the cluster's time follows it slowly." "Check the clock and its synchronisation on the coordinator's machine; `trimaran cluster status` shows the cluster's time.";
+    OrderRefused "order_refused" platform "The agent refused the order; the message says why." "Do what the message says; `trimaran cancel RUN` ends the run.";
     Bug "bug" platform "A defect of Trimaran stopped the run; the state was left as it was." "Cancel the run and report the code in the message.";
     // One host.
     PreflightDisk "preflight_disk" platform "The host has too little free disk or inodes for the release." "Free space on the host, then resume or deploy again.";
@@ -81,7 +84,8 @@ reason_codes! {
     StartFailed "start_failed" release "The process could not be started." "Check the command and its permissions.";
     ProcessExited "process_exited" release "The process ended while its health was being verified." "Check its output with `trimaran logs`.";
     ProbeFailed "probe_failed" release "The health probe did not succeed for long enough before the deadline." "Check the service's output with `trimaran logs`.";
-    ProbeFlap "probe_flap" release "The health probe succeeded and failed in turns." "Check the service's output with `trimaran logs`.";
+    ListenerUnknown "listener_unknown" waits "The health probe succeeded, but whether a process of the release answered can't be known." "Probe the port that the service itself listens on, with a runner that may see its processes; behind a proxy nothing has to be done.";
+    ProbeFlap "probe_flap" release "The health probe succeeded and failed alternately." "Check the service's output with `trimaran logs`.";
     StopFailed "stop_failed" platform "A process could not be ended." "Check the host: a process in uninterruptible sleep can't be killed.";
     RevertFailed "revert_failed" release "The earlier release did not become healthy again." "Check the host named in the message.";
     HostLost "host_lost" platform "The host's runner fell silent." "Start the runner again.";
@@ -93,7 +97,7 @@ reason_codes! {
     NothingToRestore "nothing_to_restore" platform "The release to go back to is not on the host and could not be fetched." "Publish its artifact again, then resume.";
     // Objects on Kubernetes.
     ImagePull "image_pull" release "An image does not exist, has an invalid name or may not be pulled; trying again does not help." "Publish the image under the name in the message, or fix the pull secret of the pod.";
-    ImagePullTransient "image_pull_transient" platform "The registry did not answer as it should: a timeout, an overload, a bad certificate, or no cause was named." "Check the registry and the way from the node to it; the release is not to blame.";
+    ImagePullTransient "image_pull_transient" platform "The registry did not answer as it should (a timeout, an overload, a bad certificate), the node could not unpack the image, or no cause was named." "Check the registry, the way from the node to it, and the disk of the node; the release is not to blame.";
     ConfigError "config_error" release "A container can't be made from its configuration: a key, ConfigMap or Secret is missing, or its security settings contradict the image." "Add or correct what the message names.";
     StartError "start_error" release "A container's command can't be started: it is not in the image, not executable, or made for another platform." "Correct the command, or build the image for the platform of the nodes.";
     CrashLoop "crash_loop" release "Containers of the new revision end again and again." "Check the last output with `kubectl logs --previous`; the message has the exit code.";

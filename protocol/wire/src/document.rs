@@ -200,7 +200,7 @@ pub struct InstallationDocument {
     #[serde(default)]
     pub message: Option<String>,
     pub run: Option<String>,
-    /// Hosts in all, on the release that was brought last, and healthy on any.
+    /// Hosts in all, on the release that was deployed last, and serving on any.
     pub desired: u32,
     pub updated: u32,
     pub ready: u32,
@@ -227,6 +227,9 @@ pub struct HistoryEntry {
     pub finished_at: Option<String>,
     pub by: String,
     pub cause: Option<String>,
+    /// The later run of kind rollback that took the release back, as after a failure in its bake.
+    #[serde(default)]
+    pub rolled_back_by: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -448,6 +451,9 @@ pub struct LogDocument {
     pub at: String,
     pub host: String,
     pub stream: String,
+    /// The release whose process wrote it, `null` when that is not known.
+    #[serde(default)]
+    pub release: Option<String>,
     pub line: String,
 }
 

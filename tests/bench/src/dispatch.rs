@@ -213,7 +213,7 @@ async fn arrival(seen: &Mutex<Seen>, run: String) -> Instant {
         }
         seen.waiting.insert(run, waits);
     }
-    arrived.await.expect("the agent lives as long as the clients")
+    arrived.await.expect("the agent runs as long as the clients")
 }
 
 fn order(clients: usize, number: usize, version: u32) -> DeployRequest {

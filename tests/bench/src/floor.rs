@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use trimaran_e2e::http;
 use trimaran_e2e::lab::signal;
-use trimaran_e2e::wait::until;
+use trimaran_test_support::wait::until;
 
 const PORT: &str = "19099";
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use trimaran_e2e::lab::Lab;
-use trimaran_e2e::wait::until;
 use trimaran_e2e::web::{Shape, Web};
+use trimaran_test_support::wait::until;
 
 use crate::report::Report;
 

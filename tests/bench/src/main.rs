@@ -32,14 +32,27 @@ const ALL: &[Bench] = &[
     ("verdict", verdict::run),
 ];
 
+/// Measures what the design promises, and prints one table.
+#[derive(Debug, clap::Parser)]
+#[command(
+    name = "trimaran-bench",
+    after_help = "Examples:\n  trimaran-bench\n  trimaran-bench start rollout\n  trimaran-bench --write"
+)]
+struct Args {
+    /// The benchmarks to run; all of them if omitted.
+    #[arg(value_name = "NAME", value_parser = names())]
+    names: Vec<String>,
+    /// Keep the table in `tests/bench/RESULTS.md`.
+    #[arg(long)]
+    write: bool,
+}
+
+fn names() -> clap::builder::PossibleValuesParser {
+    clap::builder::PossibleValuesParser::new(ALL.iter().map(|(name, _)| *name))
+}
+
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (flags, names): (Vec<_>, Vec<_>) = arguments.iter().partition(|word| word.starts_with("--"));
-    let known: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();
-    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
-        eprintln!("there is no benchmark `{unknown}`; there are: {}", known.join(", "));
-        return ExitCode::from(2);
-    }
+    let Args { names, write } = <Args as clap::Parser>::parse();
     let mut report = Report::default();
     for (name, run) in ALL {
         if names.is_empty() || names.iter().any(|wanted| wanted.as_str() == *name) {
@@ -48,11 +61,19 @@ fn main() -> ExitCode {
         }
     }
     print!("{}", report.table());
-    if flags.iter().any(|flag| flag.as_str() == "--write")
-        && let Err(error) = report.write()
-    {
+    if write && let Err(error) = report.write() {
         eprintln!("tests/bench/RESULTS.md can't be written: {error}");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_help_is_whole() {
+        trimaran_test_support::help::check(&super::Args::command(), 1);
+    }
 }

@@ -37,7 +37,7 @@ pub(crate) fn run(report: &mut Report) {
     lab.wait_status(&web.deploy(&lab, "v1"), "succeeded", limit);
     let began = Instant::now();
     let run = web.deploy(&lab, "v2");
-    // One process that is told, and not one after another that ask: the cores are the hosts'.
+    // One process that is notified, and not one after another that ask: the cores are the hosts'.
     lab.ok(&["watch", &run]);
     let whole = began.elapsed();
     let shown = lab.wait_status(&run, "succeeded", limit);
@@ -84,7 +84,7 @@ fn stage_time(run: &serde_json::Value) -> Duration {
     let stage = stages.iter().find(|stage| stage["name"] == "prod/lab-prod").expect("prod");
     let at = |key: &str| {
         let text = stage[key].as_str().expect("a time");
-        trimaran_e2e::wait::millis_of_day(text).expect("RFC 3339")
+        trimaran_test_support::wait::millis_of_day(text).expect("RFC 3339")
     };
     Duration::from_millis(at("finished_at").wrapping_sub(at("started_at")))
 }

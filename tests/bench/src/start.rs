@@ -1,4 +1,4 @@
-//! From the command to the first host: how long a release takes until the first service is told to make way.
+//! From the command to the first host: how long a release takes until the first service is asked to end.
 
 use std::time::{Duration, Instant};
 

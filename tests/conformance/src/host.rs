@@ -4,16 +4,15 @@
 //! happen: two processes at once, a launch started twice, something done before its phase was durable.
 
 mod calls;
+mod driven;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use trimaran_agent_core::driver::{CallId, Driver as _, Effect, Input};
+use trimaran_agent_core::driver::{CallId, Driver as _, Effect, Found, Handover, Input};
 use trimaran_host::filesystem::FileSystem as _;
 use trimaran_host::store::{Loaded, Store};
-use trimaran_host_core::host::{
-    Call, Exit, Handover, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot,
-};
+use trimaran_host_core::host::{Call, Exit, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot};
 use trimaran_model::assignment::{HostGoal, HostReport, HostState};
 use trimaran_model::id::Digest;
 use trimaran_model::reason::ReasonCode;
@@ -32,6 +31,10 @@ pub enum Behaviour {
     HealthyUntil(u64),
     /// Ends after so many milliseconds.
     Exits { after: u64, code: i32 },
+    /// Its first process ends after so many milliseconds, and what that left answers for so many more.
+    LeavesWorker { after: u64, code: i32, worker: u64 },
+    /// Answers, and whether a process of the release does can't be known.
+    Unverified,
     /// Can't be started.
     NotStartable,
     /// Answers and fails alternately for so many milliseconds.
@@ -161,7 +164,12 @@ impl ModelHost {
         // The host keeps the slot of a change that an earlier process left in the middle.
         self.turn |= found.as_ref().is_some_and(|journal| journal.step.is_disruptive());
         let mut out = Vec::new();
-        self.phase = Some(HostMachine.begin(self.now, goal, found.map(Into::into), &mut out));
+        self.phase = Some(HostMachine.begin(
+            self.now,
+            goal,
+            found.map(|journal| Found::Resumed(journal.into())),
+            &mut out,
+        ));
         self.carry_out(out)
     }
 
@@ -171,7 +179,7 @@ impl ModelHost {
         let mut pressed = false;
         for _ in 0..100_000 {
             let Some(phase) = &self.phase else { return self.open(goal) };
-            match phase.handover(goal) {
+            match HostMachine.handover(phase, goal) {
                 Handover::Now => self.step(Input::Abort(ReasonCode::Fenced))?,
                 Handover::AfterChange if !pressed => {
                     pressed = true;
@@ -305,7 +313,7 @@ impl ModelHost {
                 }
                 Effect::Call { id, call, .. } => self.start_call(id, call)?,
                 Effect::Watch(query) => self.watched.push(query.launch),
-                Effect::Report(report) | Effect::Commit(report) => self.reports.push(report),
+                Effect::Report(progress) | Effect::Commit { progress, .. } => self.reports.push(progress),
                 Effect::WakeAt(at) => self.schedule(at, Event::Wake),
                 Effect::Done(_) => {
                     let phase = self.phase.take();
@@ -415,6 +423,10 @@ fn exit_at(behaviours: &BTreeMap<Digest, Behaviour>, process: &Process) -> Optio
         Some(Behaviour::Exits { after, code }) => {
             let exit = Exit { code: Some(*code), signal: None, lost: false };
             Some((process.started + Millis(*after), exit))
+        }
+        Some(Behaviour::LeavesWorker { after, code, worker }) => {
+            let exit = Exit { code: Some(*code), signal: None, lost: false };
+            Some((process.started + Millis(*after + *worker), exit))
         }
         _ => None,
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::wait::until;
+use trimaran_test_support::wait::until;
 
 /// Lines of each part's log that a failed test shows.
 const LOG_LINES: usize = 40;
@@ -175,6 +175,13 @@ impl Lab {
         self.wait_run(run, status, limit, |shown| (shown["status"] == status).then(|| shown.clone()))
     }
 
+    /// Waits until the run is done, however it ended.
+    pub fn wait_finished(&self, run: &str, limit: Duration) -> Value {
+        self.wait_run(run, "finished", limit, |shown| {
+            (!shown["finished_at"].is_null()).then(|| shown.clone())
+        })
+    }
+
     /// Waits until `found` says something of the run's document; without, the document as it is then is shown.
     pub fn wait_run<T>(
         &self,
@@ -277,7 +284,7 @@ pub fn signal(pid: u32, name: &str) {
     assert!(status.success() || !is_alive(pid), "signal {name} to {pid}");
 }
 
-/// Whether a process lives; one that only waits to be reaped does not.
+/// Whether a process runs; one that only waits to be reaped does not.
 pub fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());

@@ -1,14 +1,11 @@
 //! What tests of the whole system share: a lab of real processes driven through the public interface, a
-//! server of artifacts, a balancer with traffic, archives of a real small service, and what pages and help must hold.
+//! server of artifacts, a balancer with traffic, and archives of a real small service.
 //!
 //! Deliberately not here: any crate of the product. Whoever uses this sees what a user sees.
 #![allow(clippy::disallowed_methods, reason = "a test harness starts processes and reads clocks")]
 
 pub mod artifacts;
 pub mod balancer;
-pub mod docs;
-pub mod help;
 pub mod http;
 pub mod lab;
-pub mod wait;
 pub mod web;

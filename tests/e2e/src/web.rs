@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::artifacts::{ArtifactServer, pack, sha256};
 use crate::lab::{Lab, binaries};
-use crate::wait::until;
+use trimaran_test_support::wait::until;
 
 /// What tests change of the pipeline file.
 #[derive(Debug, Clone)]
@@ -118,7 +118,7 @@ impl Web {
                 stages(&shown).any(|stage| stage["name"] == "prod/approve" && stage["status"] == "waiting");
             waits.then_some(())
         });
-        lab.ok(&["approve", run, "--option", option, "--comment", "looked at by the lab"]);
+        lab.ok(&["approve", run, "--option", option, "--comment", "checked by the lab"]);
     }
 
     fn text(&self, lab: &Lab) -> String {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
-use trimaran_agent_core::driver::{CallId, Driver as _, Effect, Input};
+use trimaran_agent_core::driver::{Found, CallId, Driver as _, Effect, Input};
 use trimaran_agent_core::{Executor, Input as Outside, journal};
 use trimaran_host_core::fleet::Fleet;
 use trimaran_host_core::host::{Call, Observation, HostMachine, Journal, Reply, StoredRelease};
@@ -54,6 +54,7 @@ fn agent(records: &[JournalRecord]) {
     executor.step(Timestamp(3), Outside::PongReceived { sent: Timestamp(2) }, &mut out);
     executor.step(Timestamp(4), Outside::Written(u64::MAX), &mut out);
     executor.step(Timestamp(90_000), Outside::Due, &mut out);
+    while executor.next_message(Timestamp(90_001)).is_some() {}
     executor.held();
 }
 
@@ -64,7 +65,7 @@ fn host(wire: WireHostJournal) {
     assert_eq!(again, (journal.clone(), next.clone()));
     let goal = next.unwrap_or_else(|| journal.goal.clone());
     let mut out = Vec::new();
-    let mut phase = HostMachine.begin(Timestamp(1), &goal, Some(journal.into()), &mut out);
+    let mut phase = HostMachine.begin(Timestamp(1), &goal, Some(Found::Resumed(journal.into())), &mut out);
     for round in 2..10 {
         let calls: Vec<(CallId, Call)> = out
             .drain(..)

@@ -258,6 +258,12 @@ impl Lab {
     }
 }
 
+/// What an agent commits with so many failed hosts in its progress.
+pub fn commit(progress: Progress) -> CommandBody {
+    let n = u32::try_from(progress.failed.len()).unwrap_or(u32::MAX);
+    CommandBody::Commit { n, body: Vec::new(), progress }
+}
+
 /// Progress that goes with an outcome.
 pub fn progress(row: &AssignmentRow, outcome: &WireOutcome) -> Progress {
     let failure = match outcome {

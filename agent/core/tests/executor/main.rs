@@ -2,12 +2,15 @@
 
 mod toy;
 
+use std::collections::BTreeMap;
+
 use toy::{Toy, Written, assignment};
 use trimaran_agent_core::driver::{CallId, Guard};
-use trimaran_agent_core::{Executor, Input, Output, Refused};
+use trimaran_agent_core::{Executor, Input, Output, Permit, Refused};
 use trimaran_model::id::{AssignmentId, Epoch, Fence};
-use trimaran_model::limits::{JOURNAL_RECORDS_MAX, LEASE, PROGRESS_INTERVAL};
+use trimaran_model::limits::{JOURNAL_COMPACT_BYTES, LEASE, PROGRESS_INTERVAL, SUPERSEDE_TIMEOUT};
 use trimaran_model::time::Timestamp;
+use trimaran_wire::codec::encode;
 use trimaran_wire::v1::agent::{AgentUp, ResultAnswer};
 use trimaran_wire::v1::assignment::WireOutcome;
 
@@ -16,7 +19,9 @@ struct World {
     executor: Executor<Toy>,
     disk: Written,
     now: Timestamp,
-    calls: Vec<(AssignmentId, CallId, Guard)>,
+    calls: Vec<(AssignmentId, CallId, Permit)>,
+    /// The session takes messages.
+    reads: bool,
     sent: Vec<AgentUp>,
     refused: Vec<Refused>,
     quiet: Vec<Fence>,
@@ -30,6 +35,7 @@ impl World {
             disk: Written::default(),
             now: Timestamp(1000),
             calls: Vec::new(),
+            reads: true,
             sent: Vec::new(),
             refused: Vec::new(),
             quiet: Vec::new(),
@@ -53,6 +59,7 @@ impl World {
         let mut out = Vec::new();
         self.executor.step(self.now, input, &mut out);
         self.perform(out);
+        self.pump();
     }
 
     fn perform(&mut self, out: Vec<Output<Toy>>) {
@@ -60,13 +67,20 @@ impl World {
             match output {
                 Output::Write { sequence, records } => self.disk.append(sequence, records),
                 Output::Replace { sequence, records } => self.disk.replace(sequence, records),
-                Output::Send(message) => self.sent.push(message),
-                Output::Call { assignment, id, guard, .. } => self.calls.push((assignment, id, guard)),
+                Output::Call { assignment, id, permit, .. } => self.calls.push((assignment, id, permit)),
                 Output::Watch { .. } => self.watches += 1,
                 Output::Quiet { fence, .. } => self.quiet.push(fence),
                 Output::Refused(refused) => self.refused.push(refused),
                 Output::Unwatch { .. } | Output::Busy { .. } => {}
             }
+        }
+    }
+
+    fn pump(&mut self) {
+        while self.reads
+            && let Some(message) = self.executor.next_message(self.now)
+        {
+            self.sent.push(message);
         }
     }
 
@@ -279,14 +293,14 @@ fn what_is_committed_goes_out_again_until_it_is_in_the_log() {
     world.assign(toy::COMMITS, fence(5));
     world.sync();
     let failures =
-        |world: &World| world.sent.iter().filter(|message| matches!(message, AgentUp::Failures(_))).count();
+        |world: &World| world.sent.iter().filter(|message| matches!(message, AgentUp::Commit { .. })).count();
     assert_eq!((failures(&world), world.calls.len()), (1, 0), "the toy waits for the log");
     world.step(Input::Detached);
     world.attach();
     assert_eq!(failures(&world), 2);
-    world.step(Input::Committed { assignment: AssignmentId(toy::COMMITS), failed: 0 });
-    assert!(world.calls.is_empty(), "fewer failures than were reported");
-    world.step(Input::Committed { assignment: AssignmentId(toy::COMMITS), failed: 1 });
+    world.step(Input::Committed { assignment: AssignmentId(toy::COMMITS), n: 0 });
+    assert!(world.calls.is_empty(), "an earlier commit");
+    world.step(Input::Committed { assignment: AssignmentId(toy::COMMITS), n: 1 });
     assert_eq!(world.calls.len(), 1);
 }
 
@@ -295,7 +309,10 @@ fn progress_is_sent_at_most_once_an_interval() {
     let mut world = World::attached();
     world.assign(1, fence(5));
     world.sync();
-    let sent_of = |world: &World| world.sent.iter().filter(|it| matches!(it, AgentUp::Progress(_))).count();
+    let sent_of = |world: &World| {
+        let progress = |it: &&AgentUp| matches!(it, AgentUp::Progress(_) | AgentUp::ProgressChanges(_));
+        world.sent.iter().filter(progress).count()
+    };
     for _ in 0..2 {
         world.answer_call();
         world.sync();
@@ -338,7 +355,10 @@ fn a_crash_at_every_write_loses_nothing_and_repeats_no_answered_call() {
 #[test]
 fn the_journal_is_compacted_and_says_the_same() {
     let mut world = World::attached();
-    for n in 1..=(JOURNAL_RECORDS_MAX as u64) {
+    let mut n = 0;
+    while world.disk.replaced < 2 {
+        n += 1;
+        assert!(n < 100_000, "it is compacted");
         world.assign(n, fence(n));
         world.step(Input::Cancel { assignment: AssignmentId(n), fence: Fence(fence(n)) });
         world.sync();
@@ -346,10 +366,11 @@ fn the_journal_is_compacted_and_says_the_same() {
         world.step(Input::Answer { assignment, fence, answer: ResultAnswer::Applied });
         world.sync();
     }
-    assert!(world.disk.replaced >= 2 && world.disk.records.len() < JOURNAL_RECORDS_MAX);
+    let bytes: usize = world.disk.records.iter().map(|record| encode(record).len()).sum();
+    assert!(bytes < JOURNAL_COMPACT_BYTES / 4, "{bytes}");
     world.crash();
     world.attach();
-    world.assign(1, fence(JOURNAL_RECORDS_MAX as u64 - 1));
+    world.assign(1, fence(n - 1));
     assert!(matches!(world.refused[..], [Refused::LowerFence { .. }]), "{:?}", world.refused);
 }
 
@@ -374,4 +395,119 @@ fn a_cancel_of_another_fence_changes_nothing_and_a_repeated_one_nothing_more() {
     world.answer_call();
     world.sync();
     assert_eq!(world.results(), [(1, WireOutcome::Stopped)]);
+}
+
+#[test]
+fn a_superseded_phase_is_found_by_the_next_order_whatever_write_a_crash_loses() {
+    for crash_at in 0..12 {
+        let mut world = World::attached();
+        world.assign(1, fence(5));
+        world.sync();
+        world.answer_call();
+        world.sync();
+        world.assign(2, fence(7));
+        let mut steps = 0;
+        while !world.results().iter().any(|(id, _)| *id == 2) {
+            steps += 1;
+            assert!(steps < 200, "it ends");
+            if steps == crash_at {
+                world.crash();
+                world.attach();
+                world.assign(2, fence(7));
+            }
+            match world.disk.sync() {
+                Some(sequence) => world.step(Input::Written(sequence)),
+                None => world.answer_call(),
+            }
+        }
+        let inherited = world.sent.iter().find_map(|message| match message {
+            AgentUp::Result { assignment: 2, progress, .. } => Some(progress.total),
+            _ => None,
+        });
+        assert!(inherited.expect("its result") >= 1, "crash at {crash_at}: the first call was forgotten");
+    }
+}
+
+#[test]
+fn a_superseded_driver_that_finds_no_safe_point_is_stopped_where_it_is() {
+    let mut world = World::attached();
+    world.assign(1, fence(5));
+    world.sync();
+    world.assign(2, fence(7));
+    world.now = world.now + SUPERSEDE_TIMEOUT;
+    world.attach();
+    world.step(Input::Due);
+    world.sync();
+    assert!(world.results().is_empty(), "its call is still in flight");
+    world.answer_call();
+    world.sync();
+    assert_eq!(world.results(), [(1, WireOutcome::Stopped)]);
+    assert_eq!(world.calls[0].0, AssignmentId(2));
+}
+
+#[test]
+fn a_refused_order_is_reported_on_each_session_and_says_why() {
+    let mut world = World::attached();
+    world.assign(9, fence(9));
+    for _ in 0..2 {
+        world.assign(1, fence(5));
+        world.step(Input::Detached);
+        world.attach();
+    }
+    let refused = world.sent.iter().filter_map(|message| match message {
+        AgentUp::Refused(refused) => Some((refused.assignment, refused.code.as_str(), &refused.message)),
+        _ => None,
+    });
+    let refused: Vec<_> = refused.collect();
+    assert_eq!(refused.len(), 2);
+    assert_eq!((refused[0].0, refused[0].1), (1, "order_refused"));
+    assert!(refused[0].2.contains("is lower than"), "{}", refused[0].2);
+}
+
+#[test]
+fn a_call_that_the_platform_did_not_send_is_made_again_under_a_new_lease() {
+    let mut world = World::attached();
+    world.assign(1, fence(5));
+    world.sync();
+    let (assignment, call, permit) = world.calls.remove(0);
+    assert_eq!(*permit.guard(), Guard::Unguarded);
+    assert!(permit.allows(world.now));
+    // It waited in a queue for longer than the lease.
+    world.now = world.now + LEASE;
+    assert!(!permit.allows(world.now));
+    world.step(Input::Unmade { assignment, call });
+    assert!(world.calls.is_empty(), "there is no lease");
+    world.step(Input::PongReceived { sent: world.now });
+    assert_eq!(world.calls.len(), 1);
+    assert!(world.calls[0].2.allows(world.now));
+}
+
+#[test]
+fn a_session_that_reads_slowly_gets_everything_and_nothing_twice() {
+    const LIVE: u64 = 4000;
+    // Above the one that commits.
+    const FIRST: u64 = 100;
+    let mut world = World::attached();
+    world.reads = false;
+    for n in FIRST..FIRST + LIVE {
+        world.step(Input::Assign(toy::on_target(n, fence(n))));
+        if n % 2 == 0 {
+            world.step(Input::Cancel { assignment: AssignmentId(n), fence: Fence(fence(n)) });
+        }
+    }
+    world.sync();
+    assert_eq!(world.calls.len() as u64, LIVE / 2, "the others ended at once");
+    world.step(Input::Detached);
+    world.attach();
+    let mut seen = BTreeMap::new();
+    while let Some(message) = world.executor.next_message(world.now) {
+        let id = match &message {
+            AgentUp::Result { assignment, .. } => *assignment,
+            AgentUp::Progress(progress) => progress.assignment,
+            other => panic!("{other:?}"),
+        };
+        assert!(seen.insert(id, message).is_none(), "assignment {id} twice");
+    }
+    assert_eq!(seen.len() as u64, LIVE);
+    assert!(!world.executor.has_messages());
 }

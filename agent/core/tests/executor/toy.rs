@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use trimaran_agent_core::driver::Journaled;
-use trimaran_agent_core::driver::{CallId, Driver, Effect, EffectOf, Guard, Input};
+use trimaran_agent_core::driver::{
+    CallId, Driver, Effect, EffectOf, Found, FoundOf, Guard, Input, Journaled,
+};
 use trimaran_model::action::{Action, Outcome, Progress, Wave};
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, HostName, InstallationId};
@@ -23,6 +24,8 @@ pub(crate) struct Toy;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Phase {
     done: u32,
+    /// What an earlier order, which this one superseded, had done.
+    inherited: u32,
     calling: Option<CallId>,
     next_call: u64,
     lease: bool,
@@ -31,6 +34,10 @@ pub(crate) struct Phase {
 }
 
 impl Phase {
+    fn progress(&self) -> Progress {
+        Progress { done: self.done, total: self.inherited, ..Progress::default() }
+    }
+
     fn advance(&mut self, out: &mut Vec<EffectOf<Toy>>) {
         if self.calling.is_some() {
             return;
@@ -63,17 +70,36 @@ impl Driver for Toy {
         &self,
         _: Timestamp,
         order: &Assignment,
-        found: Option<Phase>,
+        found: Option<FoundOf<Self>>,
         out: &mut Vec<EffectOf<Self>>,
     ) -> Phase {
         let commits = order.id.0 == COMMITS;
-        let new = Phase { done: 0, calling: None, next_call: 0, lease: false, commits, aborted: None };
-        let mut phase = found.unwrap_or(new);
+        let new = Phase {
+            done: 0,
+            inherited: 0,
+            calling: None,
+            next_call: 0,
+            lease: false,
+            commits,
+            aborted: None,
+        };
+        let mut phase = match found {
+            None => new,
+            Some(Found::Resumed(phase)) => phase,
+            Some(Found::Superseded { phase, .. }) => Phase { inherited: phase.done, ..new },
+        };
         out.push(Effect::Persist);
         out.push(Effect::Watch(()));
+        if phase.inherited > 0 {
+            out.push(Effect::Report(phase.progress()));
+        }
         if commits {
             let failed: Vec<HostName> = vec!["host-1".parse().expect("a name")];
-            out.push(Effect::Commit(Progress { failed, ..Progress::default() }));
+            out.push(Effect::Commit {
+                n: 1,
+                body: vec![7],
+                progress: Progress { failed, ..Progress::default() },
+            });
         }
         phase.advance(out);
         phase
@@ -85,16 +111,16 @@ impl Driver for Toy {
                 phase.calling = None;
                 phase.done += 1;
                 out.push(Effect::Persist);
-                out.push(Effect::Report(Progress { done: phase.done, ..Progress::default() }));
+                out.push(Effect::Report(phase.progress()));
             }
             Input::Lost(id) | Input::Unmade(id) if phase.calling == Some(id) => phase.calling = None,
             Input::Abort(reason) => {
-                assert_eq!(phase.aborted, None, "one abort is enough");
+                assert_ne!(phase.aborted, Some(reason), "one abort of a kind is enough");
                 phase.aborted = Some(reason);
             }
             Input::LeaseLost => phase.lease = false,
             Input::LeaseBack => phase.lease = true,
-            Input::Committed => phase.commits = false,
+            Input::Committed(_) => phase.commits = false,
             Input::Reply(..) | Input::Lost(_) | Input::Unmade(_) | Input::Observed(()) | Input::Due => {}
         }
         phase.advance(out);
@@ -103,13 +129,13 @@ impl Driver for Toy {
 
 impl Journaled for Toy {
     fn save(&self, phase: &Phase) -> Vec<u8> {
-        encode(&phase.done)
+        encode(&(phase.done, phase.inherited))
     }
 
     fn load(&self, order: &Assignment, bytes: &[u8]) -> Result<Phase, CodecError> {
-        let done = decode(bytes)?;
+        let (done, inherited) = decode(bytes)?;
         let commits = order.id.0 == COMMITS;
-        Ok(Phase { done, calling: None, next_call: 0, lease: false, commits, aborted: None })
+        Ok(Phase { done, inherited, calling: None, next_call: 0, lease: false, commits, aborted: None })
     }
 }
 
@@ -137,7 +163,14 @@ pub(crate) fn assignment(id: u64, fence: u64) -> Assignment {
         wave,
         hosts: BTreeSet::new(),
         keep: BTreeSet::new(),
+        committed: None,
     }
+}
+
+/// The assignment of an installation of its own.
+pub(crate) fn on_target(id: u64, fence: u64) -> Assignment {
+    let target = format!("target-{id}").parse().expect("a name");
+    Assignment { installation: InstallationId { target, ..installation() }, ..assignment(id, fence) }
 }
 
 /// A journal whose writes become durable one by one.

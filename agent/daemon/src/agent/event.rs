@@ -5,9 +5,11 @@ use trimaran_model::id::HostName;
 use trimaran_transport::Session;
 use trimaran_wire::v1::agent::{AgentDown, AgentUp};
 use trimaran_wire::v1::assignment::WireHostReport;
-use trimaran_wire::v1::runner::{RunnerDown, RunnerUp};
+use trimaran_wire::v1::runner::RunnerUp;
 
 use trimaran_model::process_error::ProcessError;
+
+use super::hosts::ToRunner;
 
 /// One thing that happened outside. Sessions are named by their number, which is unique in a process.
 pub(crate) enum Event {
@@ -38,11 +40,16 @@ pub(crate) enum RunnerEvent {
         incarnation: u64,
         address: String,
         reports: Vec<WireHostReport>,
-        out: mpsc::Sender<RunnerDown>,
+        out: mpsc::Sender<ToRunner>,
     },
     Message {
         session: u64,
         message: RunnerUp,
+    },
+    /// The goal of this number was not sent: its permit did not allow it any more.
+    Unsent {
+        session: u64,
+        sequence: u64,
     },
     Gone {
         session: u64,

@@ -14,7 +14,7 @@ use trimaran_model::assignment::Assignment;
 use trimaran_model::error_code;
 use trimaran_model::id::{AssignmentId, Epoch, Fence, HostName, InstallationId};
 use trimaran_model::limits::{
-    DOWN_COUNTS_INTERVAL, LEASE_PING, RUNNERS_PER_MESSAGE_MAX, VERDICTS_PER_MESSAGE_MAX,
+    DOWN_COUNTS_INTERVAL, LEASE_PING, RUNNERS_PER_MESSAGE_MAX, SESSION_QUEUE_MAX, VERDICTS_PER_MESSAGE_MAX,
 };
 use trimaran_model::process_error::ProcessError;
 use trimaran_model::time::{Millis, Timestamp, WallTime};
@@ -36,6 +36,9 @@ const WELCOME_TIMEOUT: Millis = Millis::seconds(15);
 const RECONNECT_WINDOW: Millis = Millis::seconds(6);
 /// When each runner was last seen is reported this often.
 const RUNNERS_REPORT_INTERVAL: Millis = Millis::seconds(30);
+
+/// Messages of assignments are put into a session's queue only while this much of it is free: at most 16 wait there.
+const ROOM_BEHIND_MESSAGES: usize = SESSION_QUEUE_MAX - 16;
 
 /// The owner of everything that the agent knows.
 pub(crate) struct AgentLoop {
@@ -131,6 +134,7 @@ impl AgentLoop {
                     None => return Ok(()),
                 },
                 () = tokio::time::sleep_until(instant_of(self.next_deadline())) => self.due(),
+                () = self.session_has_room() => {}
             }
             self.work();
         }
@@ -184,6 +188,34 @@ impl AgentLoop {
             self.executor.step(boot_time(), input, &mut out);
             self.execute(out);
         }
+        self.send_messages();
+    }
+
+    /// Sends the executor's messages as far as the session takes them: few wait in its queue, so that a ping is never
+    /// behind many.
+    fn send_messages(&mut self) {
+        while let Some(link) = &self.link
+            && link.out.capacity() > ROOM_BEHIND_MESSAGES
+            && let Some(message) = self.executor.next_message(boot_time())
+        {
+            self.send(message);
+        }
+    }
+
+    /// Comes when messages wait and the session takes one again.
+    fn session_has_room(&self) -> impl Future<Output = ()> + use<> {
+        let link = self.link.as_ref().filter(|_| self.executor.has_messages());
+        let out = link.map(|link| link.out.clone());
+        async move {
+            let room = match &out {
+                Some(out) => out.reserve_many(ROOM_BEHIND_MESSAGES + 1).await.is_ok(),
+                None => false,
+            };
+            // One whose session has ended waits for the news of it.
+            if !room {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     fn execute(&mut self, outputs: Vec<Output<Fleet>>) {
@@ -195,9 +227,8 @@ impl AgentLoop {
                 Output::Replace { sequence, records } => {
                     self.journal.submit(Action::Replace { sequence, records });
                 }
-                Output::Send(message) => self.send(message),
-                Output::Call { assignment, id, call, deadline, guard: _ } => {
-                    match self.hosts.send_goal(call, (assignment, id), boot_time(), deadline) {
+                Output::Call { assignment, id, call, permit } => {
+                    match self.hosts.send_goal(call, (assignment, id), permit) {
                         Ok(()) => {}
                         Err(Some(reply)) => {
                             self.inputs.push_back(Input::Reply { assignment, call: id, reply })
@@ -297,8 +328,8 @@ impl AgentLoop {
                 let (assignment, fence) = (AssignmentId(assignment), Fence(fence));
                 self.inputs.push_back(Input::Answer { assignment, fence, answer });
             }
-            AgentDown::Committed { assignment, failed } => {
-                self.inputs.push_back(Input::Committed { assignment: AssignmentId(assignment), failed });
+            AgentDown::Committed { assignment, n } => {
+                self.inputs.push_back(Input::Committed { assignment: AssignmentId(assignment), n });
             }
             AgentDown::Revoked(keys) => {
                 if self.revoked.extend(keys) {

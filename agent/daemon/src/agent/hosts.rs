@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
+use trimaran_agent_core::Permit;
 use trimaran_agent_core::driver::CallId;
 use trimaran_host_core::fleet::{GoalAck, HostObservation, SendGoal};
 use trimaran_model::action::Failure;
@@ -11,7 +12,7 @@ use trimaran_model::assignment::{HostGoal, HostReport};
 use trimaran_model::id::{AssignmentId, HostName, InstallationId};
 use trimaran_model::limits::{RUNNER_FRAME_BYTES_MAX, SUPERSEDED_KEPT};
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::{Millis, Timestamp, WallTime};
+use trimaran_model::time::{Timestamp, WallTime};
 use trimaran_transport::{CloseCode, Session};
 use trimaran_wire::codec::encode;
 use trimaran_wire::v1::agent::RunnerState;
@@ -53,13 +54,19 @@ impl LiveRunners {
     }
 }
 
+/// A message for a runner, with the number and the permit of a goal.
+pub(crate) struct ToRunner {
+    pub(crate) message: RunnerDown,
+    pub(crate) permit: Option<(u64, Permit)>,
+}
+
 /// The host that asks for a session.
 pub(crate) struct Arrival {
     pub(crate) session: Session,
     pub(crate) incarnation: u64,
     pub(crate) address: String,
     pub(crate) reports: Vec<HostReport>,
-    pub(crate) out: mpsc::Sender<RunnerDown>,
+    pub(crate) out: mpsc::Sender<ToRunner>,
 }
 
 /// The call that a goal belongs to.
@@ -89,7 +96,7 @@ struct Host {
 
 struct Link {
     session: Session,
-    out: mpsc::Sender<RunnerDown>,
+    out: mpsc::Sender<ToRunner>,
     sequence: u64,
     asked: BTreeMap<u64, Asked>,
 }
@@ -171,8 +178,7 @@ impl Hosts {
         &mut self,
         give: SendGoal,
         (assignment, call): (AssignmentId, CallId),
-        now: Timestamp,
-        deadline: Millis,
+        permit: Permit,
     ) -> Result<(), Option<GoalAck>> {
         let link = self.known.get_mut(&give.host).and_then(|host| host.link.as_mut()).ok_or(None)?;
         let sequence = link.sequence + 1;
@@ -183,19 +189,20 @@ impl Hosts {
             let code = ReasonCode::HostInternal;
             return Err(Some(GoalAck::Refused(Failure { code, message, instance: Some(give.host) })));
         }
-        if link.out.try_send(message).is_err() {
+        let until = permit.until();
+        if link.out.try_send(ToRunner { message, permit: Some((sequence, permit)) }).is_err() {
             // It takes nothing: the end of the session follows, and with it the end of the call.
             link.session.close(CloseCode::Busy, "the runner does not read");
         }
         link.sequence = sequence;
-        link.asked.insert(sequence, Asked { assignment, call, until: now + deadline });
+        link.asked.insert(sequence, Asked { assignment, call, until });
         Ok(())
     }
 
     /// Passes a message on to a host, if it is connected.
     pub(crate) fn send(&mut self, name: &HostName, message: RunnerDown) {
         if let Some(link) = self.known.get(name).and_then(|host| host.link.as_ref())
-            && link.out.try_send(message).is_err()
+            && link.out.try_send(ToRunner { message, permit: None }).is_err()
         {
             link.session.close(CloseCode::Busy, "the runner does not read");
         }

@@ -235,7 +235,7 @@ mod tests {
         let mut written = journal.written();
         let done = async { written.wait_for(|written| written.sequence >= sequence).await.map(|_| ()) };
         let done = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), done).await });
-        done.expect("soon").expect("the thread lives");
+        done.expect("soon").expect("the thread runs");
     }
 
     #[test]

@@ -30,6 +30,13 @@ impl AgentLoop {
                 }
             }
             RunnerEvent::Message { session, message } => self.on_runner_message(host, session, message),
+            RunnerEvent::Unsent { session, sequence } => {
+                let Some(Asked { assignment, call, .. }) = self.hosts.answered(host, session, sequence)
+                else {
+                    return;
+                };
+                self.inputs.push_back(Input::Unmade { assignment, call });
+            }
             RunnerEvent::Gone { session } => {
                 let Some(lost) = self.hosts.leave(host, session, self.clock.now()) else { return };
                 tracing::info!(runner = host.as_str(), "disconnected");

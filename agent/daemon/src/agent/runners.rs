@@ -8,11 +8,13 @@ use tokio::time::timeout;
 use trimaran_model::id::{HostName, Identity};
 use trimaran_model::limits::SESSION_QUEUE_MAX;
 use trimaran_process::Tasks;
-use trimaran_transport::{Alpn, CloseCode, Endpoint, FrameReceiver, Session};
+use trimaran_process::clock::boot_time;
+use trimaran_transport::{Alpn, CloseCode, Endpoint, FrameReceiver, FrameSender, Session};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::runner::RunnerUp;
 
 use super::event::{Event, RunnerEvent};
+use super::hosts::ToRunner;
 use super::relay::Relay;
 
 /// A runner says who it is within this time.
@@ -56,13 +58,36 @@ async fn serve(session: Session, events: mpsc::Sender<Event>) {
         return;
     }
     tokio::select! {
-        () = super::send_all(sender, queue) => {}
+        () = send_all(sender, queue, (&session, &host), &events) => {}
         () = receive(receiver, &session, &host, &events) => {}
     }
     // Both loops also end when the session does; otherwise it is of no use any more.
     session.close(CloseCode::Done, "");
     let gone = RunnerEvent::Gone { session: session.id() };
     drop(events.send(Event::Runner { host, event: gone }).await);
+}
+
+/// Sends what comes into the queue until either end is gone. A goal that waited longer than its permit allows is not
+/// sent: the lease is checked where the bytes leave.
+async fn send_all(
+    mut sender: FrameSender,
+    mut queue: mpsc::Receiver<ToRunner>,
+    (session, host): (&Session, &HostName),
+    events: &mpsc::Sender<Event>,
+) {
+    while let Some(ToRunner { message, permit }) = queue.recv().await {
+        if let Some((sequence, _)) = permit.filter(|(_, permit)| !permit.allows(boot_time())) {
+            let event = RunnerEvent::Unsent { session: session.id(), sequence };
+            if events.send(Event::Runner { host: host.clone(), event }).await.is_err() {
+                return;
+            }
+            continue;
+        }
+        if let Err(error) = sender.send(&message.to_frame()).await {
+            tracing::debug!(%error, "a message was not sent");
+            return;
+        }
+    }
 }
 
 async fn receive(

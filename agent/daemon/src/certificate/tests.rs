@@ -152,7 +152,7 @@ async fn a_token_for_another_name_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_token_of_another_cluster_is_told_at_once() {
+async fn a_token_of_another_cluster_is_refused_at_once() {
     let authorities = Authorities::new(NOW, "web-1");
     let (address, _serving) = authorities.serve();
     let (folder, data) = data();
@@ -203,7 +203,7 @@ async fn a_certificate_that_expired_too_long_ago_is_refused_and_stays_what_it_wa
 }
 
 #[tokio::test]
-async fn nobody_there_is_said_and_tried_again() {
+async fn no_one_there_is_reported_and_tried_again() {
     let authorities = Authorities::new(NOW, "web-1");
     let (_folder, data) = data();
     let clock = authorities.clock.clone();

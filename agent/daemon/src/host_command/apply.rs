@@ -57,7 +57,7 @@ async fn apply(
     let digest = WireRelease::from(&release).digest();
     let action = HostAction::Apply(HostOrder { digest, release });
     let shown = order::execute_order(host, reports, order::goal(&id, action)).await?;
-    Ok(order::conclude(args.options.output, &shown, digest))
+    Ok(order::conclude(&args.options, &shown, digest).await)
 }
 
 /// A relative path of the artifact is meant from the file that names it.

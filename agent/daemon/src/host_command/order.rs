@@ -10,7 +10,10 @@ use trimaran_model::error_code;
 use trimaran_model::id::{
     AssignmentId, Attempt, Digest, Fence, InstallationId, RunId, ServiceName, TargetName,
 };
+use trimaran_model::reason::ReasonCode;
 
+use super::HostOptions;
+use super::logs;
 use super::output::{OutputForm, installation, print, print_document, progress_line};
 use super::problem::Problem;
 
@@ -22,6 +25,11 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// The installation of a service: `web`, or `web@lab-prod` where a host has several of the name.
 pub(super) async fn find(host: &Host, service: &str) -> Result<Option<InstallationId>, Problem> {
+    choose(host.installations().await, service)
+}
+
+/// The one of `known` that a user means by `service`.
+pub(super) fn choose(known: Vec<InstallationId>, service: &str) -> Result<Option<InstallationId>, Problem> {
     let (name, target) = match service.split_once('@') {
         Some((name, target)) => (name, Some(target)),
         None => (service, None),
@@ -29,7 +37,7 @@ pub(super) async fn find(host: &Host, service: &str) -> Result<Option<Installati
     let matches = |id: &InstallationId| {
         id.pipeline.as_str() == name && target.is_none_or(|target| id.target.as_str() == target)
     };
-    let mut found: Vec<_> = host.installations().await.into_iter().filter(matches).collect();
+    let mut found: Vec<_> = known.into_iter().filter(matches).collect();
     if found.len() > 1 {
         let names: Vec<_> = found.iter().map(|id| format!("{}@{}", id.pipeline, id.target)).collect();
         let message = format!("`{service}` names {} installations of this host", found.len());
@@ -38,6 +46,13 @@ pub(super) async fn find(host: &Host, service: &str) -> Result<Option<Installati
             .help(format!("name one of {}", names.join(", "))));
     }
     Ok(found.pop())
+}
+
+/// No installation has the name that a user gave.
+pub(super) fn unknown(service: &str) -> Problem {
+    Problem::new(error_code::NOT_FOUND, format!("there is no service `{service}` here"))
+        .cause("Nothing of this name was deployed to this data directory.")
+        .help("`trimaran-agent host status --data-dir DIR` shows what is here")
 }
 
 /// An order by hand. Fence and attempt are set where it is taken.
@@ -101,12 +116,23 @@ pub(super) async fn execute_order(
     }
 }
 
+/// Whether the service's own output may show the cause.
+fn is_of_the_process(code: ReasonCode) -> bool {
+    matches!(
+        code,
+        ReasonCode::ProcessExited
+            | ReasonCode::ProbeFailed
+            | ReasonCode::ProbeFlap
+            | ReasonCode::RevertFailed
+    )
+}
+
 /// Prints the result and says how the command ends.
-pub(super) fn conclude(form: OutputForm, shown: &InstallationView, wanted: Digest) -> u8 {
+pub(super) async fn conclude(options: &HostOptions, shown: &InstallationView, wanted: Digest) -> u8 {
     let report = &shown.report;
     let done = report.state == HostState::Healthy && report.current == Some(wanted);
     let version = shown.current.as_ref().map_or("nothing", |stored| stored.release.version.as_str());
-    match form {
+    match options.output {
         OutputForm::Json => {
             let document = json!({"schema": "trimaran.host/v1",
                                   "installations": [installation(report, shown.current.as_ref())]});
@@ -121,6 +147,11 @@ pub(super) fn conclude(form: OutputForm, shown: &InstallationView, wanted: Diges
                 state => format!("{name} is {}{cause}: {}", state.as_str(), report.message),
             });
         }
+    }
+    if let Some(code) = report.code.filter(|_| done) {
+        eprintln!("warning[{}]: {}", code.as_str(), report.message);
+    } else if !done && report.code.is_some_and(is_of_the_process) {
+        logs::print_place(&options.data_dir, &report.installation).await;
     }
     match report.state {
         _ if done => 0,

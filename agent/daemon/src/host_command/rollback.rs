@@ -33,12 +33,7 @@ async fn rollback(
     reports: &mut tokio::sync::mpsc::Receiver<HostReport>,
 ) -> Result<u8, Problem> {
     let Some(id) = order::find(host, &args.service).await? else {
-        return Err(Problem::new(
-            error_code::NOT_FOUND,
-            format!("there is no service `{}` here", args.service),
-        )
-        .cause("Nothing of this name was deployed to this data directory.")
-        .help("`trimaran-agent host status --data-dir DIR` shows what is here"));
+        return Err(order::unknown(&args.service));
     };
     let shown = order::inspected(host, &id).await?;
     let Some(earlier) = shown.rollback_target else {
@@ -53,5 +48,5 @@ async fn rollback(
     let action = HostAction::Restore(HostOrder { digest, release: earlier.release });
     let shown = order::execute_order(host, reports, order::goal(&id, action)).await?;
     // A rollback that reverted again did not reach its target.
-    Ok(order::conclude(args.options.output, &shown, digest).min(3))
+    Ok(order::conclude(&args.options, &shown, digest).await.min(3))
 }

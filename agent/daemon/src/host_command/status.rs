@@ -3,7 +3,10 @@
 use serde_json::json;
 use trimaran_host::Inspection;
 
+use trimaran_model::assignment::HostState;
+
 use super::HostOptions;
+use super::logs;
 use super::output::{OutputForm, installation, print, print_document};
 use super::problem::Problem;
 
@@ -18,6 +21,9 @@ pub(super) async fn run(options: &HostOptions) -> Result<u8, Problem> {
         OutputForm::Table if found.is_empty() => print("nothing is deployed here"),
         OutputForm::Table => {
             print(&table(&found));
+            for it in found.iter().filter(|it| !it.running && it.report.state != HostState::Stopped) {
+                logs::print_place(&settings.data_dir, &it.installation).await;
+            }
         }
     }
     Ok(0)

@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn batches_keep_the_order_and_are_bounded() {
-        let line = |n: usize| LogLine { at_ms: 0, stderr: false, line: format!("{n:0>9000}") };
+        let line = |n: usize| LogLine { at_ms: 0, stderr: false, release: None, line: format!("{n:0>9000}") };
         let lines: Vec<LogLine> = (0..40).map(line).collect();
         let split = batches(lines.clone());
         assert!(split.len() > 4 && split.iter().all(|batch| batch.len() <= 7), "{}", split.len());

@@ -29,12 +29,14 @@ mod schedule;
 use std::collections::BTreeSet;
 
 use trimaran_agent_core::driver::Journaled;
-use trimaran_agent_core::driver::{CallId, Driver, EffectOf, Input};
+use trimaran_agent_core::driver::{CallId, Driver, EffectOf, Found, FoundOf, Input};
 use trimaran_model::action::{Failure, Progress};
 use trimaran_model::assignment::{Assignment, HostGoal, HostReport};
 use trimaran_model::id::{HostName, InstallationId};
 use trimaran_model::time::Timestamp;
 use trimaran_wire::codec::CodecError;
+
+use journal::Kept;
 
 pub use order::in_order;
 pub use phase::Phase;
@@ -88,10 +90,15 @@ impl Driver for Fleet {
         &self,
         now: Timestamp,
         order: &Assignment,
-        found: Option<Phase>,
+        found: Option<FoundOf<Self>>,
         out: &mut Vec<EffectOf<Self>>,
     ) -> Phase {
-        let mut phase = found.unwrap_or_else(|| Phase::new(order.clone()));
+        let mut phase = match found {
+            Some(Found::Resumed(phase)) => phase,
+            // What an earlier order left on the hosts they say themselves.
+            Some(Found::Superseded { .. }) => Phase::new(order.clone()),
+            None => Phase::resumed(order.clone(), Kept::committed(order).unwrap_or_default()),
+        };
         phase.begin(now, out);
         phase
     }
@@ -109,11 +116,11 @@ impl Driver for Fleet {
 
 impl Journaled for Fleet {
     fn save(&self, phase: &Phase) -> Vec<u8> {
-        journal::save(phase)
+        phase.kept.to_bytes()
     }
 
     fn load(&self, order: &Assignment, bytes: &[u8]) -> Result<Phase, CodecError> {
-        journal::load(order, bytes)
+        Ok(Phase::resumed(order.clone(), Kept::from_bytes(bytes)?))
     }
 }
 

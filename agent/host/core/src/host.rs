@@ -30,7 +30,6 @@ mod reconcile;
 mod report;
 mod service;
 
-pub use abort::Handover;
 pub use admission::{Admission, admit};
 pub use call::{
     CacheRetention, Call, Exit, HostFailure, Launch, Observation, ProcessObservation, ProcessStatus, Query,

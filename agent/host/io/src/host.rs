@@ -308,8 +308,15 @@ fn prepare(data_dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Where the output of an installation's service is: files of lines, the newest of which is returned too.
+pub fn output_files(data_dir: &Path, installation: &InstallationId) -> (PathBuf, Option<PathBuf>) {
+    let dir = data_dir.join("services").join(store::directory_name(installation)).join("log");
+    let newest = logs::newest(&dir);
+    (dir, newest)
+}
+
 /// The installations of a data directory, in order of name.
-pub(crate) fn installations(data_dir: &Path) -> Result<Vec<InstallationId>, OpenError> {
+pub fn installations(data_dir: &Path) -> Result<Vec<InstallationId>, OpenError> {
     let path = data_dir.join("services");
     let failed = |source| OpenError::Directory { path: path.clone(), source };
     let mut found = Vec::new();

@@ -3,11 +3,11 @@
 //! Both take the directory's lock and continue nothing that was begun.
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use trimaran_host_core::host::{
-    Exit, HostFailure, Journal, Observation, Phase, ProcessStatus, StoredRelease, host_release,
+    Exit, HostFailure, Journal, Observation, Phase, ProcessStatus, Reply, StoredRelease, host_release,
 };
 use trimaran_model::assignment::{HostReport, HostState};
 use trimaran_model::id::InstallationId;
@@ -15,10 +15,11 @@ use trimaran_model::pipeline::{Stop, StopSignal};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Millis;
 
+use crate::answers::Answers;
 use crate::filesystem::OsFileSystem;
 use crate::host::{OpenError, installations};
 use crate::lock::DirectoryLock;
-use crate::platform::{observe_installation, stop_everything, stop_removed};
+use crate::platform::{observe_installation, run_dirs, stop_everything, stop_removed};
 use crate::probe;
 use crate::store::{Loaded, Store, directory_name};
 
@@ -55,21 +56,29 @@ pub async fn inspect(data_dir: &Path, address: IpAddr) -> Result<Vec<Inspection>
             Loaded::Damaged | Loaded::Nothing => Journal::from_observation(&installation, &observation),
         };
         if let Some(journal) = journal {
-            found.push(inspect_one(installation, journal, observation, address).await);
+            let running = running(&store, &observation).await;
+            found.push(inspect_one(installation, journal, observation, running, address).await);
         }
     }
     Ok(found)
+}
+
+/// The launch that runs, with the directory of its shim.
+async fn running(store: &Store<OsFileSystem>, observation: &Observation) -> Option<(u64, PathBuf)> {
+    let runs = |status: &ProcessStatus| matches!(status, ProcessStatus::Running { .. });
+    let (number, _) = observation.processes.iter().find(|(_, process)| runs(&process.status))?;
+    let (dir, _) = run_dirs(store).await.remove(number)?;
+    Some((*number, dir))
 }
 
 async fn inspect_one(
     installation: InstallationId,
     journal: Journal,
     observation: Observation,
+    running: Option<(u64, PathBuf)>,
     address: IpAddr,
 ) -> Inspection {
     let number = journal.launch.as_ref().map(|launch| launch.number);
-    let running =
-        observation.processes.values().any(|process| matches!(process.status, ProcessStatus::Running { .. }));
     let ended =
         number.and_then(|number| observation.processes.get(&number)).and_then(|process| {
             match process.status {
@@ -81,17 +90,29 @@ async fn inspect_one(
     let stored = |digest| phase.stored(digest).cloned();
     let mut report = phase.report();
     let current = report.current.and_then(stored);
-    if report.state == HostState::Healthy && !running {
+    if report.state == HostState::Healthy && running.is_none() {
         report.state = HostState::Degraded;
         report.code = Some(ReasonCode::ProcessExited);
         report.message = ended.unwrap_or(Exit::LOST).to_string();
     }
-    let probe = match &current {
-        Some(stored) if running => Some(probe::probe(&host_release(&stored.release).health, address).await),
+    let is_running = running.is_some();
+    let probe = match (&current, running) {
+        (Some(stored), Some((number, dir))) => {
+            let answer = probe::probe(&host_release(&stored.release).health, address).await;
+            Some(match Answers::default().judge(number, Some(dir), answer).await {
+                Reply::Failed(failure) => Err(failure.message),
+                Reply::Ended(exit) => Err(exit.to_string()),
+                Reply::Unverified(warning) if report.code.is_none() => {
+                    (report.code, report.message) = (Some(warning.code), warning.message);
+                    Ok(())
+                }
+                _ => Ok(()),
+            })
+        }
         _ => None,
     };
     let rollback_target = phase.journal.rollback_target().and_then(stored);
-    Inspection { installation, report, current, rollback_target, running, probe }
+    Inspection { installation, report, current, rollback_target, running: is_running, probe }
 }
 
 /// Services that could not be ended.

@@ -6,10 +6,12 @@
 //! Deliberately not here: decisions (the core), the fleet, and sessions with an agent.
 #![allow(clippy::disallowed_methods, reason = "this crate is the I/O of a host: files, clocks and processes")]
 
+mod answers;
 pub mod archive;
 mod blocking;
 mod calls;
 pub mod disk;
+mod environment;
 mod executable;
 mod failpoint;
 pub mod fetch;
@@ -27,7 +29,7 @@ pub mod shim;
 pub mod store;
 mod worker;
 
-pub use host::{Host, OpenError};
+pub use host::{Host, OpenError, installations, output_files};
 pub use host_identity::{HostIdentity, HostSettings};
 pub use inspect::{Inspection, StopAllError, inspect, stop_all};
 pub use worker::{GoalRefused, InstallationView};

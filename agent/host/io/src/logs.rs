@@ -25,6 +25,12 @@ fn sequence_numbers(directory: &Path) -> std::io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
+/// The newest file in `directory`, if there is one.
+pub fn newest(directory: &Path) -> Option<std::path::PathBuf> {
+    let number = *sequence_numbers(directory).ok()?.last()?;
+    Some(directory.join(file_name(number)))
+}
+
 fn sequence_number(name: &str) -> Option<u64> {
     name.strip_prefix("output-")?.strip_suffix(".log")?.parse().ok()
 }

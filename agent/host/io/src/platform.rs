@@ -22,7 +22,9 @@ use trimaran_model::release::{Artifact, Release};
 use trimaran_model::time::Timestamp;
 use trimaran_process::clock;
 
+use crate::answers::Answers;
 use crate::archive::{self, ArchiveLimits};
+use crate::environment::base_environment;
 use crate::filesystem::OsFileSystem;
 use crate::host_identity::boot_id;
 use crate::shim::{self, Attached, ShimSpec};
@@ -48,6 +50,7 @@ pub(crate) struct Platform {
     slot: Mutex<Option<OwnedSemaphorePermit>>,
     /// Held while releases and `current` are changed: a change that hung never overtakes a later one.
     changing: Arc<std::sync::Mutex<()>>,
+    answers: Answers,
 }
 
 type Failed = HostFailure;
@@ -65,7 +68,7 @@ fn disk_failure(what: &str, error: &io::Error) -> Failed {
 
 impl Platform {
     pub(crate) fn new(shared: Arc<Shared>, store: Store<OsFileSystem>) -> Self {
-        Self { shared, store, slot: Mutex::new(None), changing: Arc::default() }
+        Self { shared, store, slot: Mutex::new(None), changing: Arc::default(), answers: Answers::default() }
     }
 
     pub(crate) async fn call(&self, call: Call) -> Reply {
@@ -84,9 +87,7 @@ impl Platform {
             Call::Start { launch, release } => {
                 return self.start(&launch, &release).await.map_or_else(Reply::Failed, Reply::Started);
             }
-            Call::Probe { health } => probe::probe(&health, self.shared.address)
-                .await
-                .map_err(|words| HostFailure::new(ReasonCode::ProbeFailed, words)),
+            Call::Probe { launch, health } => return self.probe(launch, &health).await,
             Call::CollectGarbage { releases, launch, keep } => {
                 self.collect_garbage(releases, launch, keep).await;
                 Ok(())
@@ -99,7 +100,7 @@ impl Platform {
     pub(crate) async fn watch(&self, query: Query) -> Snapshot {
         let exit = match self.run_dirs().await.get(&query.launch) {
             Some((dir, _)) => match shim::attach(dir).await {
-                Ok(Attached::Running(mut shim)) => shim.exited().await,
+                Ok(Attached::Running(mut shim)) => shim.main_exited().await,
                 Ok(Attached::Ended(exit)) => exit,
                 Ok(Attached::Nothing) | Err(_) => Exit::LOST,
             },
@@ -173,6 +174,13 @@ impl Platform {
         }
     }
 
+    /// The end of the first process counts more than any answer: what it left may go on answering for a while.
+    async fn probe(&self, launch: u64, health: &HealthCheck) -> Reply {
+        let answer = probe::probe(health, self.shared.address).await;
+        let dir = self.run_dirs().await.remove(&launch).map(|(dir, _)| dir);
+        self.answers.judge(launch, dir, answer).await
+    }
+
     async fn fetch(&self, artifact: &Artifact) -> Result<(), Failed> {
         let fetched = fetch::fetch(artifact, &self.shared.cache, limits::HOST_FETCH.to_std()).await;
         fetched.map(drop).map_err(|error| HostFailure::new(error.code(), error.to_string()))
@@ -229,6 +237,8 @@ impl Platform {
                 }
                 // Its end is what the watch reports next.
                 Attached::Ended(_) if number == launch.number => return Ok(clock::boot_time()),
+                // Its first process has ended; its shim ends what that left, and says when.
+                Attached::Running(mut shim) if shim.main_exit().is_some() => drop(shim.exited().await),
                 Attached::Running(shim) => {
                     let message = format!("process {} of an earlier start still runs", shim.pid());
                     return Err(HostFailure::new(ReasonCode::HostInternal, message));
@@ -249,7 +259,8 @@ impl Platform {
 
     fn shim_spec(&self, launch: &Launch, release: &Release, dir: &Path, cwd: &Path) -> ShimSpec {
         let process = &host_release(release).process;
-        let mut environment = process.environment.clone();
+        let mut environment = base_environment();
+        environment.extend(process.environment.clone());
         let own = [
             ("TRIMARAN_HOST", self.shared.name.to_string()),
             ("TRIMARAN_ADDRESS", self.shared.address.to_string()),
@@ -307,9 +318,9 @@ fn in_release(command: &[String], cwd: &Path) -> Vec<String> {
 }
 
 /// Directories of launches, `run/NUMBER-DIGEST12`, with the twelve digits.
-type RunDirs = BTreeMap<u64, (PathBuf, String)>;
+pub(crate) type RunDirs = BTreeMap<u64, (PathBuf, String)>;
 
-async fn run_dirs(store: &Store<OsFileSystem>) -> RunDirs {
+pub(crate) async fn run_dirs(store: &Store<OsFileSystem>) -> RunDirs {
     let dir = store.run_dir();
     let list = move || {
         // Before the first start there is none.
@@ -352,9 +363,10 @@ pub(crate) async fn observe_installation(
         let attached =
             shim::attach(&dir).await.map_err(|error| internal("can't inspect the process", error))?;
         let status = match attached {
-            Attached::Running(shim) => {
-                ProcessStatus::Running { started: Timestamp(shim.started_boottime_ms()) }
-            }
+            Attached::Running(shim) => match shim.main_exit() {
+                Some(exit) => ProcessStatus::Ended(exit),
+                None => ProcessStatus::Running { started: Timestamp(shim.started_boottime_ms()) },
+            },
             Attached::Ended(exit) => ProcessStatus::Ended(exit),
             Attached::Nothing => ProcessStatus::Nothing,
         };

@@ -1,4 +1,7 @@
-//! One HTTP probe: 2xx within the timeout, the whole answer at most 64 KiB, no redirect followed, no TLS.
+//! One HTTP probe: 2xx within the timeout, no redirect followed, no TLS.
+//!
+//! At most 64 KiB of the answer's body are read. A body that goes on after them changes nothing: the status decides.
+//! Not here: whose process answered (`ports`).
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,22 +13,34 @@ use tokio::net::TcpStream;
 use trimaran_model::limits;
 use trimaran_model::pipeline::HealthCheck;
 
+/// Where a successful answer came from: both ends of its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answered {
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+}
+
 /// Probes once; without a host in the URL, at `own`. The error is one short phrase for people.
-pub async fn probe(health: &HealthCheck, own: IpAddr) -> Result<(), String> {
+pub async fn probe(health: &HealthCheck, own: IpAddr) -> Result<Answered, String> {
     match tokio::time::timeout(health.timeout.to_std(), ask(health, own)).await {
         Ok(answer) => answer,
         Err(_) => Err(format!("no answer within {}", health.timeout)),
     }
 }
 
-async fn ask(health: &HealthCheck, own: IpAddr) -> Result<(), String> {
-    let address = address(health, own).await?;
-    let stream = TcpStream::connect(address).await.map_err(|error| connect_words(&error))?;
+async fn ask(health: &HealthCheck, own: IpAddr) -> Result<Answered, String> {
+    let peer = address(health, own).await?;
+    let stream = TcpStream::connect(peer).await.map_err(|error| describe_connect_error(&error))?;
+    let local = stream.local_addr().map_err(|error| describe_connect_error(&error))?;
     let mut builder = http1::Builder::new();
     builder.max_buf_size(limits::PROBE_BODY_BYTES_MAX);
     let (mut sender, connection) =
-        builder.handshake(TokioIo::new(stream)).await.map_err(|error| words(&error))?;
-    let host = health.http.host.clone().unwrap_or_else(|| address.ip().to_string());
+        builder.handshake(TokioIo::new(stream)).await.map_err(|error| describe_error(&error))?;
+    let host = health.http.host.clone().unwrap_or_else(|| match peer.ip() {
+        IpAddr::V4(ip) => ip.to_string(),
+        // As in a URL (RFC 3986, 3.2.2): without brackets the port could not be told from the address.
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    });
     let request = hyper::Request::get(&health.http.path)
         .header(hyper::header::HOST, format!("{host}:{}", health.http.port))
         .header(hyper::header::USER_AGENT, "trimaran-probe/1")
@@ -33,7 +48,7 @@ async fn ask(health: &HealthCheck, own: IpAddr) -> Result<(), String> {
         .body(Empty::<Bytes>::new())
         .map_err(|error| error.to_string())?;
     let answer = async {
-        let response = sender.send_request(request).await.map_err(|error| words(&error))?;
+        let response = sender.send_request(request).await.map_err(|error| describe_error(&error))?;
         read(response).await
     };
     tokio::pin!(answer);
@@ -43,9 +58,10 @@ async fn ask(health: &HealthCheck, own: IpAddr) -> Result<(), String> {
         result = &mut answer => result,
         _ = connection => answer.await,
     }
+    .map(|()| Answered { peer, local })
 }
 
-/// Reads the whole answer, so that one without an end is no success.
+/// Reads the answer up to the limit: one that stops in the middle before that is no success.
 async fn read(response: hyper::Response<hyper::body::Incoming>) -> Result<(), String> {
     let status = response.status();
     if !status.is_success() {
@@ -53,12 +69,10 @@ async fn read(response: hyper::Response<hyper::body::Incoming>) -> Result<(), St
     }
     let mut body = response.into_body();
     let mut bytes = 0;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| words(&error))?;
+    while bytes < limits::PROBE_BODY_BYTES_MAX {
+        let Some(frame) = body.frame().await else { break };
+        let frame = frame.map_err(|error| describe_error(&error))?;
         bytes += frame.data_ref().map_or(0, Bytes::len);
-        if bytes > limits::PROBE_BODY_BYTES_MAX {
-            return Err("the answer is longer than 64 KiB".to_owned());
-        }
     }
     Ok(())
 }
@@ -71,7 +85,7 @@ async fn address(health: &HealthCheck, own: IpAddr) -> Result<SocketAddr, String
     found.next().ok_or_else(|| format!("the host `{host}` has no address"))
 }
 
-fn connect_words(error: &std::io::Error) -> String {
+fn describe_connect_error(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         std::io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
@@ -79,7 +93,7 @@ fn connect_words(error: &std::io::Error) -> String {
     }
 }
 
-fn words(error: &hyper::Error) -> String {
+fn describe_error(error: &hyper::Error) -> String {
     if error.is_incomplete_message() {
         return "the connection was closed before the answer was complete".to_owned();
     }

@@ -14,9 +14,9 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use trimaran_agent_core::driver::{Driver as _, Effect, Input};
+use trimaran_agent_core::driver::{Driver as _, Effect, Found, Input};
 use trimaran_host_core::host::{
-    Admission, Call, Handover, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot, StoredRelease, admit,
+    Admission, Call, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot, StoredRelease, admit,
 };
 use trimaran_model::assignment::{HostGoal, HostReport, HostState};
 use trimaran_model::id::{AssignmentId, Attempt, Fence};
@@ -125,7 +125,8 @@ pub(crate) fn spawn(
     let (sender, receiver) = mpsc::channel(limits::HOST_COMMANDS_MAX);
     let goal = journal.goal.clone();
     let mut effects = Vec::new();
-    let phase = HostMachine.begin(clock::boot_time(), &goal, Some(journal.into()), &mut effects);
+    let phase =
+        HostMachine.begin(clock::boot_time(), &goal, Some(Found::Resumed(journal.into())), &mut effects);
     let worker = Worker {
         platform,
         phase,
@@ -232,7 +233,7 @@ impl Worker {
                     self.watches.spawn(async move { platform.watch(query).await });
                 }
                 // The machine of a host commits nothing: its own disk is the truth.
-                Effect::Report(_) | Effect::Commit(_) => self.publish(),
+                Effect::Report(_) | Effect::Commit { .. } => self.publish(),
                 Effect::WakeAt(at) => self.wake_at = Some(at),
                 Effect::Done(_) => self.begin_next().await,
             }
@@ -251,7 +252,9 @@ impl Worker {
         self.abort_requested = false;
         let goal = self.next.take().unwrap_or_else(|| self.phase.journal.goal.clone());
         let mut effects = Vec::new();
-        let found = Some(self.phase.clone());
+        let phase = self.phase.clone();
+        let order = phase.journal.goal.clone();
+        let found = Some(Found::Superseded { order, phase });
         self.phase = HostMachine.begin(clock::boot_time(), &goal, found, &mut effects);
         self.effects.extend(effects);
         self.publish();
@@ -273,12 +276,10 @@ impl Worker {
     /// Asks the machine to make way for a goal that waits.
     fn request_abort(&mut self) {
         let Some(next) = &self.next else { return };
-        let reason = match self.phase.handover(next) {
-            Handover::Later => return,
-            Handover::Now => ReasonCode::Fenced,
-            Handover::AfterChange if self.abort_requested => return,
-            Handover::AfterChange => ReasonCode::Interrupted,
-        };
+        let Some(reason) = HostMachine.handover(&self.phase, next).abort_reason() else { return };
+        if reason == ReasonCode::Interrupted && self.abort_requested {
+            return;
+        }
         self.abort_requested = true;
         self.step(Input::Abort(reason));
     }

@@ -79,6 +79,7 @@ impl Lab {
             pipeline: "web".to_owned(),
             target: "lab".to_owned(),
             run: None,
+            release: None,
             since_ms: None,
             tail: None,
             follow: false,

@@ -2,19 +2,23 @@
 //!
 //! A name like `app-config-6ct58987ht` says what is inside, so a change of configuration is a change of the
 //! workload that uses it: pods roll, and going back to the old set restores the old configuration. [`render`]
-//! makes the names and rewrites the references of a set; [`collect`] tells which old versions nobody uses any
-//! more. Where references stand is data: `references/*.txt`, read by [`References`].
+//! makes the names and rewrites the references of a set; [`collect`] lists the old versions that nothing uses any
+//! more. Where references are is data: `references/*.txt`, read by [`References`].
 //!
 //! Architecture invariant: rendering is a function of the set alone, and rendering its output changes nothing.
 //! Deliberately not here: sealed Secrets, whose names come from a keyed hash made elsewhere, and what a cluster
 //! already holds.
 
+mod admission;
 mod collect;
+mod configs;
 mod hash;
+mod kept;
 mod name;
 mod rbac;
 mod references;
 mod render;
+mod shape;
 
 pub use collect::{Removable, collect};
 pub(crate) use hash::decode;

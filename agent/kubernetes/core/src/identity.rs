@@ -8,7 +8,7 @@ pub(crate) struct Identity {
     /// Empty for the core group.
     pub(crate) group: String,
     pub(crate) kind: String,
-    /// `None` for objects without one: those of the whole cluster, and those whose namespace nobody gave.
+    /// `None` for objects without one: those of the whole cluster, and those whose namespace is not given.
     pub(crate) namespace: Option<String>,
     pub(crate) name: String,
 }
@@ -54,6 +54,9 @@ pub(crate) fn is_cluster_scoped(group: &str, kind: &str) -> bool {
         "snapshot.storage.k8s.io" => kind != "VolumeSnapshot",
         "networking.k8s.io" => matches!(kind, "IngressClass" | "IPAddress" | "ServiceCIDR"),
         "gateway.networking.k8s.io" => kind == "GatewayClass",
+        "gateway.networking.x-k8s.io" => kind == "XMesh",
+        "pkg.crossplane.io" => true,
+        "trust.cert-manager.io" => kind == "Bundle",
         "resource.k8s.io" => matches!(kind, "DeviceClass" | "ResourceSlice"),
         "policy" => kind == "PodSecurityPolicy",
         "cert-manager.io" => kind == "ClusterIssuer",
@@ -64,9 +67,13 @@ pub(crate) fn is_cluster_scoped(group: &str, kind: &str) -> bool {
 
 const CLUSTER_KINDS: &[&str] = &[
     "ClusterAnalysisTemplate",
+    "ClusterCloudEventSource",
     "ClusterExternalSecret",
+    "ClusterGenerator",
     "ClusterPolicy",
+    "ClusterPushSecret",
     "ClusterSecretStore",
+    "ClusterTask",
     "ClusterTrainingRuntime",
     "ClusterTriggerAuthentication",
     "ClusterWorkflowTemplate",

@@ -15,10 +15,14 @@ pub struct Judgment {
     pub evidence: Vec<Evidence>,
     /// Whose fault a bad verdict is. Starts as the reason's own and may be changed by better evidence.
     pub fault: Option<Fault>,
-    /// What should be looked at although it does not change the verdict.
+    /// What deserves attention although it does not change the verdict.
     pub warnings: Vec<String>,
     /// When time alone can change the verdict; `None` when only a change of the objects can.
     pub next_check_at: Option<Wall>,
+    /// It waits for another controller on purpose, as behind a scheduling gate: no deadline applies.
+    pub(crate) is_held: bool,
+    /// Whose fault it will be when what is suspected turns out to be true.
+    pub(crate) suspected_fault: Option<Fault>,
 }
 
 /// One thing that was seen.
@@ -27,13 +31,13 @@ pub struct Evidence {
     /// `Kind/name`.
     pub object: String,
     pub source: Source,
-    /// As it stands in the object, shortened.
+    /// As it is in the object, shortened.
     pub value: String,
-    /// When it happened, where the object tells.
+    /// When it happened, where the object has a time.
     pub at: Option<Wall>,
 }
 
-/// Where the evidence stands.
+/// Where the evidence was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// A path such as `status.conditions[Available].status`.
@@ -52,6 +56,8 @@ impl Judgment {
             fault: None,
             warnings: Vec::new(),
             next_check_at: None,
+            is_held: false,
+            suspected_fault: None,
         }
     }
 
@@ -93,9 +99,9 @@ impl Judgment {
         self
     }
 
-    /// Looks again at `at`, or earlier when that was said already.
+    /// To be judged again at `at`, or earlier when an earlier time was given already.
     #[must_use]
-    pub fn again_at(mut self, at: Wall) -> Self {
+    pub fn recheck_at(mut self, at: Wall) -> Self {
         self.next_check_at = Some(self.next_check_at.map_or(at, |known| known.min(at)));
         self
     }

@@ -48,8 +48,8 @@ impl<'a> Condition<'a> {
         self.status == "False"
     }
 
-    /// Its own words: the message, or the reason when there is none.
-    pub(crate) fn words(&self) -> &'a str {
+    /// The message, or the reason when there is none.
+    pub(crate) fn text(&self) -> &'a str {
         if self.message.is_empty() { self.reason } else { self.message }
     }
 }
@@ -133,7 +133,7 @@ impl<'a> Object<'a> {
         self.time("metadata.creationTimestamp")
     }
 
-    /// Whether somebody asked for its deletion.
+    /// Whether its deletion was requested.
     pub(crate) fn is_deleted(self) -> bool {
         self.at("metadata.deletionTimestamp").is_some()
     }

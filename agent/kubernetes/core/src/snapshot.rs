@@ -27,6 +27,8 @@ pub struct Snapshot<'a> {
     keys: BTreeMap<Key<'a>, Index>,
     /// Events by kind and name of what they speak of.
     events: BTreeMap<(&'a str, &'a str), Vec<Event<'a>>>,
+    /// Definitions of custom resources by the group and kind that they define.
+    definitions: BTreeMap<(&'a str, &'a str), Index>,
     /// Endpoint slices and endpoints by namespace and service.
     endpoints: BTreeMap<(&'a str, &'a str), Vec<Index>>,
 }
@@ -40,6 +42,8 @@ pub(crate) struct Event<'a> {
     pub(crate) field: &'a str,
     pub(crate) first: Option<Wall>,
     pub(crate) last: Wall,
+    /// `type: Warning`.
+    pub(crate) is_warning: bool,
     group: Option<&'a str>,
     namespace: &'a str,
     uid: &'a str,
@@ -55,12 +59,14 @@ impl<'a> Snapshot<'a> {
             roots: Vec::new(),
             keys: BTreeMap::new(),
             events: BTreeMap::new(),
+            definitions: BTreeMap::new(),
             endpoints: BTreeMap::new(),
         };
         documents.into_iter().for_each(|document| snapshot.add(Object::new(document)));
         snapshot.link_owners();
         snapshot.link_events();
         snapshot.link_endpoints();
+        snapshot.link_definitions();
         snapshot
     }
 
@@ -180,6 +186,27 @@ impl<'a> Snapshot<'a> {
         }
     }
 
+    fn link_definitions(&mut self) {
+        for (index, object) in self.objects.iter().enumerate() {
+            let names = object.text("spec.group").zip(object.text("spec.names.kind"));
+            if let ("CustomResourceDefinition", Some(names)) = (object.kind(), names) {
+                self.definitions.insert(names, index);
+            }
+        }
+    }
+
+    /// Whether the definition of the object's kind declares a status for its version; `None` when the definition is
+    /// not among the documents.
+    pub(crate) fn declares_status(&self, object: Object<'a>) -> Option<bool> {
+        let definition = self.objects[*self.definitions.get(&(object.group(), object.kind()))?];
+        let version = object.text("apiVersion")?.rsplit('/').next()?;
+        let versions = definition.list("spec.versions").iter();
+        let of_version = |it: &&Value| it.get("name").and_then(Value::as_str) == Some(version);
+        let version = versions.into_iter().find(of_version)?;
+        let has = |path: &str| crate::object::at(version, path).is_some();
+        Some(has("subresources.status") || has("schema.openAPIV3Schema.properties.status"))
+    }
+
     /// All objects in the order of their documents, each once.
     pub fn objects(&self) -> impl Iterator<Item = Object<'a>> {
         self.objects.iter().copied()
@@ -250,7 +277,7 @@ pub(crate) fn is_event(object: Object<'_>) -> bool {
     object.kind() == "Event" && matches!(object.group(), "" | "events.k8s.io")
 }
 
-/// An event with a time; without one it can't be told whether it belongs to this deploy.
+/// An event with a time; without one nothing shows whether it belongs to this deploy.
 fn event(object: Object<'_>) -> Option<((&str, &str), Event<'_>)> {
     if !is_event(object) {
         return None;
@@ -267,6 +294,7 @@ fn event(object: Object<'_>) -> Option<((&str, &str), Event<'_>)> {
         field: text("fieldPath"),
         first,
         last,
+        is_warning: object.text("type") == Some("Warning"),
         group: about.get("apiVersion").and_then(Value::as_str).map(group_of),
         namespace: text("namespace"),
         uid: text("uid"),

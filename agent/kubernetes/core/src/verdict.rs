@@ -13,29 +13,34 @@ mod container;
 mod context;
 mod creation;
 mod daemon_set;
+mod deadline;
 mod deployment;
-mod descent;
-mod fleet;
+mod failed_parts;
 mod gateway;
 mod grace;
 mod job;
+mod malformed;
+mod message_patterns;
 mod node;
+mod owned_objects;
 mod placement;
 mod pod;
+mod pod_report;
 mod progress;
+mod revision_pods;
 mod scaling;
 mod service;
-mod shape;
+mod single_pod;
+mod start_allowance;
 mod stateful_set;
 mod storage;
 mod volume;
-mod words;
 
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::Wall;
+use trimaran_model::time::{Millis, Wall};
 use trimaran_model::verdict::Verdict;
 
-use self::cause::{Cause, Counts, field, quote};
+use self::cause::{field_evidence, quote};
 use self::context::Context;
 use crate::custom::RuleSet;
 use crate::judgment::Judgment;
@@ -52,7 +57,7 @@ pub fn judge<'a>(
     since: Option<Wall>,
 ) -> Judgment {
     let context = Context { snapshot, rules, now, since };
-    let judgment = judge_object(context, subject, &mut descent::Path::default());
+    let judgment = judge_object(context, subject, &mut owned_objects::Descent::new(judge_object));
     match snapshot.copies(subject) {
         0 | 1 => judgment,
         copies => {
@@ -61,28 +66,36 @@ pub fn judge<'a>(
     }
 }
 
-fn judge_object<'a>(context: Context<'a>, object: Object<'a>, path: &mut descent::Path<'a>) -> Judgment {
+fn judge_object<'a>(
+    context: Context<'a>,
+    object: Object<'a>,
+    descent: &mut owned_objects::Descent<'a>,
+) -> Judgment {
     for field in ["apiVersion", "kind", "metadata.name"] {
         if object.text(field).is_none_or(str::is_empty) {
             return Judgment::unknown(format!("the object has no {field}"));
         }
     }
     let Some(rule) = built_in::rule_of(object.group(), object.kind()) else {
-        return descent::judge(context, object, path);
+        return owned_objects::judge(context, object, descent);
     };
-    if let Some(fault) = shape::fault(object) {
+    if let Some(fault) = malformed::first_fault(object) {
         return Judgment::unknown(format!("{} can't be judged: {fault}", object.display()));
     }
     if object.is_deleted() && !rule.judges_deletion {
-        return deletion(object);
+        return deadline::apply(context, object, deletion(object), Millis::ZERO);
     }
-    match generation(object, rule.observes_generation) {
-        Some(stale) => deadline_of_deploy(context, object, stale),
-        None => (rule.judge)(context, object),
+    if let Some(stale) = generation(object, rule.observes_generation) {
+        return deadline::apply(context, object, stale, Millis::ZERO);
     }
+    let judgment = (rule.judge)(context, object);
+    if judgment.verdict == Verdict::Healthy {
+        return failed_parts::warn_of(object, judgment);
+    }
+    if rule.has_deadline { judgment } else { deadline::apply(context, object, judgment, Millis::ZERO) }
 }
 
-/// Whatever is said of an object that goes away is said of yesterday.
+/// The status of an object that is being deleted describes the past.
 fn deletion(object: Object<'_>) -> Judgment {
     let finalizers: Vec<&str> =
         object.list("metadata.finalizers").iter().filter_map(|it| it.as_str()).collect();
@@ -94,7 +107,7 @@ fn deletion(object: Object<'_>) -> Judgment {
     };
     let at = object.time("metadata.deletionTimestamp");
     let value = object.text("metadata.deletionTimestamp").unwrap_or("set");
-    Judgment::progressing(ReasonCode::NotReady, message).with(field(
+    Judgment::progressing(ReasonCode::NotReady, message).with(field_evidence(
         object,
         "metadata.deletionTimestamp",
         value,
@@ -102,7 +115,7 @@ fn deletion(object: Object<'_>) -> Judgment {
     ))
 }
 
-/// A status that speaks of an earlier generation says nothing. Rollouts of Argo write a text, see their rule.
+/// A status of an earlier generation proves nothing. Argo Rollouts write a text, see their rule.
 fn generation(object: Object<'_>, required: bool) -> Option<Judgment> {
     let wanted = object.count("metadata.generation").unwrap_or(0);
     let observed = object.at("status.observedGeneration");
@@ -121,23 +134,10 @@ fn generation(object: Object<'_>, required: bool) -> Option<Judgment> {
         None => ("its controller has not seen it yet".to_owned(), "absent".to_owned()),
     };
     let message = format!("{}: {message}", object.display());
-    Some(Judgment::progressing(ReasonCode::Generation, message).with(field(
+    Some(Judgment::progressing(ReasonCode::Generation, message).with(field_evidence(
         object,
         "status.observedGeneration",
         value,
         None,
     )))
-}
-
-/// Objects without a deadline of their own have one from the start of the deploy, where the caller tells it.
-fn deadline_of_deploy(context: Context<'_>, object: Object<'_>, judgment: Judgment) -> Judgment {
-    let since = context.since.map(|since| object.created().map_or(since, |created| created.max(since)));
-    let Some(since) = since.filter(|_| judgment.verdict == Verdict::Progressing) else { return judgment };
-    let deadline = since + grace::PROGRESS;
-    if deadline > context.now {
-        return judgment.again_at(deadline);
-    }
-    let message = format!("{} made no progress before its deadline: {}", object.display(), judgment.message);
-    let cause = Cause::new(ReasonCode::ProgressDeadline, Counts::AT_ONCE, message);
-    Judgment { warnings: judgment.warnings, ..cause.with_all(judgment.evidence).degraded() }
 }

@@ -6,7 +6,7 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::text::cut;
 use trimaran_model::verdict::{Fault, Verdict};
 use trimaran_wire::v1::agent::{AgentVerdict, Progress};
-use trimaran_wire::v1::assignment::{WireFailure, WireInstance, WireOutcome};
+use trimaran_wire::v1::assignment::{WireCommit, WireFailure, WireInstance, WireOutcome};
 use trimaran_wire::v1::row;
 
 use crate::event::Event;
@@ -24,11 +24,27 @@ fn stage_of(run: &row::Run, assignment: u64) -> Option<usize> {
     run.stages.iter().position(|stage| stage.assignment == Some(assignment))
 }
 
-pub(super) fn progress(state: &mut State, agent: &str, progress: &Progress) -> Result<Outcome, Rejection> {
-    let Some(row) = live(state, agent, progress.assignment, progress.fence) else {
+/// What a driver has to have in the log before it continues: the numbers, the budget that was used, and its body,
+/// which is opaque here and is handed to whoever performs this assignment or the installation's next one.
+pub(super) fn commit(
+    state: &mut State,
+    agent: &str,
+    (n, body): (u32, &[u8]),
+    progress: &Progress,
+) -> Result<Outcome, Rejection> {
+    let Some(mut row) = live(state, agent, progress.assignment, progress.fence) else {
         return Ok(Outcome::ResultUnknown);
     };
     note(state, &row, progress);
+    let own = row.assignment.committed.as_ref().filter(|last| last.assignment == progress.assignment);
+    if own.is_none_or(|last| last.n < n) {
+        let commit = WireCommit { assignment: progress.assignment, n, body: body.to_vec() };
+        if let Some(it) = state.installations.get(&installation_key(&row.assignment.installation)).cloned() {
+            state.installations.put(row::Installation { committed: Some(commit.clone()), ..it });
+        }
+        row.assignment.committed = Some(commit);
+        state.assignments.put(row.clone());
+    }
     charge(state, row, &progress.failed);
     Ok(Outcome::ResultTaken)
 }
@@ -154,9 +170,10 @@ pub(super) fn verdict(state: &mut State, agent: &str, said: &AgentVerdict) -> Re
 }
 
 /// Whether hosts that are not degraded make the installation healthy: not between two waves, where the stage says
-/// how far it is, and not where nothing is installed.
+/// how far it is, and not where nothing is installed. A stage that paused before it changed a host says nothing of
+/// what runs there.
 pub fn can_be_healthy(installation: &row::Installation) -> bool {
-    let moves = installation.health == Verdict::Progressing.as_str();
+    let moves = installation.health == Verdict::Progressing.as_str() && installation.updated > 0;
     !moves && (installation.current.is_some() || installation.mixed.is_some())
 }
 

@@ -179,6 +179,10 @@ fn assign(state: &mut State, run: &mut row::Run, index: usize, planned: &WirePla
         wave: wave(&stage, planned, total, is_rollback(run)),
         hosts,
         keep: keep(state, &installation, &stage, digest),
+        committed: state
+            .installations
+            .get(&installation_key(&installation))
+            .and_then(|it| it.committed.clone()),
     };
     let agent = target.target.agent;
     state.events.push(Event::AgentWork { agent: agent.clone(), assignment: Some(meta.assignment) });
@@ -244,6 +248,7 @@ fn begin_installation(
         updated: 0,
         down: 0,
         mixed: None,
+        committed: None,
     });
     state.installations.put(row::Installation {
         environment: stage.environment.clone(),

@@ -112,8 +112,13 @@ fn begin(state: &mut State, run: &mut row::Run, cause: &Cause, in_scope: impl Fn
     }
 }
 
-/// The plan is not deployed again without an override.
+/// The plan is not deployed again without an override. What a run failed of stays its cause, whoever rolls back what it
+/// left afterwards.
 fn quarantine(state: &mut State, run: &WireRun, plan: &WirePlan, cause: &str) {
+    let known = state.quarantine.get(&(plan.pipeline.clone(), plan.digest));
+    if known.is_some_and(|known| known.run == *run) {
+        return;
+    }
     let at_ms = state.wall().0;
     state.quarantine.put(row::Quarantine {
         pipeline: plan.pipeline.clone(),

@@ -290,7 +290,7 @@ impl Driver {
                 let mut progress = trimaran_sim::lab::progress(&row, &WireOutcome::Stopped);
                 progress.failed.extend(host.clone());
                 self.note_failure(&row, host);
-                return agent(&row.agent, CommandBody::Progress(progress));
+                return agent(&row.agent, trimaran_sim::lab::commit(progress));
             }
         };
         self.lab.result(&row, outcome)

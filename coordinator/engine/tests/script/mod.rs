@@ -269,7 +269,7 @@ impl Script {
                     .value("failed")
                     .map(|text| text.split(',').map(str::to_owned).collect())
                     .unwrap_or_default();
-                by(&row, agent(&row.agent, CommandBody::Progress(progress)))
+                by(&row, agent(&row.agent, trimaran_sim::lab::commit(progress)))
             }
             "again" => {
                 let row = self.lab.known.get(&line.number(1));

@@ -178,7 +178,7 @@ pub(crate) fn status(lab: &Lab) -> Vec<String> {
             why.unwrap_or_default()
         )
     };
-    query::status(&lab.rows, None).installations.iter().map(line).collect()
+    query::status(&lab.rows, None, &|_| 0).installations.iter().map(line).collect()
 }
 
 /// The audit log, whose chain is computed again here, by the rule that `trimaran audit verify` uses.

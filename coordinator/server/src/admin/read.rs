@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use trimaran_model::error_code;
 use trimaran_model::id::{Digest, Identity, Incarnation};
+use trimaran_model::run::InstanceStatus;
 use trimaran_model::time::WallTime;
 use trimaran_query as query;
 use trimaran_replica::io::Role;
@@ -12,11 +13,12 @@ use trimaran_wire::document::{
     SourceDocument, rfc3339,
 };
 use trimaran_wire::v1::agent::RefusedCounts;
+use trimaran_wire::v1::assignment::WireInstance;
 use trimaran_wire::v1::operator::{OperatorBody, Refusal};
 use trimaran_wire::v1::row;
 
 use super::deploy::{self, stored_source};
-use super::{Answer, document, parse_run, refusal, unknown_assignments, wait_linearizable};
+use super::{Answer, document, parse_run, refusal, refused, unknown_assignments, wait_linearizable};
 use crate::disk_space::DiskPressure;
 use crate::rows::{Rows, View};
 use crate::server::Server;
@@ -55,13 +57,16 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
                 let stage = stage.as_deref().unwrap_or_default();
                 return Err(refusal(error_code::NOT_FOUND, format!("`{run}` has no stage `{stage}`")));
             }
-            document(revision, &unknown_assignments::why(server, rows, &id, why))
+            let why = unknown_assignments::why(server, rows, &id, why);
+            document(revision, &refused::why(server, rows, &id, why))
         }
         OperatorBody::Status { pipeline } => {
             if let Some(pipeline) = pipeline {
                 stored_source(rows, pipeline)?;
             }
-            document(revision, &unknown_assignments::status(server, query::status(rows, pipeline.as_deref())))
+            let in_flight = |assignment| hosts_in_flight(server, assignment);
+            let status = query::status(rows, pipeline.as_deref(), &in_flight);
+            document(revision, &unknown_assignments::status(server, status))
         }
         OperatorBody::History { pipeline, environment, limit } => {
             let source = stored_source(rows, pipeline)?;
@@ -145,6 +150,26 @@ pub(super) fn run_document(server: &Server, rows: &Rows<'_>, run: &str) -> Resul
     Ok(document)
 }
 
+/// Hosts that do not serve because of a live assignment, by its last progress.
+fn hosts_in_flight(server: &Server, assignment: u64) -> u32 {
+    let soft_state = server.soft_state.lock();
+    let instances = soft_state.progress.get(&assignment).map(|progress| progress.instances.as_slice());
+    let away = |it: &&WireInstance| {
+        let status = InstanceStatus::ALL.into_iter().find(|status| status.as_str() == it.status);
+        matches!(
+            status,
+            Some(
+                InstanceStatus::Updating
+                    | InstanceStatus::Broken
+                    | InstanceStatus::Lost
+                    | InstanceStatus::Stopped
+            )
+        )
+    };
+    let count = instances.unwrap_or_default().iter().filter(away).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
 /// A release of this pipeline by digest, its first digits, or version.
 pub(super) fn find_release(rows: &Rows<'_>, pipeline: &str, text: &str) -> Result<[u8; 32], Refusal> {
     let found = query::releases(rows, pipeline);
@@ -196,6 +221,7 @@ async fn cluster_status(server: &Server, reached: Option<IpAddr>) -> Answer {
     let (revision, meta, members, mut alarms) = View::new(&server.node).read(|rows| {
         let mut alarms = query::alarms(rows);
         alarms.extend(unknown_assignments::alarms(server, rows));
+        alarms.extend(refused::alarms(server, rows));
         (rows.revision(), query::meta(rows), query::members(rows), alarms)
     })?;
     alarms.extend(server.disk_space.low(server.node.wall()).map(DiskPressure::alarm));

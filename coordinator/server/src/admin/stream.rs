@@ -184,6 +184,8 @@ fn shares(rows: &crate::rows::Rows<'_>, asked: &LogRequest<'_>) -> Result<Vec<Sh
             continue;
         }
         let Some(target) = query::targets(rows, Some(name)).targets.pop() else { continue };
+        let planned = run.plan.environments.iter().flat_map(|environment| &environment.stages);
+        let Some(planned) = planned.into_iter().find(|planned| planned.target == *name) else { continue };
         let fits = |host: &&String| asked.host.is_none_or(|wanted| wanted == *host);
         let hosts: Vec<String> = target.hosts.iter().filter(fits).cloned().collect();
         if hosts.is_empty() {
@@ -193,6 +195,8 @@ fn shares(rows: &crate::rows::Rows<'_>, asked: &LogRequest<'_>) -> Result<Vec<Sh
             pipeline: id.pipeline.clone(),
             target: name.clone(),
             run: Some(asked.run.to_owned()),
+            // Also within the run: what it restored is of another release.
+            release: Some(planned.release_digest),
             ..asked.query.clone()
         };
         shares.push(Share { agent: target.agent.clone(), hosts, query });

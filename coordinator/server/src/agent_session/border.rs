@@ -11,16 +11,18 @@ use std::net::{IpAddr, SocketAddr};
 use trimaran_model::action::{self, Failure, Outcome};
 use trimaran_model::id::{AssignmentId, Fence, HostName, InstallationId, RunId};
 use trimaran_model::limits::{
-    AGENT_ASSIGNMENTS_MAX, INSTALLATION_INSTANCES_MAX, INSTANCE_MESSAGE_BYTES_MAX, INSTANCES_REPORTED_MAX,
-    MESSAGE_BYTES_MAX, RUNNERS_PER_MESSAGE_MAX, VERDICTS_PER_MESSAGE_MAX,
+    AGENT_ASSIGNMENTS_MAX, COMMIT_BYTES_MAX, INSTALLATION_INSTANCES_MAX, INSTANCE_MESSAGE_BYTES_MAX,
+    INSTANCES_REPORTED_MAX, MESSAGE_BYTES_MAX, RUNNERS_PER_MESSAGE_MAX, VERDICTS_PER_MESSAGE_MAX,
 };
 use trimaran_model::text::cut;
 use trimaran_model::time::WallTime;
 use trimaran_model::verdict::Verdict;
 use trimaran_wire::codec::CodecError;
-use trimaran_wire::v1::agent::{AgentUp, AgentVerdict, HeldAssignment, Progress, RunnerState};
+use trimaran_wire::v1::agent::{
+    AgentUp, AgentVerdict, HeldAssignment, Progress, RefusedAssignment, RunnerState,
+};
 use trimaran_wire::v1::assignment::{WireFailure, WireOutcome};
-use trimaran_wire::v1::common::{name, spelled};
+use trimaran_wire::v1::common::{name, reason_code, spelled};
 
 /// The message from its model types, or why it is refused. `now` is the cluster's wall time: nothing was seen
 /// later.
@@ -33,7 +35,16 @@ pub(super) fn check(message: AgentUp, now: WallTime) -> Result<AgentUp, CodecErr
             listen: listen.map(|text| socket_address(&text)).transpose()?,
         },
         AgentUp::Progress(it) => AgentUp::Progress(progress(it)?),
-        AgentUp::Failures(it) => AgentUp::Failures(progress(it)?),
+        AgentUp::ProgressChanges(it) => AgentUp::ProgressChanges(progress(it)?),
+        AgentUp::Commit { commit, progress: it } => {
+            if commit.body.len() > COMMIT_BYTES_MAX || commit.assignment != it.assignment {
+                return Err(CodecError::value(
+                    "a commit of another assignment, or with a body that is too large",
+                ));
+            }
+            AgentUp::Commit { commit, progress: progress(it)? }
+        }
+        AgentUp::Refused(it) => AgentUp::Refused(refused_assignment(it)?),
         AgentUp::Result { assignment, fence, outcome, progress: it } => {
             AgentUp::Result { assignment, fence, outcome: checked_outcome(outcome)?, progress: progress(it)? }
         }
@@ -76,6 +87,17 @@ fn held_assignment(it: HeldAssignment) -> Result<HeldAssignment, CodecError> {
     let (installation, run) = (InstallationId::try_from(it.installation)?, RunId::try_from(it.run)?);
     let HeldAssignment { assignment, fence, .. } = it;
     Ok(HeldAssignment { assignment, fence, installation: (&installation).into(), run: (&run).into() })
+}
+
+fn refused_assignment(it: RefusedAssignment) -> Result<RefusedAssignment, CodecError> {
+    let installation = InstallationId::try_from(it.installation)?;
+    let code = reason_code(&it.code)?;
+    Ok(RefusedAssignment {
+        installation: (&installation).into(),
+        code: code.as_str().to_owned(),
+        message: cut(it.message, MESSAGE_BYTES_MAX),
+        ..it
+    })
 }
 
 fn progress(it: Progress) -> Result<Progress, CodecError> {
@@ -142,7 +164,7 @@ fn socket_address(text: &str) -> Result<String, CodecError> {
 #[cfg(test)]
 mod tests {
     use trimaran_wire::v1::agent::RefusedCounts;
-    use trimaran_wire::v1::assignment::WireInstance;
+    use trimaran_wire::v1::assignment::{WireCommit, WireInstance};
     use trimaran_wire::v1::common::{WireInstallation, WireRun};
 
     use super::*;
@@ -178,8 +200,8 @@ mod tests {
 
     #[test]
     fn texts_are_cut_and_everything_else_stays() {
-        let checked = check(AgentUp::Failures(whole()), NOW);
-        let Ok(AgentUp::Failures(it)) = checked else { panic!("{checked:?}") };
+        let checked = check(AgentUp::ProgressChanges(whole()), NOW);
+        let Ok(AgentUp::ProgressChanges(it)) = checked else { panic!("{checked:?}") };
         assert_eq!(it.failure.as_ref().map(|it| it.message.len()), Some(MESSAGE_BYTES_MAX));
         assert_eq!(it.instances[0].message.len(), INSTANCE_MESSAGE_BYTES_MAX);
         assert_eq!((it.assignment, it.fence, it.done, it.total, it.failed.len()), (1, 2, 3, 4, 1));
@@ -233,6 +255,11 @@ mod tests {
             change(&mut it);
             AgentUp::Unknown(vec![it])
         };
+        let refused_order = |code: String, pipeline: String| {
+            let installation = WireInstallation { pipeline, target: "lab".into() };
+            let message = String::new();
+            AgentUp::Refused(RefusedAssignment { assignment: 1, fence: 1, installation, code, message })
+        };
         for bad in [
             hello(&long(), vec![]),
             hello("1.2.3.4:5", vec![held.clone(); AGENT_ASSIGNMENTS_MAX + 1]),
@@ -258,6 +285,12 @@ mod tests {
             runners(&|it| it.name = long()),
             runners(&|it| it.address = long()),
             AgentUp::Runners(vec![state.clone(); RUNNERS_PER_MESSAGE_MAX + 1]),
+            refused_order(long(), "web".into()),
+            refused_order("probe_failed".into(), long()),
+            AgentUp::Commit {
+                commit: WireCommit { assignment: 1, n: 1, body: vec![0; COMMIT_BYTES_MAX + 1] },
+                progress: whole(),
+            },
         ] {
             let checked = check(bad, NOW);
             assert!(matches!(checked, Err(CodecError::Value { .. })), "{checked:?}");

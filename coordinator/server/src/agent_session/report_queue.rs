@@ -98,13 +98,13 @@ mod tests {
     fn push(queue: &mut ReportQueue, assignment: u64, bytes: usize) {
         let verb = "x".repeat(bytes);
         let body = CommandBody::Refusals { verb, object: String::new(), count: 0 };
-        queue.push(Report::Failures { assignment, failed: 0 }, body);
+        queue.push(Report::Commit { assignment, n: 0 }, body);
     }
 
     fn number(queued: &Queued) -> u64 {
         match queued.report {
-            Report::Failures { assignment, .. } => assignment,
-            Report::Result { .. } | Report::Verdict { .. } => unreachable!("only failures are pushed"),
+            Report::Commit { assignment, .. } => assignment,
+            Report::Result { .. } | Report::Verdict { .. } => unreachable!("only commits are pushed"),
         }
     }
 

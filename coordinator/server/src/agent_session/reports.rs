@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use trimaran_engine::Outcome;
-use trimaran_model::limits::{AGENT_LOST_AFTER, RUNNER_SEEN_INTERVAL};
+use trimaran_model::limits::{AGENT_LOST_AFTER, INSTANCES_REPORTED_MAX, RUNNER_SEEN_INTERVAL};
 use trimaran_query as query;
 use trimaran_wire::v1::agent::{
     AgentDown, AgentUp, AgentVerdict, Progress, RefusedCounts, ResultAnswer, RunnerState,
 };
+use trimaran_wire::v1::assignment::WireCommit;
 use trimaran_wire::v1::command::CommandBody;
 use trimaran_wire::v1::common::WireInstallation;
 
@@ -19,7 +20,7 @@ use crate::rows::{Damaged, View};
 /// What the agent is answered once its report is in the log.
 pub(super) enum Report {
     Result { assignment: u64, fence: u64 },
-    Failures { assignment: u64, failed: u32 },
+    Commit { assignment: u64, n: u32 },
     Verdict { installation: WireInstallation },
 }
 
@@ -45,8 +46,16 @@ impl Link {
                 }
                 true
             }
-            AgentUp::Failures(progress) => {
-                self.failures(progress);
+            AgentUp::ProgressChanges(changes) => {
+                self.progress_changes(changes);
+                true
+            }
+            AgentUp::Commit { commit, progress } => {
+                self.commit(commit, progress);
+                true
+            }
+            AgentUp::Refused(refused) => {
+                self.server.note_refused(&self.name, refused);
                 true
             }
             AgentUp::Result { assignment, fence, outcome, progress } => {
@@ -161,15 +170,31 @@ impl Link {
         self.send(AgentDown::Pong { sent_ms, wall_ms: self.server.node.wall().0 }).await
     }
 
-    /// Failures are committed before the agent continues: the budget survives the loss of the agent.
-    fn failures(&mut self, progress: Progress) {
-        let (assignment, failed) = (progress.assignment, progress.failed.len());
+    /// Changes of progress, taken over into what this session's last whole one said.
+    fn progress_changes(&mut self, changes: Progress) {
+        if !self.has(changes.assignment, changes.fence) {
+            return;
+        }
+        let now = {
+            let mut soft = self.server.soft_state.lock();
+            let Some(progress) = soft.progress.get_mut(&changes.assignment) else { return };
+            progress.apply_changes(changes);
+            progress.instances.truncate(INSTANCES_REPORTED_MAX);
+            progress.failed.truncate(INSTANCES_REPORTED_MAX);
+            progress.clone()
+        };
+        self.server.publish_progress(&now);
+    }
+
+    /// What an agent must not forget is in the log before it continues: it survives the loss of the agent.
+    fn commit(&mut self, commit: WireCommit, progress: Progress) {
+        let (assignment, n) = (progress.assignment, commit.n);
         if self.has(assignment, progress.fence) {
             self.server.publish_progress(&progress);
             self.server.soft_state.lock().progress.insert(assignment, progress.clone());
         }
-        let failed = u32::try_from(failed).unwrap_or(u32::MAX);
-        self.reports.push(Report::Failures { assignment, failed }, CommandBody::Progress(progress));
+        let body = CommandBody::Commit { n, body: commit.body, progress };
+        self.reports.push(Report::Commit { assignment, n }, body);
     }
 
     /// The log has answered a report; the agent is answered. What the log was too busy for is proposed again; what
@@ -184,8 +209,8 @@ impl Link {
         }
         match (queued.report, proposed) {
             (_, Proposed::NotLeader | Proposed::Busy(_) | Proposed::Indeterminate) => false,
-            (Report::Failures { assignment, failed }, Proposed::Done { .. }) => {
-                self.send(AgentDown::Committed { assignment, failed }).await
+            (Report::Commit { assignment, n }, Proposed::Done { .. }) => {
+                self.send(AgentDown::Committed { assignment, n }).await
             }
             (Report::Verdict { .. }, Proposed::Done { .. }) => true,
             (Report::Result { assignment, fence }, Proposed::Done { outcome, .. }) => {

@@ -13,7 +13,8 @@ use trimaran_transport::{
 };
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::agent::{
-    AgentDown, AgentUp, AgentVerdict, HeldAssignment, Progress, RefusedCounts, ResultAnswer, RunnerState,
+    AgentDown, AgentUp, AgentVerdict, HeldAssignment, Progress, RefusedAssignment, RefusedCounts,
+    ResultAnswer, RunnerState,
 };
 use trimaran_wire::v1::assignment::WireOutcome;
 use trimaran_wire::v1::common::{WireInstallation, WireRun};
@@ -243,6 +244,7 @@ async fn logs_of_an_agent_that_is_away_say_who_since_when_and_what_to_do() {
             pipeline: String::new(),
             target: String::new(),
             run: None,
+            release: None,
             since_ms: None,
             tail: None,
             follow: false,
@@ -311,6 +313,52 @@ async fn work_that_no_coordinator_knows_alarms_until_it_is_gone() {
     assert_eq!((&held["message"], &held["clears"]), (&alarm["message"], &alarm["clears"]));
     assert!(held["since"].is_string() && held["who"].as_array().is_some_and(|who| !who.is_empty()));
     lab.say(AgentUp::Unknown(Vec::new())).await;
+    until(&world, OperatorBody::ClusterStatus, "no alarm", |status| !has(status)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_order_is_an_alarm_and_a_reason_until_its_run_is_over() {
+    let world = cluster().await;
+    world.apply().await;
+    let client = world.client("admin");
+    ask(&client, change(), crate::deploy("1")).await.expect("a run");
+    let approve = OperatorBody::Approve {
+        run: "web#1".to_owned(),
+        stage: None,
+        option: None,
+        digest: None,
+        comment: String::new(),
+    };
+    ask(&client, change(), approve).await.expect("approved");
+    let mut lab = Played::attach(&world).await;
+    let order = |message: &AgentDown| match message {
+        AgentDown::Assign(order) => Some(order.clone()),
+        _ => None,
+    };
+    let order = lab.expect_message(order).await;
+    let refused = RefusedAssignment {
+        assignment: order.id,
+        fence: order.fence,
+        installation: order.installation.clone(),
+        code: "order_refused".to_owned(),
+        message: "the agent holds 4096 assignments, which is the most".to_owned(),
+    };
+    // An order that is not live is shown nowhere.
+    lab.say(AgentUp::Refused(RefusedAssignment { assignment: 77, ..refused.clone() })).await;
+    lab.say(AgentUp::Refused(refused)).await;
+    let has = |status: &Value| status["alarms"].as_array().is_some_and(|alarms| !alarms.is_empty());
+    let status = until(&world, OperatorBody::ClusterStatus, "an alarm", has).await;
+    let alarms = status["alarms"].as_array().expect("alarms");
+    assert_eq!((alarms.len(), &alarms[0]["code"]), (1, &Value::from("order_refused")));
+    let message = alarms[0]["message"].as_str().expect("a sentence");
+    assert!(message.contains("agent `lab`") && message.contains("holds 4096 assignments"), "{message}");
+    let stage = Some(format!("staging/{}", order.installation.target));
+    let why = OperatorBody::Why { run: "web#1".into(), stage };
+    let why = ask(&client, None, why).await.expect("why");
+    let reasons = why["stages"][0]["reasons"].as_array().expect("reasons");
+    let reason = reasons.iter().find(|it| it["code"] == "order_refused").expect("a reason");
+    assert_eq!(reason["message"], alarms[0]["message"]);
+    lab.say(crate::disk_space::result(&order)).await;
     until(&world, OperatorBody::ClusterStatus, "no alarm", |status| !has(status)).await;
 }
 

@@ -4,9 +4,9 @@
 use serde_json::Value;
 use trimaran_model::limits::AGENT_FRAME_BYTES_MAX;
 use trimaran_wire::v1::agent::{
-    AgentDown, AgentUp, AgentVerdict, HeldAssignment, Progress, RefusedCounts, RunnerState,
+    AgentDown, AgentUp, AgentVerdict, HeldAssignment, Progress, RefusedAssignment, RefusedCounts, RunnerState,
 };
-use trimaran_wire::v1::assignment::{WireAssignment, WireFailure, WireInstance, WireOutcome};
+use trimaran_wire::v1::assignment::{WireAssignment, WireCommit, WireFailure, WireInstance, WireOutcome};
 use trimaran_wire::v1::common::{WireInstallation, WireRun};
 use trimaran_wire::v1::operator::OperatorBody;
 
@@ -80,10 +80,23 @@ fn refused(order: &WireAssignment) -> Vec<AgentUp> {
         Progress { done: u32::MAX, total: u32::MAX, ..it() },
     ] {
         all.push(AgentUp::Progress(progress.clone()));
-        all.push(AgentUp::Failures(progress.clone()));
+        all.push(AgentUp::ProgressChanges(progress.clone()));
+        let commit = WireCommit { assignment: progress.assignment, n: 1, body: Vec::new() };
+        all.push(AgentUp::Commit { commit, progress: progress.clone() });
         let (assignment, fence) = (order.id, order.fence);
         all.push(AgentUp::Result { assignment, fence, outcome: WireOutcome::Done, progress });
     }
+    let commit = WireCommit { assignment: order.id, n: 1, body: vec![7; AGENT_FRAME_BYTES_MAX - 4096] };
+    all.push(AgentUp::Commit { commit, progress: it() });
+    let refusal = |code: String, pipeline: String| RefusedAssignment {
+        assignment: order.id,
+        fence: order.fence,
+        installation: WireInstallation { pipeline, target: "lab-staging".to_owned() },
+        code,
+        message: String::new(),
+    };
+    all.push(AgentUp::Refused(refusal(long(), "web".to_owned())));
+    all.push(AgentUp::Refused(refusal(known(), long())));
     all.push(result(WireOutcome::Failed(failure(long(), None))));
     all.push(result(WireOutcome::Fault(failure(known(), Some(long())))));
     let verdict = AgentVerdict {
@@ -137,7 +150,11 @@ fn ignored(order: &WireAssignment) -> Vec<AgentUp> {
     };
     vec![
         AgentUp::Progress(progress.clone()),
-        AgentUp::Failures(progress.clone()),
+        AgentUp::ProgressChanges(progress.clone()),
+        AgentUp::Commit {
+            commit: WireCommit { assignment, n: 1, body: Vec::new() },
+            progress: progress.clone(),
+        },
         AgentUp::Result { assignment, fence, outcome, progress: short },
         AgentUp::Verdicts(vec![verdict]),
     ]

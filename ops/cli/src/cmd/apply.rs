@@ -3,10 +3,11 @@
 use trimaran_wire::document::Applied;
 use trimaran_wire::v1::operator::OperatorBody;
 
+use crate::arguments::RequestIdArg;
 use crate::error::CliError;
-use crate::remote::{Remote, RequestIdArg};
-use crate::sources;
-use crate::ui::{Global, print_text};
+use crate::pipeline_files;
+use crate::remote::Remote;
+use crate::ui::Ui;
 
 /// Store targets and pipelines from files: all of them, or with any error none.
 #[derive(Debug, clap::Args)]
@@ -21,14 +22,14 @@ pub(crate) struct Args {
     request: RequestIdArg,
 }
 
-pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
-    let files = args.files.iter().map(|file| sources::read(file)).collect::<Result<Vec<_>, _>>()?;
-    sources::check(&files)?;
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
+    let files = args.files.iter().map(|file| pipeline_files::read(file)).collect::<Result<Vec<_>, _>>()?;
+    pipeline_files::check(&files)?;
     let body = OperatorBody::Apply { files };
-    Remote::new(global)?.change::<Applied>(&args.request, body)?.print(global, |applied| {
-        let say = |kind: &str, name: &String| print_text(&format!("{kind} {name} applied"));
-        applied.targets.iter().for_each(|name| say("target", name));
-        applied.pipelines.iter().for_each(|name| say("pipeline", name));
+    Remote::new(ui)?.change::<Applied>(&args.request, body)?.print(ui, |applied| {
+        let print = |kind: &str, name: &String| ui.print(&format!("{kind} {name} applied"));
+        applied.targets.iter().for_each(|name| print("target", name));
+        applied.pipelines.iter().for_each(|name| print("pipeline", name));
     });
     Ok(0)
 }

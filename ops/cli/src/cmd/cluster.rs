@@ -6,10 +6,11 @@ use trimaran_model::error_code;
 use trimaran_wire::document::{AuditDocument, AuditList, ClusterStatus};
 use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody};
 
-use super::machines::enroll;
+use crate::arguments::RequestIdArg;
+use crate::enrollment::enroll;
 use crate::error::CliError;
-use crate::remote::{Remote, RequestIdArg};
-use crate::ui::{Global, OutputForm, print_document, print_table, print_text, printable};
+use crate::remote::Remote;
+use crate::ui::{Cell, OutputForm, Table, Ui, printable};
 
 /// The coordinators themselves.
 #[derive(Debug, clap::Args)]
@@ -55,8 +56,8 @@ enum AuditVerb {
         /// Only records after this number.
         #[arg(long, default_value_t = 0)]
         since: u64,
-        /// At most so many.
-        #[arg(long, default_value_t = 1000)]
+        /// Show at most N.
+        #[arg(long, default_value_t = 1000, value_name = "N")]
         limit: u32,
     },
     /// Check that no record was changed, left out or moved.
@@ -64,89 +65,91 @@ enum AuditVerb {
     Verify,
 }
 
-pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
-    let remote = Remote::new(global)?;
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
+    let remote = Remote::new(ui)?;
     match &args.verb {
         Verb::Token { name, request } => {
-            return enroll(&remote, request, EnrollOrder::Coordinator { name: name.clone() }, global);
+            return enroll(&remote, request, EnrollOrder::Coordinator { name: name.clone() }, ui);
         }
-        Verb::Status => remote.read::<ClusterStatus>(OperatorBody::ClusterStatus)?.print(global, status),
-        Verb::Members => remote.read::<ClusterStatus>(OperatorBody::ClusterStatus)?.print(global, members),
+        Verb::Status => remote
+            .read::<ClusterStatus>(OperatorBody::ClusterStatus)?
+            .print(ui, |cluster| status(cluster, ui)),
+        Verb::Members => remote
+            .read::<ClusterStatus>(OperatorBody::ClusterStatus)?
+            .print(ui, |cluster| ui.table(&members(cluster))),
     }
     Ok(0)
 }
 
-fn status(cluster: &ClusterStatus) {
+fn status(cluster: &ClusterStatus, ui: &Ui) {
     let leader = cluster.leader.as_deref().unwrap_or("none");
-    print_text(&format!(
+    ui.print(&format!(
         "cluster {}  leader {leader} (term {})  revision {}  epoch {}  wall {}",
         cluster.cluster_id, cluster.term, cluster.revision, cluster.epoch, cluster.wall
     ));
-    members(cluster);
+    ui.table(&members(cluster));
     for alarm in &cluster.alarms {
-        print_text(&format!(
-            "alarm {}: {} (since {}, clears: {})",
+        ui.print(&format!(
+            "alarm {}: {} (since {}; to clear it: {})",
             alarm.code,
             printable(&alarm.message),
-            alarm.since,
+            ui.view().time(&alarm.since),
             alarm.clears
         ));
     }
 }
 
-fn members(cluster: &ClusterStatus) {
-    let rows = cluster.members.iter().map(|member| {
-        vec![
-            member.name.clone(),
-            member.role.clone(),
-            member.state.clone(),
-            member.address.clone(),
-            member.applied.to_string(),
-            format!("{} MiB", member.disk_free >> 20),
-            format!("{} / {}", member.refused.handshakes, member.refused.frames),
-        ]
-    });
+fn members(cluster: &ClusterStatus) -> Table {
     let head = ["MEMBER", "ROLE", "STATE", "ADDRESS", "APPLIED", "DISK FREE", "REFUSED HANDSHAKES / FRAMES"];
-    print_table(&head, rows.collect());
+    let mut table = Table::new(&head);
+    for member in &cluster.members {
+        table.row([
+            Cell::from(&member.name),
+            Cell::from(&member.role),
+            Cell::Status(member.state.clone()),
+            Cell::from(&member.address),
+            member.applied.to_string().into(),
+            format!("{} MiB", member.disk_free >> 20).into(),
+            format!("{} / {}", member.refused.handshakes, member.refused.frames).into(),
+        ]);
+    }
+    table
 }
 
-pub(crate) fn audit(args: &AuditArgs, global: &Global) -> Result<u8, CliError> {
-    let remote = Remote::new(global)?;
+pub(crate) fn audit(args: &AuditArgs, ui: &Ui) -> Result<u8, CliError> {
+    let remote = Remote::new(ui)?;
     match args.verb {
         AuditVerb::List { since, limit } => {
             let body = OperatorBody::AuditList { since_seq: since, limit };
-            remote.read::<AuditList>(body)?.print(global, |list| {
-                let rows = list.records.iter().map(|it| {
-                    vec![
-                        it.seq.to_string(),
-                        it.at.clone(),
-                        it.identity.clone(),
-                        it.verb.clone(),
-                        it.object.clone(),
-                        it.outcome.clone(),
-                    ]
-                });
-                print_table(&["SEQ", "AT", "IDENTITY", "VERB", "OBJECT", "OUTCOME"], rows.collect());
-            });
+            remote.read::<AuditList>(body)?.print(ui, |list| ui.table(&records(list)));
         }
-        AuditVerb::Verify => verify(&remote, global)?,
+        AuditVerb::Verify => verify(&remote, ui)?,
     }
     Ok(0)
 }
 
+fn records(list: &AuditList) -> Table {
+    let mut table = Table::new(&["SEQ", "AT", "IDENTITY", "VERB", "OBJECT", "OUTCOME"]);
+    for it in &list.records {
+        let texts = [&it.identity, &it.verb, &it.object, &it.outcome].map(Cell::from);
+        table.row([it.seq.to_string().into(), Cell::Time(Some(it.at.clone()))].into_iter().chain(texts));
+    }
+    table
+}
+
 /// Reads the whole chain in pages and computes every hash again.
-fn verify(remote: &Remote, global: &Global) -> Result<(), CliError> {
+fn verify(remote: &Remote, ui: &Ui) -> Result<(), CliError> {
     let (mut seq, mut hash) = (0, String::new());
     loop {
         let body = OperatorBody::AuditList { since_seq: seq, limit: 1000 };
         let page = remote.read::<AuditList>(body)?.document.records;
         if page.is_empty() {
-            match global.output {
-                OutputForm::Table => print_text(&format!("{seq} records, the chain is whole")),
-                form => {
+            match ui.form() {
+                OutputForm::Table => ui.print(&format!("{seq} records, chain intact")),
+                _ => {
                     let verified =
                         json!({"schema": "trimaran.audit_verified/v1", "records": seq, "hash": hash});
-                    print_document(form, &verified);
+                    ui.document(&verified);
                 }
             }
             return Ok(());

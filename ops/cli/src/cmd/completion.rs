@@ -3,7 +3,7 @@
 use clap::CommandFactory as _;
 
 use crate::error::CliError;
-use crate::ui::print_text;
+use crate::ui::Ui;
 
 /// Print a completion script for a shell.
 #[derive(Debug, clap::Args)]
@@ -16,9 +16,9 @@ pub(crate) struct Args {
     shell: clap_complete::Shell,
 }
 
-pub(crate) fn run(args: &Args) -> Result<u8, CliError> {
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut crate::App::command(), "trimaran", &mut script);
-    print_text(&String::from_utf8_lossy(&script));
+    ui.print(&String::from_utf8_lossy(&script));
     Ok(0)
 }

@@ -10,7 +10,7 @@ use trimaran_model::error_code;
 
 use crate::error::CliError;
 use crate::remote::{config_error, runtime};
-use crate::ui::{Global, OutputForm, print_document, print_table, print_text};
+use crate::ui::{Cell, OutputForm, Table, Ui};
 
 /// Clusters that this machine knows.
 ///
@@ -41,7 +41,7 @@ enum Verb {
         after_help = "Examples:\n  trimaran context add lab --endpoint 10.0.0.1:7700 --token-file token\n  trimaran operator enroll me --role admin | trimaran context add lab --endpoint 10.0.0.1:7700 --token-file -"
     )]
     Add {
-        /// What to call it here.
+        /// Its name on this machine.
         name: String,
         /// A file that holds the one-time token; `-` reads standard input.
         #[arg(long, value_name = "FILE|-")]
@@ -49,39 +49,39 @@ enum Verb {
     },
 }
 
-pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     let path = config::path();
     let mut config = Config::load(&path).map_err(config_error)?;
     match &args.verb {
-        Verb::List => list(&config, global),
+        Verb::List => list(&config, ui),
         Verb::Use { name } => {
             config.context(Some(name)).map_err(config_error)?;
             config.current = Some(name.clone());
             config.save(&path).map_err(config_error)?;
-            done(name, "is in use", global);
+            done(name, "is in use", ui);
         }
         Verb::Add { name, token_file } => {
-            let context = add(name, token_file, global)?;
+            let context = add(name, token_file, ui)?;
             config.contexts.insert(name.clone(), context);
             config.current.get_or_insert_with(|| name.clone());
             config.save(&path).map_err(config_error)?;
-            done(name, "added", global);
+            done(name, "added", ui);
         }
     }
     Ok(0)
 }
 
 /// Says what happened to a context; programs get the list's entry of it.
-fn done(name: &str, what: &str, global: &Global) {
-    match global.output {
-        OutputForm::Table => print_text(&format!("context {name} {what}")),
-        form => print_document(form, &json!({"schema": "trimaran.context/v1", "name": name})),
+fn done(name: &str, what: &str, ui: &Ui) {
+    match ui.form() {
+        OutputForm::Table => ui.print(&format!("context {name} {what}")),
+        _ => ui.document(&json!({"schema": "trimaran.context/v1", "name": name})),
     }
 }
 
-fn list(config: &Config, global: &Global) {
-    let current = config.context(global.context()).ok().map(|(name, _)| name.to_owned());
-    if global.output != OutputForm::Table {
+fn list(config: &Config, ui: &Ui) {
+    let current = config.context(ui.global.context()).ok().map(|(name, _)| name.to_owned());
+    if ui.form() != OutputForm::Table {
         let contexts: Vec<_> = config
             .contexts
             .iter()
@@ -89,31 +89,29 @@ fn list(config: &Config, global: &Global) {
                 json!({"name": name, "endpoints": context.endpoints, "current": current.as_deref() == Some(name)})
             })
             .collect();
-        return print_document(
-            global.output,
-            &json!({"schema": "trimaran.contexts/v1", "contexts": contexts}),
-        );
+        return ui.document(&json!({"schema": "trimaran.contexts/v1", "contexts": contexts}));
     }
-    let rows = config.contexts.iter().map(|(name, context)| {
+    let mut table = Table::new(&["", "CONTEXT", "ENDPOINTS"]);
+    for (name, context) in &config.contexts {
         let mark = if current.as_deref() == Some(name) { "*" } else { "" };
-        vec![mark.to_owned(), name.clone(), context.endpoints.join(" ")]
-    });
-    print_table(&["", "CONTEXT", "ENDPOINTS"], rows.collect());
+        table.row([mark.into(), Cell::from(name), context.endpoints.join(" ").into()]);
+    }
+    ui.table(&table);
 }
 
-fn add(name: &str, token_file: &str, global: &Global) -> Result<Context, CliError> {
+fn add(name: &str, token_file: &str, ui: &Ui) -> Result<Context, CliError> {
     if let Some(why) = trimaran_model::id::name_error(name) {
         return Err(CliError::new(error_code::USAGE, format!("`{name}` can't be a context: {why}")));
     }
-    if global.endpoint.is_empty() {
+    if ui.global.endpoint.is_empty() {
         return Err(CliError::new(error_code::USAGE, "`context add` needs `--endpoint HOST:PORT`"));
     }
     let token = read_token(token_file)?;
     let folder = identity_folder(name);
     let granted = runtime()
-        .block_on(enroll::enroll(&global.endpoint, &token, "operator", &folder))
+        .block_on(enroll::enroll(&ui.global.endpoint, &token, "operator", &folder))
         .map_err(crate::remote::client_error)?;
-    let endpoints = if granted.endpoints.is_empty() { global.endpoint.clone() } else { granted.endpoints };
+    let endpoints = if granted.endpoints.is_empty() { ui.global.endpoint.clone() } else { granted.endpoints };
     let file = |name: &str| folder.join("identity").join(name);
     Ok(Context { endpoints, ca: file("ca.pem"), cert: file("cert.pem"), key: file("key.pem") })
 }

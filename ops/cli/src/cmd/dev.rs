@@ -8,6 +8,7 @@
 mod layout;
 mod lock;
 mod processes;
+mod register;
 mod setup;
 
 use std::path::PathBuf;
@@ -18,21 +19,30 @@ use trimaran_process::Termination;
 
 use crate::error::CliError;
 use crate::remote::runtime;
-use crate::ui::{Global, print_text};
+use crate::ui::Ui;
 use layout::Layout;
-use processes::Processes;
+use processes::{Change, Processes};
+use setup::Started;
+
+/// Hosts of a new cluster.
+const HOSTS: u8 = 3;
 
 /// Run a whole cluster here: coordinator, agent and hosts as processes of their own.
+///
+/// The cluster is registered as the context `dev`, or as the one that `--context` names; a context that is in use stays
+/// in use.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  trimaran dev\n  trimaran dev --hosts 6 --data-dir /tmp/lab")]
+#[command(
+    after_help = "Examples:\n  trimaran dev\n  trimaran dev --hosts 6 --data-dir /tmp/lab\n  trimaran --context lab2 dev --subnet 127.0.2"
+)]
 pub(crate) struct Args {
     /// Coordinators; this version runs one.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=1))]
     coordinators: u8,
     /// Hosts, each a runner; the first third is staging, the others prod.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=250))]
+    #[arg(long, default_value_t = HOSTS, value_parser = clap::value_parser!(u8).range(1..=250))]
     hosts: u8,
-    /// Where everything is kept; a temporary directory when left out.
+    /// Where everything is kept; a temporary directory if omitted.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Addresses of the hosts: host N has 127.0.K.N.
@@ -40,26 +50,30 @@ pub(crate) struct Args {
     subnet: String,
 }
 
-pub(crate) fn run(args: &Args, _global: &Global) -> Result<u8, CliError> {
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     let data = match &args.data_dir {
         Some(dir) => std::path::absolute(dir).map_err(|error| io_error("the data directory", &error))?,
         None => std::env::temp_dir().join(format!("trimaran-dev-{}", std::process::id())),
     };
     let _lock = lock::take(&data)?;
     let layout = Layout::open(&data, args.coordinators, args.hosts, &args.subnet)?;
+    if layout.runners.len() != usize::from(args.hosts) && args.hosts != HOSTS {
+        ui.note(&format!("{} has {} hosts; that stays", data.display(), layout.runners.len()));
+    }
+    let context = register::context_name(ui.global.context());
     let mut processes = Processes::new(&layout);
     let runtime = runtime();
     // Before anything is started: what is begun is ended in order.
     let mut interrupts = runtime.block_on(async { Termination::new() });
     let outcome = runtime.block_on(async {
         tokio::select! {
-            result = setup::start(&layout, &mut processes) => result.map(|()| true),
-            () = interrupts.next() => Ok(false),
+            result = setup::start(&layout, &mut processes, context) => result.map(Some),
+            () = interrupts.next() => Ok(None),
         }
     });
-    match outcome {
-        Ok(true) => {}
-        Ok(false) => {
+    let started = match outcome {
+        Ok(Some(started)) => started,
+        Ok(None) => {
             processes.end_all();
             return Ok(130);
         }
@@ -67,27 +81,51 @@ pub(crate) fn run(args: &Args, _global: &Global) -> Result<u8, CliError> {
             processes.end_all();
             return Err(error);
         }
-    }
-    say_ready(&layout);
+    };
+    print_ready(&layout, &started, ui);
     runtime.block_on(async {
         let mut follow = tokio::time::interval(Duration::from_millis(500));
         loop {
             tokio::select! {
-                _ = follow.tick() => processes.follow(),
+                _ = follow.tick() => {
+                    for change in processes.follow() {
+                        ui.note(&change_line(&change, &layout));
+                    }
+                }
                 () = interrupts.next() => return,
             }
         }
     });
-    eprintln!("ending everything");
+    ui.note("stopping everything");
     processes.end_all();
     Ok(0)
 }
 
-fn say_ready(layout: &Layout) {
-    eprintln!("data in {}", layout.data.display());
-    eprintln!("context `dev`: coordinator {}", layout.coordinators[0].address);
-    eprintln!("try: trimaran status, trimaran init, trimaran deploy -f trimaran.yaml --artifact bundle=v1");
-    print_text("ready");
+fn print_ready(layout: &Layout, started: &Started, ui: &Ui) {
+    ui.note(&format!("data in {}; each part's directory has its `log`", layout.data.display()));
+    if !started.taken_over.is_empty() {
+        ui.note(&format!("taken over, since they run already: {}", started.taken_over.join(", ")));
+    }
+    let name = &started.context;
+    ui.note(&format!("context `{name}`: coordinator {}", layout.coordinators[0].address));
+    match &started.in_use {
+        Some(other) => ui.note(&format!(
+            "`{other}` stays the context in use; try: trimaran --context {name} status, or: trimaran context use {name}"
+        )),
+        None => ui.note("try: trimaran status, trimaran init, trimaran lint; Ctrl-C stops everything"),
+    }
+    ui.print("ready");
+}
+
+/// What became of a part, and what to do.
+fn change_line(change: &Change, layout: &Layout) -> String {
+    match change {
+        Change::Started { name, pid } => format!("{name} runs again as process {pid}"),
+        Change::Ended { name, log } => {
+            let argv = layout.parts().find(|part| part.name == *name).map(|part| part.argv.join(" "));
+            format!("{name} ended; see {}; to start it again: {}", log.display(), argv.unwrap_or_default())
+        }
+    }
 }
 
 fn io_error(what: &str, error: &std::io::Error) -> CliError {

@@ -5,7 +5,7 @@ use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_model::reason::ReasonCode;
 
 use crate::error::CliError;
-use crate::ui::{Global, OutputForm, print_document, print_text};
+use crate::ui::{OutputForm, Ui};
 
 /// Explain an error code or a reason.
 #[derive(Debug, clap::Args)]
@@ -16,7 +16,7 @@ pub(crate) struct Args {
     name: String,
 }
 
-pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     let (document, text) = if let Some(entry) = ErrorCode::parse(&args.name).and_then(ErrorCode::entry) {
         let code = entry.code.to_string();
         (
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
         let fault = code.fault().map(|fault| fault.as_str());
         let whose = match fault {
             Some(whose) => format!("Fault: {whose}."),
-            None => "Nobody's fault: it waits.".to_owned(),
+            None => "No fault: it waits.".to_owned(),
         };
         (
             json!({"schema": "trimaran.explain/v1", "code": code.as_str(), "title": code.summary(),
@@ -41,9 +41,9 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
     } else {
         return Err(unknown(&args.name));
     };
-    match global.output {
-        OutputForm::Table => print_text(&text),
-        form => print_document(form, &document),
+    match ui.form() {
+        OutputForm::Table => ui.print(&text),
+        _ => ui.document(&document),
     }
     Ok(0)
 }

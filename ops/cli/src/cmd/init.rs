@@ -6,7 +6,7 @@ use serde_json::json;
 use trimaran_model::error_code;
 
 use crate::error::CliError;
-use crate::ui::{Global, OutputForm, print_document, print_text};
+use crate::ui::{OutputForm, Ui};
 
 const EXAMPLE: &str = include_str!("../../../examples/trimaran.yaml");
 
@@ -19,7 +19,7 @@ pub(crate) struct Args {
     file: String,
 }
 
-pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     let made = std::fs::File::options().write(true).create_new(true).open(&args.file);
     let written = made.and_then(|mut file| file.write_all(EXAMPLE.as_bytes()));
     written.map_err(|error| {
@@ -28,11 +28,11 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
             .cause(error_text)
             .help("an existing file is never overwritten; name another one")
     })?;
-    match global.output {
+    match ui.form() {
         OutputForm::Table => {
-            print_text(&format!("{} written; check it with `trimaran lint {0}`", args.file));
+            ui.print(&format!("{} written; check it with `trimaran lint {0}`", args.file));
         }
-        form => print_document(form, &json!({"schema": "trimaran.init/v1", "file": args.file})),
+        _ => ui.document(&json!({"schema": "trimaran.init/v1", "file": args.file})),
     }
     Ok(0)
 }

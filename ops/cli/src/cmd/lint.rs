@@ -3,12 +3,11 @@
 use serde_json::json;
 use trimaran_kubernetes_core::lint;
 use trimaran_language::{Diagnostic, Severity, SourceFile};
-use trimaran_model::error_code;
 use trimaran_model::limits::FINDINGS_SHOWN_MAX;
 
 use crate::error::CliError;
 use crate::manifest_lint;
-use crate::ui::{Global, OutputForm, diagnostic_document, paint, print_document, print_text, render};
+use crate::ui::{OutputForm, Ui, View, diagnostic_document, render};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,7 +29,7 @@ pub(crate) struct Args {
     files: Vec<String>,
 }
 
-pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     let mut names = if args.files.is_empty() { vec!["trimaran.yaml".to_owned()] } else { args.files.clone() };
     // A file that is named twice is one file.
     names.sort();
@@ -50,24 +49,28 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
     diagnostics.extend_from_slice(&compiled.diagnostics);
     diagnostics.sort_by(|a, b| (&a.file, a.line, a.column, a.code).cmp(&(&b.file, b.line, b.column, b.code)));
     diagnostics.dedup();
-    match global.output {
+    match ui.form() {
         OutputForm::Table => {
             let mut files = language.clone();
             files.extend(manifest_lint::sources(&set));
-            print_text(&text(&names, &files, &diagnostics));
+            ui.print(&text(&names, &files, &diagnostics, &ui.view()));
+            // Whoever wanted a pipeline and has something else should know.
+            if language.is_empty() && !set.is_empty() && diagnostics.is_empty() {
+                ui.note("(read as Kubernetes manifests: no document starts with `trimaran: v1`)");
+            }
         }
-        form => print_document(form, &document(&diagnostics)),
+        _ => ui.document(&document(&diagnostics)),
     }
     let errors = diagnostics.iter().any(|it| it.severity == Severity::Error);
     Ok(if errors { 11 } else { 0 })
 }
 
-fn text(names: &[String], files: &[SourceFile<'_>], diagnostics: &[Diagnostic]) -> String {
+fn text(names: &[String], files: &[SourceFile<'_>], diagnostics: &[Diagnostic], view: &View) -> String {
     if diagnostics.is_empty() {
         return format!("{}: no errors, no warnings", names.join(", "));
     }
     let shown = &diagnostics[..diagnostics.len().min(FINDINGS_SHOWN_MAX)];
-    let mut text = render(files, shown, &paint);
+    let mut text = render(files, shown, view);
     if shown.len() < diagnostics.len() {
         let left = diagnostics.len() - shown.len();
         text.push_str(&format!(" and {left} more findings; `-o json` has all of them"));
@@ -77,14 +80,4 @@ fn text(names: &[String], files: &[SourceFile<'_>], diagnostics: &[Diagnostic]) 
 
 fn document(diagnostics: &[Diagnostic]) -> serde_json::Value {
     json!({"schema": "trimaran.lint/v1", "diagnostics": diagnostics.iter().map(diagnostic_document).collect::<Vec<_>>()})
-}
-
-/// The error of another command that was given files with errors: all of them, as `lint` shows them.
-pub(crate) fn lint_error(files: &[SourceFile<'_>], diagnostics: &[Diagnostic]) -> CliError {
-    let first = diagnostics.iter().find(|it| it.severity == Severity::Error);
-    let Some(first) = first else { return CliError::new(error_code::BUG, "no error was found after all") };
-    CliError::new(first.code, first.message.clone())
-        .help(first.help.clone())
-        .at(first.file.clone(), first.line as usize, first.column as usize)
-        .found(files, diagnostics.to_vec())
 }

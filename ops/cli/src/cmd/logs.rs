@@ -1,57 +1,64 @@
 //! `trimaran logs RUN[/STAGE]`: what the instances wrote.
 
+mod merge;
+
 use std::time::Duration;
 
 use trimaran_model::error_code;
+use trimaran_model::id::Digest;
 use trimaran_wire::document::{LogDocument, rfc3339};
 use trimaran_wire::v1::operator::{OperatorBody, OperatorReply};
-use trimaran_wire::v1::runner::{LogLines, LogQuery};
+use trimaran_wire::v1::runner::LogQuery;
 
-use super::why::split;
+use self::merge::{HostLine, Merge};
+use crate::arguments::parse_duration;
 use crate::error::CliError;
-use crate::remote::{Remote, client_error, next_reply, parse_duration};
-use crate::ui::{Global, OutputForm, print_text};
+use crate::remote::{Remote, client_error, next_reply};
+use crate::run_name::{RunName, resolve};
+use crate::ui::{OutputForm, Ui};
 
 /// Hosts that an error names, each with why its lines are missing.
 const NAMED_MAX: usize = 5;
 
-/// Print stdout and stderr of a run's instances.
+/// Print stdout and stderr of a run's instances, in the order of time.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  trimaran logs web#12\n  trimaran logs web#12/prod/lab-prod --host host-4 --follow\n  trimaran logs web#12 --tail 20 -o jsonl"
 )]
 pub(crate) struct Args {
-    /// PIPELINE#N, or PIPELINE#N/ENV/TARGET for one stage
+    /// PIPELINE#N, PIPELINE for its newest run, or PIPELINE#N/ENV/TARGET for one stage
     #[arg(value_name = "RUN[/STAGE]")]
     run: String,
     /// Only this host.
-    #[arg(long, value_name = "H")]
+    #[arg(long, value_name = "HOST")]
     host: Option<String>,
-    /// Go on with lines as they come.
+    /// Keep printing new lines.
     #[arg(long, short)]
     follow: bool,
     /// Only the last N lines of each host.
     #[arg(long, value_name = "N")]
     tail: Option<u32>,
-    /// Only lines of this last time.
+    /// Only lines newer than this.
     #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
     since: Option<Duration>,
 }
 
-pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
-    let (run, stage) = split(&args.run);
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
+    let remote = Remote::new(ui)?;
+    let RunName { run, stage } = resolve(&remote, &args.run)?;
     let since_ms = args.since.map(|since| now_ms() - i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
     let query = LogQuery {
         pipeline: String::new(),
         target: String::new(),
         run: None,
+        release: None,
         since_ms,
         tail: args.tail,
         follow: args.follow,
     };
     let body = OperatorBody::Logs { run, stage, host: args.host.clone(), query };
-    let remote = Remote::new(global)?;
-    let mut printer = Printer::new(global.output);
+    let mut printer = Printer::new(ui.form());
+    let mut merge = Merge::new(args.follow);
     let mut missing = Vec::new();
     let code = remote.block_on(async {
         let mut replies = remote.client().stream(body).await.map_err(client_error)?;
@@ -61,26 +68,29 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
                 reply = next_reply(&mut replies) => reply?,
                 _ = &mut interrupt => return Ok(130),
             };
-            match reply {
-                None => return Ok(0),
-                Some(OperatorReply::Logs(batch)) => {
-                    write(&printer.batch(&batch));
-                    if let Some(why) = batch.missing {
-                        if args.follow {
-                            eprintln!("{}: {why}; its lines follow when it is back", batch.host);
-                        } else {
-                            missing.push((batch.host, why));
-                        }
-                    }
+            let Some(reply) = reply else { return Ok(0) };
+            let OperatorReply::Logs(mut batch) = reply else { continue };
+            if let Some(why) = batch.missing.take() {
+                if args.follow {
+                    ui.note(&format!("{}: {why}; its lines follow when it is back", batch.host));
+                } else {
+                    missing.push((batch.host.clone(), why));
                 }
-                Some(_) => {}
             }
+            print(ui, &printer.lines(&merge.add(batch)));
         }
     });
-    write(&printer.end(code.is_err()));
+    print(ui, &printer.lines(&merge.rest()));
+    print(ui, &printer.end(code.is_err()));
     match code {
         Ok(0) if !missing.is_empty() => Err(incomplete(missing)),
         code => code,
+    }
+}
+
+fn print(ui: &Ui, text: &str) {
+    if !text.is_empty() {
+        ui.print(text);
     }
 }
 
@@ -121,21 +131,18 @@ impl Printer {
         Self { form, begun: false, lines: false }
     }
 
-    fn batch(&mut self, batch: &LogLines) -> String {
+    fn lines(&mut self, lines: &[HostLine]) -> String {
         let mut text = String::new();
-        for line in &batch.lines {
+        for HostLine { host, line } in lines {
             let at = rfc3339(trimaran_model::time::WallTime(line.at_ms));
             if self.form == OutputForm::Table {
-                text.push_str(&format!("{at} {} {}\n", batch.host, crate::ui::printable(&line.line)));
+                text.push_str(&format!("{at} {host} {}\n", crate::ui::printable(&line.line)));
                 continue;
             }
             let stream = if line.stderr { "stderr" } else { "stdout" };
-            let document = LogDocument {
-                at,
-                host: batch.host.clone(),
-                stream: stream.to_owned(),
-                line: line.line.clone(),
-            };
+            let (host, stream) = (host.clone(), stream.to_owned());
+            let release = line.release.map(|digest| Digest(digest).to_string());
+            let document = LogDocument { at, host, stream, release, line: line.line.clone() };
             text.push_str(self.begin());
             let json = serde_json::to_string(&document).expect("plain data");
             // A JSON value is a YAML value too.
@@ -173,12 +180,6 @@ impl Printer {
     }
 }
 
-fn write(text: &str) {
-    if !text.is_empty() {
-        print_text(text);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use trimaran_wire::v1::runner::LogLine;
@@ -186,11 +187,17 @@ mod tests {
     use super::*;
 
     fn printed(form: OutputForm, batches: usize) -> String {
-        let line = |line: &str| LogLine { at_ms: 1, stderr: false, line: line.to_owned() };
+        let line = |line: &str| LogLine {
+            at_ms: 1,
+            stderr: false,
+            release: Some([0xab; 32]),
+            line: line.to_owned(),
+        };
         let lines = vec![line("a: \"b\""), line("")];
-        let batch = LogLines { host: "host-1".to_owned(), lines, missing: None };
+        let lines: Vec<_> =
+            lines.into_iter().map(|line| HostLine { host: "host-1".to_owned(), line }).collect();
         let mut printer = Printer::new(form);
-        let mut text: String = (0..batches).map(|_| printer.batch(&batch)).collect();
+        let mut text: String = (0..batches).map(|_| printer.lines(&lines)).collect();
         text.push_str(&printer.end(false));
         text
     }
@@ -205,8 +212,8 @@ mod tests {
             assert_eq!(printed(OutputForm::Jsonl, batches).lines().count(), 2 * batches);
             assert_eq!(printed(OutputForm::Table, batches).lines().count(), 2 * batches);
         }
-        let line =
-            "- {\"at\":\"1970-01-01T00:00:00.001Z\",\"host\":\"host-1\",\"stream\":\"stdout\",\"line\":";
+        let at = "\"at\":\"1970-01-01T00:00:00.001Z\",\"host\":\"host-1\",\"stream\":\"stdout\"";
+        let line = format!("- {{{at},\"release\":\"{}\",\"line\":", "ab".repeat(32));
         let yaml = printed(OutputForm::Yaml, 1);
         assert_eq!(
             yaml,

@@ -1,7 +1,5 @@
 //! `trimaran render PATH…`: manifests with ConfigMaps and Secrets named by content, without a server.
 
-use std::io::Write as _;
-
 use serde_json::{Value, json};
 use trimaran_kubernetes_core::config::{self, References};
 use trimaran_kubernetes_core::finding::{Finding, Severity};
@@ -11,9 +9,10 @@ use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_model::limits::FINDINGS_SHOWN_MAX;
 
 use crate::error::CliError;
+use crate::lint_report::lint_error;
 use crate::manifest_lint;
 use crate::manifests::{self, Manifest};
-use crate::ui::{Global, OutputForm, print_document, print_text, printable, yaml_documents};
+use crate::ui::{OutputForm, Ui, printable, yaml_documents};
 
 /// Name ConfigMaps and Secrets by their content and rewrite every reference; asks no server.
 #[derive(Debug, clap::Args)]
@@ -30,7 +29,7 @@ pub(crate) struct Args {
 }
 
 /// Errors of the lint that make the names of a rendered set wrong or useless. All others are warned about: a set is
-/// often looked at before it is whole, and `trimaran lint` and a deploy refuse them.
+/// often rendered before it is complete, and `trimaran lint` and a deploy refuse them.
 const REFUSED: &[ErrorCode] = &[
     error_code::NO_KIND,
     error_code::NO_NAME,
@@ -41,7 +40,7 @@ const REFUSED: &[ErrorCode] = &[
     error_code::BAD_CONFIG_KEY,
 ];
 
-pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     let mut set = manifests::load(&args.paths)?;
     let objects: Vec<Value> = set.iter_mut().map(|it| it.value.take()).collect();
     let namespace = args.namespace.as_deref();
@@ -54,11 +53,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
     findings.extend_from_slice(&rendered.findings);
     findings.iter_mut().for_each(|it| it.severity = Severity::Warning);
     findings.sort();
-    let warnings = manifest_lint::diagnostics(&set, &findings);
+    let mut warnings = manifests::reader_warnings(&set);
+    warnings.extend(manifest_lint::diagnostics(&set, &findings));
     for it in warnings.iter().take(FINDINGS_SHOWN_MAX) {
-        // Who closed stderr wants no warnings.
-        let _ = writeln!(
-            std::io::stderr(),
+        ui.note(&format!(
             "warning[{}]: {}\n  --> {}:{}:{}\n  help: {}",
             it.code,
             printable(&it.message),
@@ -66,11 +64,11 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
             it.line,
             it.column,
             printable(&it.help)
-        );
+        ));
     }
-    match global.output {
-        OutputForm::Table | OutputForm::Yaml => print_text(&yaml_documents(&rendered.objects)),
-        form => print_document(form, &document(rendered, &warnings)),
+    match ui.form() {
+        OutputForm::Table | OutputForm::Yaml => ui.print(&yaml_documents(&rendered.objects)),
+        _ => ui.document(&document(rendered, &warnings)),
     }
     Ok(0)
 }
@@ -82,7 +80,7 @@ fn refuse(set: &[Manifest], findings: &[Finding]) -> Result<(), CliError> {
     if shown.is_empty() {
         return Ok(());
     }
-    Err(super::lint_error(&manifest_lint::sources(set), &manifest_lint::diagnostics(set, &shown)))
+    Err(lint_error(&manifest_lint::sources(set), &manifest_lint::diagnostics(set, &shown)))
 }
 
 fn document(rendered: config::Rendered, warnings: &[Diagnostic]) -> Value {

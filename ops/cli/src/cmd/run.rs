@@ -3,11 +3,13 @@
 use trimaran_wire::document::{RunDocument, RunList};
 use trimaran_wire::v1::operator::OperatorBody;
 
+use crate::bake;
 use crate::error::CliError;
 use crate::remote::Remote;
-use crate::ui::{Global, cell, paint, print_table, print_text, run_lines};
+use crate::run_name::{resolve, with_newest};
+use crate::ui::{Cell, Table, Ui, run_lines};
 
-/// Look at runs.
+/// Show runs.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  trimaran run list\n  trimaran run show web#12")]
 pub(crate) struct Args {
@@ -22,47 +24,68 @@ enum Verb {
     List {
         /// Only runs of this pipeline.
         pipeline: Option<String>,
-        /// At most so many.
-        #[arg(long, default_value_t = 50)]
+        /// Show at most N.
+        #[arg(long, default_value_t = 50, value_name = "N")]
         limit: u32,
     },
-    /// Show one run with its stages and instances.
+    /// Show one run with its stages, and the instances that are not healthy.
     #[command(after_help = "Examples:\n  trimaran run show web#12\n  trimaran run show web#12 -o json")]
     Show {
-        /// PIPELINE#N
+        /// PIPELINE#N, or PIPELINE for its newest run
         run: String,
     },
 }
 
-pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
-    let remote = Remote::new(global)?;
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
+    let remote = Remote::new(ui)?;
     match &args.verb {
         Verb::List { pipeline, limit } => {
             let body = OperatorBody::RunList { pipeline: pipeline.clone(), limit: *limit };
-            remote.read::<RunList>(body)?.print(global, list);
+            remote.read::<RunList>(body)?.print(ui, |runs| ui.table(&list(runs)));
         }
         Verb::Show { run } => {
-            let answer = remote.read::<RunDocument>(OperatorBody::RunShow { run: run.clone() })?;
-            answer.print(global, |run| {
-                print_text(&run_lines(run, &|status, text| paint(status, text)).join("\n"))
+            let run = resolve(&remote, run)?.run;
+            let answer = remote.read::<RunDocument>(OperatorBody::RunShow { run: run.clone() });
+            let answer = answer.map_err(|error| with_newest(error, &run, &remote))?;
+            answer.print(ui, |run| {
+                let mut lines = run_lines(run, &ui.view());
+                if let Ok(bake) = remote.block_on(bake::of_run(&remote, run)) {
+                    lines.extend(bake::lines(&bake, ui));
+                }
+                ui.print(&lines.join("\n"));
             });
         }
     }
     Ok(0)
 }
 
-fn list(list: &RunList) {
-    let rows = list.runs.iter().map(|run| {
+fn list(list: &RunList) -> Table {
+    let mut table = Table::new(&["RUN", "KIND", "STATUS", "VERSION", "CREATED", "FINISHED", "BY"]);
+    for run in &list.runs {
         let versions: Vec<_> = run.artifacts.iter().map(|artifact| artifact.version.clone()).collect();
-        vec![
-            run.run.clone(),
-            run.kind.clone(),
-            run.status.clone(),
-            versions.join(", "),
-            run.created_at.clone(),
-            cell(run.finished_at.as_deref()),
-            run.by.clone(),
-        ]
-    });
-    print_table(&["RUN", "KIND", "STATUS", "VERSION", "CREATED", "FINISHED", "BY"], rows.collect());
+        table.row([
+            Cell::from(&run.run),
+            Cell::from(&run.kind),
+            Cell::Status(run.status.clone()),
+            versions.join(", ").into(),
+            Cell::Time(Some(run.created_at.clone())),
+            Cell::Time(run.finished_at.clone()),
+            Cell::from(&run.by),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn the_list_of_runs_fits_any_terminal() {
+        let mut run = samples::rollback_of("web#9", "web#10", "");
+        run.by = "operator/admin".to_owned();
+        let runs = RunList { runs: vec![run] };
+        insta::assert_snapshot!(samples::at_widths(|view| list(&runs).text(view)));
+    }
 }

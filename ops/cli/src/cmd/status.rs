@@ -2,14 +2,25 @@
 
 use serde_json::Value;
 use trimaran_model::error_code;
-use trimaran_wire::document::StatusDocument;
+use trimaran_model::run::Status;
+use trimaran_wire::document::{
+    InstallationDocument, RunDocument, RunList, RunSummary, StageDocument, StatusDocument,
+};
 use trimaran_wire::v1::operator::OperatorBody;
 
 use crate::error::CliError;
-use crate::remote::Remote;
-use crate::ui::{Global, cell, print_table, print_text};
+use crate::remote::{Answer, Remote};
+use crate::ui::{Cell, OutputForm, Table, Ui, View, printable, words};
+
+/// Newest runs among which live ones are looked for.
+const RUNS_SEARCHED_MAX: u32 = 200;
+/// Live runs that are named.
+const LIVE_RUNS_SHOWN_MAX: usize = 20;
 
 /// Show what runs where, since when and how well.
+///
+/// READY counts the hosts that serve, on whatever release. RUN is the run in progress, with its status; else the one
+/// that deployed the release.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  trimaran status\n  trimaran status web -o json")]
 pub(crate) struct Args {
@@ -41,30 +52,55 @@ enum InstallationVerb {
     },
 }
 
-pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
-    let remote = Remote::new(global)?;
-    remote
-        .read::<StatusDocument>(OperatorBody::Status { pipeline: args.pipeline.clone() })?
-        .print(global, table);
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
+    let remote = Remote::new(ui)?;
+    let answer = remote.read::<StatusDocument>(OperatorBody::Status { pipeline: args.pipeline.clone() })?;
+    print(&answer, args.pipeline.clone(), &remote, ui)?;
     Ok(0)
 }
 
-pub(crate) fn installation(args: &InstallationArgs, global: &Global) -> Result<u8, CliError> {
+pub(crate) fn installation(args: &InstallationArgs, ui: &Ui) -> Result<u8, CliError> {
     match &args.verb {
-        InstallationVerb::List(args) => run(args, global),
-        InstallationVerb::Show { name } => show(name, global),
+        InstallationVerb::List(args) => run(args, ui),
+        InstallationVerb::Show { name } => show(name, ui),
     }
 }
 
-fn show(name: &str, global: &Global) -> Result<u8, CliError> {
+/// Prints installations, for people with the runs that are at work on them.
+fn print(
+    answer: &Answer<StatusDocument>,
+    pipeline: Option<String>,
+    remote: &Remote,
+    ui: &Ui,
+) -> Result<(), CliError> {
+    let runs = match ui.form() {
+        OutputForm::Table => live_runs(pipeline, remote)?,
+        OutputForm::Json | OutputForm::Jsonl | OutputForm::Yaml => Vec::new(),
+    };
+    answer.print(ui, |status| ui.print(&text(status, &runs, &ui.view())));
+    Ok(())
+}
+
+/// Runs that are not done, the newest first, with their stages.
+fn live_runs(pipeline: Option<String>, remote: &Remote) -> Result<Vec<RunDocument>, CliError> {
+    let body = OperatorBody::RunList { pipeline, limit: RUNS_SEARCHED_MAX };
+    let mut runs = remote.read::<RunList>(body)?.document.runs;
+    runs.retain(|run| Status::from_name(&run.status).is_some_and(|status| !status.is_done()));
+    runs.truncate(LIVE_RUNS_SHOWN_MAX);
+    let show =
+        |run: RunSummary| Ok(remote.read::<RunDocument>(OperatorBody::RunShow { run: run.run })?.document);
+    runs.into_iter().map(show).collect()
+}
+
+fn show(name: &str, ui: &Ui) -> Result<u8, CliError> {
     let wanted = Wanted::parse(name)?;
-    let remote = Remote::new(global)?;
+    let remote = Remote::new(ui)?;
     let body = OperatorBody::Status { pipeline: Some(wanted.pipeline.to_owned()) };
     let mut answer = remote.read::<StatusDocument>(body)?;
     answer.document.installations.retain(|it| wanted.is(&it.environment, &it.target));
     if answer.document.installations.is_empty() {
         let why = format!("nothing was ever deployed as `{name}`");
-        return Err(CliError::new(error_code::NOT_FOUND, why).help("trimaran installation list"));
+        return Err(CliError::new(error_code::NOT_FOUND, why).help("`trimaran installation list` shows them"));
     }
     // The same as in the document, in the JSON with fields that this build may not know.
     if let Some(Value::Array(list)) = answer.json.get_mut("installations") {
@@ -73,7 +109,7 @@ fn show(name: &str, global: &Global) -> Result<u8, CliError> {
             wanted.is(field("environment"), field("target"))
         });
     }
-    answer.print(global, table);
+    print(&answer, Some(wanted.pipeline.to_owned()), &remote, ui)?;
     Ok(0)
 }
 
@@ -92,8 +128,8 @@ impl<'a> Wanted<'a> {
             [pipeline, target] => Ok(Self { pipeline, environment: None, target }),
             [pipeline, environment, target] => Ok(Self { pipeline, environment: Some(environment), target }),
             _ => {
-                let why = format!("`{name}` is no installation; it is `PIPELINE/TARGET`");
-                Err(CliError::new(error_code::USAGE, why).help("trimaran installation list"))
+                let why = format!("`{name}` is not an installation; write PIPELINE/TARGET");
+                Err(CliError::new(error_code::USAGE, why).help("`trimaran installation list` shows them"))
             }
         }
     }
@@ -103,30 +139,100 @@ impl<'a> Wanted<'a> {
     }
 }
 
-fn table(status: &StatusDocument) {
-    let rows = status.installations.iter().map(|it| {
-        vec![
-            it.pipeline.clone(),
-            it.environment.clone(),
-            it.target.clone(),
-            cell(it.version.as_deref()),
-            cell(it.since.as_deref()),
-            it.health.clone(),
-            format!("{}/{}", it.ready, it.desired),
-            cell(it.run.as_deref()),
-        ]
-    });
-    print_table(&["PIPELINE", "ENV", "TARGET", "VERSION", "SINCE", "HEALTH", "READY", "RUN"], rows.collect());
+/// What needs a word more than its row has.
+fn text(status: &StatusDocument, runs: &[RunDocument], view: &View) -> String {
+    if status.installations.is_empty() && runs.is_empty() {
+        return "nothing is deployed yet; `trimaran deploy -f trimaran.yaml --artifact NAME=VERSION` starts a run"
+            .to_owned();
+    }
+    let mut lines = vec![table(status, runs).text(view)];
     for it in &status.installations {
+        let place = format!("{} {}/{}", it.pipeline, it.environment, it.target);
         if let (Some(code), Some(message)) = (&it.code, &it.message) {
-            print_text(&format!("{} on {}: {code}: {message}", it.pipeline, it.target));
+            lines.extend(view.wrap("", "  ", &format!("{place}: {code}: {}", printable(message))));
+        }
+        if let Some(until) = &it.bakes_until {
+            let (version, remaining) = (it.version.as_deref().unwrap_or("-"), view.remaining(until));
+            lines.push(format!("{place}: {version} bakes {remaining}"));
         }
     }
+    for run in runs.iter().filter(|run| is_stuck(run)) {
+        lines.push(format!("{} is {}: trimaran why {0}", run.run, words(&run.status)));
+    }
+    lines.join("\n")
+}
+
+/// A live run that does not move.
+fn is_stuck(run: &RunDocument) -> bool {
+    matches!(
+        Status::from_name(&run.status),
+        Some(Status::Waiting | Status::Blocked | Status::Queued | Status::Lost | Status::Broken)
+    )
+}
+
+fn table(status: &StatusDocument, runs: &[RunDocument]) -> Table {
+    let head = ["PIPELINE", "ENV", "TARGET", "VERSION", "HEALTH", "READY", "RUN", "SINCE"];
+    let mut table = Table::new(&head);
+    for it in &status.installations {
+        table.row([
+            Cell::from(&it.pipeline),
+            Cell::from(&it.environment),
+            Cell::from(&it.target),
+            Cell::maybe(it.version.as_deref()),
+            Cell::Status(it.health.clone()),
+            format!("{}/{}", it.ready, it.desired).into(),
+            run_of(it, runs).into(),
+            Cell::Time(it.since.clone()),
+        ]);
+    }
+    table
+}
+
+/// The run in progress where there is one: that is what the next question is about. Else the run that deployed the
+/// release.
+fn run_of(it: &InstallationDocument, runs: &[RunDocument]) -> String {
+    let works_here = |run: &&RunDocument| {
+        let here = |stage: &&StageDocument| {
+            stage.environment == it.environment && stage.target.as_ref() == Some(&it.target)
+        };
+        let stage = run.stages.iter().find(here).filter(|_| run.pipeline == it.pipeline);
+        stage.and_then(|stage| Status::from_name(&stage.status)).is_some_and(has_begun)
+    };
+    match (runs.iter().find(works_here), &it.run) {
+        (Some(run), _) => format!("{} ({})", run.run, words(&run.status)),
+        (None, Some(run)) => run.clone(),
+        (None, None) => "-".to_owned(),
+    }
+}
+
+/// Neither done nor waiting for its turn in the queue of the pipeline or behind another environment.
+fn has_begun(status: Status) -> bool {
+    !status.is_done() && status != Status::Queued && status != Status::Pending
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Wanted;
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn status_fits_any_terminal_and_names_the_run_in_progress() {
+        let mut staging = samples::installation("staging", "lab-staging");
+        staging.bakes_until = Some("2026-01-01T00:09:30.000Z".to_owned());
+        let mut prod = samples::installation("prod", "lab-prod");
+        (prod.health, prod.ready) = ("degraded".to_owned(), 3);
+        prod.code = Some("host_not_connected".to_owned());
+        prod.message = Some("host-4: the host's runner is not connected to its agent".to_owned());
+        let mut run = RunDocument { run: "web#10".to_owned(), ..samples::run("waiting") };
+        run.stages[1].status = "waiting".to_owned();
+        let mut queued = RunDocument { run: "web#11".to_owned(), ..samples::run("queued") };
+        queued.stages.iter_mut().for_each(|stage| stage.status = "queued".to_owned());
+        let status = StatusDocument { installations: vec![prod, staging] };
+        let runs = [queued, run];
+        insta::assert_snapshot!(samples::at_widths(|view| text(&status, &runs, view)));
+        let nothing = StatusDocument { installations: Vec::new() };
+        assert!(text(&nothing, &[], &View::terminal(60)).starts_with("nothing is deployed yet"));
+    }
 
     #[test]
     fn an_installation_is_named_by_pipeline_and_target() {

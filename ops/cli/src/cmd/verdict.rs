@@ -19,7 +19,7 @@ use trimaran_model::verdict::Verdict;
 use self::subject::Subject;
 use crate::error::CliError;
 use crate::manifests::{self, Manifest};
-use crate::ui::{Global, OutputForm, print_document, print_text};
+use crate::ui::{OutputForm, Ui};
 
 /// Judge Kubernetes objects from files: healthy, progressing, degraded and why; asks no server.
 #[derive(Debug, clap::Args)]
@@ -60,7 +60,7 @@ struct Judged {
     judgment: Judgment,
 }
 
-pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     let rules = rules(args.rules.as_deref())?;
     let manifests = manifests::load(&args.paths)?;
     manifests.iter().try_for_each(check_is_object)?;
@@ -87,19 +87,19 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
     if args.subject.is_empty() {
         verdicts.extend(snapshot.roots().filter(is_in_namespace).map(judged));
     }
-    print(&verdicts, global.output);
+    print(&verdicts, ui);
     let fails = |it: &Judged| args.fail_on.iter().any(|name| name == it.judgment.verdict.as_str());
     Ok(if verdicts.iter().any(fails) { 3 } else { 0 })
 }
 
-fn print(verdicts: &[Judged], form: OutputForm) {
-    match form {
-        OutputForm::Table => print_text(&show::lines(verdicts).join("\n")),
+fn print(verdicts: &[Judged], ui: &Ui) {
+    match ui.form() {
+        OutputForm::Table => ui.print(&show::lines(verdicts, &ui.view()).join("\n")),
         OutputForm::Jsonl => {
             let lines: Vec<String> = verdicts.iter().map(|it| show::document(it).to_string()).collect();
-            print_text(&lines.join("\n"));
+            ui.print(&lines.join("\n"));
         }
-        form => print_document(form, &verdicts.iter().map(show::document).collect()),
+        _ => ui.document(&verdicts.iter().map(show::document).collect()),
     }
 }
 

@@ -1,61 +1,52 @@
-//! `trimaran why RUN[/STAGE]`: why something does not move, and what clears it.
+//! `trimaran why RUN[/STAGE]`: why something does not move, failed or was rolled back, and what to do.
+//!
+//! The text is made of several documents: the run with its live progress, how its bakes fared, and the last lines of
+//! an instance that failed. Programs get the server's document alone.
 
-use trimaran_wire::document::Why;
+mod output;
+mod text;
+
+use trimaran_wire::document::{RunDocument, Why};
 use trimaran_wire::v1::operator::OperatorBody;
 
+use crate::bake::{self, Bake};
 use crate::error::CliError;
 use crate::remote::Remote;
-use crate::ui::{Global, back_line, print_text, printable};
+use crate::run_name::{RunName, no_stage, resolve, with_newest};
+use crate::ui::{OutputForm, Ui};
 
-/// Say why a run or stage does not move, failed or went back.
+/// Say why a run or stage does not move, failed or was rolled back, and what to do.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  trimaran why web#12\n  trimaran why web#12/prod/lab-prod -o json")]
+#[command(
+    after_help = "Examples:\n  trimaran why web\n  trimaran why web#12\n  trimaran why web#12/prod/lab-prod -o json"
+)]
 pub(crate) struct Args {
-    /// PIPELINE#N, or PIPELINE#N/ENV/TARGET for one stage
+    /// PIPELINE#N, PIPELINE for its newest run, or PIPELINE#N/ENV/TARGET for one stage
     #[arg(value_name = "RUN[/STAGE]")]
     run: String,
 }
 
-/// Splits `web#12/prod/lab-prod` into run and stage.
-pub(crate) fn split(text: &str) -> (String, Option<String>) {
-    match text.split_once('/') {
-        Some((run, stage)) => (run.to_owned(), Some(stage.to_owned())),
-        None => (text.to_owned(), None),
+pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
+    let remote = Remote::new(ui)?;
+    let RunName { run, stage } = resolve(&remote, &args.run)?;
+    if ui.form() != OutputForm::Table {
+        remote.read::<Why>(OperatorBody::Why { run, stage })?.print(ui, |_| {});
+        return Ok(0);
     }
-}
-
-pub(crate) fn run(args: &Args, global: &Global) -> Result<u8, CliError> {
-    let (run, stage) = split(&args.run);
-    let remote = Remote::new(global)?;
-    remote.read::<Why>(OperatorBody::Why { run, stage })?.print(global, table);
-    Ok(0)
-}
-
-fn table(why: &Why) {
-    let mut lines = vec![format!("{} is {}", why.run, why.status.replace('_', " "))];
-    if let Some(by) = &why.caused_by {
-        lines.push(format!("caused by {by}"));
-    }
-    lines.extend(why.rollback.as_ref().map(back_line));
-    for stage in why.stages.iter().filter(|stage| !stage.reasons.is_empty()) {
-        lines.push(format!("{} is {} because:", stage.name, stage.status.replace('_', " ")));
-        for (number, reason) in stage.reasons.iter().enumerate() {
-            lines.push(format!(" {}. {}: {}", number + 1, reason.code, printable(&reason.message)));
-            if reason.clears != "wait" {
-                let who = if reason.who.is_empty() {
-                    String::new()
-                } else {
-                    format!("  (by {})", reason.who.join(", "))
-                };
-                lines.push(format!("    clear: {}{who}", reason.clears));
-            }
-            if let Some(next) = &reason.next_check {
-                lines.push(format!("    next look: {next}"));
-            }
+    let shown = remote.read::<RunDocument>(OperatorBody::RunShow { run: run.clone() });
+    let mut document = shown.map_err(|error| with_newest(error, &run, &remote))?.document;
+    if let Some(wanted) = &stage {
+        let known: Vec<String> = document.stages.iter().map(|it| it.name.clone()).collect();
+        document.stages.retain(|it| it.name == *wanted);
+        if document.stages.is_empty() {
+            return Err(no_stage(&document.run, wanted, &known));
         }
     }
-    if lines.len() == 1 {
-        lines.push("Nothing holds it.".to_owned());
-    }
-    print_text(&lines.join("\n"));
+    // The bake and the output make the answer better; without them it is still the answer.
+    let bake = remote.block_on(bake::of_run(&remote, &document)).unwrap_or(Bake::Passed);
+    let output = output::of_failed_instance(&remote, &document);
+    let mut lines = text::lines(&document, output.as_ref(), &ui.view());
+    lines.extend(bake::lines(&bake, ui));
+    ui.print(&lines.join("\n"));
+    Ok(0)
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use trimaran_language::{Diagnostic, Severity, SourceFile};
 use unicode_width::UnicodeWidthChar as _;
 
-use super::table::printable;
+use super::View;
+use super::text::printable;
 
 /// Columns of a line that are shown; of longer ones the part around the mark.
 const COLUMNS_MAX: usize = 160;
@@ -22,12 +23,8 @@ pub(crate) fn diagnostic_document(it: &Diagnostic) -> serde_json::Value {
     })
 }
 
-/// All findings, or nothing when there are none. `paint` colours the text of a status where colours are wanted.
-pub(crate) fn render(
-    files: &[SourceFile<'_>],
-    diagnostics: &[Diagnostic],
-    paint: &dyn Fn(&str, String) -> String,
-) -> String {
+/// All findings, or nothing when there are none.
+pub(crate) fn render(files: &[SourceFile<'_>], diagnostics: &[Diagnostic], view: &View) -> String {
     if diagnostics.is_empty() {
         return String::new();
     }
@@ -42,7 +39,7 @@ pub(crate) fn render(
     for it in diagnostics {
         let line = lines.get(it.file.as_str()).and_then(|lines| lines.get(it.line as usize - 1));
         let line = line.copied().filter(|line| line.len() <= LINE_BYTES_MAX);
-        text.push_str(&finding(it, line, paint));
+        text.push_str(&finding(it, line, view));
     }
     let count = |severity| diagnostics.iter().filter(|it| it.severity == severity).count();
     let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
@@ -52,16 +49,16 @@ pub(crate) fn render(
     text
 }
 
-fn finding(it: &Diagnostic, line: Option<&[u8]>, paint: &dyn Fn(&str, String) -> String) -> String {
+fn finding(it: &Diagnostic, line: Option<&[u8]>, view: &View) -> String {
     let colour = if it.severity == Severity::Error { "failed" } else { "warned" };
-    let head = paint(colour, format!("{}[{}]", it.severity.as_str(), it.code));
+    let head = view.paint(colour, &format!("{}[{}]", it.severity.as_str(), it.code));
     let mut text = format!("{head}: {}\n", printable(&it.message));
     text.push_str(&format!("  --> {}:{}:{}\n", printable(&it.file), it.line, it.column));
     if let Some(line) = line {
         let (shown, before, marked) = excerpt(line, it.column as usize - 1, it.length as usize);
         let number = it.line.to_string();
         let gap = " ".repeat(number.len());
-        let mark = paint(colour, "^".repeat(marked));
+        let mark = view.paint(colour, &"^".repeat(marked));
         text.push_str(&format!("{number} | {shown}\n{gap} | {}{mark}\n", " ".repeat(before)));
     }
     text.push_str(&format!("  help: {}\n", printable(&it.help)));
@@ -72,7 +69,7 @@ fn finding(it: &Diagnostic, line: Option<&[u8]>, paint: &dyn Fn(&str, String) ->
 /// characters; a character may take no column, one, two, or a tab's.
 fn excerpt(line: &[u8], at: usize, length: usize) -> (String, usize, usize) {
     let line = String::from_utf8_lossy(line);
-    // A line of a generated file may have megabytes; what is far from the mark is not looked at.
+    // A line of a generated file may have megabytes; what is far from the mark is skipped.
     let skipped = at.saturating_sub(COLUMNS_MAX);
     let mut near = line.trim_end_matches('\r').chars().skip(skipped);
     let mut shown: Vec<(String, usize)> = near

@@ -1,34 +1,43 @@
-//! A run for people: its stages as a tree with status, reasons and instances.
+//! A run for people: its stages as a tree with status, times, reasons and instances.
 
-use trimaran_wire::document::{ReasonDocument, RollbackDocument, RunDocument, StageDocument};
+use std::collections::BTreeMap;
 
-use super::table::printable;
+use trimaran_wire::document::{
+    InstanceDocument, ReasonDocument, RollbackDocument, RunDocument, StageDocument,
+};
 
-/// The lines of a run. `mark` paints a status; a pipe passes text through.
-pub(crate) fn lines(run: &RunDocument, mark: &dyn Fn(&str, String) -> String) -> Vec<String> {
+use super::View;
+use super::text::printable;
+use super::time::{elapsed, seconds_between};
+
+/// Since when, RFC 3339, an instance has its status: stage and instance name, as one who follows the run saw it.
+pub(crate) type Since = BTreeMap<(String, String), String>;
+
+/// The lines of a run.
+pub(crate) fn lines(run: &RunDocument, view: &View) -> Vec<String> {
+    lines_since(run, view, &Since::new())
+}
+
+/// The lines of a run, with how long its instances have had their status.
+pub(crate) fn lines_since(run: &RunDocument, view: &View, since: &Since) -> Vec<String> {
     let versions: Vec<String> =
         run.artifacts.iter().map(|artifact| format!("{} {}", artifact.name, artifact.version)).collect();
-    let mut lines = vec![format!(
-        "{}  {}  {}",
-        run.run,
-        versions.join(", "),
-        mark(&run.status, run.status.replace('_', " "))
-    )];
+    let status = view.paint(&run.status, &words(&run.status));
+    let took = took(Some(&run.created_at), run.finished_at.as_deref(), view);
+    let mut lines = vec![format!("{}  {}  {status}{took}", run.run, versions.join(", "))];
     for reason in &run.reasons {
-        lines.push(format!("   {}", reason_line(reason)));
+        lines.extend(view.wrap("   ", "     ", &reason_line(reason, view)));
     }
     for (index, stage) in run.stages.iter().enumerate() {
         let last = index + 1 == run.stages.len();
-        lines.extend(stage_lines(stage, last, mark));
+        lines.extend(stage_lines(stage, last, view, since));
     }
-    if let Some(rollback) = &run.rollback {
-        lines.push(back_line(rollback));
-    }
+    lines.extend(run.rollback.iter().flat_map(|it| view.wrap("", "   ", &rollback_line(it))));
     lines
 }
 
-/// What a run brings back, and why.
-pub(crate) fn back_line(it: &RollbackDocument) -> String {
+/// The release that a run restores, and why.
+pub(crate) fn rollback_line(it: &RollbackDocument) -> String {
     let to = match (&it.version, &it.to) {
         (Some(version), Some(digest)) => format!("{version} ({})", short(digest)),
         (_, Some(digest)) => short(digest),
@@ -37,42 +46,71 @@ pub(crate) fn back_line(it: &RollbackDocument) -> String {
     format!("back to {to}, because: {}", printable(&it.cause))
 }
 
-fn stage_lines(stage: &StageDocument, last: bool, mark: &dyn Fn(&str, String) -> String) -> Vec<String> {
+fn stage_lines(stage: &StageDocument, last: bool, view: &View, since: &Since) -> Vec<String> {
     let branch = if last { "'-" } else { "|-" };
     let bar = if last { "  " } else { "| " };
-    let status = mark(&stage.status, format!("{} {}", symbol(&stage.status), stage.status.replace('_', " ")));
+    let (first, next) = (format!("{bar}     "), format!("{bar}       "));
+    let status = view.paint(&stage.status, &format!("{} {}", symbol(&stage.status), words(&stage.status)));
+    // Before the agent reported its hosts there is nothing to count.
     let progress = stage
         .wave
         .as_ref()
-        .map(|wave| format!("  wave {} of {}, {}/{} hosts", wave.number, wave.of, wave.done, wave.total))
-        .unwrap_or_default();
-    let mut lines = vec![format!("{branch} {:<28} {status}{progress}", stage.name)];
+        .filter(|wave| wave.total > 0)
+        .map(|wave| format!("  wave {} of {}, {}/{} hosts", wave.number, wave.of, wave.done, wave.total));
+    let took = took(stage.started_at.as_deref(), stage.finished_at.as_deref(), view);
+    let head = format!("{:<28} {status}{}{took}", stage.name, progress.unwrap_or_default());
+    // The name is padded, so this line is broken by the terminal if at all.
+    let mut lines = vec![format!("{branch} {head}")];
     for reason in &stage.reasons {
-        lines.push(format!("{bar}     {}", reason_line(reason)));
+        lines.extend(view.wrap(&first, &next, &reason_line(reason, view)));
     }
     let noteworthy =
         stage.instances.iter().filter(|instance| !matches!(instance.status.as_str(), "healthy" | "waiting"));
     for instance in noteworthy {
-        let code = instance.code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
-        let message = if instance.message.is_empty() {
-            String::new()
-        } else {
-            format!(": {}", printable(&instance.message))
-        };
-        lines.push(format!("{bar}     {} {}{code}{message}", instance.name, instance.status));
+        let started = since.get(&(stage.name.clone(), instance.name.clone()));
+        let known = started.and_then(|started| view.seconds_since(started));
+        let known = known.map(|seconds| format!(" {}", elapsed(seconds))).unwrap_or_default();
+        lines.extend(view.wrap(&first, &next, &instance_line(instance, &known)));
     }
     lines
 }
 
-/// One sentence with what clears it.
-pub(crate) fn reason_line(reason: &ReasonDocument) -> String {
+/// What an instance does or why it failed. `known` says how long, with a blank before it.
+fn instance_line(instance: &InstanceDocument, known: &str) -> String {
+    let code = instance.code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
+    let message = match instance.message.as_str() {
+        "" => String::new(),
+        message => format!(": {}", printable(message)),
+    };
+    format!("{} {}{known}{code}{message}", instance.name, words(&instance.status))
+}
+
+/// How long it took or has taken so far, on a terminal: times of a pipe stand in the documents.
+fn took(started: Option<&str>, finished: Option<&str>, view: &View) -> String {
+    let Some(started) = started.filter(|_| view.is_terminal) else { return String::new() };
+    let seconds = match finished {
+        Some(finished) => seconds_between(started, finished),
+        None => view.seconds_since(started),
+    };
+    seconds.map(|seconds| format!("  {}", elapsed(seconds))).unwrap_or_default()
+}
+
+/// One sentence with the command that clears it, or when it expires.
+pub(crate) fn reason_line(reason: &ReasonDocument, view: &View) -> String {
     let clears = if reason.clears == "wait" { String::new() } else { format!("  ->  {}", reason.clears) };
-    format!("{}: {}{clears}", reason.code, printable(&reason.message))
+    let expires = reason.next_check.as_deref().filter(|_| reason.code == "approval" && view.is_terminal);
+    let expires = expires.map(|at| format!(" (expires {})", view.time(at))).unwrap_or_default();
+    format!("{}: {}{expires}{clears}", reason.code, printable(&reason.message))
 }
 
 /// The first twelve digits of a digest.
 pub(crate) fn short(digest: &str) -> String {
     digest.chars().take(12).collect()
+}
+
+/// A status as people read it: `rolled back`.
+pub(crate) fn words(status: &str) -> String {
+    status.replace('_', " ")
 }
 
 fn symbol(status: &str) -> &'static str {

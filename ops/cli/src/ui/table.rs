@@ -1,118 +1,201 @@
-//! Tables for people: aligned columns on a terminal, tab-separated lines in a pipe.
+//! Tables: aligned columns that fit a terminal, tab-separated lines in a pipe.
+//!
+//! On a terminal no cell is broken: columns that do not fit are left out from the right, and a long text such as a
+//! cause stands on lines of its own below its row.
 
-use std::io::IsTerminal as _;
+use unicode_width::UnicodeWidthStr as _;
 
-use comfy_table::{Cell, Color, ContentArrangement, Table};
+use super::View;
+use super::text::{printable, wrapped};
 
-use super::colour::{Tone, colours_wanted};
-use super::output::print_text;
+/// Columns between two columns of a table.
+const GAP: usize = 2;
 
-/// Whether stdout is a terminal.
-pub(crate) fn on_terminal() -> bool {
-    std::io::stdout().is_terminal()
+/// One field of a row.
+#[derive(Debug, Clone)]
+pub(crate) enum Cell {
+    Text(String),
+    /// A status, verdict or state, in its colour.
+    Status(String),
+    /// RFC 3339; an age on a terminal.
+    Time(Option<String>),
 }
 
-/// Columns whose words have the colour of a status on a terminal that wants colours.
-const STATUS_COLUMNS: [&str; 3] = ["STATUS", "STATE", "HEALTH"];
-
-/// Prints rows below their head. Control characters of what a host or user wrote are shown as `?`.
-pub(crate) fn print_table(head: &[&str], rows: Vec<Vec<String>>) {
-    let rows: Vec<Vec<String>> =
-        rows.into_iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
-    print_text(&if on_terminal() { aligned(head, rows, None, colours_wanted()) } else { plain(head, rows) });
-}
-
-/// For programs that read lines.
-fn plain(head: &[&str], rows: Vec<Vec<String>>) -> String {
-    let mut text = head.join("\t");
-    for row in rows {
-        text.push('\n');
-        text.push_str(&row.join("\t"));
+impl Cell {
+    /// An optional text; `-` when there is none.
+    pub(crate) fn maybe(text: Option<&str>) -> Self {
+        Self::Text(text.unwrap_or("-").to_owned())
     }
-    text
-}
 
-/// For people. `width` in columns; that of the terminal when left out.
-fn aligned(head: &[&str], rows: Vec<Vec<String>>, width: Option<u16>, colours: bool) -> String {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    if let Some(width) = width {
-        table.set_width(width);
-    }
-    if colours {
-        table.enforce_styling();
-    }
-    table.set_header(head.iter().copied());
-    for row in rows {
-        table.add_row(head.iter().zip(row).map(|(name, text)| {
-            let colour = (colours && STATUS_COLUMNS.contains(name)).then(|| colour(&text)).flatten();
-            let cell = Cell::new(text);
-            colour.map_or(cell.clone(), |colour| cell.fg(colour))
-        }));
-    }
-    table.to_string()
-}
-
-/// The colour of a status, the same that texts outside of tables have.
-fn colour(status: &str) -> Option<Color> {
-    match Tone::of(status)? {
-        Tone::Good => Some(Color::DarkGreen),
-        Tone::Bad => Some(Color::DarkRed),
-        Tone::Held => Some(Color::DarkYellow),
-        Tone::Moving => Some(Color::DarkCyan),
+    fn shown(&self, view: &View) -> String {
+        match self {
+            Self::Text(text) | Self::Status(text) => printable(text),
+            Self::Time(None) => "-".to_owned(),
+            Self::Time(Some(time)) => view.time(time),
+        }
     }
 }
 
-/// `text` on one line without characters that control a terminal or turn the direction of a line around, so that no
-/// host and no file can write to the terminal.
-pub(crate) fn printable(text: &str) -> String {
-    let one = |c: char| match c {
-        '\n' | '\t' => ' ',
-        // The bidirectional controls of Unicode (UAX 9).
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '?',
-        c if c.is_control() => '?',
-        c => c,
-    };
-    text.chars().map(one).collect()
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
 }
 
-/// An optional cell; `-` when there is nothing.
-pub(crate) fn cell(value: Option<&str>) -> String {
-    value.unwrap_or("-").to_owned()
+impl From<&String> for Cell {
+    fn from(text: &String) -> Self {
+        Self::Text(text.clone())
+    }
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+/// Rows below their head, the most important columns first.
+#[derive(Debug)]
+pub(crate) struct Table {
+    head: Vec<&'static str>,
+    /// The title of a long text that each row may have.
+    note: Option<&'static str>,
+    rows: Vec<(Vec<Cell>, Option<String>)>,
+}
+
+impl Table {
+    pub(crate) fn new(head: &[&'static str]) -> Self {
+        Self { head: head.to_vec(), note: None, rows: Vec::new() }
+    }
+
+    /// A last column of long texts.
+    pub(crate) fn with_note(head: &[&'static str], note: &'static str) -> Self {
+        Self { note: Some(note), ..Self::new(head) }
+    }
+
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
+        self.row_with_note(cells, None);
+    }
+
+    pub(crate) fn row_with_note(&mut self, cells: impl IntoIterator<Item = Cell>, note: Option<&str>) {
+        let cells: Vec<Cell> = cells.into_iter().collect();
+        assert_eq!(cells.len(), self.head.len(), "a row has a cell for each column");
+        self.rows.push((cells, note.map(printable)));
+    }
+
+    /// The text of the table, without a line end behind its last line.
+    pub(crate) fn text(&self, view: &View) -> String {
+        let lines = if view.is_terminal { self.aligned(view) } else { self.separated(view) };
+        lines.join("\n")
+    }
+
+    /// For programs that read lines: every column.
+    fn separated(&self, view: &View) -> Vec<String> {
+        let head = self.head.iter().chain(&self.note).copied().collect::<Vec<_>>().join("\t");
+        let row = |(cells, note): &(Vec<Cell>, Option<String>)| {
+            let mut fields: Vec<String> = cells.iter().map(|cell| cell.shown(view)).collect();
+            fields.extend(self.note.map(|_| note.clone().unwrap_or_else(|| "-".to_owned())));
+            fields.join("\t")
+        };
+        std::iter::once(head).chain(self.rows.iter().map(row)).collect()
+    }
+
+    fn aligned(&self, view: &View) -> Vec<String> {
+        let shown: Vec<Vec<String>> =
+            self.rows.iter().map(|(cells, _)| cells.iter().map(|cell| cell.shown(view)).collect()).collect();
+        let widths: Vec<usize> = (0..self.head.len())
+            .map(|column| {
+                let cells = shown.iter().map(|row| row[column].width());
+                cells.chain([self.head[column].width()]).max().unwrap_or(0)
+            })
+            .collect();
+        let fitting = fitting(&widths, view.columns);
+        let head: Vec<String> = self.head.iter().map(|title| (*title).to_owned()).collect();
+        let mut lines = vec![line(&head, &head, &widths[..fitting])];
+        for ((cells, note), row) in self.rows.iter().zip(&shown) {
+            let painted: Vec<String> = cells
+                .iter()
+                .zip(row)
+                .map(|(cell, text)| match cell {
+                    Cell::Status(status) => view.paint(status, text),
+                    Cell::Text(_) | Cell::Time(_) => text.clone(),
+                })
+                .collect();
+            lines.push(line(row, &painted, &widths[..fitting]));
+            lines.extend(note.iter().flat_map(|note| wrapped("    ", "    ", note, view.columns)));
+        }
+        lines
+    }
+}
+
+/// How many columns fit, the first one always.
+fn fitting(widths: &[usize], columns: usize) -> usize {
+    let mut taken = 0;
+    let fits = widths.iter().take_while(|width| {
+        taken += *width + if taken > 0 { GAP } else { 0 };
+        taken <= columns
+    });
+    fits.count().max(1)
+}
+
+/// Cells at their columns without blanks at the end. `plain` has the widths that `painted` has without its colours.
+fn line(plain: &[String], painted: &[String], widths: &[usize]) -> String {
+    let mut line = String::new();
+    for (index, width) in widths.iter().enumerate() {
+        line.push_str(&painted[index]);
+        if index + 1 < widths.len() {
+            line.push_str(&" ".repeat(width - plain[index].width() + GAP));
+        }
+    }
+    line.trim_end().to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn escapes_do_not_reach_the_terminal() {
-        assert_eq!(printable("a\u{1b}[2Jb\nc\u{202e}d"), "a?[2Jb c?d");
+    fn table() -> Table {
+        let mut table = Table::with_note(&["PIPELINE", "HEALTH", "SINCE"], "CAUSE");
+        let time = |second: u8| Cell::Time(Some(format!("2026-01-01T00:00:{second:02}.000Z")));
+        table.row(["web".into(), Cell::Status("healthy".to_owned()), time(20)]);
+        let cause = Some("host-3: HTTP 404 (last of 48 probes)");
+        table.row_with_note(["checkout".into(), Cell::Status("odd".to_owned()), time(5)], cause);
+        table
     }
 
-    fn rows() -> Vec<Vec<String>> {
-        vec![vec!["web".to_owned(), "healthy".to_owned()], vec!["two".to_owned(), "odd".to_owned()]]
+    #[test]
+    fn a_status_has_its_colour_and_takes_no_more_columns_for_it() {
+        let view = View { colours: true, ..View::terminal(60) };
+        let painted = table().text(&view);
+        assert!(painted.contains("\u{1b}[32mhealthy\u{1b}[0m"), "{painted:?}");
+        let bare = table().text(&View::terminal(60));
+        assert_eq!(anstream::adapter::strip_str(&painted).to_string(), bare);
     }
 
     #[test]
-    fn a_status_has_its_colour_and_takes_no_more_room_for_it() {
-        let head = ["PIPELINE", "HEALTH"];
-        let painted = aligned(&head, rows(), Some(40), true);
-        assert!(painted.contains("\u{1b}[38;5;2m healthy"), "{painted:?}");
-        assert!(!painted.contains("\u{1b}[38;5;2m odd"), "{painted:?}");
-        let bare = aligned(&head, rows(), Some(40), false);
-        assert!(!bare.contains('\u{1b}'), "{bare:?}");
-        let without: Vec<String> = painted
-            .split('\u{1b}')
-            .map(|part| part.split_once('m').map_or(part, |(_, text)| text))
-            .map(str::to_owned)
-            .collect();
-        assert_eq!(without.concat(), bare);
+    fn columns_that_do_not_fit_are_left_out_from_the_right_and_no_cell_is_broken() {
+        let wide = "\
+PIPELINE  HEALTH   SINCE
+web       healthy  10s ago
+checkout  odd      25s ago
+    host-3: HTTP 404 (last of 48 probes)";
+        assert_eq!(table().text(&View::terminal(60)), wide);
+        let narrow = "\
+PIPELINE  HEALTH
+web       healthy
+checkout  odd
+    host-3: HTTP 404
+    (last of 48 probes)";
+        assert_eq!(table().text(&View::terminal(24)), narrow);
+        assert!(table().text(&View::terminal(5)).starts_with("PIPELINE\nweb\ncheckout\n"));
     }
 
     #[test]
     fn a_pipe_gets_lines_of_fields() {
-        assert_eq!(plain(&["A", "STATE"], rows()), "A\tSTATE\nweb\thealthy\ntwo\todd");
+        let lines = "\
+PIPELINE\tHEALTH\tSINCE\tCAUSE
+web\thealthy\t2026-01-01T00:00:20.000Z\t-
+checkout\todd\t2026-01-01T00:00:05.000Z\thost-3: HTTP 404 (last of 48 probes)";
+        assert_eq!(table().text(&View::pipe()), lines);
     }
 }

@@ -260,7 +260,7 @@ mod tests {
                 json!({"a": {"b": [{"c": text, "d": 1}]}}),
                 json!({(text.as_str()): 1}),
             ] {
-                // Keys beyond 1024 characters need another form, which nobody needs.
+                // Keys beyond 1024 characters need another form, which is never needed.
                 if text.len() > 1000 && value.as_object().is_some_and(|it| it.contains_key(&text)) {
                     continue;
                 }

@@ -1,4 +1,4 @@
-//! `environments:`: targets, order, and what each has of gates, strategy and the way back.
+//! `environments:`: targets, order, and what each has of gates, strategy and rollback.
 
 mod gates;
 mod order;

@@ -3,7 +3,8 @@
 use trimaran_model::error_code;
 use trimaran_model::pipeline::Pipeline;
 
-use super::{DocumentKind, OutlineKind, artifacts, environment, fields, workload, written_name};
+use super::document::{fields, written_name};
+use super::{DocumentKind, OutlineKind, artifacts, environment, workload};
 use crate::decode::{name, text};
 use crate::diagnostic::Sink;
 use crate::tree::{Node, Span};
@@ -51,7 +52,7 @@ fn pipeline(
     let owner = owner.and_then(|entry| {
         let owner = text(entry, sink)?;
         if owner.trim().is_empty() {
-            let message = "`owner` names nobody";
+            let message = "`owner` is empty";
             sink.error(error_code::BAD_CHOICE, entry.value.span, message, "name the team to ask");
             return None;
         }

@@ -4,7 +4,8 @@ use trimaran_model::error_code;
 use trimaran_model::limits::TARGET_PARALLEL;
 use trimaran_model::target::{Target, TargetClass, TargetPlatform};
 
-use super::{DocumentKind, OutlineKind, Platform, fields, first_place, written_name};
+use super::document::{fields, first_place, written_name};
+use super::{DocumentKind, OutlineKind, Platform};
 use crate::decode::{
     Fields, Union, choice, each, list, name, or_default, positive_count, text, text_of, texts,
 };

@@ -32,7 +32,8 @@ pub(super) fn read(text: &[u8], before: usize) -> Result<Vec<Document>, Error> {
             None => return Ok(documents),
             Some(Ok(Strict(Value::Null))) => {}
             Some(Ok(Strict(value))) => {
-                documents.push(Document { value, place: DocumentPlace::Json { offset } });
+                let place = DocumentPlace::Json { offset };
+                documents.push(Document { value, place, warnings: Vec::new() });
             }
             Some(Err(error)) => return Err(problem(text, &error)),
         }
@@ -122,7 +123,7 @@ impl<'de> Visitor<'de> for Reader {
     }
 }
 
-/// What was found in a JSON text already, so that many questions cost about one pass.
+/// What was found in a JSON text already, so that many lookups cost about one pass.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     /// Starts of lines.
@@ -240,7 +241,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// To behind the value that starts here.
+    /// Moves behind the value that starts here.
     fn skip_value(&mut self) {
         let mut depth = 0_usize;
         while let Some(byte) = self.bytes.get(self.at) {

@@ -43,6 +43,35 @@ fn yaml_is_read_as_kubernetes_reads_it() {
 }
 
 #[test]
+fn keys_that_are_no_text_are_warned_about() {
+    let text =
+        "data:\n  on: a\n  0x10: b\n  \"off\": c\n  false: d\n  8080: e\n  1_000: f\n  2001-01-01: g\n";
+    let warnings: Vec<_> = read("a.yaml", text.as_bytes()).unwrap().remove(0).warnings;
+    let found: Vec<_> = warnings.iter().map(|it| (it.line, it.column, it.message.as_str())).collect();
+    let expected = [(3, 3, "the key `0x10` is read as `16`"), (7, 3, "the key `1_000` is read as `1000`")];
+    assert_eq!(found[1..], expected);
+    assert!(warnings.iter().all(|it| it.code == error_code::KEY_NOT_TEXT));
+    assert_eq!(found[0], (2, 3, "the key `on` is read as `true`"));
+    assert_eq!(warnings[0].help, "put the key in quotes: `\"on\"`");
+}
+
+#[test]
+fn keys_that_become_one_are_an_error() {
+    let both = |text: &str| problem("a.yaml", text.as_bytes());
+    let (line, column, message) = both("data:\n  on: \"1\"\n  yes: \"2\"\n");
+    assert_eq!(
+        (line, column, message.as_str()),
+        (3, 3, "`on` and `yes` are one key: both are read as `true`")
+    );
+    for text in
+        ["y: 1\ntrue: 2\n", "\"true\": 1\non: 2\n", "0x10: 1\n16: 2\n", "1_0: 1\n10: 2\n", "010: 1\n8: 2\n"]
+    {
+        assert!(both(text).2.contains("are one key"), "{text}");
+    }
+    assert_eq!(values("a: &a {on: 1}\nb:\n  <<: *a\n  yes: 2\n")[0]["b"], json!({"true": 2}));
+}
+
+#[test]
 fn anchors_and_merge_keys_are_taken_apart() {
     let text =
         "x: &a {p: 1, q: 2}\na:\n  <<: *a\n  q: 3\nb:\n  q: 4\n  <<: *a\nc:\n  <<: [*a, {r: 1, p: 9}]\n";

@@ -4,6 +4,9 @@ super::error_codes! { ENTRIES_KUBERNETES;
     UNREADABLE 5001 BadInput "the file can't be read"
         "The file is missing, too large, or neither YAML nor JSON."
         "Check the path and the permissions of the file, or fix the marked place.";
+    KEY_NOT_TEXT 5002 BadInput "a key that YAML does not read as text"
+        "Without quotes YAML reads `on`, `yes`, `y`, `0x10` and the like as truth values and numbers, also as keys; the object gets another key than the one that is written."
+        "Put the key in quotes.";
     NO_KIND 5010 BadInput "not an object of a known kind"
         "A document of a set of manifests does not say what it is, or is the input of another tool."
         "Write `apiVersion` and `kind`, or leave the file out.";
@@ -34,6 +37,18 @@ super::error_codes! { ENTRIES_KUBERNETES;
     VOLUME_MISSING 5021 BadInput "mount without volume"
         "A container mounts a volume that its pod does not have."
         "Add the volume, or correct the name.";
+    OBJECT_FIELD_UNKNOWN 5022 BadInput "a field that the kind does not have"
+        "Server-side apply refuses an object with a field that the schema of its kind does not declare. Fields of Kubernetes 1.33 to 1.37 are known."
+        "Correct the name, or move the field to where it belongs.";
+    OBJECT_FIELD_TYPE 5023 BadInput "a value of the wrong type"
+        "The schema of Kubernetes declares a type for each field, and server-side apply refuses a value of another type."
+        "Write the value as the message says; quotes make a text of a number.";
+    NULL_VALUE 5024 BadInput "a key or item without a value"
+        "A null in a map of texts is refused by clients that validate and becomes an empty text on a server, which no one means; a null in a list is refused by server-side apply where it merges the list."
+        "Write the value, or remove the key.";
+    LIST_KEY_MISSING 5025 BadInput "a list item without its key"
+        "Server-side apply merges this list by a key of its items, and refuses an item that does not have it."
+        "Write the field that the message names.";
     OBJECT_TOO_LARGE 5030 BadInput "object too large"
         "An API server takes objects of up to 1.5 MiB, ConfigMaps and Secrets of up to 1 MiB of data, and annotations of up to 256 KiB."
         "Split it, or keep the data elsewhere.";
@@ -55,6 +70,9 @@ super::error_codes! { ENTRIES_KUBERNETES;
     CONFIG_OTHER_NAMESPACE 5036 BadInput "reference whose namespace is not known"
         "Only references within one namespace are rewritten, and one of the two objects does not say which it is in."
         "Use `--namespace`, or write the namespace in both objects.";
+    CONFIG_REFERENCE_KEPT 5037 BadInput "a renamed object is still referred to by its old name"
+        "A ConfigMap or Secret is renamed by its content, but an object of the set keeps the old name in a field that Trimaran does not know as a reference; no object of that name will exist."
+        "Set the annotation `trimaran.dev/versioned: \"false\"` on the ConfigMap or Secret, so that it keeps its name.";
     SELECTOR 5040 BadInput "selector that does not fit"
         "A workload has to select the pods of its own template, and an API server refuses it otherwise."
         "Set the labels of the selector in the pod template.";

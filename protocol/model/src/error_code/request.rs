@@ -1,7 +1,7 @@
 //! 2000 to 3999: requests of operators: planning, deploying, deciding.
 
 super::error_codes! { ENTRIES_REQUEST;
-    USAGE 2001 Usage "the command was not understood"
+    USAGE 2001 Usage "invalid arguments"
         "An argument is missing, unknown or of the wrong form."
         "`trimaran COMMAND --help` shows the forms with examples.";
     DENIED 2101 Denied "not allowed"
@@ -9,7 +9,7 @@ super::error_codes! { ENTRIES_REQUEST;
         "Ask an admin, or use a context with another role.";
     NOT_FOUND 2102 NotFound "not found"
         "Nothing of this name exists in this cluster."
-        "Check the names with the matching `list` command.";
+        "List what exists: `trimaran run list`, `target list`, `agent list`, `runner list` or `installation list`.";
     PIPELINE_UNKNOWN 2201 NotFound "unknown pipeline"
         "No pipeline of this name was applied or deployed."
         "Name the file with `-f FILE`, or apply it first.";
@@ -23,11 +23,11 @@ super::error_codes! { ENTRIES_REQUEST;
         "The workload needs an artifact whose version is not in the request."
         "Add `--artifact NAME=VERSION`.";
     ARTIFACT_DIGEST 2205 Usage "an artifact has no digest"
-        "The artifact can't be read from here, so its digest can't be computed."
-        "Add the digest: `--artifact NAME=VERSION@sha256:HEX`.";
+        "The artifact can't be read from this machine, so its digest can't be computed."
+        "Check the version, or add the digest: `--artifact NAME=VERSION@sha256:HEX`.";
     PLAN_CHANGED 2206 Refused "the plan is another one"
         "The digest of the request is not the digest of the plan that would run."
-        "Plan again, check it and use the new digest.";
+        "Plan again, review the plan and use its digest.";
     WORKLOAD_UNSUPPORTED 2207 Refused "this workload can't be deployed yet"
         "The pipeline was read and checked, but this version of Trimaran deploys only to hosts."
         "Use `workload.host`, or a later version.";
@@ -42,7 +42,7 @@ super::error_codes! { ENTRIES_REQUEST;
         "Cancel some of them or wait.";
     ALREADY_DECIDED 2303 Refused "already decided"
         "Another operator decided this approval first."
-        "Nothing has to be done; the message names who and what.";
+        "The message says who chose what; to do the opposite: `trimaran cancel RUN`, or `trimaran rollback PIPELINE --env ENV`.";
     NOT_WAITING 2304 Refused "nothing waits for this"
         "The run has no stage that waits for such an answer."
         "`trimaran why RUN` shows what it waits for.";
@@ -63,13 +63,13 @@ super::error_codes! { ENTRIES_REQUEST;
         "Add `--yes`.";
     REQUEST_ID 2401 Usage "not a UUIDv7"
         "A request id must be a UUID of version 7, because its time decides how long it is kept."
-        "Leave `--request-id` out, or make one with a UUIDv7 generator.";
+        "Omit `--request-id`, or make one with a UUIDv7 generator.";
     REQUEST_ID_REUSED 2402 Refused "request id used for something else"
         "The same request id was used before with another body."
         "Use a new request id for a new request.";
     REQUEST_EXPIRED 2403 Refused "request id too old"
         "The request id was made more than 24 hours ago, so it can't be known whether it was answered."
-        "Check what happened, then use a new request id.";
+        "Check what happened (`trimaran history`), then use a new request id.";
     BUSY 2404 Unreachable "the coordinator is busy"
         "A queue or table of the coordinator is full."
         "Try again; the same request id is safe to repeat.";

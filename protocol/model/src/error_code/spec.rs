@@ -3,7 +3,7 @@
 super::error_codes! { ENTRIES_SPEC;
     NOT_YAML 1001 BadInput "not valid YAML"
         "The file can't be read as YAML; what comes after the marked place was not checked."
-        "Mend the marked place; indentation and quotes are the usual causes.";
+        "Fix the marked line; usually it is indentation or quotes.";
     TAB 1002 BadInput "tab used for indentation"
         "YAML does not allow tabs before a value."
         "Indent with spaces.";
@@ -15,7 +15,7 @@ super::error_codes! { ENTRIES_SPEC;
         "Check the keys that are known there.";
     WRONG_TYPE 1005 BadInput "wrong type"
         "A list, a map or a text is where another of them belongs."
-        "Write the value in the form that the message names.";
+        "Write a list as [a, b], a map as { key: value }, a text as it is; the message says which.";
     MISSING_KEY 1006 BadInput "missing key"
         "A key without which the document has no meaning is not there."
         "Add the key.";
@@ -26,7 +26,7 @@ super::error_codes! { ENTRIES_SPEC;
         "The document starts with a version that this program does not know."
         "Write `trimaran: v1`, or use a newer program.";
     BAD_DURATION 1009 BadInput "not a duration"
-        "A length of time is written in a form that is not known."
+        "A duration is written in a form that is not known."
         "Write it like 500ms, 90s, 10m, 1h30m or 3d.";
     BAD_AMOUNT 1010 BadInput "not a count or percentage"
         "A number is written in a form that is not known, or is out of its range."
@@ -97,9 +97,9 @@ super::error_codes! { ENTRIES_SPEC;
     EMPTY_SELECT 1207 BadInput "empty selection"
         "A target without labels would select every host."
         "Name at least one label.";
-    PROD_APPROVE 1303 BadInput "prod without a judgment"
-        "A prod environment starts without anybody being asked."
-        "Add `approve`, or take the warning as it is.";
+    PROD_APPROVE 1303 BadInput "prod without an approval"
+        "A prod environment starts without asking anyone."
+        "Add `approve`, or accept the warning.";
     APPROVE_OPTIONS 1308 BadInput "an approval that can't let anything through"
         "Without the option `promote`, or without any time to choose, the environment could never start."
         "Add `promote`, or a longer `timeout`.";
@@ -123,7 +123,7 @@ super::error_codes! { ENTRIES_SPEC;
         "Make `interval` shorter than `deadline`.";
     STATE_DROPPED 1602 BadInput "state may be dropped"
         "With `allow_non_restored_state`, or with an upgrade or stop that is stateless, a release may lose state that no rollback brings back."
-        "Take the warning as it is when the state is not needed, or choose `savepoint`.";
+        "Accept the warning when the state is not needed, or choose `savepoint`.";
     EXPRESSION 1701 BadInput "expressions are not part of this version"
         "`${{ }}` is never passed on as text."
         "Write the value itself.";

@@ -12,7 +12,7 @@ use bincode::{Decode, Encode};
 use trimaran_model::action;
 use trimaran_model::id::{AssignmentId, Fence};
 
-use super::assignment::{WireAssignment, WireFailure, WireInstance, WireOutcome};
+use super::assignment::{WireAssignment, WireCommit, WireFailure, WireInstance, WireOutcome};
 use super::common::{WireInstallation, WireRun, name};
 use super::runner::LogQuery;
 use crate::codec::{CodecError, Message, kind};
@@ -25,8 +25,8 @@ pub enum AgentUp {
     Hello { incarnation: u64, epoch: u16, held: Vec<HeldAssignment>, listen: Option<String> },
     /// An assignment moved; only the serving coordinator keeps it.
     Progress(Progress),
-    /// Hosts failed: to be committed before the agent continues; answered by `Committed`.
-    Failures(Progress),
+    /// To be in the log before the driver continues; answered by `Committed`. A later one replaces it.
+    Commit { commit: WireCommit, progress: Progress },
     /// An assignment ended. Repeated until it is answered.
     Result { assignment: u64, fence: u64, outcome: WireOutcome, progress: Progress },
     /// The health of installations that nothing works on: what changed, and everything again on a new session.
@@ -40,11 +40,27 @@ pub enum AgentUp {
     /// Sent at the start and every `limits::LEASE_PING`; `sent_ms` is on the agent's own clock. `refused`: what
     /// the agent's own port refused so far.
     Ping { sent_ms: u64, refused: RefusedCounts },
+    /// An order was refused, and why. Sent again on each session while the order comes again.
+    Refused(RefusedAssignment),
+    /// What changed since the last `Progress` of this session: its counts and failure hold, its lists have the new
+    /// failed hosts and the instances that changed.
+    ProgressChanges(Progress),
 }
 
 impl Message for AgentUp {
     const KIND: u16 = kind::AGENT_UP;
     const VERSION: u16 = 1;
+}
+
+/// An order that an agent refused.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RefusedAssignment {
+    pub assignment: u64,
+    pub fence: u64,
+    pub installation: WireInstallation,
+    /// A `ReasonCode`.
+    pub code: String,
+    pub message: String,
 }
 
 /// What one port refused since its process began.
@@ -105,6 +121,41 @@ impl Progress {
     }
 }
 
+impl Progress {
+    /// What changed; `None` when only the whole can say it, because something was taken out of a list.
+    pub fn changes_since(&self, before: &Self) -> Option<Self> {
+        let failed = self.failed.strip_prefix(before.failed.as_slice())?;
+        let known: BTreeMap<&str, &WireInstance> =
+            before.instances.iter().map(|instance| (instance.name.as_str(), instance)).collect();
+        let kept = self.instances.iter().filter(|instance| known.contains_key(instance.name.as_str()));
+        if kept.count() < known.len() {
+            return None;
+        }
+        let changed = |instance: &&WireInstance| known.get(instance.name.as_str()) != Some(instance);
+        Some(Self {
+            failed: failed.to_vec(),
+            failure: self.failure.clone(),
+            instances: self.instances.iter().filter(changed).cloned().collect(),
+            ..*self
+        })
+    }
+
+    /// Takes changes over into what was received before them.
+    pub fn apply_changes(&mut self, changes: Self) {
+        let Self { assignment: _, fence: _, done, total, failed, failure, instances } = changes;
+        (self.done, self.total, self.failure) = (done, total, failure);
+        self.failed.extend(failed);
+        let mut changed: BTreeMap<String, WireInstance> =
+            instances.into_iter().map(|instance| (instance.name.clone(), instance)).collect();
+        for instance in &mut self.instances {
+            if let Some(new) = changed.remove(&instance.name) {
+                *instance = new;
+            }
+        }
+        self.instances.extend(changed.into_values());
+    }
+}
+
 impl TryFrom<Progress> for action::Progress {
     type Error = CodecError;
     fn try_from(wire: Progress) -> Result<Self, CodecError> {
@@ -161,10 +212,10 @@ pub enum AgentDown {
         fence: u64,
         answer: ResultAnswer,
     },
-    /// The failures of this assignment are in the log, so many hosts in all.
+    /// All commits of this assignment up to this number are in the log.
     Committed {
         assignment: u64,
-        failed: u32,
+        n: u32,
     },
     /// The answer to a `Ping`, with the cluster's wall time.
     Pong {
@@ -209,4 +260,42 @@ pub enum AgentQuery {
 impl Message for AgentQuery {
     const KIND: u16 = kind::AGENT_QUERY;
     const VERSION: u16 = 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(done: u32, failed: &[&str], instances: &[(&str, &str)]) -> Progress {
+        let instance = |(name, status): &(&str, &str)| WireInstance {
+            name: (*name).to_owned(),
+            status: (*status).to_owned(),
+            release: None,
+            code: None,
+            message: String::new(),
+        };
+        Progress {
+            assignment: 1,
+            fence: 2,
+            done,
+            total: 3,
+            failed: failed.iter().map(|name| (*name).to_owned()).collect(),
+            failure: None,
+            instances: instances.iter().map(instance).collect(),
+        }
+    }
+
+    #[test]
+    fn changes_name_only_what_changed_and_lead_to_the_same_progress() {
+        let before = progress(0, &[], &[("a", "updating"), ("b", "waiting")]);
+        let now = progress(1, &["b"], &[("a", "healthy"), ("b", "waiting"), ("c", "waiting")]);
+        let changes = now.changes_since(&before).expect("nothing was taken out");
+        let named: Vec<&str> = changes.instances.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(named, ["a", "c"]);
+        let mut received = before.clone();
+        received.apply_changes(changes);
+        assert_eq!(received, now);
+        assert_eq!(progress(0, &[], &[("b", "waiting")]).changes_since(&before), None, "one is gone");
+        assert_eq!(progress(0, &[], &[]).changes_since(&now), None, "a failed one is taken back");
+    }
 }

@@ -34,6 +34,8 @@ pub enum JournalRecord {
     Held { assignment: u64 },
     /// Its result was answered: nothing of it is needed any more.
     Forgotten { assignment: u64 },
+    /// The assignment superseded `order`, whose driver had come so far; until its own first `Phase`.
+    Found { assignment: u64, order: WireAssignment, bytes: Vec<u8> },
 }
 
 /// What a fleet's machine keeps of an assignment.

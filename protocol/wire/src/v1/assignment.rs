@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bincode::{Decode, Encode};
-use trimaran_model::action::{Action, Failure, InstanceReport, Outcome, Wave};
+use trimaran_model::action::{Action, Commit, Failure, InstanceReport, Outcome, Wave};
 use trimaran_model::assignment::{Assignment, HostAction, HostGoal, HostOrder, HostReport, HostState};
 use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, ServiceName};
 use trimaran_model::pipeline::IntOrPercent;
@@ -26,6 +26,27 @@ pub struct WireAssignment {
     pub wave: WireWave,
     pub hosts: Vec<String>,
     pub keep: Vec<[u8; 32]>,
+    pub committed: Option<WireCommit>,
+}
+
+/// What a driver commits: the frozen form of `model::action::Commit`.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct WireCommit {
+    pub assignment: u64,
+    pub n: u32,
+    pub body: Vec<u8>,
+}
+
+impl From<&Commit> for WireCommit {
+    fn from(commit: &Commit) -> Self {
+        Self { assignment: commit.assignment.0, n: commit.n, body: commit.body.clone() }
+    }
+}
+
+impl From<WireCommit> for Commit {
+    fn from(wire: WireCommit) -> Self {
+        Self { assignment: AssignmentId(wire.assignment), n: wire.n, body: wire.body }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -130,6 +151,7 @@ impl From<&Assignment> for WireAssignment {
             wave: (&assignment.wave).into(),
             hosts: assignment.hosts.iter().map(ToString::to_string).collect(),
             keep: digests(&assignment.keep),
+            committed: assignment.committed.as_ref().map(Into::into),
         }
     }
 }
@@ -149,6 +171,7 @@ impl TryFrom<WireAssignment> for Assignment {
             wave: wire.wave.try_into()?,
             hosts: wire.hosts.iter().map(|host| name(host)).collect::<Result<_, _>>()?,
             keep: wire.keep.into_iter().map(Digest).collect(),
+            committed: wire.committed.map(Into::into),
         })
     }
 }

@@ -137,7 +137,12 @@ pub enum CommandBody {
         agent: String,
         incarnation: u64,
     },
-    Progress(Progress),
+    /// What a driver has to have in the log before it continues.
+    Commit {
+        n: u32,
+        body: Vec<u8>,
+        progress: Progress,
+    },
     Result {
         assignment: u64,
         fence: u64,

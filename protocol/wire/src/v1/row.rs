@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bincode::{Decode, Encode};
 
-use super::assignment::{WireAssignment, WireFailure, WireInstance};
+use super::assignment::{WireAssignment, WireCommit, WireFailure, WireInstance};
 use super::command::{PipelineSource, TokenGrant};
 use super::common::{WireIdentity, WireInstallation, WireReason, WireRun, WireStage};
 use super::plan::WirePlan;
@@ -209,6 +209,8 @@ pub struct Installation {
     pub down: u32,
     /// Some hosts have another release than `current`, because the run that brought it ended early.
     pub mixed: Option<Mixed>,
+    /// The last commit of its assignments, opaque: handed to the next one, which knows by its number whose it is.
+    pub committed: Option<WireCommit>,
 }
 
 /// What the hosts that are not on `current` have.

@@ -59,6 +59,8 @@ pub struct LogQuery {
     pub target: String,
     /// Lines of this run and what came after it until the next release; `None`: all that is kept.
     pub run: Option<String>,
+    /// Only lines of this release: of a run that was rolled back those of what failed, not of what was restored.
+    pub release: Option<[u8; 32]>,
     /// Wall time in milliseconds; earlier lines are left out.
     pub since_ms: Option<i64>,
     /// Only the last so many lines.
@@ -88,5 +90,7 @@ pub struct LogLine {
     pub at_ms: i64,
     /// False: stdout, true: stderr.
     pub stderr: bool,
+    /// The release whose process wrote it, where the log says so.
+    pub release: Option<[u8; 32]>,
     pub line: String,
 }

@@ -1,8 +1,11 @@
 //! The service of the tests with real processes: one address, one behaviour, and a line for each of its starts.
 //!
 //! `trimaran-test-service ADDRESS START_LOG VERSION BEHAVIOUR`, where a behaviour is `good`, `sick`, `exit`,
-//! `hang` (a probe is accepted and not answered), `stream` (an answer without an end), `redirect`, `stubborn`
-//! (good, and ignores SIGTERM), `daemon` (good, and leaves a process in a session of its own).
+//! `hang` (a probe is accepted and not answered), `stream` (an answer without an end), `chunks` (the same in chunks),
+//! `cut` (an answer that ends in the middle), `redirect`, `stubborn` (good, and ignores SIGTERM), `daemon` (good, and
+//! leaves a process in a session of its own), `deaf` (runs and listens nowhere), `master` (ends with exit code 7, and
+//! leaves a worker that answers and ignores SIGTERM), `detach` (the same with exit code 0 at once), `environment`
+//! (good, and writes its environment beside START_LOG).
 #![allow(clippy::disallowed_methods, reason = "a test service")]
 
 use std::fs::OpenOptions;
@@ -24,6 +27,12 @@ fn main() {
     match behaviour.as_str() {
         "exit" => std::process::exit(3),
         "daemon" => leave_daemon(log),
+        "deaf" => loop {
+            std::thread::sleep(Duration::from_secs(60));
+        },
+        "master" => leave_worker(&arguments, Duration::from_millis(120), 7),
+        "detach" => leave_worker(&arguments, Duration::ZERO, 0),
+        "environment" => write_environment(log),
         _ => {}
     }
     let listener = match TcpListener::bind(address) {
@@ -62,6 +71,21 @@ fn ignore_term() {
     panic!("/bin/sh can't be run: {error}");
 }
 
+/// Starts a worker and ends before it.
+fn leave_worker(arguments: &[String], after: Duration, code: i32) -> ! {
+    let own = std::env::current_exe().expect("a process knows its binary");
+    let worker = std::process::Command::new(own).args(&arguments[..3]).arg("stubborn").spawn();
+    worker.expect("the worker can be started");
+    std::thread::sleep(after);
+    std::process::exit(code)
+}
+
+/// As the process was started with it.
+fn write_environment(log: &str) {
+    let environment = std::fs::read("/proc/self/environ").expect("a process may read its own");
+    std::fs::write(format!("{log}.environment"), environment).expect("the environment can be written");
+}
+
 fn leave_daemon(log: &str) {
     let script = "trap '' TERM; echo \"daemon $$\" >> \"$1\"; while :; do sleep 1; done";
     // With `-f` it is the grandchild that stays, so its parent is gone at once.
@@ -90,6 +114,12 @@ fn answer(mut stream: TcpStream, version: &str, behaviour: &str) -> std::io::Res
             let block = [b'x'; 16 * 1024];
             (0..65_536).try_for_each(|_| stream.write_all(&block))
         }
+        "chunks" => {
+            write!(stream, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+            let chunk = format!("4000\r\n{}\r\n", "x".repeat(0x4000));
+            (0..65_536).try_for_each(|_| stream.write_all(chunk.as_bytes()))
+        }
+        "cut" => write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{version}"),
         _ => write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{version}", version.len()),
     }
 }

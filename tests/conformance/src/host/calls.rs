@@ -149,8 +149,30 @@ impl ModelHost {
     }
 
     pub(super) fn probe(&self) -> Reply {
+        let ended = self.processes.values().filter(|it| self.lives(it)).find_map(|it| self.first_exit(it));
+        if let Some(exit) = ended {
+            return Reply::Ended(exit);
+        }
         let healthy = self.processes.values().filter(|it| self.lives(it)).any(|it| self.answers(it));
-        if healthy { Reply::Done } else { failed(ReasonCode::ProbeFailed, "HTTP 500") }
+        let is_unverified = |it: &&Process| self.behaviours.get(&it.digest) == Some(&Behaviour::Unverified);
+        let unverified = self.processes.values().filter(|it| self.lives(it)).any(|it| is_unverified(&it));
+        match healthy {
+            true if unverified => {
+                Reply::Unverified(HostFailure::new(ReasonCode::ListenerUnknown, "the listener can't be seen"))
+            }
+            true => Reply::Done,
+            false => failed(ReasonCode::ProbeFailed, "HTTP 500"),
+        }
+    }
+
+    /// The end of a first process whose worker runs on.
+    fn first_exit(&self, process: &Process) -> Option<Exit> {
+        match self.behaviours.get(&process.digest) {
+            Some(Behaviour::LeavesWorker { after, code, .. }) if (self.now - process.started).0 >= *after => {
+                Some(Exit { code: Some(*code), signal: None, lost: false })
+            }
+            _ => None,
+        }
     }
 
     fn answers(&self, process: &Process) -> bool {
@@ -160,7 +182,7 @@ impl ModelHost {
             Some(Behaviour::Healthy { after }) => age >= *after,
             Some(Behaviour::HealthyUntil(until)) => age < *until,
             Some(Behaviour::Flaps(turn)) => (age / turn).is_multiple_of(2),
-            Some(Behaviour::Exits { .. }) => true,
+            Some(Behaviour::Exits { .. } | Behaviour::LeavesWorker { .. } | Behaviour::Unverified) => true,
             Some(Behaviour::Sick | Behaviour::NotStartable) => false,
         }
     }

@@ -39,12 +39,31 @@ fn a_good_release_replaces_the_old_one_and_keeps_it_as_a_way_back() {
 }
 
 #[test]
+fn the_end_of_the_first_process_counts_more_than_an_answer_of_what_it_left() {
+    let mut host = with_v1(Behaviour::LeavesWorker { after: 200, code: 7, worker: 60_000 });
+    let report = give(&mut host, &apply(2, 2));
+    assert_eq!((report.state, report.code), (HostState::Reverted, Some(ReasonCode::ProcessExited)));
+    assert_eq!(report.message, "the process ended with exit code 7");
+}
+
+#[test]
+fn an_answer_whose_process_is_not_known_counts_with_a_warning() {
+    let mut host = with_v1(Behaviour::Unverified);
+    let report = give(&mut host, &apply(2, 2));
+    assert_eq!((report.state, report.current), (HostState::Healthy, Some(digest(2))));
+    assert_eq!(report.code, Some(ReasonCode::ListenerUnknown));
+    let report = give(&mut host, &apply(3, 1));
+    assert_eq!((report.state, report.code), (HostState::Healthy, None), "the warning ends with its process");
+}
+
+#[test]
 fn a_bad_release_goes_back_without_a_download_and_says_why() {
     let cases = [
         (Behaviour::Sick, ReasonCode::ProbeFailed),
         (Behaviour::HealthyUntil(2000), ReasonCode::ProbeFailed),
         (Behaviour::Flaps(1000), ReasonCode::ProbeFlap),
         (Behaviour::Exits { after: 1500, code: 3 }, ReasonCode::ProcessExited),
+        (Behaviour::LeavesWorker { after: 1500, code: 7, worker: 60_000 }, ReasonCode::ProcessExited),
         (Behaviour::NotStartable, ReasonCode::StartFailed),
     ];
     for (behaviour, code) in cases {

@@ -34,7 +34,9 @@ fn a_bad_release_goes_back_with_its_cause() {
         ("sick", "HTTP 500"),
         ("exit", "exit code 3"),
         ("hang", "no answer within 500ms"),
-        ("stream", "longer than 64 KiB"),
+        ("cut", "the answer broke off"),
+        ("deaf", "connection refused"),
+        ("detach", "exit code 0"),
         ("redirect", "HTTP 302"),
     ] {
         let lab = Lab::new();
@@ -43,6 +45,111 @@ fn a_bad_release_goes_back_with_its_cause() {
         assert!(out.contains("went back to v1") && out.contains(words), "{behaviour}: {out}");
         lab.check("v1", behaviour);
     }
+}
+
+#[test]
+fn an_answer_longer_than_what_is_read_of_it_is_judged_by_its_status() {
+    for behaviour in ["stream", "chunks"] {
+        let lab = Lab::new();
+        assert!(lab.apply(&lab.spec("v1", behaviour), 0).contains("web v1 is healthy"), "{behaviour}");
+    }
+}
+
+/// What the first process leaves answers on for a second: long enough for `min_healthy`.
+#[test]
+fn a_release_whose_first_process_ends_is_never_healthy_by_what_it_left() {
+    let lab = Lab::new();
+    let spec = lab.spec("v1", "master");
+    for round in 0..40 {
+        let out = lab.apply(&spec, 3);
+        let words = "web is broken (process_exited): the process ended with exit code 7";
+        assert!(out.contains(words), "round {round}: {out}");
+        assert!(lab.alive().is_empty(), "round {round}");
+    }
+}
+
+#[test]
+fn an_answer_of_a_process_that_is_not_of_the_release_does_not_count() {
+    let lab = Lab::new();
+    let spec = lab.spec("v1", "deaf");
+    let (address, port, runs) = (lab.address.clone(), lab.port, lab.start_log());
+    let stranger = std::thread::spawn(move || {
+        until("the service runs", || runs.exists().then_some(()));
+        let listener = std::net::TcpListener::bind((address.as_str(), port)).expect("no one listens");
+        listener.set_nonblocking(true).expect("a socket");
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(6);
+        while std::time::Instant::now() < end {
+            if let Ok((mut stream, _)) = listener.accept() {
+                use std::io::{Read as _, Write as _};
+                stream.set_nonblocking(false).expect("a socket");
+                let _ = stream.read(&mut [0; 1024]);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    });
+    let out = lab.apply(&spec, 3);
+    let who = format!("process {}", std::process::id());
+    assert!(
+        out.contains("probe_failed") && out.contains(&who) && out.contains("not a process of the release"),
+        "{out}"
+    );
+    stranger.join().expect("it ends");
+}
+
+#[test]
+fn a_service_has_its_own_environment_and_nothing_of_whoever_deploys_it() {
+    let lab = Lab::new();
+    let spec = lab.spec("v1", "environment");
+    let text = std::fs::read_to_string(&spec).expect("a spec");
+    let own = "process:\n    environment: { COLOR: blue, PATH: /opt/bin, LANG: fr_FR }\n";
+    std::fs::write(&spec, text.replace("process:\n", own)).expect("a file");
+    let foreign =
+        [("DEPLOY_TOKEN", "x"), ("LD_LIBRARY_PATH", "/x"), ("HOME", "/nowhere"), ("TRIMARAN_CONFIG", "/x")];
+    let output = lab.run_with(&["apply", &spec.display().to_string()], &foreign);
+    assert_eq!(output.status.code(), Some(0), "{:?}", words_of(&output));
+    let written = lab.start_log().with_extension("environment");
+    let written = std::fs::read_to_string(written).expect("the service wrote it");
+    let mut variables: Vec<&str> = written.split_terminator('\0').collect();
+    variables.sort_unstable();
+    let names: Vec<&str> =
+        variables.iter().filter_map(|it| it.split_once('=')).map(|(name, _)| name).collect();
+    let expected = [
+        "COLOR",
+        "HOME",
+        "LANG",
+        "LOGNAME",
+        "PATH",
+        "TRIMARAN_ADDRESS",
+        "TRIMARAN_ATTEMPT",
+        "TRIMARAN_HOST",
+        "TRIMARAN_RELEASE",
+        "TRIMARAN_RUN",
+        "TRIMARAN_SERVICE_MARK",
+        "USER",
+    ];
+    assert_eq!(names, expected);
+    for variable in ["COLOR=blue", "PATH=/opt/bin", "LANG=fr_FR", "TRIMARAN_HOST=host-1"] {
+        assert!(variables.contains(&variable), "{variable} is missing in {variables:?}");
+    }
+    assert!(!variables.contains(&"HOME=/nowhere"), "{variables:?}");
+}
+
+#[test]
+fn a_failure_shows_the_last_output_where_it_is_and_what_shows_more() {
+    let lab = Lab::new();
+    let output = lab.run(&["apply", &lab.spec("v1", "exit").display().to_string()]);
+    let (out, err) = words_of(&output);
+    assert_eq!(output.status.code(), Some(3), "{out}{err}");
+    let file = lab.installation().join("log/output-00000001.log");
+    let more = format!("more: trimaran-agent host logs web@local --data-dir {}", lab.data().display());
+    for words in [format!("output: {}", file.display()), "  v1 started".to_owned(), more] {
+        assert!(err.contains(&words), "{words} is missing in {err}");
+    }
+    assert!(words_of(&lab.run(&["status"])).1.contains("  v1 started"), "status shows it too");
+    assert!(words_of(&lab.run(&["logs", "web", "--tail", "2"])).0.starts_with("v1 started\n"));
+    assert!(words_of(&lab.run(&["logs", "web", "-o", "json"])).0.contains("\"line\":\"v1 started\""));
+    assert_eq!(lab.run(&["logs", "nothing"]).status.code(), Some(5));
 }
 
 #[test]

@@ -407,6 +407,7 @@ async fn lines(host: &Host) -> Vec<String> {
         pipeline: "web".to_owned(),
         target: "local".to_owned(),
         run: Some("web#1".to_owned()),
+        release: None,
         since_ms: None,
         tail: None,
         follow: false,

@@ -86,6 +86,11 @@ impl Lab {
         command
     }
 
+    /// A command in an environment with more variables.
+    pub(crate) fn run_with(&self, words: &[&str], variables: &[(&str, &str)]) -> Output {
+        self.command(words).envs(variables.iter().copied()).output().expect("the agent runs")
+    }
+
     pub(crate) fn run(&self, words: &[&str]) -> Output {
         self.command(words).output().expect("the agent runs")
     }

@@ -2,7 +2,7 @@
 //!
 //! One coordinator, one agent, six runners and a small HTTP service behind a balancer. v1 goes out; v2 goes
 //! out while the coordinator is killed in the middle of a wave; v3 fails its health check, is stopped at its
-//! first host and goes back by itself, without the server of artifacts. Ends with 1 when anything is not so.
+//! first host and is rolled back automatically, without the server of artifacts. Ends with 1 when anything is not so.
 #![allow(clippy::disallowed_methods, reason = "a demo starts processes and reads clocks")]
 
 use std::net::SocketAddr;
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use trimaran_e2e::balancer::{Balancer, Traffic};
 use trimaran_e2e::lab::Lab;
-use trimaran_e2e::wait::{millis_of_day, until};
 use trimaran_e2e::web::{Shape, Web, stage_in_flight, stages, starts};
+use trimaran_test_support::wait::{millis_of_day, until};
 
 const SUBNET: &str = "127.0.1";
 const HOSTS: u8 = 6;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use trimaran_e2e::lab::Lab;
-use trimaran_e2e::wait::until;
 use trimaran_e2e::web::{Shape, Web, stages};
+use trimaran_test_support::wait::until;
 
 /// Moves the wall clock of a process, and leaves its monotonic clocks alone.
 fn moved(how: (&str, &str)) -> Vec<(String, String)> {
@@ -45,7 +45,7 @@ fn a_wall_clock_that_jumps_expires_no_approval_and_raises_an_alarm() {
         let now = || lab.json(&["cluster", "status"])["now"].clone();
         let before = now();
         set(jump);
-        until("time goes on", Duration::from_secs(20), || (now() != before).then_some(()));
+        until("time moves", Duration::from_secs(20), || (now() != before).then_some(()));
         if jump != "+0" {
             until("the jump alarms", Duration::from_secs(20), || (alarms() > 0).then_some(()));
         }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use trimaran_e2e::lab::{Lab, is_alive, signal};
-use trimaran_e2e::wait::until;
 use trimaran_e2e::web::{Shape, Web, stage_in_flight, stages, starts};
+use trimaran_test_support::wait::until;
 
 /// How often each host started a version.
 fn starts_of(lab: &Lab, version: &str) -> BTreeMap<String, usize> {
@@ -59,7 +59,7 @@ fn a_service_outlives_its_runner_and_its_output_is_kept() {
     let run = shown["run"].as_str().expect("a name").to_owned();
     let first = starts(&lab).into_iter().find(|start| start.host == "host-2").expect("it started");
     lab.kill("host-2");
-    assert!(is_alive(first.pid), "the service lives on without its runner");
+    assert!(is_alive(first.pid), "the service outlives its runner");
     let away = lab.run(&["logs", &run]);
     let [others, error] =
         [away.stdout, away.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());

@@ -1,16 +1,16 @@
 //! Garbage, cut Initials, oversized frames and foreign certificates on the ports of a coordinator and of an agent,
-//! while a deploy is under way.
+//! while a deploy is in progress.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use serde_json::Value;
 use trimaran_e2e::lab::Lab;
-use trimaran_e2e::wait::until;
 use trimaran_e2e::web::{Shape, Web, starts};
 use trimaran_model::id::{Identity, OperatorRole};
 use trimaran_model::limits::LEAF_TTL;
 use trimaran_model::time::WallTime;
+use trimaran_test_support::wait::until;
 use trimaran_transport::authority::Authority;
 use trimaran_transport::enroll::{Csr, make_key_and_csr};
 use trimaran_transport::files::{self, IdentityFiles};
@@ -42,7 +42,7 @@ fn refused(lab: &Lab, port: &Port) -> (u64, u64) {
 }
 
 fn anonymous_bytes(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find(|line| line.starts_with("RssAnon")).expect("a line");
     let kib: u64 = line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number");
     kib * 1024

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use trimaran_e2e::docs::Page;
 use trimaran_e2e::lab::{Lab, binaries};
+use trimaran_test_support::docs::Page;
 
-/// Follows a page in a lab's folder. Names that readers share with nobody are the lab's own here.
+/// Follows a page in a lab's folder. Names that belong to one reader alone are the lab's own here.
 fn follow(lab: &Lab, name: &str, words: &[(&str, &str)]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../ops/docs").join(name);
     let markdown = std::fs::read_to_string(&path).expect("the page");

@@ -1,4 +1,4 @@
-//! Faults of the platform pause a stage: nothing goes back for them, and doing what the reason says goes on.
+//! Faults of the platform pause a stage: nothing is rolled back for them, and doing what the reason says continues the run.
 
 use std::time::Duration;
 

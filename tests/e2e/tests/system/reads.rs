@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use trimaran_e2e::lab::Lab;
-use trimaran_e2e::wait::until;
 use trimaran_e2e::web::{Shape, Web};
+use trimaran_test_support::wait::until;
 
 #[test]
 fn programs_read_every_document_and_are_told_what_is_not_there() {
@@ -45,11 +45,11 @@ fn a_restart_of_everything_in_a_bake_takes_nothing_back_and_events_stay_in_order
     until("the agent says how its installations are", Duration::from_secs(60), || {
         let status = lab.json(&["status"]);
         let all = status["installations"].as_array().expect("a list");
-        let told = all.iter().all(|it| it["health"] == "healthy");
+        let healthy = all.iter().all(|it| it["health"] == "healthy");
         let agents = lab.json(&["agent", "list"]);
         let connected =
             agents["agents"].as_array().expect("a list").iter().all(|it| it["state"] == "connected");
-        (told && connected).then_some(())
+        (healthy && connected).then_some(())
     });
     let runs = lab.json(&["run", "list"]);
     assert_eq!(runs["runs"].as_array().expect("a list").len(), 1, "{runs}");

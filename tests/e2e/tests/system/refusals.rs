@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use trimaran_e2e::artifacts::padded;
 use trimaran_e2e::lab::{Lab, binaries, is_alive};
-use trimaran_e2e::wait::until;
 use trimaran_e2e::web::{Shape, Web, stages, starts};
+use trimaran_test_support::wait::until;
 
 #[test]
 fn a_file_that_changes_after_the_plan_is_refused_on_every_host_with_both_digests() {
@@ -19,10 +19,7 @@ fn a_file_that_changes_after_the_plan_is_refused_on_every_host_with_both_digests
     assert_ne!(planned, changed);
     let shown = lab.json(&["deploy", "-f", web.file(), "--artifact", &planned, "--detach"]);
     let run = shown["run"].as_str().expect("a name").to_owned();
-    let until = std::time::Instant::now() + Duration::from_secs(60);
-    while lab.show(&run)["finished_at"].is_null() && std::time::Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    lab.wait_finished(&run, Duration::from_secs(60));
     let why = lab.ok(&["why", &run]);
     for artifact in [&planned, &changed] {
         let digest = &artifact[artifact.len() - 64..];
@@ -64,12 +61,9 @@ fn hostile_archives_leave_the_running_service_alone_and_nothing_behind() {
         write(&mut bytes);
         let packed = zstd::encode_all(bytes.as_slice(), 3).expect("compressed");
         std::fs::write(web.build(version), packed).expect("a file");
-        let shown = web.deploy(&lab, version);
-        let until = std::time::Instant::now() + Duration::from_secs(60);
-        while lab.show(&shown)["finished_at"].is_null() && std::time::Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        let why = lab.ok(&["why", &shown]);
+        let run = web.deploy(&lab, version);
+        lab.wait_finished(&run, Duration::from_secs(60));
+        let why = lab.ok(&["why", &run]);
         assert!(why.contains("unpack_"), "{version}: {why}");
         for start in starts(&lab) {
             assert_eq!(start.version, "v1");

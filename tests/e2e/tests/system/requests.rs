@@ -4,8 +4,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use trimaran_e2e::lab::{Lab, signal};
-use trimaran_e2e::wait::until;
 use trimaran_e2e::web::{Shape, Web};
+use trimaran_test_support::wait::until;
 
 fn request_id() -> String {
     uuid::Uuid::now_v7().to_string()
@@ -63,7 +63,7 @@ fn between_a_request_and_its_answer_the_log_is_synced() {
         .expect("strace runs");
     let syncs = || std::fs::read_to_string(&trace).unwrap_or_default().matches("sync(").count();
     until("strace watches", Duration::from_secs(10), || {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
         status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0")).then_some(())
     });
     for number in 0..5 {
@@ -97,5 +97,5 @@ fn two_operators_decide_one_approval_and_the_second_is_told_who_was_first() {
     assert_eq!(codes, [Some(0), Some(6)]);
     let loser = both.iter().find(|output| output.status.code() == Some(6)).expect("one lost");
     let words = String::from_utf8_lossy(&loser.stderr);
-    assert!(words.contains("admin"), "the second is told who was first: {words}");
+    assert!(words.contains("admin"), "the answer to the second names the first: {words}");
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use trimaran_e2e::lab::{Lab, is_alive};
-use trimaran_e2e::wait::until;
 use trimaran_e2e::web::{Shape, Web, stage_in_flight, stages, starts};
+use trimaran_test_support::wait::until;
 
 /// The installation of a target.
 fn installation(lab: &Lab, target: &str) -> Value {

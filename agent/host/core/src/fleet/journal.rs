@@ -1,31 +1,66 @@
-//! The kept part of a phase as bytes.
+//! What a phase keeps over a crash, and the bytes of it.
 
+use std::collections::BTreeSet;
+
+use trimaran_model::action::Failure;
 use trimaran_model::assignment::Assignment;
+use trimaran_model::id::HostName;
+use trimaran_model::limits::INSTANCES_REPORTED_MAX;
+use trimaran_model::reason::ReasonCode;
 use trimaran_wire::codec::{CodecError, Message as _};
 use trimaran_wire::v1::agent_journal::FleetPhase;
 use trimaran_wire::v1::common::{name, reason_code};
 
-use super::Phase;
-use super::phase::Kept;
-
-pub(crate) fn save(phase: &Phase) -> Vec<u8> {
-    let Kept { abort, ordered, failures, fault } = &phase.kept;
-    FleetPhase {
-        abort: abort.map(|code| code.as_str().to_owned()),
-        ordered: ordered.iter().map(ToString::to_string).collect(),
-        failures: failures.iter().map(Into::into).collect(),
-        fault: fault.as_ref().map(Into::into),
-    }
-    .to_bytes()
+/// What survives a crash. Everything else the hosts say again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) abort: Option<ReasonCode>,
+    /// Hosts that were ordered to execute: in flight until they report again.
+    pub(crate) ordered: BTreeSet<HostName>,
+    /// Failures of the release in this assignment, one a host, in the order in which they were seen.
+    pub(crate) failures: Vec<Failure>,
+    /// The first fault of the platform.
+    pub(crate) fault: Option<Failure>,
 }
 
-pub(crate) fn load(order: &Assignment, bytes: &[u8]) -> Result<Phase, CodecError> {
-    let FleetPhase { abort, ordered, failures, fault } = FleetPhase::from_bytes(bytes)?;
-    let kept = Kept {
-        abort: abort.as_deref().map(reason_code).transpose()?,
-        ordered: ordered.iter().map(|host| name(host)).collect::<Result<_, _>>()?,
-        failures: failures.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
-        fault: fault.map(TryInto::try_into).transpose()?,
-    };
-    Ok(Phase { kept, ..Phase::new(order.clone()) })
+impl Kept {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let Self { abort, ordered, failures, fault } = self;
+        FleetPhase {
+            abort: abort.map(|code| code.as_str().to_owned()),
+            ordered: ordered.iter().map(ToString::to_string).collect(),
+            failures: failures.iter().map(Into::into).collect(),
+            fault: fault.as_ref().map(Into::into),
+        }
+        .to_bytes()
+    }
+
+    /// What the coordinators keep: the failures alone, in bounds. Which hosts were ordered the hosts report
+    /// themselves.
+    pub(crate) fn committed_bytes(&self) -> Vec<u8> {
+        let failures = self.failures.iter().take(INSTANCES_REPORTED_MAX);
+        let named = |(index, failure): (usize, &Failure)| match index {
+            0 => failure.into(),
+            _ => (&Failure { message: String::new(), ..failure.clone() }).into(),
+        };
+        let failures = failures.enumerate().map(named).collect();
+        FleetPhase { abort: None, ordered: Vec::new(), failures, fault: None }.to_bytes()
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
+        let FleetPhase { abort, ordered, failures, fault } = FleetPhase::from_bytes(bytes)?;
+        Ok(Self {
+            abort: abort.as_deref().map(reason_code).transpose()?,
+            ordered: ordered.iter().map(|host| name(host)).collect::<Result<_, _>>()?,
+            failures: failures.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            fault: fault.map(TryInto::try_into).transpose()?,
+        })
+    }
+
+    /// What an agent that lost its directory had committed for this same order. Bytes of a later version are not
+    /// found: hosts are the truth.
+    pub(crate) fn committed(order: &Assignment) -> Option<Self> {
+        let commit = order.committed.as_ref().filter(|commit| commit.assignment == order.id)?;
+        Self::from_bytes(&commit.body).ok()
+    }
 }

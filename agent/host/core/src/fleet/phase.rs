@@ -1,8 +1,8 @@
 //! The state of one assignment: what is kept over a crash, and what the hosts say again after it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use trimaran_agent_core::driver::{CallId, Effect, Guard, Input};
+use trimaran_agent_core::driver::{CallId, Effect, EffectOf, Guard, Input};
 use trimaran_model::action::{Action, Failure, Progress};
 use trimaran_model::assignment::{Assignment, HostAction, HostGoal, HostOrder};
 use trimaran_model::id::{Digest, HostName, ServiceName};
@@ -11,7 +11,8 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
 
 use super::host_state::{Desired, HostProgress, HostRecord, is_fault};
-use super::{Effects, GoalAck, HostObservation, OrderKind, SendGoal, Sent, Watched};
+use super::journal::Kept;
+use super::{Effects, Fleet, GoalAck, HostObservation, OrderKind, SendGoal, Sent, Watched};
 
 /// The state of one assignment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,18 +31,6 @@ pub struct Phase {
     pub(crate) calls: u64,
 }
 
-/// What survives a crash. Everything else the hosts say again.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Kept {
-    pub(crate) abort: Option<ReasonCode>,
-    /// Hosts that were ordered to execute: in flight until they report again.
-    pub(crate) ordered: BTreeSet<HostName>,
-    /// Failures of the release in this assignment, one a host, in the order in which they were seen.
-    pub(crate) failures: Vec<Failure>,
-    /// The first fault of the platform.
-    pub(crate) fault: Option<Failure>,
-}
-
 impl Phase {
     pub(crate) fn new(assignment: Assignment) -> Self {
         Self {
@@ -56,6 +45,11 @@ impl Phase {
             ended: false,
             calls: 0,
         }
+    }
+
+    /// Continues from what was kept.
+    pub(crate) fn resumed(assignment: Assignment, kept: Kept) -> Self {
+        Self { kept, ..Self::new(assignment) }
     }
 
     /// Starts, or continues after a crash: asks the hosts before anything else.
@@ -75,7 +69,7 @@ impl Phase {
         }
         if !self.kept.failures.is_empty() && !self.is_over_budget() {
             self.committing = true;
-            out.push(Effect::Commit(self.progress()));
+            out.push(self.commit());
         }
         self.schedule(now, out);
     }
@@ -110,14 +104,15 @@ impl Phase {
             Input::Unmade(call) => self.answered(call, Sent::No),
             Input::Due => self.wake = None,
             Input::Abort(code) => {
-                if self.kept.abort.is_none() {
+                // A later order is more urgent than a cancel.
+                if self.kept.abort.is_none() || code == ReasonCode::Fenced {
                     self.kept.abort = Some(code);
                     out.push(Effect::Persist);
                 }
             }
             Input::LeaseLost => self.lease = false,
             Input::LeaseBack => self.lease = true,
-            Input::Committed => self.committing = false,
+            Input::Committed(n) => self.committing &= (n as usize) < self.kept.failures.len(),
         }
         self.detect_failures(out);
         self.schedule(now, out);
@@ -210,8 +205,20 @@ impl Phase {
         out.push(Effect::Persist);
         if !self.is_over_budget() {
             self.committing = true;
-            out.push(Effect::Commit(self.progress()));
+            out.push(self.commit());
         }
+    }
+
+    /// The failures so far, numbered by their count: what a replaced agent must not forget.
+    fn commit(&self) -> EffectOf<Fleet> {
+        let n = u32::try_from(self.kept.failures.len()).unwrap_or(u32::MAX);
+        Effect::Commit { n, body: self.kept.committed_bytes(), progress: self.progress() }
+    }
+
+    /// Whether an order of this phase has no answer yet.
+    pub(crate) fn has_calls(&self) -> bool {
+        let calling = |sent: Sent| matches!(sent, Sent::Calling(_));
+        self.hosts.values().any(|host| calling(host.prepare) || calling(host.execute))
     }
 
     /// Orders a host; the answer comes with the call's number.

@@ -110,6 +110,10 @@ impl Phase {
 
     /// How the assignment ends, when it does: never while a host is in flight.
     fn end(&self, now: Timestamp, by_state: &HostsByState) -> Option<Outcome> {
+        // A later order takes over from any host in flight, so only answers are waited for.
+        if self.kept.abort == Some(ReasonCode::Fenced) {
+            return (!self.has_calls()).then_some(Outcome::Stopped);
+        }
         if by_state.in_flight.iter().any(|host| !self.is_lost(now, host)) {
             return None;
         }

@@ -3,10 +3,10 @@
 mod world;
 
 use trimaran_agent_core::driver::Journaled;
-use trimaran_agent_core::driver::{Driver, Effect, Input};
-use trimaran_model::action::{Action, Failure, Outcome, Wave};
+use trimaran_agent_core::driver::{Driver, Effect, Found, Input};
+use trimaran_model::action::{Action, Commit, Failure, Outcome, Wave};
 use trimaran_model::assignment::{Assignment, HostReport, HostState};
-use trimaran_model::id::{Fence, HostName};
+use trimaran_model::id::{AssignmentId, Fence, HostName};
 use trimaran_model::limits::{HOST_LOST_AFTER, HOSTS_PREPARED_AHEAD_MAX};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::InstanceStatus;
@@ -177,7 +177,7 @@ fn a_failure_within_the_budget_is_committed_before_the_next_host_starts() {
     assert_eq!(world.commits.len(), 1);
     assert_eq!(world.commits[0].failed, first);
     assert!(world.obey().is_empty(), "not before it is in the log");
-    world.feed(Input::Committed);
+    world.feed(Input::Committed(1));
     let mut done = 0;
     while let Some(name) = world.obey().pop() {
         assert_ne!(name, first[0], "a failed host is not touched again");
@@ -306,10 +306,40 @@ fn a_failure_is_kept_over_a_crash() {
     world.say_failed(&first[0], HostState::Reverted, ReasonCode::ProbeFailed);
     let found = Fleet.load(&order, &Fleet.save(&world.phase)).expect("its own bytes");
     let mut out = Vec::new();
-    let phase = Fleet.begin(Timestamp(0), &order, Some(found), &mut out);
+    let phase = Fleet.begin(Timestamp(0), &order, Some(Found::Resumed(found)), &mut out);
     assert!(phase.has_failed(&first[0]));
-    assert!(out.iter().any(|effect| matches!(effect, Effect::Commit(_))), "it may not be in the log yet");
+    assert!(
+        out.iter().any(|effect| matches!(effect, Effect::Commit { n: 1, .. })),
+        "it may not be in the log yet"
+    );
     assert!(out.iter().any(|effect| matches!(effect, Effect::Watch(_))), "the hosts are asked");
+}
+
+#[test]
+fn what_was_committed_comes_back_with_the_order_to_an_agent_without_a_journal() {
+    let order = assignment(Action::Release(NEW), 4, wave(4, 1, 1));
+    let mut world = World::new(order.clone());
+    let first = world.obey();
+    world.say_failed(&first[0], HostState::Reverted, ReasonCode::ProbeFailed);
+    let body = world.bodies.pop().expect("it was committed");
+    let order = Assignment { committed: Some(Commit { assignment: order.id, n: 1, body }), ..order };
+    let phase = Fleet.begin(Timestamp(0), &order, None, &mut Vec::new());
+    assert!(phase.has_failed(&first[0]));
+    // Another assignment's failures are of another attempt.
+    let other = Assignment { id: AssignmentId(99), ..order };
+    assert!(!Fleet.begin(Timestamp(0), &other, None, &mut Vec::new()).has_failed(&first[0]));
+}
+
+#[test]
+fn a_later_order_waits_for_answers_and_not_for_hosts() {
+    let mut world = World::new(assignment(Action::Restore(NEW), 2, wave(2, 2, 0)));
+    let orders = world.ordered();
+    world.feed(Input::Abort(ReasonCode::Fenced));
+    assert_eq!(world.outcome, None, "answers are on their way");
+    for order in orders {
+        world.feed(Input::Reply(order.call, GoalAck::Accepted));
+    }
+    assert_eq!(world.outcome, Some(Outcome::Stopped), "the hosts are still at work");
 }
 
 #[test]

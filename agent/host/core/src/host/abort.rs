@@ -3,7 +3,7 @@
 //! [`ReasonCode::Fenced`] hands over where the machine is, as soon as no call is in flight that changes
 //! something. Any other reason first finishes or reverts a change that was begun.
 
-use trimaran_agent_core::driver::Effect;
+use trimaran_agent_core::driver::{Effect, Handover};
 use trimaran_model::action::Outcome;
 use trimaran_model::assignment::{HostAction, HostGoal};
 use trimaran_model::limits;
@@ -14,19 +14,8 @@ use super::driver::Transition;
 use super::journal::Step;
 use super::phase::{Operation, Phase};
 
-/// How a machine makes way for a later goal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Handover {
-    /// What is being done is what the later goal needs first: it is left alone until it is done.
-    Later,
-    /// By `Abort(Interrupted)`: a change that was begun is finished or reverted first.
-    AfterChange,
-    /// By `Abort(Fenced)`: the later goal continues from the middle of what is being done.
-    Now,
-}
-
 impl Phase {
-    pub fn handover(&self, next: &HostGoal) -> Handover {
+    pub(super) fn handover(&self, next: &HostGoal) -> Handover {
         let runs = match &next.action {
             HostAction::Apply(order) | HostAction::Restore(order) => Some(order.digest),
             HostAction::Prepare(_) | HostAction::Stop { .. } | HostAction::Verify => None,

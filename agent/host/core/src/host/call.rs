@@ -30,8 +30,9 @@ pub enum Call {
     Switch { to: Digest },
     /// Start the service. The launch's number makes it idempotent. Answer: `Started`, `Failed`.
     Start { launch: Launch, release: Release },
-    /// One probe. Answer: `Done` for a success, `Failed` otherwise.
-    Probe { health: HealthCheck },
+    /// One probe of a launch. Answer: `Done` when a process of the launch answered well, `Unverified` when it can't
+    /// be known who answered, `Ended` when the launch's first process has ended, whatever answered, else `Failed`.
+    Probe { launch: u64, health: HealthCheck },
     /// Remove these releases, records of launches before `launch`, and blobs. Answer: `Done`.
     CollectGarbage { releases: Vec<Digest>, launch: Option<u64>, keep: CacheRetention },
 }
@@ -55,6 +56,10 @@ pub enum Reply {
     BlobGone,
     /// Boot-time clock at the start of the process.
     Started(Timestamp),
+    /// The probe succeeded; whether a process of the launch answered can't be known, and why.
+    Unverified(HostFailure),
+    /// The first process of the launch has ended.
+    Ended(Exit),
 }
 
 /// A code of the closed list and the system's or service's words.

@@ -1,6 +1,6 @@
 //! The driver: takes an input, moves both regions as far as they go, and says what to do next.
 
-use trimaran_agent_core::driver::{CallId, Driver, Effect, EffectOf, Guard, Input};
+use trimaran_agent_core::driver::{CallId, Driver, Effect, EffectOf, FoundOf, Guard, Handover, Input};
 use trimaran_model::assignment::{HostGoal, HostReport};
 use trimaran_model::limits;
 use trimaran_model::reason::ReasonCode;
@@ -41,12 +41,13 @@ impl Driver for HostMachine {
         &self,
         now: Timestamp,
         order: &HostGoal,
-        found: Option<Phase>,
+        found: Option<FoundOf<Self>>,
         out: &mut Vec<EffectOf<Self>>,
     ) -> Phase {
         let mut journal = match found {
             None => Journal::new(order.clone()),
-            Some(phase) => phase.journal,
+            // Its journal names the goal that it was of: an earlier one is continued from where it is.
+            Some(found) => found.into_phase().journal,
         };
         let slot_held = journal.step.is_disruptive();
         journal.take(order);
@@ -76,9 +77,13 @@ impl Driver for HostMachine {
             Input::Due => it.volatile.wake_requested = None,
             Input::Abort(reason) => it.volatile.abort = Some(reason),
             // A host finishes or reverts alone what it has begun; it needs no lease.
-            Input::LeaseLost | Input::LeaseBack | Input::Committed => {}
+            Input::LeaseLost | Input::LeaseBack | Input::Committed(_) => {}
         }
         it.advance();
+    }
+
+    fn handover(&self, phase: &Phase, next: &HostGoal) -> Handover {
+        phase.handover(next)
     }
 }
 
@@ -136,12 +141,8 @@ impl<'a> Transition<'a> {
     }
 
     fn on_reply(&mut self, id: CallId, reply: Reply) {
-        if self.volatile.probe == Some(id) {
-            self.volatile.probe = None;
-            return match reply {
-                Reply::Failed(failure) => self.probed(Err(&failure.message)),
-                _ => self.probed(Ok(())),
-            };
+        if let Some((_, launch)) = self.volatile.probe.take_if(|(pending, _)| *pending == id) {
+            return self.on_probe_reply(launch, reply);
         }
         if self.volatile.restart == Some(id) {
             self.volatile.restart = None;
@@ -149,6 +150,22 @@ impl<'a> Transition<'a> {
         }
         if let Some((_, operation)) = self.volatile.operation.take_if(|(pending, _)| *pending == id) {
             self.on_operation_reply(operation, reply);
+        }
+    }
+
+    /// The end of the first process counts more than any answer.
+    fn on_probe_reply(&mut self, launch: u64, reply: Reply) {
+        match reply {
+            Reply::Ended(exit) => self.exited(launch, exit),
+            Reply::Failed(failure) => self.probed(Err(&failure.message)),
+            Reply::Unverified(warning) => {
+                self.volatile.warning = Some(warning);
+                self.probed(Ok(()));
+            }
+            _ => {
+                self.volatile.warning = None;
+                self.probed(Ok(()));
+            }
         }
     }
 
@@ -174,8 +191,7 @@ impl<'a> Transition<'a> {
 
     /// The answer of a call can't come: whether it had its effect shows the next inspection.
     fn lost(&mut self, id: CallId) {
-        if self.volatile.probe == Some(id) {
-            self.volatile.probe = None;
+        if self.volatile.probe.take_if(|(pending, _)| *pending == id).is_some() {
             return self.probed(Err("the probe was not answered"));
         }
         if self.volatile.restart == Some(id) {
@@ -317,6 +333,7 @@ impl<'a> Transition<'a> {
         self.volatile.probe = None;
         self.volatile.probe_at = None;
         self.volatile.deadline = None;
+        self.volatile.warning = None;
     }
 
     pub(super) fn has_process(&mut self, started: Timestamp) {

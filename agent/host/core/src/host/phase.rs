@@ -6,7 +6,7 @@ use trimaran_model::id::Digest;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
 
-use super::call::{Observation, StoredRelease};
+use super::call::{HostFailure, Observation, StoredRelease};
 use super::health::Window;
 use super::journal::{Journal, Step};
 
@@ -66,13 +66,16 @@ pub(super) struct VolatileState {
     /// A restart by the policy that has no answer yet.
     pub(super) restart: Option<CallId>,
     pub(super) restart_at: Option<Timestamp>,
-    pub(super) probe: Option<CallId>,
+    /// The probe that has no answer yet, and the launch that it is of.
+    pub(super) probe: Option<(CallId, u64)>,
     pub(super) probe_at: Option<Timestamp>,
     /// The process of the journal's launch, while it runs.
     pub(super) process: Option<Timestamp>,
     /// The launch whose end is being watched.
     pub(super) watched: Option<u64>,
     pub(super) window: Window,
+    /// What the last successful probe could not prove.
+    pub(super) warning: Option<HostFailure>,
     /// End of the present verification.
     pub(super) deadline: Option<Timestamp>,
     /// The host's disruption slot is held. Whoever begins a machine in the middle of a change holds it already, so that

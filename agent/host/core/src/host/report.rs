@@ -48,16 +48,17 @@ impl<'a> View<'a> {
     fn state(&self) -> (HostState, Option<&'a HostFailure>) {
         let Journal { step, failure, serving, service_failure, .. } = self.journal;
         let (failure, down) = (failure.as_ref(), service_failure.as_ref());
+        let warning = self.volatile.warning.as_ref();
         match step {
             Step::Accepted | Step::InPlace => (HostState::Preparing, None),
             Step::Changing { reverting, .. } => (HostState::Updating, failure.filter(|_| *reverting)),
             Step::Ending { .. } => (HostState::Updating, failure),
             Step::Prepared if down.is_some() => (HostState::Degraded, down),
             // What is prepared for later says nothing of what runs.
-            Step::Prepared if serving.is_some() => (HostState::Healthy, None),
+            Step::Prepared if serving.is_some() => (HostState::Healthy, warning),
             Step::Prepared => (HostState::Prepared, None),
             Step::Committed if down.is_some() => (HostState::Degraded, down),
-            Step::Committed => (HostState::Healthy, None),
+            Step::Committed => (HostState::Healthy, warning),
             Step::Refused => (HostState::Refused, failure),
             Step::Failed if serving.is_some() && down.is_none() => (HostState::Reverted, failure),
             Step::Failed => (HostState::Broken, failure),

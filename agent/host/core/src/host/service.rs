@@ -22,9 +22,12 @@ impl Transition<'_> {
         if self.volatile.process.is_some() {
             let health = host_release(release).health.clone();
             if self.volatile.probe.is_none() && self.volatile.probe_at.is_some_and(|at| at <= self.now) {
-                self.volatile.probe_at = None;
+                // A process of which nothing is known is not probed; it is ended as an orphan.
+                let Some(launch) = self.journal.launch.as_ref().map(|launch| launch.number) else { return };
                 let deadline = Millis(health.timeout.0 + limits::PROBE_GAP.0);
-                self.volatile.probe = Some(self.call(Call::Probe { health }, deadline, Guard::Read));
+                self.volatile.probe_at = None;
+                let id = self.call(Call::Probe { launch, health }, deadline, Guard::Read);
+                self.volatile.probe = Some((id, launch));
             }
             return;
         }

@@ -253,8 +253,8 @@ impl World {
             AgentDown::Answer { assignment, fence, answer } => {
                 Input::Answer { assignment: AssignmentId(assignment), fence: Fence(fence), answer }
             }
-            AgentDown::Committed { assignment, failed } => {
-                Input::Committed { assignment: AssignmentId(assignment), failed }
+            AgentDown::Committed { assignment, n } => {
+                Input::Committed { assignment: AssignmentId(assignment), n }
             }
             AgentDown::Pong { sent_ms, .. } => {
                 self.agents[index].heard = self.agents[index].heard.max(sent_ms);
@@ -333,6 +333,9 @@ impl World {
             let now = self.time();
             self.agents[index].executor.step(now, input, &mut out);
             inputs.extend(self.carry_out(index, out));
+            while let Some(message) = self.agents[index].executor.next_message(now) {
+                self.up(index, message);
+            }
         }
         self.plan_due(index);
     }
@@ -352,7 +355,6 @@ impl World {
             match output {
                 Output::Write { sequence, records } => self.write(index, (sequence, false, records)),
                 Output::Replace { sequence, records } => self.write(index, (sequence, true, records)),
-                Output::Send(message) => self.up(index, message),
                 Output::Call { assignment, id, call, .. } => {
                     if !self.give(index, (assignment, id), call) {
                         inputs.push(Input::Lost { assignment, call: id });

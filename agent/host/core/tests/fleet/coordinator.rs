@@ -7,7 +7,7 @@ use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{AssignmentId, Attempt, Epoch, Fence, HostName};
 use trimaran_model::pipeline::IntOrPercent;
 use trimaran_wire::v1::agent::{AgentDown, AgentUp, Progress, ResultAnswer};
-use trimaran_wire::v1::assignment::WireOutcome;
+use trimaran_wire::v1::assignment::{WireCommit, WireOutcome};
 
 use crate::host::{installation, release};
 use crate::world::{Event, Mutant, NEW, OLD, World};
@@ -88,6 +88,7 @@ impl Coordinator {
             wave,
             hosts: self.hosts.clone(),
             keep: BTreeSet::from([OLD, NEW]),
+            committed: None,
         };
         self.given.insert(id, assignment);
         (self.live, self.cancel) = (Some(id), false);
@@ -171,16 +172,17 @@ impl World {
             AgentUp::Ping { sent_ms, .. } => {
                 self.tell(AgentDown::Pong { sent_ms, wall_ms: 0 });
             }
-            AgentUp::Failures(progress) => self.charge(&progress),
+            AgentUp::Commit { commit, progress } => self.charge(commit, &progress),
             AgentUp::Result { assignment, fence, outcome, progress } => {
                 self.result(AssignmentId(assignment), fence, &outcome, &progress);
             }
             AgentUp::Hello { .. } | AgentUp::Progress(_) | AgentUp::Verdicts(_) => {}
             AgentUp::Unknown(_) | AgentUp::Runners(_) => {}
+            AgentUp::Refused(_) | AgentUp::ProgressChanges(_) => {}
         }
     }
 
-    fn charge(&mut self, progress: &Progress) {
+    fn charge(&mut self, commit: WireCommit, progress: &Progress) {
         let id = AssignmentId(progress.assignment);
         if self.coordinator.live == Some(id) && self.mutant != Mutant::ForgetsFailures {
             let new: Vec<HostName> =
@@ -196,8 +198,11 @@ impl World {
         }
         let named = progress.failed.iter().map(|host| host.parse::<HostName>().expect("a name"));
         self.coordinator.acknowledged.extend(named);
-        let failed = u32::try_from(progress.failed.len()).expect("few");
-        self.tell(AgentDown::Committed { assignment: progress.assignment, failed });
+        let n = commit.n;
+        if let Some(given) = self.coordinator.given.get_mut(&id) {
+            given.committed = Some(commit.into());
+        }
+        self.tell(AgentDown::Committed { assignment: progress.assignment, n });
     }
 
     fn result(&mut self, id: AssignmentId, fence: u64, outcome: &WireOutcome, progress: &Progress) {

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use trimaran_model::limits::{LOG_BATCH_BYTES_MAX, LOG_BATCH_LINES_MAX, LOG_LINE_BYTES_MAX};
 use trimaran_wire::v1::runner::{LogLine, LogQuery};
 
-use super::format::{Record, decode};
+use super::format::{Record, decode, split_owner};
 use super::{file_name, sequence_numbers};
 
 /// How often a reader that follows checks for new lines.
@@ -22,10 +22,11 @@ const RECORD_BYTES_MAX: u64 = 3 * LOG_LINE_BYTES_MAX as u64 + 64;
 pub fn open(directory: &Path, query: &LogQuery) -> Reader {
     let cursor = Cursor {
         directory: directory.to_owned(),
-        filter: Filter { run: query.run.clone(), since_ms: query.since_ms },
+        filter: Filter { run: query.run.clone(), release: query.release, since_ms: query.since_ms },
         skip: Skip::NotCounted(query.tail),
         at: None,
         run: None,
+        release: None,
     };
     Reader { idle: Some(cursor), busy: None, follow: query.follow }
 }
@@ -66,8 +67,10 @@ impl Reader {
     }
 }
 
+#[derive(Clone)]
 struct Filter {
     run: Option<String>,
+    release: Option<[u8; 32]>,
     since_ms: Option<i64>,
 }
 
@@ -84,8 +87,9 @@ struct Cursor {
     filter: Filter,
     skip: Skip,
     at: Option<Place>,
-    /// The run that the lines at this place belong to.
+    /// The run that the lines at this place belong to, and the release of the process that wrote them.
     run: Option<String>,
+    release: Option<[u8; 32]>,
 }
 
 struct Place {
@@ -117,9 +121,9 @@ impl Cursor {
 
     /// All lines that match now. Counting first keeps memory flat whatever `tail` is.
     fn count(&self) -> u64 {
-        let filter = Filter { run: self.filter.run.clone(), since_ms: self.filter.since_ms };
-        let directory = self.directory.clone();
-        let mut counting = Self { directory, filter, skip: Skip::Lines(0), at: None, run: None };
+        let (directory, filter) = (self.directory.clone(), self.filter.clone());
+        let mut counting =
+            Self { directory, filter, skip: Skip::Lines(0), at: None, run: None, release: None };
         std::iter::from_fn(|| counting.next_line()).fold(0, |count, _| count + 1)
     }
 
@@ -129,23 +133,26 @@ impl Cursor {
             let text = String::from_utf8_lossy(&record);
             let Some((at_ms, record)) = decode(&text) else { continue };
             let (stderr, line) = match record {
-                Record::Run(run) => {
-                    self.run = Some(run.to_owned());
+                Record::Run(owner) => {
+                    let (run, release) = split_owner(owner);
+                    (self.run, self.release) = (Some(run.to_owned()), release);
                     continue;
                 }
                 Record::Line { stderr, text } => (stderr, text.to_owned()),
                 Record::Dropped(count) => (true, format!("({count} lines were lost: the disk was full)")),
             };
             if self.matches(at_ms) {
-                return Some(LogLine { at_ms, stderr, line });
+                return Some(LogLine { at_ms, stderr, release: self.release, line });
             }
         }
     }
 
     fn matches(&self, at_ms: i64) -> bool {
-        let Filter { run, since_ms } = &self.filter;
+        let Filter { run, release, since_ms } = &self.filter;
         let of_run = run.is_none() || *run == self.run;
-        of_run && since_ms.is_none_or(|since| at_ms >= since)
+        // Of lines whose release is not known the run decides.
+        let of_release = release.is_none() || self.release.is_none() || *release == self.release;
+        of_run && of_release && since_ms.is_none_or(|since| at_ms >= since)
     }
 
     /// The next whole record of this file or the files after it.

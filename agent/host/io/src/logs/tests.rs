@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
+use trimaran_model::id::Digest;
 use trimaran_model::limits::{LOG_FILES_KEPT, LOG_LINE_BYTES_MAX};
 use trimaran_wire::v1::runner::LogQuery;
 
@@ -15,6 +16,7 @@ fn query() -> LogQuery {
         pipeline: "web".to_owned(),
         target: "lab".to_owned(),
         run: None,
+        release: None,
         since_ms: None,
         tail: None,
         follow: false,
@@ -54,6 +56,21 @@ async fn lines_of_a_run_are_those_between_its_start_and_the_next_runs() {
     assert!(read(&directory, &LogQuery { since_ms: Some(i64::MAX), ..first }).await.is_empty());
     let other = LogQuery { run: Some("web#3".to_owned()), ..query() };
     assert!(read(&directory, &other).await.is_empty());
+}
+
+#[tokio::test]
+async fn lines_of_what_a_run_restored_are_of_another_release() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let (failed, restored) = ([3; 32], [1; 32]);
+    let owner = |release| super::format::owner("web#2", Some(&Digest(release).to_string()));
+    write(folder.path(), "web#2", &["of an old shim"]);
+    write(folder.path(), &owner(failed), &["FATAL: no config"]);
+    write(folder.path(), &owner(restored), &["serving"]);
+    let run = LogQuery { run: Some("web#2".to_owned()), ..query() };
+    assert_eq!(read(folder.path(), &run).await, ["of an old shim", "FATAL: no config", "serving"]);
+    let query = LogQuery { release: Some(failed), ..run };
+    assert_eq!(read(folder.path(), &query).await, ["of an old shim", "FATAL: no config"]);
+    assert_eq!(read(folder.path(), &LogQuery { tail: Some(1), ..query }).await, ["FATAL: no config"]);
 }
 
 #[tokio::test]

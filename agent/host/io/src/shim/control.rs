@@ -16,6 +16,8 @@ pub(super) enum Request {
 /// From the shim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
+    /// `ended HOW`: the first process has ended; what it left is being ended.
+    Ended(Exit),
     /// `exit HOW`: nothing of the service is left. The last line of a connection.
     Exit(Exit),
     /// `stuck PID…`: even SIGKILL does not end these; it is tried on.
@@ -44,6 +46,7 @@ impl Request {
 impl Answer {
     pub(super) fn line(&self) -> String {
         match self {
+            Self::Ended(exit) => format!("ended {}\n", format_exit(exit)),
             Self::Exit(exit) => format!("exit {}\n", format_exit(exit)),
             Self::Stuck(pids) => {
                 let pids: Vec<String> = pids.iter().take(STUCK_NAMED_MAX).map(u32::to_string).collect();
@@ -53,6 +56,9 @@ impl Answer {
     }
 
     pub(super) fn parse(line: &str) -> Option<Self> {
+        if let Some(exit) = line.strip_prefix("ended ") {
+            return parse_exit(exit).map(Self::Ended);
+        }
         if let Some(exit) = line.strip_prefix("exit ") {
             return parse_exit(exit).map(Self::Exit);
         }
@@ -104,6 +110,7 @@ mod tests {
             Answer::Exit(Exit { code: Some(3), signal: None, lost: false }),
             Answer::Exit(Exit { code: None, signal: Some(9), lost: false }),
             Answer::Exit(Exit::LOST),
+            Answer::Ended(Exit { code: None, signal: Some(11), lost: false }),
             Answer::Stuck(vec![1, 22]),
         ] {
             assert_eq!(Answer::parse(answer.line().trim_end()), Some(answer));

@@ -14,7 +14,7 @@ pub(super) struct Group {
 }
 
 /// `off` in the runner's environment: services get no group.
-const SWITCH: &str = "TRIMARAN_SHIM_GROUP";
+pub(super) const SWITCH: &str = "TRIMARAN_SHIM_GROUP";
 /// Processes that one scan of a group may name; more are seen by the next scan.
 const MEMBERS_READ_MAX: usize = 1 << 20;
 

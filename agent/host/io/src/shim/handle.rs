@@ -41,6 +41,8 @@ pub enum Attached {
 pub struct Shim {
     dir: PathBuf,
     main: Main,
+    /// How the first process ended; what it left is being ended meanwhile.
+    main_exit: Option<Exit>,
     hold: Hold,
 }
 
@@ -72,12 +74,12 @@ pub async fn attach(dir: &Path) -> Result<Attached, io::Error> {
             Inspected::Ended(exit) => return Ok(Attached::Ended(exit)),
             Inspected::Orphan(main) => {
                 let hold = Hold::Orphan;
-                return Ok(Attached::Running(Shim { dir: dir.to_owned(), main, hold }));
+                return Ok(Attached::Running(Shim { dir: dir.to_owned(), main, main_exit: None, hold }));
             }
             Inspected::Held => match connect(dir).await {
-                Ok((connection, main)) => {
+                Ok((connection, main, main_exit)) => {
                     let hold = Hold::Connected(connection);
-                    return Ok(Attached::Running(Shim { dir: dir.to_owned(), main, hold }));
+                    return Ok(Attached::Running(Shim { dir: dir.to_owned(), main, main_exit, hold }));
                 }
                 Err(error) if Instant::now() >= deadline => return Err(error),
                 Err(_) => sleep(CONNECT_RETRY_DELAY).await,
@@ -144,15 +146,17 @@ fn orphans(state: &State) -> Sweep {
     Sweep { mark: state.mark.clone(), group: state.group.as_deref().map(Group::at), shim: None }
 }
 
-async fn connect(dir: &Path) -> io::Result<(Connection, Main)> {
+async fn connect(dir: &Path) -> io::Result<(Connection, Main, Option<Exit>)> {
     let directory = File::open(dir)?;
     // The path of a socket has at most 108 bytes (unix(7)); the data directory may be anywhere.
     let path = format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd());
     let stream = UnixStream::connect(path).await?;
-    let main = State::read(dir)?.and_then(|state| state.main);
+    // Read after the connection stands: an end that is not in it yet will be announced on the connection.
+    let state = State::read(dir)?;
+    let (main, exit) = state.map_or((None, None), |state| (state.main, state.exit));
     let main =
         main.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the service is not started yet"))?;
-    Ok((Connection { stream, partial: Vec::new() }, main))
+    Ok((Connection { stream, partial: Vec::new() }, main, exit))
 }
 
 impl Shim {
@@ -161,7 +165,8 @@ impl Shim {
         let state = State::read(dir)?;
         let (main, exit) = state.map_or((None, None), |state| (state.main, state.exit));
         let main = main.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no service was started"))?;
-        Ok(Self { dir: dir.to_owned(), main, hold: Hold::Ended(exit.unwrap_or(Exit::LOST)) })
+        let exit = exit.unwrap_or(Exit::LOST);
+        Ok(Self { dir: dir.to_owned(), main, main_exit: Some(exit), hold: Hold::Ended(exit) })
     }
 
     /// The first process of the service.
@@ -174,14 +179,46 @@ impl Shim {
         self.main.started_boottime_ms
     }
 
+    /// How the first process ended, if that is known. What it left may still run.
+    pub fn main_exit(&self) -> Option<Exit> {
+        self.main_exit
+    }
+
+    /// Waits until the first process of the service has ended. What it left may still run.
+    pub async fn main_exited(&mut self) -> Exit {
+        loop {
+            if let Some(exit) = self.main_exit {
+                return exit;
+            }
+            self.next_event().await;
+        }
+    }
+
     /// Waits until the service has ended with all that it started.
     ///
     /// May be dropped and called again; after the end it answers at once.
     pub async fn exited(&mut self) -> Exit {
         loop {
+            if let Hold::Ended(exit) = self.hold {
+                return exit;
+            }
+            self.next_event().await;
+        }
+    }
+
+    /// Waits for the next thing to happen to the service. May be dropped and called again.
+    async fn next_event(&mut self) {
+        loop {
             match &mut self.hold {
-                Hold::Ended(exit) => return *exit,
+                Hold::Ended(exit) => {
+                    self.main_exit.get_or_insert(*exit);
+                    return;
+                }
                 Hold::Connected(connection) => match connection.answer().await {
+                    Some(Answer::Ended(exit)) => {
+                        self.main_exit = Some(exit);
+                        return;
+                    }
                     Some(Answer::Exit(exit)) => self.hold = Hold::Ended(exit),
                     Some(Answer::Stuck(pids)) => {
                         tracing::warn!(dir = %self.dir.display(), ?pids, "processes do not end");
@@ -222,6 +259,7 @@ impl Shim {
                     }
                     asked = true;
                     match connection.answer().await {
+                        Some(Answer::Ended(exit)) => self.main_exit = Some(exit),
                         Some(Answer::Exit(exit)) => self.hold = Hold::Ended(exit),
                         Some(Answer::Stuck(pids)) => return Err(StopError::Stuck { pids }),
                         None => {
@@ -256,7 +294,10 @@ impl Shim {
     async fn inspect_again(&mut self) {
         let ours = self.main.process;
         match attach(&self.dir).await {
-            Ok(Attached::Running(found)) if found.main.process == ours => self.hold = found.hold,
+            Ok(Attached::Running(found)) if found.main.process == ours => {
+                self.main_exit = found.main_exit;
+                self.hold = found.hold;
+            }
             Ok(Attached::Ended(exit)) => self.hold = Hold::Ended(exit),
             // The directory is gone or another service is in it: ours has ended, unseen.
             Ok(Attached::Running(_) | Attached::Nothing) => self.hold = Hold::Ended(Exit::LOST),

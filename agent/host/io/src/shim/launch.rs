@@ -16,18 +16,6 @@ use super::signals;
 use super::spec::ShimSpec;
 use super::sweep::{MARK, Sweep};
 
-/// Variables by which a service manager talks to the runner; a service must not answer for it.
-const NOT_INHERITED: [&str; 8] = [
-    "NOTIFY_SOCKET",
-    "WATCHDOG_PID",
-    "WATCHDOG_USEC",
-    "LISTEN_PID",
-    "LISTEN_FDS",
-    "LISTEN_FDNAMES",
-    "INVOCATION_ID",
-    "JOURNAL_STREAM",
-];
-
 /// Starts the service with pipes for its output.
 pub(super) fn spawn(spec: &ShimSpec, sweep: &Sweep) -> Result<Child, Started> {
     let image = Image::new(spec, &sweep.mark).map_err(|error| Started::Failed(error.to_string()))?;
@@ -52,6 +40,8 @@ fn enter_service(joiner: Option<&File>, shim: Pid) -> io::Result<()> {
     signals::unblock()?;
     rustix::process::setsid()?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
+    // As a service manager would start it. Who may not raise a priority starts it with the runner's.
+    let _ = rustix::process::setpriority_process(None, 0);
     if let Some(joiner) = joiner {
         // Outside of the group the service is still found by descent and mark.
         let _ = rustix::io::write(joiner, b"0");
@@ -77,9 +67,9 @@ impl Image {
         let program = CString::new(spec.program().into_os_string().into_vec())?;
         let rest = spec.command[1..].iter().map(|argument| CString::new(argument.as_str()));
         let arguments = std::iter::once(Ok(program.clone())).chain(rest).collect::<Result<_, _>>()?;
+        // Nothing of the shim's own environment: that is of whoever started the runner or typed a command.
         let mut variables: BTreeMap<OsString, OsString> =
-            std::env::vars_os().filter(|(name, _)| !NOT_INHERITED.iter().any(|it| name == it)).collect();
-        variables.extend(spec.environment.iter().map(|(name, value)| (name.into(), value.into())));
+            spec.environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
         variables.insert(MARK.into(), mark.into());
         let variable = |(name, value): (OsString, OsString)| {
             CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())

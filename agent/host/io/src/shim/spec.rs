@@ -16,7 +16,7 @@ pub struct ShimSpec {
     /// Program and arguments; the program is relative to `cwd` unless it is absolute.
     pub command: Vec<String>,
     pub cwd: PathBuf,
-    /// Added to the environment of the runner.
+    /// The whole environment, but for the mark by which the service's processes are found.
     pub environment: BTreeMap<String, String>,
     pub log_dir: PathBuf,
     /// The run that the output belongs to.

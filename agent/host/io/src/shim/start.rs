@@ -12,11 +12,13 @@ use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 
 use super::control::Started;
+use super::group;
 use super::handle::{self, Attached, Inspected, Shim};
 use super::lock;
 use super::process;
 use super::spec::{BadSpec, ShimSpec};
 use super::state::State;
+use crate::executable;
 
 /// From the start of the shim to its word on the service. An exec on a dead network disk may take for ever.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,9 +32,9 @@ pub enum StartError {
     Spec(#[from] BadSpec),
     #[error("a service runs in `{dir}` already")]
     AlreadyRunning { dir: PathBuf },
-    /// The system's words: no such file, permission denied, exec format error.
-    #[error("can't run `{program}`: {source}")]
-    Exec { program: PathBuf, source: io::Error },
+    /// What is missing, or else the system's words: no such file, permission denied, exec format error.
+    #[error("can't run `{program}`: {}", .why.as_ref().unwrap_or(&.source.to_string()))]
+    Exec { program: PathBuf, why: Option<String>, source: io::Error },
     #[error("the shim could not start the service: {detail}")]
     Shim { detail: String },
     #[error("can't {operation} `{path}`: {source}")]
@@ -75,7 +77,11 @@ fn launch(binary: &Path, spec: &ShimSpec) -> Result<(), StartError> {
     }
     State::remove(&dir).map_err(io("remove the old state in", &dir))?;
     let specification = memory_file(&bytes).map_err(io("make a memory file for", &dir))?;
+    // It lives as long as the service: nothing that the runner's own environment holds belongs into it.
+    let switch = std::env::var_os(group::SWITCH).map(|value| (group::SWITCH, value));
     let mut child = Command::new(binary)
+        .env_clear()
+        .envs(switch)
         .arg("shim")
         .arg("--dir")
         .arg(&dir)
@@ -91,7 +97,9 @@ fn launch(binary: &Path, spec: &ShimSpec) -> Result<(), StartError> {
         Some(Started::Yes) => Ok(()),
         Some(Started::NotExecuted(errno)) => {
             let source = io::Error::from_raw_os_error(errno);
-            Err(StartError::Exec { program: spec.program(), source })
+            let program = spec.program();
+            let why = executable::explain(&program, &spec.cwd, &source);
+            Err(StartError::Exec { program, why, source })
         }
         Some(Started::Failed(detail)) => Err(StartError::Shim { detail }),
         None => Err(StartError::Shim { detail: format!("it did not say how the start went: `{answer}`") }),

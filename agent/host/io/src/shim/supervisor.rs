@@ -25,6 +25,7 @@ use super::spec::ShimSpec;
 use super::state::{Main, SOCKET, State};
 use super::sweep::{KILL_TIMEOUT, Sweep};
 use crate::host_identity::boot_id;
+use crate::logs::format::owner;
 use crate::logs::writer::Writer;
 
 /// Processes that outlive the first one get the signal to end and so much time.
@@ -46,8 +47,12 @@ pub(super) struct Supervisor {
     signals: Signals,
     connections: Connections,
     output: Output,
-    /// The service ended before anybody asked for it.
+    /// The service ended before a stop was asked for.
     ended_alone: bool,
+    /// The end of the first process was announced.
+    end_announced: bool,
+    /// The shim itself was asked to end.
+    end_requested: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +115,7 @@ impl Supervisor {
         let process = ProcessId::of(child.id()).unwrap_or(ProcessId { pid: child.id(), started_ticks: 0 });
         state.main = Some(Main { process, started_boottime_ms });
         let output = Output::new(
-            Writer::new(spec.log_dir.clone(), &spec.run),
+            Writer::new(spec.log_dir.clone(), &log_owner(spec)),
             child.stdout.take(),
             child.stderr.take(),
         );
@@ -121,7 +126,18 @@ impl Supervisor {
         let _ = State::reserve(here);
         let connections = Connections::new(listener);
         let phase = Phase::Running;
-        Ok(Self { state, written: true, sweep, phase, signals, connections, output, ended_alone: false })
+        Ok(Self {
+            state,
+            written: true,
+            sweep,
+            phase,
+            signals,
+            connections,
+            output,
+            ended_alone: false,
+            end_announced: false,
+            end_requested: false,
+        })
     }
 
     /// Returns when nothing is left and the exit is durable. Whoever learns of it may start again at once:
@@ -131,7 +147,9 @@ impl Supervisor {
             self.reap();
             self.advance();
             self.save();
-            if matches!(self.phase, Phase::Gone) && self.written {
+            self.announce_end();
+            // Who asks the shim itself to end wants that more than a record of the exit.
+            if matches!(self.phase, Phase::Gone) && (self.written || self.end_requested) {
                 break;
             }
             self.wait();
@@ -160,6 +178,7 @@ impl Supervisor {
         };
         let (ready, outputs) = events;
         if ready[0] && self.signals.end_requested() {
+            self.end_requested = true;
             self.stop(Signal::TERM, OWN_END_GRACE);
         }
         self.output.read(&ready[1..outputs]);
@@ -260,10 +279,25 @@ impl Supervisor {
         }
     }
 
+    /// Says at once that the first process has ended: what it left may take its time to end, and may answer meanwhile.
+    fn announce_end(&mut self) {
+        if let Some(exit) = self.state.exit
+            && self.written
+            && !self.end_announced
+        {
+            self.end_announced = true;
+            self.connections.broadcast(&Answer::Ended(exit));
+        }
+    }
+
     /// Writes the exit. A disk without space is tried again with each check.
     fn save(&mut self) {
         if !self.written {
-            self.written = self.state.write_durably(Path::new(".")).is_ok();
+            self.written = match self.state.write_durably(Path::new(".")) {
+                Ok(()) => true,
+                // A file can't be made only where the directory itself was removed: no one will ever read it.
+                Err(error) => error.kind() == ErrorKind::NotFound,
+            };
         }
     }
 }
@@ -272,6 +306,11 @@ struct Reaped {
     /// How the first process of the service ended, if that was among them.
     exit: Option<Exit>,
     childless: bool,
+}
+
+/// Whose the lines are that a service writes: of its run, and of the release that is started.
+fn log_owner(spec: &ShimSpec) -> String {
+    owner(&spec.run, spec.environment.get("TRIMARAN_RELEASE").map(String::as_str))
 }
 
 /// Reaps everything that has ended.

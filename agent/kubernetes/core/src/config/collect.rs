@@ -9,7 +9,7 @@ use super::render::is_version;
 use crate::identity::text;
 use crate::walk::texts;
 
-/// A version that nobody uses.
+/// A version that nothing uses.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Removable {
     pub kind: ConfigKind,
@@ -22,8 +22,8 @@ pub struct Removable {
 /// Versions among `existing` that nothing uses.
 ///
 /// `live` are all objects of the cluster that may use one: at least ReplicaSets, ControllerRevisions, Pods, Jobs
-/// and CronJobs; `kept_releases` the objects of every release that may be gone back to; `running` those of the
-/// rollout that is under way. A name that stands anywhere in them, also as a part of a longer text and in
+/// and CronJobs; `kept_releases` the objects of every release that a rollback may restore; `running` those of the
+/// rollout in progress. A name that is anywhere in them, also as a part of a longer text and in
 /// whatever namespace, is used: a version that stays for nothing costs little, one that is missing costs a
 /// rollback. Objects without the label of a version, or without uid, are never removable.
 pub fn collect(

@@ -1,15 +1,16 @@
 //! The content of a ConfigMap or Secret as ten characters.
 //!
 //! Equal content gives equal suffixes on any machine and at any time: keys are sorted, `stringData` is folded
-//! into `data` as an API server does it, and what says the same in two ways counts once (empty and absent maps,
-//! absent and `Opaque` types, base64 with and without line ends). Not part of the content: names and all other
-//! metadata, and `immutable`. A name that stands inside of `data` is text; it is not followed.
+//! into `data` as an API server does it, and two forms of the same content count once (empty and absent maps,
+//! absent and `Opaque` types, base64 in whatever lines). Not part of the content: names and all other
+//! metadata, and `immutable`. A name inside of `data` is text; it is not followed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, PAD, STANDARD};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
@@ -25,7 +26,9 @@ pub(super) fn suffix(kind: ConfigKind, object: &Value) -> String {
     let mut data = section(object, "data");
     match kind {
         ConfigKind::ConfigMap => {
-            content.insert("binaryData", folded(section(object, "binaryData")));
+            let binary = section(object, "binaryData").into_iter();
+            let binary = binary.map(|(key, value)| (key, canonical_base64(value))).collect();
+            content.insert("binaryData", folded(binary));
         }
         ConfigKind::Secret => {
             for (key, value) in section(object, "stringData") {
@@ -33,8 +36,8 @@ pub(super) fn suffix(kind: ConfigKind, object: &Value) -> String {
                 data.insert(key, value);
             }
             data = data.into_iter().map(|(key, value)| (key, canonical_base64(value))).collect();
-            let given = object.get("type").and_then(Value::as_str).filter(|it| !it.is_empty());
-            content.insert("type", given.unwrap_or("Opaque").into());
+            let kind_of_secret = object.get("type").and_then(Value::as_str).filter(|it| !it.is_empty());
+            content.insert("type", kind_of_secret.unwrap_or("Opaque").into());
         }
     }
     content.insert("data", folded(data));
@@ -47,7 +50,7 @@ pub(super) fn of_text(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
     let mut hex = String::new();
     for byte in &digest[..SUFFIX_LENGTH / 2] {
-        write!(hex, "{byte:02x}").expect("a string takes text");
+        write!(hex, "{byte:02x}").expect("writing to a string cannot fail");
     }
     hex.chars().map(letter).collect()
 }
@@ -87,9 +90,13 @@ fn canonical_base64(value: Value) -> Value {
     bytes.map_or(value, |bytes| STANDARD.encode(bytes).into())
 }
 
+/// The decoder of an API server (Go, `encoding/base64`): padding is required, and bits behind the last byte are ignored.
+const SERVER: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, PAD.with_decode_allow_trailing_bits(true));
+
 /// Base64 (RFC 4648, section 4) as an API server reads it: line ends inside are skipped.
 pub(crate) fn decode(text: &str) -> Result<Vec<u8>, base64::DecodeError> {
-    STANDARD.decode(text.replace(['\r', '\n'], ""))
+    SERVER.decode(text.replace(['\r', '\n'], ""))
 }
 
 #[cfg(test)]
@@ -115,6 +122,9 @@ mod tests {
         assert_ne!(one, map(json!({"data": {"x": "1"}, "binaryData": {"y": "2"}})));
         assert_ne!(one, secret(json!({"data": {"x": "1", "y": "2"}})), "the kind counts");
         assert_eq!(map(json!({"data": {"x": null}})), map(json!({"data": {"x": ""}})));
+        let wrapped = map(json!({"binaryData": {"x": "AAEC\nAwQF\n"}}));
+        assert_eq!(wrapped, map(json!({"binaryData": {"x": "AAECAwQF"}})));
+        assert_ne!(wrapped, map(json!({"data": {"x": "AAECAwQF"}})), "text is no base64");
     }
 
     #[test]
@@ -128,6 +138,7 @@ mod tests {
             secret(json!({"stringData": {"p": "hunter2"}, "type": "kubernetes.io/basic-auth"}))
         );
         assert_ne!(plain, secret(json!({"data": {"p": "not base64!"}})));
+        assert_eq!(secret(json!({"data": {"p": "YQ=="}})), secret(json!({"data": {"p": "YR=="}})));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::ConfigKind;
 use crate::identity::{group, text};
 
-/// A rule that gives rights to objects by name.
+/// A rule that grants rights to objects by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Grant {
     /// JSON pointer to the list of names.
@@ -27,11 +27,11 @@ pub(super) fn grants(object: &Value) -> Vec<Grant> {
 }
 
 fn grant(rule: &Value, index: usize) -> Option<Grant> {
-    let words = |key: &str| -> Vec<&str> {
+    let texts = |key: &str| -> Vec<&str> {
         let items = rule.get(key).and_then(Value::as_array).into_iter().flatten();
         items.filter_map(Value::as_str).collect()
     };
-    let (groups, resources) = (words("apiGroups"), words("resources"));
+    let (groups, resources) = (texts("apiGroups"), texts("resources"));
     if !groups.iter().any(|it| matches!(*it, "" | "*")) {
         return None;
     }
@@ -43,7 +43,7 @@ fn grant(rule: &Value, index: usize) -> Option<Grant> {
     let config = |it: &str| it == ConfigKind::ConfigMap.resource() || it == ConfigKind::Secret.resource();
     // In other groups there may be resources of the same names.
     let others = all || resources.iter().any(|it| !config(it)) || groups.iter().any(|it| !it.is_empty());
-    let names = words("resourceNames").into_iter().map(str::to_owned).collect();
+    let names = texts("resourceNames").into_iter().map(str::to_owned).collect();
     let pointer = format!("/rules/{index}/resourceNames");
     (!kinds.is_empty()).then_some(Grant { pointer, kinds, others, names })
 }

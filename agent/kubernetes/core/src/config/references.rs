@@ -1,9 +1,9 @@
-//! Where names of ConfigMaps and Secrets stand in objects, as data.
+//! The places of objects that hold names of ConfigMaps and Secrets, as data.
 //!
 //! A row is `KIND WHAT PATH [namespace=PATH]`. KIND is `group/Kind`, `Kind` for the core group, or `@part` for
 //! something that several kinds contain. WHAT is `config-map`, `secret`, `qualified-…` for `NAMESPACE/NAME`,
-//! `output-…` for a name that a controller writes, or `@part`. The part `@pod-template` is known here: its
-//! metadata takes the checksum of configuration that keeps its name.
+//! `output-…` for a name that a controller writes, or `@part`. The part `@pod-template` has a meaning of its own: its
+//! metadata gets the checksum of configuration that keeps its name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -17,13 +17,17 @@ use crate::path::Path;
 /// The part whose `metadata` becomes the pods'.
 const POD_TEMPLATE: &str = "@pod-template";
 /// Parts inside of parts; more is a mistake in a file.
-const DEPTH_MAX: usize = 8;
+const DEPTH_MAX: usize = 16;
 
-const BUILTIN: &[(&str, &str)] = &[
-    ("kubernetes.txt", include_str!("../../references/kubernetes.txt")),
-    ("workloads.txt", include_str!("../../references/workloads.txt")),
-    ("operators.txt", include_str!("../../references/operators.txt")),
-];
+/// What is written by hand: first the parts that all others name.
+const KUBERNETES: &str = include_str!("../../references/kubernetes.txt");
+const WORKLOADS: &str = include_str!("../../references/workloads.txt");
+const OPERATORS: &str = include_str!("../../references/operators.txt");
+
+/// `references/schemas/`, from the schemas of operators.
+mod schemas {
+    include!(concat!(env!("OUT_DIR"), "/builtin_references.rs"));
+}
 
 /// A row that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +46,7 @@ pub struct Reference {
     pub pointer: String,
     pub kind: ConfigKind,
     pub name: String,
-    /// The namespace that stands beside or before the name; otherwise it is the object's own.
+    /// The namespace beside or before the name; without one it is the object's own.
     pub namespace: Option<String>,
     /// The text is `NAMESPACE/NAME`.
     pub qualified: bool,
@@ -77,7 +81,9 @@ impl References {
         static BUILT: OnceLock<References> = OnceLock::new();
         BUILT.get_or_init(|| {
             let mut all = Self::default();
-            for (file, text) in BUILTIN {
+            let first = [("kubernetes.txt", KUBERNETES)];
+            let last = [("workloads.txt", WORKLOADS), ("operators.txt", OPERATORS)];
+            for (file, text) in first.iter().chain(schemas::BUILTIN_FILES).chain(&last) {
                 all.add(file, text).expect("the files of this crate are read by its tests");
             }
             all
@@ -89,7 +95,7 @@ impl References {
     /// # Errors
     /// The first row that can't be read; nothing of the file is added then.
     pub fn add(&mut self, file: &str, text: &str) -> Result<(), ReferenceError> {
-        let mut rows = self.rows.clone();
+        let mut rows: Vec<(String, Row)> = Vec::new();
         let mut parts = BTreeMap::new();
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -101,14 +107,17 @@ impl References {
             if let What::Part(part) = &row.what {
                 parts.entry(part.clone()).or_insert(index + 1);
             }
-            rows.entry(kind).or_default().push(row);
+            rows.push((kind, row));
         }
-        let unknown = parts.iter().find(|(part, _)| !rows.contains_key(*part));
+        let is_new = |part: &String| rows.iter().any(|(kind, _)| kind == part);
+        let unknown = parts.iter().find(|(part, _)| !self.rows.contains_key(*part) && !is_new(part));
         if let Some((part, line)) = unknown {
             let message = format!("no row says what is inside of `{part}`");
             return Err(ReferenceError { file: file.to_owned(), line: *line, message });
         }
-        self.rows = rows;
+        for (kind, row) in rows {
+            self.rows.entry(kind).or_default().push(row);
+        }
         Ok(())
     }
 
@@ -119,7 +128,7 @@ impl References {
         let key = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
         let mut search = Search { references: self, object, found: Vec::new(), seen: BTreeSet::new() };
         search.part(&key, object, "", None, 0);
-        // Where two kinds may stand and nothing tells which, no one can say what is meant.
+        // A place of both kinds means one of them only when the object says which.
         let Search { found, seen, .. } = search;
         let both = |it: &Reference| {
             let other = match it.kind {
@@ -192,15 +201,25 @@ impl<'a> Search<'a> {
                     }
                     reference.output = *output;
                     reference.template = template.map(str::to_owned);
-                    if self.seen.insert((reference.pointer.clone(), *kind)) {
-                        self.found.push(reference);
-                    }
+                    self.add(reference);
                 }
             });
         }
     }
 
-    /// The reference at a place, unless what stands beside the name says that another kind is meant.
+    /// Adds a reference. Of a place that a controller writes no other row says anything.
+    fn add(&mut self, reference: Reference) {
+        if self.seen.insert((reference.pointer.clone(), reference.kind)) {
+            self.found.push(reference);
+        } else if reference.output {
+            let same = |it: &&mut Reference| it.pointer == reference.pointer && it.kind == reference.kind;
+            if let Some(known) = self.found.iter_mut().find(same) {
+                known.output = true;
+            }
+        }
+    }
+
+    /// The reference at a place, unless the fields beside the name say that another kind is meant.
     fn reference(
         &self,
         kind: ConfigKind,
@@ -214,13 +233,15 @@ impl<'a> Search<'a> {
             Some("/metadata") | None => None,
             Some(parent) => self.object.pointer(parent),
         };
-        let word = |key: &str| beside.and_then(|it| it.get(key)).and_then(Value::as_str);
-        if word("kind").is_some_and(|it| it != kind.as_str())
-            || word("group").is_some_and(|it| !it.is_empty())
+        let beside_text = |key: &str| beside.and_then(|it| it.get(key)).and_then(Value::as_str);
+        // Some operators call the kind a type; most types are something else.
+        let typed = beside_text("type").filter(|it| matches!(*it, "ConfigMap" | "Secret"));
+        if beside_text("kind").or(typed).is_some_and(|it| it != kind.as_str())
+            || beside_text("group").is_some_and(|it| !it.is_empty())
         {
             return None;
         }
-        let namespace = namespace.or_else(|| word("namespace")).filter(|it| !it.is_empty());
+        let namespace = namespace.or_else(|| beside_text("namespace")).filter(|it| !it.is_empty());
         Some(Reference {
             pointer: pointer.to_owned(),
             kind,

@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 use trimaran_model::error_code;
 
+use super::configs::{Config, Configs, Fate};
 use super::references::{Reference, References};
-use super::{BASE_LABEL, CHECKSUM_ANNOTATION, ConfigKind, VERSIONED_ANNOTATION, hash, name, rbac};
+use super::{
+    BASE_LABEL, CHECKSUM_ANNOTATION, ConfigKind, VERSIONED_ANNOTATION, admission, hash, kept, name, rbac,
+};
 use crate::finding::{Finding, shown};
 use crate::identity::{Identity, group, is_cluster_scoped, text};
 
@@ -38,38 +41,15 @@ pub struct Rename {
     pub to: String,
 }
 
-/// What becomes of a ConfigMap or Secret.
-enum Fate {
-    Versioned {
-        base: String,
-        to: String,
-    },
-    /// Keeps its name; pods that use it carry the checksum of its content.
-    Kept {
-        checksum: String,
-    },
-    /// Belongs to a controller: nothing of it is touched.
-    Alone,
-}
-
-struct Config {
-    index: usize,
-    kind: ConfigKind,
-    namespace: Option<String>,
-    name: String,
-    fate: Fate,
-    used: bool,
-}
-
 /// Names the ConfigMaps and Secrets of a set by their content and rewrites every reference to them.
 ///
 /// Total: objects without kind or name, and values of wrong types, are passed through; the lint names them.
 /// Rendering the result again changes nothing.
 pub fn render(objects: Vec<Value>, options: Options<'_>) -> Rendered {
-    let mut work =
-        Work { objects, options, configs: Vec::new(), by_name: BTreeMap::new(), findings: Vec::new() };
+    let mut work = Work { objects, options, configs: Configs::default(), findings: Vec::new() };
     work.choose();
     work.rewrite();
+    work.warn_kept_names();
     work.warn_unused();
     work.rename()
 }
@@ -77,9 +57,7 @@ pub fn render(objects: Vec<Value>, options: Options<'_>) -> Rendered {
 struct Work<'a> {
     objects: Vec<Value>,
     options: Options<'a>,
-    configs: Vec<Config>,
-    /// Indexes of `configs`.
-    by_name: BTreeMap<(ConfigKind, String), Vec<usize>>,
+    configs: Configs,
     findings: Vec<Finding>,
 }
 
@@ -124,8 +102,7 @@ impl Work<'_> {
                 let to = name::versioned(kind, &base, object);
                 Fate::Versioned { base, to }
             };
-            self.by_name.entry((kind, name.clone())).or_default().push(self.configs.len());
-            self.configs.push(Config { index, kind, namespace, name, fate, used: false });
+            self.configs.add(Config { index, kind, namespace, name, fate, used: false });
         }
     }
 
@@ -143,6 +120,9 @@ impl Work<'_> {
     }
 
     fn rewrite(&mut self) {
+        for (index, reference) in admission::parameters(&self.objects) {
+            self.rewrite_one(index, &reference, &mut BTreeMap::new());
+        }
         for index in 0..self.objects.len() {
             if ConfigKind::of(&self.objects[index]).is_some() {
                 continue;
@@ -172,7 +152,7 @@ impl Work<'_> {
         let Some(found) = self.find(index, reference.kind, &reference.name, namespace) else {
             return self.warn_elsewhere(index, reference);
         };
-        let config = &mut self.configs[found];
+        let config = &mut self.configs.all[found];
         config.used = true;
         match &config.fate {
             Fate::Versioned { to, .. } => {
@@ -195,7 +175,7 @@ impl Work<'_> {
     /// The object that a name means, from the place of another object: of the same namespace, or, where there is
     /// none to compare, the only one of that name.
     fn find(&self, index: usize, kind: ConfigKind, name: &str, namespace: Option<&str>) -> Option<usize> {
-        let known = self.by_name.get(&(kind, name.to_owned()))?;
+        let known = self.configs.named(kind, name);
         let object = &self.objects[index];
         let own = text(object, "/metadata/namespace").or(self.options.namespace);
         let cluster = is_cluster_scoped(group(object), text(object, "/kind").unwrap_or_default());
@@ -203,20 +183,20 @@ impl Work<'_> {
             return if known.len() == 1 { known.first().copied() } else { None };
         }
         let wanted = namespace.or(own);
-        known.iter().copied().find(|it| self.configs[*it].namespace.as_deref() == wanted)
+        known.iter().copied().find(|it| self.configs.all[*it].namespace.as_deref() == wanted)
     }
 
-    /// The set has the name, but nobody said that the namespaces are the same.
+    /// The set has the name, but whether the namespaces are the same is not known.
     fn warn_elsewhere(&mut self, index: usize, reference: &Reference) {
         if self.options.namespace.is_some() {
             return;
         }
-        let Some(known) = self.by_name.get(&(reference.kind, reference.name.clone())) else { return };
+        let known = self.configs.named(reference.kind, &reference.name);
         let own = reference
             .namespace
             .clone()
             .or_else(|| text(&self.objects[index], "/metadata/namespace").map(str::to_owned));
-        let unsure = known.iter().any(|it| self.configs[*it].namespace.is_none() != own.is_none());
+        let unsure = known.iter().any(|it| self.configs.all[*it].namespace.is_none() != own.is_none());
         if unsure {
             let message = format!(
                 "{} `{}` is in the set, but one of the two has no namespace, so the reference stays",
@@ -226,9 +206,16 @@ impl Work<'_> {
             let code = error_code::CONFIG_OTHER_NAMESPACE;
             self.findings.push(
                 Finding::warning(index, reference.pointer.clone(), code, message)
-                    .help("give `--namespace`, or write the namespace in both"),
+                    .help("pass `--namespace`, or write the namespace in both"),
             );
         }
+    }
+
+    /// Warns about every name that is renamed and kept in a place that looks like a reference.
+    fn warn_kept_names(&mut self) {
+        let known = self.findings.iter().map(|it| (it.object, it.pointer.clone())).collect();
+        let found = kept::warnings(&self.objects, &self.configs, self.options.namespace, &known);
+        self.findings.extend(found);
     }
 
     fn set_checksum(&mut self, index: usize, template: &str, parts: BTreeSet<String>) {
@@ -243,7 +230,7 @@ impl Work<'_> {
         }
     }
 
-    /// Gives a rule the new names. A right by name is no use: what reads through the API reads another name.
+    /// Writes the new names into a rule. A right by name does not count as use: what reads through the API reads another name.
     fn rewrite_grant(&mut self, index: usize, grant: &rbac::Grant) {
         let cluster = text(&self.objects[index], "/kind") == Some("ClusterRole");
         let mut names: Vec<String> = Vec::new();
@@ -251,11 +238,11 @@ impl Work<'_> {
             let mut new: Vec<String> = Vec::new();
             for kind in &grant.kinds {
                 let found: Vec<usize> = if cluster {
-                    self.by_name.get(&(*kind, old.clone())).cloned().unwrap_or_default()
+                    self.configs.named(*kind, old).to_vec()
                 } else {
                     self.find(index, *kind, old, None).into_iter().collect()
                 };
-                new.extend(found.into_iter().map(|it| match &self.configs[it].fate {
+                new.extend(found.into_iter().map(|it| match &self.configs.all[it].fate {
                     Fate::Versioned { to, .. } => to.clone(),
                     Fate::Kept { .. } | Fate::Alone => old.clone(),
                 }));
@@ -278,8 +265,10 @@ impl Work<'_> {
     }
 
     fn warn_unused(&mut self) {
-        let unused: Vec<usize> = (0..self.configs.len())
-            .filter(|it| !self.configs[*it].used && matches!(self.configs[*it].fate, Fate::Versioned { .. }))
+        let unused: Vec<usize> = (0..self.configs.all.len())
+            .filter(|it| {
+                !self.configs.all[*it].used && matches!(self.configs.all[*it].fate, Fate::Versioned { .. })
+            })
             .collect();
         if unused.is_empty() {
             return;
@@ -287,7 +276,7 @@ impl Work<'_> {
         let mentions = self.mentions();
         let mut findings = Vec::new();
         for it in unused {
-            let config = &self.configs[it];
+            let config = &self.configs.all[it];
             let name = shown(&config.name);
             let message = format!("nothing in the set refers to {} `{name}`", config.kind.as_str());
             let help = match mentions.get(config.name.as_str()) {
@@ -307,7 +296,7 @@ impl Work<'_> {
 
     /// The first place of each text that is exactly the name of a ConfigMap or Secret and no reference.
     fn mentions(&self) -> BTreeMap<&str, String> {
-        let names: BTreeSet<&str> = self.configs.iter().map(|it| it.name.as_str()).collect();
+        let names: BTreeSet<&str> = self.configs.all.iter().map(|it| it.name.as_str()).collect();
         let mut found = BTreeMap::new();
         for object in self.objects.iter().filter(|it| ConfigKind::of(it).is_none()) {
             let title = format!(
@@ -328,16 +317,15 @@ impl Work<'_> {
         found
     }
 
-    /// Gives the objects their new names.
+    /// Renames the objects.
     fn rename(mut self) -> Rendered {
         let mut names = Vec::new();
-        let mut taken = BTreeSet::new();
-        for config in &self.configs {
-            let to = match &config.fate {
-                Fate::Versioned { to, .. } => to,
-                Fate::Kept { .. } | Fate::Alone => &config.name,
-            };
-            if !taken.insert((config.kind, config.namespace.clone(), to.clone())) && *to != config.name {
+        let mut names_in_use = BTreeSet::new();
+        for config in &self.configs.all {
+            let to = config.new_name();
+            if !names_in_use.insert((config.kind, config.namespace.clone(), to.to_owned()))
+                && to != config.name
+            {
                 let message =
                     format!("another {} of the set is called `{}` too", config.kind.as_str(), shown(to));
                 let help =

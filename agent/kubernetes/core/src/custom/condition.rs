@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use trimaran_model::time::Wall;
 
-use super::object::Subject;
+use super::failure_text::only_points_elsewhere;
+use super::polarity::{Polarity, polarity};
+use super::subject::Subject;
 use crate::judgment::quote;
 use crate::object::time_of;
 
@@ -47,31 +49,63 @@ pub(super) struct Condition<'a> {
     pub severity: &'a str,
     /// When it became so.
     pub at: Option<Wall>,
-    /// Said of an earlier generation of the object.
+    /// It describes an earlier generation of the object.
     pub stale: bool,
     /// The whole entry, for rules that read other fields.
     pub entry: &'a Value,
 }
 
 impl Condition<'_> {
+    /// Whether it is a failure: a bad one that is true, or another one that is not.
+    pub(super) fn is_bad(&self) -> bool {
+        match polarity(&self.name) {
+            Some(Polarity::Bad) => self.truth == Truth::True,
+            // `NotReady` and the like are failures only by their reason.
+            Some(Polarity::Waiting) => self.truth == Truth::True && self.name.starts_with("Not"),
+            Some(Polarity::Suspended) | None => false,
+            Some(Polarity::Proof | Polarity::Part | Polarity::Open) => self.truth == Truth::False,
+        }
+    }
+
     /// `Ready is False: BuildFailed: exit status 1`.
     pub(super) fn sentence(&self) -> String {
         let mut text = format!("{} is {}", self.name, self.truth.as_str());
-        for part in [self.reason, self.message] {
-            if !part.trim().is_empty() {
+        for part in [quote(self.reason), self.cause()] {
+            if !part.is_empty() {
                 text.push_str(": ");
-                text.push_str(&quote(part));
+                text.push_str(&part);
             }
         }
         text
     }
+
+    /// The controller that wrote it, where the entry names one.
+    fn manager(&self) -> Option<&str> {
+        ["managedBy", "controllerName", "controller"]
+            .into_iter()
+            .find_map(|key| self.entry.get(key)?.as_str())
+    }
+
+    /// Its message, or its first detail where the message only points to the details.
+    pub(super) fn cause(&self) -> String {
+        let detail = DETAILS.iter().find_map(|list| {
+            let first = self.entry.get(list)?.as_array()?.first()?;
+            let text = first.as_str().or_else(|| first.get("message")?.as_str());
+            text.filter(|text| !text.trim().is_empty())
+        });
+        let points = self.message.trim().is_empty() || only_points_elsewhere(self.message);
+        quote(detail.filter(|_| points).unwrap_or(self.message))
+    }
 }
+
+/// Lists of details inside of a condition.
+const DETAILS: &[&str] = &["errors", "warnings"];
 
 /// The conditions of one place, one for each type, and whether all of it could be read.
 #[derive(Debug, Default)]
 pub(super) struct Conditions<'a> {
     pub by_name: BTreeMap<String, Condition<'a>>,
-    /// Something stands there that is no condition: what is missing may have been bad news.
+    /// An entry is no condition: what is missing may have been bad news.
     pub odd: bool,
 }
 
@@ -101,11 +135,15 @@ impl<'a> Conditions<'a> {
         read
     }
 
-    /// Some controllers append: of several with one type the latest counts, whatever their order.
+    /// Some controllers append: of several with one type the latest counts, whatever their order. Of several that
+    /// different controllers write, one that is true is enough.
     fn add(&mut self, condition: Condition<'a>) {
-        let rank = |condition: &Condition<'_>| (condition.at, condition.entry.to_string());
-        let known = self.by_name.get(&condition.name).map(rank);
-        if known.is_none_or(|known| known < rank(&condition)) {
+        let known = self.by_name.get(&condition.name);
+        let others = known.is_some_and(|known| known.manager() != condition.manager());
+        let rank = |condition: &Condition<'_>| {
+            (others && condition.truth == Truth::True, condition.at, condition.entry.to_string())
+        };
+        if known.is_none_or(|known| rank(known) < rank(&condition)) {
             self.by_name.insert(condition.name.clone(), condition);
         }
     }
@@ -142,7 +180,7 @@ mod tests {
 
     fn read(conditions: Value) -> (BTreeMap<String, (Truth, bool)>, bool) {
         let object = json!({"metadata": {"generation": 3}, "status": {"conditions": conditions}});
-        let subject = Subject::new(&object);
+        let subject = Subject::new(&object, None);
         let conditions = Conditions::read(&subject, subject.status("conditions"));
         let truths = conditions.by_name.into_iter().map(|(name, c)| (name, (c.truth, c.stale))).collect();
         (truths, conditions.odd)
@@ -172,6 +210,15 @@ mod tests {
             assert!(read(odd.clone()).1, "{odd}");
         }
         assert!(!read(json!([])).1 && !read(json!(null)).1);
+    }
+
+    #[test]
+    fn one_of_several_controllers_is_enough() {
+        let of = |manager: &str, status: &str, at: &str| json!({"type": "Accepted", "status": status, "managedBy": manager, "lastTransitionTime": at});
+        let (yes, no) = (of("a", "True", "2026-01-01T00:00:00Z"), of("b", "False", "2026-01-02T00:00:00Z"));
+        for list in [json!([yes, no]), json!([no, yes])] {
+            assert_eq!(read(list).0["Accepted"].0, Truth::True);
+        }
     }
 
     #[test]

@@ -4,13 +4,12 @@
 //! `unknown`. Deliberately not here: regular expressions and clocks; ages are part of a clause.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, LazyLock};
 
 use cel::common::ast::{EntryExpr, Expr, IdedExpr};
-use cel::{Env, ExecutionError, Program};
+use cel::{ExecutionError, Program};
 use trimaran_model::limits;
 
-use super::view::View;
+use super::view::{ENVIRONMENT, View};
 
 /// What a rule may read: the object and its three parts.
 pub(super) const ROOTS: &[&str] = &["metadata", "object", "spec", "status"];
@@ -18,18 +17,21 @@ pub(super) const ROOTS: &[&str] = &["metadata", "object", "spec", "status"];
 /// Names of types, to compare with `type(…)`.
 const TYPES: &[&str] = &["bool", "double", "int", "list", "map", "string"];
 
-/// Functions and methods that a rule may call: CEL's own, and two of ours.
+/// Functions and methods that a rule may call: CEL's own, and those of [`super::view`].
 const FUNCTIONS: &[&str] = &[
     "bool",
     "charAt",
     "condition",
     "conditionIn",
+    "conditionSince",
     "contains",
     "double",
     "endsWith",
     "hasValue",
     "indexOf",
     "int",
+    "isFailure",
+    "isTransient",
     "join",
     "lowerAscii",
     "none",
@@ -42,16 +44,11 @@ const FUNCTIONS: &[&str] = &[
     "startsWith",
     "string",
     "substring",
+    "sum",
     "trim",
     "type",
     "value",
 ];
-
-pub(super) static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
-    let mut env = Env::stdlib();
-    env.add_extension(cel::extensions::strings).expect("the extension is added once");
-    Arc::new(env)
-});
 
 /// What is wrong with an expression, and where in its text: line and column from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,7 +150,7 @@ fn syntax(errors: &cel::ParseErrors) -> Fault {
         line: first.map_or(1, |error| place(error.pos.0)),
         column: first.map_or(1, |error| place(error.pos.1)),
         what: format!("the expression can't be read: {}", what.lines().next().unwrap_or_default()),
-        help: "see the language definition of CEL; texts stand in quotes, `&&`, `||` and `!` combine"
+        help: "see the language definition of CEL; texts are in quotes, `&&`, `||` and `!` combine"
             .to_owned(),
     }
 }
@@ -191,7 +188,7 @@ impl Survey {
             Expr::Call(call) => {
                 self.function(&call.func_name)?;
                 self.splits |= call.func_name == "split";
-                if let ("condition", Some(Expr::Literal(literal))) =
+                if let ("condition" | "conditionSince", Some(Expr::Literal(literal))) =
                     (call.func_name.as_str(), call.args.first().map(|arg| &arg.expr))
                 {
                     self.conditions.extend(literal_text(literal));
@@ -305,10 +302,10 @@ mod tests {
 
     use super::*;
     use crate::custom::condition::Conditions;
-    use crate::custom::object::Subject;
+    use crate::custom::subject::Subject;
 
     fn view(object: &serde_json::Value, expression: &Expression) -> View {
-        let subject = Subject::new(object);
+        let subject = Subject::new(object, None);
         View::new(&subject, &Conditions::read(&subject, subject.status("conditions")), &expression.roots)
     }
 
@@ -368,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_knows_is_refused_when_it_is_read() {
+    fn what_is_not_known_is_refused_when_it_is_read() {
         for (text, words) in [
             ("status.ready ==", "can't be read"),
             ("foo == 1", "nothing is called `foo`"),

@@ -1,6 +1,6 @@
 //! The judgment of a kind that no rule knows, from what most controllers write.
 //!
-//! It looks for bad news everywhere and for good news only where it is clear: conditions, phases, counts,
+//! It searches for bad news everywhere and for good news only where it is clear: conditions, phases, counts,
 //! and the health of children inside of the status. What is not clear is `unknown`, never healthy.
 //! Deliberately not here: anything that is true of one kind only; that is a rule.
 
@@ -12,10 +12,11 @@ mod phases;
 use trimaran_model::limits::STRIKE_AGE;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Wall;
+use trimaran_model::verdict::Verdict;
 
 use super::condition::Conditions;
-use super::object::{Observed, Status, Subject};
-use super::words;
+use super::subject::{Observed, Status, Subject};
+use super::{busy, explanation, status_vocabulary, suspension};
 use crate::judgment::{Evidence, Judgment};
 
 /// What one sign is worth.
@@ -72,13 +73,15 @@ impl Signs {
     }
 }
 
-/// Judges by steps: generation, suspension, then all signs together.
+/// Judges by steps: suspension, generation, then all signs together.
 pub(super) fn judge(subject: &Subject<'_>, now: Wall) -> Judgment {
-    if let Some(judgment) = generation(subject) {
+    let conditions = Conditions::read(subject, subject.status("conditions"));
+    let suspended = suspension::by_spec(subject, |_| false)
+        .or_else(|| suspension::by_condition(subject, &conditions, |_| false));
+    if let Some(judgment) = suspended {
         return judgment;
     }
-    let conditions = Conditions::read(subject, subject.status("conditions"));
-    if let Some(judgment) = suspension(subject, &conditions) {
+    if let Some(judgment) = generation(subject) {
         return judgment;
     }
     match subject.status {
@@ -86,7 +89,7 @@ pub(super) fn judge(subject: &Subject<'_>, now: Wall) -> Judgment {
         Status::None => {
             return Judgment::unknown(format!("no rule knows {} and it has no status", subject.kind));
         }
-        Status::Odd => return Judgment::unknown("its status is not a map, so nobody can read it"),
+        Status::Odd => return Judgment::unknown("its status is not a map, so it can not be read"),
     }
     let mut signs = Signs::default();
     conditions::collect(subject, &conditions, "status.conditions", &mut signs);
@@ -98,7 +101,32 @@ pub(super) fn judge(subject: &Subject<'_>, now: Wall) -> Judgment {
     if subject.observed() == Observed::Odd {
         signs.odd.push("status.observedGeneration".to_owned());
     }
-    conclude(subject, signs, now)
+    let judgment = conclude(subject, signs, now);
+    match judgment.verdict {
+        Verdict::Degraded => {
+            let message = explanation::complete(subject, &conditions, judgment.message);
+            Judgment { message, ..judgment }
+        }
+        Verdict::Progressing => fail_with_busy_reason(subject, &conditions, judgment, now),
+        _ => judgment,
+    }
+}
+
+/// What still progresses fails with the error in the message of a condition whose reason only names a step.
+fn fail_with_busy_reason(
+    subject: &Subject<'_>,
+    conditions: &Conditions<'_>,
+    judgment: Judgment,
+    now: Wall,
+) -> Judgment {
+    match busy::failure(conditions.by_name.values(), now) {
+        Some(busy::Failure::Now(condition)) => {
+            let evidence = conditions::evidence(subject, "status.conditions", condition);
+            Judgment::degraded(ReasonCode::ConditionFailed, condition.sentence()).with(evidence)
+        }
+        Some(busy::Failure::From(at)) => judgment.recheck_at(at),
+        None => judgment,
+    }
 }
 
 /// Conditions and phases of an earlier generation say nothing of this one.
@@ -116,24 +144,10 @@ pub(super) fn behind(subject: &Subject<'_>, observed: i64, generation: i64) -> J
     Judgment::progressing(ReasonCode::Generation, message).with(evidence)
 }
 
-fn suspension(subject: &Subject<'_>, conditions: &Conditions<'_>) -> Option<Judgment> {
-    for field in ["suspend", "suspended", "paused"] {
-        if let Some(value) = subject.spec(field).filter(|value| value.as_bool() == Some(true)) {
-            let path = format!("spec.{field}");
-            return Some(
-                Judgment::suspended(format!("{path} is true")).with(subject.evidence(path, value, None)),
-            );
-        }
-    }
-    let paused = conditions.by_name.values().find(|condition| conditions::suspends(condition))?;
-    let evidence = conditions::evidence(subject, "status.conditions", paused);
-    Some(Judgment::suspended(paused.sentence()).with(evidence))
-}
-
 /// Whether the object is done for good, so that what its parts say is history.
 fn ran_to_its_end(subject: &Subject<'_>, conditions: &Conditions<'_>) -> bool {
     let by_condition = conditions.by_name.values().any(conditions::ends_well);
-    by_condition || phases::texts(subject).any(|(_, text)| words::ended_well(text))
+    by_condition || phases::texts(subject).any(|(_, text)| status_vocabulary::ended_well(text))
 }
 
 /// Bad news first, then what is still to come, then good news.
@@ -150,7 +164,7 @@ fn conclude(subject: &Subject<'_>, signs: Signs, now: Wall) -> Judgment {
     } else if let Some(first) = fresh.first() {
         let judgment = seen(Judgment::progressing(ReasonCode::NotReady, first.sentence.clone()), &fresh);
         let times = fresh.iter().filter_map(|sign| sign.evidence.at);
-        times.fold(judgment, |judgment, at| judgment.again_at(at + STRIKE_AGE))
+        times.fold(judgment, |judgment, at| judgment.recheck_at(at + STRIKE_AGE))
     } else if let Some(first) = waiting.first() {
         seen(Judgment::progressing(first.reason, first.sentence.clone()), &waiting)
     } else if let Some(first) = suspended.first() {
@@ -165,7 +179,7 @@ fn conclude(subject: &Subject<'_>, signs: Signs, now: Wall) -> Judgment {
     warnings.into_iter().fold(judgment, Judgment::warn)
 }
 
-/// Evidence in a judgment is bounded: the first few of a kind tell enough.
+/// Evidence in a judgment is bounded: the first few of a kind are enough.
 const EVIDENCE_SHOWN: usize = 8;
 
 fn seen(judgment: Judgment, signs: &[&Sign]) -> Judgment {

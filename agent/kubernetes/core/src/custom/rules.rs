@@ -16,7 +16,7 @@ use trimaran_model::verdict::Verdict;
 
 use self::template::Template;
 use super::expression::Expression;
-use super::object::Subject;
+use super::subject::Subject;
 use crate::judgment::Judgment;
 
 /// Why a rule file is refused. Line and column start at 1.
@@ -39,17 +39,19 @@ pub struct RuleSet {
 }
 
 #[derive(Debug)]
-struct Rule {
+pub(super) struct Rule {
     file: String,
     group: Pattern,
     kinds: Vec<Pattern>,
     /// Empty: all.
     versions: Vec<String>,
     observed_generation: ObservedGeneration,
-    /// Asked before the generation: a controller that is told to stop observes nothing more.
+    /// Asked before the generation: a controller that was switched off observes nothing more.
     suspended: Option<Expression>,
     clauses: Vec<Clause>,
     otherwise: Option<Outcome>,
+    /// The word of a closed list of states; one that no clause lists is named in the message and in a warning.
+    unlisted: Option<Expression>,
 }
 
 /// How the controller says which generation it has seen.
@@ -61,7 +63,7 @@ enum ObservedGeneration {
     String,
     /// Either, or not at all.
     Optional,
-    /// Not looked at: the field means something else.
+    /// Not read: the field means something else.
     None,
 }
 
@@ -70,6 +72,10 @@ struct Clause {
     cel: Expression,
     /// The clause holds only once this time is so long ago.
     age: Option<Age>,
+    /// The failure stays one although the message speaks of another try.
+    is_final: bool,
+    /// What deserves attention beside the verdict.
+    warning: Option<Template>,
     outcome: Outcome,
 }
 
@@ -118,6 +124,15 @@ impl Pattern {
 }
 
 impl Rule {
+    /// Whether it is made for this very kind, and not for all kinds of a group.
+    pub(super) fn names_kind(&self, subject: &Subject<'_>) -> bool {
+        self.kinds.iter().any(|kind| matches!(kind, Pattern::Exact(exact) if exact == subject.kind))
+    }
+
+    pub(super) fn judge(&self, subject: &Subject<'_>, now: Wall) -> Judgment {
+        evaluate::judge(self, subject, now)
+    }
+
     /// How exactly the rule matches: group before kind, a version last.
     fn matches(&self, subject: &Subject<'_>) -> Option<(u8, u8, bool)> {
         let version = self.versions.is_empty() || self.versions.iter().any(|known| known == subject.version);
@@ -127,9 +142,12 @@ impl Rule {
     }
 }
 
+// `BUILTIN_FILES`: the rule files that come with Trimaran, name and text of each, as they are in `rules/`.
+include!(concat!(env!("OUT_DIR"), "/builtin_rules.rs"));
+
 /// Compiled when the first custom resource is judged, not before.
 static BUILTIN: LazyLock<Vec<Arc<Rule>>> = LazyLock::new(|| {
-    let rules = super::builtin::FILES.iter().map(|(name, text)| {
+    let rules = BUILTIN_FILES.iter().map(|(name, text)| {
         let (rule, _) = file::read(name, text).expect("a test reads every built-in rule");
         Arc::new(rule)
     });
@@ -168,11 +186,10 @@ impl RuleSet {
         Ok(())
     }
 
-    /// What the rule of the object's kind says; `None` when there is none.
-    pub(super) fn judge(&self, subject: &Subject<'_>, now: Wall) -> Option<Judgment> {
+    /// The rule of the object's kind; `None` when there is none.
+    pub(super) fn find(&self, subject: &Subject<'_>) -> Option<&Rule> {
         let matching = self.rules().filter_map(|rule| Some((rule.matches(subject)?, rule)));
-        let (_, rule) = matching.max_by_key(|(exactness, _)| *exactness)?;
-        Some(evaluate::judge(rule, subject, now))
+        matching.max_by_key(|(exactness, _)| *exactness).map(|(_, rule)| rule)
     }
 }
 

@@ -4,15 +4,23 @@
 //! `metadata` are always maps.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use cel::objects::Key;
-use cel::{Context, Value as Cel};
+use cel::{Context, Env, ExecutionError, Value as Cel};
 use serde_json::Value;
+use trimaran_model::time::Wall;
 
 use super::condition::Conditions;
-use super::expression::ENVIRONMENT;
-use super::object::Subject;
+use super::subject::Subject;
+use super::{failure_text, status_vocabulary};
+
+/// The functions of CEL that expressions are compiled with and run in.
+pub(super) static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut env = Env::stdlib();
+    env.add_extension(cel::extensions::strings).expect("the extension is added once");
+    Arc::new(env)
+});
 
 pub(super) struct View {
     context: Context<'static, 'static>,
@@ -60,6 +68,7 @@ impl View {
                 })
             });
         declared.expect("the standard library has no such functions");
+        add_helpers(&mut context, subject, conditions);
         Self { context, longest }
     }
 
@@ -71,6 +80,45 @@ impl View {
     pub(super) fn longest(&self, splits: bool) -> usize {
         if splits { self.longest.collection.max(self.longest.text) } else { self.longest.collection }
     }
+}
+
+/// Functions that know what words mean, since when something is so, and what a list adds up to.
+fn add_helpers(context: &mut Context<'static, 'static>, subject: &Subject<'_>, conditions: &Conditions<'_>) {
+    let text = |at: Option<Wall>| at.map(text_of).unwrap_or_default();
+    let began = text(subject.began);
+    let fresh = conditions.by_name.iter().filter(|(_, condition)| !condition.stale);
+    let since: BTreeMap<String, String> =
+        fresh.map(|(name, condition)| (name.clone(), text(condition.at.or(subject.began)))).collect();
+    let condition_since =
+        move |name: Arc<String>| -> Cel { since.get(name.as_str()).unwrap_or(&began).as_str().into() };
+    let is_failure = |reason: Arc<String>| Cel::Bool(status_vocabulary::is_failure(&reason));
+    let is_transient = |text: Arc<String>| Cel::Bool(failure_text::is_transient_or_network("", &text));
+    context
+        .add_function("conditionSince", condition_since)
+        .and_then(|()| context.add_function("isFailure", is_failure))
+        .and_then(|()| context.add_function("isTransient", is_transient))
+        .and_then(|()| context.add_function("sum", sum))
+        .expect("the standard library has no such functions");
+}
+
+/// The sum of a count in each map of a list; `missing` where the count is left out.
+fn sum(list: Arc<Vec<Cel>>, field: Arc<String>, missing: i64) -> Result<Cel, ExecutionError> {
+    let wrong = |what: &str| Err(ExecutionError::function_error("sum", what));
+    let mut total = 0i64;
+    for entry in list.iter() {
+        let Cel::Map(fields) = entry else { return wrong("an entry is no map") };
+        let count = match fields.get(&Key::from(field.as_str())) {
+            Some(Cel::Int(count)) => *count,
+            Some(_) => return wrong("a count is no whole number"),
+            None => missing,
+        };
+        total = total.saturating_add(count);
+    }
+    Ok(Cel::Int(total))
+}
+
+fn text_of(at: Wall) -> String {
+    jiff::Timestamp::from_millisecond(at.0).map(|at| at.to_string()).unwrap_or_default()
 }
 
 type Fields = HashMap<String, Cel>;

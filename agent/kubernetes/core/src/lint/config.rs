@@ -3,7 +3,7 @@
 use serde_json::Value;
 use trimaran_model::error_code;
 
-use super::{Set, containers, list, pod_specs};
+use super::set::{Set, containers, list, pod_specs};
 use crate::config::{ConfigKind, Reference, References, decode};
 use crate::finding::{Finding, pointer_part, shown};
 
@@ -54,7 +54,7 @@ fn content(index: usize, kind: ConfigKind, object: &Value, found: &mut Vec<Findi
     }
 }
 
-/// The keys that an object of the set has; `None` when it is not there, or empty so that somebody fills it.
+/// The keys that an object of the set has; `None` when it is not there, or empty because a controller fills it.
 fn keys<'a>(set: &'a Set<'_>, index: usize, kind: ConfigKind, name: &str) -> Option<Vec<&'a str>> {
     let config = &set.objects[set.neighbour(index, "", kind.as_str(), name)?];
     let keys: Vec<&str> = ["data", "binaryData", "stringData"]

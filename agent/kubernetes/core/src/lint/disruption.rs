@@ -4,7 +4,7 @@ use serde_json::Value;
 use trimaran_model::error_code;
 
 use super::rollout::is_zero;
-use super::{Set, list, template_pointer};
+use super::set::{Set, list, template_pointer};
 use crate::finding::{Finding, shown};
 use crate::identity::text;
 

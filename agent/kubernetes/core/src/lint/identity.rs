@@ -3,7 +3,7 @@
 use serde_json::Value;
 use trimaran_model::error_code;
 
-use super::Set;
+use super::set::Set;
 use super::unrendered::is_template;
 use crate::finding::{Finding, shown};
 use crate::identity::{group, is_cluster_scoped, text};
@@ -37,7 +37,7 @@ fn kind(index: usize, object: &Value, found: &mut Vec<Finding>) -> bool {
         );
     }
     let Some(kind) = text(object, "/kind") else {
-        let help = "every object needs `apiVersion` and `kind`; values files of charts don't belong here";
+        let help = "every object needs `apiVersion` and `kind`; values files of charts are no objects";
         return wrong("/kind", "the object has no `kind`".to_owned(), help);
     };
     let Some(version) = text(object, "/apiVersion") else {
@@ -48,28 +48,30 @@ fn kind(index: usize, object: &Value, found: &mut Vec<Finding>) -> bool {
         );
     };
     if group(object) == "kustomize.config.k8s.io" {
-        let help = "render it first: `kustomize build DIR`, and give the result";
+        let help = "render it first: `kustomize build DIR`, and pass the result";
         return wrong("/kind", format!("a {} is an input of kustomize and no object", shown(kind)), help);
     }
     if !version.contains('/') && version != "v1" && !is_template(version) {
-        let help =
-            format!("write it as GROUP/VERSION{}", home(kind).map_or(String::new(), |it| format!(": {it}")));
+        let help = format!(
+            "write it as GROUP/VERSION{}",
+            usual_version(kind).map_or(String::new(), |it| format!(": {it}"))
+        );
         return wrong("/apiVersion", format!("the core group has no version `{}`", shown(version)), &help);
     }
     if version == "v1"
-        && let Some(home) = home(kind)
+        && let Some(usual) = usual_version(kind)
     {
         return wrong(
             "/apiVersion",
             format!("{kind} is not in the core group `v1`"),
-            &format!("write `apiVersion: {home}`"),
+            &format!("write `apiVersion: {usual}`"),
         );
     }
     true
 }
 
-/// Where kinds are that are often looked for in the core group.
-fn home(kind: &str) -> Option<&'static str> {
+/// The API version of kinds that are often written with `v1`.
+fn usual_version(kind: &str) -> Option<&'static str> {
     match kind {
         "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => Some("apps/v1"),
         "Job" | "CronJob" => Some("batch/v1"),

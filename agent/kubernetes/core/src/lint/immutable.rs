@@ -3,7 +3,7 @@
 use serde_json::Value;
 use trimaran_model::error_code;
 
-use super::{Set, list, template_pointer};
+use super::set::{Set, list, template_pointer};
 use crate::finding::{Finding, pointer_part, shown};
 use crate::identity::{group, text};
 

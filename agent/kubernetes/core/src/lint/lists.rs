@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 use trimaran_model::error_code;
 
-use super::{Set, list, pod_specs};
+use super::set::{Set, list, pod_specs};
 use crate::finding::{Finding, shown};
 use crate::identity::group;
 use crate::path::Path;

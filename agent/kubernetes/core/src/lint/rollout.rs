@@ -1,9 +1,9 @@
-//! Rollouts that can never move: strategies without room, volumes that only one pod may hold, two owners of a count.
+//! Rollouts that can never move: strategies that allow no step, volumes that only one pod may mount, two owners of a count.
 
 use serde_json::Value;
 use trimaran_model::error_code;
 
-use super::{Set, list, template_pointer};
+use super::set::{Set, list, template_pointer};
 use crate::finding::{Finding, shown};
 use crate::identity::{group, text};
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use trimaran_model::error_code;
 
-use super::Set;
+use super::set::Set;
 use crate::finding::Finding;
 
 const METADATA: &[&str] = &[

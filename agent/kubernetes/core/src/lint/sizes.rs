@@ -4,7 +4,7 @@ use serde_json::Value;
 use trimaran_model::error_code;
 use trimaran_model::limits;
 
-use super::Set;
+use super::set::Set;
 use crate::config::{ConfigKind, decode};
 use crate::finding::Finding;
 
@@ -15,7 +15,7 @@ pub(super) fn check(set: &Set<'_>, found: &mut Vec<Finding>) {
             && bytes > limits::CONFIG_DATA_BYTES_MAX
         {
             let message = format!(
-                "the {} holds {bytes} bytes, at most {} are taken",
+                "the {} holds {bytes} bytes, at most {} are allowed",
                 kind.as_str(),
                 limits::CONFIG_DATA_BYTES_MAX
             );
@@ -32,7 +32,7 @@ pub(super) fn check(set: &Set<'_>, found: &mut Vec<Finding>) {
             .sum();
         if bytes > limits::ANNOTATIONS_BYTES_MAX {
             let message = format!(
-                "the annotations have {bytes} bytes together, at most {} are taken",
+                "the annotations have {bytes} bytes together, at most {} are allowed",
                 limits::ANNOTATIONS_BYTES_MAX
             );
             let help = "put the text into a ConfigMap; `kubectl apply` without `--server-side` adds a copy of the object";
@@ -64,8 +64,8 @@ fn data_bytes(kind: ConfigKind, object: &Value) -> usize {
                 + section("binaryData").map(|(_, value)| coded(value)).sum::<usize>()
         }
         ConfigKind::Secret => {
-            let given = |key: &String| object.get("stringData").is_some_and(|it| it.get(key).is_some());
-            section("data").filter(|(key, _)| !given(key)).map(|(_, value)| coded(value)).sum::<usize>()
+            let overridden = |key: &String| object.get("stringData").is_some_and(|it| it.get(key).is_some());
+            section("data").filter(|(key, _)| !overridden(key)).map(|(_, value)| coded(value)).sum::<usize>()
                 + section("stringData").map(|(_, value)| plain(value)).sum::<usize>()
         }
     }

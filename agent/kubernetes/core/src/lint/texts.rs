@@ -3,7 +3,7 @@
 use serde_json::Value;
 use trimaran_model::error_code;
 
-use super::{Set, containers, list, pod_specs, template_pointer};
+use super::set::{Set, containers, list, pod_specs, template_pointer};
 use crate::config::ConfigKind;
 use crate::finding::{Finding, pointer_part, shown};
 
@@ -36,6 +36,9 @@ pub(super) fn check(set: &Set<'_>, found: &mut Vec<Finding>) {
             };
             for (key, value) in map {
                 let place = format!("{pointer}/{}", pointer_part(key));
+                if value.is_null() {
+                    null_value(index, &place, key, found);
+                }
                 not_text(index, &place, value, found);
                 if pointer.ends_with("/labels") || pointer.ends_with("/matchLabels") {
                     label(index, &place, key, value, found);
@@ -59,8 +62,15 @@ pub(super) fn check(set: &Set<'_>, found: &mut Vec<Finding>) {
     }
 }
 
-/// A null is read as the empty text.
-fn not_text(index: usize, pointer: &str, value: &Value, found: &mut Vec<Finding>) {
+/// A null in a map: a key whose value was forgotten. A field that is null is one that is not there, and is no finding.
+pub(super) fn null_value(index: usize, pointer: &str, key: &str, found: &mut Vec<Finding>) {
+    let message = format!("`{}` has no value: it is null", shown(key));
+    let finding = Finding::warning(index, pointer, error_code::NULL_VALUE, message);
+    found.push(finding);
+}
+
+/// A number, truth value, list or map where a text belongs. A null is read as the empty text.
+pub(super) fn not_text(index: usize, pointer: &str, value: &Value, found: &mut Vec<Finding>) {
     if value.is_string() || value.is_null() {
         return;
     }

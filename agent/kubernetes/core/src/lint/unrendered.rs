@@ -1,11 +1,11 @@
-//! Templates that nobody rendered: `{{ }}` and `${ }` where Kubernetes wants a name.
+//! Templates that were not rendered: `{{ }}` and `${ }` where Kubernetes requires a name.
 //!
 //! Elsewhere such texts may be meant, as in the data of a ConfigMap; only what is plainly of Helm is named there.
 
 use serde_json::Value;
 use trimaran_model::error_code;
 
-use super::{Set, containers, pod_specs, template_pointer};
+use super::set::{Set, containers, pod_specs, template_pointer};
 use crate::config::ConfigKind;
 use crate::finding::{Finding, pointer_part, shown};
 use crate::walk::texts;

@@ -2,7 +2,7 @@
 
 use trimaran_model::error_code;
 
-use super::Set;
+use super::set::Set;
 use crate::finding::{Finding, shown};
 use crate::identity::text;
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use trimaran_model::error_code;
 
-use super::{Set, containers, list, pod_specs};
+use super::set::{Set, containers, list, pod_specs};
 use crate::finding::{Finding, shown};
 use crate::identity::text;
 

@@ -1,11 +1,13 @@
 //! Argo Rollouts. `observedGeneration` is a text there; a phase is only of today when it equals the generation.
 
 use trimaran_model::reason::ReasonCode;
+use trimaran_model::time::{Millis, Wall};
 
-use super::cause::{Cause, Counts, condition, field, quote};
+use super::cause::{Cause, EffectiveFrom, condition_evidence, field_evidence, quote};
 use super::context::Context;
-use super::deployment::fleet_of;
-use super::progress::{Progress, Waits};
+use super::deployment::pods_of_set;
+use super::progress::{Pending, Progress};
+use super::{deadline, grace};
 use crate::judgment::Judgment;
 use crate::object::{Condition, Object};
 
@@ -14,10 +16,10 @@ const POD_HASH: &str = "rollouts-pod-template-hash";
 
 pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     if let Some(stale) = stale(object) {
-        return stale;
+        return deadline::apply(context, object, stale, Millis::ZERO);
     }
     let phase = object.text("status.phase").unwrap_or("");
-    let evidence = field(object, "status.phase", phase, None);
+    let evidence = field_evidence(object, "status.phase", phase, None);
     let message = quote(object.text("status.message").unwrap_or(""));
     if let Some(failed) = failed(object, phase, &message) {
         return failed.degraded();
@@ -32,12 +34,12 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     let mut sets = context.snapshot.children_of_kind(object, "apps", "ReplicaSet");
     let current = sets.find(|set| !current.is_empty() && set.label(POD_HASH) == Some(current));
     let start = context.start(current.and_then(Object::created));
-    let mut progress = Progress::new(object, fleet_of(context, current, start));
+    let mut progress = Progress::new(object, pods_of_set(context, current, start));
     if phase != "Healthy" || unpausing {
         let words = if message.is_empty() { format!("its phase is \"{phase}\"") } else { message };
-        progress.waits = Some(Waits::new(ReasonCode::NotReady, words, evidence));
+        progress.pending = Some(Pending::new(ReasonCode::NotReady, words, evidence));
     }
-    progress.deadline = deadline(context, object);
+    progress.deadline = deadline(context, object, progress.start_allowance());
     progress.healthy = "the rollout is complete".to_owned();
     progress.judge(context)
 }
@@ -55,20 +57,20 @@ fn stale(object: Object<'_>) -> Option<Judgment> {
                 ReasonCode::Generation,
                 format!("the controller has not seen generation {wanted} yet"),
             )
-            .with(field(object, "status.observedGeneration", value, None)),
+            .with(field_evidence(object, "status.observedGeneration", value, None)),
         );
     }
     object.at("spec.workloadRef")?;
-    let told = object.text("status.workloadObservedGeneration");
+    let observed = object.text("status.workloadObservedGeneration");
     let wanted = object.annotation(WORKLOAD_GENERATION);
-    if told.is_some() && told == wanted {
+    if observed.is_some() && observed == wanted {
         return None;
     }
     let message = "the controller has not seen the latest change of the workload";
-    Some(Judgment::progressing(ReasonCode::Generation, message).with(field(
+    Some(Judgment::progressing(ReasonCode::Generation, message).with(field_evidence(
         object,
         "status.workloadObservedGeneration",
-        told.unwrap_or("absent"),
+        observed.unwrap_or("absent"),
         None,
     )))
 }
@@ -78,29 +80,32 @@ fn failed(object: Object<'_>, phase: &str, message: &str) -> Option<Cause> {
     let given_up = object
         .condition("Progressing")
         .filter(|it| it.is_false() && matches!(it.reason, "ProgressDeadlineExceeded" | "RolloutAborted"));
-    let told = invalid.or(given_up);
+    let condition = invalid.or(given_up);
     if phase != "Degraded" && invalid.is_none() && !object.flag("status.abort") {
         return None;
     }
-    let late = told.is_some_and(|it| it.reason == "ProgressDeadlineExceeded");
+    let late = condition.is_some_and(|it| it.reason == "ProgressDeadlineExceeded");
     let reason = if late { ReasonCode::ProgressDeadline } else { ReasonCode::ConditionFailed };
-    let words = match told {
-        Some(told) if message.is_empty() => quote(told.words()),
+    let words = match condition {
+        Some(condition) if message.is_empty() => quote(condition.text()),
         _ => message.to_owned(),
     };
-    let cause = Cause::new(reason, Counts::AT_ONCE, format!("{} failed: {words}", object.display()))
-        .with(field(object, "status.phase", phase, None));
-    Some(match told {
-        Some(told) => cause.with(condition(object, &told)),
+    let cause =
+        Cause::new(reason, EffectiveFrom::IMMEDIATELY, format!("{} failed: {words}", object.display()))
+            .with(field_evidence(object, "status.phase", phase, None));
+    Some(match condition {
+        Some(condition) => cause.with(condition_evidence(object, &condition)),
         None => cause,
     })
 }
 
-/// The object's own deadline, in case its controller is down. A rollout between steps has none.
-fn deadline(context: Context<'_>, object: Object<'_>) -> Option<trimaran_model::time::Wall> {
-    let progressing = object.condition("Progressing").filter(|it| it.reason != "NewReplicaSetAvailable")?;
-    let seconds = object.count("spec.progressDeadlineSeconds").unwrap_or(600).min(i64::from(i32::MAX));
-    let moved = progressing.updated.or(progressing.at)?;
-    let moved = moved.max(context.since.unwrap_or(moved));
-    Some(moved + trimaran_model::time::Millis::seconds(seconds.unsigned_abs()))
+/// The object's own deadline, in case its controller is down. A rollout between steps has none but the deploy's.
+fn deadline(context: Context<'_>, object: Object<'_>, allowance: Millis) -> Option<Wall> {
+    let progressing = object.condition("Progressing").filter(|it| it.reason != "NewReplicaSetAvailable");
+    let seconds =
+        object.count("spec.progressDeadlineSeconds").map(|seconds| seconds.min(i64::from(i32::MAX)));
+    let length =
+        seconds.map_or(grace::progress_with(allowance), |seconds| Millis::seconds(seconds.unsigned_abs()));
+    let moved = progressing.and_then(|it| it.updated.or(it.at));
+    Some(moved.max(context.since)? + length)
 }

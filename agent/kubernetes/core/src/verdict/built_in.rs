@@ -3,8 +3,8 @@
 
 use super::context::Context;
 use super::{
-    argo_rollout, cluster, daemon_set, deployment, gateway, job, node, pod, scaling, service, stateful_set,
-    storage,
+    argo_rollout, cluster, daemon_set, deployment, gateway, job, node, scaling, service, single_pod,
+    stateful_set, storage,
 };
 use crate::judgment::Judgment;
 use crate::object::Object;
@@ -17,9 +17,11 @@ pub(super) struct BuiltIn {
     pub(super) observes_generation: bool,
     /// Its own rule says what a deletion means.
     pub(super) judges_deletion: bool,
+    /// Its own rule says when waiting has an end; all others have the deadline of the deploy.
+    pub(super) has_deadline: bool,
 }
 
-/// Kinds that are well as soon as they exist: nobody reports on them.
+/// Kinds that are healthy as soon as they exist: no controller reports on them.
 const PLAIN: &[(&str, &[&str])] = &[
     (
         "",
@@ -70,15 +72,20 @@ const PLAIN: &[(&str, &[&str])] = &[
 const OWN_GROUPS: &[&str] = &["", "apps", "batch", "autoscaling", "policy", "extensions"];
 
 pub(super) fn rule_of(group: &str, kind: &str) -> Option<BuiltIn> {
-    let rule = |judge| Some(BuiltIn { judge, observes_generation: false, judges_deletion: false });
-    let observing = |judge| Some(BuiltIn { judge, observes_generation: true, judges_deletion: false });
+    let rule = |judge| {
+        Some(BuiltIn { judge, observes_generation: false, judges_deletion: false, has_deadline: false })
+    };
+    let with_deadline = |judge| rule(judge).map(|rule| BuiltIn { has_deadline: true, ..rule });
+    let workload = |judge| with_deadline(judge).map(|rule| BuiltIn { observes_generation: true, ..rule });
     match (group, kind) {
-        ("apps", "Deployment") => observing(deployment::judge),
-        ("apps", "ReplicaSet") | ("", "ReplicationController") => observing(deployment::judge_replica_set),
-        ("apps", "StatefulSet") => observing(stateful_set::judge),
-        ("apps", "DaemonSet") => observing(daemon_set::judge),
-        ("policy", "PodDisruptionBudget") => observing(scaling::judge_budget),
-        ("", "Pod") => rule(pod::judge),
+        ("apps", "Deployment") => workload(deployment::judge),
+        ("apps", "ReplicaSet") | ("", "ReplicationController") => workload(deployment::judge_replica_set),
+        ("apps", "StatefulSet") => workload(stateful_set::judge),
+        ("apps", "DaemonSet") => workload(daemon_set::judge),
+        ("policy", "PodDisruptionBudget") => {
+            rule(scaling::judge_budget).map(|rule| BuiltIn { observes_generation: true, ..rule })
+        }
+        ("", "Pod") => with_deadline(single_pod::judge),
         ("", "Node") => rule(node::judge),
         ("", "Service") => rule(service::judge),
         ("", "PersistentVolumeClaim") => rule(storage::judge_claim),
@@ -87,8 +94,9 @@ pub(super) fn rule_of(group: &str, kind: &str) -> Option<BuiltIn> {
             judge: |_, object| cluster::judge_namespace(object),
             observes_generation: false,
             judges_deletion: true,
+            has_deadline: false,
         }),
-        ("batch", "Job") => rule(job::judge),
+        ("batch", "Job") => with_deadline(job::judge),
         ("batch", "CronJob") => rule(job::judge_cron_job),
         ("networking.k8s.io" | "extensions", "Ingress") => rule(service::judge_ingress),
         ("autoscaling", "HorizontalPodAutoscaler") => rule(scaling::judge_autoscaler),
@@ -102,7 +110,7 @@ pub(super) fn rule_of(group: &str, kind: &str) -> Option<BuiltIn> {
             rule(gateway::judge_route)
         }
         ("gateway.networking.k8s.io", "Gateway") => rule(gateway::judge_gateway),
-        ("argoproj.io", "Rollout") => rule(argo_rollout::judge),
+        ("argoproj.io", "Rollout") => with_deadline(argo_rollout::judge),
         _ if is_plain(group, kind) => rule(|_, object| exists(object)),
         _ => None,
     }

@@ -11,22 +11,22 @@ use crate::snapshot::Event;
 
 /// From when on a cause makes its object degraded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Counts {
+pub(super) enum EffectiveFrom {
     At(Wall),
-    /// Time alone never makes it count; it only explains a missed deadline.
+    /// Time alone never makes it effective; it only explains a missed deadline.
     Never,
 }
 
-impl Counts {
+impl EffectiveFrom {
     /// Definitive.
-    pub(super) const AT_ONCE: Self = Self::At(Wall(i64::MIN));
+    pub(super) const IMMEDIATELY: Self = Self::At(Wall(i64::MIN));
 
     /// `grace` after `at`; never when it is not known when it happened.
     pub(super) fn after(at: Option<Wall>, grace: Millis) -> Self {
         at.map_or(Self::Never, |at| Self::At(at + grace))
     }
 
-    pub(super) fn has_come(self, now: Wall) -> bool {
+    pub(super) fn is_effective(self, now: Wall) -> bool {
         matches!(self, Self::At(at) if at <= now)
     }
 
@@ -45,20 +45,20 @@ pub(super) struct Cause {
     pub(super) fault: Option<Fault>,
     pub(super) message: String,
     pub(super) evidence: Vec<Evidence>,
-    pub(super) counts: Counts,
-    /// When it stops to count although nothing changed; `None` for what stays.
+    pub(super) effective: EffectiveFrom,
+    /// When it stops to be effective although nothing changed; `None` for what stays.
     pub(super) until: Option<Wall>,
 }
 
 impl Cause {
     /// The fault is the reason's own.
-    pub(super) fn new(reason: ReasonCode, counts: Counts, message: impl Into<String>) -> Self {
+    pub(super) fn new(reason: ReasonCode, effective: EffectiveFrom, message: impl Into<String>) -> Self {
         Self {
             reason,
             fault: reason.fault(),
             message: message.into(),
             evidence: Vec::new(),
-            counts,
+            effective,
             until: None,
         }
     }
@@ -83,19 +83,19 @@ impl Cause {
         Judgment { fault: self.fault, evidence: self.evidence, next_check_at: self.until, ..judgment }
     }
 
-    /// Still only a suspicion; looked at again when it would count.
+    /// Still only a suspicion; checked again when it becomes effective.
     pub(super) fn progressing(self) -> Judgment {
         let judgment = Judgment::progressing(self.reason, self.message);
-        let judgment = Judgment { evidence: self.evidence, ..judgment };
-        match self.counts {
-            Counts::At(at) => judgment.again_at(at),
-            Counts::Never => judgment,
+        let judgment = Judgment { evidence: self.evidence, suspected_fault: self.fault, ..judgment };
+        match self.effective {
+            EffectiveFrom::At(at) => judgment.recheck_at(at),
+            EffectiveFrom::Never => judgment,
         }
     }
 
-    /// Degraded once it counts, progressing until then.
+    /// Degraded once it is effective, progressing until then.
     pub(super) fn judgment(self, now: Wall) -> Judgment {
-        if self.counts.has_come(now) { self.degraded() } else { self.progressing() }
+        if self.effective.is_effective(now) { self.degraded() } else { self.progressing() }
     }
 
     /// The most telling cause: what is certain before what may pass, the release before the platform.
@@ -120,7 +120,7 @@ impl Cause {
 }
 
 /// Evidence from a field.
-pub(super) fn field(
+pub(super) fn field_evidence(
     object: Object<'_>,
     path: impl Into<String>,
     value: impl ToString,
@@ -131,13 +131,13 @@ pub(super) fn field(
 }
 
 /// Evidence from a condition in `status.conditions`.
-pub(super) fn condition(object: Object<'_>, condition: &Condition<'_>) -> Evidence {
+pub(super) fn condition_evidence(object: Object<'_>, condition: &Condition<'_>) -> Evidence {
     let value = [condition.status, condition.reason].into_iter().filter(|text| !text.is_empty());
     let value = value.collect::<Vec<_>>().join(", ");
-    field(object, format!("status.conditions[{}]", condition.kind), value, condition.at)
+    field_evidence(object, format!("status.conditions[{}]", condition.kind), value, condition.at)
 }
 
-pub(super) fn event(object: Object<'_>, event: &Event<'_>) -> Evidence {
+pub(super) fn event_evidence(object: Object<'_>, event: &Event<'_>) -> Evidence {
     Evidence {
         object: object.display(),
         source: Source::Event(event.reason.to_owned()),

@@ -1,17 +1,17 @@
 //! What one container of a pod shows: images, configuration, start, and ends that repeat.
 //!
 //! The state flips between waiting, running and terminated, so the last state is read too. Ephemeral
-//! containers are a debugger's and never looked at.
+//! containers are a debugger's and never read.
 
 use serde_json::Value;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::Wall;
+use trimaran_model::time::{Millis, Wall};
 use trimaran_model::verdict::Fault;
 
-use super::cause::{Cause, Counts, event, field, quote};
+use super::cause::{Cause, EffectiveFrom, event_evidence, field_evidence, quote};
 use super::grace;
+use super::message_patterns::{self, ImageTrouble};
 use super::pod::Pod;
-use super::words::{self, ImageTrouble};
 use crate::judgment::Evidence;
 use crate::object::{at, time_of};
 use crate::snapshot::Event;
@@ -25,7 +25,7 @@ pub(super) struct Container<'a> {
     status: &'a Value,
     spec: Option<&'a Value>,
     /// When this container could first be started: the pod's start, or the end of the init containers.
-    pub(super) turn: Option<Wall>,
+    pub(super) startable_at: Option<Wall>,
 }
 
 /// How a run of a container ended.
@@ -51,17 +51,27 @@ pub(super) enum Crash {
     First(Cause),
 }
 
+/// A container that counts as ready although it ended with an error a moment ago: without a readiness probe it is
+/// ready as soon as it runs, so only a run that is longer than the one before proves anything.
+#[derive(Debug, Clone)]
+pub(super) struct Unproven {
+    pub(super) message: String,
+    pub(super) evidence: Evidence,
+    /// Until when it may end as the run before did.
+    pub(super) until: Wall,
+}
+
 impl<'a> Container<'a> {
     pub(super) fn new(
         list: &'static str,
         status: &'a Value,
         spec: Option<&'a Value>,
-        turn: Option<Wall>,
+        startable_at: Option<Wall>,
     ) -> Option<Self> {
         let name = status.get("name")?.as_str()?;
-        let container = Self { name, list, status, spec, turn };
+        let container = Self { name, list, status, spec, startable_at };
         let latest = container.ends().into_iter().flatten().filter_map(|end| end.finished).max();
-        Some(Self { turn: turn.max(latest), ..container })
+        Some(Self { startable_at: startable_at.max(latest), ..container })
     }
 
     pub(super) fn is_ready(self) -> bool {
@@ -103,7 +113,7 @@ impl<'a> Container<'a> {
     }
 
     fn evidence(self, pod: &Pod<'a>, path: &str, value: impl ToString, at: Option<Wall>) -> Evidence {
-        field(pod.object, format!("status.{}[{}].{path}", self.list, self.name), value, at)
+        field_evidence(pod.object, format!("status.{}[{}].{path}", self.list, self.name), value, at)
     }
 
     /// The latest end first.
@@ -127,7 +137,7 @@ impl<'a> Container<'a> {
         let message = self.text("state.waiting.message");
         match self.waiting() {
             "InvalidImageName" | "ErrImageNeverPull" => {
-                Some(self.image_cause(pod, ReasonCode::ImagePull, Counts::AT_ONCE, message))
+                Some(self.image_cause(pod, ReasonCode::ImagePull, EffectiveFrom::IMMEDIATELY, message))
             }
             "ErrImagePull"
             | "ImagePullBackOff"
@@ -148,7 +158,7 @@ impl<'a> Container<'a> {
         }
     }
 
-    fn image_cause(self, pod: &Pod<'a>, reason: ReasonCode, counts: Counts, words: &str) -> Cause {
+    fn image_cause(self, pod: &Pod<'a>, reason: ReasonCode, effective: EffectiveFrom, words: &str) -> Cause {
         let words = if words.is_empty() { self.waiting().to_owned() } else { quote(words) };
         let message = format!(
             "the image \"{}\" of container {} in pod {} can't be pulled: {words}",
@@ -156,7 +166,7 @@ impl<'a> Container<'a> {
             self.name,
             pod.object.name()
         );
-        Cause::new(reason, counts, message).with(self.evidence(
+        Cause::new(reason, effective, message).with(self.evidence(
             pod,
             "state.waiting.reason",
             self.waiting(),
@@ -166,43 +176,68 @@ impl<'a> Container<'a> {
 
     /// The waiting message decides; the latest event says the cause where the message lost it (krane#124).
     fn pull(self, pod: &Pod<'a>, message: &str) -> Cause {
-        let told = pod.events().rev().find(|event| self.is_failed_pull(event));
-        let own = words::image_trouble(message, self.image());
-        let (trouble, words) = match (own, told) {
-            (ImageTrouble::Untold, Some(event)) => {
-                (words::image_trouble(event.message, self.image()), event.message)
+        let failed = pod.events().rev().find(|event| self.is_failed_pull(event));
+        // What can't be inspected is on the node already.
+        let own = match self.waiting() {
+            "ImageInspectError" => ImageTrouble::Transient,
+            _ => message_patterns::image_trouble(message, self.image()),
+        };
+        let (trouble, words) = match (own, failed) {
+            (ImageTrouble::Unspecified, Some(event)) => {
+                (message_patterns::image_trouble(event.message, self.image()), event.message)
             }
             _ => (own, message),
         };
         let cause = match trouble {
-            ImageTrouble::Final => self.image_cause(pod, ReasonCode::ImagePull, Counts::AT_ONCE, words),
-            ImageTrouble::Transient | ImageTrouble::Untold => {
-                let counts = Counts::after(self.turn, grace::IMAGE_TRANSIENT);
-                self.image_cause(pod, ReasonCode::ImagePullTransient, counts, words)
+            ImageTrouble::Final => {
+                self.image_cause(pod, ReasonCode::ImagePull, EffectiveFrom::IMMEDIATELY, words)
+            }
+            ImageTrouble::Transient | ImageTrouble::Unspecified => {
+                let effective = EffectiveFrom::after(self.startable_at, grace::IMAGE_TRANSIENT);
+                self.image_cause(pod, ReasonCode::ImagePullTransient, effective, words)
             }
         };
-        cause.with_all(told.map(|told| event(pod.object, &told)))
+        cause.with_all(failed.map(|failed| event_evidence(pod.object, &failed)))
     }
 
+    /// An event about the whole pod belongs to this container when it names the image, by the name of the spec or
+    /// by the one in the waiting message.
     fn is_failed_pull(self, event: &Event<'_>) -> bool {
         let about_pull = event.reason == "Failed" && event.message.contains("pull");
-        let names = event.message.contains(self.image()) || !event.field.is_empty();
+        let message = self.text("state.waiting.message");
+        let quoted = message.split('"').nth(1).filter(|name| !name.is_empty());
+        let names = event.message.contains(self.image())
+            || quoted.is_some_and(|name| event.message.contains(name))
+            || !event.field.is_empty();
         about_pull
             && names
             && event.is_about_container(self.name)
-            && words::image_trouble(event.message, self.image()) != ImageTrouble::Untold
+            && message_patterns::image_trouble(event.message, self.image()) != ImageTrouble::Unspecified
+    }
+
+    /// What the kubelet says of a container that it could not make or start, where the waiting message is empty.
+    fn failed_event(self, pod: &Pod<'a>) -> Option<Event<'a>> {
+        let is_cause = |event: &Event<'_>| {
+            event.is_warning && event.reason == "Failed" && event.is_about_container(self.name)
+        };
+        pod.events().rev().find(|event| is_cause(event) && !event.message.contains("pull"))
     }
 
     fn config(self, pod: &Pod<'a>, message: &str) -> Cause {
         let waiting = self.waiting();
-        let start = waiting == "CreateContainerError" && words::start_is_final(message);
+        let event = self.failed_event(pod).filter(|_| message.is_empty());
+        let message = event.map_or(message, |event| event.message);
+        let start = waiting == "CreateContainerError" && message_patterns::start_is_final(message);
         let reason = if start { ReasonCode::StartError } else { ReasonCode::ConfigError };
-        let transient = words::config_is_transient(message);
-        let counts =
-            if transient { Counts::Never } else { Counts::after(self.turn, grace::CONTAINER_CONFIG) };
+        let transient = message_patterns::config_is_transient(message);
+        let effective = if transient {
+            EffectiveFrom::Never
+        } else {
+            EffectiveFrom::after(self.startable_at, grace::CONTAINER_CONFIG)
+        };
         let cause = Cause::new(
             reason,
-            counts,
+            effective,
             format!(
                 "container {} in pod {} can't be made: {}",
                 self.name,
@@ -216,10 +251,12 @@ impl<'a> Container<'a> {
     }
 
     fn start(self, pod: &Pod<'a>, path: &str, value: &str, message: &str, at: Option<Wall>) -> Cause {
+        let event = self.failed_event(pod).filter(|_| message.is_empty());
+        let message = event.map_or(message, |event| event.message);
         let last = self.ends().into_iter().flatten().find(|end| !end.message.is_empty());
         let words = if message.is_empty() { last.map_or("", |end| end.message) } else { message };
-        let is_final = words::start_is_final(words);
-        let counts = if is_final { Counts::AT_ONCE } else { Counts::Never };
+        let is_final = message_patterns::start_is_final(words);
+        let effective = if is_final { EffectiveFrom::IMMEDIATELY } else { EffectiveFrom::Never };
         let text = format!(
             "container {} in pod {} can't be started: {}",
             self.name,
@@ -227,20 +264,53 @@ impl<'a> Container<'a> {
             or(words, value)
         );
         let cause =
-            Cause::new(ReasonCode::StartError, counts, text).with(self.evidence(pod, path, value, at));
+            Cause::new(ReasonCode::StartError, effective, text).with(self.evidence(pod, path, value, at));
         if is_final { cause } else { cause.blame(Fault::Platform) }
+    }
+
+    /// Why a ready container is not to be trusted yet.
+    pub(super) fn unproven(self, pod: &Pod<'a>) -> Option<Unproven> {
+        let running = at(self.status, "state.running").filter(|_| self.is_ready())?;
+        let end = self.ends().into_iter().flatten().next()?;
+        let failed = end.code != 0 || self.restarts() >= 2;
+        if !failed || end.is_lost() || end.run_was_long() || !pod.belongs(end.finished) {
+            return None;
+        }
+        let until = self.outlived_at(running, &end).filter(|until| *until > pod.context.now)?;
+        let text = format!(
+            "container {} in pod {} ended with exit code {}{} after {} and has not run longer than that since",
+            self.name,
+            pod.object.name(),
+            end.code,
+            reason_in_brackets(end.reason),
+            end.length().map_or_else(|| "a run of unknown length".to_owned(), |length| length.to_string()),
+        );
+        let path = format!("{}.terminated.exitCode", end.place);
+        Some(Unproven { message: text, evidence: self.evidence(pod, &path, end.code, end.finished), until })
+    }
+
+    /// When a run that goes on is longer than the one before it.
+    fn outlived_at(self, running: &Value, end: &End<'_>) -> Option<Wall> {
+        let started = time_of(running.get("startedAt"))?;
+        Some(started + end.length().unwrap_or(grace::LOOP_WATCH) + grace::LOOP_MARGIN)
+    }
+
+    fn has_readiness_probe(self) -> bool {
+        self.spec.and_then(|spec| spec.get("readinessProbe")).is_some_and(Value::is_object)
     }
 
     /// What the ends of its runs add up to; `None` while it runs well or ended as it should.
     pub(super) fn crash(self, pod: &Pod<'a>) -> Option<Crash> {
-        if self.is_ready() || (self.list == "initContainerStatuses" && !self.is_sidecar() && self.is_done()) {
+        // A readiness probe that succeeds is a sign of its own; without one, ready says no more than running.
+        let is_trusted = self.is_ready() && (self.has_readiness_probe() || self.unproven(pod).is_none());
+        if is_trusted || (self.list == "initContainerStatuses" && !self.is_sidecar() && self.is_done()) {
             return None;
         }
         let running = at(self.status, "state.running");
         let looping = self.waiting() == "CrashLoopBackOff";
         let Some(end) = self.ends().into_iter().flatten().next() else {
             return (looping && self.restarts() >= 2 && pod.belongs(None))
-                .then(|| Crash::Loop(self.untold_loop(pod)));
+                .then(|| Crash::Loop(self.unspecified_loop(pod)));
         };
         let down = looping || end.place == "state";
         if end.is_failed_start()
@@ -251,9 +321,14 @@ impl<'a> Container<'a> {
             return None;
         }
         if end.run_was_long() && !looping {
-            return (down && end.code != 0).then(|| Crash::First(self.crash_cause(pod, &end, Counts::Never)));
+            return (down && end.code != 0)
+                .then(|| Crash::First(self.crash_cause(pod, &end, EffectiveFrom::Never)));
         }
-        let until = if down { None } else { Some(self.expected_end(running, &end)?) };
+        let until = match (down, self.unproven(pod)) {
+            (true, _) => None,
+            (false, Some(unproven)) => Some(unproven.until),
+            (false, None) => Some(self.expected_end(running, &end)?),
+        };
         if until.is_some_and(|until| until <= pod.context.now) {
             return None;
         }
@@ -261,14 +336,16 @@ impl<'a> Container<'a> {
             if pod.is_older_than_deploy() && !looping { self.known_restarts(pod) } else { self.restarts() };
         match restarts {
             2.. => {
-                let cause = self.crash_cause(pod, &end, Counts::AT_ONCE);
+                let cause = self.crash_cause(pod, &end, EffectiveFrom::IMMEDIATELY);
                 Some(Crash::Loop(Cause { until, ..cause }))
             }
             1 if down && end.code != 0 => {
-                let counts = Counts::after(end.finished, grace::SECOND_LOOK);
-                Some(Crash::Second(self.crash_cause(pod, &end, counts)))
+                let effective = EffectiveFrom::after(end.finished, grace::CONFIRMATION);
+                Some(Crash::Second(self.crash_cause(pod, &end, effective)))
             }
-            _ if down && end.code != 0 => Some(Crash::First(self.crash_cause(pod, &end, Counts::Never))),
+            _ if down && end.code != 0 => {
+                Some(Crash::First(self.crash_cause(pod, &end, EffectiveFrom::Never)))
+            }
             _ => None,
         }
     }
@@ -280,18 +357,17 @@ impl<'a> Container<'a> {
     /// Until when a run that goes on may still end as the one before it did.
     fn expected_end(self, running: Option<&Value>, end: &End<'_>) -> Option<Wall> {
         let started = time_of(running?.get("startedAt"))?;
-        let before = end.finished? - end.started?;
-        Some(started + before.max(grace::LOOP_WATCH) + grace::LOOP_MARGIN)
+        Some(started + end.length()?.max(grace::LOOP_WATCH) + grace::LOOP_MARGIN)
     }
 
-    /// The restarts of this deploy in a pod that is older than it: only the ends that are told are known.
+    /// The restarts of this deploy in a pod that is older than it: only the ends in its status are known.
     fn known_restarts(self, pod: &Pod<'a>) -> i64 {
         let ends = self.ends().into_iter().flatten();
         let ours = ends.filter(|end| end.finished.is_some() && pod.belongs(end.finished)).count();
         i64::try_from(ours).unwrap_or(0) - 1
     }
 
-    fn crash_cause(self, pod: &Pod<'a>, end: &End<'a>, counts: Counts) -> Cause {
+    fn crash_cause(self, pod: &Pod<'a>, end: &End<'a>, effective: EffectiveFrom) -> Cause {
         let killing = pod.events().rev().find(|event| self.is_probe_kill(event, end));
         let reason = match (end.reason, killing) {
             ("OOMKilled", _) => ReasonCode::OomKilled,
@@ -305,7 +381,7 @@ impl<'a> Container<'a> {
                 None => format!("was OOMKilled (exit code {})", end.code),
             },
             ReasonCode::ProbeKill => format!("was ended by its probe with exit code {}", end.code),
-            _ => format!("ended with exit code {}{}", end.code, reason_in_words(end.reason)),
+            _ => format!("ended with exit code {}{}", end.code, reason_in_brackets(end.reason)),
         };
         let words = match killing {
             Some(event) if reason == ReasonCode::ProbeKill => quote(event.message),
@@ -318,7 +394,7 @@ impl<'a> Container<'a> {
             self.name,
             pod.object.name()
         );
-        let mut cause = Cause::new(reason, counts, text);
+        let mut cause = Cause::new(reason, effective, text);
         if !self.waiting().is_empty() {
             cause = cause.with(self.evidence(pod, "state.waiting.reason", self.waiting(), None));
         }
@@ -327,11 +403,11 @@ impl<'a> Container<'a> {
             .with(self.evidence(pod, &path("exitCode"), end.code, end.finished))
             .with(self.evidence(pod, &path("reason"), end.reason, end.finished))
             .with(self.evidence(pod, "restartCount", restarts, None))
-            .with_all(killing.map(|killing| event(pod.object, &killing)))
+            .with_all(killing.map(|killing| event_evidence(pod.object, &killing)))
     }
 
     /// A loop of which the kubelet lost the last end.
-    fn untold_loop(self, pod: &Pod<'a>) -> Cause {
+    fn unspecified_loop(self, pod: &Pod<'a>) -> Cause {
         let restarts = self.restarts();
         let words = or(self.text("state.waiting.message"), "CrashLoopBackOff");
         let text = format!(
@@ -339,13 +415,13 @@ impl<'a> Container<'a> {
             self.name,
             pod.object.name()
         );
-        Cause::new(ReasonCode::CrashLoop, Counts::AT_ONCE, text)
+        Cause::new(ReasonCode::CrashLoop, EffectiveFrom::IMMEDIATELY, text)
             .with(self.evidence(pod, "state.waiting.reason", "CrashLoopBackOff", None))
             .with(self.evidence(pod, "restartCount", restarts, None))
     }
 
     /// The kubelet says that it kills for a probe, or the probe failed and a signal ended the container.
-    /// A probe that fails on a container that ended by itself is a consequence.
+    /// A probe that fails on a container that exited on its own is a consequence.
     fn is_probe_kill(self, event: &Event<'_>, end: &End<'_>) -> bool {
         let probe = event.message.contains("iveness probe") || event.message.contains("tartup probe");
         let killed = event.reason == "Killing"
@@ -364,20 +440,22 @@ impl End<'_> {
         matches!(self.reason, "StartError" | "ContainerCannotRun" | "RunContainerError")
     }
 
-    /// The kubelet lost sight of the container: a restart of the node, not of the process.
+    /// The kubelet lost track of the container: a restart of the node, not of the process.
     fn is_lost(&self) -> bool {
         matches!(self.reason, "ContainerStatusUnknown" | "Unknown" | "NodeShutdown")
     }
 
+    /// How long the run lasted.
+    fn length(&self) -> Option<Millis> {
+        Some(self.finished? - self.started?)
+    }
+
     fn run_was_long(&self) -> bool {
-        match (self.started, self.finished) {
-            (Some(started), Some(finished)) => finished - started > grace::LOOP_RUN,
-            _ => false,
-        }
+        self.length().is_some_and(|length| length > grace::LOOP_RUN)
     }
 }
 
-fn reason_in_words(reason: &str) -> String {
+fn reason_in_brackets(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(" ({reason})") }
 }
 

@@ -12,12 +12,12 @@ pub(super) struct Context<'a> {
     pub(super) snapshot: &'a Snapshot<'a>,
     pub(super) rules: &'a RuleSet,
     pub(super) now: Wall,
-    /// The start of the deploy, as said by the caller.
+    /// The start of the deploy, as given by the caller.
     pub(super) since: Option<Wall>,
 }
 
 impl<'a> Context<'a> {
-    /// The start of the deploy: as said, otherwise the creation of the revision in question.
+    /// The start of the deploy: as given, otherwise the creation of the revision in question.
     pub(super) fn start(&self, revision_created: Option<Wall>) -> Option<Wall> {
         self.since.or(revision_created)
     }

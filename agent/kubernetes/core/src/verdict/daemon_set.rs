@@ -1,11 +1,11 @@
-//! DaemonSets. A node that is not ready or cordoned takes no new pod and must not hold a deploy of the fleet.
+//! DaemonSets. A node that is not ready or cordoned takes no new pod and must not hold a deploy of all others.
 
 use trimaran_model::reason::ReasonCode;
 
-use super::cause::field;
+use super::cause::field_evidence;
 use super::context::Context;
-use super::fleet::{Fleet, Need};
-use super::progress::{Progress, Waits};
+use super::progress::{Pending, Progress};
+use super::revision_pods::{Need, RevisionPods};
 use super::stateful_set::REVISION;
 use super::{creation, node};
 use crate::judgment::Judgment;
@@ -14,7 +14,7 @@ use crate::object::Object;
 const TEMPLATE: &str = "deprecated.daemonset.template.generation";
 const POD_TEMPLATE: &str = "pod-template-generation";
 
-/// What tells the pods of the new revision.
+/// What distinguishes the pods of the new revision.
 struct Revision<'a> {
     hash: Option<&'a str>,
     template: Option<&'a str>,
@@ -26,17 +26,17 @@ struct Revision<'a> {
 pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     let revision = Revision::of(context, object);
     let start = context.start(revision.created);
-    let pods = || context.snapshot.children_of_kind(object, "", "Pod");
+    let all_pods = || context.snapshot.children_of_kind(object, "", "Pod");
     let out = |pod: &Object<'a>| node::of(&context, *pod).is_some_and(node::is_out);
-    let current = pods().filter(|pod| revision.has(*pod) && !out(pod));
-    let fleet = Fleet::new(context, current, start, Need::Any).warn_of_leftovers(context, pods());
-    let mut progress = Progress::new(object, fleet);
-    let excused: Vec<Object<'a>> = pods().filter(out).collect();
+    let current = all_pods().filter(|pod| revision.has(*pod) && !out(pod));
+    let pods = RevisionPods::new(context, current, start, Need::Any).warn_of_leftovers(context, all_pods());
+    let mut progress = Progress::new(object, pods);
+    let excused: Vec<Object<'a>> = all_pods().filter(out).collect();
     let behind = |object: &&Object<'a>| !revision.has(**object);
     let unready = |object: &&Object<'a>| !super::pod::Pod::new(context, **object, None).is_ready();
     let excused_updates = excused.iter().filter(behind).count();
     let excused_pods = excused.iter().filter(unready).count();
-    progress.waits = waits(object, excused_updates, excused_pods);
+    progress.pending = pending(object, excused_updates, excused_pods);
     progress.warnings.extend(excused.iter().filter(|pod| behind(pod) || unready(pod)).map(|pod| {
         let node = node::of(&context, *pod).map_or("?", Object::name);
         format!("node_not_ready: node {node} is out, so its pod {} is not waited for", pod.name())
@@ -45,6 +45,7 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     if object.count("status.desiredNumberScheduled").is_none_or(|desired| scheduled < desired) {
         progress.own.extend(creation::by_event(context, object, start));
     }
+    progress.own.extend(creation::by_condition(context, object));
     progress.set_default_deadline(context, revision.created.filter(|_| !revision.all));
     progress.healthy = healthy(object, &mut progress.warnings);
     progress.judge(context)
@@ -72,14 +73,14 @@ impl<'a> Revision<'a> {
 }
 
 /// `updatedNumberScheduled` and `numberAvailable` are left out by the API server when they are zero.
-fn waits(object: Object<'_>, excused_updates: usize, excused_pods: usize) -> Option<Waits> {
+fn pending(object: Object<'_>, excused_updates: usize, excused_pods: usize) -> Option<Pending> {
     let Some(desired) = object.count("status.desiredNumberScheduled") else {
-        let evidence = field(object, "status.desiredNumberScheduled", "absent", None);
-        return Some(Waits::new(ReasonCode::NotReady, "the nodes were not counted yet", evidence));
+        let evidence = field_evidence(object, "status.desiredNumberScheduled", "absent", None);
+        return Some(Pending::new(ReasonCode::NotReady, "the nodes were not counted yet", evidence));
     };
     if object.count("status.numberReady").is_none() {
-        let evidence = field(object, "status.numberReady", "absent", None);
-        return Some(Waits::new(ReasonCode::NotReady, "the pods were not counted yet", evidence));
+        let evidence = field_evidence(object, "status.numberReady", "absent", None);
+        return Some(Pending::new(ReasonCode::NotReady, "the pods were not counted yet", evidence));
     }
     let on_delete = object.text("spec.updateStrategy.type") == Some("OnDelete");
     let needs = [
@@ -92,7 +93,11 @@ fn waits(object: Object<'_>, excused_updates: usize, excused_pods: usize) -> Opt
         let excused = i64::try_from(excused).unwrap_or(0);
         if needed && count.saturating_add(excused) < desired {
             let message = format!("the pods of {count} of {desired} nodes are {what}");
-            return Some(Waits::new(ReasonCode::NotReady, message, field(object, path, count, None)));
+            return Some(Pending::new(
+                ReasonCode::NotReady,
+                message,
+                field_evidence(object, path, count, None),
+            ));
         }
     }
     None
@@ -103,7 +108,7 @@ fn healthy(object: Object<'_>, warnings: &mut Vec<String>) -> String {
     let updated = object.count("status.updatedNumberScheduled").unwrap_or(0);
     if object.text("spec.updateStrategy.type") == Some("OnDelete") && updated < desired {
         let text = format!("the pods of {updated} of {desired} nodes are on the new revision");
-        warnings.push(format!("ondelete: {text}; the others change when somebody deletes them"));
+        warnings.push(format!("ondelete: {text}; the others change when a user deletes them"));
         return text;
     }
     "the pods of all nodes are updated and available".to_owned()

@@ -1,15 +1,15 @@
 //! Deployments, ReplicaSets and ReplicationControllers.
 //!
 //! Argo CD and kubectl compare `availableReplicas` with `updatedReplicas`; here it is the number that was asked
-//! for, as in Spinnaker. The generation is looked at before `paused`.
+//! for, as in Spinnaker. The generation is read before `paused`.
 
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::{Millis, Wall};
 
-use super::cause::{Cause, Counts, condition, field, quote};
+use super::cause::{Cause, EffectiveFrom, condition_evidence, field_evidence, quote};
 use super::context::Context;
-use super::fleet::{Fleet, Need};
-use super::progress::{Progress, Waits};
+use super::progress::{Pending, Progress};
+use super::revision_pods::{Need, RevisionPods};
 use super::{creation, grace};
 use crate::judgment::Judgment;
 use crate::object::Object;
@@ -22,7 +22,7 @@ const NO_DEADLINE: i64 = i32::MAX as i64;
 pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     let progressing = object.condition("Progressing");
     if object.flag("spec.paused") || progressing.is_some_and(|it| it.reason == "DeploymentPaused") {
-        return Judgment::suspended(format!("{} is paused", object.display())).with(field(
+        return Judgment::suspended(format!("{} is paused", object.display())).with(field_evidence(
             object,
             "spec.paused",
             object.flag("spec.paused"),
@@ -31,11 +31,11 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     }
     let current = current_replica_set(context.snapshot, object);
     let start = context.start(current.and_then(Object::created));
-    let fleet = fleet_of(context, current, start);
+    let pods = pods_of_set(context, current, start);
     let old = context.snapshot.children_of_kind(object, "apps", "ReplicaSet");
-    let fleet = fleet.warn_of_leftovers(context, old.flat_map(|set| pods_of(context, set)));
-    let mut progress = Progress::new(object, fleet);
-    progress.waits = waits(object);
+    let pods = pods.warn_of_leftovers(context, old.flat_map(|set| pods_of(context, set)));
+    let mut progress = Progress::new(object, pods);
+    progress.pending = pending(object);
     progress.own = match current {
         Some(set) => can_not_create(context, set, start).or_else(|| passed_on(context, object, set)),
         None => creation::by_condition(context, object),
@@ -53,7 +53,7 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     progress.judge(context)
 }
 
-/// The ReplicaSet of the Deployment's own revision; of the highest one when the Deployment does not tell.
+/// The ReplicaSet of the Deployment's own revision; of the highest one when the Deployment names none.
 fn current_replica_set<'a>(snapshot: &Snapshot<'a>, deployment: Object<'a>) -> Option<Object<'a>> {
     let sets = snapshot.children_of_kind(deployment, "apps", "ReplicaSet");
     let revision = |set: &Object<'a>| set.annotation(REVISION).and_then(|text| text.parse::<u64>().ok());
@@ -71,10 +71,10 @@ fn lacks_pods(set: Object<'_>) -> bool {
     set.count("status.replicas").unwrap_or(0) < set.count("spec.replicas").unwrap_or(1)
 }
 
-/// The condition decides. While it is not written yet, an event tells as long as pods are missing.
+/// The condition decides. While it is not written yet, events count as long as pods are missing.
 fn can_not_create<'a>(context: Context<'a>, set: Object<'a>, start: Option<Wall>) -> Option<Cause> {
-    let told = || lacks_pods(set).then(|| creation::by_event(context, set, start)).flatten();
-    creation::by_condition(context, set).or_else(told)
+    let by_event = || lacks_pods(set).then(|| creation::by_event(context, set, start)).flatten();
+    creation::by_condition(context, set).or_else(by_event)
 }
 
 /// A Deployment copies the failure of its newest ReplicaSet, or else of any earlier one.
@@ -85,14 +85,18 @@ fn passed_on<'a>(context: Context<'a>, object: Object<'a>, set: Object<'a>) -> O
 }
 
 /// The pods of a ReplicaSet with what it counts itself.
-pub(super) fn fleet_of<'a>(context: Context<'a>, set: Option<Object<'a>>, start: Option<Wall>) -> Fleet {
+pub(super) fn pods_of_set<'a>(
+    context: Context<'a>,
+    set: Option<Object<'a>>,
+    start: Option<Wall>,
+) -> RevisionPods {
     let pods = set.into_iter().flat_map(|set| pods_of(context, set));
     let count = |path: &str| set.and_then(|set| set.count(path));
-    Fleet::new(context, pods, start, Need::Most)
+    RevisionPods::new(context, pods, start, Need::Most)
         .counted(count("status.replicas"), count("status.readyReplicas"))
 }
 
-fn waits(object: Object<'_>) -> Option<Waits> {
+fn pending(object: Object<'_>) -> Option<Pending> {
     let desired = object.count("spec.replicas").unwrap_or(1);
     let count = |path: &str| object.count(path).unwrap_or(0);
     let total = count("status.replicas");
@@ -101,7 +105,7 @@ fn waits(object: Object<'_>) -> Option<Waits> {
     let available = count("status.availableReplicas");
     let short = |reason, path: &str, count: i64, what: &str| {
         let message = format!("{count} of {desired} replicas are {what}");
-        Some(Waits::new(reason, message, field(object, path, count, None)))
+        Some(Pending::new(reason, message, field_evidence(object, path, count, None)))
     };
     if updated < desired {
         return short(ReasonCode::NotReady, "status.updatedReplicas", updated, "updated");
@@ -119,26 +123,26 @@ fn waits(object: Object<'_>) -> Option<Waits> {
     }
     if total > updated {
         let message = format!("replicas of an earlier revision that are still there: {}", total - updated);
-        return Some(Waits::new(
+        return Some(Pending::new(
             ReasonCode::OldPodsTerminating,
             message,
-            field(object, "status.replicas", total, None),
+            field_evidence(object, "status.replicas", total, None),
         ));
     }
     let available = object.condition("Available");
     if let Some(failing) = object.condition("Progressing").filter(|it| it.is_false()) {
-        let message = format!("Progressing is False: {}", quote(failing.words()));
-        return Some(Waits::new(ReasonCode::NotReady, message, condition(object, &failing)));
+        let message = format!("Progressing is False: {}", quote(failing.text()));
+        return Some(Pending::new(ReasonCode::NotReady, message, condition_evidence(object, &failing)));
     }
     match available {
         Some(available) if available.is_true() => None,
         Some(available) => {
-            let message = format!("Available is {}: {}", available.status, quote(available.words()));
-            Some(Waits::new(ReasonCode::NotReady, message, condition(object, &available)))
+            let message = format!("Available is {}: {}", available.status, quote(available.text()));
+            Some(Pending::new(ReasonCode::NotReady, message, condition_evidence(object, &available)))
         }
         None => {
-            let evidence = field(object, "status.conditions[Available]", "absent", None);
-            Some(Waits::new(ReasonCode::NotReady, "the condition Available is not there yet", evidence))
+            let evidence = field_evidence(object, "status.conditions[Available]", "absent", None);
+            Some(Pending::new(ReasonCode::NotReady, "the condition Available is not there yet", evidence))
         }
     }
 }
@@ -152,7 +156,10 @@ fn given_up(object: Object<'_>) -> Option<Cause> {
         _ => return None,
     };
     let message = format!("{} {what}: {}", object.display(), quote(progressing.message));
-    Some(Cause::new(reason, Counts::AT_ONCE, message).with(condition(object, &progressing)))
+    Some(
+        Cause::new(reason, EffectiveFrom::IMMEDIATELY, message)
+            .with(condition_evidence(object, &progressing)),
+    )
 }
 
 /// The object's own deadline, also when the controller that should report it is down. A rollout that was
@@ -162,8 +169,11 @@ fn set_deadline(context: Context<'_>, object: Object<'_>, progress: &mut Progres
     let seconds = object.count("spec.progressDeadlineSeconds");
     let length = match seconds {
         Some(NO_DEADLINE..) => return,
-        Some(seconds) => Millis::seconds(seconds.unsigned_abs()),
-        None => grace::PROGRESS,
+        // Its controller knows no probes, and reports itself when the deadline is over.
+        Some(seconds) => {
+            Millis::seconds(seconds.unsigned_abs().saturating_add(progress.pod_allowance().0 / 1000))
+        }
+        None => grace::progress_with(progress.start_allowance()),
     };
     let progressing = object.condition("Progressing");
     let unavailable = object.condition("Available").filter(|it| it.is_false()).and_then(|it| it.at);
@@ -181,19 +191,19 @@ fn set_deadline(context: Context<'_>, object: Object<'_>, progress: &mut Progres
 /// A ReplicaSet of its own, or a ReplicationController, which has the same status.
 pub(super) fn judge_replica_set<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     let start = context.start(object.created());
-    let mut progress = Progress::new(object, fleet_of(context, Some(object), start));
-    progress.waits = waits_of_set(object);
+    let mut progress = Progress::new(object, pods_of_set(context, Some(object), start));
+    progress.pending = pending_set(object);
     progress.own = can_not_create(context, object, start).into_iter().collect();
     progress.set_default_deadline(context, None);
     progress.healthy = "all replicas are available".to_owned();
     progress.judge(context)
 }
 
-fn waits_of_set(object: Object<'_>) -> Option<Waits> {
+fn pending_set(object: Object<'_>) -> Option<Pending> {
     let desired = object.count("spec.replicas").unwrap_or(1);
     let Some(total) = object.count("status.replicas") else {
-        let evidence = field(object, "status.replicas", "absent", None);
-        return Some(Waits::new(ReasonCode::NotReady, "the replicas were not counted yet", evidence));
+        let evidence = field_evidence(object, "status.replicas", "absent", None);
+        return Some(Pending::new(ReasonCode::NotReady, "the replicas were not counted yet", evidence));
     };
     let paths = [
         ("status.readyReplicas", "ready"),
@@ -204,11 +214,19 @@ fn waits_of_set(object: Object<'_>) -> Option<Waits> {
         let count = object.count(path).unwrap_or(0);
         if count < desired {
             let message = format!("{count} of {desired} replicas are {what}");
-            return Some(Waits::new(ReasonCode::NotReady, message, field(object, path, count, None)));
+            return Some(Pending::new(
+                ReasonCode::NotReady,
+                message,
+                field_evidence(object, path, count, None),
+            ));
         }
     }
     (total > desired).then(|| {
         let message = format!("replicas that are too many: {}", total - desired);
-        Waits::new(ReasonCode::OldPodsTerminating, message, field(object, "status.replicas", total, None))
+        Pending::new(
+            ReasonCode::OldPodsTerminating,
+            message,
+            field_evidence(object, "status.replicas", total, None),
+        )
     })
 }

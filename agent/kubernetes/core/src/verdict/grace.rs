@@ -1,11 +1,11 @@
 //! How old evidence must be before it counts, by kind of evidence.
 //!
-//! Definitive causes count at once and have no entry here. Everything else waits at least [`SECOND_LOOK`].
+//! Definitive causes count at once and have no entry here. Everything else waits at least [`CONFIRMATION`].
 
 use trimaran_model::time::Millis;
 
-/// Two looks that far apart would see the same: kubelets and controllers correct themselves within it.
-pub(super) const SECOND_LOOK: Millis = Millis::seconds(3);
+/// Two observations that far apart would agree: kubelets and controllers correct themselves within it.
+pub(super) const CONFIRMATION: Millis = Millis::seconds(3);
 /// A registry that times out or is overloaded gets so long from the pod's start.
 pub(super) const IMAGE_TRANSIENT: Millis = Millis::minutes(5);
 /// A ConfigMap made in the same moment may be seen late by the kubelet.
@@ -25,12 +25,18 @@ pub(super) const METRICS: Millis = Millis::minutes(3);
 pub(super) const API_SERVICE: Millis = Millis::minutes(2);
 /// After it an Ingress counts as healthy with a warning: many controllers never write an address.
 pub(super) const ADDRESS: Millis = Millis::seconds(60);
+/// An error in the message of a condition whose reason only names a step.
+pub(super) const BUSY_REASON: Millis = Millis::minutes(3);
 /// A pod that is still there so long after the end of its grace period is worth a warning.
 pub(super) const TERMINATING: Millis = Millis::seconds(30);
 /// A rollout without any progress, where the object has no deadline of its own.
 pub(super) const PROGRESS: Millis = Millis::minutes(10);
+/// The default deadline of a workload whose pods may take `allowance` to start.
+pub(super) fn progress_with(allowance: Millis) -> Millis {
+    Millis(PROGRESS.0.saturating_add(allowance.0))
+}
 /// An object without pods among the documents waits since its creation while it is so young. An older one was
-/// most likely complete before, and nothing tells since when it is not.
+/// most likely complete before, and nothing shows since when it is not.
 pub(super) const FIRST_ROLLOUT: Millis = Millis::hours(1);
 /// A run that lasted longer resets the kubelet's back-off, so it is no part of a crash loop.
 pub(super) const LOOP_RUN: Millis = Millis::minutes(10);

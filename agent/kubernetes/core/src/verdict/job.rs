@@ -1,15 +1,18 @@
 //! Jobs and CronJobs. Conditions decide; counters of a Job mean nothing for work queues and indexed jobs.
 
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::time::Wall;
+use trimaran_model::time::{Millis, Wall};
 
-use super::cause::{Cause, Counts, condition, event, field, quote};
+use super::cause::{Cause, EffectiveFrom, condition_evidence, event_evidence, field_evidence, quote};
 use super::context::Context;
-use super::fleet::{Fleet, Need};
-use super::progress::{Progress, Waits};
-use super::{creation, grace};
+use super::progress::{Pending, Progress};
+use super::revision_pods::{Need, RevisionPods};
+use super::{creation, grace, start_allowance};
 use crate::judgment::Judgment;
 use crate::object::{Condition, Object, at};
+
+/// A hundred years: an `activeDeadlineSeconds` beyond it is none.
+const DEADLINE_SECONDS_MAX: u64 = 100 * 366 * 24 * 3600;
 
 pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     let is = |kind: &str| object.condition(kind).filter(Condition::is_true);
@@ -21,7 +24,7 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     }
     let suspended = is("Suspended");
     if object.flag("spec.suspend") || suspended.is_some() {
-        return Judgment::suspended(format!("{} is suspended", object.display())).with(field(
+        return Judgment::suspended(format!("{} is suspended", object.display())).with(field_evidence(
             object,
             "spec.suspend",
             object.flag("spec.suspend"),
@@ -30,7 +33,7 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     }
     let start = context.start(object.created());
     let pods = context.snapshot.children_of_kind(object, "", "Pod");
-    let mut progress = Progress::new(object, Fleet::new(context, pods, start, Need::Any));
+    let mut progress = Progress::new(object, RevisionPods::new(context, pods, start, Need::Any));
     let active = object.count("status.active").unwrap_or(0);
     if active < object.count("spec.parallelism").unwrap_or(1).max(1) {
         progress.own.extend(creation::by_event(context, object, start));
@@ -39,24 +42,42 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
         Some(_) => "the job has succeeded and waits for its last pods to end".to_owned(),
         None => format!("{active} pods of the job are active"),
     };
-    progress.waits =
-        Some(Waits::new(ReasonCode::NotReady, message, field(object, "status.active", active, None)));
+    progress.pending = Some(Pending::new(
+        ReasonCode::NotReady,
+        message,
+        field_evidence(object, "status.active", active, None),
+    ));
     progress.deadline = deadline(context, object);
     progress.judge(context)
 }
 
-/// A job that works may take as long as it likes (`activeDeadlineSeconds` is its own bound); one of which no pod
-/// ever ran makes no progress. Between two attempts the Job waits by its own back-off.
-fn deadline(context: Context<'_>, object: Object<'_>) -> Option<Wall> {
-    let pods = context.snapshot.children_of_kind(object, "", "Pod");
-    let runs = object.count("status.ready").unwrap_or(0) > 0
-        || pods.into_iter().any(|pod| pod.text("status.phase") == Some("Running"));
-    let some = |path: &str| object.count(path).unwrap_or(0) > 0;
-    let ran =
-        some("status.succeeded") || some("status.failed") || object.condition("SuccessCriteriaMet").is_some();
-    let counted = object.at("status.ready").is_some();
-    let started = object.time("status.startTime").or_else(|| object.created()).max(context.since)?;
-    (!runs && !ran && counted).then(|| started + grace::PROGRESS)
+/// A Job has the deadline that its spec gives, and no other: a pod that ended is counted a moment later, between two
+/// attempts the Job waits by its own back-off, and a Job that works may take hours. What a visible pod lacks is found
+/// by the evidence of that pod. A pod that never started anything is late like any other pod.
+fn deadline<'a>(context: Context<'a>, object: Object<'a>) -> Option<Wall> {
+    let own = object.count("spec.activeDeadlineSeconds").zip(object.time("status.startTime"));
+    // Its controller needs a moment to say so.
+    let own = own.map(|(seconds, start)| {
+        start + Millis::seconds(seconds.unsigned_abs().min(DEADLINE_SECONDS_MAX)) + grace::CONFIRMATION
+    });
+    [own, start_deadline(context, object)].into_iter().flatten().min()
+}
+
+/// When pods are among the documents, the Job waits for one of them to start, and none has ever run.
+fn start_deadline<'a>(context: Context<'a>, object: Object<'a>) -> Option<Wall> {
+    let counted = |path: &str| object.count(path).unwrap_or(0) > 0;
+    let pods: Vec<Object<'a>> = context.snapshot.children_of_kind(object, "", "Pod").collect();
+    let is_pending = |pod: &Object<'a>| pod.text("status.phase") == Some("Pending") && !pod.is_deleted();
+    let ran = counted("status.succeeded")
+        || counted("status.failed")
+        || counted("status.ready")
+        || object.condition("SuccessCriteriaMet").is_some();
+    if ran || pods.is_empty() || !pods.iter().all(is_pending) {
+        return None;
+    }
+    let latest = pods.iter().filter_map(|pod| pod.created()).max().max(context.since)?;
+    let allowance = pods.iter().filter_map(|pod| pod.at("spec")).map(start_allowance::of_pod_spec).max();
+    Some(latest + grace::PROGRESS + allowance.unwrap_or_default())
 }
 
 fn failure<'a>(context: Context<'a>, object: Object<'a>, failed: &Condition<'_>) -> Cause {
@@ -68,7 +89,8 @@ fn failure<'a>(context: Context<'a>, object: Object<'a>, failed: &Condition<'_>)
         .children_of_kind(object, "", "Pod")
         .filter_map(|pod| last_end(pod).map(|(text, evidence, at)| (at, pod.name(), text, evidence)))
         .max_by_key(|(at, name, ..)| (*at, *name));
-    let mut cause = Cause::new(ReasonCode::JobFailed, Counts::AT_ONCE, "").with(condition(object, failed));
+    let mut cause = Cause::new(ReasonCode::JobFailed, EffectiveFrom::IMMEDIATELY, "")
+        .with(condition_evidence(object, failed));
     if let Some((_, _, text, evidence)) = last {
         message = format!("{message}; {text}");
         cause = cause.with(evidence);
@@ -95,7 +117,7 @@ fn last_end(pod: Object<'_>) -> Option<(String, crate::judgment::Evidence, Optio
                 text("reason")
             );
             let path = format!("status.{list}[{container}].{place}.terminated.exitCode");
-            Some((message, field(pod, path, code, finished), finished))
+            Some((message, field_evidence(pod, path, code, finished), finished))
         })
     })
 }
@@ -103,7 +125,7 @@ fn last_end(pod: Object<'_>) -> Option<(String, crate::judgment::Evidence, Optio
 /// Accepted by the API is all that a CronJob can be; how its last run went is a warning.
 pub(super) fn judge_cron_job<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     if object.flag("spec.suspend") {
-        return Judgment::suspended(format!("{} is suspended", object.display())).with(field(
+        return Judgment::suspended(format!("{} is suspended", object.display())).with(field_evidence(
             object,
             "spec.suspend",
             true,
@@ -116,10 +138,12 @@ pub(super) fn judge_cron_job<'a>(context: Context<'a>, object: Object<'a>) -> Ju
     let active = !object.list("status.active").is_empty();
     let failed = last.is_some_and(|last| succeeded.is_none_or(|succeeded| succeeded < last)) && !active;
     if failed {
-        let told =
+        let event =
             context.events(object, context.since).rev().find(|event| event.reason == "SawCompletedJob");
         let judgment = judgment.warn("job_failed: the last run did not succeed");
-        return told.into_iter().fold(judgment, |judgment, told| judgment.with(event(object, &told)));
+        return event
+            .into_iter()
+            .fold(judgment, |judgment, event| judgment.with(event_evidence(object, &event)));
     }
     judgment
 }

@@ -2,7 +2,7 @@
 
 use trimaran_model::reason::ReasonCode;
 
-use super::cause::{Cause, Counts, condition, quote};
+use super::cause::{Cause, EffectiveFrom, condition_evidence, quote};
 use super::context::Context;
 use super::grace;
 use super::pod::Pod;
@@ -38,9 +38,12 @@ pub(super) fn lost(pod: &Pod<'_>) -> Option<Cause> {
         "pod {} is on node {}, which is not ready: {}",
         pod.object.name(),
         node.name(),
-        quote(ready.words())
+        quote(ready.text())
     );
-    Some(Cause::new(ReasonCode::NodeNotReady, Counts::Never, message).with(condition(node, &ready)))
+    Some(
+        Cause::new(ReasonCode::NodeNotReady, EffectiveFrom::Never, message)
+            .with(condition_evidence(node, &ready)),
+    )
 }
 
 pub(super) fn judge(context: Context<'_>, node: Object<'_>) -> Judgment {
@@ -51,10 +54,10 @@ pub(super) fn judge(context: Context<'_>, node: Object<'_>) -> Judgment {
         );
     };
     if !ready.is_true() {
-        let message = format!("node {} is not ready: {}", node.name(), quote(ready.words()));
-        let counts = Counts::after(ready.at, grace::SECOND_LOOK);
-        return Cause::new(ReasonCode::NodeNotReady, counts, message)
-            .with(condition(node, &ready))
+        let message = format!("node {} is not ready: {}", node.name(), quote(ready.text()));
+        let effective = EffectiveFrom::after(ready.at, grace::CONFIRMATION);
+        return Cause::new(ReasonCode::NodeNotReady, effective, message)
+            .with(condition_evidence(node, &ready))
             .judgment(context.now);
     }
     let judgment = Judgment { message: "the node is ready".to_owned(), ..Judgment::healthy() };

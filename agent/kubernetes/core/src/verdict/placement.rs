@@ -4,7 +4,7 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Wall;
 use trimaran_model::verdict::Fault;
 
-use super::cause::{Cause, Counts, condition, event, quote};
+use super::cause::{Cause, EffectiveFrom, condition_evidence, event_evidence, quote};
 use super::grace;
 use super::pod::Pod;
 use crate::snapshot::Event;
@@ -22,17 +22,17 @@ pub(super) fn unschedulable(pod: &Pod<'_>) -> Option<Cause> {
     }
     let preempts = pod.object.text("status.nominatedNodeName").is_some_and(|node| !node.is_empty());
     let scaling = scaling(pod);
-    let counts = match &scaling {
-        Some(Scaling::Coming(event)) => Counts::At(event.began() + grace::SCALE_UP),
-        Some(Scaling::Refused(event)) => Counts::At(event.began() + grace::SECOND_LOOK),
-        None if preempts => Counts::after(scheduled.at, grace::SCALE_UP),
-        None => Counts::after(since(pod, scheduled.at), grace::UNSCHEDULABLE),
+    let effective = match &scaling {
+        Some(Scaling::Coming(event)) => EffectiveFrom::At(event.began() + grace::SCALE_UP),
+        Some(Scaling::Refused(event)) => EffectiveFrom::At(event.began() + grace::CONFIRMATION),
+        None if preempts => EffectiveFrom::after(scheduled.at, grace::SCALE_UP),
+        None => EffectiveFrom::after(since(pod, scheduled.at), grace::UNSCHEDULABLE),
     };
-    let message = format!("pod {} can't be placed: {}", pod.object.name(), quote(scheduled.words()));
-    let cause = Cause::new(ReasonCode::Unschedulable, counts, message)
-        .with(condition(pod.object, &scheduled))
+    let message = format!("pod {} can't be placed: {}", pod.object.name(), quote(scheduled.text()));
+    let cause = Cause::new(ReasonCode::Unschedulable, effective, message)
+        .with(condition_evidence(pod.object, &scheduled))
         .with_all(scaling.map(|scaling| match scaling {
-            Scaling::Coming(told) | Scaling::Refused(told) => event(pod.object, &told),
+            Scaling::Coming(event) | Scaling::Refused(event) => event_evidence(pod.object, &event),
         }));
     let names_missing_claim =
         scheduled.message.contains("persistentvolumeclaim") && scheduled.message.contains("not found");
@@ -42,15 +42,15 @@ pub(super) fn unschedulable(pod: &Pod<'_>) -> Option<Cause> {
 /// The node can't give the pod its network or sandbox. The latest word counts: a later sign of progress takes the
 /// complaint back.
 pub(super) fn no_sandbox(pod: &Pod<'_>) -> Option<Cause> {
-    let told = pod.events().rev().find(|event| {
+    let event = pod.events().rev().find(|event| {
         matches!(event.reason, "FailedCreatePodSandBox" | "Pulling" | "Pulled" | "Created" | "Started")
     })?;
-    if told.reason != "FailedCreatePodSandBox" {
+    if event.reason != "FailedCreatePodSandBox" {
         return None;
     }
-    let message = format!("the node can't set up pod {}: {}", pod.object.name(), quote(told.message));
-    let cause = Cause::new(ReasonCode::FailedCreate, Counts::Never, message);
-    Some(cause.blame(Fault::Platform).with(event(pod.object, &told)))
+    let message = format!("the node can't set up pod {}: {}", pod.object.name(), quote(event.message));
+    let cause = Cause::new(ReasonCode::FailedCreate, EffectiveFrom::Never, message);
+    Some(cause.blame(Fault::Platform).with(event_evidence(pod.object, &event)))
 }
 
 /// A pod is unschedulable for this deploy at the earliest from its start on.

@@ -6,9 +6,10 @@ use serde_json::Value;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::verdict::Fault;
 
-use super::cause::{Cause, Counts, condition, field, quote};
+use super::cause::{Cause, EffectiveFrom, condition_evidence, field_evidence, quote};
 use super::context::Context;
-use super::{grace, words};
+use super::{grace, message_patterns};
+use crate::custom::failure_text;
 use crate::judgment::Judgment;
 use crate::object::{Condition, Object, condition_of};
 
@@ -33,11 +34,28 @@ pub(super) fn judge_autoscaler(context: Context<'_>, object: Object<'_>) -> Judg
     let disabled = get("ScalingActive").is_some_and(|it| it.is_false() && it.reason == "ScalingDisabled");
     let able = get("AbleToScale").is_some_and(|it| it.is_true())
         || get("ScalingLimited").is_some_and(|it| it.is_true());
+    // A reason that is not known: whether the autoscaler works is not clear until the condition is True.
+    let inactive = get("ScalingActive").filter(|it| it.is_false() && !disabled);
+    if let Some(inactive) = inactive.filter(|_| able) {
+        let message = format!(
+            "{}: ScalingActive is False ({}): {}",
+            object.display(),
+            inactive.reason,
+            quote(inactive.message)
+        );
+        return Judgment::progressing(ReasonCode::NotReady, message)
+            .with(condition_evidence(object, &inactive));
+    }
     if disabled || able {
         let message = if disabled { "scaling is switched off" } else { "the autoscaler can scale" };
         return Judgment { message: message.to_owned(), ..Judgment::healthy() };
     }
-    let evidence = field(object, "status.conditions[AbleToScale]", "not True", None);
+    if let Some(waiting) = get("AbleToScale").filter(|it| !it.text().is_empty()) {
+        let message = format!("{} is not able to scale yet: {}", object.display(), quote(waiting.text()));
+        return Judgment::progressing(ReasonCode::NotReady, message)
+            .with(condition_evidence(object, &waiting));
+    }
+    let evidence = field_evidence(object, "status.conditions[AbleToScale]", "not True", None);
     Judgment::progressing(ReasonCode::NotReady, format!("{} is not able to scale yet", object.display()))
         .with(evidence)
 }
@@ -46,7 +64,7 @@ pub(super) fn judge_autoscaler(context: Context<'_>, object: Object<'_>) -> Judg
 fn scaling_fails(object: Object<'_>, conditions: &[Value]) -> Option<Cause> {
     let failing = conditions.iter().map(Condition::read).filter(Condition::is_false).filter_map(|it| {
         let grace = match it.reason {
-            "FailedGetScale" | "FailedUpdateScale" | "InvalidSelector" => grace::SECOND_LOOK,
+            "FailedGetScale" | "FailedUpdateScale" | "InvalidSelector" => grace::CONFIRMATION,
             "FailedGetResourceMetric"
             | "FailedGetContainerResourceMetric"
             | "FailedGetObjectMetric"
@@ -58,11 +76,11 @@ fn scaling_fails(object: Object<'_>, conditions: &[Value]) -> Option<Cause> {
         };
         let message =
             format!("{}: {} is False ({}): {}", object.display(), it.kind, it.reason, quote(it.message));
-        let cause = Cause::new(ReasonCode::ConditionFailed, Counts::after(it.at, grace), message);
-        let away = words::metrics_api_is_away(it.message);
-        Some(if away { cause.blame(Fault::Platform) } else { cause }.with(condition(object, &it)))
+        let cause = Cause::new(ReasonCode::ConditionFailed, EffectiveFrom::after(it.at, grace), message);
+        let away = message_patterns::metrics_api_is_away(it.message);
+        Some(if away { cause.blame(Fault::Platform) } else { cause }.with(condition_evidence(object, &it)))
     });
-    failing.min_by_key(|cause| (cause.counts.order(), cause.message.clone()))
+    failing.min_by_key(|cause| (cause.effective.order(), cause.message.clone()))
 }
 
 pub(super) fn judge_budget(context: Context<'_>, object: Object<'_>) -> Judgment {
@@ -71,18 +89,30 @@ pub(super) fn judge_budget(context: Context<'_>, object: Object<'_>) -> Judgment
         Some(allowed) if allowed.is_true() => healthy,
         // A budget that allows nothing at the moment does what it is for.
         Some(allowed) if allowed.is_false() && allowed.reason == "InsufficientPods" => healthy,
-        Some(allowed) if allowed.is_false() => {
-            let words = quote(allowed.words());
+        Some(allowed) if allowed.is_false() && failure_text::is_final(allowed.reason, allowed.message) => {
+            let words = quote(allowed.text());
             let message =
                 format!("{}: DisruptionAllowed is False ({}): {words}", object.display(), allowed.reason);
-            Cause::new(ReasonCode::ConditionFailed, Counts::after(allowed.at, grace::SECOND_LOOK), message)
-                .with(condition(object, &allowed))
-                .judgment(context.now)
+            Cause::new(
+                ReasonCode::ConditionFailed,
+                EffectiveFrom::after(allowed.at, grace::CONFIRMATION),
+                message,
+            )
+            .with(condition_evidence(object, &allowed))
+            .judgment(context.now)
         }
-        _ => {
-            let evidence = field(object, "status.conditions[DisruptionAllowed]", "not told", None);
-            Judgment::progressing(ReasonCode::NotReady, format!("{} was not looked at yet", object.display()))
-                .with(evidence)
+        Some(allowed) => {
+            let words = quote(allowed.text());
+            let message = format!("{}: DisruptionAllowed is {}: {words}", object.display(), allowed.status);
+            Judgment::progressing(ReasonCode::NotReady, message).with(condition_evidence(object, &allowed))
+        }
+        None => {
+            let evidence = field_evidence(object, "status.conditions[DisruptionAllowed]", "absent", None);
+            Judgment::progressing(
+                ReasonCode::NotReady,
+                format!("{} was not evaluated by its controller yet", object.display()),
+            )
+            .with(evidence)
         }
     }
 }

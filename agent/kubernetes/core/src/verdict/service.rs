@@ -3,7 +3,7 @@
 use serde_json::Value;
 use trimaran_model::reason::ReasonCode;
 
-use super::cause::{event, field, quote};
+use super::cause::{event_evidence, field_evidence, quote};
 use super::context::Context;
 use super::grace;
 use crate::judgment::Judgment;
@@ -29,17 +29,17 @@ fn judge_address<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     if has_address(object) || external {
         return Judgment { message: "the load balancer has an address".to_owned(), ..Judgment::healthy() };
     }
-    let told = context.events(object, context.start(object.created())).rev();
-    let told = told.into_iter().find(|event| event.reason == "SyncLoadBalancerFailed");
-    let words = told.map(|told| format!(": {}", quote(told.message))).unwrap_or_default();
+    let event = context.events(object, context.start(object.created())).rev();
+    let event = event.into_iter().find(|event| event.reason == "SyncLoadBalancerFailed");
+    let words = event.map(|event| format!(": {}", quote(event.message))).unwrap_or_default();
     let message = format!("{} has no address of a load balancer yet{words}", object.display());
-    let judgment = Judgment::progressing(ReasonCode::NoAddress, message).with(field(
+    let judgment = Judgment::progressing(ReasonCode::NoAddress, message).with(field_evidence(
         object,
         "status.loadBalancer.ingress",
         "empty",
         None,
     ));
-    told.into_iter().fold(judgment, |judgment, told| judgment.with(event(object, &told)))
+    event.into_iter().fold(judgment, |judgment, event| judgment.with(event_evidence(object, &event)))
 }
 
 fn has_address(object: Object<'_>) -> bool {
@@ -56,7 +56,7 @@ pub(super) fn judge_ingress(context: Context<'_>, object: Object<'_>) -> Judgmen
         return Judgment { message: "the ingress has an address".to_owned(), ..Judgment::healthy() };
     }
     let message = format!("{} has no address yet", object.display());
-    let evidence = field(object, "status.loadBalancer.ingress", "empty", object.created());
+    let evidence = field_evidence(object, "status.loadBalancer.ingress", "empty", object.created());
     match object.created().map(|created| created.max(context.since.unwrap_or(created)) + grace::ADDRESS) {
         Some(end) if end <= context.now => {
             let words = "the ingress exists; its controller gave no address".to_owned();
@@ -66,7 +66,7 @@ pub(super) fn judge_ingress(context: Context<'_>, object: Object<'_>) -> Judgmen
                 grace::ADDRESS
             ))
         }
-        Some(end) => Judgment::progressing(ReasonCode::NoAddress, message).with(evidence).again_at(end),
+        Some(end) => Judgment::progressing(ReasonCode::NoAddress, message).with(evidence).recheck_at(end),
         None => Judgment::progressing(ReasonCode::NoAddress, message).with(evidence),
     }
 }

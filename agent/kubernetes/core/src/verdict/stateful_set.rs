@@ -1,16 +1,16 @@
-//! StatefulSets. They have no conditions and no deadline, so pods and events tell what goes wrong.
+//! StatefulSets. They have no conditions and no deadline, so pods and events show what goes wrong.
 //!
 //! Live objects always have the struct `rollingUpdate`, so other judges never compare the revisions; here
-//! revisions and `updatedReplicas` are both looked at.
+//! revisions and `updatedReplicas` are both compared.
 
 use trimaran_model::reason::ReasonCode;
 
-use super::cause::{Cause, Counts, field};
+use super::cause::{Cause, EffectiveFrom, field_evidence};
 use super::context::Context;
-use super::creation;
-use super::fleet::{Fleet, Need};
 use super::pod::Pod;
-use super::progress::{Progress, Waits};
+use super::progress::{Pending, Progress};
+use super::revision_pods::{Need, RevisionPods};
+use super::{creation, pod_report};
 use crate::judgment::Judgment;
 use crate::object::Object;
 
@@ -23,17 +23,18 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     let created = revision.and_then(Object::created);
     let start = context.start(created);
     let of_revision = |pod: &Object<'a>| !update.is_empty() && pod.label(REVISION) == Some(update);
-    let pods = || context.snapshot.children_of_kind(object, "", "Pod");
-    let fleet = Fleet::new(context, pods().filter(of_revision), start, Need::Any)
+    let all_pods = || context.snapshot.children_of_kind(object, "", "Pod");
+    let pods = RevisionPods::new(context, all_pods().filter(of_revision), start, Need::Any)
         .counted(object.count("status.updatedReplicas"), None)
-        .warn_of_leftovers(context, pods());
-    let mut progress = Progress::new(object, fleet);
-    progress.waits = waits(object);
+        .warn_of_leftovers(context, all_pods());
+    let mut progress = Progress::new(object, pods);
+    progress.pending = pending(object);
     let desired = object.count("spec.replicas").unwrap_or(1);
     if object.count("status.replicas").unwrap_or(0) < desired {
         progress.own.extend(creation::by_event(context, object, start));
     }
-    progress.own.extend(stuck(context, object, pods()));
+    progress.own.extend(creation::by_condition(context, object));
+    progress.own.extend(stuck(context, object, all_pods()));
     let rolling = object.text("status.currentRevision") != object.text("status.updateRevision");
     progress.set_default_deadline(context, created.filter(|_| rolling));
     let (healthy, warning) = healthy(object);
@@ -46,19 +47,20 @@ fn is_on_delete(object: Object<'_>) -> bool {
     object.text("spec.updateStrategy.type") == Some("OnDelete")
 }
 
-fn waits(object: Object<'_>) -> Option<Waits> {
+fn pending(object: Object<'_>) -> Option<Pending> {
     let desired = object.count("spec.replicas").unwrap_or(1);
-    let evidence = |path: &str| field(object, path, object.at(path).map_or("absent".to_owned(), plain), None);
-    let waits = |reason, message: String, path: &str| Some(Waits::new(reason, message, evidence(path)));
+    let evidence =
+        |path: &str| field_evidence(object, path, object.at(path).map_or("absent".to_owned(), plain), None);
+    let because = |reason, message: String, path: &str| Some(Pending::new(reason, message, evidence(path)));
     if object.count("status.observedGeneration") == Some(0) {
-        return waits(
+        return because(
             ReasonCode::Generation,
             "the controller has not seen it yet".to_owned(),
             "status.observedGeneration",
         );
     }
     let Some(total) = object.count("status.replicas") else {
-        return waits(
+        return because(
             ReasonCode::NotReady,
             "the replicas were not counted yet".to_owned(),
             "status.replicas",
@@ -66,14 +68,14 @@ fn waits(object: Object<'_>) -> Option<Waits> {
     };
     let ready = object.count("status.readyReplicas").unwrap_or(0);
     if total < desired {
-        return waits(
+        return because(
             ReasonCode::NotReady,
             format!("{total} of {desired} replicas are there"),
             "status.replicas",
         );
     }
     if ready < desired {
-        return waits(
+        return because(
             ReasonCode::NotReady,
             format!("{ready} of {desired} replicas are ready"),
             "status.readyReplicas",
@@ -83,17 +85,17 @@ fn waits(object: Object<'_>) -> Option<Waits> {
     let settling = object.count("spec.minReadySeconds").unwrap_or(0) > 0;
     if available.map_or(settling && desired > 0, |available| available < desired) {
         let message = format!("{} of {desired} replicas are available", available.unwrap_or(0));
-        return waits(ReasonCode::MinReady, message, "status.availableReplicas");
+        return because(ReasonCode::MinReady, message, "status.availableReplicas");
     }
     if total > desired {
         let message = format!("replicas that are too many: {}", total - desired);
-        return waits(ReasonCode::OldPodsTerminating, message, "status.replicas");
+        return because(ReasonCode::OldPodsTerminating, message, "status.replicas");
     }
-    if is_on_delete(object) { None } else { waits_for_update(object, desired) }
+    if is_on_delete(object) { None } else { pending_update(object, desired) }
 }
 
 /// With a partition only the ordinals from it on are updated.
-fn waits_for_update(object: Object<'_>, desired: i64) -> Option<Waits> {
+fn pending_update(object: Object<'_>, desired: i64) -> Option<Pending> {
     let revision = |path: &str| object.text(path).filter(|revision| !revision.is_empty());
     let current = revision("status.currentRevision");
     let update = revision("status.updateRevision");
@@ -112,7 +114,7 @@ fn waits_for_update(object: Object<'_>, desired: i64) -> Option<Waits> {
     let message = format!("{} of {needed} replicas are on the new revision", updated.unwrap_or(0));
     let path = if enough { "status.currentRevision" } else { "status.updatedReplicas" };
     let value = object.at(path).map_or("absent".to_owned(), plain);
-    Some(Waits::new(ReasonCode::NotReady, message, field(object, path, value, None)))
+    Some(Pending::new(ReasonCode::NotReady, message, field_evidence(object, path, value, None)))
 }
 
 fn plain(value: &serde_json::Value) -> String {
@@ -126,10 +128,7 @@ fn healthy(object: Object<'_>) -> (String, Option<String>) {
     let on_new = if same { desired } else { updated.unwrap_or(0) };
     if is_on_delete(object) && on_new < desired {
         let text = format!("{on_new} of {desired} pods are on the new revision");
-        return (
-            text.clone(),
-            Some(format!("ondelete: {text}; the others change when somebody deletes them")),
-        );
+        return (text.clone(), Some(format!("ondelete: {text}; the others change when a user deletes them")));
     }
     if on_new < desired {
         return (format!("{on_new} of {desired} pods are on the new revision, as the partition says"), None);
@@ -137,7 +136,7 @@ fn healthy(object: Object<'_>) -> (String, Option<String>) {
     ("all replicas are ready and on the new revision".to_owned(), None)
 }
 
-/// A broken pod of an earlier revision blocks an ordered StatefulSet even after its template was mended
+/// A broken pod of an earlier revision blocks an ordered StatefulSet even after its template was corrected
 /// (kubernetes#67250). Only a revision that is neither current nor new was given up; evidence on pods of the
 /// current one says nothing of the update.
 fn stuck<'a>(
@@ -157,8 +156,8 @@ fn stuck<'a>(
         if pod.is_replaced() {
             return None;
         }
-        let report = pod.report();
-        let cause = report.causes.into_iter().find(|cause| cause.counts.has_come(context.now))?;
+        let report = pod_report::report(&pod);
+        let cause = report.causes.into_iter().find(|cause| cause.effective.is_effective(context.now))?;
         Some((object, revision, cause))
     })
     .map(|(pod, revision, cause)| {
@@ -167,8 +166,8 @@ fn stuck<'a>(
             pod.name(),
             cause.message
         );
-        Cause::new(ReasonCode::StsStuckPod, Counts::AT_ONCE, message)
-            .with(field(pod, format!("metadata.labels[{REVISION}]"), revision, None))
+        Cause::new(ReasonCode::StsStuckPod, EffectiveFrom::IMMEDIATELY, message)
+            .with(field_evidence(pod, format!("metadata.labels[{REVISION}]"), revision, None))
             .with_all(cause.evidence)
     })
     .min_by_key(|cause| cause.message.clone())

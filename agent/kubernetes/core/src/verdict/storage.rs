@@ -3,9 +3,9 @@
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::verdict::Fault;
 
-use super::cause::{Cause, Counts, event, field, quote};
+use super::cause::{Cause, EffectiveFrom, event_evidence, field_evidence, quote};
 use super::context::Context;
-use super::{grace, words};
+use super::{grace, message_patterns};
 use crate::judgment::Judgment;
 use crate::object::Object;
 
@@ -14,7 +14,7 @@ const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 
 pub(super) fn judge_claim<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     let phase = object.text("status.phase").unwrap_or("");
-    let evidence = field(object, "status.phase", phase, None);
+    let evidence = field_evidence(object, "status.phase", phase, None);
     match phase {
         "Bound" => Judgment { message: "the claim is bound".to_owned(), ..Judgment::healthy() },
         "Lost" => {
@@ -35,8 +35,8 @@ pub(super) fn judge_claim<'a>(context: Context<'a>, object: Object<'a>) -> Judgm
 
 /// A claim that is bound with its first pod must not be waited for: that pod may come later.
 fn judge_pending<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
-    let told = context.events(object, context.start(object.created())).rev();
-    let told = told.into_iter().find(|event| {
+    let event = context.events(object, context.start(object.created())).rev();
+    let event = event.into_iter().find(|event| {
         matches!(
             event.reason,
             "WaitForFirstConsumer"
@@ -49,15 +49,19 @@ fn judge_pending<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     let class = object.text("spec.storageClassName").unwrap_or("");
     let class = context.snapshot.find("storage.k8s.io", "StorageClass", "", class);
     let by_class = class.and_then(|class| class.text("volumeBindingMode")) == Some("WaitForFirstConsumer");
-    let by_event = told.is_some_and(|told| told.reason == "WaitForFirstConsumer");
-    if let Some(failed) = told.filter(|told| told.reason == "ProvisioningFailed") {
+    let by_event = event.is_some_and(|event| event.reason == "WaitForFirstConsumer");
+    if let Some(failed) = event.filter(|event| event.reason == "ProvisioningFailed") {
         let message = format!("no volume can be made for {}: {}", object.display(), quote(failed.message));
-        let is_final = words::provisioning_is_final(failed.message);
-        let counts = if is_final { Counts::At(failed.began() + grace::SECOND_LOOK) } else { Counts::Never };
+        let is_final = message_patterns::provisioning_is_final(failed.message);
+        let effective = if is_final {
+            EffectiveFrom::At(failed.began() + grace::CONFIRMATION)
+        } else {
+            EffectiveFrom::Never
+        };
         let release = failed.message.contains("storageclass") && failed.message.contains("not found");
-        return Cause::new(ReasonCode::Mount, counts, message)
+        return Cause::new(ReasonCode::Mount, effective, message)
             .blame(if release { Fault::Release } else { Fault::Platform })
-            .with(event(object, &failed))
+            .with(event_evidence(object, &failed))
             .judgment(context.now);
     }
     if (by_class || by_event) && object.annotation(SELECTED_NODE).is_none() {
@@ -65,12 +69,12 @@ fn judge_pending<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     }
     let judgment =
         Judgment::progressing(ReasonCode::NotReady, format!("{} is not bound yet", object.display()));
-    told.into_iter().fold(judgment, |judgment, told| judgment.with(event(object, &told)))
+    event.into_iter().fold(judgment, |judgment, event| judgment.with(event_evidence(object, &event)))
 }
 
 pub(super) fn judge_volume(object: Object<'_>) -> Judgment {
     let phase = object.text("status.phase").unwrap_or("");
-    let evidence = field(object, "status.phase", phase, None);
+    let evidence = field_evidence(object, "status.phase", phase, None);
     match phase {
         "Bound" | "Available" | "Released" => {
             Judgment { message: format!("the volume is {}", phase.to_lowercase()), ..Judgment::healthy() }

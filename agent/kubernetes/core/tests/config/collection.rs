@@ -1,4 +1,4 @@
-//! Collection never removes what anybody uses, and removes what nobody does.
+//! Collection never removes what anybody uses, and removes what nothing uses.
 
 use std::collections::BTreeSet;
 
@@ -43,7 +43,7 @@ fn user(way: usize, name: &str) -> Value {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Holder {
-    Nobody,
+    Nothing,
     Live,
     KeptRelease,
     /// A release that holds the version itself, which nothing in it refers to.
@@ -53,7 +53,7 @@ enum Holder {
 
 fn holder() -> impl Strategy<Value = Holder> {
     prop_oneof![
-        2 => Just(Holder::Nobody),
+        2 => Just(Holder::Nothing),
         1 => Just(Holder::Live),
         1 => Just(Holder::KeptRelease),
         1 => Just(Holder::KeptVersion),
@@ -74,7 +74,7 @@ proptest! {
         for (index, (holder, way)) in holders.iter().enumerate() {
             let name = name(&existing[index]);
             match holder {
-                Holder::Nobody => { unused.insert(format!("uid-{index}")); }
+                Holder::Nothing => { unused.insert(format!("uid-{index}")); }
                 Holder::Live => live.push(user(*way, &name)),
                 Holder::KeptRelease => kept[index % releases].push(user(*way, &name)),
                 Holder::KeptVersion => kept[index % releases].push(existing[index].clone()),

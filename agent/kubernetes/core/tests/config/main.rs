@@ -1,6 +1,8 @@
 //! Versioned configuration from outside: every path of a reference, every look-alike, and what holds for any set.
 
 mod collection;
+mod kept;
+mod operators;
 mod paths;
 mod properties;
 mod rows;
@@ -9,7 +11,7 @@ mod sets;
 use serde_json::{Value, json};
 use trimaran_kubernetes_core::config::{Options, References, Rendered, render};
 
-/// The name that the ConfigMap and the Secret of most tests have; it stands in look-alikes too.
+/// The name that the ConfigMap and the Secret of most tests have; it is in look-alikes too.
 const BASE: &str = "app";
 
 fn config_map(name: &str) -> Value {

@@ -1,11 +1,11 @@
-//! Each place where a name of a ConfigMap or Secret stands is rewritten, and no other text that looks like it.
+//! Each place that holds a name of a ConfigMap or Secret is rewritten, and no other text that looks like it.
 
 use serde_json::{Value, json};
 
 use super::{BASE, config_map, name, object, put, rendered, secret};
 
 #[derive(Debug, Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     Map,
     Secret,
 }
@@ -13,7 +13,7 @@ use Kind::{Map, Secret};
 
 /// Renders an object beside a ConfigMap and a Secret of one name, and requires that the texts at these pointers
 /// are rewritten, each to its kind, and that nothing else changes.
-fn check(object: &Value, expected: &[(String, Kind)]) {
+pub(super) fn check(object: &Value, expected: &[(String, Kind)]) {
     let out = rendered(vec![config_map(BASE), secret(BASE), object.clone()], None).objects;
     let (map, secret) = (name(&out[0]), name(&out[1]));
     assert!(map.starts_with("app-") && secret.starts_with("app-") && map != secret);

@@ -100,7 +100,7 @@ fn objects_without_namespace_are_where_the_caller_says() {
     assert_eq!(used(&out, 1), name(&out.objects[0]));
     assert_eq!(out.names[0].namespace.as_deref(), Some("shop"));
     assert!(out.objects[0]["metadata"].get("namespace").is_none(), "nothing else is written");
-    // Without an answer nobody knows whether the two belong together.
+    // Without an answer whether the two belong together is not known.
     let out = rendered(set(), None);
     assert_eq!(used(&out, 1), BASE);
     assert!(codes(&out).contains(&error_code::CONFIG_OTHER_NAMESPACE));
@@ -186,7 +186,7 @@ fn what_nothing_refers_to_is_warned_about_with_the_nearest_text() {
     let spec = json!({"containers": [{"name": "c", "args": ["--config", BASE]}]});
     let out = rendered(vec![config_map(BASE), object("v1", "Pod", "/spec", spec)], None);
     assert!(out.findings[0].help.contains("Pod `it` at /spec/containers/0/args/1"), "{:?}", out.findings);
-    // A right to read an object by name does not show that somebody does.
+    // A right to read an object by name does not show that a workload does.
     let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "r"},
                       "rules": [{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["app"]}]});
     assert_eq!(codes(&rendered(vec![config_map(BASE), role], None)), [error_code::CONFIG_UNREFERENCED]);

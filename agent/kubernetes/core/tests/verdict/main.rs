@@ -3,4 +3,6 @@
 
 mod bundle;
 mod cases;
+mod docs;
+mod kinds;
 mod properties;

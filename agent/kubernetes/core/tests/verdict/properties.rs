@@ -10,6 +10,7 @@ use trimaran_model::time::Wall;
 use trimaran_model::verdict::Verdict;
 
 use crate::bundle::all;
+use crate::kinds;
 
 #[test]
 fn the_order_of_documents_changes_nothing() {
@@ -145,6 +146,38 @@ fn children_of_the_wrong_type_are_no_panic() {
             }
         }
     }
+}
+
+/// Every object of every case, with one place of it removed or of another type, with and without a start of the deploy.
+#[test]
+fn mutated_documents_are_no_panic() {
+    let of_cases = all().into_iter().map(|bundle| (bundle.objects, bundle.now));
+    let of_kinds = kinds::all().into_iter().map(|kind| {
+        let now = kind.checks[0].now();
+        (kind.documents, now)
+    });
+    let rules = RuleSet::builtin();
+    let mut judged = 0;
+    for (number, (documents, now)) in of_cases.chain(of_kinds).enumerate() {
+        let since = (number % 2 == 0).then_some(Wall(now.0 - 1_200_000));
+        for index in 0..documents.len() {
+            let mut found = Vec::new();
+            places(&documents[index], "", &mut found);
+            for (round, pointer) in found.iter().enumerate().skip(number % 5).step_by(5) {
+                let mut mutated = documents.clone();
+                let place = mutated[index].pointer_mut(pointer).expect("the place exists");
+                let odd = odd_values();
+                // Null reads as absent.
+                *place = odd.get(round % (odd.len() + 1)).cloned().unwrap_or(Value::Null);
+                let snapshot = Snapshot::new(&mutated);
+                let subject = Object::new(&mutated[index]);
+                let judgment = judge(&snapshot, subject, &rules, now, since);
+                assert_eq!(judgment.verdict == Verdict::Healthy, judgment.reason.is_none());
+                judged += 1;
+            }
+        }
+    }
+    assert!(judged >= 1400, "{judged} inputs");
 }
 
 /// As many ways down as 20 owners of each other have would never end; each object is looked at once.

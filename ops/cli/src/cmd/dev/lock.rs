@@ -33,7 +33,7 @@ mod tests {
     fn a_directory_has_one_dev_at_a_time_and_the_next_takes_it_over() {
         let folder = tempfile::tempdir().expect("a directory");
         let data = folder.path().join("a/b");
-        let first = take(&data).expect("nobody has it");
+        let first = take(&data).expect("it is free");
         let refused = take(&data).expect_err("taken");
         assert_eq!(refused.exit(), 6);
         let cause = refused.more.cause.expect("a cause");

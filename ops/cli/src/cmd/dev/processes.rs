@@ -12,14 +12,23 @@ use serde_json::json;
 
 use super::layout::{Layout, Part};
 
-/// How long a part may take to end by itself.
-const END: Duration = Duration::from_secs(5);
+/// How long a part may take to end before it is killed.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Processes {
     file: PathBuf,
     parts: Vec<Part>,
     children: BTreeMap<String, Child>,
     written: String,
+    /// The process of each part when it was looked for last.
+    pids: BTreeMap<String, u32>,
+}
+
+/// What became of a part since it was looked for last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    Ended { name: String, log: PathBuf },
+    Started { name: String, pid: u32 },
 }
 
 impl Processes {
@@ -29,13 +38,15 @@ impl Processes {
             parts: layout.parts().cloned().collect(),
             children: BTreeMap::new(),
             written: String::new(),
+            pids: BTreeMap::new(),
         }
     }
 
-    /// Starts a part unless the process of its `pid` file lives. Its output goes to `log` in its directory.
-    pub(crate) fn start(&mut self, part: &Part) -> io::Result<()> {
+    /// Starts a part unless the process of its `pid` file runs; whether it was started. Its output goes to `log` in its
+    /// directory.
+    pub(crate) fn start(&mut self, part: &Part) -> io::Result<bool> {
         if running_pid(&part.data_dir).is_some() {
-            return Ok(());
+            return Ok(false);
         }
         std::fs::create_dir_all(&part.data_dir)?;
         let log = File::options().create(true).append(true).open(part.data_dir.join("log"))?;
@@ -48,11 +59,32 @@ impl Processes {
             .process_group(0)
             .spawn()?;
         self.children.insert(part.name.clone(), child);
-        Ok(())
+        Ok(true)
     }
 
-    /// Reaps children that ended and writes `processes.json` when it changed.
-    pub(crate) fn follow(&mut self) {
+    /// Reaps children that ended, writes `processes.json` when it changed, and says which parts ended or were started
+    /// since the last time.
+    pub(crate) fn follow(&mut self) -> Vec<Change> {
+        self.write_list();
+        let mut changes = Vec::new();
+        for part in &self.parts {
+            let (name, now) = (part.name.clone(), running_pid(&part.data_dir));
+            match (self.pids.get(&name), now) {
+                (Some(_), None) => changes.push(Change::Ended { name: name.clone(), log: log_of(part) }),
+                (before, Some(pid)) if before != Some(&pid) => {
+                    changes.push(Change::Started { name: name.clone(), pid });
+                }
+                (_, _) => {}
+            }
+            match now {
+                Some(pid) => drop(self.pids.insert(name, pid)),
+                None => drop(self.pids.remove(&name)),
+            }
+        }
+        changes
+    }
+
+    fn write_list(&mut self) {
         for child in self.children.values_mut() {
             // An error means that it was reaped already; either way nothing is left to do.
             let _ = child.try_wait();
@@ -80,21 +112,26 @@ impl Processes {
         }
     }
 
-    /// Whether a part that was started here has ended, with its last words.
+    /// Whether a part that was started here has ended, with the last lines of its log.
     pub(crate) fn ended(&mut self, part: &Part) -> Option<String> {
         let child = self.children.get_mut(&part.name)?;
         let status = child.try_wait().ok().flatten()?;
-        let log = std::fs::read_to_string(part.data_dir.join("log")).unwrap_or_default();
+        let log = std::fs::read_to_string(log_of(part)).unwrap_or_default();
         let tail: Vec<&str> = log.lines().rev().take(8).collect();
         let tail: Vec<&str> = tail.into_iter().rev().collect();
-        Some(format!("{} ended with {status}:\n{}", part.name, tail.join("\n")))
+        Some(format!(
+            "{} ended with {status}; the end of {}:\n{}",
+            part.name,
+            log_of(part).display(),
+            tail.join("\n")
+        ))
     }
 
     /// Ends one part.
     pub(crate) fn end(&mut self, part: &Part) {
-        if let Some(pid) = self.living(part) {
+        if let Some(pid) = self.running(part) {
             signal(pid, "TERM");
-            self.wait_end(part, Instant::now() + END);
+            self.wait_end(part, Instant::now() + END_TIMEOUT);
         }
     }
 
@@ -102,11 +139,11 @@ impl Processes {
     pub(crate) fn end_all(&mut self) {
         let parts: Vec<Part> = self.parts.iter().rev().cloned().collect();
         for part in &parts {
-            if let Some(pid) = self.living(part) {
+            if let Some(pid) = self.running(part) {
                 signal(pid, "TERM");
             }
         }
-        let deadline = Instant::now() + END;
+        let deadline = Instant::now() + END_TIMEOUT;
         for part in &parts {
             self.wait_end(part, deadline);
         }
@@ -118,21 +155,21 @@ impl Processes {
                 .stdout(Stdio::null())
                 .status();
             if let Err(error) = stop {
-                eprintln!("the services of {} could not be ended: {error}", part.name);
+                eprintln!("the services of {} could not be stopped: {error}", part.name);
             }
         }
         self.follow();
     }
 
     /// The process of a part, also one that was started a moment ago and has no `pid` file yet.
-    fn living(&mut self, part: &Part) -> Option<u32> {
+    fn running(&mut self, part: &Part) -> Option<u32> {
         let child = self.children.get_mut(&part.name);
         let child = child.and_then(|child| matches!(child.try_wait(), Ok(None)).then(|| child.id()));
         running_pid(&part.data_dir).or(child)
     }
 
     fn wait_end(&mut self, part: &Part, deadline: Instant) {
-        while let Some(pid) = self.living(part) {
+        while let Some(pid) = self.running(part) {
             if Instant::now() > deadline {
                 signal(pid, "KILL");
                 return;
@@ -143,7 +180,12 @@ impl Processes {
     }
 }
 
-/// The process of a directory's `pid` file, when it lives and works on this directory.
+/// Where the output of a part is.
+fn log_of(part: &Part) -> PathBuf {
+    part.data_dir.join("log")
+}
+
+/// The process of a directory's `pid` file, when it runs and works on this directory.
 pub(crate) fn running_pid(data_dir: &Path) -> Option<u32> {
     let pid: u32 = std::fs::read_to_string(data_dir.join("pid")).ok()?.trim().parse().ok()?;
     let argv = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
@@ -180,9 +222,9 @@ mod tests {
         };
         let mut processes = Processes::new(&layout);
         processes.start(&layout.agent).expect("it starts");
-        let pid = processes.living(&layout.agent).expect("it lives");
+        let pid = processes.running(&layout.agent).expect("it runs");
         processes.end_all();
-        assert_eq!(processes.living(&layout.agent), None);
+        assert_eq!(processes.running(&layout.agent), None);
         assert!(!Path::new(&format!("/proc/{pid}")).exists());
     }
 }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use trimaran_client::client::Client;
-use trimaran_client::config::{self, Config, Context};
+use trimaran_client::config::Context;
 use trimaran_client::enroll;
 use trimaran_model::error_code;
 use trimaran_wire::document::{AgentList, Document as _, RunnerList, TokenDocument};
@@ -14,42 +14,77 @@ use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody, SourceFile};
 use super::io_error;
 use super::layout::{Layout, Part};
 use super::processes::Processes;
+use super::register::register;
 use crate::error::CliError;
-use crate::remote::{client_error, config_error};
+use crate::remote::client_error;
 
 /// How long the parts may take to find each other.
-const PATIENCE: Duration = Duration::from_secs(60);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often it is checked that a part which is waited for still runs.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// Is there while a cluster is made and its admin has no identity yet.
 const BEGUN: &str = "begun";
 
-pub(crate) async fn start(layout: &Layout, processes: &mut Processes) -> Result<(), CliError> {
+/// What came of a start.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// Parts that ran already, as after a `dev` that was killed.
+    pub(crate) taken_over: Vec<String>,
+    pub(crate) context: String,
+    /// The context that commands use, when it is another one.
+    pub(crate) in_use: Option<String>,
+}
+
+pub(crate) async fn start(
+    layout: &Layout,
+    processes: &mut Processes,
+    context: String,
+) -> Result<Started, CliError> {
     let coordinator = &layout.coordinators[0];
     if layout.data.join(BEGUN).exists() {
-        // Left by a `dev` that was killed; its cluster is made anew.
+        // Left by a `dev` that was killed; its cluster is made again from nothing.
         processes.end(coordinator);
     }
+    let mut taken_over = Vec::new();
     let token = initialise(layout, coordinator)?;
-    launch(processes, coordinator)?;
-    let context = context(layout, coordinator, token).await?;
-    let client = Client::new(context);
-    apply_targets(&client).await?;
+    launch(processes, coordinator, &mut taken_over)?;
+    let identity = identity(layout, coordinator, token, processes).await?;
+    let in_use = register(&context, &identity)?;
+    let client = Client::new(identity);
+    apply_targets(&client, coordinator, processes).await?;
     let lab = &layout.agent;
     let order = EnrollOrder::Agent { name: lab.name.clone() };
-    enroll_part(&client, &coordinator.address, lab, order).await?;
-    launch(processes, lab)?;
+    enroll_part(&client, coordinator, lab, order, processes).await?;
+    launch(processes, lab, &mut taken_over)?;
     for runner in &layout.runners {
         let labels = runner.labels.iter().cloned().collect();
         let order = EnrollOrder::Runner { name: runner.name.clone(), agent: lab.name.clone(), labels };
-        enroll_part(&client, &lab.address, runner, order).await?;
-        launch(processes, runner)?;
+        enroll_part(&client, lab, runner, order, processes).await?;
+        launch(processes, runner, &mut taken_over)?;
     }
     wait_connected(&client, layout, processes).await?;
     processes.follow();
+    Ok(Started { taken_over, context, in_use })
+}
+
+fn launch(processes: &mut Processes, part: &Part, taken_over: &mut Vec<String>) -> Result<(), CliError> {
+    let started = processes.start(part).map_err(|error| io_error(&part.name, &error))?;
+    if !started {
+        taken_over.push(part.name.clone());
+    }
     Ok(())
 }
 
-fn launch(processes: &mut Processes, part: &Part) -> Result<(), CliError> {
-    processes.start(part).map_err(|error| io_error(&part.name, &error))
+/// The error of a part that ended while it was waited for, with the end of its log.
+fn check_running(processes: &mut Processes, part: &Part) -> Result<(), CliError> {
+    match processes.ended(part) {
+        None => Ok(()),
+        Some(end) => {
+            Err(CliError::new(error_code::DATA_DIR, format!("`{}` ended while it started", part.name))
+                .cause(end)
+                .help("correct what the log says, then start again"))
+        }
+    }
 }
 
 /// Makes the cluster at the first start; the token of the first admin then.
@@ -57,7 +92,7 @@ fn initialise(layout: &Layout, coordinator: &Part) -> Result<Option<String>, Cli
     let directory = |error: std::io::Error| io_error("the data directory", &error);
     let begun = layout.data.join(BEGUN);
     if begun.exists() {
-        // The token of its only admin went with the process that was ended, so nobody can ever use what is there.
+        // The token of its only admin went with the process that was ended, so no one can ever use what is there.
         match std::fs::remove_dir_all(&coordinator.data_dir) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(directory(error)),
             _ => {}
@@ -82,11 +117,16 @@ fn initialise(layout: &Layout, coordinator: &Part) -> Result<Option<String>, Cli
     Ok(Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()))
 }
 
-/// The context `dev`: enrolled with the first admin's token, or as it was stored beside the data.
-async fn context(layout: &Layout, coordinator: &Part, token: Option<String>) -> Result<Context, CliError> {
+/// The first admin: enrolled with its token, or as it was stored beside the data.
+async fn identity(
+    layout: &Layout,
+    coordinator: &Part,
+    token: Option<String>,
+    processes: &mut Processes,
+) -> Result<Context, CliError> {
     let folder = layout.data.join("admin");
     if let Some(token) = token {
-        enroll_patiently(&coordinator.address, &token, "operator", &folder).await?;
+        enroll_when_ready(coordinator, &token, "operator", &folder, processes).await?;
         std::fs::remove_file(layout.data.join(BEGUN))
             .map_err(|error| io_error("the data directory", &error))?;
     }
@@ -102,21 +142,33 @@ async fn context(layout: &Layout, coordinator: &Part, token: Option<String>) -> 
             .cause(format!("there is no {}", context.cert.display()))
             .help("start with another directory; nothing but this identity can enroll another admin"));
     }
-    let path = config::path();
-    let mut config = Config::load(&path).map_err(config_error)?;
-    config.contexts.insert("dev".to_owned(), context.clone());
-    config.current.get_or_insert_with(|| "dev".to_owned());
-    config.save(&path).map_err(config_error)?;
     Ok(context)
 }
 
-/// A process that was just started may not listen yet.
-async fn enroll_patiently(address: &str, token: &str, wanted: &str, folder: &Path) -> Result<(), CliError> {
-    let deadline = Instant::now() + PATIENCE;
+/// Enrolls at a part. A process that was just started may not listen yet; one that ended never will.
+async fn enroll_when_ready(
+    via: &Part,
+    token: &str,
+    wanted: &str,
+    folder: &Path,
+    processes: &mut Processes,
+) -> Result<(), CliError> {
+    let deadline = Instant::now() + CONNECT_TIMEOUT;
     loop {
-        match enroll::enroll(&[address.to_owned()], token, wanted, folder).await {
+        let enrolled = {
+            let addresses = [via.address.clone()];
+            let mut enrolled = std::pin::pin!(enroll::enroll(&addresses, token, wanted, folder));
+            loop {
+                tokio::select! {
+                    enrolled = &mut enrolled => break enrolled,
+                    () = tokio::time::sleep(CHECK_INTERVAL) => check_running(processes, via)?,
+                }
+            }
+        };
+        match enrolled {
             Ok(_) => return Ok(()),
             Err(error @ trimaran_client::ClientError::Unreachable { .. }) => {
+                check_running(processes, via)?;
                 if Instant::now() > deadline {
                     return Err(client_error(error));
                 }
@@ -127,7 +179,13 @@ async fn enroll_patiently(address: &str, token: &str, wanted: &str, folder: &Pat
     }
 }
 
-async fn enroll_part(client: &Client, via: &str, part: &Part, order: EnrollOrder) -> Result<(), CliError> {
+async fn enroll_part(
+    client: &Client,
+    via: &Part,
+    part: &Part,
+    order: EnrollOrder,
+    processes: &mut Processes,
+) -> Result<(), CliError> {
     if part.data_dir.join("identity/cert.pem").exists() {
         return Ok(());
     }
@@ -136,11 +194,15 @@ async fn enroll_part(client: &Client, via: &str, part: &Part, order: EnrollOrder
     let token = TokenDocument::from_json(&json)
         .map_err(|error| CliError::new(error_code::BUG, format!("the token can't be read: {error}")))?
         .token;
-    enroll_patiently(via, &token, &format!("{}/{}", part.role, part.name), &part.data_dir).await
+    enroll_when_ready(via, &token, &format!("{}/{}", part.role, part.name), &part.data_dir, processes).await
 }
 
 /// The two targets of a dev cluster.
-async fn apply_targets(client: &Client) -> Result<(), CliError> {
+async fn apply_targets(
+    client: &Client,
+    coordinator: &Part,
+    processes: &mut Processes,
+) -> Result<(), CliError> {
     let text = "\
 trimaran: v1
 target: lab-staging
@@ -154,7 +216,7 @@ agent: lab
 class: prod
 hosts: { select: { group: prod } }
 ";
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + CONNECT_TIMEOUT;
     let id = uuid::Uuid::now_v7().into_bytes();
     loop {
         let files = vec![SourceFile { name: "targets.yaml".to_owned(), text: text.as_bytes().to_vec() }];
@@ -164,18 +226,19 @@ hosts: { select: { group: prod } }
             Err(trimaran_client::ClientError::Refused(refusal)) => {
                 return Err(client_error(trimaran_client::ClientError::Refused(refusal)));
             }
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(_) => {
+                check_running(processes, coordinator)?;
+                tokio::time::sleep(CHECK_INTERVAL).await;
+            }
         }
     }
 }
 
 async fn wait_connected(client: &Client, layout: &Layout, processes: &mut Processes) -> Result<(), CliError> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + CONNECT_TIMEOUT;
     loop {
         processes.follow();
-        if let Some(words) = layout.parts().find_map(|part| processes.ended(part)) {
-            return Err(CliError::new(error_code::DATA_DIR, "a part of the cluster ended").cause(words));
-        }
+        layout.parts().try_for_each(|part| check_running(processes, part))?;
         let missing = missing(client, layout).await;
         match missing {
             Ok(missing) if missing.is_empty() => return Ok(()),
@@ -248,17 +311,18 @@ mod tests {
         std::fs::write(folder.path().join("c1/half"), "").expect("a file");
         assert_eq!(start().as_deref(), Some("token"), "the admin never had an identity");
         assert!(!folder.path().join("c1/half").exists(), "nothing is kept of the first one");
-        std::fs::remove_file(folder.path().join(BEGUN)).expect("the mark of a start under way");
+        std::fs::remove_file(folder.path().join(BEGUN)).expect("a start in progress");
         assert_eq!(start(), None);
         assert_eq!(times(), 2);
     }
 
     #[test]
-    fn a_cluster_without_its_admin_is_told_at_once() {
+    fn a_cluster_without_its_admin_is_an_error_at_once() {
         let folder = tempfile::tempdir().expect("a directory");
         let layout = layout(folder.path());
-        let context = crate::remote::runtime().block_on(context(&layout, &layout.coordinators[0], None));
-        let error = context.expect_err("there is no identity");
+        let mut processes = Processes::new(&layout);
+        let identity = identity(&layout, &layout.coordinators[0], None, &mut processes);
+        let error = crate::remote::runtime().block_on(identity).expect_err("there is no identity");
         assert_eq!(error.code, error_code::DATA_DIR);
     }
 }

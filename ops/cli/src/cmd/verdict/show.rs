@@ -5,7 +5,7 @@ use trimaran_kubernetes_core::judgment::{Evidence, Source};
 use trimaran_wire::document::rfc3339;
 
 use super::Judged;
-use crate::ui::{paint, printable};
+use crate::ui::{View, printable};
 
 /// One entry of the array of INTERFACE 5.
 pub(super) fn document(it: &Judged) -> Value {
@@ -33,21 +33,21 @@ fn evidence_document(it: &Evidence) -> Value {
 }
 
 /// A line with the verdict, then why, what it rests on and when it is worth looking again.
-pub(super) fn lines(verdicts: &[Judged]) -> Vec<String> {
+pub(super) fn lines(verdicts: &[Judged], view: &View) -> Vec<String> {
     if verdicts.is_empty() {
         return vec!["nothing to judge".to_owned()];
     }
     let width = verdicts.iter().map(|it| it.subject.chars().count()).max().unwrap_or(0).min(48);
-    verdicts.iter().flat_map(|it| one(it, width)).collect()
+    verdicts.iter().flat_map(|it| one(it, width, view)).collect()
 }
 
-fn one(it: &Judged, width: usize) -> Vec<String> {
+fn one(it: &Judged, width: usize, view: &View) -> Vec<String> {
     let judgment = &it.judgment;
     let verdict = judgment.verdict.as_str();
     let namespace = it.namespace.as_deref().unwrap_or("-");
     let reason = judgment.reason.map(|reason| format!("  {}", reason.as_str())).unwrap_or_default();
     let fault = judgment.fault.map(|fault| format!(" (fault of the {})", fault.as_str())).unwrap_or_default();
-    let verdict = paint(verdict, format!("{verdict:<11}"));
+    let verdict = view.paint(verdict, &format!("{verdict:<11}"));
     let mut lines = vec![format!(
         "{:<width$}  {:<12}  {verdict}{reason}{fault}",
         printable(&it.subject),

@@ -23,7 +23,7 @@ pub(super) fn approval(entry: &Entry, sink: &mut Sink) -> Option<Approve> {
     let timeout = or_default(timeout, Millis::hours(72), |entry| {
         let timeout = duration(entry, sink)?;
         if timeout == Millis::ZERO {
-            let message = "an approval of no time: nobody could ever give it";
+            let message = "an approval without any time: no one could ever choose";
             sink.error(error_code::APPROVE_OPTIONS, entry.value.span, message, "write it like 1h or 3d");
             return None;
         }
@@ -52,7 +52,7 @@ fn options_of(entry: &Entry, sink: &mut Sink) -> Option<Vec<ApproveOption>> {
     Some(options)
 }
 
-/// `rollback`: what goes back by itself, how far, and how long after success.
+/// `rollback`: what is rolled back automatically, how far, and how long after success.
 pub(super) fn way_back(entry: &Entry, sink: &mut Sink) -> Option<RollbackPolicy> {
     let default = RollbackPolicy::default();
     let mut it = Fields::below(entry, sink)?.later(ROLLBACK_LATER);

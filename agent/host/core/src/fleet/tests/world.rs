@@ -74,6 +74,7 @@ pub(super) fn assignment(action: Action, hosts: usize, wave: Wave) -> Assignment
         wave,
         hosts: (1..=hosts).map(host).collect(),
         keep: BTreeSet::from([OLD, NEW]),
+        committed: None,
     }
 }
 
@@ -111,6 +112,7 @@ pub(super) struct World {
     pub(super) reports: BTreeMap<HostName, HostReport>,
     pub(super) orders: Vec<Order>,
     pub(super) commits: Vec<Progress>,
+    pub(super) bodies: Vec<Vec<u8>>,
     pub(super) progress: Option<Progress>,
     pub(super) outcome: Option<Outcome>,
     pub(super) wake: Option<Timestamp>,
@@ -138,6 +140,7 @@ impl World {
             reports: BTreeMap::new(),
             orders: Vec::new(),
             commits: Vec::new(),
+            bodies: Vec::new(),
             progress: None,
             outcome: None,
             wake: None,
@@ -161,7 +164,10 @@ impl World {
                     self.orders.push(Order { call: id, host: call.host, action });
                 }
                 Effect::Report(progress) => self.progress = Some(progress),
-                Effect::Commit(progress) => self.commits.push(progress),
+                Effect::Commit { body, progress, .. } => {
+                    self.commits.push(progress);
+                    self.bodies.push(body);
+                }
                 Effect::Done(outcome) => self.outcome = Some(outcome),
                 Effect::WakeAt(at) => self.wake = Some(at),
                 Effect::Persist | Effect::Watch(_) => {}

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::{Sign, Signs, Weight};
-use crate::custom::object::{self, Observed, Subject};
-use crate::custom::words;
+use crate::custom::status_vocabulary;
+use crate::custom::subject::{self, Observed, Subject};
 use crate::judgment::quote;
 
 /// Fields of `spec` that say how many parts there should be.
@@ -61,20 +61,96 @@ pub(super) fn collect(subject: &Subject<'_>, signs: &mut Signs) {
     revisions(subject, signs);
     let spec = subject.object.get("spec").and_then(Value::as_object);
     let wanted = spec.and_then(|spec| largest(spec, DESIRED));
+    if let Some(spec) = spec {
+        pools(subject, spec, status, wanted.is_none(), signs);
+    }
     for (path, value, sentence) in shortages("status", status, wanted) {
         let evidence = subject.evidence(path, &value.into(), None);
         signs.add(Sign::new(Weight::Waiting, sentence, evidence));
     }
-    // Counts of an earlier generation look alike, so they prove something only with a fresh generation.
+    // Counts of an earlier generation are not marked as such, so they prove something only with a fresh generation.
     let fresh = matches!(subject.observed(), Observed::Generation(_));
     let Some(wanted) = wanted.filter(|wanted| *wanted > 0 && fresh) else { return };
-    let serving = |name: &str| status.get(name).and_then(object::number);
+    let serving = |name: &str| status.get(name).and_then(subject::number);
     for name in ["readyReplicas", "availableReplicas", "readyInstances", "readyMembers", "numberReady"] {
         if let Some(count) = serving(name).filter(|count| *count >= wanted) {
             let path = format!("status.{name}");
             let evidence = subject.evidence(path.clone(), &count.into(), None);
             signs.add(Sign::new(Weight::Proof, format!("{path} is {count} of {wanted}"), evidence));
         }
+    }
+}
+
+/// Words of the names of lists whose entries each want some parts: `nodePools`, `workerGroupSpecs`, `racks`.
+const POOLS: &[&str] = &[
+    "pool",
+    "pools",
+    "set",
+    "sets",
+    "group",
+    "groups",
+    "rack",
+    "racks",
+    "shard",
+    "shards",
+    "instances",
+    "workers",
+    "tiers",
+];
+
+/// Fields of an entry that say how many parts it wants.
+const POOL_DESIRED: &[&str] = &["replicas", "count", "size", "instances", "members", "nodeCount", "servers"];
+
+/// Counts in a status that are for all pools together.
+const POOLED: &[&str] =
+    &["readyReplicas", "availableReplicas", "readyInstances", "readyMembers", "readyNodes", "availableNodes"];
+
+/// Where a spec lists pools, a count in the status is for all of them, and an entry of the status for the pool of its
+/// name.
+fn pools(
+    subject: &Subject<'_>,
+    spec: &Map<String, Value>,
+    status: &Map<String, Value>,
+    alone: bool,
+    signs: &mut Signs,
+) {
+    let lists = spec.iter().filter_map(|(field, value)| Some((field, value.as_array()?)));
+    let is_pools =
+        |field: &str| status_vocabulary::tokens(field).iter().any(|word| POOLS.contains(&word.as_str()));
+    for (field, entries) in lists.filter(|(field, _)| is_pools(field)) {
+        let wants = |entry: &Value| largest(entry.as_object()?, POOL_DESIRED).filter(|wants| *wants >= 0);
+        if !entries.iter().any(|entry| wants(entry).is_some()) {
+            continue;
+        }
+        let sum = entries.iter().filter_map(wants).fold(0i64, i64::saturating_add);
+        for count in POOLED.iter().filter(|_| alone) {
+            let Some(have) = status.get(*count).and_then(subject::number).filter(|have| *have < sum) else {
+                continue;
+            };
+            let path = format!("status.{count}");
+            let sentence = format!("{path} is {have} of {sum}");
+            signs.add(Sign::new(Weight::Waiting, sentence, subject.evidence(path, &have.into(), None)));
+        }
+        for entry in entries {
+            let name = entry.get("name").and_then(Value::as_str);
+            let (Some(name), Some(wanted)) = (name, wants(entry)) else { continue };
+            let Some(reported) = entry_of(status.get(field), name) else { continue };
+            let place = format!("status.{field}[{name}]");
+            for (path, have, sentence) in shortages(&place, reported, Some(wanted)) {
+                signs.add(Sign::new(Weight::Waiting, sentence, subject.evidence(path, &have.into(), None)));
+            }
+        }
+    }
+}
+
+/// The entry of a pool in the status: in a list by its name, or in a map from names.
+fn entry_of<'a>(reported: Option<&'a Value>, name: &str) -> Option<&'a Map<String, Value>> {
+    match reported? {
+        Value::Array(list) => {
+            list.iter().find(|entry| entry.get("name").and_then(Value::as_str) == Some(name))?.as_object()
+        }
+        Value::Object(map) => map.get(name)?.as_object(),
+        _ => None,
     }
 }
 
@@ -90,11 +166,11 @@ pub(super) fn shortages(
 ) -> Vec<(String, i64, String)> {
     let mut found = Vec::new();
     let seen = largest(status, DESIRED_SEEN);
-    let existing = status.get("replicas").and_then(object::number);
+    let existing = status.get("replicas").and_then(subject::number);
     for field in SERVING.iter().chain(EXISTING) {
         let Some(value) = status.get(*field) else { continue };
         let path = || format!("{place}.{field}");
-        let Some(have) = object::number(value) else { continue };
+        let Some(have) = subject::number(value) else { continue };
         let inside = SERVING.contains(field).then_some(existing).flatten();
         let of = [wanted, seen, inside].into_iter().flatten().max();
         if let Some(of) = of.filter(|of| have < *of) {
@@ -113,7 +189,7 @@ pub(super) fn shortages(
         }
     }
     for field in LACKING {
-        if let Some(count) = status.get(*field).and_then(object::number).filter(|count| *count > 0) {
+        if let Some(count) = status.get(*field).and_then(subject::number).filter(|count| *count > 0) {
             found.push((format!("{place}.{field}"), count, format!("{place}.{field} is {count}")));
         }
     }
@@ -134,7 +210,7 @@ fn counts_parts(field: &str) -> bool {
         "pods",
         "progress",
     ];
-    words::words(field).iter().any(|word| parts.contains(&word.as_str()))
+    status_vocabulary::tokens(field).iter().any(|word| parts.contains(&word.as_str()))
 }
 
 /// `2/3`, as some controllers write counts.

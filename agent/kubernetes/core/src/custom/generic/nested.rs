@@ -10,14 +10,14 @@ use trimaran_model::limits::{STATUS_DEPTH_MAX, STATUS_VALUES_MAX};
 
 use super::{Sign, Signs, Status, Weight, conditions, counts, phases};
 use crate::custom::condition::Conditions;
-use crate::custom::object::Subject;
-use crate::custom::words::{self, Meaning};
+use crate::custom::status_vocabulary::{self, Meaning};
+use crate::custom::subject::Subject;
 use crate::judgment::quote;
 
 /// Lists whose entries hold conditions of the object itself.
 const OWN: &[&str] = &["parents", "ancestors", "listeners", "ingress"];
 
-/// Words inside of the names of fields that tell of the past or of single steps.
+/// Words inside of the names of fields that describe the past or single steps.
 const HISTORY: &[&str] = &[
     "history",
     "histories",
@@ -37,6 +37,9 @@ const HISTORY: &[&str] = &[
     "template",
     "conditions",
 ];
+
+/// Keys of an entry that name the controller that wrote it.
+const CONTROLLERS: &[&str] = &["controllerName", "controller", "routerName", "managedBy"];
 
 const WORDS: &[&str] = &["phase", "state", "health", "healthStatus", "status"];
 
@@ -60,7 +63,7 @@ pub(super) fn collect(subject: &Subject<'_>, signs: &mut Signs) {
     }
 }
 
-/// The order of a file's keys must not change what is said first.
+/// The order of a file's keys must not change which message comes first.
 fn sorted(map: &Map<String, Value>) -> BTreeMap<&String, &Value> {
     map.iter().collect()
 }
@@ -68,17 +71,17 @@ fn sorted(map: &Map<String, Value>) -> BTreeMap<&String, &Value> {
 impl<'a> Walk<'_, 'a> {
     /// `provisioningState`, `updateStatus`: no word for the whole, but bad news all the same.
     fn top(&mut self, field: &str, value: &'a Value) {
-        let words = words::words(field);
-        let told =
+        let words = status_vocabulary::tokens(field);
+        let is_state =
             words.last().is_some_and(|last| matches!(last.as_str(), "phase" | "state" | "status" | "health"));
         let past = words.iter().any(|word| HISTORY.contains(&word.as_str()));
-        if let (Some(text), true) = (value.as_str(), told && !past && !phases::WORDS.contains(&field)) {
+        if let (Some(text), true) = (value.as_str(), is_state && !past && !phases::WORDS.contains(&field)) {
             self.word(&format!("status.{field}"), text);
         }
     }
 
     fn field(&mut self, place: &str, field: &str, value: &'a Value, depth: usize) {
-        let past = words::words(field).iter().any(|word| HISTORY.contains(&word.as_str()));
+        let past = status_vocabulary::tokens(field).iter().any(|word| HISTORY.contains(&word.as_str()));
         if past || !(value.is_object() || value.is_array()) {
             return;
         }
@@ -96,6 +99,7 @@ impl<'a> Walk<'_, 'a> {
             return;
         }
         match value {
+            Value::Array(list) if own => self.own_entries(place, list, depth),
             Value::Object(map) => self.map(place, map, own, depth),
             Value::Array(list) => {
                 for (index, item) in list.iter().enumerate().filter(|(_, item)| !item.is_string()) {
@@ -103,6 +107,36 @@ impl<'a> Walk<'_, 'a> {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Each controller writes entries of its own, also about what it does not serve. Where one of several accepts the
+    /// object, what the others say is a warning.
+    fn own_entries(&mut self, place: &str, list: &'a [Value], depth: usize) {
+        let kept = std::mem::take(self.signs);
+        let mut by_controller: BTreeMap<&str, Signs> = BTreeMap::new();
+        for (index, entry) in list.iter().enumerate().filter(|(_, entry)| !entry.is_string()) {
+            let controller = CONTROLLERS.iter().find_map(|key| entry.get(key)?.as_str()).unwrap_or("");
+            *self.signs = by_controller.remove(controller).unwrap_or_default();
+            self.value(&format!("{place}[{index}]"), entry, true, depth + 1);
+            by_controller.insert(controller, std::mem::take(self.signs));
+        }
+        *self.signs = kept;
+        let refuses = |signs: &Signs| signs.has(Weight::Bad) || signs.has(Weight::Waiting);
+        let accepted = by_controller.len() > 1
+            && by_controller.values().any(|signs| signs.has(Weight::Proof) && !refuses(signs));
+        for (controller, signs) in by_controller {
+            let is_foreign = accepted && refuses(&signs);
+            self.signs.odd.extend(signs.odd);
+            self.signs.warnings.extend(signs.warnings);
+            for sign in signs.signs {
+                match sign.weight {
+                    Weight::Bad | Weight::Waiting if is_foreign => {
+                        self.signs.warnings.push(format!("controller {controller}: {}", sign.sentence));
+                    }
+                    _ => self.signs.add(sign),
+                }
+            }
         }
     }
 
@@ -154,7 +188,7 @@ impl<'a> Walk<'_, 'a> {
     }
 
     fn word(&mut self, path: &str, text: &str) {
-        if matches!(words::phase(text, false), Some(Meaning::Bad | Meaning::Waiting)) {
+        if matches!(status_vocabulary::phase(text, false), Some(Meaning::Bad | Meaning::Waiting)) {
             self.wait(path.to_owned(), &text.into(), format!("{path} is {}", quote(text)));
         }
     }

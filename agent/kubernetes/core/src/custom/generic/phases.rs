@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use super::{Sign, Signs, Weight};
-use crate::custom::object::{self, Subject};
-use crate::custom::words::{self, Meaning};
-use crate::judgment::quote;
+use crate::custom::status_vocabulary::{self, Meaning};
+use crate::custom::subject::{self, Subject};
+use crate::judgment::{Source, quote};
 
-/// Fields that hold the one word for the whole object. A map in one of them is looked into once.
+/// Fields that hold the one word for the whole object. A map in one of them is read one level deep.
 pub(super) const WORDS: &[&str] =
     &["phase", "state", "health", "healthStatus", "status", "currentState", "currentStatus"];
 
@@ -36,7 +36,7 @@ pub(super) fn texts<'a>(subject: &Subject<'a>) -> impl Iterator<Item = (String, 
 }
 
 pub(super) fn collect(subject: &Subject<'_>, signs: &mut Signs) {
-    // What the conditions said, before this file adds its own.
+    // From the conditions only, before this file adds its own signs.
     let proven = signs.has(Weight::Proof);
     phases(subject, proven, signs);
     flags(subject, signs);
@@ -47,7 +47,7 @@ fn phases(subject: &Subject<'_>, proven: bool, signs: &mut Signs) {
     for (path, text) in texts(subject).filter(|(_, text)| !text.trim().is_empty()) {
         let evidence = subject.evidence(path.clone(), &text.into(), None);
         let sentence = format!("{path} is {}", quote(text));
-        let weight = match words::phase(text, words::is_job_kind(subject.kind)) {
+        let weight = match status_vocabulary::phase(text, status_vocabulary::is_job_kind(subject.kind)) {
             // A phase of the last operation beside a true `Ready` proves nothing bad of the object.
             Some(Meaning::Bad) if proven && !path.contains("health") => Weight::Waiting,
             Some(Meaning::Bad) => Weight::Bad,
@@ -100,14 +100,37 @@ fn errors(subject: &Subject<'_>, signs: &mut Signs) {
     let good = signs.has(Weight::Proof);
     for (fields, alone) in [(FINAL_ERRORS, false), (ERRORS, true)] {
         for field in fields {
-            let Some(text) = subject.status(field).and_then(error_text) else { continue };
+            let Some(value) = subject.status(field) else { continue };
+            let Some(text) = error_text(value) else { continue };
             let path = format!("status.{field}");
-            // An error text that nobody cleared is no proof beside good news.
+            let sentence = format!("{path}: {text}");
+            if alone && is_overcome(value, signs) {
+                signs.warnings.push(format!("{sentence} (of an earlier try: the object is ready)"));
+                continue;
+            }
+            // An error text that was not cleared is no proof beside good news.
             let weight = if alone && good { Weight::Waiting } else { Weight::Bad };
-            let evidence = subject.evidence(path.clone(), &text.clone().into(), None);
-            signs.add(Sign::new(weight, format!("{path}: {text}"), evidence));
+            let evidence = subject.evidence(path, &text.into(), None);
+            signs.add(Sign::new(weight, sentence, evidence));
         }
     }
+}
+
+/// Whether a field says that the object is ready, which is more direct than the last error of its controller, unless
+/// that error came later.
+fn is_overcome(error: &Value, signs: &Signs) -> bool {
+    let at = ["time", "timestamp", "lastTransitionTime"].into_iter().find_map(|key| error.get(key));
+    let at = crate::object::time_of(at);
+    let is_direct = |sign: &&Sign| {
+        let Source::Field(path) = &sign.evidence.source else { return false };
+        sign.weight == Weight::Proof
+            && (path == "status.conditions[Ready].status"
+                || FLAGS.iter().any(|flag| *path == format!("status.{flag}")))
+    };
+    signs.signs.iter().filter(is_direct).any(|sign| match (at, sign.evidence.at) {
+        (Some(error), Some(ready)) => error <= ready,
+        _ => true,
+    })
 }
 
 /// The words of an error, which may be a text, a map with a message or a list.
@@ -115,9 +138,9 @@ fn error_text(value: &Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text.as_str(),
         Value::Object(map) if !map.is_empty() => {
-            return Some(map.get("message").map_or_else(|| object::shown(value), object::shown));
+            return Some(map.get("message").map_or_else(|| subject::shown(value), subject::shown));
         }
-        Value::Array(list) if !list.is_empty() => return Some(object::shown(value)),
+        Value::Array(list) if !list.is_empty() => return Some(subject::shown(value)),
         _ => "",
     };
     (!text.trim().is_empty()).then(|| quote(text))

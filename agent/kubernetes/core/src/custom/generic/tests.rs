@@ -7,7 +7,7 @@ use trimaran_model::time::Wall;
 use trimaran_model::verdict::Verdict::{self, Degraded, Healthy, Progressing, Suspended, Unknown};
 
 use super::judge;
-use crate::custom::object::Subject;
+use crate::custom::subject::Subject;
 use crate::judgment::Judgment;
 use crate::object::time_of;
 
@@ -22,7 +22,7 @@ fn object(kind: &str, spec: Value, status: Value) -> Value {
 
 fn judged(kind: &str, spec: Value, status: Value) -> Judgment {
     let object = object(kind, spec, status);
-    judge(&Subject::new(&object), now())
+    judge(&Subject::new(&object, None), now())
 }
 
 /// Each row: what it is, `spec`, `status`, the verdict.
@@ -688,7 +688,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn nothing_panics(object in any_json()) {
-        let judgment = judge(&Subject::new(&object), now());
+        let judgment = judge(&Subject::new(&object, None), now());
         prop_assert_eq!(judgment.reason.is_none(), judgment.verdict == Healthy);
     }
 

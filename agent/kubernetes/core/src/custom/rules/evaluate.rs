@@ -10,15 +10,15 @@ use trimaran_model::verdict::Verdict;
 use super::{Age, Clause, ObservedGeneration, Outcome, Rule};
 use crate::custom::condition::{Condition, Conditions, Truth};
 use crate::custom::expression::{Answer, Expression};
-use crate::custom::generic;
-use crate::custom::object::{self, Observed, Status, Subject};
+use crate::custom::subject::{self, Observed, Status, Subject};
 use crate::custom::view::View;
+use crate::custom::{busy, explanation, failure_text, generic, status_vocabulary, suspension};
 use crate::judgment::{Evidence, Judgment, quote};
 use crate::object::time_of;
 
 pub(super) fn judge(rule: &Rule, subject: &Subject<'_>, now: Wall) -> Judgment {
     if matches!(subject.status, Status::Odd) {
-        return Judgment::unknown("its status is not a map, so nobody can read it");
+        return Judgment::unknown("its status is not a map, so it can not be read");
     }
     let roots = expressions(rule).flat_map(|expression| expression.roots.iter().copied()).collect();
     let conditions = Conditions::read(subject, subject.status("conditions"));
@@ -30,10 +30,16 @@ fn expressions(rule: &Rule) -> impl Iterator<Item = &Expression> {
     let clauses = rule.clauses.iter();
     let of_clauses = clauses.flat_map(|clause| {
         let since = clause.age.iter().map(|age| &age.since);
-        std::iter::once(&clause.cel).chain(since).chain(outcome_expressions(&clause.outcome))
+        let warning = clause.warning.iter().flat_map(super::Template::expressions);
+        std::iter::once(&clause.cel).chain(since).chain(warning).chain(outcome_expressions(&clause.outcome))
     });
-    let others = rule.suspended.iter().chain(rule.otherwise.iter().flat_map(outcome_expressions));
-    of_clauses.chain(others)
+    let others = rule.suspended.iter().chain(&rule.unlisted);
+    of_clauses.chain(others).chain(rule.otherwise.iter().flat_map(outcome_expressions))
+}
+
+/// Those that decide, without the ones that only fill messages.
+fn deciding(rule: &Rule) -> impl Iterator<Item = &Expression> {
+    rule.clauses.iter().map(|clause| &clause.cel).chain(&rule.suspended)
 }
 
 fn outcome_expressions(outcome: &Outcome) -> impl Iterator<Item = &Expression> {
@@ -50,16 +56,16 @@ enum Held {
     No,
     /// Not yet: time alone can change it.
     At(Wall),
-    /// Yes, by a condition that changed so lately that it may be a flap until then.
-    Fresh(Wall),
+    /// It holds, and is a failure that may pass: at this time it does not any more, or never by time alone.
+    Suspected(Option<Wall>),
 }
 
 fn degrades(clause: &Clause) -> bool {
     matches!(&clause.outcome, Outcome::Verdict { verdict: Verdict::Degraded, .. })
 }
 
-fn again(judgment: Judgment, times: Vec<Wall>) -> Judgment {
-    times.into_iter().fold(judgment, Judgment::again_at)
+fn with_rechecks(judgment: Judgment, times: Vec<Wall>) -> Judgment {
+    times.into_iter().fold(judgment, Judgment::recheck_at)
 }
 
 const UNREADABLE: &str = "status.conditions has entries that can't be read";
@@ -85,27 +91,30 @@ impl Case<'_> {
         {
             return Ok(self.seen(Judgment::suspended(self.sentence(suspended)), suspended));
         }
+        if let Some(suspended) = self.general_suspension() {
+            return Ok(suspended);
+        }
         if let Some(judgment) = self.generation() {
             return Ok(judgment);
         }
         let mut later: Vec<Wall> = Vec::new();
-        let mut fresh: Option<Judgment> = None;
+        let mut suspicion: Option<Judgment> = None;
         for clause in &self.rule.clauses {
             match self.clause(clause)? {
                 Held::No => {}
                 Held::At(at) => later.push(at),
-                Held::Fresh(at) => {
-                    let judgment = Judgment::progressing(ReasonCode::NotReady, self.sentence(&clause.cel));
-                    fresh.get_or_insert_with(|| self.seen(judgment, &clause.cel));
-                    later.push(at);
+                Held::Suspected(at) => {
+                    let judgment = Judgment::progressing(ReasonCode::NotReady, self.message(clause));
+                    suspicion.get_or_insert_with(|| self.seen(judgment, &clause.cel));
+                    later.extend(at);
                 }
-                // A failure that may be a flap keeps everything but another failure from being said.
-                Held::Yes if fresh.is_some() && !degrades(clause) => break,
-                Held::Yes => return Ok(again(self.outcome(clause), later)),
+                // A failure that may pass keeps everything but another failure from being the verdict.
+                Held::Yes if suspicion.is_some() && !degrades(clause) => break,
+                Held::Yes => return Ok(self.settle(with_rechecks(self.outcome(clause), later))),
             }
         }
-        let judgment = match (fresh, &self.rule.otherwise, self.subject.status) {
-            (Some(fresh), ..) => fresh,
+        let judgment = match (suspicion, &self.rule.otherwise, self.subject.status) {
+            (Some(suspicion), ..) => suspicion,
             (None, _, Status::None) => {
                 Judgment::progressing(ReasonCode::NotReady, "its controller has not written a status yet")
             }
@@ -114,7 +123,35 @@ impl Case<'_> {
                 Judgment::unknown(format!("the rule {} does not know this status", self.rule.file))
             }
         };
-        Ok(again(judgment, later))
+        Ok(self.settle(with_rechecks(judgment, later)))
+    }
+
+    /// What suspends objects of every kind, unless the rule names the field or condition itself.
+    fn general_suspension(&self) -> Option<Judgment> {
+        let names_path =
+            |field: &str| deciding(self.rule).any(|it| it.paths.iter().any(|path| *path == ["spec", field]));
+        let names_condition = |name: &str| deciding(self.rule).any(|it| it.conditions.contains(name));
+        suspension::by_spec(self.subject, names_path)
+            .or_else(|| suspension::by_condition(self.subject, &self.conditions, names_condition))
+    }
+
+    /// A reason may only name the step that failed (`ApplyingSchema`), with the error in its message: once it is old
+    /// enough, that is a failure.
+    fn settle(&self, judgment: Judgment) -> Judgment {
+        if judgment.verdict != Verdict::Progressing || judgment.reason == Some(ReasonCode::Generation) {
+            return judgment;
+        }
+        let names: BTreeSet<&String> = self.healthy_clauses().flat_map(|cel| &cel.conditions).collect();
+        let lacking = names.into_iter().filter_map(|name| self.conditions.get(name));
+        match busy::failure(lacking, self.now) {
+            Some(busy::Failure::Now(condition)) => {
+                let path = format!("status.conditions[{}].status", condition.name);
+                let evidence = self.subject.evidence(path, &condition.truth.as_str().into(), condition.at);
+                Judgment::degraded(ReasonCode::ConditionFailed, condition.sentence()).with(evidence)
+            }
+            Some(busy::Failure::From(at)) => judgment.recheck_at(at),
+            None => judgment,
+        }
     }
 
     fn generation(&self) -> Option<Judgment> {
@@ -135,7 +172,7 @@ impl Case<'_> {
             }
             Observed::Generation(_) => None,
             Observed::Absent if !required => None,
-            Observed::Absent => wait("the controller has not said yet which generation it has seen"),
+            Observed::Absent => wait("the controller has not written yet which generation it has seen"),
             Observed::Odd => wait(
                 "status.observedGeneration is no number, so the controller's generation can't be compared",
             ),
@@ -150,10 +187,31 @@ impl Case<'_> {
             Some(age) => self.age(age)?,
             None => Held::Yes,
         };
-        match (age, self.evidence_time(&clause.cel).map(|at| at + STRIKE_AGE)) {
-            (Held::Yes, Some(at)) if degrades(clause) && at > self.now => Ok(Held::Fresh(at)),
-            (held, _) => Ok(held),
+        if !matches!(age, Held::Yes) || !degrades(clause) {
+            return Ok(age);
         }
+        Ok(match self.evidence_time(&clause.cel).map(|at| at + STRIKE_AGE) {
+            Some(at) if at > self.now => Held::Suspected(Some(at)),
+            _ if clause.age.is_none() && !clause.is_final && self.is_transient(&clause.cel) => {
+                Held::Suspected(None)
+            }
+            _ => Held::Yes,
+        })
+    }
+
+    /// Whether all failures that the expression found are ones that the next try may overcome. An expression that asks
+    /// all conditions in a loop found every bad one.
+    fn is_transient(&self, expression: &Expression) -> bool {
+        let loops = expression.conditions.is_empty()
+            && expression.paths.iter().any(|path| *path == ["status", "conditions"]);
+        let found: Vec<&Condition<'_>> = if loops {
+            self.conditions.by_name.values().filter(|condition| !condition.stale).collect()
+        } else {
+            self.named(expression).collect()
+        };
+        let mut failures =
+            found.into_iter().filter(|it| it.is_bad() && is_failure_text(it.reason, it.message)).peekable();
+        failures.peek().is_some() && failures.all(|it| failure_text::is_transient(it.reason, it.message))
     }
 
     fn age(&self, age: &Age) -> Result<Held, Judgment> {
@@ -186,13 +244,26 @@ impl Case<'_> {
     }
 
     fn outcome(&self, clause: &Clause) -> Judgment {
-        let Outcome::Verdict { verdict, reason, message } = &clause.outcome else {
+        let Outcome::Verdict { verdict, reason, .. } = &clause.outcome else {
             return generic::judge(self.subject, self.now);
         };
+        let judgment = self.seen(self.judgment(*verdict, *reason, self.message(clause)), &clause.cel);
+        let warning = clause.warning.as_ref().map(|warning| warning.fill(&self.view));
+        warning.into_iter().filter(|warning| !warning.is_empty()).fold(judgment, Judgment::warn)
+    }
+
+    /// What the clause says, with the controller's own words where the clause has none of them.
+    fn message(&self, clause: &Clause) -> String {
+        let Outcome::Verdict { verdict, message, .. } = &clause.outcome else {
+            return self.sentence(&clause.cel);
+        };
         let filled = message.as_ref().map(|message| message.fill(&self.view));
-        let message = filled.filter(|message| !message.is_empty());
-        let message = message.unwrap_or_else(|| self.sentence(&clause.cel));
-        self.seen(self.judgment(*verdict, *reason, message), &clause.cel)
+        let filled = filled.filter(|message| !message.is_empty());
+        let message = filled.unwrap_or_else(|| self.sentence(&clause.cel));
+        match verdict {
+            Verdict::Degraded => explanation::complete(self.subject, &self.conditions, message),
+            _ => message,
+        }
     }
 
     fn otherwise(&self, outcome: &Outcome) -> Judgment {
@@ -201,10 +272,27 @@ impl Case<'_> {
         };
         let filled = message.as_ref().map(|message| message.fill(&self.view));
         let message = filled.filter(|message| !message.is_empty()).unwrap_or_else(|| self.lacking());
+        let (message, warning) = self.unlisted(message);
+        let message = explanation::of_phase(self.subject, message);
         let waits = *reason == ReasonCode::NotReady;
         let reason = if waits && self.is_behind() { ReasonCode::Generation } else { *reason };
         let judgment = self.judgment(*verdict, reason, message);
+        let judgment = warning.into_iter().fold(judgment, Judgment::warn);
         self.healthy_clauses().fold(judgment, |judgment, cel| self.seen(judgment, cel))
+    }
+
+    /// The message and a warning with the word of a state that no clause lists.
+    fn unlisted(&self, message: String) -> (String, Option<String>) {
+        let Some(expression) = &self.rule.unlisted else { return (message, None) };
+        let Answer::Value(cel::Value::String(word)) = expression.evaluate(&self.view) else {
+            return (message, None);
+        };
+        if word.trim().is_empty() {
+            return (message, None);
+        }
+        let sentence = format!("{} is {}", expression.text, quote(&word));
+        let warning = format!("{sentence}, a state that the rule {} does not list", self.rule.file);
+        (sentence, Some(warning))
     }
 
     fn judgment(&self, verdict: Verdict, reason: ReasonCode, message: String) -> Judgment {
@@ -228,19 +316,19 @@ impl Case<'_> {
         healthy.map(|clause| &clause.cel)
     }
 
-    /// Whether a condition that healthy asks for was said of an earlier generation.
+    /// Whether a condition that healthy asks for describes an earlier generation.
     fn is_behind(&self) -> bool {
         let mut names = self.healthy_clauses().flat_map(|cel| &cel.conditions);
         names.any(|name| self.conditions.get(name).is_some_and(|condition| condition.stale))
     }
 
-    /// What keeps the object from healthy, as far as the clauses of healthy tell.
+    /// What keeps the object from healthy, as far as the clauses of healthy show.
     fn lacking(&self) -> String {
         let names: BTreeSet<&String> = self.healthy_clauses().flat_map(|cel| &cel.conditions).collect();
         let mut parts = Vec::new();
         for condition in names.iter().filter_map(|name| self.conditions.get(name)) {
             if condition.stale {
-                parts.push(format!("{} was said of an earlier generation", condition.name));
+                parts.push(format!("{} describes an earlier generation", condition.name));
             } else if condition.truth != Truth::True {
                 parts.push(condition.sentence());
             }
@@ -316,10 +404,17 @@ impl Case<'_> {
         let paths = expression.paths.iter().filter(|path| roots.contains(&path[0].as_str()));
         let values = paths.filter_map(|path| {
             let value = self.at(path).filter(|value| !(value.is_object() || value.is_array()))?;
-            Some(format!("{} is {}", path.join("."), object::shown(value)))
+            Some(format!("{} is {}", path.join("."), subject::shown(value)))
         });
         values.collect()
     }
+}
+
+/// Whether a condition fails by its reason or by its message.
+fn is_failure_text(reason: &str, message: &str) -> bool {
+    status_vocabulary::is_failure(reason)
+        || failure_text::is_transient(reason, message)
+        || failure_text::message_fails(reason, message)
 }
 
 /// Facts that one message names.

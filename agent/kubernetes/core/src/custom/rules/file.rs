@@ -11,7 +11,7 @@ use trimaran_model::verdict::Verdict;
 use super::template::Template;
 use super::{Age, Clause, ObservedGeneration, Outcome, Pattern, Rule, RuleError, RuleSet};
 use crate::custom::expression::{Expression, Fault};
-use crate::custom::judge_custom;
+use crate::custom::{Circumstances, judge_custom};
 use crate::judgment::quote;
 use crate::object::time_of;
 
@@ -43,14 +43,18 @@ struct ClauseFile {
     cel: Spanned<String>,
     since: Option<Spanned<String>>,
     after: Option<Spanned<String>>,
+    #[serde(rename = "final", default)]
+    is_final: bool,
     verdict: Spanned<String>,
     reason: Option<Spanned<String>>,
     message: Option<Spanned<String>>,
+    warning: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OutcomeFile {
+    unlisted: Option<Spanned<String>>,
     verdict: Spanned<String>,
     reason: Option<Spanned<String>>,
     message: Option<Spanned<String>>,
@@ -91,7 +95,7 @@ impl Examples {
     /// The examples that are judged otherwise than they say.
     pub(super) fn check(&self, file: &str, rules: &RuleSet) -> Vec<RuleError> {
         let wrong = self.cases.iter().filter_map(|example| {
-            let judgment = judge_custom(&example.object, rules, self.now);
+            let judgment = judge_custom(&example.object, rules, Circumstances::at(self.now));
             let because = [vec![judgment.message], judgment.warnings].concat().join("; ");
             let what = format!(
                 "this example of {} is judged {}: {because}",
@@ -165,6 +169,12 @@ impl Reader<'_> {
             suspended: file.suspended.as_ref().map(|cel| self.expression(cel)).transpose()?,
             clauses: clauses.collect::<Result<_, _>>()?,
             otherwise: file.otherwise.as_ref().map(|otherwise| self.otherwise(otherwise)).transpose()?,
+            unlisted: file
+                .otherwise
+                .as_ref()
+                .and_then(|otherwise| otherwise.value.unlisted.as_ref())
+                .map(|cel| self.expression(cel))
+                .transpose()?,
         };
         let length = rule.clauses.len();
         if length == 0 || length > limits::RULE_CLAUSES_MAX {
@@ -227,14 +237,16 @@ impl Reader<'_> {
         Ok(Clause {
             cel: self.expression(&clause.cel)?,
             age,
+            is_final: clause.is_final,
+            warning: clause.warning.as_ref().map(|warning| self.template(warning)).transpose()?,
             outcome: self.outcome(&clause.verdict, clause.reason.as_ref(), clause.message.as_ref())?,
         })
     }
 
     fn otherwise(&self, otherwise: &Spanned<OutcomeFile>) -> Result<Outcome, RuleError> {
-        let OutcomeFile { verdict, reason, message } = &otherwise.value;
+        let OutcomeFile { verdict, reason, message, .. } = &otherwise.value;
         if verdict.value == Verdict::Healthy.as_str() {
-            let what = "`otherwise` must not be healthy: a status that nobody foresaw is no good news";
+            let what = "`otherwise` must not be healthy: a status that was not foreseen is no good news";
             return Err(self.error(verdict.referenced, what, "write a clause that says when it is healthy"));
         }
         self.outcome(verdict, reason.as_ref(), message.as_ref())
@@ -262,8 +274,7 @@ impl Reader<'_> {
                 format!("write {} or {GENERIC}", names.join(", ")),
             ));
         };
-        let message = message
-            .map(|message| Template::parse(&message.value).map_err(|fault| self.fault(message, fault)));
+        let message = message.map(|message| self.template(message));
         Ok(Outcome::Verdict {
             verdict: known,
             reason: self.reason(known, reason)?,
@@ -290,11 +301,15 @@ impl Reader<'_> {
         Err(self.error(reason.referenced, what, help))
     }
 
+    fn template(&self, text: &Spanned<String>) -> Result<Template, RuleError> {
+        Template::parse(&text.value).map_err(|fault| self.fault(text, fault))
+    }
+
     fn expression(&self, cel: &Spanned<String>) -> Result<Expression, RuleError> {
         Expression::compile(&cel.value).map_err(|fault| self.fault(cel, fault))
     }
 
-    /// A fault inside of a text: exact where the text stands in one line, else its first line.
+    /// A fault inside of a text: exact where the text is one line, else its first line.
     fn fault(&self, text: &Spanned<String>, fault: Fault) -> RuleError {
         let mut error = self.error(text.referenced, fault.what, fault.help);
         if fault.line == 1 && !text.value.contains('\n') {

@@ -45,7 +45,7 @@ impl Template {
         })
     }
 
-    /// The message. What is not there is left out, and so is a colon before it.
+    /// The message. What is not there is left out, and so is the sign before it.
     pub(super) fn fill(&self, view: &View) -> String {
         let mut text = String::new();
         for part in &self.parts {
@@ -58,7 +58,7 @@ impl Template {
                 },
             }
         }
-        quote(text.trim_end_matches([' ', ':', ',']))
+        quote(text.trim_end_matches([' ', ':', ',', ';']))
     }
 }
 

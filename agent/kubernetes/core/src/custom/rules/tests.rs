@@ -5,15 +5,15 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Wall;
 use trimaran_model::verdict::Verdict;
 
-use super::RuleSet;
 use super::file::{self, Examples};
-use crate::custom::{builtin, judge_custom};
+use super::{BUILTIN_FILES, RuleSet};
+use crate::custom::{Circumstances, judge_custom};
 use crate::judgment::Source;
 use crate::object::time_of;
 
 /// The built-in rules with their examples.
 fn files() -> Vec<(&'static str, Examples)> {
-    let read = builtin::FILES.iter().map(|(name, text)| match file::read(name, text) {
+    let read = BUILTIN_FILES.iter().map(|(name, text)| match file::read(name, text) {
         Ok((_, examples)) => Ok((*name, examples)),
         Err(error) => Err(format!("{error}; {}", error.help)),
     });
@@ -37,6 +37,28 @@ fn every_example_is_judged_as_it_says() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Whoever is woken by a failure reads why in its message, without fetching the object.
+#[test]
+fn the_message_of_every_bad_example_has_its_cause() {
+    let rules = RuleSet::builtin();
+    let mut bare = Vec::new();
+    for (name, examples) in files() {
+        for example in examples.cases.iter().filter(|example| example.verdict == Verdict::Degraded) {
+            let judgment = judge_custom(&example.object, &rules, Circumstances::at(examples.now));
+            let message = judgment.message;
+            let list = example.object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            let of_failures =
+                list.iter().filter(|it| it["status"] == "False").filter_map(|it| it["message"].as_str());
+            let longest = of_failures.max_by_key(|text| text.len()).unwrap_or("");
+            let points = ["for details", "see the"].iter().any(|words| message.contains(words));
+            if message.ends_with(':') || message.contains(": ;") || points || !message.contains(longest) {
+                bare.push(format!("{name}: `{message}` lacks `{longest}`"));
+            }
+        }
+    }
+    assert!(bare.is_empty(), "{}", bare.join("\n"));
 }
 
 const HEAD: &str = "match: {group: example.com, kind: Widget}\n";
@@ -160,12 +182,18 @@ fn an_expression_that_fails_makes_unknown_with_a_warning() {
     let rules = with(&format!(
         "{HEAD}when:\n  - {{cel: status.a > 1, verdict: degraded}}\n  - {{cel: 'true', verdict: healthy}}\n"
     ));
-    let judgment = judge_custom(&widget(json!({"a": "x"})), &rules, now());
+    let judgment = judge_custom(&widget(json!({"a": "x"})), &rules, Circumstances::at(now()));
     assert_eq!(judgment.verdict, Verdict::Unknown);
     assert!(judgment.warnings[0].contains("widget.yaml") && judgment.warnings[0].contains("status.a > 1"));
-    assert_eq!(judge_custom(&widget(json!({"b": 1})), &rules, now()).verdict, Verdict::Healthy);
+    assert_eq!(
+        judge_custom(&widget(json!({"b": 1})), &rules, Circumstances::at(now())).verdict,
+        Verdict::Healthy
+    );
     let rules = with(&format!("{HEAD}when:\n  - {{cel: status.a, verdict: healthy}}\n"));
-    assert_eq!(judge_custom(&widget(json!({"a": "yes"})), &rules, now()).verdict, Verdict::Unknown);
+    assert_eq!(
+        judge_custom(&widget(json!({"a": "yes"})), &rules, Circumstances::at(now())).verdict,
+        Verdict::Unknown
+    );
 }
 
 #[test]
@@ -173,17 +201,27 @@ fn clauses_are_asked_in_order_and_fill_their_messages() {
     let rules = with(&format!(
         "{HEAD}when:\n  - {{cel: status.phase == 'Broken', verdict: degraded, message: 'it is ${{status.phase}}: ${{status.why}}'}}\n  - {{cel: has(status.phase), verdict: suspended}}\n"
     ));
-    let broken = judge_custom(&widget(json!({"phase": "Broken", "why": "no\n disk"})), &rules, now());
+    let broken = judge_custom(
+        &widget(json!({"phase": "Broken", "why": "no\n disk"})),
+        &rules,
+        Circumstances::at(now()),
+    );
     assert_eq!((broken.verdict, broken.message.as_str()), (Verdict::Degraded, "it is Broken: no disk"));
     assert_eq!(broken.evidence[0].value, "Broken");
-    let without = judge_custom(&widget(json!({"phase": "Broken"})), &rules, now());
+    let without = judge_custom(&widget(json!({"phase": "Broken"})), &rules, Circumstances::at(now()));
     assert_eq!(without.message, "it is Broken");
-    assert_eq!(judge_custom(&widget(json!({"phase": "x"})), &rules, now()).verdict, Verdict::Suspended);
-    let unknown = judge_custom(&widget(json!({"x": 1})), &rules, now());
+    assert_eq!(
+        judge_custom(&widget(json!({"phase": "x"})), &rules, Circumstances::at(now())).verdict,
+        Verdict::Suspended
+    );
+    let unknown = judge_custom(&widget(json!({"x": 1})), &rules, Circumstances::at(now()));
     assert_eq!(unknown.verdict, Verdict::Unknown);
     assert!(unknown.message.contains("widget.yaml"));
-    assert_eq!(judge_custom(&widget(json!(null)), &rules, now()).verdict, Verdict::Progressing);
-    assert_eq!(judge_custom(&widget(json!([1])), &rules, now()).verdict, Verdict::Unknown);
+    assert_eq!(
+        judge_custom(&widget(json!(null)), &rules, Circumstances::at(now())).verdict,
+        Verdict::Progressing
+    );
+    assert_eq!(judge_custom(&widget(json!([1])), &rules, Circumstances::at(now())).verdict, Verdict::Unknown);
 }
 
 #[test]
@@ -192,7 +230,7 @@ fn generations_are_observed_as_the_rule_says() {
         let rules = with(&format!(
             "{HEAD}observed_generation: {mode}\nwhen:\n  - {{cel: status.ok, verdict: healthy}}\n"
         ));
-        judge_custom(&widget(status), &rules, now()).verdict
+        judge_custom(&widget(status), &rules, Circumstances::at(now())).verdict
     };
     for (mode, observed, expected) in [
         ("int", json!(2), Verdict::Healthy),
@@ -219,7 +257,9 @@ fn ages_have_two_sides() {
     let rules = with(&format!(
         "{HEAD}when:\n  - {{cel: status.waits, since: status.started, after: 10m, verdict: degraded, reason: progress_deadline}}\n  - {{cel: 'true', verdict: progressing}}\n"
     ));
-    let at = |started: &str| judge_custom(&widget(json!({"waits": true, "started": started})), &rules, now());
+    let at = |started: &str| {
+        judge_custom(&widget(json!({"waits": true, "started": started})), &rules, Circumstances::at(now()))
+    };
     let early = at("2026-01-01T11:50:01Z");
     assert_eq!(early.verdict, Verdict::Progressing);
     assert_eq!(early.next_check_at, time_of(Some(&json!("2026-01-01T12:00:01Z"))));
@@ -235,7 +275,11 @@ fn a_failure_that_may_be_a_flap_is_neither_healthy_nor_degraded() {
     ));
     let at = |time: &str, phase: &str| {
         let fallback = json!({"type": "Fallback", "status": "True", "lastTransitionTime": time});
-        judge_custom(&widget(json!({"phase": phase, "conditions": [fallback]})), &rules, now())
+        judge_custom(
+            &widget(json!({"phase": phase, "conditions": [fallback]})),
+            &rules,
+            Circumstances::at(now()),
+        )
     };
     let fresh = at("2026-01-01T11:59:58Z", "Up");
     assert_eq!(fresh.verdict, Verdict::Progressing);
@@ -253,7 +297,8 @@ fn later_and_more_exact_rules_win() {
     };
     let mut rules = RuleSet::builtin();
     rules.add("any.yaml", &rule("*.com", "*", "suspended")).expect("a rule");
-    let verdict = |rules: &RuleSet| judge_custom(&widget(json!({"a": 1})), rules, now()).verdict;
+    let verdict =
+        |rules: &RuleSet| judge_custom(&widget(json!({"a": 1})), rules, Circumstances::at(now())).verdict;
     assert_eq!(verdict(&rules), Verdict::Suspended);
     rules.add("first.yaml", &rule("example.com", "Widget", "degraded")).expect("a rule");
     rules.add("any-again.yaml", &rule("*.com", "*", "unknown")).expect("a rule");
@@ -271,7 +316,7 @@ fn deletion_comes_before_every_rule() {
         for example in examples.cases {
             let mut object = example.object;
             object["metadata"]["deletionTimestamp"] = json!("2026-01-01T11:00:00Z");
-            let verdict = judge_custom(&object, &RuleSet::builtin(), examples.now).verdict;
+            let verdict = judge_custom(&object, &RuleSet::builtin(), Circumstances::at(examples.now)).verdict;
             assert_eq!(verdict, Verdict::Progressing, "{name}");
         }
     }
@@ -340,9 +385,13 @@ fn a_healthy_example_without_what_its_rule_needs_is_not_healthy() {
     let mut kept = Vec::new();
     for (name, examples) in files() {
         for example in examples.cases.iter().filter(|example| example.verdict == Verdict::Healthy) {
-            let healthy = judge_custom(&example.object, &rules, examples.now);
+            let healthy = judge_custom(&example.object, &rules, Circumstances::at(examples.now));
             for path in status_places(&example.object) {
-                let judgment = judge_custom(&changed(&example.object, &path, None), &rules, examples.now);
+                let judgment = judge_custom(
+                    &changed(&example.object, &path, None),
+                    &rules,
+                    Circumstances::at(examples.now),
+                );
                 let field = field(&example.object, &path);
                 let read =
                     healthy.evidence.iter().any(|evidence| evidence.source == Source::Field(field.clone()));
@@ -374,7 +423,9 @@ const NOT_NEEDED: &[&str] = &[
     "jobset.x-k8s.io/JobSet.yaml status.terminalState",
     "karpenter.sh/NodeClaim.yaml status.conditions[Initialized].status",
     "karpenter.sh/NodeClaim.yaml status.conditions[Registered].status",
+    "minio.min.io/Tenant.yaml status.availableReplicas",
     "monitoring.coreos.com/configuration.yaml status",
+    "opensearch.opster.io/OpenSearchCluster.yaml status.availableNodes",
     "operators.coreos.com/Subscription.yaml status.conditions[CatalogSourcesUnhealthy].status",
     "percona.com/databases.yaml status.size",
     "postgres-operator.crunchydata.com/PostgresCluster.yaml status.conditions[ProxyAvailable].status",
@@ -391,8 +442,11 @@ fn no_change_of_a_type_panics() {
         for example in &examples.cases {
             for path in status_places(&example.object) {
                 for value in &odd {
-                    let judgment =
-                        judge_custom(&changed(&example.object, &path, Some(value)), &rules, examples.now);
+                    let judgment = judge_custom(
+                        &changed(&example.object, &path, Some(value)),
+                        &rules,
+                        Circumstances::at(examples.now),
+                    );
                     assert_eq!(
                         judgment.reason.is_none(),
                         judgment.verdict == Verdict::Healthy,
@@ -405,14 +459,14 @@ fn no_change_of_a_type_panics() {
 }
 
 #[test]
-fn conditions_that_nobody_can_read_keep_a_rule_from_healthy() {
+fn conditions_that_can_not_be_read_keep_a_rule_from_healthy() {
     let ready = json!({"type": "Ready", "status": "True"});
     for odd in [json!("x"), json!({"status": "True"}), json!(null), json!({"type": 1, "status": "True"})] {
         let object = json!({
             "apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": {"name": "a"},
             "status": {"conditions": [ready, odd]},
         });
-        let judgment = judge_custom(&object, &RuleSet::builtin(), now());
+        let judgment = judge_custom(&object, &RuleSet::builtin(), Circumstances::at(now()));
         assert_eq!((judgment.verdict, judgment.warnings.len()), (Verdict::Unknown, 1), "{odd}");
     }
 }
@@ -425,8 +479,8 @@ fn the_order_of_conditions_changes_no_judgment() {
             let mut reversed = example.object.clone();
             if let Some(list) = reversed["status"]["conditions"].as_array_mut() {
                 list.reverse();
-                let judgments =
-                    [&example.object, &reversed].map(|object| judge_custom(object, &rules, examples.now));
+                let judgments = [&example.object, &reversed]
+                    .map(|object| judge_custom(object, &rules, Circumstances::at(examples.now)));
                 assert_eq!(judgments[0].verdict, judgments[1].verdict, "{name}");
             }
         }

@@ -1,0 +1,136 @@
+//! What `plan` and `deploy` take: a pipeline by name or file, versions of its artifacts, overrides.
+
+use std::collections::BTreeMap;
+
+use trimaran_model::error_code;
+use trimaran_model::pipeline::Pipeline;
+use trimaran_wire::document::SourceDocument;
+use trimaran_wire::v1::operator::{ArtifactVersion, DeployRequest, OperatorBody, SourceFile};
+
+use crate::artifact;
+use crate::error::CliError;
+use crate::pipeline_files;
+use crate::pipelines;
+use crate::remote::Remote;
+
+/// The arguments of both commands.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Inputs {
+    /// A pipeline that the cluster knows.
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    pipeline: Option<String>,
+    /// A pipeline file, `-` for stdin; it is stored with the run.
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<String>,
+    /// An artifact's version, with its digest where this machine can't read it.
+    #[arg(long = "artifact", value_name = "NAME=VERSION[@sha256:HEX]")]
+    artifacts: Vec<String>,
+    /// Override a refusal; needs `--reason`.
+    #[arg(long = "override", value_name = "quarantine|window|freeze", value_parser = ["quarantine", "window", "freeze"], requires = "reason")]
+    overrides: Vec<String>,
+    /// Why; kept in the audit log.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    reason: String,
+}
+
+/// What the inputs say without asking anyone: errors in the file come before those of the way to a cluster.
+pub(crate) struct ParsedInputs<'a> {
+    inputs: &'a Inputs,
+    file: Option<SourceFile>,
+    pipeline: Option<Pipeline>,
+    artifacts: BTreeMap<String, ArtifactVersion>,
+}
+
+impl<'a> ParsedInputs<'a> {
+    pub(crate) fn parse(inputs: &'a Inputs) -> Result<Self, CliError> {
+        let file = inputs.file.as_deref().map(pipeline_files::read).transpose()?;
+        let pipeline =
+            file.as_ref().map(|file| pipeline_files::pipeline(std::slice::from_ref(file))).transpose()?;
+        let mut artifacts = BTreeMap::new();
+        for argument in &inputs.artifacts {
+            let (name, version) = parse_artifact(argument)?;
+            if artifacts.insert(name.clone(), version).is_some() {
+                return Err(CliError::new(error_code::USAGE, format!("artifact `{name}` has two versions"))
+                    .help("name each artifact once"));
+            }
+        }
+        Ok(Self { inputs, file, pipeline, artifacts })
+    }
+
+    /// Asks for the stored file where none was named, and binds a digest to every artifact that can be read here.
+    pub(crate) fn request(
+        self,
+        plan_digest: Option<[u8; 32]>,
+        remote: &Remote,
+    ) -> Result<DeployRequest, CliError> {
+        let Self { inputs, file, pipeline, mut artifacts } = self;
+        let pipeline = match pipeline {
+            Some(pipeline) => pipeline,
+            None => stored_pipeline(inputs.pipeline.as_deref().unwrap_or_default(), remote)?,
+        };
+        artifact::check_versions(&pipeline, &artifacts)?;
+        artifact::bind_digests(&pipeline, &mut artifacts, remote)?;
+        Ok(DeployRequest {
+            pipeline: inputs.pipeline.clone(),
+            file,
+            artifacts,
+            plan_digest,
+            overrides: inputs.overrides.clone(),
+            reason: inputs.reason.clone(),
+        })
+    }
+}
+
+fn stored_pipeline(name: &str, remote: &Remote) -> Result<Pipeline, CliError> {
+    let stored = stored_source(name, remote)?;
+    pipeline_files::pipeline(&[SourceFile { name: stored.file, text: stored.text.into_bytes() }])
+}
+
+/// The file of a pipeline as the cluster knows it: the one that was deployed or applied last.
+pub(crate) fn stored_source(name: &str, remote: &Remote) -> Result<SourceDocument, CliError> {
+    let body = OperatorBody::PipelineSource { pipeline: name.to_owned() };
+    match remote.read::<SourceDocument>(body) {
+        Ok(answer) => Ok(answer.document),
+        Err(error) => Err(pipelines::with_nearest(error, name, remote)),
+    }
+}
+
+/// Reads `NAME=VERSION[@sha256:HEX]`.
+fn parse_artifact(text: &str) -> Result<(String, ArtifactVersion), CliError> {
+    let bad = |why: String| {
+        CliError::new(error_code::USAGE, format!("`--artifact {text}`: {why}"))
+            .help("write `--artifact NAME=VERSION` or `--artifact NAME=VERSION@sha256:HEX`")
+    };
+    let (name, rest) = text.split_once('=').ok_or_else(|| bad("there is no `=`".to_owned()))?;
+    let (version, sha256) = match rest.split_once("@sha256:") {
+        Some((version, hex)) => {
+            let digest = hex.parse::<trimaran_model::id::Digest>().map_err(|error| bad(error.to_string()))?;
+            (version, Some(digest.0))
+        }
+        None => (rest, None),
+    };
+    if name.is_empty() {
+        return Err(bad("the artifact's name is missing".to_owned()));
+    }
+    if let Some(why) = trimaran_model::id::version_error(version) {
+        return Err(bad(why.to_owned()));
+    }
+    Ok((name.to_owned(), ArtifactVersion { version: version.to_owned(), sha256 }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn artifacts_are_read_with_and_without_digest() {
+        let (name, version) = parse_artifact("app=v1").expect("plain");
+        assert_eq!((name.as_str(), version.version.as_str(), version.sha256), ("app", "v1", None));
+        let hex = "ab".repeat(32);
+        let (_, version) = parse_artifact(&format!("app=v1@sha256:{hex}")).expect("with digest");
+        assert_eq!(version.sha256, Some([0xab; 32]));
+        for bad in ["app", "=v1", "app=", "app=v1@sha256:zz", "app=v1@md5:0", "app=../v1", "app=a b"] {
+            assert!(parse_artifact(bad).is_err(), "{bad}");
+        }
+    }
+}
