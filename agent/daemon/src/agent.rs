@@ -9,12 +9,12 @@ mod event_loop;
 mod hosts;
 mod journal_file;
 mod logs;
+mod pages;
 mod relay;
 mod runner_events;
 mod runners;
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ use trimaran_model::error_code;
 use trimaran_model::limits::AGENT_EVENTS_MAX;
 use trimaran_model::process_error::ProcessError;
 use trimaran_process::Tasks;
-use trimaran_transport::{Alpn, CertificateInfo, Endpoint, EndpointLimits, FrameSender, files, random};
+use trimaran_transport::{Alpn, Endpoint, EndpointLimits, FrameSender, RevokedKeys, files, random};
 use trimaran_wire::codec::Message;
 
 use crate::dial::Dialer;
@@ -35,24 +35,6 @@ use event_loop::AgentLoop;
 use hosts::Hosts;
 use journal_file::JournalFile;
 use relay::Relay;
-
-/// SHA-256 digests of the public keys that the cluster revoked, as far as this agent knows.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct RevokedKeys(Arc<RwLock<BTreeSet<[u8; 32]>>>);
-
-impl RevokedKeys {
-    fn contains(&self, certificate: &CertificateInfo) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(&certificate.spki.0)
-    }
-
-    /// Takes the whole list; true when it has new ones.
-    pub(crate) fn replace(&self, keys: Vec<[u8; 32]>) -> bool {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let grown = keys.iter().any(|key| !known.contains(key));
-        *known = keys.into_iter().collect();
-        grown
-    }
-}
 
 /// Runs until the process is asked to end, is superseded, or can't go on.
 pub(crate) async fn run(start: RoleContext) -> Result<(), ProcessError> {

@@ -1,7 +1,7 @@
 //! The cluster, its targets, agents and runners, alarms and the audit log.
 
 use trimaran_engine::rows::cold::{Audit, Source};
-use trimaran_engine::rows::{cold_key, from_bytes, tables};
+use trimaran_engine::rows::{cold_key, tables};
 use trimaran_engine::state::agent::{Agent, Runner};
 use trimaran_engine::state::assignment::TargetEntry;
 use trimaran_engine::state::cluster::{Alarm, Cluster, Member};
@@ -14,7 +14,7 @@ use trimaran_wire::document::{
 };
 use trimaran_wire::v1::command::PipelineSource;
 
-use crate::rows::{RowSource, all, get};
+use crate::rows::{RowSource, all, decode, get, read};
 use crate::text;
 
 /// Cluster id, epoch, time and counters.
@@ -28,8 +28,7 @@ pub fn members(rows: &dyn RowSource) -> Vec<Member> {
 
 /// The stored file of a pipeline.
 pub fn pipeline_source(rows: &dyn RowSource, name: &PipelineName) -> Option<PipelineSource> {
-    let stored = rows.get(&cold_key(tables::SOURCE, name.as_str().as_bytes()))?;
-    from_bytes::<Source>(&stored).ok().map(|it| it.source)
+    read::<Source>(rows, &cold_key(tables::SOURCE, name.as_str().as_bytes())).map(|it| it.source)
 }
 
 /// Every target.
@@ -147,8 +146,8 @@ pub fn alarms(rows: &dyn RowSource) -> Vec<AlarmDocument> {
 /// `audit list`: records after `since`, in order.
 pub fn audit(rows: &dyn RowSource, since: u64, limit: usize) -> AuditList {
     let mut records = Vec::new();
-    rows.scan(&[tables::AUDIT], &mut |_, value| {
-        if let Ok(it) = from_bytes::<Audit>(value)
+    rows.scan(&[tables::AUDIT], &mut |key, value| {
+        if let Some(it) = decode::<Audit>(rows, key, value)
             && it.seq > since
         {
             records.push(AuditDocument {

@@ -19,6 +19,6 @@ pub use cluster::{
 };
 pub use installations::{installation, is_known, status};
 pub use plans::{plan, rollback_plan};
-pub use rows::{RowSource, StoredRun, release, releases, stored_run};
+pub use rows::{RowSource, StoredRun, describe_key, release, releases, stored_run};
 pub use runs::{environments_seen, history, instances, run, runs, runs_changed, why};
 pub use work::{assignment, assignments, assignments_among, live_assignments};

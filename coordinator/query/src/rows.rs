@@ -1,31 +1,57 @@
-//! Rows by key, hot or cold, as the types of the state.
+//! Rows by key, hot or cold, as the types of the state. A row that is there and can't be decoded is reported as damage.
 
-use trimaran_engine::rows::{cold_key, from_bytes, run_key, stages_prefix, tables};
+use std::fmt::Display;
+
+use trimaran_engine::rows::{Frozen, cold_key, from_bytes, run_key, stages_prefix, tables};
 use trimaran_engine::state::pipeline::ReleaseEntry;
 use trimaran_engine::state::run::Run;
 use trimaran_engine::state::stage::Stage;
 use trimaran_engine::{Row, full_key};
 use trimaran_model::id::{Digest, PipelineName, RunId};
+use trimaran_wire::codec::Message;
 
 /// Rows by key; a read view of a store, or a map in tests.
 pub trait RowSource {
     fn get(&self, key: &[u8]) -> Option<Vec<u8>>;
     /// Every row whose key starts with `prefix`, in order, until `each` says false.
     fn scan(&self, prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool);
+    /// Called with the key of a row that is there and can't be decoded. Queries go on as if it were not there:
+    /// whoever owns the view must not use what they answer.
+    fn damaged(&self, key: &[u8], why: &dyn Display);
+}
+
+/// A row as messages name it: its table and its key, escaped.
+pub fn describe_key(key: &[u8]) -> String {
+    match key.split_first() {
+        Some((table, key)) => format!("row `{}` of table {table}", key.escape_ascii()),
+        None => "a row without a key".to_owned(),
+    }
+}
+
+/// A row from its bytes; damage is reported to the view.
+pub(crate) fn decode<R: Frozen<Wire: Message>>(rows: &dyn RowSource, key: &[u8], value: &[u8]) -> Option<R> {
+    from_bytes(value).map_err(|error| rows.damaged(key, &error)).ok()
+}
+
+/// The row of a key of any table.
+pub(crate) fn read<R: Frozen<Wire: Message>>(rows: &dyn RowSource, key: &[u8]) -> Option<R> {
+    decode(rows, key, &rows.get(key)?)
 }
 
 /// All rows of a table.
 pub(crate) fn all<R: Row>(rows: &dyn RowSource) -> Vec<R> {
     let mut found = Vec::new();
-    rows.scan(&[R::TABLE], &mut |_, value| {
-        found.extend(R::from_bytes(value).ok());
+    rows.scan(&[R::TABLE], &mut |key, value| {
+        let decoded = R::from_bytes(value).map_err(|error| rows.damaged(key, &error));
+        found.extend(decoded.ok());
         true
     });
     found
 }
 
 pub(crate) fn get<R: Row>(rows: &dyn RowSource, key: &R::Key) -> Option<R> {
-    R::from_bytes(&rows.get(&full_key::<R>(key))?).ok()
+    let key = full_key::<R>(key);
+    R::from_bytes(&rows.get(&key)?).map_err(|error| rows.damaged(&key, &error)).ok()
 }
 
 /// A run with its stages in order.
@@ -40,8 +66,8 @@ pub fn stored_run(rows: &dyn RowSource, id: &RunId) -> Option<StoredRun> {
     let (run, table) = match get::<Run>(rows, id) {
         Some(run) => (run, tables::STAGE),
         None => {
-            let old = rows.get(&cold_key(tables::OLD_RUN, &run_key(id)))?;
-            (from_bytes::<Run>(&old).ok()?, tables::OLD_STAGE)
+            let old = read::<Run>(rows, &cold_key(tables::OLD_RUN, &run_key(id)))?;
+            (old, tables::OLD_STAGE)
         }
     };
     Some(with_stages(rows, run, table))
@@ -54,8 +80,8 @@ pub(crate) fn hot_run(rows: &dyn RowSource, run: Run) -> StoredRun {
 
 fn with_stages(rows: &dyn RowSource, run: Run, table: u8) -> StoredRun {
     let mut stages = Vec::new();
-    rows.scan(&stages_prefix(table, &run.id), &mut |_, value| {
-        stages.extend(from_bytes::<Stage>(value).ok());
+    rows.scan(&stages_prefix(table, &run.id), &mut |key, value| {
+        stages.extend(decode::<Stage>(rows, key, value));
         true
     });
     StoredRun { run, stages }
@@ -64,8 +90,8 @@ fn with_stages(rows: &dyn RowSource, run: Run, table: u8) -> StoredRun {
 /// Hot and old runs without their stages, the newest first.
 pub(crate) fn every_run(rows: &dyn RowSource) -> Vec<Run> {
     let mut found = all::<Run>(rows);
-    rows.scan(&[tables::OLD_RUN], &mut |_, value| {
-        found.extend(from_bytes::<Run>(value).ok());
+    rows.scan(&[tables::OLD_RUN], &mut |key, value| {
+        found.extend(decode::<Run>(rows, key, value));
         true
     });
     found.sort_by_key(|run| std::cmp::Reverse(run.sequence));
@@ -74,8 +100,7 @@ pub(crate) fn every_run(rows: &dyn RowSource) -> Vec<Run> {
 
 /// A release, hot or old.
 pub fn release(rows: &dyn RowSource, digest: &Digest) -> Option<ReleaseEntry> {
-    get::<ReleaseEntry>(rows, digest)
-        .or_else(|| from_bytes(&rows.get(&cold_key(tables::OLD_RELEASE, &digest.0))?).ok())
+    get::<ReleaseEntry>(rows, digest).or_else(|| read(rows, &cold_key(tables::OLD_RELEASE, &digest.0)))
 }
 
 /// The version of a release, as far as it is known.
@@ -86,8 +111,8 @@ pub(crate) fn version(rows: &dyn RowSource, digest: &Digest) -> Option<String> {
 /// Releases of a pipeline, hot and old.
 pub fn releases(rows: &dyn RowSource, pipeline: &PipelineName) -> Vec<ReleaseEntry> {
     let mut found = all::<ReleaseEntry>(rows);
-    rows.scan(&[tables::OLD_RELEASE], &mut |_, value| {
-        found.extend(from_bytes::<ReleaseEntry>(value).ok());
+    rows.scan(&[tables::OLD_RELEASE], &mut |key, value| {
+        found.extend(decode::<ReleaseEntry>(rows, key, value));
         true
     });
     found.retain(|entry| entry.release.pipeline == *pipeline);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use trimaran_engine::rows::cold::Instances;
-use trimaran_engine::rows::{from_bytes, instances_key};
+use trimaran_engine::rows::instances_key;
 use trimaran_engine::state::run::Run;
 use trimaran_engine::state::stage::{Deploy, Direction, RollbackTarget, Stage};
 use trimaran_model::action::InstanceReport;
@@ -16,7 +16,7 @@ use trimaran_wire::document::{
     RunSummary, StageDocument, WaveDocument, Why, WhyStage, rfc3339,
 };
 
-use crate::rows::{RowSource, StoredRun, all, every_run, hot_run, stored_run, version};
+use crate::rows::{RowSource, StoredRun, all, every_run, hot_run, read, stored_run, version};
 use crate::text::{self, Owner};
 
 fn time(at: WallTime) -> String {
@@ -46,8 +46,7 @@ pub fn instances(list: &[InstanceReport]) -> Vec<InstanceDocument> {
 
 /// What was last reported of the instances of a stage.
 fn stored_instances(rows: &dyn RowSource, stage: &Stage) -> Vec<InstanceDocument> {
-    let found = rows.get(&instances_key(&stage.run, stage.index));
-    let found = found.and_then(|bytes| from_bytes::<Instances>(&bytes).ok()).unwrap_or_default();
+    let found = read::<Instances>(rows, &instances_key(&stage.run, stage.index)).unwrap_or_default();
     instances(&found.instances)
 }
 

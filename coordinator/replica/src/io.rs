@@ -138,6 +138,8 @@ pub struct WriteJob {
     /// Rows of applied entries; `applied` is the last of them.
     pub rows: RowBatch,
     pub applied: Option<EntryMeta>,
+    /// Hash of the state as of `applied`: what the rows must come to when they are loaded again.
+    pub state_hash: Option<u128>,
     /// Members as of `applied`.
     pub conf_state: Option<ConfState>,
     /// Rows up to this entry are complete once this job is durable.

@@ -40,4 +40,6 @@ pub use io::{
 pub use log::{Loaded, LogError};
 pub use replica::{Replica, StartError, Status};
 pub use settings::Settings;
-pub use state_machine::{Applied, EntryMeta, RestoreError, Row, RowBatch, RowIter, StateMachine};
+pub use state_machine::{
+    Applied, EntryMeta, RestoreError, Row, RowBatch, RowIter, StateMachine, UnreadableEntry,
+};

@@ -22,9 +22,9 @@ type Outputs<M> = Vec<Output<<M as StateMachine>::Reply, <M as StateMachine>::Ev
 impl<M: StateMachine> Replica<M> {
     /// Handles everything that raft has ready, up to a bound, and hands out the write job of this step.
     pub(crate) fn pump(&mut self, out: &mut Outputs<M>) {
-        let mut applied = 0;
+        let (mut applied, mut bytes) = (0, 0);
         while !self.dead && self.installing.is_none() && self.raw.has_ready() {
-            if applied >= limits::APPLY_ENTRIES_PER_STEP_MAX {
+            if applied >= limits::APPLY_ENTRIES_PER_STEP_MAX || bytes >= limits::APPLY_BYTES_PER_STEP_MAX {
                 self.more = true;
                 break;
             }
@@ -33,7 +33,8 @@ impl<M: StateMachine> Replica<M> {
                 self.flush(out);
             }
             let ready = self.raw.ready();
-            applied += self.handle(ready, out);
+            let (entries, size) = self.handle(ready, out);
+            (applied, bytes) = (applied + entries, bytes + size);
         }
         if self.dead {
             return;
@@ -43,8 +44,8 @@ impl<M: StateMachine> Replica<M> {
         self.want_snapshot(out);
     }
 
-    /// Handles one ready; returns how many entries it applied.
-    fn handle(&mut self, mut ready: Ready, out: &mut Outputs<M>) -> usize {
+    /// Handles one ready; returns how many entries it applied, and their bytes.
+    fn handle(&mut self, mut ready: Ready, out: &mut Outputs<M>) -> (usize, usize) {
         let number = ready.number();
         for message in ready.take_messages() {
             self.send(&message, out);
@@ -75,9 +76,9 @@ impl<M: StateMachine> Replica<M> {
             }
         }
         self.raw.advance_append_async(ready);
-        let count = committed.len();
+        let size = (committed.len(), committed.iter().map(|entry| entry.data.len()).sum());
         self.apply(committed, out);
-        count
+        size
     }
 
     fn send(&mut self, message: &Message, out: &mut Outputs<M>) {
@@ -203,6 +204,7 @@ impl<M: StateMachine> Replica<M> {
         let state = self.raw.raft.hard_state();
         assert!(state.commit >= last.index, "only committed entries are applied");
         self.pending.job.applied = Some(last);
+        self.pending.job.state_hash = Some(self.state_machine.hash());
         self.pending.job.hard_state = Some(convert::hard_state_to_wire(&state));
         self.raw.advance_apply_to(last.index);
     }
@@ -213,6 +215,8 @@ impl<M: StateMachine> Replica<M> {
             return Ok(());
         }
         let applied = self.state_machine.apply(meta, data);
+        let applied =
+            applied.map_err(|error| Fatal::Entry { index: meta.index, reason: error.to_string() })?;
         self.pending.job.rows.changes.extend(applied.rows.changes);
         if !applied.events.is_empty() {
             out.push(Output::Events { revision: meta.index, events: applied.events });

@@ -110,7 +110,7 @@ impl<M: StateMachine> Replica<M> {
             max_size_per_msg: limits::APPEND_BYTES_MAX as u64,
             max_inflight_msgs: limits::APPENDS_IN_FLIGHT_MAX,
             max_uncommitted_size: limits::UNCOMMITTED_BYTES_MAX as u64,
-            max_committed_size_per_ready: limits::APPEND_BYTES_MAX as u64,
+            max_committed_size_per_ready: limits::APPLY_BYTES_PER_STEP_MAX as u64,
             batch_append: true,
             ..raft::Config::default()
         };

@@ -49,6 +49,13 @@ pub struct Applied<R, E> {
     pub events: Vec<E>,
 }
 
+/// An entry that this build can't read: a newer one wrote it, or it is damaged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the binary is too old for this log: {why}")]
+pub struct UnreadableEntry {
+    pub why: String,
+}
+
 /// Rows that are not a state of this state machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the rows are not a state: {why}")]
@@ -66,7 +73,13 @@ pub trait StateMachine {
     /// Applies the entry at `entry.index`. Called once per committed entry with data, in order; entries
     /// without data (the one that opens a term, changes of members) are not shown, so indices have gaps.
     /// Refusing a command is a reply. A panic is the state machine's own business: the replica catches nothing.
-    fn apply(&mut self, entry: EntryMeta, data: &[u8]) -> Applied<Self::Reply, Self::Event>;
+    /// An error says that this build can't read the entry: the process ends, since going on would let replicas
+    /// differ.
+    fn apply(
+        &mut self,
+        entry: EntryMeta,
+        data: &[u8],
+    ) -> Result<Applied<Self::Reply, Self::Event>, UnreadableEntry>;
 
     /// Replaces the whole state by `rows`, which come in the order of their keys. `applied` is the last
     /// entry they contain. The server calls it once before [`crate::Replica::new`], the replica after it

@@ -1,5 +1,6 @@
 //! The operator protocol: one request a stream, each authorized before anything else.
 
+mod border;
 mod deploy;
 mod read;
 mod refused;
@@ -9,15 +10,20 @@ mod write;
 
 use std::net::IpAddr;
 
+use sha2::{Digest as _, Sha256};
+
 use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_model::id::{Identity, InvalidName, RunId, StageName, StagePart};
+use trimaran_model::limits::{DOCUMENT_BYTES_MAX, DOCUMENT_PART_BYTES};
 use trimaran_transport::{FrameReceiver, FrameSender, Session};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::document::Document;
+use trimaran_wire::v1::command::RequestKey;
 use trimaran_wire::v1::common::{WireRun, WireStage};
 use trimaran_wire::v1::operator::{OperatorBody, OperatorReply, OperatorRequest, Refusal};
 
 use crate::authorize::Verb;
+use crate::raft_loop::ReadAnswer;
 use crate::server::Server;
 
 /// A reply or a refusal.
@@ -39,24 +45,25 @@ async fn one(
     mut sender: FrameSender,
     mut receiver: FrameReceiver,
 ) {
-    let request = match receiver.next().await {
-        Ok(Some(frame)) => match OperatorRequest::from_frame(&frame) {
-            Ok(request) => request,
-            Err(error) => return session.refuse_frame(&error.to_string()),
-        },
-        _ => return,
+    let Ok(Some(frame)) = receiver.next().await else { return };
+    let request = match OperatorRequest::from_frame(&frame) {
+        Ok(request) => request,
+        Err(error) => return session.refuse_frame(&error.to_string()),
     };
+    // Over the bytes that came: a later build that encodes the same request otherwise knows it again.
+    let body_sha256 = Sha256::digest(&frame.body).into();
     let verb = Verb::of(&request.body);
     let answer = if server.refusals.check(&identity, verb) {
         match &request.body {
-            OperatorBody::Watch { run, since_revision } => {
-                return stream::watch(&server, sender, run.clone(), *since_revision).await;
+            OperatorBody::Watch { run, since } => {
+                let since = since.map(Into::into);
+                return stream::watch(&server, &identity, sender, run.clone(), since).await;
             }
             OperatorBody::Logs { run, stage, host, query } => {
                 let asked = stream::LogRequest { run, stage: stage.as_deref(), host: host.as_deref(), query };
                 stream::logs(&server, &mut sender, asked).await
             }
-            _ => Some(answer(&server, &identity, session.local_ip(), request).await),
+            _ => Some(answer(&server, &identity, session.local_ip(), body_sha256, request).await),
         }
     } else {
         let message = format!("{identity} may not {}", verb.as_str());
@@ -64,7 +71,7 @@ async fn one(
     };
     if let Some(answer) = answer {
         let reply = answer.unwrap_or_else(OperatorReply::Refused);
-        if sender.send(&reply.to_frame()).await.is_err() {
+        if !send_whole(&mut sender, reply).await {
             return;
         }
     }
@@ -76,11 +83,48 @@ async fn answer(
     server: &Server,
     identity: &Identity,
     reached: Option<IpAddr>,
+    body_sha256: [u8; 32],
     request: OperatorRequest,
 ) -> Answer {
     match request.request_id {
-        Some(id) => write::write(server, identity, id, request.body).await,
-        None => read::read(server, reached, request.body).await,
+        Some(id) => write::write(server, identity, RequestKey { id, body_sha256 }, request.body).await,
+        None => read::read(server, identity, reached, request.body).await,
+    }
+}
+
+/// Sends a reply, a long document in parts; false when the session ended.
+async fn send_whole(sender: &mut FrameSender, reply: OperatorReply) -> bool {
+    let OperatorReply::Document { revision, json } = reply else {
+        return sender.send(&reply.to_frame()).await.is_ok();
+    };
+    if json.len() > DOCUMENT_BYTES_MAX {
+        let message = format!("the answer has {} bytes, more than {DOCUMENT_BYTES_MAX}", json.len());
+        let help = Some("Ask for less: name a pipeline or target, or lower `--limit`.".to_owned());
+        let refused = OperatorReply::Refused(Refusal { help, ..refusal(error_code::USAGE, message) });
+        return sender.send(&refused.to_frame()).await.is_ok();
+    }
+    let mut rest = json.as_str();
+    while rest.len() > DOCUMENT_PART_BYTES {
+        let end = (0..=DOCUMENT_PART_BYTES).rev().find(|at| rest.is_char_boundary(*at));
+        let (part, behind) = rest.split_at(end.expect("0 is a boundary"));
+        if sender.send(&OperatorReply::Part(part.to_owned()).to_frame()).await.is_err() {
+            return false;
+        }
+        rest = behind;
+    }
+    sender.send(&document_end(revision, rest).to_frame()).await.is_ok()
+}
+
+fn document_end(revision: u64, json: &str) -> OperatorReply {
+    OperatorReply::Document { revision, json: json.to_owned() }
+}
+
+/// Waits until views show everything that was answered before; a refusal when that can't be known now.
+async fn wait_linearizable(server: &Server) -> Result<u64, Refusal> {
+    match server.node.read_revision().await {
+        ReadAnswer::At(revision) => Ok(revision),
+        ReadAnswer::NotLeader => Err(refusal(error_code::NO_QUORUM, "there is no leader")),
+        ReadAnswer::Busy(why) => Err(refusal(error_code::BUSY, why)),
     }
 }
 

@@ -1,32 +1,37 @@
 //! One attached agent: its assignments out, its reports in, and the answers that keep its lease.
+//!
+//! Not here: what of its messages is believed (`border`), and which entries concern it (`agent_wakeups`).
 
 mod assignments;
+mod border;
+mod report_queue;
 mod reports;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::broadcast;
 use trimaran_engine::Outcome;
 use trimaran_model::id::{AgentName, Identity, InstallationId};
-use trimaran_model::limits::{AGENT_LOST_AFTER, AGENT_REPORTS_IN_FLIGHT_MAX};
+use trimaran_model::limits::{AGENT_LOST_AFTER, AGENT_VERDICTS_WAITING_MAX};
 use trimaran_query::{self as query, text};
-use trimaran_transport::{CloseCode, CloseReason, FrameSender, Session};
-use trimaran_wire::codec::Message as _;
+use trimaran_transport::{CloseCode, CloseReason, FrameReceiver, FrameSender, SendError, Session};
+use trimaran_wire::codec::{CodecError, Message as _};
+use trimaran_wire::frame::Frame;
 use trimaran_wire::v1::agent::{AgentDown, AgentUp, AgentVerdict, RefusedCounts};
 use trimaran_wire::v1::command::{Command, CommandBody};
 use trimaran_wire::v1::common::WireIdentity;
 
-use self::reports::{InFlightReports, first_answer};
+use self::report_queue::ReportQueue;
+use crate::agent_wakeups::Wakeup;
 use crate::authorize::Verb;
-use crate::raft_loop::{Applied, Proposed};
+use crate::raft_loop::Proposed;
 use crate::rows::View;
 use crate::server::Server;
 use crate::soft_state::AttachedAgent;
 
-/// How often a full disk is checked again.
-const DISK_CHECK_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
+/// How often reports that wait for the disk or the log are tried again.
+const RETRY_INTERVAL: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// Serves an agent until its session ends.
 pub(crate) async fn serve(server: Server, session: Session) {
@@ -37,16 +42,17 @@ pub(crate) async fn serve(server: Server, session: Session) {
     }
     let (agent, name) = (name.clone(), name.to_string());
     let Ok((sender, mut receiver)) = session.accept_stream().await else { return };
-    let hello = match receiver.next().await {
-        Ok(Some(frame)) => AgentUp::from_frame(&frame),
-        _ => return,
-    };
-    let Ok(AgentUp::Hello { incarnation, epoch, listen, held }) = hello else {
-        return session.refuse_frame("a session of an agent starts with its hello");
+    let Ok(Some(frame)) = receiver.next().await else { return };
+    let (incarnation, epoch, listen, held) = match read(&server, &frame) {
+        Ok(AgentUp::Hello { incarnation, epoch, listen, held }) => (incarnation, epoch, listen, held),
+        Ok(_) => return session.refuse_frame("a session of an agent starts with its hello"),
+        Err(error) => return session.refuse_frame(&error.to_string()),
     };
     let address = seen_address(listen, session.remote_address());
     let held = held.iter().map(|held| (held.assignment, Sent { held: true, ..Sent::new(held.fence) }));
     let sent = held.collect();
+    // Before the attach, so that nothing that is applied behind it is missed.
+    let wakeup = server.agent_wakeups.register(&name, incarnation);
     let mut link = Link {
         server,
         session,
@@ -55,26 +61,43 @@ pub(crate) async fn serve(server: Server, session: Session) {
         agent,
         incarnation,
         attach: 0,
+        wakeup,
         sent,
         worked: BTreeSet::new(),
         answered: 0,
-        in_flight: InFlightReports::new(),
+        reports: ReportQueue::default(),
         verdicts: VecDeque::new(),
-        waiting: VecDeque::new(),
+        revoked_sent: 0,
     };
-    // Before the attach, so that nothing that is applied behind it is missed.
-    let applied = link.server.node.subscribe();
     match link.attach(epoch, &address).await {
-        Attach::Done => {}
-        Attach::Later => return link.session.close(CloseCode::Busy, "there is no leader now"),
+        Attach::Done(revision) => {
+            tracing::info!(agent = link.name, incarnation, "attached");
+            if link.welcome(revision).await {
+                link.work(&mut receiver).await;
+            }
+            link.leave().await;
+        }
+        Attach::Later(unknown) => {
+            link.session.close(CloseCode::Busy, "there is no leader now");
+            link.forget();
+            if unknown {
+                // It may be attached in the log and never come back.
+                tokio::time::sleep(AGENT_LOST_AFTER.to_std()).await;
+                report_lost(&link.server, link.name, incarnation).await;
+            }
+        }
         Attach::Never(why) => {
+            // The close says the same to an agent that does not get this.
             let _ = link.send(AgentDown::Superseded).await;
-            return link.session.close(CloseCode::Superseded, &why);
+            link.session.close(CloseCode::Superseded, &why);
+            link.forget();
         }
     }
-    tracing::info!(agent = link.name, incarnation, "attached");
-    link.work(&mut receiver, applied).await;
-    link.leave().await;
+}
+
+/// A message of an agent that passed the border.
+fn read(server: &Server, frame: &Frame) -> Result<AgentUp, CodecError> {
+    border::check(AgentUp::from_frame(frame)?, server.node.wall())
 }
 
 /// Where peers reach the agent: what it listens on, or, where that is every address of its host, the one that
@@ -92,8 +115,10 @@ fn seen_address(listen: Option<String>, remote: SocketAddr) -> String {
 }
 
 enum Attach {
-    Done,
-    Later,
+    /// In the log at this revision, and in the soft state: from here on every way out is [`Link::leave`].
+    Done(u64),
+    /// Not now; true when the log may have it all the same.
+    Later(bool),
     Never(String),
 }
 
@@ -122,17 +147,19 @@ struct Link {
     incarnation: u64,
     /// The number of this session's attach, by which its end is reported.
     attach: u64,
+    /// What applied entries change for this session.
+    wakeup: Arc<Wakeup>,
     /// Assignments that the agent has, by their number.
     sent: BTreeMap<u64, Sent>,
     /// Pipelines and targets that had work in this session: a verdict on them may be older than the end of it.
     worked: BTreeSet<InstallationId>,
     /// The revision of the agent's last report that the log accepted.
     answered: u64,
-    in_flight: InFlightReports,
+    reports: ReportQueue,
     /// Verdicts that are compared with the state when its rows have what the agent was answered.
     verdicts: VecDeque<AgentVerdict>,
-    /// What the agent reported while the disk was full, in order; answered when there is space again.
-    waiting: VecDeque<AgentUp>,
+    /// Revoked keys that the agent was sent, as a position in the coordinator's list.
+    revoked_sent: usize,
 }
 
 impl Link {
@@ -147,7 +174,7 @@ impl Link {
         match self.propose(body).await {
             Proposed::Done { revision, outcome: Outcome::Attached { attach } } => {
                 self.attach = attach;
-                let soft_state = AttachedAgent {
+                let attached = AttachedAgent {
                     session: self.session.clone(),
                     incarnation: self.incarnation,
                     address: address.to_owned(),
@@ -156,24 +183,28 @@ impl Link {
                 };
                 {
                     let mut all = self.server.soft_state.lock();
-                    all.agents.insert(self.name.clone(), soft_state);
+                    all.agents.insert(self.name.clone(), attached);
                     // Reported again when there is still something.
                     all.held.remove(&self.name);
                 }
                 drop(attachment);
-                self.server.node.wait_rows(revision).await;
-                let cluster = View::new(&self.server.node).read(|rows| query::cluster(rows));
-                let welcome = AgentDown::Welcome { cluster: cluster.name, epoch: cluster.epoch.0, revision };
-                if self.send(welcome).await && self.bring_up_to_date().await {
-                    Attach::Done
-                } else {
-                    Attach::Later
-                }
+                Attach::Done(revision)
             }
             Proposed::Done { outcome: Outcome::Refused(why), .. } => Attach::Never(text::refusal(&why)),
             Proposed::Done { .. } => Attach::Never("this agent can't attach".to_owned()),
-            Proposed::NotLeader | Proposed::Busy(_) | Proposed::Indeterminate => Attach::Later,
+            Proposed::NotLeader | Proposed::Busy(_) => Attach::Later(false),
+            Proposed::Indeterminate => Attach::Later(true),
         }
+    }
+
+    /// Sends what a new session starts with; false when it ended.
+    async fn welcome(&mut self, revision: u64) -> bool {
+        self.server.node.wait_rows(revision).await;
+        let Ok(cluster) = View::new(&self.server.node).read(|rows| query::cluster(rows)) else {
+            return false;
+        };
+        let welcome = AgentDown::Welcome { cluster: cluster.name, epoch: cluster.epoch.0, revision };
+        self.send(welcome).await && self.send_revoked().await && self.bring_up_to_date().await
     }
 
     async fn propose(&self, body: CommandBody) -> Proposed {
@@ -184,47 +215,65 @@ impl Link {
         Command { identity: WireIdentity::Agent(self.name.clone()), request: None, body }
     }
 
+    /// Sends a message; false when the session ended. One that is too long would be so in the next session too:
+    /// it ends this one aloud, with the size in the close and in the log.
     async fn send(&mut self, message: AgentDown) -> bool {
-        self.sender.send(&message.to_frame()).await.is_ok()
+        match self.sender.send(&message.to_frame()).await {
+            Ok(()) => true,
+            Err(error @ SendError::TooLong { .. }) => {
+                tracing::error!(agent = self.name, %error, "a message to the agent is too long");
+                self.session.close(CloseCode::Protocol, &error.to_string());
+                false
+            }
+            Err(SendError::Closed(_) | SendError::Stopped(_) | SendError::Broken) => false,
+        }
     }
 
-    async fn work(
-        &mut self,
-        receiver: &mut trimaran_transport::FrameReceiver,
-        mut applied: broadcast::Receiver<Arc<Applied>>,
-    ) {
-        let mut disk_check = tokio::time::interval(DISK_CHECK_INTERVAL);
-        disk_check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    async fn work(&mut self, receiver: &mut FrameReceiver) {
+        let mut retry = tokio::time::interval(RETRY_INTERVAL);
+        retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let wakeup = self.wakeup.clone();
+        let mut revoked = self.server.revoked.watch();
+        // Verdicts that were compared and have to wait are compared again after the next message or answer.
+        let mut compared = false;
         loop {
-            let more = self.in_flight.len() < AGENT_REPORTS_IN_FLIGHT_MAX;
+            let verdicts = !self.verdicts.is_empty() && !std::mem::take(&mut compared);
+            let capacity = self.reports.has_capacity() && self.verdicts.len() < AGENT_VERDICTS_WAITING_MAX;
             let open = tokio::select! {
-                frame = receiver.next(), if more => {
+                frame = receiver.next(), if capacity => {
                     let Ok(Some(frame)) = frame else { return };
-                    match AgentUp::from_frame(&frame) {
+                    match read(&self.server, &frame) {
                         Ok(message) => self.on_message(message).await,
                         Err(error) => return self.session.refuse_frame(&error.to_string()),
                     }
                 }
-                _ = disk_check.tick(), if more && !self.waiting.is_empty() => self.drain_deferred().await,
-                answer = first_answer(&mut self.in_flight) => self.on_report_answer(answer).await,
-                () = self.server.node.wait_rows(self.answered), if more && !self.verdicts.is_empty() => {
-                    self.compare_verdicts();
+                _ = retry.tick(), if self.reports.is_waiting() => {
+                    self.reports.resume();
                     true
                 }
-                event = applied.recv() => match event {
-                    Ok(first) => self.on_applied(first, &mut applied).await,
-                    Err(broadcast::error::RecvError::Lagged(_)) => self.bring_up_to_date().await,
-                    Err(broadcast::error::RecvError::Closed) => false,
+                (queued, proposed) = self.reports.first_answer() => self.on_answer(queued, proposed).await,
+                () = self.server.node.wait_rows(self.answered), if verdicts => {
+                    compared = true;
+                    self.compare_verdicts()
                 }
+                changes = wakeup.changed() => self.on_changes(changes).await,
+                Ok(()) = revoked.changed() => self.send_revoked().await,
             };
             if !open {
                 return;
             }
+            self.propose_reports();
         }
+    }
+
+    /// The session gets no more wake-ups.
+    fn forget(&self) {
+        self.server.agent_wakeups.remove(&self.name, &self.wakeup);
     }
 
     /// The session is over: detached now, lost when it does not come back in time.
     async fn leave(self) {
+        self.forget();
         let Self { server, name, incarnation, attach, session, .. } = self;
         let reason = session.close_reason();
         session.close(CloseCode::Done, "");
@@ -270,7 +319,8 @@ pub(crate) async fn expect_back(server: Server) {
         return;
     }
     tokio::time::sleep(AGENT_LOST_AFTER.to_std()).await;
-    for (name, attach) in View::new(&server.node).read(|rows| query::agents_to_expect(rows)) {
+    let Ok(expected) = View::new(&server.node).read(|rows| query::agents_to_expect(rows)) else { return };
+    for (name, attach) in expected {
         report_lost(&server, name.to_string(), attach).await;
     }
 }

@@ -77,6 +77,7 @@ async fn with_token(server: &Server, token: &str, csr: &[u8]) -> Result<EnrollRe
 /// whoever has the name now. A token that is good no more gets its answer where it would be used.
 fn not_mixed_up(server: &Server, hash: [u8; 32], wanted: &str) -> Result<(), Refused> {
     let token = View::new(&server.node).read(|rows| query::token(rows, Digest(hash)));
+    let token = token.map_err(|damaged| (error_code::STORE_DAMAGED, damaged.to_string()))?;
     let Some(token) = token.filter(|token| !token.used && token.expires >= server.node.wall()) else {
         return Ok(());
     };

@@ -1,14 +1,18 @@
-//! Events for watchers: kept in memory, resumed by revision. What an earlier process had is not
-//! here; whoever resumes from before is shown the runs that changed since, as they are.
+//! Events for watchers: kept in memory, each with its position, so that a watcher resumes behind the last one it
+//! saw and gets every other once. What an earlier process had, or what fell off the ring, is not here: whoever
+//! resumes from before is told that events were compacted, and shown the present state.
+//!
+//! Live progress has no position: it is not of the log, and no one resumes from it.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::broadcast;
 use trimaran_engine::Event;
 use trimaran_engine::state::assignment::LiveAssignment;
 use trimaran_engine::state::stage::Stage;
-use trimaran_model::limits::EVENTS_KEPT_MAX;
+use trimaran_model::event::EventPosition;
+use trimaran_model::limits::{EVENTS_BYTES_MAX, EVENTS_KEPT_MAX, EVENTS_LIVE_MAX};
 use trimaran_model::time::WallTime;
 use trimaran_query::StoredRun;
 use trimaran_query::text::{self, Owner};
@@ -18,9 +22,10 @@ use trimaran_wire::v1::agent::Progress;
 use crate::raft_loop::Applied;
 
 /// One event as watchers get it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RenderedEvent {
-    pub(crate) revision: u64,
+    /// None for live progress and for the present state in place of compacted events.
+    pub(crate) position: Option<EventPosition>,
     pub(crate) run: Option<String>,
     pub(crate) json: String,
 }
@@ -29,88 +34,99 @@ pub(crate) struct RenderedEvent {
 pub(crate) struct EventLog(Mutex<Kept>);
 
 struct Kept {
-    rendered: VecDeque<RenderedEvent>,
-    /// Every event after this revision is here.
-    complete_after: u64,
-    live: broadcast::Sender<RenderedEvent>,
+    /// In the order of their positions, which all of them have.
+    events: VecDeque<Arc<RenderedEvent>>,
+    bytes: usize,
+    /// Every event after this position is here.
+    complete_after: EventPosition,
+    live: broadcast::Sender<Arc<RenderedEvent>>,
 }
 
 /// What a watcher gets first.
 pub(crate) struct Follow {
-    pub(crate) past: Vec<RenderedEvent>,
-    /// `past` is not all that came after the revision asked for: the runs that changed since have to be shown.
-    pub(crate) gap: bool,
-    pub(crate) live: broadcast::Receiver<RenderedEvent>,
+    pub(crate) past: Vec<Arc<RenderedEvent>>,
+    /// `past` begins behind this and not behind what was asked for: the present state has to be shown.
+    pub(crate) compacted: Option<EventPosition>,
+    pub(crate) live: broadcast::Receiver<Arc<RenderedEvent>>,
 }
 
 impl EventLog {
     /// `revision` is what was applied before this process began.
     pub(crate) fn new(revision: u64) -> Self {
-        let live = broadcast::channel(4096).0;
-        Self(Mutex::new(Kept { rendered: VecDeque::new(), complete_after: revision, live }))
+        let (live, complete_after) = (broadcast::channel(EVENTS_LIVE_MAX).0, EventPosition::end_of(revision));
+        Self(Mutex::new(Kept { events: VecDeque::new(), bytes: 0, complete_after, live }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().expect("no panic while the lock is held")
     }
 
-    /// Takes the events of an entry.
-    pub(crate) fn take(&self, applied: &Applied) {
-        for event in &applied.events {
-            let Some(document) = document(applied, event) else { continue };
-            self.push(rendered(document));
+    /// Adds the events of an entry.
+    pub(crate) fn add(&self, applied: &Applied) {
+        for (event, ordinal) in applied.events.iter().zip(0..) {
+            let position = EventPosition { revision: applied.revision, ordinal };
+            if let Some(document) = document(applied, position, event) {
+                self.push(render(Some(position), &document));
+            }
         }
     }
 
-    /// Live progress, which is not of the log; it carries the newest revision.
+    /// Sends live progress to those who watch now.
     pub(crate) fn progress(&self, revision: u64, wall: WallTime, live: &LiveAssignment, progress: &Progress) {
-        self.push(rendered(EventDocument {
+        let document = EventDocument {
             run: Some(live.order.run.to_string()),
             stage: Some(live.order.stage.to_string()),
             message: Some(format!("{} of {} hosts", progress.done, progress.total)),
-            ..blank(revision, wall, "instances")
-        }));
-    }
-
-    fn push(&self, rendered: RenderedEvent) {
-        let mut kept = self.lock();
-        if kept.rendered.len() >= EVENTS_KEPT_MAX
-            && let Some(first) = kept.rendered.pop_front()
-        {
-            kept.complete_after = first.revision;
-        }
-        kept.rendered.push_back(rendered.clone());
+            ..blank(revision, None, wall, "instances")
+        };
         // An error says that nothing watches.
-        let _ = kept.live.send(rendered);
+        let _ = self.lock().live.send(Arc::new(render(None, &document)));
     }
 
-    /// Events were lost: watchers end and come again, and are shown what changed.
+    fn push(&self, event: RenderedEvent) {
+        let event = Arc::new(event);
+        let mut kept = self.lock();
+        kept.bytes += event.json.len();
+        kept.events.push_back(event.clone());
+        while kept.events.len() > EVENTS_KEPT_MAX || kept.bytes > EVENTS_BYTES_MAX {
+            let Some(first) = kept.events.pop_front() else { break };
+            kept.bytes -= first.json.len();
+            kept.complete_after = first.position.expect("only events with a position are kept");
+        }
+        // An error says that nothing watches.
+        let _ = kept.live.send(event);
+    }
+
+    /// Events were lost: watchers end and come again, and are shown the present state.
     pub(crate) fn cut(&self, revision: u64) {
         let mut kept = self.lock();
-        kept.rendered.clear();
-        kept.complete_after = revision;
-        kept.live = broadcast::channel(4096).0;
+        kept.events.clear();
+        kept.bytes = 0;
+        kept.complete_after = EventPosition::end_of(revision);
+        kept.live = broadcast::channel(EVENTS_LIVE_MAX).0;
     }
 
     /// What came after `since`, and everything that comes from now on, without a gap between.
-    pub(crate) fn follow(&self, since: Option<u64>) -> Follow {
+    pub(crate) fn follow(&self, since: Option<EventPosition>) -> Follow {
         let kept = self.lock();
         let live = kept.live.subscribe();
-        let Some(since) = since else { return Follow { past: Vec::new(), gap: false, live } };
-        let past = kept.rendered.iter().filter(|rendered| rendered.revision > since).cloned().collect();
-        Follow { past, gap: since < kept.complete_after, live }
+        let Some(since) = since else { return Follow { past: Vec::new(), compacted: None, live } };
+        let seen = kept.events.partition_point(|event| event.position.is_some_and(|at| at <= since));
+        let past = kept.events.iter().skip(seen).cloned().collect();
+        Follow { past, compacted: (since < kept.complete_after).then_some(kept.complete_after), live }
     }
 }
 
-fn rendered(document: EventDocument) -> RenderedEvent {
-    let json = serde_json::to_string(&document).expect("documents are plain data");
-    RenderedEvent { revision: document.revision, run: document.run, json }
+fn render(position: Option<EventPosition>, document: &EventDocument) -> RenderedEvent {
+    let json = serde_json::to_string(document).expect("documents are plain data");
+    RenderedEvent { position, run: document.run.clone(), json }
 }
 
-fn blank(revision: u64, wall: WallTime, event: &str) -> EventDocument {
+fn blank(revision: u64, position: Option<EventPosition>, wall: WallTime, event: &str) -> EventDocument {
     EventDocument {
         schema: "trimaran.event/v1".to_owned(),
         revision,
+        position: position.map(|at| at.to_string()),
         at: rfc3339(wall),
         event: event.to_owned(),
         run: None,
@@ -122,38 +138,42 @@ fn blank(revision: u64, wall: WallTime, event: &str) -> EventDocument {
     }
 }
 
-/// A run as it is, in place of the events that led to it.
-pub(crate) fn catch_up(stored: &StoredRun, wall: WallTime) -> Vec<RenderedEvent> {
-    let StoredRun { run, stages } = stored;
-    let name = run.id.to_string();
-    let one = |stage: &Stage| {
-        rendered(EventDocument {
-            run: Some(name.clone()),
-            stage: Some(stage.name.to_string()),
-            status: Some(stage.status().as_str().to_owned()),
-            reasons: text::reasons(&stage.reasons, Owner { run: &run.id, stage: Some(&stage.name) }),
-            ..blank(run.revision.0, wall, "stage")
-        })
-    };
-    let mut all: Vec<RenderedEvent> = stages.iter().map(one).collect();
-    all.push(rendered(EventDocument {
-        run: Some(name.clone()),
-        status: Some(run.status.as_str().to_owned()),
-        ..blank(run.revision.0, wall, "run")
-    }));
-    all
+/// What a watcher is shown in place of the events between `since` and `complete_after`: that they were compacted,
+/// and the runs that changed since as they are. Resuming from `since` shows it again: a watcher that is cut off in
+/// the middle of it misses nothing.
+pub(crate) fn present_state(
+    since: EventPosition,
+    complete_after: EventPosition,
+    runs: &[StoredRun],
+    wall: WallTime,
+) -> Vec<RenderedEvent> {
+    let compacted = blank(since.revision, Some(since), wall, "compacted");
+    let first = render(Some(since), &compacted);
+    let states = runs.iter().flat_map(|run| run_state(run, complete_after.revision, wall));
+    std::iter::once(first).chain(states).collect()
 }
 
-/// What a watcher is shown first, by revision: a run as it is comes before the events of its last change.
-pub(crate) fn merged(mut as_they_are: Vec<RenderedEvent>, past: Vec<RenderedEvent>) -> Vec<RenderedEvent> {
-    as_they_are.extend(past);
-    as_they_are.sort_by_key(|rendered| rendered.revision);
-    as_they_are
+fn run_state(stored: &StoredRun, revision: u64, wall: WallTime) -> Vec<RenderedEvent> {
+    let StoredRun { run, stages } = stored;
+    let name = run.id.to_string();
+    let one = |stage: &Stage| EventDocument {
+        run: Some(name.clone()),
+        stage: Some(stage.name.to_string()),
+        status: Some(stage.status().as_str().to_owned()),
+        reasons: text::reasons(&stage.reasons, Owner { run: &run.id, stage: Some(&stage.name) }),
+        ..blank(revision, None, wall, "stage")
+    };
+    let whole = EventDocument {
+        run: Some(name.clone()),
+        status: Some(run.status.as_str().to_owned()),
+        ..blank(revision, None, wall, "run")
+    };
+    stages.iter().map(one).chain([whole]).map(|document| render(None, &document)).collect()
 }
 
 /// The document of an event; `None` for those that are not for people.
-fn document(applied: &Applied, event: &Event) -> Option<EventDocument> {
-    let blank = |kind: &str| blank(applied.revision, applied.wall, kind);
+fn document(applied: &Applied, position: EventPosition, event: &Event) -> Option<EventDocument> {
+    let blank = |kind: &str| blank(applied.revision, Some(position), applied.wall, kind);
     Some(match event {
         Event::Run { run, status } => EventDocument {
             run: Some(run.to_string()),
@@ -189,25 +209,80 @@ fn document(applied: &Applied, event: &Event) -> Option<EventDocument> {
 
 #[cfg(test)]
 mod tests {
+    use trimaran_model::id::{AgentName, EnvironmentName, RunId, StageName};
+    use trimaran_model::run::Status;
+    use trimaran_model::why::{Reason, Why};
+
     use super::*;
 
-    fn at(revision: u64, json: &str) -> RenderedEvent {
-        RenderedEvent { revision, run: None, json: json.to_owned() }
+    fn applied(revision: u64, statuses: &[Status]) -> Applied {
+        let work = Event::AgentWork { agent: AgentName::new("lab").expect("a name"), assignment: None };
+        let run = |status: &Status| Event::Run { run: run_id(), status: *status };
+        let events = std::iter::once(work).chain(statuses.iter().map(run)).collect();
+        Applied { revision, wall: WallTime(0), events }
+    }
+
+    fn run_id() -> RunId {
+        "web#1".parse().expect("a run")
+    }
+
+    /// A stage that waits for so many environments.
+    fn long(environments: usize) -> Event {
+        let name = |it: usize| EnvironmentName::new(format!("environment-{it}")).expect("a name");
+        let why = Why::After { environments: (0..environments).map(name).collect() };
+        let reasons = vec![Reason { why, since: WallTime(0), next_check: None }];
+        let stage: StageName = "prod/tokyo".parse().expect("a stage");
+        Event::Stage { run: run_id(), stage, status: Status::Pending, reasons }
     }
 
     #[test]
-    fn a_watcher_from_before_this_process_sees_revisions_in_order() {
+    fn a_watcher_that_resumes_anywhere_gets_every_event_once() {
         let log = EventLog::new(10);
-        for (revision, json) in [(11, "first"), (12, "second"), (12, "third")] {
-            log.push(at(revision, json));
+        for (revision, statuses) in [
+            (11, &[Status::Running][..]),
+            (12, &[Status::Waiting, Status::Running, Status::RollingBack]),
+            (14, &[Status::RolledBack]),
+        ] {
+            log.add(&applied(revision, statuses));
         }
-        let follow = log.follow(Some(3));
-        assert!(follow.gap);
-        let first = merged(vec![at(7, "old run"), at(12, "new run")], follow.past);
-        let order: Vec<_> =
-            first.iter().map(|rendered| (rendered.revision, rendered.json.as_str())).collect();
-        let expected = [(7, "old run"), (11, "first"), (12, "new run"), (12, "second"), (12, "third")];
-        assert_eq!(order, expected);
-        assert!(!log.follow(Some(10)).gap);
+        let all = log.follow(Some(EventPosition::end_of(10)));
+        assert!(all.compacted.is_none());
+        assert_eq!(all.past.len(), 5);
+        for (index, last) in all.past.iter().enumerate() {
+            let rest = log.follow(last.position);
+            assert!(rest.compacted.is_none());
+            assert_eq!(rest.past, all.past[index + 1..], "resumed behind {:?}", last.position);
+        }
+        let within: Vec<_> = log.follow("12.2".parse().ok()).past;
+        assert_eq!(within.len(), 2, "the rest of the entry and the next");
+        assert_eq!(log.follow("12".parse().ok()).past.len(), 1);
+    }
+
+    #[test]
+    fn what_is_gone_is_compacted_and_resuming_from_there_shows_the_state_again() {
+        let log = EventLog::new(10);
+        log.add(&applied(12, &[Status::Running]));
+        let since = EventPosition { revision: 3, ordinal: 1 };
+        let follow = log.follow(Some(since));
+        let complete_after = follow.compacted.expect("an earlier process had them");
+        assert_eq!(complete_after, EventPosition::end_of(10));
+        let shown = present_state(since, complete_after, &[], WallTime(0));
+        assert_eq!(shown[0].position, Some(since));
+        assert!(shown[0].json.contains(r#""event":"compacted""#), "{}", shown[0].json);
+        assert_eq!(follow.past.len(), 1);
+    }
+
+    #[test]
+    fn the_ring_is_bounded_in_bytes_and_live_progress_is_not_kept() {
+        let log = EventLog::new(0);
+        let events = vec![long(EVENTS_BYTES_MAX / 100)];
+        for revision in 1..=16 {
+            log.add(&Applied { revision, wall: WallTime(0), events: events.clone() });
+        }
+        let follow = log.follow(Some(EventPosition::end_of(0)));
+        let kept: usize = follow.past.iter().map(|event| event.json.len()).sum();
+        assert!(follow.past.len() < 16 && kept <= EVENTS_BYTES_MAX, "{} are kept", follow.past.len());
+        let gone = follow.compacted.expect("the first ones are gone");
+        assert_eq!(log.follow(Some(gone)).past.len(), follow.past.len());
     }
 }

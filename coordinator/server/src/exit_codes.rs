@@ -7,6 +7,7 @@ use trimaran_store::OpenError;
 
 use crate::config::ConfigError;
 use crate::init::InitError;
+use crate::raft_loop::NodeError;
 use crate::run::RunError;
 
 impl From<InitError> for Report {
@@ -30,7 +31,10 @@ impl From<RunError> for Report {
             }
             RunError::Authority(_) | RunError::Store(_) | RunError::Trust(_) => error_code::DATA_DIR,
             RunError::Open(open) => of_open(open),
-            RunError::Rows(_) | RunError::Engine(_) => error_code::STORE_DAMAGED,
+            RunError::Rows(_)
+            | RunError::Engine { .. }
+            | RunError::Hash { .. }
+            | RunError::Fatal(NodeError::Damaged(_)) => error_code::STORE_DAMAGED,
             RunError::Bind(_) => error_code::USAGE,
             RunError::Node(_) | RunError::Renew(_) | RunError::Fatal(_) => error_code::BUG,
         };

@@ -8,6 +8,7 @@
 
 mod admin;
 mod agent_session;
+mod agent_wakeups;
 mod authorize;
 mod config;
 mod data_dir;
@@ -19,8 +20,8 @@ mod gateway;
 mod init;
 mod node;
 mod raft_loop;
+mod reads;
 mod refusals;
-mod revoked;
 mod rows;
 mod run;
 mod server;
@@ -172,8 +173,7 @@ fn execute(command: Command) -> Result<(), Report> {
             let data = data_dir(&place)?;
             let opened = trimaran_store::Store::open(&data.store(), &trimaran_store::Options::default());
             let (store, _) = opened.map_err(|error| exit_codes::open(&error))?;
-            let rows = store.load_rows().map_err(run::RunError::from)?;
-            let engine = trimaran_engine::Engine::from_rows(rows.into_iter()).map_err(run::RunError::from)?;
+            let engine = run::load_engine(&store)?;
             println!(
                 "cluster {} at revision {}, state hash {:032x}",
                 engine.cluster(),

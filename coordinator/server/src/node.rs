@@ -10,15 +10,23 @@ use trimaran_model::limits::PROPOSALS_MAX;
 use trimaran_model::time::WallTime;
 use trimaran_replica::{Replica, Settings};
 use trimaran_store::{Store, Writer};
+use trimaran_wire::codec::encode;
 use trimaran_wire::v1::command::Command;
 
-use crate::raft_loop::{Applied, MemberStatus, NodeError, NodeStatus, Proposed, RaftLoop, Request};
+use crate::raft_loop::{
+    Applied, MemberStatus, NodeError, NodeStatus, Proposed, QueuedBytes, RaftLoop, ReadAnswer, Request,
+};
+use crate::rows::Damaged;
 use crate::state_machine::EngineStateMachine;
+
+/// Why a request is not accepted now.
+const QUEUE_FULL: &str = "the queue in front of the log is full";
 
 /// The handle of the raft loop. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Node {
     requests: SyncSender<Request>,
+    queued_bytes: QueuedBytes,
     pub(crate) store: Store,
     applied: broadcast::Sender<Arc<Applied>>,
     member_status: watch::Receiver<MemberStatus>,
@@ -34,19 +42,21 @@ impl Node {
     ) -> Result<(Self, oneshot::Receiver<Result<(), NodeError>>), StartNodeError> {
         let (requests, inbox) = sync_channel(PROPOSALS_MAX * 2);
         let (applied, _) = broadcast::channel(1024);
+        let queued_bytes = QueuedBytes::default();
         let replica = Replica::new(settings, state_machine, loaded)?;
         let to_loop = requests.clone();
         let writer = Writer::spawn(store.clone(), 4096, move |event| {
             // The loop has ended when this fails, and no one waits for the event any more.
             let _ = to_loop.send(Request::Writer(event));
         })?;
-        let (raft_loop, member_status) = RaftLoop::new(replica, writer, inbox, applied.clone());
+        let (raft_loop, member_status) =
+            RaftLoop::new(replica, writer, inbox, applied.clone(), queued_bytes.clone());
         let (end, ended) = oneshot::channel();
         std::thread::Builder::new().name("raft".to_owned()).spawn(move || {
             // No one waits any more when this fails: the process is ending.
             let _ = end.send(raft_loop.run());
         })?;
-        Ok((Self { requests, store, applied, member_status }, ended))
+        Ok((Self { requests, queued_bytes, store, applied, member_status }, ended))
     }
 
     /// Proposes a command and waits for its outcome.
@@ -58,23 +68,40 @@ impl Node {
     /// Commands of one caller reach the log in the order of its calls.
     pub(crate) fn submit(&self, command: Command) -> oneshot::Receiver<Proposed> {
         let (reply, answer) = oneshot::channel();
-        if let Err(refused) = self.requests.try_send(Request::Propose { command, reply })
-            && let TrySendError::Full(Request::Propose { reply, .. }) = refused
-        {
+        let bytes = encode(&command).len();
+        if !self.queued_bytes.add(bytes) {
             // The receiver is in our hand.
-            let _ = reply.send(Proposed::Busy("the queue in front of the log is full".to_owned()));
+            let _ = reply.send(Proposed::Busy(QUEUE_FULL.to_owned()));
+            return answer;
+        }
+        let (reply, ended) = match self.requests.try_send(Request::Propose { command, bytes, reply }) {
+            Ok(()) => return answer,
+            Err(TrySendError::Full(Request::Propose { reply, .. })) => (reply, false),
+            Err(TrySendError::Disconnected(Request::Propose { reply, .. })) => (reply, true),
+            Err(_) => unreachable!("what was sent comes back"),
+        };
+        self.queued_bytes.remove(bytes);
+        // Without an answer it is indeterminate, as with all that the loop had when it ended.
+        if !ended {
+            let _ = reply.send(Proposed::Busy(QUEUE_FULL.to_owned()));
         }
         answer
     }
 
     /// The revision from which on a view is linearizable, with the rows at that revision in the store;
-    /// `None` without a leader.
-    pub(crate) async fn read_revision(&self) -> Option<u64> {
+    /// otherwise why there is none now.
+    pub(crate) async fn read_revision(&self) -> ReadAnswer {
         let (reply, answer) = oneshot::channel();
-        self.requests.try_send(Request::Read { reply }).ok()?;
-        let revision = answer.await.ok()??;
-        self.wait_rows(revision).await;
-        Some(revision)
+        match self.requests.try_send(Request::Read { reply }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => return ReadAnswer::Busy(QUEUE_FULL.to_owned()),
+            Err(TrySendError::Disconnected(_)) => return ReadAnswer::NotLeader,
+        }
+        let answer = answer.await.unwrap_or(ReadAnswer::NotLeader);
+        if let ReadAnswer::At(revision) = &answer {
+            self.wait_rows(*revision).await;
+        }
+        answer
     }
 
     /// Waits until the rows of `revision` can be seen by read views.
@@ -101,6 +128,13 @@ impl Node {
 
     pub(crate) fn wall(&self) -> WallTime {
         self.member_status.borrow().wall_now()
+    }
+
+    /// Ends the process for a row that can't be used.
+    pub(crate) fn end(&self, damaged: Damaged) {
+        // A full queue has room a moment later; the loop may also have ended already.
+        let requests = self.requests.clone();
+        std::thread::spawn(move || drop(requests.send(Request::Damaged(damaged))));
     }
 
     pub(crate) fn shutdown(&self) {

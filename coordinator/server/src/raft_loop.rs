@@ -7,22 +7,24 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{broadcast, oneshot, watch};
 use trimaran_engine::{Event, Outcome};
-use trimaran_model::limits::{ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, PROPOSALS_MAX};
+use trimaran_model::limits::{ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, PROPOSALS_BYTES_MAX, PROPOSALS_MAX};
 use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_process::clock;
 use trimaran_replica::io::{Answer, Busy, Fatal, Input, Output, Role, RoleChange, Waiter};
 use trimaran_replica::{Replica, Status};
 use trimaran_store::{WriterEvent, WriterHandle};
-use trimaran_wire::codec::{Message as _, encode};
+use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::command::{Command, CommandBody, Entry};
 use trimaran_wire::v1::common::WireIdentity;
 
+use crate::rows::Damaged;
 use crate::state_machine::EngineStateMachine;
 use crate::wall_clock::{WallChange, WallGuard};
 
@@ -67,20 +69,56 @@ impl MemberStatus {
     }
 }
 
+/// The revision from which on a view is linearizable, or why there is none now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ReadAnswer {
+    At(u64),
+    NotLeader,
+    Busy(String),
+}
+
+/// Bytes of the commands that wait for an entry, bounded by [`PROPOSALS_BYTES_MAX`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct QueuedBytes(Arc<AtomicUsize>);
+
+impl QueuedBytes {
+    /// Counts a command; false when it does not fit.
+    pub(crate) fn add(&self, bytes: usize) -> bool {
+        let fits = |queued: usize| queued.checked_add(bytes).filter(|sum| *sum <= PROPOSALS_BYTES_MAX);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
+    }
+
+    pub(crate) fn remove(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
 /// One applied entry, for watchers on this member.
 #[derive(Debug, Clone)]
 pub(crate) struct Applied {
     pub(crate) revision: u64,
+    /// The state's, which every replica shows alike, also after a restart.
     pub(crate) wall: WallTime,
     pub(crate) events: Vec<Event>,
 }
 
 /// What the loop's inbox holds.
 pub(crate) enum Request {
-    Propose { command: Command, reply: oneshot::Sender<Proposed> },
-    Read { reply: oneshot::Sender<Option<u64>> },
-    Status { reply: oneshot::Sender<NodeStatus> },
+    /// `bytes` of the encoded command, counted in [`QueuedBytes`].
+    Propose {
+        command: Command,
+        bytes: usize,
+        reply: oneshot::Sender<Proposed>,
+    },
+    Read {
+        reply: oneshot::Sender<ReadAnswer>,
+    },
+    Status {
+        reply: oneshot::Sender<NodeStatus>,
+    },
     Writer(WriterEvent),
+    /// A stored row is damaged.
+    Damaged(Damaged),
     Shutdown,
 }
 
@@ -95,8 +133,12 @@ pub(crate) struct NodeStatus {
 pub(crate) enum NodeError {
     #[error("{0}")]
     Fatal(Fatal),
-    #[error("the writer does not take jobs any more")]
+    #[error("the writer does not accept jobs any more")]
     Writer,
+    #[error(transparent)]
+    Damaged(Damaged),
+    #[error("the thread of the log ended with a panic")]
+    Panicked,
 }
 
 type Reply = oneshot::Sender<Proposed>;
@@ -109,7 +151,8 @@ pub(crate) struct RaftLoop {
     /// Who waits for which proposal or read.
     waiting: BTreeMap<u64, Waits>,
     /// Commands that wait for the next entry.
-    queue: Vec<(Command, Option<Reply>)>,
+    queue: Vec<Queued>,
+    queued_bytes: QueuedBytes,
     next_waiter: u64,
     /// Our entries that are not answered yet.
     in_flight: usize,
@@ -122,9 +165,17 @@ pub(crate) struct RaftLoop {
     stopping: bool,
 }
 
+/// A command that waits for the next entry.
+struct Queued {
+    command: Command,
+    bytes: usize,
+    /// None for what the leader adds itself.
+    reply: Option<Reply>,
+}
+
 enum Waits {
     Commands(Vec<Option<Reply>>),
-    Read(oneshot::Sender<Option<u64>>),
+    Read(oneshot::Sender<ReadAnswer>),
 }
 
 impl RaftLoop {
@@ -134,6 +185,7 @@ impl RaftLoop {
         writer: WriterHandle,
         inbox: Receiver<Request>,
         applied: broadcast::Sender<Arc<Applied>>,
+        queued_bytes: QueuedBytes,
     ) -> (Self, watch::Receiver<MemberStatus>) {
         let boot = clock::boot_time();
         let engine = replica.state_machine().engine();
@@ -146,6 +198,7 @@ impl RaftLoop {
             inbox,
             waiting: BTreeMap::new(),
             queue: Vec::new(),
+            queued_bytes,
             next_waiter: 1,
             in_flight: 0,
             applied,
@@ -202,10 +255,11 @@ impl RaftLoop {
 
     fn handle_request(&mut self, request: Request) -> Result<(), NodeError> {
         match request {
-            Request::Propose { command, reply } if self.queue.len() < PROPOSALS_MAX => {
-                self.queue.push((command, Some(reply)));
+            Request::Propose { command, bytes, reply } if self.queue.len() < PROPOSALS_MAX => {
+                self.queue.push(Queued { command, bytes, reply: Some(reply) });
             }
-            Request::Propose { reply, .. } => {
+            Request::Propose { bytes, reply, .. } => {
+                self.queued_bytes.remove(bytes);
                 // A requester that went away needs no answer.
                 let _ = reply.send(Proposed::Busy("the queue in front of the log is full".to_owned()));
             }
@@ -224,6 +278,7 @@ impl RaftLoop {
             Request::Writer(WriterEvent::Failed(error)) => {
                 self.step(Input::WriteFailed { reason: error.to_string() })?;
             }
+            Request::Damaged(damaged) => return Err(NodeError::Damaged(damaged)),
             Request::Shutdown => self.stopping = true,
         }
         Ok(())
@@ -231,23 +286,29 @@ impl RaftLoop {
 
     /// What the leader adds automatically: time that is due, the settle queue, wall time.
     fn own_commands(&mut self, now: Timestamp) {
-        if !matches!(self.replica.role().role, Role::Leader { ready: true }) || self.in_flight > 0 {
+        if !matches!(self.replica.role().role, Role::Leader { ready: true }) {
             return;
         }
         let cluster_now = self.cluster_now();
-        let engine = self.replica.state_machine().engine();
         let mut bodies = Vec::new();
-        if engine.next_timer().is_some_and(|timer| timer <= cluster_now) {
-            bodies.push(CommandBody::Advance);
-        }
-        if engine.settle_queue_len() > 0 {
-            bodies.push(CommandBody::Settle);
-        }
         if self.wall_observed.is_none_or(|observed| now - observed >= WALL_INTERVAL) {
             self.wall_observed = Some(now);
             bodies.extend(self.observe_wall(now, cluster_now));
         }
-        let system = |body| (Command { identity: WireIdentity::System, request: None, body }, None);
+        // An entry in flight runs due timers and part of the settle queue itself.
+        let idle = self.in_flight == 0;
+        let engine = self.replica.state_machine().engine();
+        if idle && engine.next_timer().is_some_and(|timer| timer <= cluster_now) {
+            bodies.push(CommandBody::Advance);
+        }
+        if idle && engine.settle_queue_len() > 0 {
+            bodies.push(CommandBody::Settle);
+        }
+        let system = |body| Queued {
+            command: Command { identity: WireIdentity::System, request: None, body },
+            bytes: 0,
+            reply: None,
+        };
         self.queue.extend(bodies.into_iter().map(system));
     }
 
@@ -267,7 +328,13 @@ impl RaftLoop {
     fn propose_queued(&mut self) -> Result<(), NodeError> {
         while !self.queue.is_empty() && self.in_flight < ENTRIES_IN_FLIGHT_MAX {
             let count = self.fitting();
-            let (commands, replies): (Vec<_>, Vec<_>) = self.queue.drain(..count).unzip();
+            let queued = self.queue.drain(..count);
+            let (commands, replies): (Vec<_>, Vec<_>) = queued
+                .map(|Queued { command, bytes, reply }| {
+                    self.queued_bytes.remove(bytes);
+                    (command, reply)
+                })
+                .unzip();
             let entry = Entry { now_ms: self.cluster_now().0, commands };
             let data = Bytes::from(entry.to_bytes());
             let waiter = self.waiter(Waits::Commands(replies));
@@ -280,8 +347,8 @@ impl RaftLoop {
     /// How many queued commands fit one entry; at least one, whose size the request's limit bounds.
     fn fitting(&self) -> usize {
         let mut bytes = 0;
-        let fits = |(command, _): &&(Command, Option<Reply>)| {
-            bytes += encode(command).len();
+        let fits = |queued: &&Queued| {
+            bytes += queued.bytes;
             bytes < ENTRY_BYTES_MAX - 1024
         };
         self.queue.iter().take(ENTRY_COMMANDS_MAX).take_while(fits).count().max(1)
@@ -303,14 +370,15 @@ impl RaftLoop {
         Ok(())
     }
 
-    fn execute(&mut self, output: Output<Vec<Outcome>, Event>) -> Result<(), NodeError> {
+    fn execute(&mut self, output: Output<Vec<Outcome>, (WallTime, Event)>) -> Result<(), NodeError> {
         match output {
             Output::Write(job) => self.writer.submit(job).map_err(|_| NodeError::Writer)?,
             Output::Reply { waiter, answer } => self.answer(waiter, answer),
             Output::Events { revision, events } => {
                 self.publish_status();
+                let wall = events.first().map_or(WallTime(0), |(wall, _)| *wall);
+                let events = events.into_iter().map(|(_, event)| event).collect();
                 // An error says that nothing watches.
-                let wall = self.member_status.borrow().wall;
                 let _ = self.applied.send(Arc::new(Applied { revision, wall, events }));
             }
             Output::Role(_) => self.publish_status(),
@@ -330,12 +398,16 @@ impl RaftLoop {
                 answer_commands(replies, answer);
             }
             Some(Waits::Read(reply)) => {
-                let revision = match answer {
-                    Answer::Read { revision } => Some(revision),
-                    _ => None,
+                let answer = match answer {
+                    Answer::Read { revision } => ReadAnswer::At(revision),
+                    Answer::Busy(busy) => ReadAnswer::Busy(busy.to_string()),
+                    Answer::NotLeader { .. }
+                    | Answer::Indeterminate
+                    | Answer::Applied { .. }
+                    | Answer::MembersChanged { .. } => ReadAnswer::NotLeader,
                 };
                 // A reader that went away needs no answer.
-                let _ = reply.send(revision);
+                let _ = reply.send(answer);
             }
             None => {}
         }

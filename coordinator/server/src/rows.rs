@@ -1,58 +1,107 @@
-//! Rows of the store as the engine's queries read them.
+//! Rows of the store as queries read them, and what a damaged one does.
+//!
+//! A row that can't be read or decoded is damage, never absence: nothing that was made from such a view leaves it,
+//! and the process ends. Views at start are the store's own; see `run::load_engine`.
 
+use std::cell::RefCell;
+use std::fmt;
+
+use trimaran_model::error_code;
 use trimaran_query::RowSource;
 use trimaran_store::ReadView;
+use trimaran_wire::v1::operator::Refusal;
 
 use crate::node::Node;
+
+/// The first damage that a view met: which row, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{row} is damaged: {why}")]
+pub(crate) struct Damaged {
+    row: String,
+    why: String,
+}
+
+impl From<Damaged> for Refusal {
+    fn from(damaged: Damaged) -> Self {
+        Self {
+            code: error_code::STORE_DAMAGED.0,
+            message: damaged.to_string(),
+            cause: None,
+            help: None,
+            diagnostics: Vec::new(),
+        }
+    }
+}
 
 /// Reads at the newest rows of the store.
 pub(crate) struct View<'a>(&'a Node);
 
 /// One consistent view.
-pub(crate) struct Rows<'a>(ReadView<'a>);
+pub(crate) struct Rows<'a> {
+    view: ReadView<'a>,
+    damaged: RefCell<Option<Damaged>>,
+}
 
 impl<'a> View<'a> {
     pub(crate) fn new(node: &'a Node) -> Self {
         Self(node)
     }
 
-    /// Runs a query on one view. Views are on disk and short: tens of rows, or a bounded scan.
-    pub(crate) fn read<T>(&self, query: impl FnOnce(&Rows<'_>) -> T) -> T {
-        query(&Rows(self.0.store.read_view()))
+    /// Runs a query on one view. What a query says of a damaged view is dropped, and the process ends: with other
+    /// members the rows can be had from them, alone from a backup.
+    pub(crate) fn read<T>(&self, query: impl FnOnce(&Rows<'_>) -> T) -> Result<T, Damaged> {
+        let rows = Rows { view: self.0.store.read_view(), damaged: RefCell::new(None) };
+        let found = query(&rows);
+        match rows.damaged.into_inner() {
+            None => Ok(found),
+            Some(damaged) => {
+                tracing::error!("{damaged}");
+                self.0.end(damaged.clone());
+                Err(damaged)
+            }
+        }
     }
 }
 
 impl Rows<'_> {
     /// The revision of this view.
     pub(crate) fn revision(&self) -> u64 {
-        self.0.applied().map_or(0, |place| place.index)
+        match self.view.applied() {
+            Ok(place) => place.index,
+            Err(error) => {
+                self.note("the revision of the rows".to_owned(), &error);
+                0
+            }
+        }
+    }
+
+    fn note(&self, row: String, why: &dyn fmt::Display) {
+        self.damaged.borrow_mut().get_or_insert_with(|| Damaged { row, why: why.to_string() });
     }
 }
 
 impl RowSource for Rows<'_> {
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        match self.0.get(key) {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::error!(%error, "a row can't be read");
-                None
-            }
-        }
+        self.view.get(key).unwrap_or_else(|error| {
+            self.damaged(key, &error);
+            None
+        })
     }
 
     fn scan(&self, prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) {
-        for row in self.0.scan(prefix) {
+        for row in self.view.scan(prefix) {
             match row {
                 Ok((key, value)) => {
                     if !each(&key, &value) {
                         return;
                     }
                 }
-                Err(error) => {
-                    tracing::error!(%error, "rows can't be read");
-                    return;
-                }
+                Err(error) => return self.damaged(prefix, &error),
             }
         }
+    }
+
+    fn damaged(&self, key: &[u8], why: &dyn fmt::Display) {
+        self.note(trimaran_query::describe_key(key), why);
     }
 }

@@ -13,13 +13,15 @@ use trimaran_query as query;
 use trimaran_store::{Ballast, Options, Store};
 use trimaran_transport::authority::Issuer;
 use trimaran_transport::{
-    Alpn, CertificateStore, Endpoint, EndpointConfig, EndpointLimits, Trust, enroll, files, random,
+    Alpn, CertificateStore, Endpoint, EndpointConfig, EndpointLimits, RevokedKeys, Trust, enroll, files,
+    random,
 };
 use trimaran_wire::v1::agent::Progress;
 use trimaran_wire::v1::command::{Command, CommandBody};
 use trimaran_wire::v1::common::WireIdentity;
 
 use crate::agent_session;
+use crate::agent_wakeups::AgentWakeups;
 use crate::config::Settings;
 use crate::data_dir::DataDir;
 use crate::disk_space::DiskSpaceGuard;
@@ -28,8 +30,8 @@ use crate::gateway;
 use crate::init::new_leaf;
 use crate::node::Node;
 use crate::raft_loop::{NodeError, Proposed};
+use crate::reads::Reads;
 use crate::refusals::Refusals;
-use crate::revoked::RevokedKeys;
 use crate::rows::View;
 use crate::server::{Parts, Server};
 use crate::soft_state::SharedSoftState;
@@ -46,8 +48,12 @@ pub(crate) enum RunError {
     Open(#[from] trimaran_store::OpenError),
     #[error("the rows can't be loaded")]
     Rows(#[from] trimaran_store::LoadError),
-    #[error("the rows are not a state of this build")]
-    Engine(#[from] trimaran_engine::LoadError),
+    #[error("{row} is damaged, or of another build")]
+    Engine { row: String, source: trimaran_engine::LoadError },
+    #[error(
+        "the rows at revision {revision} are not those that were written: their hash is {found:032x} and not {stored:032x}"
+    )]
+    Hash { revision: u64, stored: u128, found: u128 },
     #[error("a thread could not be started")]
     Node(#[from] crate::node::StartNodeError),
     #[error("the identity can't be used")]
@@ -82,9 +88,9 @@ pub(crate) async fn run(
     data.create()?;
     let (store, loaded) = Store::open(&data.store(), &Options::default())?;
     let revision = store.applied();
-    let engine = Engine::from_rows(store.load_rows()?.into_iter())?;
+    let engine = load_engine(&store)?;
     fill_ballast(&data, settings.ballast.map_or(BALLAST_BYTES, |mib| mib << 20));
-    let revoked = Arc::new(RevokedKeys::default());
+    let revoked = RevokedKeys::default();
     revoked.extend(engine.revoked().into_iter().map(|key| key.0));
     let raft_id = store.identity().raft_id;
     let (node, ended) =
@@ -106,8 +112,10 @@ pub(crate) async fn run(
         certificates,
         soft_state: SharedSoftState::default(),
         events: EventLog::new(revision),
+        agent_wakeups: AgentWakeups::default(),
         revoked,
         refusals: Refusals::default(),
+        reads: Reads::default(),
         tasks: Tasks::default(),
     }));
     tracing::info!(address = server.address, "serving");
@@ -119,7 +127,7 @@ pub(crate) async fn run(
     server.tasks.spawn(announce(server.clone()));
     server.tasks.spawn(renew(server.clone()));
     let result = tokio::select! {
-        ended = ended => ended.unwrap_or(Err(NodeError::Writer)).map_err(RunError::from),
+        ended = ended => ended.unwrap_or(Err(NodeError::Panicked)).map_err(RunError::from),
         () = trimaran_process::terminated() => Ok(()),
     };
     server.tasks.stop();
@@ -127,6 +135,20 @@ pub(crate) async fn run(
     server.endpoint.shutdown("the coordinator ends").await;
     server.tasks.ended().await;
     result
+}
+
+/// The state of the stored rows, which must be the one whose hash was stored with them.
+pub(crate) fn load_engine(store: &Store) -> Result<Engine, RunError> {
+    let mut row = Vec::new();
+    let rows = store.load_rows()?.into_iter().inspect(|(key, _)| row.clone_from(key));
+    let loaded = Engine::from_rows(rows);
+    let engine = loaded.map_err(|source| RunError::Engine { row: query::describe_key(&row), source })?;
+    match store.state_hash()? {
+        Some(stored) if stored != engine.hash() => {
+            Err(RunError::Hash { revision: store.applied(), stored, found: engine.hash() })
+        }
+        Some(_) | None => Ok(engine),
+    }
 }
 
 fn replica_settings(raft_id: u64, settings: &Settings) -> trimaran_replica::Settings {
@@ -201,9 +223,9 @@ fn bind(
     issuer: &Issuer,
     store: Arc<CertificateStore>,
     node: &Node,
-    revoked: &Arc<RevokedKeys>,
+    revoked: &RevokedKeys,
 ) -> Result<Endpoint, RunError> {
-    let (clock_node, revoked) = (node.clone(), Arc::clone(revoked));
+    let (clock_node, revoked) = (node.clone(), revoked.clone());
     let config = EndpointConfig {
         alpns: vec![Alpn::Peer, Alpn::Agent, Alpn::Operator, Alpn::Enroll],
         trust: Some(Trust::from_pem(issuer.root_pem())?),
@@ -216,7 +238,8 @@ fn bind(
     Ok(Endpoint::bind(listen, config)?)
 }
 
-/// Passes applied entries on: to watchers, and revoked keys to the handshakes.
+/// Passes applied entries on: to watchers, to the sessions of agents that they concern, and revoked keys to the
+/// handshakes.
 async fn publish_applied(server: Server) {
     let mut applied = server.node.subscribe();
     loop {
@@ -228,12 +251,14 @@ async fn publish_applied(server: Server) {
                         server.endpoint.close_revoked();
                     }
                 }
-                server.events.take(&applied);
+                server.agent_wakeups.route(&applied);
+                server.events.add(&applied);
             }
             Err(RecvError::Lagged(missed)) => {
                 tracing::warn!(missed, "events were lost; watchers come again");
+                server.agent_wakeups.wake_all(server.node.store.applied());
                 server.events.cut(server.node.store.applied());
-                let keys = View::new(&server.node).read(|rows| query::revoked_keys(rows));
+                let Ok(keys) = View::new(&server.node).read(|rows| query::revoked_keys(rows)) else { return };
                 server.revoked.extend(keys.into_iter().map(|key| key.0));
                 server.endpoint.close_revoked();
             }
@@ -293,7 +318,8 @@ impl Server {
     pub(crate) fn publish_progress(&self, progress: &Progress) {
         let found =
             View::new(&self.node).read(|rows| query::assignment(rows, AssignmentId(progress.assignment)));
-        if let Some(live) = found {
+        // Of a damaged view nothing is shown, and the process ends.
+        if let Ok(Some(live)) = found {
             self.events.progress(self.node.store.applied(), self.node.wall(), &live, progress);
         }
     }

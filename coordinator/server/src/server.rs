@@ -5,14 +5,15 @@ use std::sync::Arc;
 use trimaran_model::id::CoordinatorName;
 use trimaran_process::Tasks;
 use trimaran_transport::authority::Issuer;
-use trimaran_transport::{CertificateStore, Endpoint};
+use trimaran_transport::{CertificateStore, Endpoint, RevokedKeys};
 
+use crate::agent_wakeups::AgentWakeups;
 use crate::data_dir::DataDir;
 use crate::disk_space::DiskSpaceGuard;
 use crate::events::EventLog;
 use crate::node::Node;
+use crate::reads::Reads;
 use crate::refusals::Refusals;
-use crate::revoked::RevokedKeys;
 use crate::soft_state::SharedSoftState;
 
 /// One coordinator at work; a clone is another handle.
@@ -31,8 +32,10 @@ pub(crate) struct Parts {
     pub(crate) disk_space: DiskSpaceGuard,
     pub(crate) soft_state: SharedSoftState,
     pub(crate) events: EventLog,
-    pub(crate) revoked: Arc<RevokedKeys>,
+    pub(crate) agent_wakeups: AgentWakeups,
+    pub(crate) revoked: RevokedKeys,
     pub(crate) refusals: Refusals,
+    pub(crate) reads: Reads,
     pub(crate) tasks: Tasks,
 }
 

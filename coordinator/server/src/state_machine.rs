@@ -1,7 +1,8 @@
 //! The engine as the state machine of a replica.
 
 use trimaran_engine::{Engine, Event, Outcome};
-use trimaran_replica::{Applied, EntryMeta, RestoreError, RowBatch, RowIter, StateMachine};
+use trimaran_model::time::WallTime;
+use trimaran_replica::{Applied, EntryMeta, RestoreError, RowBatch, RowIter, StateMachine, UnreadableEntry};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::command::Entry;
 
@@ -20,13 +21,20 @@ impl EngineStateMachine {
 
 impl StateMachine for EngineStateMachine {
     type Reply = Vec<Outcome>;
-    type Event = Event;
+    /// With the state's wall time at its entry.
+    type Event = (WallTime, Event);
 
-    fn apply(&mut self, entry: EntryMeta, data: &[u8]) -> Applied<Self::Reply, Self::Event> {
-        // An entry that this build can't read was written by a newer one: going on would let replicas differ.
-        let decoded = Entry::from_bytes(data).expect("the binary is too old for this log");
+    fn apply(
+        &mut self,
+        entry: EntryMeta,
+        data: &[u8],
+    ) -> Result<Applied<Self::Reply, Self::Event>, UnreadableEntry> {
+        let decoded = Entry::from_bytes(data).map_err(|error| UnreadableEntry { why: error.to_string() })?;
         let applied = self.0.apply(entry.index, &decoded);
-        Applied { rows: RowBatch { changes: applied.rows }, reply: applied.outcomes, events: applied.events }
+        let rows = RowBatch { changes: applied.rows };
+        let wall = self.0.wall();
+        let events = applied.events.into_iter().map(|event| (wall, event)).collect();
+        Ok(Applied { rows, reply: applied.outcomes, events })
     }
 
     fn restore(&mut self, _applied: EntryMeta, rows: RowIter) -> Result<(), RestoreError> {

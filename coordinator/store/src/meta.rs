@@ -14,6 +14,7 @@ pub(crate) const CONF_STATE: &[u8] = b"conf_state";
 pub(crate) const APPLIED: &[u8] = b"applied";
 pub(crate) const SNAPSHOT: &[u8] = b"snapshot";
 pub(crate) const COMPACTED: &[u8] = b"compacted";
+pub(crate) const STATE_HASH: &[u8] = b"state_hash";
 
 pub(crate) fn place(entry: EntryMeta) -> Vec<u8> {
     Place { index: entry.index, term: entry.term }.to_bytes()

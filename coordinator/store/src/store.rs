@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use trimaran_replica::log::LogError;
 use trimaran_replica::{EntryMeta, Loaded, Row};
 use trimaran_wire::codec::{CodecError, Message};
-use trimaran_wire::raft::{ConfState, Entry, HardState, Identity, Place};
+use trimaran_wire::raft::{ConfState, Entry, HardState, Identity, Place, StateHash};
 
 use crate::meta;
 
@@ -93,6 +93,8 @@ pub enum LoadError {
     },
     #[error("entry {expected} of the log is missing, {found} is in its place. {REJOIN}")]
     Gap { expected: u64, found: u64 },
+    #[error("the hash of the state is of revision {found}, the rows are of {expected}. {REJOIN}")]
+    Hash { expected: u64, found: u64 },
     #[error("the log contradicts itself. {REJOIN}")]
     Log(#[source] LogError),
 }
@@ -221,6 +223,24 @@ impl Store {
             rows.push((key.into_vec(), value.into_vec()));
         }
         Ok(rows)
+    }
+
+    /// The hash of the state that [`Self::load_rows`] must come to; `None` before the first entry was applied to
+    /// these rows. Call it before writing.
+    pub fn state_hash(&self) -> Result<Option<u128>, LoadError> {
+        let db = &self.inner.db;
+        let what = || "state_hash".to_owned();
+        let found = db
+            .get_cf(self.cf(meta::META), meta::STATE_HASH)
+            .map_err(|error| LoadError::Read { what: what(), reason: error.to_string() })?;
+        let Some(bytes) = found else { return Ok(None) };
+        let stored =
+            StateHash::from_bytes(&bytes).map_err(|source| LoadError::Corrupt { what: what(), source })?;
+        if stored.index != self.applied() {
+            let (expected, found) = (self.applied(), stored.index);
+            return Err(LoadError::Hash { expected, found });
+        }
+        Ok(Some(stored.hash))
     }
 
     /// The revision that views taken from now on have at least.

@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use trimaran_client::ClientError;
 use trimaran_client::client::Replies;
 use trimaran_model::error_code;
+use trimaran_model::event::EventPosition;
 use trimaran_model::run::Status;
 use trimaran_wire::document::{EventDocument, RunDocument};
 use trimaran_wire::v1::operator::{OperatorBody, OperatorReply};
@@ -68,7 +69,7 @@ pub(crate) struct What<'a> {
     pub(crate) timeout: Option<Duration>,
     pub(crate) show: Show,
     /// Events start behind this revision.
-    pub(crate) since: Option<u64>,
+    pub(crate) since: Option<EventPosition>,
 }
 
 impl What<'_> {
@@ -119,8 +120,8 @@ struct Follower<'a> {
     remote: &'a Remote,
     ui: &'a Ui,
     what: What<'a>,
-    /// The last revision that was shown.
-    since: Option<u64>,
+    /// The position of the last event that was shown.
+    since: Option<EventPosition>,
     screen: Screen,
     last: Option<(RunDocument, serde_json::Value)>,
 }
@@ -134,8 +135,10 @@ impl Follower<'_> {
             if let Some(code) = ended.filter(|_| self.what.show != Show::Events) {
                 return Ok(code);
             }
-            let body =
-                OperatorBody::Watch { run: Some(self.what.run.to_owned()), since_revision: self.since };
+            let body = OperatorBody::Watch {
+                run: Some(self.what.run.to_owned()),
+                since: self.since.map(Into::into),
+            };
             let mut replies = match self.remote.client().stream(body).await {
                 Ok(replies) => replies,
                 Err(ClientError::Unreachable { .. }) => {
@@ -175,8 +178,8 @@ impl Follower<'_> {
                 }
             };
             let Ok(Some(reply)) = reply else { return Ok(None) };
-            let OperatorReply::Event { revision, json } = reply else { continue };
-            self.since = Some(revision);
+            let OperatorReply::Event { position, json } = reply else { continue };
+            self.since = position.map(Into::into).or(self.since);
             let end = self.on_event(&json);
             if let Some(code) = self.refresh().await? {
                 if self.what.show == Show::Events && !end {
@@ -201,8 +204,8 @@ impl Follower<'_> {
     /// The events between what was read and the end of the run, which is done by now.
     async fn print_last_events(&mut self, replies: &mut Replies) {
         while let Ok(Ok(Some(reply))) = tokio::time::timeout(LAST_EVENTS_TIMEOUT, replies.next()).await {
-            let OperatorReply::Event { revision, json } = reply else { continue };
-            self.since = Some(revision);
+            let OperatorReply::Event { position, json } = reply else { continue };
+            self.since = position.map(Into::into).or(self.since);
             if self.on_event(&json) {
                 return;
             }
@@ -233,7 +236,8 @@ impl Follower<'_> {
         if self.since.is_none() {
             // Events begin with the run's last change, so that its state is known from the first line on.
             let shown = u64::from(self.what.show == Show::Events);
-            self.since = Some(answer.document.revision.saturating_sub(shown));
+            let revision = answer.document.revision.saturating_sub(shown);
+            self.since = Some(EventPosition::end_of(revision));
         }
         let mut document = answer.document;
         if let Some(stage) = self.what.stage {

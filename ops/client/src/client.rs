@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use trimaran_model::error_code::{self, ErrorCode};
+use trimaran_model::limits::DOCUMENT_BYTES_MAX;
 use trimaran_transport::files::IdentityFiles;
 use trimaran_transport::{
     Alpn, CertificateStore, CloseCode, CloseReason, ConnectError, Endpoint, EndpointConfig, EndpointLimits,
@@ -81,7 +82,9 @@ impl Client {
         match self.ask(request_id, body).await? {
             OperatorReply::Document { revision, json } => Ok((revision, json)),
             OperatorReply::Refused(refusal) => Err(ClientError::Refused(refusal)),
-            OperatorReply::Event { .. } | OperatorReply::Logs(_) => Err(protocol("it is not a document")),
+            OperatorReply::Event { .. } | OperatorReply::Part(_) | OperatorReply::Logs(_) => {
+                Err(protocol("it is not a document"))
+            }
         }
     }
 
@@ -248,17 +251,28 @@ async fn dial(
     Err(ClientError::Unreachable { attempts: words.collect::<Vec<_>>().join("; ") })
 }
 
-/// One request on one session.
+/// One request on one session; a long document comes in parts.
 async fn exchange(
     session: &Session,
     frame: &trimaran_wire::frame::Frame,
 ) -> Result<OperatorReply, RequestError> {
-    let reply = session.request_one(frame).await?;
-    match OperatorReply::from_frame(&reply) {
-        Ok(reply) => Ok(reply),
-        Err(error) => {
-            session.close(CloseCode::Protocol, &error.to_string());
-            Err(RequestError::NoReply)
+    let mut frames = session.request(frame).await?;
+    let mut parts = String::new();
+    loop {
+        let reply = frames.next().await?.ok_or(RequestError::NoReply)?;
+        let refused = |why: &str| {
+            session.close(CloseCode::Protocol, why);
+            RequestError::NoReply
+        };
+        match OperatorReply::from_frame(&reply).map_err(|error| refused(&error.to_string()))? {
+            OperatorReply::Part(part) if parts.len() + part.len() <= DOCUMENT_BYTES_MAX => {
+                parts.push_str(&part)
+            }
+            OperatorReply::Part(_) => return Err(refused("a document is too long")),
+            OperatorReply::Document { revision, json } => {
+                return Ok(OperatorReply::Document { revision, json: parts + &json });
+            }
+            other => return Ok(other),
         }
     }
 }

@@ -12,6 +12,7 @@
 pub mod action;
 pub mod assignment;
 pub mod error_code;
+pub mod event;
 pub mod hash;
 pub mod id;
 pub mod limits;

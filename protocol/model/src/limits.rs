@@ -100,8 +100,10 @@ pub const WRITE_JOBS_MAX: usize = 256;
 /// Jobs that the writer joins to one record, and their bytes.
 pub const WRITE_GROUP_JOBS_MAX: usize = 256;
 pub const WRITE_GROUP_BYTES_MAX: usize = MIB;
-/// Entries that a replica applies before it handles its next input.
-pub const APPLY_ENTRIES_PER_STEP_MAX: usize = 512;
+/// Entries that a replica applies before it handles its next input, and their bytes: a command of an entry has at
+/// least some tens of bytes and takes some tens of microseconds.
+pub const APPLY_ENTRIES_PER_STEP_MAX: usize = 64;
+pub const APPLY_BYTES_PER_STEP_MAX: usize = 64 * KIB;
 /// Rows of one chunk of a snapshot file, unless one row alone is larger.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * KIB;
 /// Below this many free bytes, or below [`DISK_LOW_PERCENT`], a coordinator refuses changes of operators and
@@ -113,8 +115,9 @@ pub const DISK_LOW_PERCENT: u64 = 5;
 pub const DISK_FULL_BYTES: u64 = 128 << 20;
 /// Size of the ballast file unless set otherwise.
 pub const BALLAST_BYTES: u64 = 256 << 20;
-/// Proposals that wait in front of the replica.
+/// Proposals that wait in front of the replica, and their bytes.
 pub const PROPOSALS_MAX: usize = 1024;
+pub const PROPOSALS_BYTES_MAX: usize = 32 * MIB;
 /// Runs settled per entry; the rest waits in the replicated settle queue.
 pub const SETTLE_RUNS_PER_ENTRY_MAX: usize = 64;
 /// Remembered request ids; when full new writes are refused as busy.
@@ -133,10 +136,21 @@ pub const ENDED_ASSIGNMENTS_MAX: usize = 8;
 pub const INSTANCES_REPORTED_MAX: usize = 512;
 /// Installations that a target works on at once, unless it says otherwise.
 pub const TARGET_PARALLEL: u32 = 64;
-/// Events kept for watchers that resume.
+/// Events kept for watchers that resume, and the bytes of their documents.
 pub const EVENTS_KEPT_MAX: usize = 100_000;
+pub const EVENTS_BYTES_MAX: usize = 32 * MIB;
+/// Events that one watcher may be behind; a slower one resumes.
+pub const EVENTS_LIVE_MAX: usize = 4096;
+/// A document of a reply, in parts of one frame each.
+pub const DOCUMENT_BYTES_MAX: usize = 64 * MIB;
+/// Text of one part: its JSON fits a frame.
+pub const DOCUMENT_PART_BYTES: usize = 2 * MIB;
 /// The message of one instance among many: all of them with their names fit one frame of an agent.
 pub const INSTANCE_MESSAGE_BYTES_MAX: usize = 512;
+/// Name of a pipeline or target file, as stored and shown.
+pub const FILE_NAME_BYTES_MAX: usize = 4 * KIB;
+/// Refusals that one deploy is meant to pass (`--override`).
+pub const OVERRIDES_MAX: usize = 16;
 /// Free text written by users: comments and reasons.
 pub const COMMENT_BYTES_MAX: usize = 4 * KIB;
 /// A message that a host or service caused, as stored.
@@ -178,8 +192,24 @@ pub const SESSION_QUEUE_MAX: usize = 1024;
 /// Events that wait for the loop of an agent; above it sessions are not read.
 pub const AGENT_EVENTS_MAX: usize = 1024;
 
-/// Reports of one agent that a coordinator has on their way to the log; more wait in the agent's stream.
+/// Reports of one agent that a coordinator has proposed and the log has not answered.
 pub const AGENT_REPORTS_IN_FLIGHT_MAX: usize = 256;
+/// Reports of one agent that a coordinator holds beside these: the log or the disk is too busy for them. Above it,
+/// or above the bytes of both, the session is not read and more waits in the agent's stream.
+pub const AGENT_REPORTS_WAITING_MAX: usize = 4096;
+pub const AGENT_REPORTS_BYTES_MAX: usize = 2 * MIB;
+/// Verdicts of one agent that wait for the rows that they are compared with.
+pub const AGENT_VERDICTS_WAITING_MAX: usize = 1024;
+/// Instances of one installation, as counts in reports.
+pub const INSTALLATION_INSTANCES_MAX: u32 = 1_000_000;
+/// Names of one page of an agent's inventory or of the hosts of an assignment, and the bytes of one page.
+pub const PAGE_NAMES_MAX: usize = 4096;
+pub const PAGE_BYTES_MAX: usize = AGENT_FRAME_BYTES_MAX / 2;
+/// Reads of operators that run at once, and those of one identity: a scan takes a thread and a processor.
+pub const READS_AT_ONCE_MAX: usize = 4;
+pub const READS_PER_IDENTITY_MAX: usize = 2;
+/// Revoked keys of one message.
+pub const REVOKED_PER_MESSAGE_MAX: usize = 4096;
 /// Verdicts of one message; each has the words of one failure.
 pub const VERDICTS_PER_MESSAGE_MAX: usize = 128;
 /// How many installations have a host more or less down is sent at most this often; the first one at once.
@@ -314,6 +344,7 @@ pub const OWNER_DEPTH_MAX: usize = 16;
 pub const STRIKE_AGE: Millis = Millis::seconds(3);
 
 const _: () = assert!(ENTRY_BYTES_MAX < ROW_BYTES_MAX && 2 * ROW_BYTES_MAX <= STORED_BYTES_MAX);
+const _: () = assert!(DOCUMENT_PART_BYTES < OPERATOR_REPLY_BYTES_MAX / 2 + 1);
 const _: () = assert!(SPEC_FILE_BYTES_MAX < OPERATOR_REQUEST_BYTES_MAX);
 const _: () = assert!(OPERATOR_REQUEST_BYTES_MAX < ENTRY_BYTES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
@@ -331,3 +362,6 @@ const _: () = assert!(LEASE.0 < AGENT_LOST_AFTER.0);
 const _: () = assert!(AGENT_KEEP_ALIVE.0 * 2 < LEASE.0);
 const _: () = assert!(LEASE_PING.0 * 3 < LEASE.0);
 const _: () = assert!(HOST_LOST_AFTER.0 > AGENT_LOST_AFTER.0);
+const _: () = assert!(REVOKED_PER_MESSAGE_MAX * 32 < AGENT_FRAME_BYTES_MAX);
+const _: () = assert!(AGENT_REPORTS_BYTES_MAX > AGENT_FRAME_BYTES_MAX);
+const _: () = assert!(PROPOSALS_BYTES_MAX > ENTRY_BYTES_MAX);

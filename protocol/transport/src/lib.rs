@@ -38,6 +38,7 @@ pub use close::{CloseCode, CloseReason};
 pub use counters::{Counters, Refused};
 pub use pki::certificate_store::CertificateStore;
 pub use pki::identity::CertificateInfo;
+pub use pki::revoked_keys::RevokedKeys;
 pub use pki::trust::Trust;
 pub use pki::{authority, enroll, files};
 pub use quic::endpoint::{ConnectError, Endpoint, EndpointConfig};

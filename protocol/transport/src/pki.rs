@@ -8,4 +8,5 @@ pub mod enroll;
 pub mod files;
 pub mod identity;
 mod pem;
+pub mod revoked_keys;
 pub mod trust;

@@ -71,6 +71,7 @@ pub mod kind {
     pub const SNAPSHOT_END: u16 = 508;
     pub const MEMBER_CHANGES: u16 = 509;
     pub const LOG_PLACE: u16 = 510;
+    pub const STATE_HASH: u16 = 511;
     /// Rows of the engine: 600 plus the number of the table.
     pub const ROWS: u16 = 600;
     pub const HOST_JOURNAL: u16 = 700;

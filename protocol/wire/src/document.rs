@@ -431,8 +431,11 @@ pub struct Decision {
 pub struct EventDocument {
     pub schema: String,
     pub revision: u64,
+    /// For `--since-revision`; none for live progress and for the state after `compacted`.
+    #[serde(default)]
+    pub position: Option<String>,
     pub at: String,
-    /// `run`, `stage`, `instance`, `installation`, `agent`.
+    /// `run`, `stage`, `instance`, `installation`, `agent`, `compacted`.
     pub event: String,
     pub run: Option<String>,
     pub stage: Option<String>,

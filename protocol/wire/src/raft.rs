@@ -94,6 +94,18 @@ pub struct MemberChanges {
     pub context: Blob,
 }
 
+/// Hash of the state whose rows are stored, with the last entry that they contain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct StateHash {
+    pub index: u64,
+    pub hash: u128,
+}
+
+impl crate::codec::Message for StateHash {
+    const KIND: u16 = crate::codec::kind::STATE_HASH;
+    const VERSION: u16 = 1;
+}
+
 /// Where in the log a snapshot is.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct SnapshotMeta {

@@ -43,6 +43,10 @@ impl Rows {
 }
 
 impl RowSource for Rows {
+    fn damaged(&self, key: &[u8], why: &dyn std::fmt::Display) {
+        panic!("{} is damaged: {why}", trimaran_query::describe_key(key));
+    }
+
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
         self.0.get(key).cloned()
     }

@@ -19,14 +19,14 @@ use trimaran_model::limits::{
 use trimaran_model::process_error::ProcessError;
 use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_process::clock::boot_time;
-use trimaran_transport::{CloseCode, Endpoint, Session};
+use trimaran_transport::{CloseCode, Endpoint, RevokedKeys, Session};
 use trimaran_wire::codec::CodecError;
 use trimaran_wire::v1::agent::{AgentDown, AgentUp, AgentVerdict, RefusedCounts, RunnerEntry, RunnerState};
 
-use super::RevokedKeys;
 use super::event::Event;
 use super::hosts::{Asked, Hosts};
 use super::journal_file::{Action, JournalFile};
+use super::pages::Pages;
 use crate::clock::{ClusterClock, instant_of};
 use crate::dial;
 
@@ -49,6 +49,7 @@ pub(crate) struct AgentLoop {
     endpoint: Arc<Endpoint>,
     pub(super) clock: ClusterClock,
     revoked: RevokedKeys,
+    pages: Pages,
     listen: Option<String>,
     incarnation: u64,
     link: Option<Link>,
@@ -93,6 +94,7 @@ impl AgentLoop {
             endpoint,
             clock,
             revoked,
+            pages: Pages::default(),
             listen,
             incarnation,
             link: None,
@@ -301,6 +303,7 @@ impl AgentLoop {
     fn on_message(&mut self, message: AgentDown) -> Result<(), ProcessError> {
         match message {
             AgentDown::Welcome { cluster, epoch, .. } => {
+                self.pages = Pages::default();
                 if let Some(link) = &mut self.link {
                     link.welcomed = true;
                 }
@@ -308,8 +311,13 @@ impl AgentLoop {
                 self.send_all_runners(boot_time());
                 self.send_verdicts(self.health.announced_verdicts());
             }
-            AgentDown::Inventory { runners, .. } => self.on_inventory(runners),
-            AgentDown::Assign(assignment) => match Assignment::try_from(assignment) {
+            AgentDown::Inventory { runners, last, .. } => {
+                if let Some(runners) = self.pages.add_runners(runners, last) {
+                    self.on_inventory(runners);
+                }
+            }
+            AgentDown::AssignHosts { assignment, hosts } => self.pages.add_hosts(assignment, hosts),
+            AgentDown::Assign(assignment) => match Assignment::try_from(self.pages.complete(assignment)) {
                 Ok(assignment) => self.inputs.push_back(Input::Assign(assignment)),
                 Err(error) => self.refuse(&error),
             },
@@ -324,11 +332,13 @@ impl AgentLoop {
             AgentDown::Committed { assignment, n } => {
                 self.inputs.push_back(Input::Committed { assignment: AssignmentId(assignment), n });
             }
-            AgentDown::Pong { sent_ms, wall_ms, revoked } => {
-                self.clock.set(WallTime(wall_ms));
-                if self.revoked.replace(revoked) {
+            AgentDown::Revoked(keys) => {
+                if self.revoked.extend(keys) {
                     self.endpoint.close_revoked();
                 }
+            }
+            AgentDown::Pong { sent_ms, wall_ms } => {
+                self.clock.set(WallTime(wall_ms));
                 self.inputs.push_back(Input::PongReceived { sent: Timestamp(sent_ms) });
             }
             AgentDown::Superseded => return Err(dial::superseded()),

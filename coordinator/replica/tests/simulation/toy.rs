@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use trimaran_replica::{Applied, EntryMeta, RestoreError, RowBatch, RowIter, StateMachine};
+use trimaran_replica::{Applied, EntryMeta, RestoreError, RowBatch, RowIter, StateMachine, UnreadableEntry};
 
 #[derive(Debug, Default)]
 pub(crate) struct Toy {
@@ -15,14 +15,14 @@ impl StateMachine for Toy {
     type Reply = u64;
     type Event = Vec<u8>;
 
-    fn apply(&mut self, entry: EntryMeta, data: &[u8]) -> Applied<u64, Vec<u8>> {
+    fn apply(&mut self, entry: EntryMeta, data: &[u8]) -> Result<Applied<u64, Vec<u8>>, UnreadableEntry> {
         let at = data.iter().position(|byte| *byte == b'=').expect("test entries have a key");
         let (key, value) = (data[..at].to_vec(), data[at + 1..].to_vec());
         self.applied.push((entry, data.to_vec()));
         self.map.insert(key.clone(), value.clone());
         let mut rows = RowBatch::default();
         rows.put(key.clone(), value);
-        Applied { rows, reply: entry.index, events: vec![key] }
+        Ok(Applied { rows, reply: entry.index, events: vec![key] })
     }
 
     fn restore(&mut self, _: EntryMeta, rows: RowIter) -> Result<(), RestoreError> {

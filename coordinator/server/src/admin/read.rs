@@ -7,7 +7,7 @@ use trimaran_engine::state::cluster::Member;
 use trimaran_engine::state::pipeline::ReleaseEntry;
 use trimaran_model::action::InstanceReport;
 use trimaran_model::error_code;
-use trimaran_model::id::{AssignmentId, Digest, Incarnation, InvalidName};
+use trimaran_model::id::{AssignmentId, Digest, Identity, Incarnation, InvalidName};
 use trimaran_model::run::InstanceStatus;
 use trimaran_model::time::WallTime;
 use trimaran_query as query;
@@ -21,21 +21,25 @@ use trimaran_wire::v1::assignment::WireInstance;
 use trimaran_wire::v1::operator::{OperatorBody, Refusal};
 
 use super::deploy::{self, stored_source};
-use super::{Answer, document, refusal, refused, run_id, unknown_assignments};
+use super::{Answer, document, refusal, refused, run_id, unknown_assignments, wait_linearizable};
 use crate::disk_space::DiskPressure;
 use crate::rows::{Rows, View};
 use crate::server::Server;
 
 /// Answers a read. `reached` is the address of this host that the asker dialed.
-pub(super) async fn read(server: &Server, reached: Option<IpAddr>, body: OperatorBody) -> Answer {
-    if server.node.read_revision().await.is_none() {
-        return Err(refusal(error_code::NO_QUORUM, "there is no leader"));
-    }
+pub(super) async fn read(
+    server: &Server,
+    identity: &Identity,
+    reached: Option<IpAddr>,
+    body: OperatorBody,
+) -> Answer {
+    wait_linearizable(server).await?;
     if let OperatorBody::ClusterStatus = body {
         return cluster_status(server, reached).await;
     }
-    let view = View::new(&server.node);
-    view.read(|rows| from_rows(server, rows, &body))
+    let reader = server.clone();
+    let read = move || View::new(&reader.node).read(|rows| from_rows(&reader, rows, &body));
+    server.reads.run(identity, read).await?
 }
 
 fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
@@ -237,7 +241,7 @@ async fn cluster_status(server: &Server, reached: Option<IpAddr>) -> Answer {
         alarms.extend(unknown_assignments::alarms(server, rows));
         alarms.extend(refused::alarms(server, rows));
         (rows.revision(), query::cluster(rows), query::members(rows), alarms)
-    });
+    })?;
     alarms.extend(server.disk_space.low(server.node.wall()).map(DiskPressure::alarm));
     let leads = matches!(status.replica.role.role, Role::Leader { .. });
     let own = server.name.to_string();

@@ -3,6 +3,8 @@
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::{self, Sender};
 use trimaran_model::error_code;
+use trimaran_model::event::EventPosition;
+use trimaran_model::id::Identity;
 use trimaran_model::limits::LOG_BATCHES_MAX;
 use trimaran_query as query;
 use trimaran_transport::{FrameSender, Session};
@@ -12,45 +14,73 @@ use trimaran_wire::v1::agent::AgentQuery;
 use trimaran_wire::v1::operator::{OperatorReply, Refusal};
 use trimaran_wire::v1::runner::{LogLines, LogQuery};
 
-use super::{Answer, refusal, run_id};
-use crate::events::{Follow, RenderedEvent, catch_up, merged};
-use crate::rows::View;
+use super::{Answer, refusal, run_id, wait_linearizable};
+use crate::events::{Follow, RenderedEvent, present_state};
+use crate::rows::{Damaged, View};
 use crate::server::Server;
 
-/// Sends what came after a revision, and then each event as it comes, until the watcher goes. With a run only what
+/// Sends what came after a position, and then each event as it comes, until the watcher goes. With a run only what
 /// is of it: what an agent or another run does to it shows in its stages.
-pub(super) async fn watch(server: &Server, mut sender: FrameSender, run: Option<String>, since: Option<u64>) {
-    let Follow { past, gap, mut live } = server.events.follow(since);
-    let wanted = |event: &RenderedEvent| run.is_none() || event.run == run;
-    let mut first = past;
-    if gap {
-        let since = since.unwrap_or(0);
-        let wall = server.node.wall();
-        let as_they_are = View::new(&server.node).read(|rows| {
-            let changed = query::runs_changed(rows, since);
-            changed.iter().flat_map(|run| catch_up(run, wall)).collect()
-        });
-        first = merged(as_they_are, first);
+pub(super) async fn watch(
+    server: &Server,
+    identity: &Identity,
+    mut sender: FrameSender,
+    run: Option<String>,
+    since: Option<EventPosition>,
+) {
+    let Follow { past, compacted, mut live } = server.events.follow(since);
+    let wanted = |event: &RenderedEvent| run.is_none() || event.run == run || event.run.is_none();
+    if let Some((since, complete_after)) = since.zip(compacted) {
+        let Ok(state) = state_since(server, identity, since, complete_after).await else { return };
+        for event in state.iter().filter(|event| wanted(event)) {
+            if !send(&mut sender, event).await {
+                return;
+            }
+        }
     }
-    for event in first.into_iter().filter(|event| wanted(event)) {
+    let wanted = |event: &RenderedEvent| run.is_none() || event.run == run;
+    for event in past.iter().filter(|event| wanted(event)) {
         if !send(&mut sender, event).await {
             return;
         }
     }
     loop {
-        let event = match live.recv().await {
+        let next = tokio::select! {
+            next = live.recv() => next,
+            // A watcher that went away must not keep its stream until the next event.
+            () = sender.stopped() => return,
+        };
+        let event = match next {
             Ok(event) => event,
-            // Too slow: the stream ends and the watcher resumes from its last revision.
+            // Too slow: the stream ends and the watcher resumes from its last position.
             Err(RecvError::Lagged(_) | RecvError::Closed) => return,
         };
-        if wanted(&event) && !send(&mut sender, event).await {
+        if wanted(&event) && !send(&mut sender, &event).await {
             return;
         }
     }
 }
 
-async fn send(sender: &mut FrameSender, event: RenderedEvent) -> bool {
-    let reply = OperatorReply::Event { revision: event.revision, json: event.json };
+async fn state_since(
+    server: &Server,
+    identity: &Identity,
+    since: EventPosition,
+    complete_after: EventPosition,
+) -> Result<Vec<RenderedEvent>, Damaged> {
+    let (reader, wall) = (server.clone(), server.node.wall());
+    let changed = move || {
+        View::new(&reader.node).read(|rows| {
+            // Of the revision itself only some events may have been seen.
+            let runs = query::runs_changed(rows, since.revision.saturating_sub(1));
+            present_state(since, complete_after, &runs, wall)
+        })
+    };
+    server.reads.run(identity, changed).await
+}
+
+async fn send(sender: &mut FrameSender, event: &RenderedEvent) -> bool {
+    let position = event.position.map(Into::into);
+    let reply = OperatorReply::Event { position, json: event.json.clone() };
     sender.send(&reply.to_frame()).await.is_ok()
 }
 
@@ -71,12 +101,13 @@ struct Share {
 
 /// Asks every agent whose hosts are concerned and passes their lines on. `None`: everything was sent.
 pub(super) async fn logs(server: &Server, sender: &mut FrameSender, asked: LogRequest<'_>) -> Option<Answer> {
-    if server.node.read_revision().await.is_none() {
-        return Some(Err(refusal(error_code::NO_QUORUM, "there is no leader")));
+    if let Err(refusal) = wait_linearizable(server).await {
+        return Some(Err(refusal));
     }
     let shares = match View::new(&server.node).read(|rows| shares(rows, &asked)) {
-        Ok(shares) => shares,
-        Err(refusal) => return Some(Err(refusal)),
+        Ok(Ok(shares)) => shares,
+        Ok(Err(refusal)) => return Some(Err(refusal)),
+        Err(damaged) => return Some(Err(damaged.into())),
     };
     let (lines_to, mut lines) = mpsc::channel(LOG_BATCHES_MAX);
     for share in shares {
@@ -123,7 +154,10 @@ async fn pass_on(session: &Session, question: &Frame, lines_to: &Sender<LogLines
 
 /// An agent without a session: since when, and what to do.
 fn agent_away(server: &Server, name: &str) -> Refusal {
-    let known = View::new(&server.node).read(|rows| query::agents(rows)).agents;
+    let known = match View::new(&server.node).read(|rows| query::agents(rows)) {
+        Ok(list) => list.agents,
+        Err(damaged) => return damaged.into(),
+    };
     let since = known.into_iter().find(|agent| agent.name == name).and_then(|agent| agent.last_seen);
     let cause = match since {
         Some(since) => {

@@ -4,8 +4,8 @@ use sha2::{Digest as _, Sha256};
 use trimaran_engine::Outcome;
 use trimaran_language::DocumentKind;
 use trimaran_model::error_code;
-use trimaran_model::id::{Identity, label_error};
-use trimaran_model::limits::{COMMENT_BYTES_MAX, ENTRY_BYTES_MAX, LABELS_MAX};
+use trimaran_model::id::Identity;
+use trimaran_model::limits::ENTRY_BYTES_MAX;
 use trimaran_query::text;
 use trimaran_transport::enroll::Token;
 use trimaran_wire::codec::encode;
@@ -15,7 +15,7 @@ use trimaran_wire::v1::common::WireIdentity;
 use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody, OperatorReply, Refusal, SourceFile};
 use trimaran_wire::v1::plan::WirePlan;
 
-use super::{Answer, deploy, document, parse_run, parse_stage, read, refusal};
+use super::{Answer, border, deploy, document, parse_run, parse_stage, read, refusal, wait_linearizable};
 use crate::enroll::root_fingerprint;
 use crate::raft_loop::Proposed;
 use crate::rows::View;
@@ -24,23 +24,27 @@ use crate::server::Server;
 /// What an entry adds to its commands, generously.
 const ENTRY_ENVELOPE_BYTES: usize = 2048;
 
-pub(super) async fn write(server: &Server, identity: &Identity, id: [u8; 16], body: OperatorBody) -> Answer {
-    if id[6] >> 4 != 7 {
+pub(super) async fn write(
+    server: &Server,
+    identity: &Identity,
+    request: RequestKey,
+    body: OperatorBody,
+) -> Answer {
+    if request.id[6] >> 4 != 7 {
         return Err(refusal(error_code::REQUEST_ID, "the request id is not a UUIDv7"));
     }
+    border::check(&body)?;
     refuse_without_space(server)?;
-    let request = RequestKey { id, body_sha256: Sha256::digest(encode(&body)).into() };
     let token = match &body {
         OperatorBody::Enroll(_) => Some(token(server, identity, &request)?),
         _ => None,
     };
     // These are compiled from rows, which must not be older than what the client was answered before.
-    if matches!(body, OperatorBody::Deploy(_) | OperatorBody::Rollback { .. })
-        && server.node.read_revision().await.is_none()
-    {
-        return Err(refusal(error_code::NO_QUORUM, "there is no leader"));
+    if matches!(body, OperatorBody::Deploy(_) | OperatorBody::Rollback { .. }) {
+        wait_linearizable(server).await?;
     }
-    let body = command(server, body, token.as_ref())?;
+    let (reader, made) = (server.clone(), token.clone());
+    let body = server.reads.run(identity, move || command(&reader, body, made.as_ref())).await?;
     let command = Command { identity: WireIdentity::from(identity), request: Some(request), body };
     let size = encode(&command).len();
     if size > ENTRY_BYTES_MAX - ENTRY_ENVELOPE_BYTES {
@@ -65,32 +69,23 @@ fn refuse_without_space(server: &Server) -> Result<(), Refusal> {
     }
 }
 
-fn bounded(text: String) -> Result<String, Refusal> {
-    if text.len() > COMMENT_BYTES_MAX {
-        return Err(refusal(
-            error_code::USAGE,
-            format!("a comment or reason has at most {COMMENT_BYTES_MAX} bytes"),
-        ));
-    }
-    Ok(text)
-}
-
 /// The command of a request. Files are compiled here, before anything is proposed.
 fn command(server: &Server, body: OperatorBody, token: Option<&Token>) -> Result<CommandBody, Refusal> {
     let view = View::new(&server.node);
     Ok(match body {
         OperatorBody::Apply { files } => apply(&files)?,
         OperatorBody::Deploy(request) => {
-            let deploy::Planned { source, plan, .. } = view.read(|rows| deploy::compile(rows, &request))?;
-            let (reason, plan) = (bounded(request.reason)?, WirePlan::from(&plan));
-            CommandBody::StartRun { source, plan, overrides: request.overrides, reason }
+            let deploy::Planned { source, plan, .. } =
+                view.read(|rows| deploy::compile(rows, &request))??;
+            let plan = WirePlan::from(&plan);
+            CommandBody::StartRun { source, plan, overrides: request.overrides, reason: request.reason }
         }
         OperatorBody::Approve { run, stage, option, digest, comment } => CommandBody::Approve {
             run: parse_run(&run)?,
             stage: stage.as_deref().map(parse_stage).transpose()?,
             option,
             plan_digest: digest,
-            comment: bounded(comment)?,
+            comment,
         },
         OperatorBody::Cancel { run } => CommandBody::Cancel { run: parse_run(&run)? },
         OperatorBody::Resume { run, stage } => CommandBody::Resume {
@@ -98,12 +93,11 @@ fn command(server: &Server, body: OperatorBody, token: Option<&Token>) -> Result
             stage: stage.as_deref().map(parse_stage).transpose()?,
         },
         OperatorBody::Rollback { pipeline, environment, to, reason } => {
-            let find = |to: &str| view.read(|rows| read::find_release(rows, &pipeline, to));
+            let find = |to: &str| view.read(|rows| read::find_release(rows, &pipeline, to))?;
             let to = to.as_deref().map(find).transpose()?.map(|digest| digest.0);
-            CommandBody::Rollback { to, environment, reason: bounded(reason)?, pipeline }
+            CommandBody::Rollback { to, environment, reason, pipeline }
         }
         OperatorBody::Enroll(order) => {
-            check_labels(&order)?;
             let token = token.ok_or_else(|| refusal(error_code::BUG, "no token was made"))?;
             CommandBody::CreateToken { token_sha256: token.hash().0, grant: grant(order) }
         }
@@ -125,18 +119,6 @@ fn apply(files: &[SourceFile]) -> Result<CommandBody, Refusal> {
         }
     }
     Ok(CommandBody::Apply { pipelines, targets })
-}
-
-/// Labels are shown in tables and held for each runner.
-fn check_labels(order: &EnrollOrder) -> Result<(), Refusal> {
-    let EnrollOrder::Runner { labels, .. } = order else { return Ok(()) };
-    if labels.len() > LABELS_MAX {
-        return Err(refusal(error_code::USAGE, format!("a runner has at most {LABELS_MAX} labels")));
-    }
-    match labels.iter().find_map(|(key, value)| label_error(key, value)) {
-        Some(why) => Err(refusal(error_code::USAGE, why)),
-        None => Ok(()),
-    }
 }
 
 fn grant(order: EnrollOrder) -> TokenGrant {
@@ -169,7 +151,7 @@ async fn done(server: &Server, revision: u64, outcome: Outcome, token: Option<To
         Outcome::Run(run) => {
             server.node.wait_rows(revision).await;
             let shown =
-                View::new(&server.node).read(|rows| read::run_document(server, rows, &run.to_string()))?;
+                View::new(&server.node).read(|rows| read::run_document(server, rows, &run.to_string()))??;
             document(revision, &shown)
         }
         Outcome::Decided { run, stage, decision, by } => {

@@ -4,40 +4,65 @@
 //! the one truth, and an event may be lost (a full channel) or be older than the row.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use tokio::sync::broadcast;
-use trimaran_engine::Event;
 use trimaran_engine::state::agent::Runner;
 use trimaran_engine::state::assignment::LiveAssignment;
 use trimaran_model::id::AssignmentId;
+use trimaran_model::limits::{PAGE_BYTES_MAX, PAGE_NAMES_MAX, REVOKED_PER_MESSAGE_MAX};
 use trimaran_query as query;
 use trimaran_transport::CloseCode;
 use trimaran_wire::v1::agent::{AgentDown, RunnerEntry};
 use trimaran_wire::v1::assignment::WireAssignment;
 
 use super::{Link, Sent};
-use crate::raft_loop::Applied;
+use crate::agent_wakeups::Changes;
 use crate::rows::View;
-
-/// Applied entries that are handled together at most.
-const APPLIED_TOGETHER_MAX: usize = 256;
 
 impl Link {
     /// Sends the inventory and what the state has for this agent and was not sent yet.
     pub(super) async fn bring_up_to_date(&mut self) -> bool {
         let name = self.agent.clone();
-        let (revision, runners, assignments) = View::new(&self.server.node).read(|rows| {
+        let read = View::new(&self.server.node).read(|rows| {
             let mine = query::assignments(rows, &name, &|id| self.sent.contains_key(&id.0));
             (rows.revision(), query::runners_of(rows, &name), mine)
         });
+        let Ok((revision, runners, assignments)) = read else { return false };
         let entry = |runner: Runner| RunnerEntry { name: runner.name.to_string(), labels: runner.labels };
-        let runners: Vec<RunnerEntry> = runners.into_iter().map(entry).collect();
-        if !self.send(AgentDown::Inventory { revision, runners }).await {
-            return false;
+        let mut pages = pages(runners.into_iter().map(entry).collect(), entry_bytes).into_iter().peekable();
+        while let Some(runners) = pages.next() {
+            let last = pages.peek().is_none();
+            if !self.send(AgentDown::Inventory { revision, runners, last }).await {
+                return false;
+            }
         }
         let known = self.sent.keys().copied().collect();
         self.send_assignments(assignments, known).await
+    }
+
+    /// Sends the revoked keys that the agent does not have.
+    pub(super) async fn send_revoked(&mut self) -> bool {
+        loop {
+            let keys = self.server.revoked.after(self.revoked_sent, REVOKED_PER_MESSAGE_MAX);
+            if keys.is_empty() {
+                return true;
+            }
+            self.revoked_sent += keys.len();
+            if !self.send(AgentDown::Revoked(keys)).await {
+                return false;
+            }
+        }
+    }
+
+    /// Sends an assignment, with its hosts in pages ahead of it where they are too many for one message.
+    async fn assign(&mut self, mut assignment: WireAssignment) -> bool {
+        let mut pages = pages(std::mem::take(&mut assignment.hosts), String::len);
+        assignment.hosts = pages.pop().unwrap_or_default();
+        for hosts in pages {
+            if !self.send(AgentDown::AssignHosts { assignment: assignment.id, hosts }).await {
+                return false;
+            }
+        }
+        self.send(AgentDown::Assign(assignment)).await
     }
 
     /// Sends what changed of these assignments.
@@ -45,6 +70,7 @@ impl Link {
         let assignments = View::new(&self.server.node).read(|rows| {
             query::assignments_among(rows, &self.agent, &|id| self.sent.contains_key(&id.0), &numbers)
         });
+        let Ok(assignments) = assignments else { return false };
         self.send_assignments(assignments, numbers.into_iter().map(|id| id.0).collect()).await
     }
 
@@ -69,7 +95,7 @@ impl Link {
             if self.sent.get(&id).is_none_or(|sent| sent.held) {
                 self.sent.insert(id, Sent::new(fence));
                 self.worked.insert(order.installation.clone());
-                if !self.send(AgentDown::Assign(WireAssignment::from(&order))).await {
+                if !self.assign(WireAssignment::from(&order)).await {
                     return false;
                 }
             }
@@ -84,49 +110,66 @@ impl Link {
         true
     }
 
-    /// What applied entries mean for this session: this one and those that wait behind it are handled
-    /// together.
-    pub(super) async fn on_applied(
-        &mut self,
-        first: Arc<Applied>,
-        more: &mut broadcast::Receiver<Arc<Applied>>,
-    ) -> bool {
-        let (mut numbers, mut everything, mut revision) = (BTreeSet::new(), false, first.revision);
-        let waiting = std::iter::from_fn(|| match more.try_recv() {
-            Ok(applied) => Some(Some(applied)),
-            Err(broadcast::error::TryRecvError::Lagged(_)) => Some(None),
-            Err(_) => None,
-        });
-        for applied in std::iter::once(Some(first)).chain(waiting).take(APPLIED_TOGETHER_MAX) {
-            let Some(applied) = applied else {
-                everything = true;
-                continue;
-            };
-            revision = applied.revision;
-            for event in &applied.events {
-                match event {
-                    Event::AgentWork { agent, assignment } if *agent == self.agent => {
-                        everything |= assignment.is_none();
-                        numbers.extend(*assignment);
-                    }
-                    Event::Superseded { agent, incarnation }
-                        if *agent == self.agent && incarnation.0 == self.incarnation =>
-                    {
-                        let _ = self.send(AgentDown::Superseded).await;
-                        let why = "a later incarnation of this agent has attached";
-                        self.session.close(CloseCode::Superseded, why);
-                        return false;
-                    }
-                    Event::AgentWork { .. } | Event::Superseded { .. } => {}
-                    Event::Run { .. } | Event::Stage { .. } | Event::Progress { .. } => {}
-                    Event::Installation { .. } | Event::Agent { .. } | Event::Revoked { .. } => {}
-                }
+    /// What applied entries change for this session.
+    pub(super) async fn on_changes(&mut self, changes: Changes) -> bool {
+        if changes.superseded {
+            // The close says the same to an agent that does not get this.
+            let _ = self.send(AgentDown::Superseded).await;
+            self.session.close(CloseCode::Superseded, "a later incarnation of this agent has attached");
+            return false;
+        }
+        self.server.node.wait_rows(changes.revision).await;
+        if changes.everything {
+            self.bring_up_to_date().await
+        } else {
+            self.send_changed(changes.assignments).await
+        }
+    }
+}
+
+/// Key, value and length prefixes, generously.
+fn entry_bytes(entry: &RunnerEntry) -> usize {
+    let labels: usize = entry.labels.iter().map(|(key, value)| key.len() + value.len() + 8).sum();
+    entry.name.len() + labels + 16
+}
+
+/// A list in pages within [`PAGE_NAMES_MAX`] and [`PAGE_BYTES_MAX`], unless one member alone is larger; an empty
+/// list is one empty page.
+fn pages<T>(list: Vec<T>, bytes_of: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let (mut pages, mut bytes) = (vec![Vec::new()], 0);
+    for it in list {
+        let size = bytes_of(&it) + 8;
+        let page = pages.last_mut().expect("there is always one");
+        if !page.is_empty() && (page.len() >= PAGE_NAMES_MAX || bytes + size > PAGE_BYTES_MAX) {
+            pages.push(vec![it]);
+            bytes = size;
+        } else {
+            page.push(it);
+            bytes += size;
+        }
+    }
+    pages
+}
+
+#[cfg(test)]
+mod tests {
+    use trimaran_wire::codec::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn an_inventory_of_any_size_goes_in_pages_that_fit_a_frame() {
+        let labels = |n: usize| (0..n).map(|it| (format!("{it:0>128}"), "v".repeat(128))).collect();
+        for (runners, labelled) in [(0, 0), (1, 64), (100_000, 0), (3000, 64)] {
+            let entry = |it: usize| RunnerEntry { name: format!("host-{it:0>58}"), labels: labels(labelled) };
+            let list: Vec<_> = (0..runners).map(entry).collect();
+            let pages = pages(list.clone(), entry_bytes);
+            for page in &pages {
+                assert!(runners == 0 || !page.is_empty());
+                let message = AgentDown::Inventory { revision: 1, runners: page.clone(), last: true };
+                assert!(message.to_frame().body.len() <= trimaran_model::limits::AGENT_FRAME_BYTES_MAX);
             }
+            assert_eq!(pages.concat(), list);
         }
-        if !everything && numbers.is_empty() {
-            return true;
-        }
-        self.server.node.wait_rows(revision).await;
-        if everything { self.bring_up_to_date().await } else { self.send_changed(numbers).await }
     }
 }

@@ -18,7 +18,7 @@ use trimaran_wire::v1::agent::{
 };
 use trimaran_wire::v1::assignment::WireOutcome;
 use trimaran_wire::v1::common::{WireInstallation, WireRun};
-use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody, OperatorReply};
+use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody, OperatorReply, WirePosition};
 use trimaran_wire::v1::runner::LogQuery;
 
 use crate::world::{SOON, World, ask, change};
@@ -71,6 +71,12 @@ impl Played {
         self.sender.send(&message.to_frame()).await.expect("sent");
     }
 
+    /// Reads until the coordinator ends the session.
+    pub(crate) async fn expect_end(&mut self) {
+        let ended = async { while let Ok(Some(_)) = self.receiver.next().await {} };
+        tokio::time::timeout(SOON, ended).await.expect("it ends soon");
+    }
+
     /// Reads on until a message is the wanted one.
     pub(crate) async fn expect_message<T>(&mut self, wanted: impl Fn(&AgentDown) -> Option<T>) -> T {
         let received = async {
@@ -109,7 +115,7 @@ pub(crate) async fn until(
 }
 
 /// A cluster whose agent `lab` and runner `host-1` are enrolled.
-async fn cluster() -> World {
+pub(crate) async fn cluster() -> World {
     let world = World::start().await;
     enroll_machines(&world).await;
     world
@@ -186,12 +192,14 @@ async fn the_end_of_an_old_session_takes_nothing_from_the_next_one_of_the_same_l
         incarnations.push((attached, alive));
         old = next;
     }
-    let body = OperatorBody::Watch { run: None, since_revision: Some(1) };
+    let body =
+        OperatorBody::Watch { run: None, since: Some(WirePosition { revision: 1, ordinal: u32::MAX }) };
     let mut events = admin.stream(body).await.expect("a stream");
     let end = incarnations.last().expect("a round").0;
     loop {
         let reply = events.next().await.expect("an event").expect("the stream continues");
-        let OperatorReply::Event { revision, json } = reply else { panic!("{reply:?}") };
+        let OperatorReply::Event { position, json } = reply else { panic!("{reply:?}") };
+        let Some(WirePosition { revision, .. }) = position else { continue };
         let alive_then =
             incarnations.iter().any(|(attached, alive)| (attached + 1..=*alive).contains(&revision));
         assert!(!(alive_then && json.contains("disconnected")), "{json}");

@@ -2,7 +2,10 @@
 #![allow(clippy::disallowed_methods, reason = "processes, files and clocks are what is tested")]
 
 mod agents;
+mod damage;
 mod disk_space;
+mod hostile_agent;
+mod watching;
 mod world;
 
 use std::collections::BTreeMap;
@@ -12,8 +15,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 use trimaran_client::ClientError;
 use trimaran_model::error_code;
+use trimaran_model::event::EventPosition;
 use trimaran_wire::v1::operator::{
-    ArtifactVersion, DeployRequest, EnrollOrder, OperatorBody, OperatorReply, SourceFile,
+    ArtifactVersion, DeployRequest, EnrollOrder, OperatorBody, OperatorReply, SourceFile, WirePosition,
 };
 use world::{SOON, World, ask, change, holds};
 
@@ -302,17 +306,21 @@ async fn a_watcher_resumes_over_a_restart_without_a_gap() {
     ask(&client, change(), OperatorBody::Cancel { run: "web#1".to_owned() }).await.expect("canceled");
     world.restart();
     ask(&client, None, OperatorBody::AgentList).await.expect("it is back");
-    let watch = OperatorBody::Watch { run: Some("web#1".to_owned()), since_revision: Some(1) };
+    let watch = OperatorBody::Watch {
+        run: Some("web#1".to_owned()),
+        since: Some(WirePosition { revision: 1, ordinal: u32::MAX }),
+    };
     let mut replies = client.stream(watch).await.expect("a stream");
     let mut seen = Vec::new();
     let until = Instant::now() + SOON;
     while !seen.iter().any(|status| status == "canceled") {
         assert!(Instant::now() < until, "{seen:?}");
-        let Some(OperatorReply::Event { revision, json }) = replies.next().await.expect("an event") else {
+        let Some(OperatorReply::Event { position, json }) = replies.next().await.expect("an event") else {
             panic!("the stream ended: {seen:?}")
         };
         let event: Value = serde_json::from_str(&json).expect("an event");
-        assert_eq!(event["revision"].as_u64(), Some(revision));
+        let shown = position.map(|it| EventPosition::from(it).to_string());
+        assert_eq!(event["position"].as_str(), shown.as_deref());
         if event["event"] == "run" {
             seen.push(event["status"].as_str().unwrap_or_default().to_owned());
         }

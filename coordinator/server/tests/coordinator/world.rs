@@ -128,6 +128,11 @@ impl World {
         self.run(&[]);
     }
 
+    /// Whether it ended without being asked to.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| child.try_wait().expect("it is ours").is_some())
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
     }

@@ -5,6 +5,7 @@
 use rocksdb::{Direction, IteratorMode, WriteBatch, WriteOptions};
 use trimaran_replica::{EntryMeta, InstallJob, Row, WriteJob};
 use trimaran_wire::codec::Message as _;
+use trimaran_wire::raft::StateHash;
 
 use super::{Bounds, Store};
 use crate::meta;
@@ -69,6 +70,10 @@ impl Store {
         if let Some(applied) = job.applied {
             batch.put_cf(metas, meta::APPLIED, meta::place(applied));
             bounds.applied = applied.index;
+            if let Some(hash) = job.state_hash {
+                let stored = StateHash { index: applied.index, hash };
+                batch.put_cf(metas, meta::STATE_HASH, stored.to_bytes());
+            }
         }
         if let Some(members) = &job.conf_state {
             batch.put_cf(metas, meta::CONF_STATE, members.to_bytes());
@@ -109,6 +114,8 @@ impl Store {
         for (key, value) in metas {
             batch.put_cf(self.cf(meta::META), key, value);
         }
+        // The rows came with their own checks; the next job stores what they come to.
+        batch.delete_cf(self.cf(meta::META), meta::STATE_HASH);
         self.commit(batch, true)?;
         *bounds = Bounds { first: at.index + 1, last: at.index, commit, applied: at.index };
         self.inner.applied.send_replace(at.index);

@@ -1,6 +1,7 @@
 //! `trimaran watch RUN[/STAGE]`: follow a run as it moves.
 
 use clap_complete::engine::ArgValueCandidates;
+use trimaran_model::event::EventPosition;
 use trimaran_wire::v1::operator::{OperatorBody, OperatorReply};
 
 use crate::arguments::parse_duration;
@@ -15,16 +16,16 @@ use crate::ui::{OutputForm, Ui};
 /// its end.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  trimaran watch web#12\n  trimaran watch web#12/prod/lab-prod\n  trimaran watch -o jsonl --since-revision 120"
+    after_help = "Examples:\n  trimaran watch web#12\n  trimaran watch web#12/prod/lab-prod\n  trimaran watch -o jsonl --since-revision 120\n  trimaran watch -o jsonl --since-revision 120.2"
 )]
 pub(crate) struct Args {
     /// PIPELINE#N, PIPELINE for its newest run, or PIPELINE#N/ENV/TARGET for one stage; without it every new event of
     /// the cluster is printed
     #[arg(value_name = "RUN[/STAGE]", add = ArgValueCandidates::new(runs))]
     run: Option<String>,
-    /// Only events after this revision.
-    #[arg(long, value_name = "N")]
-    since_revision: Option<u64>,
+    /// Resume after this revision, or after the event with this `position`.
+    #[arg(long, value_name = "R[.N]")]
+    since_revision: Option<EventPosition>,
     /// Stop watching after this time with exit code 7.
     #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
     timeout: Option<std::time::Duration>,
@@ -63,13 +64,13 @@ fn everything(remote: &Remote, args: &Args, ui: &Ui) -> Result<u8, CliError> {
     })
 }
 
-async fn events(remote: &Remote, mut since: Option<u64>, ui: &Ui) -> Result<(), CliError> {
+async fn events(remote: &Remote, mut since: Option<EventPosition>, ui: &Ui) -> Result<(), CliError> {
     loop {
-        let body = OperatorBody::Watch { run: None, since_revision: since };
+        let body = OperatorBody::Watch { run: None, since: since.map(Into::into) };
         let mut replies = remote.client().stream(body).await.map_err(client_error)?;
         while let Some(reply) = next_reply(&mut replies).await? {
-            if let OperatorReply::Event { revision, json } = reply {
-                since = Some(revision);
+            if let OperatorReply::Event { position, json } = reply {
+                since = position.map(Into::into).or(since);
                 ui.print(&json);
             }
         }

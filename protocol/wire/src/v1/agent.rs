@@ -188,10 +188,17 @@ pub enum AgentDown {
         epoch: u16,
         revision: u64,
     },
-    /// All runners of this agent; sent after `Welcome` and whenever they change.
+    /// All runners of this agent, in pages of at most `limits::PAGE_NAMES_MAX`; sent after `Welcome` and whenever
+    /// they change. The inventory is known with its last page.
     Inventory {
         revision: u64,
         runners: Vec<RunnerEntry>,
+        last: bool,
+    },
+    /// Hosts of an assignment, ahead of those that its `Assign` has; a page of at most `limits::PAGE_NAMES_MAX`.
+    AssignHosts {
+        assignment: u64,
+        hosts: Vec<String>,
     },
     Assign(WireAssignment),
     /// Start nothing more for this assignment; answer with its result.
@@ -210,12 +217,14 @@ pub enum AgentDown {
         assignment: u64,
         n: u32,
     },
-    /// The answer to a `Ping`, with the cluster's wall time and the digests of all revoked keys.
+    /// The answer to a `Ping`, with the cluster's wall time.
     Pong {
         sent_ms: u64,
         wall_ms: i64,
-        revoked: Vec<[u8; 32]>,
     },
+    /// Digests of keys that are revoked: every one that concerns this agent after `Welcome`, later those that are
+    /// new; at most `limits::REVOKED_PER_MESSAGE_MAX`.
+    Revoked(Vec<[u8; 32]>),
     /// A later incarnation of this agent has attached; end with code 6 and do not come back.
     Superseded,
 }

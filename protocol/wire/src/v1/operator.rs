@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 use trimaran_model::error_code::ErrorCode;
+use trimaran_model::event::EventPosition;
 use trimaran_model::report::{Finding, Position, Report, Severity};
 
 use super::runner::{LogLines, LogQuery};
@@ -94,7 +95,7 @@ pub enum OperatorBody {
     // Streams.
     Watch {
         run: Option<String>,
-        since_revision: Option<u64>,
+        since: Option<WirePosition>,
     },
     Logs {
         run: String,
@@ -145,11 +146,13 @@ pub enum OperatorReply {
         json: String,
     },
     Refused(Refusal),
-    /// Of `Watch`: one event; the JSON of one line.
+    /// Of `Watch`: one event; the JSON of one line. Without a position it can't be resumed from.
     Event {
-        revision: u64,
+        position: Option<WirePosition>,
         json: String,
     },
+    /// The next part of a document that is longer than one frame; the last one is a `Document`.
+    Part(String),
     /// Of `Logs`.
     Logs(LogLines),
 }
@@ -157,6 +160,25 @@ pub enum OperatorReply {
 impl Message for OperatorReply {
     const KIND: u16 = kind::OPERATOR_REPLY;
     const VERSION: u16 = 1;
+}
+
+/// A position among all events; see [`EventPosition`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct WirePosition {
+    pub revision: u64,
+    pub ordinal: u32,
+}
+
+impl From<EventPosition> for WirePosition {
+    fn from(it: EventPosition) -> Self {
+        Self { revision: it.revision, ordinal: it.ordinal }
+    }
+}
+
+impl From<WirePosition> for EventPosition {
+    fn from(it: WirePosition) -> Self {
+        Self { revision: it.revision, ordinal: it.ordinal }
+    }
 }
 
 /// An error for the user; `code` is of the catalogue in `trimaran_model::error_code`.

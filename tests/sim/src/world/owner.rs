@@ -8,7 +8,8 @@ use trimaran_model::run::Status;
 use trimaran_model::time::Timestamp;
 use trimaran_query as query;
 use trimaran_replica::{
-    Applied, EntryMeta, Input, Replica, RestoreError, Role, RowBatch, RowIter, StateMachine, Waiter,
+    Applied, EntryMeta, Input, Replica, RestoreError, Role, RowBatch, RowIter, StateMachine, UnreadableEntry,
+    Waiter,
 };
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::command::{Command, CommandBody, Entry};
@@ -34,7 +35,11 @@ impl StateMachine for EngineMachine {
     type Reply = Vec<Outcome>;
     type Event = Event;
 
-    fn apply(&mut self, entry: EntryMeta, data: &[u8]) -> Applied<Self::Reply, Self::Event> {
+    fn apply(
+        &mut self,
+        entry: EntryMeta,
+        data: &[u8],
+    ) -> Result<Applied<Self::Reply, Self::Event>, UnreadableEntry> {
         let decoded = Entry::from_bytes(data).expect("an entry that was proposed here");
         let applied = self.engine.apply(entry.index, &decoded);
         self.rows.write(&applied.rows);
@@ -46,7 +51,8 @@ impl StateMachine for EngineMachine {
         if let Err(why) = state.and(whole) {
             panic!("after entry {} ({:?}): {why}", entry.index, decoded.commands);
         }
-        Applied { rows: RowBatch { changes: applied.rows }, reply: applied.outcomes, events: applied.events }
+        let rows = RowBatch { changes: applied.rows };
+        Ok(Applied { rows, reply: applied.outcomes, events: applied.events })
     }
 
     fn restore(&mut self, _applied: EntryMeta, rows: RowIter) -> Result<(), RestoreError> {

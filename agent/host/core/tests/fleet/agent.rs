@@ -262,7 +262,8 @@ impl World {
                 Input::PongReceived { sent: if receipt { self.time() } else { Timestamp(sent_ms) } }
             }
             AgentDown::Superseded => return self.end_agent(index),
-            AgentDown::Inventory { .. } => return,
+            // The model coordinator sends assignments whole and revokes no key.
+            AgentDown::Inventory { .. } | AgentDown::AssignHosts { .. } | AgentDown::Revoked(_) => return,
         };
         self.feed(index, vec![input]);
     }

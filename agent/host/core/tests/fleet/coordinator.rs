@@ -170,7 +170,7 @@ impl World {
         }
         match message {
             AgentUp::Ping { sent_ms, .. } => {
-                self.tell(AgentDown::Pong { sent_ms, wall_ms: 0, revoked: Vec::new() });
+                self.tell(AgentDown::Pong { sent_ms, wall_ms: 0 });
             }
             AgentUp::Commit { commit, progress } => self.charge(commit, &progress),
             AgentUp::Result { assignment, fence, outcome, progress } => {

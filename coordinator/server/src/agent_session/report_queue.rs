@@ -1,0 +1,146 @@
+//! Reports of one agent on their way to the log, bounded in number and bytes: those that wait, and those in flight.
+//!
+//! What the log does not accept now (a full queue, a full disk) waits here and is proposed again; the session
+//! stays. Above the bound the session is not read, so that the rest waits in the agent.
+//!
+//! Not here: what a report is and how it is answered (`reports`).
+
+use std::collections::VecDeque;
+
+use tokio::sync::oneshot;
+use trimaran_model::limits::{
+    AGENT_REPORTS_BYTES_MAX, AGENT_REPORTS_IN_FLIGHT_MAX, AGENT_REPORTS_WAITING_MAX,
+};
+use trimaran_wire::codec::encode;
+use trimaran_wire::v1::command::CommandBody;
+
+use super::reports::Report;
+use crate::raft_loop::Proposed;
+
+/// One report with its command, which is kept until the log has answered.
+pub(super) struct Queued {
+    pub(super) report: Report,
+    pub(super) body: CommandBody,
+    bytes: usize,
+}
+
+#[derive(Default)]
+pub(super) struct ReportQueue {
+    waiting: VecDeque<Queued>,
+    in_flight: VecDeque<(Queued, oneshot::Receiver<Proposed>)>,
+    /// Of both.
+    bytes: usize,
+    /// The log was busy: nothing is proposed before the next retry.
+    paused: bool,
+}
+
+impl ReportQueue {
+    /// Whether another message of the agent may be read.
+    pub(super) fn has_capacity(&self) -> bool {
+        self.waiting.len() < AGENT_REPORTS_WAITING_MAX && self.bytes < AGENT_REPORTS_BYTES_MAX
+    }
+
+    /// Whether a report waits to be proposed.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    pub(super) fn push(&mut self, report: Report, body: CommandBody) {
+        let bytes = encode(&body).len();
+        self.bytes += bytes;
+        self.waiting.push_back(Queued { report, body, bytes });
+    }
+
+    /// Whether a report for which `same` holds has not been answered.
+    pub(super) fn contains(&self, same: impl Fn(&Report) -> bool) -> bool {
+        let in_flight = self.in_flight.iter().map(|(it, _)| it);
+        in_flight.chain(&self.waiting).any(|it| same(&it.report))
+    }
+
+    /// The next one to propose, if one may be proposed now.
+    pub(super) fn next(&mut self) -> Option<Queued> {
+        if self.paused || self.in_flight.len() >= AGENT_REPORTS_IN_FLIGHT_MAX {
+            return None;
+        }
+        self.waiting.pop_front()
+    }
+
+    pub(super) fn proposed(&mut self, queued: Queued, answer: oneshot::Receiver<Proposed>) {
+        self.in_flight.push_back((queued, answer));
+    }
+
+    /// The answer to the oldest report in flight; never comes when there is none. May be dropped and called again.
+    pub(super) async fn first_answer(&mut self) -> (Queued, Proposed) {
+        let Some((_, answer)) = self.in_flight.front_mut() else { return std::future::pending().await };
+        let proposed = answer.await.unwrap_or(Proposed::Indeterminate);
+        let (queued, _) = self.in_flight.pop_front().expect("it was in front");
+        self.bytes -= queued.bytes;
+        (queued, proposed)
+    }
+
+    /// The log was busy: the report waits in front of the others, until [`Self::resume`].
+    pub(super) fn requeue(&mut self, queued: Queued) {
+        self.bytes += queued.bytes;
+        self.waiting.push_front(queued);
+        self.paused = true;
+    }
+
+    /// Proposals may be tried again.
+    pub(super) fn resume(&mut self) {
+        self.paused = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(queue: &mut ReportQueue, assignment: u64, bytes: usize) {
+        let verb = "x".repeat(bytes);
+        let body = CommandBody::Refusals { verb, object: String::new(), count: 0 };
+        queue.push(Report::Commit { assignment, n: 0 }, body);
+    }
+
+    fn number(queued: &Queued) -> u64 {
+        match queued.report {
+            Report::Commit { assignment, .. } => assignment,
+            Report::Result { .. } | Report::Verdict { .. } => unreachable!("only commits are pushed"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_log_is_too_busy_for_is_proposed_again_before_the_rest() {
+        let mut queue = ReportQueue::default();
+        (1..=3).for_each(|it| push(&mut queue, it, 10));
+        let (sender, answer) = oneshot::channel();
+        let first = queue.next().expect("one waits");
+        queue.proposed(first, answer);
+        sender.send(Proposed::Busy("full".into())).expect("it is awaited");
+        let (first, proposed) = queue.first_answer().await;
+        assert!(matches!(proposed, Proposed::Busy(_)));
+        queue.requeue(first);
+        assert!(queue.next().is_none(), "not before a retry");
+        queue.resume();
+        let order: Vec<u64> = std::iter::from_fn(|| queue.next()).map(|it| number(&it)).collect();
+        assert_eq!(order, [1, 2, 3]);
+    }
+
+    #[tokio::test]
+    async fn bytes_in_flight_and_waiting_are_bounded_together() {
+        let mut queue = ReportQueue::default();
+        push(&mut queue, 1, AGENT_REPORTS_BYTES_MAX / 2);
+        assert!(queue.has_capacity());
+        let first = queue.next().expect("one waits");
+        let (sender, answer) = oneshot::channel();
+        queue.proposed(first, answer);
+        push(&mut queue, 2, AGENT_REPORTS_BYTES_MAX / 2);
+        assert!(!queue.has_capacity(), "one in flight, one waits");
+        sender.send(Proposed::Indeterminate).expect("it is awaited");
+        queue.first_answer().await;
+        assert!(queue.has_capacity());
+        for it in 0..AGENT_REPORTS_WAITING_MAX as u64 {
+            push(&mut queue, it, 0);
+        }
+        assert!(!queue.has_capacity(), "many small ones");
+    }
+}

@@ -1,0 +1,251 @@
+//! An enrolled agent that turned hostile: every field of every message filled to the frame's limit. It reaches
+//! nothing but the counters of what was refused.
+
+use serde_json::Value;
+use trimaran_model::limits::AGENT_FRAME_BYTES_MAX;
+use trimaran_wire::v1::agent::{
+    AgentDown, AgentUp, AgentVerdict, HeldAssignment, Progress, RefusedAssignment, RefusedCounts, RunnerState,
+};
+use trimaran_wire::v1::assignment::{WireAssignment, WireCommit, WireFailure, WireInstance, WireOutcome};
+use trimaran_wire::v1::common::{WireInstallation, WireRun};
+use trimaran_wire::v1::operator::OperatorBody;
+
+use crate::agents::{Played, cluster, until};
+use crate::world::{World, ask, change};
+
+/// How often each message is sent after buffers, caches and the allocator have their size; a run of 10,000 rounds
+/// differs in its duration alone.
+const ROUNDS: usize = 8;
+const WARM_UP_ROUNDS: usize = 12;
+
+/// Text that fills a frame whose other fields are short.
+fn long() -> String {
+    "x".repeat(AGENT_FRAME_BYTES_MAX - 4096)
+}
+
+/// As many as fill a frame when each has so many bytes.
+fn many<T: Clone>(it: T, bytes: usize) -> Vec<T> {
+    vec![it; (AGENT_FRAME_BYTES_MAX - 4096) / bytes]
+}
+
+fn progress(order: &WireAssignment) -> Progress {
+    Progress {
+        assignment: order.id,
+        fence: order.fence,
+        done: 0,
+        total: 1,
+        failed: Vec::new(),
+        failure: None,
+        instances: Vec::new(),
+    }
+}
+
+/// Each field of each message, one at a time.
+fn refused(order: &WireAssignment) -> Vec<AgentUp> {
+    let it = || progress(order);
+    let failure =
+        |code: String, instance: Option<String>| WireFailure { code, message: String::new(), instance };
+    let instance = |name: String, status: String, code: Option<String>| WireInstance {
+        name,
+        status,
+        release: None,
+        code,
+        message: String::new(),
+    };
+    let result = |outcome: WireOutcome| AgentUp::Result {
+        assignment: order.id,
+        fence: order.fence,
+        outcome,
+        progress: it(),
+    };
+    let host = || "host-1".to_owned();
+    let known = || "probe_failed".to_owned();
+    let installation = || order.installation.clone();
+    let with = |failed: Vec<String>, failure: Option<WireFailure>, instances: Vec<WireInstance>| Progress {
+        failed,
+        failure,
+        instances,
+        ..it()
+    };
+    let mut all = Vec::new();
+    for progress in [
+        with(vec![long()], None, vec![]),
+        with(many(host(), 8), None, vec![]),
+        with(vec![], Some(failure(long(), None)), vec![]),
+        with(vec![], Some(failure(known(), Some(long()))), vec![]),
+        with(vec![], None, vec![instance(long(), "healthy".to_owned(), None)]),
+        with(vec![], None, vec![instance(host(), long(), None)]),
+        with(vec![], None, vec![instance(host(), "healthy".to_owned(), Some(long()))]),
+        with(vec![], None, many(instance(host(), "healthy".to_owned(), None), 32)),
+        Progress { done: u32::MAX, total: u32::MAX, ..it() },
+    ] {
+        all.push(AgentUp::Progress(progress.clone()));
+        all.push(AgentUp::ProgressChanges(progress.clone()));
+        let commit = WireCommit { assignment: progress.assignment, n: 1, body: Vec::new() };
+        all.push(AgentUp::Commit { commit, progress: progress.clone() });
+        let (assignment, fence) = (order.id, order.fence);
+        all.push(AgentUp::Result { assignment, fence, outcome: WireOutcome::Done, progress });
+    }
+    let commit = WireCommit { assignment: order.id, n: 1, body: vec![7; AGENT_FRAME_BYTES_MAX - 4096] };
+    all.push(AgentUp::Commit { commit, progress: it() });
+    let refusal = |code: String, pipeline: String| RefusedAssignment {
+        assignment: order.id,
+        fence: order.fence,
+        installation: WireInstallation { pipeline, target: "lab-staging".to_owned() },
+        code,
+        message: String::new(),
+    };
+    all.push(AgentUp::Refused(refusal(long(), "web".to_owned())));
+    all.push(AgentUp::Refused(refusal(known(), long())));
+    all.push(result(WireOutcome::Failed(failure(long(), None))));
+    all.push(result(WireOutcome::Fault(failure(known(), Some(long())))));
+    let verdict = AgentVerdict {
+        installation: installation(),
+        fence: order.fence,
+        verdict: "degraded".to_owned(),
+        failure: None,
+        down: 0,
+    };
+    all.push(AgentUp::Verdicts(vec![AgentVerdict { verdict: long(), ..verdict.clone() }]));
+    all.push(AgentUp::Verdicts(vec![AgentVerdict { down: u32::MAX, ..verdict.clone() }]));
+    let foreign = WireInstallation { pipeline: long(), target: "lab-staging".to_owned() };
+    all.push(AgentUp::Verdicts(vec![AgentVerdict { installation: foreign, ..verdict.clone() }]));
+    all.push(AgentUp::Verdicts(many(verdict, 48)));
+    let held = HeldAssignment {
+        assignment: 1,
+        fence: 1,
+        installation: installation(),
+        run: WireRun { pipeline: "web".to_owned(), number: 1 },
+    };
+    let run = WireRun { pipeline: long(), number: 1 };
+    all.push(AgentUp::Unknown(vec![HeldAssignment { run, ..held.clone() }]));
+    all.push(AgentUp::Unknown(many(held.clone(), 32)));
+    let state = RunnerState {
+        name: host(),
+        connected: true,
+        incarnation: 1,
+        address: "127.0.0.1:1".to_owned(),
+        last_seen_ms: i64::MAX,
+    };
+    all.push(AgentUp::Runners(vec![RunnerState { name: long(), ..state.clone() }]));
+    all.push(AgentUp::Runners(vec![RunnerState { address: long(), ..state.clone() }]));
+    all.push(AgentUp::Runners(many(state, 40)));
+    all.push(AgentUp::Hello { incarnation: 7, epoch: 0, held: many(held, 32), listen: None });
+    all
+}
+
+/// What is well formed and concerns nothing of this agent, with texts that fill the frame.
+fn ignored(order: &WireAssignment) -> Vec<AgentUp> {
+    let failure = WireFailure { code: "probe_failed".to_owned(), message: long(), instance: None };
+    let (assignment, fence) = (u64::MAX, u64::MAX);
+    let short = Progress { assignment, fence, ..progress(order) };
+    let progress = Progress { failure: Some(failure.clone()), ..short.clone() };
+    let outcome = WireOutcome::Failed(failure.clone());
+    let verdict = AgentVerdict {
+        installation: WireInstallation { pipeline: "other".to_owned(), target: "other".to_owned() },
+        fence,
+        verdict: "degraded".to_owned(),
+        failure: Some(failure),
+        down: 1,
+    };
+    vec![
+        AgentUp::Progress(progress.clone()),
+        AgentUp::ProgressChanges(progress.clone()),
+        AgentUp::Commit {
+            commit: WireCommit { assignment, n: 1, body: Vec::new() },
+            progress: progress.clone(),
+        },
+        AgentUp::Result { assignment, fence, outcome, progress: short },
+        AgentUp::Verdicts(vec![verdict]),
+    ]
+}
+
+/// Everything that a user may read of runs and installations, without the revision.
+async fn everything(world: &World) -> Vec<Value> {
+    let client = world.client("admin");
+    let mut all = Vec::new();
+    for body in [
+        OperatorBody::RunShow { run: "web#1".to_owned() },
+        OperatorBody::Why { run: "web#1".to_owned(), stage: None },
+        OperatorBody::Status { pipeline: None },
+        OperatorBody::TargetList { name: None },
+        OperatorBody::AuditList { since_seq: 0, limit: 100 },
+    ] {
+        let mut document = ask(&client, None, body).await.expect("a document");
+        if let Some(fields) = document.as_object_mut() {
+            fields.remove("revision");
+        }
+        all.push(document);
+    }
+    all
+}
+
+/// Resident memory of the coordinator in bytes.
+fn memory(world: &World) -> usize {
+    let statm = std::fs::read_to_string(format!("/proc/{}/statm", world.pid())).expect("it runs");
+    let pages: usize = statm.split(' ').nth(1).expect("a number").parse().expect("a number");
+    pages * 4096
+}
+
+/// One round: a session for each message that is refused, and one for all that concern nothing.
+async fn attack(world: &World, order: &WireAssignment) -> usize {
+    let refused = refused(order);
+    for message in &refused {
+        let mut lab = Played::attach(world).await;
+        lab.say(message.clone()).await;
+        lab.expect_end().await;
+    }
+    let mut lab = Played::attach(world).await;
+    for message in ignored(order) {
+        lab.say(message).await;
+    }
+    // Behind all of them: they were read.
+    lab.say(AgentUp::Ping { sent_ms: 9, refused: RefusedCounts::default() }).await;
+    lab.expect_message(|message| matches!(message, AgentDown::Pong { sent_ms: 9, .. }).then_some(())).await;
+    refused.len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_fills_every_field_changes_nothing_but_its_refusals() {
+    let mut world = cluster().await;
+    world.apply().await;
+    ask(&world.client("admin"), change(), crate::deploy("1")).await.expect("a run");
+    let (run, stage, option, digest) = ("web#1".to_owned(), None, None, None);
+    let approve = OperatorBody::Approve { run, stage, option, digest, comment: String::new() };
+    ask(&world.client("admin"), change(), approve).await.expect("approved");
+    let mut lab = Played::attach(&world).await;
+    let order = |message: &AgentDown| match message {
+        AgentDown::Assign(order) => Some(order.clone()),
+        _ => None,
+    };
+    let order = lab.expect_message(order).await;
+    let before = everything(&world).await;
+    let frames = |status: &Value| status["members"][0]["refused"]["frames"].as_u64().unwrap_or(0);
+    drop(lab);
+
+    let mut sent = 0;
+    for _ in 0..WARM_UP_ROUNDS {
+        sent += attack(&world, &order).await;
+    }
+    let (warm, mut peak) = (memory(&world), 0);
+    for _ in 0..ROUNDS {
+        sent += attack(&world, &order).await;
+        peak = peak.max(memory(&world));
+    }
+    let grown = peak.saturating_sub(warm);
+    assert!(grown <= 16 << 20, "{grown} bytes more in {ROUNDS} rounds");
+    let counted = |status: &Value| frames(status) >= sent as u64;
+    until(&world, OperatorBody::ClusterStatus, "every refused frame is counted", counted).await;
+
+    let last = Played::attach(&world).await;
+    assert_eq!(everything(&world).await, before);
+    drop(last);
+    world.restart();
+    // Answers only when the store was read and is whole.
+    let connected = Played::attach(&world).await;
+    assert_eq!(everything(&world).await, before, "nor after a restart");
+    drop(connected);
+    world.kill();
+    let checked = world.command("check", &[]);
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
