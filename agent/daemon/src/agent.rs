@@ -22,7 +22,7 @@ use trimaran_agent_core::Executor;
 use trimaran_host_core::fleet::Fleet;
 use trimaran_model::error_code;
 use trimaran_model::limits::AGENT_EVENTS_MAX;
-use trimaran_model::process_error::ProcessError;
+use trimaran_model::report::Report;
 use trimaran_process::Tasks;
 use trimaran_transport::{Alpn, Endpoint, EndpointLimits, FrameSender, RevokedKeys, files, random};
 use trimaran_wire::codec::Message;
@@ -37,14 +37,13 @@ use journal_file::JournalFile;
 use relay::Relay;
 
 /// Runs until the process is asked to end, is superseded, or can't go on.
-pub(crate) async fn run(start: RoleContext) -> Result<(), ProcessError> {
+pub(crate) async fn run(start: RoleContext) -> Result<(), Report> {
     let RoleContext { data, settings, own, clock, stop } = start;
     let _lock = data.lock()?;
     data.write_pid()?;
     let (journal, records) = JournalFile::open(&data.journal())?;
-    let executor = Executor::restore(Fleet, &records).map_err(|error| {
-        ProcessError::because(error_code::STORE_DAMAGED, "the journal can't be used", &error)
-    })?;
+    let executor = Executor::restore(Fleet, &records)
+        .map_err(|error| Report::because(error_code::STORE_DAMAGED, "the journal can't be used", &error))?;
     let revoked = RevokedKeys::default();
     let endpoint = Arc::new(bind(&data, &settings, &own, &clock, &revoked)?);
     let listen = match settings.listen {
@@ -87,10 +86,10 @@ async fn run_loop(
     agent: AgentLoop,
     inbox: mpsc::Receiver<Event>,
     stop: CancellationToken,
-) -> Result<(), ProcessError> {
+) -> Result<(), Report> {
     let (ended, outcome) = oneshot::channel();
     let bug = |error: &std::io::Error| {
-        ProcessError::because(error_code::BUG, "the agent's loop could not be started", error)
+        Report::because(error_code::BUG, "the agent's loop could not be started", error)
     };
     let run = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
@@ -102,7 +101,7 @@ async fn run_loop(
         drop(ended.send(outcome));
     };
     std::thread::Builder::new().name("agent".to_owned()).spawn(run).map_err(|error| bug(&error))?;
-    outcome.await.unwrap_or_else(|_| Err(ProcessError::new(error_code::BUG, "the agent's loop panicked")))
+    outcome.await.unwrap_or_else(|_| Err(Report::new(error_code::BUG, "the agent's loop panicked")))
 }
 
 /// Sends what comes into a queue until either end is gone.
@@ -121,7 +120,7 @@ fn bind(
     own: &crate::certificate::Own,
     clock: &crate::clock::ClusterClock,
     revoked: &RevokedKeys,
-) -> Result<Endpoint, ProcessError> {
+) -> Result<Endpoint, Report> {
     let mut config = own.endpoint(clock);
     let keys = revoked.clone();
     config.revoked = Arc::new(move |certificate| keys.contains(certificate));
@@ -134,9 +133,9 @@ fn bind(
         None => any_address(&settings.endpoints),
     };
     let key = files::load_or_create_reset_key(data.root());
-    config.reset_key = Some(key.map_err(|error| {
-        ProcessError::because(error_code::DATA_DIR, "the reset key can't be used", &error)
-    })?);
+    config.reset_key = Some(
+        key.map_err(|error| Report::because(error_code::DATA_DIR, "the reset key can't be used", &error))?,
+    );
     Endpoint::bind(address, config)
-        .map_err(|error| ProcessError::because(error_code::USAGE, "the address can't be used", &error))
+        .map_err(|error| Report::because(error_code::USAGE, "the address can't be used", &error))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_model::id::Identity;
-use trimaran_model::process_error::ProcessError;
+use trimaran_model::report::Report;
 use trimaran_model::text::with_sources;
 use trimaran_transport::enroll::{Token, make_csr, make_key_and_csr, renew_at};
 use trimaran_transport::files::{self, IdentityFiles};
@@ -41,9 +41,9 @@ pub(crate) struct Own {
 
 impl Own {
     /// Reads the identity of a data directory; `None` before enrolment.
-    pub(crate) fn load(data: &DataDir, identity: &Identity) -> Result<Option<Self>, ProcessError> {
+    pub(crate) fn load(data: &DataDir, identity: &Identity) -> Result<Option<Self>, Report> {
         let unusable = |error: &dyn std::error::Error| {
-            ProcessError::because(error_code::DATA_DIR, "the identity can't be used", error)
+            Report::because(error_code::DATA_DIR, "the identity can't be used", error)
         };
         let Some(files) = files::load_identity(data.root()).map_err(|error| unusable(&error))? else {
             return Ok(None);
@@ -54,20 +54,20 @@ impl Own {
         if found.as_ref() != Some(identity) {
             let found = found.map_or("no one".to_owned(), |found| found.to_string());
             let message = format!("{} belongs to {found}, not to {identity}", data.root().display());
-            return Err(ProcessError::new(error_code::DATA_DIR, message));
+            return Err(Report::new(error_code::DATA_DIR, message));
         }
         let refused = Arc::default();
         Ok(Some(Self { identity: identity.clone(), store, trust, root: data.root().to_owned(), refused }))
     }
 
     /// Whether a token is one of this identity's cluster.
-    pub(crate) fn is_of_the_cluster_of(&self, token: &Token) -> Result<(), ProcessError> {
+    pub(crate) fn is_of_the_cluster_of(&self, token: &Token) -> Result<(), Report> {
         if token.root() == self.trust.root_fingerprint() {
             return Ok(());
         }
         let (root, identity) = (self.root.display(), &self.identity);
         let message = format!("{root} belongs to {identity} of another cluster than the token's");
-        Err(ProcessError::new(error_code::DATA_DIR, message))
+        Err(Report::new(error_code::DATA_DIR, message))
     }
 
     /// An endpoint's settings with this identity.
@@ -148,13 +148,12 @@ pub(crate) async fn enroll(
     token: &str,
     via: &[String],
     clock: &ClusterClock,
-) -> Result<Own, ProcessError> {
+) -> Result<Own, Report> {
     let token: Token = token.parse().map_err(|error: trimaran_transport::enroll::InvalidToken| {
-        ProcessError::new(error_code::TOKEN_UNKNOWN, error.to_string())
+        Report::new(error_code::TOKEN_UNKNOWN, error.to_string())
     })?;
     let made = make_key_and_csr(&identity.to_string());
-    let (key, csr) =
-        made.map_err(|error| ProcessError::because(error_code::BUG, "no key can be made", &error))?;
+    let (key, csr) = made.map_err(|error| Report::because(error_code::BUG, "no key can be made", &error))?;
     let config = EndpointConfig {
         alpns: Vec::new(),
         trust: None,
@@ -165,7 +164,7 @@ pub(crate) async fn enroll(
         limits: EndpointLimits::CLIENT,
     };
     let endpoint = Endpoint::bind(any_address(via), config)
-        .map_err(|error| ProcessError::because(error_code::UNREACHABLE, "no socket can be opened", &error))?;
+        .map_err(|error| Report::because(error_code::UNREACHABLE, "no socket can be opened", &error))?;
     let request = EnrollRequest::Token { token: token.text(), csr };
     let mut log = LogOnChange::default();
     let mut attempt = 0;
@@ -175,17 +174,11 @@ pub(crate) async fn enroll(
             Err((Sent::No, why)) => log.warn("not enrolled yet; trying again", &why),
             Err((Sent::Foreign, why)) => {
                 let message = "the token is of another cluster than the endpoints";
-                return Err(ProcessError {
-                    cause: Some(why),
-                    ..ProcessError::new(error_code::TOKEN_UNKNOWN, message)
-                });
+                return Err(Report { cause: Some(why), ..Report::new(error_code::TOKEN_UNKNOWN, message) });
             }
             Err((Sent::Yes, why)) => {
                 let message = "it is not known whether the token was used; ask for a new one";
-                return Err(ProcessError {
-                    cause: Some(why),
-                    ..ProcessError::new(error_code::INDETERMINATE, message)
-                });
+                return Err(Report { cause: Some(why), ..Report::new(error_code::INDETERMINATE, message) });
             }
         }
         tokio::time::sleep(backoff::AGENT.delay(attempt, random::next_u64()).to_std()).await;
@@ -193,19 +186,17 @@ pub(crate) async fn enroll(
     };
     let EnrollReply::Issued { cert, ca, name, role, .. } = reply else {
         let (code, message) = refusal(&reply);
-        return Err(ProcessError::new(code, message));
+        return Err(Report::new(code, message));
     };
     if format!("{role}/{name}") != identity.to_string() {
         let message = format!("the token is for {role}/{name}, not for {identity}");
-        return Err(ProcessError::new(error_code::TOKEN_UNKNOWN, message));
+        return Err(Report::new(error_code::TOKEN_UNKNOWN, message));
     }
-    files::save_identity(data.root(), &IdentityFiles { cert, key, ca }).map_err(|error| {
-        ProcessError::because(error_code::DATA_DIR, "the identity can't be written", &error)
-    })?;
+    files::save_identity(data.root(), &IdentityFiles { cert, key, ca })
+        .map_err(|error| Report::because(error_code::DATA_DIR, "the identity can't be written", &error))?;
     endpoint.shutdown("enrolled").await;
     tracing::info!(%identity, "enrolled");
-    Own::load(data, identity)?
-        .ok_or_else(|| ProcessError::new(error_code::BUG, "the identity was not written"))
+    Own::load(data, identity)?.ok_or_else(|| Report::new(error_code::BUG, "the identity was not written"))
 }
 
 /// Whether a request may have arrived.

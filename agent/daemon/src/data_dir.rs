@@ -9,7 +9,7 @@ use trimaran_host::lock::{DirectoryLock, LockError};
 use trimaran_model::error_code;
 use trimaran_transport::files::write_atomically;
 
-use trimaran_model::process_error::ProcessError;
+use trimaran_model::report::Report;
 
 /// A data directory. Who works in it holds its lock: an agent takes it here, a runner's host takes it itself.
 #[derive(Debug)]
@@ -19,10 +19,10 @@ pub(crate) struct DataDir {
 
 impl DataDir {
     /// Makes what is missing.
-    pub(crate) fn open(root: &Path) -> Result<Self, ProcessError> {
+    pub(crate) fn open(root: &Path) -> Result<Self, Report> {
         let unusable = |error: io::Error| {
             let message = format!("the data directory {} can't be used", root.display());
-            ProcessError::because(error_code::DATA_DIR, message, &error)
+            Report::because(error_code::DATA_DIR, message, &error)
         };
         let root = std::path::absolute(root).map_err(unusable)?;
         DirBuilder::new().recursive(true).mode(0o700).create(root.join("cache")).map_err(unusable)?;
@@ -30,14 +30,14 @@ impl DataDir {
     }
 
     /// Keeps other processes out until the lock is dropped.
-    pub(crate) fn lock(&self) -> Result<DirectoryLock, ProcessError> {
+    pub(crate) fn lock(&self) -> Result<DirectoryLock, Report> {
         DirectoryLock::take(&self.root).map_err(|error| self.locked(&error))
     }
 
     /// The directory can't be locked.
-    pub(crate) fn locked(&self, error: &LockError) -> ProcessError {
+    pub(crate) fn locked(&self, error: &LockError) -> Report {
         let message = format!("the data directory {} can't be used", self.root.display());
-        ProcessError::because(error_code::DATA_DIR, message, error)
+        Report::because(error_code::DATA_DIR, message, error)
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -49,7 +49,7 @@ impl DataDir {
     }
 
     /// Writes the process's number, so that people and `trimaran dev` find it.
-    pub(crate) fn write_pid(&self) -> Result<(), ProcessError> {
+    pub(crate) fn write_pid(&self) -> Result<(), Report> {
         let text = format!("{}\n", std::process::id());
         self.write("pid", text.as_bytes())
     }
@@ -60,7 +60,7 @@ impl DataDir {
         text.lines().map(str::to_owned).collect()
     }
 
-    pub(crate) fn keep_endpoints(&self, endpoints: &[String]) -> Result<(), ProcessError> {
+    pub(crate) fn keep_endpoints(&self, endpoints: &[String]) -> Result<(), Report> {
         if self.endpoints() == endpoints {
             return Ok(());
         }
@@ -68,9 +68,9 @@ impl DataDir {
         self.write("endpoints", text.as_bytes())
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), ProcessError> {
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Report> {
         write_atomically(&self.root.join(name), bytes, 0o644).map_err(|error| {
-            ProcessError::because(error_code::DATA_DIR, format!("`{name}` can't be written"), &error)
+            Report::because(error_code::DATA_DIR, format!("`{name}` can't be written"), &error)
         })
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use trimaran_model::error_code;
-use trimaran_model::process_error::ProcessError;
+use trimaran_model::report::Report;
 use trimaran_model::text::with_sources;
 use trimaran_transport::{Alpn, CloseCode, CloseReason, ConnectError, Endpoint, Session, backoff, random};
 
@@ -44,7 +44,7 @@ impl Dialer {
     }
 
     /// The next session. An error means that this process must not dial again.
-    pub(crate) async fn dial(&mut self) -> Result<Session, ProcessError> {
+    pub(crate) async fn dial(&mut self) -> Result<Session, Report> {
         loop {
             let name = self.endpoints[self.next % self.endpoints.len()].clone();
             self.next = self.next.wrapping_add(1);
@@ -54,7 +54,7 @@ impl Dialer {
                     self.since = Instant::now();
                     return Ok(session);
                 }
-                Err(Attempt::Final(process_error)) => return Err(process_error),
+                Err(Attempt::Final(report)) => return Err(report),
                 Err(Attempt::Again(why)) => self.log.warn("not connected; trying again", &why),
             }
             self.pause().await;
@@ -68,8 +68,8 @@ impl Dialer {
         let address = found.next().ok_or_else(|| Attempt::Again(format!("{name} has no address")))?;
         self.endpoint.connect(address, self.alpn).await.map_err(|error| {
             if let ConnectError::Closed { reason, .. } = &error {
-                if let Some(process_error) = final_failure(reason) {
-                    return Attempt::Final(process_error);
+                if let Some(report) = final_failure(reason) {
+                    return Attempt::Final(report);
                 }
                 if reason.code() == Some(CloseCode::Certificate) {
                     self.own.refused.notify_one();
@@ -80,9 +80,9 @@ impl Dialer {
     }
 
     /// A session ended: whether to dial again, after a delay.
-    pub(crate) async fn ended(&mut self, reason: &CloseReason) -> Result<(), ProcessError> {
-        if let Some(process_error) = final_failure(reason) {
-            return Err(process_error);
+    pub(crate) async fn ended(&mut self, reason: &CloseReason) -> Result<(), Report> {
+        if let Some(report) = final_failure(reason) {
+            return Err(report);
         }
         if self.since.elapsed() >= STABLE_SESSION {
             self.attempt = 0;
@@ -101,24 +101,24 @@ impl Dialer {
 
 enum Attempt {
     Again(String),
-    Final(ProcessError),
+    Final(Report),
 }
 
 /// Why this process must not dial again, when it must not.
-pub(crate) fn final_failure(reason: &CloseReason) -> Option<ProcessError> {
+pub(crate) fn final_failure(reason: &CloseReason) -> Option<Report> {
     if !reason.is_final() {
         return None;
     }
     Some(match reason.code() {
-        Some(CloseCode::Revoked) => ProcessError {
+        Some(CloseCode::Revoked) => Report {
             cause: Some(reason.to_string()),
-            ..ProcessError::new(error_code::IDENTITY, "the certificate was revoked")
+            ..Report::new(error_code::IDENTITY, "the certificate was revoked")
         },
         _ => superseded(),
     })
 }
 
 /// A later incarnation of this name has attached.
-pub(crate) fn superseded() -> ProcessError {
-    ProcessError::new(error_code::SUPERSEDED, "a later process with this name has taken over")
+pub(crate) fn superseded() -> Report {
+    Report::new(error_code::SUPERSEDED, "a later process with this name has taken over")
 }

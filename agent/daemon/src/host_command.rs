@@ -8,6 +8,7 @@ mod order;
 mod output;
 mod problem;
 mod rollback;
+mod service;
 mod status;
 mod stop_all;
 

@@ -8,7 +8,7 @@ use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 use trimaran_model::error_code;
 use trimaran_model::id::Identity;
-use trimaran_model::process_error::ProcessError;
+use trimaran_model::report::Report;
 use trimaran_transport::enroll::Token;
 
 use crate::certificate::{self, Own};
@@ -65,11 +65,11 @@ pub(crate) fn run(args: Args) -> ExitCode {
     };
     trimaran_process::end(match runtime {
         Ok(runtime) => runtime.block_on(start(args)),
-        Err(error) => Err(ProcessError::because(error_code::BUG, "the runtime could not be started", &error)),
+        Err(error) => Err(Report::because(error_code::BUG, "the runtime could not be started", &error)),
     })
 }
 
-async fn start(args: Args) -> Result<(), ProcessError> {
+async fn start(args: Args) -> Result<(), Report> {
     let identity = identity(args.role, &args.name)?;
     let mut settings = args.settings.clone().over(args.config.as_deref())?;
     fits(args.role, &settings)?;
@@ -80,7 +80,7 @@ async fn start(args: Args) -> Result<(), ProcessError> {
         settings.endpoints = data.endpoints();
     }
     if settings.endpoints.is_empty() {
-        return Err(ProcessError::new(error_code::USAGE, "no `--endpoint` says whom to dial"));
+        return Err(Report::new(error_code::USAGE, "no `--endpoint` says whom to dial"));
     }
     data.keep_endpoints(&settings.endpoints)?;
     let stop = CancellationToken::new();
@@ -102,7 +102,7 @@ async fn serve(
     data: DataDir,
     settings: Settings,
     stop: CancellationToken,
-) -> Result<(), ProcessError> {
+) -> Result<(), Report> {
     let clock = ClusterClock::default();
     let own = match (own, args.token_file.as_deref()) {
         (Some(own), file) => {
@@ -119,7 +119,7 @@ async fn serve(
         }
         (None, None) => {
             let message = format!("{identity} is not enrolled in {}", data.root().display());
-            return Err(ProcessError::new(error_code::TOKEN_UNKNOWN, message));
+            return Err(Report::new(error_code::TOKEN_UNKNOWN, message));
         }
     };
     let start = RoleContext { data, settings, own, clock, stop };
@@ -130,24 +130,23 @@ async fn serve(
 }
 
 /// Once enrolled a token is not used; one of another cluster says that the directory is not the one that was meant.
-fn not_of_another_cluster(own: &Own, file: Option<&Path>) -> Result<(), ProcessError> {
+fn not_of_another_cluster(own: &Own, file: Option<&Path>) -> Result<(), Report> {
     let unasked = |file: &&Path| *file != Path::new("-") || !std::io::stdin().is_terminal();
     let token = file.filter(unasked).and_then(|file| read_token(file).ok()?.parse::<Token>().ok());
     token.map_or(Ok(()), |token| own.is_of_the_cluster_of(&token))
 }
 
 /// A setting of the other role is a mistake, not something to ignore.
-fn fits(role: Role, settings: &Settings) -> Result<(), ProcessError> {
+fn fits(role: Role, settings: &Settings) -> Result<(), Report> {
     let wrong = match role {
         Role::Agent => settings.address.map(|_| "`--address` belongs to a runner: an agent has no services"),
         Role::Runner => settings.listen.map(|_| "`--listen` belongs to an agent: a runner only dials"),
     };
-    wrong.map_or(Ok(()), |why| Err(ProcessError::new(error_code::USAGE, why)))
+    wrong.map_or(Ok(()), |why| Err(Report::new(error_code::USAGE, why)))
 }
 
-fn identity(role: Role, name: &str) -> Result<Identity, ProcessError> {
-    let bad =
-        |error: trimaran_model::id::InvalidName| ProcessError::new(error_code::USAGE, error.to_string());
+fn identity(role: Role, name: &str) -> Result<Identity, Report> {
+    let bad = |error: trimaran_model::id::InvalidName| Report::new(error_code::USAGE, error.to_string());
     Ok(match role {
         Role::Agent => Identity::Agent(name.parse().map_err(bad)?),
         Role::Runner => Identity::Runner(name.parse().map_err(bad)?),
@@ -155,7 +154,7 @@ fn identity(role: Role, name: &str) -> Result<Identity, ProcessError> {
 }
 
 /// The token's text; never shown.
-fn read_token(file: &Path) -> Result<String, ProcessError> {
+fn read_token(file: &Path) -> Result<String, Report> {
     let mut text = String::new();
     let read = if file == Path::new("-") {
         std::io::stdin().lock().take(TOKEN_BYTES_MAX).read_to_string(&mut text)
@@ -164,8 +163,6 @@ fn read_token(file: &Path) -> Result<String, ProcessError> {
     };
     match read {
         Ok(_) => Ok(text),
-        Err(error) => {
-            Err(ProcessError::because(error_code::TOKEN_UNKNOWN, "the token can't be read", &error))
-        }
+        Err(error) => Err(Report::because(error_code::TOKEN_UNKNOWN, "the token can't be read", &error)),
     }
 }

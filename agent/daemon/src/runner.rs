@@ -15,7 +15,7 @@ use trimaran_host::{Host, HostIdentity, HostSettings, OpenError};
 use trimaran_model::assignment::HostReport;
 use trimaran_model::error_code;
 use trimaran_model::id::{HostName, Identity};
-use trimaran_model::process_error::ProcessError;
+use trimaran_model::report::Report;
 use trimaran_process::Tasks;
 use trimaran_transport::{Alpn, Endpoint, random};
 
@@ -29,10 +29,10 @@ use session::Greeting;
 const ADDRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs until the process is asked to end, is superseded, or can't go on. Services stay in any case.
-pub(crate) async fn run(start: RoleContext) -> Result<(), ProcessError> {
+pub(crate) async fn run(start: RoleContext) -> Result<(), Report> {
     let RoleContext { data, settings, own, clock, stop } = start;
     let Identity::Runner(name) = own.identity.clone() else {
-        return Err(ProcessError::new(error_code::BUG, "only a runner runs here"));
+        return Err(Report::new(error_code::BUG, "only a runner runs here"));
     };
     // Before any name is resolved: services start again without network. The address that the directory knows serves
     // until the present one is known; only a directory's very first start has to wait for it.
@@ -44,7 +44,7 @@ pub(crate) async fn run(start: RoleContext) -> Result<(), ProcessError> {
     let (host, reports) = open(&data, name, address).await?;
     data.write_pid()?;
     let endpoint = Endpoint::bind(any_address(&settings.endpoints), own.endpoint(&clock))
-        .map_err(|error| ProcessError::because(error_code::UNREACHABLE, "no socket can be opened", &error))?;
+        .map_err(|error| Report::because(error_code::UNREACHABLE, "no socket can be opened", &error))?;
     let endpoint = Arc::new(endpoint);
     let tasks = Tasks::until(stop.clone());
     let renewal = own.clone().keep_renewed(endpoint.clone(), clock.clone(), settings.endpoints.clone());
@@ -71,14 +71,13 @@ async fn open(
     data: &DataDir,
     name: HostName,
     address: IpAddr,
-) -> Result<(Host, mpsc::Receiver<HostReport>), ProcessError> {
-    let binary = std::env::current_exe().map_err(|error| {
-        ProcessError::because(error_code::DATA_DIR, "the own binary can't be found", &error)
-    })?;
+) -> Result<(Host, mpsc::Receiver<HostReport>), Report> {
+    let binary = std::env::current_exe()
+        .map_err(|error| Report::because(error_code::DATA_DIR, "the own binary can't be found", &error))?;
     let settings = HostSettings { data_dir: data.root().to_owned(), name, address, binary };
     Host::open(settings).await.map_err(|error| match &error {
         OpenError::Lock(locked) => data.locked(locked),
-        other => ProcessError::because(error_code::DATA_DIR, "the host can't be opened", other),
+        other => Report::because(error_code::DATA_DIR, "the host can't be opened", other),
     })
 }
 
@@ -88,13 +87,13 @@ async fn keep_session(
     host: &Host,
     mut reports: mpsc::Receiver<HostReport>,
     greeting: &Greeting,
-) -> Result<(), ProcessError> {
+) -> Result<(), Report> {
     loop {
         let session = tokio::select! {
             session = dialer.dial() => session?,
             // No one listens: the greeting of the next session says everything again.
             () = async { while reports.recv().await.is_some() {} } => {
-                return Err(ProcessError::new(error_code::BUG, "the host ended"));
+                return Err(Report::new(error_code::BUG, "the host ended"));
             }
         };
         tracing::info!(address = %session.remote_address(), "connected to an agent");
@@ -123,9 +122,9 @@ async fn follow_address(host: Host, endpoints: Vec<String>) {
 }
 
 /// The local address from which the first endpoint is reached; nothing is sent to find it.
-async fn own_address(endpoints: &[String]) -> Result<IpAddr, ProcessError> {
+async fn own_address(endpoints: &[String]) -> Result<IpAddr, Report> {
     let unknown = |error: std::io::Error| {
-        ProcessError::because(
+        Report::because(
             error_code::USAGE,
             "the host's own address is not known; say it with `--address`",
             &error,

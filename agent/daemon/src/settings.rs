@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 use trimaran_model::error_code;
 
-use trimaran_model::process_error::ProcessError;
+use trimaran_model::report::Report;
 
 /// The settings of `trimaran-agent run`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Deserialize)]
@@ -26,11 +26,11 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// These flags, and below them what the file says.
-    pub(crate) fn over(self, file: Option<&Path>) -> Result<Self, ProcessError> {
+    pub(crate) fn over(self, file: Option<&Path>) -> Result<Self, Report> {
         let Some(path) = file else { return Ok(self) };
         let unreadable = |error: &dyn std::error::Error| {
             let message = format!("the settings file {} can't be used", path.display());
-            ProcessError::because(error_code::USAGE, message, error)
+            Report::because(error_code::USAGE, message, error)
         };
         let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
         let base: Self = toml::from_str(&text).map_err(|error| unreadable(&error))?;
@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(settings.endpoints, ["b:2"]);
         assert_eq!(settings.listen.map(|listen| listen.port()), Some(7));
         std::fs::write(&path, "endpoint = [\"a:1\"]\n").expect("written");
-        let process_error = Settings::default().over(Some(&path)).expect_err("an unknown key");
-        assert!(process_error.cause.expect("a cause").contains("endpoint"));
+        let report = Settings::default().over(Some(&path)).expect_err("an unknown key");
+        assert!(report.cause.expect("a cause").contains("endpoint"));
     }
 }

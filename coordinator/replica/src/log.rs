@@ -1,7 +1,7 @@
 //! The uncompacted log in memory: raft's `Storage`, which never touches a disk and never fails.
 //!
 //! Entries are readable here as soon as raft hands them out, before they are durable; raft itself keeps
-//! count of what is persisted. A snapshot for a peer is never built here: raft is told to ask again, and
+//! count of what is persisted. A snapshot for a peer is never built here: raft has to ask again, and
 //! [`Log::take_wanted`] asks the replica to have one built.
 
 use std::cell::Cell;

@@ -238,7 +238,7 @@ impl<M: StateMachine> Replica<M> {
         self.started = true;
         self.next_tick = now + self.settings.tick;
         if self.is_alone() {
-            // Nobody else can win: an election timeout would only delay the start.
+            // No one else can win: an election timeout would only delay the start.
             self.raw.campaign().expect("a voter may campaign");
             self.fix_election_timeout();
         }

@@ -4,6 +4,7 @@ mod border;
 mod deploy;
 mod read;
 mod refused;
+pub(crate) mod reply;
 mod stream;
 mod unknown_assignments;
 mod write;
@@ -12,22 +13,17 @@ use std::net::IpAddr;
 
 use sha2::{Digest as _, Sha256};
 
-use trimaran_model::error_code::{self, ErrorCode};
-use trimaran_model::id::{Identity, InvalidName, RunId, StageName, StagePart};
+use trimaran_model::error_code;
+use trimaran_model::id::Identity;
 use trimaran_model::limits::{DOCUMENT_BYTES_MAX, DOCUMENT_PART_BYTES};
 use trimaran_transport::{FrameReceiver, FrameSender, Session};
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::document::Document;
 use trimaran_wire::v1::command::RequestKey;
-use trimaran_wire::v1::common::{WireRun, WireStage};
 use trimaran_wire::v1::operator::{OperatorBody, OperatorReply, OperatorRequest, Refusal};
 
+use self::reply::{Answer, refusal};
 use crate::authorize::Verb;
-use crate::raft_loop::ReadAnswer;
 use crate::server::Server;
-
-/// A reply or a refusal.
-pub(crate) type Answer = Result<OperatorReply, Refusal>;
 
 /// Serves the requests of one operator's session.
 pub(crate) async fn serve(server: Server, session: Session) {
@@ -117,53 +113,4 @@ async fn send_whole(sender: &mut FrameSender, reply: OperatorReply) -> bool {
 
 fn document_end(revision: u64, json: &str) -> OperatorReply {
     OperatorReply::Document { revision, json: json.to_owned() }
-}
-
-/// Waits until views show everything that was answered before; a refusal when that can't be known now.
-async fn wait_linearizable(server: &Server) -> Result<u64, Refusal> {
-    match server.node.read_revision().await {
-        ReadAnswer::At(revision) => Ok(revision),
-        ReadAnswer::NotLeader => Err(refusal(error_code::NO_QUORUM, "there is no leader")),
-        ReadAnswer::Busy(why) => Err(refusal(error_code::BUSY, why)),
-    }
-}
-
-/// A refusal with the catalogue's cause and help.
-pub(crate) fn refusal(code: ErrorCode, message: impl Into<String>) -> Refusal {
-    Refusal { code: code.0, message: message.into(), cause: None, help: None, diagnostics: Vec::new() }
-}
-
-/// A document at a revision.
-pub(crate) fn document<D: Document>(revision: u64, document: &D) -> OperatorReply {
-    OperatorReply::Document { revision, json: document.to_json() }
-}
-
-/// Reads `web#12`.
-pub(crate) fn parse_run(text: &str) -> Result<WireRun, Refusal> {
-    run_id(text).map(|id| WireRun::from(&id))
-}
-
-/// Reads `web#12` as the state names runs.
-pub(crate) fn run_id(text: &str) -> Result<RunId, Refusal> {
-    text.parse().map_err(|error: InvalidName| Refusal {
-        cause: Some(error.to_string()),
-        ..refusal(error_code::USAGE, format!("`{text}` is no run"))
-    })
-}
-
-/// Reads `prod/lab-prod`.
-pub(crate) fn parse_stage(text: &str) -> Result<WireStage, Refusal> {
-    match text.parse::<StageName>() {
-        Ok(stage) => {
-            let target = match &stage.part {
-                StagePart::Approve => None,
-                StagePart::Deploy(target) => Some(target.to_string()),
-            };
-            Ok(WireStage { environment: stage.environment.to_string(), target })
-        }
-        Err(error) => Err(Refusal {
-            cause: Some(error.to_string()),
-            ..refusal(error_code::USAGE, format!("`{text}` is no stage"))
-        }),
-    }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Changes {
     pub(crate) superseded: bool,
 }
 
-/// The mailbox of one session. It is registered as long as it lives.
+/// The mailbox of one session. It is registered until `AgentWakeups::remove`.
 #[derive(Debug)]
 pub(crate) struct Wakeup {
     incarnation: u64,

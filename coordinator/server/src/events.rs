@@ -1,6 +1,6 @@
 //! Events for watchers: kept in memory, each with its position, so that a watcher resumes behind the last one it
 //! saw and gets every other once. What an earlier process had, or what fell off the ring, is not here: whoever
-//! resumes from before is told that events were compacted, and shown the present state.
+//! resumes from before is sent that events were compacted, and the present state.
 //!
 //! Live progress has no position: it is not of the log, and no one resumes from it.
 

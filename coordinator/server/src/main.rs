@@ -11,6 +11,7 @@ mod agent_session;
 mod agent_wakeups;
 mod authorize;
 mod config;
+mod damaged;
 mod data_dir;
 mod disk_space;
 mod enroll;

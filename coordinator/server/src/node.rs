@@ -13,10 +13,10 @@ use trimaran_store::{Store, Writer};
 use trimaran_wire::codec::encode;
 use trimaran_wire::v1::command::Command;
 
+use crate::damaged::Damaged;
 use crate::raft_loop::{
     Applied, MemberStatus, NodeError, NodeStatus, Proposed, QueuedBytes, RaftLoop, ReadAnswer, Request,
 };
-use crate::rows::Damaged;
 use crate::state_machine::EngineStateMachine;
 
 /// Why a request is not accepted now.
@@ -107,7 +107,7 @@ impl Node {
     /// Waits until the rows of `revision` can be seen by read views.
     pub(crate) async fn wait_rows(&self, revision: u64) {
         let mut applied = self.store.watch_applied();
-        // The sender lives as long as the store.
+        // The sender exists as long as the store.
         let _ = applied.wait_for(|applied| *applied >= revision).await;
     }
 

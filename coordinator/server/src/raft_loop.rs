@@ -24,7 +24,7 @@ use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::command::{Command, CommandBody, Entry};
 use trimaran_wire::v1::common::WireIdentity;
 
-use crate::rows::Damaged;
+use crate::damaged::Damaged;
 use crate::state_machine::EngineStateMachine;
 use crate::wall_clock::{WallChange, WallGuard};
 

@@ -6,32 +6,11 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use trimaran_model::error_code;
 use trimaran_query::RowSource;
 use trimaran_store::ReadView;
-use trimaran_wire::v1::operator::Refusal;
 
+use crate::damaged::Damaged;
 use crate::node::Node;
-
-/// The first damage that a view met: which row, and what is wrong with it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{row} is damaged: {why}")]
-pub(crate) struct Damaged {
-    row: String,
-    why: String,
-}
-
-impl From<Damaged> for Refusal {
-    fn from(damaged: Damaged) -> Self {
-        Self {
-            code: error_code::STORE_DAMAGED.0,
-            message: damaged.to_string(),
-            cause: None,
-            help: None,
-            diagnostics: Vec::new(),
-        }
-    }
-}
 
 /// Reads at the newest rows of the store.
 pub(crate) struct View<'a>(&'a Node);

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_in_life_is_followed_by_a_second_a_minute() {
+    fn a_jump_while_it_runs_is_followed_by_a_second_a_minute() {
         let mut guard = WallGuard::new();
         assert_eq!(guard.compare(Timestamp(0), WallTime(0), WallTime(0)), Some(WallChange::Clear));
         let jump = Some(WallChange::Move { by_ms: 1000, jump: true });

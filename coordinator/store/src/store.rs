@@ -256,7 +256,10 @@ impl Store {
     /// Returns once views are at `revision` or above. Never returns if that revision is never written.
     pub async fn wait_applied(&self, revision: u64) {
         let mut applied = self.watch_applied();
-        applied.wait_for(|at| *at >= revision).await.expect("the sender lives in the store that self holds");
+        applied
+            .wait_for(|at| *at >= revision)
+            .await
+            .expect("the sender is part of the store that self holds");
     }
 
     pub(crate) fn cf(&self, name: &str) -> &ColumnFamily {

@@ -18,7 +18,6 @@ pub mod id;
 pub mod limits;
 pub mod pipeline;
 pub mod plan;
-pub mod process_error;
 pub mod reason;
 pub mod release;
 pub mod report;

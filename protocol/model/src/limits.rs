@@ -276,7 +276,7 @@ pub const SHIM_CONNECTIONS_MAX: usize = 8;
 pub const SHIM_SPEC_BYTES_MAX: usize = 2 * MIB;
 /// Releases kept on a host: current, previous good and the one in flight.
 pub const RELEASES_KEPT: usize = 3;
-/// Verified releases that a host remembers as ways back.
+/// Verified releases that a host remembers to roll back to.
 pub const STABLE_RELEASES_MAX: usize = 8;
 /// Failed probes in a row after which a service that was healthy is degraded.
 pub const PROBE_FAILURES_DEGRADED: u32 = 3;

@@ -14,9 +14,6 @@ pub struct Timestamp(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct WallTime(pub i64);
 
-/// The earlier name of [`WallTime`]; goes when the last crate has the new one.
-pub use self::WallTime as Wall;
-
 /// A duration in milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Millis(pub u64);

@@ -75,7 +75,7 @@ async fn floods_are_bounded_and_harm_no_one() {
 
     half_open(&server, 300).await;
 
-    let (mut sender, _receiver) = soon(near.open_stream()).await.expect("the session lives");
+    let (mut sender, _receiver) = soon(near.open_stream()).await.expect("the session is open");
     soon(sender.send(&frame(b"still here"))).await.expect("sent");
     let (_sender, mut there) = soon(far.accept_stream()).await.expect("a stream");
     assert_eq!(soon(there.next()).await, Ok(Some(frame(b"still here"))));

@@ -170,7 +170,7 @@ impl ModelHost {
             found.map(|journal| Found::Resumed(journal.into())),
             &mut out,
         ));
-        self.carry_out(out)
+        self.perform_all(out)
     }
 
     /// A later goal arrives while the runner runs.
@@ -252,7 +252,7 @@ impl ModelHost {
 
     /// Releases that run now.
     pub fn running(&self) -> Vec<Digest> {
-        self.processes.values().filter(|it| self.lives(it)).map(|it| it.digest).collect()
+        self.processes.values().filter(|it| self.is_alive(it)).map(|it| it.digest).collect()
     }
 
     /// What `current` names.
@@ -274,7 +274,7 @@ impl ModelHost {
         }
     }
 
-    fn lives(&self, process: &Process) -> bool {
+    fn is_alive(&self, process: &Process) -> bool {
         process.exit.is_none() && exit_at(&self.behaviours, process).is_none_or(|(at, _)| at > self.now)
     }
 
@@ -297,10 +297,10 @@ impl ModelHost {
         let mut out = Vec::new();
         HostMachine.step(&mut phase, self.now, input, &mut out);
         self.phase = Some(phase);
-        self.carry_out(out)
+        self.perform_all(out)
     }
 
-    fn carry_out(&mut self, effects: Vec<HostEffect>) -> Result<(), Died> {
+    fn perform_all(&mut self, effects: Vec<HostEffect>) -> Result<(), Died> {
         for effect in effects {
             match effect {
                 Effect::Persist => {

@@ -7,7 +7,7 @@ use trimaran_wire::v1::agent::{AgentDown, AgentUp};
 use trimaran_wire::v1::assignment::WireHostReport;
 use trimaran_wire::v1::runner::RunnerUp;
 
-use trimaran_model::process_error::ProcessError;
+use trimaran_model::report::Report;
 
 use super::hosts::ToRunner;
 
@@ -26,7 +26,7 @@ pub(crate) enum Event {
         session: u64,
     },
     /// This process must end.
-    Ended(ProcessError),
+    Ended(Report),
     Runner {
         host: HostName,
         event: RunnerEvent,

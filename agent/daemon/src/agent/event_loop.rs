@@ -16,7 +16,7 @@ use trimaran_model::id::{AssignmentId, Epoch, Fence, HostName, InstallationId};
 use trimaran_model::limits::{
     DOWN_COUNTS_INTERVAL, LEASE_PING, RUNNERS_PER_MESSAGE_MAX, SESSION_QUEUE_MAX, VERDICTS_PER_MESSAGE_MAX,
 };
-use trimaran_model::process_error::ProcessError;
+use trimaran_model::report::Report;
 use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_process::clock::boot_time;
 use trimaran_transport::{CloseCode, Endpoint, RevokedKeys, Session};
@@ -112,7 +112,7 @@ impl AgentLoop {
         mut self,
         mut events: mpsc::Receiver<Event>,
         stop: &CancellationToken,
-    ) -> Result<(), ProcessError> {
+    ) -> Result<(), Report> {
         let mut written = self.journal.written();
         let mut out = Vec::new();
         self.executor.resume(boot_time(), &mut out);
@@ -125,7 +125,7 @@ impl AgentLoop {
                     let now = written.borrow_and_update().clone();
                     if let Some(why) = now.failed.or(changed.err().map(|error| error.to_string())) {
                         let message = "the journal can't be written any more";
-                        return Err(ProcessError { cause: Some(why), ..ProcessError::new(error_code::DATA_DIR, message) });
+                        return Err(Report { cause: Some(why), ..Report::new(error_code::DATA_DIR, message) });
                     }
                     self.inputs.push_back(Input::Written(now.sequence));
                 }
@@ -261,7 +261,7 @@ impl AgentLoop {
         }
     }
 
-    fn take(&mut self, event: Event) -> Result<(), ProcessError> {
+    fn take(&mut self, event: Event) -> Result<(), Report> {
         match event {
             Event::Connected { session, out } => self.on_connected(session, out),
             Event::FromCoordinator { session, message } => {
@@ -275,7 +275,7 @@ impl AgentLoop {
                     self.inputs.push_back(Input::Detached);
                 }
             }
-            Event::Ended(process_error) => return Err(process_error),
+            Event::Ended(report) => return Err(report),
             Event::Runner { host, event } => self.on_runner_event(&host, event),
         }
         Ok(())
@@ -300,7 +300,7 @@ impl AgentLoop {
         self.send(AgentUp::Ping { sent_ms: now.0, refused });
     }
 
-    fn on_message(&mut self, message: AgentDown) -> Result<(), ProcessError> {
+    fn on_message(&mut self, message: AgentDown) -> Result<(), Report> {
         match message {
             AgentDown::Welcome { cluster, epoch, .. } => {
                 self.pages = Pages::default();

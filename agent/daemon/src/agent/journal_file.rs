@@ -13,7 +13,7 @@ use trimaran_model::error_code;
 use trimaran_model::limits::{JOURNAL_BYTES_MAX, JOURNAL_GROUP_BYTES};
 use trimaran_wire::v1::agent_journal::JournalRecord;
 
-use trimaran_model::process_error::ProcessError;
+use trimaran_model::report::Report;
 
 /// A full disk is tried again this often.
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
@@ -42,13 +42,9 @@ pub(crate) struct JournalFile {
 
 impl JournalFile {
     /// Reads what is there, cuts a torn end off, and starts the thread.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Vec<JournalRecord>), ProcessError> {
+    pub(crate) fn open(path: &Path) -> Result<(Self, Vec<JournalRecord>), Report> {
         let unusable = |error: &dyn std::error::Error| {
-            ProcessError::because(
-                error_code::STORE_DAMAGED,
-                format!("{} can't be used", path.display()),
-                error,
-            )
+            Report::because(error_code::STORE_DAMAGED, format!("{} can't be used", path.display()), error)
         };
         let mut file = open(path).map_err(|error| unusable(&error))?;
         let mut bytes = Vec::new();
@@ -269,11 +265,8 @@ mod tests {
         bytes[13] ^= 1;
         bytes.extend(journal::encode(vec![record(2)]));
         fs::write(&path, bytes).expect("written");
-        let process_error = JournalFile::open(&path).err().expect("damaged");
-        assert_eq!(process_error.code, error_code::STORE_DAMAGED);
-        assert!(
-            process_error.message.contains("journal")
-                && process_error.cause.expect("a cause").contains("byte 0")
-        );
+        let report = JournalFile::open(&path).err().expect("damaged");
+        assert_eq!(report.code, error_code::STORE_DAMAGED);
+        assert!(report.message.contains("journal") && report.cause.expect("a cause").contains("byte 0"));
     }
 }

@@ -6,9 +6,9 @@ use serde_json::json;
 use trimaran_model::id::InstallationId;
 use trimaran_wire::v1::runner::{LogLine, LogQuery};
 
-use super::order;
 use super::output::{OutputForm, print};
 use super::problem::Problem;
+use super::service;
 
 /// Show the output of a service on this machine.
 #[derive(Debug, clap::Args)]
@@ -32,7 +32,9 @@ pub(super) async fn run(args: &Args) -> Result<u8, Problem> {
         true => trimaran_host::installations(&data_dir)?,
         false => Vec::new(),
     };
-    let Some(id) = order::choose(known, &args.service)? else { return Err(order::unknown(&args.service)) };
+    let Some(id) = service::choose(known, &args.service)? else {
+        return Err(service::unknown(&args.service));
+    };
     let mut lines = open(&data_dir, &id, args.tail);
     while let Some(batch) = lines.next().await {
         batch.iter().for_each(|line| print(&written(line, args.options.output)));

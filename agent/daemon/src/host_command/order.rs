@@ -12,10 +12,10 @@ use trimaran_model::id::{
 };
 use trimaran_model::reason::ReasonCode;
 
-use super::HostOptions;
 use super::logs;
 use super::output::{OutputForm, installation, print, print_document, progress_line};
 use super::problem::Problem;
+use super::{HostOptions, service};
 
 /// The target of a service that no cluster deployed.
 pub(super) const LOCAL: &str = "local";
@@ -24,39 +24,12 @@ const INSPECT_TRIES_MAX: u32 = 1500;
 const POLL: Duration = Duration::from_millis(20);
 
 /// The installation of a service: `web`, or `web@lab-prod` where a host has several of the name.
-pub(super) async fn find(host: &Host, service: &str) -> Result<Option<InstallationId>, Problem> {
-    let chosen = choose(host.installations().await, service)?;
+pub(super) async fn find(host: &Host, name: &str) -> Result<Option<InstallationId>, Problem> {
+    let chosen = service::choose(host.installations().await, name)?;
     match chosen.as_ref().and_then(|id| Some((id, host.broken(id)?))) {
         Some((id, why)) => Err(obstructed(id, why.to_owned())),
         None => Ok(chosen),
     }
-}
-
-/// The one of `known` that a user means by `service`.
-pub(super) fn choose(known: Vec<InstallationId>, service: &str) -> Result<Option<InstallationId>, Problem> {
-    let (name, target) = match service.split_once('@') {
-        Some((name, target)) => (name, Some(target)),
-        None => (service, None),
-    };
-    let matches = |id: &InstallationId| {
-        id.pipeline.as_str() == name && target.is_none_or(|target| id.target.as_str() == target)
-    };
-    let mut found: Vec<_> = known.into_iter().filter(matches).collect();
-    if found.len() > 1 {
-        let names: Vec<_> = found.iter().map(|id| format!("{}@{}", id.pipeline, id.target)).collect();
-        let message = format!("`{service}` names {} installations of this host", found.len());
-        return Err(Problem::new(error_code::USAGE, message)
-            .cause("Several targets of the cluster are on this host.")
-            .help(format!("name one of {}", names.join(", "))));
-    }
-    Ok(found.pop())
-}
-
-/// No installation has the name that a user gave.
-pub(super) fn unknown(service: &str) -> Problem {
-    Problem::new(error_code::NOT_FOUND, format!("there is no service `{service}` here"))
-        .cause("Nothing of this name was deployed to this data directory.")
-        .help("`trimaran-agent host status --data-dir DIR` shows what is here")
 }
 
 /// An order by hand. Fence and attempt are set where it is taken.

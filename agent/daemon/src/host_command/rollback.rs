@@ -4,8 +4,8 @@ use trimaran_host::Host;
 use trimaran_model::assignment::{HostAction, HostOrder, HostReport};
 use trimaran_model::error_code;
 
-use super::order;
 use super::problem::Problem;
+use super::{order, service};
 
 /// Go back to the release before, from what is on this machine.
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,7 @@ async fn rollback(
     reports: &mut tokio::sync::mpsc::Receiver<HostReport>,
 ) -> Result<u8, Problem> {
     let Some(id) = order::find(host, &args.service).await? else {
-        return Err(order::unknown(&args.service));
+        return Err(service::unknown(&args.service));
     };
     let shown = order::inspected(host, &id).await?;
     let Some(earlier) = shown.rollback_target else {

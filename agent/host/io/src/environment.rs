@@ -31,7 +31,7 @@ fn entry_of(uid: u32) -> Option<(String, String)> {
     if result != 0 || found.is_null() {
         return None;
     }
-    // SAFETY: the call succeeded, so the entry is written and its strings end inside of the buffer, which lives.
+    // SAFETY: the call succeeded, so the entry is written and its strings end inside of the buffer, which is still borrowed.
     let (name, home) = unsafe {
         let entry = entry.assume_init();
         (CStr::from_ptr(entry.pw_name), CStr::from_ptr(entry.pw_dir))

@@ -9,6 +9,7 @@
 mod http;
 mod local;
 mod part;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use trimaran_model::limits::FETCH_TRIES_MAX;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::{Artifact, ArtifactLocation};
 
+use self::source::source_name;
 use crate::disk::Space;
 
 pub use part::clean;
@@ -141,27 +143,5 @@ async fn attempt(artifact: &Artifact, cache: &Path, deadline: Duration) -> Resul
     match &artifact.location {
         ArtifactLocation::Url(url) => http::download(url, artifact.sha256, cache, deadline).await,
         ArtifactLocation::Path(path) => local::copy(Path::new(path), artifact.sha256, cache).await,
-    }
-}
-
-/// The location as people know it; a password in a URL is not shown.
-fn source_name(location: &ArtifactLocation) -> String {
-    match location {
-        ArtifactLocation::Path(path) => format!("`{path}`"),
-        ArtifactLocation::Url(url) => match reqwest::Url::parse(url) {
-            Ok(mut parsed) => {
-                if parsed.password().is_some() || !parsed.username().is_empty() {
-                    // Both fail only for URLs without a host, which have neither.
-                    let _ = parsed.set_password(None);
-                    let _ = parsed.set_username("…");
-                }
-                if parsed.query().is_some() {
-                    // A presigned URL has its signature here.
-                    parsed.set_query(Some("…"));
-                }
-                format!("`{parsed}`")
-            }
-            Err(_) => format!("`{url}`"),
-        },
     }
 }

@@ -38,7 +38,7 @@ async fn ask(health: &HealthCheck, own: IpAddr) -> Result<Answered, String> {
         builder.handshake(TokioIo::new(stream)).await.map_err(|error| describe_error(&error))?;
     let host = health.http.host.clone().unwrap_or_else(|| match peer.ip() {
         IpAddr::V4(ip) => ip.to_string(),
-        // As in a URL (RFC 3986, 3.2.2): without brackets the port could not be told from the address.
+        // As in a URL (RFC 3986, 3.2.2): without brackets the port could not be separated from the address.
         IpAddr::V6(ip) => format!("[{ip}]"),
     });
     let request = hyper::Request::get(&health.http.path)

@@ -220,7 +220,7 @@ async fn output_environment_and_exit_code_are_seen() {
 }
 
 #[tokio::test]
-async fn a_program_that_can_not_run_is_told_in_the_systems_words_and_leaves_nothing() {
+async fn a_program_that_can_not_run_is_reported_in_the_systems_words_and_leaves_nothing() {
     let lab = Lab::new();
     std::fs::write(lab.file("data"), "no program").expect("writable");
     std::fs::create_dir(lab.file("folder")).expect("writable");
@@ -443,7 +443,7 @@ async fn a_directory_with_a_long_path_works() {
 }
 
 #[tokio::test]
-async fn an_earlier_boot_is_an_end_that_nobody_saw() {
+async fn an_earlier_boot_is_an_end_that_no_one_saw() {
     let lab = Lab::new();
     let mut shim = lab.start("exec sleep 1000").await;
     let state = std::fs::read_to_string(lab.dir().join("state")).expect("a state");

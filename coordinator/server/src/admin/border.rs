@@ -11,7 +11,7 @@ use trimaran_model::limits::{
 };
 use trimaran_wire::v1::operator::{DeployRequest, EnrollOrder, OperatorBody, Refusal, SourceFile};
 
-use super::refusal;
+use super::reply::refusal;
 
 /// Refuses a change with a text that is too long. The refusal does not repeat it.
 pub(super) fn check(body: &OperatorBody) -> Result<(), Refusal> {

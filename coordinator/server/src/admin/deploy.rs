@@ -13,7 +13,7 @@ use trimaran_query as query;
 use trimaran_wire::v1::command::PipelineSource;
 use trimaran_wire::v1::operator::{self, DeployRequest, Refusal, WireDiagnostic};
 
-use super::refusal;
+use super::reply::refusal;
 use crate::rows::Rows;
 
 /// What files say by themselves, or every diagnostic.

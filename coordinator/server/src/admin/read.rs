@@ -14,14 +14,15 @@ use trimaran_query as query;
 use trimaran_replica::io::Role;
 use trimaran_wire::document::{
     ClusterStatus, HashDocument, MachineDocument, MemberDocument, RefusedDocument, RunDocument,
-    SourceDocument, rfc3339,
+    SourceDocument, TargetList, Why, rfc3339,
 };
 use trimaran_wire::v1::agent::RefusedCounts;
 use trimaran_wire::v1::assignment::WireInstance;
 use trimaran_wire::v1::operator::{OperatorBody, Refusal};
 
 use super::deploy::{self, stored_source};
-use super::{Answer, document, refusal, refused, run_id, unknown_assignments, wait_linearizable};
+use super::reply::{Answer, document, refusal, run_id, wait_linearizable};
+use super::{refused, unknown_assignments};
 use crate::disk_space::DiskPressure;
 use crate::rows::{Rows, View};
 use crate::server::Server;
@@ -53,15 +54,7 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
             document(revision, &query::runs(rows, named(pipeline.as_deref())?.as_ref(), *limit as usize))
         }
         OperatorBody::Why { run, stage } => {
-            let id = run_id(run)?;
-            let why = query::why(rows, &id, stage.as_deref());
-            let why = why.ok_or_else(|| no_run(run))?;
-            if stage.is_some() && why.stages.is_empty() {
-                let stage = stage.as_deref().unwrap_or_default();
-                return Err(refusal(error_code::NOT_FOUND, format!("`{run}` has no stage `{stage}`")));
-            }
-            let why = unknown_assignments::why(server, rows, &id, why);
-            document(revision, &refused::why(server, rows, &id, why))
+            document(revision, &why_document(server, rows, run, stage.as_deref())?)
         }
         OperatorBody::Status { pipeline } => {
             if let Some(pipeline) = pipeline {
@@ -86,13 +79,7 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
                 &SourceDocument { pipeline: source.pipeline, file: source.file, text: source.text },
             )
         }
-        OperatorBody::TargetList { name } => {
-            let list = query::targets(rows, name.as_deref());
-            if let (Some(name), true) = (name, list.targets.is_empty()) {
-                return Err(refusal(error_code::NOT_FOUND, format!("there is no target `{name}`")));
-            }
-            document(revision, &list)
-        }
+        OperatorBody::TargetList { name } => document(revision, &target_list(rows, name.as_deref())?),
         OperatorBody::AgentList => {
             let mut list = query::agents(rows);
             list.agents.iter_mut().for_each(|agent| see_agent(server, agent));
@@ -119,19 +106,35 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
         OperatorBody::ClusterStatus | OperatorBody::Watch { .. } | OperatorBody::Logs { .. } => {
             return Err(refusal(error_code::BUG, "this request is answered elsewhere"));
         }
-        OperatorBody::Apply { .. }
-        | OperatorBody::Deploy(_)
-        | OperatorBody::Approve { .. }
-        | OperatorBody::Cancel { .. }
-        | OperatorBody::Resume { .. }
-        | OperatorBody::Rollback { .. }
-        | OperatorBody::Enroll(_) => {
-            return Err(refusal(
-                error_code::REQUEST_ID,
-                "a request that changes something needs a request id",
-            ));
+        OperatorBody::Apply { .. } | OperatorBody::Deploy(_) | OperatorBody::Approve { .. } => {
+            return Err(without_request_id());
         }
+        OperatorBody::Cancel { .. } | OperatorBody::Resume { .. } => return Err(without_request_id()),
+        OperatorBody::Rollback { .. } | OperatorBody::Enroll(_) => return Err(without_request_id()),
     })
+}
+
+fn without_request_id() -> Refusal {
+    refusal(error_code::REQUEST_ID, "a request that changes something needs a request id")
+}
+
+/// Why a run, or one stage of it, does not move, with what this member knows of agents.
+fn why_document(server: &Server, rows: &Rows<'_>, run: &str, stage: Option<&str>) -> Result<Why, Refusal> {
+    let id = run_id(run)?;
+    let why = query::why(rows, &id, stage).ok_or_else(|| no_run(run))?;
+    if let Some(stage) = stage.filter(|_| why.stages.is_empty()) {
+        return Err(refusal(error_code::NOT_FOUND, format!("`{run}` has no stage `{stage}`")));
+    }
+    let why = unknown_assignments::why(server, rows, &id, why);
+    Ok(refused::why(server, rows, &id, why))
+}
+
+fn target_list(rows: &Rows<'_>, name: Option<&str>) -> Result<TargetList, Refusal> {
+    let list = query::targets(rows, name);
+    match name.filter(|_| list.targets.is_empty()) {
+        Some(name) => Err(refusal(error_code::NOT_FOUND, format!("there is no target `{name}`"))),
+        None => Ok(list),
+    }
 }
 
 /// Reads a name of the request.

@@ -14,9 +14,10 @@ use trimaran_wire::v1::agent::AgentQuery;
 use trimaran_wire::v1::operator::{OperatorReply, Refusal};
 use trimaran_wire::v1::runner::{LogLines, LogQuery};
 
-use super::{Answer, refusal, run_id, wait_linearizable};
+use super::reply::{Answer, refusal, run_id, wait_linearizable};
+use crate::damaged::Damaged;
 use crate::events::{Follow, RenderedEvent, present_state};
-use crate::rows::{Damaged, View};
+use crate::rows::View;
 use crate::server::Server;
 
 /// Sends what came after a position, and then each event as it comes, until the watcher goes. With a run only what

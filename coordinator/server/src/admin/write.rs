@@ -15,7 +15,8 @@ use trimaran_wire::v1::common::WireIdentity;
 use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody, OperatorReply, Refusal, SourceFile};
 use trimaran_wire::v1::plan::WirePlan;
 
-use super::{Answer, border, deploy, document, parse_run, parse_stage, read, refusal, wait_linearizable};
+use super::reply::{Answer, document, parse_run, parse_stage, refusal, wait_linearizable};
+use super::{border, deploy, read};
 use crate::enroll::root_fingerprint;
 use crate::raft_loop::Proposed;
 use crate::rows::View;

@@ -3,7 +3,7 @@
 //! What the log does not accept now (a full queue, a full disk) waits here and is proposed again; the session
 //! stays. Above the bound the session is not read, so that the rest waits in the agent.
 //!
-//! Not here: what a report is and how it is answered (`reports`).
+//! Not here: how a report is read and answered (`reports`).
 
 use std::collections::VecDeque;
 
@@ -13,9 +13,16 @@ use trimaran_model::limits::{
 };
 use trimaran_wire::codec::encode;
 use trimaran_wire::v1::command::CommandBody;
+use trimaran_wire::v1::common::WireInstallation;
 
-use super::reports::Report;
 use crate::raft_loop::Proposed;
+
+/// What the agent is answered once its report is in the log.
+pub(super) enum Report {
+    Result { assignment: u64, fence: u64 },
+    Commit { assignment: u64, n: u32 },
+    Verdict { installation: WireInstallation },
+}
 
 /// One report with its command, which is kept until the log has answered.
 pub(super) struct Queued {

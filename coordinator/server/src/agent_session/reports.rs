@@ -11,19 +11,12 @@ use trimaran_wire::v1::agent::{
 };
 use trimaran_wire::v1::assignment::WireCommit;
 use trimaran_wire::v1::command::CommandBody;
-use trimaran_wire::v1::common::WireInstallation;
 
 use super::Link;
-use super::report_queue::Queued;
+use super::report_queue::{Queued, Report};
+use crate::damaged::Damaged;
 use crate::raft_loop::Proposed;
-use crate::rows::{Damaged, View};
-
-/// What the agent is answered once its report is in the log.
-pub(super) enum Report {
-    Result { assignment: u64, fence: u64 },
-    Commit { assignment: u64, n: u32 },
-    Verdict { installation: WireInstallation },
-}
+use crate::rows::View;
 
 impl Link {
     /// Handles a message; false ends the session.

@@ -171,7 +171,7 @@ async fn agents_are_listed_with_their_address_and_what_their_port_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_end_of_an_old_session_takes_nothing_from_the_next_one_of_the_same_life() {
+async fn the_end_of_an_old_session_takes_nothing_from_the_next_one_of_the_same_incarnation() {
     let world = cluster().await;
     let admin = world.client("admin");
     let mut old = Played::attach(&world).await;
@@ -224,7 +224,7 @@ async fn a_runner_that_was_seen_is_lost_after_everything_was_started_again() {
     };
     lab.say(AgentUp::Runners(vec![state])).await;
     until(&world, OperatorBody::RunnerList, "connected", |it| it["runners"][0]["state"] == "connected").await;
-    // Told in the order of the session: the answer says that the log has what was told before.
+    // Sent in the order of the session: the answer says that the log has what was sent before.
     lab.say(AgentUp::Ping { sent_ms: 1, refused: RefusedCounts::default() }).await;
     lab.expect_message(|message| matches!(message, AgentDown::Pong { .. }).then_some(())).await;
     drop(lab);

@@ -76,7 +76,7 @@ async fn what_was_applied_is_deployed_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_who_decide_at_once_are_told_who_was_first() {
+async fn two_who_decide_at_once_learn_who_was_first() {
     let world = World::start().await;
     world.apply().await;
     world.operator("op1", "operator").await;

@@ -1,4 +1,4 @@
-//! Datagrams that belong to no connection and start none: told apart and counted, each once, without keeping
+//! Datagrams that belong to no connection and start none: distinguished and counted, each once, without keeping
 //! anything of them.
 //!
 //! QUIC drops most of them before there is a handshake to refuse. Three places see all of it: the socket (headers

@@ -157,7 +157,7 @@ async fn a_send_that_was_given_up_breaks_its_stream() {
     let client = world.endpoint(&agent("lab"), &[]);
     let (near, far) = session(&client, &server, Alpn::Agent).await;
     let (mut sender, _receiver) = soon(near.open_stream()).await.expect("a stream");
-    // Nobody reads, and the window is smaller than two of these.
+    // No one reads, and the window is smaller than two of these.
     let large = frame(&vec![0; 900_000]);
     let first = tokio::time::timeout(std::time::Duration::from_millis(100), async {
         sender.send(&large).await?;
@@ -179,7 +179,7 @@ async fn a_send_that_was_given_up_breaks_its_stream() {
 }
 
 #[tokio::test]
-async fn a_shutdown_is_told_to_everyone_and_is_bounded() {
+async fn a_shutdown_is_sent_to_everyone_and_is_bounded() {
     let world = World::new("one");
     let server = world.coordinator();
     let client = world.endpoint(&agent("lab"), &[]);

@@ -23,7 +23,7 @@ pub struct WireHostJournal {
     pub serving: Option<[u8; 32]>,
     /// Why the service is not healthy although it should be.
     pub service_failure: Option<WireHostFailure>,
-    /// Releases that were verified here, newest first: the ways back.
+    /// Releases that were verified here, newest first: what can be rolled back to.
     pub stable_releases: Vec<[u8; 32]>,
     pub prepared: Option<[u8; 32]>,
     pub launch: Option<WireLaunch>,

@@ -79,7 +79,7 @@ impl ModelHost {
         let ended: Vec<u64> = self
             .processes
             .iter()
-            .filter(|(number, process)| old(**number) && !self.lives(process))
+            .filter(|(number, process)| old(**number) && !self.is_alive(process))
             .map(|(number, _)| *number)
             .collect();
         for number in ended {
@@ -116,7 +116,7 @@ impl ModelHost {
         let alive: Vec<u64> = self
             .processes
             .iter()
-            .filter(|(number, process)| Some(**number) != except && self.lives(process))
+            .filter(|(number, process)| Some(**number) != except && self.is_alive(process))
             .map(|(number, _)| *number)
             .collect();
         for number in &alive {
@@ -149,13 +149,13 @@ impl ModelHost {
     }
 
     pub(super) fn probe(&self) -> Reply {
-        let ended = self.processes.values().filter(|it| self.lives(it)).find_map(|it| self.first_exit(it));
+        let ended = self.processes.values().filter(|it| self.is_alive(it)).find_map(|it| self.first_exit(it));
         if let Some(exit) = ended {
             return Reply::Ended(exit);
         }
-        let healthy = self.processes.values().filter(|it| self.lives(it)).any(|it| self.answers(it));
+        let healthy = self.processes.values().filter(|it| self.is_alive(it)).any(|it| self.answers(it));
         let is_unverified = |it: &&Process| self.behaviours.get(&it.digest) == Some(&Behaviour::Unverified);
-        let unverified = self.processes.values().filter(|it| self.lives(it)).any(|it| is_unverified(&it));
+        let unverified = self.processes.values().filter(|it| self.is_alive(it)).any(|it| is_unverified(&it));
         match healthy {
             true if unverified => {
                 Reply::Unverified(HostFailure::new(ReasonCode::ListenerUnknown, "the listener can't be seen"))

@@ -94,7 +94,7 @@ fn without_an_earlier_release_a_bad_one_is_ended() {
 }
 
 #[test]
-fn a_way_back_that_fails_is_broken_and_heals_by_itself() {
+fn a_rollback_that_fails_is_broken_and_recovers_automatically() {
     let mut host = with_v1(Behaviour::Sick);
     host.behave(digest(1), Behaviour::Sick);
     let report = give(&mut host, &apply(2, 2));
@@ -335,7 +335,7 @@ fn a_later_goal_that_has_to_be_fetched_waits_for_a_safe_place() {
 }
 
 #[test]
-fn time_that_nobody_watched_is_neither_health_nor_failure() {
+fn time_that_no_one_watched_is_neither_health_nor_failure() {
     let mut host = with_v1(Behaviour::Healthy { after: 100 });
     host.give(&apply(2, 2)).expect("nothing kills it");
     host.run_for(Millis::seconds(2)).expect("nothing kills it");

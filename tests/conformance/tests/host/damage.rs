@@ -75,7 +75,7 @@ fn a_service_that_is_sick_after_a_reboot_is_blamed() {
 }
 
 #[test]
-fn an_exit_that_nobody_watched_is_seen_when_the_runner_comes_back() {
+fn an_exit_that_no_one_watched_is_seen_when_the_runner_comes_back() {
     let mut host = with_v1_and_v2();
     host.crash(Loss::Nothing);
     host.kill_service(Exit { code: Some(7), signal: None, lost: false });

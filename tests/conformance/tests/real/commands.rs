@@ -210,7 +210,7 @@ fn stop_ends_what_ignores_sigterm_and_what_left_the_session() {
 }
 
 #[test]
-fn a_second_process_is_told_who_has_the_directory() {
+fn a_second_process_learns_who_has_the_directory() {
     let lab = Lab::new();
     lab.apply(&lab.spec("v1", "good"), 0);
     let lock = trimaran_host::lock::DirectoryLock::take(&lab.data()).expect("no one has it");

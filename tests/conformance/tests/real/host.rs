@@ -156,7 +156,7 @@ fn a_service_outlives_its_host_and_is_found_again() {
 }
 
 #[test]
-fn an_end_that_nobody_watched_is_seen_later() {
+fn an_end_that_no_one_watched_is_seen_later() {
     run(async {
         let lab = Lab::new();
         let (host, _, _) = deployed(&lab, 1, "v1").await;
@@ -361,7 +361,7 @@ impl Drop for HangingDisk {
 }
 
 #[test]
-fn an_installation_whose_disk_hangs_says_so_and_holds_nobody_up() {
+fn an_installation_whose_disk_hangs_says_so_and_delays_no_other() {
     run(async {
         let (lab, other) = (Lab::new(), Lab::new());
         let (host, mut reports, _) = deployed(&lab, 1, "v1").await;

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn every_host_that_degrades_counts_and_the_first_is_told_at_once() {
+    fn every_host_that_degrades_counts_and_the_first_is_reported_at_once() {
         let mut health = Health::default();
         let first = health.on_report(&host(1), &report(HostState::Degraded)).expect("announced at once");
         assert_eq!(announcement(&first), (Verdict::Degraded, 1));

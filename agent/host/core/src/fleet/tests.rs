@@ -229,7 +229,7 @@ fn an_abort_waits_for_hosts_in_flight() {
 }
 
 #[test]
-fn an_abort_after_a_restart_waits_for_hosts_that_were_not_heard() {
+fn an_abort_after_a_restart_waits_for_hosts_that_did_not_report() {
     let mut world = World::silent(assignment(Action::Release(NEW), 2, wave(2, 1, 0)));
     world.feed(Input::Abort(ReasonCode::Canceled));
     world.say(&host(1), report(HostState::Healthy, Some(OLD), Fence(5)));

@@ -98,7 +98,7 @@ impl Transition<'_> {
                 self.forget_process();
                 self.ended(broken);
             }
-            // Strays were ended.
+            // Processes of earlier services were ended.
             Step::Changing { .. }
             | Step::Accepted
             | Step::Prepared

@@ -36,7 +36,7 @@ pub(crate) struct Agent {
     next_ping: u64,
     due_at: Option<u64>,
     /// The sending of the last ping that was answered: the truth of the lease.
-    heard: u64,
+    answered_at: u64,
     waiting: Vec<Event>,
 }
 
@@ -92,7 +92,7 @@ impl World {
             settles_at: self.now + SETTLE,
             next_ping: u64::MAX,
             due_at: None,
-            heard: 0,
+            answered_at: 0,
             waiting: Vec::new(),
         };
         let index = self.agents.len();
@@ -101,7 +101,7 @@ impl World {
         let mut out = Vec::new();
         let now = self.time();
         self.agents[index].executor.resume(now, &mut out);
-        self.carry_out(index, out);
+        self.perform(index, out);
         let delay = self.below(500);
         self.after(delay, Event::Dial { agent: index });
         self.after(SETTLE, Event::Due { agent: index });
@@ -257,7 +257,7 @@ impl World {
                 Input::Committed { assignment: AssignmentId(assignment), n }
             }
             AgentDown::Pong { sent_ms, .. } => {
-                self.agents[index].heard = self.agents[index].heard.max(sent_ms);
+                self.agents[index].answered_at = self.agents[index].answered_at.max(sent_ms);
                 let receipt = self.mutant == Mutant::LeaseFromReceipt;
                 Input::PongReceived { sent: if receipt { self.time() } else { Timestamp(sent_ms) } }
             }
@@ -333,7 +333,7 @@ impl World {
             let mut out = Vec::new();
             let now = self.time();
             self.agents[index].executor.step(now, input, &mut out);
-            inputs.extend(self.carry_out(index, out));
+            inputs.extend(self.perform(index, out));
             while let Some(message) = self.agents[index].executor.next_message(now) {
                 self.up(index, message);
             }
@@ -350,7 +350,7 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, index: usize, outputs: Vec<Output<Fleet>>) -> Vec<Input<Fleet>> {
+    fn perform(&mut self, index: usize, outputs: Vec<Output<Fleet>>) -> Vec<Input<Fleet>> {
         let mut inputs = Vec::new();
         for output in outputs {
             match output {
@@ -382,7 +382,7 @@ impl World {
 
     fn give(&mut self, index: usize, (assignment, call): (AssignmentId, CallId), give: SendGoal) -> bool {
         let disruptive = !matches!(give.goal.action, HostAction::Prepare(_));
-        if disruptive && self.now >= self.agents[index].heard + LEASE.0 {
+        if disruptive && self.now >= self.agents[index].answered_at + LEASE.0 {
             self.violate(format!("{} is ordered to execute without a lease", give.host));
         }
         let until = self.now + 10_000;

@@ -16,7 +16,8 @@ use trimaran_model::limits::{FETCH_PIECES_QUEUED_MAX, FETCH_REDIRECTS_MAX};
 use trimaran_model::text::with_sources;
 
 use super::part::Part;
-use super::{Failure, FetchError, source_name};
+use super::source::source_name;
+use super::{Failure, FetchError};
 use crate::blocking::spawn;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

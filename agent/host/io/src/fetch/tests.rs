@@ -280,7 +280,7 @@ async fn a_file_of_this_host_is_copied_and_verified() {
 }
 
 #[tokio::test]
-async fn parts_of_an_earlier_life_are_cleaned_and_blobs_are_not() {
+async fn parts_of_an_earlier_process_are_cleaned_and_blobs_are_not() {
     let cache = Cache::new();
     clean(&cache.path()).expect("no cache is a clean cache");
     fs::create_dir(cache.path()).expect("writable");

@@ -170,12 +170,12 @@ mod tests {
                 let same = |it: &Listener| (it.address, it.port) == (wanted.ip(), wanted.port());
                 all.into_iter().filter(same).collect()
             };
-            let told = ours(from_kernel(family).expect("sock_diag"));
-            assert_eq!(told.len(), 1, "{wanted}");
+            let from_socket = ours(from_kernel(family).expect("sock_diag"));
+            assert_eq!(from_socket.len(), 1, "{wanted}");
             // A read of /proc that takes several reads may show a socket twice.
             let mut shown = ours(from_proc(table).expect("/proc"));
             shown.dedup();
-            assert_eq!(told, shown);
+            assert_eq!(from_socket, shown);
         }
     }
 

@@ -77,7 +77,7 @@ fn launch(binary: &Path, spec: &ShimSpec) -> Result<(), StartError> {
     }
     State::remove(&dir).map_err(io("remove the old state in", &dir))?;
     let specification = memory_file(&bytes).map_err(io("make a memory file for", &dir))?;
-    // It lives as long as the service: nothing that the runner's own environment holds belongs into it.
+    // It exists as long as the service: nothing that the runner's own environment holds belongs into it.
     let switch = std::env::var_os(group::SWITCH).map(|value| (group::SWITCH, value));
     let mut child = Command::new(binary)
         .env_clear()

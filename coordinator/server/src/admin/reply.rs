@@ -1,0 +1,64 @@
+//! What requests of operators have in common: how answers are formed, and how names in requests are read.
+//!
+//! Not here: which request gets which answer.
+
+use trimaran_model::error_code::{self, ErrorCode};
+use trimaran_model::id::{InvalidName, RunId, StageName, StagePart};
+use trimaran_wire::document::Document;
+use trimaran_wire::v1::common::{WireRun, WireStage};
+use trimaran_wire::v1::operator::{OperatorReply, Refusal};
+
+use crate::raft_loop::ReadAnswer;
+use crate::server::Server;
+
+/// A reply or a refusal.
+pub(crate) type Answer = Result<OperatorReply, Refusal>;
+
+/// Waits until views show everything that was answered before; a refusal when that can't be known now.
+pub(crate) async fn wait_linearizable(server: &Server) -> Result<u64, Refusal> {
+    match server.node.read_revision().await {
+        ReadAnswer::At(revision) => Ok(revision),
+        ReadAnswer::NotLeader => Err(refusal(error_code::NO_QUORUM, "there is no leader")),
+        ReadAnswer::Busy(why) => Err(refusal(error_code::BUSY, why)),
+    }
+}
+
+/// A refusal with the catalogue's cause and help.
+pub(crate) fn refusal(code: ErrorCode, message: impl Into<String>) -> Refusal {
+    Refusal { code: code.0, message: message.into(), cause: None, help: None, diagnostics: Vec::new() }
+}
+
+/// A document at a revision.
+pub(crate) fn document<D: Document>(revision: u64, document: &D) -> OperatorReply {
+    OperatorReply::Document { revision, json: document.to_json() }
+}
+
+/// Reads `web#12`.
+pub(crate) fn parse_run(text: &str) -> Result<WireRun, Refusal> {
+    run_id(text).map(|id| WireRun::from(&id))
+}
+
+/// Reads `web#12` as the state names runs.
+pub(crate) fn run_id(text: &str) -> Result<RunId, Refusal> {
+    text.parse().map_err(|error: InvalidName| Refusal {
+        cause: Some(error.to_string()),
+        ..refusal(error_code::USAGE, format!("`{text}` is no run"))
+    })
+}
+
+/// Reads `prod/lab-prod`.
+pub(crate) fn parse_stage(text: &str) -> Result<WireStage, Refusal> {
+    match text.parse::<StageName>() {
+        Ok(stage) => {
+            let target = match &stage.part {
+                StagePart::Approve => None,
+                StagePart::Deploy(target) => Some(target.to_string()),
+            };
+            Ok(WireStage { environment: stage.environment.to_string(), target })
+        }
+        Err(error) => Err(Refusal {
+            cause: Some(error.to_string()),
+            ..refusal(error_code::USAGE, format!("`{text}` is no stage"))
+        }),
+    }
+}
