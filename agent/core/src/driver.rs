@@ -10,7 +10,7 @@
 //!   `LeaseBack` a driver asks for none.
 //! - After a crash the driver begins with the phase found and observes before it acts.
 //! - A superseded order gets `Abort(Fenced)`, comes to a safe point, and its phase is found by the next order.
-//! - Every call is answered exactly once: by a reply, by `Lost` when its on_answer can't come any more, or by
+//! - Every call is answered exactly once: by a reply, by `Lost` when its answer can't come any more, or by
 //!   `Unmade` when it was not made.
 
 use trimaran_model::action::Outcome;
@@ -124,7 +124,7 @@ pub struct CallId(pub u64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input<R, S> {
     Reply(CallId, R),
-    /// The on_answer of a call can't come any more; whether it had its effect is not known.
+    /// The answer of a call can't come any more; whether it had its effect is not known.
     Lost(CallId),
     /// The call was not made, because the lease was lost before it was sent.
     Unmade(CallId),

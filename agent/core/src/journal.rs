@@ -1,7 +1,8 @@
 //! The bytes of the journal file, and what they mean.
 //!
-//! The file is a sequence of frames of `trimaran_wire::v1::agent_journal`. A frame is on_written only after the one
-//! before it is synced, so after a crash at most the last one is torn, and nothing can follow it. A damaged
+//! The file is a sequence of frames of `trimaran_wire::v1::agent_journal`. A frame is written only after the one
+//! before it is synced, so after a crash at most the last one is torn, and nothing can follow it. On a full disk the owner replaces the
+//! whole file instead, with one sync. A damaged
 //! frame with a good one behind it is therefore damage, and refused.
 //!
 //! Deliberately not here: the file itself. Whoever owns it appends, syncs, and replaces it by a new file and a

@@ -20,7 +20,7 @@ pub(crate) struct DiskSpaceGuard {
     low_since: Mutex<Option<WallTime>>,
 }
 
-/// Too little disk_space.
+/// Too little disk space.
 pub(crate) struct DiskPressure {
     pub(crate) message: String,
     pub(crate) since: WallTime,
@@ -37,7 +37,7 @@ impl DiskPressure {
     }
 }
 
-/// How much disk_space there is.
+/// How much disk space there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Level {
     Full,

@@ -25,8 +25,8 @@ pub struct Assignment {
     pub release: Option<Release>,
     /// Which hosts, and how many may be down.
     pub wave: Wave,
-    /// The hosts of the target, by name, as enrolled at this revision. Grows with the fleet; an agent that
-    /// serves more hosts than fit one frame gets them in its inventory and here an empty set.
+    /// The hosts of the target, by name, as enrolled at this revision. Grows with the fleet: what does not fit one
+    /// frame is sent in pages ahead of the assignment.
     pub hosts: BTreeSet<HostName>,
     /// Releases of this installation that a host must not remove: what a rollback needs.
     pub keep: BTreeSet<Digest>,

@@ -1,4 +1,5 @@
-//! `host status`: what is on this machine and how it is. Changes nothing.
+//! `host status`: what is on this machine and how it is. It starts nothing and removes nothing of a release; what a
+//! dead service left running is ended, as by a runner that starts.
 
 use serde_json::json;
 use trimaran_host::Inspection;

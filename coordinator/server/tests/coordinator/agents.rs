@@ -175,7 +175,7 @@ async fn the_end_of_an_old_session_takes_nothing_from_the_next_one_of_the_same_i
     let world = cluster().await;
     let admin = world.client("admin");
     let mut old = Played::attach(&world).await;
-    // For each round when the next session attached, and a later revision at which it still alive_then.
+    // For each round when the next session attached, and a later revision at which it was still alive.
     let mut incarnations = Vec::new();
     for round in 0..100 {
         let mut next = Played::connect(&world).await;

@@ -1,7 +1,7 @@
 //! The writing end, in the shim: from bytes of two pipes to records in files.
 //!
-//! A disk that is full or broken never blocks the service: lines are dropped, counted, and the count is
-//! written as soon as there is space again.
+//! A disk that is full or fails never blocks the service: lines are dropped, counted, and the count is written as
+//! soon as there is space again. A disk that hangs does: its write does not return, and the pipe fills.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
