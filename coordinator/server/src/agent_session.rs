@@ -237,7 +237,7 @@ impl Link {
         // Verdicts that were compared and have to wait are compared again after the next message or answer.
         let mut compared = false;
         loop {
-            let verdicts = !self.verdicts.is_empty() && !std::mem::take(&mut compared);
+            let verdicts = !std::mem::take(&mut compared) && !self.verdicts.is_empty();
             let capacity = self.reports.has_capacity() && self.verdicts.len() < AGENT_VERDICTS_WAITING_MAX;
             let open = tokio::select! {
                 frame = receiver.next(), if capacity => {

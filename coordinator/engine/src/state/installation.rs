@@ -117,7 +117,7 @@ impl Installation {
     pub(crate) fn begin(&mut self, environment: &EnvironmentName, hosts: u32) {
         self.environment = environment.clone();
         (self.health, self.failure) = (Verdict::Progressing, None);
-        (self.bake_until, self.desired, self.down) = (None, hosts, 0);
+        (self.bake_until, self.desired, self.updated, self.down) = (None, hosts, 0, 0);
     }
 
     /// It has one live assignment at most, and each has a larger fence than all before.

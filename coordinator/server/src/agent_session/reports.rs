@@ -93,14 +93,19 @@ impl Link {
     }
 
     /// Only what the log does not have yet is written to it. Called when the rows have everything that the agent
-    /// was answered; a verdict on an installation whose earlier one is still on its way waits for that.
+    /// was answered; a verdict waits while an earlier one on its installation, or a result, is still on its way: a
+    /// result may say that nothing works on the installation any more, and only then its health counts.
     /// False ends the session.
     pub(super) fn compare_verdicts(&mut self) -> bool {
         for _ in 0..self.verdicts.len() {
             let Some(verdict) = self.verdicts.pop_front() else { return true };
             let Ok(verdict) = self.of_last_assignment(verdict) else { return false };
-            let same = |report: &Report| matches!(report, Report::Verdict { installation } if *installation == verdict.installation);
-            if self.reports.contains(same) || !self.reports.has_capacity() {
+            let goes_before = |report: &Report| match report {
+                Report::Result { .. } => true,
+                Report::Verdict { installation } => *installation == verdict.installation,
+                Report::Commit { .. } => false,
+            };
+            if self.reports.contains(goes_before) || !self.reports.has_capacity() {
                 self.verdicts.push_back(verdict);
                 continue;
             }
