@@ -40,6 +40,9 @@ pub(crate) fn explain(program: &Path, cwd: &Path, error: &io::Error) -> Option<S
     if !cwd.is_dir() {
         return Some(format!("its working directory {} is not there", cwd.display()));
     }
+    if program.is_dir() {
+        return Some("it is a directory".to_owned());
+    }
     let head = Head::read(program)?;
     match error.raw_os_error()? {
         libc::ENOENT => missing_interpreter(cwd, program, &head),
@@ -121,7 +124,8 @@ fn not_permitted(root: &Path, program: &Path, head: &Head) -> Option<String> {
         std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
     };
     if !executable(program) {
-        return Some("it is no executable file: see its mode".to_owned());
+        let mode = std::fs::metadata(program).ok()?.permissions().mode() & 0o7777;
+        return Some(format!("it is not executable (mode {mode:04o}): `chmod +x` it before it is packed"));
     }
     let (_, interpreter) = head.interpreter()?;
     let path = root.join(&interpreter);

@@ -220,7 +220,7 @@ async fn output_environment_and_exit_code_are_seen() {
 }
 
 #[tokio::test]
-async fn a_program_that_can_not_run_is_reported_in_the_systems_words_and_leaves_nothing() {
+async fn a_program_that_can_not_run_is_reported_with_its_cause_and_leaves_nothing() {
     let lab = Lab::new();
     std::fs::write(lab.file("data"), "no program").expect("writable");
     std::fs::create_dir(lab.file("folder")).expect("writable");
@@ -229,9 +229,9 @@ async fn a_program_that_can_not_run_is_reported_in_the_systems_words_and_leaves_
     std::fs::set_permissions(lab.file("bad"), mode).expect("own file");
     for (program, words) in [
         ("missing", "No such file"),
-        ("data", "Permission denied"),
-        ("folder", "Permission denied"),
-        ("bad", "Exec format error"),
+        ("data", "is not executable (mode 06"),
+        ("folder", "is a directory"),
+        ("bad", "no complete ELF program"),
     ] {
         let error = shim::start(Path::new(LAB), &lab.spec(&[program])).await.err().expect("it can't run");
         assert!(matches!(error, StartError::Exec { .. }), "{error}");
