@@ -9,7 +9,7 @@ export ROCKSDB_STATIC ?= 1
 export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS ?= -Clink-arg=-fuse-ld=mold
 export PATH := $(CACHE)/tools/bin:$(PATH)
 
-.PHONY: setup setup-build build demo test bench lint audit
+.PHONY: setup setup-build build demo demo-flink demo-kubernetes test bench lint audit package
 
 setup:
 	@ops/setup/setup.sh
@@ -25,6 +25,16 @@ demo: setup-build
 	@cargo build --locked --workspace --bins
 	@"$(CARGO_TARGET_DIR)/debug/trimaran-demo"
 
+# A stateful job on a real Flink cluster, which is set up when it is not there (about a minute, 340 MB in the cache).
+demo-flink: setup-build
+	@cargo build --locked --workspace --bins
+	@"$(CARGO_TARGET_DIR)/debug/trimaran-demo-flink"
+
+# A service in two real clusters, which are built when they never were on this machine (see tests/env/kubernetes).
+demo-kubernetes: setup-build
+	@cargo build --locked --workspace --bins
+	@"$(CARGO_TARGET_DIR)/debug/trimaran-demo-kubernetes"
+
 lint: setup
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
@@ -36,10 +46,17 @@ test: lint
 	cargo test --locked --workspace --all-targets
 	cargo test --locked --workspace --doc
 	"$(CARGO_TARGET_DIR)/debug/trimaran-demo"
+	"$(CARGO_TARGET_DIR)/debug/trimaran-demo-flink"
+	cargo xtask leftovers
 
 bench: setup-build
 	cargo build --locked --release --workspace --bins
 	"$(CARGO_TARGET_DIR)/release/trimaran-bench"
+
+# Debian packages of the programs, stripped, below the target directory.
+package: setup-build
+	cargo build --locked --release -p trimaran-coordinator -p trimaran-agent -p trimaran
+	cargo xtask package "$(CARGO_TARGET_DIR)/release" "$(CARGO_TARGET_DIR)/package"
 
 audit: setup
 	cargo deny check advisories

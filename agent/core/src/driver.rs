@@ -26,7 +26,8 @@ pub trait Driver {
     type Phase: Clone;
     type Call;
     type Reply;
-    /// What a watch shows: the whole of it each time.
+    /// What a watch shows of one key: owned, the whole of it each time, cheap to send (an `Arc` where it is large).
+    /// Only the latest of a key counts.
     type Snapshot;
     /// What to watch.
     type Query;
@@ -50,6 +51,12 @@ pub trait Driver {
         input: Input<Self::Reply, Self::Snapshot>,
         out: &mut Vec<EffectOf<Self>>,
     );
+
+    /// Whether this driver can do what is ordered. Several drivers of one agent share the orders by this
+    /// ([`crate::both::Both`]); a driver alone is never asked.
+    fn accepts(&self, _order: &Self::Order) -> bool {
+        true
+    }
 
     /// How a later order takes over. Asked when it comes and after each input until it has the phase.
     fn handover(&self, _phase: &Self::Phase, _next: &Self::Order) -> Handover {
@@ -164,6 +171,27 @@ pub enum Effect<C, Q, P> {
     WakeAt(Timestamp),
     /// The last effect of a driver.
     Done(Outcome),
+}
+
+impl<C, Q, P> Effect<C, Q, P> {
+    /// The same effect of a driver with other calls and queries.
+    pub fn map<C2, Q2>(
+        self,
+        call_of: impl FnOnce(C) -> C2,
+        query_of: impl FnOnce(Q) -> Q2,
+    ) -> Effect<C2, Q2, P> {
+        match self {
+            Self::Persist => Effect::Persist,
+            Self::Call { id, call, deadline, guard } => {
+                Effect::Call { id, call: call_of(call), deadline, guard }
+            }
+            Self::Watch(query) => Effect::Watch(query_of(query)),
+            Self::Report(progress) => Effect::Report(progress),
+            Self::Commit { n, body, progress } => Effect::Commit { n, body, progress },
+            Self::WakeAt(at) => Effect::WakeAt(at),
+            Self::Done(outcome) => Effect::Done(outcome),
+        }
+    }
 }
 
 /// What keeps a repeated or late call from doing harm.

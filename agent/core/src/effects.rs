@@ -84,9 +84,12 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         task.state = State::Working { phase };
     }
 
-    /// Makes the calls of a target that wait, as far as its semaphore allows. One whose lease ended while it waited is
-    /// not made.
+    /// Makes the calls of a known target that wait, as far as its semaphore allows. One whose lease ended while it
+    /// waited is not made.
     pub(crate) fn start_calls(&mut self, now: Timestamp, target: &TargetName, out: &mut Outputs<D>) {
+        if !self.targets.contains_key(target) {
+            return;
+        }
         while let Some(WaitingCall { key, call, guard, deadline }) = self.calls.next(target) {
             let (assignment, id) = key;
             if guard == Guard::Unguarded && !self.lease.is_live(now) {
@@ -99,7 +102,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
             }
             let permit = self.lease.permit(guard, now, deadline);
             self.calls.start(target, key, permit.until());
-            out.push(Output::Call { assignment, id, call, permit });
+            out.push(Output::Call { assignment, target: target.clone(), id, call, permit });
         }
     }
 
@@ -126,7 +129,10 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
                 self.calls.push(&target, WaitingCall { key: (id, call_id), call, guard, deadline });
                 self.start_calls(now, &target, out);
             }
-            Effect::Watch(query) => out.push(Output::Watch { assignment: id, query }),
+            Effect::Watch(query) => {
+                let target = task.assignment.installation.target.clone();
+                out.push(Output::Watch { assignment: id, target, query });
+            }
             Effect::Report(progress) => {
                 (task.progress, task.unsent) = (progress, true);
                 self.plan_progress(now, id);

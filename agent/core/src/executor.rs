@@ -5,19 +5,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trimaran_model::action::Progress;
+use trimaran_model::action::{Outcome, Progress};
 use trimaran_model::assignment::Assignment;
-use trimaran_model::id::{AssignmentId, Epoch, Fence, InstallationId};
-use trimaran_model::limits::{JOURNAL_COMPACT_BYTES, PROGRESS_INTERVAL};
-use trimaran_model::time::Timestamp;
+use trimaran_model::id::{AssignmentId, Epoch, Fence, InstallationId, TargetName};
+use trimaran_model::limits::{JOURNAL_COMPACT_BYTES, PROGRESS_INTERVAL, TARGETS_PER_MESSAGE_MAX};
+use trimaran_model::target::Target;
+use trimaran_model::time::{Millis, Timestamp};
 use trimaran_wire::codec::encode;
-use trimaran_wire::v1::agent::{AgentUp, HeldAssignment};
+use trimaran_wire::v1::agent::{self, AgentUp, HeldAssignment};
 use trimaran_wire::v1::agent_journal::JournalRecord;
 
 use crate::calls::Calls;
-use crate::driver::{CallId, Input as Step, Journaled};
+use crate::driver::{CallId, Guard, Input as Step, Journaled};
 use crate::io::{Input, Output, Refused};
-use crate::lease::Lease;
+use crate::lease::{Lease, Permit};
 use crate::outbox::{Outbox, Outgoing};
 use crate::task::{DriverInput, State, Task};
 
@@ -37,8 +38,12 @@ pub struct Executor<D: Journaled<Order = Assignment, Progress = Progress>> {
     pub(crate) fences: BTreeMap<InstallationId, HighestFence>,
     /// Assignments that wait until the earlier one of their installation is at a safe point.
     pub(crate) next: BTreeMap<InstallationId, Assignment>,
+    /// What this agent serves.
+    pub(crate) targets: BTreeMap<TargetName, Target>,
     pub(crate) cluster: String,
     pub(crate) epoch: Epoch,
+    /// Of the cluster, when it had this epoch; 0: unknown.
+    pub(crate) incarnation: u64,
     pub(crate) attached: bool,
     pub(crate) lease: Lease,
     /// Whether the drivers were last notified of a live lease.
@@ -49,6 +54,8 @@ pub struct Executor<D: Journaled<Order = Assignment, Progress = Progress>> {
     pub(crate) outbox: Outbox,
     /// Orders of this session that were refused and not reported yet.
     pub(crate) refused: BTreeMap<AssignmentId, Refused>,
+    /// Orders of this session that were canceled and that this agent does not hold: they are answered as stopped.
+    pub(crate) unheld: BTreeMap<AssignmentId, Fence>,
     /// Tasks that wait for a write.
     pub(crate) blocked: BTreeSet<(u64, AssignmentId)>,
     /// When a task has to be checked; entries that are not due any more do no harm.
@@ -73,8 +80,10 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
             by_installation: BTreeMap::new(),
             fences: BTreeMap::new(),
             next: BTreeMap::new(),
+            targets: BTreeMap::new(),
             cluster: String::new(),
             epoch: Epoch(0),
+            incarnation: 0,
             attached: false,
             lease: Lease::default(),
             lease_notified: false,
@@ -82,6 +91,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
             stepped: Vec::new(),
             outbox: Outbox::default(),
             refused: BTreeMap::new(),
+            unheld: BTreeMap::new(),
             blocked: BTreeSet::new(),
             timers: BTreeSet::new(),
             sequence: 0,
@@ -93,6 +103,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
 
     /// Continues with what the journal held: call it once, before any input.
     pub fn resume(&mut self, now: Timestamp, out: &mut Outputs<D>) {
+        out.push(Output::Targets(self.targets.values().cloned().collect()));
         for id in self.ids() {
             self.drain(now, id, out);
         }
@@ -108,13 +119,16 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
     pub fn step(&mut self, now: Timestamp, input: Input<D>, out: &mut Outputs<D>) {
         self.notify_lease(now, out);
         match input {
-            Input::Attached { cluster, epoch } => self.on_attached(cluster, epoch, out),
+            Input::Attached { cluster, epoch, incarnation } => {
+                self.on_attached(cluster, epoch, incarnation, out);
+            }
             Input::Detached => self.on_detached(),
             Input::PongReceived { sent } => {
                 if self.attached {
                     self.lease.renew(sent);
                 }
             }
+            Input::Targets(targets) => self.on_targets(now, targets, out),
             Input::Assign(assignment) => self.on_assign(now, assignment, out),
             Input::Cancel { assignment, fence } => self.on_cancel(now, assignment, fence, out),
             Input::Answer { assignment, fence, answer } => self.on_answer(assignment, fence, &answer, out),
@@ -139,6 +153,11 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         self.compact_if_worth(out);
     }
 
+    /// A target that this agent serves, with its settings.
+    pub fn target(&self, name: &TargetName) -> Option<&Target> {
+        self.targets.get(name)
+    }
+
     /// When [`Input::Due`] is wanted.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let timer = self.timers.first().map(|(at, _)| *at);
@@ -154,7 +173,10 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
                 Outgoing::Refused(id) => {
                     self.refused.remove(&id).map(|refused| AgentUp::Refused(refused.to_wire()))
                 }
-                Outgoing::Result(id) => self.tasks.get(&id).and_then(Task::result),
+                Outgoing::Result(id) => match self.tasks.get(&id) {
+                    Some(task) => task.result(),
+                    None => self.unheld.get(&id).map(|fence| stopped(id, *fence)),
+                },
                 Outgoing::Commit(id) => self.tasks.get(&id).and_then(Task::commit_message),
                 Outgoing::Progress(id) => self.tasks.get_mut(&id).and_then(|task| task.take_progress(now)),
             };
@@ -170,6 +192,11 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         !self.outbox.is_empty()
     }
 
+    /// For a call outside of assignments, while the lease is live.
+    pub fn permit(&self, now: Timestamp, deadline: Millis) -> Option<Permit> {
+        self.lease.is_live(now).then(|| self.lease.permit(Guard::Unguarded, now, deadline))
+    }
+
     /// What the journal holds, for the greeting of a session.
     pub fn held(&self) -> Vec<HeldAssignment> {
         self.tasks.values().map(Task::held).collect()
@@ -180,22 +207,35 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         self.tasks.values().filter(|task| matches!(task.state, State::Held { .. })).map(Task::held).collect()
     }
 
-    /// The highest epoch that was seen.
-    pub fn epoch(&self) -> Epoch {
-        self.epoch
+    /// The highest epoch that was seen, and the incarnation of the cluster that had it.
+    pub fn epoch(&self) -> (Epoch, u64) {
+        (self.epoch, self.incarnation)
+    }
+
+    /// Whether a session may begin: not with an earlier incarnation of this cluster than one that was seen, nor with another of
+    /// the same epoch. It was restored from a backup, or is a copy, and does not know what was ordered since.
+    pub fn is_attachable(&self, cluster: &str, epoch: Epoch, incarnation: u64) -> bool {
+        let same = self.incarnation == 0 || self.incarnation == incarnation;
+        self.cluster != cluster || epoch > self.epoch || (epoch == self.epoch && same)
+    }
+
+    /// What the journal keeps of the cluster.
+    pub(crate) fn epoch_record(&self) -> JournalRecord {
+        let (cluster, incarnation) = (self.cluster.clone(), self.incarnation);
+        JournalRecord::Epoch { cluster, epoch: self.epoch.0, incarnation }
     }
 
     fn ids(&self) -> Vec<AssignmentId> {
         self.tasks.keys().copied().collect()
     }
 
-    fn on_attached(&mut self, cluster: String, epoch: Epoch, out: &mut Outputs<D>) {
+    fn on_attached(&mut self, cluster: String, epoch: Epoch, incarnation: u64, out: &mut Outputs<D>) {
+        assert!(self.is_attachable(&cluster, epoch, incarnation), "it is asked before");
         self.attached = true;
         self.forget_session();
-        if self.cluster != cluster || self.epoch < epoch {
-            self.epoch = if self.cluster == cluster { self.epoch.max(epoch) } else { epoch };
-            self.cluster = cluster;
-            let record = JournalRecord::Epoch { cluster: self.cluster.clone(), epoch: self.epoch.0 };
+        if self.cluster != cluster || self.epoch != epoch || self.incarnation != incarnation {
+            (self.cluster, self.epoch, self.incarnation) = (cluster, epoch, incarnation);
+            let record = self.epoch_record();
             self.write(vec![record], out);
         }
         for (id, task) in &mut self.tasks {
@@ -222,6 +262,29 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
     fn forget_session(&mut self) {
         self.outbox.clear();
         self.refused.clear();
+        self.unheld.clear();
+    }
+
+    /// What is new or different is written down; calls that waited for their target start.
+    fn on_targets(&mut self, now: Timestamp, targets: Vec<Target>, out: &mut Outputs<D>) {
+        let targets: BTreeMap<TargetName, Target> =
+            targets.into_iter().map(|target| (target.name.clone(), target)).collect();
+        if targets == self.targets {
+            return;
+        }
+        let gone = self.targets.keys().filter(|name| !targets.contains_key(*name));
+        let gone = gone.map(|name| JournalRecord::TargetRemoved { name: name.to_string() });
+        let changed = targets.values().filter(|target| self.targets.get(&target.name) != Some(*target));
+        let changed = changed.map(|target| JournalRecord::Target(target.into()));
+        let records: Vec<JournalRecord> = gone.chain(changed).collect();
+        for records in records.chunks(TARGETS_PER_MESSAGE_MAX) {
+            self.write(records.to_vec(), out);
+        }
+        self.targets = targets;
+        out.push(Output::Targets(self.targets.values().cloned().collect()));
+        for name in self.targets.keys().cloned().collect::<Vec<_>>() {
+            self.start_calls(now, &name, out);
+        }
     }
 
     fn on_committed(&mut self, now: Timestamp, id: AssignmentId, n: u32, out: &mut Outputs<D>) {
@@ -319,4 +382,10 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
 /// Bytes of records in the file, without the headers of their frames.
 pub(crate) fn size(records: &[JournalRecord]) -> usize {
     records.iter().map(|record| encode(record).len()).sum()
+}
+
+/// The result of an order for which nothing was done.
+fn stopped(id: AssignmentId, fence: Fence) -> AgentUp {
+    let progress = agent::Progress::new(id, fence, &Progress::default());
+    AgentUp::Result { assignment: id.0, fence: fence.0, outcome: (&Outcome::Stopped).into(), progress }
 }

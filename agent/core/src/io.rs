@@ -1,9 +1,10 @@
 //! What the executor takes, and what it asks for.
 
 use trimaran_model::assignment::Assignment;
-use trimaran_model::id::{AssignmentId, Epoch, Fence, InstallationId};
+use trimaran_model::id::{AssignmentId, Epoch, Fence, InstallationId, TargetName};
 use trimaran_model::limits::AGENT_ASSIGNMENTS_MAX;
 use trimaran_model::reason::ReasonCode;
+use trimaran_model::target::Target;
 use trimaran_model::time::Timestamp;
 use trimaran_wire::v1::agent::{RefusedAssignment, ResultAnswer};
 use trimaran_wire::v1::agent_journal::JournalRecord;
@@ -17,12 +18,16 @@ pub enum Input<D: Driver> {
     Attached {
         cluster: String,
         epoch: Epoch,
+        /// Tells a restored cluster from the one before.
+        incarnation: u64,
     },
     Detached,
     /// A ping that was sent at this time, on the clock of `now`, was answered.
     PongReceived {
         sent: Timestamp,
     },
+    /// All targets that the coordinators have for this agent, with the settings of their platforms.
+    Targets(Vec<Target>),
     Assign(Assignment),
     Cancel {
         assignment: AssignmentId,
@@ -75,10 +80,14 @@ pub enum Output<D: Driver> {
         sequence: u64,
         records: Vec<JournalRecord>,
     },
+    /// All targets, first at the start as the journal has them: connect to what is new or has other settings. Calls and
+    /// watches of a target come behind it, but for watches of one that is not known yet.
+    Targets(Vec<Target>),
     /// Answer with `Reply`, with `Lost` when no answer came until the permit's end, or with `Unmade` when the permit,
     /// asked again directly before bytes leave, does not allow the call.
     Call {
         assignment: AssignmentId,
+        target: TargetName,
         id: CallId,
         call: D::Call,
         permit: Permit,
@@ -86,6 +95,7 @@ pub enum Output<D: Driver> {
     /// Observe what is there now and each change, as `Observed`, until `Unwatch`.
     Watch {
         assignment: AssignmentId,
+        target: TargetName,
         query: D::Query,
     },
     Unwatch {

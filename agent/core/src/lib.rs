@@ -11,11 +11,13 @@
 //! - an unguarded call leaves only while an answered ping was sent less than `limits::LEASE` ago;
 //! - a result is repeated until it is answered, and what it belongs to is kept as long;
 //! - each target has a semaphore, a queue and deadlines of its own: one that hangs delays no other;
+//! - a call waits until the settings of its target are known, which are in the journal from then on;
 //! - a superseded assignment ends at a safe point within a bound, and the next one finds its phase.
 //!
 //! Deliberately not here: platforms (each is a [`driver::Driver`]), files and sockets (the daemon).
 #![forbid(unsafe_code)]
 
+pub mod both;
 mod calls;
 pub mod driver;
 mod effects;
@@ -28,6 +30,7 @@ mod outbox;
 pub mod platform;
 mod restore;
 mod task;
+pub mod unsupported;
 
 pub use executor::Executor;
 pub use io::{Input, Output, Refused};

@@ -203,6 +203,11 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
             self.insert(next, None, write);
             return self.end(now, id, Outcome::Stopped, out);
         }
+        if !self.tasks.contains_key(&id) {
+            // It was refused, or was done and answered: nothing is done for it, and whoever canceled it waits for that.
+            self.unheld.insert(id, fence);
+            return self.outbox.push(Outgoing::Result(id));
+        }
         let Some(task) = self.tasks.get_mut(&id).filter(|task| task.assignment.fence == fence) else {
             return;
         };
@@ -221,6 +226,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         answer: &ResultAnswer,
         out: &mut Outputs<D>,
     ) {
+        self.unheld.remove(&id);
         let Some(task) = self.tasks.get_mut(&id).filter(|task| task.assignment.fence == fence) else {
             return;
         };

@@ -4,8 +4,10 @@ use trimaran_model::action::{Outcome, Progress};
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{AssignmentId, Epoch, Fence};
 use trimaran_model::limits::JOURNAL_COMPACT_BYTES;
+use trimaran_model::target::Target;
 use trimaran_wire::codec::CodecError;
 use trimaran_wire::v1::agent_journal::JournalRecord;
+use trimaran_wire::v1::common::name as parse_name;
 
 use crate::driver::{Found, Journaled};
 use crate::executor::{Executor, HighestFence, size};
@@ -42,8 +44,9 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
 
     fn replay(&mut self, record: &JournalRecord) -> Result<(), RestoreError> {
         match record {
-            JournalRecord::Epoch { cluster, epoch } => {
+            JournalRecord::Epoch { cluster, epoch, incarnation } => {
                 (self.cluster, self.epoch) = (cluster.clone(), Epoch(*epoch));
+                self.incarnation = *incarnation;
             }
             JournalRecord::Fence { installation, fence, assignment } => {
                 let highest = HighestFence { fence: Fence(*fence), assignment: AssignmentId(*assignment) };
@@ -82,6 +85,11 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
                     task.state = State::Held { outcome: outcome.clone() };
                 }
             }
+            JournalRecord::Target(target) => {
+                let target = Target::try_from(target.clone())?;
+                self.targets.insert(target.name.clone(), target);
+            }
+            JournalRecord::TargetRemoved { name } => drop(self.targets.remove(&parse_name(name)?)),
             JournalRecord::Forgotten { assignment } => {
                 if self.tasks.contains_key(&AssignmentId(*assignment)) {
                     self.remove(AssignmentId(*assignment));
@@ -93,7 +101,8 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
 
     /// Everything that the journal has to hold now.
     fn records(&self) -> Vec<JournalRecord> {
-        let mut records = vec![JournalRecord::Epoch { cluster: self.cluster.clone(), epoch: self.epoch.0 }];
+        let mut records = vec![self.epoch_record()];
+        records.extend(self.targets.values().map(|target| JournalRecord::Target(target.into())));
         for (installation, highest) in &self.fences {
             records.push(JournalRecord::Fence {
                 installation: installation.into(),

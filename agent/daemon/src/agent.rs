@@ -4,45 +4,63 @@
 //! that makes records durable. The loop never waits for any of them, nor they for it.
 
 mod coordinator;
+mod drivers;
 mod event;
 mod event_loop;
+mod fleet_platform;
+mod flink_jars;
 mod hosts;
 mod journal_file;
+mod kubernetes_releases;
 mod logs;
+mod needed;
 mod pages;
+mod queries;
 mod relay;
+mod release_source;
 mod runner_events;
 mod runners;
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use trimaran_agent_core::Executor;
-use trimaran_host_core::fleet::Fleet;
+use trimaran_agent_core::unsupported::Unsupported;
+use trimaran_artifacts::{Artifacts, Needed};
+use trimaran_flink::{FlinkPlatforms, S3Settings};
+use trimaran_kubernetes::KubernetesPlatforms;
 use trimaran_model::error_code;
+use trimaran_model::id::Identity;
 use trimaran_model::limits::AGENT_EVENTS_MAX;
 use trimaran_model::report::Report;
 use trimaran_process::Tasks;
 use trimaran_transport::{Alpn, Endpoint, EndpointLimits, FrameSender, RevokedKeys, files, random};
 use trimaran_wire::codec::Message;
 
+use crate::addresses;
 use crate::dial::Dialer;
 use crate::role_context::RoleContext;
-use crate::settings::any_address;
+use drivers::{AgentTargets, DRIVERS};
 use event::Event;
 use event_loop::AgentLoop;
+use fleet_platform::{FleetOrder, FleetPlatforms};
+use flink_jars::StoredJars;
 use hosts::Hosts;
 use journal_file::JournalFile;
+use kubernetes_releases::StoredReleases;
+use needed::NeededReleases;
 use relay::Relay;
+use release_source::ReleaseSource;
 
 /// Runs until the process is asked to end, is superseded, or can't go on.
 pub(crate) async fn run(start: RoleContext) -> Result<(), Report> {
     let RoleContext { data, settings, own, clock, stop } = start;
-    let _lock = data.lock()?;
+    let _lock = crate::directory_lock::acquire(&data)?;
     data.write_pid()?;
     let (journal, records) = JournalFile::open(&data.journal())?;
-    let executor = Executor::restore(Fleet, &records)
+    let executor = Executor::restore(DRIVERS, &records)
         .map_err(|error| Report::because(error_code::STORE_DAMAGED, "the journal can't be used", &error))?;
     let revoked = RevokedKeys::default();
     let endpoint = Arc::new(bind(&data, &settings, &own, &clock, &revoked)?);
@@ -52,6 +70,14 @@ pub(crate) async fn run(start: RoleContext) -> Result<(), Report> {
     };
     let (events, inbox) = mpsc::channel(AGENT_EVENTS_MAX);
     let hosts = Hosts::default();
+    let (orders, fleet_orders) = mpsc::unbounded_channel();
+    let fleet = FleetPlatforms { orders, runners: hosts.live() };
+    let (current, session) = watch::channel(None);
+    let artifacts = Artifacts::new(data.artifacts(), ReleaseSource(session));
+    let s3 = S3Settings::from_variables(|name| std::env::var(name).ok());
+    let flink = FlinkPlatforms::new(StoredJars(artifacts.clone()), settings.secrets.clone(), s3);
+    let kubernetes = KubernetesPlatforms::new(StoredReleases(artifacts.clone()));
+    let targets = AgentTargets::new((fleet, (flink, (kubernetes, Unsupported))), Handle::current());
     let tasks = Tasks::until(stop.clone());
     let renewed = own.renew_if_expired(&endpoint, &clock, &settings.endpoints);
     if stop.run_until_cancelled(renewed).await.is_none() {
@@ -60,7 +86,9 @@ pub(crate) async fn run(start: RoleContext) -> Result<(), Report> {
     let relay = Relay::new(endpoint.clone(), own.trust.root_fingerprint(), settings.endpoints.clone());
     tasks.spawn(runners::accept(endpoint.clone(), events.clone(), relay, tasks.clone()));
     let dialer = Dialer::new(endpoint.clone(), own.clone(), Alpn::Agent, settings.endpoints.clone());
-    tasks.spawn(coordinator::dial(dialer, events, hosts.live()));
+    tasks.spawn(coordinator::dial(dialer, events, targets.platforms(), current));
+    let (needed, releases) = watch::channel(Needed::new());
+    tasks.spawn(artifacts.keep(releases));
     let renewal = own.keep_renewed(endpoint.clone(), clock.clone(), settings.endpoints);
     tasks.spawn(renewal);
     tracing::info!(address = listen.as_deref().unwrap_or("none"), "serving");
@@ -68,13 +96,15 @@ pub(crate) async fn run(start: RoleContext) -> Result<(), Report> {
         executor,
         journal,
         hosts,
+        targets,
+        NeededReleases::new(needed),
         endpoint.clone(),
         clock,
         revoked,
         listen,
         random::next_u64(),
     );
-    let outcome = run_loop(agent, inbox, stop).await;
+    let outcome = run_loop(agent, inbox, fleet_orders, stop).await;
     tasks.stop();
     endpoint.shutdown("the agent ends").await;
     tasks.ended().await;
@@ -85,6 +115,7 @@ pub(crate) async fn run(start: RoleContext) -> Result<(), Report> {
 async fn run_loop(
     agent: AgentLoop,
     inbox: mpsc::Receiver<Event>,
+    fleet_orders: mpsc::UnboundedReceiver<FleetOrder>,
     stop: CancellationToken,
 ) -> Result<(), Report> {
     let (ended, outcome) = oneshot::channel();
@@ -94,7 +125,7 @@ async fn run_loop(
     let run = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let outcome = match runtime {
-            Ok(runtime) => runtime.block_on(agent.run(inbox, &stop)),
+            Ok(runtime) => runtime.block_on(agent.run(inbox, fleet_orders, &stop)),
             Err(error) => Err(bug(&error)),
         };
         // No one waits for it when the process is ending anyway.
@@ -115,7 +146,7 @@ async fn send_all<M: Message>(mut sender: FrameSender, mut queue: mpsc::Receiver
 }
 
 fn bind(
-    data: &crate::data_dir::DataDir,
+    data: &trimaran_process::DataDir,
     settings: &crate::settings::Settings,
     own: &crate::certificate::Own,
     clock: &crate::clock::ClusterClock,
@@ -123,14 +154,18 @@ fn bind(
 ) -> Result<Endpoint, Report> {
     let mut config = own.endpoint(clock);
     let keys = revoked.clone();
-    config.revoked = Arc::new(move |certificate| keys.contains(certificate));
+    // Whose key a runner enrolled with the coordinators know; it keeps its certificate until it renews.
+    config.revoked = Arc::new(move |certificate| {
+        let coordinator = matches!(certificate.identity, Identity::Coordinator(_));
+        keys.contains(certificate) || (coordinator && keys.refuses_issuer(certificate))
+    });
     let address = match settings.listen {
         Some(listen) => {
             config.alpns = vec![Alpn::Runner, Alpn::Enroll];
             config.limits = EndpointLimits::SERVER;
             listen
         }
-        None => any_address(&settings.endpoints),
+        None => addresses::any_local(&settings.endpoints),
     };
     let key = files::load_or_create_reset_key(data.root());
     config.reset_key = Some(

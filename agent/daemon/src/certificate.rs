@@ -1,13 +1,16 @@
 //! The own certificate: made by enrolment, renewed in the second half of its validity, also when it has expired.
 
+use std::fs::{self, DirBuilder};
+use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use trimaran_model::error_code::{self, ErrorCode};
-use trimaran_model::id::Identity;
+use trimaran_model::id::{AgentName, Identity};
 use trimaran_model::report::Report;
 use trimaran_model::text::with_sources;
 use trimaran_transport::enroll::{Token, make_csr, make_key_and_csr, renew_at};
@@ -18,10 +21,10 @@ use trimaran_transport::{
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};
 
+use crate::addresses;
 use crate::clock::ClusterClock;
-use crate::data_dir::DataDir;
 use crate::log_on_change::LogOnChange;
-use crate::settings::any_address;
+use trimaran_process::DataDir;
 
 /// Whether a renewal is due is checked this often.
 const CHECK_INTERVAL: Duration = Duration::from_secs(30);
@@ -34,6 +37,8 @@ pub(crate) struct Own {
     pub(crate) identity: Identity,
     pub(crate) store: Arc<CertificateStore>,
     pub(crate) trust: Trust,
+    /// Of a runner: the agent that it was enrolled with. It takes orders of no other one.
+    pub(crate) agent: Option<Identity>,
     root: PathBuf,
     /// Wakes the renewal: a peer refused the certificate.
     pub(crate) refused: Arc<Notify>,
@@ -56,8 +61,9 @@ impl Own {
             let message = format!("{} belongs to {found}, not to {identity}", data.root().display());
             return Err(Report::new(error_code::DATA_DIR, message));
         }
-        let refused = Arc::default();
-        Ok(Some(Self { identity: identity.clone(), store, trust, root: data.root().to_owned(), refused }))
+        let agent = pinned_agent(data.root()).map_err(|error| unusable(&error))?;
+        let (identity, root, refused) = (identity.clone(), data.root().to_owned(), Arc::default());
+        Ok(Some(Self { identity, store, trust, agent, root, refused }))
     }
 
     /// Whether a token is one of this identity's cluster.
@@ -133,11 +139,12 @@ impl Own {
         let request = EnrollRequest::Renew { chain, csr };
         let reply =
             ask(endpoint, via, self.trust.root_fingerprint(), &request).await.map_err(|(_, why)| why)?;
-        let EnrollReply::Issued { cert, .. } = reply else { return Err(refusal(&reply).1) };
+        let EnrollReply::Issued { cert, agent, .. } = reply else { return Err(refusal(&reply).1) };
         let renewed = IdentityFiles { cert, ..files };
         // Taken into use first: what can't be used must not replace the file.
         self.store.replace(&renewed).map_err(|error| with_sources(&error))?;
-        files::save_certificate(&self.root, &renewed.cert).map_err(|error| with_sources(&error))
+        files::save_certificate(&self.root, &renewed.cert).map_err(|error| with_sources(&error))?;
+        pin_agent(&self.root, agent).map_err(|error| with_sources(&error))
     }
 }
 
@@ -163,7 +170,7 @@ pub(crate) async fn enroll(
         reset_key: None,
         limits: EndpointLimits::CLIENT,
     };
-    let endpoint = Endpoint::bind(any_address(via), config)
+    let endpoint = Endpoint::bind(addresses::any_local(via), config)
         .map_err(|error| Report::because(error_code::UNREACHABLE, "no socket can be opened", &error))?;
     let request = EnrollRequest::Token { token: token.text(), csr };
     let mut log = LogOnChange::default();
@@ -184,7 +191,7 @@ pub(crate) async fn enroll(
         tokio::time::sleep(backoff::AGENT.delay(attempt, random::next_u64()).to_std()).await;
         attempt += 1;
     };
-    let EnrollReply::Issued { cert, ca, name, role, .. } = reply else {
+    let EnrollReply::Issued { cert, ca, name, role, agent, .. } = reply else {
         let (code, message) = refusal(&reply);
         return Err(Report::new(code, message));
     };
@@ -192,11 +199,41 @@ pub(crate) async fn enroll(
         let message = format!("the token is for {role}/{name}, not for {identity}");
         return Err(Report::new(error_code::TOKEN_UNKNOWN, message));
     }
-    files::save_identity(data.root(), &IdentityFiles { cert, key, ca })
-        .map_err(|error| Report::because(error_code::DATA_DIR, "the identity can't be written", &error))?;
+    let unwritten = |error: &dyn std::error::Error| {
+        Report::because(error_code::DATA_DIR, "the identity can't be written", error)
+    };
+    // Before the certificate, with which the directory is enrolled.
+    pin_agent(data.root(), agent).map_err(|error| unwritten(&error))?;
+    files::save_identity(data.root(), &IdentityFiles { cert, key, ca }).map_err(|error| unwritten(&error))?;
     endpoint.shutdown("enrolled").await;
     tracing::info!(%identity, "enrolled");
     Own::load(data, identity)?.ok_or_else(|| Report::new(error_code::BUG, "the identity was not written"))
+}
+
+/// The file beside the certificate that names the agent of a runner.
+fn agent_file(root: &Path) -> PathBuf {
+    root.join("identity/agent")
+}
+
+fn pinned_agent(root: &Path) -> io::Result<Option<Identity>> {
+    match fs::read_to_string(agent_file(root)) {
+        Ok(text) => {
+            let name = text.trim().parse::<AgentName>();
+            name.map(|name| Some(Identity::Agent(name))).map_err(io::Error::other)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn pin_agent(root: &Path, agent: Option<String>) -> io::Result<()> {
+    let Some(agent) = agent else { return Ok(()) };
+    let file = agent_file(root);
+    if let Some(folder) = file.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    trimaran_process::files::write_atomically(&file, format!("{agent}\n").as_bytes(), 0o600)
+        .map_err(io::Error::other)
 }
 
 /// Whether a request may have arrived.
@@ -248,13 +285,13 @@ async fn ask(
 
 /// Whether a refusal says nothing about the request itself.
 fn passes(code: ErrorCode) -> bool {
-    [error_code::UNREACHABLE, error_code::NO_QUORUM, error_code::BUSY].contains(&code)
+    [error_code::UNREACHABLE, error_code::NO_QUORUM, error_code::NO_LEADER, error_code::BUSY].contains(&code)
 }
 
 async fn resolve_all(via: &[String]) -> Vec<SocketAddr> {
     let mut addresses = Vec::new();
     for endpoint in via {
-        if let Ok(found) = tokio::net::lookup_host(endpoint.as_str()).await {
+        if let Ok(found) = addresses::of_name(endpoint).await {
             addresses.extend(found);
         }
     }
@@ -264,7 +301,9 @@ async fn resolve_all(via: &[String]) -> Vec<SocketAddr> {
 fn refusal(reply: &EnrollReply) -> (ErrorCode, String) {
     match reply {
         EnrollReply::Refused { code, message } => (ErrorCode(*code), message.clone()),
-        EnrollReply::Issued { .. } => (error_code::BUG, "the reply is no refusal".to_owned()),
+        EnrollReply::Issued { .. } | EnrollReply::Joined(_) => {
+            (error_code::BUG, "the reply is no refusal".to_owned())
+        }
     }
 }
 

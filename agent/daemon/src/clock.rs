@@ -1,8 +1,9 @@
 //! The clocks of this crate's tasks: boot time for timers, and the cluster's wall time for certificates.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use trimaran_model::time::{Timestamp, WallTime};
 use trimaran_process::clock::{boot_time, system_wall};
@@ -19,7 +20,7 @@ pub(crate) struct ClusterClock(Arc<Mutex<Option<(WallTime, Timestamp)>>>);
 
 impl ClusterClock {
     pub(crate) fn now(&self) -> WallTime {
-        match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        match *self.0.lock() {
             Some((wall, at)) => wall + (boot_time() - at),
             None => system_wall(),
         }
@@ -27,12 +28,12 @@ impl ClusterClock {
 
     /// The cluster's time, when it is known.
     pub(crate) fn known(&self) -> Option<WallTime> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let known = self.0.lock().is_some();
         known.then(|| self.now())
     }
 
     pub(crate) fn set(&self, wall: WallTime) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((wall, boot_time()));
+        *self.0.lock() = Some((wall, boot_time()));
     }
 
     /// For handshakes.

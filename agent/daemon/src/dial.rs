@@ -1,5 +1,6 @@
 //! Dialing: any of several endpoints, again and again, with delays that spread a fleet.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use trimaran_model::report::Report;
 use trimaran_model::text::with_sources;
 use trimaran_transport::{Alpn, CloseCode, CloseReason, ConnectError, Endpoint, Session, backoff, random};
 
+use crate::addresses;
 use crate::certificate::Own;
 use crate::log_on_change::LogOnChange;
 
@@ -43,6 +45,11 @@ impl Dialer {
         }
     }
 
+    /// Whether there is another endpoint than the one in use.
+    pub(crate) fn has_choice(&self) -> bool {
+        self.endpoints.len() > 1
+    }
+
     /// The next session. An error means that this process must not dial again.
     pub(crate) async fn dial(&mut self) -> Result<Session, Report> {
         loop {
@@ -64,18 +71,34 @@ impl Dialer {
     async fn try_one(&self, name: &str) -> Result<Session, Attempt> {
         let again =
             |error: &dyn std::error::Error| Attempt::Again(format!("{name}: {}", with_sources(error)));
-        let mut found = tokio::net::lookup_host(name).await.map_err(|error| again(&error))?;
-        let address = found.next().ok_or_else(|| Attempt::Again(format!("{name} has no address")))?;
-        self.endpoint.connect(address, self.alpn).await.map_err(|error| {
+        let mut failed = None;
+        for address in addresses::of_name(name).await.map_err(|error| again(&error))? {
+            match self.try_address(address).await {
+                Ok(session) => return Ok(session),
+                Err(Refused::Final(report)) => return Err(Attempt::Final(report)),
+                Err(Refused::Here(error)) => failed = Some(again(&error)),
+            }
+        }
+        Err(failed.expect("a name has at least one address"))
+    }
+
+    async fn try_address(&self, address: SocketAddr) -> Result<Session, Refused> {
+        let dialed = match &self.own.agent {
+            Some(agent) if self.alpn == Alpn::Runner => {
+                self.endpoint.connect_to(address, self.alpn, agent).await
+            }
+            _ => self.endpoint.connect(address, self.alpn).await,
+        };
+        dialed.map_err(|error| {
             if let ConnectError::Closed { reason, .. } = &error {
                 if let Some(report) = final_failure(reason) {
-                    return Attempt::Final(report);
+                    return Refused::Final(report);
                 }
                 if reason.code() == Some(CloseCode::Certificate) {
                     self.own.refused.notify_one();
                 }
             }
-            again(&error)
+            Refused::Here(error)
         })
     }
 
@@ -97,6 +120,12 @@ impl Dialer {
         self.attempt = self.attempt.saturating_add(1);
         tokio::time::sleep(delay.to_std()).await;
     }
+}
+
+/// Why one address of a name gave no session.
+enum Refused {
+    Here(ConnectError),
+    Final(Report),
 }
 
 enum Attempt {

@@ -1,12 +1,14 @@
 //! `trimaran-agent host …`: one machine by hand, without any server.
 //!
-//! Refused while a runner serves the directory. Progress goes to stderr, the result to stdout.
+//! `status`, `logs` and `restart` also beside a running runner; the others are refused there. Progress goes to stderr, the result to stdout.
 
 mod apply;
+pub(crate) mod local_socket;
 mod logs;
 mod order;
 mod output;
 mod problem;
+mod restart;
 mod rollback;
 mod service;
 mod status;
@@ -38,6 +40,7 @@ enum Command {
     Apply(apply::Args),
     Rollback(rollback::Args),
     Logs(logs::Args),
+    Restart(restart::Args),
     /// Show what is deployed here, whether it runs and whether its probe succeeds.
     #[command(
         after_help = "Examples:\n  trimaran-agent host status --data-dir /var/lib/trimaran\n  trimaran-agent host status --data-dir /var/lib/trimaran -o json"
@@ -60,6 +63,9 @@ struct HostOptions {
     /// The host's name; default: as the directory knows it, or the machine's.
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     name: Option<HostName>,
+    /// Directory with the secrets that services name: one file each.
+    #[arg(long, value_name = "DIR")]
+    secrets: Option<PathBuf>,
     /// Form of the result.
     #[arg(short, long, value_enum, default_value_t = OutputForm::Table)]
     output: OutputForm,
@@ -76,14 +82,14 @@ impl HostOptions {
         };
         let data_dir = std::path::absolute(&self.data_dir).map_err(directory)?;
         let identity = HostIdentity::load(&data_dir);
-        let binary = std::env::current_exe().map_err(directory)?;
         let address = self.address.or(identity.as_ref().map(|identity| identity.address));
         let name = self.name.clone().or(identity.map(|identity| identity.name)).unwrap_or_else(machine_name);
         Ok(HostSettings {
             data_dir,
             name,
             address: address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            binary,
+            secrets: self.secrets.clone(),
+            binary: PathBuf::from(trimaran_host::shim::OWN_BINARY),
         })
     }
 }
@@ -111,6 +117,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             Command::Apply(args) => (apply::run(args).await, args.options.output),
             Command::Rollback(args) => (rollback::run(args).await, args.options.output),
             Command::Logs(args) => (logs::run(args).await, args.options.output),
+            Command::Restart(args) => (restart::run(args).await, args.options.output),
             Command::Status(options) => (status::run(options).await, options.output),
             Command::StopAll(options) => (stop_all::run(options).await, options.output),
         }

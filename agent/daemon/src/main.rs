@@ -4,12 +4,14 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "the process's own I/O: clocks, files, threads")]
 
+mod addresses;
 mod agent;
 mod certificate;
 mod clock;
-mod data_dir;
 mod dial;
+mod directory_lock;
 mod host_command;
+mod install;
 mod log_on_change;
 mod role_context;
 mod run;
@@ -35,6 +37,8 @@ struct App {
 enum Command {
     Run(run::Args),
     Host(host_command::Args),
+    Install(install::InstallArgs),
+    Uninstall(install::UninstallArgs),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +51,8 @@ fn main() -> ExitCode {
     match App::parse().command {
         Command::Run(args) => run::run(args),
         Command::Host(args) => host_command::run(&args),
+        Command::Install(args) => install::install(args),
+        Command::Uninstall(args) => install::uninstall(&args),
     }
 }
 
@@ -58,6 +64,6 @@ mod tests {
 
     #[test]
     fn every_command_says_what_it_does_with_examples_that_parse() {
-        trimaran_test_support::help::check(&App::command(), 8);
+        trimaran_test_support::help::check(&App::command(), 11);
     }
 }

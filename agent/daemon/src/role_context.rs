@@ -4,8 +4,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::certificate::Own;
 use crate::clock::ClusterClock;
-use crate::data_dir::DataDir;
 use crate::settings::Settings;
+use trimaran_process::DataDir;
 
 /// What both roles start with.
 pub(crate) struct RoleContext {

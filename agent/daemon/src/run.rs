@@ -13,10 +13,10 @@ use trimaran_transport::enroll::Token;
 
 use crate::certificate::{self, Own};
 use crate::clock::ClusterClock;
-use crate::data_dir::DataDir;
 use crate::role_context::RoleContext;
 use crate::settings::Settings;
 use crate::{agent, runner};
+use trimaran_process::DataDir;
 
 /// A token takes less than 200 bytes.
 const TOKEN_BYTES_MAX: u64 = 4096;
@@ -31,9 +31,9 @@ pub(crate) struct Args {
     /// What this process is.
     #[arg(long, value_enum)]
     role: Role,
-    /// The name used at enrolment.
+    /// The name used at enrolment; a runner's is the name of its host where it is left out.
     #[arg(long)]
-    name: String,
+    name: Option<String>,
     /// The process's data directory, which no other process uses.
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
@@ -48,11 +48,21 @@ pub(crate) struct Args {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Role {
+pub(crate) enum Role {
     /// Serves the targets of one cell.
     Agent,
     /// Drives one host of a fleet.
     Runner,
+}
+
+impl Role {
+    /// As on the command line.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Runner => "runner",
+        }
+    }
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
@@ -70,10 +80,11 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 async fn start(args: Args) -> Result<(), Report> {
-    let identity = identity(args.role, &args.name)?;
-    let mut settings = args.settings.clone().over(args.config.as_deref())?;
+    let identity = identity(args.role, &name(args.role, args.name.clone())?)?;
+    let mut settings = trimaran_process::settings::over(args.settings.clone(), args.config.as_deref())?;
     fits(args.role, &settings)?;
-    let data = DataDir::open(&args.data_dir)?;
+    let data = DataDir::at(&args.data_dir)?;
+    data.create()?;
     // Before anything is written: the directory may be another process's.
     let own = Own::load(&data, &identity)?;
     if settings.endpoints.is_empty() {
@@ -136,16 +147,30 @@ fn not_of_another_cluster(own: &Own, file: Option<&Path>) -> Result<(), Report> 
     token.map_or(Ok(()), |token| own.is_of_the_cluster_of(&token))
 }
 
+/// The name that was given; images of machines leave it to the host.
+fn name(role: Role, given: Option<String>) -> Result<String, Report> {
+    match (given, role) {
+        (Some(name), _) => Ok(name),
+        (None, Role::Agent) => Err(Report::new(error_code::USAGE, "an agent needs its `--name`")),
+        (None, Role::Runner) => {
+            let read = std::fs::read_to_string("/proc/sys/kernel/hostname");
+            let unknown = |error| Report::because(error_code::USAGE, "the host's name can't be read", &error);
+            Ok(read.map_err(unknown)?.trim().to_ascii_lowercase())
+        }
+    }
+}
+
 /// A setting of the other role is a mistake, not something to ignore.
-fn fits(role: Role, settings: &Settings) -> Result<(), Report> {
+pub(crate) fn fits(role: Role, settings: &Settings) -> Result<(), Report> {
     let wrong = match role {
+        Role::Agent if settings.zone.is_some() => Some("`--zone` belongs to a runner: an agent is no host"),
         Role::Agent => settings.address.map(|_| "`--address` belongs to a runner: an agent has no services"),
         Role::Runner => settings.listen.map(|_| "`--listen` belongs to an agent: a runner only dials"),
     };
     wrong.map_or(Ok(()), |why| Err(Report::new(error_code::USAGE, why)))
 }
 
-fn identity(role: Role, name: &str) -> Result<Identity, Report> {
+pub(crate) fn identity(role: Role, name: &str) -> Result<Identity, Report> {
     let bad = |error: trimaran_model::id::InvalidName| Report::new(error_code::USAGE, error.to_string());
     Ok(match role {
         Role::Agent => Identity::Agent(name.parse().map_err(bad)?),

@@ -3,10 +3,12 @@
 //! The host works without an agent: what was begun is finished or reverted, services are supervised. The session
 //! carries goals in and reports out.
 
+mod facts;
 mod logs;
 mod session;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +21,12 @@ use trimaran_model::report::Report;
 use trimaran_process::Tasks;
 use trimaran_transport::{Alpn, Endpoint, random};
 
-use crate::data_dir::DataDir;
+use crate::addresses;
 use crate::dial::Dialer;
+use crate::host_command::local_socket;
 use crate::role_context::RoleContext;
-use crate::settings::any_address;
 use session::Greeting;
+use trimaran_process::DataDir;
 
 /// How often it is checked whether the host has another address.
 const ADDRESS_INTERVAL: Duration = Duration::from_secs(5);
@@ -41,19 +44,24 @@ pub(crate) async fn run(start: RoleContext) -> Result<(), Report> {
         Some(address) => address,
         None => own_address(&settings.endpoints).await?,
     };
-    let (host, reports) = open(&data, name, address).await?;
+    let (host, reports) = open(&data, name, address, settings.secrets.clone()).await?;
     data.write_pid()?;
-    let endpoint = Endpoint::bind(any_address(&settings.endpoints), own.endpoint(&clock))
+    let commands = local_socket::listen(data.root()).map_err(|error| {
+        Report::because(error_code::DATA_DIR, "the socket for commands can't be opened", &error)
+    })?;
+    let endpoint = Endpoint::bind(addresses::any_local(&settings.endpoints), own.endpoint(&clock))
         .map_err(|error| Report::because(error_code::UNREACHABLE, "no socket can be opened", &error))?;
     let endpoint = Arc::new(endpoint);
     let tasks = Tasks::until(stop.clone());
     let renewal = own.clone().keep_renewed(endpoint.clone(), clock.clone(), settings.endpoints.clone());
     tasks.spawn(renewal);
+    tasks.spawn(local_socket::serve(commands, host.clone()));
     if settings.address.is_none() {
         tasks.spawn(follow_address(host.clone(), settings.endpoints.clone()));
     }
     tracing::info!(%address, "serving");
-    let greeting = Greeting { incarnation: random::next_u64(), clock: clock.clone() };
+    let facts = facts::facts(settings.zone.as_deref(), host.controllers(), host.is_root());
+    let greeting = Greeting { incarnation: random::next_u64(), clock: clock.clone(), facts };
     let serving = async {
         own.renew_if_expired(&endpoint, &clock, &settings.endpoints).await;
         let dialer = Dialer::new(endpoint.clone(), own.clone(), Alpn::Runner, settings.endpoints.clone());
@@ -71,12 +79,12 @@ async fn open(
     data: &DataDir,
     name: HostName,
     address: IpAddr,
+    secrets: Option<PathBuf>,
 ) -> Result<(Host, mpsc::Receiver<HostReport>), Report> {
-    let binary = std::env::current_exe()
-        .map_err(|error| Report::because(error_code::DATA_DIR, "the own binary can't be found", &error))?;
-    let settings = HostSettings { data_dir: data.root().to_owned(), name, address, binary };
+    let binary = PathBuf::from(trimaran_host::shim::OWN_BINARY);
+    let settings = HostSettings { data_dir: data.root().to_owned(), name, address, secrets, binary };
     Host::open(settings).await.map_err(|error| match &error {
-        OpenError::Lock(locked) => data.locked(locked),
+        OpenError::Lock(locked) => crate::directory_lock::refused(data, locked),
         other => Report::because(error_code::DATA_DIR, "the host can't be opened", other),
     })
 }
@@ -121,7 +129,7 @@ async fn follow_address(host: Host, endpoints: Vec<String>) {
     }
 }
 
-/// The local address from which the first endpoint is reached; nothing is sent to find it.
+/// The local address from which the first endpoint is reached.
 async fn own_address(endpoints: &[String]) -> Result<IpAddr, Report> {
     let unknown = |error: std::io::Error| {
         Report::because(
@@ -130,7 +138,5 @@ async fn own_address(endpoints: &[String]) -> Result<IpAddr, Report> {
             &error,
         )
     };
-    let socket = tokio::net::UdpSocket::bind(any_address(endpoints)).await.map_err(unknown)?;
-    socket.connect(endpoints[0].as_str()).await.map_err(unknown)?;
-    Ok(socket.local_addr().map_err(unknown)?.ip())
+    addresses::towards(&endpoints[0]).await.map_err(unknown)
 }

@@ -1,8 +1,6 @@
 //! The hash-chained record of who did what, refusals and automatic decisions included.
 
-use sha2::{Digest as _, Sha256};
 use trimaran_model::id::{Digest, Identity};
-use trimaran_wire::document::rfc3339;
 
 use crate::rows::cold::{self, Audit};
 use crate::state::State;
@@ -18,12 +16,13 @@ pub(crate) fn append(state: &mut State, identity: &Identity, record: Record, out
     let wall = state.wall();
     let cluster = state.cluster();
     let seq = cluster.audit_seq + 1;
-    let previous = if cluster.audit_seq == 0 { String::new() } else { cluster.audit_hash.to_string() };
+    let previous = (cluster.audit_seq > 0).then_some(cluster.audit_hash);
     let Record { verb, object } = record;
-    let text = format!("{previous}\n{seq}\n{}\n{identity}\n{verb}\n{object}\n{outcome}", rfc3339(wall));
-    let hash = Digest(Sha256::digest(text.as_bytes()).into());
     let (verb, outcome) = (verb.to_owned(), outcome.to_owned());
-    let record = Audit { seq, at: wall, identity: identity.to_string(), verb, object, outcome, hash };
+    let identity = identity.to_string();
+    let mut record = Audit { seq, at: wall, identity, verb, object, outcome, hash: Digest([0; 32]) };
+    record.hash = record.chained(previous);
+    let hash = record.hash;
     state.cold.push(cold::audit(&record));
     state.set_cluster(|cluster| (cluster.audit_seq, cluster.audit_hash) = (seq, hash));
 }

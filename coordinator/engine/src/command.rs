@@ -9,23 +9,27 @@ mod approve;
 mod attach;
 mod bootstrap;
 mod cancel;
+mod change_member;
 mod commit;
 mod convert;
 mod create_token;
 mod detach;
 mod find;
 mod member;
+mod put_content;
 mod refusals;
 mod result;
 mod resume;
 mod rollback;
+mod runners;
 mod runners_seen;
 mod start_run;
 mod use_token;
 mod verdict;
 mod wall_offset;
 
-use trimaran_model::id::{AgentName, Identity};
+use trimaran_model::id::{AgentName, Epoch, Identity};
+use trimaran_model::time::WallTime;
 use trimaran_wire::v1::command::CommandBody as Body;
 
 use crate::audit;
@@ -40,14 +44,15 @@ pub(crate) fn run(state: &mut State, identity: &Identity, body: &Body) -> Result
             let first = bootstrap::First { cluster, wall_ms: *wall_ms, incarnation: *incarnation, admin };
             bootstrap::run(state, &first, *admin_token_sha256)
         }
-        Body::Member { name, raft_id, disk, address, certificate_sha256 } => {
-            let of = member::Address { address, certificate: *certificate_sha256 };
+        Body::Member { name, raft_id, disk, address, certificate_sha256, issuer_sha256 } => {
+            let of = member::Address { address, certificate: *certificate_sha256, issuer: *issuer_sha256 };
             member::run(state, name, (*raft_id, *disk), &of)
         }
         Body::Advance | Body::Settle | Body::Refusals { .. } => Ok(Outcome::Nothing),
         Body::WallOffset { offset_ms, jump } => wall_offset::run(state, *offset_ms, *jump),
         Body::Alarm { member, code, message } => alarm::run(state, member, code, message.as_deref()),
         Body::Apply { pipelines, targets } => apply::run(state, pipelines, targets),
+        Body::PutContent { content, part, bytes } => put_content::run(state, *content, *part, bytes),
         Body::StartRun { source, plan, overrides, reason } => start_run::run(
             state,
             identity,
@@ -59,23 +64,33 @@ pub(crate) fn run(state: &mut State, identity: &Identity, body: &Body) -> Result
         }
         Body::Cancel { run } => cancel::run(state, identity, run),
         Body::Resume { run, stage } => resume::run(state, identity, run, stage.as_ref()),
-        Body::Rollback { pipeline, environment, to, reason } => {
-            rollback::run(state, identity, (pipeline, environment), *to, reason)
+        Body::Rollback { pipeline, environment, to, from, restore_from, reason, overrides } => {
+            let (from, restore_from) = (from.as_deref(), restore_from.as_deref());
+            let order = rollback::Order { to: *to, from, restore_from, comment: reason, overrides };
+            rollback::run(state, identity, (pipeline, environment), &order)
         }
         Body::CreateToken { token_sha256, grant } => create_token::run(state, *token_sha256, grant),
-        Body::UseToken { token_sha256, spki_sha256 } => use_token::run(state, *token_sha256, *spki_sha256),
+        Body::UseToken { token_sha256, spki_sha256, name } => {
+            use_token::run(state, *token_sha256, *spki_sha256, name.as_deref())
+        }
         Body::AgentLost { agent, attach } => agent_lost::run(state, identity, agent, *attach),
-        Body::Attach { incarnation, coordinator, address, .. } => {
-            let session = attach::Session { incarnation: *incarnation, coordinator, address };
+        Body::Attach { incarnation, coordinator, address, epoch_seen, incarnation_seen, platforms } => {
+            let seen = attach::Seen { epoch: Epoch(*epoch_seen), incarnation: *incarnation_seen };
+            let session =
+                attach::Session { incarnation: *incarnation, coordinator, address, seen, platforms };
             attach::run(state, agent(identity)?, &session)
         }
-        Body::Detach { attach, goodbye } => detach::run(state, agent(identity)?, *attach, *goodbye),
+        Body::Detach { attach, goodbye, seen_ms } => {
+            detach::run(state, agent(identity)?, *attach, *goodbye, WallTime(*seen_ms))
+        }
         Body::Commit { n, body, progress } => commit::run(state, agent(identity)?, (*n, body), progress),
         Body::Result { assignment, fence, outcome, progress } => {
             result::run(state, agent(identity)?, (*assignment, *fence), outcome, progress)
         }
         Body::Verdict(verdict) => verdict::run(state, agent(identity)?, verdict),
+        Body::Runners { names, change } => runners::run(state, names, change),
         Body::RunnersSeen { runners } => runners_seen::run(state, agent(identity)?, runners),
+        Body::ChangeMember { change, raft_id } => change_member::run(state, *change, *raft_id),
     }
 }
 
@@ -83,7 +98,9 @@ pub(crate) fn run(state: &mut State, identity: &Identity, body: &Body) -> Result
 fn agent(identity: &Identity) -> Result<&AgentName, Refusal> {
     match identity {
         Identity::Agent(name) => Ok(name),
-        other => Err(Refusal::NotAnAgent { identity: other.clone() }),
+        Identity::System | Identity::Coordinator(_) | Identity::Runner(_) | Identity::Operator(..) => {
+            Err(Refusal::NotAnAgent { identity: identity.clone() })
+        }
     }
 }
 
@@ -96,16 +113,20 @@ pub(crate) fn audit(state: &mut State, identity: &Identity, body: &Body, outcome
         Body::Approve { run, comment, .. } => approve::audit(run, comment),
         Body::Cancel { run } => cancel::audit(run),
         Body::Resume { run, .. } => resume::audit(run),
-        Body::Rollback { pipeline, environment, reason, .. } => {
-            rollback::audit(pipeline, environment, reason)
+        Body::Rollback { pipeline, environment, to, reason, .. } => {
+            rollback::audit(pipeline, environment, *to, reason)
         }
         Body::CreateToken { grant, .. } => create_token::audit(grant),
-        Body::UseToken { .. } => use_token::audit(),
+        Body::UseToken { token_sha256, .. } => use_token::audit(*token_sha256),
+        Body::Runners { names, change } => runners::audit(names, change),
         Body::Refusals { verb, object, count } => refusals::audit(verb, object, *count),
+        Body::ChangeMember { change, raft_id } => change_member::audit(state, *change, *raft_id),
         Body::WallOffset { jump: true, offset_ms } => wall_offset::audit(*offset_ms),
         Body::Member { .. } | Body::Advance | Body::Settle | Body::WallOffset { .. } | Body::Alarm { .. } => {
             return;
         }
+        // The deploy that names it has a record.
+        Body::PutContent { .. } => return,
         Body::Attach { .. } | Body::Detach { .. } | Body::AgentLost { .. } | Body::Commit { .. } => return,
         Body::Result { .. } | Body::Verdict(_) | Body::RunnersSeen { .. } => return,
     };
@@ -117,11 +138,13 @@ fn outcome_text(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Refused(refusal) => format!("refused {}", refusal.code()),
         Outcome::Run(run) => format!("ok {run}"),
+        Outcome::Runners { .. } => "ok".to_owned(),
         Outcome::Decided { decision, .. } => format!("ok {decision}"),
         Outcome::Enrolled { identity } => format!("ok {identity}"),
         Outcome::Nothing | Outcome::Applied { .. } | Outcome::Token { .. } | Outcome::Attached { .. } => {
             "ok".to_owned()
         }
+        Outcome::Stored { .. } => "ok".to_owned(),
         Outcome::ReportApplied | Outcome::ResultSuperseded { .. } | Outcome::ReportUnknown => "ok".to_owned(),
     }
 }

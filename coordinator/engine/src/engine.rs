@@ -1,6 +1,6 @@
 //! Applying entries.
 
-use trimaran_model::id::{Digest, Identity, Revision};
+use trimaran_model::id::{Identity, Revision};
 use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_wire::v1::command::{Command, Entry};
 
@@ -8,9 +8,12 @@ use crate::command;
 use crate::event::Event;
 use crate::idempotency;
 use crate::refusal::Refusal;
+use crate::revocation;
+use crate::rows::cold;
 use crate::settle;
-use crate::state::cluster::{ALARM_BUG, AlarmDetail, AlarmSubject};
+use crate::state::cluster::{ALARM_BUG, AlarmDetail, AlarmSubject, Member};
 use crate::state::request::Outcome;
+use crate::state::token::Revoked;
 use crate::state::{LoadError, State};
 use crate::table::RowChange;
 use crate::timer;
@@ -50,8 +53,21 @@ impl Engine {
             let number = *key.first().ok_or(LoadError::Empty)?;
             engine.state.load(number, &value, &mut engine.hash)?;
         }
+        idempotency::index(&mut engine.state);
         engine.next_timer = timer::next(&engine.state);
         Ok(engine)
+    }
+
+    /// Whether a stored row can be read. A start reads the hot ones alone; whoever checks a store reads all.
+    ///
+    /// # Errors
+    /// Of a row without a table, of a table that this build does not know, and of bytes that are no row of theirs.
+    pub fn check_row(key: &[u8], value: &[u8]) -> Result<(), LoadError> {
+        let table = *key.first().ok_or(LoadError::Empty)?;
+        match cold::check(table, value) {
+            Some(checked) => checked.map_err(|source| LoadError::Row { table, source }),
+            None => State::default().load(table, value, &mut 0),
+        }
     }
 
     /// Applies the entry at `index`.
@@ -65,13 +81,16 @@ impl Engine {
             timer::run(state);
             Ok(Outcome::Nothing)
         });
+        let timers_failed = matches!(timers, Outcome::Refused(_));
         idempotency::expire(&mut self.state, entry.commands.len());
+        revocation::expire(&mut self.state, entry.commands.len());
         let outcomes = entry.commands.iter().map(|command| self.command(command)).collect();
         settle::drain(&mut self.state);
+        self.state.announce_standing();
         let rows = self.state.drain(&mut self.hash);
-        self.next_timer = match timers {
-            Outcome::Refused(_) => Some(self.state.now() + TIMERS_RETRY_DELAY),
-            _ => timer::next(&self.state),
+        self.next_timer = match timers_failed {
+            true => Some(self.state.now() + TIMERS_RETRY_DELAY),
+            false => timer::next(&self.state),
         };
         Applied { outcomes, events: std::mem::take(&mut self.state.events), rows }
     }
@@ -81,7 +100,8 @@ impl Engine {
             return Outcome::Refused(Refusal::Malformed);
         };
         if let Some(request) = &command.request
-            && let Some(outcome) = idempotency::earlier(&self.state, &identity, request)
+            && let Some(outcome) =
+                idempotency::earlier(&self.state, &identity, request, command.body.has_reserve())
         {
             return outcome;
         }
@@ -137,9 +157,26 @@ impl Engine {
         self.state.cluster().name
     }
 
-    /// SHA-256 of every revoked public key.
-    pub fn revoked(&self) -> Vec<Digest> {
-        self.state.revoked.iter().map(|revoked| revoked.key).collect()
+    /// Every public key that is refused.
+    pub fn revoked(&self) -> impl Iterator<Item = &Revoked> {
+        self.state.revoked.iter()
+    }
+
+    /// Every coordinator that is or was a member.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.state.members.iter()
+    }
+
+    pub fn member(&self, raft_id: u64) -> Option<&Member> {
+        self.state.members.get(&raft_id)
+    }
+
+    /// Compares the indexes with ones that are made anew: `Err` names a table whose index is wrong.
+    pub fn check_indexes(&self) -> Result<(), String> {
+        match self.state.wrong_index() {
+            Some(table) => Err(format!("the index of `{table}` is not the one that its rows make")),
+            None => Ok(()),
+        }
     }
 
     /// Settles every run on a copy: `Err` names one that would still move although the queue is empty.

@@ -1,9 +1,11 @@
 //! What watchers are sent: facts of one entry, in order. Text and JSON are made at the edge.
 
-use trimaran_model::id::{AgentName, AssignmentId, Digest, Incarnation, InstallationId, RunId, StageName};
+use trimaran_model::id::{AgentName, AssignmentId, Incarnation, InstallationId, RunId, StageName};
 use trimaran_model::run::Status;
 use trimaran_model::verdict::Verdict;
 use trimaran_model::why::Reason;
+
+use crate::state::token::Revoked;
 
 /// One event of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,10 +40,13 @@ pub enum Event {
         agent: AgentName,
         assignment: Option<AssignmentId>,
     },
-    /// For all coordinators: this key is revoked from now on.
-    Revoked {
-        key: Digest,
+    /// For the coordinator that serves this agent: what an installation is while nothing works on it has changed.
+    AgentStanding {
+        agent: AgentName,
+        installation: InstallationId,
     },
+    /// For all coordinators, and those agents that are its audience: this key is revoked from now on.
+    Revoked(Revoked),
     /// For all coordinators: close the session of this incarnation of the agent.
     Superseded {
         agent: AgentName,

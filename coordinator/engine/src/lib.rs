@@ -16,6 +16,8 @@
 //! pipeline language, documents and sentences (`trimaran-query`), plans (`trimaran-planner`). What `apply` may read is in memory; audit records and old runs are cold rows that only
 //! queries read.
 #![forbid(unsafe_code)]
+// A state or command that joins is decided on in each place that knows all of them.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 /// Whether a defect of [`mutant::Mutant`] is switched on; never in a build without the feature.
 #[cfg(feature = "mutants")]
@@ -33,6 +35,7 @@ macro_rules! mutant {
 
 mod audit;
 mod command;
+mod contents;
 mod engine;
 mod event;
 mod idempotency;
@@ -40,6 +43,7 @@ mod idempotency;
 pub mod mutant;
 mod new_run;
 mod refusal;
+mod revocation;
 pub mod rows;
 mod settle;
 pub mod state;

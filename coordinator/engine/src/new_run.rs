@@ -112,6 +112,7 @@ fn deploy_of(environment: &PlannedEnvironment, planned: &PlannedStage) -> Deploy
         rollback_on_health: environment.rollback_on.contains(&RollbackOn::Health),
         scope: environment.scope,
         direction: Direction::Forward,
+        restore_from: None,
         attempt: None,
         state: DeployState::Held { held: Held::Pending },
     }

@@ -4,10 +4,11 @@
 
 use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_model::id::{
-    AgentName, Digest, EnvironmentName, Identity, PipelineName, RunId, StageName, TargetName,
+    AgentName, Digest, EnvironmentName, Epoch, HostName, Identity, PipelineName, RunId, StageName, TargetName,
 };
 use trimaran_model::pipeline::ApproveOption;
 use trimaran_model::run::Status;
+use trimaran_model::time::WallTime;
 use trimaran_model::why::Why;
 
 /// Why a command changed nothing. Texts of the sender are cut to `limits::REFUSAL_TEXT_BYTES_MAX`.
@@ -41,12 +42,27 @@ pub enum Refusal {
     NoTarget {
         target: TargetName,
     },
+    NoRunner {
+        runner: HostName,
+    },
+    /// Another runner has the name, and a token for many replaces none.
+    NameTaken {
+        runner: HostName,
+    },
     Quarantined {
         run: RunId,
         cause: Box<Why>,
     },
     QueueFull {
         pipeline: PipelineName,
+        waiting: u32,
+    },
+    /// The plan needs content that is not stored whole.
+    ContentMissing {
+        content: Digest,
+    },
+    /// So many contents wait for a release that names them.
+    ContentsFull {
         waiting: u32,
     },
     NoRun {
@@ -67,6 +83,7 @@ pub enum Refusal {
     },
     ApprovalExpired {
         stage: StageName,
+        at: WallTime,
     },
     PlanChanged,
     UnknownOption {
@@ -105,6 +122,13 @@ pub enum Refusal {
         version: String,
         target: TargetName,
     },
+    /// A rollback from version `from` was asked for, and another one runs, or none.
+    OtherReleaseRuns {
+        pipeline: PipelineName,
+        target: TargetName,
+        version: Option<String>,
+        from: String,
+    },
     NotAName {
         text: String,
     },
@@ -117,6 +141,23 @@ pub enum Refusal {
     },
     TokensFull,
     TokenUnknown,
+    /// So many incarnations of the agent took over from each other within an hour that no other one may now.
+    ReplacedTooOften {
+        agent: AgentName,
+        retry_at: WallTime,
+    },
+    /// The identity has as many request ids as one may have; before this time none of them is forgotten.
+    OwnRequestsFull {
+        retry_at: WallTime,
+    },
+    /// A token with this hash was made before.
+    TokenExists,
+    /// The agent has seen `seen` as the epoch of another incarnation of this cluster, whose epoch is `epoch`.
+    OtherIncarnation {
+        agent: AgentName,
+        epoch: Epoch,
+        seen: Epoch,
+    },
 }
 
 impl Refusal {
@@ -125,16 +166,21 @@ impl Refusal {
         match self {
             Self::Bug { .. } | Self::RowTooLarge { .. } | Self::ClusterExists => error_code::BUG,
             Self::Malformed | Self::NotAName { .. } | Self::NotARole { .. } => error_code::USAGE,
+            Self::TokenExists => error_code::USAGE,
             Self::RequestIdReused => error_code::REQUEST_ID_REUSED,
             Self::RequestExpired => error_code::REQUEST_EXPIRED,
             Self::RequestFromFuture => error_code::REQUEST_FUTURE,
             Self::RequestsFull | Self::TokensFull => error_code::BUSY,
+            Self::OwnRequestsFull { .. } | Self::ReplacedTooOften { .. } => error_code::QUOTA,
             Self::NotAnAgent { .. } | Self::OtherAgentServes => error_code::DENIED,
             Self::Superseded => error_code::IDENTITY,
+            Self::OtherIncarnation { .. } => error_code::OTHER_INCARNATION,
             Self::NoTarget { .. } => error_code::TARGET_UNKNOWN,
             Self::Quarantined { .. } => error_code::QUARANTINED,
             Self::QueueFull { .. } => error_code::QUEUE_FULL,
-            Self::NoAgent { .. } | Self::AgentFirst { .. } => error_code::NOT_FOUND,
+            Self::NoAgent { .. } | Self::AgentFirst { .. } | Self::NoRunner { .. } => error_code::NOT_FOUND,
+            Self::ContentMissing { .. } => error_code::CONTENT_MISSING,
+            Self::ContentsFull { .. } => error_code::BUSY,
             Self::NoRun { .. } | Self::NoStage { .. } | Self::NothingDeployed { .. } => error_code::NOT_FOUND,
             Self::ReleaseTooOld { .. } | Self::ReleaseOfOtherTarget { .. } => error_code::NOT_FOUND,
             Self::RunDone { .. } => error_code::RUN_DONE,
@@ -145,7 +191,8 @@ impl Refusal {
             Self::AmbiguousStage { .. } => error_code::AMBIGUOUS_STAGE,
             Self::AlreadyDecided { .. } => error_code::ALREADY_DECIDED,
             Self::NothingToRollBack { .. } => error_code::NOTHING_TO_ROLL_BACK,
-            Self::TokenUnknown => error_code::TOKEN_UNKNOWN,
+            Self::OtherReleaseRuns { .. } => error_code::OTHER_RELEASE_RUNS,
+            Self::TokenUnknown | Self::NameTaken { .. } => error_code::TOKEN_UNKNOWN,
         }
     }
 }

@@ -34,6 +34,10 @@ pub fn from_bytes<R: Frozen<Wire: Message>>(bytes: &[u8]) -> Result<R, CodecErro
     R::thaw(R::Wire::from_bytes(bytes)?)
 }
 
+/// Every hot table has a smaller number, every cold one this or a larger: rows come in the order of their tables, so
+/// that a start reads the hot ones alone.
+pub const COLD_TABLES_FROM: u8 = table::AUDIT;
+
 /// Tables whose rows leave memory with the entry that writes them.
 pub(crate) fn is_cold(number: u8) -> bool {
     matches!(
@@ -44,5 +48,6 @@ pub(crate) fn is_cold(number: u8) -> bool {
             | table::OLD_RELEASE
             | table::SOURCE
             | table::INSTANCES
+            | table::CONTENT_PART
     )
 }

@@ -24,7 +24,9 @@ use crate::state::State;
 use crate::state::run::RunGraph;
 use crate::transaction::attempt;
 
+pub(crate) use assign::new_fence;
 pub use assign::wave_sizes;
+pub(crate) use store::store;
 
 /// Settles queued runs, at most a bounded number; the rest waits for the next entry.
 pub(crate) fn drain(state: &mut State) {

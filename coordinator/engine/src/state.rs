@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod assignment;
 pub mod cluster;
+pub mod index;
 pub mod installation;
 pub mod pipeline;
 pub mod request;
@@ -10,11 +11,14 @@ pub mod run;
 pub mod stage;
 pub mod token;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{
-    AgentName, AssignmentId, HostName, InstallationId, PipelineName, Revision, RunId, TargetName,
+    AgentName, AssignmentId, HostName, Identity, InstallationId, PipelineName, RequestId, Revision, RunId,
+    TargetName,
 };
-use trimaran_model::target::Target;
+use trimaran_model::target::{Target, TargetPlatform};
 use trimaran_model::time::{Timestamp, WallTime};
 use trimaran_model::why::{Reason, Why};
 use trimaran_wire::codec::CodecError;
@@ -26,7 +30,7 @@ use agent::{Agent, Runner};
 use assignment::{LiveAssignment, TargetEntry};
 use cluster::{Alarm, AlarmDetail, AlarmSubject, Cluster, Member};
 use installation::Installation;
-use pipeline::{Pipeline, Quarantine, ReleaseEntry, SettleEntry};
+use pipeline::{ContentEntry, Pipeline, Quarantine, ReleaseEntry, SettleEntry};
 use request::Request;
 use run::{Run, RunGraph};
 use stage::Stage;
@@ -42,6 +46,8 @@ macro_rules! tables {
             /// Rows that leave memory with the entry.
             pub(crate) cold: Vec<RowChange>,
             pub(crate) events: Vec<Event>,
+            /// Ids of the rows in `requests`, by who sent them, the oldest first.
+            pub(crate) request_ids: BTreeMap<Identity, BTreeSet<RequestId>>,
             /// The entry that is applied.
             pub(crate) revision: Revision,
         }
@@ -70,6 +76,14 @@ macro_rules! tables {
             pub(crate) fn too_large(&mut self, max: usize) -> Option<(u8, usize)> {
                 $(if let Some(bytes) = self.$field.too_large(max) {
                     return Some(($row::TABLE, bytes));
+                })*
+                None
+            }
+
+            /// A table whose index is not the one that its rows make.
+            pub(crate) fn wrong_index(&self) -> Option<&'static str> {
+                $(if !self.$field.is_indexed() {
+                    return Some(stringify!($field));
                 })*
                 None
             }
@@ -109,6 +123,7 @@ tables! {
     quarantine: Quarantine,
     settle: SettleEntry,
     stages: Stage,
+    contents: ContentEntry,
 }
 
 /// Why rows are not a state.
@@ -145,14 +160,21 @@ impl State {
         self.targets.get(name).map(|it| &it.target)
     }
 
-    /// Enrolled runners of a host target, by name.
-    pub(crate) fn hosts_of(&self, target: &Target) -> Vec<HostName> {
-        let here = self.runners.iter().filter(|runner| runner.is_host_of(target));
-        here.map(|runner| runner.name.clone()).collect()
+    /// Enrolled runners of a host target, by name, without those that have been away for too long.
+    pub(crate) fn hosts_of<'a>(&'a self, target: &'a Target) -> impl Iterator<Item = &'a HostName> {
+        let select = match &target.platform {
+            TargetPlatform::Hosts { select, .. } => Some(select),
+            TargetPlatform::Kubernetes { .. } | TargetPlatform::Flink { .. } => None,
+        };
+        let candidates = select.map(|select| self.runners.index().candidates(&target.agent, select));
+        let now = self.wall();
+        let fits = move |runner: &Runner| runner.is_host_of(target) && !runner.is_out_of(target, now);
+        let is_host = move |name: &&HostName| self.runners.get(name).is_some_and(fits);
+        candidates.into_iter().flatten().filter(is_host)
     }
 
     pub(crate) fn live_runs(&self) -> impl Iterator<Item = &Run> {
-        self.runs.active()
+        self.runs.index().live.iter().filter_map(|id| self.runs.get(id))
     }
 
     /// Runs of a pipeline that are in memory, oldest first.
@@ -161,8 +183,10 @@ impl State {
         self.runs.between(id(0), id(u64::MAX))
     }
 
+    /// Runs of a pipeline that are not done, oldest first.
     pub(crate) fn live_runs_of(&self, pipeline: &PipelineName) -> impl DoubleEndedIterator<Item = &Run> {
-        self.runs_of(pipeline).filter(|run| !run.status.is_done())
+        let id = |number| RunId { pipeline: pipeline.clone(), number };
+        self.runs.index().live.range(id(0)..=id(u64::MAX)).filter_map(|id| self.runs.get(id))
     }
 
     /// The stages of a run in their order.
@@ -182,14 +206,19 @@ impl State {
         graph.stages.into_iter().for_each(|stage| self.stages.put(stage));
     }
 
-    /// Whether a run has a stage on this target.
-    pub(crate) fn works_on(&self, run: &RunId, target: &TargetName) -> bool {
-        self.stages_of(run).any(|stage| stage.deploy().is_some_and(|it| it.target == *target))
-    }
-
     /// Installations of a pipeline, by target.
     pub(crate) fn installations_of(&self, pipeline: &PipelineName) -> impl Iterator<Item = &Installation> {
-        self.installations.iter().filter(move |it| it.id.pipeline == *pipeline)
+        let here = self.installations.index().by_pipeline.of(pipeline);
+        here.filter_map(|id| self.installations.get(id))
+    }
+
+    /// For the agents: what the entry changed of installations.
+    pub(crate) fn announce_standing(&mut self) {
+        let changed: Vec<InstallationId> = self.installations.changed().cloned().collect();
+        for installation in changed {
+            let agent = self.target(&installation.target).map(|target| target.agent.clone());
+            self.events.extend(agent.map(|agent| Event::AgentStanding { agent, installation }));
+        }
     }
 
     /// Queues a run for settling.
@@ -197,31 +226,34 @@ impl State {
         self.settle.put(SettleEntry { run: run.clone() });
     }
 
-    /// Queues every live run that `concerns` picks: the waiters of a resource.
-    pub(crate) fn wake_where(&mut self, concerns: impl Fn(&Self, &Run) -> bool) {
-        let runs: Vec<RunId> =
-            self.live_runs().filter(|run| concerns(self, run)).map(|run| run.id.clone()).collect();
-        runs.iter().for_each(|run| self.wake(run));
+    /// Queues every run that is not done.
+    pub(crate) fn wake_all(&mut self) {
+        let live: Vec<RunId> = self.runs.index().live.iter().cloned().collect();
+        live.iter().for_each(|run| self.wake(run));
     }
 
-    /// The waiters of a target.
+    /// Queues the waiters of a target: runs with a deploy there that is not done.
     pub(crate) fn wake_target(&mut self, target: &TargetName) {
-        self.wake_where(|state, run| state.works_on(&run.id, target));
+        let mut waiters: Vec<RunId> = Vec::new();
+        for (run, _) in self.stages.index().by_target.of(target) {
+            if waiters.last() != Some(run) && self.runs.index().live.contains(run) {
+                waiters.push(run.clone());
+            }
+        }
+        waiters.iter().for_each(|run| self.wake(run));
     }
 
-    /// The waiters of an agent: runs with a stage on one of its targets.
+    /// Queues the waiters of an agent: those of its targets.
     pub(crate) fn wake_agent(&mut self, agent: &AgentName) {
-        let served = |target: &&TargetEntry| target.target.agent == *agent;
-        let targets: Vec<TargetName> =
-            self.targets.iter().filter(served).map(|it| it.target.name.clone()).collect();
-        self.wake_where(|state, run| targets.iter().any(|target| state.works_on(&run.id, target)));
+        let targets: Vec<TargetName> = self.targets.index().by_agent.of(agent).cloned().collect();
+        targets.iter().for_each(|target| self.wake_target(target));
     }
 
     /// Installations of the targets that an agent serves.
     pub(crate) fn installations_at(&self, agent: &AgentName) -> impl Iterator<Item = &Installation> {
-        self.installations
-            .iter()
-            .filter(move |it| self.target(&it.id.target).is_some_and(|target| target.agent == *agent))
+        let targets = self.targets.index().by_agent.of(agent);
+        let here = targets.flat_map(|target| self.installations.index().by_target.of(target));
+        here.filter_map(|id| self.installations.get(id))
     }
 
     pub(crate) fn installation(&self, run: &RunId, target: &TargetName) -> Option<&Installation> {

@@ -10,17 +10,26 @@ pub type RowChange = (Vec<u8>, Option<Vec<u8>>);
 /// A row that knows its key.
 pub trait Row: Sized + Clone + PartialEq {
     type Key: Ord + Clone;
+    /// What finds rows by something else than their key.
+    type Index: Index<Self>;
     const TABLE: u8;
     fn key(&self) -> Self::Key;
     /// The key's bytes, in the order of the keys.
     fn key_bytes(key: &Self::Key) -> Vec<u8>;
-    /// Whether time or a settle may still move it. Such rows are found without a scan of all the others.
-    fn is_active(&self) -> bool {
-        false
-    }
     /// The stored bytes.
     fn to_bytes(&self) -> Vec<u8>;
     fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError>;
+}
+
+/// A pure function of a table's rows that is kept with every change.
+pub trait Index<R>: std::fmt::Debug + Clone + Default + PartialEq {
+    fn add(&mut self, row: &R);
+    fn remove(&mut self, row: &R);
+}
+
+impl<R> Index<R> for () {
+    fn add(&mut self, _row: &R) {}
+    fn remove(&mut self, _row: &R) {}
 }
 
 /// Rows of one kind by key.
@@ -35,8 +44,7 @@ pub(crate) struct Table<R: Row> {
     encoded: BTreeMap<R::Key, Vec<u8>>,
     /// Hash of each row as last written, so that the sum can be kept.
     hashes: BTreeMap<R::Key, u64>,
-    /// Keys of the rows that were active when the entry began.
-    active: BTreeSet<R::Key>,
+    index: R::Index,
 }
 
 impl<R: Row> Default for Table<R> {
@@ -47,7 +55,7 @@ impl<R: Row> Default for Table<R> {
             undo: Vec::new(),
             encoded: BTreeMap::new(),
             hashes: BTreeMap::new(),
-            active: BTreeSet::new(),
+            index: R::Index::default(),
         }
     }
 }
@@ -66,9 +74,15 @@ impl<R: Row> Table<R> {
         self.rows.range(first..=last).map(|(_, row)| row)
     }
 
-    /// The active rows, in the order of their keys: those that were so before the entry, and what it changed.
-    pub(crate) fn active(&self) -> impl Iterator<Item = &R> {
-        self.active.union(&self.changed).filter_map(|key| self.rows.get(key)).filter(|row| row.is_active())
+    pub(crate) fn index(&self) -> &R::Index {
+        &self.index
+    }
+
+    /// Whether the index is the one that these rows make.
+    pub(crate) fn is_indexed(&self) -> bool {
+        let mut anew = R::Index::default();
+        self.rows.values().for_each(|row| anew.add(row));
+        anew == self.index
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -89,12 +103,26 @@ impl<R: Row> Table<R> {
         if self.rows.get(&key) == Some(&row) {
             return;
         }
-        let old = self.rows.insert(key.clone(), row);
+        let old = self.set(&key, Some(row));
         self.note(key, old);
     }
 
+    /// The one place that changes rows after they are loaded: the index follows.
+    fn set(&mut self, key: &R::Key, row: Option<R>) -> Option<R> {
+        if let Some(old) = self.rows.get(key) {
+            self.index.remove(old);
+        }
+        match row {
+            Some(row) => {
+                self.index.add(&row);
+                self.rows.insert(key.clone(), row)
+            }
+            None => self.rows.remove(key),
+        }
+    }
+
     pub(crate) fn remove(&mut self, key: &R::Key) -> Option<R> {
-        let old = self.rows.remove(key)?;
+        let old = self.set(key, None)?;
         self.note(key.clone(), Some(old.clone()));
         Some(old)
     }
@@ -124,6 +152,11 @@ impl<R: Row> Table<R> {
         (largest > max).then_some(largest)
     }
 
+    /// Keys that the entry changed.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = &R::Key> {
+        self.changed.iter()
+    }
+
     /// Whether the entry has changed anything here.
     pub(crate) fn has_changed(&self) -> bool {
         !self.changed.is_empty()
@@ -137,10 +170,7 @@ impl<R: Row> Table<R> {
     pub(crate) fn undo(&mut self) {
         while let Some((key, old)) = self.undo.pop() {
             self.encoded.remove(&key);
-            match old {
-                Some(row) => self.rows.insert(key, row),
-                None => self.rows.remove(&key),
-            };
+            self.set(&key, old);
         }
     }
 
@@ -150,9 +180,7 @@ impl<R: Row> Table<R> {
         let sum = row_hash(&full_key::<R>(&key), &row.to_bytes());
         *hash = hash.wrapping_add(u128::from(sum));
         self.hashes.insert(key.clone(), sum);
-        if row.is_active() {
-            self.active.insert(key.clone());
-        }
+        self.index.add(&row);
         self.rows.insert(key, row);
     }
 
@@ -161,17 +189,16 @@ impl<R: Row> Table<R> {
         for key in std::mem::take(&mut self.changed) {
             let bytes = full_key::<R>(&key);
             let row = self.rows.get(&key);
-            if row.is_some_and(Row::is_active) {
-                self.active.insert(key.clone());
-            } else {
-                self.active.remove(&key);
-            }
             let value = row.map(|row| self.encoded.remove(&key).unwrap_or_else(|| row.to_bytes()));
             let new = value.as_ref().map(|value| row_hash(&bytes, value));
             let old = match new {
                 Some(new) => self.hashes.insert(key, new),
                 None => self.hashes.remove(&key),
             };
+            if new.is_none() && old.is_none() {
+                // Made and removed within the entry: the store never had it.
+                continue;
+            }
             *hash =
                 hash.wrapping_sub(u128::from(old.unwrap_or(0))).wrapping_add(u128::from(new.unwrap_or(0)));
             out.push((bytes, value));

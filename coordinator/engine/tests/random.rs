@@ -52,7 +52,7 @@ fn deliberate_defects_are_found() {
             std::thread::Builder::new().spawn(work).expect("a thread").join().is_err()
         })
     };
-    for mutant in Mutant::ALL {
+    for mutant in Mutant::ALL.iter().copied() {
         match mutant {
             Mutant::PanicInSettle | Mutant::PanicInCommand => {}
             other => assert!(found(other), "`{}` was not found", other.as_str()),

@@ -10,23 +10,17 @@
 
 mod script;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use trimaran_query::codes::instead_of_sentences;
 
 use script::Script;
 
 #[test]
 fn scripts_give_what_they_say() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
     let update = std::env::var("UPDATE").is_ok_and(|value| value == "1");
-    let mut files: Vec<_> = std::fs::read_dir(&folder)
-        .expect("the folder of scripts")
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
-        .collect();
-    files.sort();
-    assert!(files.len() >= 10, "only {} scripts were found", files.len());
     let mut wrong = Vec::new();
-    for path in files {
+    for path in files() {
         let text = std::fs::read_to_string(&path).expect("a script");
         let now = Script::new().run(&text);
         if now == text {
@@ -40,6 +34,37 @@ fn scripts_give_what_they_say() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn files() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
+    let mut files: Vec<_> = std::fs::read_dir(&folder)
+        .expect("the folder of scripts")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
+        .collect();
+    files.sort();
+    assert!(files.len() >= 10, "only {} scripts were found", files.len());
+    files
+}
+
+/// A better sentence changes no log, no row and no hash: none of them changes when every sentence is its code.
+#[test]
+fn scripts_whose_every_sentence_is_its_code_write_the_same_rows_and_hashes() {
+    let mut changed = 0;
+    for path in files() {
+        let text = std::fs::read_to_string(&path).expect("a script");
+        let (mut sentences, mut codes) = (Script::new(), Script::new());
+        let shown = sentences.run(&text);
+        let coded = instead_of_sentences(|| codes.run(&text));
+        let (sentences, codes) = (sentences.lab(), codes.lab());
+        let name = path.display();
+        assert_eq!(sentences.engine.hash(), codes.engine.hash(), "{name}");
+        assert!(sentences.log == codes.log, "{name}: another log");
+        assert!(sentences.rows.0 == codes.rows.0, "{name}: other rows");
+        changed += shown.lines().zip(coded.lines()).filter(|(shown, coded)| shown != coded).count();
+    }
+    assert!(changed > 100, "only {changed} lines that are shown have a sentence");
 }
 
 fn first_difference(old: &str, new: &str) -> String {

@@ -9,10 +9,15 @@ use std::collections::BTreeMap;
 
 use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_model::id::{ArtifactName, Digest, TargetName};
-use trimaran_model::pipeline::{ArtifactSource, Environment, Pipeline, Strategy, Workload};
+use trimaran_model::pipeline::{
+    ArtifactSource, Environment, KubernetesWorkload, Pipeline, Strategy, Workload,
+};
 use trimaran_model::plan::{Plan, PlannedEnvironment, PlannedStage};
-use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, ReleaseWorkload};
-use trimaran_model::target::{Target, TargetPlatform};
+use trimaran_model::release::{
+    Artifact, ArtifactLocation, Content, FlinkRelease, HostRelease, KubernetesRelease, Release,
+    ReleaseWorkload,
+};
+use trimaran_model::target::{PlatformKind, Target};
 use trimaran_wire::v1::plan::plan_digest;
 use trimaran_wire::v1::release::WireRelease;
 
@@ -27,25 +32,46 @@ pub struct PlanError {
 /// A version and the digest of its bytes.
 pub type Version = (String, Digest);
 
-/// Makes the plan of a pipeline for these versions on these targets.
+/// Makes the plan of a pipeline for these versions on these targets. `manifests`: the rendered set of a Kubernetes
+/// workload.
+///
+/// # Errors
+/// An artifact without a version, a target that does not exist or is of another platform, a Kubernetes workload without
+/// its manifests.
 pub fn compile(
     pipeline: &Pipeline,
     targets: &BTreeMap<TargetName, Target>,
     versions: &BTreeMap<ArtifactName, Version>,
+    manifests: Option<Content>,
 ) -> Result<Plan, PlanError> {
-    let artifacts = bind(pipeline, versions)?;
+    let inputs = Inputs { artifacts: bind(pipeline, versions)?, manifests };
     let mut environments = Vec::new();
     for environment in &pipeline.environments {
-        environments.push(plan_environment(pipeline, environment, targets, &artifacts)?);
+        environments.push(plan_environment(pipeline, environment, targets, &inputs)?);
     }
     let releases = environments.iter().flat_map(|environment: &PlannedEnvironment| &environment.stages);
     let digest = plan_digest(releases.map(|stage| (stage.target.as_str(), stage.release_digest)));
     Ok(Plan {
         pipeline: pipeline.name.clone(),
         digest,
-        artifacts: artifacts.into_values().collect(),
+        artifacts: inputs.artifacts.into_values().collect(),
         environments,
     })
+}
+
+/// What a deploy brings.
+struct Inputs {
+    artifacts: BTreeMap<ArtifactName, Artifact>,
+    manifests: Option<Content>,
+}
+
+impl Inputs {
+    fn artifact(&self, name: &ArtifactName) -> Result<Artifact, PlanError> {
+        match self.artifacts.get(name) {
+            Some(artifact) => Ok(artifact.clone()),
+            None => error(error_code::ARTIFACT_MISSING, format!("artifact `{name}` has no version")),
+        }
+    }
 }
 
 fn error<T>(code: ErrorCode, message: String) -> Result<T, PlanError> {
@@ -81,14 +107,14 @@ fn plan_environment(
     pipeline: &Pipeline,
     environment: &Environment,
     targets: &BTreeMap<TargetName, Target>,
-    artifacts: &BTreeMap<ArtifactName, Artifact>,
+    inputs: &Inputs,
 ) -> Result<PlannedEnvironment, PlanError> {
     let mut stages = Vec::new();
     for name in &environment.targets {
         let Some(target) = targets.get(name) else {
             return error(error_code::TARGET_UNKNOWN, format!("there is no target `{name}`"));
         };
-        let release = release(pipeline, target, artifacts)?;
+        let release = release(pipeline, target, inputs)?;
         let Strategy::Batches(batches) = &environment.strategy;
         stages.push(PlannedStage {
             target: name.clone(),
@@ -108,35 +134,203 @@ fn plan_environment(
     })
 }
 
-fn release(
-    pipeline: &Pipeline,
-    target: &Target,
-    artifacts: &BTreeMap<ArtifactName, Artifact>,
-) -> Result<Release, PlanError> {
-    let Workload::Host(host) = &pipeline.workload else {
+fn release(pipeline: &Pipeline, target: &Target, inputs: &Inputs) -> Result<Release, PlanError> {
+    let fits = matches!(
+        (&pipeline.workload, target.platform.kind()),
+        (Workload::Host(_), PlatformKind::Hosts)
+            | (Workload::Kubernetes(_), PlatformKind::Kubernetes)
+            | (Workload::Flink(_), PlatformKind::Flink)
+    );
+    if !fits {
+        let (target, platform) = (&target.name, target.platform.as_str());
+        let workload = pipeline.workload.as_str();
         let message =
-            format!("`workload.{}` can be read and checked, not deployed yet", pipeline.workload.as_str());
-        return error(error_code::WORKLOAD_UNSUPPORTED, message);
-    };
-    if !matches!(target.platform, TargetPlatform::Hosts { .. }) {
-        let message = format!(
-            "target `{}` is of platform {}, the workload is for hosts",
-            target.name,
-            target.platform.as_str()
-        );
+            format!("target `{target}` is of platform {platform}, and `workload.{workload}` is not for it");
         return error(error_code::TARGET_PLATFORM, message);
     }
-    let Some(bundle) = artifacts.get(&host.unpack) else {
-        return error(error_code::ARTIFACT_MISSING, format!("artifact `{}` has no version", host.unpack));
+    let (version, workload) = match &pipeline.workload {
+        Workload::Host(host) => {
+            let bundle = inputs.artifact(&host.unpack)?;
+            let (process, health) = (host.process.clone(), host.health.clone());
+            let lifecycle = host.lifecycle.clone();
+            let release = HostRelease { bundle, process, health, lifecycle };
+            (release.bundle.version.clone(), ReleaseWorkload::Host(release))
+        }
+        Workload::Flink(job) => {
+            let jar = inputs.artifact(&job.jar)?;
+            (jar.version.clone(), ReleaseWorkload::Flink(FlinkRelease { jar, job: job.clone() }))
+        }
+        Workload::Kubernetes(workload) => {
+            let archive = pipeline.manifests_artifact().map(|(name, _)| inputs.artifact(name)).transpose()?;
+            let workload = ReleaseWorkload::Kubernetes(kubernetes_release(workload, archive, inputs)?);
+            let version = workload.artifacts().first().map(|artifact| artifact.version.clone());
+            // Without an artifact the objects are the version.
+            let objects = || workload.content().map(|objects| objects.digest.short()).unwrap_or_default();
+            (version.unwrap_or_else(objects), workload)
+        }
     };
-    Ok(Release {
-        pipeline: pipeline.name.clone(),
-        target: target.name.clone(),
-        version: bundle.version.clone(),
-        workload: ReleaseWorkload::Host(HostRelease {
-            bundle: bundle.clone(),
-            process: host.process.clone(),
-            health: host.health.clone(),
-        }),
-    })
+    Ok(Release { pipeline: pipeline.name.clone(), target: target.name.clone(), version, workload })
+}
+
+fn kubernetes_release(
+    workload: &KubernetesWorkload,
+    manifests: Option<Artifact>,
+    inputs: &Inputs,
+) -> Result<KubernetesRelease, PlanError> {
+    let Some(objects) = inputs.manifests else {
+        let message = format!("the manifests in `{}` are not in the request", workload.manifests);
+        return error(error_code::CONTENT_MISSING, message);
+    };
+    let mut images = BTreeMap::new();
+    for (container, name) in &workload.images {
+        images.insert(container.clone(), inputs.artifact(name)?);
+    }
+    let KubernetesWorkload { stability, on_conflict, .. } = workload;
+    Ok(KubernetesRelease { objects, manifests, images, stability: *stability, on_conflict: *on_conflict })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use trimaran_model::amount::IntOrPercent;
+    use trimaran_model::pipeline::{
+        Batches, FlinkHealth, FlinkRollback, FlinkUpgrade, FlinkWorkload, OnConflict, RollbackPolicy,
+    };
+    use trimaran_model::target::{FlinkAccess, HostSettings, TargetClass, TargetPlatform};
+    use trimaran_model::time::Millis;
+
+    use super::*;
+
+    fn job() -> Pipeline {
+        let environment = Environment {
+            name: "prod".parse().expect("a name"),
+            after: BTreeSet::new(),
+            approve: None,
+            targets: vec!["streams".parse().expect("a name")],
+            strategy: Strategy::Batches(Batches {
+                sizes: vec![IntOrPercent::Percent(100)],
+                max_unavailable: IntOrPercent::Count(1),
+                max_failures: IntOrPercent::Count(0),
+                max_lost: Batches::MAX_LOST,
+                pause_between: Millis(0),
+            }),
+            rollback: RollbackPolicy { on: BTreeSet::new(), ..RollbackPolicy::default() },
+        };
+        Pipeline {
+            name: "clicks".parse().expect("a name"),
+            owner: "team".to_owned(),
+            artifacts: BTreeMap::from([(
+                "job".parse().expect("a name"),
+                ArtifactSource::Path("/srv/{version}.jar".into()),
+            )]),
+            workload: Workload::Flink(FlinkWorkload {
+                jar: "job".parse().expect("a name"),
+                entry_class: "com.corp.Clicks".to_owned(),
+                args: Vec::new(),
+                parallelism: None,
+                config: BTreeMap::new(),
+                bounded: false,
+                upgrade: FlinkUpgrade::default(),
+                health: FlinkHealth::default(),
+                rollback: FlinkRollback::default(),
+            }),
+            environments: vec![environment],
+        }
+    }
+
+    fn plan_on(platform: TargetPlatform) -> Result<Plan, PlanError> {
+        let target = Target {
+            name: "streams".parse().expect("a name"),
+            agent: "lab".parse().expect("a name"),
+            class: TargetClass::Prod,
+            platform,
+            parallel: 1,
+        };
+        let versions = BTreeMap::from([("job".parse().expect("a name"), ("v7".to_owned(), Digest([7; 32])))]);
+        compile(&job(), &BTreeMap::from([(target.name.clone(), target)]), &versions, None)
+    }
+
+    #[test]
+    fn a_job_is_planned_with_its_jar_and_version() {
+        let urls = vec!["http://127.0.0.1:8081".to_owned()];
+        let plan = plan_on(TargetPlatform::Flink {
+            urls,
+            savepoints: "file:///s".to_owned(),
+            access: FlinkAccess::default(),
+        })
+        .expect("a plan");
+        let release = &plan.environments[0].stages[0].release;
+        assert_eq!(release.version, "v7");
+        let ReleaseWorkload::Flink(flink) = &release.workload else { panic!("{release:?}") };
+        assert_eq!(flink.jar.location, ArtifactLocation::Path("/srv/v7.jar".to_owned()));
+    }
+
+    fn name<N: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> N {
+        text.parse().expect("a name")
+    }
+
+    /// The release of objects from `manifests`, with these artifacts and the image `app` where it is among them.
+    fn objects(manifests: &str, artifacts: &[&str]) -> Release {
+        let mut pipeline = job();
+        let image = artifacts.contains(&"app").then(|| ("web".to_owned(), name("app")));
+        pipeline.workload = Workload::Kubernetes(KubernetesWorkload {
+            manifests: manifests.to_owned(),
+            images: image.into_iter().collect(),
+            stability: Millis(0),
+            on_conflict: OnConflict::Refuse,
+        });
+        let source = |artifact: &str| match artifact {
+            "app" => ArtifactSource::Image("registry.corp/web".to_owned()),
+            _ => ArtifactSource::File("https://builds.corp/{version}.tar".to_owned()),
+        };
+        pipeline.artifacts = artifacts.iter().map(|it| (name(it), source(it))).collect();
+        let versions =
+            artifacts.iter().map(|it| (name(it), (format!("{it}-7"), Digest([it.len() as u8; 32]))));
+        let target = Target {
+            name: name("streams"),
+            agent: name("lab"),
+            class: TargetClass::Prod,
+            platform: TargetPlatform::Kubernetes { namespace: "shop".to_owned(), kubeconfig: None },
+            parallel: 1,
+        };
+        let targets = BTreeMap::from([(target.name.clone(), target)]);
+        let content = Content { digest: Digest([9; 32]), bytes: 2 };
+        let plan = compile(&pipeline, &targets, &versions.collect(), Some(content)).expect("a plan");
+        plan.environments[0].stages[0].release.clone()
+    }
+
+    #[test]
+    fn manifests_of_an_artifact_are_named_by_the_release_and_give_it_a_version() {
+        let artifacts = |release: &Release| -> Vec<String> {
+            release.workload.artifacts().iter().map(|it| it.version.clone()).collect()
+        };
+        let archive = objects("objects", &["objects"]);
+        assert_eq!(
+            (archive.version.as_str(), artifacts(&archive)),
+            ("objects-7", vec!["objects-7".to_owned()])
+        );
+        let ReleaseWorkload::Kubernetes(release) = &archive.workload else { panic!("{archive:?}") };
+        let place = release.manifests.as_ref().map(|it| &it.location);
+        assert_eq!(place, Some(&ArtifactLocation::Url("https://builds.corp/objects-7.tar".to_owned())));
+        let both = objects("objects", &["objects", "app"]);
+        assert_eq!(artifacts(&both), ["app-7", "objects-7"], "the image is the version");
+        assert_eq!(both.version, "app-7");
+        let files = objects("deploy/k8s", &["app"]);
+        assert_eq!((artifacts(&files), files.version.as_str()), (vec!["app-7".to_owned()], "app-7"));
+        assert_eq!(objects("deploy/k8s", &[]).version, Digest([9; 32]).short(), "nothing else has one");
+    }
+
+    #[test]
+    fn a_workload_on_a_target_of_another_platform_is_refused_by_both_names() {
+        let select = BTreeMap::from([("group".to_owned(), "prod".to_owned())]);
+        let error =
+            plan_on(TargetPlatform::Hosts { select, require_user: false, settings: HostSettings::default() })
+                .expect_err("hosts run no jobs");
+        assert_eq!(error.code, error_code::TARGET_PLATFORM);
+        assert_eq!(
+            error.message,
+            "target `streams` is of platform hosts, and `workload.flink` is not for it"
+        );
+    }
 }

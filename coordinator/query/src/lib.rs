@@ -6,7 +6,13 @@
 #![forbid(unsafe_code)]
 
 mod cluster;
+#[cfg(feature = "codes")]
+pub mod codes;
+mod contents;
+mod host_standing;
 mod installations;
+mod integrity;
+mod newest;
 mod plans;
 mod rows;
 mod runs;
@@ -14,11 +20,16 @@ pub mod text;
 mod work;
 
 pub use cluster::{
-    agents, agents_to_expect, alarms, audit, cluster, members, pipeline_source, revoked_keys, runners,
-    runners_of, target, targets, targets_known, token,
+    ExpectedAgent, agents, agents_to_expect, alarms, audit, cluster, is_enrolled, lacking_drivers, members,
+    members_ever, pipeline_source, request, revoked_keys, runner, runners, runners_among, runners_of, target,
+    targets, targets_known, token,
 };
+pub use contents::{content_part, is_content, release_of_agent};
 pub use installations::{installation, is_known, status};
+pub use integrity::{RowCheck, RowsChecked};
 pub use plans::{plan, rollback_plan};
-pub use rows::{RowSource, StoredRun, describe_key, release, releases, stored_run};
+pub use rows::{RowSource, StoredRun, describe_key, release, releases_starting, stored_run};
 pub use runs::{environments_seen, history, instances, run, runs, runs_changed, why};
-pub use work::{assignment, assignments, assignments_among, live_assignments};
+pub use work::{
+    assignment, assignments, assignments_among, live_assignments, standing_among, standing_of, targets_served,
+};

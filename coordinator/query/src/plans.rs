@@ -5,6 +5,7 @@ use trimaran_engine::state::pipeline::Quarantine;
 use trimaran_engine::wave_sizes;
 use trimaran_model::id::{Digest, EnvironmentName, InstallationId, PipelineName};
 use trimaran_model::plan::{Plan, PlannedEnvironment, PlannedStage};
+use trimaran_model::target::PlatformKind;
 use trimaran_wire::document::{PlanDocument, PlanGate, PlanRelease, PlanStage, PlanWave, WayBack};
 
 use crate::cluster;
@@ -94,7 +95,9 @@ fn add_stage(
     let total = cluster::target(rows, &stage.target).map_or(0, |target| cluster::hosts(rows, &target).len());
     let total = u32::try_from(total).unwrap_or(u32::MAX);
     let down = stage.batches.max_unavailable.floor_of(total).max(1);
-    warn_of_budgets(document, stage, total, down);
+    if stage.release.workload.platform() == PlatformKind::Hosts {
+        warn_of_budgets(document, stage, total, down);
+    }
     let numbered = wave_sizes(&stage.batches, total).into_iter().filter(|_| total > 0).zip(1..);
     document.stages.push(PlanStage {
         name: name.clone(),

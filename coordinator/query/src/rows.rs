@@ -15,6 +15,8 @@ pub trait RowSource {
     fn get(&self, key: &[u8]) -> Option<Vec<u8>>;
     /// Every row whose key starts with `prefix`, in order, until `each` says false.
     fn scan(&self, prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool);
+    /// Rows with `first <= key < end`, in the reverse order of their keys, until `each` says false.
+    fn scan_back(&self, first: &[u8], end: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool);
     /// Called with the key of a row that is there and can't be decoded. Queries go on as if it were not there:
     /// whoever owns the view must not use what they answer.
     fn damaged(&self, key: &[u8], why: &dyn Display);
@@ -87,17 +89,6 @@ fn with_stages(rows: &dyn RowSource, run: Run, table: u8) -> StoredRun {
     StoredRun { run, stages }
 }
 
-/// Hot and old runs without their stages, the newest first.
-pub(crate) fn every_run(rows: &dyn RowSource) -> Vec<Run> {
-    let mut found = all::<Run>(rows);
-    rows.scan(&[tables::OLD_RUN], &mut |key, value| {
-        found.extend(decode::<Run>(rows, key, value));
-        true
-    });
-    found.sort_by_key(|run| std::cmp::Reverse(run.sequence));
-    found
-}
-
 /// A release, hot or old.
 pub fn release(rows: &dyn RowSource, digest: &Digest) -> Option<ReleaseEntry> {
     get::<ReleaseEntry>(rows, digest).or_else(|| read(rows, &cold_key(tables::OLD_RELEASE, &digest.0)))
@@ -108,15 +99,24 @@ pub(crate) fn version(rows: &dyn RowSource, digest: &Digest) -> Option<String> {
     release(rows, digest).map(|entry| entry.release.version.clone())
 }
 
-/// Releases of a pipeline, hot and old.
-pub fn releases(rows: &dyn RowSource, pipeline: &PipelineName) -> Vec<ReleaseEntry> {
-    let mut found = all::<ReleaseEntry>(rows);
-    rows.scan(&[tables::OLD_RELEASE], &mut |key, value| {
-        found.extend(decode::<ReleaseEntry>(rows, key, value));
-        true
-    });
-    found.retain(|entry| entry.release.pipeline == *pipeline);
+/// Releases of a pipeline, hot and old, whose digests begin with these hexadecimal digits.
+pub fn releases_starting(rows: &dyn RowSource, pipeline: &PipelineName, digits: &str) -> Vec<ReleaseEntry> {
+    let mut found = Vec::new();
+    let bytes: Option<Vec<u8>> = digits.as_bytes().chunks_exact(2).map(byte).collect();
+    // What is no number begins no digest.
+    let Some(bytes) = bytes else { return found };
+    for table in [tables::RELEASE, tables::OLD_RELEASE] {
+        rows.scan(&cold_key(table, &bytes), &mut |key, value| {
+            found.extend(decode::<ReleaseEntry>(rows, key, value));
+            true
+        });
+    }
+    found.retain(|it| it.release.pipeline == *pipeline && it.digest.to_string().starts_with(digits));
     found.sort_by_key(|entry| entry.digest);
     found.dedup_by_key(|entry| entry.digest);
     found
+}
+
+fn byte(pair: &[u8]) -> Option<u8> {
+    u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()
 }

@@ -1,23 +1,34 @@
 //! Runs, their reasons, and history.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use trimaran_engine::rows::cold::Instances;
 use trimaran_engine::rows::instances_key;
+use trimaran_engine::state::agent::Runner;
+use trimaran_engine::state::assignment::LiveAssignment;
 use trimaran_engine::state::run::Run;
 use trimaran_engine::state::stage::{Deploy, Direction, RollbackTarget, Stage};
-use trimaran_model::action::InstanceReport;
-use trimaran_model::id::{Digest, EnvironmentName, PipelineName, RunId, StageName};
+use trimaran_model::action::{BeganFrom, InstanceReport, JOBMANAGER};
+use trimaran_model::id::{Digest, EnvironmentName, HostName, PipelineName, RunId, StageName, TargetName};
+use trimaran_model::limits::{HOST_FINDINGS_MAX, HOST_LOST_AFTER, HOST_SKIPPED_AFTER};
+use trimaran_model::reason::{CLEARS_WAIT, ReasonCode};
 use trimaran_model::release::Artifact;
 use trimaran_model::run::Status;
+use trimaran_model::target::TargetPlatform;
 use trimaran_model::time::WallTime;
 use trimaran_wire::document::{
-    ArtifactDocument, History, HistoryEntry, InstanceDocument, RollbackDocument, RunDocument, RunList,
-    RunSummary, StageDocument, WaveDocument, Why, WhyStage, rfc3339,
+    ArtifactDocument, History, HistoryEntry, InstanceDocument, ReasonDocument, RollbackDocument, RunDocument,
+    RunList, RunSummary, StageDocument, StateDocument, WaveDocument, Why, WhyStage, rfc3339,
 };
 
-use crate::rows::{RowSource, StoredRun, all, every_run, hot_run, read, stored_run, version};
+use crate::cluster::{runners_of, target};
+use crate::installations;
+use crate::newest::Newest;
+use crate::rows::{RowSource, StoredRun, all, get, hot_run, read, stored_run, version};
 use crate::text::{self, Owner};
+
+/// Runs whose environments count as known.
+const ENVIRONMENTS_RUNS_MAX: usize = 10_000;
 
 fn time(at: WallTime) -> String {
     rfc3339(at)
@@ -32,22 +43,45 @@ pub(crate) fn artifacts(list: &[Artifact]) -> Vec<ArtifactDocument> {
     list.iter().map(one).collect()
 }
 
-/// Instances as documents; the server uses it for live progress.
-pub fn instances(list: &[InstanceReport]) -> Vec<InstanceDocument> {
+/// Instances as documents; the server uses it for live progress. Commands of a job's steps name the first JobManager of
+/// its target.
+pub fn instances(
+    rows: &dyn RowSource,
+    target_name: Option<&TargetName>,
+    list: &[InstanceReport],
+) -> Vec<InstanceDocument> {
+    let has_steps = list.iter().any(|it| !it.steps.is_empty());
+    let platform =
+        target_name.filter(|_| has_steps).and_then(|name| target(rows, name)).map(|it| it.platform);
+    let url = match &platform {
+        Some(TargetPlatform::Flink { urls, .. }) => urls.first().map(|url| url.trim_end_matches('/')),
+        _ => None,
+    };
     let one = |it: &InstanceReport| InstanceDocument {
         name: it.name.to_string(),
         status: it.status.as_str().to_owned(),
         release: it.release.map(|digest| digest.to_string()),
         code: it.code.map(|code| code.as_str().to_owned()),
         message: it.message.clone(),
+        since: None,
+        state: it.began_from.as_ref().map(state),
+        steps: it.steps.iter().map(|step| step.replace(JOBMANAGER, url.unwrap_or(JOBMANAGER))).collect(),
     };
     list.iter().map(one).collect()
+}
+
+fn state(from: &BeganFrom) -> StateDocument {
+    StateDocument {
+        kind: from.kind().to_owned(),
+        path: from.state().map(|(path, _)| path.to_owned()),
+        at: from.state().map(|(_, at)| rfc3339(at)),
+    }
 }
 
 /// What was last reported of the instances of a stage.
 fn stored_instances(rows: &dyn RowSource, stage: &Stage) -> Vec<InstanceDocument> {
     let found = read::<Instances>(rows, &instances_key(&stage.run, stage.index)).unwrap_or_default();
-    instances(&found.instances)
+    instances(rows, stage.deploy().map(|deploy| &deploy.target), &found.instances)
 }
 
 fn wave(deploy: &Deploy) -> Option<WaveDocument> {
@@ -74,7 +108,7 @@ fn stage(rows: &dyn RowSource, it: &Stage) -> StageDocument {
         wave: deploy.and_then(wave),
         started_at: it.started.map(time),
         finished_at: it.finished.map(time),
-        reasons: text::reasons(&it.reasons, stage_owner(it)),
+        reasons: reasons_of(rows, it),
         instances: stored_instances(rows, it),
     }
 }
@@ -140,7 +174,6 @@ pub fn runs_changed(rows: &dyn RowSource, since: u64) -> Vec<StoredRun> {
 
 /// `run list`.
 pub fn runs(rows: &dyn RowSource, pipeline: Option<&PipelineName>, limit: usize) -> RunList {
-    let wanted = |run: &Run| pipeline.is_none_or(|pipeline| run.id.pipeline == *pipeline);
     let one = |it: Run| {
         // Where a rollback run leads to is in its stages.
         let stages = match it.is_rollback() {
@@ -161,7 +194,44 @@ pub fn runs(rows: &dyn RowSource, pipeline: Option<&PipelineName>, limit: usize)
             caused_by: it.caused_by.as_ref().map(ToString::to_string),
         }
     };
-    RunList { runs: every_run(rows).into_iter().filter(wanted).take(limit).map(one).collect() }
+    RunList { runs: Newest::new(rows, pipeline).take(limit).map(one).collect() }
+}
+
+/// Why a stage is as it is; of one that is done, what its hosts are now.
+fn reasons_of(rows: &dyn RowSource, stage: &Stage) -> Vec<ReasonDocument> {
+    let mut reasons = text::reasons(&stage.reasons, stage_owner(stage));
+    if stage.is_done() {
+        reasons.extend(installations::findings(rows, stage));
+    } else {
+        reasons.extend(hosts_away(rows, stage));
+    }
+    reasons
+}
+
+/// Hosts of a stage at work that are not connected: until when the wave waits for each.
+fn hosts_away(rows: &dyn RowSource, stage: &Stage) -> Vec<ReasonDocument> {
+    let live = stage.assignment().and_then(|id| get::<LiveAssignment>(rows, &id));
+    let (Some(live), Some(deploy)) = (live, stage.deploy()) else { return Vec::new() };
+    let limit = if deploy.is_back() { HOST_SKIPPED_AFTER } else { HOST_LOST_AFTER };
+    let left_behind = |host: &HostName| deploy.attempt.as_ref().is_some_and(|it| it.lost.contains(host));
+    let one = |runner: Runner| {
+        let away = runner.away.filter(|_| live.order.hosts.contains(&runner.name))?;
+        let host = (!left_behind(&runner.name)).then_some(runner.name)?;
+        Some(ReasonDocument {
+            code: ReasonCode::HostNotConnected.as_str().to_owned(),
+            message: format!("{host} is not connected; the wave goes on without it after {limit}"),
+            since: rfc3339(away),
+            clears: CLEARS_WAIT.to_owned(),
+            who: Vec::new(),
+            next_check: Some(rfc3339(away + limit)),
+            first: Some(ReasonCode::HostNotConnected.advice().to_owned()),
+            cause: None,
+            instance: Some(host.to_string()),
+            run: None,
+        })
+    };
+    let all = if live.order.hosts.is_empty() { Vec::new() } else { runners_of(rows, &live.agent) };
+    all.into_iter().filter_map(one).take(HOST_FINDINGS_MAX).collect()
 }
 
 /// `why`: every stage that has something to say, or the named one.
@@ -171,7 +241,7 @@ pub fn why(rows: &dyn RowSource, id: &RunId, wanted: Option<&str>) -> Option<Why
     let shown = shown.map(|stage| WhyStage {
         name: stage.name.to_string(),
         status: stage.status().as_str().to_owned(),
-        reasons: text::reasons(&stage.reasons, stage_owner(stage)),
+        reasons: reasons_of(rows, stage),
     });
     Some(Why {
         run: run.id.to_string(),
@@ -182,9 +252,9 @@ pub fn why(rows: &dyn RowSource, id: &RunId, wanted: Option<&str>) -> Option<Why
     })
 }
 
-/// Environments that a pipeline was ever deployed to, sorted.
+/// Environments that the newest runs of a pipeline deployed to, sorted; all runs of most pipelines are among them.
 pub fn environments_seen(rows: &dyn RowSource, pipeline: &PipelineName) -> BTreeSet<String> {
-    let runs = every_run(rows).into_iter().filter(|run| run.id.pipeline == *pipeline);
+    let runs = Newest::new(rows, Some(pipeline)).take(ENVIRONMENTS_RUNS_MAX);
     let stages = runs.filter_map(|run| stored_run(rows, &run.id)).flat_map(|it| it.stages);
     stages.map(|stage| stage.name.environment.to_string()).collect()
 }
@@ -198,17 +268,20 @@ pub fn history(
 ) -> History {
     let mut entries = Vec::new();
     let here = |name: &StageName| environment.is_none_or(|wanted| *wanted == name.environment);
-    let runs: Vec<Run> = every_run(rows).into_iter().filter(|run| run.id.pipeline == *pipeline).collect();
-    for run in &runs {
+    // Rollback runs come before the runs that caused them; the newest of each counts.
+    let mut rollbacks: BTreeMap<RunId, RunId> = BTreeMap::new();
+    for run in Newest::new(rows, Some(pipeline)) {
         if entries.len() >= limit {
             break;
         }
+        if let Some(cause) = &run.caused_by {
+            rollbacks.entry(cause.clone()).or_insert_with(|| run.id.clone());
+        }
         let Some(StoredRun { stages, .. }) = stored_run(rows, &run.id) else { continue };
-        let by = runs.iter().find(|it| it.caused_by.as_ref() == Some(&run.id));
-        let by = by.and_then(|by| stored_run(rows, &by.id));
+        let by = rollbacks.remove(&run.id).and_then(|by| stored_run(rows, &by));
         for stage in stages.iter().filter(|stage| here(&stage.name)) {
             if let Some(deploy) = stage.deploy().filter(|deploy| deploy.attempt.is_some()) {
-                entries.push(entry(rows, run, (stage, deploy), by.as_ref()));
+                entries.push(entry(rows, &run, (stage, deploy), by.as_ref()));
             }
         }
     }
@@ -226,7 +299,7 @@ fn entry(
     let by = by.filter(|by| by.stages.iter().any(|it| it.name == stage.name)).map(|by| &by.run);
     let back = match &deploy.direction {
         Direction::Back { to: RollbackTarget::Restore { release }, .. } => version(rows, release),
-        Direction::Back { to: RollbackTarget::Stop, .. } | Direction::Forward => None,
+        Direction::Back { to: RollbackTarget::Stop { .. }, .. } | Direction::Forward => None,
     };
     // What another stage failed of is no cause of one that succeeded.
     let failed = run.rollback.as_ref().filter(|_| stage.status() != Status::Succeeded);
@@ -251,5 +324,6 @@ fn entry(
         by: run.by.to_string(),
         cause,
         rolled_back_by: by.map(|by| by.id.to_string()),
+        state: stored_instances(rows, stage).into_iter().find_map(|it| it.state),
     }
 }

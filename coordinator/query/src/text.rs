@@ -5,15 +5,24 @@
 //! sentence changes no row.
 
 use trimaran_engine::Refusal;
+use trimaran_engine::state::agent::Agent;
 use trimaran_engine::state::cluster::{AlarmDetail, AlarmSubject};
 use trimaran_model::action::Failure;
 use trimaran_model::id::{RunId, StageName, name_error};
-use trimaran_model::limits::TOKENS_MAX;
+use trimaran_model::limits::{REQUESTS_PER_IDENTITY_MAX, SUPERSEDED_PER_HOUR_MAX, TOKENS_MAX};
 use trimaran_model::pipeline::ApproveOption;
 use trimaran_model::reason::{CLEARS_WAIT, ReasonCode};
 use trimaran_model::run::Status;
 use trimaran_model::why::{Place, Reason, Why};
 use trimaran_wire::document::{ReasonDocument, rfc3339};
+
+/// Whether a test wants codes for sentences.
+fn shows_codes() -> bool {
+    #[cfg(feature = "codes")]
+    return crate::codes::is_on();
+    #[cfg(not(feature = "codes"))]
+    false
+}
 
 /// Who has a reason: a run, or one of its stages.
 #[derive(Debug, Clone, Copy)]
@@ -25,8 +34,13 @@ pub struct Owner<'a> {
 /// A reason as a document.
 pub fn reason(reason: &Reason, owner: Owner<'_>) -> ReasonDocument {
     let clears = clears(&reason.why, owner);
+    let failure = reason.why.failure();
     ReasonDocument {
         code: reason.why.code().as_str().to_owned(),
+        first: first(&reason.why),
+        cause: failure.map(|failure| failure.code.as_str().to_owned()),
+        instance: failure.and_then(|failure| failure.instance.as_ref()).map(ToString::to_string),
+        run: reason.why.run_before().map(ToString::to_string),
         message: message(&reason.why, owner),
         since: rfc3339(reason.since),
         who: who(&clears),
@@ -40,6 +54,12 @@ pub fn reasons(list: &[Reason], owner: Owner<'_>) -> Vec<ReasonDocument> {
     list.iter().map(|it| reason(it, owner)).collect()
 }
 
+/// What to do before `resume`, which alone only pauses again while the cause is there.
+fn first(why: &Why) -> Option<String> {
+    let Why::Paused { failure } = why else { return None };
+    Some(if shows_codes() { failure.code.as_str() } else { failure.code.advice() }.to_owned())
+}
+
 /// The roles that may run the command that clears a reason; none when no command does.
 fn who(clears: &str) -> Vec<String> {
     match clears {
@@ -50,10 +70,18 @@ fn who(clears: &str) -> Vec<String> {
 
 /// One runnable command, or `wait`.
 fn clears(why: &Why, Owner { run, stage }: Owner<'_>) -> String {
+    if shows_codes() {
+        return CLEARS_WAIT.to_owned();
+    }
     match (why, stage) {
         (Why::Approval { options }, Some(stage)) => {
             let first = options.first().map_or("", |option| option.as_str());
             format!("trimaran approve {run}/{}/approve --option {first}", stage.environment)
+        }
+        // The newest state is there in every such case; which costs less is said in the message.
+        (Why::Paused { failure }, Some(stage)) if failure.code == ReasonCode::StateChoice => {
+            let (pipeline, environment) = (&run.pipeline, &stage.environment);
+            format!("trimaran rollback {pipeline} --env {environment} --from last_checkpoint --yes")
         }
         (Why::Paused { .. } | Why::Interrupted, Some(stage)) => format!("trimaran resume {run}/{stage}"),
         (Why::Bug { run, .. }, _) => format!("trimaran cancel {run}"),
@@ -75,13 +103,16 @@ fn spoken(status: Status) -> String {
 
 /// The sentence of a reason.
 pub fn message(why: &Why, owner: Owner<'_>) -> String {
+    if shows_codes() {
+        return why.code().as_str().to_owned();
+    }
     match why {
         Why::NotSettled => "the scheduler has not processed it yet".to_owned(),
-        Why::After { environments } => format!("`{}` is not done", listed(environments, "`, `")),
+        Why::After { environments } => format!("waiting for `{}` to finish", listed(environments, "`, `")),
         Why::Approval { options } => approval(options, owner.stage),
         Why::ApprovalExpired => "no one chose before the timeout".to_owned(),
         Why::Concurrency { first, position } => {
-            format!("`{first}` of the same pipeline is not done; position {position} in the queue")
+            format!("waiting for `{first}` of the same pipeline to finish; position {position} in the queue")
         }
         Why::InstallationBusy { run, target } => format!("`{run}` works on `{target}`"),
         Why::NoTarget { target } => format!("there is no target `{target}`"),
@@ -138,8 +169,10 @@ fn ended(why: &Why, owner: Owner<'_>) -> String {
         Why::UpstreamFailed { stage, status } => format!("`{stage}` is {}", spoken(*status)),
         Why::RollbackChosen { by } => format!("{by} chose to roll back"),
         Why::StopChosen { by } => format!("{by} chose to stop"),
-        Why::RollbackRequested { by, comment } if comment.is_empty() => format!("{by} asked for it"),
-        Why::RollbackRequested { by, comment } => format!("{by} asked for it: {comment}"),
+        Why::RollbackRequested { by, comment } if comment.is_empty() => {
+            format!("{by} asked for the rollback")
+        }
+        Why::RollbackRequested { by, comment } => format!("{by} asked for the rollback: {comment}"),
         Why::Unhealthy { target } => format!("{target} became unhealthy in its bake"),
         Why::RollbackCanceled => "the rollback was canceled".to_owned(),
         Why::NoEarlierRelease => {
@@ -199,13 +232,25 @@ fn place_of(failure: &Failure, place: &Place, owner: Owner<'_>) -> String {
 /// A cause that stands alone, without a code beside it.
 pub fn cause(why: &Why, owner: Owner<'_>) -> String {
     match why {
-        Why::Failed { failure, place } => describe_failure(failure, place, owner),
+        Why::Failed { failure, place } if !shows_codes() => describe_failure(failure, place, owner),
         other => message(other, owner),
     }
 }
 
+/// What is said of an agent that is lost.
+pub(crate) fn agent_silent(agent: &Agent) -> String {
+    format!(
+        "agent `{}` has been silent since {}: how its installations are is not known, and what runs keeps running",
+        agent.name,
+        rfc3339(agent.changed)
+    )
+}
+
 /// What an alarm says.
 pub fn alarm(detail: &AlarmDetail) -> String {
+    if shows_codes() {
+        return "alarm".to_owned();
+    }
     match detail {
         AlarmDetail::CommandBug { revision } => command_bug(*revision),
         AlarmDetail::RunBug { run, revision } => format!("a defect stopped `{run}` at revision {revision}"),
@@ -213,6 +258,11 @@ pub fn alarm(detail: &AlarmDetail) -> String {
             "the coordinator's wall clock jumped; cluster time follows it by at most one second a minute"
                 .to_owned()
         }
+        AlarmDetail::OtherIncarnation { epoch, .. } => format!(
+            "the agent has seen epoch {} of another incarnation of this cluster, so it gets no orders; was this \
+             coordinator restored from a backup?",
+            epoch.0
+        ),
         AlarmDetail::Reported { message } => message.clone(),
     }
 }
@@ -221,6 +271,7 @@ pub fn alarm(detail: &AlarmDetail) -> String {
 pub fn alarm_clears(subject: &AlarmSubject) -> String {
     match subject {
         AlarmSubject::Run { run } => format!("trimaran cancel {run}"),
+        AlarmSubject::Agent { name } => format!("trimaran agent enroll {name}"),
         AlarmSubject::Cluster | AlarmSubject::Member { .. } => CLEARS_WAIT.to_owned(),
     }
 }
@@ -231,6 +282,9 @@ fn command_bug(revision: u64) -> String {
 
 /// What a refusal says.
 pub fn refusal(refusal: &Refusal) -> String {
+    if shows_codes() {
+        return refusal.code().to_string();
+    }
     match refusal {
         Refusal::Bug { revision } => command_bug(*revision),
         Refusal::RowTooLarge { bytes, .. } => {
@@ -244,20 +298,63 @@ pub fn refusal(refusal: &Refusal) -> String {
         }
         Refusal::RequestsFull => "the table of requests is full".to_owned(),
         Refusal::ClusterExists => "the cluster exists already".to_owned(),
-        Refusal::NotAnAgent { identity } => format!("{identity} is no agent"),
+        Refusal::NotAnAgent { identity } => format!("{identity} is not an agent"),
         Refusal::NoAgent { agent } => format!("there is no agent `{agent}`"),
         Refusal::Superseded => {
             "a later incarnation of this agent has attached; this one is superseded".to_owned()
         }
         Refusal::OtherAgentServes => "another agent serves this installation".to_owned(),
         Refusal::TokensFull => format!("{TOKENS_MAX} tokens were made within the last hour"),
+        Refusal::ReplacedTooOften { agent, retry_at } => format!(
+            "{SUPERSEDED_PER_HOUR_MAX} processes took over from each other as agent `{agent}` within an hour; the \
+             next one may at {}. Do two run with one identity, or does it end again and again?",
+            rfc3339(*retry_at)
+        ),
+        Refusal::OwnRequestsFull { retry_at } => format!(
+            "this identity made {} changes within a day; the next one is possible at {}",
+            REQUESTS_PER_IDENTITY_MAX,
+            rfc3339(*retry_at)
+        ),
+        Refusal::TokenExists => "a token with this hash was made before".to_owned(),
+        Refusal::OtherIncarnation { agent, epoch, seen } => format!(
+            "agent `{agent}` has seen epoch {} of another incarnation of this cluster, which is at epoch {}",
+            seen.0, epoch.0
+        ),
         Refusal::TokenUnknown => "the token is unknown, used or expired".to_owned(),
         Refusal::AgentFirst { agent } => format!("there is no agent `{agent}`; enroll it first"),
+        Refusal::NameTaken { runner } => format!(
+            "there is a runner `{runner}` already: two machines need two names; `trimaran runner remove {runner}` frees the name \
+             of one that is gone"
+        ),
+        Refusal::NoRunner { runner } => format!("there is no runner `{runner}`"),
         Refusal::NotAName { text } => {
             format!("`{text}` is not a name: {}", name_error(text).unwrap_or("it is too long"))
         }
-        Refusal::NotARole { text } => format!("`{text}` is no role; there are viewer, operator and admin"),
+        Refusal::NotARole { text } => format!("`{text}` is not a role; there are viewer, operator and admin"),
         other => refusal_of_run(other),
+    }
+}
+
+/// How a run ended, behind its name.
+fn ended_as(status: Status) -> String {
+    match status {
+        Status::Succeeded | Status::Failed => status.as_str().to_owned(),
+        Status::Warned => "succeeded with warnings".to_owned(),
+        other => format!("was {}", spoken(other)),
+    }
+}
+
+/// Why a plan is not deployed again: it failed, or a person took it back.
+fn quarantined(run: &RunId, why: &Why) -> String {
+    match why {
+        Why::RollbackRequested { by, comment } if comment.is_empty() => {
+            format!("{by} rolled back what {run} deployed by this plan")
+        }
+        Why::RollbackRequested { by, comment } => {
+            format!("{by} rolled back what {run} deployed by this plan: {comment}")
+        }
+        Why::RollbackChosen { by } => format!("{by} chose to roll this plan back in {run}"),
+        other => format!("this plan failed in {run}: {}", cause(other, Owner { run, stage: None })),
     }
 }
 
@@ -265,21 +362,27 @@ pub fn refusal(refusal: &Refusal) -> String {
 fn refusal_of_run(refusal: &Refusal) -> String {
     match refusal {
         Refusal::NoTarget { target } => format!("there is no target `{target}`"),
-        Refusal::Quarantined { run, cause: why } => {
-            format!("this plan failed in {run}: {}", cause(why, Owner { run, stage: None }))
+        Refusal::Quarantined { run, cause: why } => quarantined(run, why),
+        Refusal::ContentMissing { content } => {
+            format!("the files with digest {} were not uploaded, or not all of them", content.short())
+        }
+        Refusal::ContentsFull { waiting } => {
+            format!("{waiting} uploads wait for a deploy that uses them")
         }
         Refusal::QueueFull { pipeline, waiting } => format!("{waiting} runs of `{pipeline}` wait already"),
         Refusal::NoRun { run } => format!("there is no run `{run}`"),
         Refusal::RunDone { run, status } => match status {
-            Some(status) => format!("`{run}` is {}", status.as_str()),
+            Some(status) => format!("`{run}` {}", ended_as(*status)),
             None => format!("`{run}` is done"),
         },
         Refusal::NoStage { run, stage } => format!("`{run}` has no stage `{stage}`"),
-        Refusal::NotAnApproval { run, stage } => format!("`{stage}` of `{run}` is no approval"),
-        Refusal::ApprovalExpired { stage } => format!("`{stage}` has expired, so nothing waits any more"),
+        Refusal::NotAnApproval { run, stage } => format!("`{stage}` of `{run}` is not an approval"),
+        Refusal::ApprovalExpired { stage, at } => {
+            format!("`{stage}` expired at {}: no one chose before, so the run was stopped", rfc3339(*at))
+        }
         Refusal::PlanChanged => "the digest that was given is not the digest of this run's plan".to_owned(),
         Refusal::UnknownOption { option, options } => {
-            format!("`{option}` is no option of this approval; there are: {}", option_names(options))
+            format!("`{option}` is not an option of this approval; there are: {}", option_names(options))
         }
         Refusal::AmbiguousStage { stages } => format!("several stages wait: {}", listed(stages, ", ")),
         Refusal::AlreadyDecided { by, option } => format!("{by} chose `{}` already", option.as_str()),
@@ -296,6 +399,10 @@ fn refusal_of_run(refusal: &Refusal) -> String {
         }
         Refusal::ReleaseTooOld { pipeline, release } => {
             format!("release {} of `{pipeline}` is too old to be restored", release.short())
+        }
+        Refusal::OtherReleaseRuns { pipeline, target, version, from } => {
+            let runs = version.as_deref().unwrap_or("nothing");
+            format!("`{pipeline}` runs {runs} on {target}, not {from}")
         }
         Refusal::ReleaseOfOtherTarget { release, version, target } => {
             format!(

@@ -27,7 +27,7 @@ pub enum Input {
     WriteFailed { reason: String },
     /// The snapshot for a peer that [`Output::BuildSnapshot`] asked for. `manifest` describes the file.
     SnapshotBuilt { snapshot: Snapshot },
-    /// PendingJob did not work out; it is asked for again when a peer still needs it.
+    /// It could not be built; it is asked for again when a peer still needs it.
     SnapshotFailed,
     /// The transfer that [`Output::SendSnapshot`] asked for has ended.
     SnapshotSent { to: u64, ok: bool },
@@ -35,12 +35,12 @@ pub enum Input {
     SnapshotInstalled { number: u64, rows: RowIter },
     /// A peer could not be reached; appends to it are slowed down.
     Unreachable { peer: u64 },
-    /// Gives leadership to `to`. Ignored unless leader.
-    TransferLeader { to: u64 },
-    /// Changes the members: the bytes of `context` travel with the change. See [`MemberChange`].
+    /// Gives leadership to the voter `to`. The answer comes once someone leads in a later term, or when an election
+    /// timeout has passed without that.
+    TransferLeader { waiter: Waiter, to: u64 },
+    /// Changes the members: the bytes of `context` travel with the change and reach
+    /// [`crate::StateMachine::apply_members`] when it is in force. See [`MemberChange`].
     ChangeMember { waiter: Waiter, change: MemberChange, context: Bytes },
-    /// Whether the disk is almost full. While it is, no entry is accepted; reads continue.
-    DiskLow(bool),
     /// The process ends: every waiter is answered now, no proposal is accepted any more.
     Shutdown,
 }
@@ -59,9 +59,8 @@ impl fmt::Debug for Input {
             Self::SnapshotSent { to, ok } => write!(f, "SnapshotSent({to}, {ok})"),
             Self::SnapshotInstalled { number, .. } => write!(f, "SnapshotInstalled({number})"),
             Self::Unreachable { peer } => write!(f, "Unreachable({peer})"),
-            Self::TransferLeader { to } => write!(f, "TransferLeader({to})"),
+            Self::TransferLeader { waiter, to } => write!(f, "TransferLeader({waiter:?}, {to})"),
             Self::ChangeMember { waiter, change, .. } => write!(f, "ChangeMember({waiter:?}, {change:?})"),
-            Self::DiskLow(low) => write!(f, "DiskLow({low})"),
             Self::Shutdown => f.write_str("Shutdown"),
         }
     }
@@ -74,6 +73,29 @@ pub enum MemberChange {
     /// Adds a voter, or promotes a learner.
     AddVoter(u64),
     Remove(u64),
+    /// Removes the voter `old` and adds the voter `new` in one step, through a joint configuration: at no time does
+    /// the cluster bear fewer losses than before.
+    Replace {
+        old: u64,
+        new: u64,
+    },
+}
+
+/// Why a change of members, or a transfer of leadership, is not possible. Nothing was proposed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MembersRefusal {
+    #[error("{0} is not a member")]
+    NotAMember(u64),
+    #[error("{0} is not a voter")]
+    NotAVoter(u64),
+    #[error("{0} is a member already")]
+    AlreadyAMember(u64),
+    #[error("{0} is the last voter: no one would be left to decide anything")]
+    LastVoter(u64),
+    #[error("{0} is the leader: it gives leadership away before it leaves")]
+    IsLeader(u64),
+    #[error("raft refuses the change: {why}")]
+    Raft { why: String },
 }
 
 /// The answer to [`Output::Write`].
@@ -112,6 +134,10 @@ pub enum Output<R, E> {
     },
     /// Install a snapshot whose file has been received and checked, after all earlier write jobs.
     InstallSnapshot(InstallJob),
+    /// The state was replaced by the leader's snapshot, which ends at `applied`: events between are not to be had.
+    StateReplaced {
+        applied: EntryMeta,
+    },
     Role(RoleChange),
     /// The process must end: its memory may be ahead of its disk, or its disk is wrong.
     Fatal(Fatal),
@@ -167,8 +193,12 @@ pub struct InstallJob {
 pub enum Answer<R> {
     /// The entry is committed, applied and durable.
     Applied { entry: EntryMeta, reply: R },
-    /// The change of members is committed and in force.
-    MembersChanged { entry: EntryMeta },
+    /// The change of members is committed and in force; a replacement has left its joint configuration.
+    MembersChanged { entry: EntryMeta, reply: R },
+    /// Nothing happened and nothing will: the change is not possible.
+    MembersRefused(MembersRefusal),
+    /// Leadership was given away: `leader` leads now, which need not be who was to.
+    LeaderChanged { leader: u64 },
     /// Views at or above this revision are linearizable with the request.
     Read { revision: u64 },
     /// Nothing happened and nothing will; ask `hint`.
@@ -188,10 +218,10 @@ pub enum Busy {
     Uncommitted,
     #[error("the disk is slower than the log grows")]
     Log,
-    #[error("the disk has less than 1 GiB or 5 % free")]
-    Disk,
     #[error("leadership is being transferred")]
     Transfer,
+    #[error("the new leader did not take over within an election timeout")]
+    TransferTimedOut,
     #[error("another change of members is in progress")]
     Members,
     #[error("the entry has {size} bytes, allowed are 1 to {max}")]

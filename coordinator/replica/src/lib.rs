@@ -16,6 +16,20 @@
 //! peer (`trimaran-transport`), and when a member may be added (`trimaran-coordinator`).
 #![forbid(unsafe_code)]
 
+/// Whether a defect of [`mutant::Mutant`] is switched on; never in a build without the feature.
+#[cfg(feature = "mutants")]
+macro_rules! mutant {
+    ($name:ident) => {
+        $crate::mutant::is($crate::mutant::Mutant::$name)
+    };
+}
+#[cfg(not(feature = "mutants"))]
+macro_rules! mutant {
+    ($name:ident) => {
+        false
+    };
+}
+
 #[expect(
     clippy::field_reassign_with_default,
     reason = "generated structs have bookkeeping fields to leave alone"
@@ -24,18 +38,24 @@ mod convert;
 mod inflight;
 pub mod io;
 pub mod log;
+mod members;
 pub mod memory;
+#[cfg(feature = "mutants")]
+pub mod mutant;
 mod proposals;
 mod reads;
 mod ready;
 pub mod replica;
 pub mod settings;
+mod snapshot_state;
 mod snapshots;
 pub mod state_machine;
+mod transfer;
+pub mod write_group;
 
 pub use io::{
-    Answer, Busy, Class, Fatal, Input, InstallJob, LogPosition, MemberChange, Output, Role, RoleChange,
-    Waiter, WriteJob, Written,
+    Answer, Busy, Class, Fatal, Input, InstallJob, LogPosition, MemberChange, MembersRefusal, Output, Role,
+    RoleChange, Waiter, WriteJob, Written,
 };
 pub use log::{Loaded, LogError};
 pub use replica::{Replica, StartError, Status};
@@ -43,3 +63,4 @@ pub use settings::Settings;
 pub use state_machine::{
     Applied, EntryMeta, RestoreError, Row, RowBatch, RowIter, StateMachine, UnreadableEntry,
 };
+pub use write_group::WriteGroup;

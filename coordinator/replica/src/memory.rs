@@ -11,6 +11,7 @@ use trimaran_wire::raft::{ConfState, Entry, HardState};
 use crate::io::{InstallJob, LogPosition, WriteJob};
 use crate::log::Loaded;
 use crate::state_machine::{EntryMeta, Row};
+use crate::write_group::needs_sync;
 
 #[derive(Debug, Clone)]
 struct Disk {
@@ -99,7 +100,7 @@ impl MemoryStore {
 
     /// Writes a group as one record; durable on return if a job of it asks for a sync.
     pub fn write(&mut self, group: Vec<WriteJob>) {
-        let sync = group.iter().any(|job| job.sync);
+        let sync = needs_sync(&group);
         self.write_unsynced(group);
         if sync {
             self.sync();

@@ -37,7 +37,7 @@ impl Proposals {
 
     pub(crate) fn resolve(&mut self, entry: EntryMeta) -> Resolved {
         match self.waiting.remove(&entry.index) {
-            Some((term, waiter)) if term == entry.term => Resolved::Own(waiter),
+            Some((term, waiter)) if term == entry.term || mutant!(ReplyByIndex) => Resolved::Own(waiter),
             Some((_, waiter)) => Resolved::Lost(waiter),
             None => Resolved::NoOne,
         }
@@ -48,12 +48,9 @@ impl Proposals {
         self.lost_leadership = if held { None } else { self.lost_leadership.or(Some(now)) };
     }
 
-    /// Those whose outcome stayed unknown for `after`.
-    pub(crate) fn expire(&mut self, now: Timestamp, after: Millis) -> Vec<Waiter> {
-        match self.lost_leadership {
-            Some(since) if now - since >= after => self.take_all(),
-            Some(_) | None => Vec::new(),
-        }
+    /// Whether the outcome of what waits stayed unknown for `after`.
+    pub(crate) fn is_overdue(&self, now: Timestamp, after: Millis) -> bool {
+        self.lost_leadership.is_some_and(|since| now - since >= after)
     }
 
     /// Those up to `index`, whose entries came with a snapshot.
@@ -89,11 +86,12 @@ mod tests {
     fn the_outcome_is_awaited_for_a_while_after_leadership() {
         let mut proposals = Proposals::default();
         proposals.add(meta(4, 2), Waiter(1));
-        assert!(proposals.expire(Timestamp(9_999), Millis(100)).is_empty());
+        assert!(!proposals.is_overdue(Timestamp(9_999), Millis(100)));
         proposals.leadership(false, Timestamp(1_000));
         proposals.leadership(false, Timestamp(1_050));
-        assert!(proposals.expire(Timestamp(1_099), Millis(100)).is_empty());
-        assert_eq!(proposals.expire(Timestamp(1_100), Millis(100)), [Waiter(1)]);
+        assert!(!proposals.is_overdue(Timestamp(1_099), Millis(100)));
+        assert!(proposals.is_overdue(Timestamp(1_100), Millis(100)));
+        assert_eq!(proposals.take_all(), [Waiter(1)]);
     }
 
     #[test]

@@ -7,14 +7,14 @@ use bytes::Bytes;
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 use raft::{Ready, StateRole};
 use trimaran_model::limits;
-use trimaran_wire::codec::Message as _;
-use trimaran_wire::raft::{self as wire, MemberChanges};
+use trimaran_wire::raft as wire;
 
 use crate::convert;
 use crate::inflight::InFlightWrite;
-use crate::io::{Answer, Class, Fatal, InstallJob, Output, WriteJob};
+use crate::io::{Answer, Class, Fatal, Output, WriteJob};
 use crate::proposals::Resolved;
 use crate::replica::Replica;
+use crate::snapshot_state::SnapshotState;
 use crate::state_machine::{EntryMeta, StateMachine};
 
 type Outputs<M> = Vec<Output<<M as StateMachine>::Reply, <M as StateMachine>::Event>>;
@@ -23,7 +23,7 @@ impl<M: StateMachine> Replica<M> {
     /// Handles everything that raft has ready, up to a bound, and hands out the write job of this step.
     pub(crate) fn pump(&mut self, out: &mut Outputs<M>) {
         let (mut applied, mut bytes) = (0, 0);
-        while !self.dead && self.installing.is_none() && self.raw.has_ready() {
+        while !self.dead && !self.snapshots.is_installing() && self.raw.has_ready() {
             if applied >= limits::APPLY_ENTRIES_PER_STEP_MAX || bytes >= limits::APPLY_BYTES_PER_STEP_MAX {
                 self.more = true;
                 break;
@@ -47,9 +47,6 @@ impl<M: StateMachine> Replica<M> {
     /// Handles one ready; returns how many entries it applied, and their bytes.
     fn handle(&mut self, mut ready: Ready, out: &mut Outputs<M>) -> (usize, usize) {
         let number = ready.number();
-        for message in ready.take_messages() {
-            self.send(&message, out);
-        }
         if !ready.snapshot().is_empty() {
             self.install(&ready, out);
         }
@@ -59,10 +56,17 @@ impl<M: StateMachine> Replica<M> {
             self.vote = vote;
             self.pending.job.hard_state = Some(convert::hard_state_to_wire(state));
         }
+        for message in ready.take_messages() {
+            self.send_as_leader(message, out);
+        }
         let entries = ready.take_entries();
         self.raw.mut_store().append(&entries);
         self.pending.append(&entries);
-        self.pending.job.sync |= ready.must_sync();
+        let skip = match entries.is_empty() {
+            true => mutant!(NoSyncOfVotes) && ready.snapshot().is_empty(),
+            false => mutant!(NoSyncOfEntries),
+        };
+        self.pending.job.sync |= ready.must_sync() && !skip;
         self.pending.write.ready = Some(number);
         for message in ready.take_persisted_messages() {
             self.send_persisted(message, out);
@@ -94,17 +98,34 @@ impl<M: StateMachine> Replica<M> {
         }
     }
 
+    /// A leader's entries leave while its own disk writes them, once its term is durable. The only voter of a
+    /// cluster with learners leads from the moment it stands for election: after a crash it would lead the same term
+    /// again, with other entries.
+    fn send_as_leader(&mut self, message: Message, out: &mut Outputs<M>) {
+        if self.is_vote_unsynced() && !mutant!(LeadBeforeTerm) {
+            self.pending.write.messages.push(message);
+        } else {
+            self.send(&message, out);
+        }
+    }
+
     /// Keeps a follower's or candidate's message for the end of the write that it follows.
     ///
     /// An answer to a heartbeat claims nothing about entries: it leaves at once unless a term or vote is
     /// still on its way to the disk, so that a slow disk is not mistaken for a dead member.
     fn send_persisted(&mut self, message: Message, out: &mut Outputs<M>) {
-        let votes = self.pending.write.vote || self.in_flight.iter().any(|write| write.vote);
-        if message.msg_type == MessageType::MsgHeartbeatResponse && !votes {
+        let claims_nothing =
+            message.msg_type == MessageType::MsgHeartbeatResponse && !self.is_vote_unsynced();
+        if claims_nothing || mutant!(AnswerBeforeSync) {
             self.send(&message, out);
         } else {
             self.pending.write.messages.push(message);
         }
+    }
+
+    /// Whether a term or vote is still on its way to the disk.
+    fn is_vote_unsynced(&self) -> bool {
+        self.pending.write.vote || self.in_flight.iter().any(|write| write.vote)
     }
 
     /// Hands the job out. Without anything to write its messages join the last job in flight, or leave.
@@ -130,7 +151,7 @@ impl<M: StateMachine> Replica<M> {
 
     /// The writer has done every job up to `number`.
     pub(crate) fn written(&mut self, number: u64, out: &mut Outputs<M>) {
-        let early = self.installing.as_ref().is_some_and(|(install, _)| number >= *install);
+        let early = matches!(&self.snapshots, SnapshotState::Installing { number: install, .. } if number >= *install);
         if number <= self.done_number || number > self.job_number || early {
             self.die(Fatal::WriterOrder { got: number, last: self.done_number }, out);
             return;
@@ -158,26 +179,6 @@ impl<M: StateMachine> Replica<M> {
         }
     }
 
-    fn install(&mut self, ready: &Ready, out: &mut Outputs<M>) {
-        let snapshot = convert::snapshot_to_wire(ready.snapshot());
-        let meta = ready.snapshot().get_metadata().clone();
-        self.raw.mut_store().install(&meta);
-        self.job_number += 1;
-        self.in_flight.push_back(InFlightWrite {
-            number: self.job_number,
-            ready: Some(ready.number()),
-            vote: true,
-            ..InFlightWrite::default()
-        });
-        self.installing = Some((self.job_number, meta));
-        out.push(Output::InstallSnapshot(InstallJob {
-            number: self.job_number,
-            meta: snapshot.meta,
-            manifest: snapshot.manifest.0,
-            hard_state: convert::hard_state_to_wire(&self.raw.raft.hard_state()),
-        }));
-    }
-
     fn apply(&mut self, entries: Vec<Entry>, out: &mut Outputs<M>) {
         let Some(last) = entries.last() else { return };
         let last = EntryMeta { index: last.index, term: last.term };
@@ -189,7 +190,7 @@ impl<M: StateMachine> Replica<M> {
             );
             let meta = EntryMeta { index: entry.index, term: entry.term };
             self.applied = meta;
-            self.bytes_since_position += entry.data.len() + size_of::<Entry>();
+            self.snapshots.count(entry.data.len() + size_of::<Entry>());
             let done = match entry.entry_type {
                 EntryType::EntryNormal => self.apply_normal(meta, &entry.data, out),
                 EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {
@@ -236,31 +237,6 @@ impl<M: StateMachine> Replica<M> {
         Ok(())
     }
 
-    fn apply_members(&mut self, meta: EntryMeta, context: &Bytes, out: &mut Outputs<M>) -> Result<(), Fatal> {
-        let fault = |reason: String| Fatal::Entry { index: meta.index, reason };
-        // Raft itself appends an empty change to leave a joint configuration.
-        let changes = match context.is_empty() {
-            true => MemberChanges::default(),
-            false => MemberChanges::from_bytes(context).map_err(|error| fault(error.to_string()))?,
-        };
-        let members = self
-            .raw
-            .apply_conf_change(&convert::member_changes_to_raft(&changes))
-            .map_err(|error| fault(error.to_string()))?;
-        self.pending.job.conf_state = Some(convert::conf_state_to_wire(&members));
-        self.raw.mut_store().set_conf_state(members, meta.index);
-        match self.proposals.resolve(meta) {
-            Resolved::Own(waiter) => {
-                out.push(Output::Reply { waiter, answer: Answer::MembersChanged { entry: meta } });
-            }
-            Resolved::Lost(waiter) => {
-                out.push(Output::Reply { waiter, answer: Answer::NotLeader { hint: self.leader_hint() } });
-            }
-            Resolved::NoOne => {}
-        }
-        Ok(())
-    }
-
     /// An empty entry is no one's proposal: who waited for its index lost.
     fn resolve_lost(&mut self, meta: EntryMeta, out: &mut Outputs<M>) {
         if let Resolved::Own(waiter) | Resolved::Lost(waiter) = self.proposals.resolve(meta) {
@@ -268,22 +244,9 @@ impl<M: StateMachine> Replica<M> {
         }
     }
 
-    fn leader_hint(&self) -> Option<u64> {
+    pub(crate) fn leader_hint(&self) -> Option<u64> {
         let leader = self.raw.raft.leader_id;
         (self.raw.raft.state != StateRole::Leader && leader != 0).then_some(leader)
-    }
-
-    /// Sets a snapshot position at what is applied when enough has happened since the last one.
-    fn set_snapshot_position(&mut self) {
-        let entries = self.applied.index - self.snapshot.index.min(self.applied.index);
-        let due = entries >= self.settings.snapshot_entries
-            || self.bytes_since_position >= self.settings.snapshot_bytes;
-        if due && entries > 0 && !self.position_unsynced && self.installing.is_none() {
-            self.position_unsynced = true;
-            self.bytes_since_position = 0;
-            self.pending.job.snapshot = Some(self.applied);
-            self.pending.job.sync = true;
-        }
     }
 }
 
@@ -318,6 +281,7 @@ fn split(mut whole: wire::Message) -> Vec<wire::Message> {
 
 #[cfg(test)]
 mod tests {
+    use trimaran_wire::codec::Message as _;
     use trimaran_wire::raft::{Blob, Entry, EntryKind, Message, MessageKind};
 
     use super::*;

@@ -3,23 +3,20 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use raft::eraftpb;
 use raft::{RawNode, SnapshotStatus, StateRole};
 use trimaran_model::hash::splitmix;
 use trimaran_model::limits;
 use trimaran_model::time::Timestamp;
-use trimaran_wire::codec::Message as _;
-use trimaran_wire::raft::{Blob, ConfState, MemberChangeKind, MemberChanges, Message, MessageKind};
+use trimaran_wire::raft::{Blob, ConfState, Message, MessageKind};
 
 use crate::convert;
 use crate::inflight::{InFlightWrite, PendingJob};
-use crate::io::{
-    Answer, Busy, Fatal, Input, LogPosition, MemberChange, Output, Role, RoleChange, Waiter, Written,
-};
+use crate::io::{Answer, Busy, Fatal, Input, LogPosition, Output, Role, RoleChange, Waiter, Written};
 use crate::log::{Loaded, Log, LogError};
 use crate::proposals::Proposals;
 use crate::reads::Reads;
 use crate::settings::Settings;
+use crate::snapshot_state::SnapshotState;
 use crate::state_machine::{EntryMeta, StateMachine};
 
 /// Ticks made up for after a pause. More would let a paused replica disturb a healthy leader at once.
@@ -57,6 +54,13 @@ pub struct Status {
     pub matched: Vec<(u64, u64)>,
 }
 
+/// A transfer of leadership that this replica began as the leader of `term`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Transfer {
+    pub(crate) waiter: Waiter,
+    pub(crate) term: u64,
+}
+
 /// The driver of one replica. See the documentation of the crate.
 pub struct Replica<M: StateMachine> {
     pub(crate) settings: Settings,
@@ -69,16 +73,12 @@ pub struct Replica<M: StateMachine> {
     pub(crate) in_flight: VecDeque<InFlightWrite>,
     pub(crate) job_number: u64,
     pub(crate) done_number: u64,
-    /// The snapshot being installed; nothing else proceeds.
-    pub(crate) installing: Option<(u64, eraftpb::SnapshotMetadata)>,
     /// The last synced snapshot position.
     pub(crate) snapshot: LogPosition,
-    /// A position was handed to the writer and is not synced yet.
-    pub(crate) position_unsynced: bool,
-    pub(crate) bytes_since_position: usize,
-    pub(crate) snapshot_building: bool,
-    /// No position was set since the last snapshot for a peer was built.
-    pub(crate) built_since_position: bool,
+    pub(crate) snapshots: SnapshotState,
+    /// Who waits for the end of the joint configuration that is in force, and what the state machine replied to it.
+    pub(crate) joint: Option<(Waiter, M::Reply)>,
+    pub(crate) transfer: Option<Transfer>,
     /// Committed entries are left for the next step.
     pub(crate) more: bool,
     /// Term and vote as last handed to the writer.
@@ -86,8 +86,7 @@ pub struct Replica<M: StateMachine> {
     pub(crate) role: RoleChange,
     next_tick: Timestamp,
     started: bool,
-    stopping: bool,
-    disk_low: bool,
+    pub(crate) stopping: bool,
     pub(crate) dead: bool,
 }
 
@@ -102,7 +101,7 @@ impl<M: StateMachine> Replica<M> {
             id: settings.id,
             applied: applied.index,
             heartbeat_tick: settings.heartbeat_ticks,
-            election_tick: settings.election_ticks,
+            election_tick: settings.lease_ticks,
             min_election_tick: settings.election_ticks,
             max_election_tick: settings.election_ticks_max,
             pre_vote: true,
@@ -132,19 +131,16 @@ impl<M: StateMachine> Replica<M> {
             in_flight: VecDeque::new(),
             job_number: 0,
             done_number: 0,
-            installing: None,
             snapshot,
-            position_unsynced: false,
-            bytes_since_position: 0,
-            snapshot_building: false,
-            built_since_position: false,
+            snapshots: SnapshotState::START,
+            joint: None,
+            transfer: None,
             more: false,
             vote,
             role: RoleChange { role: Role::Follower, term, leader: None },
             next_tick: Timestamp(0),
             started: false,
             stopping: false,
-            disk_low: false,
             dead: false,
         };
         replica.fix_election_timeout();
@@ -169,12 +165,27 @@ impl<M: StateMachine> Replica<M> {
         &mut self.state_machine
     }
 
+    /// The raft id of this replica.
+    pub fn id(&self) -> u64 {
+        self.settings.id
+    }
+
     pub fn role(&self) -> RoleChange {
         self.role
     }
 
+    /// Whether no other member has a vote: this replica decides without asking.
+    pub fn is_only_voter(&self) -> bool {
+        self.is_alone()
+    }
+
     pub fn applied(&self) -> EntryMeta {
         self.applied
+    }
+
+    /// The members that this replica goes by: those of the last change that it applied.
+    pub fn members(&self) -> ConfState {
+        convert::conf_state_to_wire(self.raw.store().conf_state())
     }
 
     pub fn status(&self) -> Status {
@@ -188,7 +199,7 @@ impl<M: StateMachine> Replica<M> {
         Status {
             id: self.settings.id,
             role: self.role,
-            members: convert::conf_state_to_wire(self.raw.store().conf_state()),
+            members: self.members(),
             commit: raft.raft_log.committed,
             applied: self.applied,
             first: self.raw.store().first(),
@@ -214,7 +225,11 @@ impl<M: StateMachine> Replica<M> {
         self.tick(now);
         if let Some(round) = self.reads.start_round() {
             self.raw.read_index(self.read_context(round));
+            if mutant!(ReadAlone) && self.applied.term == self.raw.raft.term {
+                self.reads.confirm(round, self.raw.raft.raft_log.committed);
+            }
         }
+        self.leave_joint();
         // Proposals that meet a write in flight wait for its end and share the next one.
         if !(is_proposal && self.in_flight.len() >= self.in_flight_limit()) {
             self.pump(out);
@@ -249,13 +264,24 @@ impl<M: StateMachine> Replica<M> {
         while now >= self.next_tick && ticks < TICKS_CAUGHT_UP_MAX {
             self.next_tick = self.next_tick + self.settings.tick;
             ticks += 1;
-            self.raw.tick();
+            if !self.must_not_campaign() {
+                self.raw.tick();
+            }
             self.fix_election_timeout();
             self.reads.tick(self.settings.heartbeat_ticks);
         }
         if now >= self.next_tick {
             self.next_tick = now + self.settings.tick;
         }
+    }
+
+    /// Whether an election would be won by the own vote at once, while own entries are on their way to the disk: raft
+    /// asserts that a leader begins with a durable log. A follower gets here that becomes the only voter.
+    fn must_not_campaign(&self) -> bool {
+        self.is_alone()
+            && self.raw.raft.state != StateRole::Leader
+            && !self.in_flight.is_empty()
+            && !mutant!(CampaignInFlight)
     }
 
     /// raft draws the election timeout from the thread's entropy whenever the term or role changes. This
@@ -273,28 +299,23 @@ impl<M: StateMachine> Replica<M> {
     fn handle_input(&mut self, input: Input, out: &mut Vec<Output<M::Reply, M::Event>>) {
         match input {
             Input::Due => {}
-            Input::Peer(message) => self.take_message(message, out),
+            Input::Peer(message) => self.step_message(message, out),
             Input::Propose { waiter, data } => self.propose(waiter, data, out),
             Input::Read { waiter } => self.read(waiter, out),
             Input::Written(Written { number }) => self.written(number, out),
             Input::WriteFailed { reason } => self.die(Fatal::Write { reason }, out),
             Input::SnapshotBuilt { snapshot } => self.snapshot_built(snapshot),
-            Input::SnapshotFailed => self.snapshot_building = false,
+            Input::SnapshotFailed => self.snapshot_failed(),
             Input::SnapshotSent { to, ok } => {
                 let status = if ok { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
                 self.raw.report_snapshot(to, status);
             }
             Input::SnapshotInstalled { number, rows } => self.snapshot_installed(number, rows, out),
             Input::Unreachable { peer } => self.raw.report_unreachable(peer),
-            Input::TransferLeader { to } => {
-                if self.raw.raft.state == StateRole::Leader {
-                    self.raw.transfer_leader(to);
-                }
-            }
+            Input::TransferLeader { waiter, to } => self.transfer_leader(waiter, to, out),
             Input::ChangeMember { waiter, change, context } => {
                 self.change_member(waiter, change, context, out)
             }
-            Input::DiskLow(low) => self.disk_low = low,
             Input::Shutdown => {
                 self.stopping = true;
                 self.answer_all(Busy::Shutdown, out);
@@ -303,29 +324,23 @@ impl<M: StateMachine> Replica<M> {
     }
 
     fn refuse_after_end(&mut self, input: Input, out: &mut Vec<Output<M::Reply, M::Event>>) {
-        if let Input::Propose { waiter, .. } | Input::Read { waiter } | Input::ChangeMember { waiter, .. } =
-            input
+        if let Input::Propose { waiter, .. }
+        | Input::Read { waiter }
+        | Input::ChangeMember { waiter, .. }
+        | Input::TransferLeader { waiter, .. } = input
         {
             out.push(Output::Reply { waiter, answer: Answer::Busy(Busy::Shutdown) });
         }
     }
 
-    fn hint(&self) -> Option<u64> {
-        let leader = self.raw.raft.leader_id;
-        (leader != 0 && leader != self.settings.id).then_some(leader)
-    }
-
     /// Why a new entry is not accepted now, if it is not.
-    fn refusal(&self) -> Option<Answer<M::Reply>> {
+    pub(crate) fn refusal(&self) -> Option<Answer<M::Reply>> {
         if self.stopping {
             return Some(Answer::Busy(Busy::Shutdown));
         }
         let raft = &self.raw.raft;
         if raft.state != StateRole::Leader {
-            return Some(Answer::NotLeader { hint: self.hint() });
-        }
-        if self.disk_low {
-            return Some(Answer::Busy(Busy::Disk));
+            return Some(Answer::NotLeader { hint: self.leader_hint() });
         }
         if raft.lead_transferee.is_some() {
             return Some(Answer::Busy(Busy::Transfer));
@@ -357,7 +372,7 @@ impl<M: StateMachine> Replica<M> {
     }
 
     /// Connects a waiter with the entry that raft has just appended; raft says neither index nor refusal.
-    fn track(
+    pub(crate) fn track(
         &mut self,
         waiter: Waiter,
         accepted: bool,
@@ -376,47 +391,11 @@ impl<M: StateMachine> Replica<M> {
         None
     }
 
-    fn change_member(
-        &mut self,
-        waiter: Waiter,
-        change: MemberChange,
-        context: Bytes,
-        out: &mut Vec<Output<M::Reply, M::Event>>,
-    ) {
-        let mut answer = self.refusal();
-        if answer.is_none() && self.raw.raft.has_pending_conf() {
-            answer = Some(Answer::Busy(Busy::Members));
-        }
-        if answer.is_none() {
-            let single = match change {
-                MemberChange::AddLearner(id) => (MemberChangeKind::AddLearner, id),
-                MemberChange::AddVoter(id) => (MemberChangeKind::AddVoter, id),
-                MemberChange::Remove(id) => (MemberChangeKind::Remove, id),
-            };
-            let changes = MemberChanges { changes: vec![single], context: Blob(context) };
-            let before = self.raw.raft.raft_log.last_index();
-            let accepted = self
-                .raw
-                .propose_conf_change(changes.to_bytes(), convert::member_changes_to_raft(&changes))
-                .is_ok();
-            // raft replaces a change that it refuses by an empty entry and says nothing.
-            let refused = self.raw.raft.pending_conf_index != self.raw.raft.raft_log.last_index();
-            answer = if accepted && refused {
-                Some(Answer::Busy(Busy::Members))
-            } else {
-                self.track(waiter, accepted, before, out)
-            };
-        }
-        if let Some(answer) = answer {
-            out.push(Output::Reply { waiter, answer });
-        }
-    }
-
     fn read(&mut self, waiter: Waiter, out: &mut Vec<Output<M::Reply, M::Event>>) {
         let answer = if self.stopping {
             Answer::Busy(Busy::Shutdown)
         } else if self.raw.raft.state != StateRole::Leader {
-            Answer::NotLeader { hint: self.hint() }
+            Answer::NotLeader { hint: self.leader_hint() }
         } else if self.reads.len() >= self.settings.waiters_max {
             Answer::Busy(Busy::Waiters)
         } else {
@@ -431,7 +410,7 @@ impl<M: StateMachine> Replica<M> {
     }
 
     /// Steps a message after checking for what would make raft panic or break a rule of the design.
-    fn take_message(&mut self, message: Message, out: &mut Vec<Output<M::Reply, M::Event>>) {
+    fn step_message(&mut self, mut message: Message, out: &mut Vec<Output<M::Reply, M::Event>>) {
         let raft = &self.raw.raft;
         let last = raft.raft_log.last_index();
         if message.to != self.settings.id || message.from == self.settings.id || message.from == 0 {
@@ -455,7 +434,16 @@ impl<M: StateMachine> Replica<M> {
                 }
             }
             MessageKind::AppendResponse if !message.reject && message.index > last => return,
-            MessageKind::Snapshot if message.snapshot.is_none() || self.installing.is_some() => return,
+            MessageKind::Snapshot if message.snapshot.is_none() || self.snapshots.is_installing() => return,
+            // Only the leader gives its leadership away.
+            MessageKind::TimeoutNow if message.from != raft.leader_id || self.must_not_campaign() => return,
+            // A vote that ignores leases belongs to a transfer, which raises the term by one. Any other asks like
+            // everybody.
+            MessageKind::RequestVote
+                if message.term != raft.term + 1 && message.context.0 == raft::CAMPAIGN_TRANSFER =>
+            {
+                message.context = Blob::default();
+            }
             MessageKind::AppendResponse
             | MessageKind::Heartbeat
             | MessageKind::HeartbeatResponse
@@ -482,22 +470,23 @@ impl<M: StateMachine> Replica<M> {
         self.fix_election_timeout();
         let leads = self.raw.raft.state == StateRole::Leader;
         self.proposals.leadership(leads, now);
-        self.tell_role(out);
+        self.report_role(out);
+        self.end_transfer(out);
         for waiter in self.reads.ready(self.applied.index) {
             out.push(Output::Reply { waiter, answer: Answer::Read { revision: self.applied.index } });
         }
         if !leads {
-            let hint = self.hint();
+            let hint = self.leader_hint();
             for waiter in self.reads.take_unconfirmed() {
                 out.push(Output::Reply { waiter, answer: Answer::NotLeader { hint } });
             }
         }
-        for waiter in self.proposals.expire(now, self.settings.indeterminate_after) {
-            out.push(Output::Reply { waiter, answer: Answer::Indeterminate });
+        if self.proposals.is_overdue(now, self.settings.indeterminate_after) {
+            self.answer_proposals(out);
         }
     }
 
-    fn tell_role(&mut self, out: &mut Vec<Output<M::Reply, M::Event>>) {
+    fn report_role(&mut self, out: &mut Vec<Output<M::Reply, M::Event>>) {
         let raft = &self.raw.raft;
         let role = match raft.state {
             StateRole::Follower => Role::Follower,
@@ -512,11 +501,18 @@ impl<M: StateMachine> Replica<M> {
         }
     }
 
-    /// Answers everyone: what is in the log may still be applied, what is not will never be.
-    fn answer_all(&mut self, reads: Busy, out: &mut Vec<Output<M::Reply, M::Event>>) {
-        for waiter in self.proposals.take_all() {
+    /// Answers everyone whose outcome is not known: what is in the log may still be applied.
+    fn answer_proposals(&mut self, out: &mut Vec<Output<M::Reply, M::Event>>) {
+        let joint = self.joint.take().map(|(waiter, _)| waiter);
+        let transfer = self.drop_transfer();
+        for waiter in self.proposals.take_all().into_iter().chain(joint).chain(transfer) {
             out.push(Output::Reply { waiter, answer: Answer::Indeterminate });
         }
+    }
+
+    /// Answers everyone: what is not in the log will never be applied.
+    fn answer_all(&mut self, reads: Busy, out: &mut Vec<Output<M::Reply, M::Event>>) {
+        self.answer_proposals(out);
         for waiter in self.reads.take_all() {
             out.push(Output::Reply { waiter, answer: Answer::Busy(reads) });
         }

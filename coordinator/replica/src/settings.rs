@@ -14,6 +14,10 @@ pub struct Settings {
     pub tick: Millis,
     /// Ticks between heartbeats of a leader.
     pub heartbeat_ticks: usize,
+    /// Ticks for which a voter that hears its leader votes for no one else, and after which a leader that hears no
+    /// quorum steps down. Below the shortest election timeout, so that of two voters which lost the same leader at
+    /// the same tick the first to ask is not refused by the other.
+    pub lease_ticks: usize,
     /// Shortest election timeout, in ticks.
     pub election_ticks: usize,
     /// Election timeouts stay below this many ticks.
@@ -37,6 +41,7 @@ impl Settings {
             seed,
             tick: Millis(50),
             heartbeat_ticks: 2,
+            lease_ticks: 18,
             election_ticks: 20,
             election_ticks_max: 30,
             snapshot_entries: limits::SNAPSHOT_ENTRIES,
@@ -54,6 +59,7 @@ impl Settings {
             |length: Millis| usize::try_from(length.0.div_ceil(self.tick.0.max(1))).unwrap_or(usize::MAX);
         self.heartbeat_ticks = ticks(heartbeat).max(1);
         self.election_ticks = ticks(election).max(self.heartbeat_ticks + 1);
+        self.lease_ticks = (self.election_ticks - self.heartbeat_ticks).max(self.heartbeat_ticks + 1);
         self.election_ticks_max = self.election_ticks + (self.election_ticks / 2).max(1);
         self
     }

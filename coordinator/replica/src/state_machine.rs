@@ -2,6 +2,8 @@
 //!
 //! Deliberately not here: any state machine. The engine of Trimaran is one; tests have a map.
 
+use trimaran_wire::raft::ConfState;
+
 /// Key and value of one row of the state.
 pub type Row = (Vec<u8>, Vec<u8>);
 /// All rows of a state, in the order of their keys.
@@ -70,8 +72,8 @@ pub trait StateMachine {
     /// One event for watchers, opaque to the replica.
     type Event;
 
-    /// Applies the entry at `entry.index`. Called once per committed entry with data, in order; entries
-    /// without data (the one that opens a term, changes of members) are not shown, so indices have gaps.
+    /// Applies the entry at `entry.index`. Called once per committed entry with data, in order; the entry without
+    /// data that opens a term is not shown, and changes of members go to [`Self::apply_members`], so indices have gaps.
     /// Refusing a command is a reply. A panic is the state machine's own business: the replica catches nothing.
     /// An error says that this build can't read the entry: the process ends, since going on would let replicas
     /// differ.
@@ -79,6 +81,16 @@ pub trait StateMachine {
         &mut self,
         entry: EntryMeta,
         data: &[u8],
+    ) -> Result<Applied<Self::Reply, Self::Event>, UnreadableEntry>;
+
+    /// From the entry on these are the members. `context` is what was proposed with the change, empty for the entry
+    /// that ends a joint configuration. Called for each change that is in force, so that a table of members can be
+    /// kept equal to what raft goes by; not for a change that raft refused.
+    fn apply_members(
+        &mut self,
+        entry: EntryMeta,
+        members: &ConfState,
+        context: &[u8],
     ) -> Result<Applied<Self::Reply, Self::Event>, UnreadableEntry>;
 
     /// Replaces the whole state by `rows`, which come in the order of their keys. `applied` is the last

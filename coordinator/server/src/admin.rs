@@ -2,9 +2,13 @@
 
 mod border;
 mod deploy;
+mod live_reason;
+mod members;
+mod questions;
 mod read;
 mod refused;
 pub(crate) mod reply;
+mod status;
 mod stream;
 mod unknown_assignments;
 mod write;
@@ -50,16 +54,21 @@ async fn one(
     let body_sha256 = Sha256::digest(&frame.body).into();
     let verb = Verb::of(&request.body);
     let answer = if server.refusals.check(&identity, verb) {
-        match &request.body {
-            OperatorBody::Watch { run, since } => {
-                let since = since.map(Into::into);
-                return stream::watch(&server, &identity, sender, run.clone(), since).await;
+        match request {
+            OperatorRequest { body: OperatorBody::Watch { run, since }, .. } => {
+                return stream::watch(&server, &identity, sender, run, since.map(Into::into)).await;
             }
-            OperatorBody::Logs { run, stage, host, query } => {
-                let asked = stream::LogRequest { run, stage: stage.as_deref(), host: host.as_deref(), query };
-                stream::logs(&server, &mut sender, asked).await
+            OperatorRequest { body: OperatorBody::PlanDifference(request), .. } => {
+                questions::difference(&server, &identity, &mut sender, request).await
             }
-            _ => Some(answer(&server, &identity, session.local_ip(), body_sha256, request).await),
+            OperatorRequest { body: OperatorBody::SealingKey { target }, .. } => {
+                Some(questions::sealing_key(&server, &identity, &target).await)
+            }
+            OperatorRequest { body: OperatorBody::Logs { run, stage, host, previous, query }, .. } => {
+                let asked = stream::LogRequest { run, stage, host, previous, query };
+                stream::logs(&server, &identity, &mut sender, asked).await
+            }
+            other => Some(answer(&server, &identity, session.local_ip(), body_sha256, other).await),
         }
     } else {
         let message = format!("{identity} may not {}", verb.as_str());

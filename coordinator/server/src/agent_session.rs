@@ -4,34 +4,47 @@
 
 mod assignments;
 mod border;
+mod contents;
 mod report_queue;
 mod reports;
+mod verdict_queue;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use trimaran_engine::Outcome;
+use trimaran_engine::state::cluster::Cluster;
+use trimaran_engine::{Outcome, Refusal};
+use trimaran_member::Proposed;
 use trimaran_model::id::{AgentName, Identity, InstallationId};
-use trimaran_model::limits::{AGENT_LOST_AFTER, AGENT_VERDICTS_WAITING_MAX};
+use trimaran_model::limits::AGENT_LOST_AFTER;
 use trimaran_query::{self as query, text};
 use trimaran_transport::{CloseCode, CloseReason, FrameReceiver, FrameSender, SendError, Session};
 use trimaran_wire::codec::{CodecError, Message as _};
 use trimaran_wire::frame::Frame;
-use trimaran_wire::v1::agent::{AgentDown, AgentUp, AgentVerdict, RefusedCounts};
+use trimaran_wire::v1::agent::{AgentDown, AgentUp, KnownCluster, RefusedCounts};
 use trimaran_wire::v1::command::{Command, CommandBody};
 use trimaran_wire::v1::common::WireIdentity;
+use trimaran_wire::v1::target::WireTarget;
 
+use self::assignments::StandingSent;
 use self::report_queue::ReportQueue;
+use self::verdict_queue::VerdictQueue;
 use crate::agent_wakeups::Wakeup;
 use crate::authorize::Verb;
-use crate::raft_loop::Proposed;
-use crate::rows::View;
+use crate::damaged::Damaged;
+use crate::rows::{Rows, View};
 use crate::server::Server;
 use crate::soft_state::AttachedAgent;
 
 /// How often reports that wait for the disk or the log are tried again.
 const RETRY_INTERVAL: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// How often, and after which pause, an agent is reported as lost while there is no leader.
+const LOST_ATTEMPTS: u32 = 200;
+const LOST_PAUSE: std::time::Duration = std::time::Duration::from_millis(300);
+/// How long the last message of a session may take to arrive.
+const LAST_MESSAGE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Serves an agent until its session ends.
 pub(crate) async fn serve(server: Server, session: Session) {
@@ -43,8 +56,10 @@ pub(crate) async fn serve(server: Server, session: Session) {
     let (agent, name) = (name.clone(), name.to_string());
     let Ok((sender, mut receiver)) = session.accept_stream().await else { return };
     let Ok(Some(frame)) = receiver.next().await else { return };
-    let (incarnation, epoch, listen, held) = match read(&server, &frame) {
-        Ok(AgentUp::Hello { incarnation, epoch, listen, held }) => (incarnation, epoch, listen, held),
+    let (incarnation, known, listen, held, platforms) = match read(&server, &frame) {
+        Ok(AgentUp::Hello { incarnation, known, listen, held, platforms }) => {
+            (incarnation, known, listen, held, platforms)
+        }
         Ok(_) => return session.refuse_frame("a session of an agent starts with its hello"),
         Err(error) => return session.refuse_frame(&error.to_string()),
     };
@@ -66,15 +81,20 @@ pub(crate) async fn serve(server: Server, session: Session) {
         worked: BTreeSet::new(),
         answered: 0,
         reports: ReportQueue::default(),
-        verdicts: VecDeque::new(),
+        verdicts: VerdictQueue::default(),
         revoked_sent: 0,
+        standing_sent: None,
+        targets_sent: None,
     };
-    match link.attach(epoch, &address).await {
+    match link.attach(known, &address, platforms).await {
         Attach::Done(revision) => {
             tracing::info!(agent = link.name, incarnation, "attached");
-            if link.welcome(revision).await {
+            let contents = contents::serve(link.server.clone(), link.session.clone(), link.agent.clone());
+            let contents = tokio::spawn(contents);
+            if link.welcome(revision, known).await {
                 link.work(&mut receiver).await;
             }
+            contents.abort();
             link.leave().await;
         }
         Attach::Later(unknown) => {
@@ -83,9 +103,10 @@ pub(crate) async fn serve(server: Server, session: Session) {
             if unknown {
                 // It may be attached in the log and never come back.
                 tokio::time::sleep(AGENT_LOST_AFTER.to_std()).await;
-                report_lost(&link.server, link.name, incarnation).await;
+                report_lost_if_attached(&link.server, link.agent).await;
             }
         }
+        Attach::OtherIncarnation(why) => link.refuse_other_incarnation(&why).await,
         Attach::Never(why) => {
             // The close says the same to an agent that does not get this.
             let _ = link.send(AgentDown::Superseded).await;
@@ -119,6 +140,8 @@ enum Attach {
     Done(u64),
     /// Not now; true when the log may have it all the same.
     Later(bool),
+    /// The agent knows another incarnation of this cluster.
+    OtherIncarnation(String),
     Never(String),
 }
 
@@ -157,18 +180,24 @@ struct Link {
     answered: u64,
     reports: ReportQueue,
     /// Verdicts that are compared with the state when its rows have what the agent was answered.
-    verdicts: VecDeque<AgentVerdict>,
-    /// Revoked keys that the agent was sent, as a position in the coordinator's list.
-    revoked_sent: usize,
+    verdicts: VerdictQueue,
+    /// The agent knows the revoked keys that concern it up to this number.
+    revoked_sent: u64,
+    /// What the agent was sent of installations between their orders; `None`: not all of it yet.
+    standing_sent: Option<StandingSent>,
+    /// The targets that the agent was sent.
+    targets_sent: Option<Vec<WireTarget>>,
 }
 
 impl Link {
-    async fn attach(&mut self, epoch_seen: u16, address: &str) -> Attach {
+    async fn attach(&mut self, known: KnownCluster, address: &str, platforms: Vec<String>) -> Attach {
         let body = CommandBody::Attach {
             incarnation: self.incarnation,
             coordinator: self.server.name.to_string(),
             address: address.to_owned(),
-            epoch_seen,
+            epoch_seen: known.epoch,
+            incarnation_seen: known.incarnation,
+            platforms,
         };
         let attachment = self.server.soft_state.attachment(&self.name).await;
         match self.propose(body).await {
@@ -190,21 +219,62 @@ impl Link {
                 drop(attachment);
                 Attach::Done(revision)
             }
+            Proposed::Done { outcome: Outcome::Refused(why @ Refusal::OtherIncarnation { .. }), .. } => {
+                Attach::OtherIncarnation(text::refusal(&why))
+            }
             Proposed::Done { outcome: Outcome::Refused(why), .. } => Attach::Never(text::refusal(&why)),
             Proposed::Done { .. } => Attach::Never("this agent can't attach".to_owned()),
-            Proposed::NotLeader | Proposed::Busy(_) => Attach::Later(false),
+            Proposed::NotLeader | Proposed::Busy(_) | Proposed::NoSpace | Proposed::Refused(_) => {
+                Attach::Later(false)
+            }
             Proposed::Indeterminate => Attach::Later(true),
         }
     }
 
     /// Sends what a new session starts with; false when it ended.
-    async fn welcome(&mut self, revision: u64) -> bool {
+    async fn welcome(&mut self, revision: u64, known: KnownCluster) -> bool {
         self.server.node.wait_rows(revision).await;
-        let Ok(cluster) = View::new(&self.server.node).read(|rows| query::cluster(rows)) else {
-            return false;
-        };
-        let welcome = AgentDown::Welcome { cluster: cluster.name, epoch: cluster.epoch.0, revision };
+        let agent = &self.agent;
+        let read =
+            View::new(&self.server.node).read(|rows| (query::cluster(rows), query::runners_of(rows, agent)));
+        let Ok((cluster, runners)) = read else { return false };
+        {
+            // What an earlier incarnation said of its runners this one says again.
+            let mut soft_state = self.server.soft_state.lock();
+            for runner in runners {
+                soft_state.runners.remove(runner.name.as_str());
+            }
+        }
+        let Cluster { name, epoch, incarnation, .. } = cluster;
+        // Numbers of another incarnation of the cluster say nothing here.
+        self.revoked_sent = if known.incarnation == incarnation { known.revoked } else { 0 };
+        let welcome = AgentDown::Welcome { cluster: name, epoch: epoch.0, incarnation, revision };
         self.send(welcome).await && self.send_revoked().await && self.bring_up_to_date().await
+    }
+
+    /// Ends the session of an agent that knows another incarnation of this cluster.
+    async fn refuse_other_incarnation(mut self, why: &str) {
+        tracing::error!(agent = self.name, "{why}");
+        self.forget();
+        let own = View::new(&self.server.node).read(|rows| query::cluster(rows));
+        if let Ok(Cluster { epoch, incarnation, .. }) = own {
+            self.send(AgentDown::OtherIncarnation { epoch: epoch.0, incarnation }).await;
+        }
+        // A close would overtake the message; an agent that does not read it learns the same from the close.
+        let sent = self.sender.finish_and_wait();
+        let _ = tokio::time::timeout(LAST_MESSAGE_TIMEOUT, sent).await;
+        // It dials again: a member of the other incarnation may answer.
+        self.session.close(CloseCode::Busy, why);
+    }
+
+    /// Reads rows on a thread for long reads. A damaged view ends the process.
+    async fn read_rows<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Rows<'_>) -> T + Send + 'static,
+    ) -> Result<T, Damaged> {
+        let (reader, identity) = (self.server.clone(), Identity::Agent(self.agent.clone()));
+        let read = move || View::new(&reader.node).read(query);
+        self.server.agent_reads.run(&identity, read).await
     }
 
     async fn propose(&self, body: CommandBody) -> Proposed {
@@ -233,12 +303,11 @@ impl Link {
         let mut retry = tokio::time::interval(RETRY_INTERVAL);
         retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let wakeup = self.wakeup.clone();
-        let mut revoked = self.server.revoked.watch();
-        // Verdicts that were compared and have to wait are compared again after the next message or answer.
-        let mut compared = false;
         loop {
-            let verdicts = !std::mem::take(&mut compared) && !self.verdicts.is_empty();
-            let capacity = self.reports.has_capacity() && self.verdicts.len() < AGENT_VERDICTS_WAITING_MAX;
+            let capacity = self.reports.has_capacity() && self.verdicts.has_capacity();
+            let due = self.verdicts.is_due();
+            // Whatever comes now may let those that wait go on, but for a comparison, which says that itself.
+            self.verdicts.on_progress();
             let open = tokio::select! {
                 frame = receiver.next(), if capacity => {
                     let Ok(Some(frame)) = frame else { return };
@@ -252,12 +321,8 @@ impl Link {
                     true
                 }
                 (queued, proposed) = self.reports.first_answer() => self.on_answer(queued, proposed).await,
-                () = self.server.node.wait_rows(self.answered), if verdicts => {
-                    compared = true;
-                    self.compare_verdicts()
-                }
+                () = self.server.node.wait_rows(self.answered), if due => self.compare_verdicts(),
                 changes = wakeup.changed() => self.on_changes(changes).await,
-                Ok(()) = revoked.changed() => self.send_revoked().await,
             };
             if !open {
                 return;
@@ -278,18 +343,17 @@ impl Link {
         let reason = session.close_reason();
         session.close(CloseCode::Done, "");
         let attachment = server.soft_state.attachment(&name).await;
-        {
+        let seen = {
             let mut soft_state = server.soft_state.lock();
-            let ours = soft_state.agents.get(&name).is_some_and(|agent| agent.session.id() == session.id());
-            if !ours {
-                return;
-            }
+            let ours = soft_state.agents.get(&name).filter(|agent| agent.session.id() == session.id());
+            let Some(seen) = ours.map(|agent| agent.last_seen) else { return };
             soft_state.agents.remove(&name);
-        }
+            seen
+        };
         let ended = |code: &CloseCode| matches!(code, CloseCode::Done | CloseCode::Shutdown);
         let goodbye = matches!(&reason, Some(CloseReason::Peer { code, .. }) if ended(code));
         let identity = WireIdentity::Agent(name.clone());
-        let body = CommandBody::Detach { attach, goodbye };
+        let body = CommandBody::Detach { attach, goodbye, seen_ms: seen.0 };
         // Without a leader the next one counts the agent as silent automatically.
         let _ = server.node.propose(Command { identity, request: None, body }).await;
         drop(attachment);
@@ -300,27 +364,32 @@ impl Link {
     }
 }
 
-/// Reports to the log that an agent is lost since this attach, unless it came back meanwhile.
-async fn report_lost(server: &Server, name: String, attach: u64) {
-    let _attachment = server.soft_state.attachment(&name).await;
-    if server.soft_state.lock().agents.contains_key(&name) {
-        return;
+/// Reports to the log that an agent is lost since this attach, unless it came back meanwhile. While there is no leader
+/// it is reported again.
+pub(crate) async fn report_lost(server: &Server, name: String, attach: u64) {
+    for _ in 0..LOST_ATTEMPTS {
+        {
+            let _attachment = server.soft_state.attachment(&name).await;
+            if server.soft_state.lock().agents.contains_key(&name) {
+                return;
+            }
+            let body = CommandBody::AgentLost { agent: name.clone(), attach };
+            let command = Command { identity: WireIdentity::System, request: None, body };
+            if matches!(server.node.propose(command).await, Proposed::Done { .. }) {
+                return;
+            }
+        }
+        tokio::time::sleep(LOST_PAUSE).await;
     }
-    let body = CommandBody::AgentLost { agent: name, attach };
-    // Without a leader the next one counts the agent as silent automatically.
-    let _ = server.node.propose(Command { identity: WireIdentity::System, request: None, body }).await;
 }
 
-/// Waits for the agents that an earlier incarnation of this coordinator served: those that do not come back in time
-/// are lost.
-pub(crate) async fn expect_back(server: Server) {
-    let mut status = server.node.member_status();
-    if status.wait_for(|status| status.leads()).await.is_err() {
-        return;
-    }
-    tokio::time::sleep(AGENT_LOST_AFTER.to_std()).await;
-    let Ok(expected) = View::new(&server.node).read(|rows| query::agents_to_expect(rows)) else { return };
-    for (name, attach) in expected {
-        report_lost(&server, name.to_string(), attach).await;
+/// An attach of this agent here may be in the log, though its session never began.
+async fn report_lost_if_attached(server: &Server, name: AgentName) {
+    let (reader, wanted) = (server.clone(), name.clone());
+    let read = move || View::new(&reader.node).read(|rows| query::agents_to_expect(rows));
+    let Ok(expected) = server.agent_reads.run(&Identity::Agent(name), read).await else { return };
+    let here = |it: &query::ExpectedAgent| it.name == wanted && it.attached.as_ref() == Some(&server.name);
+    if let Some(agent) = expected.into_iter().find(here) {
+        report_lost(server, agent.name.to_string(), agent.attach).await;
     }
 }

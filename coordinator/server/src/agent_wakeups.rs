@@ -4,14 +4,15 @@
 //! Not here: what a woken session sends (`agent_session::assignments`), which it reads from the rows.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use trimaran_engine::Event;
-use trimaran_model::id::AssignmentId;
+use trimaran_engine::state::token::{Audience, Revoked};
+use trimaran_member::Applied;
+use trimaran_model::id::{AssignmentId, InstallationId};
 use trimaran_model::limits::AGENT_ASSIGNMENTS_MAX;
-
-use crate::raft_loop::Applied;
 
 /// What changed for one session since it asked last.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -19,10 +20,14 @@ pub(crate) struct Changes {
     /// The rows say it from this revision on.
     pub(crate) revision: u64,
     pub(crate) assignments: BTreeSet<AssignmentId>,
+    /// Installations that are others now.
+    pub(crate) installations: BTreeSet<InstallationId>,
     /// More than these: the inventory, or too many to name.
     pub(crate) everything: bool,
     /// A later incarnation has attached.
     pub(crate) superseded: bool,
+    /// Keys were revoked that the agent has to refuse.
+    pub(crate) revoked: bool,
 }
 
 /// The mailbox of one session. It is registered until `AgentWakeups::remove`.
@@ -47,7 +52,7 @@ impl Wakeup {
     }
 
     fn lock(&self) -> MutexGuard<'_, Changes> {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.changes.lock()
     }
 
     fn update(&self, revision: u64, update: impl FnOnce(&mut Changes)) {
@@ -96,13 +101,34 @@ impl AgentWakeups {
                         });
                     }
                 }
+                Event::AgentStanding { agent, installation } => {
+                    for session in sessions(agent.as_str()) {
+                        session.update(applied.revision, |changes| {
+                            if changes.installations.len() < AGENT_ASSIGNMENTS_MAX {
+                                changes.installations.insert(installation.clone());
+                            } else {
+                                changes.everything = true;
+                            }
+                        });
+                    }
+                }
                 Event::Superseded { agent, incarnation } => {
                     for session in sessions(agent.as_str()).filter(|it| it.incarnation == incarnation.0) {
                         session.update(applied.revision, |changes| changes.superseded = true);
                     }
                 }
                 Event::Run { .. } | Event::Stage { .. } | Event::Progress { .. } => {}
-                Event::Installation { .. } | Event::Agent { .. } | Event::Revoked { .. } => {}
+                Event::Revoked(Revoked { audience, .. }) => {
+                    let concerned: Vec<_> = match audience {
+                        Audience::Coordinators => Vec::new(),
+                        Audience::Agent { name } => sessions(name.as_str()).collect(),
+                        Audience::Agents | Audience::Issuer => all.values().flatten().collect(),
+                    };
+                    for session in concerned {
+                        session.update(applied.revision, |changes| changes.revoked = true);
+                    }
+                }
+                Event::Installation { .. } | Event::Agent { .. } => {}
             }
         }
     }
@@ -110,12 +136,12 @@ impl AgentWakeups {
     /// Entries were missed: every session compares everything with the rows.
     pub(crate) fn wake_all(&self, revision: u64) {
         for session in self.lock().values().flatten() {
-            session.update(revision, |changes| changes.everything = true);
+            session.update(revision, |changes| (changes.everything, changes.revoked) = (true, true));
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Arc<Wakeup>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

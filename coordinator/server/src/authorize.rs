@@ -19,13 +19,17 @@ pub(crate) enum Verb {
     Rollback,
     /// Tokens for agents, runners, operators and coordinators.
     Enroll,
+    /// Promotion, removal and leadership of coordinators.
+    Members,
+    /// Runners that are there: their labels, and whether they are hosts of their targets.
+    Runners,
     /// The control stream of an agent.
     Serve,
 }
 
 impl Verb {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Read,
         Self::Logs,
         Self::Apply,
@@ -35,6 +39,8 @@ impl Verb {
         Self::Resume,
         Self::Rollback,
         Self::Enroll,
+        Self::Members,
+        Self::Runners,
         Self::Serve,
     ];
 
@@ -49,35 +55,37 @@ impl Verb {
             Self::Resume => "resume",
             Self::Rollback => "rollback",
             Self::Enroll => "enroll",
+            Self::Members => "change members",
+            Self::Runners => "runners",
             Self::Serve => "serve",
         }
     }
 
-    /// The verb of a request; the match is total, so a new request can't be forgotten here.
+    /// Whether such changes have a reserve in each quota; see `CommandBody::has_reserve`.
+    pub(crate) fn has_reserve(self) -> bool {
+        match self {
+            Self::Approve | Self::Cancel | Self::Resume | Self::Rollback => true,
+            Self::Read | Self::Logs | Self::Apply | Self::Deploy => false,
+            Self::Enroll | Self::Runners | Self::Members | Self::Serve => false,
+        }
+    }
+
+    /// The verb of a request. A change that is forgotten here is refused to everyone.
     pub(crate) fn of(body: &OperatorBody) -> Self {
         match body {
             OperatorBody::Apply { .. } => Self::Apply,
-            OperatorBody::Deploy(_) => Self::Deploy,
+            OperatorBody::Deploy(_) | OperatorBody::PutContent { .. } => Self::Deploy,
             OperatorBody::Approve { .. } => Self::Approve,
             OperatorBody::Cancel { .. } => Self::Cancel,
             OperatorBody::Resume { .. } => Self::Resume,
             OperatorBody::Rollback { .. } => Self::Rollback,
-            OperatorBody::Enroll(_) => Self::Enroll,
-            OperatorBody::Plan(_)
-            | OperatorBody::RollbackPlan { .. }
-            | OperatorBody::RunShow { .. }
-            | OperatorBody::RunList { .. }
-            | OperatorBody::Why { .. }
-            | OperatorBody::Status { .. }
-            | OperatorBody::History { .. }
-            | OperatorBody::PipelineSource { .. }
-            | OperatorBody::TargetList { .. }
-            | OperatorBody::AgentList
-            | OperatorBody::RunnerList
-            | OperatorBody::ClusterStatus
-            | OperatorBody::AuditList { .. }
-            | OperatorBody::Watch { .. } => Self::Read,
+            OperatorBody::Enroll { .. } => Self::Enroll,
+            OperatorBody::ChangeMember { .. } => Self::Members,
+            OperatorBody::Runners { .. } => Self::Runners,
             OperatorBody::Logs { .. } => Self::Logs,
+            read if read.is_read() => Self::Read,
+            // Default deny: no operator serves.
+            _ => Self::Serve,
         }
     }
 }
@@ -100,7 +108,7 @@ fn needed(verb: Verb) -> Option<OperatorRole> {
         Verb::Deploy | Verb::Approve | Verb::Cancel | Verb::Resume | Verb::Rollback => {
             Some(OperatorRole::Operator)
         }
-        Verb::Apply | Verb::Enroll => Some(OperatorRole::Admin),
+        Verb::Apply | Verb::Enroll | Verb::Runners | Verb::Members => Some(OperatorRole::Admin),
         Verb::Serve => None,
     }
 }
@@ -119,7 +127,7 @@ mod tests {
             Verb::Deploy | Verb::Approve | Verb::Cancel | Verb::Resume | Verb::Rollback => {
                 [false, true, true]
             }
-            Verb::Apply | Verb::Enroll => [false, false, true],
+            Verb::Apply | Verb::Enroll | Verb::Runners | Verb::Members => [false, false, true],
             Verb::Serve => [false, false, false],
         };
         for verb in Verb::ALL {

@@ -1,65 +1,50 @@
-//! Free space on the disk of this member. While there is little, operators' changes are refused and an alarm is shown;
-//! runs in progress continue, end and roll back. While there is hardly any, what agents report waits too: it is not
-//! answered, so they keep it.
+//! Free space on the disk of this member: observed here, decided on by the member (`DiskLevel`), which refuses what would
+//! begin something while there is little and accepts what ends, undoes or decides. While there is hardly any, what agents
+//! report waits too: it is not answered, so they keep it. The leader's disk decides for all that others pass on to it.
 //!
-//! The alarm is soft state, because writing it to the log would need the space that is missing. What happens
-//! when a write fails all the same is the replica's: the process ends and says how much to free.
+//! Not here: what users are shown of it (`low_disk`). What happens when a write fails all the same is the replica's: the
+//! process ends and says how much to free.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
+use parking_lot::Mutex;
+use trimaran_member::DiskLevel;
+use trimaran_model::id::CoordinatorName;
 use trimaran_model::limits::DISK_FULL_BYTES;
-use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::WallTime;
 use trimaran_store::{Ballast, DiskSpace};
-use trimaran_wire::document::{AlarmDocument, rfc3339};
+use trimaran_wire::v1::peer::DiskPressure;
+
+use crate::node::Node;
 
 /// Watches the free space of the data directory's file system.
 pub(crate) struct DiskSpaceGuard {
     root: PathBuf,
-    low_since: Mutex<Option<WallTime>>,
+    /// The coordinator's name.
+    name: CoordinatorName,
+    known: Mutex<Known>,
 }
 
-/// Too little disk space.
-pub(crate) struct DiskPressure {
-    pub(crate) message: String,
-    pub(crate) since: WallTime,
+/// What was observed last, and the member knows.
+struct Known {
+    level: DiskLevel,
+    low_since: Option<WallTime>,
 }
 
-impl DiskPressure {
-    pub(crate) fn alarm(self) -> AlarmDocument {
-        AlarmDocument {
-            code: ReasonCode::DiskLow.as_str().to_owned(),
-            message: self.message,
-            since: rfc3339(self.since),
-            clears: trimaran_model::reason::CLEARS_WAIT.to_owned(),
-        }
-    }
-}
-
-/// How much disk space there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Level {
-    Full,
-    DiskPressure,
-    Enough,
-}
-
-impl Level {
-    fn of(space: DiskSpace) -> Self {
-        if space.free < DISK_FULL_BYTES {
-            Self::Full
-        } else if space.is_low() {
-            Self::DiskPressure
-        } else {
-            Self::Enough
-        }
+fn level_of(space: DiskSpace) -> DiskLevel {
+    if space.free < DISK_FULL_BYTES {
+        DiskLevel::Full
+    } else if space.is_low() {
+        DiskLevel::Low
+    } else {
+        DiskLevel::Enough
     }
 }
 
 impl DiskSpaceGuard {
-    pub(crate) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), low_since: Mutex::new(None) }
+    pub(crate) fn new(root: &Path, name: CoordinatorName) -> Self {
+        let known = Known { level: DiskLevel::Enough, low_since: None };
+        Self { root: root.to_owned(), name, known: Mutex::new(known) }
     }
 
     /// Free bytes; 0 when the file system does not answer.
@@ -67,44 +52,61 @@ impl DiskSpaceGuard {
         DiskSpace::of(&self.root).map_or(0, |space| space.free)
     }
 
-    /// Checks now. A file system that does not answer is not counted as full: writes will show it.
-    pub(crate) fn low(&self, now: WallTime) -> Option<DiskPressure> {
-        let space = DiskSpace::of(&self.root).ok().filter(|space| Level::of(*space) < Level::Enough);
-        let mut low_since = self.low_since.lock().expect("no panic while the lock is held");
-        let Some(space) = space else {
-            if low_since.take().is_some() {
-                tracing::info!("the disk has enough space again");
-            }
-            return None;
-        };
-        let message = self.message(space);
-        if low_since.is_none() {
-            tracing::warn!("{message}");
+    /// Asks the file system now; what is proposed from here on is judged by its answer. A file system that does not
+    /// answer is not counted as full: writes will show it.
+    pub(crate) fn observe(&self, node: &Node) {
+        let level = DiskSpace::of(&self.root).map_or(DiskLevel::Enough, level_of);
+        let mut known = self.known.lock();
+        // A level that the loop had no space for is noted the next time.
+        if level == known.level || !node.set_disk_level(level) {
+            return;
         }
-        Some(DiskPressure { message, since: *low_since.get_or_insert(now) })
+        known.level = level;
+        if level == DiskLevel::Enough {
+            known.low_since = None;
+            tracing::info!("the disk has enough space again");
+        } else {
+            known.low_since.get_or_insert_with(|| node.wall());
+            tracing::warn!("{}", self.message());
+        }
     }
 
-    /// Whether even what agents report has to wait.
-    pub(crate) fn is_full(&self) -> bool {
-        DiskSpace::of(&self.root).is_ok_and(|space| Level::of(space) == Level::Full)
+    /// Observes, and says what is to be done when there is too little space.
+    pub(crate) fn pressure(&self, node: &Node) -> Option<DiskPressure> {
+        self.observe(node);
+        let since = self.known.lock().low_since?;
+        let message =
+            [Some(self.message()), self.ballast()].into_iter().flatten().collect::<Vec<_>>().join("; ");
+        Some(DiskPressure { message, since_ms: since.0 })
     }
 
-    fn message(&self, space: DiskSpace) -> String {
+    /// How little space there is, and what that means.
+    pub(crate) fn message(&self) -> String {
+        let name = &self.name;
+        let Ok(space) = DiskSpace::of(&self.root) else {
+            return format!("the file system of the coordinator `{name}` does not answer");
+        };
         let (free, missing) = (space.free >> 20, space.missing() >> 20);
-        let effect = match Level::of(space) {
-            Level::Full => "changes are refused and results of agents wait",
-            Level::DiskPressure | Level::Enough => "changes are refused",
+        let effect = match level_of(space) {
+            DiskLevel::Full => "changes are refused and results of agents wait",
+            DiskLevel::Low | DiskLevel::Enough => {
+                "until then only cancel, rollback, approve and resume are accepted"
+            }
         };
-        let mut message =
-            format!("the coordinator has {free} MiB of free space; free {missing} MiB; {effect} until then");
-        let mib = Ballast::new(&self.root).bytes() >> 20;
-        if mib > 0 {
-            let root = self.root.display();
-            message.push_str(&format!(
-                "; `trimaran-coordinator free-ballast --data-dir {root}` frees {mib} MiB"
-            ));
-        }
-        message
+        format!("the coordinator `{name}` has {free} MiB of free space; free {missing} MiB; {effect}")
+    }
+
+    /// What frees space.
+    pub(crate) fn help(&self) -> String {
+        let ballast = self.ballast().map(|how| format!("; {how}")).unwrap_or_default();
+        format!("Free space on the disk of `{}`{ballast}.", self.name)
+    }
+
+    /// How the space of the ballast file is freed, when there is one.
+    fn ballast(&self) -> Option<String> {
+        let mib = Some(Ballast::new(&self.root).bytes() >> 20).filter(|mib| *mib > 0)?;
+        let root = self.root.display();
+        Some(format!("`trimaran-coordinator free-ballast --data-dir {root}` frees {mib} MiB"))
     }
 }
 
@@ -116,15 +118,15 @@ mod tests {
     fn little_space_refuses_changes_and_hardly_any_makes_agents_wait() {
         let mib = 1u64 << 20;
         for (free, total, level) in [
-            (2048 * mib, 10_240 * mib, Level::Enough),
-            (1023 * mib, 10_240 * mib, Level::DiskPressure),
+            (2048 * mib, 10_240 * mib, DiskLevel::Enough),
+            (1023 * mib, 10_240 * mib, DiskLevel::Low),
             // Five percent of a large disk is little, and much more than what runs in progress need.
-            (4096 * mib, 102_400 * mib, Level::DiskPressure),
-            (128 * mib, 10_240 * mib, Level::DiskPressure),
-            (128 * mib - 1, 10_240 * mib, Level::Full),
-            (0, 10_240 * mib, Level::Full),
+            (4096 * mib, 102_400 * mib, DiskLevel::Low),
+            (128 * mib, 10_240 * mib, DiskLevel::Low),
+            (128 * mib - 1, 10_240 * mib, DiskLevel::Full),
+            (0, 10_240 * mib, DiskLevel::Full),
         ] {
-            assert_eq!(Level::of(DiskSpace { free, total }), level, "{free} of {total}");
+            assert_eq!(level_of(DiskSpace { free, total }), level, "{free} of {total}");
         }
     }
 }

@@ -5,21 +5,22 @@
 //! Live progress has no position: it is not of the log, and no one resumes from it.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::broadcast;
 use trimaran_engine::Event;
 use trimaran_engine::state::assignment::LiveAssignment;
 use trimaran_engine::state::stage::Stage;
+use trimaran_member::Applied;
 use trimaran_model::event::EventPosition;
 use trimaran_model::limits::{EVENTS_BYTES_MAX, EVENTS_KEPT_MAX, EVENTS_LIVE_MAX};
+use trimaran_model::target::PlatformKind;
 use trimaran_model::time::WallTime;
 use trimaran_query::StoredRun;
 use trimaran_query::text::{self, Owner};
 use trimaran_wire::document::{EventDocument, rfc3339};
 use trimaran_wire::v1::agent::Progress;
-
-use crate::raft_loop::Applied;
 
 /// One event as watchers get it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +59,7 @@ impl EventLog {
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().expect("no panic while the lock is held")
+        self.0.lock()
     }
 
     /// Adds the events of an entry.
@@ -71,12 +72,18 @@ impl EventLog {
         }
     }
 
+    /// Whether someone watches now.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.lock().live.receiver_count() > 0
+    }
+
     /// Sends live progress to those who watch now.
     pub(crate) fn progress(&self, revision: u64, wall: WallTime, live: &LiveAssignment, progress: &Progress) {
+        let what = if live.order.platform == PlatformKind::Hosts { "hosts" } else { "instances" };
         let document = EventDocument {
             run: Some(live.order.run.to_string()),
             stage: Some(live.order.stage.to_string()),
-            message: Some(format!("{} of {} hosts", progress.done, progress.total)),
+            message: Some(format!("{} of {} {what}", progress.done, progress.total)),
             ..blank(revision, None, wall, "instances")
         };
         // An error says that nothing watches.
@@ -203,15 +210,20 @@ fn document(applied: &Applied, position: EventPosition, event: &Event) -> Option
             status: Some(state.as_str().to_owned()),
             ..blank("agent")
         },
-        Event::AgentWork { .. } | Event::Revoked { .. } | Event::Superseded { .. } => return None,
+        Event::AgentWork { .. } | Event::AgentStanding { .. } => return None,
+        Event::Revoked(_) | Event::Superseded { .. } => return None,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use trimaran_model::id::{AgentName, EnvironmentName, RunId, StageName};
+    use trimaran_model::limits::OPERATOR_REPLY_BYTES_MAX;
     use trimaran_model::run::Status;
     use trimaran_model::why::{Reason, Why};
+    use trimaran_wire::codec::Message as _;
+    use trimaran_wire::frame::Frame;
+    use trimaran_wire::v1::operator::OperatorReply;
 
     use super::*;
 
@@ -256,6 +268,43 @@ mod tests {
         let within: Vec<_> = log.follow("12.2".parse().ok()).past;
         assert_eq!(within.len(), 2, "the rest of the entry and the next");
         assert_eq!(log.follow("12".parse().ok()).past.len(), 1);
+    }
+
+    /// The stream of a watcher as its session carries it, cut off behind each of its bytes: it has the whole frames before
+    /// the cut, and resumes behind the last of them.
+    #[test]
+    fn a_watcher_that_is_cut_off_at_any_byte_gets_every_event_once() {
+        let log = EventLog::new(10);
+        for (revision, statuses) in [
+            (11, &[Status::Running][..]),
+            (12, &[Status::Waiting, Status::Running]),
+            (14, &[Status::RolledBack]),
+        ] {
+            log.add(&applied(revision, statuses));
+        }
+        let start = EventPosition::end_of(10);
+        let all = log.follow(Some(start)).past;
+        let frame = |event: &Arc<RenderedEvent>| {
+            let (position, json) = (event.position.map(Into::into), event.json.clone());
+            OperatorReply::Event { position, json }.to_frame().encode()
+        };
+        let stream: Vec<u8> = all.iter().flat_map(frame).collect();
+        for cut in 0..=stream.len() {
+            let (mut rest, mut seen, mut last) = (&stream[..cut], Vec::new(), start);
+            while let Ok((frame, behind)) = Frame::decode(rest, OPERATOR_REPLY_BYTES_MAX) {
+                let reply = OperatorReply::from_frame(&frame).expect("a whole frame is a reply");
+                let OperatorReply::Event { position: Some(position), json } = reply else {
+                    panic!("{reply:?}")
+                };
+                (last, rest) = (position.into(), behind);
+                seen.push(json);
+            }
+            let resumed = log.follow(Some(last));
+            assert!(resumed.compacted.is_none());
+            seen.extend(resumed.past.iter().map(|event| event.json.clone()));
+            let expected: Vec<String> = all.iter().map(|event| event.json.clone()).collect();
+            assert_eq!(seen, expected, "cut behind byte {cut} of {}", stream.len());
+        }
     }
 
     #[test]

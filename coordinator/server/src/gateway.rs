@@ -3,7 +3,7 @@
 use trimaran_transport::{Alpn, CloseCode, Session};
 
 use crate::server::Server;
-use crate::{admin, agent_session, enroll};
+use crate::{admin, agent_session, enroll, peer};
 
 /// Takes sessions until the process ends.
 pub(crate) async fn run(server: Server) {
@@ -18,8 +18,9 @@ async fn serve(server: Server, session: Session) {
         Alpn::Operator => admin::serve(server, session).await,
         Alpn::Agent => agent_session::serve(server, session).await,
         Alpn::Enroll => enroll::serve(server, session).await,
-        Alpn::Peer | Alpn::Runner => {
-            // One member has no peers, and runners talk to their agent.
+        Alpn::Peer => peer::serve(server, session).await,
+        Alpn::Runner => {
+            // Runners talk to their agent.
             session.close(CloseCode::Done, "this coordinator does not serve this protocol");
         }
     }

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use trimaran_engine::Engine;
-use trimaran_model::id::{CoordinatorName, Identity};
+use trimaran_model::id::{CoordinatorName, Digest, Identity};
 use trimaran_model::limits::LEAF_TTL;
 use trimaran_process::clock;
 use trimaran_store::{Options, Store};
-use trimaran_transport::authority::{Authority, Issuer};
+use trimaran_transport::authority::{Authority, ISSUER_DEPTH_MAX, Issuer};
 use trimaran_transport::enroll::{Csr, Token, make_key_and_csr};
 use trimaran_transport::files::{self, IdentityFiles};
 use trimaran_transport::{CertificateStore, Trust, random};
@@ -15,17 +15,18 @@ use trimaran_wire::raft;
 use trimaran_wire::v1::command::{Command, CommandBody, Entry};
 use trimaran_wire::v1::common::WireIdentity;
 
-use crate::data_dir::DataDir;
+use trimaran_process::DataDir;
+use trimaran_process::files::write_atomically;
 
 /// The first admin's name.
 const ADMIN: &str = "admin";
-/// So many further levels of issuers may follow: a coordinator that joins is certified by one that is there.
-const ISSUER_DEPTH: u8 = 3;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InitError {
-    #[error("`{0}` can't be written")]
-    Write(String, #[source] std::io::Error),
+    #[error(transparent)]
+    Data(#[from] trimaran_process::data_dir::DataDirError),
+    #[error(transparent)]
+    Write(#[from] trimaran_process::files::WriteError),
     #[error("{} belongs to {owner} already; a new cluster needs an empty directory", root.display())]
     Exists { root: PathBuf, owner: String },
     #[error("a certificate could not be made")]
@@ -50,28 +51,28 @@ pub(crate) fn init(
     if let Some(owner) = owner(data) {
         return Err(InitError::Exists { root: data.root().to_owned(), owner });
     }
-    data.create().map_err(|error| InitError::Write(data.root().display().to_string(), error))?;
+    data.create()?;
     let now = clock::system_wall();
     let cluster_id: [u8; 16] = random::bytes();
     let cluster = cluster_id.iter().fold("c".to_owned(), |text, byte| format!("{text}{byte:02x}"));
     let root = Authority::new_root(&cluster, now)?;
-    files::write_atomically(root_key, root.key_pem().as_bytes(), 0o600)?;
-    let issuer = root.new_issuer(name, ISSUER_DEPTH, now)?;
+    write_atomically(root_key, root.key_pem().as_bytes(), 0o600)?;
+    let issuer = root.new_issuer(name, ISSUER_DEPTH_MAX, now)?;
     let leaf_key = new_leaf(&issuer, name, now)?;
     files::save_identity(data.root(), &leaf_key)?;
-    files::write_atomically(&data.identity().join("issuer.key.pem"), issuer.key_pem().as_bytes(), 0o600)?;
-    files::write_atomically(&data.identity().join("issuer.pem"), issuer.chain_pem().as_bytes(), 0o644)?;
+    write_atomically(&data.identity().join("issuer.key.pem"), issuer.key_pem().as_bytes(), 0o600)?;
+    write_atomically(&data.identity().join("issuer.pem"), issuer.chain_pem().as_bytes(), 0o644)?;
     let fingerprint = Trust::from_pem(issuer.root_pem())?.root_fingerprint();
     let token = Token::new(random::bytes(), fingerprint);
     let raft_id = random::next_u64() >> 1 | 1;
     let identity = raft::Identity { cluster_id, disk_id: random::bytes(), raft_id };
-    let rows = first_rows(&cluster, now.0, &token, name, address, &identity);
+    let rows = first_rows(&cluster, now.0, &token, name, address, (&identity, issuer.key_digest()));
     Store::init(&data.store(), identity, &rows, &Options::default())?;
     Ok(token.text())
 }
 
 /// Whose directory this is, when it has an owner.
-fn owner(data: &DataDir) -> Option<String> {
+pub(crate) fn owner(data: &DataDir) -> Option<String> {
     let identity = files::load_identity(data.root()).ok().flatten();
     let named = identity.and_then(|files| CertificateStore::new(&files).ok()?.info());
     let used = data.identity().join("cert.pem").exists() || data.store().join("CURRENT").exists();
@@ -96,7 +97,7 @@ fn first_rows(
     token: &Token,
     name: &CoordinatorName,
     address: &str,
-    identity: &raft::Identity,
+    identity: (&raft::Identity, Digest),
 ) -> Vec<(Vec<u8>, Vec<u8>)> {
     let system = |body| Command { identity: WireIdentity::System, request: None, body };
     let bootstrap = CommandBody::Bootstrap {
@@ -108,10 +109,11 @@ fn first_rows(
     };
     let member = CommandBody::Member {
         name: name.to_string(),
-        raft_id: identity.raft_id,
-        disk: identity.disk_id,
+        raft_id: identity.0.raft_id,
+        disk: identity.0.disk_id,
         address: address.to_owned(),
         certificate_sha256: [0; 32],
+        issuer_sha256: identity.1.0,
     };
     let entry = Entry { now_ms: 0, commands: vec![system(bootstrap), system(member)] };
     let applied = Engine::new().apply(1, &entry);

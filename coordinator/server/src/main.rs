@@ -10,36 +10,42 @@ mod admin;
 mod agent_session;
 mod agent_wakeups;
 mod authorize;
+mod check;
 mod config;
 mod damaged;
-mod data_dir;
 mod disk_space;
 mod enroll;
 mod events;
 mod exit_codes;
+mod expected_agents;
 mod gateway;
 mod init;
+mod instance_times;
+mod join;
+mod low_disk;
 mod node;
+mod peer;
+mod place;
+mod quotas;
 mod raft_loop;
 mod reads;
 mod refusals;
+mod revocations;
 mod rows;
 mod run;
 mod server;
 mod soft_state;
-mod state_machine;
-mod wall_clock;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use trimaran_model::error_code;
-use trimaran_model::id::CoordinatorName;
 use trimaran_model::report::Report;
 
-use data_dir::DataDir;
+use trimaran_process::DataDir;
+
+use place::Place;
 
 /// A coordinator of Trimaran.
 #[derive(Debug, clap::Parser)]
@@ -99,31 +105,17 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         data_dir: PathBuf,
     },
-    /// Check that the data directory can be opened, and end.
+    /// Check a data directory that no process uses: the log, each row, and the state with its hash.
     #[command(
-        after_help = "Examples:\n  trimaran-coordinator check --name c1 --data-dir /var/lib/trimaran --listen 10.0.0.1:7700"
+        after_help = "Examples:\n  trimaran-coordinator check --name c1 --data-dir /var/lib/trimaran --listen 10.0.0.1:7700\n  trimaran-coordinator check --full --name c1 --data-dir /var/lib/trimaran --listen 10.0.0.1:7700"
     )]
     Check {
         #[command(flatten)]
         place: Place,
+        /// Read each block of each file too, and check the chain of audit records and the digests of contents.
+        #[arg(long)]
+        full: bool,
     },
-}
-
-#[derive(Debug, clap::Args)]
-struct Place {
-    /// The coordinator's name in the cluster.
-    #[arg(long, value_parser = parse_name)]
-    name: CoordinatorName,
-    /// The coordinator's data directory, which no one else uses.
-    #[arg(long, value_name = "DIR")]
-    data_dir: PathBuf,
-    /// UDP address for operators, agents and members.
-    #[arg(long, value_name = "ADDR")]
-    listen: SocketAddr,
-}
-
-fn parse_name(text: &str) -> Result<CoordinatorName, String> {
-    text.parse().map_err(|error: trimaran_model::id::InvalidName| error.to_string())
 }
 
 fn main() -> ExitCode {
@@ -137,28 +129,24 @@ fn execute(command: Command) -> Result<(), Report> {
         Command::Init { place, root_key } => {
             let data = data_dir(&place)?;
             let root_key = root_key.unwrap_or_else(|| data.root().join("root.key.pem"));
-            let token = init::init(&data, &place.name, &place.listen.to_string(), &root_key)?;
+            let token = init::init(&data, &place.name, &place.address(), &root_key)?;
             eprintln!("cluster made; its root key is {}", root_key.display());
             eprintln!("move the root key to a safe place: it is needed only to recover the cluster");
             eprintln!("the token of the first admin follows; it works once, for one hour");
             println!("{token}");
             Ok(())
         }
-        Command::Join { .. } => Err(Report {
-            cause: Some("this version of Trimaran runs one coordinator".to_owned()),
-            ..Report::new(
-                error_code::USAGE,
-                "a coordinator can't join yet; start a cluster of its own with `trimaran-coordinator init`",
-            )
-        }),
+        Command::Join { place, endpoint, token_file } => {
+            let data = data_dir(&place)?;
+            let token = read_token(token_file.as_deref()).map_err(join::JoinError::TokenFile)?;
+            let voters = runtime()?.block_on(join::join(&data, &place, &endpoint, token.trim()))?;
+            eprintln!("joined a cluster with {voters} voters; it gets a vote when it runs and has caught up");
+            Ok(())
+        }
         Command::Run { place, config, settings } => {
             let data = data_dir(&place)?;
-            let settings = settings.over(config.as_deref())?;
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-            let runtime = runtime.map_err(|error| {
-                Report::because(error_code::BUG, "the runtime could not be started", &error)
-            })?;
-            Ok(runtime.block_on(run::run(data, place.name, place.listen, settings))?)
+            let settings = trimaran_process::settings::over(settings, config.as_deref())?;
+            Ok(runtime()?.block_on(run::run(data, place, settings))?)
         }
         Command::FreeBallast { data_dir } => {
             let ballast = trimaran_store::Ballast::new(&data_dir);
@@ -170,25 +158,28 @@ fn execute(command: Command) -> Result<(), Report> {
             println!("{mib} MiB freed");
             Ok(())
         }
-        Command::Check { place } => {
-            let data = data_dir(&place)?;
-            let opened = trimaran_store::Store::open(&data.store(), &trimaran_store::Options::default());
-            let (store, _) = opened.map_err(|error| exit_codes::open(&error))?;
-            let engine = run::load_engine(&store)?;
-            println!(
-                "cluster {} at revision {}, state hash {:032x}",
-                engine.cluster(),
-                store.applied(),
-                engine.hash()
-            );
+        Command::Check { place, full } => {
+            println!("{}", check::check(&data_dir(&place)?, full)?);
             Ok(())
         }
     }
 }
 
+fn runtime() -> Result<tokio::runtime::Runtime, Report> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(|error| Report::because(error_code::BUG, "the runtime could not be started", &error))
+}
+
+/// The token in a file, or on standard input.
+fn read_token(file: Option<&std::path::Path>) -> std::io::Result<String> {
+    match file {
+        Some(path) if path != std::path::Path::new("-") => std::fs::read_to_string(path),
+        Some(_) | None => std::io::read_to_string(std::io::stdin()),
+    }
+}
+
 fn data_dir(place: &Place) -> Result<DataDir, Report> {
-    DataDir::new(&place.data_dir)
-        .map_err(|error| Report::because(error_code::DATA_DIR, "the data directory can't be used", &error))
+    Ok(DataDir::at(&place.data_dir)?)
 }
 
 #[cfg(test)]

@@ -1,110 +1,73 @@
-//! The loop that owns the replica and with it the state: commands into entries, time, wall time, answers.
+//! The thread of the member: it moves inputs from an inbox into [`Member::step`] and outputs to the writer and to
+//! whoever waits. What it decides is in `trimaran-member`; nothing here blocks on the network.
 //!
-//! Commands wait while two entries are in flight, and then travel together in the next one: the slower the disk,
-//! the larger the groups. Nothing here blocks on the network; answers leave through channels.
-//!
-//! Not here: the threads and the handle that everything else uses (`node`).
+//! Not here: the handle that everything else uses (`node`).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::{broadcast, oneshot, watch};
-use trimaran_engine::{Event, Outcome};
-use trimaran_model::limits::{ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, PROPOSALS_BYTES_MAX, PROPOSALS_MAX};
-use trimaran_model::time::{Millis, Timestamp, WallTime};
+use trimaran_member::{
+    Applied, DiskLevel, EngineStateMachine, Input, Member, MemberStatus, Output, Proposed, Queued, ReadAnswer,
+};
+use trimaran_model::limits::ENTRY_COMMANDS_MAX;
 use trimaran_process::clock;
-use trimaran_replica::io::{Answer, Busy, Fatal, Input, Output, Role, RoleChange, Waiter};
-use trimaran_replica::{Replica, Status};
+use trimaran_replica::{Fatal, Replica, Status, WriteJob};
 use trimaran_store::{WriterEvent, WriterHandle};
-use trimaran_wire::codec::Message as _;
-use trimaran_wire::v1::command::{Command, CommandBody, Entry};
-use trimaran_wire::v1::common::WireIdentity;
+use trimaran_transport::random;
+use trimaran_wire::raft::Message;
+use trimaran_wire::v1::command::Command;
+use trimaran_wire::v1::peer::{MembersRequest, PeerMessage};
 
 use crate::damaged::Damaged;
-use crate::state_machine::EngineStateMachine;
-use crate::wall_clock::{WallChange, WallGuard};
+use crate::peer::{Peers, SnapshotEvent, SnapshotFiles};
 
-/// Entries in flight before requests wait for the next one.
-const ENTRIES_IN_FLIGHT_MAX: usize = 2;
-/// How often the wall clocks are compared.
-const WALL_INTERVAL: Millis = Millis::seconds(1);
-
-/// The answer to a command.
-#[derive(Debug, Clone)]
-pub(crate) enum Proposed {
-    /// Applied at this revision, with this outcome.
-    Done {
-        revision: u64,
-        outcome: Outcome,
-    },
-    /// Nothing happened; try again, or elsewhere.
-    NotLeader,
-    Busy(String),
-    /// It may have happened or not.
-    Indeterminate,
-}
-
-/// What everyone may know about this member without asking its thread.
-#[derive(Debug, Clone)]
-pub(crate) struct MemberStatus {
-    pub(crate) role: RoleChange,
-    pub(crate) now: Timestamp,
-    pub(crate) wall: WallTime,
-    /// Boot time at which `wall` was taken.
-    pub(crate) at: Timestamp,
-}
-
-impl MemberStatus {
-    /// The cluster's wall time at this moment.
-    pub(crate) fn wall_now(&self) -> WallTime {
-        self.wall + (clock::boot_time() - self.at)
-    }
-
-    pub(crate) fn leads(&self) -> bool {
-        matches!(self.role.role, Role::Leader { ready: true })
-    }
-}
-
-/// The revision from which on a view is linearizable, or why there is none now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ReadAnswer {
-    At(u64),
-    NotLeader,
-    Busy(String),
-}
-
-/// Bytes of the commands that wait for an entry, bounded by [`PROPOSALS_BYTES_MAX`].
+/// The commands that wait for an entry, in the inbox and in the member: bounded together, so that the inbox always has
+/// space for one that has a reserve.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct QueuedBytes(Arc<AtomicUsize>);
+pub(crate) struct QueuedCommands(Arc<Mutex<Queued>>);
 
-impl QueuedBytes {
+impl QueuedCommands {
     /// Counts a command; false when it does not fit.
-    pub(crate) fn add(&self, bytes: usize) -> bool {
-        let fits = |queued: usize| queued.checked_add(bytes).filter(|sum| *sum <= PROPOSALS_BYTES_MAX);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
+    pub(crate) fn add(&self, bytes: usize, has_reserve: bool) -> bool {
+        self.0.lock().add(bytes, has_reserve)
     }
 
-    pub(crate) fn remove(&self, bytes: usize) {
-        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    pub(crate) fn remove(&self, left: Queued) {
+        self.0.lock().remove(left);
     }
 }
 
-/// One applied entry, for watchers on this member.
-#[derive(Debug, Clone)]
-pub(crate) struct Applied {
-    pub(crate) revision: u64,
-    /// The state's, which every replica shows alike, also after a restart.
-    pub(crate) wall: WallTime,
-    pub(crate) events: Vec<Event>,
+/// How many requests of one kind wait. A clone counts the same ones.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Slots(Arc<AtomicUsize>);
+
+impl Slots {
+    /// Counts one until the slot is dropped; `None` when `max` wait already.
+    pub(crate) fn take(&self, max: usize) -> Option<Slot> {
+        let one_more = |waiting| (waiting < max).then_some(waiting + 1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Slot(self.clone()))
+    }
+}
+
+/// One that waits.
+#[derive(Debug)]
+pub(crate) struct Slot(Slots);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What the loop's inbox holds.
 pub(crate) enum Request {
-    /// `bytes` of the encoded command, counted in [`QueuedBytes`].
+    /// `bytes` of the encoded command, counted in [`QueuedCommands`].
     Propose {
         command: Command,
         bytes: usize,
@@ -114,21 +77,37 @@ pub(crate) enum Request {
         reply: oneshot::Sender<ReadAnswer>,
     },
     Status {
-        reply: oneshot::Sender<NodeStatus>,
+        reply: oneshot::Sender<Status>,
+    },
+    Members {
+        request: MembersRequest,
+        context: Bytes,
+        reply: oneshot::Sender<Proposed>,
     },
     Writer(WriterEvent),
+    /// Of a verified peer; the slot is free again once it is handled.
+    Peer(Message, Slot),
+    PeerMessage {
+        from: u64,
+        message: PeerMessage,
+        slot: Slot,
+    },
+    Unreachable(u64),
+    Snapshot(SnapshotEvent),
+    SnapshotSent {
+        to: u64,
+        ok: bool,
+    },
+    /// The disk has another level of free space.
+    DiskSpace(DiskLevel),
     /// A stored row is damaged.
     Damaged(Damaged),
+    /// This coordinator is a member no more.
+    Removed,
     Shutdown,
 }
 
-/// For `cluster status`.
-#[derive(Debug, Clone)]
-pub(crate) struct NodeStatus {
-    pub(crate) replica: Status,
-}
-
-/// Why the owner thread ended.
+/// Why the member's thread ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NodeError {
     #[error("{0}")]
@@ -137,74 +116,76 @@ pub(crate) enum NodeError {
     Writer,
     #[error(transparent)]
     Damaged(Damaged),
+    #[error("this coordinator was removed from the cluster; its directory can be deleted")]
+    Removed,
+    #[error("a snapshot of the leader can't be installed: {0}")]
+    Install(String),
     #[error("the thread of the log ended with a panic")]
     Panicked,
 }
 
-type Reply = oneshot::Sender<Proposed>;
+type ServerInput = Input<oneshot::Sender<Proposed>, oneshot::Sender<ReadAnswer>>;
+type ServerOutput = Output<oneshot::Sender<Proposed>, oneshot::Sender<ReadAnswer>>;
 
-/// Owns the replica and with it the state. One thread runs it.
+/// What happened to the state of this member.
+#[derive(Debug, Clone)]
+pub(crate) enum Published {
+    Applied(Arc<Applied>),
+    /// A snapshot of the leader took the place of everything up to this revision.
+    Replaced(u64),
+}
+
+/// What the loop works with.
+pub(crate) struct LoopParts {
+    pub(crate) writer: WriterHandle,
+    pub(crate) inbox: Receiver<Request>,
+    pub(crate) published: broadcast::Sender<Published>,
+    pub(crate) queued: QueuedCommands,
+    pub(crate) peers: Peers,
+    pub(crate) snapshots: SnapshotFiles,
+}
+
+/// Owns the member. One thread runs it.
 pub(crate) struct RaftLoop {
-    replica: Replica<EngineStateMachine>,
+    member: Member<EngineStateMachine, oneshot::Sender<Proposed>, oneshot::Sender<ReadAnswer>>,
     writer: WriterHandle,
     inbox: Receiver<Request>,
-    /// Who waits for which proposal or read.
-    waiting: BTreeMap<u64, Waits>,
-    /// Commands that wait for the next entry.
-    queue: Vec<Queued>,
-    queued_bytes: QueuedBytes,
-    next_waiter: u64,
-    /// Our entries that are not answered yet.
-    in_flight: usize,
-    applied: broadcast::Sender<Arc<Applied>>,
+    queued: QueuedCommands,
+    /// What the member has and is still counted in `queued`.
+    in_member: Queued,
+    published: broadcast::Sender<Published>,
     member_status: watch::Sender<MemberStatus>,
-    /// Cluster time and boot time at the same moment.
-    base: (Timestamp, Timestamp),
-    guard: WallGuard,
-    wall_observed: Option<Timestamp>,
+    peers: Peers,
+    snapshots: SnapshotFiles,
+    /// While the file of a snapshot is read for its installation: the write jobs that follow it.
+    behind_install: Option<Vec<WriteJob>>,
+    outputs: Vec<ServerOutput>,
     stopping: bool,
-}
-
-/// A command that waits for the next entry.
-struct Queued {
-    command: Command,
-    bytes: usize,
-    /// None for what the leader adds itself.
-    reply: Option<Reply>,
-}
-
-enum Waits {
-    Commands(Vec<Option<Reply>>),
-    Read(oneshot::Sender<ReadAnswer>),
 }
 
 impl RaftLoop {
     /// A loop over a replica, and what it publishes of itself.
     pub(crate) fn new(
         replica: Replica<EngineStateMachine>,
-        writer: WriterHandle,
-        inbox: Receiver<Request>,
-        applied: broadcast::Sender<Arc<Applied>>,
-        queued_bytes: QueuedBytes,
+        parts: LoopParts,
     ) -> (Self, watch::Receiver<MemberStatus>) {
         let boot = clock::boot_time();
-        let engine = replica.state_machine().engine();
-        let first = MemberStatus { role: replica.role(), now: engine.now(), wall: engine.wall(), at: boot };
-        let (publisher, member_status) = watch::channel(first);
+        // Far apart for each process, so that no answer meets a request of another one.
+        let member = Member::new(replica, boot, random::next_u64() >> 2);
+        let (publisher, member_status) = watch::channel(member.status(boot));
+        let LoopParts { writer, inbox, published, queued, peers, snapshots } = parts;
         let made = Self {
-            base: (engine.now(), boot),
-            replica,
+            member,
             writer,
             inbox,
-            waiting: BTreeMap::new(),
-            queue: Vec::new(),
-            queued_bytes,
-            next_waiter: 1,
-            in_flight: 0,
-            applied,
+            queued,
+            in_member: Queued::default(),
+            published,
             member_status: publisher,
-            guard: WallGuard::new(),
-            wall_observed: None,
+            peers,
+            snapshots,
+            behind_install: None,
+            outputs: Vec::new(),
             stopping: false,
         };
         (made, member_status)
@@ -213,238 +194,143 @@ impl RaftLoop {
     pub(crate) fn run(mut self) -> Result<(), NodeError> {
         self.step(Input::Due)?;
         loop {
-            let first = match self.inbox.recv_timeout(self.poll_timeout()) {
-                Ok(request) => Some(request),
-                Err(RecvTimeoutError::Timeout) => None,
+            let wait =
+                self.member.next_deadline().map_or(Duration::MAX, |at| (at - clock::boot_time()).to_std());
+            match self.inbox.recv_timeout(wait) {
+                Ok(request) => self.handle_request(request)?,
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            };
-            if let Some(request) = first {
-                self.handle_request(request)?;
             }
+            // What came together travels together.
             for _ in 0..ENTRY_COMMANDS_MAX {
                 let Ok(request) = self.inbox.try_recv() else { break };
                 self.handle_request(request)?;
             }
             if self.stopping {
-                self.step(Input::Shutdown)?;
-                return Ok(());
+                return self.step(Input::Shutdown);
             }
-            let now = clock::boot_time();
-            if self.replica.next_deadline().is_some_and(|deadline| deadline <= now) {
+            if self.member.next_deadline().is_some_and(|deadline| deadline <= clock::boot_time()) {
                 self.step(Input::Due)?;
             }
-            self.own_commands(now);
-            self.propose_queued()?;
         }
-    }
-
-    /// How long nothing has to be done without a request.
-    fn poll_timeout(&self) -> Duration {
-        let now = clock::boot_time();
-        let replica = self.replica.next_deadline().map_or(Millis::seconds(1), |deadline| deadline - now);
-        let timer = self.replica.state_machine().engine().next_timer();
-        let timer = timer.map_or(Millis::seconds(1), |timer| timer - self.cluster_now());
-        replica.min(timer).min(WALL_INTERVAL).to_std().max(Duration::from_millis(1))
-    }
-
-    /// Cluster time now: what the state had when this process began to measure, and what it measured since.
-    fn cluster_now(&self) -> Timestamp {
-        let measured = self.base.0 + (clock::boot_time() - self.base.1);
-        measured.max(self.replica.state_machine().engine().now())
     }
 
     fn handle_request(&mut self, request: Request) -> Result<(), NodeError> {
         match request {
-            Request::Propose { command, bytes, reply } if self.queue.len() < PROPOSALS_MAX => {
-                self.queue.push(Queued { command, bytes, reply: Some(reply) });
+            Request::Propose { command, bytes, reply } => {
+                self.in_member.commands += 1;
+                self.in_member.bytes += bytes;
+                self.step(Input::Propose { requester: reply, command, bytes })
             }
-            Request::Propose { bytes, reply, .. } => {
-                self.queued_bytes.remove(bytes);
-                // A requester that went away needs no answer.
-                let _ = reply.send(Proposed::Busy("the queue in front of the log is full".to_owned()));
-            }
-            Request::Read { reply } => {
-                let waiter = self.waiter(Waits::Read(reply));
-                self.step(Input::Read { waiter })?;
-            }
+            Request::Read { reply } => self.step(Input::Read { requester: reply }),
             Request::Status { reply } => {
                 // A requester that went away needs no answer.
-                let _ = reply.send(NodeStatus { replica: self.replica.status() });
+                let _ = reply.send(self.member.replica_status());
+                Ok(())
             }
-            Request::Writer(WriterEvent::Written(written)) => self.step(Input::Written(written))?,
+            Request::Members { request, context, reply } => {
+                self.step(Input::Members { requester: reply, request, context })
+            }
+            Request::Peer(message, _slot) => self.step(Input::Peer(message)),
+            Request::PeerMessage { from, message, slot: _slot } => {
+                self.step(Input::PeerMessage { from, message })
+            }
+            Request::Unreachable(peer) => self.step(Input::Unreachable { peer }),
+            Request::SnapshotSent { to, ok } => self.step(Input::SnapshotSent { to, ok }),
+            Request::Snapshot(event) => self.handle_snapshot(event),
+            Request::Writer(WriterEvent::Written(written)) => self.step(Input::Written(written)),
             Request::Writer(WriterEvent::Installed { number, rows }) => {
-                self.step(Input::SnapshotInstalled { number, rows: Box::new(rows.into_iter()) })?;
+                self.step(Input::SnapshotInstalled { number, rows: Box::new(rows.into_iter()) })
             }
             Request::Writer(WriterEvent::Failed(error)) => {
-                self.step(Input::WriteFailed { reason: error.to_string() })?;
+                self.step(Input::WriteFailed { reason: error.to_string() })
             }
-            Request::Damaged(damaged) => return Err(NodeError::Damaged(damaged)),
-            Request::Shutdown => self.stopping = true,
-        }
-        Ok(())
-    }
-
-    /// What the leader adds automatically: time that is due, the settle queue, wall time.
-    fn own_commands(&mut self, now: Timestamp) {
-        if !matches!(self.replica.role().role, Role::Leader { ready: true }) {
-            return;
-        }
-        let cluster_now = self.cluster_now();
-        let mut bodies = Vec::new();
-        if self.wall_observed.is_none_or(|observed| now - observed >= WALL_INTERVAL) {
-            self.wall_observed = Some(now);
-            bodies.extend(self.observe_wall(now, cluster_now));
-        }
-        // An entry in flight runs due timers and part of the settle queue itself.
-        let idle = self.in_flight == 0;
-        let engine = self.replica.state_machine().engine();
-        if idle && engine.next_timer().is_some_and(|timer| timer <= cluster_now) {
-            bodies.push(CommandBody::Advance);
-        }
-        if idle && engine.settle_queue_len() > 0 {
-            bodies.push(CommandBody::Settle);
-        }
-        let system = |body| Queued {
-            command: Command { identity: WireIdentity::System, request: None, body },
-            bytes: 0,
-            reply: None,
-        };
-        self.queue.extend(bodies.into_iter().map(system));
-    }
-
-    fn observe_wall(&mut self, boot: Timestamp, cluster_now: Timestamp) -> Option<CommandBody> {
-        let engine = self.replica.state_machine().engine();
-        let offset = engine.wall().0 - i64::try_from(engine.now().0).unwrap_or(i64::MAX);
-        let state = WallTime(offset) + Millis(cluster_now.0);
-        match self.guard.compare(boot, clock::system_wall(), state)? {
-            WallChange::Move { by_ms, jump } => {
-                Some(CommandBody::WallOffset { offset_ms: offset + by_ms, jump })
+            Request::DiskSpace(level) => self.step(Input::DiskSpace(level)),
+            Request::Damaged(damaged) => Err(NodeError::Damaged(damaged)),
+            Request::Removed => Err(NodeError::Removed),
+            Request::Shutdown => {
+                self.stopping = true;
+                Ok(())
             }
-            WallChange::Clear => Some(CommandBody::WallOffset { offset_ms: offset, jump: false }),
         }
     }
 
-    /// Puts what waits into one entry when few enough are in flight.
-    fn propose_queued(&mut self) -> Result<(), NodeError> {
-        while !self.queue.is_empty() && self.in_flight < ENTRIES_IN_FLIGHT_MAX {
-            let count = self.fitting();
-            let queued = self.queue.drain(..count);
-            let (commands, replies): (Vec<_>, Vec<_>) = queued
-                .map(|Queued { command, bytes, reply }| {
-                    self.queued_bytes.remove(bytes);
-                    (command, reply)
-                })
-                .unzip();
-            let entry = Entry { now_ms: self.cluster_now().0, commands };
-            let data = Bytes::from(entry.to_bytes());
-            let waiter = self.waiter(Waits::Commands(replies));
-            self.in_flight += 1;
-            self.step(Input::Propose { waiter, data })?;
+    fn handle_snapshot(&mut self, event: SnapshotEvent) -> Result<(), NodeError> {
+        match event {
+            SnapshotEvent::Built(snapshot) => self.step(Input::SnapshotBuilt { snapshot }),
+            SnapshotEvent::BuildFailed => self.step(Input::SnapshotFailed),
+            SnapshotEvent::Read { job, rows } => {
+                self.writer.install(job, rows).map_err(|_| NodeError::Writer)?;
+                let behind = self.behind_install.take().unwrap_or_default();
+                behind.into_iter().try_for_each(|job| self.writer.submit(job)).map_err(|_| NodeError::Writer)
+            }
+            SnapshotEvent::ReadFailed(why) => Err(NodeError::Install(why)),
         }
-        Ok(())
     }
 
-    /// How many queued commands fit one entry; at least one, whose size the request's limit bounds.
-    fn fitting(&self) -> usize {
-        let mut bytes = 0;
-        let fits = |queued: &&Queued| {
-            bytes += queued.bytes;
-            bytes < ENTRY_BYTES_MAX - 1024
-        };
-        self.queue.iter().take(ENTRY_COMMANDS_MAX).take_while(fits).count().max(1)
-    }
-
-    fn waiter(&mut self, waits: Waits) -> Waiter {
-        let waiter = self.next_waiter;
-        self.next_waiter += 1;
-        self.waiting.insert(waiter, waits);
-        Waiter(waiter)
-    }
-
-    fn step(&mut self, input: Input) -> Result<(), NodeError> {
-        let mut outputs = Vec::new();
-        self.replica.step(clock::boot_time(), input, &mut outputs);
-        for output in outputs {
+    fn step(&mut self, input: ServerInput) -> Result<(), NodeError> {
+        let now = clock::boot_time();
+        let only_queues = matches!(input, Input::Propose { .. });
+        let mut outputs = std::mem::take(&mut self.outputs);
+        self.member.step(now, clock::system_wall(), input, &mut outputs);
+        let left = self.in_member.since(self.member.queued());
+        self.queued.remove(left);
+        self.in_member.remove(left);
+        if !only_queues {
+            self.member_status.send_replace(self.member.status(now));
+        }
+        for output in outputs.drain(..) {
             self.execute(output)?;
         }
+        self.outputs = outputs;
         Ok(())
     }
 
-    fn execute(&mut self, output: Output<Vec<Outcome>, (WallTime, Event)>) -> Result<(), NodeError> {
+    fn execute(&mut self, output: ServerOutput) -> Result<(), NodeError> {
         match output {
-            Output::Write(job) => self.writer.submit(job).map_err(|_| NodeError::Writer)?,
-            Output::Reply { waiter, answer } => self.answer(waiter, answer),
-            Output::Events { revision, events } => {
-                self.publish_status();
-                let wall = events.first().map_or(WallTime(0), |(wall, _)| *wall);
-                let events = events.into_iter().map(|(_, event)| event).collect();
-                // An error says that nothing watches.
-                let _ = self.applied.send(Arc::new(Applied { revision, wall, events }));
-            }
-            Output::Role(_) => self.publish_status(),
+            Output::Write(job) => match &mut self.behind_install {
+                Some(behind) => behind.push(job),
+                None => self.writer.submit(job).map_err(|_| NodeError::Writer)?,
+            },
+            // A requester that went away asks again with the same request id.
+            Output::Proposed { requester, answer } => drop(requester.send(answer)),
+            // A reader that went away needs no answer.
+            Output::Read { requester, answer } => drop(requester.send(answer)),
+            // An error says that nothing watches.
+            Output::Applied(applied) => drop(self.published.send(Published::Applied(Arc::new(applied)))),
+            Output::StateReplaced { revision } => drop(self.published.send(Published::Replaced(revision))),
             Output::Fatal(fatal) => return Err(NodeError::Fatal(fatal)),
-            // One member has no peers; several come with their own wiring.
-            Output::Send { .. } | Output::BuildSnapshot { .. } | Output::SendSnapshot { .. } => {}
-            Output::InstallSnapshot(_) => return Err(NodeError::Writer),
+            Output::Send { to, class, message } => self.peers.send(to, class, message),
+            Output::SendPeer { to, message } => self.peers.send_message(to, message),
+            Output::BuildSnapshot { min_index } => self.snapshots.build(min_index),
+            Output::SendSnapshot { to, message } => {
+                if !self.peers.send_snapshot(to, message) {
+                    self.step(Input::SnapshotSent { to, ok: false })?;
+                }
+            }
+            Output::InstallSnapshot(job) => {
+                self.behind_install = Some(Vec::new());
+                self.snapshots.load(job);
+            }
         }
         Ok(())
-    }
-
-    fn answer(&mut self, waiter: Waiter, answer: Answer<Vec<Outcome>>) {
-        self.publish_status();
-        match self.waiting.remove(&waiter.0) {
-            Some(Waits::Commands(replies)) => {
-                self.in_flight -= 1;
-                answer_commands(replies, answer);
-            }
-            Some(Waits::Read(reply)) => {
-                let answer = match answer {
-                    Answer::Read { revision } => ReadAnswer::At(revision),
-                    Answer::Busy(busy) => ReadAnswer::Busy(busy.to_string()),
-                    Answer::NotLeader { .. }
-                    | Answer::Indeterminate
-                    | Answer::Applied { .. }
-                    | Answer::MembersChanged { .. } => ReadAnswer::NotLeader,
-                };
-                // A reader that went away needs no answer.
-                let _ = reply.send(answer);
-            }
-            None => {}
-        }
-    }
-
-    fn publish_status(&self) {
-        let engine = self.replica.state_machine().engine();
-        let (now, wall) = (engine.now(), engine.wall());
-        let cluster_now = self.cluster_now();
-        let status = MemberStatus {
-            role: self.replica.role(),
-            now: cluster_now,
-            wall: wall + (cluster_now - now),
-            at: clock::boot_time(),
-        };
-        self.member_status.send_replace(status);
     }
 }
 
-fn answer_commands(replies: Vec<Option<Reply>>, answer: Answer<Vec<Outcome>>) {
-    let all = |replies: Vec<Option<Reply>>, proposed: &dyn Fn() -> Proposed| {
-        for reply in replies.into_iter().flatten() {
-            // A requester that went away asks again with the same request id.
-            let _ = reply.send(proposed());
-        }
-    };
-    match answer {
-        Answer::Applied { entry, reply: outcomes } => {
-            for (reply, outcome) in replies.into_iter().zip(outcomes) {
-                if let Some(reply) = reply {
-                    let _ = reply.send(Proposed::Done { revision: entry.index, outcome });
-                }
-            }
-        }
-        Answer::NotLeader { .. } => all(replies, &|| Proposed::NotLeader),
-        Answer::Busy(Busy::Shutdown) | Answer::Indeterminate => all(replies, &|| Proposed::Indeterminate),
-        Answer::Busy(busy) => all(replies, &|| Proposed::Busy(busy.to_string())),
-        Answer::MembersChanged { .. } | Answer::Read { .. } => all(replies, &|| Proposed::Indeterminate),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_free_again_when_it_is_dropped() {
+        let slots = Slots::default();
+        let mut taken: Vec<_> = (0..3).filter_map(|_| slots.clone().take(2)).collect();
+        assert_eq!(taken.len(), 2);
+        let reserved = slots.take(3).expect("a larger bound has space");
+        assert!(slots.take(3).is_none(), "which is bounded too");
+        drop(reserved);
+        assert!(slots.take(2).is_none());
+        taken.pop();
+        assert!(slots.take(2).is_some());
     }
 }

@@ -4,8 +4,9 @@
 //! requests.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use trimaran_model::id::Identity;
 use trimaran_model::limits::{READS_AT_ONCE_MAX, READS_PER_IDENTITY_MAX};
@@ -46,13 +47,13 @@ impl Reads {
     }
 
     fn slots_of(&self, identity: &Identity) -> Arc<Semaphore> {
-        let mut identities = self.identities.lock().expect("no panic while the lock is held");
+        let mut identities = self.identities.lock();
         let new = || Arc::new(Semaphore::new(READS_PER_IDENTITY_MAX));
         identities.entry(identity.clone()).or_insert_with(new).clone()
     }
 
     fn forget(&self, identity: &Identity) {
-        let mut identities = self.identities.lock().expect("no panic while the lock is held");
+        let mut identities = self.identities.lock();
         if identities.get(identity).is_some_and(|slots| Arc::strong_count(slots) == 1) {
             identities.remove(identity);
         }
@@ -93,6 +94,6 @@ mod tests {
         for task in waiting {
             task.await.expect("it ends");
         }
-        assert!(reads.identities.lock().expect("no panic").is_empty());
+        assert!(reads.identities.lock().is_empty());
     }
 }

@@ -80,6 +80,19 @@ impl RowSource for Rows<'_> {
         }
     }
 
+    fn scan_back(&self, first: &[u8], end: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) {
+        for row in self.view.range_back(first, end) {
+            match row {
+                Ok((key, value)) => {
+                    if !each(&key, &value) {
+                        return;
+                    }
+                }
+                Err(error) => return self.damaged(first, &error),
+            }
+        }
+    }
+
     fn damaged(&self, key: &[u8], why: &dyn fmt::Display) {
         self.note(trimaran_query::describe_key(key), why);
     }

@@ -3,10 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use trimaran_engine::rows::COLD_TABLES_FROM;
+use trimaran_engine::state::token::{Audience, Revoked};
 use trimaran_engine::{Engine, Event};
+use trimaran_member::{EngineStateMachine, Proposed};
 use trimaran_model::id::{AssignmentId, CoordinatorName, Identity};
-use trimaran_model::limits::BALLAST_BYTES;
+use trimaran_model::limits::{BALLAST_BYTES, CHANGES_PER_SECOND, EVENTS_LIVE_MAX};
 use trimaran_model::time::Millis;
 use trimaran_process::{Tasks, clock};
 use trimaran_query as query;
@@ -20,30 +24,42 @@ use trimaran_wire::v1::agent::Progress;
 use trimaran_wire::v1::command::{Command, CommandBody};
 use trimaran_wire::v1::common::WireIdentity;
 
-use crate::agent_session;
 use crate::agent_wakeups::AgentWakeups;
 use crate::config::Settings;
-use crate::data_dir::DataDir;
+use crate::damaged::Damaged;
 use crate::disk_space::DiskSpaceGuard;
 use crate::events::EventLog;
+use crate::expected_agents;
 use crate::gateway;
 use crate::init::new_leaf;
+use crate::low_disk;
 use crate::node::Node;
-use crate::raft_loop::{NodeError, Proposed};
+use crate::peer;
+use crate::place::Place;
+use crate::quotas::Quotas;
+use crate::raft_loop::{NodeError, Published};
 use crate::reads::Reads;
 use crate::refusals::Refusals;
+use crate::revocations::{Revocations, is_refused};
 use crate::rows::View;
 use crate::server::{Parts, Server};
 use crate::soft_state::SharedSoftState;
-use crate::state_machine::EngineStateMachine;
+use trimaran_process::DataDir;
 
 /// Renewal is checked this often.
 const RENEW_INTERVAL: std::time::Duration = std::time::Duration::from_secs(30);
 
+/// The pause before a member says again where it is.
+const ANNOUNCE_PAUSE: std::time::Duration = std::time::Duration::from_millis(300);
+/// A leader that is one no more lets requests wait so long for their outcome. They are repeated safely.
+const INDETERMINATE_AFTER: Millis = Millis(300);
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
-    #[error("the data directory can't be used")]
-    Data(#[from] std::io::Error),
+    #[error(transparent)]
+    Data(#[from] trimaran_process::data_dir::DataDirError),
+    #[error("the issuing key can't be read")]
+    IssuerKey(#[from] std::io::Error),
     #[error(transparent)]
     Open(#[from] trimaran_store::OpenError),
     #[error("the rows can't be loaded")]
@@ -79,32 +95,29 @@ pub(crate) enum RunError {
 }
 
 /// Runs until SIGTERM, SIGINT or a fatal fault.
-pub(crate) async fn run(
-    data: DataDir,
-    name: CoordinatorName,
-    listen: SocketAddr,
-    settings: Settings,
-) -> Result<(), RunError> {
+pub(crate) async fn run(data: DataDir, place: Place, settings: Settings) -> Result<(), RunError> {
+    let Place { name, listen, .. } = place.clone();
     data.create()?;
     let (store, loaded) = Store::open(&data.store(), &Options::default())?;
     let revision = store.applied();
     let engine = load_engine(&store)?;
     fill_ballast(&data, settings.ballast.map_or(BALLAST_BYTES, |mib| mib << 20));
-    let revoked = RevokedKeys::default();
-    revoked.extend(engine.revoked().into_iter().map(|key| key.0));
+    let revocations = Revocations::default();
+    revocations.keys.add_issuers(engine.members().map(|member| member.issuer.0));
+    revocations.add(engine.wall(), engine.revoked().cloned());
     let raft_id = store.identity().raft_id;
-    let (node, ended) =
-        Node::start(replica_settings(raft_id, &settings), store, EngineStateMachine::new(engine), loaded)?;
+    let (replica, machine) = (replica_settings(raft_id, &settings), EngineStateMachine::new(engine));
+    let (node, ended) = Node::start(replica, store, machine, loaded, data.snapshots())?;
     let issuer = load_issuer(&data)?;
-    wait_wall(&node).await;
+    wait_wall(&node, raft_id).await;
     let certificates = own_certificate(&data, &issuer, &name, &node)?;
-    let endpoint = bind(listen, &data, &issuer, certificates.clone(), &node, &revoked)?;
-    let address = endpoint.local_address()?.to_string();
+    let endpoint = bind(listen, &data, &issuer, certificates.clone(), &node, &revocations.keys)?;
+    let address = place.advertise.map_or_else(|| endpoint.local_address().map(|it| it.to_string()), Ok)?;
     data.write_pid()?;
     let server = Server(Arc::new(Parts {
+        disk_space: DiskSpaceGuard::new(data.root(), name.clone()),
         name,
         address,
-        disk_space: DiskSpaceGuard::new(data.root()),
         data,
         node,
         issuer,
@@ -112,24 +125,35 @@ pub(crate) async fn run(
         certificates,
         soft_state: SharedSoftState::default(),
         events: EventLog::new(revision),
+        live_progress: broadcast::channel(EVENTS_LIVE_MAX).0,
         agent_wakeups: AgentWakeups::default(),
-        revoked,
+        revocations,
         refusals: Refusals::default(),
+        quotas: Quotas::new(settings.changes_per_second.unwrap_or(CHANGES_PER_SECOND)),
         reads: Reads::default(),
+        change_reads: Reads::default(),
+        agent_reads: Reads::default(),
         tasks: Tasks::default(),
     }));
     tracing::info!(address = server.address, "serving");
     server.tasks.spawn(gateway::run(server.clone()));
     let refused = server.clone();
     server.tasks.spawn(async move { refused.refusals.report(&refused.node).await });
+    server.tasks.spawn(low_disk::watch(server.clone()));
     server.tasks.spawn(publish_applied(server.clone()));
-    server.tasks.spawn(agent_session::expect_back(server.clone()));
+    server.tasks.spawn(peer::keep_links(server.clone()));
+    server.tasks.spawn(peer::promote_learners(server.clone()));
+    server.tasks.spawn(peer::follow_progress(server.clone()));
+    server.tasks.spawn(expected_agents::watch(server.clone()));
     server.tasks.spawn(announce(server.clone()));
     server.tasks.spawn(renew(server.clone()));
     let result = tokio::select! {
         ended = ended => ended.unwrap_or(Err(NodeError::Panicked)).map_err(RunError::from),
         () = trimaran_process::terminated() => Ok(()),
     };
+    if result.is_ok() {
+        peer::hand_over(&server).await;
+    }
     server.tasks.stop();
     server.node.shutdown();
     server.endpoint.shutdown("the coordinator ends").await;
@@ -139,10 +163,16 @@ pub(crate) async fn run(
 
 /// The state of the stored rows, which must be the one whose hash was stored with them.
 pub(crate) fn load_engine(store: &Store) -> Result<Engine, RunError> {
-    let mut row = Vec::new();
-    let rows = store.load_rows()?.into_iter().inspect(|(key, _)| row.clone_from(key));
-    let loaded = Engine::from_rows(rows);
-    let engine = loaded.map_err(|source| RunError::Engine { row: query::describe_key(&row), source })?;
+    let (mut key, mut unread) = (Vec::new(), None);
+    // With the last row of all a table that this build does not know is noticed.
+    let last = store.last_row()?.filter(|(key, _)| key.first().is_some_and(|it| *it >= COLD_TABLES_FROM));
+    let hot = store.load_rows_below(&[COLD_TABLES_FROM]);
+    let rows = hot.map_while(|row| row.map_err(|error| unread = Some(error)).ok());
+    let loaded = Engine::from_rows(rows.chain(last).inspect(|row| key.clone_from(&row.0)));
+    if let Some(error) = unread {
+        return Err(error.into());
+    }
+    let engine = loaded.map_err(|source| RunError::Engine { row: query::describe_key(&key), source })?;
     match store.state_hash()? {
         Some(stored) if stored != engine.hash() => {
             Err(RunError::Hash { revision: store.applied(), stored, found: engine.hash() })
@@ -151,8 +181,15 @@ pub(crate) fn load_engine(store: &Store) -> Result<Engine, RunError> {
     }
 }
 
+/// Whether a stored row can be read.
+pub(crate) fn check_row((key, value): &(Vec<u8>, Vec<u8>)) -> Result<(), RunError> {
+    let checked = Engine::check_row(key, value);
+    checked.map_err(|source| RunError::Engine { row: query::describe_key(key), source })
+}
+
 fn replica_settings(raft_id: u64, settings: &Settings) -> trimaran_replica::Settings {
     let mut replica = trimaran_replica::Settings::new(raft_id, random::next_u64());
+    replica.indeterminate_after = INDETERMINATE_AFTER;
     if settings.heartbeat.is_some() || settings.election.is_some() {
         let heartbeat = Millis(settings.heartbeat.unwrap_or(100));
         replica = replica.with_times(heartbeat, Millis(settings.election.unwrap_or(1000)));
@@ -176,11 +213,16 @@ fn fill_ballast(data: &DataDir, bytes: u64) {
     }
 }
 
-/// The cluster's time follows a restart within a moment; certificates are judged by it, so it is awaited.
-async fn wait_wall(node: &Node) {
+/// The cluster's time follows a restart within a moment; certificates are judged by it, so it is awaited by who leads
+/// without asking anyone. Others have to be reachable first.
+async fn wait_wall(node: &Node, raft_id: u64) {
     let mut status = node.member_status();
-    let settled =
-        status.wait_for(|status| status.leads() && (clock::system_wall() - status.wall_now()).0 <= 2000);
+    if status.borrow().voters != [raft_id] {
+        return;
+    }
+    let settled = status.wait_for(|status| {
+        status.leads() && (clock::system_wall() - status.wall_at(clock::boot_time())).0 <= 2000
+    });
     // A clock that is behind or too far ahead is not followed; certificates then go by cluster time.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(3), settled).await;
 }
@@ -225,13 +267,13 @@ fn bind(
     node: &Node,
     revoked: &RevokedKeys,
 ) -> Result<Endpoint, RunError> {
-    let (clock_node, revoked) = (node.clone(), revoked.clone());
+    let (clock_node, rows_node, revoked) = (node.clone(), node.clone(), revoked.clone());
     let config = EndpointConfig {
         alpns: vec![Alpn::Peer, Alpn::Agent, Alpn::Operator, Alpn::Enroll],
         trust: Some(Trust::from_pem(issuer.root_pem())?),
         store,
         clock: Arc::new(move || clock_node.wall()),
-        revoked: Arc::new(move |certificate| revoked.contains(certificate)),
+        revoked: Arc::new(move |certificate| is_refused(&revoked, &rows_node, certificate)),
         reset_key: Some(files::load_or_create_reset_key(data.root())?),
         limits: EndpointLimits::SERVER,
     };
@@ -244,23 +286,34 @@ async fn publish_applied(server: Server) {
     let mut applied = server.node.subscribe();
     loop {
         match applied.recv().await {
-            Ok(applied) => {
-                for event in &applied.events {
-                    if let Event::Revoked { key } = event {
-                        server.revoked.extend([key.0]);
-                        server.endpoint.close_revoked();
+            Ok(Published::Applied(applied)) => {
+                let revoked = applied.events.iter().filter_map(|event| match event {
+                    Event::Revoked(revoked) => Some(revoked.clone()),
+                    _ => None,
+                });
+                let revoked: Vec<Revoked> = revoked.collect();
+                if revoked.iter().any(|it| it.audience == Audience::Issuer) {
+                    // Who it certified before is known from the rows.
+                    server.node.wait_rows(applied.revision).await;
+                    if server.learn_issuers().is_err() {
+                        return;
                     }
                 }
+                server.revoke(revoked);
                 server.agent_wakeups.route(&applied);
                 server.events.add(&applied);
             }
+            Ok(Published::Replaced(revision)) => {
+                tracing::info!(revision, "the leader's snapshot is installed");
+                if server.show_state_again().is_err() {
+                    return;
+                }
+            }
             Err(RecvError::Lagged(missed)) => {
                 tracing::warn!(missed, "events were lost; watchers come again");
-                server.agent_wakeups.wake_all(server.node.store.applied());
-                server.events.cut(server.node.store.applied());
-                let Ok(keys) = View::new(&server.node).read(|rows| query::revoked_keys(rows)) else { return };
-                server.revoked.extend(keys.into_iter().map(|key| key.0));
-                server.endpoint.close_revoked();
+                if server.show_state_again().is_err() {
+                    return;
+                }
             }
             Err(RecvError::Closed) => return,
         }
@@ -270,7 +323,11 @@ async fn publish_applied(server: Server) {
 /// Reports to the log who this member is and where; it may have moved since its last start.
 async fn announce(server: Server) {
     let mut status = server.node.member_status();
-    if status.wait_for(|status| status.leads()).await.is_err() {
+    let led = |status: &trimaran_member::MemberStatus| match status.role.leader {
+        Some(leader) if leader == status.id => status.leads(),
+        leader => leader.is_some(),
+    };
+    if status.wait_for(led).await.is_err() {
         return;
     }
     let certificate_sha256 = server.certificates.info().map_or([0; 32], |info| info.spki.0);
@@ -280,10 +337,12 @@ async fn announce(server: Server) {
         disk: server.node.store.identity().disk_id,
         address: server.address.clone(),
         certificate_sha256,
+        issuer_sha256: server.issuer.key_digest().0,
     };
     let command = Command { identity: WireIdentity::System, request: None, body };
-    if !matches!(server.node.propose(command).await, Proposed::Done { .. }) {
-        tracing::warn!("the cluster could not be notified where this coordinator is");
+    // Until it is known: a leader may be lost meanwhile.
+    while !matches!(server.node.propose(command.clone()).await, Proposed::Done { .. }) {
+        tokio::time::sleep(ANNOUNCE_PAUSE).await;
     }
 }
 
@@ -314,8 +373,43 @@ async fn renew(server: Server) {
 }
 
 impl Server {
-    /// Notifies watchers of a run that live progress came; their next read shows it.
+    /// Events were missed: watchers and sessions are shown the state again.
+    fn show_state_again(&self) -> Result<(), Damaged> {
+        self.events.cut(self.node.store.applied());
+        self.learn_issuers()?;
+        let keys = View::new(&self.node).read(|rows| query::revoked_keys(rows))?;
+        self.revoke(keys);
+        // Behind the keys, which every session sends again from where its agent is.
+        self.agent_wakeups.wake_all(self.node.store.applied());
+        Ok(())
+    }
+
+    /// Learns the keys with which coordinators sign or signed.
+    fn learn_issuers(&self) -> Result<(), Damaged> {
+        let members = View::new(&self.node).read(|rows| query::members_ever(rows))?;
+        self.revocations.keys.add_issuers(members.into_iter().map(|member| member.issuer.0));
+        Ok(())
+    }
+
+    /// Refuses these keys from now on, also where a session is open.
+    fn revoke(&self, revoked: Vec<Revoked>) {
+        if !revoked.is_empty() {
+            self.revocations.add(self.node.wall(), revoked);
+            self.endpoint.close_revoked();
+        }
+    }
+
+    /// Notifies watchers of a run, here and at other coordinators, that live progress of an agent of this one came.
     pub(crate) fn publish_progress(&self, progress: &Progress) {
+        if self.live_progress.receiver_count() > 0 {
+            // An error says that no one listens any more.
+            drop(self.live_progress.send(Arc::new(progress.clone())));
+        }
+        self.show_progress(progress);
+    }
+
+    /// Notifies those who watch here.
+    pub(crate) fn show_progress(&self, progress: &Progress) {
         let found =
             View::new(&self.node).read(|rows| query::assignment(rows, AssignmentId(progress.assignment)));
         // Of a damaged view nothing is shown, and the process ends.

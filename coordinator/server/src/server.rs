@@ -2,19 +2,23 @@
 
 use std::sync::Arc;
 
+use tokio::sync::broadcast;
 use trimaran_model::id::CoordinatorName;
 use trimaran_process::Tasks;
 use trimaran_transport::authority::Issuer;
-use trimaran_transport::{CertificateStore, Endpoint, RevokedKeys};
+use trimaran_transport::{CertificateStore, Endpoint};
+use trimaran_wire::v1::agent::Progress;
 
 use crate::agent_wakeups::AgentWakeups;
-use crate::data_dir::DataDir;
 use crate::disk_space::DiskSpaceGuard;
 use crate::events::EventLog;
 use crate::node::Node;
+use crate::quotas::Quotas;
 use crate::reads::Reads;
 use crate::refusals::Refusals;
+use crate::revocations::Revocations;
 use crate::soft_state::SharedSoftState;
+use trimaran_process::DataDir;
 
 /// One coordinator at work; a clone is another handle.
 #[derive(Clone)]
@@ -32,10 +36,18 @@ pub(crate) struct Parts {
     pub(crate) disk_space: DiskSpaceGuard,
     pub(crate) soft_state: SharedSoftState,
     pub(crate) events: EventLog,
+    /// Of agents whose sessions are here, for coordinators where someone watches.
+    pub(crate) live_progress: broadcast::Sender<Arc<Progress>>,
     pub(crate) agent_wakeups: AgentWakeups,
-    pub(crate) revoked: RevokedKeys,
+    pub(crate) revocations: Revocations,
     pub(crate) refusals: Refusals,
+    pub(crate) quotas: Quotas,
+    /// Of operators.
     pub(crate) reads: Reads,
+    /// Of what changes are compiled from: no viewer delays a rollback.
+    pub(crate) change_reads: Reads,
+    /// Of sessions of agents, which must not wait for operators.
+    pub(crate) agent_reads: Reads,
     pub(crate) tasks: Tasks,
 }
 

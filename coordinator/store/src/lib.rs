@@ -22,11 +22,13 @@ pub mod disk;
 mod meta;
 pub mod snapshot;
 mod store;
+mod verify;
 mod view;
 mod wal;
 pub mod writer;
 
 pub use disk::{Ballast, DiskSpace};
 pub use store::{InitError, LoadError, OpenError, Options, Store, WriteError};
+pub use verify::Verified;
 pub use view::{ReadError, ReadView};
 pub use writer::{SubmitError, Writer, WriterEvent, WriterHandle, WriterStats};

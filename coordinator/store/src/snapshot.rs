@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use trimaran_model::limits;
 use trimaran_replica::Row;
 use trimaran_wire::codec::{CodecError, DECODE_BYTES_MAX, Message};
-use trimaran_wire::frame::HEADER_BYTES;
+use trimaran_wire::frame::{Frame, HEADER_BYTES};
 use trimaran_wire::raft::{SnapshotChunk, SnapshotEnd, SnapshotHeader};
 
 use crate::view::{ReadError, ReadView};
@@ -82,6 +82,32 @@ fn put_chunk(out: &mut impl io::Write, chunk: &mut SnapshotChunk, end: &mut Snap
     end.crc32c = crc32c::crc32c_append(end.crc32c, &bytes);
     chunk.rows.clear();
     out.write_all(&bytes)
+}
+
+/// The frames of a file, one after the other, for a peer. Their content is checked by who receives them.
+pub struct Frames {
+    input: BufReader<File>,
+    path: PathBuf,
+}
+
+/// Opens a file to send it.
+pub fn frames(path: &Path) -> Result<Frames, SnapshotError> {
+    let file = |source| SnapshotError::File { path: path.to_owned(), source };
+    Ok(Frames { input: BufReader::new(File::open(path).map_err(file)?), path: path.to_owned() })
+}
+
+impl Frames {
+    /// The next frame; `None` at the end of the file.
+    #[expect(clippy::should_implement_trait, reason = "an error ends it, which an iterator would go on from")]
+    pub fn next(&mut self) -> Result<Option<Frame>, SnapshotError> {
+        let Some(bytes) = next_frame(&mut self.input, &self.path)? else { return Ok(None) };
+        let decoded = Frame::decode(&bytes, DECODE_BYTES_MAX);
+        let (frame, _) = decoded.map_err(|error| SnapshotError::Frame {
+            path: self.path.clone(),
+            source: CodecError::from(error),
+        })?;
+        Ok(Some(frame))
+    }
 }
 
 /// Reads a whole file and checks it to its last byte.

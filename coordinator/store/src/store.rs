@@ -5,13 +5,14 @@
 mod write;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
 };
-use rocksdb::{Direction, IteratorMode, WriteBatch, WriteOptions};
+use rocksdb::{Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 use tokio::sync::watch;
 use trimaran_replica::log::LogError;
 use trimaran_replica::{EntryMeta, Loaded, Row};
@@ -213,16 +214,32 @@ impl Store {
         self.inner.identity
     }
 
-    /// All rows in the order of their keys: the state at `Loaded::applied`. Call it before writing.
-    pub fn load_rows(&self) -> Result<Vec<Row>, LoadError> {
-        let fault =
-            |error: rocksdb::Error| LoadError::Read { what: "rows".into(), reason: error.to_string() };
-        let mut rows = Vec::new();
-        for row in self.inner.db.iterator_cf(self.cf(meta::ROWS), IteratorMode::Start) {
-            let (key, value) = row.map_err(fault)?;
-            rows.push((key.into_vec(), value.into_vec()));
-        }
-        Ok(rows)
+    /// All rows in the order of their keys, streamed: the state at `Loaded::applied`, and with it what only queries
+    /// read. Call it before writing.
+    pub fn load_rows(&self) -> impl Iterator<Item = Result<Row, LoadError>> + use<'_> {
+        self.stream_rows(ReadOptions::default())
+    }
+
+    /// Rows with `key < end`, streamed, without a trace in the block cache: what a start needs of a store whose other
+    /// rows only queries read. Call it before writing.
+    pub fn load_rows_below(&self, end: &[u8]) -> impl Iterator<Item = Result<Row, LoadError>> + use<'_> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(end);
+        self.stream_rows(options)
+    }
+
+    /// The row with the largest key.
+    pub fn last_row(&self) -> Result<Option<Row>, LoadError> {
+        let mut rows = self.inner.db.iterator_cf(self.cf(meta::ROWS), IteratorMode::End);
+        rows.next().map(row).transpose()
+    }
+
+    fn stream_rows(
+        &self,
+        mut options: ReadOptions,
+    ) -> impl Iterator<Item = Result<Row, LoadError>> + use<'_> {
+        options.fill_cache(false);
+        self.inner.db.iterator_cf_opt(self.cf(meta::ROWS), options, IteratorMode::Start).map(row)
     }
 
     /// The hash of the state that [`Self::load_rows`] must come to; `None` before the first entry was applied to
@@ -265,6 +282,15 @@ impl Store {
     pub(crate) fn cf(&self, name: &str) -> &ColumnFamily {
         self.inner.db.cf_handle(name).expect("opened with all column families")
     }
+}
+
+/// Key and value as an iterator of RocksDB hands them out.
+type FoundRow = (Box<[u8]>, Box<[u8]>);
+
+fn row(found: Result<FoundRow, rocksdb::Error>) -> Result<Row, LoadError> {
+    let (key, value) =
+        found.map_err(|error| LoadError::Read { what: "rows".into(), reason: error.to_string() })?;
+    Ok((key.into_vec(), value.into_vec()))
 }
 
 /// A directory with data but without the file that names the manifest lost files; RocksDB would start anew.

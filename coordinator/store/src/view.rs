@@ -79,6 +79,19 @@ impl<'a> ReadView<'a> {
         let rows = self.snapshot.iterator_cf_opt(self.store.cf(meta::ROWS), options, mode);
         rows.map(|row| row.map(|(key, value)| (key.into_vec(), value.into_vec())).map_err(rows_error))
     }
+
+    /// Rows with `start <= key < end`, in the reverse order of their keys.
+    pub fn range_back(
+        &self,
+        start: &[u8],
+        end: &[u8],
+    ) -> impl Iterator<Item = Result<Row, ReadError>> + use<'_, 'a> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(start);
+        options.set_iterate_upper_bound(end);
+        let rows = self.snapshot.iterator_cf_opt(self.store.cf(meta::ROWS), options, IteratorMode::End);
+        rows.map(|row| row.map(|(key, value)| (key.into_vec(), value.into_vec())).map_err(rows_error))
+    }
 }
 
 /// The first key after all keys that start with `prefix`; `None` when there is none.

@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
-use trimaran_model::limits;
-use trimaran_replica::{InstallJob, Row, WriteJob, Written};
+use trimaran_replica::{InstallJob, Row, WriteGroup, WriteJob, Written};
 
 use crate::store::{Store, WriteError};
 
@@ -146,15 +145,11 @@ impl<F: FnMut(WriterEvent) + Send + 'static> Writer<F> {
     }
 
     /// Takes what queues behind `job` up to the bounds of a group; `next` gets what may not join it.
-    fn gather(&self, job: WriteJob, next: &mut Option<Command>) -> Vec<WriteJob> {
-        let mut bytes = job_bytes(&job);
-        let mut group = vec![job];
-        while group.len() < limits::WRITE_GROUP_JOBS_MAX && bytes < limits::WRITE_GROUP_BYTES_MAX {
+    fn gather(&self, job: WriteJob, next: &mut Option<Command>) -> WriteGroup {
+        let mut group = WriteGroup::new(job);
+        while group.has_capacity() {
             match self.queue.try_recv() {
-                Ok(Command::Write(job)) => {
-                    bytes += job_bytes(&job);
-                    group.push(job);
-                }
+                Ok(Command::Write(job)) => group.push(job),
                 Ok(install) => {
                     *next = Some(install);
                     break;
@@ -165,17 +160,11 @@ impl<F: FnMut(WriterEvent) + Send + 'static> Writer<F> {
         group
     }
 
-    fn write(&self, group: &[WriteJob]) -> Result<WriterEvent, WriteError> {
-        self.store.write(group)?;
-        let synced = group.iter().any(|job| job.sync);
-        self.counters.jobs.fetch_add(group.len() as u64, Ordering::Relaxed);
+    fn write(&self, group: &WriteGroup) -> Result<WriterEvent, WriteError> {
+        self.store.write(group.jobs())?;
+        self.counters.jobs.fetch_add(group.jobs().len() as u64, Ordering::Relaxed);
         self.counters.groups.fetch_add(1, Ordering::Relaxed);
-        self.counters.syncs.fetch_add(u64::from(synced), Ordering::Relaxed);
-        let number = group.last().map_or(0, |job| job.number);
-        Ok(WriterEvent::Written(Written { number }))
+        self.counters.syncs.fetch_add(u64::from(group.needs_sync()), Ordering::Relaxed);
+        Ok(WriterEvent::Written(Written { number: group.number() }))
     }
-}
-
-fn job_bytes(job: &WriteJob) -> usize {
-    job.entries.iter().map(|entry| entry.data.0.len() + 64).sum::<usize>() + job.rows.bytes()
 }

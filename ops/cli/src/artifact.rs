@@ -1,10 +1,12 @@
-//! Digests of artifacts: from a path seen here, or by streaming the URL once.
+//! Digests of artifacts, and their bytes where they are needed: from a path seen here, or by streaming the URL once.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use sha2::{Digest as _, Sha256};
 use trimaran_model::error_code;
+use trimaran_model::id::Digest;
+use trimaran_model::limits::MANIFEST_FILE_BYTES_MAX;
 use trimaran_model::pipeline::{ArtifactSource, Pipeline};
 use trimaran_wire::v1::operator::ArtifactVersion;
 
@@ -19,18 +21,58 @@ pub(crate) fn bind_digests(
 ) -> Result<(), CliError> {
     for (name, bound) in versions.iter_mut().filter(|(_, bound)| bound.sha256.is_none()) {
         let source = pipeline.artifacts.iter().find(|(known, _)| known.as_str() == name);
-        let Some((_, source)) = source else { continue };
-        bound.sha256 = match source {
-            ArtifactSource::Path(path) => {
-                Some(file_digest(name, &path.replace("{version}", &bound.version))?)
-            }
-            ArtifactSource::File(url) => {
-                Some(remote.block_on(url_digest(name, &url.replace("{version}", &bound.version)))?)
-            }
-            ArtifactSource::Image(_) => None,
+        let Some((_, source)) = source.filter(|(_, source)| !matches!(source, ArtifactSource::Image(_)))
+        else {
+            continue;
         };
+        let mut hasher = Sha256::new();
+        each_part(name, source, &bound.version, remote, &mut |part| {
+            hasher.update(part);
+            Ok(())
+        })?;
+        bound.sha256 = Some(hasher.finalize().into());
     }
     Ok(())
+}
+
+/// All bytes of an artifact that this machine itself has to read, at most `limits::MANIFEST_FILE_BYTES_MAX`. Binds its digest.
+///
+/// # Errors
+/// When it can't be read, is too large, or has another digest than its version was named with.
+pub(crate) fn contents(
+    name: &str,
+    source: &ArtifactSource,
+    bound: &mut ArtifactVersion,
+    remote: &Remote,
+) -> Result<Vec<u8>, CliError> {
+    let mut bytes = Vec::new();
+    let read = each_part(name, source, &bound.version, remote, &mut |part| {
+        if bytes.len() + part.len() > MANIFEST_FILE_BYTES_MAX {
+            let limit = MANIFEST_FILE_BYTES_MAX >> 20;
+            let message = format!("artifact `{name}` is larger than {limit} MiB");
+            return Err(CliError::new(error_code::UNREADABLE, message).help("split it"));
+        }
+        bytes.extend_from_slice(part);
+        Ok(())
+    });
+    read.map_err(|error| {
+        // A digest does not help: its contents are needed.
+        if error.code == error_code::ARTIFACT_DIGEST {
+            error.help("check the version; the manifests in it are read on this machine, also when its digest is named")
+        } else {
+            error
+        }
+    })?;
+    let found = Digest(Sha256::digest(&bytes).into());
+    match bound.sha256.replace(found.0).map(Digest) {
+        Some(named) if named != found => {
+            let message = format!("artifact `{name}` {} is another one than was named", bound.version);
+            Err(CliError::new(error_code::UNREADABLE, message)
+                .cause(format!("it has sha256:{found}, and sha256:{named} was named"))
+                .help("correct the digest, or publish the change under a version of its own"))
+        }
+        _ => Ok(bytes),
+    }
 }
 
 /// Refuses a command that names no version of an artifact which the pipeline has.
@@ -53,21 +95,38 @@ fn knows(pipeline: &Pipeline, name: &str) -> bool {
     pipeline.artifacts.iter().any(|(known, _)| known.as_str() == name)
 }
 
-/// The digest of a file of this machine.
-fn file_digest(name: &str, path: &str) -> Result<[u8; 32], CliError> {
-    let mut file = std::fs::File::open(path).map_err(|error| unreadable(name, path, &error.to_string()))?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let read = file.read(&mut buffer).map_err(|error| unreadable(name, path, &error.to_string()))?;
-        if read == 0 {
-            return Ok(hasher.finalize().into());
+/// Takes a part of an artifact's bytes; an error ends the reading.
+type Take<'a> = dyn FnMut(&[u8]) -> Result<(), CliError> + 'a;
+
+/// Reads an artifact of this version once, from this machine or its server. An image has no bytes to read.
+fn each_part(
+    name: &str,
+    source: &ArtifactSource,
+    version: &str,
+    remote: &Remote,
+    take: &mut Take<'_>,
+) -> Result<(), CliError> {
+    match source {
+        ArtifactSource::Path(path) => file_parts(name, &path.replace("{version}", version), take),
+        ArtifactSource::File(url) => {
+            remote.block_on(url_parts(name, &url.replace("{version}", version), take))
         }
-        hasher.update(&buffer[..read]);
+        ArtifactSource::Image(image) => Err(unreadable(name, image, "it is an image")),
     }
 }
 
-async fn url_digest(name: &str, url: &str) -> Result<[u8; 32], CliError> {
+fn file_parts(name: &str, path: &str, take: &mut Take<'_>) -> Result<(), CliError> {
+    let mut file = std::fs::File::open(path).map_err(|error| unreadable(name, path, &error.to_string()))?;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer).map_err(|error| unreadable(name, path, &error.to_string()))? {
+            0 => return Ok(()),
+            read => take(&buffer[..read])?,
+        }
+    }
+}
+
+async fn url_parts(name: &str, url: &str, take: &mut Take<'_>) -> Result<(), CliError> {
     trimaran_client::install_crypto();
     let fail = |why: String| unreadable(name, url, &why);
     let client = reqwest::Client::builder()
@@ -85,11 +144,10 @@ async fn url_digest(name: &str, url: &str) -> Result<[u8; 32], CliError> {
     if !response.status().is_success() {
         return Err(fail(format!("the server answers {}", response.status())));
     }
-    let mut hasher = Sha256::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| fail(innermost_cause(&error)))? {
-        hasher.update(&chunk);
+        take(&chunk)?;
     }
-    Ok(hasher.finalize().into())
+    Ok(())
 }
 
 /// The innermost cause: "connection refused" and not "error sending request".

@@ -28,6 +28,9 @@ mod version;
 mod watch;
 mod why;
 
+use clap::CommandFactory as _;
+
+use crate::App;
 use crate::error::CliError;
 use crate::ui::Ui;
 
@@ -74,6 +77,20 @@ pub(crate) enum Command {
     Version(version::Args),
 }
 
+/// Commands that ask no server: options that choose one mean nothing there, are taken for scripts that give them to
+/// every command, and do not stand in the help.
+const OFFLINE: &[&str] = &["completion", "explain", "init", "lint", "render", "verdict", "version"];
+
+/// The parser of the whole program.
+pub(crate) fn program() -> clap::Command {
+    let hidden = |name: &'static str| {
+        clap::Arg::new(name).long(name).hide(true).action(clap::ArgAction::Append).help("Has no effect here.")
+    };
+    OFFLINE.iter().fold(App::command(), |program, name| {
+        program.mut_subcommand(name, |command| command.arg(hidden("context")).arg(hidden("endpoint")))
+    })
+}
+
 /// Runs one command and returns the exit code of the process.
 pub(crate) fn run(command: Command, ui: &Ui) -> Result<u8, CliError> {
     match command {
@@ -111,18 +128,32 @@ pub(crate) fn run(command: Command, ui: &Ui) -> Result<u8, CliError> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
-    use crate::App;
+    use super::*;
 
     #[test]
     fn every_command_says_what_it_does_with_examples_that_parse() {
-        trimaran_test_support::help::check(&App::command(), 30);
+        trimaran_test_support::help::check(&program(), 30);
     }
 
     #[test]
     fn the_help_fits_a_screen() {
-        let help = App::command().render_help().to_string();
+        let help = program().render_help().to_string();
         assert!(help.lines().count() <= 60, "{} lines", help.lines().count());
+    }
+
+    #[test]
+    fn commands_that_ask_no_server_take_a_context_and_do_not_show_it() {
+        for name in OFFLINE {
+            let mut program = program();
+            program.build();
+            let help = program.find_subcommand_mut(name).expect("a command").render_help().to_string();
+            assert!(!help.contains("--context") && !help.contains("--endpoint"), "{name}: {help}");
+            assert!(help.contains("--output"), "{name}: {help}");
+        }
+        for words in
+            [["trimaran", "lint", "--context", "prod"], ["trimaran", "version", "--endpoint", "c1:1"]]
+        {
+            program().try_get_matches_from(words).expect("taken");
+        }
     }
 }

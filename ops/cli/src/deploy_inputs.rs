@@ -1,14 +1,17 @@
 //! What `plan` and `deploy` take: a pipeline by name or file, versions of its artifacts, overrides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use trimaran_model::error_code;
-use trimaran_model::pipeline::Pipeline;
-use trimaran_wire::document::SourceDocument;
+use trimaran_model::pipeline::{Pipeline, Workload};
+use trimaran_sealing::SealingKey;
+use trimaran_wire::document::{SealingKey as SealingKeyDocument, SourceDocument};
 use trimaran_wire::v1::operator::{ArtifactVersion, DeployRequest, OperatorBody, SourceFile};
 
 use crate::artifact;
 use crate::error::CliError;
+use crate::manifest_archive;
+use crate::manifest_set::{self, ManifestSet, SealingKeys};
 use crate::pipeline_files;
 use crate::pipelines;
 use crate::remote::Remote;
@@ -58,27 +61,65 @@ impl<'a> ParsedInputs<'a> {
     }
 
     /// Asks for the stored file where none was named, and binds a digest to every artifact that can be read here.
-    pub(crate) fn request(
-        self,
-        plan_digest: Option<[u8; 32]>,
-        remote: &Remote,
-    ) -> Result<DeployRequest, CliError> {
+    pub(crate) fn request(self, plan_digest: Option<[u8; 32]>, remote: &Remote) -> Result<Request, CliError> {
         let Self { inputs, file, pipeline, mut artifacts } = self;
         let pipeline = match pipeline {
             Some(pipeline) => pipeline,
             None => stored_pipeline(inputs.pipeline.as_deref().unwrap_or_default(), remote)?,
         };
         artifact::check_versions(&pipeline, &artifacts)?;
+        let files = match pipeline.manifests_artifact() {
+            // One without a version is the coordinator's to name.
+            Some((name, source)) => {
+                let bound = artifacts.get_mut(name.as_str());
+                bound.map(|bound| manifest_archive::files(name, source, bound, remote)).transpose()?
+            }
+            None => manifest_set::files_beside(&pipeline, inputs.file.as_deref())?,
+        };
         artifact::bind_digests(&pipeline, &mut artifacts, remote)?;
-        Ok(DeployRequest {
+        let keys = || sealing_keys(&pipeline, remote);
+        let manifests = files.map(|files| ManifestSet::of(files, &keys)).transpose()?;
+        let deploy = DeployRequest {
             pipeline: inputs.pipeline.clone(),
             file,
             artifacts,
+            manifests: manifests.as_ref().map(|set| set.content.into()),
             plan_digest,
             overrides: inputs.overrides.clone(),
             reason: inputs.reason.clone(),
-        })
+        };
+        let is_comparable = !matches!(pipeline.workload, Workload::Host(_));
+        Ok(Request { deploy, manifests, is_comparable })
     }
+}
+
+/// What is asked of the cluster.
+pub(crate) struct Request {
+    pub(crate) deploy: DeployRequest,
+    /// The manifests of the pipeline, which a deploy has to upload first.
+    pub(crate) manifests: Option<ManifestSet>,
+    /// Whether agents have something to compare the deploy with: what Kubernetes or Flink runs.
+    pub(crate) is_comparable: bool,
+}
+
+/// What values are sealed with for each target of a pipeline, asked of the targets' agents.
+fn sealing_keys(pipeline: &Pipeline, remote: &Remote) -> Result<SealingKeys, CliError> {
+    let targets: BTreeSet<String> =
+        pipeline.environments.iter().flat_map(|it| &it.targets).map(ToString::to_string).collect();
+    let key = |target: String| {
+        let answer =
+            remote.read::<SealingKeyDocument>(OperatorBody::SealingKey { target: target.clone() })?;
+        let hex = &answer.document.key;
+        let key = bytes_of_hex(hex).and_then(|bytes| SealingKey::from_bytes(&bytes));
+        let broken = || CliError::new(error_code::BUG, format!("the key of target `{target}` is none"));
+        Ok((target.clone(), key.ok_or_else(broken)?))
+    };
+    targets.into_iter().map(key).collect()
+}
+
+fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 fn stored_pipeline(name: &str, remote: &Remote) -> Result<Pipeline, CliError> {

@@ -169,7 +169,16 @@ pub(crate) fn clap_exit(error: &clap::Error) -> ExitCode {
         return ExitCode::from(Exit::Usage as u8);
     }
     match asked_form(std::env::args()) {
-        OutputForm::Table => write_stderr(error.render().to_string().trim_end()),
+        // With the code that every other error has.
+        OutputForm::Table => {
+            let text = error.render().to_string();
+            let text = text.trim_end();
+            match text.strip_prefix("error: ") {
+                Some(rest) => write_stderr(&format!("error[{}]: {rest}", error_code::USAGE)),
+                // A command without its verb gets the help.
+                None => write_stderr(text),
+            }
+        }
         form => {
             // Up to the usage and the hints, on one line.
             let text = error.render().to_string();

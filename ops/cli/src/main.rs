@@ -11,6 +11,7 @@ mod arguments;
 mod artifact;
 mod bake;
 mod cmd;
+mod confirmation;
 mod decision;
 mod deploy_inputs;
 mod enrollment;
@@ -20,10 +21,13 @@ mod input;
 mod known_names;
 mod lint_report;
 mod machine_table;
+mod manifest_archive;
 mod manifest_lint;
+mod manifest_set;
 mod manifests;
 mod pipeline_files;
 mod pipelines;
+mod plan_difference;
 mod remote;
 mod run_name;
 #[cfg(test)]
@@ -32,7 +36,7 @@ mod ui;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::FromArgMatches as _;
 
 /// Releases software to hosts, Kubernetes and Flink, and rolls back automatically.
 #[derive(Debug, clap::Parser)]
@@ -46,8 +50,8 @@ struct App {
 
 fn main() -> ExitCode {
     // A shell that asks for completions gets them here, and the process ends.
-    clap_complete::CompleteEnv::with_factory(<App as clap::CommandFactory>::command).complete();
-    let app = match App::try_parse() {
+    clap_complete::CompleteEnv::with_factory(cmd::program).complete();
+    let app = match cmd::program().try_get_matches().and_then(|it| App::from_arg_matches(&it)) {
         Ok(app) => app,
         Err(error) => return error::clap_exit(&error),
     };

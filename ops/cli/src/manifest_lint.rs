@@ -42,7 +42,7 @@ pub(crate) fn inputs(paths: &[String]) -> Inputs {
 
 /// A document of the language starts with `trimaran:`; one of Kubernetes has `apiVersion` or `kind`. Anything
 /// else counts as what its neighbours are: the language when it was named, a manifest in a folder.
-fn is_language(bytes: &[u8], in_folder: bool) -> bool {
+pub(crate) fn is_language(bytes: &[u8], in_folder: bool) -> bool {
     let (mut language, mut manifest) = (false, false);
     for line in bytes.split(|byte| *byte == b'\n') {
         match first_key(line) {
@@ -122,6 +122,10 @@ pub(crate) fn check_pipelines(compiled: &Compiled) -> (Vec<Diagnostic>, Vec<Mani
     for document in &compiled.documents {
         let DocumentKind::Pipeline(pipeline) = &document.kind else { continue };
         let Workload::Kubernetes(workload) = &pipeline.workload else { continue };
+        // What is in an artifact is known with its version.
+        if pipeline.manifests_artifact().is_some() {
+            continue;
+        }
         let folder = Path::new(&document.file).parent().unwrap_or(Path::new(""));
         let path = folder.join(&workload.manifests);
         if !path.exists() {

@@ -76,12 +76,12 @@ pub(crate) fn load(paths: &[String]) -> Result<Vec<Manifest>, CliError> {
     Ok(manifests)
 }
 
-/// A file as it is on disk.
+/// A file as it is on disk or in an archive.
 #[derive(Debug)]
 pub(crate) struct File {
     pub(crate) name: String,
     pub(crate) bytes: Rc<[u8]>,
-    /// It was found in a folder and not named itself.
+    /// It was found in a folder or an archive and not named itself.
     pub(crate) in_folder: bool,
 }
 
@@ -196,6 +196,11 @@ fn find(path: &str, files: &mut Vec<(PathBuf, bool)>) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Whether a file of a folder is read.
+pub(crate) fn is_file_name(name: &str) -> bool {
+    [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end))
+}
+
 fn walk(folder: &Path, depth: usize, files: &mut Vec<(PathBuf, bool)>) -> Result<(), CliError> {
     if depth > limits::MANIFEST_FOLDER_DEPTH_MAX {
         let message = format!("folders are nested more than {} deep", limits::MANIFEST_FOLDER_DEPTH_MAX);
@@ -215,7 +220,7 @@ fn walk(folder: &Path, depth: usize, files: &mut Vec<(PathBuf, bool)>) -> Result
         // A link to a folder may lead back up, so only links to files are followed.
         if entry.file_type().map_err(failed)?.is_dir() {
             walk(&path, depth + 1, files)?;
-        } else if [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end)) && !path.is_dir() {
+        } else if is_file_name(&name) && !path.is_dir() {
             files.push((path, true));
         }
         if files.len() > limits::MANIFEST_FILES_MAX {

@@ -19,6 +19,8 @@ use crate::ui::{OutputForm, Ui, write_stderr};
 pub(crate) struct Remote {
     client: Client,
     runtime: tokio::runtime::Runtime,
+    /// Reads are answered from what one coordinator has, also without a quorum.
+    stale: bool,
 }
 
 impl Remote {
@@ -41,7 +43,13 @@ impl Remote {
                 ));
             }));
         }
-        Ok(Self { client, runtime: runtime() })
+        Ok(Self { client, runtime: runtime(), stale: false })
+    }
+
+    /// Whether reads that can be are answered without a quorum.
+    pub(crate) fn stale(mut self, stale: bool) -> Self {
+        self.stale = stale;
+        self
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -60,6 +68,7 @@ impl Remote {
 
     /// Asks for a document, within [`Remote::block_on`].
     pub(crate) async fn ask<D: Document>(&self, body: OperatorBody) -> Result<Answer<D>, CliError> {
+        let body = if self.stale { body.stale() } else { body };
         self.request(None, body).await
     }
 
@@ -102,6 +111,13 @@ pub(crate) fn answer<D: Document>(json: &str) -> Result<Answer<D>, CliError> {
 }
 
 impl<D> Answer<D> {
+    /// As of when it is, when it was asked for from one coordinator alone.
+    pub(crate) fn note_as_of(&self, ui: &Ui) {
+        if let Some(at) = self.json["as_of"].as_str() {
+            ui.note(&format!("as of {at}; it may be older than what the other coordinators have"));
+        }
+    }
+
     /// Prints the document for programs, or what `text` prints of it for people.
     pub(crate) fn print(&self, ui: &Ui, text: impl FnOnce(&D)) {
         match ui.form() {

@@ -69,6 +69,10 @@ pub(crate) fn reason(code: &str, message: &str) -> ReasonDocument {
         clears: "wait".to_owned(),
         who: Vec::new(),
         next_check: None,
+        first: None,
+        cause: None,
+        instance: None,
+        run: None,
     }
 }
 
@@ -79,6 +83,9 @@ pub(crate) fn instance(name: &str, status: &str, code: Option<&str>, message: &s
         release: None,
         code: code.map(str::to_owned),
         message: message.to_owned(),
+        since: None,
+        state: None,
+        steps: Vec::new(),
     }
 }
 
@@ -95,10 +102,16 @@ pub(crate) fn installation(environment: &str, target: &str) -> InstallationDocum
         code: None,
         message: None,
         run: Some("web#9".to_owned()),
+        by_rollback: false,
         desired: 4,
         updated: 4,
         ready: 4,
+        blind_since: None,
         available: 4,
+        members: 4,
+        lost: 0,
+        diverged: 0,
+        in_progress: None,
         bakes_until: None,
     }
 }

@@ -18,7 +18,8 @@ use jiff::Timestamp;
 pub(crate) use diagnostics::{diagnostic_document, render};
 pub(crate) use output::{OutputForm, document_text, write_stderr, write_stderr_raw, write_stdout};
 pub(crate) use run_tree::{
-    Since, lines as run_lines, lines_since as run_lines_since, reason_line, rollback_line, short, words,
+    Since, lines as run_lines, lines_since as run_lines_since, reason_line, rollback_line, short,
+    wave_number, words,
 };
 pub(crate) use table::{Cell, Table};
 pub(crate) use terminal::Terminal;
@@ -146,6 +147,12 @@ impl View {
     /// Seconds since a time of a document.
     pub(crate) fn seconds_since(&self, rfc3339: &str) -> Option<i64> {
         Some(self.now.duration_since(rfc3339.parse().ok()?).as_secs())
+    }
+
+    /// One line with its blanks where it fits, as columns have; else as by [`Self::wrap`].
+    pub(crate) fn fit(&self, first: &str, next: &str, text: &str) -> Vec<String> {
+        let whole = format!("{first}{text}");
+        if visible_width(&whole) <= self.columns { vec![whole] } else { self.wrap(first, next, text) }
     }
 
     /// Lines of a text that is broken between words where it has to be.

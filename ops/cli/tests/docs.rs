@@ -76,10 +76,14 @@ fn every_block_is_what_it_says() {
 }
 
 #[test]
-fn the_example_that_init_writes_has_no_findings() {
-    let text = std::fs::read(docs().join("../examples/trimaran.yaml")).expect("the example");
-    let compiled = compile(&[SourceFile { name: "trimaran.yaml", bytes: &text }]);
-    assert_eq!(compiled.diagnostics, []);
+fn the_examples_that_init_writes_have_no_findings() {
+    let read = |name: &str| std::fs::read(docs().join("../examples").join(name)).expect("an example");
+    for name in ["trimaran.yaml", "target.yaml"] {
+        let compiled = compile(&[SourceFile { name, bytes: &read(name) }]);
+        assert_eq!(compiled.diagnostics, [], "{name}");
+    }
+    let target = String::from_utf8(read("target.yaml")).expect("UTF-8");
+    assert!(target.contains("require_user: true"), "new targets ask for a user");
 }
 
 #[test]

@@ -8,6 +8,8 @@ mod explain;
 mod forms;
 #[path = "offline/lint.rs"]
 mod lint;
+#[path = "offline/mistakes.rs"]
+mod mistakes;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -179,6 +179,12 @@ spec:
     assert_eq!((&warning["code"], &warning["message"]), (&json!("TR5037"), &json!(message)));
     assert_eq!((&warning["file"], &warning["line"]), (&json!("pg.yaml"), &json!(7)));
     assert!(done.stderr.contains("warning[TR5037]") && done.stderr.contains("pg.yaml:7:"), "{}", done.stderr);
+    // Nothing that Trimaran knows refers to it; that its name stands there is the one thing to say.
+    let alone = "{apiVersion: v1, kind: ConfigMap, metadata: {name: app}, data: {a: b}}";
+    let desk = Desk::new(&[("app.yaml", alone), ("pg.yaml", custom)]);
+    let document = desk.run(&["render", "app.yaml", "pg.yaml", "-o", "json"]).document();
+    let codes: Vec<_> = document["warnings"].as_array().unwrap().iter().map(|it| &it["code"]).collect();
+    assert_eq!(codes, ["TR5037"]);
 }
 
 #[test]
@@ -303,12 +309,15 @@ spec:
 
 #[test]
 fn lint_tells_manifests_from_pipelines() {
-    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: c, args: [1]}]}\n";
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: c, args: [1], image: a}]}\n";
     let desk = Desk::new(&[
         ("k8s/pod.yaml", pod),
         ("k8s/values.yaml", "replicas: 3\n"),
         ("trimaran.yaml", "trimaran: v1\npipeline: web\n"),
-        ("pod.json", "{\"apiVersion\": \"v1\",\n \"kind\": \"Pod\", \"metadata\": {\"name\": \"A\"}}"),
+        (
+            "pod.json",
+            "{\"apiVersion\": \"v1\",\n \"kind\": \"Pod\", \"metadata\": {\"name\": \"A\"},\n \"spec\": {\"containers\": [{\"name\": \"c\", \"image\": \"a:1\"}]}}",
+        ),
         ("other.yaml", "a: 1\n"),
     ]);
     let (code, found) = desk.lint(&["k8s"]);

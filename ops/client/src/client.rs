@@ -16,12 +16,15 @@ use trimaran_transport::{
     FrameReceiver, RequestError, Session, Trust, random,
 };
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::v1::operator::{OperatorBody, OperatorReply, OperatorRequest};
+use trimaran_wire::document::{Document as _, GrantDocument, TokenDocument};
+use trimaran_wire::frame::Frame;
+use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody, OperatorReply, OperatorRequest};
 
 use crate::config::Context;
 use crate::enroll;
 use crate::error::{ClientError, protocol};
 use crate::ground::{addresses, install_crypto, system_clock};
+use crate::token;
 
 /// How long a request is repeated once a coordinator was reached, and while it is not known what became of it:
 /// longer than a coordinator needs to start again.
@@ -31,6 +34,14 @@ const REACH_TIMEOUT: Duration = Duration::from_millis(2800);
 /// How long the endpoints may take to answer a dial. Shorter than the transport's own bound: a new dial asks at
 /// once, while the old one's repetitions come at growing distances.
 const DIAL_TIMEOUT: Duration = Duration::from_millis(1400);
+/// A request that has no answer yet is sent to a second coordinator too after so long: the first one may be dead, which
+/// its silence alone says. Under a request id it is still executed once.
+const HEDGE_DELAY: Duration = Duration::from_millis(600);
+/// How long a request is repeated to coordinators that have no quorum.
+const NO_QUORUM_TIMEOUT: Duration = Duration::from_secs(4);
+/// A coordinator that is silent for so long is taken for dead by who has another one to go to.
+const SILENT_AFTER: Duration = Duration::from_millis(1500);
+const SILENCE_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// The next endpoint is dialed too when the one before it is silent for so long.
 const NEXT_DIAL_DELAY: Duration = Duration::from_millis(200);
 
@@ -46,14 +57,27 @@ pub struct Client {
 }
 
 /// The frames of one streamed answer.
-pub struct Replies(FrameReceiver);
+pub struct Replies {
+    frames: FrameReceiver,
+    session: Session,
+    /// There are other coordinators: a silent one is left.
+    has_choice: bool,
+}
 
 impl Replies {
     /// The next reply; `None` at the end of the stream.
     pub async fn next(&mut self) -> Result<Option<OperatorReply>, ClientError> {
         let lost =
             |error: trimaran_transport::RecvError| ClientError::Unreachable { attempts: error.to_string() };
-        let Some(frame) = self.0.next().await.map_err(lost)? else { return Ok(None) };
+        let frame = tokio::select! {
+            frame = self.frames.next() => frame.map_err(lost)?,
+            () = silence(&self.session), if self.has_choice => {
+                self.session.close(CloseCode::Silent, "");
+                let attempts = format!("{} is silent", self.session.remote_address());
+                return Err(ClientError::Unreachable { attempts });
+            }
+        };
+        let Some(frame) = frame else { return Ok(None) };
         match OperatorReply::from_frame(&frame).map_err(protocol)? {
             OperatorReply::Refused(refusal) => Err(ClientError::Refused(refusal)),
             reply => Ok(Some(reply)),
@@ -82,10 +106,26 @@ impl Client {
         match self.ask(request_id, body).await? {
             OperatorReply::Document { revision, json } => Ok((revision, json)),
             OperatorReply::Refused(refusal) => Err(ClientError::Refused(refusal)),
-            OperatorReply::Event { .. } | OperatorReply::Part(_) | OperatorReply::Logs(_) => {
+            OperatorReply::Event { .. } | OperatorReply::Part(_) => Err(protocol("it is not a document")),
+            OperatorReply::Logs(_) | OperatorReply::Difference { .. } => {
                 Err(protocol("it is not a document"))
             }
         }
+    }
+
+    /// Asks for a one-time token. It is made here, from this client's own key and the request, so that a repetition under
+    /// the same request id gives the same one and no file has to keep it. Only its hash is sent: the cluster sees the
+    /// token when it is used, and never before.
+    pub async fn enroll(
+        &self,
+        request_id: [u8; 16],
+        order: EnrollOrder,
+    ) -> Result<TokenDocument, ClientError> {
+        let token = token::make(&self.files()?, request_id, &order)?;
+        let body = OperatorBody::Enroll { order, token_sha256: token.hash().0 };
+        let (_, json) = self.request(Some(request_id), body).await?;
+        let GrantDocument { name, expires_at } = GrantDocument::from_json(&json).map_err(protocol)?;
+        Ok(TokenDocument { name, token: token.text(), expires_at })
     }
 
     /// Sends a request that is answered by a stream.
@@ -93,7 +133,10 @@ impl Client {
         let frame = OperatorRequest { request_id: None, body }.to_frame();
         let session = self.session(Instant::now() + REACH_TIMEOUT).await?;
         match session.request(&frame).await {
-            Ok(receiver) => Ok(Replies(receiver)),
+            Ok(frames) => {
+                let has_choice = self.context.endpoints.len() > 1;
+                Ok(Replies { frames, session, has_choice })
+            }
             Err(error) => {
                 self.drop_session().await;
                 Err(unanswered(&error))
@@ -110,17 +153,23 @@ impl Client {
     ) -> Result<OperatorReply, ClientError> {
         let frame = OperatorRequest { request_id, body }.to_frame();
         let start = Instant::now();
-        let mut deadline = start + REACH_TIMEOUT;
+        let (mut deadline, mut limit) = (start + REACH_TIMEOUT, start + REPEAT_TIMEOUT);
         let mut in_doubt = false;
         let mut attempt = 0;
         loop {
             let error = match self.session(deadline).await {
                 Ok(session) => {
-                    deadline = start + REPEAT_TIMEOUT;
-                    match exchange(&session, &frame).await {
+                    deadline = limit;
+                    match self.exchange(session, &frame).await {
                         Ok(reply) => match check_repeatable(reply) {
                             Ok(reply) => return Ok(reply),
-                            Err(error) => error,
+                            Err(error) => {
+                                if has_no_quorum(&error) {
+                                    limit = limit.min(start + NO_QUORUM_TIMEOUT);
+                                    deadline = limit;
+                                }
+                                error
+                            }
                         },
                         Err(error) => {
                             self.drop_session().await;
@@ -146,6 +195,42 @@ impl Client {
             }
             tokio::time::sleep(delay.to_std()).await;
         }
+    }
+
+    /// One request: on this session, and on one with another coordinator when that takes long. The session that
+    /// answered is used from then on.
+    async fn exchange(&self, session: Session, frame: &Frame) -> Result<OperatorReply, RequestError> {
+        let mut first = std::pin::pin!(exchange(&session, frame));
+        if self.context.endpoints.len() < 2 {
+            return first.await;
+        }
+        tokio::select! {
+            answer = &mut first => return answer,
+            () = tokio::time::sleep(HEDGE_DELAY) => {}
+        }
+        let second = async {
+            let other = self.dial_other(session.remote_address()).await?;
+            let answer = exchange(&other, frame).await.ok()?;
+            Some((other, answer))
+        };
+        tokio::select! {
+            answer = &mut first => return answer,
+            answer = second => {
+                if let Some((other, answer)) = answer {
+                    *self.session.lock().await = Some(other);
+                    return Ok(answer);
+                }
+            }
+        }
+        first.await
+    }
+
+    /// A session with another coordinator than this one.
+    async fn dial_other(&self, than: SocketAddr) -> Option<Session> {
+        let endpoint = self.endpoint.get()?;
+        let mut addresses = addresses(&self.context.endpoints).ok()?;
+        addresses.retain(|address| *address != than);
+        dial(endpoint, addresses, DIAL_TIMEOUT).await.ok()
     }
 
     fn notify_repeat(&self, why: &str) {
@@ -209,6 +294,18 @@ impl Client {
     }
 }
 
+/// Ends once the other side has been silent for long.
+async fn silence(session: &Session) {
+    while session.silent_for() < SILENT_AFTER {
+        tokio::time::sleep(SILENCE_CHECK_INTERVAL).await;
+    }
+}
+
+/// Whether a coordinator answered that too few of them are there.
+fn has_no_quorum(error: &ClientError) -> bool {
+    matches!(error, ClientError::Refused(refusal) if refusal.code == error_code::NO_QUORUM.0)
+}
+
 /// Dials every address, each a moment after the one before it, and takes the first session.
 async fn dial(
     endpoint: &Arc<Endpoint>,
@@ -252,10 +349,7 @@ async fn dial(
 }
 
 /// One request on one session; a long document comes in parts.
-async fn exchange(
-    session: &Session,
-    frame: &trimaran_wire::frame::Frame,
-) -> Result<OperatorReply, RequestError> {
+async fn exchange(session: &Session, frame: &Frame) -> Result<OperatorReply, RequestError> {
     let mut frames = session.request(frame).await?;
     let mut parts = String::new();
     loop {
@@ -294,7 +388,7 @@ fn refuses_identity(reason: Option<&CloseReason>) -> bool {
 
 /// Passes a reply on, or the error after which another attempt may succeed.
 fn check_repeatable(reply: OperatorReply) -> Result<OperatorReply, ClientError> {
-    let passing = [error_code::BUSY, error_code::NO_QUORUM, error_code::INDETERMINATE];
+    let passing = [error_code::BUSY, error_code::NO_QUORUM, error_code::NO_LEADER, error_code::INDETERMINATE];
     match reply {
         OperatorReply::Refused(refusal) if passing.contains(&ErrorCode(refusal.code)) => {
             Err(ClientError::Refused(refusal))

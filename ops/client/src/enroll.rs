@@ -76,7 +76,7 @@ async fn finish(
     dir: &Path,
 ) -> Result<Granted, ClientError> {
     let reply = ask(session, request).await?;
-    let EnrollReply::Issued { cert, ca, cluster, name, role, endpoints } = reply else {
+    let EnrollReply::Issued { cert, ca, cluster, name, role, endpoints, agent: _ } = reply else {
         return Err(refused(reply));
     };
     let files = IdentityFiles { cert, key: key.to_owned(), ca };
@@ -94,7 +94,7 @@ pub async fn ask(session: &Session, request: &EnrollRequest) -> Result<EnrollRep
 
 fn refused(reply: EnrollReply) -> ClientError {
     match reply {
-        EnrollReply::Issued { .. } => protocol("it is no refusal"),
+        EnrollReply::Issued { .. } | EnrollReply::Joined(_) => protocol("it is no refusal"),
         EnrollReply::Refused { code, message } => {
             ClientError::Refused(Refusal { code, message, cause: None, help: None, diagnostics: Vec::new() })
         }
@@ -132,7 +132,7 @@ pub(crate) async fn renew_if_due(context: &Context, files: &IdentityFiles) -> Op
     for address in addresses(&context.endpoints).ok()? {
         let Ok(session) = endpoint.enroll(address, trust.root_fingerprint()).await else { continue };
         if let Ok(EnrollReply::Issued { cert, .. }) = ask(&session, &request).await {
-            files::write_atomically(&context.cert, cert.as_bytes(), 0o644).ok()?;
+            trimaran_process::files::write_atomically(&context.cert, cert.as_bytes(), 0o644).ok()?;
             return Some(IdentityFiles { cert, ..files.clone() });
         }
     }

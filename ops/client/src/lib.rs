@@ -9,6 +9,7 @@ pub mod config;
 pub mod enroll;
 mod error;
 mod ground;
+mod token;
 
 pub use error::ClientError;
 pub use ground::install_crypto;

@@ -1,12 +1,16 @@
-//! What the programs of Trimaran have in common as processes of a machine: its clocks, files that one process holds, the
-//! signals that end them, their tasks, their log and their end.
+//! What the programs of Trimaran have in common as processes of a machine: its clocks, its settings and
+//! data directory, files that one process holds, the signals that end them, their tasks, their log and their end, and where tests let them die.
 //!
 //! Deliberately not here: sessions and identities (`trimaran-transport`), and whatever only one program does.
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "this crate reads the clocks for the others")]
 
 pub mod clock;
+pub mod data_dir;
+pub mod failpoint;
+pub mod files;
 pub mod lock;
+pub mod settings;
 mod tasks;
 mod termination;
 
@@ -15,6 +19,7 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use trimaran_model::report::Report;
 
+pub use data_dir::DataDir;
 pub use tasks::Tasks;
 pub use termination::{Termination, terminated};
 

@@ -33,11 +33,11 @@ impl From<io::Error> for LockFileError {
 impl LockFile {
     /// Takes the file at once, which is made when it is missing, and writes the process's number into it. A holder
     /// that is at its end is waited for, two seconds at most.
-    pub fn take(path: &Path) -> Result<Self, LockFileError> {
-        Self::take_after(path, is_ending)
+    pub fn acquire(path: &Path) -> Result<Self, LockFileError> {
+        Self::acquire_after(path, is_ending)
     }
 
-    fn take_after(path: &Path, is_ending: impl Fn(u32) -> bool) -> Result<Self, LockFileError> {
+    fn acquire_after(path: &Path, is_ending: impl Fn(u32) -> bool) -> Result<Self, LockFileError> {
         let mut file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
         let deadline = Instant::now() + END_LIMIT;
         loop {
@@ -86,27 +86,27 @@ mod tests {
     fn a_file_has_one_holder_at_a_time_and_the_next_takes_it_over() {
         let folder = tempfile::tempdir().expect("a directory");
         let path = folder.path().join("lock");
-        let first = LockFile::take(&path).expect("no one has it");
-        let refused = LockFile::take(&path).expect_err("taken");
+        let first = LockFile::acquire(&path).expect("no one has it");
+        let refused = LockFile::acquire(&path).expect_err("taken");
         assert!(
             matches!(refused, LockFileError::Held { pid } if pid == Some(std::process::id())),
             "{refused:?}"
         );
         let copy = first.0.try_clone().expect("as a child has it between fork and exec");
         drop(first);
-        LockFile::take(&path).expect("free again");
+        LockFile::acquire(&path).expect("free again");
         drop(copy);
     }
     #[test]
     fn a_holder_at_its_end_is_waited_for_and_no_other() {
         let folder = tempfile::tempdir().expect("a directory");
         let path = folder.path().join("lock");
-        let first = std::cell::RefCell::new(Some(LockFile::take(&path).expect("no one has it")));
+        let first = std::cell::RefCell::new(Some(LockFile::acquire(&path).expect("no one has it")));
         let ends = |pid| {
             assert_eq!(pid, std::process::id());
             first.borrow_mut().take().is_some()
         };
-        LockFile::take_after(&path, ends).expect("given back while it was waited for");
+        LockFile::acquire_after(&path, ends).expect("given back while it was waited for");
         let mut gone = std::process::Command::new("true").spawn().expect("a process");
         gone.wait().expect("it ends");
         assert!(is_ending(gone.id()) && !is_ending(std::process::id()));

@@ -62,10 +62,11 @@ Made by `cargo xtask docs` from the catalogue; `trimaran explain CODE` prints th
     .to_owned();
     for entry in error_code::catalogue() {
         let (code, exit) = (entry.code, entry.exit as u8);
+        let of_warning = if entry.exit == error_code::Exit::BadInput { "; as a warning 0" } else { "" };
         // The anchor keeps links short and stable when a title changes.
         write!(
             page,
-            "<a id=\"{}\"></a>\n### {code}: {}\n\n{}\n\n{} Exit code {exit}.\n\n",
+            "<a id=\"{}\"></a>\n### {code}: {}\n\n{}\n\n{} Exit code {exit}{of_warning}.\n\n",
             code.to_string().to_lowercase(),
             entry.title,
             entry.cause,

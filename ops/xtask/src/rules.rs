@@ -5,6 +5,7 @@ mod crates;
 mod dependencies;
 mod files;
 mod health_rules;
+mod names;
 mod words;
 
 use std::path::Path;
@@ -18,6 +19,7 @@ pub(crate) fn all(root: &Path) -> Vec<String> {
     findings.extend(words::check(root, &files));
     findings.extend(health_rules::check(root, &files));
     findings.extend(words::check_glossary(root, &files));
+    findings.extend(names::check(root, &files));
     findings.extend(circles::check(root, &files));
     findings
 }

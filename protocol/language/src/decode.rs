@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use trimaran_model::error_code;
 
 pub(crate) use scalar::{
-    amount_of, boolean, choice, count, digest, duration, name, positive_count, positive_duration,
+    amount_of, boolean, bytes, choice, count, digest, duration, name, percent, positive_bytes,
+    positive_count, positive_duration,
 };
 
 use crate::diagnostic::Sink;

@@ -34,8 +34,17 @@ pub(crate) struct Outline {
 
 #[derive(Debug, Clone)]
 pub(crate) enum OutlineKind {
-    Pipeline { platform: Option<Platform>, environments: Vec<EnvironmentOutline> },
-    Target { class: Option<TargetClass>, platform: Option<Platform> },
+    /// `names_user`: its process says as whom it runs.
+    Pipeline {
+        platform: Option<Platform>,
+        names_user: bool,
+        environments: Vec<EnvironmentOutline>,
+    },
+    Target {
+        class: Option<TargetClass>,
+        platform: Option<Platform>,
+        require_user: bool,
+    },
 }
 
 /// What a workload needs and a target has: the target's key, `hosts`.

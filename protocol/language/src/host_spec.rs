@@ -2,14 +2,14 @@
 
 use trimaran_model::error_code;
 use trimaran_model::id::{Digest, ServiceName, version_error};
-use trimaran_model::pipeline::{HealthCheck, Process};
+use trimaran_model::pipeline::{HealthCheck, Lifecycle, Process};
 use trimaran_model::release::ArtifactLocation;
 
 use crate::SourceFile;
 use crate::decode::{Fields, digest, name, text};
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::lower::head::{fields, version};
-use crate::lower::workload::HostSections;
+use crate::lower::workload::{HostSections, Sections};
 use crate::parse::{Limits, START, parse, shown};
 use crate::tree::{Entry, Node, Span};
 
@@ -22,6 +22,7 @@ pub struct HostSpec {
     pub sha256: Digest,
     pub process: Process,
     pub health: HealthCheck,
+    pub lifecycle: Lifecycle,
 }
 
 /// Reads a SPEC file, or says everything that is wrong with it.
@@ -61,20 +62,13 @@ fn lower(node: &Node, sink: &mut Sink) -> Option<HostSpec> {
     let sections = host.and_then(|entry| {
         let mut it = Fields::of(&entry.value, entry.key_span, "`host`", sink)?;
         it.optional("unpack");
-        let sections = HostSections::take(&mut it);
+        let sections = HostSections::read(&mut it);
         it.finish(sink);
-        Some(sections.lower(sink))
+        sections.lower(sink)
     });
     let (location, sha256) = artifact?;
-    let (process, health) = sections?;
-    Some(HostSpec {
-        service: service?,
-        version: version?,
-        location,
-        sha256,
-        process: process?,
-        health: health?,
-    })
+    let Sections { process, health, lifecycle } = sections?;
+    Some(HostSpec { service: service?, version: version?, location, sha256, process, health, lifecycle })
 }
 
 fn version_text(entry: &Entry, sink: &mut Sink) -> Option<String> {

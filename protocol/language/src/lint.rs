@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use trimaran_model::error_code;
 use trimaran_model::limits::SUGGESTIONS_MAX;
-use trimaran_model::target::{Target, TargetClass};
+use trimaran_model::target::{Target, TargetClass, TargetPlatform};
 
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::document::{EnvironmentOutline, Outline, OutlineKind, Platform};
@@ -17,6 +17,7 @@ use crate::suggest::did_you_mean;
 struct Known {
     class: Option<TargetClass>,
     platform: Option<Platform>,
+    require_user: bool,
 }
 
 /// Findings by file, each up to its bound.
@@ -57,16 +58,18 @@ pub(crate) fn across(outlines: &[Outline], complete: bool, cluster: Option<&[Tar
     };
     // Without any target nothing can be said of targets, unless it is known that there is none.
     for outline in outlines.iter().filter(|_| !targets.is_empty() || cluster.is_some()) {
-        let OutlineKind::Pipeline { platform, environments } = &outline.kind else { continue };
+        let OutlineKind::Pipeline { platform, names_user, environments } = &outline.kind else { continue };
         let otherwise = match cluster {
             Some(_) => "`trimaran target list` shows the targets; an admin adds one with `trimaran apply`",
             None => "name a target of these files",
         };
-        let check = Check { platform: *platform, targets: &targets, all_named, otherwise };
+        let check =
+            Check { platform: *platform, names_user: *names_user, targets: &targets, all_named, otherwise };
         for environment in environments {
             let sink = found.of(&outline.file);
             check.targets(environment, sink);
             check.judgment(environment, sink);
+            check.user(environment, sink);
         }
     }
     found.into_diagnostics()
@@ -76,7 +79,8 @@ pub(crate) fn across(outlines: &[Outline], complete: bool, cluster: Option<&[Tar
 type Targets<'a> = BTreeMap<&'a str, Known>;
 
 fn known(target: &Target) -> Known {
-    Known { class: Some(target.class), platform: Some(target.platform.as_str()) }
+    let require_user = matches!(target.platform, TargetPlatform::Hosts { require_user: true, .. });
+    Known { class: Some(target.class), platform: Some(target.platform.as_str()), require_user }
 }
 
 /// The targets of the files, and whether no other can be meant.
@@ -84,10 +88,10 @@ fn of_files(outlines: &[Outline], complete: bool) -> (Targets<'_>, bool) {
     let mut targets = BTreeMap::new();
     let mut all_named = complete;
     for outline in outlines {
-        if let OutlineKind::Target { class, platform } = outline.kind {
+        if let OutlineKind::Target { class, platform, require_user } = outline.kind {
             match &outline.name {
                 Some((name, _)) => {
-                    targets.entry(name.as_str()).or_insert(Known { class, platform });
+                    targets.entry(name.as_str()).or_insert(Known { class, platform, require_user });
                 }
                 None => all_named = false,
             }
@@ -99,6 +103,7 @@ fn of_files(outlines: &[Outline], complete: bool) -> (Targets<'_>, bool) {
 /// One pipeline against the targets.
 struct Check<'a> {
     platform: Option<Platform>,
+    names_user: bool,
     targets: &'a Targets<'a>,
     all_named: bool,
     /// What to do about an unknown target when none is near to it.
@@ -141,6 +146,39 @@ impl Check<'_> {
             let message = format!("`{}` has prod targets and no `approve`", environment.name);
             let help = "add `approve: { options: [promote, roll_back] }`";
             sink.warning(error_code::PROD_APPROVE, environment.span, message, help);
+        }
+    }
+}
+
+impl Check<'_> {
+    /// A process of hosts that does not say as whom it runs.
+    fn user(&self, environment: &EnvironmentOutline, sink: &mut Sink) {
+        if self.names_user || self.platform != Some("hosts") {
+            return;
+        }
+        let help = "add `user: NAME` to `workload.host.process`; `user: root` says that root is meant";
+        let known = environment.targets.iter().filter_map(|(name, span)| {
+            self.targets
+                .get(name.as_str())
+                .filter(|target| target.platform == self.platform)
+                .map(|it| (name, span, it))
+        });
+        let mut warned = false;
+        for (name, span, target) in known {
+            if sink.is_full() {
+                return;
+            }
+            if target.require_user {
+                let message =
+                    format!("target `{name}` demands that a process says its `user`, and this one does not");
+                sink.error(error_code::REQUIRE_USER, *span, message, help);
+            } else if target.class == Some(TargetClass::Prod) && !warned {
+                warned = true;
+                let message = format!(
+                    "on prod target `{name}` the process runs as its runner's user, usually root (runs_as_root)"
+                );
+                sink.warning(error_code::RUNS_AS_ROOT, *span, message, help);
+            }
         }
     }
 }

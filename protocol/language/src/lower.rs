@@ -4,6 +4,7 @@ mod artifacts;
 mod environment;
 pub(crate) mod head;
 mod pipeline;
+pub(crate) mod secret;
 mod target;
 pub(crate) mod workload;
 

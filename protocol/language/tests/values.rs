@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use trimaran_language::{DocumentKind, SourceFile, compile, compile_among, compile_host_spec};
+use trimaran_model::amount::IntOrPercent;
 use trimaran_model::pipeline::{
     Approve, ApproveOption, FlinkHealth, FlinkRestore, FlinkRollback, FlinkSources, FlinkUpgrade,
-    HealthCheck, IntOrPercent, OnConflict, OnStopFailure, Pipeline, ProbeUrl, Restart, RestartOn, RollbackOn,
-    RollbackPolicy, RollbackScope, Stop, StopSignal, Strategy, UpgradeMode, Workload,
+    HealthCheck, OnConflict, OnStopFailure, Pipeline, Probe, Restart, RestartOn, RollbackOn, RollbackPolicy,
+    RollbackScope, Stop, StopSignal, Strategy, UpgradeMode, Workload,
 };
-use trimaran_model::target::{Target, TargetClass, TargetPlatform};
+use trimaran_model::target::{FlinkAccess, HostSettings, Target, TargetClass, TargetPlatform};
 use trimaran_model::time::Millis;
 
 fn documents(text: &str) -> Vec<DocumentKind> {
@@ -42,13 +43,11 @@ fn defaults_of_a_service_on_hosts() {
     let restart =
         Restart { on: RestartOn::Failure, delay: Millis::seconds(1), max: 5, per: Millis::minutes(10) };
     assert_eq!(host.process.restart, restart);
-    let health = HealthCheck {
-        http: ProbeUrl { host: None, port: 8080, path: "/".to_owned() },
-        interval: Millis::seconds(1),
-        timeout: Millis::seconds(2),
-        min_healthy: Millis::seconds(10),
-        deadline: Millis::minutes(5),
-    };
+    let health = HealthCheck::ready(
+        Probe::get(8080, "/", Millis::seconds(1), Millis::seconds(2)),
+        Millis::seconds(10),
+        Millis::minutes(5),
+    );
     assert_eq!(host.health, health);
     let [prod] = it.environments.as_slice() else { panic!("{:?}", it.environments) };
     assert_eq!((prod.after.len(), &prod.approve), (0, &None));
@@ -132,7 +131,7 @@ fn flink_as_written_and_by_default() {
     assert_eq!(written.upgrade, upgrade);
     let health = FlinkHealth {
         start_timeout: Millis::minutes(3),
-        bake: Millis::minutes(5),
+        window: Millis::minutes(5),
         max_restarts: 2,
         min_checkpoints: 2,
         max_failed_checkpoints: 3,
@@ -154,7 +153,10 @@ fn targets_of_all_platforms() {
     let found = targets(include_str!("corpus/good/targets-all-platforms.yaml"));
     let [staging, prod, tokyo, osaka, streams] = found.as_slice() else { panic!("{found:?}") };
     let select = BTreeMap::from([("group".to_owned(), "staging".to_owned())]);
-    assert_eq!(staging.platform, TargetPlatform::Hosts { select });
+    assert_eq!(
+        staging.platform,
+        TargetPlatform::Hosts { select, require_user: false, settings: HostSettings::default() }
+    );
     assert_eq!((staging.class, staging.parallel), (TargetClass::Staging, 64));
     assert_eq!((prod.class, prod.parallel), (TargetClass::Prod, 64));
     let kubeconfig = |target: &Target| match &target.platform {
@@ -165,7 +167,12 @@ fn targets_of_all_platforms() {
     assert_eq!(kubeconfig(osaka), None);
     let urls = vec!["http://127.0.0.1:18081".to_owned()];
     let savepoints = "file:///var/lib/flink/savepoints".to_owned();
-    assert_eq!(streams.platform, TargetPlatform::Flink { urls, savepoints });
+    let access = FlinkAccess {
+        ca: Some("/etc/trimaran/flink-ca.pem".to_owned()),
+        headers: BTreeMap::from([("Authorization".to_owned(), "flink-token".to_owned())]),
+        client_cert: Some("flink-client".to_owned()),
+    };
+    assert_eq!(streams.platform, TargetPlatform::Flink { urls, savepoints, access });
 }
 
 #[test]
@@ -202,7 +209,11 @@ fn pipelines_are_checked_against_the_targets_of_a_cluster() {
         platform,
         parallel: 1,
     };
-    let select = || TargetPlatform::Hosts { select: BTreeMap::new() };
+    let select = || TargetPlatform::Hosts {
+        select: BTreeMap::new(),
+        require_user: false,
+        settings: HostSettings::default(),
+    };
     let cluster = [
         target("lab-staging", TargetClass::Staging, select()),
         target("lab-prod", TargetClass::Prod, select()),
@@ -232,6 +243,7 @@ fn pipelines_are_checked_against_the_targets_of_a_cluster() {
             "11:38 TR1204: `trimaran target list` shows the targets; an admin adds one with `trimaran apply`",
             "12:13 TR1303: add `approve: { options: [promote, roll_back] }`",
             "12:26 TR1205: name a target with `hosts:`",
+            "12:33 TR1312: add `user: NAME` to `workload.host.process`; `user: root` says that root is meant",
         ]
     );
     assert_eq!(said(&[]).len(), 4, "a cluster without targets has none of them");

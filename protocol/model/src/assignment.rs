@@ -6,8 +6,10 @@ use crate::action::{Action, Commit, Wave};
 use crate::id::{
     AssignmentId, Attempt, Digest, Fence, HostName, InstallationId, RunId, ServiceName, StageName,
 };
+use crate::pipeline::FlinkRestore;
 use crate::reason::ReasonCode;
 use crate::release::Release;
+use crate::target::PlatformKind;
 
 /// The replicated order "this agent performs `action` of this attempt on this installation".
 ///
@@ -20,18 +22,57 @@ pub struct Assignment {
     pub run: RunId,
     pub stage: StageName,
     pub attempt: Attempt,
+    /// Of the target: decides on the driver.
+    pub platform: PlatformKind,
     pub action: Action,
     /// The content of the release that `action` names; `None` for `Verify`.
     pub release: Option<Release>,
-    /// Which hosts, and how many may be down.
+    /// Which hosts, and how many may be down. Read it by [`Assignment::scope`]: an assignment of a whole installation
+    /// has one wave of one step.
     pub wave: Wave,
-    /// The hosts of the target, by name, as enrolled at this revision. Grows with the fleet: what does not fit one
-    /// frame is sent in pages ahead of the assignment.
+    /// The hosts of the target, by name, as enrolled at this revision; none where the platform itself has the instances.
+    /// Grows with the fleet: what does not fit one frame is sent in pages ahead of the assignment.
     pub hosts: BTreeSet<HostName>,
     /// Releases of this installation that a host must not remove: what a rollback needs.
-    pub keep: BTreeSet<Digest>,
+    pub retained: BTreeSet<Digest>,
     /// The last commit of this assignment, or of an earlier one of the installation that this one superseded.
     pub committed: Option<Commit>,
+    /// The state that a human chose for a rollback of a job on Flink; `None`: as the release says.
+    pub restore_from: Option<FlinkRestore>,
+}
+
+/// What of an installation one assignment may touch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// A wave of hosts, of all that the target has.
+    Hosts { wave: &'a Wave, hosts: &'a BTreeSet<HostName> },
+    /// All of it at once: the platform replaces the instances.
+    Whole,
+}
+
+impl Assignment {
+    pub fn scope(&self) -> Scope<'_> {
+        match self.platform {
+            PlatformKind::Hosts => Scope::Hosts { wave: &self.wave, hosts: &self.hosts },
+            PlatformKind::Kubernetes | PlatformKind::Flink => Scope::Whole,
+        }
+    }
+}
+
+/// What stands on hosts while nothing works on an installation: what the reports of its hosts are measured against, and what
+/// a host that joins or returns gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostStanding {
+    /// The assignment that has the largest fence of the installation.
+    pub assignment: AssignmentId,
+    /// The run that brought the release.
+    pub run: RunId,
+    /// The releases that may run there; `None`: any, because an attempt is between two assignments.
+    pub releases: Option<BTreeSet<Digest>>,
+    /// What a host gets that has nothing of it, or an earlier release; `None`: nothing for now.
+    pub goal: Option<HostOrder>,
+    /// Hosts that may fail to join before no other one is asked.
+    pub max_failures: u32,
 }
 
 /// What a fleet agent asks of one host. The host drives its own steps and reports each change.
@@ -44,7 +85,8 @@ pub struct HostGoal {
     pub run: RunId,
     pub attempt: Attempt,
     pub action: HostAction,
-    pub keep: BTreeSet<Digest>,
+    /// Releases that the host must not remove: what a rollback needs.
+    pub retained: BTreeSet<Digest>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +102,8 @@ pub enum HostAction {
     Stop { only: Digest },
     /// Probe what runs for the length of a verification and report; change nothing.
     Verify,
+    /// End what runs and start the same release again, verified as a deploy is.
+    Restart,
 }
 
 impl HostAction {
@@ -67,7 +111,7 @@ impl HostAction {
     pub fn order(&self) -> Option<&HostOrder> {
         match self {
             Self::Prepare(order) | Self::Apply(order) | Self::Restore(order) => Some(order),
-            Self::Stop { .. } | Self::Verify => None,
+            Self::Stop { .. } | Self::Verify | Self::Restart => None,
         }
     }
 
@@ -75,7 +119,7 @@ impl HostAction {
     pub fn is_disruptive(&self) -> bool {
         match self {
             Self::Prepare(_) => false,
-            Self::Apply(_) | Self::Restore(_) | Self::Stop { .. } | Self::Verify => true,
+            Self::Apply(_) | Self::Restore(_) | Self::Stop { .. } | Self::Verify | Self::Restart => true,
         }
     }
 }
@@ -106,6 +150,9 @@ pub struct HostReport {
     pub code: Option<ReasonCode>,
     /// The cause in the system's or service's words; at most `limits::MESSAGE_BYTES_MAX`.
     pub message: String,
+    /// The process ended, and its restart policy is about to have it back: it is started again soon, or was started and is
+    /// not healthy yet.
+    pub restarting: bool,
 }
 
 /// Where a host is with the goal of its `fence`.

@@ -60,16 +60,38 @@ pub fn label_error(key: &str, value: &str) -> Option<&'static str> {
     }
 }
 
+/// Why `text` is not the name of an instance, or `None` when it is one.
+///
+/// Platforms name their instances: hosts by the names of runners, pods by DNS subdomains (RFC 1123), job managers and jobs of
+/// Flink by addresses and ids. So a name has 1 to 253 characters of letters, digits and `.-_:` and starts with a letter
+/// or digit.
+pub fn instance_name_error(text: &str) -> Option<&'static str> {
+    let inner = |c: char| c.is_ascii_alphanumeric() || ".-_:".contains(c);
+    if text.is_empty() {
+        Some("a name can't be empty")
+    } else if text.len() > crate::limits::INSTANCE_NAME_BYTES_MAX {
+        Some("the name of an instance has at most 253 characters")
+    } else if !text.chars().all(inner) {
+        Some("the name of an instance has only letters, digits and the characters `.-_:`")
+    } else {
+        let first = |c: char| c.is_ascii_alphanumeric();
+        (!text.starts_with(first)).then_some("a name starts with a letter or digit")
+    }
+}
+
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
+        name_type!($(#[$doc])* $name by name_error);
+    };
+    ($(#[$doc:meta])* $name:ident by $error:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(String);
         impl $name {
-            /// Takes `text` when [`name_error`] finds nothing wrong with it.
+            #[doc = concat!("Takes `text` when [`", stringify!($error), "`] finds nothing wrong with it.")]
             pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
                 let text = text.into();
-                match name_error(&text) {
+                match $error(&text) {
                     None => Ok(Self(text)),
                     Some(why) => Err(InvalidName { text, why }),
                 }
@@ -141,6 +163,36 @@ name_type!(
     /// A service on a host. A pipeline with `workload.host` deploys the service of its own name.
     ServiceName
 );
+
+name_type!(
+    /// An instance of an installation, as its platform names it: a host, a pod, a job.
+    InstanceName by instance_name_error
+);
+
+impl From<HostName> for InstanceName {
+    fn from(host: HostName) -> Self {
+        Self(host.0)
+    }
+}
+
+impl From<&HostName> for InstanceName {
+    fn from(host: &HostName) -> Self {
+        Self(host.0.clone())
+    }
+}
+
+impl PartialEq<HostName> for InstanceName {
+    fn eq(&self, host: &HostName) -> bool {
+        self.0 == host.0
+    }
+}
+
+impl InstanceName {
+    /// The host of this name; `None`: no host can have it.
+    pub fn host(&self) -> Option<HostName> {
+        HostName::new(self.0.as_str()).ok()
+    }
+}
 
 impl From<&PipelineName> for ServiceName {
     fn from(name: &PipelineName) -> Self {
@@ -400,7 +452,7 @@ mod tests {
             assert_eq!(text.parse::<StageName>().expect("a stage").to_string(), text);
         }
         for text in ["web", "web#", "web#x", "#1", "Web#1"] {
-            assert!(text.parse::<RunId>().is_err(), "{text} is no run");
+            assert!(text.parse::<RunId>().is_err(), "{text} is not a run");
         }
     }
 

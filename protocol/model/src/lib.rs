@@ -10,12 +10,16 @@
 #![forbid(unsafe_code)]
 
 pub mod action;
+pub mod amount;
 pub mod assignment;
 pub mod error_code;
 pub mod event;
+pub mod field_words;
 pub mod hash;
 pub mod id;
 pub mod limits;
+#[cfg(feature = "mutants")]
+pub mod mutant;
 pub mod pipeline;
 pub mod plan;
 pub mod reason;

@@ -8,12 +8,21 @@ const MIB: usize = 1024 * KIB;
 
 /// RFC 1123 label length.
 pub const NAME_BYTES_MAX: usize = 63;
+/// The name of an instance, as a pod's (RFC 1123 subdomain).
+pub const INSTANCE_NAME_BYTES_MAX: usize = 253;
 /// A version of an artifact; a tag of an image is no longer either.
 pub const VERSION_BYTES_MAX: usize = 128;
 /// Key and value of a runner's label, each.
 pub const LABEL_BYTES_MAX: usize = 128;
 /// Labels of one runner.
 pub const LABELS_MAX: usize = 64;
+/// Runners that one request changes.
+pub const RUNNERS_PER_CHANGE_MAX: usize = 1000;
+/// Messages that an agent takes from one runner a second, behind a burst.
+pub const RUNNER_MESSAGES_PER_SECOND: u64 = 200;
+pub const RUNNER_MESSAGES_BURST: u32 = 1024;
+/// Facts that a runner says of its host; each is a label.
+pub const FACTS_MAX: usize = 16;
 /// A pipeline or target file, refused by size before it is parsed (INTERFACE 1).
 pub const SPEC_FILE_BYTES_MAX: usize = MIB;
 /// Values of one file: ten bytes each in a file of 1 MiB, where a line of a real one has three values.
@@ -74,6 +83,20 @@ pub const REFUSAL_TEXT_BYTES_MAX: usize = 256;
 pub const ENTRY_BYTES_MAX: usize = MIB + 256 * KIB;
 /// Commands of one entry.
 pub const ENTRY_COMMANDS_MAX: usize = 256;
+/// What a release names by digest, as a set of manifests: all of it, and the parts in which it is uploaded, stored and
+/// fetched.
+pub const CONTENT_BYTES_MAX: u64 = 16 << 20;
+pub const CONTENT_PART_BYTES: usize = 512 * KIB;
+/// From the first byte of what a release names to the verified file on an agent.
+pub const CONTENT_FETCH: Millis = Millis::minutes(2);
+/// An agent looks so often whether what rollbacks need is in its store, and again so soon when something is not.
+pub const ARTIFACTS_CHECK_INTERVAL: Millis = Millis::hours(24);
+pub const ARTIFACTS_RETRY_DELAY: Millis = Millis::seconds(30);
+/// A file that an agent fetched is kept so long, whatever needs it: a new order is known to others a little later.
+pub const ARTIFACTS_GRACE: Millis = Millis::hours(1);
+/// Uploaded contents that no release names yet, and how long one is kept (cluster time).
+pub const CONTENTS_UNNAMED_MAX: usize = 64;
+pub const CONTENT_UNNAMED_TTL: Millis = Millis::hours(1);
 /// A request of an operator: a spec file with its envelope.
 pub const OPERATOR_REQUEST_BYTES_MAX: usize = MIB + 64 * KIB;
 /// A reply to an operator; larger answers are paged.
@@ -82,8 +105,8 @@ pub const OPERATOR_REPLY_BYTES_MAX: usize = 4 * MIB;
 pub const AGENT_FRAME_BYTES_MAX: usize = MIB;
 /// A message of a runner or to one.
 pub const RUNNER_FRAME_BYTES_MAX: usize = 256 * KIB;
-/// The one request that an enrolment session may make.
-pub const ENROLL_FRAME_BYTES_MAX: usize = 16 * KIB;
+/// The one request that an enrolment session may make, or its answer: a coordinator's has two chains of certificates.
+pub const ENROLL_FRAME_BYTES_MAX: usize = 64 * KIB;
 
 /// Uncompacted log held in memory.
 pub const LOG_BYTES_MAX: usize = 64 * MIB;
@@ -106,22 +129,43 @@ pub const APPLY_ENTRIES_PER_STEP_MAX: usize = 64;
 pub const APPLY_BYTES_PER_STEP_MAX: usize = 64 * KIB;
 /// Rows of one chunk of a snapshot file, unless one row alone is larger.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * KIB;
-/// Below this many free bytes, or below [`DISK_LOW_PERCENT`], a coordinator refuses changes of operators and
-/// enrolments, and alarms.
+/// Below this many free bytes, or below [`DISK_LOW_PERCENT`], a coordinator accepts what ends, undoes or decides and
+/// what agents report, refuses other changes and enrolments, and alarms.
 pub const DISK_LOW_BYTES: u64 = 1 << 30;
 /// Percent of the file system.
 pub const DISK_LOW_PERCENT: u64 = 5;
-/// Below this many free bytes what agents report waits too: twice what the log may take.
+/// Below this many free bytes only time goes on: all changes are refused, and what agents report waits; twice what the
+/// log may take.
 pub const DISK_FULL_BYTES: u64 = 128 << 20;
 /// Size of the ballast file unless set otherwise.
 pub const BALLAST_BYTES: u64 = 256 << 20;
 /// Proposals that wait in front of the replica, and their bytes.
 pub const PROPOSALS_MAX: usize = 1024;
 pub const PROPOSALS_BYTES_MAX: usize = 32 * MIB;
+/// Further ones, and their bytes, that stop, undo or decide: cancel, rollback, approve, resume.
+pub const PROPOSALS_RESERVED: usize = 128;
+pub const PROPOSALS_BYTES_RESERVED: usize = 2 * MIB;
+/// Requests for a linearizable view that wait in front of the replica, and further ones of rollbacks.
+pub const READS_WAITING_MAX: usize = 768;
+pub const READS_WAITING_RESERVED: usize = 128;
+/// Messages of other coordinators that wait in front of the replica; what exceeds them is lost as on the way.
+pub const PEER_MESSAGES_WAITING_MAX: usize = 1024;
 /// Runs settled per entry; the rest waits in the replicated settle queue.
 pub const SETTLE_RUNS_PER_ENTRY_MAX: usize = 64;
 /// Remembered request ids; when full new writes are refused as busy.
 pub const REQUESTS_MAX: usize = 200_000;
+/// Of these the last ones are for changes that stop, undo or decide: cancel, rollback, approve, resume.
+pub const REQUESTS_RESERVED: usize = 20_000;
+/// Request ids of one identity that are remembered, and of these the last ones for changes that stop, undo or decide.
+pub const REQUESTS_PER_IDENTITY_MAX: usize = REQUESTS_MAX / 2;
+pub const REQUESTS_PER_IDENTITY_RESERVED: usize = 4096;
+/// Changes of one identity that a coordinator works on at once, and further ones that stop, undo or decide.
+pub const CHANGES_IN_PROGRESS_MAX: usize = 256;
+pub const CHANGES_IN_PROGRESS_RESERVED: usize = 64;
+/// Changes of one identity in a second, unless set otherwise; twice as many at once. A pipeline's automation needs a few.
+pub const CHANGES_PER_SECOND: u64 = 1000;
+/// Changes in a second that stop, undo or decide, when the others are used up.
+pub const CHANGES_PER_SECOND_RESERVED: u64 = 50;
 /// How long a request id is remembered (wall time).
 pub const REQUEST_KEPT: Millis = Millis::hours(24);
 /// Live runs of one pipeline: one runs, the others are queued.
@@ -147,6 +191,11 @@ pub const DOCUMENT_BYTES_MAX: usize = 64 * MIB;
 pub const DOCUMENT_PART_BYTES: usize = 2 * MIB;
 /// The message of one instance among many: all of them with their names fit one frame of an agent.
 pub const INSTANCE_MESSAGE_BYTES_MAX: usize = 512;
+/// The path of a savepoint or checkpoint (Linux: `PATH_MAX`; S3: keys of 1 KiB).
+pub const STATE_PATH_BYTES_MAX: usize = 4 * KIB;
+/// Commands that a stage shows of what was sent to its platform, and the length of one.
+pub const STEPS_REPORTED_MAX: usize = 12;
+pub const STEP_BYTES_MAX: usize = 2 * KIB;
 /// Name of a pipeline or target file, as stored and shown.
 pub const FILE_NAME_BYTES_MAX: usize = 4 * KIB;
 /// Refusals that one deploy is meant to pass (`--override`).
@@ -158,10 +207,22 @@ pub const MESSAGE_BYTES_MAX: usize = 2 * KIB;
 
 /// A one-time token is valid this long (wall time).
 pub const TOKEN_TTL: Millis = Millis::hours(1);
+/// A token for many runners is good for so long at most, and enrolls so many.
+pub const GROUP_TOKEN_TTL_MAX: Millis = Millis::hours(24 * 365);
+pub const GROUP_USES_MAX: u32 = 1_000_000;
 /// A leaf certificate of an agent or runner (wall time).
 pub const LEAF_TTL: Millis = Millis::hours(24);
+/// The certificate of a coordinator's issuing key.
+pub const ISSUER_TTL: Millis = Millis::hours(24 * 365 * 10);
 /// An expired leaf may renew this long after its end.
 pub const LEAF_RENEWABLE_AFTER_END: Millis = Millis::hours(24 * 30);
+/// How long the certificate of an operator is valid: operators renew when they work.
+pub const OPERATOR_LEAF_TTL: Millis = Millis::hours(24 * 30);
+/// A revoked key is forgotten so much later than its last certificate could be renewed: clocks differ, and a
+/// certificate may have been issued while its key was revoked.
+pub const REVOKED_SLACK: Millis = Millis::hours(1);
+/// Revoked keys of one runner that are known to its agent alone; an older one is sent to all agents.
+pub const RUNNER_REVOKED_MAX: usize = 16;
 /// Keep-alive of an agent's session.
 pub const AGENT_KEEP_ALIVE: Millis = Millis::seconds(3);
 /// An agent without a sign for so long is lost.
@@ -170,11 +231,28 @@ pub const AGENT_LOST_AFTER: Millis = Millis::seconds(12);
 pub const LEASE: Millis = Millis::seconds(8);
 /// An agent asks its coordinator for a sign this often; its lease survives two lost answers.
 pub const LEASE_PING: Millis = Millis::seconds(2);
+/// A coordinator keeps leases of agents for so long after it was sure of a leader with a quorum. With the lease itself it
+/// stays below the time after which an agent counts as lost.
+pub const QUORUM_LEASE: Millis = Millis::seconds(3);
+/// How often a coordinator makes sure of a leader with a quorum.
+pub const QUORUM_CHECK_INTERVAL: Millis = Millis(500);
+/// A coordinator without a leader for so long sends its agents to others.
+pub const QUORUM_LOST_AFTER: Millis = Millis::seconds(5);
+/// What a coordinator passed on to the leader is given up after so long.
+pub const FORWARD_TIMEOUT: Millis = Millis::seconds(3);
+/// A coordinator that gave the leader no sign for so long serves no agents, as far as the leader knows.
+pub const COORDINATOR_SILENT_AFTER: Millis = Millis::seconds(3);
+/// Frames that wait for a peer on one stream; the bytes of entries are bounded by what raft has in flight.
+pub const PEER_QUEUE_MAX: usize = 4096;
+/// A learner is promoted when its log is at most so many entries behind what is committed.
+pub const LEARNER_LAG_MAX: u64 = 64;
 /// Deadline of an unguarded call.
 pub const UNGUARDED_CALL: Millis = Millis::seconds(10);
 /// A host in flight that is silent for so long is lost: the wave pauses. Long enough for a runner to be
 /// started again. A wave that can't start a host for so long pauses too.
 pub const HOST_LOST_AFTER: Millis = Millis::seconds(30);
+/// A rollback, which must not wait, leaves a host behind that was connected and is away for so long.
+pub const HOST_SKIPPED_AFTER: Millis = Millis::seconds(5);
 /// Hosts of later waves that fetch and unpack at once beside the hosts of the present wave.
 pub const HOSTS_PREPARED_AHEAD_MAX: usize = 8;
 /// Assignments that one agent holds, ended and unanswered ones included.
@@ -187,6 +265,12 @@ pub const COMMIT_BYTES_MAX: usize = 64 * KIB;
 pub const SUPERSEDE_TIMEOUT: Millis = Millis::seconds(20);
 /// Calls of one target that an agent has in flight; more wait in the target's own queue.
 pub const TARGET_CALLS_MAX: usize = 256;
+/// Targets that one agent serves.
+pub const AGENT_TARGETS_MAX: usize = 10_000;
+/// Installations of one agent's targets, each observed between its orders.
+pub const AGENT_INSTALLATIONS_MAX: usize = 100_000;
+/// Targets that are written down, or sent, at once.
+pub const TARGETS_PER_MESSAGE_MAX: usize = 256;
 /// Messages that wait for one session of an agent or runner; a session that takes none for so long is closed.
 pub const SESSION_QUEUE_MAX: usize = 1024;
 /// Events that wait for the loop of an agent; above it sessions are not read.
@@ -211,15 +295,24 @@ pub const READS_PER_IDENTITY_MAX: usize = 2;
 /// Revoked keys of one message.
 pub const REVOKED_PER_MESSAGE_MAX: usize = 4096;
 /// Verdicts of one message; each has the words of one failure.
-pub const VERDICTS_PER_MESSAGE_MAX: usize = 128;
+pub const VERDICTS_PER_MESSAGE_MAX: usize = 32;
 /// How many installations have a host more or less down is sent at most this often; the first one at once.
-pub const DOWN_COUNTS_INTERVAL: Millis = Millis::seconds(1);
+pub const DOWN_COUNTS_INTERVAL: Millis = Millis(200);
+/// Hosts that a verdict names beside its counts.
+pub const HOST_FINDINGS_MAX: usize = 16;
 /// A connected runner's row says within this time when it was seen.
 pub const RUNNER_SEEN_INTERVAL: Millis = Millis::hours(1);
-/// Runners of one message about who is connected.
-pub const RUNNERS_PER_MESSAGE_MAX: usize = 1000;
+/// Runners of one message about who is connected, each with its facts.
+pub const RUNNERS_PER_MESSAGE_MAX: usize = 200;
 /// Earlier incarnations of one name that are remembered as superseded.
-pub const SUPERSEDED_KEPT: usize = 64;
+pub const SUPERSEDED_KEPT: usize = 1024;
+/// Incarnations of one agent that may take over from each other within an hour; so the kept ones are those of the last
+/// hours at least, and of months where an agent is seldom started.
+pub const SUPERSEDED_PER_HOUR_MAX: usize = 256;
+/// Lines about one target in the answer to a question for what a deploy would change.
+pub const DIFFERENCE_LINES_MAX: usize = 100_000;
+/// The public key of a target.
+pub const SEALING_KEY_BYTES_MAX: usize = 4 * KIB;
 /// Batches of log lines on their way through an agent or a coordinator, for one question.
 pub const LOG_BATCHES_MAX: usize = 16;
 /// How long a question for logs waits for a host that has no session, since a runner that was just started is
@@ -257,6 +350,10 @@ pub const FETCH_TRIES_MAX: u32 = 5;
 pub const FETCH_REDIRECTS_MAX: usize = 5;
 /// Pieces of a download between the socket and the disk.
 pub const FETCH_PIECES_QUEUED_MAX: usize = 16;
+/// Probes of one service.
+pub const HOST_PROBES_MAX: usize = 8;
+/// Hooks of a service at one place of a change.
+pub const HOST_HOOKS_MAX: usize = 8;
 /// Kept free on a host's file system: this share of it, at most [`HOST_DISK_RESERVE_BYTES_MAX`].
 pub const HOST_DISK_RESERVE_PERCENT: u64 = 5;
 pub const HOST_DISK_RESERVE_BYTES_MAX: u64 = 1 << 30;
@@ -278,8 +375,6 @@ pub const SHIM_SPEC_BYTES_MAX: usize = 2 * MIB;
 pub const RELEASES_KEPT: usize = 3;
 /// Verified releases that a host remembers to roll back to.
 pub const STABLE_RELEASES_MAX: usize = 8;
-/// Failed probes in a row after which a service that was healthy is degraded.
-pub const PROBE_FAILURES_DEGRADED: u32 = 3;
 /// While a verification waits for its first success, the shortest pause between two probes.
 pub const PROBE_FIRST_INTERVAL: Millis = Millis(25);
 /// That pause grows to this part of the time waited so far, at most to the check's interval.
@@ -294,10 +389,12 @@ pub const HOST_UNPACK: Millis = Millis::minutes(10);
 /// A call to a host's disk or process table.
 pub const HOST_CALL: Millis = Millis::seconds(30);
 pub const HOST_START: Millis = Millis::seconds(60);
+/// A command that makes a service read its configuration anew.
+pub const HOST_RELOAD: Millis = Millis::seconds(60);
 /// A goal that a host can't write down within this time is refused, before its agent ends the session.
 pub const HOST_GOAL_TIMEOUT: Millis = Millis::seconds(4);
 /// Calls of one installation that are in flight at once, those that hang in a disk after their deadline included.
-pub const HOST_CALLS_MAX: usize = 6;
+pub const HOST_CALLS_MAX: usize = HOST_PROBES_MAX + 6;
 /// Waiting for other installations of the host to end their disruptive step.
 pub const HOST_SLOT_TIMEOUT: Millis = Millis::hours(24);
 /// Installations of one host.
@@ -345,6 +442,7 @@ pub const STRIKE_AGE: Millis = Millis::seconds(3);
 
 const _: () = assert!(ENTRY_BYTES_MAX < ROW_BYTES_MAX && 2 * ROW_BYTES_MAX <= STORED_BYTES_MAX);
 const _: () = assert!(DOCUMENT_PART_BYTES < OPERATOR_REPLY_BYTES_MAX / 2 + 1);
+const _: () = assert!(CONTENT_PART_BYTES < AGENT_FRAME_BYTES_MAX / 2 + 1);
 const _: () = assert!(SPEC_FILE_BYTES_MAX < OPERATOR_REQUEST_BYTES_MAX);
 const _: () = assert!(OPERATOR_REQUEST_BYTES_MAX < ENTRY_BYTES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
@@ -352,16 +450,30 @@ const _: () = assert!(APPEND_BYTES_MAX + ENTRY_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(DISK_FULL_BYTES >= 2 * LOG_BYTES_MAX as u64);
 const _: () = assert!(UNCOMMITTED_BYTES_MAX < LOG_BYTES_MAX / 2);
 const _: () = assert!(
-    INSTANCES_REPORTED_MAX * (INSTANCE_MESSAGE_BYTES_MAX + 4 * NAME_BYTES_MAX) < AGENT_FRAME_BYTES_MAX / 2
+    INSTANCES_REPORTED_MAX * (INSTANCE_MESSAGE_BYTES_MAX + INSTANCE_NAME_BYTES_MAX + 3 * NAME_BYTES_MAX)
+        < AGENT_FRAME_BYTES_MAX / 2
 );
-const _: () =
-    assert!(VERDICTS_PER_MESSAGE_MAX * (MESSAGE_BYTES_MAX + 4 * NAME_BYTES_MAX) < AGENT_FRAME_BYTES_MAX / 2);
+const _: () = assert!(
+    VERDICTS_PER_MESSAGE_MAX
+        * (2 * (MESSAGE_BYTES_MAX + INSTANCE_NAME_BYTES_MAX + NAME_BYTES_MAX)
+            + 4 * NAME_BYTES_MAX
+            + HOST_FINDINGS_MAX * (INSTANCE_MESSAGE_BYTES_MAX + 2 * NAME_BYTES_MAX))
+        < AGENT_FRAME_BYTES_MAX / 2
+);
+const _: () = assert!(
+    RUNNERS_PER_MESSAGE_MAX * (FACTS_MAX * (2 * LABEL_BYTES_MAX + 4) + 3 * NAME_BYTES_MAX)
+        < AGENT_FRAME_BYTES_MAX
+);
 const _: () = assert!(COMMIT_BYTES_MAX < AGENT_FRAME_BYTES_MAX / 4);
 const _: () = assert!(UNGUARDED_CALL.0 < SUPERSEDE_TIMEOUT.0);
 const _: () = assert!(LEASE.0 < AGENT_LOST_AFTER.0);
+const _: () = assert!(QUORUM_LEASE.0 + LEASE.0 < AGENT_LOST_AFTER.0);
+const _: () = assert!(QUORUM_LEASE.0 < QUORUM_LOST_AFTER.0);
 const _: () = assert!(AGENT_KEEP_ALIVE.0 * 2 < LEASE.0);
 const _: () = assert!(LEASE_PING.0 * 3 < LEASE.0);
 const _: () = assert!(HOST_LOST_AFTER.0 > AGENT_LOST_AFTER.0);
-const _: () = assert!(REVOKED_PER_MESSAGE_MAX * 32 < AGENT_FRAME_BYTES_MAX);
+const _: () = assert!(REVOKED_PER_MESSAGE_MAX * 48 < AGENT_FRAME_BYTES_MAX);
 const _: () = assert!(AGENT_REPORTS_BYTES_MAX > AGENT_FRAME_BYTES_MAX);
 const _: () = assert!(PROPOSALS_BYTES_MAX > ENTRY_BYTES_MAX);
+const _: () = assert!(PROPOSALS_RESERVED * 2 * COMMENT_BYTES_MAX <= PROPOSALS_BYTES_RESERVED);
+const _: () = assert!(READS_WAITING_MAX + READS_WAITING_RESERVED <= PROPOSALS_MAX);

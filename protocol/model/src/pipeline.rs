@@ -2,9 +2,13 @@
 //! strategy and the rollback. All defaults are filled in; what a file left open is decided here once.
 
 mod flink;
+mod health;
+mod host;
+mod lifecycle;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::amount::IntOrPercent;
 use crate::id::{ArtifactName, EnvironmentName, PipelineName, TargetName};
 use crate::target::TargetClass;
 use crate::time::Millis;
@@ -13,6 +17,13 @@ pub use flink::{
     FlinkHealth, FlinkRestore, FlinkRollback, FlinkSources, FlinkUpgrade, FlinkWorkload, OnStopFailure,
     UpgradeMode,
 };
+pub use health::{
+    Condition, HealthCheck, HttpExpect, HttpProbe, Probe, ProbeAddress, ProbeCheck, ProbeTls, ProbeUrl,
+};
+pub use host::{
+    Account, Capability, HostWorkload, Process, ProcessLimits, Reload, Restart, RestartOn, Stop, StopSignal,
+};
+pub use lifecycle::{Drain, DrainBy, Hook, HookEvent, Lifecycle, MayStop};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pipeline {
@@ -22,6 +33,15 @@ pub struct Pipeline {
     pub workload: Workload,
     /// In file order. `after` names only environments of this list and has no cycle.
     pub environments: Vec<Environment>,
+}
+
+impl Pipeline {
+    /// The artifact that holds the manifests of a Kubernetes workload; `None`: they are files beside the pipeline's, or it
+    /// is another workload.
+    pub fn manifests_artifact(&self) -> Option<(&ArtifactName, &ArtifactSource)> {
+        let Workload::Kubernetes(workload) = &self.workload else { return None };
+        self.artifacts.iter().find(|(name, _)| name.as_str() == workload.manifests)
+    }
 }
 
 /// Where an artifact's bytes are; `{version}` occurs once in the text for the version of a run.
@@ -53,119 +73,10 @@ impl Workload {
     }
 }
 
-/// A service on hosts: an archive, one process in it, one probe.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostWorkload {
-    /// The artifact to unpack.
-    pub unpack: ArtifactName,
-    pub process: Process,
-    pub health: HealthCheck,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Process {
-    /// Program and arguments; the program is relative to the release directory unless absolute. Never empty.
-    pub command: Vec<String>,
-    pub environment: BTreeMap<String, String>,
-    pub stop: Stop,
-    pub restart: Restart,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stop {
-    pub signal: StopSignal,
-    /// From the signal to SIGKILL for everything that is left.
-    pub grace: Millis,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum StopSignal {
-    Term,
-    Int,
-    Quit,
-    Hup,
-    Usr1,
-    Usr2,
-    Kill,
-}
-
-impl StopSignal {
-    pub const ALL: [Self; 7] =
-        [Self::Term, Self::Int, Self::Quit, Self::Hup, Self::Usr1, Self::Usr2, Self::Kill];
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Term => "TERM",
-            Self::Int => "INT",
-            Self::Quit => "QUIT",
-            Self::Hup => "HUP",
-            Self::Usr1 => "USR1",
-            Self::Usr2 => "USR2",
-            Self::Kill => "KILL",
-        }
-    }
-}
-
-/// When a service that ended automatically is started again. While a host verifies nothing is restarted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Restart {
-    pub on: RestartOn,
-    pub delay: Millis,
-    /// At most `max` restarts per `per`.
-    pub max: u32,
-    pub per: Millis,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RestartOn {
-    Failure,
-    Never,
-    Always,
-}
-
-impl RestartOn {
-    pub const ALL: [Self; 3] = [Self::Failure, Self::Never, Self::Always];
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Failure => "failure",
-            Self::Never => "never",
-            Self::Always => "always",
-        }
-    }
-}
-
-/// An HTTP probe: 2xx within `timeout`, at most 64 KiB read, no redirect followed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HealthCheck {
-    pub http: ProbeUrl,
-    pub interval: Millis,
-    pub timeout: Millis,
-    /// Healthy without a break for so long before the host counts.
-    pub min_healthy: Millis,
-    /// From the start of the process to the end of `min_healthy`.
-    pub deadline: Millis,
-}
-
-/// `http://HOST:PORT/PATH`; without a host the host's own address is meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProbeUrl {
-    pub host: Option<String>,
-    pub port: u16,
-    /// Starts with `/`.
-    pub path: String,
-}
-
-impl std::fmt::Display for ProbeUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.host {
-            Some(host) => write!(f, "http://{host}:{}{}", self.port, self.path),
-            None => write!(f, ":{}{}", self.port, self.path),
-        }
-    }
-}
-
-/// Read and checked; planned and deployed in its own issue.
+/// Objects for a Kubernetes cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KubernetesWorkload {
+    /// The name of an artifact, or else a path relative to the pipeline's file: see [`Pipeline::manifests_artifact`].
     pub manifests: String,
     pub images: BTreeMap<String, ArtifactName>,
     pub stability: Millis,
@@ -247,45 +158,21 @@ pub struct Batches {
     pub max_unavailable: IntOrPercent,
     /// Failed hosts that the whole stage survives; one more ends it. Rounds down.
     pub max_failures: IntOrPercent,
+    /// Hosts that a stage leaves behind: silent ones, and those that have a fault of their own. A share rounds down, at least to 1.
+    pub max_lost: IntOrPercent,
     /// Between the end of one wave and the start of the next.
     pub pause_between: Millis,
 }
 
-/// A count or a share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum IntOrPercent {
-    Count(u32),
-    /// 0 to 100.
-    Percent(u8),
-}
+impl Batches {
+    /// What `max_lost` is where a file does not say it.
+    pub const MAX_LOST: IntOrPercent = IntOrPercent::Percent(5);
 
-impl IntOrPercent {
-    /// The share of `total` rounded down: for what may be harmed.
-    pub fn floor_of(self, total: u32) -> u32 {
-        match self {
-            Self::Count(n) => n,
-            Self::Percent(p) => share(total, p) / 100,
-        }
-    }
-    /// The share of `total` rounded up and at most `total`: for progress.
-    pub fn ceil_of(self, total: u32) -> u32 {
-        match self {
-            Self::Count(n) => n.min(total),
-            Self::Percent(p) => share(total, p).div_ceil(100).min(total),
-        }
-    }
-}
-
-/// `total * percent`; hosts are far below the 2^32 / 100 where this would overflow.
-fn share(total: u32, percent: u8) -> u32 {
-    total.saturating_mul(u32::from(percent))
-}
-
-impl std::fmt::Display for IntOrPercent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Count(n) => write!(f, "{n}"),
-            Self::Percent(p) => write!(f, "{p}%"),
+    /// How many of `total` hosts a stage leaves behind.
+    pub fn lost_of(&self, total: u32) -> u32 {
+        match self.max_lost {
+            IntOrPercent::Percent(percent) if percent > 0 => self.max_lost.floor_of(total).max(1),
+            count => count.floor_of(total),
         }
     }
 }
@@ -339,19 +226,5 @@ impl RollbackScope {
             Self::Environment => "environment",
             Self::Run => "run",
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn harm_rounds_down_and_progress_rounds_up() {
-        let third = IntOrPercent::Percent(33);
-        assert_eq!((third.floor_of(4), third.ceil_of(4)), (1, 2));
-        assert_eq!((third.floor_of(2), third.ceil_of(2)), (0, 1));
-        assert_eq!(IntOrPercent::Count(9).ceil_of(4), 4);
-        assert_eq!(IntOrPercent::Percent(100).ceil_of(6), 6);
     }
 }

@@ -139,6 +139,32 @@ pub enum Why {
 }
 
 impl Why {
+    /// The failure that it speaks of.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Paused { failure } | Self::Failed { failure, .. } | Self::RevertFailed { failure } => {
+                Some(failure)
+            }
+            Self::Canceled { then, .. } | Self::OutsideScope { then } => then.as_ref(),
+            Self::NotSettled | Self::After { .. } | Self::Approval { .. } | Self::ApprovalExpired => None,
+            Self::Concurrency { .. } | Self::InstallationBusy { .. } | Self::TargetParallel { .. } => None,
+            Self::NoTarget { .. } | Self::NoHosts { .. } | Self::AgentNotConnected { .. } => None,
+            Self::AgentLost { .. } | Self::AgentHandover { .. } | Self::WavePause => None,
+            Self::Interrupted | Self::LeftAsItIs | Self::NeverStarts | Self::Canceling { .. } => None,
+            Self::UpstreamFailed { .. } | Self::RollbackChosen { .. } | Self::StopChosen { .. } => None,
+            Self::RollbackRequested { .. } | Self::Unhealthy { .. } | Self::RollbackCanceled => None,
+            Self::NoEarlierRelease | Self::Bug { .. } => None,
+        }
+    }
+
+    /// The run that has to move before.
+    pub fn run_before(&self) -> Option<&RunId> {
+        if let Self::Concurrency { first: run, .. } | Self::InstallationBusy { run, .. } = self {
+            return Some(run);
+        }
+        None
+    }
+
     /// The public code.
     pub fn code(&self) -> ReasonCode {
         match self {

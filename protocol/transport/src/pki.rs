@@ -4,6 +4,7 @@
 
 pub mod authority;
 pub mod certificate_store;
+mod chain;
 pub mod enroll;
 pub mod files;
 pub mod identity;

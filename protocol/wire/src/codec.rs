@@ -49,9 +49,17 @@ pub trait Message: Encode + Decode<()> {
 /// 500 log, 600 rows, 700 journals.
 pub mod kind {
     pub const RAFT_MESSAGE: u16 = 1;
+    pub const PEER_OPEN: u16 = 2;
+    pub const PEER_MESSAGE: u16 = 3;
+    pub const PEER_QUESTION: u16 = 4;
+    pub const MEMBER_REPORT: u16 = 5;
+    pub const SESSIONS_REPORT: u16 = 6;
     pub const AGENT_UP: u16 = 100;
     pub const AGENT_DOWN: u16 = 101;
     pub const AGENT_QUERY: u16 = 102;
+    pub const AGENT_ANSWER: u16 = 103;
+    pub const CONTENT_QUERY: u16 = 104;
+    pub const CONTENT_ANSWER: u16 = 105;
     pub const RUNNER_UP: u16 = 200;
     pub const RUNNER_DOWN: u16 = 201;
     pub const RUNNER_QUERY: u16 = 202;
@@ -78,6 +86,10 @@ pub mod kind {
     pub const FLEET_JOURNAL: u16 = 701;
     pub const AGENT_JOURNAL: u16 = 702;
     pub const HOST_RELEASE: u16 = 703;
+    pub const KUBERNETES_JOURNAL: u16 = 704;
+    pub const KUBERNETES_INVENTORY: u16 = 705;
+    pub const FLINK_JOURNAL: u16 = 707;
+    pub const FLINK_LEDGER: u16 = 708;
     pub const RELEASE: u16 = 710;
     pub const SPEC: u16 = 711;
 }

@@ -48,10 +48,15 @@ document! {
     RunnerList "trimaran.runners/v1";
     ClusterStatus "trimaran.cluster/v1";
     AuditList "trimaran.audit/v1";
+    GrantDocument "trimaran.grant/v1";
     TokenDocument "trimaran.token/v1";
     Applied "trimaran.applied/v1";
+    Stored "trimaran.stored/v1";
+    SealingKey "trimaran.sealing-key/v1";
     SourceDocument "trimaran.source/v1";
     Decision "trimaran.decision/v1";
+    MemberChanged "trimaran.member_changed/v1";
+    RunnersChanged "trimaran.runners-changed/v1";
 }
 
 /// `run show`, and `deploy --detach` of the new run.
@@ -115,6 +120,18 @@ pub struct ReasonDocument {
     pub clears: String,
     pub who: Vec<String>,
     pub next_check: Option<String>,
+    /// What a human has to do before the command of `clears` helps.
+    #[serde(default)]
+    pub first: Option<String>,
+    /// The reason code of the failure that is behind this one.
+    #[serde(default)]
+    pub cause: Option<String>,
+    /// The instance that failed.
+    #[serde(default)]
+    pub instance: Option<String>,
+    /// The other run that this one waits for.
+    #[serde(default)]
+    pub run: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -124,6 +141,24 @@ pub struct InstanceDocument {
     pub release: Option<String>,
     pub code: Option<String>,
     pub message: String,
+    /// Since when a live instance has this status and message, as the coordinator saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// The state that a job on Flink began from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateDocument>,
+    /// What was sent to the platform, as commands that do the same by hand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<String>,
+}
+
+/// The state of a job: `kind` is `savepoint`, `checkpoint` or `none`, which has no path and no time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StateDocument {
+    pub kind: String,
+    pub path: Option<String>,
+    /// When it was triggered.
+    pub at: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -200,11 +235,27 @@ pub struct InstallationDocument {
     #[serde(default)]
     pub message: Option<String>,
     pub run: Option<String>,
+    /// The run brought the release by rolling back to it.
+    #[serde(default)]
+    pub by_rollback: bool,
     /// Hosts in all, on the release that was deployed last, and serving on any.
     pub desired: u32,
     pub updated: u32,
     pub ready: u32,
     pub available: u32,
+    /// Hosts of the target that are not out of it, those whose runner is not connected, and those that have another release.
+    #[serde(default)]
+    pub members: u32,
+    #[serde(default)]
+    pub lost: u32,
+    #[serde(default)]
+    pub diverged: u32,
+    /// The run that works on it now, or waits in the middle of it.
+    #[serde(default)]
+    pub in_progress: Option<String>,
+    /// Since when its agent can't see the platform: everything else is as old. Null while it is seen.
+    #[serde(default)]
+    pub blind_since: Option<String>,
     /// Until when a failure still rolls back.
     pub bakes_until: Option<String>,
 }
@@ -230,6 +281,10 @@ pub struct HistoryEntry {
     /// The later run of kind rollback that took the release back, as after a failure in its bake.
     #[serde(default)]
     pub rolled_back_by: Option<String>,
+    /// The state that the last job of the entry began from, on Flink: after a rollback that of the release that was
+    /// restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateDocument>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -298,6 +353,9 @@ pub struct TargetDocument {
     pub class: String,
     pub platform: String,
     pub select: BTreeMap<String, String>,
+    /// Of a target of Kubernetes.
+    #[serde(default)]
+    pub namespace: Option<String>,
     pub parallel: u32,
     pub hosts: Vec<String>,
 }
@@ -322,8 +380,19 @@ pub struct MachineDocument {
     pub incarnation: Option<String>,
     pub last_seen: Option<String>,
     pub labels: BTreeMap<String, String>,
+    /// The kinds of targets that an agent has drivers for; none of a runner.
+    #[serde(default)]
+    pub platforms: Vec<String>,
     /// The agent of a runner.
     pub agent: Option<String>,
+    /// What the host of a runner is, as it says itself: `os`, `arch`, `kernel`, `boot`, `zone`.
+    #[serde(default)]
+    pub facts: BTreeMap<String, String>,
+    /// A user took the runner out of its targets, or wants its services ended too.
+    #[serde(default)]
+    pub cordoned: bool,
+    #[serde(default)]
+    pub drained: bool,
     /// What an agent's own port refused, while it is connected.
     #[serde(default)]
     pub refused: Option<RefusedDocument>,
@@ -394,6 +463,13 @@ pub struct AuditDocument {
     pub hash: String,
 }
 
+/// What the cluster says of a token that it knows by its hash; whoever made it adds the text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GrantDocument {
+    pub name: String,
+    pub expires_at: String,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TokenDocument {
     pub name: String,
@@ -408,12 +484,34 @@ pub struct Applied {
     pub pipelines: Vec<String>,
 }
 
+/// The public key of a target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SealingKey {
+    pub target: String,
+    /// In hexadecimal digits.
+    pub key: String,
+}
+
+/// How much of an upload is stored: all of its parts when nothing more has to be sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stored {
+    pub parts: u32,
+}
+
 /// The stored file of a pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SourceDocument {
     pub pipeline: String,
     pub file: String,
     pub text: String,
+}
+
+/// What `runner remove|cordon|uncordon|drain|label` did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunnersChanged {
+    pub runners: Vec<String>,
+    /// `removed`, `cordoned`, `uncordoned`, `drained` or `labeled`.
+    pub change: String,
 }
 
 /// What `approve`, `cancel` and `resume` did.
@@ -424,6 +522,17 @@ pub struct Decision {
     /// `promote`, `canceled`, `resumed` …
     pub decision: String,
     pub by: String,
+}
+
+/// What `cluster promote|remove|transfer` did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemberChanged {
+    pub name: String,
+    /// `promoted`, `removed` or `leads`.
+    pub change: String,
+    /// Coordinators with a vote from now on, and those without.
+    pub voters: Vec<String>,
+    pub learners: Vec<String>,
 }
 
 /// One line of `watch -o jsonl`.

@@ -15,7 +15,7 @@ use trimaran_model::limits::LEASE_PING;
 use trimaran_transport::files::load_identity;
 use trimaran_transport::{Alpn, CertificateStore, Endpoint, EndpointConfig, EndpointLimits, Trust};
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::v1::agent::{AgentDown, AgentUp, Progress};
+use trimaran_wire::v1::agent::{AgentDown, AgentUp, KnownCluster, Progress};
 use trimaran_wire::v1::assignment::{WireAssignment, WireOutcome};
 use trimaran_wire::v1::operator::{ArtifactVersion, DeployRequest, EnrollOrder, OperatorBody, SourceFile};
 
@@ -66,11 +66,11 @@ fn words(mut times: Vec<Duration>) -> String {
     format!("start to the agent's order: p50 {half}, p99 {most}")
 }
 
-fn address(lab: &Lab) -> SocketAddr {
+pub(crate) fn address(lab: &Lab) -> SocketAddr {
     lab.part("c1").address.parse().expect("an address")
 }
 
-async fn request(client: &Client, body: OperatorBody) -> serde_json::Value {
+pub(crate) async fn request(client: &Client, body: OperatorBody) -> serde_json::Value {
     let id = uuid::Uuid::now_v7().into_bytes();
     let (_, json) = client.request(Some(id), body).await.expect("the coordinator answers");
     serde_json::from_str(&json).expect("JSON")
@@ -87,17 +87,19 @@ async fn prepare(lab: &Lab, client: &Client) {
     let file = SourceFile { name: "targets.yaml".to_owned(), text: text.into_bytes() };
     request(client, OperatorBody::Apply { files: vec![file] }).await;
     let order = EnrollOrder::Agent { name: AGENT.to_owned() };
-    let token = request(client, OperatorBody::Enroll(order)).await;
+    let token = make_token(client, order).await;
     let endpoint = [address(lab).to_string()];
-    let token = token["token"].as_str().expect("a token").to_owned();
     enroll::enroll(&endpoint, &token, "agent", &lab.folder.path().join(AGENT)).await.expect("enrolled");
     let labels = BTreeMap::from([("group".to_owned(), "noop".to_owned())]);
     let order = EnrollOrder::Runner { name: "noop-host".to_owned(), agent: AGENT.to_owned(), labels };
-    let token = request(client, OperatorBody::Enroll(order)).await;
-    let token = token["token"].as_str().expect("a token").to_owned();
+    let token = make_token(client, order).await;
     enroll::enroll(&endpoint, &token, "runner", &lab.folder.path().join("noop-host"))
         .await
         .expect("enrolled");
+}
+
+pub(crate) async fn make_token(client: &Client, order: EnrollOrder) -> String {
+    client.enroll(uuid::Uuid::now_v7().into_bytes(), order).await.expect("a token").token
 }
 
 /// An agent that is done as soon as it is asked.
@@ -115,7 +117,13 @@ async fn serve(folder: std::path::PathBuf, coordinator: SocketAddr, seen: Arc<Mu
     let endpoint = Endpoint::bind(SocketAddr::from(([127, 0, 0, 1], 0)), config).expect("bound");
     let session = endpoint.connect(coordinator, Alpn::Agent).await.expect("a session");
     let (mut sender, mut receiver) = session.open_stream().await.expect("a stream");
-    let hello = AgentUp::Hello { incarnation: 1, epoch: 0, held: Vec::new(), listen: None };
+    let hello = AgentUp::Hello {
+        incarnation: 1,
+        known: KnownCluster::default(),
+        held: Vec::new(),
+        listen: None,
+        platforms: vec!["hosts".to_owned()],
+    };
     sender.send(&hello.to_frame()).await.expect("sent");
     let mut ping = tokio::time::interval(LEASE_PING.to_std());
     loop {
@@ -149,6 +157,7 @@ fn done(order: WireAssignment, seen: &Mutex<Seen>) -> AgentUp {
         done: 1,
         total: 1,
         failed: Vec::new(),
+        lost: Vec::new(),
         failure: None,
         instances: Vec::new(),
     };
@@ -240,6 +249,7 @@ environments:
         pipeline: None,
         file: Some(SourceFile { name: "noop.yaml".to_owned(), text: text.into_bytes() }),
         artifacts: BTreeMap::from([("bundle".to_owned(), artifact)]),
+        manifests: None,
         plan_digest: None,
         overrides: Vec::new(),
         reason: String::new(),

@@ -6,14 +6,19 @@
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads clocks and starts processes")]
 
 mod ansible;
+mod attached;
 mod commits;
 mod dispatch;
+mod flink;
 mod floor;
+mod history;
+mod hung;
 mod idle;
 mod lint;
 mod report;
 mod rollout;
 mod start;
+mod third_agent;
 mod verdict;
 
 use std::process::ExitCode;
@@ -25,11 +30,15 @@ type Bench = (&'static str, fn(&mut Report));
 const ALL: &[Bench] = &[
     ("commits", commits::run),
     ("dispatch", dispatch::run),
+    ("attached", attached::run),
+    ("hung", hung::run),
     ("idle", idle::run),
+    ("history", history::run),
     ("lint", lint::run),
     ("start", start::run),
     ("rollout", rollout::run),
     ("verdict", verdict::run),
+    ("flink", flink::run),
 ];
 
 /// Measures what the design promises, and prints one table.

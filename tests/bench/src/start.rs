@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use trimaran_e2e::lab::Lab;
-use trimaran_e2e::web::{Shape, Web, turns};
+use trimaran_e2e::web::{Shape, Web, handovers};
 
 use crate::report::{Report, time};
 
@@ -33,12 +33,12 @@ pub(crate) fn run(report: &mut Report) {
 
 /// From the command to the first host, and the time of the command itself.
 fn round(lab: &Lab, web: &Web, version: &str) -> (Duration, Duration) {
-    let before = turns(lab).len();
+    let before = handovers(lab).len();
     let began = Instant::now();
     let run = web.deploy(lab, version);
     let command = began.elapsed();
     // The release was fetched, checked and unpacked before: that is a part of the time.
-    while turns(lab).len() <= before {
+    while handovers(lab).len() <= before {
         assert!(began.elapsed() < LIMIT, "no service makes way");
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -12,12 +12,18 @@
 //! - after an abort nothing new is started, and the driver is done;
 //! - whatever was committed or persisted is known to whoever continues.
 //!
-//! Deliberately not here: the executor and the worker of a host, which have tests of their own; this suite has a runner
-//! of its own, so that a driver is judged by the contract and not by one implementation of it.
+//! [`check`] has a runner of its own, so that a driver is judged by the contract and not by one implementation of it;
+//! [`agent::check`] plays the same through the real executor, which is judged with it.
+//!
+//! Deliberately not here: the worker of a host, which has tests of its own.
 
+pub mod agent;
+pub mod assigned;
 pub mod fleet;
+pub mod flink;
 pub mod host;
 pub mod job;
+pub mod kubernetes;
 mod run;
 mod samples;
 
@@ -25,7 +31,7 @@ use trimaran_agent_core::driver::{Driver, EffectOf, Found};
 use trimaran_model::action::{Commit, Outcome};
 use trimaran_model::time::{Millis, Timestamp};
 
-pub use run::{Fault, Faults, Finished};
+pub use run::{Fault, Faults, Finished, play};
 
 /// Which of the two orders of a run: the second supersedes the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,10 +124,18 @@ pub struct Tried {
 
 /// Runs everything; the first violation with the faults that lead to it.
 pub fn check<M: Model>(make: impl Fn() -> M) -> Result<Tried, String> {
+    try_all(make, run::play)
+}
+
+/// Plays an order without a fault, and then with each.
+fn try_all<M: Model>(
+    make: impl Fn() -> M,
+    play: impl Fn(M, &Faults) -> Result<Finished, String>,
+) -> Result<Tried, String> {
     let mut runs = 0;
     let mut play = |faults: Faults| {
         runs += 1;
-        run::play(make(), &faults).map_err(|why| format!("{faults:?}: {why}"))
+        play(make(), &faults).map_err(|why| format!("{faults:?}: {why}"))
     };
     let quiet = play(Faults::default())?;
     if quiet.outcome != Some(Outcome::Done) && quiet.outcome.is_some() {

@@ -20,6 +20,9 @@ use trimaran_model::time::{Millis, Timestamp};
 
 use crate::disk::{Loss, ModelDisk};
 
+/// The port at which a liveness probe of the model asks.
+pub const LIVENESS_PORT: u16 = 9;
+
 /// How the processes of a release behave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
@@ -33,6 +36,8 @@ pub enum Behaviour {
     Exits { after: u64, code: i32 },
     /// Its first process ends after so many milliseconds, and what that left answers for so many more.
     LeavesWorker { after: u64, code: i32, worker: u64 },
+    /// Answers; probes of [`LIVENESS_PORT`] fail from so many milliseconds after its start.
+    Hangs { after: u64 },
     /// Answers, and whether a process of the release does can't be known.
     Unverified,
     /// Can't be started.
@@ -84,6 +89,12 @@ pub struct ModelHost {
     pub fetches: u32,
     /// Each start that was made: launch and release.
     pub starts: Vec<(u64, Digest)>,
+    /// What was done beside the service, in order: `drain v1`, `before_stop v1`.
+    pub errands: Vec<String>,
+    /// What of it does not work, and how it answers.
+    pub bad_errands: BTreeMap<String, Reply>,
+    /// Errands take so long.
+    pub errand_time: Millis,
     pub reports: Vec<HostReport>,
     pub calls: u64,
     /// By number of the call, from 1.
@@ -128,6 +139,9 @@ impl ModelHost {
             blobs: Vec::new(),
             fetches: 0,
             starts: Vec::new(),
+            errands: Vec::new(),
+            bad_errands: BTreeMap::new(),
+            errand_time: Millis(50),
             reports: Vec::new(),
             calls: 0,
             fates: BTreeMap::new(),
@@ -150,7 +164,7 @@ impl ModelHost {
         let found = match loaded.expect("the model's journals are of this version") {
             Loaded::Journal(journal, _) => Some(journal),
             Loaded::Damaged => {
-                let observation = self.look();
+                let observation = self.observe();
                 self.alive()?;
                 Journal::from_observation(&goal.installation, &observation.expect("the model can be read"))
             }
@@ -174,7 +188,7 @@ impl ModelHost {
     }
 
     /// A later goal arrives while the runner runs.
-    pub fn give(&mut self, goal: &HostGoal) -> Result<(), Died> {
+    pub fn order(&mut self, goal: &HostGoal) -> Result<(), Died> {
         // The runner begins the next goal when the machine is done; the phase goes with it.
         let mut pressed = false;
         for _ in 0..100_000 {
@@ -237,9 +251,23 @@ impl ModelHost {
         }
     }
 
+    /// A user asks for a restart. Returns whether there was something to restart.
+    pub fn restart_by_hand(&mut self) -> Result<bool, Died> {
+        let mut phase = self.phase.take().expect("the runner runs");
+        let mut out = Vec::new();
+        let restarts = HostMachine.restart(&mut phase, self.now, &mut out);
+        self.phase = Some(phase);
+        self.perform_all(out).map(|()| restarts)
+    }
+
     /// The runner is paused: time goes by and nothing is done.
     pub fn pause(&mut self, length: Millis) {
         self.now = self.now + length;
+    }
+
+    /// Whether the host was inspected since its runner was started.
+    pub fn is_inspected(&self) -> bool {
+        self.phase.as_ref().is_some_and(Phase::is_inspected)
     }
 
     pub fn report(&self) -> HostReport {
@@ -397,7 +425,7 @@ impl ModelHost {
 
     /// Whether what runs would be found healthy.
     pub fn is_healthy(&self) -> bool {
-        self.probe() == Reply::Done
+        self.probe(8080) == Reply::Done
     }
 
     /// Leftovers that must not be there when nothing is in progress.
@@ -421,11 +449,11 @@ impl Default for ModelHost {
 fn exit_at(behaviours: &BTreeMap<Digest, Behaviour>, process: &Process) -> Option<(Timestamp, Exit)> {
     match behaviours.get(&process.digest) {
         Some(Behaviour::Exits { after, code }) => {
-            let exit = Exit { code: Some(*code), signal: None, lost: false };
+            let exit = Exit::code(*code);
             Some((process.started + Millis(*after), exit))
         }
         Some(Behaviour::LeavesWorker { after, code, worker }) => {
-            let exit = Exit { code: Some(*code), signal: None, lost: false };
+            let exit = Exit::code(*code);
             Some((process.started + Millis(*after + *worker), exit))
         }
         _ => None,

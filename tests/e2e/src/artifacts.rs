@@ -22,20 +22,35 @@ pub fn pack(folder: &Path, version: &str, behaviour: &str, service: &Path) -> io
 /// As [`pack`], with a file of so many bytes that do not compress.
 pub fn padded(path: &Path, version: &str, behaviour: &str, service: &Path, padding: usize) -> io::Result<()> {
     let mut archive = tar::Builder::new(zstd::Encoder::new(File::create(path)?, 3)?);
-    let mut add = |name: &str, mode: u32, bytes: &[u8]| -> io::Result<()> {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(mode);
-        header.set_cksum();
-        archive.append_data(&mut header, name, bytes)
-    };
-    add("bin/web", 0o755, &std::fs::read(service)?)?;
-    add("behaviour", 0o644, behaviour.as_bytes())?;
-    add("version", 0o644, version.as_bytes())?;
+    add_file(&mut archive, "bin/web", 0o755, &std::fs::read(service)?)?;
+    add_file(&mut archive, "behaviour", 0o644, behaviour.as_bytes())?;
+    add_file(&mut archive, "version", 0o644, version.as_bytes())?;
     if padding > 0 {
-        add("padding", 0o644, &noise(padding))?;
+        add_file(&mut archive, "padding", 0o644, &noise(padding))?;
     }
     archive.into_inner()?.finish()?.sync_all()
+}
+
+/// Writes an archive of text files, each with its name.
+pub fn pack_files(path: &Path, files: &[(&str, &str)]) -> io::Result<()> {
+    let mut archive = tar::Builder::new(zstd::Encoder::new(File::create(path)?, 3)?);
+    for (name, text) in files {
+        add_file(&mut archive, name, 0o644, text.as_bytes())?;
+    }
+    archive.into_inner()?.finish()?.sync_all()
+}
+
+fn add_file(
+    archive: &mut tar::Builder<impl io::Write>,
+    name: &str,
+    mode: u32,
+    bytes: &[u8],
+) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(bytes.len() as u64);
+    header.set_mode(mode);
+    header.set_cksum();
+    archive.append_data(&mut header, name, bytes)
 }
 
 /// Bytes of a simple generator: the same each time, and nothing that a compressor finds anything in.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::http;
 
-const CHECK_EVERY: Duration = Duration::from_millis(100);
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 const CHECK_TIMEOUT: Duration = Duration::from_millis(500);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -66,7 +66,7 @@ impl Balancer {
                 let answer = http::get(address, "/readyz", CHECK_TIMEOUT);
                 let ready = matches!(answer, Ok((200, _)));
                 note(&mut backends.lock().expect("no thread panics with the lock"), address, ready);
-                std::thread::sleep(CHECK_EVERY);
+                std::thread::sleep(CHECK_INTERVAL);
             }
         }));
     }

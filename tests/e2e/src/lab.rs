@@ -1,7 +1,7 @@
 //! A lab: `trimaran dev` in a temporary directory, and the CLI against it.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -42,7 +42,10 @@ pub struct Lab {
     dev: Child,
     /// Parts that were started by hand; ended by dev like the others, reaped here.
     by_hand: Mutex<Vec<Child>>,
+    /// Agents beside dev's own; ended here.
+    agents: Mutex<Vec<u32>>,
     hosts: u8,
+    coordinators: u8,
     subnet: String,
     environment: Vec<(String, String)>,
 }
@@ -51,17 +54,30 @@ impl Lab {
     /// Starts a cluster and waits until it says that it is ready. `subnet` must differ between labs that run
     /// at the same time.
     pub fn start(hosts: u8, subnet: &str) -> Self {
+        Self::start_with(1, hosts, subnet)
+    }
+
+    /// As [`Lab::start`], with so many coordinators.
+    pub fn start_with(coordinators: u8, hosts: u8, subnet: &str) -> Self {
         let folder =
             tempfile::Builder::new().prefix("trimaran-lab").tempdir().expect("a temporary directory");
-        let dev = start_dev(folder.path(), hosts, subnet, &[]);
+        let dev = start_dev(folder.path(), (coordinators, hosts), subnet, &[]);
         let subnet = subnet.to_owned();
-        Self { folder, dev, by_hand: Mutex::default(), hosts, subnet, environment: Vec::new() }
+        let environment = Vec::new();
+        let (by_hand, agents) = Default::default();
+        Self { folder, dev, by_hand, agents, hosts, coordinators, subnet, environment }
     }
 
     /// Starts a cluster on addresses that no other lab of this process uses.
     pub fn fresh(hosts: u8) -> Self {
+        Self::fresh_with(1, hosts)
+    }
+
+    /// As [`Lab::fresh`], with so many coordinators.
+    pub fn fresh_with(coordinators: u8, hosts: u8) -> Self {
         static NEXT: AtomicU8 = AtomicU8::new(40);
-        Self::start(hosts, &format!("127.0.{}", NEXT.fetch_add(1, Ordering::SeqCst)))
+        let subnet = format!("127.0.{}", NEXT.fetch_add(1, Ordering::SeqCst));
+        Self::start_with(coordinators, hosts, &subnet)
     }
 
     /// Ends everything and starts it again on the same data.
@@ -73,7 +89,14 @@ impl Lab {
     pub fn restart_with(&mut self, environment: Vec<(String, String)>) {
         self.end();
         self.environment = environment;
-        self.dev = start_dev(self.folder.path(), self.hosts, &self.subnet, &self.environment);
+        let parts = (self.coordinators, self.hosts);
+        self.dev = start_dev(self.folder.path(), parts, &self.subnet, &self.environment);
+    }
+
+    /// Ends `trimaran dev` itself with SIGKILL, which leaves its parts running.
+    pub fn kill_dev(&mut self) {
+        self.dev.kill().expect("dev runs");
+        self.dev.wait().expect("a child");
     }
 
     /// The data directory of the whole cluster.
@@ -118,12 +141,12 @@ impl Lab {
         self.start_part_in(name, more, &[]);
     }
 
-    /// As [`Lab::start_part_with`], with these variables in its environment.
-    pub fn start_part_in(&self, name: &str, more: &[&str], environment: &[(String, String)]) {
+    /// As [`Lab::start_part_with`], with these variables in its environment; the process id.
+    pub fn start_part_in(&self, name: &str, more: &[&str], environment: &[(String, String)]) -> u32 {
         let part = self.part(name);
         let more = more.iter().map(|word| (*word).to_owned());
         let argv: Vec<String> = part.argv.iter().cloned().chain(more).collect();
-        self.start_process(&argv, &part.data_dir, environment);
+        self.start_process(&argv, &part.data_dir, environment)
     }
 
     /// Starts a process of its own whose log goes to its directory.
@@ -131,7 +154,59 @@ impl Lab {
         self.start_process(argv, data_dir, &[]);
     }
 
-    fn start_process(&self, argv: &[String], data_dir: &Path, environment: &[(String, String)]) {
+    /// Enrols a further agent and starts it; for targets of clusters, which need no runners.
+    pub fn add_agent(&self, name: &str) {
+        let token = self.json(&["agent", "enroll", name])["token"].as_str().expect("a token").to_owned();
+        let data_dir = self.folder.path().join(name);
+        std::fs::create_dir(&data_dir).expect("a folder");
+        let file = self.folder.path().join(format!("{name}.token"));
+        std::fs::write(&file, token).expect("a file");
+        let own = self.part("lab").argv;
+        let endpoint = own.iter().skip_while(|word| *word != "--endpoint").take(2);
+        let words = ["run", "--role", "agent", "--name", name, "--data-dir"].map(str::to_owned);
+        let argv: Vec<String> = [own[0].clone()]
+            .into_iter()
+            .chain(words)
+            .chain([data_dir.display().to_string(), "--token-file".to_owned(), file.display().to_string()])
+            .chain(endpoint.cloned())
+            .collect();
+        let pid = self.start_process(&argv, &data_dir, &[]);
+        self.agents.lock().expect("no thread panics with the lock").push(pid);
+        until("the further agent is connected", Duration::from_secs(20), || {
+            let list = self.json(&["agent", "list"]);
+            let agents = list["agents"].as_array().cloned().unwrap_or_default();
+            agents.iter().any(|it| it["name"] == name && it["state"] == "connected").then_some(())
+        });
+    }
+
+    /// Starts a coordinator that dev does not know, as a new member at this address; its process id.
+    pub fn join_coordinator(&self, name: &str, address: &str, endpoint: &str) -> u32 {
+        let token = self.ok(&["--endpoint", endpoint, "cluster", "token", name]);
+        let data_dir = self.data().join(name);
+        let program = self.part("c1").argv[0].clone();
+        let words = |verb: &str| {
+            let data_dir = data_dir.display().to_string();
+            [&program, verb, "--name", name, "--data-dir", &data_dir, "--listen", address].map(str::to_owned)
+        };
+        let mut join = Command::new(&program);
+        join.args(&words("join")[1..]).args(["--endpoint", endpoint, "--token-file", "-"]);
+        let mut join =
+            join.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the coordinator joins");
+        let mut input = join.stdin.take().expect("it is piped");
+        input.write_all(token.as_bytes()).expect("it reads the token");
+        drop(input);
+        let joined = join.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&joined.stderr);
+        assert!(joined.status.success(), "{name} could not join: {said}");
+        self.start_process(&words("run"), &data_dir, &[])
+    }
+
+    pub(crate) fn start_process(
+        &self,
+        argv: &[String],
+        data_dir: &Path,
+        environment: &[(String, String)],
+    ) -> u32 {
         let log = File::options().create(true).append(true).open(data_dir.join("log")).expect("a log");
         let child = Command::new(&argv[0])
             .args(&argv[1..])
@@ -141,7 +216,9 @@ impl Lab {
             .stderr(log)
             .spawn()
             .expect("the part starts");
+        let pid = child.id();
         self.by_hand.lock().expect("no thread panics with the lock").push(child);
+        pid
     }
 
     /// Runs the CLI and returns everything that came of it.
@@ -224,12 +301,17 @@ impl Drop for Lab {
         if std::thread::panicking() {
             self.show_logs();
         }
+        for agent in self.agents.lock().expect("no thread panics with the lock").drain(..) {
+            signal(agent, "TERM");
+        }
         if matches!(self.dev.try_wait(), Ok(None)) {
             signal(self.dev.id(), "TERM");
             // Bounded by dev itself; a test that failed must not hang here.
             let _ = self.dev.wait();
         }
         for child in self.by_hand.lock().expect("no thread panics with the lock").iter_mut() {
+            // What dev does not know it has not ended.
+            let _ = child.kill();
             let _ = child.wait();
         }
     }
@@ -261,10 +343,16 @@ fn command(folder: &Path) -> Command {
     command
 }
 
-fn start_dev(folder: &Path, hosts: u8, subnet: &str, environment: &[(String, String)]) -> Child {
+fn start_dev(
+    folder: &Path,
+    (coordinators, hosts): (u8, u8),
+    subnet: &str,
+    environment: &[(String, String)],
+) -> Child {
     let mut dev = command(folder)
         .envs(environment.iter().cloned())
-        .args(["dev", "--hosts", &hosts.to_string(), "--subnet", subnet, "--data-dir"])
+        .args(["dev", "--coordinators", &coordinators.to_string()])
+        .args(["--hosts", &hosts.to_string(), "--subnet", subnet, "--data-dir"])
         .arg(folder.join("data"))
         .stdout(Stdio::piped())
         .stderr(File::create(folder.join("dev.log")).expect("a log"))
@@ -289,4 +377,12 @@ pub fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
     !matches!(state, None | Some('Z' | 'X'))
+}
+
+/// The memory that a process has for itself: what it allocated and touched.
+pub fn resident_bytes(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("RssAnon")).expect("a line");
+    let kib: u64 = line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number");
+    kib * 1024
 }

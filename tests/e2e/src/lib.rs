@@ -6,6 +6,12 @@
 
 pub mod artifacts;
 pub mod balancer;
+pub mod clicks;
 pub mod http;
+pub mod hung;
 pub mod lab;
+pub mod machine;
+pub mod pages;
+pub mod regions;
+pub mod requests;
 pub mod web;

@@ -26,6 +26,7 @@ pub struct Shape {
     pub staging_unavailable: &'static str,
     pub prod_unavailable: &'static str,
     pub max_failures: u32,
+    pub max_lost: &'static str,
     pub scope: &'static str,
 }
 
@@ -42,6 +43,7 @@ impl Default for Shape {
             staging_unavailable: "1",
             prod_unavailable: "1",
             max_failures: 0,
+            max_lost: "5%",
             scope: "environment",
         }
     }
@@ -99,8 +101,14 @@ impl Web {
 
     /// Starts a run and returns its name.
     pub fn deploy(&self, lab: &Lab, version: &str) -> String {
-        let shown =
-            lab.json(&["deploy", "-f", &self.file, "--artifact", &self.artifact(version), "--detach"]);
+        self.deploy_by(lab, version, &[])
+    }
+
+    /// As [`Web::deploy`], with further arguments.
+    pub fn deploy_by(&self, lab: &Lab, version: &str, more: &[&str]) -> String {
+        let artifact = self.artifact(version);
+        let arguments = ["deploy", "-f", &self.file, "--artifact", &artifact, "--detach"];
+        let shown = lab.json(&[&arguments, more].concat());
         shown["run"].as_str().expect("a run has a name").to_owned()
     }
 
@@ -123,7 +131,7 @@ impl Web {
 
     fn text(&self, lab: &Lab) -> String {
         let Shape { pipeline, min_healthy, deadline, bake, .. } = &self.shape;
-        let Shape { staging_sizes, prod_sizes, max_failures, scope, .. } = &self.shape;
+        let Shape { staging_sizes, prod_sizes, max_failures, max_lost, scope, .. } = &self.shape;
         let Shape { staging_unavailable, prod_unavailable, .. } = &self.shape;
         let (url, port, starts) = (self.artifacts.url(), self.port, lab.folder.path().display());
         let approve = if self.shape.approve {
@@ -149,12 +157,12 @@ workload:
 environments:
   - name: staging
     targets: [lab-staging]
-    strategy: {{ batches: {{ sizes: {staging_sizes}, max_unavailable: {staging_unavailable}, max_failures: {max_failures} }} }}
+    strategy: {{ batches: {{ sizes: {staging_sizes}, max_unavailable: {staging_unavailable}, max_failures: {max_failures}, max_lost: {max_lost} }} }}
     rollback: {{ on: [health], scope: {scope}, bake: 0s }}
   - name: prod
     after: [staging]
 {approve}    targets: [lab-prod]
-    strategy: {{ batches: {{ sizes: {prod_sizes}, max_unavailable: {prod_unavailable}, max_failures: {max_failures} }} }}
+    strategy: {{ batches: {{ sizes: {prod_sizes}, max_unavailable: {prod_unavailable}, max_failures: {max_failures}, max_lost: {max_lost} }} }}
     rollback: {{ on: [health], scope: {scope}, bake: {bake} }}
 "
         )
@@ -191,7 +199,7 @@ pub fn starts(lab: &Lab) -> Vec<Start> {
 }
 
 /// What the services of all hosts did, in order: `up` or `down`, the host, and the service's port.
-pub fn turns(lab: &Lab) -> Vec<(String, String, u16)> {
+pub fn handovers(lab: &Lab) -> Vec<(String, String, u16)> {
     let text = std::fs::read_to_string(lab.folder.path().join("turns.log")).unwrap_or_default();
     let one = |line: &str| {
         let words: Vec<&str> = line.split(' ').collect();

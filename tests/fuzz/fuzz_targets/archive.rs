@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
     };
     fs::write(&packed, archive).expect("a file");
     let limits = ArchiveLimits { entries: 200, unpacked_bytes: 1 << 20, ..ArchiveLimits::default() };
-    match archive::unpack(&packed, &into, &limits) {
+    match archive::unpack(&packed, &into, &limits, None) {
         Ok(_) => {
             inside(&into, &into);
             fs::remove_dir_all(&into).expect("a tree that its owner can remove");

@@ -26,6 +26,7 @@ fn bodies(bytes: &[u8]) {
     body::<v1::agent::AgentUp>(bytes);
     body::<v1::agent::AgentDown>(bytes);
     body::<v1::agent::AgentQuery>(bytes);
+    body::<v1::agent::AgentAnswer>(bytes);
     body::<v1::runner::RunnerUp>(bytes);
     body::<v1::runner::RunnerDown>(bytes);
     body::<v1::runner::RunnerQuery>(bytes);

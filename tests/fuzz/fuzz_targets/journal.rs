@@ -50,7 +50,7 @@ fn agent(records: &[JournalRecord]) {
     let Ok(mut executor) = Executor::restore(Fleet, records) else { return };
     let mut out = Vec::new();
     executor.resume(Timestamp(1), &mut out);
-    executor.step(Timestamp(2), Outside::Attached { cluster: "lab".into(), epoch: Epoch(1) }, &mut out);
+    executor.step(Timestamp(2), Outside::Attached { cluster: "lab".into(), epoch: Epoch(1), incarnation: 1 }, &mut out);
     executor.step(Timestamp(3), Outside::PongReceived { sent: Timestamp(2) }, &mut out);
     executor.step(Timestamp(4), Outside::Written(u64::MAX), &mut out);
     executor.step(Timestamp(90_000), Outside::Due, &mut out);

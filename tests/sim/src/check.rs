@@ -51,6 +51,14 @@ impl RowSource for Rows {
         self.0.get(key).cloned()
     }
 
+    fn scan_back(&self, first: &[u8], end: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) {
+        for (key, value) in self.0.range(first.to_vec()..end.to_vec()).rev() {
+            if !each(key, value) {
+                return;
+            }
+        }
+    }
+
     fn scan(&self, prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) {
         for (key, value) in self.0.range(prefix.to_vec()..) {
             if !key.starts_with(prefix) || !each(key, value) {
@@ -72,9 +80,11 @@ pub fn state(engine: &Engine, rows: &Rows, fence: &mut u64) -> Result<(), String
     Ok(())
 }
 
-/// What costs more to look at: settling all runs changes nothing, and reloaded rows are the same state.
+/// What costs more to look at: settling all runs changes nothing, indexes are those that the rows make, and reloaded
+/// rows are the same state.
 pub fn whole(engine: &Engine, rows: &Rows) -> Result<(), String> {
     engine.check_quiescent()?;
+    engine.check_indexes()?;
     let loaded = rows.engine();
     if loaded.hash() != engine.hash() {
         return Err(format!("reloaded rows hash to {:032x}, not {:032x}", loaded.hash(), engine.hash()));

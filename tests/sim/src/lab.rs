@@ -218,7 +218,7 @@ impl Lab {
         let token_sha256 = self.number_bytes();
         self.must(operator("admin", CommandBody::CreateToken { token_sha256, grant }));
         let spki_sha256 = self.number_bytes();
-        self.must(system(CommandBody::UseToken { token_sha256, spki_sha256 }));
+        self.must(system(CommandBody::UseToken { token_sha256, spki_sha256, name: None }));
     }
 
     fn number_bytes(&self) -> [u8; 32] {
@@ -246,6 +246,8 @@ impl Lab {
             coordinator: "c1".to_owned(),
             address: "127.0.0.1:7701".to_owned(),
             epoch_seen: 1,
+            incarnation_seen: 0,
+            platforms: vec!["hosts".to_owned()],
         };
         self.run(agent(name, body))
     }
@@ -301,6 +303,8 @@ pub fn progress(row: &LiveAssignment, outcome: &WireOutcome) -> Progress {
         release: None,
         code: failure.as_ref().filter(|_| failed.contains(host)).map(|it| it.code.clone()),
         message: String::new(),
+        began_from: None,
+        steps: Vec::new(),
     };
     let hosts: Vec<String> = row.order.hosts.iter().map(ToString::to_string).collect();
     let instances = hosts.iter().enumerate().map(instance).collect();
@@ -314,6 +318,7 @@ pub fn progress(row: &LiveAssignment, outcome: &WireOutcome) -> Progress {
         done: u32::try_from(done).unwrap_or(u32::MAX),
         total: u32::try_from(hosts.len()).unwrap_or(u32::MAX),
         failed,
+        lost: Vec::new(),
         failure,
         instances,
     }

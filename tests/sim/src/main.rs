@@ -1,46 +1,171 @@
-//! `trimaran-sim`: plays one world again from its seed, with a deliberate defect when one is named.
+//! `trimaran-sim`, reached as `cargo xtask sim`: plays worlds from their seeds, with a deliberate defect when one is
+//! named.
 #![forbid(unsafe_code)]
-#![allow(clippy::disallowed_methods, reason = "a developer's tool: its arguments and its exit code")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a developer's tool: its arguments, its threads and its exit code"
+)]
 
+use std::ops::Range;
 use std::process::ExitCode;
 
-use trimaran_engine::mutant::{self, Mutant};
-use trimaran_sim::world::{Faults, World};
+use clap::Parser;
+use trimaran_sim::cluster;
+use trimaran_sim::mutants;
+use trimaran_sim::play::{Length, first_found, play, play_cluster};
+use trimaran_sim::world::{Faults, Seen};
 
-const USAGE: &str = "usage: trimaran-sim [--seed N] [--seconds N] [--mutant NAME]";
+/// Plays simulated worlds from their seeds: same seed, same trace and hash.
+///
+/// A world that violates something is shown with the end of its trace and the command that plays it again.
+/// Exit codes: 0 nothing was violated, and with `--mutant` or `--mutants` each defect was found; 1 otherwise; 2 usage.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask sim",
+    after_help = "Examples:
+  cargo xtask sim --seed 7 --trace
+  cargo xtask sim --seeds 0..2000
+  cargo xtask sim --seeds 0..200 --mutant same_fence
+  cargo xtask sim --mutants"
+)]
+struct Arguments {
+    /// One seed
+    #[arg(long, value_name = "N", conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// Seeds from A up to, not including, B
+    #[arg(long, value_name = "A..B", value_parser = range)]
+    seeds: Option<Range<u64>>,
+    /// Switches a deliberate defect on: some seed has to find it
+    #[arg(long, value_name = "NAME", value_parser = defect)]
+    mutant: Option<&'static str>,
+    /// Every deliberate defect in turn: each has to be found within 200 seeds
+    #[arg(long, conflicts_with_all = ["mutant", "seed", "seeds"])]
+    mutants: bool,
+    /// Coordinators of each world
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = one_or_three, conflicts_with = "mutants")]
+    coordinators: u8,
+    /// Virtual seconds with faults
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    seconds: u64,
+    /// Prints everything that happens, and not only the end of a world that violates something
+    #[arg(long)]
+    trace: bool,
+}
+
+fn range(text: &str) -> Result<Range<u64>, String> {
+    let wrong = || format!("`{text}` is not A..B, two numbers with A below B");
+    let (first, end) = text.split_once("..").ok_or_else(wrong)?;
+    let range = first.parse().map_err(|_| wrong())?..end.parse().map_err(|_| wrong())?;
+    if range.is_empty() { Err(wrong()) } else { Ok(range) }
+}
+
+fn one_or_three(text: &str) -> Result<u8, String> {
+    match text {
+        "1" => Ok(1),
+        "3" => Ok(3),
+        _ => Err("a world has 1 or 3 coordinators".to_owned()),
+    }
+}
+
+fn defect(name: &str) -> Result<&'static str, String> {
+    let known = || mutants::names().into_iter().chain(mutants::cluster_names());
+    let unknown = || format!("there is no such defect; there are {}", known().collect::<Vec<_>>().join(", "));
+    known().find(|it| *it == name).ok_or_else(unknown)
+}
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match play(&arguments) {
-        Ok(seen) => {
-            println!("{seen}");
-            ExitCode::SUCCESS
+    let arguments = Arguments::parse();
+    // What is violated is printed with its trace.
+    std::panic::set_hook(Box::new(|_| {}));
+    let fine = if arguments.mutants {
+        let survivors =
+            mutants::names().into_iter().filter(|name| !is_found(name, 0..mutants::SEEDS_TO_FIND));
+        survivors.count() == 0
+    } else {
+        let seeds = match (arguments.seed, arguments.seeds.clone()) {
+            (Some(seed), _) => seed..seed + 1,
+            (None, Some(seeds)) => seeds,
+            (None, None) => 0..mutants::SEEDS_TO_FIND,
+        };
+        match arguments.mutant {
+            _ if arguments.coordinators == 3 => play_clusters(&arguments, seeds),
+            Some(name) if !arguments.trace => is_found(name, seeds),
+            _ => play_all(&arguments, seeds),
         }
-        Err(why) => {
-            eprintln!("{why}\n{USAGE}");
-            ExitCode::from(2)
+    };
+    if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether a defect is found, and by which seed.
+fn is_found(name: &'static str, seeds: Range<u64>) -> bool {
+    match first_found(name, seeds.clone()) {
+        Some(played) => {
+            let why = played.violation.unwrap_or_default();
+            println!("{name}: found by seed {}: {}", played.seed, why.lines().next().unwrap_or_default());
+            true
+        }
+        None => {
+            println!("{name}: survives seeds {}..{}", seeds.start, seeds.end);
+            false
         }
     }
 }
 
-fn play(arguments: &[String]) -> Result<String, String> {
-    let (mut seed, mut seconds, mut faults) = (0, 60, Faults::ROUGH);
-    for pair in arguments.chunks(2) {
-        let [key, value] = pair else { return Err(format!("`{}` has no value", pair[0])) };
-        let number = || value.parse::<u64>().map_err(|_| format!("`{value}` is no number"));
-        match key.as_str() {
-            "--seed" => seed = number()?,
-            "--seconds" => seconds = number()?,
-            "--mutant" if value == "forgets_sync" => faults.forgets_sync = true,
-            "--mutant" => {
-                let known = Mutant::ALL.into_iter().find(|it| it.as_str() == value);
-                mutant::set(Some(known.ok_or_else(|| format!("there is no mutant `{value}`"))?));
-            }
-            other => return Err(format!("`{other}` is unknown")),
+fn play_all(arguments: &Arguments, seeds: Range<u64>) -> bool {
+    let length = Length { rough_ms: arguments.seconds * 1000, ..Length::default() };
+    let (mut all, mut clean, count) = (Seen::default(), true, seeds.end - seeds.start);
+    for seed in seeds {
+        let played = play(seed, Faults::ROUGH, length, arguments.mutant, arguments.trace);
+        all.add(&played.seen);
+        if arguments.trace || played.violation.is_some() {
+            print!("{}", played.trace);
+        }
+        if let Some(why) = &played.violation {
+            clean = false;
+            println!("seed {seed} violates: {why}\nagain: {}", again(arguments, seed));
+        } else if count == 1 {
+            println!("seed {seed}: trace {:016x}", played.hash);
+        }
+        if let (Some(_), Some(name)) = (&played.violation, arguments.mutant) {
+            println!("the defect `{name}` is found");
+            return true;
         }
     }
-    let mut world = World::new(seed, faults);
-    world.run(seconds * 1000);
-    world.heal(120_000);
-    Ok(format!("seed {seed}: {:?}", world.seen))
+    println!("{count} seeds: {all:?}");
+    // With a defect on, no violation means that it survives.
+    clean && arguments.mutant.is_none()
+}
+
+/// As [`play_all`], with three coordinators.
+fn play_clusters(arguments: &Arguments, seeds: Range<u64>) -> bool {
+    let length = Length { rough_ms: arguments.seconds * 1000, ..Length::default() };
+    let (mut all, mut found, count) = (cluster::Seen::default(), false, seeds.end - seeds.start);
+    for seed in seeds {
+        let played = play_cluster(seed, length, arguments.mutant, arguments.trace);
+        all.add(&played.seen);
+        if arguments.trace || played.violation.is_some() {
+            print!("{}", played.trace);
+        }
+        if let Some(why) = &played.violation {
+            found = true;
+            println!("seed {seed} violates: {why}\nagain: {}", again(arguments, seed));
+            if arguments.mutant.is_some() {
+                break;
+            }
+        } else if count == 1 {
+            println!("seed {seed}: trace {:016x}", played.hash);
+        }
+    }
+    println!("{count} seeds: {all:?}");
+    // With a defect on, no violation means that it survives.
+    found == arguments.mutant.is_some()
+}
+
+fn again(arguments: &Arguments, seed: u64) -> String {
+    let mutant = arguments.mutant.map(|name| format!(" --mutant {name}")).unwrap_or_default();
+    let coordinators = match arguments.coordinators {
+        1 => String::new(),
+        more => format!(" --coordinators {more}"),
+    };
+    format!("cargo xtask sim --seed {seed} --seconds {}{coordinators}{mutant} --trace", arguments.seconds)
 }

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 
 use trimaran_model::id::Digest;
+use trimaran_model::pipeline::{
+    HealthCheck, Lifecycle, Probe, Process, Restart, RestartOn, Stop, StopSignal,
+};
+use trimaran_model::target::HostSettings;
+use trimaran_model::time::Millis;
+use trimaran_wire::v1::artifact::{WireArtifact, WireLocation};
 use trimaran_wire::v1::assignment::WireIntOrPercent;
 use trimaran_wire::v1::plan::{
     WireApprove, WirePlan, WirePlannedEnvironment, WirePlannedStage, WireScope, plan_digest,
 };
-use trimaran_wire::v1::release::{
-    WireArtifact, WireHealth, WireLocation, WireProcess, WireRelease, WireReleaseWorkload,
-};
+use trimaran_wire::v1::release::{WireRelease, WireReleaseWorkload};
 use trimaran_wire::v1::target::{WirePlatform, WireTarget};
 
 /// `key=value` words by key; a word without `=` is its own key.
@@ -60,27 +64,21 @@ pub fn release(pipeline: &str, target: &str, version: &str) -> WireRelease {
                 sha256,
                 location: WireLocation::Path(format!("/srv/{pipeline}-{version}.tar")),
             },
-            process: WireProcess {
-                command: vec!["bin/web".to_owned()],
-                environment: BTreeMap::new(),
-                stop_signal: "TERM".to_owned(),
-                stop_grace_ms: 5000,
-                restart_on: "failure".to_owned(),
-                restart_delay_ms: 1000,
-                restart_max: 5,
-                restart_per_ms: 600_000,
-            },
-            health: WireHealth {
-                host: None,
-                port: 8080,
-                path: "/healthz".to_owned(),
-                interval_ms: 500,
-                timeout_ms: 2000,
-                min_healthy_ms: 3000,
-                deadline_ms: 20_000,
-            },
+            process: (&process()).into(),
+            health: (&health()).into(),
+            lifecycle: (&Lifecycle::default()).into(),
         },
     }
+}
+
+fn process() -> Process {
+    let stop = Stop { signal: StopSignal::Term, grace: Millis(5000) };
+    let restart = Restart { on: RestartOn::Failure, delay: Millis(1000), max: 5, per: Millis(600_000) };
+    Process::new(vec!["bin/web".to_owned()], stop, restart)
+}
+
+fn health() -> HealthCheck {
+    HealthCheck::ready(Probe::get(8080, "/healthz", Millis(500), Millis(2000)), Millis(3000), Millis(20_000))
 }
 
 /// The plan of a version: one line an environment.
@@ -90,6 +88,9 @@ pub fn plan(pipeline: &str, environments: &[String], version: &str) -> WirePlan 
     let digest = plan_digest(stages.map(|it| (it.target.as_str(), Digest(it.release_digest))));
     let artifacts = vec![match release(pipeline, "", version).workload {
         WireReleaseWorkload::Host { bundle, .. } => bundle,
+        WireReleaseWorkload::Kubernetes(_) | WireReleaseWorkload::Flink(_) => {
+            unreachable!("`release` is of hosts")
+        }
     }];
     WirePlan { pipeline: pipeline.to_owned(), digest: digest.0, artifacts, environments }
 }
@@ -111,6 +112,7 @@ fn environment(pipeline: &str, line: &str, version: &str) -> WirePlannedEnvironm
             sizes: get("sizes", "100%").split(',').map(amount).collect(),
             max_unavailable: amount(&get("unavailable", "1")),
             max_failures: amount(&get("failures", "0")),
+            max_lost: amount(&get("lost", "5%")),
             pause_between_ms: millis(&get("pause", "0s")),
         }
     };
@@ -138,7 +140,8 @@ pub fn target(text: &str) -> WireTarget {
     let get = |key: &str, default: &str| words.get(key).cloned().unwrap_or_else(|| default.to_owned());
     let platform = match get("platform", "hosts").as_str() {
         "hosts" => {
-            WirePlatform::Hosts { select: BTreeMap::from([("group".to_owned(), get("select", name))]) }
+            let select = BTreeMap::from([("group".to_owned(), get("select", name))]);
+            WirePlatform::Hosts { select, require_user: false, settings: (&HostSettings::default()).into() }
         }
         _ => WirePlatform::Kubernetes { namespace: "shop".to_owned(), kubeconfig: None },
     };

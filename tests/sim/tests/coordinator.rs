@@ -1,58 +1,64 @@
-//! One coordinator under crashes, lost unsynced data and slow disks, from seeds.
+//! One coordinator under crashes, lost unsynced data, slow disks, pauses and wrong clocks, from seeds. All of
+//! `cargo xtask sim --seeds` plays more of the same.
 
-use trimaran_engine::mutant::{self, Mutant};
-use trimaran_sim::world::{Faults, Seen, World};
+use trimaran_sim::mutants;
+use trimaran_sim::play::{Length, Played, first_found, kept_seeds, play};
+use trimaran_sim::world::{Faults, Seen};
 
-fn play(seed: u64, faults: Faults, length: u64) -> Seen {
-    let mut world = World::new(seed, faults);
-    world.run(length);
-    world.heal(120_000);
-    world.seen
+fn clean(seed: u64, faults: Faults, length: Length) -> Played {
+    let played = play(seed, faults, length, None, false);
+    if let Some(why) = &played.violation {
+        panic!("seed {seed} violates: {why}\n{}", played.trace);
+    }
+    played
 }
 
 #[test]
 fn a_coordinator_that_crashes_loses_nothing_and_repeats_nothing() {
     let mut all = Seen::default();
-    for seed in 0..12 {
-        let seen = play(seed, Faults::ROUGH, 60_000);
-        all.crashes += seen.crashes;
-        all.agent_crashes += seen.agent_crashes;
-        all.entries += seen.entries;
-        all.results += seen.results;
-        all.repeated += seen.repeated;
-        all.runs += seen.runs;
+    for seed in 0..40 {
+        all.add(&clean(seed, Faults::ROUGH, Length::default()).seen);
     }
-    assert!(all.crashes > 100 && all.agent_crashes > 8, "{all:?}");
+    assert!(all.crashes > 150 && all.pauses > 60 && all.agent_crashes > 8, "{all:?}");
+    assert!(all.no_space > 40, "{all:?}");
     assert!(all.results > 300 && all.repeated > 50 && all.runs > 50, "{all:?}");
+}
+
+#[test]
+fn seeds_that_found_something_once_are_clean() {
+    for (seed, what) in kept_seeds() {
+        let played = play(seed, Faults::ROUGH, Length::default(), None, false);
+        assert!(played.violation.is_none(), "{what} is back, by seed {seed}: {:?}", played.violation);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in [3, 4] {
+        let hash = || clean(seed, Faults::ROUGH, Length { rough_ms: 20_000, ..Length::default() }).hash;
+        assert_eq!(hash(), hash());
+    }
 }
 
 #[test]
 fn a_disk_that_takes_seconds_only_makes_it_slow() {
     for seed in 100..103 {
-        play(seed, Faults { write_max: 4000, crash_every: 0, ..Faults::ROUGH }, 120_000);
+        let faults = Faults { write_max: 4000, crash_every: 0, ..Faults::ROUGH };
+        clean(seed, faults, Length { rough_ms: 120_000, ..Length::default() });
     }
-}
-
-fn fails(work: impl Fn(u64) + Send + Copy + 'static) -> bool {
-    (0..12)
-        .any(|seed| std::thread::Builder::new().spawn(move || work(seed)).expect("a thread").join().is_err())
 }
 
 #[test]
 fn a_disk_that_forgets_what_it_synced_is_noticed() {
     let faults = Faults { forgets_sync: true, ..Faults::ROUGH };
-    assert!(fails(move |seed| {
-        play(seed, faults, 30_000);
-    }));
+    let found = (0..12).any(|seed| play(seed, faults, Length::default(), None, false).violation.is_some());
+    assert!(found);
 }
 
 #[test]
-fn deliberate_defects_of_the_engine_are_found() {
-    for mutant in [Mutant::SameFence, Mutant::ForgetRequests, Mutant::NoWakeAfterRun] {
-        let found = fails(move |seed| {
-            mutant::set(Some(mutant));
-            play(seed, Faults::ROUGH, 30_000);
-        });
-        assert!(found, "`{}` was not found", mutant.as_str());
+fn deliberate_defects_are_found() {
+    for name in mutants::names() {
+        let found = first_found(name, 0..mutants::SEEDS_TO_FIND);
+        assert!(found.is_some(), "`{name}` survives {} seeds", mutants::SEEDS_TO_FIND);
     }
 }

@@ -1,5 +1,6 @@
 //! The executor with a toy driver: what it emits, in which order, and what it refuses.
 
+mod burst;
 mod toy;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use trimaran_model::id::{AssignmentId, Epoch, Fence};
 use trimaran_model::limits::{
     JOURNAL_COMPACT_BYTES, LEASE, PROGRESS_INTERVAL, SUPERSEDE_TIMEOUT, TARGET_CALLS_MAX, UNGUARDED_CALL,
 };
+use trimaran_model::target::Target;
 use trimaran_model::time::Timestamp;
 use trimaran_wire::codec::encode;
 use trimaran_wire::v1::agent::{AgentUp, ResultAnswer};
@@ -28,6 +30,7 @@ struct World {
     refused: Vec<Refused>,
     quiet: Vec<Fence>,
     watches: usize,
+    connected: Vec<Target>,
 }
 
 impl World {
@@ -42,18 +45,26 @@ impl World {
             refused: Vec::new(),
             quiet: Vec::new(),
             watches: 0,
+            connected: Vec::new(),
         }
     }
 
-    /// Attached, with a live lease.
+    /// Attached, with a live lease and the target of `toy::assignment`.
     fn attached() -> Self {
         let mut world = Self::new();
         world.attach();
+        world.serve([toy::assignment(1, 1).installation.target.to_string()]);
         world
     }
 
+    /// The coordinators send all targets of the agent.
+    fn serve(&mut self, names: impl IntoIterator<Item = String>) {
+        self.step(Input::Targets(names.into_iter().map(|name| toy::target(&name)).collect()));
+        self.sync();
+    }
+
     fn attach(&mut self) {
-        self.step(Input::Attached { cluster: "lab".into(), epoch: Epoch(1) });
+        self.step(Input::Attached { cluster: "lab".into(), epoch: Epoch(1), incarnation: 1 });
         self.step(Input::PongReceived { sent: self.now });
     }
 
@@ -70,6 +81,7 @@ impl World {
                 Output::Write { sequence, records } => self.disk.append(sequence, records),
                 Output::Replace { sequence, records } => self.disk.replace(sequence, records),
                 Output::Call { assignment, id, permit, .. } => self.calls.push((assignment, id, permit)),
+                Output::Targets(targets) => self.connected = targets,
                 Output::Watch { .. } => self.watches += 1,
                 Output::Quiet { fence, .. } => self.quiet.push(fence),
                 Output::Refused(refused) => self.refused.push(refused),
@@ -198,7 +210,8 @@ fn lower_fences_and_epochs_are_refused_also_after_everything_else_is_forgotten()
 #[test]
 fn an_unguarded_call_needs_an_answered_ping() {
     let mut world = World::new();
-    world.step(Input::Attached { cluster: "lab".into(), epoch: Epoch(1) });
+    world.step(Input::Attached { cluster: "lab".into(), epoch: Epoch(1), incarnation: 1 });
+    world.serve(["prod".to_owned()]);
     world.assign(1, fence(5));
     world.sync();
     assert!(world.calls.is_empty(), "the toy waits for the lease");
@@ -383,6 +396,24 @@ fn a_journal_that_speaks_of_what_it_never_took_is_refused() {
 }
 
 #[test]
+fn an_earlier_incarnation_of_the_cluster_or_another_of_the_same_epoch_gets_no_session() {
+    let mut world = World::new();
+    let may = |world: &World, cluster: &str, epoch, incarnation| {
+        world.executor.is_attachable(cluster, Epoch(epoch), incarnation)
+    };
+    assert!(may(&world, "lab", 1, 77), "nothing was seen yet");
+    world.step(Input::Attached { cluster: "lab".into(), epoch: Epoch(2), incarnation: 77 });
+    world.sync();
+    world.crash();
+    assert_eq!(world.executor.epoch(), (Epoch(2), 77), "the journal has both");
+    assert!(may(&world, "lab", 2, 77));
+    assert!(!may(&world, "lab", 1, 77), "an earlier state, as after a restore");
+    assert!(!may(&world, "lab", 2, 78), "a copy of the cluster");
+    assert!(may(&world, "lab", 3, 78), "a recovery fixes a higher epoch");
+    assert!(may(&world, "other", 1, 5), "the agent was enrolled elsewhere");
+}
+
+#[test]
 fn a_cancel_of_another_fence_changes_nothing_and_a_repeated_one_nothing_more() {
     let mut world = World::attached();
     world.assign(1, fence(5));
@@ -484,6 +515,19 @@ fn a_refused_order_is_reported_on_each_session_and_says_why() {
 }
 
 #[test]
+fn a_refused_order_that_is_canceled_is_answered_as_stopped() {
+    let mut world = World::attached();
+    world.assign(9, fence(9));
+    world.assign(1, fence(5));
+    assert!(world.results().is_empty());
+    world.step(Input::Cancel { assignment: AssignmentId(1), fence: Fence(fence(5)) });
+    assert_eq!(world.results(), [(1, WireOutcome::Stopped)]);
+    let answer = ResultAnswer::Applied;
+    world.step(Input::Answer { assignment: AssignmentId(1), fence: Fence(fence(5)), answer });
+    assert!(!world.executor.has_messages() && world.executor.held().len() == 1, "the later one goes on");
+}
+
+#[test]
 fn a_call_that_the_platform_did_not_send_is_made_again_under_a_new_lease() {
     let mut world = World::attached();
     world.assign(1, fence(5));
@@ -508,6 +552,7 @@ fn a_session_that_reads_slowly_gets_everything_and_nothing_twice() {
     const FIRST: u64 = 100;
     let mut world = World::attached();
     world.reads = false;
+    world.serve((FIRST..FIRST + LIVE).map(|n| format!("target-{n}")));
     for n in FIRST..FIRST + LIVE {
         world.step(Input::Assign(toy::on_target(n, fence(n))));
         if n % 2 == 0 {
@@ -529,11 +574,19 @@ fn a_session_that_reads_slowly_gets_everything_and_nothing_twice() {
     }
     assert_eq!(seen.len() as u64, LIVE);
     assert!(!world.executor.has_messages());
+    // The coordinators send all of them again: none is lost, none begins a second time.
+    for n in FIRST..FIRST + LIVE {
+        world.step(Input::Assign(toy::on_target(n, fence(n))));
+    }
+    world.sync();
+    assert_eq!(world.calls.len() as u64, LIVE / 2, "{:?}", world.refused);
+    assert!(world.refused.is_empty() && world.executor.held().len() as u64 == LIVE);
 }
 
 #[test]
 fn a_target_that_hangs_delays_no_call_of_another_and_its_own_queue_moves_at_deadlines() {
     let mut world = World::attached();
+    world.serve(["prod".to_owned(), "target-9000".to_owned()]);
     let many = u64::try_from(TARGET_CALLS_MAX).expect("few") + 10;
     // One target with more installations than it may have calls in flight, whose platform never answers.
     for n in 1000..1000 + many {
@@ -564,6 +617,35 @@ fn a_target_that_hangs_delays_no_call_of_another_and_its_own_queue_moves_at_dead
     let before = world.calls.len();
     world.step(Input::Reply { assignment, call, reply: () });
     assert_eq!(world.calls.len(), before);
+}
+
+#[test]
+fn calls_wait_for_the_settings_of_their_target_which_outlive_the_process() {
+    let mut world = World::new();
+    world.attach();
+    world.assign(1, fence(5));
+    world.sync();
+    assert_eq!((world.calls.len(), world.watches), (0, 1), "the target is not known");
+    world.serve(["prod".to_owned(), "edge".to_owned()]);
+    assert_eq!((world.calls.len(), world.connected.len()), (1, 2));
+    world.answer_call();
+    world.sync();
+    // The process ends, and no coordinator is there: the next one knows where it works.
+    world.crash();
+    assert_eq!(world.connected, ["edge", "prod"].map(toy::target));
+    world.step(Input::Attached { cluster: "lab".into(), epoch: Epoch(1), incarnation: 1 });
+    world.step(Input::PongReceived { sent: world.now });
+    world.sync();
+    assert_eq!(world.calls.len(), 1);
+    // A target that went is not connected to any more, after the next start either.
+    world.serve(["prod".to_owned()]);
+    assert_eq!(world.connected, [toy::target("prod")]);
+    world.crash();
+    assert_eq!(world.connected, [toy::target("prod")]);
+    world.sync();
+    let before = world.disk.records.len();
+    world.serve(["prod".to_owned()]);
+    assert_eq!(world.disk.records.len(), before, "nothing new is written");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A driver that makes a few unguarded calls one after the other, and a disk with a volatile half.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use trimaran_agent_core::driver::{
     CallId, Driver, Effect, EffectOf, Found, FoundOf, Guard, Input, Journaled,
@@ -8,8 +8,8 @@ use trimaran_agent_core::driver::{
 use trimaran_model::action::{Action, Outcome, Progress, Wave};
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, HostName, InstallationId};
-use trimaran_model::pipeline::IntOrPercent;
 use trimaran_model::reason::ReasonCode;
+use trimaran_model::target::{HostSettings, PlatformKind, Target, TargetClass, TargetPlatform};
 use trimaran_model::time::{Millis, Timestamp};
 use trimaran_wire::codec::{CodecError, decode, encode};
 use trimaran_wire::v1::agent_journal::JournalRecord;
@@ -144,13 +144,7 @@ fn installation() -> InstallationId {
 }
 
 pub(crate) fn assignment(id: u64, fence: u64) -> Assignment {
-    let wave = Wave {
-        number: 1,
-        target_count: 1,
-        max_unavailable: IntOrPercent::Count(1),
-        failures_left: 0,
-        failed: Vec::new(),
-    };
+    let wave = Wave { target_count: 1, ..Wave::default() };
     Assignment {
         id: AssignmentId(id),
         fence: Fence(fence),
@@ -158,12 +152,29 @@ pub(crate) fn assignment(id: u64, fence: u64) -> Assignment {
         run: "web#1".parse().expect("a run"),
         stage: "prod/prod".parse().expect("a stage"),
         attempt: Attempt(1),
+        platform: PlatformKind::Hosts,
         action: Action::Stop(Digest([1; 32])),
         release: None,
         wave,
         hosts: BTreeSet::new(),
-        keep: BTreeSet::new(),
+        retained: BTreeSet::new(),
         committed: None,
+        restore_from: None,
+    }
+}
+
+/// Hosts under this name.
+pub(crate) fn target(name: &str) -> Target {
+    Target {
+        name: name.parse().expect("a name"),
+        agent: "lab".parse().expect("a name"),
+        class: TargetClass::Staging,
+        platform: TargetPlatform::Hosts {
+            select: BTreeMap::from([("group".into(), name.into())]),
+            require_user: false,
+            settings: HostSettings::default(),
+        },
+        parallel: 64,
     }
 }
 

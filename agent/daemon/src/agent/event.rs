@@ -1,5 +1,7 @@
 //! What tasks send to the loop.
 
+use std::collections::BTreeMap;
+
 use tokio::sync::mpsc;
 use trimaran_model::id::HostName;
 use trimaran_transport::Session;
@@ -39,6 +41,7 @@ pub(crate) enum RunnerEvent {
         session: Session,
         incarnation: u64,
         address: String,
+        facts: BTreeMap<String, String>,
         reports: Vec<WireHostReport>,
         out: mpsc::Sender<ToRunner>,
     },

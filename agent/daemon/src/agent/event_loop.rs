@@ -2,30 +2,42 @@
 //!
 //! What runners send is handled in `runner_events`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use trimaran_agent_core::platform::{Answer, Judgment, Standing};
 use trimaran_agent_core::{Executor, Input, Output};
-use trimaran_host_core::fleet::health::{Health, Transition};
-use trimaran_host_core::fleet::{Fleet, HostObservation, Watched};
+use trimaran_host_core::fleet::health::{Counts, Enrolled, Finding, Health, Transition};
+use trimaran_host_core::fleet::{HostObservation, Watched};
 use trimaran_model::assignment::Assignment;
 use trimaran_model::error_code;
-use trimaran_model::id::{AssignmentId, Epoch, Fence, HostName, InstallationId};
+use trimaran_model::id::{AssignmentId, Epoch, Fence, HostName, InstallationId, TargetName};
 use trimaran_model::limits::{
-    DOWN_COUNTS_INTERVAL, LEASE_PING, RUNNERS_PER_MESSAGE_MAX, SESSION_QUEUE_MAX, VERDICTS_PER_MESSAGE_MAX,
+    DOWN_COUNTS_INTERVAL, LEASE_PING, RUNNERS_PER_MESSAGE_MAX, SESSION_QUEUE_MAX, UNGUARDED_CALL,
+    VERDICTS_PER_MESSAGE_MAX,
 };
 use trimaran_model::report::Report;
+use trimaran_model::target::{PlatformKind, Target};
 use trimaran_model::time::{Millis, Timestamp, WallTime};
+use trimaran_model::verdict::Verdict;
 use trimaran_process::clock::boot_time;
+use trimaran_targets::Happened;
 use trimaran_transport::{CloseCode, Endpoint, RevokedKeys, Session};
 use trimaran_wire::codec::CodecError;
-use trimaran_wire::v1::agent::{AgentDown, AgentUp, AgentVerdict, RefusedCounts, RunnerEntry, RunnerState};
+use trimaran_wire::v1::agent::{
+    AgentDown, AgentUp, AgentVerdict, HostCounts, HostFinding, KnownCluster, RefusedCounts, RunnerEntry,
+    RunnerState, WireStanding,
+};
+use trimaran_wire::v1::assignment::WireAssignment;
 
+use super::drivers::{AgentTargets, DRIVEN, Drivers};
 use super::event::Event;
-use super::hosts::{Asked, Hosts};
+use super::fleet_platform::{FleetOrder, Watcher};
+use super::hosts::Hosts;
 use super::journal_file::{Action, JournalFile};
+use super::needed::NeededReleases;
 use super::pages::Pages;
 use crate::clock::{ClusterClock, instant_of};
 use crate::dial;
@@ -38,28 +50,36 @@ const RECONNECT_WINDOW: Millis = Millis::seconds(6);
 const RUNNERS_REPORT_INTERVAL: Millis = Millis::seconds(30);
 
 /// Messages of assignments are put into a session's queue only while this much of it is free: at most 16 wait there.
-const ROOM_BEHIND_MESSAGES: usize = SESSION_QUEUE_MAX - 16;
+const CAPACITY_BEHIND_MESSAGES: usize = SESSION_QUEUE_MAX - 16;
 
 /// The owner of everything that the agent knows.
 pub(crate) struct AgentLoop {
-    executor: Executor<Fleet>,
+    executor: Executor<Drivers>,
     journal: JournalFile,
     pub(super) hosts: Hosts,
     pub(super) health: Health,
     endpoint: Arc<Endpoint>,
     pub(super) clock: ClusterClock,
     revoked: RevokedKeys,
+    /// Revoked keys up to this number are known.
+    revoked_up_to: u64,
     pages: Pages,
     listen: Option<String>,
     incarnation: u64,
     link: Option<Link>,
     /// The enrolled runners of this agent with their labels; `None` before a coordinator sent them.
-    pub(super) inventory: Option<BTreeMap<HostName, BTreeMap<String, String>>>,
-    watches: BTreeMap<AssignmentId, Watched>,
+    pub(super) inventory: Option<BTreeMap<HostName, Enrolled>>,
+    /// The targets of this agent, as the executor has them.
+    fleet: Vec<Target>,
+    /// Who watches hosts, in the order in which they came.
+    watchers: Vec<(Watched, Watcher)>,
+    targets: AgentTargets,
+    started: Timestamp,
+    needed: NeededReleases,
     /// Until then a host that is not there may still come back from before this agent's start.
     reconnect_window_ends: Option<Timestamp>,
     /// Inputs that wait for the executor.
-    pub(super) inputs: VecDeque<Input<Fleet>>,
+    pub(super) inputs: VecDeque<Input<Drivers>>,
     report_runners_at: Timestamp,
     /// When hosts that are down were last counted for the coordinators.
     counted_at: Timestamp,
@@ -77,9 +97,11 @@ struct Link {
 impl AgentLoop {
     #[expect(clippy::too_many_arguments, reason = "the parts of one process, wired once")]
     pub(crate) fn new(
-        executor: Executor<Fleet>,
+        executor: Executor<Drivers>,
         journal: JournalFile,
         hosts: Hosts,
+        targets: AgentTargets,
+        needed: NeededReleases,
         endpoint: Arc<Endpoint>,
         clock: ClusterClock,
         revoked: RevokedKeys,
@@ -94,12 +116,17 @@ impl AgentLoop {
             endpoint,
             clock,
             revoked,
+            revoked_up_to: 0,
             pages: Pages::default(),
             listen,
             incarnation,
             link: None,
             inventory: None,
-            watches: BTreeMap::new(),
+            fleet: Vec::new(),
+            watchers: Vec::new(),
+            targets,
+            started: boot_time(),
+            needed,
             reconnect_window_ends: Some(boot_time() + RECONNECT_WINDOW),
             inputs: VecDeque::new(),
             report_runners_at: Timestamp(0),
@@ -111,6 +138,7 @@ impl AgentLoop {
     pub(crate) async fn run(
         mut self,
         mut events: mpsc::Receiver<Event>,
+        mut fleet_orders: mpsc::UnboundedReceiver<FleetOrder>,
         stop: &CancellationToken,
     ) -> Result<(), Report> {
         let mut written = self.journal.written();
@@ -134,7 +162,9 @@ impl AgentLoop {
                     None => return Ok(()),
                 },
                 () = tokio::time::sleep_until(instant_of(self.next_deadline())) => self.due(),
-                () = self.session_has_room() => {}
+                Some(order) = fleet_orders.recv() => self.on_fleet_order(order),
+                () = self.targets.changed() => self.take_found(),
+                () = self.session_has_capacity() => {}
             }
             self.work();
         }
@@ -146,8 +176,9 @@ impl AgentLoop {
         let welcome = link.filter(|link| !link.welcomed).map(|link| link.since + WELCOME_TIMEOUT);
         let report = link.filter(|link| link.welcomed).map(|_| self.report_runners_at);
         let counts = self.health.has_count_changes().then(|| self.counted_at + DOWN_COUNTS_INTERVAL);
+        let away = self.health.next_deadline();
         let (executor, hosts) = (self.executor.next_deadline(), self.hosts.next_deadline());
-        let deadlines = [ping, welcome, report, counts, self.reconnect_window_ends, executor, hosts];
+        let deadlines = [ping, welcome, report, counts, away, self.reconnect_window_ends, executor, hosts];
         deadlines.into_iter().flatten().min().unwrap_or(boot_time() + Millis::minutes(1))
     }
 
@@ -164,12 +195,15 @@ impl AgentLoop {
             }
         }
         if self.reconnect_window_ends.take_if(|at| *at <= now).is_some() {
-            for assignment in self.watches.keys().copied().collect::<Vec<_>>() {
-                self.observe_all(assignment);
+            for (watched, watcher) in &self.watchers {
+                self.show_all(watched, watcher);
             }
-            let all = self.health.all_verdicts();
-            self.send_verdicts(all);
+            let changes = self.health.settle(now);
+            self.send_verdicts(changes);
+            self.send_all_runners(now);
         }
+        let changes = self.health.due(now);
+        self.send_verdicts(changes);
         if self.counted_at + DOWN_COUNTS_INTERVAL <= now {
             self.counted_at = now;
             let counts = self.health.take_count_changes();
@@ -188,14 +222,34 @@ impl AgentLoop {
             self.executor.step(boot_time(), input, &mut out);
             self.execute(out);
         }
+        self.converge();
         self.send_messages();
+    }
+
+    /// Asks hosts that are not as they should be, while a coordinator is known to see this agent.
+    fn converge(&mut self) {
+        let now = boot_time();
+        let Some(permit) = self.executor.permit(now, UNGUARDED_CALL) else { return };
+        for order in self.health.converge(now) {
+            tracing::info!(host = order.host.as_str(), installation = %order.goal.installation, "asked to join or leave");
+            // What it says of the order shows whether it took it.
+            let (answer, _) = oneshot::channel();
+            self.hosts.send_goal(order, permit.clone(), answer);
+        }
+    }
+
+    /// Targets or runners are others now.
+    fn on_fleet(&mut self) {
+        let Some(inventory) = &self.inventory else { return };
+        let changes = self.health.on_fleet(boot_time(), &self.fleet, inventory);
+        self.send_verdicts(changes);
     }
 
     /// Sends the executor's messages as far as the session takes them: few wait in its queue, so that a ping is never
     /// behind many.
     fn send_messages(&mut self) {
         while let Some(link) = &self.link
-            && link.out.capacity() > ROOM_BEHIND_MESSAGES
+            && link.out.capacity() > CAPACITY_BEHIND_MESSAGES
             && let Some(message) = self.executor.next_message(boot_time())
         {
             self.send(message);
@@ -203,23 +257,23 @@ impl AgentLoop {
     }
 
     /// Comes when messages wait and the session takes one again.
-    fn session_has_room(&self) -> impl Future<Output = ()> + use<> {
+    fn session_has_capacity(&self) -> impl Future<Output = ()> + use<> {
         let link = self.link.as_ref().filter(|_| self.executor.has_messages());
         let out = link.map(|link| link.out.clone());
         // It holds what is free while it waits; it is dropped before the loop sends anything.
         async move {
-            let room = match &out {
-                Some(out) => out.reserve_many(ROOM_BEHIND_MESSAGES + 1).await.is_ok(),
+            let capacity = match &out {
+                Some(out) => out.reserve_many(CAPACITY_BEHIND_MESSAGES + 1).await.is_ok(),
                 None => false,
             };
             // One whose session has ended waits for the news of it.
-            if !room {
+            if !capacity {
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    fn execute(&mut self, outputs: Vec<Output<Fleet>>) {
+    fn execute(&mut self, outputs: Vec<Output<Drivers>>) {
         for output in outputs {
             match output {
                 Output::Write { sequence, records } => {
@@ -228,23 +282,24 @@ impl AgentLoop {
                 Output::Replace { sequence, records } => {
                     self.journal.submit(Action::Replace { sequence, records });
                 }
-                Output::Call { assignment, id, call, permit } => {
-                    match self.hosts.send_goal(call, (assignment, id), permit) {
-                        Ok(()) => {}
-                        Err(Some(reply)) => {
-                            self.inputs.push_back(Input::Reply { assignment, call: id, reply })
-                        }
-                        Err(None) => self.inputs.push_back(Input::Lost { assignment, call: id }),
-                    }
+                Output::Targets(targets) => {
+                    self.fleet.clone_from(&targets);
+                    self.targets.set_targets(targets);
+                    self.on_fleet();
                 }
-                Output::Watch { assignment, query } => {
-                    self.watches.insert(assignment, query);
-                    self.observe_all(assignment);
+                Output::Call { assignment, target, id, call, permit } => {
+                    self.targets.call(assignment, &target, id, call, permit);
                 }
-                Output::Unwatch { assignment } => drop(self.watches.remove(&assignment)),
-                Output::Busy { installation } => self.health.begin_assignment(&installation),
+                Output::Watch { assignment, target, query } => self.targets.watch(assignment, target, query),
+                Output::Unwatch { assignment } => self.targets.unwatch(assignment),
+                Output::Busy { installation } => {
+                    self.targets.busy(&installation);
+                    self.health.begin_assignment(&installation);
+                }
                 Output::Quiet { installation, fence } => {
-                    let change = self.health.end_assignment(&installation, fence);
+                    self.targets.quiet(&installation, fence);
+                    // What it is now the coordinators say, and then its health is announced.
+                    let change = self.health.end_assignment(boot_time(), &installation, fence);
                     self.send_verdicts(change);
                 }
                 Output::Refused(refused) => tracing::warn!("{refused}"),
@@ -284,11 +339,13 @@ impl AgentLoop {
     fn on_connected(&mut self, session: Session, out: mpsc::Sender<AgentUp>) {
         let now = boot_time();
         self.link = Some(Link { session, out, since: now, welcomed: false, next_ping: now + LEASE_PING });
+        let (epoch, incarnation) = self.executor.epoch();
         self.send(AgentUp::Hello {
             incarnation: self.incarnation,
-            epoch: self.executor.epoch().0,
+            known: KnownCluster { epoch: epoch.0, incarnation, revoked: self.revoked_up_to },
             held: self.executor.held(),
             listen: self.listen.clone(),
+            platforms: DRIVEN.iter().map(|platform| platform.as_str().to_owned()).collect(),
         });
         // Answered behind everything that the coordinator has for this agent: from then on the lease is live.
         self.ping(now);
@@ -302,25 +359,43 @@ impl AgentLoop {
 
     fn on_message(&mut self, message: AgentDown) -> Result<(), Report> {
         match message {
-            AgentDown::Welcome { cluster, epoch, .. } => {
+            AgentDown::Welcome { cluster, epoch, incarnation, .. } => {
+                if !self.executor.is_attachable(&cluster, Epoch(epoch), incarnation) {
+                    self.refuse_cluster(epoch);
+                    return Ok(());
+                }
                 self.pages = Pages::default();
                 if let Some(link) = &mut self.link {
                     link.welcomed = true;
                 }
-                self.inputs.push_back(Input::Attached { cluster, epoch: Epoch(epoch) });
+                self.inputs.push_back(Input::Attached { cluster, epoch: Epoch(epoch), incarnation });
                 self.send_all_runners(boot_time());
                 self.send_verdicts(self.health.announced_verdicts());
+                let judged_so_far = self.targets.judgments().into_iter();
+                self.send_judgments(
+                    judged_so_far.map(|(standing, judgment)| self.judged(standing, judgment)),
+                );
             }
             AgentDown::Inventory { runners, last, .. } => {
                 if let Some(runners) = self.pages.add_runners(runners, last) {
                     self.on_inventory(runners);
                 }
             }
+            AgentDown::Targets { targets, last } => {
+                if let Some(targets) = self.pages.add_targets(targets, last) {
+                    match targets.into_iter().map(Target::try_from).collect() {
+                        Ok(targets) => self.inputs.push_back(Input::Targets(targets)),
+                        Err(error) => self.refuse(&error),
+                    }
+                }
+            }
+            AgentDown::Installations { installations, whole, last } => {
+                if let Some(standing) = self.pages.add_standing(installations, last) {
+                    self.on_standing(standing, whole);
+                }
+            }
             AgentDown::AssignHosts { assignment, hosts } => self.pages.add_hosts(assignment, hosts),
-            AgentDown::Assign(assignment) => match Assignment::try_from(self.pages.complete(assignment)) {
-                Ok(assignment) => self.inputs.push_back(Input::Assign(assignment)),
-                Err(error) => self.refuse(&error),
-            },
+            AgentDown::Assign(order) => self.on_order(order),
             AgentDown::Cancel { assignment, fence } => {
                 let assignment = AssignmentId(assignment);
                 self.inputs.push_back(Input::Cancel { assignment, fence: Fence(fence) });
@@ -332,8 +407,12 @@ impl AgentLoop {
             AgentDown::Committed { assignment, n } => {
                 self.inputs.push_back(Input::Committed { assignment: AssignmentId(assignment), n });
             }
-            AgentDown::Revoked(keys) => {
-                if self.revoked.extend(keys) {
+            AgentDown::OtherIncarnation { epoch, .. } => self.refuse_cluster(epoch),
+            AgentDown::Revoked { up_to, keys, issuers } => {
+                self.revoked_up_to = up_to;
+                self.revoked.add_issuers(issuers);
+                let keys = keys.into_iter().map(|it| (it.key, WallTime(it.until_ms)));
+                if self.revoked.extend(self.clock.now(), keys) {
                     self.endpoint.close_revoked();
                 }
             }
@@ -347,6 +426,21 @@ impl AgentLoop {
     }
 
     /// A message of the coordinator that this build can't read.
+    /// The coordinator is of another incarnation of the cluster than the one that gave this agent its orders: nothing is done
+    /// for it, what runs stays, and other coordinators are dialed.
+    fn refuse_cluster(&self, epoch: u16) {
+        let (seen, incarnation) = self.executor.epoch();
+        tracing::error!(
+            epoch,
+            seen = seen.0,
+            incarnation,
+            "the coordinator is of another incarnation of this cluster (restored from a backup, or a copy); it is not obeyed"
+        );
+        if let Some(link) = &self.link {
+            link.session.close(CloseCode::Busy, "this agent knows another incarnation of the cluster");
+        }
+    }
+
     fn refuse(&self, error: &CodecError) {
         if let Some(link) = &self.link {
             tracing::error!(%error, "the coordinator sent what this agent does not understand");
@@ -354,44 +448,110 @@ impl AgentLoop {
         }
     }
 
+    fn on_order(&mut self, order: WireAssignment) {
+        match Assignment::try_from(self.pages.complete(order)) {
+            Ok(order) => {
+                self.needed.add_order(&order);
+                self.inputs.push_back(Input::Assign(order));
+            }
+            Err(error) => self.refuse(&error),
+        }
+    }
+
+    fn on_standing(&mut self, standing: Vec<WireStanding>, whole: bool) {
+        let mut standing: Vec<Standing> = match standing.into_iter().map(Standing::try_from).collect() {
+            Ok(standing) => standing,
+            Err(error) => return self.refuse(&error),
+        };
+        for it in &mut standing {
+            if it.hosts.is_some() {
+                let change = self.health.on_standing(boot_time(), it.clone());
+                self.send_verdicts(change);
+                // No observer needs it.
+                it.hosts = None;
+            }
+        }
+        let is_hosts = |target: &TargetName| {
+            let target = self.executor.target(target);
+            target.is_none_or(|it| it.platform.kind() == PlatformKind::Hosts)
+        };
+        self.needed.set_standing(&standing, whole, is_hosts);
+        self.targets.set_standing(standing, whole);
+    }
+
     fn on_inventory(&mut self, runners: Vec<RunnerEntry>) {
-        let entry = |runner: RunnerEntry| Some((runner.name.parse::<HostName>().ok()?, runner.labels));
+        let entry = |runner: RunnerEntry| {
+            let RunnerEntry { name, labels, cordoned, drained } = runner;
+            Some((name.parse::<HostName>().ok()?, Enrolled { labels, cordoned, drained }))
+        };
         let inventory: BTreeMap<_, _> = runners.into_iter().filter_map(entry).collect();
         self.hosts.keep(|host| inventory.contains_key(host));
-        let names: BTreeSet<HostName> = inventory.keys().cloned().collect();
-        let changes = self.health.retain_hosts(&names);
-        self.send_verdicts(changes);
         self.inventory = Some(inventory);
+        self.on_fleet();
+    }
+
+    /// What platforms found goes to the executor, in its order.
+    fn take_found(&mut self) {
+        for found in self.targets.take() {
+            match found {
+                Happened::Answered { assignment, call, answer } => self.inputs.push_back(match answer {
+                    Answer::Reply(reply) => Input::Reply { assignment, call, reply },
+                    Answer::Lost => Input::Lost { assignment, call },
+                    Answer::Unmade => Input::Unmade { assignment, call },
+                }),
+                Happened::Observed { assignment, snapshot } => {
+                    self.inputs.push_back(Input::Observed { assignment, snapshot });
+                }
+                Happened::Judged { standing, judgment } => {
+                    self.send_judgments([self.judged(standing, judgment)]);
+                }
+            }
+        }
+    }
+
+    fn on_fleet_order(&mut self, order: FleetOrder) {
+        match order {
+            FleetOrder::Call { goal, permit, answer } => self.hosts.send_goal(goal, permit, answer),
+            FleetOrder::Watch { watched, watcher } => {
+                self.watchers.retain(|(_, watcher)| !watcher.is_gone());
+                self.show_all(&watched, &watcher);
+                self.watchers.push((watched, watcher));
+            }
+        }
     }
 
     /// Shows a new watch all its hosts. One that is not known is shown when it comes, or as absent when it had
     /// time to come.
-    fn observe_all(&mut self, assignment: AssignmentId) {
-        let Some(Watched { installation, hosts }) = self.watches.get(&assignment) else { return };
+    fn show_all(&self, Watched { installation, hosts }: &Watched, watcher: &Watcher) {
         for host in hosts {
-            let sight = self.hosts.sight(host, installation);
-            let absent = || HostObservation { host: host.clone(), connected: false, report: None };
-            let sight =
-                if self.reconnect_window_ends.is_none() { Some(sight.unwrap_or_else(absent)) } else { sight };
-            self.inputs.extend(sight.map(|snapshot| Input::Observed { assignment, snapshot }));
+            let known = self.hosts.observation(host, installation);
+            let absent = || HostObservation {
+                host: host.clone(),
+                connected: false,
+                since: self.started,
+                session: 0,
+                report: None,
+            };
+            let observation =
+                if self.reconnect_window_ends.is_none() { Some(known.unwrap_or_else(absent)) } else { known };
+            if let Some(observation) = observation {
+                watcher.show(observation);
+            }
         }
     }
 
     /// Shows a host to those who watch it.
     pub(super) fn observe(&mut self, host: &HostName, installation: Option<&InstallationId>) {
-        for (assignment, watched) in &self.watches {
+        self.watchers.retain(|(_, watcher)| !watcher.is_gone());
+        for (watched, watcher) in &self.watchers {
             let concerned = installation.is_none_or(|installation| *installation == watched.installation);
-            if concerned && watched.hosts.contains(host) {
-                let sight = self.hosts.sight(host, &watched.installation);
-                let assignment = *assignment;
-                self.inputs.extend(sight.map(|snapshot| Input::Observed { assignment, snapshot }));
+            if concerned
+                && watched.hosts.contains(host)
+                && let Some(observation) = self.hosts.observation(host, &watched.installation)
+            {
+                watcher.show(observation);
             }
         }
-    }
-
-    pub(super) fn fail_calls(&mut self, lost: Vec<Asked>) {
-        let lost = lost.into_iter().map(|Asked { assignment, call, .. }| Input::Lost { assignment, call });
-        self.inputs.extend(lost);
     }
 
     /// Whether this is the session with a coordinator, and not an earlier one.
@@ -405,13 +565,30 @@ impl AgentLoop {
     }
 
     pub(super) fn send_verdicts(&self, changes: impl IntoIterator<Item = Transition>) {
+        let clock = (boot_time(), self.clock.now());
+        self.send_judgments(changes.into_iter().map(|it| wire_verdict(it, clock)));
+    }
+
+    fn send_judgments(&self, verdicts: impl IntoIterator<Item = AgentVerdict>) {
         if !self.is_welcomed() {
             return;
         }
-        let verdicts: Vec<AgentVerdict> = changes.into_iter().map(wire_verdict).collect();
+        let verdicts: Vec<AgentVerdict> = verdicts.into_iter().collect();
         for chunk in verdicts.chunks(VERDICTS_PER_MESSAGE_MAX) {
             self.send(AgentUp::Verdicts(chunk.to_vec()));
         }
+    }
+
+    /// A judgment of a platform's observer.
+    fn judged(&self, standing: Standing, judgment: Judgment) -> AgentVerdict {
+        let Standing { installation, fence, .. } = standing;
+        let Judgment { verdict, failure, down, blind_since } = judgment;
+        // What can't be seen is not known, whatever it was before.
+        let verdict = if blind_since.is_some() { Verdict::Unknown } else { verdict };
+        let wall = self.clock.now();
+        let blind_since_ms = blind_since.map(|at| wall.0 - (boot_time() - at).0.cast_signed());
+        let change = Transition { installation, fence, verdict, failure, down, hosts: None };
+        AgentVerdict { blind_since_ms, ..wire_verdict(change, (boot_time(), wall)) }
     }
 
     pub(super) fn send_runner(&self, host: &HostName) {
@@ -427,16 +604,21 @@ impl AgentLoop {
             return;
         }
         let wall = self.clock.now();
-        let states: Vec<RunnerState> =
+        let mut states: Vec<RunnerState> =
             self.hosts.names().iter().filter_map(|host| self.hosts.state(host, wall)).collect();
+        if self.reconnect_window_ends.is_none() {
+            // Those that did not come in the time that they had are away, too.
+            let enrolled = self.inventory.iter().flat_map(|inventory| inventory.keys());
+            states.extend(enrolled.filter(|host| !self.hosts.knows(host)).map(Hosts::never_seen));
+        }
         for chunk in states.chunks(RUNNERS_PER_MESSAGE_MAX) {
             self.send(AgentUp::Runners(chunk.to_vec()));
         }
     }
 }
 
-fn wire_verdict(change: Transition) -> AgentVerdict {
-    let Transition { installation, fence, verdict, failure, down } = change;
+fn wire_verdict(change: Transition, clock: (Timestamp, WallTime)) -> AgentVerdict {
+    let Transition { installation, fence, verdict, failure, down, hosts } = change;
     tracing::info!(%installation, verdict = verdict.as_str(), down, "health");
     AgentVerdict {
         installation: (&installation).into(),
@@ -444,5 +626,30 @@ fn wire_verdict(change: Transition) -> AgentVerdict {
         verdict: verdict.as_str().to_owned(),
         failure: failure.as_ref().map(Into::into),
         down,
+        hosts: hosts.map(|counts| wire_counts(counts, clock)),
+        blind_since_ms: None,
+    }
+}
+
+fn wire_counts(counts: Counts, (now, wall): (Timestamp, WallTime)) -> HostCounts {
+    let since = |at: Timestamp| wall.0 - i64::try_from(now.0.saturating_sub(at.0)).unwrap_or(i64::MAX);
+    let finding = |it: Finding| HostFinding {
+        host: it.host.to_string(),
+        code: it.code.as_str().to_owned(),
+        message: it.message,
+        since_ms: since(it.since),
+    };
+    HostCounts {
+        settled: counts.settled,
+        members: counts.members,
+        updated: counts.updated,
+        degraded: counts.degraded,
+        mending: counts.mending,
+        broken: counts.broken,
+        lost: counts.lost,
+        diverged: counts.diverged,
+        crashes: counts.crashes,
+        crash: counts.crash.as_ref().map(Into::into),
+        findings: counts.findings.into_iter().map(finding).collect(),
     }
 }

@@ -1,18 +1,20 @@
 //! The runners of this agent: sessions, what each reported last, and the orders that wait for an answer.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use tokio::sync::{Notify, mpsc};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::{Notify, mpsc, oneshot};
 use trimaran_agent_core::Permit;
-use trimaran_agent_core::driver::CallId;
+use trimaran_agent_core::platform::Answer;
 use trimaran_host_core::fleet::{GoalAck, HostObservation, SendGoal};
 use trimaran_model::action::Failure;
 use trimaran_model::assignment::{HostGoal, HostReport};
-use trimaran_model::id::{AssignmentId, HostName, InstallationId};
-use trimaran_model::limits::{RUNNER_FRAME_BYTES_MAX, SUPERSEDED_KEPT};
+use trimaran_model::id::{HostName, InstallationId};
+use trimaran_model::limits::{HOST_INSTALLATIONS_MAX, RUNNER_FRAME_BYTES_MAX, SUPERSEDED_KEPT};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::{Timestamp, WallTime};
+use trimaran_process::clock::boot_time;
 use trimaran_transport::{CloseCode, Session};
 use trimaran_wire::codec::encode;
 use trimaran_wire::v1::agent::RunnerState;
@@ -50,7 +52,7 @@ impl LiveRunners {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<HostName, Session>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sessions.lock()
     }
 }
 
@@ -66,14 +68,13 @@ pub(crate) struct Arrival {
     pub(crate) incarnation: u64,
     pub(crate) address: String,
     pub(crate) reports: Vec<HostReport>,
+    pub(crate) facts: BTreeMap<String, String>,
     pub(crate) out: mpsc::Sender<ToRunner>,
 }
 
-/// The call that a goal belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A goal that a runner has not answered. Dropped, its call is lost.
 pub(crate) struct Asked {
-    pub(crate) assignment: AssignmentId,
-    pub(crate) call: CallId,
+    pub(crate) answer: oneshot::Sender<Answer<GoalAck>>,
     until: Timestamp,
 }
 
@@ -90,7 +91,12 @@ struct Host {
     incarnation: u64,
     superseded: Vec<u64>,
     address: String,
+    facts: BTreeMap<String, String>,
     last_seen: WallTime,
+    /// Since when it is connected or away, on the clock of the executor.
+    since: Timestamp,
+    /// The number of its last session.
+    session: u64,
     reports: BTreeMap<InstallationId, HostReport>,
 }
 
@@ -111,17 +117,17 @@ impl Hosts {
         self.known.get(name).is_some_and(|host| host.superseded.contains(&incarnation))
     }
 
-    /// Ends the session that a host has, because a new one comes; returns the calls whose answers can't come any
-    /// more, when there was one.
-    pub(crate) fn close_earlier(&mut self, name: &HostName, incarnation: u64) -> Option<Vec<Asked>> {
-        let host = self.known.get_mut(name)?;
-        let old = host.link.take()?;
+    /// Ends the session that a host has, because a new one comes, and says whether there was one. Calls whose answers
+    /// can't come any more are lost.
+    pub(crate) fn close_earlier(&mut self, name: &HostName, incarnation: u64) -> bool {
+        let Some(host) = self.known.get_mut(name) else { return false };
+        let Some(old) = host.link.take() else { return false };
         if host.incarnation == incarnation {
             old.session.close(CloseCode::Done, "a new session of the same runner");
         } else {
             old.session.close(CloseCode::Superseded, "a later incarnation of this runner has attached");
         }
-        Some(old.asked.into_values().collect())
+        true
     }
 
     /// Takes a session of a host that has none.
@@ -135,17 +141,19 @@ impl Hosts {
         }
         (host.incarnation, host.address, host.last_seen) = (new.incarnation, new.address, now);
         host.reports = new.reports.into_iter().map(|report| (report.installation.clone(), report)).collect();
+        host.facts = new.facts;
+        (host.session, host.since) = (new.session.id(), boot_time());
         self.live.set(name, Some(new.session.clone()));
         host.link = Some(Link { session: new.session, out: new.out, sequence: 0, asked: BTreeMap::new() });
     }
 
-    /// A session is over; returns the lost calls when it was the host's current one.
-    pub(crate) fn leave(&mut self, name: &HostName, session: u64, now: WallTime) -> Option<Vec<Asked>> {
-        let host = self.current(name, session)?;
-        host.last_seen = now;
-        let lost = host.link.take().map(|link| link.asked.into_values().collect());
+    /// A session is over; says whether it was the host's current one, whose calls are lost then.
+    pub(crate) fn leave(&mut self, name: &HostName, session: u64, now: WallTime) -> bool {
+        let Some(host) = self.current(name, session) else { return false };
+        (host.last_seen, host.since) = (now, boot_time());
+        host.link = None;
         self.live.set(name, None);
-        lost
+        true
     }
 
     /// The host of a message, when it comes from its current session.
@@ -164,6 +172,12 @@ impl Hosts {
     ) -> bool {
         let Some(host) = self.current(name, session) else { return false };
         host.last_seen = now;
+        if host.reports.len() >= HOST_INSTALLATIONS_MAX && !host.reports.contains_key(&report.installation) {
+            if let Some(link) = &host.link {
+                link.session.refuse_frame("more installations than a host has");
+            }
+            return false;
+        }
         host.reports.insert(report.installation.clone(), report);
         true
     }
@@ -173,21 +187,23 @@ impl Hosts {
         self.current(name, session)?.link.as_mut()?.asked.remove(&sequence)
     }
 
-    /// Sends an order; `Some` is what the call gets at once instead of an answer from the host.
+    /// Sends an order. A host without a session loses it.
     pub(crate) fn send_goal(
         &mut self,
         give: SendGoal,
-        (assignment, call): (AssignmentId, CallId),
         permit: Permit,
-    ) -> Result<(), Option<GoalAck>> {
-        let link = self.known.get_mut(&give.host).and_then(|host| host.link.as_mut()).ok_or(None)?;
+        answer: oneshot::Sender<Answer<GoalAck>>,
+    ) {
+        let Some(link) = self.known.get_mut(&give.host).and_then(|host| host.link.as_mut()) else { return };
         let sequence = link.sequence + 1;
         let message = goal(sequence, &give.goal);
         let size = encode(&message).len();
         if size > RUNNER_FRAME_BYTES_MAX {
             let message = format!("an order of {size} bytes is over the limit of {RUNNER_FRAME_BYTES_MAX}");
             let code = ReasonCode::HostInternal;
-            return Err(Some(GoalAck::Refused(Failure { code, message, instance: Some(give.host) })));
+            let refused = GoalAck::Refused(Failure { code, message, instance: Some(give.host.into()) });
+            // Who asked may have given up meanwhile.
+            return drop(answer.send(Answer::Reply(refused)));
         }
         let until = permit.until();
         if link.out.try_send(ToRunner { message, permit: Some((sequence, permit)) }).is_err() {
@@ -195,8 +211,7 @@ impl Hosts {
             link.session.close(CloseCode::Busy, "the runner does not read");
         }
         link.sequence = sequence;
-        link.asked.insert(sequence, Asked { assignment, call, until });
-        Ok(())
+        link.asked.insert(sequence, Asked { answer, until });
     }
 
     /// Passes a message on to a host, if it is connected.
@@ -232,10 +247,31 @@ impl Hosts {
     }
 
     /// What a watch of an installation sees of one host.
-    pub(crate) fn sight(&self, name: &HostName, installation: &InstallationId) -> Option<HostObservation> {
+    pub(crate) fn observation(
+        &self,
+        name: &HostName,
+        installation: &InstallationId,
+    ) -> Option<HostObservation> {
         let host = self.known.get(name)?;
         let report = host.reports.get(installation).cloned();
-        Some(HostObservation { host: name.clone(), connected: host.link.is_some(), report })
+        let (connected, since, session) = (host.link.is_some(), host.since, host.session);
+        Some(HostObservation { host: name.clone(), connected, since, session, report })
+    }
+
+    pub(crate) fn knows(&self, name: &HostName) -> bool {
+        self.known.contains_key(name)
+    }
+
+    /// What is said of a host that was not seen since this agent began.
+    pub(crate) fn never_seen(name: &HostName) -> RunnerState {
+        RunnerState {
+            name: name.to_string(),
+            connected: false,
+            incarnation: 0,
+            address: String::new(),
+            last_seen_ms: 0,
+            facts: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn names(&self) -> Vec<HostName> {
@@ -273,6 +309,7 @@ impl Hosts {
             incarnation: host.incarnation,
             address: host.address.clone(),
             last_seen_ms: last_seen.0,
+            facts: host.facts.clone(),
         })
     }
 }

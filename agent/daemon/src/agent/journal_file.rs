@@ -14,6 +14,7 @@ use trimaran_model::limits::{JOURNAL_BYTES_MAX, JOURNAL_GROUP_BYTES};
 use trimaran_wire::v1::agent_journal::JournalRecord;
 
 use trimaran_model::report::Report;
+use trimaran_process::failpoint;
 
 /// A full disk is tried again this often.
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
@@ -94,6 +95,7 @@ impl Writer {
     fn run(mut self, queue: &Receiver<Action>) {
         let mut next = queue.recv().ok();
         while let Some(action) = next.take() {
+            failpoint::hit("before the journal is written");
             let (sequence, done) = match action {
                 Action::Append { mut sequence, mut records } => {
                     let mut bytes = size(&records);
@@ -116,7 +118,10 @@ impl Writer {
                 Action::Replace { sequence, records } => (sequence, self.replace(records)),
             };
             match done {
-                Ok(()) => self.notify.send_modify(|written| written.sequence = sequence),
+                Ok(()) => {
+                    failpoint::hit("behind the write of the journal");
+                    self.notify.send_modify(|written| written.sequence = sequence);
+                }
                 Err(error) => {
                     self.notify.send_modify(|written| written.failed = Some(error.to_string()));
                     return;

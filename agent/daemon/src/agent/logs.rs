@@ -1,61 +1,35 @@
-//! Questions of a coordinator for the output of services: passed on to the runners, answered line by line.
+//! The output of services: asked of the runners, passed on line by line.
 //!
 //! Nothing is kept here: a slow reader slows the runners down, and one that goes away ends them.
 
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use trimaran_agent_core::platform::{Part, PartSink};
 use trimaran_model::id::HostName;
-use trimaran_model::limits::{LOG_BATCHES_MAX, LOG_HOST_WAIT, LOG_SESSIONS_MAX};
-use trimaran_transport::{FrameReceiver, FrameSender, Session};
+use trimaran_model::limits::{LOG_HOST_WAIT, LOG_SESSIONS_MAX};
+use trimaran_transport::Session;
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::v1::agent::AgentQuery;
 use trimaran_wire::v1::runner::{LogLine, LogLines, LogQuery, RunnerQuery};
 
 use super::hosts::LiveRunners;
 
-/// Serves the streams that the coordinator opens, until the session ends. Streams are bounded by the session.
-pub(crate) async fn answer(session: &Session, runners: &LiveRunners) {
-    let mut questions = JoinSet::new();
-    loop {
-        tokio::select! {
-            stream = session.accept_stream() => {
-                let Ok((sender, receiver)) = stream else { return };
-                questions.spawn(one(session.clone(), sender, receiver, runners.clone()));
-            }
-            Some(_) = questions.join_next() => {}
-        }
-    }
-}
-
-async fn one(session: Session, mut sender: FrameSender, mut receiver: FrameReceiver, runners: LiveRunners) {
-    let Ok(Some(frame)) = receiver.next().await else { return };
-    let (hosts, query) = match AgentQuery::from_frame(&frame) {
-        Ok(AgentQuery::Logs { hosts, query }) => (hosts, query),
-        Err(error) => return session.refuse_frame(&error.to_string()),
-    };
-    let (lines_to, mut lines) = mpsc::channel(LOG_BATCHES_MAX);
+/// Asks all of these hosts at once. Dropped, it ends the runners' streams.
+pub(super) async fn ask_hosts(
+    hosts: Vec<HostName>,
+    query: LogQuery,
+    runners: &LiveRunners,
+    lines_to: impl PartSink,
+) {
     let mut asking = JoinSet::new();
-    for host in hosts.iter().filter_map(|host| host.parse::<HostName>().ok()) {
+    for host in hosts {
         asking.spawn(ask(host, query.clone(), runners.clone(), lines_to.clone()));
     }
-    drop(lines_to);
-    loop {
-        tokio::select! {
-            batch = lines.recv() => {
-                let Some(batch) = batch else { break };
-                if sender.send(&batch.to_frame()).await.is_err() { return }
-            }
-            // Whoever asked has gone: dropping the tasks ends the runners' streams.
-            () = sender.stopped() => return,
-        }
-    }
-    sender.finish();
+    while asking.join_next().await.is_some() {}
 }
 
 /// One host's lines, until the whole answer was read; with `follow` until no one reads any more. Continues with the
 /// host's next session when one breaks, and says so when lines are missing.
-async fn ask(host: HostName, query: LogQuery, runners: LiveRunners, lines_to: mpsc::Sender<LogLines>) {
+async fn ask<S: PartSink>(host: HostName, query: LogQuery, runners: LiveRunners, lines_to: S) {
     let follow = query.follow;
     let mut asked = Asked { host, query, at_last: 0, lines_to };
     for attempt in 1.. {
@@ -82,12 +56,12 @@ async fn ask(host: HostName, query: LogQuery, runners: LiveRunners, lines_to: mp
 }
 
 /// A question to one host, as far as it is answered.
-struct Asked {
+struct Asked<S> {
     host: HostName,
     query: LogQuery,
     /// Lines passed on that have the time at which the question continues.
     at_last: usize,
-    lines_to: mpsc::Sender<LogLines>,
+    lines_to: S,
 }
 
 /// How the answer of one session ended.
@@ -98,7 +72,7 @@ enum End {
     Unread,
 }
 
-impl Asked {
+impl<S: PartSink> Asked<S> {
     async fn read(&mut self, session: &Session) -> End {
         let question = RunnerQuery::Logs(self.query.clone()).to_frame();
         let Ok(mut answer) = session.request(&question).await else { return End::Broken };
@@ -121,7 +95,7 @@ impl Asked {
             self.note(&batch.lines);
             // Who reads knows the host by its certificate, not by what it says.
             let batch = LogLines { host: self.host.to_string(), missing: None, ..batch };
-            if self.lines_to.send(batch).await.is_err() {
+            if self.lines_to.put(Part::Logs(batch)).await.is_err() {
                 return End::Unread;
             }
         }
@@ -140,6 +114,6 @@ impl Asked {
         let missing = Some(why.to_owned());
         let batch = LogLines { host: self.host.to_string(), lines: Vec::new(), missing };
         // No one reads it when it can't be sent.
-        let _ = self.lines_to.send(batch).await;
+        let _ = self.lines_to.put(Part::Logs(batch)).await;
     }
 }

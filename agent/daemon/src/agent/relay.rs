@@ -14,6 +14,8 @@ use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};
 
 use trimaran_model::text::with_sources;
 
+use crate::addresses;
+
 /// The newcomer waits 25 s; both ways have to fit.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -53,19 +55,24 @@ impl Relay {
     async fn ask(&self, request: &Frame) -> Frame {
         let mut attempts = Vec::new();
         for name in self.coordinators.iter() {
-            let found = tokio::net::lookup_host(name.as_str()).await;
-            let Some(address) = found.ok().and_then(|mut found| found.next()) else {
-                attempts.push(format!("{name} has no address"));
-                continue;
-            };
-            match self.endpoint.enroll(address, self.root).await {
-                Ok(session) => {
-                    let reply = session.request_one(request).await;
-                    session.close(CloseCode::Done, "");
-                    return reply
-                        .unwrap_or_else(|error| refused(error_code::INDETERMINATE, &with_sources(&error)));
+            let found = match addresses::of_name(name).await {
+                Ok(found) => found,
+                Err(error) => {
+                    attempts.push(format!("{name}: {error}"));
+                    continue;
                 }
-                Err(error) => attempts.push(with_sources(&error)),
+            };
+            for address in found {
+                match self.endpoint.enroll(address, self.root).await {
+                    Ok(session) => {
+                        let reply = session.request_one(request).await;
+                        session.close(CloseCode::Done, "");
+                        return reply.unwrap_or_else(|error| {
+                            refused(error_code::INDETERMINATE, &with_sources(&error))
+                        });
+                    }
+                    Err(error) => attempts.push(with_sources(&error)),
+                }
             }
         }
         let why = format!("the agent reaches no coordinator: {}", attempts.join("; "));

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use trimaran_agent_core::Input;
+use trimaran_agent_core::platform::Answer;
 use trimaran_host_core::fleet::GoalAck;
 use trimaran_model::action::Failure as HostFailure;
 use trimaran_model::assignment::HostReport;
 use trimaran_model::id::HostName;
 use trimaran_model::limits::MESSAGE_BYTES_MAX;
 use trimaran_model::text::cut;
+use trimaran_process::clock::boot_time;
 use trimaran_transport::CloseCode;
 use trimaran_wire::codec::CodecError;
 use trimaran_wire::v1::assignment::{WireFailure, WireHostReport};
@@ -21,28 +22,29 @@ use super::hosts::{Arrival, Asked};
 impl AgentLoop {
     pub(super) fn on_runner_event(&mut self, host: &HostName, event: RunnerEvent) {
         match event {
-            RunnerEvent::Hello { session, incarnation, address, reports, out } => {
+            RunnerEvent::Hello { session, incarnation, address, reports, facts, out } => {
                 match reports.into_iter().map(bound_report).collect() {
                     Ok(reports) => {
-                        self.on_hello(host, Arrival { session, incarnation, address, reports, out })
+                        self.on_hello(host, Arrival { session, incarnation, address, reports, facts, out })
                     }
                     Err(error) => session.refuse_frame(&error.to_string()),
                 }
             }
             RunnerEvent::Message { session, message } => self.on_runner_message(host, session, message),
             RunnerEvent::Unsent { session, sequence } => {
-                let Some(Asked { assignment, call, .. }) = self.hosts.answered(host, session, sequence)
-                else {
-                    return;
-                };
-                self.inputs.push_back(Input::Unmade { assignment, call });
+                if let Some(Asked { answer, .. }) = self.hosts.answered(host, session, sequence) {
+                    // Who asked may have given up meanwhile.
+                    let _ = answer.send(Answer::Unmade);
+                }
             }
             RunnerEvent::Gone { session } => {
-                let Some(lost) = self.hosts.leave(host, session, self.clock.now()) else { return };
-                tracing::info!(runner = host.as_str(), "disconnected");
-                self.observe(host, None);
-                self.fail_calls(lost);
-                self.send_runner(host);
+                if self.hosts.leave(host, session, self.clock.now()) {
+                    tracing::info!(runner = host.as_str(), "disconnected");
+                    self.observe(host, None);
+                    let changes = self.health.on_away(boot_time(), host);
+                    self.send_verdicts(changes);
+                    self.send_runner(host);
+                }
             }
         }
     }
@@ -51,7 +53,7 @@ impl AgentLoop {
         let labels = match &self.inventory {
             None => BTreeMap::new(),
             Some(inventory) => match inventory.get(host) {
-                Some(labels) => labels.clone(),
+                Some(enrolled) => enrolled.labels.clone(),
                 // It may have enrolled a moment ago, before this agent is notified.
                 None => return new.session.close(CloseCode::Busy, "this agent does not know the runner"),
             },
@@ -62,9 +64,8 @@ impl AgentLoop {
                 .close(CloseCode::Superseded, "a later incarnation of this runner has attached");
         }
         // The old session and its calls end before the new one speaks.
-        if let Some(lost) = self.hosts.close_earlier(host, new.incarnation) {
+        if self.hosts.close_earlier(host, new.incarnation) {
             self.observe(host, None);
-            self.fail_calls(lost);
         }
         let reports = new.reports.clone();
         self.hosts.attach(host, new, self.clock.now());
@@ -72,10 +73,8 @@ impl AgentLoop {
         let wall_ms = self.clock.known().map(|wall| wall.0);
         self.hosts.send(host, RunnerDown::Welcome { labels, wall_ms });
         self.observe(host, None);
-        for report in reports {
-            let change = self.health.on_report(host, &report);
-            self.send_verdicts(change);
-        }
+        let changes = self.health.on_hello(boot_time(), host, &reports);
+        self.send_verdicts(changes);
         self.send_runner(host);
     }
 
@@ -84,16 +83,11 @@ impl AgentLoop {
             RunnerUp::Hello { .. } => self.hosts.refuse(host, session, "a second hello"),
             RunnerUp::Report(report) => self.on_report(host, session, report),
             RunnerUp::Answer { sequence, refused } => {
-                let Some(Asked { assignment, call, .. }) = self.hosts.answered(host, session, sequence)
-                else {
-                    return;
-                };
+                let Some(Asked { answer, .. }) = self.hosts.answered(host, session, sequence) else { return };
                 match given(host, refused) {
-                    Ok(reply) => self.inputs.push_back(Input::Reply { assignment, call, reply }),
-                    Err(error) => {
-                        self.inputs.push_back(Input::Lost { assignment, call });
-                        self.hosts.refuse(host, session, &error.to_string());
-                    }
+                    // Who asked may have given up meanwhile.
+                    Ok(reply) => drop(answer.send(Answer::Reply(reply))),
+                    Err(error) => self.hosts.refuse(host, session, &error.to_string()),
                 }
             }
         }
@@ -106,7 +100,7 @@ impl AgentLoop {
         };
         if self.hosts.on_report(host, session, report.clone(), self.clock.now()) {
             self.observe(host, Some(&report.installation));
-            let change = self.health.on_report(host, &report);
+            let change = self.health.on_report(boot_time(), host, &report);
             self.send_verdicts(change);
         }
     }
@@ -125,7 +119,7 @@ fn given(host: &HostName, refused: Option<WireFailure>) -> Result<GoalAck, Codec
         Some(failure) => {
             let HostFailure { code, message, .. } = failure.try_into()?;
             let message = cut(message, MESSAGE_BYTES_MAX);
-            GoalAck::Refused(HostFailure { code, message, instance: Some(host.clone()) })
+            GoalAck::Refused(HostFailure { code, message, instance: Some(host.into()) })
         }
     })
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use trimaran_model::id::{HostName, Identity};
-use trimaran_model::limits::SESSION_QUEUE_MAX;
+use trimaran_model::limits::{RUNNER_MESSAGES_BURST, RUNNER_MESSAGES_PER_SECOND, SESSION_QUEUE_MAX};
 use trimaran_process::Tasks;
 use trimaran_process::clock::boot_time;
 use trimaran_transport::{Alpn, CloseCode, Endpoint, FrameReceiver, FrameSender, Session};
@@ -47,13 +47,15 @@ async fn serve(session: Session, events: mpsc::Sender<Event>) {
     };
     let Ok(Ok(Some(frame))) = timeout(HELLO_TIMEOUT, receiver.next()).await else { return };
     let hello = match RunnerUp::from_frame(&frame) {
-        Ok(RunnerUp::Hello { incarnation, address, reports }) => (incarnation, address, reports),
+        Ok(RunnerUp::Hello { incarnation, address, reports, facts }) => {
+            (incarnation, address, reports, facts)
+        }
         Ok(_) => return session.refuse_frame("a session of a runner starts with its hello"),
         Err(error) => return session.refuse_frame(&error.to_string()),
     };
-    let (incarnation, address, reports) = hello;
+    let (incarnation, address, reports, facts) = hello;
     let (out, queue) = mpsc::channel(SESSION_QUEUE_MAX);
-    let hello = RunnerEvent::Hello { session: session.clone(), incarnation, address, reports, out };
+    let hello = RunnerEvent::Hello { session: session.clone(), incarnation, address, reports, facts, out };
     if events.send(Event::Runner { host: host.clone(), event: hello }).await.is_err() {
         return;
     }
@@ -96,7 +98,9 @@ async fn receive(
     host: &HostName,
     events: &mpsc::Sender<Event>,
 ) {
+    let mut pace = Pace::new(Instant::now());
     while let Ok(Some(frame)) = receiver.next().await {
+        tokio::time::sleep(pace.delay(Instant::now())).await;
         let message = match RunnerUp::from_frame(&frame) {
             Ok(message) => message,
             Err(error) => return session.refuse_frame(&error.to_string()),
@@ -105,5 +109,46 @@ async fn receive(
         if events.send(Event::Runner { host: host.clone(), event }).await.is_err() {
             return;
         }
+    }
+}
+
+/// Lets a burst of messages through, and then so many a second: no runner takes the loop from the others.
+struct Pace {
+    /// When everything before would have come at the even pace.
+    even: Instant,
+}
+
+impl Pace {
+    const EACH: Duration = Duration::from_nanos(1_000_000_000 / RUNNER_MESSAGES_PER_SECOND);
+
+    fn new(now: Instant) -> Self {
+        Self { even: now }
+    }
+
+    /// How long a message waits that came now.
+    fn delay(&mut self, now: Instant) -> Duration {
+        self.even = self.even.max(now) + Self::EACH;
+        (self.even - now).saturating_sub(Self::EACH * RUNNER_MESSAGES_BURST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_passes_at_once_and_then_the_pace_is_even() {
+        let now = Instant::now();
+        let mut pace = Pace::new(now);
+        for _ in 0..RUNNER_MESSAGES_BURST {
+            assert_eq!(pace.delay(now), Duration::ZERO);
+        }
+        assert_eq!(pace.delay(now), Pace::EACH);
+        let second = Duration::from_secs(1);
+        let later = now + second;
+        let delays: Vec<Duration> = (0..RUNNER_MESSAGES_PER_SECOND).map(|_| pace.delay(later)).collect();
+        assert_eq!(delays[0], Duration::ZERO, "a second later so many pass again");
+        assert!(delays.iter().all(|delay| *delay <= 2 * Pace::EACH), "{delays:?}");
+        assert!(pace.delay(now + Duration::from_secs(3600)).is_zero());
     }
 }

@@ -79,6 +79,7 @@ impl Authorities {
                 let judged = verify_renewal(&self.trust(), &chain, &csr, self.clock.now(), &|_| false);
                 judged.map(|(info, csr)| (info.identity, csr))
             }
+            EnrollRequest::Join(_) => panic!("an agent joins nothing"),
         };
         match judged {
             Ok((identity, csr)) => {
@@ -91,6 +92,7 @@ impl Authorities {
                     name: name.to_string(),
                     role: "runner".to_owned(),
                     endpoints: Vec::new(),
+                    agent: Some("lab".to_owned()),
                 }
             }
             Err(error) => {
@@ -112,7 +114,7 @@ fn runner(name: &str) -> Identity {
 
 fn data() -> (tempfile::TempDir, DataDir) {
     let folder = tempfile::tempdir().expect("a directory");
-    let data = DataDir::open(folder.path()).expect("usable");
+    let data = DataDir::at(folder.path()).expect("usable");
     (folder, data)
 }
 
@@ -126,6 +128,9 @@ async fn a_token_gives_an_identity_and_is_written_nowhere() {
     let clock = authorities.clock.clone();
     let own = enroll(&data, &runner("web-1"), &token, &via, &clock).await.expect("enrolled");
     assert_eq!(own.store.info().expect("a certificate").identity, runner("web-1"));
+    let lab = Identity::Agent("lab".parse().expect("a name"));
+    assert_eq!(own.agent, Some(lab.clone()), "it takes orders of no other one");
+    assert_eq!(Own::load(&data, &runner("web-1")).expect("usable").expect("enrolled").agent, Some(lab));
     for file in ["cert.pem", "key.pem", "ca.pem"] {
         let text = std::fs::read_to_string(folder.path().join("identity").join(file)).expect("written");
         assert!(!text.contains(&token));

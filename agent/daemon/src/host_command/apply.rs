@@ -76,7 +76,7 @@ fn release(id: &InstallationId, spec: HostSpec, file: &std::path::Path) -> Relea
         sha256: spec.sha256,
         location,
     };
-    let host = HostRelease { bundle, process: spec.process, health: spec.health };
+    let host = HostRelease { bundle, process: spec.process, health: spec.health, lifecycle: spec.lifecycle };
     Release {
         pipeline: id.pipeline.clone(),
         target: id.target.clone(),

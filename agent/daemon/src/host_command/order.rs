@@ -13,7 +13,7 @@ use trimaran_model::id::{
 use trimaran_model::reason::ReasonCode;
 
 use super::logs;
-use super::output::{OutputForm, installation, print, print_document, progress_line};
+use super::output::{OutputForm, outline, print, print_document, progress_line};
 use super::problem::Problem;
 use super::{HostOptions, service};
 
@@ -42,7 +42,7 @@ pub(super) fn goal(id: &InstallationId, action: HostAction) -> HostGoal {
         run: RunId { pipeline: id.pipeline.clone(), number: 0 },
         attempt: Attempt(1),
         action,
-        keep: std::collections::BTreeSet::new(),
+        retained: std::collections::BTreeSet::new(),
     }
 }
 
@@ -119,6 +119,8 @@ fn is_of_the_process(code: ReasonCode) -> bool {
     matches!(
         code,
         ReasonCode::ProcessExited
+            | ReasonCode::OomKilled
+            | ReasonCode::LivenessFailed
             | ReasonCode::ProbeFailed
             | ReasonCode::ProbeFlap
             | ReasonCode::RevertFailed
@@ -133,7 +135,7 @@ pub(super) async fn conclude(options: &HostOptions, shown: &InstallationView, wa
     match options.output {
         OutputForm::Json => {
             let document = json!({"schema": "trimaran.host/v1",
-                                  "installations": [installation(report, shown.current.as_ref())]});
+                                  "installations": [outline(report, shown.current.as_ref())]});
             print_document(&document);
         }
         OutputForm::Table => {

@@ -31,8 +31,35 @@ pub(super) fn progress_line(report: &HostReport) -> String {
     format!("{}: {}{code}{message}", report.installation, report.state.as_str())
 }
 
+/// One installation as a command shows it.
+pub(super) struct Shown<'a> {
+    pub(super) report: &'a HostReport,
+    pub(super) current: Option<&'a StoredRelease>,
+    /// Where a rollback by hand would lead.
+    pub(super) previous: Option<&'a StoredRelease>,
+    pub(super) running: bool,
+    /// What its probes say; `None` where none was asked.
+    pub(super) probe: Option<&'a Result<(), String>>,
+}
+
+/// The document of one installation on its host.
+pub(super) fn installation(shown: &Shown<'_>) -> Value {
+    let mut document = outline(shown.report, shown.current);
+    document["running"] = json!(shown.running);
+    document["probe"] = match shown.probe {
+        None => json!(null),
+        Some(Ok(())) => json!("ok"),
+        Some(Err(message)) => json!(message),
+    };
+    document["previous"] =
+        json!(shown.previous.map(|stored| {
+            json!({"release": stored.digest.to_string(), "version": stored.release.version})
+        }));
+    document
+}
+
 /// The fields that `installation list` has too, and what only the host knows.
-pub(super) fn installation(report: &HostReport, current: Option<&StoredRelease>) -> Value {
+pub(super) fn outline(report: &HostReport, current: Option<&StoredRelease>) -> Value {
     json!({
         "pipeline": report.installation.pipeline.as_str(),
         "target": report.installation.target.as_str(),

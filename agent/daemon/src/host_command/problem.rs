@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use trimaran_host::{GoalRefused, OpenError};
 use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_model::text::with_sources;
@@ -52,20 +52,41 @@ impl Problem {
         self
     }
 
-    pub(super) fn print(&self, form: OutputForm) -> ExitCode {
+    /// `{error}` with all that is said.
+    pub(super) fn document(&self) -> Value {
+        let Explanation { cause, help } = self.explanation();
+        let it = &self.0;
+        let position = it.position.as_ref();
+        let position =
+            position.map(|(file, line, column)| json!({"file": file, "line": line, "column": column}));
+        json!({"error": {"code": it.code.to_string(), "message": it.message, "cause": cause, "help": help,
+                         "position": position}})
+    }
+
+    /// Reads what another process wrote by [`Problem::document`]; `None` for a document without an error.
+    pub(super) fn from_document(document: &Value) -> Option<Self> {
+        let error = document.get("error")?;
+        let text = |key: &str| error[key].as_str().unwrap_or_default();
+        let code = ErrorCode::parse(text("code")).unwrap_or(error_code::BUG);
+        Some(Self::new(code, text("message")).cause(text("cause")).help(text("help")))
+    }
+
+    fn explanation(&self) -> Explanation {
         let it = &self.0;
         let entry = it.code.entry();
-        let cause = it.cause.clone().or(entry.map(|entry| entry.cause.to_owned())).unwrap_or_default();
-        let help = it.help.clone().or(entry.map(|entry| entry.help.to_owned())).unwrap_or_default();
+        let cause = it.cause.clone().or(entry.map(|entry| entry.cause.to_owned()));
+        let help = it.help.clone().or(entry.map(|entry| entry.help.to_owned()));
+        Explanation { cause: cause.unwrap_or_default(), help: help.unwrap_or_default() }
+    }
+
+    pub(super) fn print(&self, form: OutputForm) -> ExitCode {
+        let it = &self.0;
+        let Explanation { cause, help } = self.explanation();
         match form {
             OutputForm::Json => {
-                let position = it
-                    .position
-                    .as_ref()
-                    .map(|(file, line, column)| json!({"file": file, "line": line, "column": column}));
-                let error = json!({"code": it.code.to_string(), "message": it.message, "cause": cause,
-                                   "help": help, "position": position});
-                eprintln!("{}", json!({"schema": "trimaran.error/v1", "error": error}));
+                let mut document = self.document();
+                document["schema"] = json!("trimaran.error/v1");
+                eprintln!("{document}");
             }
             OutputForm::Table if !it.findings.is_empty() => eprintln!("{}", it.findings.join("\n")),
             OutputForm::Table => {
@@ -79,6 +100,12 @@ impl Problem {
         }
         ExitCode::from(it.code.exit() as u8)
     }
+}
+
+/// Why and what to do.
+struct Explanation {
+    cause: String,
+    help: String,
 }
 
 impl From<OpenError> for Problem {

@@ -25,9 +25,20 @@ pub(super) fn choose(known: Vec<InstallationId>, service: &str) -> Result<Option
     Ok(found.pop())
 }
 
+/// The installation that a document is about.
+pub(super) fn id_of(document: &serde_json::Value) -> Option<InstallationId> {
+    let name = |key: &str| document[key].as_str();
+    Some(InstallationId { pipeline: name("pipeline")?.parse().ok()?, target: name("target")?.parse().ok()? })
+}
+
 /// No installation has the name that a user gave.
 pub(super) fn unknown(service: &str) -> Problem {
     Problem::new(error_code::NOT_FOUND, format!("there is no service `{service}` here"))
         .cause("Nothing of this name was deployed to this data directory.")
         .help("`trimaran-agent host status --data-dir DIR` shows what is here")
+}
+
+/// Nothing of an installation should run, so there is nothing to restart.
+pub(super) fn nothing_runs(id: &InstallationId) -> Problem {
+    Problem::new(error_code::NOTHING_RUNS, format!("nothing of {id} runs here"))
 }

@@ -1,69 +1,66 @@
-//! `host status`: what is on this machine and how it is. It starts nothing and removes nothing of a release; what a
-//! dead service left running is ended, as by a runner that starts.
+//! `host status`: what is on this machine and how it is. Changes nothing. Beside a running runner it shows what that
+//! knows.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use trimaran_host::Inspection;
 
-use trimaran_model::assignment::HostState;
-
 use super::HostOptions;
+use super::local_socket::{self, Request};
 use super::logs;
-use super::output::{OutputForm, installation, print, print_document};
+use super::output::{OutputForm, Shown, installation, print, print_document};
 use super::problem::Problem;
 
 pub(super) async fn run(options: &HostOptions) -> Result<u8, Problem> {
     let settings = options.settings()?;
-    let found = trimaran_host::inspect(&settings.data_dir, settings.address).await?;
+    let found = match local_socket::ask(&settings.data_dir, &Request::Status).await? {
+        Some(document) => document["installations"].as_array().cloned().unwrap_or_default(),
+        None => {
+            let found = trimaran_host::inspect(&settings.data_dir, settings.address).await?;
+            found.iter().map(document).collect()
+        }
+    };
     match options.output {
         OutputForm::Json => {
-            let all: Vec<_> = found.iter().map(document).collect();
-            print_document(&json!({"schema": "trimaran.host/v1", "installations": all}));
+            print_document(&json!({"schema": "trimaran.host/v1", "installations": found}));
         }
         OutputForm::Table if found.is_empty() => print("nothing is deployed here"),
         OutputForm::Table => {
             print(&table(&found));
-            for it in found.iter().filter(|it| !it.running && it.report.state != HostState::Stopped) {
-                logs::print_place(&settings.data_dir, &it.installation).await;
+            for it in found.iter().filter(|it| it["running"] == false && it["state"] != "stopped") {
+                if let Some(id) = super::service::id_of(it) {
+                    logs::print_place(&settings.data_dir, &id).await;
+                }
             }
         }
     }
     Ok(0)
 }
 
-fn document(it: &Inspection) -> serde_json::Value {
-    let mut document = installation(&it.report, it.current.as_ref());
-    document["running"] = json!(it.running);
-    document["probe"] = match &it.probe {
-        None => json!(null),
-        Some(Ok(())) => json!("ok"),
-        Some(Err(message)) => json!(message),
-    };
-    document["previous"] =
-        json!(it.rollback_target.as_ref().map(|stored| {
-            json!({"release": stored.digest.to_string(), "version": stored.release.version})
-        }));
-    document
+fn document(it: &Inspection) -> Value {
+    installation(&Shown {
+        report: &it.report,
+        current: it.current.as_ref(),
+        previous: it.rollback_target.as_ref(),
+        running: it.running,
+        probe: it.probe.as_ref(),
+    })
 }
 
-fn table(found: &[Inspection]) -> String {
+fn table(found: &[Value]) -> String {
     let mut rows = vec![["SERVICE", "TARGET", "VERSION", "STATE", "PROBE", "PREVIOUS"].map(str::to_owned)];
     for it in found {
-        let version = |stored: &Option<trimaran_host_core::host::StoredRelease>| {
-            stored.as_ref().map_or_else(|| "-".to_owned(), |stored| stored.release.version.clone())
-        };
-        let probe = match &it.probe {
-            None if it.running => "-".to_owned(),
-            None => "not running".to_owned(),
-            Some(Ok(())) => "ok".to_owned(),
-            Some(Err(message)) => message.clone(),
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        let probe = match it["running"] == true {
+            true => text(&it["probe"]),
+            false => "not running".to_owned(),
         };
         rows.push([
-            it.installation.pipeline.to_string(),
-            it.installation.target.to_string(),
-            version(&it.current),
-            it.report.state.as_str().to_owned(),
+            text(&it["pipeline"]),
+            text(&it["target"]),
+            text(&it["version"]),
+            text(&it["state"]),
             probe,
-            version(&it.rollback_target),
+            text(&it["previous"]["version"]),
         ]);
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

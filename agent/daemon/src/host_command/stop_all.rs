@@ -16,7 +16,9 @@ pub(super) async fn run(options: &HostOptions) -> Result<u8, Problem> {
                 OutputForm::Json => {
                     print_document(&json!({"schema": "trimaran.host_stop/v1", "ended": ended}))
                 }
-                OutputForm::Table => print(&format!("{ended} services ended")),
+                OutputForm::Table => {
+                    print(&format!("{ended} service{} stopped", if ended == 1 { "" } else { "s" }));
+                }
             }
             Ok(0)
         }

@@ -3,6 +3,8 @@
 //! A goal that was begun to be taken is taken to its end before the next session greets: what a greeting says is
 //! the whole truth, and no earlier order can change it afterwards.
 
+use std::collections::BTreeMap;
+
 use std::collections::{BTreeSet, VecDeque};
 
 use tokio::sync::mpsc;
@@ -25,6 +27,8 @@ use crate::clock::ClusterClock;
 pub(crate) struct Greeting {
     pub(crate) incarnation: u64,
     pub(crate) clock: ClusterClock,
+    /// What its host is.
+    pub(crate) facts: BTreeMap<String, String>,
 }
 
 /// Serves a session to its end and says how it ended.
@@ -58,6 +62,7 @@ async fn talk(
         incarnation: greeting.incarnation,
         address: host.address().to_string(),
         reports: host.reports().iter().map(Into::into).collect(),
+        facts: greeting.facts.clone(),
     };
     if !send(&mut sender, hello).await {
         return;
@@ -66,7 +71,7 @@ async fn talk(
         let message = tokio::select! {
             frame = receiver.next() => {
                 let Ok(Some(frame)) = frame else { return };
-                match RunnerDown::from_frame(&frame).and_then(|message| take(message, goals, greeting)) {
+                match RunnerDown::from_frame(&frame).and_then(|message| on_message(message, goals, greeting)) {
                     Ok(()) => continue,
                     Err(error) => return session.refuse_frame(&error.to_string()),
                 }
@@ -98,7 +103,7 @@ async fn send(sender: &mut FrameSender, message: RunnerUp) -> bool {
     }
 }
 
-fn take(message: RunnerDown, goals: &mut Goals, greeting: &Greeting) -> Result<(), CodecError> {
+fn on_message(message: RunnerDown, goals: &mut Goals, greeting: &Greeting) -> Result<(), CodecError> {
     match message {
         RunnerDown::Welcome { wall_ms, .. } => {
             if let Some(wall_ms) = wall_ms {

@@ -8,7 +8,8 @@
 //!   of later waves at a time, where a failure counts only once the host is next;
 //! - more failed hosts than the budget allows end the assignment; each failure is committed by the
 //!   coordinators before another host is started, and a failed host is not touched again;
-//! - faults of the platform end it too, as `Fault`: the stage pauses and nothing is rolled back;
+//! - a host that is silent, or can't by a fault of its own, is left behind; more of them than `lost_left` end the
+//!   assignment as `Fault`: the stage pauses and nothing is rolled back;
 //! - no host is started without a live lease; hosts in flight finish.
 //!
 //! Architecture invariant: hosts are the truth. What a host says decides what it is; the memory of this machine
@@ -18,9 +19,12 @@
 //! Deliberately not here: waves and gates (coordinators), disruption slots of several installations on one host and the
 //! judgment of health (the host itself), sessions (the daemon).
 
+mod condition;
+mod convergence;
 pub mod health;
 mod host_state;
 mod journal;
+mod left_behind;
 mod order;
 mod phase;
 mod progress;
@@ -33,6 +37,7 @@ use trimaran_agent_core::driver::{CallId, Driver, EffectOf, Found, FoundOf, Inpu
 use trimaran_model::action::{Failure, Progress};
 use trimaran_model::assignment::{Assignment, HostGoal, HostReport};
 use trimaran_model::id::{HostName, InstallationId};
+use trimaran_model::target::PlatformKind;
 use trimaran_model::time::Timestamp;
 use trimaran_wire::codec::CodecError;
 
@@ -73,6 +78,11 @@ pub struct Watched {
 pub struct HostObservation {
     pub host: HostName,
     pub connected: bool,
+    /// Since when it is connected or away, as far as this process knows.
+    pub since: Timestamp,
+    /// Numbers the host's sessions, 0 before the first: of two observations with different numbers the host was away in between, also when
+    /// no observation showed it.
+    pub session: u64,
     /// What it last said of the installation; `None`: nothing of it was ever there, or the host is unknown.
     pub report: Option<HostReport>,
 }
@@ -111,6 +121,10 @@ impl Driver for Fleet {
         out: &mut Vec<EffectOf<Self>>,
     ) {
         phase.step(now, input, out);
+    }
+
+    fn accepts(&self, order: &Assignment) -> bool {
+        order.platform == PlatformKind::Hosts
     }
 }
 

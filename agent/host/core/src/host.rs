@@ -2,7 +2,8 @@
 //! automatically.
 //!
 //! The machine has two regions. The *goal* ([`Step`]) walks from an accepted order to its end: fetch, unpack,
-//! stop, switch, start, verify, commit, or a rollback to the last release that was verified here. The
+//! stop, switch, start, verify, commit, or a rollback to the last release that was verified here. Around stop and start it
+//! does what the release asks for (`lifecycle`). The
 //! *service* is what should run now: it is probed, restarted by its policy, and reported degraded or healthy.
 //! Only while the goal changes the service is it left alone.
 //!
@@ -25,6 +26,7 @@ mod driver;
 mod goal;
 mod health;
 mod journal;
+mod lifecycle;
 mod phase;
 mod reconcile;
 mod report;
@@ -32,8 +34,8 @@ mod service;
 
 pub use admission::{Admission, admit};
 pub use call::{
-    CacheRetention, Call, Exit, HostFailure, Launch, Observation, ProcessObservation, ProcessStatus, Query,
-    Reply, Snapshot, StoredRelease,
+    CacheRetention, Call, Errand, Exit, HostFailure, Launch, Observation, ProcessObservation, ProcessStatus,
+    Query, Reply, Snapshot, StoredRelease,
 };
 pub use driver::HostMachine;
 pub use journal::{Journal, Part, Step, host_release};

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use trimaran_host_core::host::{HostFailure, Reply};
 use trimaran_model::reason::ReasonCode;
 
@@ -17,7 +18,12 @@ use crate::shim::Service;
 pub(crate) struct Answers {
     /// Listening sockets of a launch, which are not searched for again.
     known: Arc<Mutex<(u64, BTreeSet<u64>)>>,
+    /// What is to be known of a launch beside its successes.
+    warning: Arc<Mutex<Option<LaunchWarning>>>,
 }
+
+/// A launch, and what is to be known of it beside its successes.
+type LaunchWarning = (u64, Option<HostFailure>);
 
 impl Answers {
     /// Judges an answer to a probe of `launch`, whose shim's directory is `dir`.
@@ -29,15 +35,40 @@ impl Answers {
     ) -> Reply {
         let known = Arc::clone(&self.known);
         let judged = crate::blocking::spawn(move || {
-            let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = known.lock();
             if known.0 != launch {
                 *known = (launch, BTreeSet::new());
             }
             judge(dir.as_deref(), answer, &mut known.1)
         });
-        let lost = |error: tokio::task::JoinError| failed(format!("a task of the runner ended: {error}"));
         judged.await.unwrap_or_else(lost)
     }
+
+    /// Judges the end of a command beside the service whose shim's directory is `dir`.
+    pub(crate) async fn judge_command(&self, dir: Option<PathBuf>, answer: Result<(), String>) -> Reply {
+        let judged = crate::blocking::spawn(move || {
+            let service = dir.and_then(|dir| Service::find(&dir).ok().flatten());
+            match service.as_ref().and_then(Service::main_exit) {
+                Some(exit) => Reply::Ended(exit),
+                None => answer.map_or_else(failed, |()| Reply::Done),
+            }
+        });
+        judged.await.unwrap_or_else(lost)
+    }
+
+    /// The warning of a launch, if it was asked for: there may be none.
+    pub(crate) fn warning(&self, launch: u64) -> Option<Option<HostFailure>> {
+        let known = self.warning.lock();
+        known.as_ref().filter(|(of, _)| *of == launch).map(|(_, warning)| warning.clone())
+    }
+
+    pub(crate) fn note_warning(&self, launch: u64, warning: Option<HostFailure>) {
+        *self.warning.lock() = Some((launch, warning));
+    }
+}
+
+fn lost(error: tokio::task::JoinError) -> Reply {
+    failed(format!("a task of the runner ended: {error}"))
 }
 
 fn failed(message: String) -> Reply {
@@ -55,7 +86,7 @@ fn judge(dir: Option<&Path>, answer: Result<Answered, String>, known: &mut BTree
     };
     let unverified = |why: String| {
         let message = format!("whether a process of the release answers the probe is not known: {why}");
-        Reply::Unverified(HostFailure::new(ReasonCode::ListenerUnknown, message))
+        Reply::Warned(HostFailure::new(ReasonCode::ListenerUnknown, message))
     };
     let (ip, port) = (peer.ip().to_canonical(), peer.port());
     // A connection of a host to one of its own addresses has this address at both ends (ip-route(8), table local).

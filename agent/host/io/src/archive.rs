@@ -1,4 +1,4 @@
-//! Safe unpacking of a release's archive: tar, tar.gz or tar.zst, recognized by their first bytes.
+//! Safe unpacking of a release's archive, as `trimaran-archive` reads it.
 //!
 //! The archive is hostile input. It is read twice: first without writing anything, so that what is bad is
 //! refused before a file exists and the free space is known; then every entry is created by its own
@@ -11,47 +11,20 @@
 
 mod extract;
 mod links;
-mod name;
-mod stream;
-mod tar_reader;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::path::Path;
 
 use rustix::io::Errno;
-use trimaran_model::limits;
+use trimaran_archive::{ArchiveError, Kind, TarReader};
 use trimaran_model::reason::ReasonCode;
 
 use crate::disk::Space;
 use links::Links;
-use tar_reader::{Kind, TarReader};
 
-/// What an archive may cost.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ArchiveLimits {
-    pub entries: u64,
-    /// Of all entries together, with their headers.
-    pub unpacked_bytes: u64,
-    /// Unpacked bytes per packed byte.
-    pub ratio: u64,
-    /// Below this many unpacked bytes the ratio is not checked.
-    pub ratio_free_bytes: u64,
-    /// Components of a path.
-    pub depth: usize,
-}
-
-impl Default for ArchiveLimits {
-    fn default() -> Self {
-        Self {
-            entries: limits::ARCHIVE_ENTRIES_MAX,
-            unpacked_bytes: limits::ARCHIVE_BYTES_MAX,
-            ratio: limits::ARCHIVE_RATIO_MAX,
-            ratio_free_bytes: limits::ARCHIVE_RATIO_FREE_BYTES,
-            depth: limits::ARCHIVE_DEPTH_MAX,
-        }
-    }
-}
+pub use trimaran_archive::{ArchiveLimits, Place};
 
 /// What an archive holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -106,22 +79,27 @@ impl UnpackError {
     }
 }
 
-/// Where in an archive: the entry, counted from 1, and the byte of the unpacked tar where it begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Place {
-    pub entry: u64,
-    pub offset: u64,
+impl From<ArchiveError> for UnpackError {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Corrupt { detail, place } => Self::Corrupt { detail, place },
+            ArchiveError::Escape { detail, place } => Self::Escape { detail, place },
+            ArchiveError::Limit { detail, place } => Self::Limit { detail, place },
+            ArchiveError::Read { name, source } => Self::Io { operation: "read", path: name, source },
+        }
+    }
 }
 
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "entry {}, byte {}", self.entry, self.offset)
-    }
+fn open(archive: &Path, limits: &ArchiveLimits) -> Result<TarReader, UnpackError> {
+    let io = |error| UnpackError::io("read", archive, error);
+    let file = File::open(archive).map_err(io)?;
+    let packed_bytes = file.metadata().map_err(io)?.len();
+    Ok(TarReader::new(archive.display().to_string(), Box::new(file), packed_bytes, limits)?)
 }
 
 /// Reads the whole archive under the limits and writes nothing: what it holds, or why it is refused.
 pub fn measure(archive: &Path, limits: &ArchiveLimits) -> Result<Unpacked, UnpackError> {
-    let mut reader = TarReader::open(archive, limits)?;
+    let mut reader = open(archive, limits)?;
     let mut links = Links::default();
     let mut unpacked = Unpacked::default();
     while let Some(entry) = reader.next_entry()? {
@@ -136,19 +114,24 @@ pub fn measure(archive: &Path, limits: &ArchiveLimits) -> Result<Unpacked, Unpac
 }
 
 /// Unpacks the archive into `into`, which is made by this call or empty, and returns when all of it is
-/// durable.
+/// durable. `group` gets the tree and may read what its owner may, and write nothing.
 ///
 /// # Errors
 /// After any error `into` is gone with everything that was in it.
-pub fn unpack(archive: &Path, into: &Path, limits: &ArchiveLimits) -> Result<Unpacked, UnpackError> {
+pub fn unpack(
+    archive: &Path,
+    into: &Path,
+    limits: &ArchiveLimits,
+    group: Option<u32>,
+) -> Result<Unpacked, UnpackError> {
     let measured = measure(archive, limits)?;
-    let tree = extract::Tree::create(into)?;
+    let tree = extract::Tree::create(into, group)?;
     let free = Space::free_at(into).map_err(|error| UnpackError::io("inspect the disk of", into, error))?;
     let needed = Space { bytes: measured.disk_bytes, inodes: measured.entries };
     if !needed.fits(&free) {
         return Err(UnpackError::Disk { needed, free });
     }
-    let mut reader = TarReader::open(archive, limits)?;
+    let mut reader = open(archive, limits)?;
     match tree.fill(&mut reader) {
         Ok(unpacked) if unpacked == measured => Ok(unpacked),
         Ok(_) => {

@@ -19,7 +19,7 @@ pub(crate) fn problem(root: &Path, program: &str) -> Option<String> {
     let place = if Path::new(program).is_absolute() { "on this host" } else { "in the archive" };
     let path = root.join(program);
     match std::fs::metadata(&path) {
-        Ok(found) if !found.is_file() => Some(format!("the command's program `{program}` is no file")),
+        Ok(found) if !found.is_file() => Some(format!("the command's program `{program}` is not a file")),
         Ok(found) if found.permissions().mode() & 0o111 == 0 => {
             let mode = found.permissions().mode() & 0o7777;
             Some(format!("the command's program `{program}` is not executable: its mode is {mode:o}"))
@@ -133,7 +133,7 @@ fn not_permitted(root: &Path, program: &Path, head: &Head) -> Option<String> {
         return Some(format!("its interpreter `{interpreter}` is on a file system that is mounted `noexec`"));
     }
     (!executable(&path))
-        .then(|| format!("its interpreter `{}` is no executable file", interpreter.escape_default()))
+        .then(|| format!("its interpreter `{}` is not an executable file", interpreter.escape_default()))
 }
 
 fn is_noexec(path: &Path) -> bool {
@@ -150,7 +150,7 @@ fn wrong_format(head: &Head) -> String {
             Some(machine) if machine != own => {
                 format!("it is built for {}, and this host is {}", machine_name(machine), machine_name(own))
             }
-            _ => "it is no complete ELF program".to_owned(),
+            _ => "it is not a complete ELF program".to_owned(),
         };
     }
     if bytes.is_empty() {

@@ -105,7 +105,7 @@ fn at(path: &Path) -> impl Fn(io::Error) -> io::Error {
 /// Opens a regular file to read; anything else is `InvalidData` and not waited for.
 pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file"));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a regular file"));
     }
     File::open(path)
 }

@@ -5,8 +5,9 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -22,8 +23,10 @@ use crate::filesystem::{FileSystem as _, OsFileSystem};
 use crate::host_identity::{HostIdentity, HostSettings};
 use crate::lock::{DirectoryLock, LockError};
 use crate::logs;
-use crate::platform::{Platform, Shared};
+use crate::platform::Platform;
 use crate::reports::Reports;
+use crate::shared::Shared;
+use crate::shim::{self, Controllers};
 use crate::store::{self, LoadError, Loaded, Store};
 use crate::worker::{self, Claim, Command, Commands, GoalRefused, InstallationView};
 
@@ -53,7 +56,7 @@ struct Inner {
     workers: Mutex<BTreeMap<InstallationId, Running>>,
     /// Installations whose files can't be used, and why. They have no worker, and nothing of them is touched.
     broken: BTreeMap<InstallationId, String>,
-    forward: std::sync::Mutex<Option<JoinHandle<()>>>,
+    forward: parking_lot::Mutex<Option<JoinHandle<()>>>,
     stop: CancellationToken,
     _lock: DirectoryLock,
 }
@@ -77,10 +80,14 @@ impl Host {
     pub async fn open(settings: HostSettings) -> Result<(Self, mpsc::Receiver<HostReport>), OpenError> {
         let data_dir = settings.data_dir.clone();
         let (dir, identity) = (data_dir.clone(), HostIdentity::of(&settings));
-        let (lock, found) = blocking(move || take(&dir, &identity)).await?;
+        let (lock, found) = blocking(move || lock(&dir, &identity)).await?;
+        let controllers = blocking(|| Ok::<_, OpenError>(shim::prepare_groups(shim::is_shim))).await?;
         let reports = Arc::new(Reports::default());
         let shared = Arc::new(Shared {
             name: settings.name,
+            data_dir: data_dir.clone(),
+            secrets: settings.secrets,
+            controllers,
             address: RwLock::new(settings.address),
             binary: settings.binary,
             cache: data_dir.join("cache"),
@@ -104,7 +111,7 @@ impl Host {
             reports,
             workers: Mutex::default(),
             broken,
-            forward: std::sync::Mutex::default(),
+            forward: parking_lot::Mutex::default(),
             stop: CancellationToken::new(),
             _lock: lock,
         });
@@ -128,7 +135,7 @@ impl Host {
         let (sender, receiver) = Reports::channel();
         let reports = Arc::clone(&host.inner.reports);
         let task = tokio::spawn(async move { reports.forward(sender).await });
-        *host.inner.forward.lock().expect("no thread panics with the lock") = Some(task);
+        *host.inner.forward.lock() = Some(task);
         Ok((host, receiver))
     }
 
@@ -214,6 +221,26 @@ impl Host {
         send(&commands, |answer| Command::Show { answer }).await.ok()
     }
 
+    /// Ends a service and starts it again, apart from any goal. Returns false when it is not on this host, or nothing of
+    /// it should run. What becomes of it is reported.
+    pub async fn restart(&self, installation: &InstallationId) -> bool {
+        let Some(commands) = self.inner.workers.lock().await.get(installation).map(|it| it.commands.clone())
+        else {
+            return false;
+        };
+        send(&commands, |answer| Command::Restart { answer }).await.unwrap_or(false)
+    }
+
+    /// What groups of services can bound here.
+    pub fn controllers(&self) -> Controllers {
+        self.inner.shared.controllers
+    }
+
+    /// Whether processes without a `user` run as root here.
+    pub fn is_root(&self) -> bool {
+        crate::provision::is_root()
+    }
+
     /// The host's own address, where its services are probed.
     pub fn address(&self) -> IpAddr {
         self.inner.shared.address()
@@ -222,7 +249,7 @@ impl Host {
     /// The host's own address is another one from now on. What was started before keeps the old one in its
     /// environment.
     pub async fn set_address(&self, address: IpAddr) -> io::Result<()> {
-        *self.inner.shared.address.write().expect("no thread panics with the lock") = address;
+        *self.inner.shared.address.write() = address;
         let identity = HostIdentity { name: self.inner.shared.name.clone(), address };
         let data_dir = self.inner.data_dir.clone();
         let saved = tokio::task::spawn_blocking(move || identity.save(&data_dir)).await;
@@ -232,6 +259,11 @@ impl Host {
     /// Why nothing is done for an installation whose files can't be used.
     pub fn broken(&self, installation: &InstallationId) -> Option<&str> {
         self.inner.broken.get(installation).map(String::as_str)
+    }
+
+    /// The report of an installation whose files can't be used.
+    pub fn broken_report(&self, installation: &InstallationId) -> Option<HostReport> {
+        self.broken(installation).map(|why| broken_report(installation, why))
     }
 
     /// The installations of this host, those that are broken among them.
@@ -256,7 +288,7 @@ impl Host {
             // A worker that panicked has ended too.
             let _ = running.task.await;
         }
-        if let Some(task) = self.inner.forward.lock().expect("no thread panics with the lock").take() {
+        if let Some(task) = self.inner.forward.lock().take() {
             task.abort();
         }
     }
@@ -317,6 +349,7 @@ pub(crate) fn broken_report(installation: &InstallationId, why: &str) -> HostRep
         prepared: None,
         code: Some(ReasonCode::HostInternal),
         message: cut(why.to_owned(), limits::MESSAGE_BYTES_MAX),
+        restarting: false,
     }
 }
 
@@ -347,8 +380,8 @@ async fn blocking<T: Send + 'static, E: Into<OpenError> + Send + 'static>(
 }
 
 /// Locks and prepares a directory, and lists what is deployed there.
-fn take(data_dir: &Path, identity: &HostIdentity) -> Result<(DirectoryLock, Vec<InstallationId>), OpenError> {
-    let lock = DirectoryLock::take(data_dir)?;
+fn lock(data_dir: &Path, identity: &HostIdentity) -> Result<(DirectoryLock, Vec<InstallationId>), OpenError> {
+    let lock = DirectoryLock::acquire(data_dir)?;
     prepare(data_dir)
         .and_then(|()| identity.save(data_dir))
         .map_err(|source| OpenError::Directory { path: data_dir.to_owned(), source })?;
@@ -365,6 +398,9 @@ fn prepare(data_dir: &Path) -> io::Result<()> {
     }
     let cache = data_dir.join("cache");
     OsFileSystem.create_dir_all(&cache)?;
+    for closed in [cache.as_path(), &data_dir.join("identity")] {
+        close_entirely(closed)?;
+    }
     crate::fetch::clean(&cache)?;
     let reserve = data_dir.join("reserve");
     if !reserve.exists() && std::fs::write(&reserve, vec![0; limits::HOST_RESERVE_BYTES]).is_err() {
@@ -377,7 +413,8 @@ fn prepare(data_dir: &Path) -> io::Result<()> {
 /// What is below has values of services: other users have no business there, whoever made the directory.
 fn close_to_others(data_dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    const OTHERS: u32 = 0o027;
+    // Passing through, without seeing what is there, is for services that run as another user.
+    const OTHERS: u32 = 0o026;
     let mode = std::fs::metadata(data_dir)?.permissions().mode();
     if mode & OTHERS == 0 {
         return Ok(());
@@ -394,6 +431,15 @@ fn close_to_others(data_dir: &Path) -> io::Result<()> {
             io::Error::new(error.kind(), message)
         },
     )
+}
+
+/// Artifacts and keys are no one else's, whatever mode the directory had; one that is not there is made closed.
+fn close_entirely(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    match std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
 }
 
 /// Where the output of an installation's service is: files of lines, the newest of which is returned too.

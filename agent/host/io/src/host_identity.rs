@@ -15,6 +15,8 @@ pub struct HostSettings {
     pub name: HostName,
     /// The host's own address: where probes without a host go.
     pub address: IpAddr,
+    /// Files with the secrets of services, by name.
+    pub secrets: Option<PathBuf>,
     /// Started again as `BINARY shim …` for each service.
     pub binary: PathBuf,
 }

@@ -11,7 +11,7 @@ use trimaran_host_core::host::{
 };
 use trimaran_model::assignment::{HostReport, HostState};
 use trimaran_model::id::InstallationId;
-use trimaran_model::pipeline::{Stop, StopSignal};
+use trimaran_model::pipeline::{HealthCheck, Probe, ProbeCheck, Stop, StopSignal};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::text::with_sources;
 use trimaran_model::time::Millis;
@@ -21,7 +21,7 @@ use crate::filesystem::OsFileSystem;
 use crate::host::{OpenError, broken_report, installations, store_of};
 use crate::lock::DirectoryLock;
 use crate::platform::{observe_installation, run_dirs, stop_everything, stop_removed};
-use crate::probe;
+use crate::probe::{self, Place};
 use crate::store::{Loaded, Store};
 
 /// One installation as it is on the disk and in the process table.
@@ -44,7 +44,7 @@ pub async fn inspect(data_dir: &Path, address: IpAddr) -> Result<Vec<Inspection>
     if !data_dir.exists() {
         return Ok(Vec::new());
     }
-    let _lock = DirectoryLock::take(data_dir)?;
+    let _lock = DirectoryLock::acquire(data_dir)?;
     let mut found = Vec::new();
     for installation in list(data_dir)? {
         match inspect_installation(data_dir, &installation, address).await {
@@ -82,7 +82,8 @@ async fn inspect_installation(
     };
     let Some(journal) = journal else { return Ok(None) };
     let running = running(&store, &observation).await;
-    Ok(Some(inspect_one(installation.clone(), journal, observation, running, address).await))
+    let release_dir = |stored: &StoredRelease| store.release_dir(stored);
+    Ok(Some(inspect_one(installation.clone(), journal, observation, running, release_dir, address).await))
 }
 
 /// The launch that runs, with the directory of its shim.
@@ -98,6 +99,7 @@ async fn inspect_one(
     journal: Journal,
     observation: Observation,
     running: Option<(u64, PathBuf)>,
+    release_dir: impl Fn(&StoredRelease) -> PathBuf,
     address: IpAddr,
 ) -> Inspection {
     let number = journal.launch.as_ref().map(|launch| launch.number);
@@ -120,21 +122,38 @@ async fn inspect_one(
     let is_running = running.is_some();
     let probe = match (&current, running) {
         (Some(stored), Some((number, dir))) => {
-            let answer = probe::probe(&host_release(&stored.release).health, address).await;
-            Some(match Answers::default().judge(number, Some(dir), answer).await {
-                Reply::Failed(failure) => Err(failure.message),
-                Reply::Ended(exit) => Err(exit.to_string()),
-                Reply::Unverified(warning) if report.code.is_none() => {
-                    (report.code, report.message) = (Some(warning.code), warning.message);
-                    Ok(())
-                }
-                _ => Ok(()),
-            })
+            let place = Place { own: address, release: &release_dir(stored) };
+            probe_all(&host_release(&stored.release).health, place, number, dir, &mut report).await
         }
         _ => None,
     };
     let rollback_target = phase.journal.rollback_target().and_then(stored);
     Inspection { installation, report, current, rollback_target, running: is_running, probe }
+}
+
+/// Asks every probe over the network once; `None` where there is none. A command is not run: it might change something.
+async fn probe_all(
+    health: &HealthCheck,
+    place: Place<'_>,
+    number: u64,
+    dir: PathBuf,
+    report: &mut HostReport,
+) -> Option<Result<(), String>> {
+    let over_network = |probe: &&Probe| !matches!(probe.check, ProbeCheck::Command(_));
+    let mut result = None;
+    for probe in health.probes().map(|(_, probe)| probe).filter(over_network) {
+        let answer = probe::probe(probe, place).await;
+        match Answers::default().judge(number, Some(dir.clone()), answer).await {
+            Reply::Failed(failure) => return Some(Err(failure.message)),
+            Reply::Ended(exit) => return Some(Err(exit.to_string())),
+            Reply::Warned(warning) if report.code.is_none() => {
+                (report.code, report.message) = (Some(warning.code), warning.message);
+            }
+            _ => {}
+        }
+        result = Some(Ok(()));
+    }
+    result
 }
 
 /// Services that could not be ended.
@@ -157,7 +176,7 @@ fn words(failed: &[(InstallationId, HostFailure)]) -> String {
 /// opened here. Services whose directory was removed under them are ended too. Returns how many installations
 /// had something to end; the removed ones count as one.
 pub async fn stop_all(data_dir: &Path) -> Result<usize, StopAllError> {
-    let lock = data_dir.exists().then(|| DirectoryLock::take(data_dir));
+    let lock = data_dir.exists().then(|| DirectoryLock::acquire(data_dir));
     let _lock = lock.transpose().map_err(OpenError::from)?;
     let mut tasks = tokio::task::JoinSet::new();
     for installation in list(data_dir)? {

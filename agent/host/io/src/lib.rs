@@ -6,16 +6,15 @@
 //! Deliberately not here: decisions (the core), the fleet, and sessions with an agent.
 #![allow(clippy::disallowed_methods, reason = "this crate is the I/O of a host: files, clocks and processes")]
 
+mod account;
 mod answers;
 pub mod archive;
-mod blocking;
 mod calls;
-pub mod disk;
 mod environment;
+mod errand;
 mod executable;
-mod failpoint;
-pub mod fetch;
 pub mod filesystem;
+mod helper;
 mod host;
 mod host_identity;
 mod inspect;
@@ -24,10 +23,15 @@ pub mod logs;
 mod platform;
 pub mod ports;
 pub mod probe;
+mod provision;
 mod reports;
+mod shared;
 pub mod shim;
 pub mod store;
 mod worker;
+
+use trimaran_artifacts::blocking;
+pub use trimaran_artifacts::{disk, fetch};
 
 pub use host::{Host, OpenError, installations, output_files};
 pub use host_identity::{HostIdentity, HostSettings};

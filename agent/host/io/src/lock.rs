@@ -22,10 +22,10 @@ pub enum LockError {
 
 impl DirectoryLock {
     /// Takes the lock at once, or says who has it.
-    pub fn take(dir: &Path) -> Result<Self, LockError> {
+    pub fn acquire(dir: &Path) -> Result<Self, LockError> {
         let failed = |source| LockError::Lock { dir: dir.to_owned(), source };
         std::fs::create_dir_all(dir).map_err(failed)?;
-        match LockFile::take(&dir.join("lock")) {
+        match LockFile::acquire(&dir.join("lock")) {
             Ok(file) => Ok(Self { _file: file }),
             Err(LockFileError::Io(source)) => Err(failed(source)),
             Err(LockFileError::Held { pid }) => {
@@ -50,10 +50,10 @@ mod tests {
     #[test]
     fn a_directory_has_one_holder_at_a_time_and_the_next_takes_it_over() {
         let folder = tempfile::tempdir().expect("a directory");
-        let first = DirectoryLock::take(folder.path()).expect("no one has it");
-        let refused = DirectoryLock::take(folder.path()).expect_err("taken");
+        let first = DirectoryLock::acquire(folder.path()).expect("no one has it");
+        let refused = DirectoryLock::acquire(folder.path()).expect_err("taken");
         assert!(refused.to_string().contains(&format!("process {}", std::process::id())), "{refused}");
         drop(first);
-        DirectoryLock::take(folder.path()).expect("free again");
+        DirectoryLock::acquire(folder.path()).expect("free again");
     }
 }

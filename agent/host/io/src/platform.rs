@@ -6,48 +6,34 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, TryLockError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit};
 use trimaran_host_core::host::{
     CacheRetention, Call, Exit, HostFailure, Launch, Observation, ProcessObservation, ProcessStatus, Query,
     Reply, Snapshot, StoredRelease, host_release,
 };
-use trimaran_model::id::{Digest, HostName};
+use trimaran_model::id::Digest;
 use trimaran_model::limits;
-use trimaran_model::pipeline::{HealthCheck, Stop};
+use trimaran_model::pipeline::{HealthCheck, Probe, ProbeAddress, ProbeCheck, Process, Stop};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::{Artifact, Release};
-use trimaran_model::time::Timestamp;
-use trimaran_process::clock;
+use trimaran_model::time::{Millis, Timestamp};
+use trimaran_process::{clock, failpoint};
 
 use crate::answers::Answers;
 use crate::archive::{self, ArchiveLimits};
-use crate::environment::base_environment;
 use crate::filesystem::OsFileSystem;
+use crate::helper::{self, Ended, with_words};
 use crate::host_identity::boot_id;
-use crate::shim::{self, Attached, ShimSpec};
+use crate::probe::Place;
+use crate::provision::Service;
+use crate::shared::Shared;
+use crate::shim::{self, Attached, Seen};
 use crate::store::Store;
-use crate::{executable, failpoint, fetch, ports, probe};
-
-/// What the installations of a host share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) name: HostName,
-    /// The host's own. A runner may learn it after its services were started again.
-    pub(crate) address: RwLock<IpAddr>,
-    pub(crate) binary: PathBuf,
-    pub(crate) cache: PathBuf,
-    /// One permit: the disruptive step of a host.
-    pub(crate) slot: Arc<Semaphore>,
-}
-
-impl Shared {
-    pub(crate) fn address(&self) -> IpAddr {
-        *self.address.read().expect("no thread panics with the lock")
-    }
-}
+use crate::{account, executable, fetch, ports, probe};
 
 /// The host as one installation sees it.
 #[derive(Debug)]
@@ -56,8 +42,10 @@ pub(crate) struct Platform {
     pub(crate) store: Store<OsFileSystem>,
     slot: Mutex<Option<OwnedSemaphorePermit>>,
     /// Held while releases and `current` are changed: a change that hung never overtakes a later one.
-    changing: Arc<std::sync::Mutex<()>>,
+    changing: Arc<parking_lot::Mutex<()>>,
     answers: Answers,
+    /// Commands beside the service so far, for the names of their directories.
+    commands: AtomicU64,
 }
 
 type Failed = HostFailure;
@@ -75,13 +63,20 @@ fn disk_failure(what: &str, error: &io::Error) -> Failed {
 
 impl Platform {
     pub(crate) fn new(shared: Arc<Shared>, store: Store<OsFileSystem>) -> Self {
-        Self { shared, store, slot: Mutex::new(None), changing: Arc::default(), answers: Answers::default() }
+        Self {
+            shared,
+            store,
+            slot: Mutex::new(None),
+            changing: Arc::default(),
+            answers: Answers::default(),
+            commands: Default::default(),
+        }
     }
 
     pub(crate) async fn call(&self, call: Call) -> Reply {
         let result = match call {
             Call::Inspect => return self.observe().await.map_or_else(Reply::Failed, Reply::Observation),
-            Call::CheckPort { health } => self.check_port(&health).await,
+            Call::Preflight { digest, release } => self.preflight(digest, &release).await,
             Call::Fetch { artifact } => self.fetch(&artifact).await,
             Call::Unpack(stored) => return self.unpack(stored).await,
             Call::AcquireSlot => self.acquire_slot().await,
@@ -94,7 +89,10 @@ impl Platform {
             Call::Start { launch, release } => {
                 return self.start(&launch, &release).await.map_or_else(Reply::Failed, Reply::Started);
             }
-            Call::Probe { launch, health } => return self.probe(launch, &health).await,
+            Call::Probe { launch, process, probe } => return self.probe(&launch, process, &probe).await,
+            Call::Run { launch, process, errand } => {
+                return self.run_errand(&launch, &process, &errand).await;
+            }
             Call::CollectGarbage { releases, launch, keep } => {
                 self.collect_garbage(releases, launch, keep).await;
                 Ok(())
@@ -134,7 +132,7 @@ impl Platform {
         let changing = Arc::clone(&self.changing);
         self.blocking(move |store| {
             // What a change that panicked left is what a crash leaves.
-            let _alone = changing.lock().unwrap_or_else(PoisonError::into_inner);
+            let _alone = changing.lock();
             work(store)
         })
         .await
@@ -144,7 +142,7 @@ impl Platform {
         observe_installation(&self.store, &self.changing, true).await
     }
 
-    async fn run_dirs(&self) -> RunDirs {
+    pub(crate) async fn run_dirs(&self) -> RunDirs {
         run_dirs(&self.store).await
     }
 
@@ -152,16 +150,39 @@ impl Platform {
         self.store.run_dir().join(format!("{}-{}", launch.number, launch.digest.short()))
     }
 
-    async fn check_port(&self, health: &HealthCheck) -> Result<(), Failed> {
-        let address = match &health.http.host {
-            None => self.shared.address(),
-            Some(host) => match host.parse::<IpAddr>() {
-                Ok(address) => address,
-                Err(_) if host == "localhost" => IpAddr::from([127, 0, 0, 1]),
-                // The probe asks another machine or a name; nothing is known of the service's own port.
-                Err(_) => return Ok(()),
-            },
-        };
+    /// Whether the release can run here as it asks for.
+    async fn preflight(&self, digest: Digest, release: &Release) -> Result<(), Failed> {
+        let host = host_release(release).clone();
+        self.check_ports(&host.health).await?;
+        let release_dir = self.release_dir(digest).await?;
+        self.with_service(host.process, release_dir, |_| Ok(())).await
+    }
+
+    /// Does something with a service as it can be started here.
+    pub(crate) async fn with_service<T: Send + 'static>(
+        &self,
+        process: Process,
+        release_dir: PathBuf,
+        work: impl FnOnce(&Service<'_>) -> Result<T, Failed> + Send + 'static,
+    ) -> Result<T, Failed> {
+        let shared = Arc::clone(&self.shared);
+        self.blocking(move |store| work(&Service::of(&shared, store, &process, release_dir)?)).await?
+    }
+
+    pub(crate) async fn release_dir(&self, digest: Digest) -> Result<PathBuf, Failed> {
+        let releases = self.blocking(Store::releases).await?;
+        let releases = releases.map_err(|error| disk_failure("can't read the releases", &error))?;
+        let missing = || HostFailure::new(ReasonCode::StartFailed, "the release is not on this host");
+        releases.get(&digest).map(|stored| self.store.release_dir(stored)).ok_or_else(missing)
+    }
+
+    /// Whether the ports that the health check asks for are free, or held by what is to be stopped.
+    async fn check_ports(&self, health: &HealthCheck) -> Result<(), Failed> {
+        let ports: BTreeSet<(IpAddr, u16)> =
+            health.probes().filter_map(|(_, probe)| self.own_port(probe)).collect();
+        if ports.is_empty() {
+            return Ok(());
+        }
         let mut ours = BTreeSet::new();
         for (dir, _) in self.run_dirs().await.values() {
             if let Ok(Attached::Running(shim)) = shim::attach(dir).await {
@@ -170,22 +191,103 @@ impl Platform {
                 ours.extend(ports::parent(shim.pid()).filter(|parent| *parent > 1));
             }
         }
-        let port = health.http.port;
-        let found = self.blocking(move |store| foreign_listener(store, address, port, ours)).await?;
-        match found.map_err(|error| internal("can't see who listens", error))? {
-            None => Ok(()),
-            Some(who) => {
+        for (address, port) in ports {
+            let ours = ours.clone();
+            let found = self.blocking(move |store| foreign_listener(store, address, port, ours)).await?;
+            if let Some(who) = found.map_err(|error| internal("can't see who listens", error))? {
                 let message = format!("{who} listens on {address}:{port}");
-                Err(HostFailure::new(ReasonCode::PreflightPort, message))
+                return Err(HostFailure::new(ReasonCode::PreflightPort, message));
             }
         }
+        Ok(())
+    }
+
+    /// Where the service itself listens, as far as a probe says so.
+    fn own_port(&self, probe: &Probe) -> Option<(IpAddr, u16)> {
+        let ProbeAddress { host, port } = match &probe.check {
+            ProbeCheck::Http(http) => &http.url.address,
+            ProbeCheck::Tcp(address) => address,
+            ProbeCheck::Command(_) => return None,
+        };
+        let address = match host {
+            None => Some(self.shared.address()),
+            Some(host) => match host.parse::<IpAddr>() {
+                Ok(address) => Some(address),
+                Err(_) if host == "localhost" => Some(IpAddr::from([127, 0, 0, 1])),
+                // The probe asks another machine or a name; nothing is known of the service's own port.
+                Err(_) => None,
+            },
+        };
+        address.map(|address| (address, *port))
     }
 
     /// The end of the first process counts more than any answer: what it left may go on answering for a while.
-    async fn probe(&self, launch: u64, health: &HealthCheck) -> Reply {
-        let answer = probe::probe(health, self.shared.address()).await;
-        let dir = self.run_dirs().await.remove(&launch).map(|(dir, _)| dir);
-        self.answers.judge(launch, dir, answer).await
+    async fn probe(&self, launch: &Launch, process: Process, probe: &Probe) -> Reply {
+        let dir = self.run_dirs().await.remove(&launch.number).map(|(dir, _)| dir);
+        let release_dir = match self.release_dir(launch.digest).await {
+            Ok(release_dir) => release_dir,
+            Err(failure) => return Reply::Failed(failure),
+        };
+        let reply = match &probe.check {
+            ProbeCheck::Http(_) | ProbeCheck::Tcp(_) => {
+                let place = Place { own: self.shared.address(), release: &release_dir };
+                let answer = probe::probe(probe, place).await;
+                self.answers.judge(launch.number, dir, answer).await
+            }
+            ProbeCheck::Command(command) => {
+                let limit = probe.timeout;
+                let answer = match self.command(launch, process.clone(), &release_dir, command, limit).await {
+                    Ok((Ended::Exit(exit), _)) if exit.is_success() => Ok(()),
+                    Ok((Ended::Exit(exit), words)) => Err(with_words(exit.to_string(), &words)),
+                    Ok((Ended::TimedOut, words)) => {
+                        Err(with_words(format!("the command did not end within {limit}"), &words))
+                    }
+                    Err(message) => Err(message),
+                };
+                self.answers.judge_command(dir, answer).await
+            }
+        };
+        match reply {
+            Reply::Done => self.warned(launch.number, process, release_dir).await,
+            other => other,
+        }
+    }
+
+    /// What is to be known beside a success. Asked once a launch.
+    async fn warned(&self, launch: u64, process: Process, release_dir: PathBuf) -> Reply {
+        let known = self.answers.warning(launch);
+        let warning = match known {
+            Some(warning) => warning,
+            None => {
+                let found = self.with_service(process, release_dir, |service| Ok(service.warnings())).await;
+                // What is missing by now was there at the start.
+                let first = found.unwrap_or_default().into_iter().next();
+                self.answers.note_warning(launch, first.clone());
+                first
+            }
+        };
+        warning.map_or(Reply::Done, Reply::Warned)
+    }
+
+    /// Runs a command beside the service. Returns how it ended and its last line; the error is in words.
+    pub(crate) async fn command(
+        &self,
+        launch: &Launch,
+        process: Process,
+        release_dir: &Path,
+        command: &[String],
+        limit: Millis,
+    ) -> Result<(Ended, String), String> {
+        let number = self.commands.fetch_add(1, Ordering::Relaxed);
+        let dir = self.store.commands_dir().join(format!("{}-{number}", std::process::id()));
+        let (launch, command) = (launch.clone(), command.to_vec());
+        let spec = self
+            .with_service(process, release_dir.to_owned(), move |service| {
+                Ok(service.command(&launch, &dir, &command))
+            })
+            .await
+            .map_err(|failure| failure.message)?;
+        helper::run(&self.shared.binary, spec, limit.to_std()).await.map_err(|error| error.to_string())
     }
 
     async fn fetch(&self, artifact: &Artifact) -> Result<(), Failed> {
@@ -253,37 +355,18 @@ impl Platform {
                 Attached::Ended(_) | Attached::Nothing => {}
             }
         }
-        let dir = self.run_dir(launch);
-        let releases = self.blocking(Store::releases).await?;
-        let releases = releases.map_err(|error| disk_failure("can't read the releases", &error))?;
-        let stored =
-            releases.get(&launch.digest).ok_or_else(|| failed(&"the release is not on this host"))?;
-        let cwd = self.store.release_dir(stored);
-        let spec = self.shim_spec(launch, release, &dir, &cwd);
+        let release_dir = self.release_dir(launch.digest).await?;
+        let (wanted, dir) = (launch.clone(), self.run_dir(launch));
+        let process = host_release(release).process.clone();
+        let spec = self
+            .with_service(process, release_dir, move |service| {
+                let made = service.make_directories();
+                made.map_err(|error| disk_failure("can't make the service's directories", &error))?;
+                Ok(service.spec(&wanted, &dir))
+            })
+            .await?;
         let shim = shim::start(&self.shared.binary, &spec).await.map_err(|error| failed(&error))?;
         Ok(Timestamp(shim.started_boottime_ms()))
-    }
-
-    fn shim_spec(&self, launch: &Launch, release: &Release, dir: &Path, cwd: &Path) -> ShimSpec {
-        let process = &host_release(release).process;
-        let mut environment = base_environment();
-        environment.extend(process.environment.clone());
-        let own = [
-            ("TRIMARAN_HOST", self.shared.name.to_string()),
-            ("TRIMARAN_ADDRESS", self.shared.address().to_string()),
-            ("TRIMARAN_RELEASE", launch.digest.to_string()),
-            ("TRIMARAN_RUN", launch.run.to_string()),
-            ("TRIMARAN_ATTEMPT", launch.attempt.to_string()),
-        ];
-        environment.extend(own.map(|(name, value)| (name.to_owned(), value)));
-        ShimSpec {
-            dir: dir.to_owned(),
-            command: in_release(&process.command, cwd),
-            cwd: cwd.to_owned(),
-            environment,
-            log_dir: self.store.log_dir(),
-            run: launch.run.to_string(),
-        }
     }
 
     /// What can't be removed now is removed the next time.
@@ -299,6 +382,7 @@ impl Platform {
         let done = self
             .changing(move |store| {
                 ended.iter().try_for_each(std::fs::remove_dir_all)?;
+                remove_commands(&store.commands_dir());
                 let identity = store.releases()?;
                 for stored in releases.iter().filter_map(|digest| identity.get(digest)) {
                     store.remove(stored)?;
@@ -310,18 +394,6 @@ impl Platform {
             tracing::warn!(dir = %self.store.dir().display(), %error, "old releases could not be removed");
         }
     }
-}
-
-/// The program is searched in the release.
-fn in_release(command: &[String], cwd: &Path) -> Vec<String> {
-    let mut command = command.to_vec();
-    if let Some(program) = command.first_mut() {
-        let inside = cwd.join(&*program);
-        if program.contains('/') || inside.is_file() {
-            *program = inside.display().to_string();
-        }
-    }
-    command
 }
 
 /// Directories of launches, `run/NUMBER-DIGEST12`, with the twelve digits.
@@ -344,20 +416,16 @@ pub(crate) async fn run_dirs(store: &Store<OsFileSystem>) -> RunDirs {
     crate::blocking::spawn(list).await.unwrap_or_default()
 }
 
-/// What is there of an installation; `clean`: without leftovers, which are removed first, unless another call is
-/// still changing something.
+/// What is there of an installation; `clean`: without leftovers, which are removed or ended first, unless another call is
+/// still changing something. Otherwise nothing is touched.
 pub(crate) async fn observe_installation(
     store: &Store<OsFileSystem>,
-    changing: &Arc<std::sync::Mutex<()>>,
+    changing: &Arc<parking_lot::Mutex<()>>,
     clean: bool,
 ) -> Result<Observation, Failed> {
     let (on_disk, changing) = (store.clone(), Arc::clone(changing));
     let found = crate::blocking::spawn(move || {
-        let alone = match changing.try_lock() {
-            Ok(alone) => Some(alone),
-            Err(TryLockError::Poisoned(alone)) => Some(alone.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        };
+        let alone = changing.try_lock();
         failpoint::hang(on_disk.dir());
         if alone.is_some() && clean {
             on_disk.clean()?;
@@ -370,22 +438,35 @@ pub(crate) async fn observe_installation(
     .await
     .map_err(|error| internal("a task of the runner ended", error))?;
     let (boot, releases, current) = found.map_err(|error| disk_failure("can't read the releases", &error))?;
+    let known = |short: &str| releases.keys().find(|digest| digest.short() == short).copied();
     let mut processes = BTreeMap::new();
     for (number, (dir, short)) in run_dirs(store).await {
-        let attached =
-            shim::attach(&dir).await.map_err(|error| internal("can't inspect the process", error))?;
-        let status = match attached {
-            Attached::Running(shim) => match shim.main_exit() {
-                Some(exit) => ProcessStatus::Ended(exit),
-                None => ProcessStatus::Running { started: Timestamp(shim.started_boottime_ms()) },
-            },
-            Attached::Ended(exit) => ProcessStatus::Ended(exit),
-            Attached::Nothing => ProcessStatus::Nothing,
-        };
-        let digest = releases.keys().find(|digest| digest.short() == short).copied();
-        processes.insert(number, ProcessObservation { digest, status });
+        let status = status_of(dir, clean).await?;
+        processes.insert(number, ProcessObservation { digest: known(&short), status });
     }
     Ok(Observation { boot, current, releases, processes })
+}
+
+/// What became of a launch; `clean`: what it left after its end is ended.
+async fn status_of(dir: PathBuf, clean: bool) -> Result<ProcessStatus, Failed> {
+    let failed = |error: io::Error| internal("can't inspect the process", error);
+    if !clean {
+        let seen = crate::blocking::spawn(move || shim::inspect(&dir)).await;
+        let seen = seen.map_err(|error| internal("a task of the runner ended", error))?;
+        return Ok(match seen.map_err(failed)? {
+            Seen::Running(started) => ProcessStatus::Running { started: Timestamp(started) },
+            Seen::Ended(exit) => ProcessStatus::Ended(exit),
+            Seen::Nothing => ProcessStatus::Nothing,
+        });
+    }
+    Ok(match shim::attach(&dir).await.map_err(failed)? {
+        Attached::Running(shim) => match shim.main_exit() {
+            Some(exit) => ProcessStatus::Ended(exit),
+            None => ProcessStatus::Running { started: Timestamp(shim.started_boottime_ms()) },
+        },
+        Attached::Ended(exit) => ProcessStatus::Ended(exit),
+        Attached::Nothing => ProcessStatus::Nothing,
+    })
 }
 
 /// Who else listens where the service will. A service of an earlier data directory of this path is to be stopped too.
@@ -448,7 +529,11 @@ fn unpack(store: &Store<OsFileSystem>, blob: &Path, stored: &StoredRelease) -> R
     {
         return Reply::Failed(disk_failure("can't remove an earlier attempt", &error));
     }
-    if let Err(error) = archive::unpack(blob, &into, &ArchiveLimits::default()) {
+    let group = match release_group(&stored.release) {
+        Ok(group) => group,
+        Err(why) => return Reply::Failed(HostFailure::new(ReasonCode::PreflightUser, why)),
+    };
+    if let Err(error) = archive::unpack(blob, &into, &ArchiveLimits::default(), group) {
         let code = error.code();
         if matches!(code, ReasonCode::UnpackCorrupt | ReasonCode::UnpackEscape | ReasonCode::UnpackLimit) {
             // It would be refused again; a cache is for what is of use.
@@ -456,8 +541,10 @@ fn unpack(store: &Store<OsFileSystem>, blob: &Path, stored: &StoredRelease) -> R
         }
         return Reply::Failed(HostFailure::new(code, error.to_string()));
     }
-    let program = host_release(&stored.release).process.command.first().map_or("", String::as_str);
-    if let Some(words) = executable::problem(&into, program) {
+    let host = host_release(&stored.release);
+    let service = host.process.command.first().map_or("", String::as_str);
+    let mut programs = std::iter::once(service).chain(host.lifecycle.programs());
+    if let Some(words) = programs.find_map(|program| executable::problem(&into, program)) {
         // The next inspection removes what is left of it.
         let _ = std::fs::remove_dir_all(&into);
         return Reply::Failed(HostFailure::new(ReasonCode::UnpackProgram, words));
@@ -468,6 +555,31 @@ fn unpack(store: &Store<OsFileSystem>, blob: &Path, stored: &StoredRelease) -> R
             // The next inspection removes what is left of it.
             let _ = std::fs::remove_dir_all(&into);
             Reply::Failed(disk_failure("can't keep the unpacked release", &error))
+        }
+    }
+}
+
+/// Whose group may read the release beside its owner, which is the runner's user: the service's, where that is another.
+fn release_group(release: &Release) -> Result<Option<u32>, String> {
+    let account = &host_release(release).process.account;
+    if account.is_runners() {
+        return Ok(None);
+    }
+    let who = account::resolve(account)?;
+    account::may_become(&who, account)?;
+    Ok((who.uid != rustix::process::geteuid().as_raw()).then_some(who.gid))
+}
+
+/// Removes what commands of an earlier runner left. One that still runs is ended by its own time limit.
+fn remove_commands(dir: &Path) {
+    let own = format!("{}-", std::process::id());
+    // Before the first command there is no directory.
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let is_own = entry.file_name().to_str().is_some_and(|name| name.starts_with(&own));
+        if !is_own && !matches!(shim::inspect(&entry.path()), Ok(Seen::Running(_))) {
+            // What can't be removed now is removed the next time.
+            let _ = std::fs::remove_dir_all(entry.path());
         }
     }
 }

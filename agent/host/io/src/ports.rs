@@ -13,7 +13,7 @@ use self::sock_diag::{Listener, listeners};
 /// A process that listens on the port and is not a descendant of one of `ours`: in words, or `None`.
 pub fn foreign_listener(address: IpAddr, port: u16, ours: &BTreeSet<u32>) -> io::Result<Option<String>> {
     let all = listeners()?;
-    let in_the_way = all.iter().filter(|listener| is_in_the_way(listener, address, port));
+    let in_the_way = all.iter().filter(|listener| blocks(listener, address, port));
     let mut inodes: BTreeSet<u64> = in_the_way.map(|listener| listener.inode).collect();
     if inodes.is_empty() {
         return Ok(None);
@@ -97,7 +97,7 @@ fn answering(all: &[Listener], address: IpAddr, port: u16) -> BTreeSet<u64> {
 }
 
 /// Whether the listener would be in the way of one at `address:port`.
-fn is_in_the_way(listener: &Listener, address: IpAddr, port: u16) -> bool {
+fn blocks(listener: &Listener, address: IpAddr, port: u16) -> bool {
     let listens = listener.address.to_canonical();
     listener.port == port && (listens.is_unspecified() || listens == address.to_canonical())
 }

@@ -1,8 +1,8 @@
 //! The latest report of each installation, and a bounded way out for changes: a slow reader sees the newest.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use trimaran_model::assignment::HostReport;
 use trimaran_model::id::InstallationId;
@@ -22,11 +22,9 @@ struct State {
     unsent: BTreeMap<InstallationId, HostReport>,
 }
 
-const LOCK: &str = "no thread panics while it holds the reports";
-
 impl Reports {
     pub(crate) fn set(&self, report: HostReport) {
-        let mut state = self.state.lock().expect(LOCK);
+        let mut state = self.state.lock();
         let installation = report.installation.clone();
         if state.latest.get(&installation) == Some(&report) {
             return;
@@ -39,7 +37,7 @@ impl Reports {
     }
 
     pub(crate) fn all(&self) -> Vec<HostReport> {
-        self.state.lock().expect(LOCK).latest.values().cloned().collect()
+        self.state.lock().latest.values().cloned().collect()
     }
 
     /// Waits until something was said of each of these.
@@ -48,7 +46,7 @@ impl Reports {
             // Registered before the check, so that nothing reported in between is missed.
             let said = self.first.notified();
             let missing = {
-                let latest = &self.state.lock().expect(LOCK).latest;
+                let latest = &self.state.lock().latest;
                 installations.iter().any(|installation| !latest.contains_key(installation))
             };
             if !missing {
@@ -65,7 +63,7 @@ impl Reports {
     /// Sends changes until the reader is gone.
     pub(crate) async fn forward(&self, sender: mpsc::Sender<HostReport>) {
         loop {
-            let unsent = std::mem::take(&mut self.state.lock().expect(LOCK).unsent);
+            let unsent = std::mem::take(&mut self.state.lock().unsent);
             if unsent.is_empty() {
                 tokio::select! {
                     () = self.changed.notified() => {}

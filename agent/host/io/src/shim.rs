@@ -13,6 +13,7 @@
 //!
 //! Deliberately not here: when to restart a service, and health.
 
+mod confine;
 mod connections;
 mod control;
 mod detach;
@@ -31,9 +32,14 @@ mod state;
 mod supervisor;
 mod sweep;
 
+pub use confine::{Confinement, Credentials, Rlimit};
+pub(crate) use confine::{default_rlimits, may_raise_rlimits, own_rlimit};
 pub use detach::main;
+pub use group::{Controllers, GroupLimits, prepare_groups};
 pub use handle::{Attached, Shim, StopError, attach};
+pub(crate) use removed::is_shim;
 pub use removed::{Removed, removed};
-pub(crate) use service::Service;
-pub use spec::{BadSpec, ShimSpec};
-pub use start::{StartError, start};
+pub(crate) use service::{Seen, Service, inspect};
+pub use spec::{BadSpec, OutputPlace, ShimSpec};
+pub use start::{OWN_BINARY, StartError, start};
+pub(crate) use state::TAIL;

@@ -8,6 +8,8 @@
 //!   releases/.tmp-SEQ/             being unpacked; removed by the next inspection
 //!   current -> releases/…          the one switch
 //!   run/  log/                     of the processes, see `shim` and `logs`
+//!   commands/                      of commands that run beside it
+//!   data/state  data/run           the service's own: kept over releases, and empty at each start
 //! ```
 //! A directory without its record, or a record without its directory, is a leftover and removed. Other names in
 //! `releases/` are a user's and passed over; what is in the place of a file of ours is displaced ([`FileSystem::displace`]).
@@ -104,7 +106,27 @@ impl<F: FileSystem> Store<F> {
         self.dir.join("log")
     }
 
-    fn releases_dir(&self) -> PathBuf {
+    /// What belongs to the service itself.
+    pub fn service_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// Files that the service keeps over its releases.
+    pub fn service_state_dir(&self) -> PathBuf {
+        self.service_dir().join("state")
+    }
+
+    /// Files of one process of the service: empty at each start.
+    pub fn service_run_dir(&self) -> PathBuf {
+        self.service_dir().join("run")
+    }
+
+    /// Directories of commands that run beside the service.
+    pub fn commands_dir(&self) -> PathBuf {
+        self.dir.join("commands")
+    }
+
+    pub fn releases_dir(&self) -> PathBuf {
         self.dir.join("releases")
     }
 

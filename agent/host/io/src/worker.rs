@@ -23,10 +23,9 @@ use trimaran_model::id::{AssignmentId, Attempt, Fence};
 use trimaran_model::limits;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
-use trimaran_process::clock;
+use trimaran_process::{clock, failpoint};
 
 use crate::calls::{Calls, Ended};
-use crate::failpoint;
 use crate::platform::Platform;
 use crate::reports::Reports;
 
@@ -64,6 +63,10 @@ pub(crate) enum Command {
         goal: Box<HostGoal>,
         answer: oneshot::Sender<Result<HostGoal, GoalRefused>>,
     },
+    /// End what runs and start it again. False when nothing should run.
+    Restart {
+        answer: oneshot::Sender<bool>,
+    },
     /// What is known now.
     Show {
         answer: oneshot::Sender<InstallationView>,
@@ -91,6 +94,10 @@ pub struct InstallationView {
     pub settled: bool,
     /// The host was inspected since it was opened.
     pub inspected: bool,
+    /// Whether a process of it runs.
+    pub running: bool,
+    /// What the probes of what runs say; `None` before any was answered.
+    pub probe: Option<Result<(), String>>,
     /// What keeps anything from happening: the journal can't be written, or the host not inspected.
     pub obstacle: Option<String>,
     /// The release that `current` names.
@@ -312,6 +319,12 @@ impl Worker {
                 let result = self.accept((*goal).clone()).await.map(|()| *goal);
                 let _ = answer.send(result);
             }
+            Command::Restart { answer } => {
+                let mut effects = Vec::new();
+                let restarts = HostMachine.restart(&mut self.phase, clock::boot_time(), &mut effects);
+                self.effects.extend(effects);
+                let _ = answer.send(restarts);
+            }
             Command::Show { answer } => {
                 let _ = answer.send(self.show());
             }
@@ -361,6 +374,8 @@ impl Worker {
             goal: self.phase.journal.goal.clone(),
             settled: self.next.is_none() && self.effects.is_empty() && self.phase.is_settled(),
             inspected: self.phase.is_inspected(),
+            running: self.phase.is_running(),
+            probe: self.phase.probed(),
             obstacle: self
                 .journal_error
                 .clone()

@@ -37,14 +37,11 @@ impl Lab {
     }
 
     fn spec(&self, command: &[&str]) -> ShimSpec {
-        ShimSpec {
-            dir: self.dir(),
-            command: command.iter().map(|it| (*it).to_owned()).collect(),
-            cwd: self.folder.path().to_owned(),
-            environment: BTreeMap::from([("COLOR".to_owned(), "blue".to_owned())]),
-            log_dir: self.file("log"),
-            run: "web#1".to_owned(),
-        }
+        let command = command.iter().map(|it| (*it).to_owned()).collect();
+        let cwd = self.folder.path().to_owned();
+        let mut spec = ShimSpec::new(self.dir(), command, cwd, self.file("log"), "web#1".to_owned());
+        spec.environment = BTreeMap::from([("COLOR".to_owned(), "blue".to_owned())]);
+        spec
     }
 
     fn sh(&self, script: &str) -> ShimSpec {
@@ -131,7 +128,7 @@ fn end(runner: &mut Child) {
 }
 
 fn code(code: i32) -> Exit {
-    Exit { code: Some(code), signal: None, lost: false }
+    Exit::code(code)
 }
 
 async fn running(lab: &Lab) -> Shim {
@@ -231,7 +228,7 @@ async fn a_program_that_can_not_run_is_reported_with_its_cause_and_leaves_nothin
         ("missing", "No such file"),
         ("data", "is not executable (mode 06"),
         ("folder", "is a directory"),
-        ("bad", "no complete ELF program"),
+        ("bad", "not a complete ELF program"),
     ] {
         let error = shim::start(Path::new(LAB), &lab.spec(&[program])).await.err().expect("it can't run");
         assert!(matches!(error, StartError::Exec { .. }), "{error}");
@@ -253,7 +250,7 @@ async fn a_service_survives_its_runner_and_can_be_stopped_by_the_next() {
     assert_eq!(shim.pid(), pid);
     assert!(is_alive(pid));
     let exit = shim.stop(StopSignal::Term, Duration::from_secs(10)).await.expect("it ends");
-    assert_eq!(exit, Exit { code: None, signal: Some(15), lost: false });
+    assert_eq!(exit, Exit::signal(15));
     assert_eq!(ended(&lab).await, exit);
 }
 
@@ -290,7 +287,7 @@ async fn stop_ends_all_descendants_with_and_without_a_group() {
         let began = Instant::now();
         let exit = shim.stop(StopSignal::Term, Duration::from_millis(300)).await.expect("all end");
         assert!(began.elapsed() >= Duration::from_millis(300), "the grace was given");
-        assert_eq!(exit, Exit { code: None, signal: Some(9), lost: false });
+        assert_eq!(exit, Exit::signal(9));
         assert!(!is_alive(pid) && !is_alive(a) && !is_alive(b), "{group}: {pid} {a} {b}");
     }
 }
@@ -316,7 +313,7 @@ async fn a_program_without_handlers_ends_at_once_by_the_signal() {
         let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).expect("a mask").trim();
         assert_eq!(blocked, "0000000000000000");
         let exit = shim.stop(signal, Duration::from_secs(60)).await.expect("it ends");
-        assert_eq!(exit, Exit { code: None, signal: Some(number), lost: false });
+        assert_eq!(exit, Exit::signal(number));
     }
 }
 
@@ -369,7 +366,7 @@ async fn a_killed_shim_does_not_stay_unnoticed() {
     let pid = shim.pid();
     kill(lab.shim_pid());
     let exit = tokio::time::timeout(LIMIT, shim.exited()).await.expect("it is noticed");
-    assert_eq!(exit, Exit { code: None, signal: None, lost: true });
+    assert_eq!(exit, Exit::LOST);
     assert!(!is_alive(pid) && !is_alive(left));
     assert!(ended(&lab).await.lost);
     assert!(!lab.dir().join("control").exists(), "what was found out is noted");

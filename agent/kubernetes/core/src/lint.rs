@@ -6,9 +6,11 @@
 
 mod config;
 mod disruption;
+mod encrypted;
 mod identity;
 mod immutable;
 mod lists;
+mod quantity;
 mod rollout;
 mod schema;
 mod server_fields;
@@ -49,6 +51,9 @@ pub fn lint(objects: &[Value], options: Options<'_>) -> Vec<Finding> {
     ] {
         rule(&set, &mut found);
     }
+    let encrypted = encrypted::check(&set);
+    found.retain(|it| encrypted.iter().all(|other| other.object != it.object));
+    found.extend(encrypted);
     found.sort();
     found.dedup();
     found

@@ -49,7 +49,7 @@ fn check(case: &Case, documents: &[Value], rules: &RuleSet) -> Result<(), String
     let mut objects = snapshot.objects();
     let subject =
         objects.find(|object: &Object<'_>| object.display() == case.subject).ok_or("no such subject")?;
-    let now: jiff::Timestamp = case.now.parse().map_err(|_| "now is no time")?;
+    let now: jiff::Timestamp = case.now.parse().map_err(|_| "now is not a time")?;
     let judgment = judge(&snapshot, subject, rules, WallTime(now.as_millisecond()), None);
     let reason = judgment.reason.map(ReasonCode::as_str);
     let fault = judgment.fault.map(|fault| fault.as_str());

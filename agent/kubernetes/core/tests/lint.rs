@@ -47,8 +47,29 @@ fn merge(place: &mut Value, more: Value) {
     }
 }
 
+/// An object of a kind with what a server asks of it.
 fn named(version: &str, kind: &str, name: &str) -> Value {
-    json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}})
+    let mut it = json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}});
+    let spec = match kind {
+        "VolumeAttributesClass" => {
+            it["driverName"] = "disk.example.com".into();
+            return it;
+        }
+        "Service" => json!({"ports": [{"port": 80}]}),
+        "Job" => job(),
+        "CronJob" => json!({"schedule": "0 3 * * *", "jobTemplate": {"spec": job()}}),
+        "HorizontalPodAutoscaler" => {
+            json!({"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "web"}})
+        }
+        "Ingress" => json!({"defaultBackend": {"service": {"name": "web", "port": {"number": 80}}}}),
+        _ => return it,
+    };
+    it["spec"] = spec;
+    it
+}
+
+fn job() -> Value {
+    json!({"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "a:1"}]}}})
 }
 
 const POD: &str = "/spec/template/spec";
@@ -71,7 +92,7 @@ fn a_usual_set_is_good() {
         })),
         json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web"},
                "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "web"}}}}),
-        json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"generateName": "migrate-"}, "spec": {}}),
+        json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"generateName": "migrate-"}, "spec": job()}),
         named("rbac.authorization.k8s.io/v1", "ClusterRole", "system:web"),
         named("example.com/v1", "Thing", "a.b-c"),
     ]);
@@ -79,6 +100,7 @@ fn a_usual_set_is_good() {
 
 #[test]
 fn kinds_and_names_are_there() {
+    let pod = json!({"containers": [{"name": "c", "image": "a:1"}]});
     expect(&[json!([1])], &[(0, "", error_code::NO_KIND, ERROR)]);
     expect(&[json!({"a": 1})], &[(0, "/kind", error_code::NO_KIND, ERROR)]);
     expect(&[json!({"kind": "Pod"})], &[(0, "/apiVersion", error_code::NO_KIND, ERROR)]);
@@ -88,15 +110,17 @@ fn kinds_and_names_are_there() {
     let kustomization = json!({"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"});
     expect(&[kustomization], &[(0, "/kind", error_code::NO_KIND, ERROR)]);
     expect(
-        &[json!({"apiVersion": "v1", "kind": "Pod"})],
+        &[json!({"apiVersion": "v1", "kind": "Pod", "spec": pod})],
         &[(0, "/metadata/name", error_code::NO_NAME, ERROR)],
     );
     expect(
-        &[json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": 7}})],
+        &[json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": 7}, "spec": pod})],
         &[(0, "/metadata/name", error_code::BAD_OBJECT_NAME, ERROR)],
     );
     expect(
-        &[json!({"apiVersion": "v1", "kind": "Service", "metadata": {"generateName": "a-"}})],
+        &[
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"generateName": "a-"}, "spec": {"ports": [{"port": 1}]}}),
+        ],
         &[(0, "/metadata/generateName", error_code::NO_NAME, WARNING)],
     );
 }
@@ -194,8 +218,7 @@ fn templates_are_rendered() {
 #[test]
 fn texts_have_their_quotes() {
     let not_text = error_code::NOT_TEXT;
-    let container =
-        json!({"containers": [{"name": "c", "args": ["a", 1], "env": [{"name": "A", "value": true}]}]});
+    let container = json!({"containers": [{"name": "c", "image": "a:1", "args": ["a", 1], "env": [{"name": "A", "value": true}]}]});
     expect(
         &[pods(container)],
         &[
@@ -245,27 +268,31 @@ fn labels_are_well_formed() {
 fn keys_of_lists_are_there_once() {
     let twice = error_code::LIST_KEY_TWICE;
     let cases: &[(Value, &str)] = &[
-        (json!({"containers": [{"name": "a"}, {"name": "a"}]}), "containers/1/name"),
-        (json!({"initContainers": [{"name": "c"}]}), "initContainers/0/name"),
+        (
+            json!({"containers": [{"name": "a", "image": "a:1"}, {"name": "a", "image": "a:1"}]}),
+            "containers/1/name",
+        ),
+        (json!({"initContainers": [{"name": "c", "image": "a:1"}]}), "initContainers/0/name"),
         (json!({"volumes": [{"name": "v"}, {"name": "v"}]}), "volumes/1/name"),
         (json!({"imagePullSecrets": [{"name": "v"}, {"name": "v"}]}), "imagePullSecrets/1/name"),
         (json!({"hostAliases": [{"ip": "1"}, {"ip": "1"}]}), "hostAliases/1/ip"),
         (
-            json!({"containers": [{"name": "c", "env": [{"name": "A"}, {"name": "B"}, {"name": "A"}]}]}),
+            json!({"containers": [{"name": "c", "image": "a:1", "env": [{"name": "A"}, {"name": "B"}, {"name": "A"}]}]}),
             "containers/0/env/2/name",
         ),
         (
-            json!({"containers": [{"name": "c", "ports": [{"containerPort": 1, "protocol": "TCP"}, {"containerPort": 1}]}]}),
+            json!({"containers": [{"name": "c", "image": "a:1", "ports": [{"containerPort": 1, "protocol": "TCP"}, {"containerPort": 1}]}]}),
             "containers/0/ports/1/containerPort",
         ),
         (
             json!({"volumes": [{"name": "v"}],
-                   "containers": [{"name": "c", "volumeMounts": [{"name": "v", "mountPath": "/a"}, {"name": "v", "mountPath": "/a"}]}]}),
+                   "containers": [{"name": "c", "image": "a:1", "volumeMounts": [{"name": "v", "mountPath": "/a"}, {"name": "v", "mountPath": "/a"}]}]}),
             "containers/0/volumeMounts/1/mountPath",
         ),
         (
-            json!({"topologySpreadConstraints": [{"topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule"},
-                                                 {"topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule"}]}),
+            json!({"topologySpreadConstraints": [
+                {"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule"},
+                {"maxSkew": 2, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule"}]}),
             "topologySpreadConstraints/1/topologyKey",
         ),
     ];
@@ -287,7 +314,7 @@ fn keys_of_lists_are_there_once() {
 #[test]
 fn one_port_for_two_protocols_is_warned_of() {
     let twice = error_code::LIST_KEY_TWICE;
-    let ports = |ports: Value| pods(json!({"containers": [{"name": "c", "ports": ports}]}));
+    let ports = |ports: Value| pods(json!({"containers": [{"name": "c", "image": "a:1", "ports": ports}]}));
     let dns = json!([{"containerPort": 53}, {"containerPort": 53, "protocol": "UDP"}]);
     expect(&[ports(dns)], &[(0, &format!("{POD}/containers/0/ports/1/containerPort"), twice, WARNING)]);
     finds_nothing(&[ports(json!([{"containerPort": 53}, {"containerPort": 54, "protocol": "UDP"}]))]);
@@ -314,8 +341,10 @@ fn sizes_are_within_bounds() {
 fn configuration_holds_what_is_asked_of_it() {
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "data": {"k": "v"}});
     let reference = |key: &str, optional: bool| {
-        pods(json!({"containers": [{"name": "c", "env": [{"name": "A", "valueFrom": {"configMapKeyRef":
-            {"name": "m", "key": key, "optional": optional}}}]}]}))
+        pods(
+            json!({"containers": [{"name": "c", "image": "a:1", "env": [{"name": "A", "valueFrom": {"configMapKeyRef":
+            {"name": "m", "key": key, "optional": optional}}}]}]}),
+        )
     };
     let missing = error_code::CONFIG_KEY_MISSING;
     let place = format!("{POD}/containers/0/env/0/valueFrom/configMapKeyRef/key");
@@ -332,15 +361,19 @@ fn configuration_holds_what_is_asked_of_it() {
     let place = format!("{POD}/volumes/0/configMap/items/0/key");
     expect(&[map.clone(), volume], &[(1, &place, missing, ERROR)]);
     let mount = |sub_path: &str| {
-        pods(json!({"volumes": [{"name": "v", "configMap": {"name": "m"}}], "containers": [{"name": "c",
-            "volumeMounts": [{"name": "v", "mountPath": "/a", "subPath": sub_path}]}]}))
+        pods(
+            json!({"volumes": [{"name": "v", "configMap": {"name": "m"}}], "containers": [{"name": "c", "image": "a:1",
+            "volumeMounts": [{"name": "v", "mountPath": "/a", "subPath": sub_path}]}]}),
+        )
     };
     let place = format!("{POD}/containers/0/volumeMounts/0/subPath");
     expect(&[map.clone(), mount("x")], &[(1, &place, missing, WARNING)]);
     finds_nothing(&[map, mount("k")]);
     let empty = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}});
-    let user = pods(json!({"containers": [{"name": "c", "env": [{"name": "A", "valueFrom": {"secretKeyRef":
-        {"name": "s", "key": "x"}}}]}]}));
+    let user = pods(
+        json!({"containers": [{"name": "c", "image": "a:1", "env": [{"name": "A", "valueFrom": {"secretKeyRef":
+        {"name": "s", "key": "x"}}}]}]}),
+    );
     finds_nothing(&[empty, user]);
 }
 
@@ -438,7 +471,7 @@ fn rollouts_have_room() {
 #[test]
 fn volumes_of_one_pod_are_not_shared() {
     let stuck = error_code::ROLLOUT_STUCK;
-    let claim = |mode: &str| json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "d"}, "spec": {"accessModes": [mode]}});
+    let claim = |mode: &str| json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "d"}, "spec": {"accessModes": [mode], "resources": {"requests": {"storage": "1Gi"}}}});
     let user = |more: Value| {
         let mut it = pods(json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "d"}}]}));
         merge(&mut it["spec"], more);
@@ -479,7 +512,7 @@ fn nodes_can_be_drained() {
     finds_nothing(&[budget(json!({"minAvailable": 1}))]);
     let scaler = |minimum: i64| {
         json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "h"},
-               "spec": {"minReplicas": minimum, "scaleTargetRef": {"kind": "Deployment", "name": "web"}}})
+               "spec": {"minReplicas": minimum, "maxReplicas": 9, "scaleTargetRef": {"kind": "Deployment", "name": "web"}}})
     };
     finds_nothing(&[budget(json!({"minAvailable": 1})), one(), scaler(2)]);
     expect(
@@ -533,7 +566,7 @@ fn fields_of_the_server_are_named_once() {
 
 #[test]
 fn mounts_have_volumes() {
-    let mount = json!({"containers": [{"name": "c", "volumeMounts": [{"name": "d", "mountPath": "/d"}]}]});
+    let mount = json!({"containers": [{"name": "c", "image": "a:1", "volumeMounts": [{"name": "d", "mountPath": "/d"}]}]});
     let place = format!("{POD}/containers/0/volumeMounts/0/name");
     expect(&[pods(mount.clone())], &[(0, &place, error_code::VOLUME_MISSING, ERROR)]);
     let mut set = pods(mount);

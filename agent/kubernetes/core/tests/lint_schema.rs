@@ -102,11 +102,15 @@ fn values_of_another_type() {
         (json!({"resources": []}), "resources", "`resources` is a map, not a list"),
         (json!({"tty": "true"}), "tty", "`tty` is a truth value, not the text \"true\""),
         (
-            json!({"livenessProbe": {"periodSeconds": "10"}}),
+            json!({"livenessProbe": {"grpc": {"port": 1}, "periodSeconds": "10"}}),
             "livenessProbe/periodSeconds",
             "remove the quotes",
         ),
-        (json!({"livenessProbe": {"periodSeconds": 1.5}}), "livenessProbe/periodSeconds", "not `1.5`"),
+        (
+            json!({"livenessProbe": {"grpc": {"port": 1}, "periodSeconds": 1.5}}),
+            "livenessProbe/periodSeconds",
+            "not `1.5`",
+        ),
         (
             json!({"resources": {"limits": {"memory": "1 GB"}}}),
             "resources/limits/memory",
@@ -264,4 +268,154 @@ fn items_of_a_merged_list_are_distinct() {
     passes(&container(json!({"args": ["-v", "-v"]})));
     let both = json!([{"port": 53, "name": "t"}, {"port": 53, "name": "u", "protocol": "UDP"}]);
     passes(&named("v1", "Service", json!({"ports": both})));
+}
+
+const MISSING: ErrorCode = error_code::OBJECT_FIELD_MISSING;
+const VALUE: ErrorCode = error_code::OBJECT_FIELD_VALUE;
+
+#[test]
+fn fields_that_a_server_asks_for_are_there() {
+    let without = |mut object: Value, parent: &str, field: &str| {
+        object.pointer_mut(parent).and_then(Value::as_object_mut).expect("a map").remove(field);
+        object
+    };
+    error(&without(pods(json!({})), "", "spec"), "/spec", MISSING, "Deployment has no `spec`");
+    error(
+        &without(pods(json!({})), "/spec/template", "spec"),
+        SPEC,
+        MISSING,
+        "PodTemplateSpec has no `spec`",
+    );
+    error(&without(pods(json!({})), "/spec", "template"), "/spec/template", MISSING, "has no `template`");
+    error(
+        &without(pods(json!({})), "/spec", "selector"),
+        "/spec/selector",
+        error_code::SELECTOR,
+        "no selector",
+    );
+    let place = format!("{SPEC}/containers");
+    error(&without(pods(json!({})), SPEC, "containers"), &place, MISSING, "PodSpec has no `containers`");
+    // By the name the list is merged, so it is that finding, and no second one.
+    error(
+        &without(container(json!({})), CONTAINER, "name"),
+        CONTAINER,
+        error_code::LIST_KEY_MISSING,
+        "`name`",
+    );
+    let probe = json!({"livenessProbe": {"httpGet": {"path": "/"}}});
+    let place = format!("{CONTAINER}/livenessProbe/httpGet/port");
+    error(&container(probe), &place, MISSING, "HTTPGetAction has no `port`");
+    // A field that is misspelt is not said to be missing too.
+    let probe = json!({"livenessProbe": {"httpGet": {"prot": 80}}});
+    error(
+        &container(probe),
+        &format!("{CONTAINER}/livenessProbe/httpGet/prot"),
+        UNKNOWN,
+        "did you mean `port`?",
+    );
+    error(&named("v1", "Service", json!({})), "/spec/ports", MISSING, "the Service has no ports");
+    passes(&named("v1", "Service", json!({"clusterIP": "None"})));
+    passes(&named("v1", "Service", json!({"type": "ExternalName", "externalName": "a.example"})));
+    // Go writes these always, and a server takes an object without them.
+    passes(&container(json!({"livenessProbe": {"httpGet": {"port": 80, "httpHeaders": [{"name": "A"}]}}})));
+    passes(&json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "web"}, "spec": {}}));
+    passes(
+        &json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "web"}}),
+    );
+    passes(&named("networking.k8s.io/v1", "NetworkPolicy", json!({"ingress": [{}]})));
+    let mut set = pods(json!({}));
+    set["kind"] = "StatefulSet".into();
+    set["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}}]);
+    passes(&set);
+}
+
+#[test]
+fn words_of_a_field_are_those_of_the_schema() {
+    let policy = format!("{CONTAINER}/imagePullPolicy");
+    error(&container(json!({"imagePullPolicy": "always"})), &policy, VALUE, "did you mean `Always`?");
+    let words =
+        "`Sometimes` is not a valid value of `imagePullPolicy`; write `Always`, `IfNotPresent` or `Never`";
+    error(&container(json!({"imagePullPolicy": "Sometimes"})), &policy, VALUE, words);
+    for good in ["Always", "IfNotPresent", "Never", ""] {
+        passes(&container(json!({"imagePullPolicy": good})));
+    }
+    let port = container(json!({"ports": [{"containerPort": 80, "protocol": "tcp"}]}));
+    error(&port, &format!("{CONTAINER}/ports/0/protocol"), VALUE, "did you mean `TCP`?");
+    let service = named("v1", "Service", json!({"type": "Loadbalancer", "ports": [{"port": 80}]}));
+    error(&service, "/spec/type", VALUE, "did you mean `LoadBalancer`?");
+    let claim = json!({"accessModes": ["ReadWriteonce"], "resources": {"requests": {"storage": "1Gi"}}});
+    let claim = named("v1", "PersistentVolumeClaim", claim);
+    error(&claim, "/spec/accessModes/0", VALUE, "did you mean `ReadWriteOnce`?");
+    error(&container(json!({"imagePullPolicy": true})), &policy, error_code::NOT_TEXT, "put it in quotes");
+}
+
+#[test]
+fn numbers_and_names_are_within_their_bounds() {
+    let cases = [
+        (container(json!({"ports": [{"containerPort": 70000}]})), "ports/0/containerPort", "from 1 to 65535"),
+        (container(json!({"name": "Web_1"})), "name", "lower-case letters"),
+        (
+            container(json!({"ports": [{"containerPort": 80, "name": "http_main"}]})),
+            "ports/0/name",
+            "name of a port",
+        ),
+        (container(json!({"env": [{"name": "A=B"}]})), "env/0/name", "name of a variable"),
+        (
+            container(json!({"readinessProbe": {"grpc": {"port": 1}, "periodSeconds": -1}})),
+            "readinessProbe/periodSeconds",
+            "0 or more",
+        ),
+        (
+            container(json!({"resources": {"limits": {"memory": "-1Gi"}}})),
+            "resources/limits/memory",
+            "below zero",
+        ),
+        (
+            container(json!({"resources": {"limits": {"cpu": 1}, "requests": {"cpu": "1500m"}}})),
+            "resources/requests/cpu",
+            "above its limit",
+        ),
+    ];
+    for (object, place, part) in cases {
+        error(&object, &format!("{CONTAINER}/{place}"), VALUE, part);
+    }
+    passes(&container(json!({"resources": {"limits": {"cpu": 1}, "requests": {"cpu": "1000m"}}})));
+    let mut negative = pods(json!({}));
+    negative["spec"]["replicas"] = json!(-1);
+    error(&negative, "/spec/replicas", VALUE, "`replicas` is -1; write 0 or more");
+}
+
+#[test]
+fn a_restart_policy_fits_its_kind() {
+    let place = format!("{SPEC}/restartPolicy");
+    error(&pods(json!({"restartPolicy": "Never"})), &place, VALUE, "the pods of a Deployment can't have");
+    error(&pods(json!({"restartPolicy": "always"})), &place, VALUE, "did you mean `Always`?");
+    passes(&pods(json!({"restartPolicy": "Always"})));
+    let job = |pod: Value| {
+        let mut it = named("batch/v1", "Job", json!({"template": {"spec": pod}}));
+        it["metadata"]["name"] = "migrate-v1".into();
+        it
+    };
+    let containers = json!([{"name": "c", "image": "a:1"}]);
+    error(&job(json!({"containers": containers})), &place, MISSING, "write `restartPolicy: OnFailure`");
+    error(
+        &job(json!({"containers": containers, "restartPolicy": "Always"})),
+        &place,
+        VALUE,
+        "of a Job can't",
+    );
+    passes(&job(json!({"containers": containers, "restartPolicy": "Never"})));
+}
+
+#[test]
+fn an_encrypted_object_is_one_finding_that_says_what_to_do() {
+    let sops =
+        json!({"mac": "ENC[AES256_GCM,data:x]", "lastmodified": "2026-01-01T00:00:00Z", "version": "3.9.0"});
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db"},
+                        "data": {"password": "ENC[AES256_GCM,data:x,type:str]"}, "sops": sops});
+    error(&secret, "/sops", error_code::OBJECT_ENCRYPTED, "Secret `db` is encrypted with SOPS");
+    // A kind with a field of that name.
+    let custom = json!({"apiVersion": "isindir.github.com/v1alpha3", "kind": "SopsSecret",
+                        "metadata": {"name": "db"}, "spec": {"secretTemplates": []}, "sops": sops});
+    passes(&custom);
 }

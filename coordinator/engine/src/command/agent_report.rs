@@ -1,10 +1,11 @@
 //! What agents report, checked and within bounds, and how a stage takes progress over.
 //!
-//! An agent may speak only of its own assignments, and of the hosts that they name.
+//! An agent may speak only of its own assignments, and where these name hosts only of them.
 
 use trimaran_model::action::{Failure, InstanceReport, Outcome, Progress};
-use trimaran_model::id::{AgentName, AssignmentId, Fence, HostName};
-use trimaran_model::limits::{INSTANCES_REPORTED_MAX, MESSAGE_BYTES_MAX};
+use trimaran_model::assignment::Scope;
+use trimaran_model::id::{AgentName, AssignmentId, Fence, HostName, InstanceName};
+use trimaran_model::limits::{INSTALLATION_INSTANCES_MAX, INSTANCES_REPORTED_MAX, MESSAGE_BYTES_MAX};
 use trimaran_model::text::cut;
 use trimaran_wire::v1::agent;
 use trimaran_wire::v1::assignment::{WireFailure, WireOutcome};
@@ -33,7 +34,7 @@ pub(super) fn failure(wire: &WireFailure) -> Result<Failure, Refusal> {
     Ok(Failure { message: bounded(failure.message), ..failure })
 }
 
-fn bounded(message: String) -> String {
+pub(super) fn bounded(message: String) -> String {
     cut(message, MESSAGE_BYTES_MAX)
 }
 
@@ -49,11 +50,23 @@ pub(super) fn outcome(wire: &WireOutcome) -> Result<Outcome, Refusal> {
 /// Progress of the hosts that the assignment names; others are passed over.
 pub(super) fn progress(wire: &agent::Progress, live: &LiveAssignment) -> Result<Progress, Refusal> {
     let mut progress: Progress = checked(wire.clone())?;
-    let hosts = &live.order.hosts;
-    progress.total = progress.total.min(u32::try_from(hosts.len()).unwrap_or(u32::MAX));
+    let most = match live.order.scope() {
+        Scope::Hosts { hosts, .. } => {
+            progress.failed.retain(|host| hosts.contains(host));
+            progress.lost.retain(|host| hosts.contains(host));
+            let is_host = |name: &InstanceName| name.host().is_some_and(|host| hosts.contains(&host));
+            progress.instances.retain(|instance| is_host(&instance.name));
+            u32::try_from(hosts.len()).unwrap_or(u32::MAX)
+        }
+        // Its instances are the platform's, which alone knows them; none is charged to a wave.
+        Scope::Whole => {
+            progress.failed.clear();
+            progress.lost.clear();
+            INSTALLATION_INSTANCES_MAX
+        }
+    };
+    progress.total = progress.total.min(most);
     progress.done = progress.done.min(progress.total);
-    progress.failed.retain(|host| hosts.contains(host));
-    progress.instances.retain(|instance| hosts.contains(&instance.name));
     progress.instances.truncate(INSTANCES_REPORTED_MAX);
     for instance in &mut progress.instances {
         instance.message = bounded(std::mem::take(&mut instance.message));
@@ -63,7 +76,7 @@ pub(super) fn progress(wire: &agent::Progress, live: &LiveAssignment) -> Result<
 
 /// Stores numbers, failed hosts and instances with the stage and the installation.
 pub(super) fn store(state: &mut State, live: &LiveAssignment, progress: Progress) {
-    let Progress { done, total, failed, instances, .. } = progress;
+    let Progress { done, total, failed, lost, instances, .. } = progress;
     let mut graph = state.graph(&live.order.run).expect("the run of an assignment is in memory");
     let index = graph.find(&live.order.stage).expect("an assignment names a stage of its run");
     let stage = &mut graph.stages[index];
@@ -71,6 +84,8 @@ pub(super) fn store(state: &mut State, live: &LiveAssignment, progress: Progress
     (attempt.done, attempt.total) = (done, total);
     let new: Vec<HostName> = failed.into_iter().filter(|host| !attempt.failed.contains(host)).collect();
     attempt.failed.extend(new);
+    let new: Vec<HostName> = lost.into_iter().filter(|host| !attempt.lost.contains(host)).collect();
+    attempt.lost.extend(new);
     let (run, name, place) = (graph.run.id.clone(), stage.name.clone(), stage.index);
     store_instances(state, live, place, instances);
     graph.run.revision = state.revision;

@@ -7,6 +7,7 @@ use trimaran_wire::v1::target::WireTarget;
 
 use super::convert::{checked, named, record};
 use crate::audit::Record;
+use crate::event::Event;
 use crate::refusal::Refusal;
 use crate::rows::cold;
 use crate::state::State;
@@ -22,6 +23,7 @@ pub(super) fn run(
     for target in targets {
         let target: Target = checked(target.clone())?;
         let name = target.name.clone();
+        serve(state, &target);
         state.targets.put(TargetEntry { target });
         state.wake_target(&name);
     }
@@ -32,6 +34,15 @@ pub(super) fn run(
         targets: targets.iter().map(|target| target.name.clone()).collect(),
         pipelines: pipelines.iter().map(|source| source.pipeline.clone()).collect(),
     })
+}
+
+/// The agents that serve the target, and served it, get its settings.
+fn serve(state: &mut State, target: &Target) {
+    let before = state.target(&target.name).filter(|before| *before != target).map(|it| it.agent.clone());
+    let moved = before.filter(|agent| *agent != target.agent);
+    for agent in std::iter::once(target.agent.clone()).chain(moved) {
+        state.events.push(Event::AgentWork { agent, assignment: None });
+    }
 }
 
 /// Stores the file of a pipeline when it is another than the last one.
@@ -48,7 +59,7 @@ pub(super) fn store_source(state: &mut State, source: &PipelineSource) -> Result
 }
 
 pub(super) fn audit(pipelines: &[PipelineSource], targets: &[WireTarget]) -> Record {
-    let targets = targets.iter().map(|it| it.name.as_str());
-    let names: Vec<&str> = targets.chain(pipelines.iter().map(|it| it.pipeline.as_str())).collect();
-    record("apply", names.join(" "))
+    let targets = targets.iter().map(|it| format!("target {}", it.name));
+    let pipelines = pipelines.iter().map(|it| format!("pipeline {}", it.pipeline));
+    record("apply", targets.chain(pipelines).collect::<Vec<_>>().join(", "))
 }

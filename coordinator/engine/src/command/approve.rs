@@ -4,9 +4,11 @@ use trimaran_model::id::Identity;
 use trimaran_model::limits::REFUSAL_TEXT_BYTES_MAX;
 use trimaran_model::pipeline::ApproveOption;
 use trimaran_model::text::cut;
+use trimaran_model::time::WallTime;
+use trimaran_model::why::Why;
 use trimaran_wire::v1::common::{WireRun, WireStage};
 
-use super::convert::{record, run_text};
+use super::convert::{record, run_text, with_reason};
 use super::find;
 use crate::audit::Record;
 use crate::refusal::Refusal;
@@ -36,8 +38,8 @@ pub(super) fn run(
     let stage = &mut graph.stages[index];
     let approve = stage.approve().expect("only approvals are open").clone();
     // Time came before the commands of this entry: at its expiry the expiry wins.
-    if approve.expiry().is_some_and(|at| at <= state.wall()) && !mutant!(LateApproval) {
-        return Err(Refusal::ApprovalExpired { stage: stage.name.clone() });
+    if let Some(at) = approve.expiry().filter(|at| *at <= state.wall() && !mutant!(LateApproval)) {
+        return Err(Refusal::ApprovalExpired { stage: stage.name.clone(), at });
     }
     if answer.plan_digest.is_some_and(|digest| digest != graph.run.plan.0) {
         return Err(Refusal::PlanChanged);
@@ -92,6 +94,10 @@ fn open_approval(graph: &RunGraph, named: Option<usize>) -> Result<usize, Refusa
     if let Some(decision) = candidates.iter().filter_map(|(_, approve)| approve.decision()).next_back() {
         return Err(Refusal::AlreadyDecided { by: decision.by.clone(), option: decision.option });
     }
+    let mut expired = candidates.iter().map(|(index, _)| &graph.stages[*index]);
+    if let Some((stage, at)) = expired.find_map(|stage| Some((stage, expired_at(stage)?))) {
+        return Err(Refusal::ApprovalExpired { stage: stage.name.clone(), at });
+    }
     if graph.run.status.is_done() {
         return Err(Refusal::RunDone { run, status: Some(graph.run.status) });
     }
@@ -99,9 +105,12 @@ fn open_approval(graph: &RunGraph, named: Option<usize>) -> Result<usize, Refusa
     Err(Refusal::NothingWaits { run, environment })
 }
 
+/// When an approval ended without a decision; `None` for one that ended otherwise.
+fn expired_at(stage: &Stage) -> Option<WallTime> {
+    let expired = stage.reasons.iter().any(|reason| matches!(reason.why, Why::ApprovalExpired));
+    stage.finished.filter(|_| expired)
+}
+
 pub(super) fn audit(run: &WireRun, comment: &str) -> Record {
-    match comment {
-        "" => record("approve", run_text(run)),
-        comment => record("approve", format!("{}: {comment}", run_text(run))),
-    }
+    record("approve", with_reason(&run_text(run), comment))
 }

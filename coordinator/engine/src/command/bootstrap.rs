@@ -30,7 +30,7 @@ pub(super) fn run(state: &mut State, first: &First<'_>, admin_token: [u8; 32]) -
     });
     let grant = Grant::Operator { name: named(first.admin)?, role: OperatorRole::Admin };
     let expires = state.wall() + TOKEN_TTL;
-    state.tokens.put(Token { sha256: Digest(admin_token), grant, expires, used: false });
+    state.tokens.put(Token { sha256: Digest(admin_token), grant, expires });
     Ok(Outcome::Nothing)
 }
 

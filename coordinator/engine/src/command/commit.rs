@@ -31,7 +31,7 @@ pub(super) fn run(
         live.order.committed = Some(commit.clone());
         state.installations.update(&live.order.installation, |it| it.committed = Some(commit));
     }
-    live.charge(&progress.failed);
+    live.charge(&progress.failed, &progress.lost);
     agent_report::store(state, &live, progress);
     state.assignments.put(live);
     Ok(Outcome::ReportApplied)

@@ -1,8 +1,11 @@
 //! A one-time token. The client made it; the state knows its hash alone.
 
 use trimaran_model::id::{AgentName, Digest, OperatorRole, name_error};
-use trimaran_model::limits::{REFUSAL_TEXT_BYTES_MAX, TOKEN_TTL, TOKENS_MAX};
+use trimaran_model::limits::{
+    GROUP_TOKEN_TTL_MAX, GROUP_USES_MAX, REFUSAL_TEXT_BYTES_MAX, TOKEN_TTL, TOKENS_MAX,
+};
 use trimaran_model::text::cut;
+use trimaran_model::time::Millis;
 use trimaran_wire::v1::command::TokenGrant;
 
 use super::convert::{named, record};
@@ -15,16 +18,20 @@ use crate::state::token::{Grant, Token};
 
 pub(super) fn run(state: &mut State, sha256: [u8; 32], wanted: &TokenGrant) -> Result<Outcome, Refusal> {
     let grant = grant(wanted)?;
-    if let Grant::Runner { agent, .. } = &grant
+    if let Grant::Runner { agent, .. } | Grant::Runners { agent, .. } = &grant
         && state.agents.get(agent).is_none()
     {
         return Err(Refusal::AgentFirst { agent: agent.clone() });
     }
     let wall = state.wall();
-    // A token past its time is refused like an unknown one, used or not.
+    // A token past its time is refused like an unknown one.
     let stale: Vec<Digest> = state.tokens.iter().filter(|it| it.expires < wall).map(|it| it.sha256).collect();
     for sha256 in stale {
         state.tokens.remove(&sha256);
+    }
+    // Two clients that made the same one would each believe it theirs.
+    if state.tokens.get(&Digest(sha256)).is_some() {
+        return Err(Refusal::TokenExists);
     }
     if state.tokens.len() >= TOKENS_MAX {
         return Err(Refusal::TokensFull);
@@ -34,8 +41,13 @@ pub(super) fn run(state: &mut State, sha256: [u8; 32], wanted: &TokenGrant) -> R
     {
         state.agents.put(Agent::new(name.clone(), wall));
     }
-    let (name, expires) = (grant.name().to_owned(), wall + TOKEN_TTL);
-    state.tokens.put(Token { sha256: Digest(sha256), grant, expires, used: false });
+    let ttl = match &grant {
+        Grant::Runners { ttl, .. } => *ttl,
+        Grant::Agent { .. } | Grant::Runner { .. } | Grant::Operator { .. } => TOKEN_TTL,
+        Grant::Coordinator { .. } => TOKEN_TTL,
+    };
+    let (name, expires) = (grant.name().to_owned(), wall + ttl);
+    state.tokens.put(Token { sha256: Digest(sha256), grant, expires });
     Ok(Outcome::Token { name, expires })
 }
 
@@ -45,6 +57,7 @@ fn grant(wanted: &TokenGrant) -> Result<Grant, Refusal> {
     let name = match wanted {
         TokenGrant::Agent { name } | TokenGrant::Runner { name, .. } => name,
         TokenGrant::Operator { name, .. } | TokenGrant::Coordinator { name } => name,
+        TokenGrant::Runners { group, .. } => group,
     };
     if name_error(name).is_some() {
         return Err(Refusal::NotAName { text: text(name) });
@@ -62,6 +75,14 @@ fn grant(wanted: &TokenGrant) -> Result<Grant, Refusal> {
             Grant::Operator { name: named(name)?, role }
         }
         TokenGrant::Coordinator { name } => Grant::Coordinator { name: named(name)? },
+        TokenGrant::Runners { group, agent, labels, uses, ttl_ms } => {
+            let agent: AgentName = agent.parse().map_err(|_| Refusal::NotAName { text: text(agent) })?;
+            let ttl = Millis(*ttl_ms);
+            if *uses == 0 || *uses > GROUP_USES_MAX || ttl == Millis::ZERO || ttl > GROUP_TOKEN_TTL_MAX {
+                return Err(Refusal::Malformed);
+            }
+            Grant::Runners { group: group.clone(), agent, labels: labels.clone(), uses: *uses, ttl }
+        }
     })
 }
 
@@ -71,6 +92,7 @@ pub(super) fn audit(grant: &TokenGrant) -> Record {
         TokenGrant::Runner { name, .. } => format!("runner {name}"),
         TokenGrant::Operator { name, role } => format!("operator {name} ({role})"),
         TokenGrant::Coordinator { name } => format!("coordinator {name}"),
+        TokenGrant::Runners { group, uses, .. } => format!("group {group}, {uses} runners"),
     };
     record("create_token", object)
 }

@@ -2,6 +2,7 @@
 //! is in flight.
 
 use trimaran_model::id::AgentName;
+use trimaran_model::time::WallTime;
 
 use crate::event::{AgentState, Event};
 use crate::refusal::Refusal;
@@ -14,9 +15,14 @@ pub(super) fn run(
     name: &AgentName,
     attach: u64,
     goodbye: bool,
+    seen: WallTime,
 ) -> Result<Outcome, Refusal> {
-    let now = state.now();
-    if change_session(state, name, attach, |agent| agent.detach(goodbye, now))? {
+    let (now, wall) = (state.now(), state.wall());
+    let detach = |agent: &mut Agent| {
+        agent.detach(goodbye, now);
+        agent.changed = seen.clamp(agent.changed.min(wall), wall);
+    };
+    if change_session(state, name, attach, detach)? {
         state.events.push(Event::Agent { agent: name.clone(), state: AgentState::Disconnected });
     }
     Ok(Outcome::Nothing)
@@ -34,11 +40,7 @@ pub(super) fn change_session(
     if known.attach != attach {
         return Ok(false);
     }
-    let wall = state.wall();
-    state.agents.update(name, |agent| {
-        change(agent);
-        agent.changed = wall;
-    });
+    state.agents.update(name, change);
     state.wake_agent(name);
     Ok(true)
 }

@@ -15,10 +15,10 @@ pub(super) fn run(state: &State, wanted: &WireRun) -> Result<RunGraph, Refusal> 
         return Ok(found);
     }
     let last = state.pipelines.get(&run.pipeline).map_or(0, |pipeline| pipeline.runs);
-    match run.number {
-        number if number > 0 && number <= last => Err(Refusal::RunDone { run, status: None }),
-        _ => Err(Refusal::NoRun { run }),
+    if (1..=last).contains(&run.number) {
+        return Err(Refusal::RunDone { run, status: None });
     }
+    Err(Refusal::NoRun { run })
 }
 
 /// The place of a stage of that name, when one was named.

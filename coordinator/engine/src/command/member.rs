@@ -11,6 +11,7 @@ use crate::state::request::Outcome;
 pub(super) struct Address<'a> {
     pub(super) address: &'a str,
     pub(super) certificate: [u8; 32],
+    pub(super) issuer: [u8; 32],
 }
 
 pub(super) fn run(
@@ -19,9 +20,14 @@ pub(super) fn run(
     (raft_id, disk): (u64, [u8; 16]),
     of: &Address<'_>,
 ) -> Result<Outcome, Refusal> {
+    if state.members.get(&raft_id).is_some_and(|known| known.removed) {
+        // It was on its way when the member was removed.
+        return Ok(Outcome::Nothing);
+    }
     // A process that starts again may be another build, so what defects it met is of the past.
     state.clear_alarm(AlarmSubject::Cluster, ALARM_BUG);
     let (name, address) = (named(name)?, of.address.to_owned());
-    state.members.put(Member { raft_id, disk, name, address, certificate: Digest(of.certificate) });
+    let (certificate, issuer) = (Digest(of.certificate), Digest(of.issuer));
+    state.members.put(Member { raft_id, disk, name, address, certificate, issuer, removed: false });
     Ok(Outcome::Nothing)
 }

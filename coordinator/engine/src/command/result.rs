@@ -33,7 +33,8 @@ pub(super) fn run(
 fn answer_again(state: &State, agent: &AgentName, id: AssignmentId, fence: Fence) -> Outcome {
     let same =
         |ended: &&EndedAssignment| ended.assignment == id && ended.fence == fence && ended.agent == *agent;
-    let mut installations = state.installations.iter();
+    let mut installations =
+        state.installations.index().ended.of(&id).filter_map(|it| state.installations.get(it));
     let found =
         installations.find_map(|it| it.ended.iter().find(same).map(|ended| (it.fence, ended.applied)));
     match found {

@@ -7,6 +7,7 @@ use super::convert::{record, run_text};
 use super::find;
 use crate::audit::Record;
 use crate::refusal::Refusal;
+use crate::settle::{self, rollback};
 use crate::state::State;
 use crate::state::request::Outcome;
 use crate::state::stage::{DeployState, Stage, Wait};
@@ -18,6 +19,7 @@ pub(super) fn run(
     stage: Option<&WireStage>,
 ) -> Result<Outcome, Refusal> {
     let mut graph = find::run(state, wanted)?;
+    let before = graph.clone();
     let named = find::stage(&graph, stage)?;
     let is_paused = |stage: &Stage| {
         let deploy = stage.deploy().map(|deploy| &deploy.state);
@@ -30,11 +32,25 @@ pub(super) fn run(
     if paused.is_empty() {
         return Err(Refusal::NothingPaused { run });
     }
+    let mut ended = false;
     for index in paused {
-        graph.stages[index].deploy_mut().work(None);
+        if rollback::keep_serving(state, &mut graph, index) {
+            ended = true;
+            continue;
+        }
+        let deploy = graph.stages[index].deploy_mut();
+        deploy.work(None);
+        // What was left behind was looked after meanwhile: each host is counted anew.
+        if let Some(attempt) = &mut deploy.attempt {
+            attempt.lost.clear();
+        }
     }
     let stage = named.map(|index| graph.stages[index].name.clone());
-    state.put_graph(graph);
+    match ended {
+        // What ends is shown; what goes on is when it is settled.
+        true => settle::store(state, &before, graph),
+        false => state.put_graph(graph),
+    }
     state.wake(&run);
     Ok(Outcome::Decided { run, stage, decision: "resumed".to_owned(), by: identity.clone() })
 }

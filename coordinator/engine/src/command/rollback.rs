@@ -1,9 +1,14 @@
 //! `trimaran rollback`: inside of a live run it ends that run; otherwise it makes a run of kind rollback.
 
-use trimaran_model::id::{Digest, EnvironmentName, Identity, PipelineName};
+use trimaran_model::id::{Digest, EnvironmentName, Identity, PipelineName, RunId};
+use trimaran_model::limits::REFUSAL_TEXT_BYTES_MAX;
+use trimaran_model::pipeline::FlinkRestore;
+use trimaran_model::target::PlatformKind;
+use trimaran_model::text::cut;
 use trimaran_model::why::Why;
+use trimaran_wire::v1::assignment::flink_restore;
 
-use super::convert::{named, record};
+use super::convert::{named, record, with_reason};
 use crate::audit::Record;
 use crate::refusal::Refusal;
 use crate::settle::rollback::{self, Restoration};
@@ -12,14 +17,26 @@ use crate::state::installation::Installation;
 use crate::state::pipeline::ReleaseEntry;
 use crate::state::request::Outcome;
 use crate::state::run::Run;
-use crate::state::stage::Stage;
+use crate::state::stage::{DeployState, Stage, Wait};
+
+/// What was asked for.
+pub(super) struct Order<'a> {
+    /// The last stable release without.
+    pub(super) to: Option<[u8; 32]>,
+    /// The version that the user saw running.
+    pub(super) from: Option<&'a str>,
+    /// The state that a job on Flink begins from.
+    pub(super) restore_from: Option<&'a str>,
+    pub(super) comment: &'a str,
+    /// `traffic`: where there is no earlier good release, what serves is ended too.
+    pub(super) overrides: &'a [String],
+}
 
 pub(super) fn run(
     state: &mut State,
     identity: &Identity,
     (pipeline, environment): (&str, &str),
-    to: Option<[u8; 32]>,
-    comment: &str,
+    order: &Order<'_>,
 ) -> Result<Outcome, Refusal> {
     let (pipeline, environment): (PipelineName, EnvironmentName) = (named(pipeline)?, named(environment)?);
     let here = state.installations_of(&pipeline).filter(|it| it.environment == environment);
@@ -31,10 +48,19 @@ pub(super) fn run(
         state.set_cluster(|cluster| cluster.fence += 1000);
         panic!("the mutant of this name");
     }
-    if let Some(run) = here.iter().find_map(|it| rollback::in_progress(state, &it.id)) {
+    if let Some(from) = order.from {
+        here.iter().try_for_each(|it| check_from(state, it, from))?;
+    }
+    let restore_from = order.restore_from.map(|from| state_to_restore(state, &here, from)).transpose()?;
+    let stops_all = order.overrides.iter().any(|it| it == "traffic");
+    if stops_all && let Some(run) = rollback::stop_serving(state, &pipeline, &environment) {
         return Ok(Outcome::Run(run));
     }
-    let cause = Why::RollbackRequested { by: identity.clone(), comment: comment.to_owned() };
+    if let Some(run) = here.iter().find_map(|it| rollback::in_progress(state, &it.id)) {
+        choose_state(state, &run, &environment, restore_from);
+        return Ok(Outcome::Run(run));
+    }
+    let cause = Why::RollbackRequested { by: identity.clone(), comment: order.comment.to_owned() };
     let touches = |run: &&Run| {
         let begun = |stage: &Stage| stage.deploy().is_some_and(|deploy| deploy.attempt.is_some());
         state.stages_of(&run.id).any(|stage| stage.name.environment == environment && begun(stage))
@@ -42,15 +68,63 @@ pub(super) fn run(
     let touching = state.live_runs_of(&pipeline).find(touches).map(|run| run.id.clone());
     if let Some(run) = touching {
         rollback::end_with_rollback(state, &run, &environment, cause);
+        choose_state(state, &run, &environment, restore_from);
         return Ok(Outcome::Run(run));
     }
-    let restorations = restorations(state, &here, &pipeline, to.map(Digest))?;
+    let restorations = restorations(state, &here, &pipeline, order.to.map(Digest), stops_all)?;
     if restorations.is_empty() {
         return Err(Refusal::NothingToRollBack { pipeline, environment });
     }
     let left = restorations.iter().find_map(|it| it.installation.run.clone());
     let run = rollback::start_rollback_run(state, &restorations, identity, cause, left);
+    choose_state(state, &run, &environment, restore_from);
     Ok(Outcome::Run(run))
+}
+
+/// The state that was named. Where no job on Flink is restored it is taken for a version, which does not run.
+fn state_to_restore(state: &State, here: &[Installation], from: &str) -> Result<FlinkRestore, Refusal> {
+    let is_flink = |it: &Installation| {
+        state.target(&it.id.target).is_some_and(|target| target.platform.kind() == PlatformKind::Flink)
+    };
+    if let Some(other) = here.iter().find(|it| !is_flink(it)) {
+        check_from(state, other, from)?;
+    }
+    flink_restore(from).map_err(|_| Refusal::Malformed)
+}
+
+/// The jobs that the run restores in this environment begin from the state that was chosen; one that waits for a choice
+/// goes on.
+fn choose_state(state: &mut State, run: &RunId, environment: &EnvironmentName, chosen: Option<FlinkRestore>) {
+    let Some(chosen) = chosen else { return };
+    let mut graph = state.graph(run).expect("a run that goes back is in memory");
+    for stage in graph.stages.iter_mut().filter(|stage| stage.name.environment == *environment) {
+        let restores = stage.deploy().is_some_and(|deploy| deploy.restores() && !deploy.is_done());
+        if restores {
+            let deploy = stage.deploy_mut();
+            deploy.restore_from = Some(chosen);
+            if matches!(deploy.state, DeployState::Waiting { wait: Wait::Resume { .. } }) {
+                deploy.work(None);
+            }
+        }
+    }
+    state.put_graph(graph);
+    state.wake(run);
+}
+
+/// Refuses when another version runs: two users who saw the same one do not go two releases back.
+fn check_from(state: &State, it: &Installation, from: &str) -> Result<(), Refusal> {
+    let current = it.current.and_then(|digest| state.releases.get(&digest));
+    let version = current.map(|entry| entry.release.version.clone());
+    if version.as_deref() == Some(from) {
+        return Ok(());
+    }
+    let (pipeline, target) = (it.id.pipeline.clone(), it.id.target.clone());
+    Err(Refusal::OtherReleaseRuns {
+        pipeline,
+        target,
+        version,
+        from: cut(from.to_owned(), REFUSAL_TEXT_BYTES_MAX),
+    })
 }
 
 /// Where each installation goes back to: the last stable release, or the one that the user named.
@@ -59,6 +133,7 @@ fn restorations(
     here: &[Installation],
     pipeline: &PipelineName,
     to: Option<Digest>,
+    all: bool,
 ) -> Result<Vec<Restoration>, Refusal> {
     let named = to.map(|to| release(state, pipeline, to)).transpose()?;
     let mut found = Vec::new();
@@ -67,7 +142,9 @@ fn restorations(
             None => it.previous_stable(),
             Some(named) => Some(release_for(state, it, named)?).filter(|to| Some(*to) != it.current),
         };
-        found.extend(to.map(|to| Restoration { installation: it.clone(), to: Some(to) }));
+        if to.is_some() || (all && named.is_none()) {
+            found.push(Restoration { installation: it.clone(), to, all });
+        }
     }
     Ok(found)
 }
@@ -98,6 +175,7 @@ fn release_for(state: &State, it: &Installation, named: &ReleaseEntry) -> Result
     })
 }
 
-pub(super) fn audit(pipeline: &str, environment: &str, reason: &str) -> Record {
-    record("rollback", format!("{pipeline} {environment} {reason}"))
+pub(super) fn audit(pipeline: &str, environment: &str, to: Option<[u8; 32]>, reason: &str) -> Record {
+    let to = to.map(|to| format!(" to {}", Digest(to).short())).unwrap_or_default();
+    record("rollback", with_reason(&format!("{pipeline} {environment}{to}"), reason))
 }

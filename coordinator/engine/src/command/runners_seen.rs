@@ -1,11 +1,13 @@
-//! When runners were last seen, as their agent says.
+//! What an agent says of its runners: who was seen, who is away, and what their hosts are.
 
 use std::collections::BTreeMap;
 
 use trimaran_model::id::{AgentName, HostName};
 use trimaran_model::time::WallTime;
+use trimaran_wire::v1::command::RunnerNews;
 
 use super::convert::named;
+use crate::event::Event;
 use crate::refusal::Refusal;
 use crate::state::State;
 use crate::state::request::Outcome;
@@ -14,15 +16,31 @@ use crate::state::request::Outcome;
 pub(super) fn run(
     state: &mut State,
     agent: &AgentName,
-    runners: &BTreeMap<String, i64>,
+    runners: &BTreeMap<String, RunnerNews>,
 ) -> Result<Outcome, Refusal> {
     let now = state.wall();
-    for (name, seen) in runners {
+    let (mut selects_others, mut is_back) = (false, false);
+    for (name, news) in runners {
         let name: HostName = named(name)?;
-        if state.runners.get(&name).is_some_and(|runner| runner.agent == *agent) {
-            let seen = Some(WallTime(*seen).min(now));
-            state.runners.update(&name, |runner| runner.seen = runner.seen.max(seen));
+        let Some(before) = state.runners.get(&name).filter(|runner| runner.agent == *agent).cloned() else {
+            continue;
+        };
+        let mut runner = before.clone();
+        let seen = news.seen_ms.map(|seen| WallTime(seen).min(now));
+        runner.seen = runner.seen.max(seen);
+        runner.away = (!news.connected).then(|| runner.away.unwrap_or(now));
+        if let Some(facts) = &news.facts {
+            runner.facts.clone_from(facts);
         }
+        selects_others |= runner.facts != before.facts;
+        is_back |= before.away.is_some() && runner.away.is_none();
+        state.runners.put(runner);
+    }
+    if selects_others {
+        state.events.push(Event::AgentWork { agent: agent.clone(), assignment: None });
+    }
+    if selects_others || is_back {
+        state.wake_agent(agent);
     }
     Ok(Outcome::Nothing)
 }

@@ -10,8 +10,9 @@ use trimaran_wire::v1::command::PipelineSource;
 use trimaran_wire::v1::plan::WirePlan;
 
 use super::apply;
-use super::convert::{checked, record};
+use super::convert::{checked, record, with_reason};
 use crate::audit::Record;
+use crate::contents;
 use crate::new_run::{NewRun, create_run, stages_of_plan};
 use crate::refusal::Refusal;
 use crate::state::State;
@@ -45,6 +46,8 @@ pub(super) fn run(state: &mut State, identity: &Identity, start: &Start<'_>) -> 
         let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
         return Err(Refusal::QueueFull { pipeline: plan.pipeline, waiting });
     }
+    let mut contents = planned().filter_map(|stage| stage.release.workload.content());
+    contents.try_for_each(|content| contents::check_whole(state, content))?;
     if let Some(source) = start.source {
         apply::store_source(state, source)?;
     }
@@ -70,9 +73,13 @@ pub(super) fn run(state: &mut State, identity: &Identity, start: &Start<'_>) -> 
 }
 
 pub(super) fn audit(plan: &WirePlan, overrides: &[String], reason: &str) -> Record {
-    let pipeline = &plan.pipeline;
+    let versions: Vec<&str> = plan.artifacts.iter().map(|it| it.version.as_str()).collect();
+    let object = format!("{} {}", plan.pipeline, versions.join(" "));
     match overrides {
-        [] => record("deploy", pipeline.clone()),
-        overrides => record("deploy", format!("{pipeline} override {}: {reason}", overrides.join(","))),
+        [] => record("deploy", with_reason(&object, reason)),
+        overrides => {
+            let object = format!("{} override {}", object.trim_end(), overrides.join(","));
+            record("deploy", with_reason(&object, reason))
+        }
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn run(state: &mut State, offset_ms: i64, jump: bool) -> Result<Outco
         state.clear_alarm(AlarmSubject::Cluster, ALARM_CLOCK_JUMP);
     }
     // Reasons name moments of wall time.
-    state.wake_where(|_, _| true);
+    state.wake_all();
     Ok(Outcome::Nothing)
 }
 

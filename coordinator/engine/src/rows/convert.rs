@@ -4,25 +4,30 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use trimaran_model::action::{Commit, Failure, InstanceReport};
+use trimaran_model::amount::IntOrPercent;
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{
     AgentName, AssignmentId, Attempt, CoordinatorName, Digest, EnvironmentName, Epoch, Fence, HostName,
-    Identity, Incarnation, InstallationId, OperatorName, OperatorRole, PipelineName, RequestId, Revision,
-    RunId, StageName, TargetName,
+    Identity, Incarnation, InstallationId, InstanceName, OperatorName, OperatorRole, PipelineName, RequestId,
+    Revision, RunId, StageName, TargetName,
 };
-use trimaran_model::pipeline::{ApproveOption, IntOrPercent, RollbackScope};
+use trimaran_model::pipeline::{ApproveOption, RollbackScope};
+use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::{Artifact, Release};
 use trimaran_model::run::{RunKind, Status};
-use trimaran_model::target::Target;
+use trimaran_model::target::{PlatformKind, Target};
 use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_model::verdict::Verdict;
 use trimaran_wire::codec::CodecError;
+use trimaran_wire::v1::artifact::WireArtifact;
 use trimaran_wire::v1::assignment::{
     WireAssignment, WireCommit, WireFailure, WireInstance, WireIntOrPercent,
 };
-use trimaran_wire::v1::common::{WireIdentity, WireInstallation, WireRun, WireStage, name, spelled};
+use trimaran_wire::v1::common::{
+    WireIdentity, WireInstallation, WireRun, WireStage, name, reason_code, spelled,
+};
 use trimaran_wire::v1::plan::WireScope;
-use trimaran_wire::v1::release::{WireArtifact, WireRelease};
+use trimaran_wire::v1::release::WireRelease;
 use trimaran_wire::v1::target::WireTarget;
 
 use super::Frozen;
@@ -162,8 +167,18 @@ number!(
     Timestamp(u64),
     WallTime(i64),
 );
-named!(AgentName, CoordinatorName, EnvironmentName, HostName, OperatorName, PipelineName, TargetName);
-spelling!(ApproveOption "option", OperatorRole "role", RunKind "run kind", Status "status", Verdict "verdict");
+named!(
+    AgentName,
+    CoordinatorName,
+    EnvironmentName,
+    HostName,
+    InstanceName,
+    OperatorName,
+    PipelineName,
+    TargetName
+);
+spelling!(ApproveOption "option", OperatorRole "role", PlatformKind "platform", RunKind "run kind",
+    Status "status", Verdict "verdict");
 shared!(
     Artifact => WireArtifact,
     Assignment => WireAssignment,
@@ -176,6 +191,16 @@ shared!(
     StageName => WireStage,
     Target => WireTarget,
 );
+
+impl Frozen for ReasonCode {
+    type Wire = String;
+    fn freeze(&self) -> String {
+        self.as_str().to_owned()
+    }
+    fn thaw(wire: String) -> Result<Self, CodecError> {
+        reason_code(&wire)
+    }
+}
 
 impl Frozen for Commit {
     type Wire = WireCommit;

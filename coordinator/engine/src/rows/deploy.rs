@@ -2,6 +2,7 @@
 
 use trimaran_model::pipeline::Batches;
 use trimaran_wire::codec::CodecError;
+use trimaran_wire::v1::assignment::flink_restore;
 use trimaran_wire::v1::common::spelled;
 use trimaran_wire::v1::row;
 
@@ -19,9 +20,9 @@ frozen_enum!(Need => row::Need { Environment { environment }, Stage { stage } })
 frozen_enum!(Kind => row::StageKind { Deploy { deploy }, Approve { approve } });
 frozen_enum!(Goal => row::Goal { Release, Restore { reason } });
 frozen_enum!(Direction => row::Direction { Forward, Back { to, reason } });
-frozen_enum!(RollbackTarget => row::RollbackTarget { Restore { release }, Stop });
+frozen_enum!(RollbackTarget => row::RollbackTarget { Restore { release }, Stop { all } });
 frozen_struct!(AttemptState => row::Attempt {
-    number, fence, restore, waves, wave, done, total, failed
+    number, fence, since, restore, waves, wave, done, total, failed, lost
 });
 frozen_enum!(DeployState => row::DeployState {
     Held { held },
@@ -64,10 +65,12 @@ impl Frozen for Deploy {
             sizes: self.batches.sizes.freeze(),
             max_unavailable: self.batches.max_unavailable.freeze(),
             max_failures: self.batches.max_failures.freeze(),
+            max_lost: self.batches.max_lost.freeze(),
             pause_between_ms: self.batches.pause_between.freeze(),
             rollback_on_health: self.rollback_on_health,
             scope: self.scope.freeze(),
             direction: self.direction.freeze(),
+            restore_from: self.restore_from.map(|from| from.as_str().to_owned()),
             attempt: self.attempt.freeze(),
             state: self.state.freeze(),
         }
@@ -83,11 +86,13 @@ impl Frozen for Deploy {
                 sizes: Frozen::thaw(wire.sizes)?,
                 max_unavailable: Frozen::thaw(wire.max_unavailable)?,
                 max_failures: Frozen::thaw(wire.max_failures)?,
+                max_lost: Frozen::thaw(wire.max_lost)?,
                 pause_between: Frozen::thaw(wire.pause_between_ms)?,
             },
             rollback_on_health: wire.rollback_on_health,
             scope: Frozen::thaw(wire.scope)?,
             direction: Frozen::thaw(wire.direction)?,
+            restore_from: wire.restore_from.as_deref().map(flink_restore).transpose()?,
             attempt: Frozen::thaw(wire.attempt)?,
             state: Frozen::thaw(wire.state)?,
         })

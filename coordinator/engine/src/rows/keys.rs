@@ -11,20 +11,35 @@ use super::{Frozen, from_bytes, to_bytes};
 use crate::state::agent::{Agent, Runner};
 use crate::state::assignment::{LiveAssignment, TargetEntry};
 use crate::state::cluster::{Alarm, AlarmSubject, Cluster, Member};
+use crate::state::index::{
+    AgentIndex, AssignmentIndex, InstallationIndex, ReleaseIndex, RunIndex, RunnerIndex, StageIndex,
+    TargetIndex,
+};
 use crate::state::installation::Installation;
-use crate::state::pipeline::{Pipeline, Quarantine, ReleaseEntry, SettleEntry};
+use crate::state::pipeline::{ContentEntry, Pipeline, Quarantine, ReleaseEntry, SettleEntry};
 use crate::state::request::Request;
 use crate::state::run::Run;
 use crate::state::stage::Stage;
-use crate::state::token::{Operator, Revoked, Token};
+use crate::state::token::{Operator, Revoked, RevokedId, Token};
 use crate::table::Row;
 
-/// Implements `Row`: table, key, its bytes, and perhaps what makes a row active.
+/// The index of a table, or none.
+macro_rules! index_type {
+    () => {
+        ()
+    };
+    ($index:ty) => {
+        $index
+    };
+}
+
+/// Implements `Row`: table, key, its bytes, and perhaps an index.
 macro_rules! row {
     ($type:ident $table:ident, $key:ty, $it:ident => $make:expr, $of:ident => $bytes:expr
-        $(, active $one:ident => $active:expr)?) => {
+        $(, index $index:ty)?) => {
         impl Row for $type {
             type Key = $key;
+            type Index = index_type!($($index)?);
             const TABLE: u8 = table::$table;
             fn key(&self) -> $key {
                 let $it = self;
@@ -33,10 +48,6 @@ macro_rules! row {
             fn key_bytes($of: &$key) -> Vec<u8> {
                 $bytes
             }
-            $(fn is_active(&self) -> bool {
-                let $one = self;
-                $active
-            })?
             fn to_bytes(&self) -> Vec<u8> {
                 to_bytes(self)
             }
@@ -50,20 +61,28 @@ macro_rules! row {
 row!(Cluster META, (), _it => (), _key => Vec::new());
 row!(Member MEMBER, u64, it => it.raft_id, key => key.to_be_bytes().to_vec());
 row!(Alarm ALARM, (AlarmSubject, String), it => (it.subject.clone(), it.code.clone()), key => alarm_key(key));
-row!(TargetEntry TARGET, TargetName, it => it.target.name.clone(), key => text(key.as_str()));
+row!(TargetEntry TARGET, TargetName, it => it.target.name.clone(), key => text(key.as_str()),
+    index TargetIndex);
 row!(Pipeline PIPELINE, PipelineName, it => it.name.clone(), key => text(key.as_str()));
-row!(Run RUN, RunId, it => it.id.clone(), key => run_key(key), active it => !it.status.is_done());
+row!(Run RUN, RunId, it => it.id.clone(), key => run_key(key),
+    index RunIndex);
 row!(Stage STAGE, (RunId, u16), it => (it.run.clone(), it.index), key => stage_key(&key.0, key.1),
-    active it => it.has_timer());
+    index StageIndex);
 row!(Installation INSTALLATION, InstallationId, it => it.id.clone(), key => installation_key(key),
-    active it => it.bake_until.is_some());
-row!(ReleaseEntry RELEASE, Digest, it => it.digest, key => key.0.to_vec());
-row!(LiveAssignment ASSIGNMENT, AssignmentId, it => it.order.id, key => key.0.to_be_bytes().to_vec());
+    index InstallationIndex);
+row!(ReleaseEntry RELEASE, Digest, it => it.digest, key => key.0.to_vec(),
+    index ReleaseIndex);
+row!(ContentEntry CONTENT, Digest, it => it.content.digest, key => key.0.to_vec());
+row!(LiveAssignment ASSIGNMENT, AssignmentId, it => it.order.id, key => key.0.to_be_bytes().to_vec(),
+    index AssignmentIndex);
 row!(Agent AGENT, AgentName, it => it.name.clone(), key => text(key.as_str()),
-    active it => it.handover_until.is_some());
-row!(Runner RUNNER, HostName, it => it.name.clone(), key => text(key.as_str()));
+    index AgentIndex);
+row!(Runner RUNNER, HostName, it => it.name.clone(), key => text(key.as_str()),
+    index RunnerIndex);
 row!(Token TOKEN, Digest, it => it.sha256, key => key.0.to_vec());
-row!(Revoked REVOKED, Digest, it => it.key, key => key.0.to_vec());
+// The end comes first, so that rows are in the order in which they may be forgotten.
+row!(Revoked REVOKED, RevokedId, it => it.id,
+    key => [key.until.0.max(0).to_be_bytes(), key.number.to_be_bytes()].concat());
 row!(Operator OPERATOR, OperatorName, it => it.name.clone(), key => text(key.as_str()));
 // The id comes first: it begins with the time at which it was made, so that rows are in the order in which they may be
 // forgotten. The identity scopes it.
@@ -82,6 +101,7 @@ fn alarm_key((subject, code): &(AlarmSubject, String)) -> Vec<u8> {
         AlarmSubject::Cluster => "0".to_owned(),
         AlarmSubject::Member { name } => format!("1{name}"),
         AlarmSubject::Run { run } => format!("2{run}"),
+        AlarmSubject::Agent { name } => format!("3{name}"),
     };
     [subject.as_bytes(), &[0], code.as_bytes()].concat()
 }

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use trimaran_model::action::{Action, Wave};
+use trimaran_model::amount::IntOrPercent;
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, HostName, InstallationId};
-use trimaran_model::pipeline::{Batches, IntOrPercent};
+use trimaran_model::pipeline::Batches;
+use trimaran_model::target::PlatformKind;
 
 use crate::event::Event;
 use crate::state::State;
@@ -17,21 +19,26 @@ use crate::state::stage::{AttemptState, Deploy, Direction, Goal, RollbackTarget}
 /// The largest share of a target that a rollback takes down at once, in percent.
 const RESTORE_PERCENT: u8 = 33;
 
-/// Stable releases that a host keeps beside what runs and what is being deployed.
-const STABLE_KEPT: usize = 2;
-
 /// Gives a deploy that nothing holds its next assignment.
 pub(super) fn assign(state: &mut State, graph: &mut RunGraph, index: usize) {
     let stage = &graph.stages[index];
     let mut deploy = stage.deploy().expect("only deploys are assigned").clone();
     let target = state.target(&deploy.target).expect("nothing holds a stage whose target exists").clone();
     let installation = InstallationId { pipeline: stage.run.pipeline.clone(), target: target.name.clone() };
-    let hosts = state.hosts_of(&target);
-    let total = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+    let hosts: BTreeSet<HostName> = state.hosts_of(&target).cloned().collect();
+    let total = match target.platform.kind() {
+        PlatformKind::Hosts => u32::try_from(hosts.len()).unwrap_or(u32::MAX),
+        // The platform has the instances: one wave of one step, until its agent counts them.
+        PlatformKind::Kubernetes | PlatformKind::Flink => 1,
+    };
     begin_attempt(state, &mut deploy, &installation, total);
     begin_installation(state, graph, index, &installation, total);
     let (id, fence) = next_number(state);
-    deploy.begun_mut().fence = fence;
+    let attempt = deploy.begun_mut();
+    attempt.fence = fence;
+    if attempt.since == Fence::default() {
+        attempt.since = fence;
+    }
     let (action, release) = action(&deploy);
     let order = Assignment {
         id,
@@ -40,12 +47,14 @@ pub(super) fn assign(state: &mut State, graph: &mut RunGraph, index: usize) {
         run: graph.run.id.clone(),
         stage: graph.stages[index].name.clone(),
         attempt: deploy.begun().number,
+        platform: target.platform.kind(),
         action,
         release: None,
         wave: wave(&deploy, total),
-        hosts: hosts.into_iter().collect::<BTreeSet<HostName>>(),
-        keep: retained(state, &installation, &deploy, release),
+        hosts,
+        retained: retained(state, &installation, &deploy, release),
         committed: state.installations.get(&installation).and_then(|it| it.committed.clone()),
+        restore_from: deploy.restore_from,
     };
     state.events.push(Event::AgentWork { agent: target.agent.clone(), assignment: Some(id) });
     state.assignments.put(LiveAssignment { agent: target.agent, order, cancel: false });
@@ -54,6 +63,19 @@ pub(super) fn assign(state: &mut State, graph: &mut RunGraph, index: usize) {
     *stage.deploy_mut() = deploy;
     let reasons = stage.with_rollback_reason(Vec::new());
     stage.work(Some(id), reasons, state.wall());
+}
+
+/// A fence that is larger than what every host of the installation has taken, without work: what is asked outside of runs has
+/// it. While an assignment is live, its end brings one.
+pub(crate) fn new_fence(state: &mut State, id: &InstallationId) {
+    let Some(it) = state.installations.get(id).filter(|it| it.assignment.is_none()) else { return };
+    let Some(agent) = state.target(&it.id.target).map(|target| target.agent.clone()) else { return };
+    let (assignment, fence) = next_number(state);
+    let ended = EndedAssignment { agent, assignment, fence, applied: true };
+    state.installations.update(id, |it| {
+        it.fence = fence;
+        it.release_assignment(ended);
+    });
 }
 
 /// The number and fence of the next assignment.
@@ -77,12 +99,14 @@ fn begin_attempt(state: &State, deploy: &mut Deploy, id: &InstallationId, total:
         deploy.attempt = Some(AttemptState {
             number: Attempt(1),
             fence: Fence::default(),
+            since: Fence::default(),
             restore,
             waves: wave_sizes(&deploy.batches, total),
             wave: 0,
             done: 0,
             total: 0,
             failed: Vec::new(),
+            lost: Vec::new(),
         });
     }
     // The last wave is all hosts, also those that joined meanwhile.
@@ -119,7 +143,7 @@ fn action(deploy: &Deploy) -> (Action, Digest) {
         (Direction::Back { to: RollbackTarget::Restore { release }, .. }, _) => {
             (Action::Restore(*release), *release)
         }
-        (Direction::Back { to: RollbackTarget::Stop, .. }, _) => {
+        (Direction::Back { to: RollbackTarget::Stop { .. }, .. }, _) => {
             (Action::Stop(deploy.release), deploy.release)
         }
         (Direction::Forward, Goal::Restore { .. }) => (Action::Restore(deploy.release), deploy.release),
@@ -136,19 +160,29 @@ fn wave(deploy: &Deploy, total: u32) -> Wave {
             number: 1,
             target_count: total,
             max_unavailable: IntOrPercent::Count(restore),
-            failures_left: 0,
-            failed: Vec::new(),
+            // It waits for no host that is away, and for none that can't: these get it when they can.
+            lost_left: total,
+            keep_serving: matches!(
+                deploy.direction,
+                Direction::Back { to: RollbackTarget::Stop { all: false }, .. }
+            ),
+            ..Wave::default()
         };
     }
     let budget = deploy.batches.max_failures.floor_of(total);
     let failed = if mutant!(ForgetFailures) { Vec::new() } else { attempt.failed.clone() };
     let count = u32::try_from(failed.len()).unwrap_or(u32::MAX);
+    let lost = u32::try_from(attempt.lost.len()).unwrap_or(u32::MAX);
     Wave {
         number: attempt.wave + 1,
         target_count: attempt.waves.get(attempt.wave as usize).map_or(total, |count| total.min(*count)),
         max_unavailable: IntOrPercent::Count(allowed),
         failures_left: budget.saturating_sub(count),
         failed,
+        since: attempt.since,
+        lost_left: deploy.batches.lost_of(total).saturating_sub(lost),
+        lost: attempt.lost.clone(),
+        keep_serving: false,
     }
 }
 
@@ -157,8 +191,7 @@ fn retained(state: &State, id: &InstallationId, deploy: &Deploy, release: Digest
     let mut keep = BTreeSet::from([release]);
     keep.extend(deploy.begun().restore);
     if let Some(it) = state.installations.get(id) {
-        let stable = it.stable_releases.iter().take(STABLE_KEPT).copied();
-        keep.extend(stable.chain(it.current).chain(it.previous));
+        keep.extend(it.retained());
     }
     keep
 }
@@ -171,6 +204,13 @@ pub(crate) fn ask_to_cancel(state: &mut State, assignment: AssignmentId) {
         state.assignments.update(&assignment, |live| live.cancel = true);
         state.events.push(Event::AgentWork { agent, assignment: Some(assignment) });
     }
+}
+
+/// Whether a host of the order is none of its target any more.
+fn has_left(state: &State, order: &Assignment) -> bool {
+    let Some(target) = state.target(&order.installation.target) else { return false };
+    let stays = |host: &HostName| state.runners.get(host).is_some_and(|runner| runner.is_host_of(target));
+    !order.hosts.iter().all(stays)
 }
 
 /// How an assignment ended.
@@ -192,6 +232,15 @@ pub(crate) fn withdraw(state: &mut State, assignment: AssignmentId, ending: Endi
         fence: live.order.fence,
         applied: ending == Ending::Applied,
     };
+    // Its target may have moved to another agent meanwhile.
+    let agent = state.target(&live.order.installation.target).map(|target| &target.agent);
+    if agent.is_some_and(|agent| *agent != ended.agent) {
+        // The earlier agent kept the target for this work.
+        state.events.push(Event::AgentWork { agent: ended.agent.clone(), assignment: None });
+    }
     state.installations.update(&live.order.installation, |it| it.release_assignment(ended));
+    if ending == Ending::Applied && has_left(state, &live.order) {
+        new_fence(state, &live.order.installation);
+    }
     state.wake_target(&live.order.installation.target);
 }

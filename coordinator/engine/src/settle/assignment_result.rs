@@ -1,7 +1,8 @@
 //! What the end of an assignment means for its stage and installation.
 
 use trimaran_model::action::{Failure, Outcome};
-use trimaran_model::id::{Digest, HostName, TargetName};
+use trimaran_model::id::{Digest, TargetName};
+use trimaran_model::target::PlatformKind;
 use trimaran_model::why::Why;
 
 use super::assign::{Ending, withdraw};
@@ -21,6 +22,8 @@ pub(crate) fn apply(state: &mut State, live: &LiveAssignment, outcome: &Outcome)
     let stage = &mut graph.stages[index];
     assert_eq!(stage.assignment(), Some(live.order.id), "stage and assignment name each other");
     stage.deploy_mut().work(None);
+    let is_sure = leaves_known(live, outcome);
+    state.installations.update(&live.order.installation, |it| it.end_work(is_sure));
     if graph.run.status.is_done() {
         return broken::apply_result(state, &before, graph, index);
     }
@@ -32,6 +35,16 @@ pub(crate) fn apply(state: &mut State, live: &LiveAssignment, outcome: &Outcome)
     let run = graph.run.id.clone();
     store::store(state, &before, graph);
     state.wake(&run);
+}
+
+/// Whether the hosts that were worked on are as healthy as before: each of them finished or was reverted. A platform
+/// that has the instances goes on with what it was last given.
+fn leaves_known(live: &LiveAssignment, outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Done => true,
+        Outcome::Stopped => live.order.platform == PlatformKind::Hosts,
+        Outcome::Failed(_) | Outcome::Fault(_) => false,
+    }
 }
 
 /// The end of one wave of a new release.
@@ -110,8 +123,7 @@ fn finish_wave(state: &mut State, graph: &mut RunGraph, index: usize, live: &Liv
 /// Whether the target has hosts that the assignment did not name.
 fn joined(state: &State, target: &TargetName, live: &LiveAssignment) -> bool {
     let target = state.target(target).expect("targets are never removed");
-    let new = |host: &HostName| !live.order.hosts.contains(host);
-    state.hosts_of(target).iter().any(new)
+    state.hosts_of(target).any(|host| !live.order.hosts.contains(host))
 }
 
 /// The end of the one wave that restores or stops.
@@ -139,7 +151,9 @@ fn finish_restore(
 fn finish_restored(state: &mut State, graph: &mut RunGraph, index: usize) {
     let deploy = graph.stages[index].deploy().expect("only deploys restore").clone();
     match deploy.direction {
-        Direction::Back { to: RollbackTarget::Stop, .. } => stopped(state, graph, index, deploy.release),
+        Direction::Back { to: RollbackTarget::Stop { .. }, .. } => {
+            stopped(state, graph, index, deploy.release)
+        }
         Direction::Back { to: RollbackTarget::Restore { release }, .. } => {
             restored(state, graph, index, (Some(deploy.release), release), End::RolledBack);
         }
@@ -179,7 +193,9 @@ fn restored(
     let stage = &mut graph.stages[index];
     let reasons = match end {
         End::Succeeded => Vec::new(),
-        _ => stage.with_rollback_reason(Vec::new()),
+        End::Failed | End::Stopped | End::Canceled | End::RolledBack | End::RollbackFailed => {
+            stage.with_rollback_reason(Vec::new())
+        }
     };
     stage.end(end, reasons, state.wall());
     let bake = stage.deploy().map(|deploy| deploy.bake).filter(|bake| bake.0 > 0);
@@ -189,7 +205,7 @@ fn restored(
         it.previous = None;
         match bake_end {
             Some(end) if !it.stable_releases.contains(&to) => it.bake_until = Some(end),
-            _ => it.mark_stable(to),
+            Some(_) | None => it.mark_stable(to),
         }
     });
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use trimaran_model::id::{Digest, PipelineName, RunId};
 use trimaran_model::run::Status;
 
+use crate::contents;
 use crate::rows::cold;
 use crate::state::State;
 use crate::state::run::{Run, RunGraph};
@@ -109,6 +110,10 @@ fn retire_releases(state: &mut State, pipeline: &PipelineName, retired: BTreeSet
     for digest in retired.difference(&named) {
         if let Some(release) = state.releases.remove(digest) {
             state.cold.push(cold::old_release(&release));
+            let content = release.release.workload.content().map(|content| content.digest);
+            if let Some(content) = content.filter(|it| !state.releases.index().is_content_named(*it)) {
+                contents::forget(state, content);
+            }
         }
     }
 }
@@ -118,7 +123,7 @@ fn releases_of(stage: &Stage) -> Vec<Digest> {
     let Some(deploy) = stage.deploy() else { return Vec::new() };
     let back = match &deploy.direction {
         Direction::Back { to: RollbackTarget::Restore { release }, .. } => Some(*release),
-        Direction::Back { to: RollbackTarget::Stop, .. } | Direction::Forward => None,
+        Direction::Back { to: RollbackTarget::Stop { .. }, .. } | Direction::Forward => None,
     };
     let restore = deploy.attempt.as_ref().and_then(|attempt| attempt.restore);
     [Some(deploy.release), back, restore].into_iter().flatten().collect()

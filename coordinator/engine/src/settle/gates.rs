@@ -81,10 +81,8 @@ pub(super) fn hold(state: &State, graph: &mut RunGraph, index: usize) -> bool {
     let stage = &graph.stages[index];
     debug_assert!(!stage.has_begun(), "gates hold what has not begun");
     let needed = stages(state, graph, index);
-    let closed = match needed {
-        Some(Closed::For(_)) => needed,
-        other => environments(state, graph, stage).or(other),
-    };
+    let closed =
+        if let Some(Closed::For(_)) = needed { needed } else { environments(state, graph, stage).or(needed) };
     match closed {
         None => return false,
         Some(Closed::Held(held, reason)) => graph.stages[index].hold(held, vec![reason]),

@@ -1,6 +1,7 @@
 //! What is left where a stage ended before its end: some hosts may have its release, the others what was there before.
 //!
-//! Not here: how the hosts are. Their agent says it as soon as nothing works on the installation any more.
+//! How the hosts are, their agent says as soon as nothing works on the installation any more; until then the
+//! installation is what it was before, where no work since has failed.
 
 use crate::state::State;
 use crate::state::installation::Mixed;
@@ -13,13 +14,14 @@ pub(super) fn record(state: &mut State, before: &RunGraph, graph: &RunGraph) {
         let Some(deploy) = stage.deploy().filter(|deploy| deploy.attempt.is_some()) else { continue };
         debug_assert_eq!(old.name, stage.name, "stages keep their places");
         match &deploy.state {
-            DeployState::Done { end: End::Canceled | End::Failed } if !deploy.is_back() => {
-                leave(state, stage)
-            }
+            DeployState::Done { end: End::Canceled | End::Failed } if deploy.is_back() => {}
+            DeployState::Done { end: End::Canceled | End::Failed } => leave(state, stage),
             DeployState::Done { end: End::RollbackFailed } => {
                 state.change_installation(&stage.run, &deploy.target, |it| it.stop_progressing());
             }
-            _ => {}
+            DeployState::Done { end: End::Succeeded | End::Stopped | End::RolledBack } => {}
+            DeployState::Held { .. } | DeployState::Running { .. } | DeployState::RollingBack { .. } => {}
+            DeployState::Lost { .. } | DeployState::Waiting { .. } => {}
         }
     }
 }
@@ -34,5 +36,6 @@ fn leave(state: &mut State, stage: &Stage) {
         hosts: deploy.begun().done,
         cause: stage.reasons.first().map(|reason| reason.why.clone()),
     };
-    state.change_installation(&stage.run, &deploy.target, |it| it.leave_partial(mixed));
+    let failed = deploy.begun().failed.len();
+    state.change_installation(&stage.run, &deploy.target, |it| it.leave_partial(mixed, failed));
 }

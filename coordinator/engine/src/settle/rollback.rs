@@ -1,11 +1,15 @@
 //! Rollbacks: within a live run, and as a run of their own after its end.
 
 use trimaran_model::action::Failure;
-use trimaran_model::id::{Digest, EnvironmentName, Identity, InstallationId, RunId, StageName, StagePart};
+use trimaran_model::amount::IntOrPercent;
+use trimaran_model::id::{
+    Digest, EnvironmentName, Identity, InstallationId, PipelineName, RunId, StageName, StagePart, TargetName,
+};
 use trimaran_model::limits::QUARANTINED_PER_PIPELINE_MAX;
-use trimaran_model::pipeline::{Batches, IntOrPercent, RollbackScope};
-use trimaran_model::release::ReleaseWorkload;
+use trimaran_model::pipeline::{Batches, RollbackScope};
+use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::{RunKind, Status};
+use trimaran_model::target::TargetClass;
 use trimaran_model::time::Millis;
 use trimaran_model::why::{Place, Why};
 use trimaran_wire::v1::plan::plan_digest;
@@ -18,12 +22,16 @@ use crate::state::State;
 use crate::state::installation::Installation;
 use crate::state::pipeline::Quarantine;
 use crate::state::run::{Rollback, Run, RunGraph};
-use crate::state::stage::{Deploy, DeployState, Direction, End, Goal, Held, Kind, RollbackTarget, Stage};
+use crate::state::stage::{
+    Deploy, DeployState, Direction, End, Goal, Held, Kind, RollbackTarget, Stage, Wait,
+};
 
 /// An installation and where it goes back to; without a release what runs is stopped.
 pub(crate) struct Restoration {
     pub(crate) installation: Installation,
     pub(crate) to: Option<Digest>,
+    /// Where what runs is stopped: also what serves, whatever the target's class is.
+    pub(crate) all: bool,
 }
 
 /// A stage failed by the release's fault: go back as far as the policy says, or just fail.
@@ -75,8 +83,12 @@ fn begin(state: &mut State, graph: &mut RunGraph, cause: Why, in_scope: impl Fn(
         }
         if in_scope(stage) {
             first = first.or(restore);
-            let to = restore.map_or(RollbackTarget::Stop, |release| RollbackTarget::Restore { release });
-            stage.turn_back(to, reason.clone(), state.wall());
+            let to = match (restore, stage.deploy()) {
+                (Some(release), _) => RollbackTarget::Restore { release },
+                (None, Some(deploy)) => stop(state, &deploy.target, false),
+                (None, None) => RollbackTarget::Stop { all: true },
+            };
+            stage.begin_rollback(to, reason.clone(), state.wall());
         }
     }
     if graph.run.rollback.is_none() {
@@ -87,7 +99,66 @@ fn begin(state: &mut State, graph: &mut RunGraph, cause: Why, in_scope: impl Fn(
     }
 }
 
-/// The audit record of a rollback: the code of its cause, with what a failure or a user adds.
+/// Where there is nothing to go back to: on a prod target what still serves is not ended unless a user says so.
+fn stop(state: &State, target: &TargetName, all: bool) -> RollbackTarget {
+    let prod = state.target(target).is_some_and(|target| target.class == TargetClass::Prod);
+    RollbackTarget::Stop { all: all || !prod }
+}
+
+/// Whether a stage waits because there is nothing to go back to and some instances still serve.
+fn is_paused_by_traffic(deploy: &Deploy) -> bool {
+    matches!(
+        &deploy.state,
+        DeployState::Waiting { wait: Wait::Resume { why: Why::Paused { failure } } }
+            if failure.code == ReasonCode::PausedTraffic
+    )
+}
+
+/// `rollback --override traffic`: what serves is ended too, in every stage of the environment that waits for it. The first
+/// run that had one.
+pub(crate) fn stop_serving(
+    state: &mut State,
+    pipeline: &PipelineName,
+    environment: &EnvironmentName,
+) -> Option<RunId> {
+    let runs: Vec<RunId> = state.live_runs_of(pipeline).map(|run| run.id.clone()).collect();
+    let mut first = None;
+    for id in runs {
+        let before = state.graph(&id).expect("a live run is in memory");
+        let mut graph = before.clone();
+        for stage in &mut graph.stages {
+            if stage.name.environment != *environment || !stage.deploy().is_some_and(is_paused_by_traffic) {
+                continue;
+            }
+            let deploy = stage.deploy_mut();
+            if let Direction::Back { to, .. } = &mut deploy.direction {
+                *to = RollbackTarget::Stop { all: true };
+            }
+            deploy.work(None);
+            first.get_or_insert(id.clone());
+        }
+        store::store(state, &before, graph);
+        state.wake(&id);
+    }
+    first
+}
+
+/// `resume` of a stage that waits because some instances still serve: they are kept, and the stage ends. Whether it was one.
+pub(crate) fn keep_serving(state: &mut State, graph: &mut RunGraph, index: usize) -> bool {
+    let stage = &graph.stages[index];
+    let Some(deploy) = stage.deploy().filter(|deploy| is_paused_by_traffic(deploy)).cloned() else {
+        return false;
+    };
+    let (run, wall) = (graph.run.id.clone(), state.wall());
+    let stage = &mut graph.stages[index];
+    let reasons = stage.with_rollback_reason(Vec::new());
+    stage.end(End::Failed, reasons, wall);
+    state.change_installation(&run, &deploy.target, |it| it.keep(deploy.release, &run, wall));
+    true
+}
+
+/// The audit record of an automatic rollback: the code of its cause, with what a failure adds. What a user decided is
+/// the record of the user's command.
 fn record(state: &mut State, by: &Identity, run: &RunId, cause: &Why) {
     let code = cause.code().as_str();
     let outcome = match cause {
@@ -101,11 +172,21 @@ fn record(state: &mut State, by: &Identity, run: &RunId, cause: &Why) {
             format!("{place}: {code}: {}", failure.message)
         }
         Why::Unhealthy { target } => format!("{target}: {code}"),
-        Why::RollbackRequested { by, comment } if !comment.is_empty() => format!("{by}: {code}: {comment}"),
-        Why::RollbackRequested { by, .. } | Why::RollbackChosen { by } => format!("{by}: {code}"),
-        _ => code.to_owned(),
+        Why::RollbackRequested { .. } | Why::RollbackChosen { .. } => return,
+        // No rollback has one of these causes.
+        Why::NotSettled | Why::After { .. } | Why::Approval { .. } | Why::ApprovalExpired => code.to_owned(),
+        Why::Concurrency { .. } | Why::InstallationBusy { .. } | Why::TargetParallel { .. } => {
+            code.to_owned()
+        }
+        Why::NoTarget { .. } | Why::NoHosts { .. } | Why::AgentNotConnected { .. } => code.to_owned(),
+        Why::AgentLost { .. } | Why::AgentHandover { .. } | Why::WavePause => code.to_owned(),
+        Why::Paused { .. } | Why::Interrupted | Why::Canceled { .. } => code.to_owned(),
+        Why::OutsideScope { .. } | Why::LeftAsItIs | Why::NeverStarts => code.to_owned(),
+        Why::Canceling { .. } | Why::UpstreamFailed { .. } | Why::StopChosen { .. } => code.to_owned(),
+        Why::RevertFailed { .. } | Why::RollbackCanceled | Why::NoEarlierRelease => code.to_owned(),
+        Why::Bug { .. } => code.to_owned(),
     };
-    audit::append(state, by, Record { verb: "roll_back", object: run.to_string() }, &outcome);
+    audit::append(state, by, Record { verb: "rollback", object: run.to_string() }, &outcome);
 }
 
 /// The plan is not deployed again without an override. What a run failed of stays its cause, whoever rolls back what it
@@ -136,7 +217,11 @@ fn was_deployed_by(state: &State, run: &Run, it: &Installation) -> bool {
 
 /// The live run of kind rollback that works or will work on an installation: later requests join it.
 pub(crate) fn in_progress(state: &State, id: &InstallationId) -> Option<RunId> {
-    let works = |run: &&Run| run.is_rollback() && state.works_on(&run.id, &id.target);
+    let works_here = |run: &Run| {
+        let mut deploys = state.stages_of(&run.id).filter_map(Stage::deploy);
+        deploys.any(|deploy| deploy.target == id.target)
+    };
+    let works = |run: &&Run| run.is_rollback() && works_here(run);
     state.live_runs_of(&id.pipeline).find(works).map(|run| run.id.clone())
 }
 
@@ -155,8 +240,11 @@ pub(crate) fn after_success(state: &mut State, failed: &Installation, failure: O
     let fits = |it: &&Installation| it.run.as_ref() == Some(&left.id) && it.assignment.is_none();
     let here = state.installations_of(&failed.id.pipeline).filter(fits).filter(|it| in_scope(it));
     let free = here.filter(|it| in_progress(state, &it.id).is_none()).cloned();
-    let restoration =
-        |installation: Installation| Restoration { to: installation.previous_stable(), installation };
+    let restoration = |installation: Installation| Restoration {
+        to: installation.previous_stable(),
+        installation,
+        all: false,
+    };
     let restorations: Vec<Restoration> = free.map(restoration).collect();
     let target = failed.id.target.clone();
     let cause = match failure {
@@ -184,9 +272,10 @@ pub(crate) fn start_rollback_run(
     for it in restorations {
         let digest = it.to.or(it.installation.current).expect("who goes back has a release or goes to one");
         let entry = state.releases.get(&digest).expect("releases of installations are in memory");
-        let ReleaseWorkload::Host(host) = &entry.release.workload;
-        if !artifacts.contains(&host.bundle) {
-            artifacts.push(host.bundle.clone());
+        for artifact in entry.release.workload.artifacts() {
+            if !artifacts.contains(artifact) {
+                artifacts.push(artifact.clone());
+            }
         }
         stages.push(stage_of(state, it, digest, &cause));
         let left = it.installation.run.as_ref().and_then(|run| state.runs.get(run)).cloned();
@@ -224,7 +313,7 @@ fn stage_of(state: &State, it: &Restoration, release: Digest, cause: &Why) -> Ne
     let reason = state.reason(cause.clone());
     let direction = match it.to {
         Some(_) => Direction::Forward,
-        None => Direction::Back { to: RollbackTarget::Stop, reason: reason.clone() },
+        None => Direction::Back { to: stop(state, &target, it.all), reason: reason.clone() },
     };
     let deploy = Deploy {
         target: target.clone(),
@@ -235,11 +324,13 @@ fn stage_of(state: &State, it: &Restoration, release: Digest, cause: &Why) -> Ne
             sizes: vec![IntOrPercent::Percent(100)],
             max_unavailable: IntOrPercent::Count(1),
             max_failures: IntOrPercent::Count(0),
+            max_lost: IntOrPercent::Percent(100),
             pause_between: Millis::ZERO,
         },
         rollback_on_health: false,
         scope: RollbackScope::Environment,
         direction,
+        restore_from: None,
         attempt: None,
         state: DeployState::Held { held: Held::Pending },
     };

@@ -8,7 +8,7 @@ use crate::state::State;
 use crate::state::run::RunGraph;
 
 /// Stores the run when it changed and sends watchers what did.
-pub(super) fn store(state: &mut State, before: &RunGraph, mut graph: RunGraph) {
+pub(crate) fn store(state: &mut State, before: &RunGraph, mut graph: RunGraph) {
     keep_since(before, &mut graph);
     if graph == *before {
         return;

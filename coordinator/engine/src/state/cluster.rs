@@ -1,6 +1,6 @@
 //! The cluster itself: counters and clocks, members, alarms.
 
-use trimaran_model::id::{CoordinatorName, Digest, Epoch, Fence, RunId};
+use trimaran_model::id::{AgentName, CoordinatorName, Digest, Epoch, Fence, RunId};
 use trimaran_model::time::{Timestamp, WallTime};
 
 /// Identity, time and counters of the cluster.
@@ -19,6 +19,7 @@ pub struct Cluster {
     pub assignment: u64,
     pub sequence: u64,
     pub attach: u64,
+    pub revocation: u64,
     pub audit_seq: u64,
     /// Of the last audit record.
     pub audit_hash: Digest,
@@ -36,6 +37,7 @@ impl Default for Cluster {
             assignment: 0,
             sequence: 0,
             attach: 0,
+            revocation: 0,
             audit_seq: 0,
             audit_hash: Digest([0; 32]),
         }
@@ -72,6 +74,10 @@ pub struct Member {
     pub name: CoordinatorName,
     pub address: String,
     pub certificate: Digest,
+    /// The public key with which it signs certificates.
+    pub issuer: Digest,
+    /// Kept for ever: its id is never used again, and what it certified while it was a member stays known.
+    pub removed: bool,
 }
 
 /// What a user should act on.
@@ -88,6 +94,7 @@ pub enum AlarmSubject {
     Cluster,
     Member { name: CoordinatorName },
     Run { run: RunId },
+    Agent { name: AgentName },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +108,11 @@ pub enum AlarmDetail {
         revision: u64,
     },
     ClockJump,
+    /// An agent has seen another incarnation of this cluster: the incarnation and the epoch that it knows.
+    OtherIncarnation {
+        epoch: Epoch,
+        incarnation: u64,
+    },
     /// What a member reports of itself, in its words.
     Reported {
         message: String,
@@ -109,5 +121,7 @@ pub enum AlarmDetail {
 
 /// A defect stopped a command, a timer or a run.
 pub const ALARM_BUG: &str = "bug";
+/// An agent has seen a later state of the cluster than this one, or another one.
+pub const ALARM_OTHER_INCARNATION: &str = "other_incarnation";
 /// The wall clock jumped.
 pub const ALARM_CLOCK_JUMP: &str = "clock_jump";

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use trimaran_model::id::{Digest, PipelineName, RunId};
-use trimaran_model::release::Release;
-use trimaran_model::time::WallTime;
+use trimaran_model::release::{Content, Release};
+use trimaran_model::time::{Timestamp, WallTime};
 use trimaran_model::why::Why;
 
 /// A pipeline by name. Its file is a cold row.
@@ -22,6 +22,22 @@ pub struct Pipeline {
 pub struct ReleaseEntry {
     pub digest: Digest,
     pub release: Arc<Release>,
+}
+
+/// Content that releases name by digest. Its bytes are cold rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContentEntry {
+    pub content: Content,
+    /// So many of its parts are stored.
+    pub parts: u32,
+    /// When its first part came.
+    pub begun: Timestamp,
+}
+
+impl ContentEntry {
+    pub fn is_whole(&self) -> bool {
+        self.parts == self.content.parts()
+    }
 }
 
 /// A plan that failed: it is not deployed again without an override.

@@ -32,9 +32,17 @@ pub enum Outcome {
         targets: Vec<String>,
         pipelines: Vec<String>,
     },
+    /// So many parts of a content are stored.
+    Stored {
+        parts: u32,
+    },
     Token {
         name: String,
         expires: WallTime,
+    },
+    Runners {
+        names: Vec<String>,
+        change: String,
     },
     Enrolled {
         identity: Identity,

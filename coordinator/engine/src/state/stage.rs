@@ -4,7 +4,7 @@
 use trimaran_model::id::{
     AssignmentId, Attempt, Digest, EnvironmentName, Fence, HostName, Identity, RunId, StageName, TargetName,
 };
-use trimaran_model::pipeline::{ApproveOption, Batches, RollbackScope};
+use trimaran_model::pipeline::{ApproveOption, Batches, FlinkRestore, RollbackScope};
 use trimaran_model::run::Status;
 use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_model::why::{Reason, Why};
@@ -53,6 +53,8 @@ pub struct Deploy {
     pub rollback_on_health: bool,
     pub scope: RollbackScope,
     pub direction: Direction,
+    /// The state that a human chose for the job that is restored.
+    pub restore_from: Option<FlinkRestore>,
     /// `None` before the first assignment.
     pub attempt: Option<AttemptState>,
     pub state: DeployState,
@@ -79,8 +81,11 @@ pub enum RollbackTarget {
     Restore {
         release: Digest,
     },
-    /// There is nothing to go back to: the release is stopped.
-    Stop,
+    /// There is nothing to go back to. `all`: instances that serve are ended too; otherwise the stage waits for a user
+    /// where some do.
+    Stop {
+        all: bool,
+    },
 }
 
 /// One try of a deploy.
@@ -89,6 +94,8 @@ pub struct AttemptState {
     pub number: Attempt,
     /// Of its last assignment.
     pub fence: Fence,
+    /// Of its first one.
+    pub since: Fence,
     /// Where the stage goes back to: fixed when the attempt begins.
     pub restore: Option<Digest>,
     /// Cumulative sizes, fixed when the attempt begins; the last one is all hosts.
@@ -99,6 +106,8 @@ pub struct AttemptState {
     pub total: u32,
     /// Hosts that failed in this attempt.
     pub failed: Vec<HostName>,
+    /// Hosts that were left behind in it, since a user resumed it last.
+    pub lost: Vec<HostName>,
 }
 
 /// What a deploy is doing.
@@ -280,7 +289,9 @@ impl Deploy {
     pub(crate) fn pause_end(&self) -> Option<Timestamp> {
         match &self.state {
             DeployState::Waiting { wait: Wait::Pause { until } } => Some(*until),
-            _ => None,
+            DeployState::Waiting { wait: Wait::Resume { .. } } | DeployState::Held { .. } => None,
+            DeployState::Running { .. } | DeployState::RollingBack { .. } => None,
+            DeployState::Lost { .. } | DeployState::Done { .. } => None,
         }
     }
 }
@@ -306,7 +317,7 @@ impl Approve {
     pub(crate) fn expiry(&self) -> Option<WallTime> {
         match &self.state {
             ApproveState::Open { expires } => Some(*expires),
-            _ => None,
+            ApproveState::Held { .. } | ApproveState::Decided { .. } | ApproveState::Done { .. } => None,
         }
     }
 }
@@ -394,7 +405,7 @@ impl Stage {
     /// A deploy waits between two assignments.
     pub(crate) fn wait(&mut self, wait: Wait, reason: Reason) {
         let deploy = self.deploy_mut();
-        assert!(deploy.attempt.is_some(), "only an attempt that has begun waits");
+        assert!(deploy.attempt.is_some() || deploy.is_back(), "only what has begun or goes back waits");
         deploy.state = DeployState::Waiting { wait };
         self.reasons = self.with_rollback_reason(vec![reason]);
     }
@@ -415,7 +426,7 @@ impl Stage {
     }
 
     /// Turns a deploy around. What it worked on has been withdrawn.
-    pub(crate) fn turn_back(&mut self, to: RollbackTarget, reason: Reason, now: WallTime) {
+    pub(crate) fn begin_rollback(&mut self, to: RollbackTarget, reason: Reason, now: WallTime) {
         let deploy = self.deploy_mut();
         assert!(!deploy.is_back(), "a stage goes back once");
         deploy.direction = Direction::Back { to, reason: reason.clone() };
@@ -434,14 +445,6 @@ impl Stage {
             Some(Deploy { direction: Direction::Forward, goal: Goal::Release, .. }) | None => {}
         }
         reasons
-    }
-
-    /// The earliest moment at which time alone moves it.
-    pub(crate) fn has_timer(&self) -> bool {
-        match &self.kind {
-            Kind::Deploy { deploy } => deploy.pause_end().is_some(),
-            Kind::Approve { approve } => approve.expiry().is_some(),
-        }
     }
 }
 

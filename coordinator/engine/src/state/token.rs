@@ -3,24 +3,42 @@
 use std::collections::BTreeMap;
 
 use trimaran_model::id::{AgentName, CoordinatorName, Digest, HostName, OperatorName, OperatorRole};
-use trimaran_model::time::WallTime;
+use trimaran_model::time::{Millis, WallTime};
 
-/// A one-time token. Only its hash is known here.
+/// A token that was not used yet, or not as often as it may be. Only its hash is known here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     pub sha256: Digest,
     pub grant: Grant,
     pub expires: WallTime,
-    pub used: bool,
 }
 
 /// What a token lets its bearer become.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Grant {
-    Agent { name: AgentName },
-    Runner { name: HostName, agent: AgentName, labels: BTreeMap<String, String> },
-    Operator { name: OperatorName, role: OperatorRole },
-    Coordinator { name: CoordinatorName },
+    Agent {
+        name: AgentName,
+    },
+    Runner {
+        name: HostName,
+        agent: AgentName,
+        labels: BTreeMap<String, String>,
+    },
+    Operator {
+        name: OperatorName,
+        role: OperatorRole,
+    },
+    Coordinator {
+        name: CoordinatorName,
+    },
+    /// So many more runners, whose names come from their hosts.
+    Runners {
+        group: String,
+        agent: AgentName,
+        labels: BTreeMap<String, String>,
+        uses: u32,
+        ttl: Millis,
+    },
 }
 
 impl Grant {
@@ -30,6 +48,7 @@ impl Grant {
             Self::Runner { name, .. } => name.as_str(),
             Self::Operator { name, .. } => name.as_str(),
             Self::Coordinator { name } => name.as_str(),
+            Self::Runners { group, .. } => group,
         }
     }
 }
@@ -42,9 +61,31 @@ pub struct Operator {
     pub key: Digest,
 }
 
-/// A public key that is refused from now on.
+/// A public key that is refused, until no certificate of it can be valid or renewed any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revoked {
+    pub id: RevokedId,
     pub key: Digest,
-    pub at: WallTime,
+    pub audience: Audience,
+}
+
+/// A revocation. Ordered by the time at which it may be forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RevokedId {
+    pub until: WallTime,
+    /// Larger than that of every earlier revocation: whoever has been sent all up to one needs only larger ones.
+    pub number: u64,
+}
+
+/// Who refuses a revoked key. The coordinators always do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Audience {
+    /// No one dials an agent with it: of an agent or an operator.
+    Coordinators,
+    /// And the agent whose runner had it.
+    Agent { name: AgentName },
+    /// And every agent: its runner has had several.
+    Agents,
+    /// And every agent: a removed coordinator signed certificates with it.
+    Issuer,
 }

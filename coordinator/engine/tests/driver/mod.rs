@@ -104,7 +104,7 @@ impl Driver {
         for step in 0..steps {
             self.lab.now += self.random.below(1500);
             let command = self.command();
-            self.give(command);
+            self.submit(command);
             if self.random.below(10) == 0 {
                 let length = self.random.below(8000);
                 self.lab.pass(length);
@@ -117,7 +117,7 @@ impl Driver {
     }
 
     /// Gives a command, and looks at its answer.
-    fn give(&mut self, mut command: Command) {
+    fn submit(&mut self, mut command: Command) {
         if matches!(command.body, CommandBody::StartRun { .. } | CommandBody::Approve { .. }) {
             self.requests += 1;
             command.request = Some(request(self.lab.engine.wall().0, self.requests, 1));
@@ -311,8 +311,8 @@ impl Driver {
     fn agents(&mut self) -> Command {
         let attach = self.lab.last_attach("lab", self.incarnation);
         match self.random.below(6) {
-            0 => agent("lab", CommandBody::Detach { attach, goodbye: false }),
-            1 => agent("lab", CommandBody::Detach { attach, goodbye: true }),
+            0 => agent("lab", CommandBody::Detach { attach, goodbye: false, seen_ms: 0 }),
+            1 => agent("lab", CommandBody::Detach { attach, goodbye: true, seen_ms: i64::MAX }),
             2 => system(CommandBody::AgentLost { agent: "lab".to_owned(), attach }),
             3 => {
                 self.incarnation += 1;
@@ -328,6 +328,8 @@ impl Driver {
             coordinator: "c1".to_owned(),
             address: "127.0.0.1:7701".to_owned(),
             epoch_seen: 1,
+            incarnation_seen: 0,
+            platforms: vec!["hosts".to_owned()],
         };
         agent("lab", body)
     }
@@ -345,7 +347,10 @@ impl Driver {
         let failure = (verdict == "degraded").then(|| failure("probe_failed", "500", Some("p1")));
         let installation = WireInstallation { pipeline, target };
         let (verdict, down) = (verdict.to_owned(), u32::from(failure.is_some()));
-        agent("lab", CommandBody::Verdict(AgentVerdict { installation, fence, verdict, failure, down }))
+        let blind_since_ms = None;
+        let verdict =
+            AgentVerdict { installation, fence, verdict, failure, down, hosts: None, blind_since_ms };
+        agent("lab", CommandBody::Verdict(verdict))
     }
 
     fn rollback(&mut self) -> Command {
@@ -357,7 +362,10 @@ impl Driver {
             pipeline: pipeline.to_owned(),
             environment: environment.to_owned(),
             to: None,
+            from: None,
+            restore_from: None,
             reason: "because".to_owned(),
+            overrides: Vec::new(),
         };
         operator("op2", body)
     }
@@ -418,7 +426,7 @@ impl Driver {
 
     /// Ends all trouble: what waits for humans is decided, what works is done. Then everything has to end.
     pub(crate) fn heal(&mut self) {
-        self.give(operator(
+        self.submit(operator(
             "admin",
             CommandBody::Apply {
                 pipelines: Vec::new(),
@@ -430,7 +438,7 @@ impl Driver {
         ));
         self.incarnation += 1;
         let attach = self.attach();
-        self.give(attach);
+        self.submit(attach);
         for _ in 0..2000 {
             let runs = self.live_runs();
             if runs.is_empty() {
@@ -439,7 +447,7 @@ impl Driver {
             self.lab.pass(1000);
             if let Some(row) = self.lab.rows.assignments().first().cloned() {
                 let done = self.lab.result(&row, WireOutcome::Done);
-                self.give(done);
+                self.submit(done);
                 continue;
             }
             let reasons = runs
@@ -447,7 +455,7 @@ impl Driver {
                 .flat_map(|run| run.reasons.iter().chain(run.stages.iter().flat_map(|stage| &stage.reasons)));
             let asks = reasons.map(|it| it.clears.clone()).find(|clears| clears != "wait");
             if let Some(clears) = asks {
-                self.give(command_of(&clears));
+                self.submit(command_of(&clears));
             }
         }
         let left: Vec<_> = self.live_runs().into_iter().map(|run| (run.run, run.status)).collect();

@@ -2,7 +2,7 @@
 
 use trimaran_sim::lab::{Lab, failure, operator, request, run_id, system};
 use trimaran_wire::v1::assignment::WireOutcome;
-use trimaran_wire::v1::command::{CommandBody, PipelineSource};
+use trimaran_wire::v1::command::{CommandBody, PipelineSource, WireMemberChange};
 
 /// Commands of every concern: enrolment, a deploy with an approval, a failure that goes back, a human's rollback.
 pub(crate) fn history() -> Lab {
@@ -38,7 +38,10 @@ pub(crate) fn history() -> Lab {
         pipeline: "web".to_owned(),
         environment: "prod".to_owned(),
         to: None,
+        from: None,
+        restore_from: None,
         reason: "slow".to_owned(),
+        overrides: Vec::new(),
     };
     lab.must(operator("op1", rollback));
     report(&mut lab, "lab-prod", WireOutcome::Fault(failure("host_lost", "silent", Some("p1"))));
@@ -56,9 +59,17 @@ fn report(lab: &mut Lab, target: &str, outcome: WireOutcome) {
 /// A member with an alarm, a runner that is enrolled again, and a stored file.
 fn cluster(lab: &mut Lab) {
     let name = || "c1".to_owned();
-    let (address, certificate_sha256) = ("127.0.0.1:7700".to_owned(), [3; 32]);
-    let member = CommandBody::Member { name: name(), raft_id: 1, disk: [2; 16], address, certificate_sha256 };
-    lab.must(system(member));
+    let member = |raft_id| CommandBody::Member {
+        name: name(),
+        raft_id,
+        disk: [2; 16],
+        address: "127.0.0.1:7700".to_owned(),
+        certificate_sha256: [3; 32],
+        issuer_sha256: [4; 32],
+    };
+    lab.must(system(member(2)));
+    lab.must(system(CommandBody::ChangeMember { change: WireMemberChange::Remove, raft_id: 2 }));
+    lab.must(system(member(1)));
     let message = Some("0.5 GiB are free".to_owned());
     lab.must(system(CommandBody::Alarm { member: name(), code: "disk_low".to_owned(), message }));
     lab.runner("p1", "lab", "prod");

@@ -7,9 +7,9 @@ use trimaran_engine::mutant::{self, Mutant};
 use trimaran_engine::state::assignment::LiveAssignment;
 use trimaran_sim::lab::{Lab, agent, failure, operator, request, run_id, stage_id, system};
 use trimaran_sim::plan;
-use trimaran_wire::v1::agent::AgentVerdict;
+use trimaran_wire::v1::agent::{AgentVerdict, HostCounts, HostFinding};
 use trimaran_wire::v1::assignment::{WireFailure, WireOutcome};
-use trimaran_wire::v1::command::{Command, CommandBody, TokenGrant};
+use trimaran_wire::v1::command::{Command, CommandBody, RunnerChange, TokenGrant, WireMemberChange};
 use trimaran_wire::v1::common::WireInstallation;
 
 /// One script at work.
@@ -48,6 +48,11 @@ impl<'a> Line<'a> {
 impl Script {
     pub(crate) fn new() -> Self {
         Self { lab: Lab::new(), defect: false }
+    }
+
+    /// What it has done.
+    pub(crate) fn lab(&self) -> &Lab {
+        &self.lab
     }
 
     /// Runs a whole script and gives it back with what its commands give now.
@@ -115,7 +120,7 @@ impl Script {
             "history" => show::history(&self.lab, line.word(1)),
             "mutant" => {
                 self.defect = true;
-                mutant::set(Mutant::ALL.into_iter().find(|it| it.as_str() == line.word(1)));
+                mutant::set(Mutant::ALL.iter().copied().find(|it| it.as_str() == line.word(1)));
                 Vec::new()
             }
             _ => {
@@ -186,7 +191,20 @@ impl Script {
                     let environments = vec![format!("any targets={target}")];
                     plan::plan(line.word(1), &environments, version).environments[0].stages[0].release_digest
                 }),
+                from: line.value("from").map(str::to_owned),
+                restore_from: line.value("state").map(str::to_owned),
                 reason: String::new(),
+                overrides: line.value("override").map(str::to_owned).into_iter().collect(),
+            },
+            "runners" => CommandBody::Runners {
+                names: vec![line.word(2).to_owned()],
+                change: match line.word(1) {
+                    "remove" => RunnerChange::Remove,
+                    "cordon" => RunnerChange::Cordon,
+                    "uncordon" => RunnerChange::Uncordon,
+                    "drain" => RunnerChange::Drain,
+                    other => panic!("`{other}` is no change of a runner"),
+                },
             },
             "token" => CommandBody::CreateToken {
                 token_sha256: [u8::try_from(line.number(1)).expect("a small number"); 32],
@@ -211,14 +229,19 @@ impl Script {
             "use" => CommandBody::UseToken {
                 token_sha256: [u8::try_from(number(1)).expect("a small number"); 32],
                 spki_sha256: [u8::try_from(number(2)).expect("a small number"); 32],
+                name: line.value("name").map(str::to_owned),
             },
             "member" => CommandBody::Member {
                 name: name(),
-                raft_id: 1,
+                raft_id: line.words.get(2).map_or(1, |_| number(2)),
                 disk: [1; 16],
                 address: "127.0.0.1:7700".to_owned(),
                 certificate_sha256: [0; 32],
+                issuer_sha256: [u8::try_from(line.words.get(2).map_or(1, |_| number(2))).expect("small"); 32],
             },
+            "remove_member" => {
+                CommandBody::ChangeMember { change: WireMemberChange::Remove, raft_id: number(1) }
+            }
             _ => return None,
         }))
     }
@@ -239,14 +262,19 @@ impl Script {
                     incarnation: line.number(2),
                     coordinator: "c1".to_owned(),
                     address: "127.0.0.1:7701".to_owned(),
-                    epoch_seen: 1,
+                    epoch_seen: line.value("epoch").map_or(1, |it| it.parse().expect("an epoch")),
+                    incarnation_seen: line.value("incarnation").map_or(0, |it| it.parse().expect("a number")),
+                    platforms: vec!["hosts".to_owned()],
                 };
                 agent(line.word(1), body)
             }
             "detach" => {
                 let goodbye = line.words.contains(&"goodbye");
                 let attach = self.lab.last_attach(line.word(1), line.number(2));
-                agent(line.word(1), CommandBody::Detach { attach, goodbye })
+                agent(
+                    line.word(1),
+                    CommandBody::Detach { attach, goodbye, seen_ms: self.lab.engine.wall().0 },
+                )
             }
             "done" => {
                 let mut command = self.lab.result(&live(), WireOutcome::Done);
@@ -258,7 +286,13 @@ impl Script {
                 command
             }
             "fail" => self.lab.result(&live(), WireOutcome::Failed(failed())),
-            "fault" => self.lab.result(&live(), WireOutcome::Fault(failed())),
+            "fault" => {
+                let mut command = self.lab.result(&live(), WireOutcome::Fault(failed()));
+                if let CommandBody::Result { progress, .. } = &mut command.body {
+                    progress.done = line.value("done").map_or(0, |text| text.parse().expect("a count"));
+                }
+                command
+            }
             "stopped" => {
                 let mut command = self.lab.result(&live(), WireOutcome::Stopped);
                 if let CommandBody::Result { progress, .. } = &mut command.body {
@@ -299,12 +333,38 @@ impl Script {
                     verdict: line.word(2).to_owned(),
                     failure,
                     down,
+                    hosts: counts(line, down),
+                    blind_since_ms: line.value("blind").map(|it| it.parse().expect("a time in milliseconds")),
                 });
                 agent("lab", body)
             }
             _ => return None,
         })
     }
+}
+
+/// What a verdict says of the hosts: with any of these words, otherwise nothing.
+fn counts(line: &Line<'_>, down: u32) -> Option<HostCounts> {
+    let count = |word: &str| line.value(word).map(|it| it.parse::<u32>().expect("a count"));
+    let said =
+        ["members", "degraded", "mending", "lost", "orphan"].into_iter().any(|it| line.value(it).is_some());
+    let members = count("members").unwrap_or(0);
+    let finding = |host: &str, code: &str| HostFinding {
+        host: host.to_owned(),
+        code: code.to_owned(),
+        message: "it runs something".to_owned(),
+        since_ms: 0,
+    };
+    said.then(|| HostCounts {
+        settled: true,
+        members,
+        updated: members.saturating_sub(down),
+        degraded: count("degraded").unwrap_or(0),
+        mending: count("mending").unwrap_or(0),
+        lost: count("lost").unwrap_or(0),
+        findings: line.value("orphan").map(|host| finding(host, "orphan")).into_iter().collect(),
+        ..HostCounts::default()
+    })
 }
 
 fn grant(line: &Line<'_>) -> TokenGrant {
@@ -314,6 +374,13 @@ fn grant(line: &Line<'_>) -> TokenGrant {
         "runner" => TokenGrant::Runner { name, agent: line.word(4).to_owned(), labels: Default::default() },
         "operator" => TokenGrant::Operator { name, role: line.word(4).to_owned() },
         "coordinator" => TokenGrant::Coordinator { name },
+        "runners" => TokenGrant::Runners {
+            group: name,
+            agent: line.word(4).to_owned(),
+            labels: Default::default(),
+            uses: line.value("uses").map_or(1, |it| it.parse().expect("a count")),
+            ttl_ms: 3_600_000,
+        },
         other => panic!("`{other}` is no grant"),
     }
 }

@@ -2,10 +2,11 @@
 
 use sha2::{Digest as _, Sha256};
 use trimaran_engine::state::assignment::LiveAssignment;
+use trimaran_engine::state::token::Audience;
 use trimaran_engine::{Event, Outcome};
 use trimaran_model::action::Action;
+use trimaran_model::amount::IntOrPercent;
 use trimaran_model::id::{AgentName, Digest};
-use trimaran_model::pipeline::IntOrPercent;
 use trimaran_query as query;
 use trimaran_query::text::{self, Owner};
 use trimaran_sim::lab::Lab;
@@ -22,6 +23,8 @@ pub(crate) fn outcome(outcome: &Outcome) -> String {
             format!("{run}{stage}: {decision} by {by}")
         }
         Outcome::Applied { targets, pipelines } => format!("applied {targets:?} {pipelines:?}"),
+        Outcome::Runners { names, change } => format!("{change} {}", names.join(" ")),
+        Outcome::Stored { parts } => format!("{parts} parts stored"),
         Outcome::Token { name, .. } => format!("a token for {name}"),
         Outcome::Enrolled { identity } => format!("enrolled {identity}"),
         Outcome::Attached { .. } => "attached".to_owned(),
@@ -58,11 +61,21 @@ pub(crate) fn events(events: &[Event]) -> Vec<String> {
                     format!("  {installation} {}", health.as_str())
                 }
                 Event::Agent { agent, state } => format!("  agent {agent} {}", state.as_str()),
-                Event::Revoked { key } => format!("  revoked {}", key.0[0]),
+                Event::Revoked(it) => {
+                    let audience = match &it.audience {
+                        Audience::Coordinators => "the coordinators".to_owned(),
+                        Audience::Agent { name } => format!("agent {name}"),
+                        Audience::Agents => "all agents".to_owned(),
+                        Audience::Issuer => "everyone: an issuer".to_owned(),
+                    };
+                    format!("  revoked {}, for {audience}", it.key.0[0])
+                }
                 Event::Superseded { agent, incarnation } => {
                     format!("  incarnation {} of {agent} superseded", incarnation.0)
                 }
-                Event::Progress { .. } | Event::AgentWork { .. } => return None,
+                Event::Progress { .. } | Event::AgentWork { .. } | Event::AgentStanding { .. } => {
+                    return None;
+                }
             })
         })
         .collect()
@@ -81,6 +94,8 @@ pub(crate) fn work(lab: &Lab) -> Vec<String> {
             Action::Restore(digest) => format!("restore {}", version(digest)),
             Action::Stop(digest) => format!("stop {}", version(digest)),
             Action::Verify => "verify".to_owned(),
+            Action::Scale { release, instances } => format!("scale {} to {instances}", version(release)),
+            Action::Restart(digest) => format!("restart {}", version(digest)),
         };
         let IntOrPercent::Count(down) = it.wave.max_unavailable else { panic!("counts are resolved") };
         let failed = if it.wave.failed.is_empty() { String::new() } else { format!(" {:?}", it.wave.failed) };

@@ -8,7 +8,10 @@ use trimaran_replica::{
     Answer, Busy, Fatal, Input, LogError, Output, Replica, Role, Settings, StartError, Waiter, WriteJob,
     Written,
 };
-use trimaran_wire::raft::{Blob, ConfState, Entry, EntryKind, Message, MessageKind};
+use trimaran_wire::codec::Message as _;
+use trimaran_wire::raft::{
+    Blob, ConfState, Entry, EntryKind, MemberChangeKind, MemberChanges, Message, MessageKind,
+};
 
 use crate::toy::Toy;
 
@@ -154,9 +157,6 @@ fn what_is_refused_says_why() {
     for size in [0, max + 1] {
         assert_eq!(propose(&mut hand, size), [(9, Answer::Busy(Busy::EntrySize { size, max }))]);
     }
-    hand.step(Input::DiskLow(true));
-    assert_eq!(propose(&mut hand, 3), [(9, Answer::Busy(Busy::Disk))]);
-    hand.step(Input::DiskLow(false));
     hand.propose(1);
     hand.propose(2);
     assert_eq!(propose(&mut hand, 3), [(9, Answer::Busy(Busy::Waiters))]);
@@ -207,6 +207,142 @@ fn an_append_is_answered_after_its_sync_and_a_heartbeat_at_once() {
     let out = hand.step(Input::Peer(heartbeat()));
     assert_eq!(sends(&out), [MessageKind::HeartbeatResponse], "a slow disk is not a dead member");
     assert_eq!(sends(&hand.written(job.number)), [MessageKind::AppendResponse]);
+}
+
+/// An entry that changes the members.
+fn change(index: u64, term: u64, kind: MemberChangeKind, id: u64) -> Entry {
+    let changes = MemberChanges { changes: vec![(kind, id)], context: Blob::default() };
+    Entry {
+        kind: EntryKind::ConfChangeV2,
+        data: Blob::default(),
+        context: Blob(changes.to_bytes().into()),
+        ..entry(index, term)
+    }
+}
+
+impl Hand {
+    /// The writer does all that it was given.
+    fn write_all(&mut self, out: &Out) -> Out {
+        let mut all = Vec::new();
+        let mut jobs = writes(out);
+        while let Some(job) = jobs.pop() {
+            let out = self.written(job.number);
+            jobs = writes(&out);
+            all.extend(out);
+        }
+        all
+    }
+
+    fn append(&mut self, from: u64, term: u64, entries: Vec<Entry>, commit: u64) -> Out {
+        let first = entries[0].index;
+        let log_term = if first == 2 { 1 } else { term };
+        let append = Message {
+            entries,
+            index: first - 1,
+            log_term,
+            commit,
+            ..message(MessageKind::Append, from, term)
+        };
+        self.step(Input::Peer(append))
+    }
+}
+
+#[test]
+fn a_single_voter_hands_entries_to_a_learner_only_when_its_term_is_durable() {
+    let members = ConfState { voters: vec![1], learners: vec![2], ..ConfState::default() };
+    let store = MemoryStore::init(members, &[]);
+    let replica = Replica::new(settings(), Toy::default(), store.load()).unwrap();
+    let mut hand = Hand { replica, now: 0 };
+    let out = hand.step(Input::Due);
+    let [job] = &writes(&out)[..] else { panic!("one job: {out:?}") };
+    assert_eq!(job.hard_state.map(|state| (state.term, state.vote)), Some((2, 1)));
+    assert!(sends(&out).is_empty(), "after a crash now it would lead term 2 again, with other entries");
+    hand.now += 100;
+    assert!(sends(&hand.step(Input::Due)).is_empty());
+    assert!(sends(&hand.written(job.number)).contains(&MessageKind::Append));
+}
+
+#[test]
+fn a_change_of_members_that_raft_refuses_ends_no_process() {
+    let (mut hand, _) = Hand::new(2, settings());
+    let leave = |index, id| change(index, 2, MemberChangeKind::Remove, id);
+    let out = hand.append(2, 2, vec![leave(2, 2), leave(3, 1), entry(4, 2)], 4);
+    let out = hand.write_all(&out);
+    assert!(!out.iter().any(|output| matches!(output, Output::Fatal(_))), "{out:?}");
+    let status = hand.replica.status();
+    assert_eq!((status.applied.index, status.members.voters), (4, vec![1]), "the last voter stays");
+}
+
+#[test]
+fn a_follower_that_becomes_the_only_voter_waits_for_its_disk_before_it_leads() {
+    use trimaran_replica::mutant::{self, Mutant};
+    let play = || {
+        let (mut hand, _) = Hand::new(2, settings());
+        let out = hand.append(2, 2, vec![change(2, 2, MemberChangeKind::Remove, 2)], 2);
+        hand.write_all(&out);
+        let out = hand.append(2, 2, vec![entry(3, 2)], 2);
+        let job = writes(&out).pop().expect("the entry is written");
+        for _ in 0..100 {
+            hand.now += 50;
+            hand.step(Input::Due);
+        }
+        assert_eq!(hand.replica.role().role, Role::Follower);
+        let out = hand.written(job.number);
+        hand.write_all(&out);
+        for _ in 0..100 {
+            hand.now += 50;
+            let out = hand.step(Input::Due);
+            hand.write_all(&out);
+        }
+        assert_eq!(hand.replica.role().role, Role::Leader { ready: true });
+    };
+    play();
+    mutant::set(Some(Mutant::CampaignInFlight));
+    let found = std::panic::catch_unwind(play).is_err();
+    mutant::set(None);
+    assert!(found);
+}
+
+#[test]
+fn only_the_leader_gives_leadership_away() {
+    let (mut hand, _) = Hand::new(3, settings());
+    let out = hand.step(Input::Peer(Message { commit: 1, ..message(MessageKind::Heartbeat, 2, 2) }));
+    hand.write_all(&out);
+    hand.step(Input::Peer(message(MessageKind::TimeoutNow, 3, 2)));
+    assert_eq!(hand.replica.role().role, Role::Follower, "3 leads no one");
+    let forced = |term| {
+        let context = Blob(Bytes::from_static(b"CampaignTransfer"));
+        Message { context, ..message(MessageKind::RequestVote, 3, term) }
+    };
+    let out = hand.step(Input::Peer(forced(9)));
+    assert!(
+        writes(&out).is_empty() && hand.replica.role().term == 2,
+        "no transfer raises the term by seven: {out:?}"
+    );
+    let out = hand.step(Input::Peer(forced(3)));
+    assert_eq!(writes(&out)[0].hard_state.map(|state| (state.term, state.vote)), Some((3, 3)));
+    let (mut hand, _) = Hand::new(3, settings());
+    let out = hand.step(Input::Peer(Message { commit: 1, ..message(MessageKind::Heartbeat, 2, 2) }));
+    hand.write_all(&out);
+    hand.step(Input::Peer(message(MessageKind::TimeoutNow, 2, 2)));
+    assert_eq!(hand.replica.role().role, Role::Candidate);
+}
+
+#[test]
+fn the_first_to_ask_after_the_leader_is_lost_is_not_refused_by_a_voter_that_is_as_late() {
+    let (mut hand, _) = Hand::new(3, settings());
+    let out = hand.step(Input::Peer(Message { commit: 1, ..message(MessageKind::Heartbeat, 2, 2) }));
+    hand.write_all(&out);
+    // One tick short of the shortest election timeout.
+    for _ in 0..19 {
+        hand.now += 50;
+        hand.step(Input::Due);
+    }
+    let ask = Message { log_term: 2, index: 5, ..message(MessageKind::RequestPreVote, 3, 3) };
+    let mut out = hand.step(Input::Peer(ask));
+    let later = hand.write_all(&out);
+    out.extend(later);
+    assert!(sends(&out).contains(&MessageKind::RequestPreVoteResponse), "{out:?}");
 }
 
 #[test]

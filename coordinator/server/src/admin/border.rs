@@ -4,12 +4,15 @@
 //! Not here: whether a name exists (the engine), and the size of the whole request (transport).
 
 use trimaran_model::error_code;
-use trimaran_model::id::label_error;
+use trimaran_model::id::{label_error, name_error};
 use trimaran_model::limits::{
-    ARTIFACTS_MAX, COMMENT_BYTES_MAX, FILE_NAME_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX, OVERRIDES_MAX,
-    VERSION_BYTES_MAX,
+    ARTIFACTS_MAX, COMMENT_BYTES_MAX, FILE_NAME_BYTES_MAX, LABEL_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX,
+    OVERRIDES_MAX, RUNNERS_PER_CHANGE_MAX, VERSION_BYTES_MAX,
 };
+use trimaran_model::release::Content;
+use trimaran_wire::v1::command::RunnerChange;
 use trimaran_wire::v1::operator::{DeployRequest, EnrollOrder, OperatorBody, Refusal, SourceFile};
+use trimaran_wire::v1::release_platforms::WireContent;
 
 use super::reply::refusal;
 
@@ -17,6 +20,7 @@ use super::reply::refusal;
 pub(super) fn check(body: &OperatorBody) -> Result<(), Refusal> {
     match body {
         OperatorBody::Apply { files } => files.iter().try_for_each(file),
+        OperatorBody::PutContent { content, part, bytes } => content_part(*content, *part, bytes),
         OperatorBody::Deploy(request) => deploy(request),
         OperatorBody::Approve { run, stage, option, digest: _, comment } => {
             run_and_stage(run, stage.as_deref())?;
@@ -25,29 +29,22 @@ pub(super) fn check(body: &OperatorBody) -> Result<(), Refusal> {
         }
         OperatorBody::Cancel { run } => run_and_stage(run, None),
         OperatorBody::Resume { run, stage } => run_and_stage(run, stage.as_deref()),
-        OperatorBody::Rollback { pipeline, environment, to, reason } => {
-            short("a pipeline's name", pipeline, NAME_BYTES_MAX)?;
-            short("an environment's name", environment, NAME_BYTES_MAX)?;
+        OperatorBody::Rollback { pipeline, environment, to, from, restore_from, reason, overrides } => {
+            few("overrides", overrides.len(), OVERRIDES_MAX)?;
+            overrides.iter().try_for_each(|it| short("an override", it, NAME_BYTES_MAX))?;
+            name("a pipeline's name", pipeline)?;
+            name("an environment's name", environment)?;
             short("a release", to.as_deref().unwrap_or_default(), VERSION_BYTES_MAX)?;
+            short("a version", from.as_deref().unwrap_or_default(), VERSION_BYTES_MAX)?;
+            short("a state", restore_from.as_deref().unwrap_or_default(), NAME_BYTES_MAX)?;
             short("a reason", reason, COMMENT_BYTES_MAX)
         }
-        OperatorBody::Enroll(order) => enroll(order),
+        OperatorBody::Enroll { order, token_sha256: _ } => enroll(order),
+        OperatorBody::ChangeMember { name, change: _ } => short("a name", name, NAME_BYTES_MAX),
+        OperatorBody::Runners { names, change } => runners(names, change),
         // Reads store nothing.
-        OperatorBody::Plan(_)
-        | OperatorBody::RollbackPlan { .. }
-        | OperatorBody::RunShow { .. }
-        | OperatorBody::RunList { .. }
-        | OperatorBody::Why { .. }
-        | OperatorBody::Status { .. }
-        | OperatorBody::History { .. }
-        | OperatorBody::PipelineSource { .. }
-        | OperatorBody::TargetList { .. }
-        | OperatorBody::AgentList
-        | OperatorBody::RunnerList
-        | OperatorBody::ClusterStatus
-        | OperatorBody::AuditList { .. }
-        | OperatorBody::Watch { .. }
-        | OperatorBody::Logs { .. } => Ok(()),
+        read if read.is_read() => Ok(()),
+        _ => Err(refusal(error_code::BUG, "a change whose texts nothing checks")),
     }
 }
 
@@ -61,9 +58,31 @@ fn short(what: &str, text: &str, max: usize) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// A name, which is not looked up but stored, or names what is stored.
+fn name(what: &str, text: &str) -> Result<(), Refusal> {
+    short(what, text, NAME_BYTES_MAX)?;
+    match name_error(text) {
+        Some(why) => Err(refusal(error_code::USAGE, format!("`{text}` is not a name: {why}"))),
+        None => Ok(()),
+    }
+}
+
 fn few(what: &str, count: usize, max: usize) -> Result<(), Refusal> {
     if count > max {
         return Err(refusal(error_code::USAGE, format!("a request has at most {max} {what}, not {count}")));
+    }
+    Ok(())
+}
+
+fn content_part(content: WireContent, part: u32, bytes: &[u8]) -> Result<(), Refusal> {
+    let invalid = |message: String| refusal(error_code::CONTENT_INVALID, message);
+    let content = Content::try_from(content).map_err(|error| invalid(error.to_string()))?;
+    if content.part_bytes(part) != Some(bytes.len()) {
+        return Err(invalid(format!(
+            "part {part} of {} bytes in an upload of {} bytes",
+            bytes.len(),
+            content.bytes
+        )));
     }
     Ok(())
 }
@@ -91,15 +110,28 @@ fn deploy(request: &DeployRequest) -> Result<(), Refusal> {
     short("a reason", &request.reason, COMMENT_BYTES_MAX)
 }
 
+fn runners(names: &[String], change: &RunnerChange) -> Result<(), Refusal> {
+    few("runners", names.len(), RUNNERS_PER_CHANGE_MAX)?;
+    names.iter().try_for_each(|it| name("a name", it))?;
+    let RunnerChange::Label { set, remove } = change else { return Ok(()) };
+    few("labels", set.len().max(remove.len()), LABELS_MAX)?;
+    remove.iter().try_for_each(|it| short("a label", it, LABEL_BYTES_MAX))?;
+    match set.iter().find_map(|(key, value)| label_error(key, value)) {
+        Some(why) => Err(refusal(error_code::USAGE, why)),
+        None => Ok(()),
+    }
+}
+
 fn enroll(order: &EnrollOrder) -> Result<(), Refusal> {
-    let name = |name: &str| short("a name", name, NAME_BYTES_MAX);
+    let name = |it: &str| name("a name", it);
     match order {
         EnrollOrder::Agent { name: it } | EnrollOrder::Coordinator { name: it } => name(it),
         EnrollOrder::Operator { name: it, role } => {
             name(it)?;
             short("a role", role, NAME_BYTES_MAX)
         }
-        EnrollOrder::Runner { name: it, agent, labels } => {
+        EnrollOrder::Runner { name: it, agent, labels }
+        | EnrollOrder::Runners { group: it, agent, labels, uses: _, ttl_ms: _ } => {
             name(it)?;
             name(agent)?;
             few("labels", labels.len(), LABELS_MAX)?;
@@ -125,19 +157,28 @@ mod tests {
         let text = || "x".to_owned();
         let approve =
             |run, stage, option, comment| OperatorBody::Approve { run, stage, option, digest: None, comment };
-        let rollback =
-            |pipeline, environment, to, reason| OperatorBody::Rollback { pipeline, environment, to, reason };
+        let rollback = |pipeline, environment, to, from, reason| OperatorBody::Rollback {
+            pipeline,
+            environment,
+            to,
+            from,
+            restore_from: None,
+            reason,
+            overrides: Vec::new(),
+        };
         let deploy = || DeployRequest {
             pipeline: Some(text()),
             file: None,
             artifacts: BTreeMap::new(),
+            manifests: None,
             plan_digest: None,
             overrides: Vec::new(),
             reason: text(),
         };
         let version = |version| ArtifactVersion { version, sha256: None };
         let named_file = || SourceFile { name: long(), text: Vec::new() };
-        let runner = |name, agent, labels| OperatorBody::Enroll(EnrollOrder::Runner { name, agent, labels });
+        let token = |order| OperatorBody::Enroll { order, token_sha256: [0; 32] };
+        let runner = |name, agent, labels| token(EnrollOrder::Runner { name, agent, labels });
         for body in [
             OperatorBody::Apply { files: vec![named_file()] },
             OperatorBody::Deploy(DeployRequest { pipeline: Some(long()), ..deploy() }),
@@ -154,14 +195,15 @@ mod tests {
             OperatorBody::Cancel { run: long() },
             OperatorBody::Resume { run: long(), stage: None },
             OperatorBody::Resume { run: text(), stage: Some(long()) },
-            rollback(long(), text(), None, text()),
-            rollback(text(), long(), None, text()),
-            rollback(text(), text(), Some(long()), text()),
-            rollback(text(), text(), None, long()),
-            OperatorBody::Enroll(EnrollOrder::Agent { name: long() }),
-            OperatorBody::Enroll(EnrollOrder::Coordinator { name: long() }),
-            OperatorBody::Enroll(EnrollOrder::Operator { name: long(), role: text() }),
-            OperatorBody::Enroll(EnrollOrder::Operator { name: text(), role: long() }),
+            rollback(long(), text(), None, None, text()),
+            rollback(text(), long(), None, None, text()),
+            rollback(text(), text(), Some(long()), None, text()),
+            rollback(text(), text(), None, Some(long()), text()),
+            rollback(text(), text(), None, None, long()),
+            token(EnrollOrder::Agent { name: long() }),
+            token(EnrollOrder::Coordinator { name: long() }),
+            token(EnrollOrder::Operator { name: long(), role: text() }),
+            token(EnrollOrder::Operator { name: text(), role: long() }),
             runner(long(), text(), BTreeMap::new()),
             runner(text(), long(), BTreeMap::new()),
             runner(text(), text(), [(long(), text())].into()),
@@ -170,6 +212,20 @@ mod tests {
             assert_eq!(refused.code, error_code::USAGE.0);
             assert!(refused.message.len() < 300, "{} bytes", refused.message.len());
         }
+        for body in [
+            rollback("Web!".into(), text(), None, None, text()),
+            rollback(text(), "-".into(), None, None, text()),
+            token(EnrollOrder::Agent { name: "a b".into() }),
+            runner("h/1".into(), text(), BTreeMap::new()),
+            runner(text(), String::new(), BTreeMap::new()),
+        ] {
+            let refused = check(&body).expect_err("it is no name");
+            assert!(
+                refused.code == error_code::USAGE.0 && refused.message.contains("is not a name"),
+                "{refused:?}"
+            );
+        }
+        assert_eq!(check(&rollback(text(), text(), None, None, text())), Ok(()));
         assert_eq!(check(&OperatorBody::Deploy(deploy())), Ok(()));
         assert_eq!(check(&approve("web#12".into(), Some("prod/lab".into()), None, text())), Ok(()));
     }

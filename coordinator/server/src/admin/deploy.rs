@@ -7,6 +7,7 @@ use trimaran_model::error_code;
 use trimaran_model::id::{ArtifactName, Digest, PipelineName, TargetName, version_error};
 use trimaran_model::pipeline::Pipeline;
 use trimaran_model::plan::Plan;
+use trimaran_model::release::Content;
 use trimaran_model::target::Target;
 use trimaran_planner as planner;
 use trimaran_query as query;
@@ -126,12 +127,17 @@ pub(super) fn compile(rows: &Rows<'_>, request: &DeployRequest) -> Result<Planne
             return Err(refusal(error_code::USAGE, format!("artifact `{name}`: {why}")));
         }
         let Some(sha256) = given.sha256 else {
-            let message = format!("artifact `{name}` has no digest, and it can't be read from where you are");
+            let message = format!("artifact `{name}` has no digest, and it can't be read from this machine");
             return Err(refusal(error_code::ARTIFACT_DIGEST, message));
         };
         versions.insert(artifact, (given.version.clone(), Digest(sha256)));
     }
-    let plan = planner::compile(&pipeline, &targets, &versions)
+    if let Some(target) = query::lacking_drivers(rows, targets.values()).first() {
+        return Err(no_driver(target));
+    }
+    let manifests = request.manifests.map(Content::try_from).transpose();
+    let manifests = manifests.map_err(|error| refusal(error_code::CONTENT_INVALID, error.to_string()))?;
+    let plan = planner::compile(&pipeline, &targets, &versions, manifests)
         .map_err(|error| refusal(error.code, error.message))?;
     if request.plan_digest.is_some_and(|wanted| wanted != plan.digest.0) {
         return Err(refusal(
@@ -144,13 +150,16 @@ pub(super) fn compile(rows: &Rows<'_>, request: &DeployRequest) -> Result<Planne
 
 /// Refuses an environment that neither the stored pipeline has nor any of its runs had.
 pub(super) fn check_environment(rows: &Rows<'_>, source: &PipelineSource, name: &str) -> Result<(), Refusal> {
-    let seen = source.pipeline.parse().map(|pipeline| query::environments_seen(rows, &pipeline));
-    let mut known = seen.unwrap_or_default();
+    let mut known = BTreeSet::new();
     let stored = SourceFile { name: &source.file, bytes: source.text.as_bytes() };
     for document in trimaran_language::compile(&[stored]).documents {
         if let DocumentKind::Pipeline(pipeline) = document.kind {
             known.extend(pipeline.environments.iter().map(|it| it.name.to_string()));
         }
+    }
+    if !known.contains(name) {
+        let seen = source.pipeline.parse().map(|pipeline| query::environments_seen(rows, &pipeline));
+        known.extend(seen.unwrap_or_default());
     }
     if known.contains(name) {
         return Ok(());
@@ -160,6 +169,18 @@ pub(super) fn check_environment(rows: &Rows<'_>, source: &PipelineSource, name: 
     });
     let message = format!("pipeline `{}` has no environment `{name}`", source.pipeline);
     Err(Refusal { help: Some(help), ..refusal(error_code::NOT_FOUND, message) })
+}
+
+/// The agent of a target can't do what would be ordered.
+fn no_driver(target: &Target) -> Refusal {
+    let (name, agent, platform) = (&target.name, &target.agent, target.platform.as_str());
+    let message = format!("agent `{agent}` of target `{name}` has no driver for workloads of {platform}");
+    let help = format!(
+        "run a version of agent `{agent}` that has one; `trimaran agent list -o json` shows what each drives"
+    );
+    let cause = "an order for it would be paused with `unsupported_workload`".to_owned();
+    let unsupported = refusal(error_code::WORKLOAD_UNSUPPORTED, message);
+    Refusal { cause: Some(cause), help: Some(help), ..unsupported }
 }
 
 fn no_artifact(pipeline: &Pipeline, name: &str) -> Refusal {

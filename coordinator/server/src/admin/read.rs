@@ -1,29 +1,25 @@
 //! Reads: linearizable, from a read view, with the soft state of this member merged in.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::str::FromStr;
 
-use trimaran_engine::state::cluster::Member;
-use trimaran_engine::state::pipeline::ReleaseEntry;
 use trimaran_model::action::InstanceReport;
 use trimaran_model::error_code;
 use trimaran_model::id::{AssignmentId, Digest, Identity, Incarnation, InvalidName};
 use trimaran_model::run::InstanceStatus;
 use trimaran_model::time::WallTime;
 use trimaran_query as query;
-use trimaran_replica::io::Role;
 use trimaran_wire::document::{
-    ClusterStatus, HashDocument, MachineDocument, MemberDocument, RefusedDocument, RunDocument,
-    SourceDocument, TargetList, Why, rfc3339,
+    MachineDocument, PlanDocument, RefusedDocument, RunDocument, SourceDocument, TargetList, Why, rfc3339,
 };
 use trimaran_wire::v1::agent::RefusedCounts;
 use trimaran_wire::v1::assignment::WireInstance;
-use trimaran_wire::v1::operator::{OperatorBody, Refusal};
+use trimaran_wire::v1::operator::{DeployRequest, OperatorBody, OperatorReply, Refusal};
 
 use super::deploy::{self, stored_source};
 use super::reply::{Answer, document, refusal, run_id, wait_linearizable};
-use super::{refused, unknown_assignments};
-use crate::disk_space::DiskPressure;
+use super::{live_reason, refused, status, unknown_assignments};
+use crate::peer::refresh_sessions;
 use crate::rows::{Rows, View};
 use crate::server::Server;
 
@@ -34,13 +30,52 @@ pub(super) async fn read(
     reached: Option<IpAddr>,
     body: OperatorBody,
 ) -> Answer {
-    wait_linearizable(server).await?;
     if let OperatorBody::ClusterStatus = body {
-        return cluster_status(server, reached).await;
+        return status::cluster(server, identity, reached).await;
+    }
+    let (body, stale) = match body {
+        OperatorBody::Stale(read) => (OperatorBody::from(read), true),
+        body => {
+            wait_linearizable(server, false).await?;
+            (body, false)
+        }
+    };
+    if shows_sessions(&body) {
+        refresh_sessions(server).await;
     }
     let reader = server.clone();
-    let read = move || View::new(&reader.node).read(|rows| from_rows(&reader, rows, &body));
+    let read = move || {
+        View::new(&reader.node).read(|rows| {
+            let answer = from_rows(&reader, rows, &body)?;
+            Ok(if stale { with_as_of(answer, query::cluster(rows).wall()) } else { answer })
+        })
+    };
     server.reads.run(identity, read).await?
+}
+
+/// A document that says as of when it is.
+fn with_as_of(answer: OperatorReply, wall: WallTime) -> OperatorReply {
+    let OperatorReply::Document { revision, json } = answer else { return answer };
+    let json = match serde_json::from_str(&json) {
+        Ok(serde_json::Value::Object(mut document)) => {
+            document.insert("as_of".to_owned(), rfc3339(wall).into());
+            serde_json::Value::Object(document).to_string()
+        }
+        Ok(_) | Err(_) => json,
+    };
+    OperatorReply::Document { revision, json }
+}
+
+/// Whether what agents report of themselves is part of the answer.
+fn shows_sessions(body: &OperatorBody) -> bool {
+    matches!(
+        body,
+        OperatorBody::RunShow { .. }
+            | OperatorBody::Why { .. }
+            | OperatorBody::Status { .. }
+            | OperatorBody::AgentList
+            | OperatorBody::RunnerList
+    )
 }
 
 fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
@@ -82,40 +117,42 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
         OperatorBody::TargetList { name } => document(revision, &target_list(rows, name.as_deref())?),
         OperatorBody::AgentList => {
             let mut list = query::agents(rows);
-            list.agents.iter_mut().for_each(|agent| see_agent(server, agent));
+            list.agents.iter_mut().for_each(|agent| add_session(server, agent));
             document(revision, &list)
         }
         OperatorBody::RunnerList => {
             let mut list = query::runners(rows);
-            list.runners.iter_mut().for_each(|runner| see_runner(server, runner));
+            list.runners.iter_mut().for_each(|runner| add_runner_session(server, runner));
             document(revision, &list)
         }
         OperatorBody::AuditList { since_seq, limit } => {
             document(revision, &query::audit(rows, *since_seq, *limit as usize))
         }
-        OperatorBody::Plan(request) => {
-            let planned = deploy::compile(rows, request)?;
-            let mut plan = query::plan(rows, &planned.plan, &request.overrides);
-            plan.warnings.extend(planned.warnings);
-            document(revision, &plan)
-        }
+        OperatorBody::Plan(request) => document(revision, &plan_document(rows, request)?),
         OperatorBody::RollbackPlan { pipeline, environment, to } => {
             let to = to.as_deref().map(|to| find_release(rows, pipeline, to)).transpose()?;
             document(revision, &query::rollback_plan(rows, &name(pipeline)?, &name(environment)?, to))
         }
-        OperatorBody::ClusterStatus | OperatorBody::Watch { .. } | OperatorBody::Logs { .. } => {
+        OperatorBody::ClusterStatus
+        | OperatorBody::Stale(_)
+        | OperatorBody::Watch { .. }
+        | OperatorBody::Logs { .. } => {
             return Err(refusal(error_code::BUG, "this request is answered elsewhere"));
         }
-        OperatorBody::Apply { .. } | OperatorBody::Deploy(_) | OperatorBody::Approve { .. } => {
-            return Err(without_request_id());
+        _ => {
+            return Err(refusal(
+                error_code::REQUEST_ID,
+                "a request that changes something needs a request id",
+            ));
         }
-        OperatorBody::Cancel { .. } | OperatorBody::Resume { .. } => return Err(without_request_id()),
-        OperatorBody::Rollback { .. } | OperatorBody::Enroll(_) => return Err(without_request_id()),
     })
 }
 
-fn without_request_id() -> Refusal {
-    refusal(error_code::REQUEST_ID, "a request that changes something needs a request id")
+fn plan_document(rows: &Rows<'_>, request: &DeployRequest) -> Result<PlanDocument, Refusal> {
+    let planned = deploy::compile(rows, request)?;
+    let mut plan = query::plan(rows, &planned.plan, &request.overrides);
+    plan.warnings.extend(planned.warnings);
+    Ok(plan)
 }
 
 /// Why a run, or one stage of it, does not move, with what this member knows of agents.
@@ -125,6 +162,7 @@ fn why_document(server: &Server, rows: &Rows<'_>, run: &str, stage: Option<&str>
     if let Some(stage) = stage.filter(|_| why.stages.is_empty()) {
         return Err(refusal(error_code::NOT_FOUND, format!("`{run}` has no stage `{stage}`")));
     }
+    let why = live_reason::why(server, rows, why);
     let why = unknown_assignments::why(server, rows, &id, why);
     Ok(refused::why(server, rows, &id, why))
 }
@@ -155,15 +193,21 @@ fn no_run(run: &str) -> Refusal {
 pub(super) fn run_document(server: &Server, rows: &Rows<'_>, run: &str) -> Result<RunDocument, Refusal> {
     let id = run_id(run)?;
     let mut document = query::run(rows, &id).ok_or_else(|| no_run(run))?;
+    let now = server.node.wall();
     let soft_state = server.soft_state.lock();
     for (stage, assignment) in query::live_assignments(rows, &id) {
-        let Some(progress) = soft_state.progress.get(&assignment.0) else { continue };
+        let Some(progress) = soft_state.progress_of(assignment.0) else { continue };
         let Some(stage) = document.stages.iter_mut().find(|it| it.name == stage.to_string()) else {
             continue;
         };
         let reports: Result<Vec<InstanceReport>, _> =
             progress.instances.iter().cloned().map(TryInto::try_into).collect();
-        stage.instances = query::instances(&reports.unwrap_or_default());
+        let target = stage.target.as_deref().and_then(|target| target.parse().ok());
+        stage.instances = query::instances(rows, target.as_ref(), &reports.unwrap_or_default());
+        stage.reasons.extend(live_reason::of(rows, stage.target.as_deref(), progress, now));
+        for instance in &mut stage.instances {
+            instance.since = soft_state.times.since(assignment.0, &instance.name).map(rfc3339);
+        }
         if let Some(wave) = &mut stage.wave {
             (wave.done, wave.total) = (progress.done, progress.total);
         }
@@ -174,7 +218,7 @@ pub(super) fn run_document(server: &Server, rows: &Rows<'_>, run: &str) -> Resul
 /// Hosts that do not serve because of a live assignment, by its last progress.
 fn hosts_in_flight(server: &Server, assignment: AssignmentId) -> u32 {
     let soft_state = server.soft_state.lock();
-    let instances = soft_state.progress.get(&assignment.0).map(|progress| progress.instances.as_slice());
+    let instances = soft_state.progress_of(assignment.0).map(|progress| progress.instances.as_slice());
     let away = |it: &&WireInstance| {
         let status = InstanceStatus::ALL.into_iter().find(|status| status.as_str() == it.status);
         matches!(
@@ -193,9 +237,7 @@ fn hosts_in_flight(server: &Server, assignment: AssignmentId) -> u32 {
 
 /// A release of this pipeline by digest, its first digits, or version.
 pub(super) fn find_release(rows: &Rows<'_>, pipeline: &str, text: &str) -> Result<Digest, Refusal> {
-    let found = query::releases(rows, &name(pipeline)?);
-    let fits = |entry: &&ReleaseEntry| entry.digest.to_string().starts_with(text);
-    let matching: Vec<_> = found.iter().filter(fits).collect();
+    let matching = query::releases_starting(rows, &name(pipeline)?, text);
     match matching.as_slice() {
         [one] if text.len() >= 6 => Ok(one.digest),
         [] => Err(refusal(error_code::NOT_FOUND, format!("no release of `{pipeline}` starts with `{text}`"))),
@@ -203,10 +245,10 @@ pub(super) fn find_release(rows: &Rows<'_>, pipeline: &str, text: &str) -> Resul
     }
 }
 
-fn see_agent(server: &Server, agent: &mut MachineDocument) {
-    if let Some(soft_state) = server.soft_state.lock().agents.get(&agent.name) {
+fn add_session(server: &Server, agent: &mut MachineDocument) {
+    if let Some(soft_state) = server.soft_state.lock().connected(&agent.name) {
         agent.state = "connected".to_owned();
-        agent.address = Some(soft_state.address.clone());
+        agent.address = Some(soft_state.address);
         agent.incarnation = Some(Incarnation(soft_state.incarnation).to_string());
         agent.last_seen = Some(rfc3339(soft_state.last_seen));
         let RefusedCounts { handshakes, frames } = soft_state.refused;
@@ -215,66 +257,13 @@ fn see_agent(server: &Server, agent: &mut MachineDocument) {
 }
 
 /// A runner is connected when its agent is, and says so.
-fn see_runner(server: &Server, runner: &mut MachineDocument) {
+fn add_runner_session(server: &Server, runner: &mut MachineDocument) {
     let soft_state = server.soft_state.lock();
-    let Some(state) = soft_state.runners.get(&runner.name) else { return };
-    let agent = runner.agent.as_ref().is_some_and(|agent| soft_state.agents.contains_key(agent));
+    let agent = runner.agent.as_deref().unwrap_or_default();
+    let Some(state) = soft_state.runner(&runner.name, agent) else { return };
+    let agent = soft_state.connected(agent).is_some();
     runner.state = if state.connected && agent { "connected" } else { "disconnected" }.to_owned();
     runner.address = Some(state.address.clone());
     runner.incarnation = Some(Incarnation(state.incarnation).to_string());
     runner.last_seen = Some(rfc3339(WallTime(state.last_seen_ms)));
-}
-
-/// Where a member can be dialed. One that listens on every address of its host has at least the one by which it was
-/// reached.
-fn dialable(address: String, reached: Option<IpAddr>) -> String {
-    match (address.parse::<SocketAddr>(), reached) {
-        (Ok(listen), Some(ip)) if listen.ip().is_unspecified() => {
-            SocketAddr::new(ip, listen.port()).to_string()
-        }
-        _ => address,
-    }
-}
-
-async fn cluster_status(server: &Server, reached: Option<IpAddr>) -> Answer {
-    let status = server.node.status().await;
-    let status = status.ok_or_else(|| refusal(error_code::NO_QUORUM, "this coordinator is ending"))?;
-    let (revision, meta, members, mut alarms) = View::new(&server.node).read(|rows| {
-        let mut alarms = query::alarms(rows);
-        alarms.extend(unknown_assignments::alarms(server, rows));
-        alarms.extend(refused::alarms(server, rows));
-        (rows.revision(), query::cluster(rows), query::members(rows), alarms)
-    })?;
-    alarms.extend(server.disk_space.low(server.node.wall()).map(DiskPressure::alarm));
-    let leads = matches!(status.replica.role.role, Role::Leader { .. });
-    let own = server.name.to_string();
-    let refused = server.endpoint.counters().refused();
-    let member_status = server.node.member_status().borrow().clone();
-    let member = |it: Member| MemberDocument {
-        role: if leads { "leader" } else { "follower" }.to_owned(),
-        address: dialable(it.address, reached),
-        applied: status.replica.applied.index,
-        hash: HashDocument {
-            revision: status.replica.applied.index,
-            value: format!("{:032x}", status.replica.hash),
-        },
-        first_index: status.replica.first,
-        snapshot_index: status.replica.snapshot.index,
-        disk_free: server.disk_space.free(),
-        state: "alive".to_owned(),
-        refused: RefusedDocument { handshakes: refused.handshakes, frames: refused.frames },
-        name: it.name.to_string(),
-    };
-    let cluster = ClusterStatus {
-        cluster_id: meta.name,
-        epoch: meta.epoch.0,
-        leader: leads.then_some(own),
-        term: status.replica.role.term,
-        revision,
-        now: member_status.now.0,
-        wall: rfc3339(server.node.wall()),
-        members: members.into_iter().map(member).collect(),
-        alarms,
-    };
-    Ok(document(revision, &cluster))
 }

@@ -3,6 +3,8 @@
 //! Soft state like everything that agents report of themselves: reported again with each session, and shown only
 //! while the order is live. Not here: why an agent refuses (`trimaran-agent-core`).
 
+use std::collections::BTreeMap;
+
 use trimaran_model::id::{AssignmentId, RunId};
 use trimaran_model::limits::AGENT_ASSIGNMENTS_MAX;
 use trimaran_model::reason::ReasonCode;
@@ -14,7 +16,7 @@ use trimaran_wire::v1::agent::RefusedAssignment;
 use crate::rows::Rows;
 use crate::server::Server;
 
-/// Alarms shown at once.
+/// Runs that have an alarm of their own at once.
 const ALARMS_MAX: usize = 32;
 
 /// A refused order that is live, with the run that waits for it.
@@ -53,14 +55,13 @@ impl Server {
     fn refused(&self, rows: &Rows<'_>) -> Vec<Refused> {
         let known: Vec<_> = {
             let soft = self.soft_state.lock();
-            let of_agent =
-                |(agent, orders): (&String, &std::collections::BTreeMap<_, (RefusedAssignment, _)>)| {
-                    let one = |(order, since): &(RefusedAssignment, WallTime)| {
-                        (agent.clone(), order.clone(), *since)
-                    };
-                    orders.values().map(one).collect::<Vec<_>>()
-                };
-            soft.refused.iter().flat_map(of_agent).collect()
+            let of_agent = |(agent, orders): (&String, &BTreeMap<_, (RefusedAssignment, _)>)| {
+                let one =
+                    |(order, since): &(RefusedAssignment, WallTime)| (agent.clone(), order.clone(), *since);
+                orders.values().map(one).collect::<Vec<_>>()
+            };
+            let elsewhere = soft.elsewhere.values().flat_map(|it| &it.refused);
+            soft.refused.iter().chain(elsewhere).flat_map(of_agent).collect()
         };
         let live = known.into_iter().filter_map(|(agent, order, since)| {
             let live = query::assignment(rows, AssignmentId(order.assignment))?;
@@ -71,15 +72,41 @@ impl Server {
     }
 }
 
-/// For `cluster status`.
+/// For `cluster status`: one for the orders of a run that one agent refused.
 pub(super) fn alarms(server: &Server, rows: &Rows<'_>) -> Vec<AlarmDocument> {
-    let alarm = |refused: &Refused| AlarmDocument {
-        code: ReasonCode::OrderRefused.as_str().to_owned(),
-        message: refused.message(),
-        since: rfc3339(refused.since),
-        clears: refused.clears(),
+    grouped(server.refused(rows))
+}
+
+fn grouped(refused: Vec<Refused>) -> Vec<AlarmDocument> {
+    let mut groups: BTreeMap<(String, RunId), Vec<Refused>> = BTreeMap::new();
+    for one in refused {
+        groups.entry((one.agent.clone(), one.run.clone())).or_default().push(one);
+    }
+    let count = groups.len();
+    let mut alarms: Vec<AlarmDocument> = groups.into_values().take(ALARMS_MAX).map(alarm).collect();
+    if let (Some(last), more @ 1..) = (alarms.last_mut(), count.saturating_sub(ALARMS_MAX)) {
+        last.message.push_str(&format!("; orders of {more} more runs were refused"));
+    }
+    alarms
+}
+
+/// Of the orders of one run, in the order of their numbers.
+fn alarm(refused: Vec<Refused>) -> AlarmDocument {
+    let first = refused.first().expect("a group has one");
+    let message = match refused.len() {
+        1 => first.message(),
+        count => format!(
+            "agent `{}` refused {count} orders of {}, the first of target `{}`: {}",
+            first.agent, first.run, first.order.installation.target, first.order.message
+        ),
     };
-    server.refused(rows).iter().take(ALARMS_MAX).map(alarm).collect()
+    let since = refused.iter().map(|one| one.since).min().unwrap_or(first.since);
+    AlarmDocument {
+        code: ReasonCode::OrderRefused.as_str().to_owned(),
+        message,
+        since: rfc3339(since),
+        clears: first.clears(),
+    }
 }
 
 /// `why` of the run whose stage waits for the refused order.
@@ -95,7 +122,54 @@ pub(super) fn why(server: &Server, rows: &Rows<'_>, run: &RunId, mut why: Why) -
             clears: refused.clears(),
             who: vec!["operator".to_owned(), "admin".to_owned()],
             next_check: None,
+            first: None,
+            cause: None,
+            instance: None,
+            run: None,
         });
     }
     why
+}
+
+#[cfg(test)]
+mod tests {
+    use trimaran_wire::v1::common::WireInstallation;
+
+    use super::*;
+
+    fn refused(run: u64, assignment: u64) -> Refused {
+        let installation = WireInstallation { pipeline: "web".into(), target: format!("t-{assignment}") };
+        Refused {
+            agent: "lab".to_owned(),
+            order: RefusedAssignment {
+                assignment,
+                fence: assignment,
+                installation,
+                code: "order_refused".to_owned(),
+                message: "it holds the most".to_owned(),
+            },
+            run: format!("web#{run}").parse().expect("a run"),
+            since: WallTime(1000 + assignment.cast_signed()),
+        }
+    }
+
+    #[test]
+    fn every_refused_order_is_counted_by_the_alarm_of_its_run() {
+        let alarms = grouped((1..=64).map(|number| refused(1 + number / 64, number)).collect());
+        let messages: Vec<&str> = alarms.iter().map(|alarm| alarm.message.as_str()).collect();
+        assert_eq!(
+            messages,
+            [
+                "agent `lab` refused 63 orders of web#1, the first of target `t-1`: it holds the most",
+                "agent `lab` refused the order: it holds the most",
+            ]
+        );
+        assert_eq!(
+            (alarms[0].since.as_str(), alarms[0].clears.as_str()),
+            (&*rfc3339(WallTime(1001)), "trimaran cancel web#1")
+        );
+        let many = grouped((1..=40).map(|number| refused(number, number)).collect());
+        assert_eq!(many.len(), ALARMS_MAX);
+        assert!(many[ALARMS_MAX - 1].message.ends_with("; orders of 8 more runs were refused"));
+    }
 }

@@ -2,25 +2,37 @@
 //!
 //! Not here: which request gets which answer.
 
+use trimaran_member::{ReadAnswer, SIGN_MAX_AGE};
 use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_model::id::{InvalidName, RunId, StageName, StagePart};
+use trimaran_process::clock;
 use trimaran_wire::document::Document;
 use trimaran_wire::v1::common::{WireRun, WireStage};
 use trimaran_wire::v1::operator::{OperatorReply, Refusal};
 
-use crate::raft_loop::ReadAnswer;
 use crate::server::Server;
 
 /// A reply or a refusal.
 pub(crate) type Answer = Result<OperatorReply, Refusal>;
 
-/// Waits until views show everything that was answered before; a refusal when that can't be known now.
-pub(crate) async fn wait_linearizable(server: &Server) -> Result<u64, Refusal> {
-    match server.node.read_revision().await {
+/// Waits until views show everything that was answered before; a refusal when that can't be known now. `has_reserve` as
+/// in `CommandBody::has_reserve`.
+pub(crate) async fn wait_linearizable(server: &Server, has_reserve: bool) -> Result<u64, Refusal> {
+    match server.node.read_revision(has_reserve).await {
         ReadAnswer::At(revision) => Ok(revision),
-        ReadAnswer::NotLeader => Err(refusal(error_code::NO_QUORUM, "there is no leader")),
+        ReadAnswer::NotLeader => Err(no_leader(server)),
         ReadAnswer::Busy(why) => Err(refusal(error_code::BUSY, why)),
     }
+}
+
+/// Why there is no leader: an election is in progress, or too few voters are there.
+pub(crate) fn no_leader(server: &Server) -> Refusal {
+    let status = server.node.member_status().borrow().clone();
+    let (voters, present) = (status.voters.len(), status.voters_present(clock::boot_time(), SIGN_MAX_AGE));
+    if present * 2 > voters {
+        return refusal(error_code::NO_LEADER, "there is no leader now");
+    }
+    refusal(error_code::NO_QUORUM, format!("no quorum: {present} of {voters}"))
 }
 
 /// A refusal with the catalogue's cause and help.
@@ -42,7 +54,7 @@ pub(crate) fn parse_run(text: &str) -> Result<WireRun, Refusal> {
 pub(crate) fn run_id(text: &str) -> Result<RunId, Refusal> {
     text.parse().map_err(|error: InvalidName| Refusal {
         cause: Some(error.to_string()),
-        ..refusal(error_code::USAGE, format!("`{text}` is no run"))
+        ..refusal(error_code::USAGE, format!("`{text}` is not a run"))
     })
 }
 
@@ -58,7 +70,7 @@ pub(crate) fn parse_stage(text: &str) -> Result<WireStage, Refusal> {
         }
         Err(error) => Err(Refusal {
             cause: Some(error.to_string()),
-            ..refusal(error_code::USAGE, format!("`{text}` is no stage"))
+            ..refusal(error_code::USAGE, format!("`{text}` is not a stage"))
         }),
     }
 }

@@ -5,18 +5,20 @@ use tokio::sync::mpsc::{self, Sender};
 use trimaran_model::error_code;
 use trimaran_model::event::EventPosition;
 use trimaran_model::id::Identity;
-use trimaran_model::limits::LOG_BATCHES_MAX;
+use trimaran_model::limits::{LOG_BATCHES_MAX, MESSAGE_BYTES_MAX};
+use trimaran_model::target::PlatformKind;
+use trimaran_model::text::cut;
 use trimaran_query as query;
-use trimaran_transport::{FrameSender, Session};
+use trimaran_transport::{FrameReceiver, FrameSender};
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::frame::Frame;
-use trimaran_wire::v1::agent::AgentQuery;
+use trimaran_wire::v1::agent::{AgentAnswer, AgentQuery, AgentQuestion};
 use trimaran_wire::v1::operator::{OperatorReply, Refusal};
 use trimaran_wire::v1::runner::{LogLines, LogQuery};
 
 use super::reply::{Answer, refusal, run_id, wait_linearizable};
 use crate::damaged::Damaged;
 use crate::events::{Follow, RenderedEvent, present_state};
+use crate::peer::{AgentPath, agent_path, ask_agent};
 use crate::rows::View;
 use crate::server::Server;
 
@@ -86,36 +88,48 @@ async fn send(sender: &mut FrameSender, event: &RenderedEvent) -> bool {
 }
 
 /// What `logs` asks for.
-pub(super) struct LogRequest<'a> {
-    pub(super) run: &'a str,
-    pub(super) stage: Option<&'a str>,
-    pub(super) host: Option<&'a str>,
-    pub(super) query: &'a LogQuery,
+pub(super) struct LogRequest {
+    pub(super) run: String,
+    pub(super) stage: Option<String>,
+    pub(super) host: Option<String>,
+    /// Of the process before the one that runs.
+    pub(super) previous: bool,
+    pub(super) query: LogQuery,
 }
 
 /// One agent's share of a question for logs.
 struct Share {
     agent: String,
+    /// All of the target when none is named.
     hosts: Vec<String>,
+    previous: bool,
     query: LogQuery,
 }
 
-/// Asks every agent whose hosts are concerned and passes their lines on. `None`: everything was sent.
-pub(super) async fn logs(server: &Server, sender: &mut FrameSender, asked: LogRequest<'_>) -> Option<Answer> {
-    if let Err(refusal) = wait_linearizable(server).await {
+/// Asks every agent whose hosts or jobs are concerned and passes their lines on. `None`: everything was sent.
+pub(super) async fn logs(
+    server: &Server,
+    identity: &Identity,
+    sender: &mut FrameSender,
+    asked: LogRequest,
+) -> Option<Answer> {
+    if let Err(refusal) = wait_linearizable(server, false).await {
         return Some(Err(refusal));
     }
-    let shares = match View::new(&server.node).read(|rows| shares(rows, &asked)) {
+    let reader = server.clone();
+    let read = move || View::new(&reader.node).read(|rows| shares(rows, &asked));
+    let shares = match server.reads.run(identity, read).await {
         Ok(Ok(shares)) => shares,
         Ok(Err(refusal)) => return Some(Err(refusal)),
         Err(damaged) => return Some(Err(damaged.into())),
     };
     let (lines_to, mut lines) = mpsc::channel(LOG_BATCHES_MAX);
     for share in shares {
-        let session = server.soft_state.lock().agents.get(&share.agent).map(|agent| agent.session.clone());
-        let Some(session) = session else { return Some(Err(agent_away(server, &share.agent))) };
+        let Some(via) = agent_path(server, &share.agent).await else {
+            return Some(Err(agent_away(server, identity, share.agent).await));
+        };
         let lines_to = lines_to.clone();
-        server.tasks.spawn(ask(session, share, lines_to));
+        server.tasks.spawn(ask(server.clone(), via, share, lines_to));
     }
     drop(lines_to);
     while let Some(batch) = lines.recv().await {
@@ -127,35 +141,64 @@ pub(super) async fn logs(server: &Server, sender: &mut FrameSender, asked: LogRe
 }
 
 /// Passes an agent's lines on. When its session breaks off, lines of any of its hosts may be missing.
-async fn ask(session: Session, share: Share, lines_to: Sender<LogLines>) {
-    let Share { agent, hosts, query } = share;
-    let question = AgentQuery::Logs { hosts: hosts.clone(), query }.to_frame();
-    if pass_on(&session, &question, &lines_to).await.is_some() {
-        return;
+async fn ask(server: Server, path: AgentPath, share: Share, lines_to: Sender<LogLines>) {
+    let Share { agent, mut hosts, previous, query } = share;
+    let target = query.target.clone();
+    let question = AgentQuestion::Logs { instances: hosts.clone(), previous, query };
+    let query = AgentQuery { target: target.clone(), question };
+    let passed = match ask_agent(&server, &path, &agent, query).await {
+        Some((question, answer)) => {
+            question.finish();
+            pass_on(answer, &lines_to).await
+        }
+        None => None,
+    };
+    let why = match passed {
+        Some(Passed::On) => return,
+        Some(Passed::Refused(why)) => why,
+        None => format!("the session of agent `{agent}` broke off"),
+    };
+    if hosts.is_empty() {
+        hosts.push(target);
     }
     for host in hosts {
-        let missing = Some(format!("the session of agent `{agent}` broke off"));
+        let missing = Some(why.clone());
         if lines_to.send(LogLines { host, lines: Vec::new(), missing }).await.is_err() {
             return;
         }
     }
 }
 
+/// How an answer with an end ended.
+enum Passed {
+    On,
+    /// Why the agent does not answer, or not any more.
+    Refused(String),
+}
+
 /// `None`: the answer has no end.
-async fn pass_on(session: &Session, question: &Frame, lines_to: &Sender<LogLines>) -> Option<()> {
-    let mut answer = session.request(question).await.ok()?;
+async fn pass_on(mut answer: FrameReceiver, lines_to: &Sender<LogLines>) -> Option<Passed> {
     while let Some(frame) = answer.next().await.ok()? {
-        let batch = LogLines::from_frame(&frame).ok()?;
+        let batch = match AgentAnswer::from_frame(&frame).ok()? {
+            AgentAnswer::Logs(batch) => batch,
+            AgentAnswer::Refused { message, .. } => {
+                return Some(Passed::Refused(cut(message, MESSAGE_BYTES_MAX)));
+            }
+            // No part of this answer: the agent is not to be trusted with the rest.
+            AgentAnswer::Plan(_) | AgentAnswer::SealingKey(_) => return None,
+        };
         if lines_to.send(batch).await.is_err() {
-            return Some(());
+            return Some(Passed::On);
         }
     }
-    Some(())
+    Some(Passed::On)
 }
 
 /// An agent without a session: since when, and what to do.
-fn agent_away(server: &Server, name: &str) -> Refusal {
-    let known = match View::new(&server.node).read(|rows| query::agents(rows)) {
+pub(super) async fn agent_away(server: &Server, identity: &Identity, name: String) -> Refusal {
+    let reader = server.clone();
+    let read = move || View::new(&reader.node).read(|rows| query::agents(rows));
+    let known = match server.reads.run(identity, read).await {
         Ok(list) => list.agents,
         Err(damaged) => return damaged.into(),
     };
@@ -174,34 +217,39 @@ fn agent_away(server: &Server, name: &str) -> Refusal {
     }
 }
 
-fn shares(rows: &crate::rows::Rows<'_>, asked: &LogRequest<'_>) -> Result<Vec<Share>, Refusal> {
-    let id = run_id(asked.run)?;
+fn shares(rows: &crate::rows::Rows<'_>, asked: &LogRequest) -> Result<Vec<Share>, Refusal> {
+    let id = run_id(&asked.run)?;
     let run = query::stored_run(rows, &id)
         .ok_or_else(|| refusal(error_code::NOT_FOUND, format!("there is no run `{}`", asked.run)))?;
     let mut shares = Vec::new();
     for stage in &run.stages {
         let Some(deploy) = stage.deploy() else { continue };
         let name = deploy.target.as_str();
-        if asked.stage.is_some_and(|wanted| wanted != stage.name.to_string()) {
+        if asked.stage.as_ref().is_some_and(|wanted| *wanted != stage.name.to_string()) {
             continue;
         }
         let Some(target) = query::targets(rows, Some(name)).targets.pop() else { continue };
-        let fits = |host: &&String| asked.host.is_none_or(|wanted| wanted == *host);
+        let fits = |host: &&String| asked.host.as_ref().is_none_or(|wanted| wanted == *host);
         let hosts: Vec<String> = target.hosts.iter().filter(fits).cloned().collect();
-        if hosts.is_empty() {
+        // Where the platform has the instances its agent alone knows them.
+        let is_whole =
+            query::target(rows, &deploy.target).is_some_and(|it| it.platform.kind() != PlatformKind::Hosts);
+        let hosts = if is_whole { asked.host.iter().cloned().collect() } else { hosts };
+        if hosts.is_empty() && !is_whole {
             continue;
         }
         let query = LogQuery {
             pipeline: id.pipeline.to_string(),
             target: name.to_owned(),
-            run: Some(asked.run.to_owned()),
+            run: Some(asked.run.clone()),
             // Also within the run: what it restored is of another release.
             release: Some(deploy.release.0),
             ..asked.query.clone()
         };
-        shares.push(Share { agent: target.agent.clone(), hosts, query });
+        let previous = asked.previous;
+        shares.push(Share { agent: target.agent.clone(), hosts, previous, query });
     }
-    match (shares.is_empty(), asked.host, asked.stage) {
+    match (shares.is_empty(), &asked.host, &asked.stage) {
         (true, Some(host), _) => {
             Err(refusal(error_code::NOT_FOUND, format!("`{}` has no host `{host}`", asked.run)))
         }

@@ -7,7 +7,6 @@
 use trimaran_engine::state::installation::Installation;
 use trimaran_model::id::RunId;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::release::{HostRelease, ReleaseWorkload};
 use trimaran_model::time::WallTime;
 use trimaran_query as query;
 use trimaran_wire::document::{AlarmDocument, ReasonDocument, StatusDocument, Why, rfc3339};
@@ -42,11 +41,10 @@ impl Held {
         let current = installation(rows, &self.it.installation).and_then(|it| it.current);
         match current.and_then(|digest| query::release(rows, &digest)) {
             Some(entry) => {
-                let ReleaseWorkload::Host(HostRelease { bundle, .. }) = &entry.release.workload;
-                format!(
-                    "trimaran deploy {pipeline} --artifact {}={}@sha256:{}",
-                    bundle.name, bundle.version, bundle.sha256
-                )
+                let named = entry.release.workload.artifacts().into_iter();
+                let named =
+                    named.map(|it| format!(" --artifact {}={}@sha256:{}", it.name, it.version, it.sha256));
+                format!("trimaran deploy {pipeline}{}", named.collect::<String>())
             }
             None => format!("trimaran deploy {pipeline}"),
         }
@@ -78,9 +76,11 @@ impl Server {
             it: it.clone(),
             since: *since,
         };
+        let elsewhere = soft_state.elsewhere.values().flat_map(|it| &it.held);
         soft_state
             .held
             .iter()
+            .chain(elsewhere)
             .flat_map(|(agent, list)| list.iter().map(move |held| one(agent, held)))
             .collect()
     }
@@ -133,6 +133,10 @@ pub(super) fn why(server: &Server, rows: &Rows<'_>, run: &RunId, mut why: Why) -
             clears: held.clears(rows),
             who: vec!["operator".to_owned(), "admin".to_owned()],
             next_check: None,
+            first: None,
+            cause: None,
+            instance: None,
+            run: None,
         });
     }
     why

@@ -1,25 +1,27 @@
 //! Changes: a command each, proposed with its request id, answered after it is durable and applied.
 
-use sha2::{Digest as _, Sha256};
 use trimaran_engine::Outcome;
 use trimaran_language::DocumentKind;
+use trimaran_member::Proposed;
 use trimaran_model::error_code;
 use trimaran_model::id::Identity;
 use trimaran_model::limits::ENTRY_BYTES_MAX;
-use trimaran_query::text;
-use trimaran_transport::enroll::Token;
+use trimaran_model::release::Content;
+use trimaran_process::clock;
+use trimaran_query::{self as query, text};
 use trimaran_wire::codec::encode;
-use trimaran_wire::document::{Applied, Decision, TokenDocument, rfc3339};
+use trimaran_wire::document::{Applied, Decision, GrantDocument, RunnersChanged, Stored, rfc3339};
 use trimaran_wire::v1::command::{Command, CommandBody, RequestKey, TokenGrant};
 use trimaran_wire::v1::common::WireIdentity;
 use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody, OperatorReply, Refusal, SourceFile};
 use trimaran_wire::v1::plan::WirePlan;
+use trimaran_wire::v1::release_platforms::WireContent;
 
-use super::reply::{Answer, document, parse_run, parse_stage, refusal, wait_linearizable};
-use super::{border, deploy, read};
-use crate::enroll::root_fingerprint;
-use crate::raft_loop::Proposed;
-use crate::rows::View;
+use super::reply::{Answer, document, no_leader, parse_run, parse_stage, refusal, wait_linearizable};
+use super::{border, deploy, members, read};
+use crate::authorize::Verb;
+use crate::low_disk::{self, NoSpace};
+use crate::rows::{Rows, View};
 use crate::server::Server;
 
 /// What an entry adds to its commands, generously.
@@ -34,19 +36,25 @@ pub(super) async fn write(
     if request.id[6] >> 4 != 7 {
         return Err(refusal(error_code::REQUEST_ID, "the request id is not a UUIDv7"));
     }
+    let has_reserve = Verb::of(&body).has_reserve();
+    let slot = server.quotas.begin(identity, has_reserve, clock::boot_time());
+    let _slot = slot.map_err(|over| over.refusal(identity))?;
     border::check(&body)?;
-    refuse_without_space(server)?;
-    let token = match &body {
-        OperatorBody::Enroll(_) => Some(token(server, identity, &request)?),
-        _ => None,
-    };
-    // These are compiled from rows, which must not be older than what the client was answered before.
-    if matches!(body, OperatorBody::Deploy(_) | OperatorBody::Rollback { .. }) {
-        wait_linearizable(server).await?;
+    if let OperatorBody::ChangeMember { name, change } = body {
+        return members::change(server, identity, &request, (&name, change)).await;
     }
-    let (reader, made) = (server.clone(), token.clone());
-    let body = server.reads.run(identity, move || command(&reader, body, made.as_ref())).await?;
-    let command = Command { identity: WireIdentity::from(identity), request: Some(request), body };
+    // These are compiled from rows, which must not be older than what the client was answered before.
+    if matches!(
+        body,
+        OperatorBody::Deploy(_) | OperatorBody::Rollback { .. } | OperatorBody::PutContent { .. }
+    ) {
+        wait_linearizable(server, has_reserve).await?;
+    }
+    let reader = server.clone();
+    let body = server.change_reads.run(identity, move || command(&reader, body)).await?;
+    // A part may be sent again at any time; to remember each would use up the requests.
+    let request = (!matches!(body, CommandBody::PutContent { .. })).then_some(request);
+    let command = Command { identity: WireIdentity::from(identity), request, body };
     let size = encode(&command).len();
     if size > ENTRY_BYTES_MAX - ENTRY_ENVELOPE_BYTES {
         let message = format!("the change takes {size} bytes of the log, more than {ENTRY_BYTES_MAX}");
@@ -55,23 +63,22 @@ pub(super) async fn write(
             ..refusal(error_code::USAGE, message)
         });
     }
+    server.disk_space.observe(&server.node);
     match server.node.propose(command).await {
-        Proposed::Done { revision, outcome } => done(server, revision, outcome, token).await,
+        Proposed::Done { revision, outcome } => done(server, revision, outcome).await,
         Proposed::Busy(why) => Err(refusal(error_code::BUSY, why)),
-        Proposed::NotLeader => Err(refusal(error_code::NO_QUORUM, "there is no leader")),
+        Proposed::NotLeader => Err(no_leader(server)),
+        Proposed::Refused(why) => Err(refusal(error_code::BUG, why)),
+        Proposed::NoSpace => {
+            let NoSpace { message, help } = low_disk::no_space(server);
+            Err(Refusal { help: Some(help), ..refusal(error_code::DISK_FULL, message) })
+        }
         Proposed::Indeterminate => Err(refusal(error_code::INDETERMINATE, "leadership was lost meanwhile")),
     }
 }
 
-fn refuse_without_space(server: &Server) -> Result<(), Refusal> {
-    match server.disk_space.low(server.node.wall()) {
-        Some(low) => Err(refusal(error_code::DISK_FULL, low.message)),
-        None => Ok(()),
-    }
-}
-
 /// The command of a request. Files are compiled here, before anything is proposed.
-fn command(server: &Server, body: OperatorBody, token: Option<&Token>) -> Result<CommandBody, Refusal> {
+fn command(server: &Server, body: OperatorBody) -> Result<CommandBody, Refusal> {
     let view = View::new(&server.node);
     Ok(match body {
         OperatorBody::Apply { files } => apply(&files)?,
@@ -80,6 +87,10 @@ fn command(server: &Server, body: OperatorBody, token: Option<&Token>) -> Result
                 view.read(|rows| deploy::compile(rows, &request))??;
             let plan = WirePlan::from(&plan);
             CommandBody::StartRun { source, plan, overrides: request.overrides, reason: request.reason }
+        }
+        OperatorBody::PutContent { content, part, bytes } => {
+            view.read(|rows| check_last_part(rows, content, part, &bytes))??;
+            CommandBody::PutContent { content, part, bytes }
         }
         OperatorBody::Approve { run, stage, option, digest, comment } => CommandBody::Approve {
             run: parse_run(&run)?,
@@ -93,17 +104,30 @@ fn command(server: &Server, body: OperatorBody, token: Option<&Token>) -> Result
             run: parse_run(&run)?,
             stage: stage.as_deref().map(parse_stage).transpose()?,
         },
-        OperatorBody::Rollback { pipeline, environment, to, reason } => {
+        OperatorBody::Rollback { pipeline, environment, to, from, restore_from, reason, overrides } => {
             let find = |to: &str| view.read(|rows| read::find_release(rows, &pipeline, to))?;
             let to = to.as_deref().map(find).transpose()?.map(|digest| digest.0);
-            CommandBody::Rollback { to, environment, reason, pipeline }
+            CommandBody::Rollback { to, from, restore_from, environment, reason, pipeline, overrides }
         }
-        OperatorBody::Enroll(order) => {
-            let token = token.ok_or_else(|| refusal(error_code::BUG, "no token was made"))?;
-            CommandBody::CreateToken { token_sha256: token.hash().0, grant: grant(order) }
+        OperatorBody::Runners { names, change } => CommandBody::Runners { names, change },
+        OperatorBody::Enroll { order, token_sha256 } => {
+            CommandBody::CreateToken { token_sha256, grant: grant(order) }
         }
-        _ => return Err(refusal(error_code::USAGE, "a request that reads has no request id")),
+        read if read.is_read() => {
+            return Err(refusal(error_code::USAGE, "a request that reads has no request id"));
+        }
+        _ => return Err(refusal(error_code::BUG, "a change that is no command")),
     })
+}
+
+/// Content is whole with its last part: it must have its digest then. Where an earlier part is missing nothing becomes whole.
+fn check_last_part(rows: &Rows<'_>, content: WireContent, part: u32, bytes: &[u8]) -> Result<(), Refusal> {
+    let invalid = |message: String| refusal(error_code::CONTENT_INVALID, message);
+    let content = Content::try_from(content).map_err(|error| invalid(error.to_string()))?;
+    if part + 1 == content.parts() && query::is_content(rows, content, bytes) == Some(false) {
+        return Err(invalid(format!("what was uploaded does not have the digest {}", content.digest)));
+    }
+    Ok(())
 }
 
 fn apply(files: &[SourceFile]) -> Result<CommandBody, Refusal> {
@@ -128,25 +152,13 @@ fn grant(order: EnrollOrder) -> TokenGrant {
         EnrollOrder::Runner { name, agent, labels } => TokenGrant::Runner { name, agent, labels },
         EnrollOrder::Operator { name, role } => TokenGrant::Operator { name, role },
         EnrollOrder::Coordinator { name } => TokenGrant::Coordinator { name },
+        EnrollOrder::Runners { group, agent, labels, uses, ttl_ms } => {
+            TokenGrant::Runners { group, agent, labels, uses, ttl_ms }
+        }
     }
 }
 
-/// The token of an enrolment: made from the issuing key and the request, so that a repeated request gets the
-/// same one and no directory has to keep it.
-fn token(server: &Server, identity: &Identity, request: &RequestKey) -> Result<Token, Refusal> {
-    let root =
-        root_fingerprint(server).ok_or_else(|| refusal(error_code::BUG, "the own root can't be read"))?;
-    let mut hasher = Sha256::new();
-    hasher.update(b"trimaran token 1\0");
-    hasher.update(Sha256::digest(server.issuer.key_pem().as_bytes()));
-    hasher.update(identity.to_string().as_bytes());
-    hasher.update([0]);
-    hasher.update(request.id);
-    hasher.update(request.body_sha256);
-    Ok(Token::new(hasher.finalize().into(), root))
-}
-
-async fn done(server: &Server, revision: u64, outcome: Outcome, token: Option<Token>) -> Answer {
+async fn done(server: &Server, revision: u64, outcome: Outcome) -> Answer {
     Ok(match outcome {
         Outcome::Refused(why) => return Err(refusal(why.code(), text::refusal(&why))),
         Outcome::Run(run) => {
@@ -160,10 +172,11 @@ async fn done(server: &Server, revision: u64, outcome: Outcome, token: Option<To
             document(revision, &Decision { run: run.to_string(), stage, decision, by: by.to_string() })
         }
         Outcome::Applied { targets, pipelines } => document(revision, &Applied { targets, pipelines }),
+        Outcome::Runners { names, change } => document(revision, &RunnersChanged { runners: names, change }),
         Outcome::Token { name, expires } => {
-            let token = token.ok_or_else(|| refusal(error_code::BUG, "no token was made"))?;
-            document(revision, &TokenDocument { name, token: token.text(), expires_at: rfc3339(expires) })
+            document(revision, &GrantDocument { name, expires_at: rfc3339(expires) })
         }
+        Outcome::Stored { parts } => document(revision, &Stored { parts }),
         Outcome::Nothing
         | Outcome::Enrolled { .. }
         | Outcome::Attached { .. }

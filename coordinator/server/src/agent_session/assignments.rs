@@ -1,33 +1,47 @@
-//! What an agent is sent: its inventory, its assignments, and their ends.
+//! What an agent is sent: its targets, its inventory, its assignments, and their ends.
 //!
 //! An event only says that something changed. What is sent is read from the rows, again and each time: they are
 //! the one truth, and an event may be lost (a full channel) or be older than the row.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use trimaran_engine::state::agent::Runner;
 use trimaran_engine::state::assignment::LiveAssignment;
-use trimaran_model::id::AssignmentId;
-use trimaran_model::limits::{PAGE_BYTES_MAX, PAGE_NAMES_MAX, REVOKED_PER_MESSAGE_MAX};
+use trimaran_model::hash::spread;
+use trimaran_model::id::{AssignmentId, InstallationId};
+use trimaran_model::limits::{
+    PAGE_BYTES_MAX, PAGE_NAMES_MAX, REVOKED_PER_MESSAGE_MAX, TARGETS_PER_MESSAGE_MAX,
+};
 use trimaran_query as query;
 use trimaran_transport::CloseCode;
-use trimaran_wire::v1::agent::{AgentDown, RunnerEntry};
+use trimaran_wire::codec::encode;
+use trimaran_wire::v1::agent::{AgentDown, RunnerEntry, WireStanding};
 use trimaran_wire::v1::assignment::WireAssignment;
+use trimaran_wire::v1::target::WireTarget;
 
 use super::{Link, Sent};
 use crate::agent_wakeups::Changes;
-use crate::rows::View;
 
 impl Link {
     /// Sends the inventory and what the state has for this agent and was not sent yet.
     pub(super) async fn bring_up_to_date(&mut self) -> bool {
-        let name = self.agent.clone();
-        let read = View::new(&self.server.node).read(|rows| {
-            let mine = query::assignments(rows, &name, &|id| self.sent.contains_key(&id.0));
-            (rows.revision(), query::runners_of(rows, &name), mine)
+        let (name, known) = (self.agent.clone(), self.known());
+        let read = self.read_rows(move |rows| {
+            let mine = query::assignments(rows, &name, &|id| known.contains(&id.0));
+            let standing = query::standing_of(rows, &name);
+            let runners = query::runners_of(rows, &name);
+            (rows.revision(), runners, query::targets_served(rows, &name), standing, mine)
         });
-        let Ok((revision, runners, assignments)) = read else { return false };
-        let entry = |runner: Runner| RunnerEntry { name: runner.name.to_string(), labels: runner.labels };
+        let Ok((revision, runners, targets, standing, assignments)) = read.await else { return false };
+        if !self.send_targets(targets.iter().map(WireTarget::from).collect()).await {
+            return false;
+        }
+        let entry = |runner: Runner| RunnerEntry {
+            name: runner.name.to_string(),
+            labels: runner.selectable(),
+            cordoned: runner.cordoned,
+            drained: runner.drained,
+        };
         let mut pages = pages(runners.into_iter().map(entry).collect(), entry_bytes).into_iter().peekable();
         while let Some(runners) = pages.next() {
             let last = pages.peek().is_none();
@@ -35,19 +49,85 @@ impl Link {
                 return false;
             }
         }
-        let known = self.sent.keys().copied().collect();
+        if !self.send_all_standing(standing).await {
+            return false;
+        }
+        let known = self.known();
         self.send_assignments(assignments, known).await
+    }
+
+    /// Sends all that stands on the agent's targets, unless it has exactly that.
+    async fn send_all_standing(&mut self, standing: Vec<WireStanding>) -> bool {
+        let now: StandingSent = standing.iter().map(standing_key).collect();
+        if self.standing_sent.as_ref() == Some(&now) {
+            return true;
+        }
+        self.standing_sent = Some(now);
+        self.send_standing(standing, true).await
+    }
+
+    /// Sends what stands of these installations.
+    async fn send_changed_standing(&mut self, installations: BTreeSet<InstallationId>) -> bool {
+        let name = self.agent.clone();
+        let read = self.read_rows(move |rows| query::standing_among(rows, &name, &installations));
+        let Ok(standing) = read.await else { return false };
+        // Before the whole was sent it is among it.
+        let Some(sent) = &mut self.standing_sent else { return true };
+        let new = |it: &WireStanding| {
+            let (installation, what) = standing_key(it);
+            sent.insert(installation, what) != Some(what)
+        };
+        let changed: Vec<WireStanding> = standing.into_iter().filter(new).collect();
+        changed.is_empty() || self.send_standing(changed, false).await
+    }
+
+    async fn send_standing(&mut self, standing: Vec<WireStanding>, whole: bool) -> bool {
+        let mut pages = pages(standing, |it| encode(it).len()).into_iter().peekable();
+        while let Some(installations) = pages.next() {
+            let last = pages.peek().is_none();
+            if !self.send(AgentDown::Installations { installations, whole, last }).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Sends the agent's targets when they are others than before: orders come behind the settings they need.
+    async fn send_targets(&mut self, targets: Vec<WireTarget>) -> bool {
+        if self.targets_sent.as_ref() == Some(&targets) {
+            return true;
+        }
+        let mut pages = targets.chunks(TARGETS_PER_MESSAGE_MAX).map(<[_]>::to_vec).collect::<Vec<_>>();
+        if pages.is_empty() {
+            pages.push(Vec::new());
+        }
+        let mut pages = pages.into_iter().peekable();
+        while let Some(targets) = pages.next() {
+            let last = pages.peek().is_none();
+            if !self.send(AgentDown::Targets { targets, last }).await {
+                return false;
+            }
+        }
+        self.targets_sent = Some(targets);
+        true
+    }
+
+    /// The numbers of the assignments that the agent has.
+    fn known(&self) -> BTreeSet<u64> {
+        self.sent.keys().copied().collect()
     }
 
     /// Sends the revoked keys that the agent does not have.
     pub(super) async fn send_revoked(&mut self) -> bool {
         loop {
-            let keys = self.server.revoked.after(self.revoked_sent, REVOKED_PER_MESSAGE_MAX);
+            let (up_to, keys) =
+                self.server.revocations.after(&self.agent, self.revoked_sent, REVOKED_PER_MESSAGE_MAX);
             if keys.is_empty() {
                 return true;
             }
-            self.revoked_sent += keys.len();
-            if !self.send(AgentDown::Revoked(keys)).await {
+            self.revoked_sent = up_to;
+            let issuers = self.server.revocations.keys.issuers();
+            if !self.send(AgentDown::Revoked { up_to, keys, issuers }).await {
                 return false;
             }
         }
@@ -67,10 +147,11 @@ impl Link {
 
     /// Sends what changed of these assignments.
     async fn send_changed(&mut self, numbers: BTreeSet<AssignmentId>) -> bool {
-        let assignments = View::new(&self.server.node).read(|rows| {
-            query::assignments_among(rows, &self.agent, &|id| self.sent.contains_key(&id.0), &numbers)
+        let (name, known, wanted) = (self.agent.clone(), self.known(), numbers.clone());
+        let read = self.read_rows(move |rows| {
+            query::assignments_among(rows, &name, &|id| known.contains(&id.0), &wanted)
         });
-        let Ok(assignments) = assignments else { return false };
+        let Ok(assignments) = read.await else { return false };
         self.send_assignments(assignments, numbers.into_iter().map(|id| id.0).collect()).await
     }
 
@@ -85,7 +166,7 @@ impl Link {
                 continue;
             }
             let Some(sent) = self.sent.remove(assignment) else { continue };
-            self.server.soft_state.lock().progress.remove(assignment);
+            self.server.soft_state.lock().forget_progress(*assignment);
             if !self.send(AgentDown::Cancel { assignment: *assignment, fence: sent.fence }).await {
                 return false;
             }
@@ -118,13 +199,28 @@ impl Link {
             self.session.close(CloseCode::Superseded, "a later incarnation of this agent has attached");
             return false;
         }
+        if changes.revoked && !self.send_revoked().await {
+            return false;
+        }
         self.server.node.wait_rows(changes.revision).await;
         if changes.everything {
             self.bring_up_to_date().await
         } else {
             self.send_changed(changes.assignments).await
+                && self.send_changed_standing(changes.installations).await
         }
     }
+}
+
+/// A hash of what a session was sent of each installation.
+pub(super) type StandingSent = BTreeMap<InstallationId, u64>;
+
+/// Of what stands on hosts everything counts. Observers of other platforms begin anew with what they are sent: there it is
+/// the fence, with which a commit changes, and the release.
+fn standing_key(it: &WireStanding) -> (InstallationId, u64) {
+    let installation = InstallationId::try_from(it.installation.clone()).expect("it is of a row");
+    let what = if it.hosts.is_some() { encode(it) } else { encode(&(it.fence, it.release)) };
+    (installation, spread(&what))
 }
 
 /// Key, value and length prefixes, generously.
@@ -161,7 +257,12 @@ mod tests {
     fn an_inventory_of_any_size_goes_in_pages_that_fit_a_frame() {
         let labels = |n: usize| (0..n).map(|it| (format!("{it:0>128}"), "v".repeat(128))).collect();
         for (runners, labelled) in [(0, 0), (1, 64), (100_000, 0), (3000, 64)] {
-            let entry = |it: usize| RunnerEntry { name: format!("host-{it:0>58}"), labels: labels(labelled) };
+            let entry = |it: usize| RunnerEntry {
+                name: format!("host-{it:0>58}"),
+                labels: labels(labelled),
+                cordoned: false,
+                drained: true,
+            };
             let list: Vec<_> = (0..runners).map(entry).collect();
             let pages = pages(list.clone(), entry_bytes);
             for page in &pages {

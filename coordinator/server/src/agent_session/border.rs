@@ -9,30 +9,33 @@
 use std::net::{IpAddr, SocketAddr};
 
 use trimaran_model::action::{self, Failure, Outcome};
-use trimaran_model::id::{AssignmentId, Fence, HostName, InstallationId, RunId};
+use trimaran_model::id::{AssignmentId, Fence, HostName, InstallationId, RunId, label_error};
 use trimaran_model::limits::{
-    AGENT_ASSIGNMENTS_MAX, COMMIT_BYTES_MAX, INSTALLATION_INSTANCES_MAX, INSTANCE_MESSAGE_BYTES_MAX,
-    INSTANCES_REPORTED_MAX, MESSAGE_BYTES_MAX, RUNNERS_PER_MESSAGE_MAX, VERDICTS_PER_MESSAGE_MAX,
+    AGENT_ASSIGNMENTS_MAX, COMMIT_BYTES_MAX, FACTS_MAX, HOST_FINDINGS_MAX, INSTALLATION_INSTANCES_MAX,
+    INSTANCE_MESSAGE_BYTES_MAX, INSTANCES_REPORTED_MAX, MESSAGE_BYTES_MAX, RUNNERS_PER_MESSAGE_MAX,
+    STATE_PATH_BYTES_MAX, STEP_BYTES_MAX, STEPS_REPORTED_MAX, VERDICTS_PER_MESSAGE_MAX,
 };
+use trimaran_model::target::PlatformKind;
 use trimaran_model::text::cut;
 use trimaran_model::time::WallTime;
 use trimaran_model::verdict::Verdict;
 use trimaran_wire::codec::CodecError;
 use trimaran_wire::v1::agent::{
-    AgentUp, AgentVerdict, HeldAssignment, Progress, RefusedAssignment, RunnerState,
+    AgentUp, AgentVerdict, HeldAssignment, HostCounts, HostFinding, Progress, RefusedAssignment, RunnerState,
 };
 use trimaran_wire::v1::assignment::{WireFailure, WireOutcome};
-use trimaran_wire::v1::common::{name, reason_code, spelled};
+use trimaran_wire::v1::common::{name, platform, reason_code, spelled};
 
 /// The message from its model types, or why it is refused. `now` is the cluster's wall time: nothing was seen
 /// later.
 pub(super) fn check(message: AgentUp, now: WallTime) -> Result<AgentUp, CodecError> {
     Ok(match message {
-        AgentUp::Hello { incarnation, epoch, held, listen } => AgentUp::Hello {
+        AgentUp::Hello { incarnation, known, held, listen, platforms } => AgentUp::Hello {
             incarnation,
-            epoch,
+            known,
             held: each("assignments of a journal", held, AGENT_ASSIGNMENTS_MAX, held_assignment)?,
             listen: listen.map(|text| socket_address(&text)).transpose()?,
+            platforms: each("platforms", platforms, PlatformKind::ALL.len(), known_platform)?,
         },
         AgentUp::Progress(it) => AgentUp::Progress(progress(it)?),
         AgentUp::ProgressChanges(it) => AgentUp::ProgressChanges(progress(it)?),
@@ -49,7 +52,7 @@ pub(super) fn check(message: AgentUp, now: WallTime) -> Result<AgentUp, CodecErr
             AgentUp::Result { assignment, fence, outcome: checked_outcome(outcome)?, progress: progress(it)? }
         }
         AgentUp::Verdicts(list) => {
-            AgentUp::Verdicts(each("verdicts", list, VERDICTS_PER_MESSAGE_MAX, verdict)?)
+            AgentUp::Verdicts(each("verdicts", list, VERDICTS_PER_MESSAGE_MAX, |it| verdict(it, now))?)
         }
         AgentUp::Unknown(list) => {
             AgentUp::Unknown(each("unknown assignments", list, AGENT_ASSIGNMENTS_MAX, held_assignment)?)
@@ -102,7 +105,9 @@ fn refused_assignment(it: RefusedAssignment) -> Result<RefusedAssignment, CodecE
 
 fn progress(it: Progress) -> Result<Progress, CodecError> {
     let (assignment, fence) = (AssignmentId(it.assignment), Fence(it.fence));
-    for (what, length) in [("failed hosts", it.failed.len()), ("instances", it.instances.len())] {
+    for (what, length) in
+        [("failed hosts", it.failed.len()), ("lost hosts", it.lost.len()), ("instances", it.instances.len())]
+    {
         if length > INSTANCES_REPORTED_MAX {
             let text = format_args!("{length} {what}, allowed are {INSTANCES_REPORTED_MAX}");
             return Err(CodecError::value(text));
@@ -114,6 +119,24 @@ fn progress(it: Progress) -> Result<Progress, CodecError> {
     checked.failure = checked.failure.map(bounded);
     for instance in &mut checked.instances {
         instance.message = cut(std::mem::take(&mut instance.message), INSTANCE_MESSAGE_BYTES_MAX);
+    }
+    // An installation has one job, and so one state.
+    for (index, instance) in checked.instances.iter_mut().enumerate() {
+        let path =
+            instance.began_from.as_ref().and_then(|from| from.state()).map_or(0, |(path, _)| path.len());
+        let steps = instance.steps.len();
+        if index > 0 {
+            (instance.began_from, instance.steps) = (None, Vec::new());
+        } else if steps > STEPS_REPORTED_MAX {
+            let text = format_args!("{steps} steps, allowed are {STEPS_REPORTED_MAX}");
+            return Err(CodecError::value(text));
+        } else if path > STATE_PATH_BYTES_MAX {
+            let text = format_args!("a state's path of {path} bytes, allowed are {STATE_PATH_BYTES_MAX}");
+            return Err(CodecError::value(text));
+        }
+        for step in &mut instance.steps {
+            *step = cut(std::mem::take(step), STEP_BYTES_MAX);
+        }
     }
     Ok(Progress::new(assignment, fence, &checked))
 }
@@ -131,7 +154,7 @@ fn bounded(failure: Failure) -> Failure {
     Failure { message: cut(failure.message, MESSAGE_BYTES_MAX), ..failure }
 }
 
-fn verdict(it: AgentVerdict) -> Result<AgentVerdict, CodecError> {
+fn verdict(it: AgentVerdict, now: WallTime) -> Result<AgentVerdict, CodecError> {
     let installation = InstallationId::try_from(it.installation)?;
     let verdict: Verdict = spelled(Verdict::from_name(&it.verdict), "verdict", &it.verdict)?;
     let failure = it.failure.map(Failure::try_from).transpose()?.map(bounded);
@@ -141,6 +164,31 @@ fn verdict(it: AgentVerdict) -> Result<AgentVerdict, CodecError> {
         verdict: verdict.as_str().to_owned(),
         failure: failure.as_ref().map(WireFailure::from),
         down: count("hosts down", it.down)?,
+        hosts: it.hosts.map(host_counts).transpose()?,
+        // Not since later than now.
+        blind_since_ms: it.blind_since_ms.map(|at| at.clamp(0, now.0)),
+    })
+}
+
+fn host_counts(it: HostCounts) -> Result<HostCounts, CodecError> {
+    let counts =
+        [it.members, it.updated, it.degraded, it.mending, it.broken, it.lost, it.diverged, it.crashes];
+    counts.into_iter().try_for_each(|number| count("hosts of a verdict", number).map(drop))?;
+    let crash = it.crash.map(Failure::try_from).transpose()?.map(bounded);
+    Ok(HostCounts {
+        crash: crash.as_ref().map(WireFailure::from),
+        findings: each("findings", it.findings, HOST_FINDINGS_MAX, host_finding)?,
+        ..it
+    })
+}
+
+fn host_finding(it: HostFinding) -> Result<HostFinding, CodecError> {
+    let (host, code): (HostName, _) = (name(&it.host)?, reason_code(&it.code)?);
+    Ok(HostFinding {
+        host: host.to_string(),
+        code: code.as_str().to_owned(),
+        message: cut(it.message, INSTANCE_MESSAGE_BYTES_MAX),
+        since_ms: it.since_ms.max(0),
     })
 }
 
@@ -153,7 +201,20 @@ fn runner(it: RunnerState, now: WallTime) -> Result<RunnerState, CodecError> {
         Err(_) => socket_address(&it.address)?,
     };
     let last_seen_ms = it.last_seen_ms.clamp(0, now.0.max(0));
+    if it.facts.len() > FACTS_MAX {
+        return Err(CodecError::value(format_args!(
+            "{} facts of a host, allowed are {FACTS_MAX}",
+            it.facts.len()
+        )));
+    }
+    if let Some(why) = it.facts.iter().find_map(|(key, value)| label_error(key, value)) {
+        return Err(CodecError::value(why));
+    }
     Ok(RunnerState { name: host.to_string(), address, last_seen_ms, ..it })
+}
+
+fn known_platform(it: String) -> Result<String, CodecError> {
+    platform(&it).map(|kind| kind.as_str().to_owned())
 }
 
 fn socket_address(text: &str) -> Result<String, CodecError> {
@@ -163,7 +224,7 @@ fn socket_address(text: &str) -> Result<String, CodecError> {
 
 #[cfg(test)]
 mod tests {
-    use trimaran_wire::v1::agent::RefusedCounts;
+    use trimaran_wire::v1::agent::{KnownCluster, RefusedCounts};
     use trimaran_wire::v1::assignment::{WireCommit, WireInstance};
     use trimaran_wire::v1::common::{WireInstallation, WireRun};
 
@@ -186,6 +247,8 @@ mod tests {
             release: None,
             code: Some("probe_failed".into()),
             message: long(),
+            began_from: None,
+            steps: Vec::new(),
         };
         Progress {
             assignment: 1,
@@ -193,6 +256,7 @@ mod tests {
             done: 3,
             total: 4,
             failed: vec!["host-1".into()],
+            lost: vec![],
             failure: Some(failure()),
             instances: vec![instance],
         }
@@ -207,6 +271,17 @@ mod tests {
         assert_eq!((it.assignment, it.fence, it.done, it.total, it.failed.len()), (1, 2, 3, 4, 1));
     }
 
+    fn runner_state() -> RunnerState {
+        RunnerState {
+            name: "host-1".into(),
+            connected: true,
+            incarnation: 1,
+            address: "10.0.0.1:7".into(),
+            last_seen_ms: i64::MAX,
+            facts: Default::default(),
+        }
+    }
+
     #[test]
     fn a_field_that_is_not_of_its_type_or_over_its_bound_refuses_the_message() {
         let installation = WireInstallation { pipeline: "web".into(), target: "lab".into() };
@@ -217,21 +292,18 @@ mod tests {
             verdict: "healthy".into(),
             failure: None,
             down: 0,
+            hosts: None,
+            blind_since_ms: None,
         };
         let held = HeldAssignment { assignment: 1, fence: 1, installation, run };
-        let state = RunnerState {
-            name: "host-1".into(),
-            connected: true,
-            incarnation: 1,
-            address: "10.0.0.1:7".into(),
-            last_seen_ms: i64::MAX,
-        };
+        let state = runner_state();
         let result = |outcome| AgentUp::Result { assignment: 1, fence: 1, outcome, progress: whole() };
         let hello = |listen: &str, held| AgentUp::Hello {
             incarnation: 1,
-            epoch: 1,
+            known: KnownCluster { epoch: 1, incarnation: 1, revoked: u64::MAX },
             held,
             listen: Some(listen.to_owned()),
+            platforms: vec!["hosts".into(), "flink".into()],
         };
         let coded = |code: String| WireFailure { code, ..failure() };
         let named = |instance: String| WireFailure { instance: Some(instance), ..failure() };
@@ -306,5 +378,21 @@ mod tests {
         let checked = check(AgentUp::Runners(vec![state.clone()]), NOW);
         let seen = RunnerState { last_seen_ms: NOW.0, ..state };
         assert_eq!(checked, Ok(AgentUp::Runners(vec![seen])), "nothing was seen after now");
+    }
+
+    #[test]
+    fn an_agent_drives_platforms_that_exist_and_no_more_than_there_are() {
+        let drives = |platforms: Vec<String>| AgentUp::Hello {
+            incarnation: 1,
+            known: KnownCluster { epoch: 1, incarnation: 1, revoked: 0 },
+            held: vec![],
+            listen: None,
+            platforms,
+        };
+        let known = drives(vec!["hosts".into(), "flink".into()]);
+        assert_eq!(check(known.clone(), NOW), Ok(known));
+        for bad in [vec![long()], vec!["hosts".into(); PlatformKind::ALL.len() + 1]] {
+            assert!(matches!(check(drives(bad), NOW), Err(CodecError::Value { .. })));
+        }
     }
 }

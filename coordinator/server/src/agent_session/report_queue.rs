@@ -8,14 +8,13 @@
 use std::collections::VecDeque;
 
 use tokio::sync::oneshot;
+use trimaran_member::Proposed;
 use trimaran_model::limits::{
     AGENT_REPORTS_BYTES_MAX, AGENT_REPORTS_IN_FLIGHT_MAX, AGENT_REPORTS_WAITING_MAX,
 };
 use trimaran_wire::codec::encode;
 use trimaran_wire::v1::command::CommandBody;
 use trimaran_wire::v1::common::WireInstallation;
-
-use crate::raft_loop::Proposed;
 
 /// What the agent is answered once its report is in the log.
 pub(super) enum Report {
@@ -29,6 +28,8 @@ pub(super) struct Queued {
     pub(super) report: Report,
     pub(super) body: CommandBody,
     bytes: usize,
+    /// Its place among all reports of the session.
+    order: u64,
 }
 
 #[derive(Default)]
@@ -37,6 +38,7 @@ pub(super) struct ReportQueue {
     in_flight: VecDeque<(Queued, oneshot::Receiver<Proposed>)>,
     /// Of both.
     bytes: usize,
+    pushed: u64,
     /// The log was busy: nothing is proposed before the next retry.
     paused: bool,
 }
@@ -55,7 +57,8 @@ impl ReportQueue {
     pub(super) fn push(&mut self, report: Report, body: CommandBody) {
         let bytes = encode(&body).len();
         self.bytes += bytes;
-        self.waiting.push_back(Queued { report, body, bytes });
+        self.pushed += 1;
+        self.waiting.push_back(Queued { report, body, bytes, order: self.pushed });
     }
 
     /// Whether a report for which `same` holds has not been answered.
@@ -85,10 +88,12 @@ impl ReportQueue {
         (queued, proposed)
     }
 
-    /// The log was busy: the report waits in front of the others, until [`Self::resume`].
+    /// The log was busy or lost its leader: the report waits in front of those that came after it, until
+    /// [`Self::resume`].
     pub(super) fn requeue(&mut self, queued: Queued) {
         self.bytes += queued.bytes;
-        self.waiting.push_front(queued);
+        let place = self.waiting.partition_point(|it| it.order < queued.order);
+        self.waiting.insert(place, queued);
         self.paused = true;
     }
 
@@ -119,17 +124,47 @@ mod tests {
     async fn what_the_log_is_too_busy_for_is_proposed_again_before_the_rest() {
         let mut queue = ReportQueue::default();
         (1..=3).for_each(|it| push(&mut queue, it, 10));
-        let (sender, answer) = oneshot::channel();
-        let first = queue.next().expect("one waits");
-        queue.proposed(first, answer);
-        sender.send(Proposed::Busy("full".into())).expect("it is awaited");
-        let (first, proposed) = queue.first_answer().await;
-        assert!(matches!(proposed, Proposed::Busy(_)));
-        queue.requeue(first);
+        for _ in 0..2 {
+            let (sender, answer) = oneshot::channel();
+            let first = queue.next().expect("one waits");
+            queue.proposed(first, answer);
+            sender.send(Proposed::Busy("full".into())).expect("it is awaited");
+        }
+        for _ in 0..2 {
+            let (first, proposed) = queue.first_answer().await;
+            assert!(matches!(proposed, Proposed::Busy(_)));
+            queue.requeue(first);
+        }
         assert!(queue.next().is_none(), "not before a retry");
         queue.resume();
         let order: Vec<u64> = std::iter::from_fn(|| queue.next()).map(|it| number(&it)).collect();
         assert_eq!(order, [1, 2, 3]);
+    }
+
+    #[tokio::test]
+    async fn several_that_the_log_was_too_busy_for_keep_their_order() {
+        let mut queue = ReportQueue::default();
+        (1..=5).for_each(|it| push(&mut queue, it, 10));
+        let mut senders = Vec::new();
+        for _ in 0..4 {
+            let (sender, answer) = oneshot::channel();
+            let next = queue.next().expect("one waits");
+            queue.proposed(next, answer);
+            senders.push(sender);
+        }
+        // The third one was accepted between two that were not.
+        for (place, sender) in senders.into_iter().enumerate() {
+            let answer = if place == 2 { Proposed::Indeterminate } else { Proposed::Busy("full".into()) };
+            sender.send(answer).expect("it is awaited");
+        }
+        for _ in 0..4 {
+            if let (queued, Proposed::Busy(_)) = queue.first_answer().await {
+                queue.requeue(queued);
+            }
+        }
+        queue.resume();
+        let order: Vec<u64> = std::iter::from_fn(|| queue.next()).map(|it| number(&it)).collect();
+        assert_eq!(order, [1, 2, 4, 5]);
     }
 
     #[tokio::test]

@@ -3,20 +3,38 @@
 use std::collections::BTreeMap;
 
 use trimaran_engine::Outcome;
-use trimaran_model::id::InstallationId;
-use trimaran_model::limits::{AGENT_LOST_AFTER, INSTANCES_REPORTED_MAX, RUNNER_SEEN_INTERVAL};
+use trimaran_engine::state::agent::Runner;
+use trimaran_member::Proposed;
+use trimaran_model::id::{HostName, InstallationId};
+use trimaran_model::limits::{
+    AGENT_LOST_AFTER, INSTANCES_REPORTED_MAX, QUORUM_LOST_AFTER, RUNNER_SEEN_INTERVAL,
+};
+use trimaran_process::clock;
 use trimaran_query as query;
+use trimaran_transport::CloseCode;
 use trimaran_wire::v1::agent::{
     AgentDown, AgentUp, AgentVerdict, Progress, RefusedCounts, ResultAnswer, RunnerState,
 };
 use trimaran_wire::v1::assignment::WireCommit;
-use trimaran_wire::v1::command::CommandBody;
+use trimaran_wire::v1::command::{CommandBody, RunnerNews};
 
 use super::Link;
 use super::report_queue::{Queued, Report};
+use super::verdict_queue::has_to_wait;
 use crate::damaged::Damaged;
-use crate::raft_loop::Proposed;
 use crate::rows::View;
+
+/// What the log has to know of a runner that it does not know yet.
+fn news(noted: &Runner, state: &RunnerState) -> Option<RunnerNews> {
+    let was_seen = state.incarnation != 0;
+    let seen = was_seen.then_some(state.last_seen_ms);
+    let every = if state.connected { RUNNER_SEEN_INTERVAL } else { AGENT_LOST_AFTER };
+    let is_later = |seen: i64| noted.seen.is_none_or(|noted| seen - noted.0 > every.0.cast_signed());
+    let facts = (was_seen && state.connected && state.facts != noted.facts).then(|| state.facts.clone());
+    let changed = noted.away.is_none() != state.connected || facts.is_some();
+    let news = RunnerNews { connected: state.connected, seen_ms: seen, facts };
+    (changed || seen.is_some_and(is_later)).then_some(news)
+}
 
 impl Link {
     /// Handles a message; false ends the session.
@@ -28,7 +46,7 @@ impl Link {
                 false
             }
             AgentUp::Ping { sent_ms, refused } => self.pong(sent_ms, refused).await,
-            AgentUp::Runners(states) => self.runners(states),
+            AgentUp::Runners(states) => self.runners(states).await,
             AgentUp::Unknown(held) => {
                 self.server.hold(&self.name, held);
                 true
@@ -36,7 +54,7 @@ impl Link {
             AgentUp::Progress(progress) => {
                 if self.has(progress.assignment, progress.fence) {
                     self.server.publish_progress(&progress);
-                    self.server.soft_state.lock().progress.insert(progress.assignment, progress);
+                    self.server.soft_state.lock().note_progress(progress, self.server.node.wall());
                 }
                 true
             }
@@ -68,45 +86,37 @@ impl Link {
     }
 
     /// Who is connected is soft state; that a runner was ever seen, and about when, is kept in its row.
-    fn runners(&mut self, states: Vec<RunnerState>) -> bool {
-        let mine = View::new(&self.server.node).read(|rows| query::runners_of(rows, &self.agent));
-        let Ok(mine) = mine else { return false };
-        let mine: BTreeMap<&str, Option<i64>> =
-            mine.iter().map(|row| (row.name.as_str(), row.seen.map(|seen| seen.0))).collect();
+    async fn runners(&mut self, states: Vec<RunnerState>) -> bool {
+        let agent = self.agent.clone();
+        let names: Vec<HostName> = states.iter().filter_map(|state| state.name.parse().ok()).collect();
+        let read = self.read_rows(move |rows| query::runners_among(rows, &agent, &names));
+        let Ok(mine) = read.await else { return false };
+        let mine: BTreeMap<&str, &Runner> = mine.iter().map(|row| (row.name.as_str(), row)).collect();
         let mut runners = BTreeMap::new();
         {
             let mut soft_state = self.server.soft_state.lock();
             for state in states {
                 let Some(noted) = mine.get(state.name.as_str()) else { continue };
-                let every = if state.connected { RUNNER_SEEN_INTERVAL } else { AGENT_LOST_AFTER };
-                if noted.is_none_or(|noted| state.last_seen_ms - noted > every.0.cast_signed()) {
-                    runners.insert(state.name.clone(), state.last_seen_ms);
+                runners.extend(news(noted, &state).map(|news| (state.name.clone(), news)));
+                // One that was not seen since its agent began has nothing to show.
+                if state.incarnation != 0 {
+                    soft_state.runners.insert(state.name.clone(), state);
                 }
-                soft_state.runners.insert(state.name.clone(), state);
             }
         }
-        if !runners.is_empty() && !self.server.disk_space.is_full() {
+        if !runners.is_empty() {
             // No one waits for it: what is not accepted now is noted with the next message.
             drop(self.server.node.submit(self.command(CommandBody::RunnersSeen { runners })));
         }
         true
     }
 
-    /// Only what the log does not have yet is written to it. Called when the rows have everything that the agent
-    /// was answered; a verdict waits while an earlier one on its installation, or a result, is still on its way: a
-    /// result may say that nothing works on the installation any more, and only then its health counts.
-    /// False ends the session.
+    /// Compares what waits, when the rows have everything that the agent was answered. False ends the session.
     pub(super) fn compare_verdicts(&mut self) -> bool {
-        for _ in 0..self.verdicts.len() {
-            let Some(verdict) = self.verdicts.pop_front() else { return true };
+        for verdict in self.verdicts.begin_comparison() {
             let Ok(verdict) = self.of_last_assignment(verdict) else { return false };
-            let goes_before = |report: &Report| match report {
-                Report::Result { .. } => true,
-                Report::Verdict { installation } => *installation == verdict.installation,
-                Report::Commit { .. } => false,
-            };
-            if self.reports.contains(goes_before) || !self.reports.has_capacity() {
-                self.verdicts.push_back(verdict);
+            if has_to_wait(&self.reports, &verdict.installation) {
+                self.verdicts.defer(verdict);
                 continue;
             }
             let known = View::new(&self.server.node).read(|rows| query::is_known(rows, &verdict));
@@ -146,11 +156,8 @@ impl Link {
         }
     }
 
-    /// Proposes what waits, as far as the log and the disk take it now.
+    /// Proposes what waits.
     pub(super) fn propose_reports(&mut self) {
-        if !self.reports.is_waiting() || self.server.disk_space.is_full() {
-            return;
-        }
         while let Some(queued) = self.reports.next() {
             let answer = self.server.node.submit(self.command(queued.body.clone()));
             self.reports.proposed(queued, answer);
@@ -162,8 +169,19 @@ impl Link {
         if let Some(agent) = self.server.soft_state.lock().agents.get_mut(&self.name) {
             agent.refused = refused;
         }
-        if !self.server.node.member_status().borrow().leads() {
-            return true;
+        let (boot, node) = (clock::boot_time(), &self.server.node);
+        let (keeps, alone, lost) = {
+            let status = node.member_status();
+            let status = status.borrow();
+            let lost = status.quorum_at.is_some_and(|at| boot - at > QUORUM_LOST_AFTER);
+            (status.keeps_leases(boot), status.voters.len() < 2, lost)
+        };
+        if !keeps {
+            if lost && !alone {
+                // Another coordinator may be on the side of the majority.
+                self.session.close(CloseCode::Busy, "this coordinator knows no leader");
+            }
+            return alone || !lost;
         }
         self.send(AgentDown::Pong { sent_ms, wall_ms: self.server.node.wall().0 }).await
     }
@@ -175,11 +193,13 @@ impl Link {
         }
         let now = {
             let mut soft = self.server.soft_state.lock();
-            let Some(progress) = soft.progress.get_mut(&changes.assignment) else { return };
+            let Some(mut progress) = soft.progress.get(&changes.assignment).cloned() else { return };
             progress.apply_changes(changes);
             progress.instances.truncate(INSTANCES_REPORTED_MAX);
             progress.failed.truncate(INSTANCES_REPORTED_MAX);
-            progress.clone()
+            progress.lost.truncate(INSTANCES_REPORTED_MAX);
+            soft.note_progress(progress.clone(), self.server.node.wall());
+            progress
         };
         self.server.publish_progress(&now);
     }
@@ -189,24 +209,38 @@ impl Link {
         let (assignment, n) = (progress.assignment, commit.n);
         if self.has(assignment, progress.fence) {
             self.server.publish_progress(&progress);
-            self.server.soft_state.lock().progress.insert(assignment, progress.clone());
+            self.server.soft_state.lock().note_progress(progress.clone(), self.server.node.wall());
         }
         let body = CommandBody::Commit { n, body: commit.body, progress };
         self.reports.push(Report::Commit { assignment, n }, body);
     }
 
-    /// The log has answered a report; the agent is answered. What the log was too busy for is proposed again; what
-    /// may be lost, the agent repeats on its next session.
+    /// The log has answered a report; the agent is answered. What the log was too busy or the disk too full for, or what
+    /// may be lost with a leader, is proposed again.
     pub(super) async fn on_answer(&mut self, queued: Queued, proposed: Proposed) -> bool {
         if let Proposed::Done { revision, .. } = &proposed {
             self.answered = *revision;
         }
-        if let Proposed::Busy(_) = &proposed {
+        // What the leader may have is the same when it comes again: results and commits are numbered. A verdict is not,
+        // so an older one must not come behind a newer one.
+        if let Proposed::Busy(_) | Proposed::NoSpace | Proposed::NotLeader | Proposed::Indeterminate =
+            &proposed
+        {
+            if let Report::Verdict { installation: of } = &queued.report
+                && self
+                    .reports
+                    .contains(|it| matches!(it, Report::Verdict { installation } if installation == of))
+            {
+                return true;
+            }
             self.reports.requeue(queued);
             return true;
         }
         match (queued.report, proposed) {
-            (_, Proposed::NotLeader | Proposed::Busy(_) | Proposed::Indeterminate) => false,
+            (_, Proposed::NotLeader | Proposed::Busy(_) | Proposed::NoSpace | Proposed::Indeterminate) => {
+                unreachable!("it is proposed again")
+            }
+            (_, Proposed::Refused(_)) => false,
             (Report::Commit { assignment, n }, Proposed::Done { .. }) => {
                 self.send(AgentDown::Committed { assignment, n }).await
             }
@@ -217,7 +251,7 @@ impl Link {
                     Outcome::ResultSuperseded { by } => ResultAnswer::Superseded { by: by.0 },
                     _ => ResultAnswer::Unknown,
                 };
-                self.server.soft_state.lock().progress.remove(&assignment);
+                self.server.soft_state.lock().forget_progress(assignment);
                 self.sent.remove(&assignment);
                 self.send(AgentDown::Answer { assignment, fence, answer }).await
             }

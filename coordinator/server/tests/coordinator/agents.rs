@@ -8,38 +8,48 @@ use serde_json::Value;
 use trimaran_client::ClientError;
 use trimaran_model::error_code;
 use trimaran_transport::{
-    Alpn, CertificateStore, Endpoint, EndpointConfig, EndpointLimits, FrameReceiver, FrameSender, Trust,
-    files,
+    Alpn, CertificateStore, Endpoint, EndpointConfig, EndpointLimits, FrameReceiver, FrameSender, Session,
+    Trust, files,
 };
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::agent::{
-    AgentDown, AgentUp, AgentVerdict, HeldAssignment, Progress, RefusedAssignment, RefusedCounts,
-    ResultAnswer, RunnerState,
+    AgentDown, AgentUp, AgentVerdict, HeldAssignment, KnownCluster, Progress, RefusedAssignment,
+    RefusedCounts, ResultAnswer, RunnerState,
 };
 use trimaran_wire::v1::assignment::WireOutcome;
 use trimaran_wire::v1::common::{WireInstallation, WireRun};
 use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody, OperatorReply, WirePosition};
 use trimaran_wire::v1::runner::LogQuery;
 
-use crate::world::{SOON, World, ask, change};
+use crate::world::{WAIT_MAX, World, ask, change};
 
 /// An attached agent `lab` that listens on every address of its host.
 pub(crate) struct Played {
     sender: FrameSender,
     receiver: FrameReceiver,
+    pub(crate) session: Session,
     _endpoint: Endpoint,
 }
 
 impl Played {
     pub(crate) async fn attach(world: &World) -> Self {
-        let mut played = Self::connect(world).await;
+        Self::attach_as(world, "lab").await
+    }
+
+    /// An attached agent of this name, whose identity is kept under it.
+    pub(crate) async fn attach_as(world: &World, name: &str) -> Self {
+        let mut played = Self::connect_as(world, name).await;
         played.greet().await;
         played
     }
 
     /// With a session, and not yet attached.
     async fn connect(world: &World) -> Self {
-        let folder = world.folder.path().join("lab");
+        Self::connect_as(world, "lab").await
+    }
+
+    async fn connect_as(world: &World, name: &str) -> Self {
+        let folder = world.folder.path().join(name);
         let identity = files::load_identity(&folder).expect("readable").expect("enrolled");
         let config = EndpointConfig {
             alpns: Vec::new(),
@@ -53,13 +63,19 @@ impl Played {
         let endpoint = Endpoint::bind(SocketAddr::from(([0, 0, 0, 0], 0)), config).expect("a free port");
         let session = endpoint.connect(world.address, Alpn::Agent).await.expect("accepted");
         let (sender, receiver) = session.open_stream().await.expect("a stream");
-        Self { sender, receiver, _endpoint: endpoint }
+        Self { sender, receiver, session, _endpoint: endpoint }
+    }
+
+    /// As [`Played::attach`], with a driver for one platform alone.
+    pub(crate) async fn attach_for(world: &World, platform: &str) -> Self {
+        let mut played = Self::connect(world).await;
+        played.hello_for(KnownCluster::default(), platform).await;
+        played
     }
 
     /// Attaches; the revision since when.
     async fn greet(&mut self) -> u64 {
-        let listen = Some("0.0.0.0:4567".to_owned());
-        self.say(AgentUp::Hello { incarnation: 7, epoch: 0, held: Vec::new(), listen }).await;
+        self.hello(KnownCluster::default()).await;
         let welcome = |message: &AgentDown| match message {
             AgentDown::Welcome { revision, .. } => Some(*revision),
             _ => None,
@@ -67,14 +83,69 @@ impl Played {
         self.expect_message(welcome).await
     }
 
+    /// The first message, of an agent that knows so much of its cluster.
+    async fn hello(&mut self, known: KnownCluster) {
+        self.hello_for(known, "hosts").await;
+    }
+
+    async fn hello_for(&mut self, known: KnownCluster, platform: &str) {
+        let listen = Some("0.0.0.0:4567".to_owned());
+        self.say(AgentUp::Hello {
+            incarnation: 7,
+            known,
+            held: Vec::new(),
+            listen,
+            platforms: vec![platform.to_owned()],
+        })
+        .await;
+    }
+
+    /// The revoked keys that it is sent before everything that the coordinator has for it is sent, and up to which number
+    /// it knows them then.
+    async fn revoked(&mut self) -> (u64, Vec<[u8; 32]>) {
+        self.say(AgentUp::Ping { sent_ms: 1, refused: RefusedCounts::default() }).await;
+        let (known, keys) = (std::cell::Cell::new(0), std::cell::RefCell::new(Vec::new()));
+        let received = |message: &AgentDown| match message {
+            AgentDown::Revoked { up_to, keys: page, .. } => {
+                known.set(*up_to);
+                keys.borrow_mut().extend(page.iter().map(|it| it.key));
+                None
+            }
+            AgentDown::Pong { .. } => Some(()),
+            _ => None,
+        };
+        self.expect_message(received).await;
+        (known.get(), keys.into_inner())
+    }
+
     pub(crate) async fn say(&mut self, message: AgentUp) {
         self.sender.send(&message.to_frame()).await.expect("sent");
+    }
+
+    /// Sends messages and reads what comes meanwhile, as an agent does: neither side waits for the other to read.
+    pub(crate) async fn say_all(&mut self, messages: Vec<AgentUp>, mut came: impl FnMut(AgentDown)) {
+        let Self { sender, receiver, .. } = self;
+        let send = async {
+            for message in messages {
+                sender.send(&message.to_frame()).await.expect("sent");
+            }
+        };
+        tokio::pin!(send);
+        loop {
+            tokio::select! {
+                () = &mut send => return,
+                frame = receiver.next() => {
+                    let frame = frame.expect("a frame").expect("the session is open");
+                    came(AgentDown::from_frame(&frame).expect("a message"));
+                }
+            }
+        }
     }
 
     /// Reads until the coordinator ends the session.
     pub(crate) async fn expect_end(&mut self) {
         let ended = async { while let Ok(Some(_)) = self.receiver.next().await {} };
-        tokio::time::timeout(SOON, ended).await.expect("it ends soon");
+        tokio::time::timeout(WAIT_MAX, ended).await.expect("it ends soon");
     }
 
     /// Reads on until a message is the wanted one.
@@ -87,7 +158,7 @@ impl Played {
                 }
             }
         };
-        tokio::time::timeout(SOON, received).await.expect("it comes soon")
+        tokio::time::timeout(WAIT_MAX, received).await.expect("it comes soon")
     }
 }
 
@@ -103,7 +174,7 @@ pub(crate) async fn until(
     what: &str,
     fits: impl Fn(&Value) -> bool,
 ) -> Value {
-    let end = Instant::now() + SOON;
+    let end = Instant::now() + WAIT_MAX;
     loop {
         let document = ask(&world.client("admin"), None, body.clone()).await.expect("a document");
         if fits(&document) {
@@ -125,19 +196,15 @@ pub(crate) async fn enroll_machines(world: &World) {
     let staging = [("group".to_owned(), "staging".to_owned())].into();
     let runner = EnrollOrder::Runner { name: "host-1".into(), agent: "lab".into(), labels: staging };
     for (order, name) in [(EnrollOrder::Agent { name: "lab".into() }, "lab"), (runner, "host-1")] {
-        let document =
-            ask(&world.client("admin"), change(), OperatorBody::Enroll(order)).await.expect("a token");
-        world.enroll(document["token"].as_str().expect("a token"), name).await.expect("enrolled");
+        let token = world.token(order).await;
+        world.enroll(&token, name).await.expect("enrolled");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_was_mixed_up_with_another_is_not_used() {
     let world = cluster().await;
-    let admin = world.client("admin");
-    let order = OperatorBody::Enroll(EnrollOrder::Agent { name: "lab".into() });
-    let token =
-        ask(&admin, change(), order).await.expect("a token")["token"].as_str().expect("text").to_owned();
+    let token = world.token(EnrollOrder::Agent { name: "lab".into() }).await;
     let refused = async |wanted: &str| {
         let error = world.enroll_as(wanted, &token, "elsewhere").await.expect_err("it is for another");
         let ClientError::Refused(refusal) = error else { panic!("{error}") };
@@ -221,6 +288,7 @@ async fn a_runner_that_was_seen_is_lost_after_everything_was_started_again() {
         incarnation: 5,
         address: "127.0.1.1".into(),
         last_seen_ms: now().0,
+        facts: Default::default(),
     };
     lab.say(AgentUp::Runners(vec![state])).await;
     until(&world, OperatorBody::RunnerList, "connected", |it| it["runners"][0]["state"] == "connected").await;
@@ -249,7 +317,8 @@ async fn logs_of_an_agent_that_is_away_say_who_since_when_and_what_to_do() {
             tail: None,
             follow: false,
         };
-        let body = OperatorBody::Logs { run: "web#1".into(), stage: None, host: None, query };
+        let body =
+            OperatorBody::Logs { run: "web#1".into(), stage: None, host: None, previous: false, query };
         let client = world.client("admin");
         let mut replies = client.stream(body).await.expect("a stream");
         match replies.next().await {
@@ -281,6 +350,7 @@ async fn work_that_no_coordinator_knows_alarms_until_it_is_gone() {
         done: 1,
         total: 1,
         failed: Vec::new(),
+        lost: Vec::new(),
         failure: None,
         instances: Vec::new(),
     };
@@ -394,7 +464,70 @@ async fn an_agent_that_lost_its_directory_is_believed_under_the_fences_that_its_
         verdict: "degraded".to_owned(),
         failure: None,
         down: 1,
+        hosts: None,
+        blind_since_ms: None,
     };
     next.say(AgentUp::Verdicts(vec![verdict])).await;
     until(&world, status(), "degraded", health("degraded")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_key_reaches_the_runners_agent_once_also_over_a_reconnect() {
+    let world = cluster().await;
+    let mut lab = Played::connect(&world).await;
+    lab.hello(KnownCluster::default()).await;
+    let welcome = |message: &AgentDown| match message {
+        AgentDown::Welcome { incarnation, .. } => Some(*incarnation),
+        _ => None,
+    };
+    let incarnation = lab.expect_message(welcome).await;
+    assert_eq!(lab.revoked().await, (0, Vec::new()), "no runner was replaced yet");
+    let staging = [("group".to_owned(), "staging".to_owned())].into();
+    let again = EnrollOrder::Runner { name: "host-1".into(), agent: "lab".into(), labels: staging };
+    let token = world.token(again).await;
+    world.enroll(&token, "host-1-again").await.expect("enrolled");
+    let key = |message: &AgentDown| match message {
+        AgentDown::Revoked { up_to, keys, .. } => Some((*up_to, keys.clone())),
+        _ => None,
+    };
+    let (up_to, keys) = lab.expect_message(key).await;
+    assert_eq!((up_to, keys.len()), (1, 1));
+    drop(lab);
+
+    let mut knows = Played::connect(&world).await;
+    knows.hello(KnownCluster { epoch: 1, incarnation, revoked: up_to }).await;
+    assert_eq!(knows.revoked().await, (0, Vec::new()), "it has it");
+    drop(knows);
+    // A process that has just begun, and one whose numbers are of another incarnation of the cluster.
+    for known in [KnownCluster::default(), KnownCluster { epoch: 0, incarnation: 9, revoked: 50 }] {
+        let mut forgot = Played::connect(&world).await;
+        forgot.hello(known).await;
+        assert_eq!(forgot.revoked().await, (1, vec![keys[0].key]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_knows_another_incarnation_of_the_cluster_is_refused_aloud() {
+    let world = cluster().await;
+    for known in [
+        KnownCluster { epoch: 2, incarnation: 5, revoked: 0 },
+        KnownCluster { epoch: 1, incarnation: 5, revoked: 0 },
+    ] {
+        let mut lab = Played::connect(&world).await;
+        lab.hello(known).await;
+        let refused = |message: &AgentDown| match message {
+            AgentDown::OtherIncarnation { epoch, incarnation } => Some((*epoch, *incarnation)),
+            other => panic!("{other:?}"),
+        };
+        let (epoch, incarnation) = lab.expect_message(refused).await;
+        assert!(epoch == 1 && incarnation != known.incarnation);
+        lab.expect_end().await;
+        let alarms = |status: &Value| status["alarms"][0]["code"] == "other_incarnation";
+        let status = until(&world, OperatorBody::ClusterStatus, "the alarm", alarms).await;
+        let message = status["alarms"][0]["message"].as_str().expect("text");
+        assert!(message.contains(&format!("epoch {}", known.epoch)), "{message}");
+    }
+    let _lab = Played::attach(&world).await;
+    let alarms = |status: &Value| status["alarms"].as_array().is_some_and(Vec::is_empty);
+    until(&world, OperatorBody::ClusterStatus, "no alarm any more", alarms).await;
 }

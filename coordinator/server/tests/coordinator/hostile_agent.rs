@@ -4,7 +4,8 @@
 use serde_json::Value;
 use trimaran_model::limits::AGENT_FRAME_BYTES_MAX;
 use trimaran_wire::v1::agent::{
-    AgentDown, AgentUp, AgentVerdict, HeldAssignment, Progress, RefusedAssignment, RefusedCounts, RunnerState,
+    AgentDown, AgentUp, AgentVerdict, HeldAssignment, HostCounts, HostFinding, KnownCluster, Progress,
+    RefusedAssignment, RefusedCounts, RunnerState,
 };
 use trimaran_wire::v1::assignment::{WireAssignment, WireCommit, WireFailure, WireInstance, WireOutcome};
 use trimaran_wire::v1::common::{WireInstallation, WireRun};
@@ -13,9 +14,11 @@ use trimaran_wire::v1::operator::OperatorBody;
 use crate::agents::{Played, cluster, until};
 use crate::world::{World, ask, change};
 
-/// How often each message is sent after buffers, caches and the allocator have their size; a run of 10,000 rounds
-/// differs in its duration alone.
-const ROUNDS: usize = 8;
+/// How many messages are sent after buffers, caches and the allocator have their size; 10,000 with `TRIMARAN_FULL`.
+const MESSAGES: usize = 400;
+const MESSAGES_FULL: usize = 10_000;
+/// From the start of the process to the first session of an agent.
+const RESTART_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 const WARM_UP_ROUNDS: usize = 12;
 
 /// Text that fills a frame whose other fields are short.
@@ -35,8 +38,34 @@ fn progress(order: &WireAssignment) -> Progress {
         done: 0,
         total: 1,
         failed: Vec::new(),
+        lost: Vec::new(),
         failure: None,
         instances: Vec::new(),
+    }
+}
+
+/// A verdict that is as it should be.
+fn degraded(order: &WireAssignment) -> AgentVerdict {
+    AgentVerdict {
+        installation: order.installation.clone(),
+        fence: order.fence,
+        verdict: "degraded".to_owned(),
+        failure: None,
+        down: 0,
+        hosts: None,
+        blind_since_ms: None,
+    }
+}
+
+fn instance(name: String, status: String, code: Option<String>) -> WireInstance {
+    WireInstance {
+        name,
+        status,
+        release: None,
+        code,
+        message: String::new(),
+        began_from: None,
+        steps: Vec::new(),
     }
 }
 
@@ -45,13 +74,6 @@ fn refused(order: &WireAssignment) -> Vec<AgentUp> {
     let it = || progress(order);
     let failure =
         |code: String, instance: Option<String>| WireFailure { code, message: String::new(), instance };
-    let instance = |name: String, status: String, code: Option<String>| WireInstance {
-        name,
-        status,
-        release: None,
-        code,
-        message: String::new(),
-    };
     let result = |outcome: WireOutcome| AgentUp::Result {
         assignment: order.id,
         fence: order.fence,
@@ -77,6 +99,8 @@ fn refused(order: &WireAssignment) -> Vec<AgentUp> {
         with(vec![], None, vec![instance(host(), long(), None)]),
         with(vec![], None, vec![instance(host(), "healthy".to_owned(), Some(long()))]),
         with(vec![], None, many(instance(host(), "healthy".to_owned(), None), 32)),
+        Progress { lost: vec![long()], ..it() },
+        Progress { lost: many(host(), 8), ..it() },
         Progress { done: u32::MAX, total: u32::MAX, ..it() },
     ] {
         all.push(AgentUp::Progress(progress.clone()));
@@ -99,17 +123,12 @@ fn refused(order: &WireAssignment) -> Vec<AgentUp> {
     all.push(AgentUp::Refused(refusal(known(), long())));
     all.push(result(WireOutcome::Failed(failure(long(), None))));
     all.push(result(WireOutcome::Fault(failure(known(), Some(long())))));
-    let verdict = AgentVerdict {
-        installation: installation(),
-        fence: order.fence,
-        verdict: "degraded".to_owned(),
-        failure: None,
-        down: 0,
-    };
+    let verdict = degraded(order);
     all.push(AgentUp::Verdicts(vec![AgentVerdict { verdict: long(), ..verdict.clone() }]));
     all.push(AgentUp::Verdicts(vec![AgentVerdict { down: u32::MAX, ..verdict.clone() }]));
     let foreign = WireInstallation { pipeline: long(), target: "lab-staging".to_owned() };
     all.push(AgentUp::Verdicts(vec![AgentVerdict { installation: foreign, ..verdict.clone() }]));
+    all.extend(refused_counts(order));
     all.push(AgentUp::Verdicts(many(verdict, 48)));
     let held = HeldAssignment {
         assignment: 1,
@@ -126,12 +145,43 @@ fn refused(order: &WireAssignment) -> Vec<AgentUp> {
         incarnation: 1,
         address: "127.0.0.1:1".to_owned(),
         last_seen_ms: i64::MAX,
+        facts: Default::default(),
     };
     all.push(AgentUp::Runners(vec![RunnerState { name: long(), ..state.clone() }]));
     all.push(AgentUp::Runners(vec![RunnerState { address: long(), ..state.clone() }]));
+    let many_facts = (0..10_000).map(|number| (format!("fact-{number}"), "x".to_owned())).collect();
+    for facts in [[(long(), host())].into(), [("os".to_owned(), long())].into(), many_facts] {
+        all.push(AgentUp::Runners(vec![RunnerState { facts, ..state.clone() }]));
+    }
     all.push(AgentUp::Runners(many(state, 40)));
-    all.push(AgentUp::Hello { incarnation: 7, epoch: 0, held: many(held, 32), listen: None });
+    let hello = |held, platforms| AgentUp::Hello {
+        incarnation: 7,
+        known: KnownCluster::default(),
+        held,
+        listen: None,
+        platforms,
+    };
+    all.push(hello(many(held, 32), Vec::new()));
+    all.push(hello(Vec::new(), vec![long()]));
+    all.push(hello(Vec::new(), many("hosts".to_owned(), 6)));
     all
+}
+
+/// The numbers of hosts beside a verdict.
+fn refused_counts(order: &WireAssignment) -> Vec<AgentUp> {
+    let finding =
+        |host: String, code: String| HostFinding { host, code, message: String::new(), since_ms: 0 };
+    let (host, known) = (|| "host-1".to_owned(), || "probe_failed".to_owned());
+    let crash = WireFailure { code: long(), message: String::new(), instance: None };
+    let counts = [
+        HostCounts { members: u32::MAX, ..HostCounts::default() },
+        HostCounts { crash: Some(crash), ..HostCounts::default() },
+        HostCounts { findings: vec![finding(long(), known())], ..HostCounts::default() },
+        HostCounts { findings: vec![finding(host(), long())], ..HostCounts::default() },
+        HostCounts { findings: many(finding(host(), known()), 32), ..HostCounts::default() },
+    ];
+    let verdict = |hosts| AgentUp::Verdicts(vec![AgentVerdict { hosts: Some(hosts), ..degraded(order) }]);
+    counts.into_iter().map(verdict).collect()
 }
 
 /// What is well formed and concerns nothing of this agent, with texts that fill the frame.
@@ -147,6 +197,8 @@ fn ignored(order: &WireAssignment) -> Vec<AgentUp> {
         verdict: "degraded".to_owned(),
         failure: Some(failure),
         down: 1,
+        hosts: None,
+        blind_since_ms: None,
     };
     vec![
         AgentUp::Progress(progress.clone()),
@@ -227,22 +279,26 @@ async fn an_agent_that_fills_every_field_changes_nothing_but_its_refusals() {
     for _ in 0..WARM_UP_ROUNDS {
         sent += attack(&world, &order).await;
     }
-    let (warm, mut peak) = (memory(&world), 0);
-    for _ in 0..ROUNDS {
+    let (warm, mut peak, before_all) = (memory(&world), 0, sent);
+    let full = std::env::var_os("TRIMARAN_FULL").is_some();
+    let wanted = if full { MESSAGES_FULL } else { MESSAGES };
+    while sent - before_all < wanted {
         sent += attack(&world, &order).await;
         peak = peak.max(memory(&world));
     }
     let grown = peak.saturating_sub(warm);
-    assert!(grown <= 16 << 20, "{grown} bytes more in {ROUNDS} rounds");
+    assert!(grown <= 16 << 20, "{grown} bytes more in {} messages", sent - before_all);
     let counted = |status: &Value| frames(status) >= sent as u64;
     until(&world, OperatorBody::ClusterStatus, "every refused frame is counted", counted).await;
 
     let last = Played::attach(&world).await;
     assert_eq!(everything(&world).await, before);
     drop(last);
+    let start = std::time::Instant::now();
     world.restart();
     // Answers only when the store was read and is whole.
     let connected = Played::attach(&world).await;
+    assert!(start.elapsed() <= RESTART_MAX, "a start took {:?}", start.elapsed());
     assert_eq!(everything(&world).await, before, "nor after a restart");
     drop(connected);
     world.kill();

@@ -3,7 +3,7 @@
 use trimaran_client::client::Client;
 use trimaran_wire::v1::operator::{OperatorBody, OperatorReply, WirePosition};
 
-use crate::world::{SOON, World, ask, change};
+use crate::world::{WAIT_MAX, World, ask, change};
 
 const START: WirePosition = WirePosition { revision: 0, ordinal: u32::MAX };
 
@@ -13,7 +13,7 @@ async fn events(client: &Client, since: WirePosition, count: usize) -> Vec<(Wire
     let mut replies = client.stream(body).await.expect("a stream");
     let mut seen = Vec::new();
     while seen.len() < count {
-        let next = tokio::time::timeout(SOON, replies.next()).await.expect("it comes soon");
+        let next = tokio::time::timeout(WAIT_MAX, replies.next()).await.expect("it comes soon");
         match next.expect("a reply").expect("the stream does not end") {
             OperatorReply::Event { position: Some(position), json } => {
                 if !json.contains(r#""event":"compacted""#) {

@@ -13,7 +13,7 @@ use trimaran_client::config::Context;
 use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody, Refusal, SourceFile};
 
 /// Everything that a test waits for comes within this time, or the test fails.
-pub(crate) const SOON: Duration = Duration::from_secs(40);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(40);
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_trimaran-coordinator");
 
@@ -145,7 +145,7 @@ impl World {
     /// The same for one who wants to be `wanted`.
     pub(crate) async fn enroll_as(&self, wanted: &str, token: &str, name: &str) -> Result<(), ClientError> {
         let folder = self.folder.path().join(name);
-        let until = Instant::now() + SOON;
+        let until = Instant::now() + WAIT_MAX;
         loop {
             let endpoints = [self.address.to_string()];
             match trimaran_client::enroll::enroll(&endpoints, token, wanted, &folder).await {
@@ -165,12 +165,17 @@ impl World {
         })
     }
 
+    /// A token that the admin asked for.
+    pub(crate) async fn token(&self, order: EnrollOrder) -> String {
+        let id = change().expect("an id");
+        self.client("admin").enroll(id, order).await.expect("a token").token
+    }
+
     /// A token for a new operator, used at once.
     pub(crate) async fn operator(&self, name: &str, role: &str) {
         let order = EnrollOrder::Operator { name: name.to_owned(), role: role.to_owned() };
-        let document =
-            ask(&self.client("admin"), change(), OperatorBody::Enroll(order)).await.expect("a token");
-        self.enroll(document["token"].as_str().expect("a token"), name).await.expect("enrolled");
+        let token = self.token(order).await;
+        self.enroll(&token, name).await.expect("enrolled");
     }
 
     pub(crate) async fn apply(&self) {
@@ -195,7 +200,7 @@ pub(crate) fn change() -> Option<[u8; 16]> {
 
 /// Asks until the coordinator answers; a refusal is an error.
 pub(crate) async fn ask(client: &Client, id: Option<[u8; 16]>, body: OperatorBody) -> Result<Value, Refusal> {
-    let until = Instant::now() + SOON;
+    let until = Instant::now() + WAIT_MAX;
     loop {
         match client.request(id, body.clone()).await {
             Ok((_, json)) => return Ok(serde_json::from_str(&json).expect("a document")),

@@ -3,6 +3,7 @@
 //! Not here: the thread that calls it and the order of the jobs (`writer`).
 
 use rocksdb::{Direction, IteratorMode, WriteBatch, WriteOptions};
+use trimaran_replica::write_group::needs_sync;
 use trimaran_replica::{EntryMeta, InstallJob, Row, WriteJob};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::raft::StateHash;
@@ -27,7 +28,7 @@ impl Store {
     /// Writes a group of jobs as one record, synced if one of them asks for it. Public for tools and tests;
     /// a running coordinator writes through its [`Writer`] alone.
     pub fn write(&self, group: &[WriteJob]) -> Result<(), WriteError> {
-        let mut bounds = self.inner.bounds.lock().expect("no panic while it is locked");
+        let mut bounds = self.inner.bounds.lock();
         let mut after = *bounds;
         let mut batch = WriteBatch::default();
         for job in group {
@@ -37,7 +38,7 @@ impl Store {
         if !(last >= commit && commit >= applied) {
             return Err(WriteError::Bounds { last, commit, applied });
         }
-        self.commit(batch, group.iter().any(|job| job.sync))?;
+        self.commit(batch, needs_sync(group))?;
         *bounds = after;
         self.inner.applied.send_if_modified(|at| std::mem::replace(at, applied) != applied);
         Ok(())
@@ -94,7 +95,7 @@ impl Store {
     /// Replaces all rows and empties the log in one synced record: after a crash it is the old state or the
     /// new one. The record is as large as the rows.
     pub fn install(&self, job: &InstallJob, rows: &[Row]) -> Result<(), WriteError> {
-        let mut bounds = self.inner.bounds.lock().expect("no panic while it is locked");
+        let mut bounds = self.inner.bounds.lock();
         let mut batch = WriteBatch::default();
         self.clear(meta::LOG, &mut batch)?;
         self.clear(meta::ROWS, &mut batch)?;

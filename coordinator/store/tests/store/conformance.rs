@@ -87,7 +87,7 @@ impl Subject for Rocks {
         let copied = tempfile::tempdir().unwrap();
         copy(self.dir.path(), copied.path());
         let (store, loaded) = Store::open(copied.path(), &options()).unwrap();
-        (loaded, store.load_rows().unwrap())
+        (loaded, crate::rows(&store))
     }
 }
 

@@ -1,12 +1,10 @@
 //! The store on a real RocksDB: the suite it shares with the model store of simulations, damage, kill -9,
-//! snapshot files, views, and a whole node of owner thread, writer thread, replica and a toy machine.
+//! snapshot files, views, and a whole node of the member's thread and the writer's.
 #![allow(clippy::disallowed_methods, reason = "real files, processes and threads")]
 
 mod conformance;
 mod damage;
 mod node;
-#[path = "../../../replica/tests/simulation/toy.rs"]
-mod toy;
 mod views;
 mod wiring;
 
@@ -40,4 +38,9 @@ pub(crate) fn copy(from: &Path, to: &Path) {
 pub(crate) fn wal(dir: &Path) -> std::path::PathBuf {
     let files = std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().path());
     files.filter(|path| path.extension().is_some_and(|ext| ext == "log")).max().expect("a WAL")
+}
+
+/// All rows, hot and cold.
+pub(crate) fn rows(store: &Store) -> Vec<trimaran_replica::Row> {
+    store.load_rows().collect::<Result<_, _>>().unwrap()
 }

@@ -103,7 +103,7 @@ fn a_snapshot_file_carries_a_state_to_another_store() {
         .install(&InstallJob { number: 9, meta: read.meta, manifest: Default::default(), hard_state }, &rows)
         .unwrap();
     assert_eq!(target.applied(), 39);
-    assert_eq!(target.load_rows().unwrap(), store.load_rows().unwrap());
+    assert_eq!(crate::rows(&target), crate::rows(&store));
     target.write(&[job(40, &[("new", "here")])]).unwrap();
     drop(target);
     let (target, loaded) = Store::open(to.path(), &options()).unwrap();

@@ -1,21 +1,23 @@
-//! `trimaran cluster status|members|token` and `trimaran audit list|verify`.
+//! `trimaran cluster status|members|token|promote|remove|transfer` and `trimaran audit list|verify`.
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use trimaran_model::error_code;
-use trimaran_wire::document::{AuditDocument, AuditList, ClusterStatus};
+use trimaran_wire::document::{AuditDocument, AuditList, ClusterStatus, MemberChanged};
+use trimaran_wire::v1::command::WireMemberChange as Change;
 use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody};
 
 use crate::arguments::RequestIdArg;
+use crate::confirmation::confirm;
 use crate::enrollment::enroll;
 use crate::error::CliError;
 use crate::remote::Remote;
-use crate::ui::{Cell, OutputForm, Table, Ui, printable};
+use crate::ui::{Cell, OutputForm, Table, Ui, View, printable};
 
 /// The coordinators themselves.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  trimaran cluster status\n  trimaran cluster members\n  trimaran cluster token c2"
+    after_help = "Examples:\n  trimaran cluster status\n  trimaran cluster members\n  trimaran cluster token c4\n  trimaran cluster remove c2"
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -34,6 +36,33 @@ enum Verb {
     #[command(after_help = "Examples:\n  trimaran cluster token c2")]
     Token {
         /// The name of the new coordinator.
+        name: String,
+        #[command(flatten)]
+        request: RequestIdArg,
+    },
+    /// Give a coordinator its vote now; it gets it automatically when it has caught up.
+    #[command(after_help = "Examples:\n  trimaran cluster promote c4")]
+    Promote {
+        /// The name of the coordinator.
+        name: String,
+        #[command(flatten)]
+        request: RequestIdArg,
+    },
+    /// Remove a coordinator for ever, also one that is gone or that leads; its keys are refused from then on.
+    #[command(after_help = "Examples:\n  trimaran cluster remove c2\n  trimaran cluster remove c2 --yes")]
+    Remove {
+        /// The name of the coordinator.
+        name: String,
+        /// Remove it without asking
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        request: RequestIdArg,
+    },
+    /// Make a coordinator the leader, for example before the one that leads is stopped.
+    #[command(after_help = "Examples:\n  trimaran cluster transfer c3")]
+    Transfer {
+        /// The name of the coordinator.
         name: String,
         #[command(flatten)]
         request: RequestIdArg,
@@ -68,12 +97,20 @@ enum AuditVerb {
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     let remote = Remote::new(ui)?;
     match &args.verb {
+        Verb::Promote { name, request } => return change(&remote, request, (name, Change::Promote), ui),
+        Verb::Transfer { name, request } => return change(&remote, request, (name, Change::Transfer), ui),
+        Verb::Remove { name, yes, request } => {
+            if !yes {
+                confirm_removal(&remote, name)?;
+            }
+            return change(&remote, request, (name, Change::Remove), ui);
+        }
         Verb::Token { name, request } => {
             return enroll(&remote, request, EnrollOrder::Coordinator { name: name.clone() }, ui);
         }
         Verb::Status => remote
             .read::<ClusterStatus>(OperatorBody::ClusterStatus)?
-            .print(ui, |cluster| status(cluster, ui)),
+            .print(ui, |cluster| ui.print(&status(cluster, &ui.view()).join("\n"))),
         Verb::Members => remote
             .read::<ClusterStatus>(OperatorBody::ClusterStatus)?
             .print(ui, |cluster| ui.table(&members(cluster))),
@@ -81,36 +118,68 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     Ok(0)
 }
 
-fn status(cluster: &ClusterStatus, ui: &Ui) {
+fn change(
+    remote: &Remote,
+    request: &RequestIdArg,
+    (name, change): (&str, Change),
+    ui: &Ui,
+) -> Result<u8, CliError> {
+    let body = OperatorBody::ChangeMember { name: name.to_owned(), change };
+    let answer = remote.change::<MemberChanged>(request, body)?;
+    answer.print(ui, |it| ui.print(&changed(it)));
+    Ok(0)
+}
+
+fn changed(it: &MemberChanged) -> String {
+    let voters = match it.voters.len() {
+        1 => format!("{} alone has a vote", it.voters[0]),
+        count => format!("{} have a vote, a quorum takes {}", it.voters.join(", "), count / 2 + 1),
+    };
+    format!("{}: {}; {voters}", it.name, it.change)
+}
+
+/// Shows who would be left, and asks for the name.
+fn confirm_removal(remote: &Remote, name: &str) -> Result<(), CliError> {
+    let question = format!("removing the coordinator `{name}` needs a confirmation");
+    confirm(&question, name, || {
+        let status = remote.read::<ClusterStatus>(OperatorBody::ClusterStatus)?.document;
+        let left = status.members.iter().filter(|it| it.name != name && it.role != "learner");
+        let left: Vec<String> = left.map(|it| format!("{} ({})", it.name, it.state)).collect();
+        Ok(vec![format!("these would be left with a vote: {}", left.join(", "))])
+    })
+}
+
+fn status(cluster: &ClusterStatus, view: &View) -> Vec<String> {
     let leader = cluster.leader.as_deref().unwrap_or("none");
-    ui.print(&format!(
+    let head = format!(
         "cluster {}  leader {leader} (term {})  revision {}  epoch {}  wall {}",
         cluster.cluster_id, cluster.term, cluster.revision, cluster.epoch, cluster.wall
-    ));
-    ui.table(&members(cluster));
+    );
+    let mut lines = view.fit("", "  ", &head);
+    lines.push(members(cluster).text(view));
     for alarm in &cluster.alarms {
-        ui.print(&format!(
-            "alarm {}: {} (since {}; to clear it: {})",
-            alarm.code,
-            printable(&alarm.message),
-            ui.view().time(&alarm.since),
-            alarm.clears
-        ));
+        let (message, since) = (printable(&alarm.message), view.time(&alarm.since));
+        let text = format!("alarm {}: {message} (since {since}; to clear it: {})", alarm.code, alarm.clears);
+        lines.extend(view.wrap("", "  ", &text));
     }
+    lines
 }
 
 fn members(cluster: &ClusterStatus) -> Table {
     let head = ["MEMBER", "ROLE", "STATE", "ADDRESS", "APPLIED", "DISK FREE", "REFUSED HANDSHAKES / FRAMES"];
     let mut table = Table::new(&head);
     for member in &cluster.members {
+        // Of one that does not answer nothing is known that could be counted.
+        let answers = member.state != "unreachable";
+        let number = |text: String| Cell::maybe(Some(text.as_str()).filter(|_| answers));
         table.row([
             Cell::from(&member.name),
             Cell::from(&member.role),
             Cell::Status(member.state.clone()),
             Cell::from(&member.address),
-            member.applied.to_string().into(),
-            format!("{} MiB", member.disk_free >> 20).into(),
-            format!("{} / {}", member.refused.handshakes, member.refused.frames).into(),
+            number(member.applied.to_string()),
+            number(format!("{} MiB", member.disk_free >> 20)),
+            number(format!("{} / {}", member.refused.handshakes, member.refused.frames)),
         ]);
     }
     table
@@ -176,4 +245,88 @@ fn chained(previous: &str, record: &AuditDocument) -> String {
         record.seq, record.at, record.identity, record.verb, record.object, record.outcome
     );
     trimaran_model::id::Digest(Sha256::digest(text.as_bytes()).into()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use trimaran_wire::document::{AlarmDocument, HashDocument, MemberDocument, RefusedDocument};
+
+    use super::*;
+    use crate::samples;
+
+    fn member(name: &str, role: &str) -> MemberDocument {
+        MemberDocument {
+            name: name.to_owned(),
+            role: role.to_owned(),
+            address: "10.20.30.41:7700".to_owned(),
+            applied: 1_234_567,
+            hash: HashDocument { revision: 1_234_567, value: "ab".repeat(8) },
+            first_index: 1,
+            snapshot_index: 0,
+            disk_free: 48 << 30,
+            state: "alive".to_owned(),
+            refused: RefusedDocument { handshakes: 3, frames: 0 },
+        }
+    }
+
+    #[test]
+    fn the_cluster_and_its_alarms_fit_any_terminal() {
+        let alarm = AlarmDocument {
+            code: "disk_low".to_owned(),
+            message: "coordinator `c1` has 612 MiB free of 20480 MiB and refuses changes".to_owned(),
+            since: samples::START.to_owned(),
+            clears: "free space on the disk of `c1`".to_owned(),
+        };
+        let cluster = ClusterStatus {
+            cluster_id: "019e1b2c-4d5e-7f60-8a9b-0c1d2e3f4a5b".to_owned(),
+            epoch: 1,
+            leader: Some("c1".to_owned()),
+            term: 4,
+            revision: 1_234_567,
+            now: 60_000,
+            wall: samples::START.to_owned(),
+            members: vec![member("c1", "voter"), member("c2", "learner")],
+            alarms: vec![alarm],
+        };
+        insta::assert_snapshot!(samples::at_widths(|view| status(&cluster, view).join("\n")));
+    }
+
+    #[test]
+    fn a_member_that_does_not_answer_has_no_numbers() {
+        let gone = MemberDocument { state: "unreachable".to_owned(), ..member("c2", "follower") };
+        let cluster = ClusterStatus {
+            cluster_id: "c".to_owned(),
+            epoch: 1,
+            leader: Some("c1".to_owned()),
+            term: 1,
+            revision: 1,
+            now: 1,
+            wall: samples::START.to_owned(),
+            members: vec![member("c1", "leader"), gone],
+            alarms: Vec::new(),
+        };
+        let shown = samples::at_widths(|view| status(&cluster, view).join("\n"));
+        assert!(shown.contains("c2\tfollower\tunreachable\t10.20.30.41:7700\t-\t-\t-"), "{shown}");
+    }
+
+    #[test]
+    fn the_audit_log_fits_any_terminal() {
+        let record = |seq, verb: &str, object: &str, outcome: &str| AuditDocument {
+            seq,
+            at: samples::START.to_owned(),
+            identity: "operator/admin".to_owned(),
+            verb: verb.to_owned(),
+            object: object.to_owned(),
+            outcome: outcome.to_owned(),
+            hash: "ab".repeat(32),
+        };
+        let records = vec![
+            record(141, "deploy", "web v10: web#9", "ok"),
+            record(142, "approve", "web#9/prod/approve: promote", "refused: TR2305"),
+        ];
+        insta::assert_snapshot!(samples::at_widths(|view| super::records(&AuditList {
+            records: records.clone()
+        })
+        .text(view)));
+    }
 }

@@ -91,12 +91,16 @@ fn list(config: &Config, ui: &Ui) {
             .collect();
         return ui.document(&json!({"schema": "trimaran.contexts/v1", "contexts": contexts}));
     }
+    ui.table(&table(config, current.as_deref()));
+}
+
+fn table(config: &Config, current: Option<&str>) -> Table {
     let mut table = Table::new(&["", "CONTEXT", "ENDPOINTS"]);
     for (name, context) in &config.contexts {
-        let mark = if current.as_deref() == Some(name) { "*" } else { "" };
+        let mark = if current == Some(name) { "*" } else { "" };
         table.row([mark.into(), Cell::from(name), context.endpoints.join(" ").into()]);
     }
-    ui.table(&table);
+    table
 }
 
 fn add(name: &str, token_file: &str, ui: &Ui) -> Result<Context, CliError> {
@@ -136,4 +140,25 @@ pub(crate) fn read_token(file: &str) -> Result<String, CliError> {
             .cause(error.to_string())
     })?;
     Ok(text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn the_list_of_contexts_fits_any_terminal() {
+        let context = |endpoints: &[&str]| Context {
+            endpoints: endpoints.iter().map(|it| (*it).to_owned()).collect(),
+            ca: PathBuf::new(),
+            cert: PathBuf::new(),
+            key: PathBuf::new(),
+        };
+        let mut config = Config::default();
+        config.contexts.insert("dev".to_owned(), context(&["127.0.1.1:7700"]));
+        let prod = ["coordinator-1.corp:7700", "coordinator-2.corp:7700", "coordinator-3.corp:7700"];
+        config.contexts.insert("prod".to_owned(), context(&prod));
+        insta::assert_snapshot!(samples::at_widths(|view| table(&config, Some("prod")).text(view)));
+    }
 }

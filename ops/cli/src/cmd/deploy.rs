@@ -4,7 +4,7 @@ use trimaran_wire::document::RunDocument;
 use trimaran_wire::v1::operator::OperatorBody;
 
 use crate::arguments::{RequestIdArg, parse_digest};
-use crate::deploy_inputs::{Inputs, ParsedInputs};
+use crate::deploy_inputs::{Inputs, ParsedInputs, Request};
 use crate::error::CliError;
 use crate::follow::{WaitArgs, follow_started};
 use crate::pipeline_files;
@@ -35,7 +35,10 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     let parsed = ParsedInputs::parse(&args.inputs)?;
     let digest = args.digest.as_deref().map(parse_digest).transpose()?;
     let remote = Remote::new(ui)?;
-    let request = parsed.request(digest, &remote)?;
+    let Request { deploy: request, manifests, .. } = parsed.request(digest, &remote)?;
+    if let Some(manifests) = manifests {
+        manifests.upload(&remote)?;
+    }
     let file = request.file.clone();
     let answer = remote.change::<RunDocument>(&args.request, OperatorBody::Deploy(request));
     let answer = answer.map_err(|error| error.shown_in(&pipeline_files::inputs(file.as_slice())))?;

@@ -6,6 +6,7 @@
 //! until a human starts them. A second `dev` on the directory of a live one is refused.
 
 mod io_error;
+mod join;
 mod layout;
 mod lock;
 mod processes;
@@ -37,8 +38,8 @@ const HOSTS: u8 = 3;
     after_help = "Examples:\n  trimaran dev\n  trimaran dev --hosts 6 --data-dir /tmp/lab\n  trimaran --context lab2 dev --subnet 127.0.2"
 )]
 pub(crate) struct Args {
-    /// Coordinators; this version runs one.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=1))]
+    /// Coordinators: 1, 3 or 5. Three go on without one of them.
+    #[arg(long, default_value_t = 1, value_parser = odd)]
     coordinators: u8,
     /// Hosts, each a runner; the first third is staging, the others prod.
     #[arg(long, default_value_t = HOSTS, value_parser = clap::value_parser!(u8).range(1..=250))]
@@ -51,12 +52,20 @@ pub(crate) struct Args {
     subnet: String,
 }
 
+/// An even number of coordinators bears no more losses than one less.
+fn odd(text: &str) -> Result<u8, String> {
+    match text.parse() {
+        Ok(number @ (1 | 3 | 5)) => Ok(number),
+        Ok(_) | Err(_) => Err("1, 3 or 5 coordinators".to_owned()),
+    }
+}
+
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     let data = match &args.data_dir {
         Some(dir) => std::path::absolute(dir).map_err(|error| io_error("the data directory", &error))?,
         None => std::env::temp_dir().join(format!("trimaran-dev-{}", std::process::id())),
     };
-    let _lock = lock::take(&data)?;
+    let _lock = lock::acquire(&data)?;
     let layout = Layout::open(&data, args.coordinators, args.hosts, &args.subnet)?;
     if layout.runners.len() != usize::from(args.hosts) && args.hosts != HOSTS {
         ui.note(&format!("{} has {} hosts; that stays", data.display(), layout.runners.len()));
@@ -108,8 +117,16 @@ fn print_ready(layout: &Layout, started: &Started, ui: &Ui) {
         ui.note(&format!("taken over, since they run already: {}", started.taken_over.join(", ")));
     }
     let name = &started.context;
-    ui.note(&format!("context `{name}`: coordinator {}", layout.coordinators[0].address));
-    match &started.in_use {
+    let addresses: Vec<&str> = layout.coordinators.iter().map(|part| part.address.as_str()).collect();
+    let word = if addresses.len() > 1 { "coordinators" } else { "coordinator" };
+    ui.note(&format!("context `{name}`: {word} {}", addresses.join(", ")));
+    if let Some(data) = &started.registered.replaced {
+        ui.note(&format!(
+            "`{name}` was the context of the cluster in {}; give one of the two a name of its own: trimaran --context NAME dev",
+            data.display()
+        ));
+    }
+    match &started.registered.in_use {
         Some(other) => ui.note(&format!(
             "`{other}` stays the context in use; try: trimaran --context {name} status, or: trimaran context use {name}"
         )),

@@ -1,7 +1,7 @@
 //! `trimaran explain CODE|REASON`: the long text of an error code or reason, offline.
 
 use serde_json::json;
-use trimaran_model::error_code::{self, ErrorCode};
+use trimaran_model::error_code::{self, ErrorCode, Exit};
 use trimaran_model::reason::ReasonCode;
 
 use crate::error::CliError;
@@ -23,8 +23,12 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
             json!({"schema": "trimaran.explain/v1", "code": code, "title": entry.title, "cause": entry.cause,
                    "help": entry.help, "exit_code": entry.exit as u8}),
             format!(
-                "{code}: {}\n\n{}\n\n{}\n\nExit code {}.",
-                entry.title, entry.cause, entry.help, entry.exit as u8
+                "{code}: {}\n\n{}\n\n{}\n\nExit code {}{}.",
+                entry.title,
+                entry.cause,
+                entry.help,
+                entry.exit as u8,
+                if entry.exit == Exit::BadInput { "; as a warning 0" } else { "" }
             ),
         )
     } else if let Some(code) = ReasonCode::from_name(&args.name) {

@@ -1,7 +1,7 @@
 //! `trimaran history PIPELINE`: what was deployed where, by whom, and how it ended.
 
 use clap_complete::engine::ArgValueCandidates;
-use trimaran_wire::document::History;
+use trimaran_wire::document::{History, HistoryEntry};
 use trimaran_wire::v1::operator::OperatorBody;
 
 use crate::error::CliError;
@@ -49,14 +49,26 @@ fn table(history: &History) -> Table {
             Cell::Time(entry.finished_at.clone()),
             Cell::from(&entry.by),
         ];
-        table.row_with_note(row, entry.cause.as_deref());
+        table.row_with_note(row, note(entry).as_deref());
     }
     table
 }
 
+/// Why it went back, and the state that its job began from.
+fn note(entry: &HistoryEntry) -> Option<String> {
+    let state = entry.state.as_ref().and_then(|state| {
+        let path = state.path.as_deref()?;
+        Some(format!("began from {} {path}", state.kind))
+    });
+    match (&entry.cause, state) {
+        (Some(cause), Some(state)) => Some(format!("{cause}; {state}")),
+        (cause, state) => cause.clone().or(state),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use trimaran_wire::document::HistoryEntry;
+    use trimaran_wire::document::StateDocument;
 
     use super::*;
     use crate::samples;
@@ -76,11 +88,43 @@ mod tests {
             by: "operator/admin".to_owned(),
             cause: cause.map(str::to_owned),
             rolled_back_by: None,
+            state: None,
         };
         let cause =
             "host-2: probe_failed: not healthy for 2s within 8s of its start: HTTP 404 (last of 38 probes)";
         let entries = vec![entry("web#2", "rolled_back", Some(cause)), entry("web#1", "succeeded", None)];
         let history = History { entries };
         insta::assert_snapshot!(samples::at_widths(|view| table(&history).text(view)));
+    }
+
+    #[test]
+    fn the_state_that_a_job_began_from_is_named() {
+        let path = "file:/var/lib/flink/savepoints/clicks/7-1-1/savepoint-2c60a6-0a1b2c3d4e5f";
+        let at = Some(samples::START.to_owned());
+        let state = |kind: &str, path: Option<&str>| StateDocument {
+            kind: kind.to_owned(),
+            path: path.map(str::to_owned),
+            at: at.clone(),
+        };
+        let mut entry = HistoryEntry {
+            run: "clicks#7".to_owned(),
+            kind: "deploy".to_owned(),
+            environment: "prod".to_owned(),
+            target: "streams".to_owned(),
+            release: "ef".repeat(32),
+            version: "v7".to_owned(),
+            status: "succeeded".to_owned(),
+            started_at: at.clone(),
+            finished_at: at.clone(),
+            by: "operator/admin".to_owned(),
+            cause: None,
+            rolled_back_by: None,
+            state: Some(state("savepoint", Some(path))),
+        };
+        assert_eq!(note(&entry), Some(format!("began from savepoint {path}")));
+        entry.cause = Some("it crashed".to_owned());
+        assert_eq!(note(&entry), Some(format!("it crashed; began from savepoint {path}")));
+        entry.state = Some(state("none", None));
+        assert_eq!(note(&entry).as_deref(), Some("it crashed"));
     }
 }

@@ -31,9 +31,12 @@ pub(crate) struct Args {
     /// PIPELINE#N, PIPELINE for its newest run, or PIPELINE#N/ENV/TARGET for one stage
     #[arg(value_name = "RUN[/STAGE]", add = ArgValueCandidates::new(runs))]
     run: String,
-    /// Only this host.
+    /// Only this host, pod or other instance.
     #[arg(long, value_name = "HOST", add = ArgValueCandidates::new(hosts))]
     host: Option<String>,
+    /// Of the process before the one that runs, where the platform keeps its output (Kubernetes).
+    #[arg(long, conflicts_with = "follow")]
+    previous: bool,
     /// Keep printing new lines.
     #[arg(long, short)]
     follow: bool,
@@ -58,7 +61,8 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
         tail: args.tail,
         follow: args.follow,
     };
-    let body = OperatorBody::Logs { run, stage, host: args.host.clone(), query };
+    let (host, previous) = (args.host.clone(), args.previous);
+    let body = OperatorBody::Logs { run, stage, host, previous, query };
     let mut printer = Printer::new(ui.form());
     let mut merge = Merge::new(args.follow);
     let mut missing = Vec::new();

@@ -5,9 +5,10 @@ use trimaran_model::time::Millis;
 use trimaran_wire::document::{PlanDocument, PlanStage, WayBack};
 use trimaran_wire::v1::operator::{OperatorBody, SourceFile};
 
-use crate::deploy_inputs::{Inputs, ParsedInputs, stored_source};
+use crate::deploy_inputs::{Inputs, ParsedInputs, Request, stored_source};
 use crate::error::CliError;
 use crate::pipeline_files;
+use crate::plan_difference;
 use crate::remote::Remote;
 use crate::ui::{OutputForm, Ui, View, printable, short};
 
@@ -32,17 +33,26 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     let parsed = ParsedInputs::parse(&args.inputs)?;
     let remote = Remote::new(ui)?;
-    let request = parsed.request(None, &remote)?;
+    let Request { deploy: request, manifests, is_comparable } = parsed.request(None, &remote)?;
     let file = request.file.clone();
-    let answer = remote.read::<PlanDocument>(OperatorBody::Plan(request));
-    let answer = answer.map_err(|error| error.shown_in(&pipeline_files::inputs(file.as_slice())))?;
+    let answer = remote.read::<PlanDocument>(OperatorBody::Plan(request.clone()));
+    let mut answer = answer.map_err(|error| error.shown_in(&pipeline_files::inputs(file.as_slice())))?;
+    let ask = || plan_difference::ask(&remote, manifests.as_ref(), request);
+    let differences = if is_comparable { ask() } else { plan_difference::Differences::new() };
+    plan_difference::add_to(&mut answer.json, &differences);
     let plan = &answer.document;
     let changes = plan.stages.iter().any(|stage| stage.change != "none");
     let diff = match (&file, ui.form()) {
         (Some(file), OutputForm::Table) => file_diff(plan, file, &remote),
         _ => Vec::new(),
     };
-    answer.print(ui, |plan| ui.print(&lines(plan, &diff, &ui.view()).join("\n")));
+    let view = ui.view();
+    answer.print(ui, |plan| {
+        let mut lines = lines(plan, &diff, &view);
+        let last = lines.len() - 1;
+        lines.splice(last..last, plan_difference::lines(&differences, &view));
+        ui.print(&lines.join("\n"));
+    });
     Ok(if changes && args.detailed_exitcode { 10 } else { 0 })
 }
 
@@ -51,15 +61,16 @@ fn lines(plan: &PlanDocument, diff: &[String], view: &View) -> Vec<String> {
         plan.artifacts.iter().map(|artifact| format!("{} {}", artifact.name, artifact.version)).collect();
     let mut lines =
         vec![format!("{}  {}  plan {}", plan.pipeline, versions.join(", "), short(&plan.plan_digest))];
-    lines.extend(plan.stages.iter().flat_map(stage_lines));
+    lines.extend(plan.stages.iter().flat_map(|stage| stage_lines(stage, view)));
     for gate in &plan.gates {
         let (options, timeout) = (gate.options.join(" | "), Millis(gate.timeout_ms));
-        lines.push(format!("  gate {}: {} ({options}), expires after {timeout}", gate.stage, gate.kind));
+        let gate = format!("gate {}: {} ({options}), expires after {timeout}", gate.stage, gate.kind);
+        lines.extend(view.wrap("  ", "    ", &gate));
     }
-    lines.extend(plan.way_back.iter().map(rollback_line));
+    lines.extend(plan.way_back.iter().flat_map(|it| view.wrap("  ", "    ", &rollback_line(it))));
     if !diff.is_empty() {
-        lines
-            .push("  the pipeline file, compared with the one that was deployed or applied last:".to_owned());
+        let heading = "the pipeline file, compared with the one that was deployed or applied last:";
+        lines.extend(view.wrap("  ", "    ", heading));
         lines.extend(diff.iter().map(|line| {
             let status = if line.starts_with('+') { "succeeded" } else { "failed" };
             let marked = line.starts_with(['+', '-']);
@@ -73,7 +84,7 @@ fn lines(plan: &PlanDocument, diff: &[String], view: &View) -> Vec<String> {
     lines
 }
 
-fn stage_lines(stage: &PlanStage) -> Vec<String> {
+fn stage_lines(stage: &PlanStage, view: &View) -> Vec<String> {
     let to = &stage.to.version;
     let what = match &stage.from {
         None => format!("create: {to}"),
@@ -84,10 +95,11 @@ fn stage_lines(stage: &PlanStage) -> Vec<String> {
         Some(from) => format!("{}: {} -> {to}", stage.change, from.version),
     };
     let sizes: Vec<_> = stage.waves.iter().map(|wave| wave.target_count.to_string()).collect();
-    let mut lines = vec![format!("  {:<28} {what}", stage.name)];
+    let mut lines = view.fit("  ", "    ", &format!("{:<28} {what}", stage.name));
     if let Some(last) = stage.waves.last() {
         let (of, down) = (last.of, last.max_unavailable);
-        lines.push(format!("    {} (of {of}), at most {down} down at a time", waves(&sizes)));
+        let sizes = format!("{} (of {of}), at most {down} down at a time", waves(&sizes));
+        lines.extend(view.wrap("    ", "      ", &sizes));
     }
     lines
 }
@@ -104,10 +116,10 @@ fn waves(sizes: &[String]) -> String {
 fn rollback_line(it: &WayBack) -> String {
     match (&it.to, it.kind.as_str()) {
         (_, "point_of_no_return") => {
-            format!("  rollback of {}: not possible; a failure pauses the stage", it.stage)
+            format!("rollback of {}: not possible; a failure pauses the stage", it.stage)
         }
-        (Some(to), _) => format!("  rollback of {}: to {}", it.stage, to.version),
-        (None, _) => format!("  rollback of {}: none; a failed release is stopped", it.stage),
+        (Some(to), _) => format!("rollback of {}: to {}", it.stage, to.version),
+        (None, _) => format!("rollback of {}: none; a failed release is stopped", it.stage),
     }
 }
 
@@ -143,7 +155,48 @@ fn diff(old: &str, new: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use trimaran_wire::document::{PlanGate, PlanRelease, PlanWave};
+
     use super::*;
+    use crate::samples;
+
+    #[test]
+    fn a_plan_fits_any_terminal() {
+        let release = |version: &str| PlanRelease { release: "ef".repeat(32), version: version.to_owned() };
+        let wave = |number, target_count| PlanWave { number, target_count, of: 4, max_unavailable: 1 };
+        let stage = |name: &str, from: Option<&str>| PlanStage {
+            name: name.to_owned(),
+            change: if from.is_some() { "update" } else { "create" }.to_owned(),
+            from: from.map(release),
+            to: release("v10"),
+            waves: vec![wave(1, 1), wave(2, 2), wave(3, 4)],
+        };
+        let way_back = |stage: &str, kind: &str, to: Option<&str>| WayBack {
+            stage: stage.to_owned(),
+            kind: kind.to_owned(),
+            to: to.map(release),
+        };
+        let plan = PlanDocument {
+            pipeline: "web".to_owned(),
+            plan_digest: "ab".repeat(32),
+            artifacts: samples::run("running").artifacts,
+            stages: vec![stage("staging/lab-staging", None), stage("prod/lab-prod", Some("v10"))],
+            gates: vec![PlanGate {
+                stage: "prod/approve".to_owned(),
+                kind: "approval".to_owned(),
+                options: vec!["promote".to_owned(), "roll_back".to_owned()],
+                timeout_ms: 3_600_000,
+            }],
+            way_back: vec![
+                way_back("staging/lab-staging", "compensated", None),
+                way_back("prod/lab-prod", "reversible", Some("v9")),
+                way_back("prod/streams", "point_of_no_return", None),
+            ],
+            warnings: vec!["prod has no approval, and no policy asks for one".to_owned()],
+        };
+        let diff = diff("interval: 1s\n", "interval: 2s\n");
+        insta::assert_snapshot!(samples::at_widths(|view| lines(&plan, &diff, view).join("\n")));
+    }
 
     #[test]
     fn a_changed_file_shows_its_changed_lines_alone() {

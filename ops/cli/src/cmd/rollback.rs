@@ -2,34 +2,34 @@
 
 mod release;
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
-
 use clap_complete::engine::ArgValueCandidates;
 use trimaran_model::error_code;
+use trimaran_model::pipeline::FlinkRestore;
 use trimaran_model::run::Status;
-use trimaran_wire::document::{History, PlanDocument, RunDocument, RunList, RunSummary, StatusDocument};
+use trimaran_wire::document::{History, PlanDocument, PlanStage, RunDocument, RunList};
 use trimaran_wire::v1::operator::OperatorBody;
 
 use crate::arguments::RequestIdArg;
+use crate::confirmation::confirm;
 use crate::error::CliError;
 use crate::follow::{WaitArgs, follow_started};
 use crate::known_names::pipelines;
 use crate::pipelines::with_nearest;
 use crate::remote::Remote;
-use crate::ui::{OutputForm, Ui, short};
+use crate::ui::{OutputForm, Ui, short, words};
 
 /// Entries of the history among which a version or run is looked for.
 const ENTRIES_SEARCHED_MAX: u32 = 500;
-/// Newest runs of the pipeline among which queued ones are looked for.
+/// Newest runs of the pipeline among which live ones are looked for.
 const RUNS_SEARCHED_MAX: u32 = 100;
 
 /// Roll back to an earlier release: the last good one unless another is named.
 ///
-/// Twice in a row goes two releases back; `--from VERSION` guards against that: the command fails when something
-/// else runs.
+/// Twice in a row goes two releases back; `--from VERSION` guards against that: the cluster refuses when something
+/// else runs by then.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  trimaran rollback web --env prod\n  trimaran rollback web --env prod --to v12\n  trimaran rollback web --env prod --to web#12 --from v14 --yes --wait"
+    after_help = "Examples:\n  trimaran rollback web --env prod\n  trimaran rollback web --env prod --to v12\n  trimaran rollback web --env prod --to web#12 --from v14 --yes --wait\n  trimaran rollback web --env prod --override traffic\n  trimaran rollback clicks --env prod --from last_checkpoint"
 )]
 pub(crate) struct Args {
     /// The pipeline.
@@ -41,9 +41,13 @@ pub(crate) struct Args {
     /// The release to restore: a version, the run that deployed it, or a digest (`trimaran history` shows them).
     #[arg(long, value_name = "VERSION|RUN|DIGEST")]
     to: Option<String>,
-    /// Fail unless this version runs now.
-    #[arg(long, value_name = "VERSION")]
-    from: Option<String>,
+    /// Fail unless this version runs now. For a job on Flink also the state to begin from, whatever that costs:
+    /// `savepoint` is the one from before the version that is left, `last_checkpoint` the newest that it has written.
+    #[arg(long, value_name = "VERSION|savepoint|last_checkpoint")]
+    from: Vec<String>,
+    /// Where there is no earlier good release: end what serves, too.
+    #[arg(long = "override", value_name = "WHAT")]
+    overrides: Vec<Override>,
     /// Do not ask.
     #[arg(long)]
     yes: bool,
@@ -56,28 +60,60 @@ pub(crate) struct Args {
     request: RequestIdArg,
 }
 
+/// What a rollback may pass over.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Override {
+    /// The guard that keeps the last instances that serve.
+    Traffic,
+}
+
+impl Override {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Traffic => "traffic",
+        }
+    }
+}
+
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     let remote = Remote::new(ui)?;
     let history = history(args, &remote)?;
     let release = |to: &str| release::find(&args.pipeline, &args.environment, to, &history.entries);
     let to = args.to.as_deref().map(release).transpose()?;
-    if let Some(from) = &args.from {
-        check_from(args, from, &remote)?;
-    }
     if !args.yes {
-        confirm(args, to.clone(), &remote)?;
+        confirm_rollback(args, to.clone(), &remote)?;
     }
+    let (restore_from, from) = from(&args.from)?;
     let body = OperatorBody::Rollback {
         pipeline: args.pipeline.clone(),
         environment: args.environment.clone(),
         to,
+        from,
+        restore_from,
         reason: args.reason.clone(),
+        overrides: args.overrides.iter().map(|it| it.as_str().to_owned()).collect(),
     };
     let answer = remote.change::<RunDocument>(&args.request, body)?;
-    if ui.form() == OutputForm::Table {
-        note_queued(&remote, ui, &answer.document)?;
+    // The rollback has begun; a remark is not worth an error.
+    if ui.form() == OutputForm::Table
+        && let Ok(lines) = later_lines(&remote, &answer.document, &args.environment)
+    {
+        lines.iter().for_each(|line| ui.note(line));
     }
     follow_started(&remote, ui, &args.wait, &answer)
+}
+
+/// The state to begin from and the version that has to run: each `--from` is one of them.
+fn from(words: &[String]) -> Result<(Option<String>, Option<String>), CliError> {
+    let states = [FlinkRestore::Savepoint, FlinkRestore::LastCheckpoint].map(FlinkRestore::as_str);
+    let (mut named, mut versions): (Vec<&String>, Vec<&String>) =
+        words.iter().partition(|word| states.contains(&word.as_str()));
+    let one = (named.pop().cloned(), versions.pop().cloned());
+    if named.is_empty() && versions.is_empty() {
+        return Ok(one);
+    }
+    let message = "`--from` names one version and one state at most";
+    Err(CliError::new(error_code::USAGE, message).help(format!("states are {}", states.join(" and "))))
 }
 
 /// What was deployed to the environment; an unknown pipeline or environment is an error with the nearest name.
@@ -91,76 +127,57 @@ fn history(args: &Args, remote: &Remote) -> Result<History, CliError> {
     Ok(answer.map_err(|error| with_nearest(error, &args.pipeline, remote))?.document)
 }
 
-/// Refuses when something else than `from` runs in the environment.
-fn check_from(args: &Args, from: &str, remote: &Remote) -> Result<(), CliError> {
-    let body = OperatorBody::Status { pipeline: Some(args.pipeline.clone()) };
-    let status = remote.read::<StatusDocument>(body)?.document;
-    let here = status.installations.iter().filter(|it| it.environment == args.environment);
-    let other = here.into_iter().find(|it| it.version.as_deref() != Some(from));
-    let Some(other) = other else { return Ok(()) };
-    let runs = other.version.as_deref().unwrap_or("nothing");
-    let message = format!("`{}` runs {runs} on {}, not {from}", args.pipeline, other.target);
-    Err(CliError::new(error_code::NOT_WAITING, message)
-        .cause("`--from` names the version that has to run now; another rollback or deploy was faster.")
-        .help(format!(
-            "check `trimaran status {}`, then roll back with the version that runs",
-            args.pipeline
-        )))
-}
-
 /// Shows what would happen and asks for the pipeline's name.
-fn confirm(args: &Args, to: Option<String>, remote: &Remote) -> Result<(), CliError> {
-    if !std::io::stdin().is_terminal() {
-        return Err(CliError::new(
-            error_code::CONFIRMATION,
-            format!("rolling `{}` back needs a confirmation", args.pipeline),
-        ));
-    }
-    let body = OperatorBody::RollbackPlan {
-        pipeline: args.pipeline.clone(),
-        environment: args.environment.clone(),
-        to,
-    };
-    let plan = remote.read::<PlanDocument>(body)?.document;
-    for stage in &plan.stages {
-        let from = stage.from.as_ref().map_or("nothing".to_owned(), |from| from.version.clone());
-        eprintln!("{}: {from} -> {} ({})", stage.name, stage.to.version, short(&stage.to.release));
-    }
-    eprint!("type `{}` to continue: ", args.pipeline);
-    // A terminal that can't be written to can't be asked either; the read below then fails.
-    let _ = std::io::stderr().flush();
-    let mut line = String::new();
-    let read = std::io::stdin().lock().read_line(&mut line);
-    if read.is_ok() && line.trim() == args.pipeline {
-        return Ok(());
-    }
-    Err(CliError::new(error_code::CONFIRMATION, "not confirmed; nothing was changed")
-        .cause("The answer was not the name that was asked for.")
-        .help("type the pipeline's name, or add `--yes`"))
+fn confirm_rollback(args: &Args, to: Option<String>, remote: &Remote) -> Result<(), CliError> {
+    let question = format!("rolling `{}` back needs a confirmation", args.pipeline);
+    confirm(&question, &args.pipeline, || {
+        let body = OperatorBody::RollbackPlan {
+            pipeline: args.pipeline.clone(),
+            environment: args.environment.clone(),
+            to,
+        };
+        let plan = remote.read::<PlanDocument>(body)?.document;
+        let line = |stage: &PlanStage| {
+            let from = stage.from.as_ref().map_or("nothing".to_owned(), |from| from.version.clone());
+            format!("{}: {from} -> {} ({})", stage.name, stage.to.version, short(&stage.to.release))
+        };
+        Ok(plan.stages.iter().map(line).collect())
+    })
 }
 
-/// Runs that start when the rollback is done, and would deploy over it.
-fn note_queued(remote: &Remote, ui: &Ui, run: &RunDocument) -> Result<(), CliError> {
-    let body = OperatorBody::RunList { pipeline: Some(run.pipeline.clone()), limit: RUNS_SEARCHED_MAX };
-    let runs = remote.read::<RunList>(body)?.document.runs;
-    queued_lines(&run.run, &runs).iter().for_each(|line| ui.note(line));
-    Ok(())
+/// A line for each run that deploys to the environment when the rollback is done, over what it restored.
+fn later_lines(remote: &Remote, own: &RunDocument, environment: &str) -> Result<Vec<String>, CliError> {
+    let body = OperatorBody::RunList { pipeline: Some(own.pipeline.clone()), limit: RUNS_SEARCHED_MAX };
+    let mut runs = remote.read::<RunList>(body)?.document.runs;
+    runs.retain(|run| run.run != own.run && Status::from_name(&run.status).is_some_and(|it| !it.is_done()));
+    let mut lines = Vec::new();
+    for run in runs.into_iter().rev() {
+        let shown = remote.read::<RunDocument>(OperatorBody::RunShow { run: run.run })?.document;
+        lines.extend(later_line(&shown, environment));
+    }
+    Ok(lines)
 }
 
-/// A line for each run that waits, in the order in which they start.
-fn queued_lines(own: &str, runs: &[RunSummary]) -> Vec<String> {
-    let waits = |run: &&RunSummary| {
-        matches!(Status::from_name(&run.status), Some(Status::Queued | Status::Pending)) && run.run != own
-    };
-    let line = |run: &RunSummary| {
-        let versions: Vec<_> = run.artifacts.iter().map(|artifact| artifact.version.as_str()).collect();
-        let name = &run.run;
-        format!(
-            "{name} is queued behind it and deploys {} afterwards; to stop that: trimaran cancel {name}",
-            versions.join(", ")
+/// What a live run still does to an environment; nothing when it has been there.
+fn later_line(run: &RunDocument, environment: &str) -> Option<String> {
+    let waits = |status: &str| {
+        matches!(
+            Status::from_name(status),
+            Some(Status::Queued | Status::Pending | Status::Waiting | Status::Blocked)
         )
     };
-    runs.iter().rev().filter(waits).map(line).collect()
+    let mut deploys = run.stages.iter().filter(|it| it.environment == environment && it.target.is_some());
+    deploys.find(|stage| waits(&stage.status))?;
+    let versions: Vec<_> = run.artifacts.iter().map(|artifact| artifact.version.as_str()).collect();
+    let is = match Status::from_name(&run.status) {
+        Some(Status::Queued) => "is queued behind it".to_owned(),
+        Some(_) | None => format!("is {}", words(&run.status)),
+    };
+    Some(format!(
+        "{} {is} and deploys {} afterwards; to stop that: trimaran cancel {0}",
+        run.run,
+        versions.join(", ")
+    ))
 }
 
 #[cfg(test)]
@@ -169,16 +186,30 @@ mod tests {
     use crate::samples;
 
     #[test]
-    fn what_is_queued_behind_a_rollback_is_named() {
-        let run = |name: &str, status: &str| {
-            let mut run = samples::rollback_of("web#1", name, "");
-            (run.status, run.artifacts) = (status.to_owned(), samples::run(status).artifacts);
-            run
-        };
-        let runs = [run("web#31", "queued"), run("web#30", "queued"), run("web#29", "succeeded")];
-        let lines = queued_lines("web#30", &runs);
+    fn from_names_a_version_a_state_or_both() {
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let from = |text: &str| super::from(&words(text)).map_err(|error| error.exit());
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(from(""), Ok((None, None)));
+        assert_eq!(from("v14"), Ok((None, some("v14"))));
+        assert_eq!(from("last_checkpoint v14"), Ok((some("last_checkpoint"), some("v14"))));
+        assert_eq!(from("savepoint last_checkpoint"), Err(2));
+        assert_eq!(from("v14 v15"), Err(2));
+    }
+
+    #[test]
+    fn what_deploys_after_a_rollback_is_named() {
+        let mut run = samples::run("queued");
+        run.stages.iter_mut().for_each(|stage| stage.status = "queued".to_owned());
         let line =
-            "web#31 is queued behind it and deploys v10 afterwards; to stop that: trimaran cancel web#31";
-        assert_eq!(lines, [line]);
+            "web#9 is queued behind it and deploys v10 afterwards; to stop that: trimaran cancel web#9";
+        assert_eq!(later_line(&run, "prod").as_deref(), Some(line));
+        let mut run = samples::run("running");
+        run.stages[0].status = "running".to_owned();
+        let line = "web#9 is running and deploys v10 afterwards; to stop that: trimaran cancel web#9";
+        assert_eq!(later_line(&run, "prod").as_deref(), Some(line), "its stage of prod is pending");
+        assert_eq!(later_line(&run, "staging"), None, "it works there already");
+        run.stages[1].target = None;
+        assert_eq!(later_line(&run, "prod"), None, "an approval deploys nothing");
     }
 }

@@ -9,7 +9,7 @@ use crate::error::CliError;
 use crate::known_names::runs;
 use crate::remote::Remote;
 use crate::run_name::{resolve, with_newest};
-use crate::ui::{Cell, Table, Ui, run_lines};
+use crate::ui::{Cell, Table, Ui, printable, run_lines};
 
 /// Show runs.
 #[derive(Debug, clap::Args)]
@@ -31,11 +31,19 @@ enum Verb {
         limit: u32,
     },
     /// Show one run with its stages, and the instances that are not healthy.
-    #[command(after_help = "Examples:\n  trimaran run show web#12\n  trimaran run show web#12 -o json")]
+    #[command(
+        after_help = "Examples:\n  trimaran run show web#12\n  trimaran run show web#12 -o json\n  trimaran run show web#12 --stale\n  trimaran run show clicks --steps"
+    )]
     Show {
         /// PIPELINE#N, or PIPELINE for its newest run
         #[arg(add = ArgValueCandidates::new(runs))]
         run: String,
+        /// Also show what was sent to the platform, as commands that do the same by hand (Flink).
+        #[arg(long)]
+        steps: bool,
+        /// Answer from what one coordinator has, also without a quorum; `as_of` says how old it is.
+        #[arg(long)]
+        stale: bool,
     },
 }
 
@@ -46,20 +54,39 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
             let body = OperatorBody::RunList { pipeline: pipeline.clone(), limit: *limit };
             remote.read::<RunList>(body)?.print(ui, |runs| ui.table(&list(runs)));
         }
-        Verb::Show { run } => {
+        Verb::Show { run, steps, stale } => {
+            let remote = remote.stale(*stale);
             let run = resolve(&remote, run)?.run;
             let answer = remote.read::<RunDocument>(OperatorBody::RunShow { run: run.clone() });
             let answer = answer.map_err(|error| with_newest(error, &run, &remote))?;
+            answer.note_as_of(ui);
             answer.print(ui, |run| {
                 let mut lines = run_lines(run, &ui.view());
                 if let Ok(bake) = remote.block_on(bake::of_run(&remote, run)) {
                     lines.extend(bake::lines(&bake, ui));
+                }
+                if *steps {
+                    lines.extend(step_lines(run));
                 }
                 ui.print(&lines.join("\n"));
             });
         }
     }
     Ok(0)
+}
+
+/// The commands of each stage, to be copied: never broken into lines.
+fn step_lines(run: &RunDocument) -> Vec<String> {
+    let mut lines = Vec::new();
+    for stage in &run.stages {
+        let steps = stage.instances.iter().flat_map(|instance| &instance.steps);
+        let steps: Vec<String> = steps.map(|step| format!("  {}", printable(step))).collect();
+        if !steps.is_empty() {
+            lines.extend([String::new(), format!("{}, as commands:", stage.name)]);
+            lines.extend(steps);
+        }
+    }
+    lines
 }
 
 fn list(list: &RunList) -> Table {

@@ -22,13 +22,18 @@ const LIVE_RUNS_SHOWN_MAX: usize = 20;
 /// Show what runs where, since when and how well.
 ///
 /// READY counts the hosts that serve, on whatever release. RUN is the run in progress, with its status; else the one
-/// that deployed the release.
+/// that brought the release, by deploying it or by rolling back to it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  trimaran status\n  trimaran status web -o json")]
+#[command(
+    after_help = "Examples:\n  trimaran status\n  trimaran status web -o json\n  trimaran status --stale"
+)]
 pub(crate) struct Args {
     /// Only this pipeline.
     #[arg(add = ArgValueCandidates::new(pipelines))]
     pipeline: Option<String>,
+    /// Answer from what one coordinator has, also without a quorum; `as_of` says how old it is.
+    #[arg(long)]
+    stale: bool,
 }
 
 /// Installations: one pipeline on one target each.
@@ -56,8 +61,9 @@ enum InstallationVerb {
 }
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
-    let remote = Remote::new(ui)?;
+    let remote = Remote::new(ui)?.stale(args.stale);
     let answer = remote.read::<StatusDocument>(OperatorBody::Status { pipeline: args.pipeline.clone() })?;
+    answer.note_as_of(ui);
     print(&answer, args.pipeline.clone(), &remote, ui)?;
     Ok(0)
 }
@@ -148,7 +154,8 @@ fn text(status: &StatusDocument, runs: &[RunDocument], view: &View) -> String {
         return "nothing is deployed yet; `trimaran deploy -f trimaran.yaml --artifact NAME=VERSION` starts a run"
             .to_owned();
     }
-    let mut lines = vec![table(status, runs).text(view)];
+    let table = table(status, runs);
+    let mut lines = vec![table.text(view)];
     for it in &status.installations {
         let place = format!("{} {}/{}", it.pipeline, it.environment, it.target);
         if let (Some(code), Some(message)) = (&it.code, &it.message) {
@@ -159,8 +166,13 @@ fn text(status: &StatusDocument, runs: &[RunDocument], view: &View) -> String {
             lines.push(format!("{place}: {version} bakes {remaining}"));
         }
     }
-    for run in runs.iter().filter(|run| is_stuck(run)) {
-        lines.push(format!("{} is {}: trimaran why {0}", run.run, words(&run.status)));
+    let shows_runs = table.shows("RUN", view);
+    for run in runs {
+        match is_stuck(run) {
+            true => lines.push(format!("{} is {}: trimaran why {0}", run.run, words(&run.status))),
+            false if shows_runs => {}
+            false => lines.push(format!("{} is {}: trimaran watch {0}", run.run, words(&run.status))),
+        }
     }
     lines.join("\n")
 }
@@ -203,6 +215,7 @@ fn run_of(it: &InstallationDocument, runs: &[RunDocument]) -> String {
     };
     match (runs.iter().find(works_here), &it.run) {
         (Some(run), _) => format!("{} ({})", run.run, words(&run.status)),
+        (None, Some(run)) if it.by_rollback => format!("{run} (by rollback)"),
         (None, Some(run)) => run.clone(),
         (None, None) => "-".to_owned(),
     }
@@ -226,12 +239,17 @@ mod tests {
         (prod.health, prod.ready) = ("degraded".to_owned(), 3);
         prod.code = Some("host_not_connected".to_owned());
         prod.message = Some("host-4: the host's runner is not connected to its agent".to_owned());
+        let mut restored = samples::installation("edge", "lab-edge");
+        restored.by_rollback = true;
         let mut run = RunDocument { run: "web#10".to_owned(), ..samples::run("waiting") };
         run.stages[1].status = "waiting".to_owned();
         let mut queued = RunDocument { run: "web#11".to_owned(), ..samples::run("queued") };
         queued.stages.iter_mut().for_each(|stage| stage.status = "queued".to_owned());
-        let status = StatusDocument { installations: vec![prod, staging] };
-        let runs = [queued, run];
+        let status = StatusDocument { installations: vec![prod, staging, restored] };
+        let mut running = RunDocument { run: "web#12".to_owned(), ..samples::run("running") };
+        running.stages[0].target = Some("lab-canary".to_owned());
+        running.stages[0].status = "running".to_owned();
+        let runs = [running, queued, run];
         insta::assert_snapshot!(samples::at_widths(|view| text(&status, &runs, view)));
         let nothing = StatusDocument { installations: Vec::new() };
         assert!(text(&nothing, &[], &View::terminal(60)).starts_with("nothing is deployed yet"));

@@ -1,11 +1,13 @@
-//! `trimaran target list|show`: the places to deploy to.
+//! `trimaran target list|show|rbac`: the places to deploy to.
 
+use trimaran_kubernetes_core::rights::rights;
+use trimaran_model::error_code;
 use trimaran_wire::document::TargetList;
 use trimaran_wire::v1::operator::OperatorBody;
 
 use crate::error::CliError;
 use crate::remote::Remote;
-use crate::ui::{Cell, Table, Ui};
+use crate::ui::{Cell, OutputForm, Table, Ui, yaml_documents};
 
 /// Targets: the places to deploy to.
 #[derive(Debug, clap::Args)]
@@ -26,15 +28,41 @@ enum Verb {
         /// A target of the list.
         name: String,
     },
+    /// Print the rights that an agent needs for a target of Kubernetes, as objects to apply.
+    #[command(after_help = "Examples:\n  trimaran target rbac tokyo | kubectl apply -f -")]
+    Rbac {
+        /// A target of the list.
+        name: String,
+    },
 }
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     let name = match &args.verb {
         Verb::List => None,
-        Verb::Show { name } => Some(name.clone()),
+        Verb::Show { name } | Verb::Rbac { name } => Some(name.clone()),
     };
     let answer = Remote::new(ui)?.read::<TargetList>(OperatorBody::TargetList { name })?;
+    if let Verb::Rbac { name } = &args.verb {
+        return print_rights(name, &answer.document, ui);
+    }
     answer.print(ui, |list| ui.table(&table(list)));
+    Ok(0)
+}
+
+fn print_rights(name: &str, list: &TargetList, ui: &Ui) -> Result<u8, CliError> {
+    let namespace = list.targets.first().and_then(|target| target.namespace.as_ref());
+    let Some(namespace) = namespace else {
+        let message =
+            format!("target `{name}` is none of Kubernetes, so no cluster has to give rights for it");
+        return Err(
+            CliError::new(error_code::TARGET_PLATFORM, message).help("name a target with `kubernetes:`")
+        );
+    };
+    let objects = rights(name, namespace);
+    match ui.form() {
+        OutputForm::Table | OutputForm::Yaml => ui.print(&yaml_documents(&objects)),
+        _ => ui.document(&serde_json::json!({"schema": "trimaran.rbac/v1", "objects": objects})),
+    }
     Ok(0)
 }
 
@@ -48,4 +76,38 @@ fn table(list: &TargetList) -> Table {
         );
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use trimaran_wire::document::TargetDocument;
+
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn the_list_of_targets_fits_any_terminal() {
+        let target = |name: &str, platform: &str, hosts: &[&str]| TargetDocument {
+            name: name.to_owned(),
+            agent: "lab".to_owned(),
+            class: "prod".to_owned(),
+            platform: platform.to_owned(),
+            select: hosts
+                .iter()
+                .take(1)
+                .map(|_| ("group".to_owned(), "prod".to_owned()))
+                .collect::<BTreeMap<_, _>>(),
+            namespace: None,
+            parallel: 64,
+            hosts: hosts.iter().map(|it| (*it).to_owned()).collect(),
+        };
+        let targets = vec![
+            target("lab-prod", "hosts", &["host-3", "host-4", "host-5", "host-6"]),
+            target("tokyo", "kubernetes", &[]),
+        ];
+        let list = TargetList { targets };
+        insta::assert_snapshot!(samples::at_widths(|view| table(&list).text(view)));
+    }
 }

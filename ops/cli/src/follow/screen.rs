@@ -174,6 +174,8 @@ impl Fitting {
 
 #[cfg(test)]
 mod tests {
+    use trimaran_wire::document::{ReasonDocument, RollbackDocument};
+
     use super::*;
     use crate::samples;
 
@@ -213,6 +215,70 @@ mod tests {
             screen.picture(&running(), view, 24)
         };
         insta::assert_snapshot!(samples::at_widths(picture));
+    }
+
+    /// What a run looks like in the states in which people look at it.
+    fn pictures(runs: &[RunDocument]) -> String {
+        samples::at_widths(|view| {
+            let pictures = runs.iter().map(|run| screen(true).picture(run, view, 60));
+            pictures.collect::<Vec<_>>().join("\n")
+        })
+    }
+
+    #[test]
+    fn pictures_of_what_waits_for_a_human_fit_any_terminal() {
+        let clears = |mut reason: ReasonDocument, command: &str| {
+            reason.clears = command.to_owned();
+            reason
+        };
+        let mut approval = samples::run("waiting");
+        approval.stages[1].name = "prod/approve".to_owned();
+        approval.stages[1].status = "waiting".to_owned();
+        let mut reason = clears(
+            samples::reason("approval", "`prod` waits for one of: promote, roll_back"),
+            "trimaran approve web#9/prod/approve --option promote",
+        );
+        reason.next_check = Some("2026-01-01T00:58:30.000Z".to_owned());
+        approval.stages[1].reasons = vec![reason];
+        let mut paused = samples::run("waiting");
+        let busy = "host-3: preflight_port: process 25782 (python3.11) listens on 127.0.77.3:18083";
+        paused.stages[1].status = "waiting".to_owned();
+        paused.stages[1].wave = Some(samples::wave(1, 0, 4));
+        paused.stages[1].started_at = Some(samples::START.to_owned());
+        paused.stages[1].reasons =
+            vec![clears(samples::reason("paused_fault", busy), "trimaran resume web#9/prod/lab-prod")];
+        let mut queued = samples::run("queued");
+        let first = "waiting for `web#8` of the same pipeline to finish; position 1 in the queue";
+        queued.reasons = vec![samples::reason("concurrency", first)];
+        queued.stages.iter_mut().for_each(|stage| stage.status = "queued".to_owned());
+        insta::assert_snapshot!(pictures(&[approval, paused, queued]));
+    }
+
+    #[test]
+    fn pictures_of_a_run_that_goes_back_fit_any_terminal() {
+        let cause =
+            "host-3: probe_failed: not healthy for 2s within 8s of its start: HTTP 404 (last of 38 probes)";
+        let rollback = RollbackDocument {
+            cause: cause.to_owned(),
+            to: Some("ef".repeat(32)),
+            version: Some("v9".to_owned()),
+        };
+        let mut back = samples::run("rolling_back");
+        back.stages[1].status = "rolling_back".to_owned();
+        back.stages[1].started_at = Some(samples::START.to_owned());
+        back.stages[1].wave = Some(samples::wave(1, 1, 4));
+        back.stages[1].instances = vec![
+            samples::instance("host-3", "failed", Some("probe_failed"), "HTTP 404 (last of 38 probes)"),
+            samples::instance("host-4", "reverting", None, ""),
+        ];
+        back.rollback = Some(rollback);
+        let mut done = RunDocument { status: "rolled_back".to_owned(), ..back.clone() };
+        done.finished_at = Some("2026-01-01T00:00:08.500Z".to_owned());
+        done.stages[1].status = "rolled_back".to_owned();
+        done.stages[1].finished_at.clone_from(&done.finished_at);
+        done.stages[1].instances.clear();
+        done.stages[1].reasons = vec![samples::reason("probe_failed", &cause.replace("probe_failed: ", ""))];
+        insta::assert_snapshot!(pictures(&[back, done]));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use trimaran_model::run::Status;
 use trimaran_wire::document::{
-    InstanceDocument, ReasonDocument, RollbackDocument, RunDocument, StageDocument,
+    InstanceDocument, ReasonDocument, RollbackDocument, RunDocument, StageDocument, WaveDocument,
 };
 
 use super::View;
@@ -55,34 +56,62 @@ fn stage_lines(stage: &StageDocument, last: bool, view: &View, since: &Since) ->
     let progress = stage
         .wave
         .as_ref()
-        .filter(|wave| wave.total > 0)
-        .map(|wave| format!("  wave {} of {}, {}/{} hosts", wave.number, wave.of, wave.done, wave.total));
+        .filter(|wave| wave.total > 0 && !stage.instances.iter().any(is_job))
+        .map(|wave| format!("  {}{}/{} hosts", wave_number(stage, wave), wave.done, wave.total));
     let took = took(stage.started_at.as_deref(), stage.finished_at.as_deref(), view);
     let head = format!("{:<28} {status}{}{took}", stage.name, progress.unwrap_or_default());
-    // The name is padded, so this line is broken by the terminal if at all.
-    let mut lines = vec![format!("{branch} {head}")];
+    let mut lines = view.fit(&format!("{branch} "), &next, &head);
     for reason in &stage.reasons {
         lines.extend(view.wrap(&first, &next, &reason_line(reason, view)));
     }
-    let noteworthy =
-        stage.instances.iter().filter(|instance| !matches!(instance.status.as_str(), "healthy" | "waiting"));
+    let noteworthy = stage
+        .instances
+        .iter()
+        .filter(|it| is_job(it) || !matches!(it.status.as_str(), "healthy" | "waiting"));
     for instance in noteworthy {
-        let started = since.get(&(stage.name.clone(), instance.name.clone()));
+        let here = since.get(&(stage.name.clone(), instance.name.clone()));
+        let started = instance.since.as_ref().filter(|_| view.is_terminal).or(here);
         let known = started.and_then(|started| view.seconds_since(started));
         let known = known.map(|seconds| format!(" {}", elapsed(seconds))).unwrap_or_default();
-        lines.extend(view.wrap(&first, &next, &instance_line(instance, &known)));
+        let said = stage.reasons.iter().any(|reason| says_of(reason, instance));
+        lines.extend(view.wrap(&first, &next, &instance_line(instance, &known, said)));
     }
     lines
 }
 
-/// What an instance does or why it failed. `known` says how long, with a blank before it.
-fn instance_line(instance: &InstanceDocument, known: &str) -> String {
+/// Which wave it is; a rollback has only one.
+pub(crate) fn wave_number(stage: &StageDocument, wave: &WaveDocument) -> String {
+    let back = [Status::RollingBack, Status::RolledBack, Status::RollbackFailed];
+    match Status::from_name(&stage.status) {
+        Some(status) if back.contains(&status) => String::new(),
+        Some(_) | None => format!("wave {} of {}, ", wave.number, wave.of),
+    }
+}
+
+/// A job has a state of its own, which people want to know of also when all is well.
+fn is_job(instance: &InstanceDocument) -> bool {
+    instance.state.is_some()
+}
+
+/// Whether a reason of the stage says already what the instance says.
+fn says_of(reason: &ReasonDocument, instance: &InstanceDocument) -> bool {
+    reason.instance.as_ref() == Some(&instance.name) && reason.message.contains(&instance.message)
+}
+
+/// What an instance does or why it failed. `known` says how long, with a blank before it; `said`: a reason above says
+/// why.
+fn instance_line(instance: &InstanceDocument, known: &str, said: bool) -> String {
     let code = instance.code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
     let message = match instance.message.as_str() {
-        "" => String::new(),
+        message if said || message.is_empty() => String::new(),
         message => format!(": {}", printable(message)),
     };
-    format!("{} {}{known}{code}{message}", instance.name, words(&instance.status))
+    let state = instance.state.as_ref().and_then(|state| {
+        let path = state.path.as_deref()?;
+        Some(format!(", from {} {}", state.kind, printable(path)))
+    });
+    let state = state.unwrap_or_default();
+    format!("{} {}{known}{code}{state}{message}", instance.name, words(&instance.status))
 }
 
 /// How long it took or has taken so far, on a terminal: times of a pipe stand in the documents.

@@ -83,6 +83,12 @@ impl Table {
         self.rows.push((cells, note.map(printable)));
     }
 
+    /// Whether a column is shown, which has no place on a narrow terminal.
+    pub(crate) fn shows(&self, title: &str, view: &View) -> bool {
+        let fitting = fitting(&self.widths(view), view.columns);
+        !view.is_terminal || self.head.iter().position(|it| *it == title).is_some_and(|index| index < fitting)
+    }
+
     /// The text of the table, without a line end behind its last line.
     pub(crate) fn text(&self, view: &View) -> String {
         let lines = if view.is_terminal { self.aligned(view) } else { self.separated(view) };
@@ -100,15 +106,23 @@ impl Table {
         std::iter::once(head).chain(self.rows.iter().map(row)).collect()
     }
 
+    fn shown(&self, view: &View) -> Vec<Vec<String>> {
+        self.rows.iter().map(|(cells, _)| cells.iter().map(|cell| cell.shown(view)).collect()).collect()
+    }
+
+    /// Of the columns, without the gaps between them.
+    fn widths(&self, view: &View) -> Vec<usize> {
+        let shown = self.shown(view);
+        let widest = |column: usize| {
+            let cells = shown.iter().map(|row| row[column].width());
+            cells.chain([self.head[column].width()]).max().unwrap_or(0)
+        };
+        (0..self.head.len()).map(widest).collect()
+    }
+
     fn aligned(&self, view: &View) -> Vec<String> {
-        let shown: Vec<Vec<String>> =
-            self.rows.iter().map(|(cells, _)| cells.iter().map(|cell| cell.shown(view)).collect()).collect();
-        let widths: Vec<usize> = (0..self.head.len())
-            .map(|column| {
-                let cells = shown.iter().map(|row| row[column].width());
-                cells.chain([self.head[column].width()]).max().unwrap_or(0)
-            })
-            .collect();
+        let shown = self.shown(view);
+        let widths = self.widths(view);
         let fitting = fitting(&widths, view.columns);
         let head: Vec<String> = self.head.iter().map(|title| (*title).to_owned()).collect();
         let mut lines = vec![line(&head, &head, &widths[..fitting])];
@@ -188,6 +202,34 @@ checkout  odd
     (last of 48 probes)";
         assert_eq!(table().text(&View::terminal(24)), narrow);
         assert!(table().text(&View::terminal(5)).starts_with("PIPELINE\nweb\ncheckout\n"));
+    }
+
+    /// Files below `folder` with their texts.
+    fn sources(folder: &std::path::Path, found: &mut Vec<(String, String)>) {
+        for entry in std::fs::read_dir(folder).expect("the sources are there") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
+                found.push((name, std::fs::read_to_string(&path).expect("a source is read")));
+            }
+        }
+    }
+
+    /// A table that is added without one is found here.
+    #[test]
+    fn every_table_and_picture_has_a_snapshot_at_each_width() {
+        let mut files = Vec::new();
+        sources(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+        let mut tables = 0;
+        for (name, text) in files.iter().filter(|(name, _)| name != "table.rs") {
+            let made = text.matches("Table::new(").count() + text.matches("Table::with_note(").count();
+            let tested = text.matches("assert_snapshot!(samples::at_widths(").count();
+            assert!(tested >= made, "{name} makes {made} tables and tests {tested} at each width");
+            tables += made;
+        }
+        assert!(tables >= 8, "only {tables} tables were found");
     }
 
     #[test]

@@ -13,7 +13,8 @@ const SIZE: (usize, usize) = (80, 24);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Terminal {
     pub(crate) is_terminal: bool,
-    /// A terminal, and neither `NO_COLOR` nor its type speak against colours.
+    /// A terminal, and neither `NO_COLOR` nor its type speak against colours; `CI` speaks for them, but never on a
+    /// terminal of the type `dumb`.
     pub(crate) colours: bool,
     /// It understands moves of the cursor; a terminal of the type `dumb` does not.
     pub(crate) redraws: bool,
@@ -30,7 +31,7 @@ impl Terminal {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self {
             is_terminal,
-            colours: is_terminal && AutoStream::choice(stream) != ColorChoice::Never,
+            colours: is_terminal && !dumb && AutoStream::choice(stream) != ColorChoice::Never,
             redraws: is_terminal && !dumb,
             columns,
             rows,

@@ -22,7 +22,7 @@ pub(crate) fn wrapped(first: &str, next: &str, text: &str, columns: usize) -> Ve
     let mut line = first.to_owned();
     let mut has_words = false;
     for word in text.split(' ').filter(|word| !word.is_empty()) {
-        if has_words && line.width() + 1 + visible_width(word) > columns {
+        if has_words && visible_width(&line) + 1 + visible_width(word) > columns {
             lines.push(std::mem::replace(&mut line, next.to_owned()));
             has_words = false;
         }

@@ -35,7 +35,7 @@ TR1203: unknown environment
 
 Name an environment of this pipeline.
 
-Exit code 11.
+Exit code 11; as a warning 0.
 ";
     assert_eq!((done.code, done.stdout.as_str()), (0, expected));
 }

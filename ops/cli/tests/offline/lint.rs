@@ -26,6 +26,10 @@ fn a_new_file_is_a_good_one() {
     assert!(again.stderr.contains("never overwritten"), "{}", again.stderr);
     let other = desk.run(&["init", "other.yaml", "-o", "json"]);
     assert_eq!(other.document(), json!({"schema": "trimaran.init/v1", "file": "other.yaml"}));
+    desk.run(&["init", "--target"]);
+    let lint = desk.run(&["lint", "target.yaml"]);
+    assert_eq!((lint.code, lint.stdout.as_str()), (0, "target.yaml: no errors, no warnings\n"));
+    assert!(desk.run(&["init", "--target"]).stderr.contains("never overwritten"));
 }
 
 #[test]
@@ -39,20 +43,26 @@ fn findings_show_their_line_with_a_mark() {
     assert_eq!((done.code, done.stderr.as_str()), (11, ""));
     let expected = "\
 error[TR1013]: `class` can't be `試験`
-  --> trimaran.yaml:4:8
+ --> trimaran.yaml:4:8
+  |
 4 | class: \"試験\" # env
   |        ^^^^^^
-  help: one of: staging, prod
+  |
+  = help: one of: staging, prod
 error[TR1207]: `select` names no label, so it would select every host
-  --> trimaran.yaml:5:10
+ --> trimaran.yaml:5:10
+  |
 5 | hosts: { select: {} }
   |          ^^^^^^
-  help: Name at least one label.
+  |
+  = help: Name at least one label.
 error[TR1004]: unknown key `paralel`
-  --> trimaran.yaml:6:1
+ --> trimaran.yaml:6:1
+  |
 6 | paralel:    64
   | ^^^^^^^
-  help: did you mean `parallel`?
+  |
+  = help: did you mean `parallel`?
 3 errors, 0 warnings
 ";
     assert_eq!(done.stdout, expected);
@@ -98,7 +108,8 @@ fn warnings_are_no_errors() {
         "{}",
         done.stdout
     );
-    assert!(done.stdout.ends_with("0 errors, 1 warning\n"), "{}", done.stdout);
+    assert!(done.stdout.contains("warning[TR1312]: on prod target `lab-prod`"), "{}", done.stdout);
+    assert!(done.stdout.ends_with("0 errors, 2 warnings\n"), "{}", done.stdout);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //!
 //! What is found is reviewed by people; `SKIPPED` in `references.rs` lists what only looks like a reference.
 
+use trimaran_model::field_words::words_of;
+
 use super::node::Node;
 use super::tree::Tree;
 
@@ -243,30 +245,6 @@ fn kind_of(words: &[String]) -> Option<(&'static str, &[String])> {
     };
     let at = words.iter().rposition(|word| kind(word).is_some())?;
     Some((kind(&words[at])?, &words[at + 1..]))
-}
-
-/// `clientCASecretRef` as `client`, `ca`, `secret`, `ref`; `configMap` is one word.
-fn words_of(key: &str) -> Vec<String> {
-    let letters: Vec<char> = key.chars().collect();
-    let mut words: Vec<String> = Vec::new();
-    for (at, letter) in letters.iter().enumerate() {
-        let starts = letter.is_ascii_uppercase()
-            && (at == 0
-                || !letters[at - 1].is_ascii_uppercase()
-                || letters.get(at + 1).is_some_and(char::is_ascii_lowercase));
-        match words.last_mut() {
-            Some(word) if !starts => word.push(letter.to_ascii_lowercase()),
-            _ => words.push(letter.to_ascii_lowercase().to_string()),
-        }
-    }
-    let mut joined: Vec<String> = Vec::new();
-    for word in words {
-        match joined.last_mut() {
-            Some(last) if last == "config" && matches!(word.as_str(), "map" | "maps") => last.push_str(&word),
-            _ => joined.push(word),
-        }
-    }
-    joined
 }
 
 #[cfg(test)]

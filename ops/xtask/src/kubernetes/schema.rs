@@ -3,10 +3,16 @@
 //! `kind VERSION KIND = TYPE` names the type of a kind; `type TYPE FIELD:FORM…` lists the fields of a type. A form is
 //! `string`, `int32`, `int64`, `number`, `boolean`, `int-or-string`, `quantity`, `any`, a type, `[]FORM` for a list,
 //! `[KEYS]FORM` for a list that server-side apply merges by the values of KEYS (`.` for a set of texts; `KEY=VALUE` for
-//! a key with a default), and `{}FORM` for a map.
+//! a key with a default), `{}FORM` for a map, and `=A|B` for a text that is one of these words. `FIELD!:FORM` is a field
+//! that an object must have.
+//!
+//! The words of a text stand in no document of a release but in the Go file that the documents are made from. What the
+//! documents call required is what Go writes always: fields whose zero passes validation are left out by hand
+//! ([`ZERO_PASSES`]), and those that validation asks for although Go may leave them out are added ([`ASKED_FOR`]).
 //!
 //! All releases are read as one: a field that one of them has is a field. Which release a cluster runs is not known.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -23,22 +29,88 @@ const OUTPUT: &str = "agent/kubernetes/core/schema/kubernetes.txt";
 const KEY_DEFAULTS: &[(&str, &str, &str)] =
     &[("Port", "protocol", "TCP"), ("LocalObjectReference", "name", "")];
 
+/// The Go file with the words of texts, in the same module.
+const GENERATED: &str = "pkg/generated/openapi/zz_generated.openapi.go";
+/// Groups whose required fields were compared with the validation of an API server (`pkg/apis/*/validation` of the module).
+const REQUIRED_GROUPS: &[&str] = &[
+    "admissionregistration",
+    "apiextensions",
+    "apps",
+    "autoscaling",
+    "batch",
+    "core",
+    "discovery",
+    "meta",
+    "networking",
+    "node",
+    "policy",
+    "rbac",
+    "storage",
+];
+/// Required by the documents, but an object without the field is taken: its zero is valid or gets a default.
+const ZERO_PASSES: &[(&str, &str)] = &[
+    ("apiextensions.v1.CustomResourceDefinitionVersion", "served"),
+    ("apiextensions.v1.CustomResourceDefinitionVersion", "storage"),
+    ("batch.v1.PodFailurePolicy", "rules"),
+    ("core.v1.HTTPHeader", "value"),
+    ("core.v1.ISCSIPersistentVolumeSource", "lun"),
+    ("core.v1.ISCSIVolumeSource", "lun"),
+    ("core.v1.LimitRangeSpec", "limits"),
+    ("core.v1.PreferredSchedulingTerm", "preference"),
+    ("core.v1.Sysctl", "value"),
+    ("storage.v1.CSIDriver", "spec"),
+    ("storage.v1.CSINodeSpec", "drivers"),
+    ("storage.v1.TokenRequest", "audience"),
+];
+/// Not required by the documents, but validation refuses an object without the field.
+const ASKED_FOR: &[(&str, &str)] = &[
+    ("apps.v1.DaemonSet", "spec"),
+    ("apps.v1.Deployment", "spec"),
+    ("apps.v1.ReplicaSet", "spec"),
+    ("apps.v1.StatefulSet", "spec"),
+    ("autoscaling.v1.HorizontalPodAutoscaler", "spec"),
+    ("autoscaling.v2.HorizontalPodAutoscaler", "spec"),
+    ("batch.v1.CronJob", "spec"),
+    ("batch.v1.Job", "spec"),
+    ("batch.v1.JobTemplateSpec", "spec"),
+    ("core.v1.PersistentVolume", "spec"),
+    ("core.v1.PersistentVolumeClaim", "spec"),
+    ("core.v1.PersistentVolumeClaimSpec", "accessModes"),
+    ("core.v1.PersistentVolumeClaimSpec", "resources"),
+    ("core.v1.PersistentVolumeSpec", "accessModes"),
+    ("core.v1.PersistentVolumeSpec", "capacity"),
+    ("core.v1.Pod", "spec"),
+    ("core.v1.PodTemplateSpec", "spec"),
+    ("core.v1.Service", "spec"),
+    ("networking.v1.Ingress", "spec"),
+];
+
 #[derive(Default)]
 struct Schema {
     /// By version and kind.
     kinds: BTreeMap<(String, String), String>,
     types: BTreeMap<String, BTreeMap<String, String>>,
+    /// Fields that every release requires, by type.
+    required: BTreeMap<String, BTreeSet<String>>,
 }
+
+/// The words of texts of one release, by type and field.
+type Words = BTreeMap<(String, String), Vec<String>>;
 
 pub(super) fn write(root: &Path) -> Result<(), String> {
     let mut schema = Schema::default();
     for release in RELEASES {
-        let path = go_module(MODULE, release)?.join("api/openapi-spec/swagger.json");
+        let module = go_module(MODULE, release)?;
+        let generated = module.join(GENERATED);
+        let generated = std::fs::read_to_string(&generated)
+            .map_err(|error| format!("{}: {error}", generated.display()))?;
+        let words = words_of_texts(&generated);
+        let path = module.join("api/openapi-spec/swagger.json");
         let text = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let document: Value = serde_json::from_slice(&text).map_err(|error| format!("{release}: {error}"))?;
         let definitions = document["definitions"].as_object().ok_or("the document has no definitions")?;
         for (name, definition) in definitions {
-            schema.add(name, definition);
+            schema.add(name, definition, &words);
         }
     }
     schema.keep_used();
@@ -47,7 +119,7 @@ pub(super) fn write(root: &Path) -> Result<(), String> {
 }
 
 impl Schema {
-    fn add(&mut self, name: &str, definition: &Value) {
+    fn add(&mut self, name: &str, definition: &Value, words: &Words) {
         let Some(properties) = definition["properties"].as_object() else { return };
         let name = short_name(name);
         let is_object = properties.get("metadata").is_some_and(|it| form(it) == "meta.v1.ObjectMeta");
@@ -60,15 +132,33 @@ impl Schema {
             };
             self.kinds.insert((version, word("kind").to_owned()), name.clone());
         }
-        let fields = self.types.entry(name).or_default();
-        for (field, property) in properties {
-            let new = form(property);
-            let known = fields.entry(field.clone()).or_insert_with(|| new.clone());
-            // Releases that differ allow whatever one of them allows.
-            if *known != new {
-                "any".clone_into(known);
+        let required = definition["required"].as_array().into_iter().flatten();
+        let required: BTreeSet<String> = required.filter_map(Value::as_str).map(str::to_owned).collect();
+        match self.required.entry(name.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(required);
             }
+            Entry::Occupied(mut entry) => entry.get_mut().retain(|field| required.contains(field)),
         }
+        let fields = self.types.entry(name.clone()).or_default();
+        for (field, property) in properties {
+            let mut new = form(property);
+            if let Some(words) = words.get(&(name.clone(), field.clone())).filter(|_| new.ends_with("string"))
+            {
+                new.truncate(new.len() - "string".len());
+                new.push_str(&format!("={}", words.join("|").replace(' ', "%20")));
+            }
+            let known = fields.entry(field.clone()).or_insert_with(|| new.clone());
+            *known = either(known, &new);
+        }
+    }
+
+    /// Whether an object of this type must have the field.
+    fn requires(&self, name: &str, field: &str) -> bool {
+        let pair = (name, field);
+        let is_checked = REQUIRED_GROUPS.iter().any(|group| name.split('.').next() == Some(group));
+        let is_required = self.required.get(name).is_some_and(|fields| fields.contains(field));
+        ASKED_FOR.contains(&pair) || (is_checked && is_required && !ZERO_PASSES.contains(&pair))
     }
 
     /// Drops types that no kind leads to, such as those of requests. A type without fields allows any value.
@@ -103,12 +193,58 @@ impl Schema {
         for (name, fields) in &self.types {
             write!(text, "type {name}").expect("writing to a string cannot fail");
             for (field, form) in fields {
-                write!(text, " {field}:{form}").expect("writing to a string cannot fail");
+                let mark = if self.requires(name, field) { "!" } else { "" };
+                write!(text, " {field}{mark}:{form}").expect("writing to a string cannot fail");
             }
             text.push('\n');
         }
         text
     }
+}
+
+/// The form of a field whose forms differ between releases: whatever one of them allows.
+fn either(one: &str, other: &str) -> String {
+    if one == other {
+        return one.to_owned();
+    }
+    // Keys of lists have a `=` too, before the bracket that closes them.
+    let text_of = |form: &str| {
+        let (outer, words) = form.rsplit_once('=').filter(|(_, words)| !words.contains(']'))?;
+        Some((outer.to_owned(), words.to_owned()))
+    };
+    match (text_of(one), text_of(other)) {
+        (Some((outer, known)), Some((other_outer, new))) if outer == other_outer => {
+            let mut words: BTreeSet<&str> = known.split('|').collect();
+            words.extend(new.split('|'));
+            format!("{outer}={}", words.into_iter().collect::<Vec<_>>().join("|"))
+        }
+        (Some((outer, _)), None) if format!("{outer}string") == other => other.to_owned(),
+        (None, Some((outer, _))) if format!("{outer}string") == one => one.to_owned(),
+        _ => "any".to_owned(),
+    }
+}
+
+/// The words of texts in the Go file, which has a function for each type, with fields and their words by indentation.
+fn words_of_texts(file: &str) -> Words {
+    let (mut name, mut field, mut words) = (None, None, Words::new());
+    for line in file.lines() {
+        if let Some(function) = line.strip_prefix("func schema_") {
+            let parts: Vec<&str> =
+                function.split('(').next().unwrap_or_default().split('_').rev().take(3).collect();
+            name = <[&str; 3]>::try_from(parts)
+                .ok()
+                .map(|[name, version, group]| format!("{group}.{version}.{name}"));
+        } else if let Some(rest) = line.strip_prefix("\t\t\t\t\t\"") {
+            field = rest.strip_suffix("\": {").map(str::to_owned);
+        } else if let Some(list) = line.trim_start().strip_prefix("Enum:") {
+            let list = list.trim().strip_prefix("[]interface{}{").and_then(|it| it.strip_suffix("},"));
+            if let (Some(list), Some(name), Some(field)) = (list, &name, &field) {
+                let list = list.split(", ").map(|word| word.trim_matches('"').to_owned());
+                words.insert((name.clone(), field.clone()), list.collect());
+            }
+        }
+    }
+    words
 }
 
 /// The form of a property.
@@ -220,13 +356,53 @@ mod tests {
             let definition = json!({"x-kubernetes-group-version-kind": kind,
                 "properties": {"metadata": meta, field: {"type": "string"}, "changed": {"type":
                     if field == "old" { "string" } else { "boolean" }}}});
-            schema.add("io.k8s.api.g.v1.A", &definition);
+            schema.add("io.k8s.api.g.v1.A", &definition, &Words::new());
         }
-        schema.add("io.k8s.api.g.v1.Unused", &json!({"properties": {"a": {"type": "string"}}}));
+        schema.add(
+            "io.k8s.api.g.v1.Unused",
+            &json!({"properties": {"a": {"type": "string"}}}),
+            &Words::new(),
+        );
         schema.keep_used();
         let text = schema.print();
         let lines: Vec<&str> = text.lines().skip(1).collect();
         let fields = "type g.v1.A changed:any metadata:any new:string old:string";
         assert_eq!(lines, ["kind g/v1 A = g.v1.A", fields], "no definition of the metadata was added");
+    }
+    #[test]
+    fn words_of_texts_are_read_from_the_go_file() {
+        let file = "func schema_k8sio_api_core_v1_Container(ref common.ReferenceCallback) {\n\t\t\t\t\t\"imagePullPolicy\": {\n\t\t\t\t\t\t\tEnum:        []interface{}{\"Always\", \"Never\"},\n\t\t\t\t\t\"name\": {\n";
+        let key = ("core.v1.Container".to_owned(), "imagePullPolicy".to_owned());
+        assert_eq!(words_of_texts(file), Words::from([(key, vec!["Always".to_owned(), "Never".to_owned()])]));
+    }
+
+    #[test]
+    fn forms_that_differ_allow_what_one_of_them_allows() {
+        for (one, other, both) in [
+            ("=A|B", "=B|C", "=A|B|C"),
+            ("[]=A", "[]=B", "[]=A|B"),
+            ("=A", "string", "string"),
+            ("[]string", "[]=A", "[]string"),
+            ("=A", "[]=A", "any"),
+            ("int32", "int64", "any"),
+            ("string", "string", "string"),
+        ] {
+            assert_eq!(either(one, other), both, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn a_field_is_required_where_every_release_and_validation_say_so() {
+        let mut schema = Schema::default();
+        for required in [json!(["name", "value", "once"]), json!(["name", "value"])] {
+            let fields =
+                json!({"name": {"type": "string"}, "value": {"type": "string"}, "once": {"type": "string"}});
+            let definition = json!({"properties": fields, "required": required});
+            schema.add("io.k8s.api.core.v1.HTTPHeader", &definition, &Words::new());
+        }
+        assert!(schema.requires("core.v1.HTTPHeader", "name"));
+        assert!(!schema.requires("core.v1.HTTPHeader", "value"), "its zero passes");
+        assert!(!schema.requires("core.v1.HTTPHeader", "once"), "one release takes it");
+        assert!(schema.requires("core.v1.Pod", "spec"));
     }
 }

@@ -30,11 +30,20 @@ const ENGINE: &str = "trimaran-engine";
 const QUERY: &str = "trimaran-query";
 const PLANNER: &str = "trimaran-planner";
 const REPLICA: &str = "trimaran-replica";
+const MEMBER: &str = "trimaran-member";
 const STORE: &str = "trimaran-store";
 const AGENT_CORE: &str = "trimaran-agent-core";
+const TARGETS: &str = "trimaran-targets";
+const ARCHIVE: &str = "trimaran-archive";
+const ARTIFACTS: &str = "trimaran-artifacts";
 const HOST_CORE: &str = "trimaran-host-core";
 const HOST: &str = "trimaran-host";
 const KUBERNETES_CORE: &str = "trimaran-kubernetes-core";
+const FLINK_CORE: &str = "trimaran-flink-core";
+const FLINK: &str = "trimaran-flink";
+const KUBERNETES_DRIVER: &str = "trimaran-kubernetes-driver";
+const SEALING: &str = "trimaran-sealing";
+const KUBERNETES: &str = "trimaran-kubernetes";
 const PROCESS: &str = "trimaran-process";
 const CLIENT: &str = "trimaran-client";
 
@@ -42,29 +51,64 @@ pub(crate) const CRATES: &[Crate] = &[
     core(MODEL, "protocol/model", &[]),
     core(LANGUAGE, "protocol/language", &[MODEL]),
     core(WIRE, "protocol/wire", &[MODEL]),
-    outer(TRANSPORT, "protocol/transport", &[MODEL, WIRE]),
+    outer(TRANSPORT, "protocol/transport", &[MODEL, WIRE, PROCESS]),
     core(ENGINE, "coordinator/engine", &[MODEL, WIRE]),
     core(QUERY, "coordinator/query", &[MODEL, WIRE, ENGINE]),
     core(PLANNER, "coordinator/planner", &[MODEL, WIRE, ENGINE, HOST_CORE, KUBERNETES_CORE]),
     core(REPLICA, "coordinator/replica", &[MODEL, WIRE, ENGINE]),
+    core(MEMBER, "coordinator/member", &[MODEL, WIRE, ENGINE, REPLICA]),
     outer(STORE, "coordinator/store", &[MODEL, WIRE, ENGINE, REPLICA]),
     outer(
         "trimaran-coordinator",
         "coordinator/server",
-        &[MODEL, LANGUAGE, WIRE, TRANSPORT, ENGINE, QUERY, PLANNER, REPLICA, STORE, HOST_CORE, PROCESS],
+        &[
+            MODEL, LANGUAGE, WIRE, TRANSPORT, ENGINE, QUERY, PLANNER, REPLICA, MEMBER, STORE, HOST_CORE,
+            PROCESS,
+        ],
     ),
     core(AGENT_CORE, "agent/core", &[MODEL, WIRE]),
+    outer(TARGETS, "agent/targets", &[MODEL, WIRE, AGENT_CORE, PROCESS]),
+    core(ARCHIVE, "agent/archive", &[MODEL]),
+    outer(ARTIFACTS, "agent/artifacts", &[MODEL, WIRE]),
     core(KUBERNETES_CORE, "agent/kubernetes/core", &[MODEL]),
+    core(FLINK_CORE, "agent/flink/core", &[MODEL, WIRE, AGENT_CORE]),
+    outer(FLINK, "agent/flink/io", &[MODEL, WIRE, AGENT_CORE, FLINK_CORE, PROCESS]),
+    core(KUBERNETES_DRIVER, "agent/kubernetes/driver", &[MODEL, WIRE, AGENT_CORE, KUBERNETES_CORE]),
+    core(SEALING, "agent/kubernetes/sealing", &[]),
+    outer(
+        KUBERNETES,
+        "agent/kubernetes/io",
+        &[MODEL, WIRE, AGENT_CORE, KUBERNETES_CORE, KUBERNETES_DRIVER, SEALING, PROCESS],
+    ),
     core(HOST_CORE, "agent/host/core", &[MODEL, WIRE, AGENT_CORE]),
-    outer(HOST, "agent/host/io", &[MODEL, WIRE, AGENT_CORE, HOST_CORE, PROCESS]),
+    outer(HOST, "agent/host/io", &[MODEL, WIRE, AGENT_CORE, HOST_CORE, ARCHIVE, ARTIFACTS, PROCESS]),
     outer(
         "trimaran-agent",
         "agent/daemon",
-        &[MODEL, LANGUAGE, WIRE, TRANSPORT, AGENT_CORE, HOST_CORE, HOST, PROCESS],
+        &[
+            MODEL,
+            LANGUAGE,
+            WIRE,
+            TRANSPORT,
+            AGENT_CORE,
+            TARGETS,
+            ARTIFACTS,
+            HOST_CORE,
+            HOST,
+            PROCESS,
+            FLINK_CORE,
+            FLINK,
+            KUBERNETES_DRIVER,
+            KUBERNETES,
+        ],
     ),
     outer(PROCESS, "ops/process", &[MODEL]),
     outer(CLIENT, "ops/client", &[MODEL, WIRE, TRANSPORT, PROCESS]),
-    outer("trimaran", "ops/cli", &[MODEL, LANGUAGE, WIRE, CLIENT, PROCESS, KUBERNETES_CORE]),
+    outer(
+        "trimaran",
+        "ops/cli",
+        &[MODEL, LANGUAGE, WIRE, CLIENT, PROCESS, ARCHIVE, KUBERNETES_CORE, SEALING],
+    ),
 ];
 
 /// Where crates live that are no part of the product.

@@ -2,9 +2,9 @@
 
 use std::str::FromStr;
 
+use trimaran_model::amount::IntOrPercent;
 use trimaran_model::error_code;
 use trimaran_model::id::{Digest, InvalidName};
-use trimaran_model::pipeline::IntOrPercent;
 use trimaran_model::time::Millis;
 
 use super::{text, text_of};
@@ -89,6 +89,45 @@ pub(crate) fn positive_count(entry: &Entry, sink: &mut Sink) -> Option<u32> {
     Some(found)
 }
 
+/// `0`, `512`, `64KiB`, `512MiB` or `2GiB`.
+pub(crate) fn bytes(entry: &Entry, sink: &mut Sink) -> Option<u64> {
+    let text = text(entry, sink)?;
+    let found = byte_size(&text);
+    if found.is_none() {
+        let message = format!("`{}` is not a size", shown(&text));
+        sink.error(error_code::BAD_AMOUNT, entry.value.span, message, "write it like 64KiB, 512MiB or 2GiB");
+    }
+    found
+}
+
+/// A size that is not nothing.
+pub(crate) fn positive_bytes(entry: &Entry, sink: &mut Sink) -> Option<u64> {
+    let found = bytes(entry, sink)?;
+    if found == 0 {
+        let message = format!("`{}` is at least 1", entry.key);
+        sink.error(error_code::BAD_AMOUNT, entry.value.span, message, "write it like 64KiB, 512MiB or 2GiB");
+        return None;
+    }
+    Some(found)
+}
+
+fn byte_size(text: &str) -> Option<u64> {
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40), ("", 0)];
+    let (number, shift) = units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)))?;
+    u64::from(whole(number)?).checked_mul(1 << shift)
+}
+
+/// `50%` or `200%`: a share that may be more than a whole.
+pub(crate) fn percent(entry: &Entry, sink: &mut Sink) -> Option<u32> {
+    let text = text(entry, sink)?;
+    let found = text.strip_suffix('%').and_then(whole).filter(|percent| *percent > 0);
+    if found.is_none() {
+        let message = format!("`{}` is not a percentage from 1%", shown(&text));
+        sink.error(error_code::BAD_AMOUNT, entry.value.span, message, "write it like 50% or 200%");
+    }
+    found
+}
+
 /// `3` or `25%`.
 pub(crate) fn amount_of(node: &Node, what: &str, sink: &mut Sink) -> Option<IntOrPercent> {
     let text = text_of(node, what, sink)?;
@@ -146,6 +185,16 @@ pub(crate) fn choice<T: Copy>(node: &Node, what: &str, words: &[(&str, T)], sink
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_binary_units() {
+        for (text, bytes) in [("0", 0), ("512", 512), ("64KiB", 65_536), ("2GiB", 2 << 30)] {
+            assert_eq!(byte_size(text), Some(bytes), "{text}");
+        }
+        for bad in ["", "MiB", "1.5MiB", "5 MiB", "5MB", "5mib", "-1"] {
+            assert_eq!(byte_size(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn whole_numbers_are_digits() {

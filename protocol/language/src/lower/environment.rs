@@ -97,7 +97,7 @@ fn lower(
     outline.push(own);
     let approve = or_default(approve, None, |entry| gates::approval(entry, sink).map(Some));
     let batches = or_default(strategy, strategy::one_then_all(), |entry| strategy::batches(entry, sink));
-    let rollback = or_default(rollback, RollbackPolicy::default(), |entry| gates::way_back(entry, sink));
+    let rollback = or_default(rollback, RollbackPolicy::default(), |entry| gates::rollback(entry, sink));
     Some(Environment {
         name: title?,
         after: after?.into_iter().map(|(name, _)| name).collect(),

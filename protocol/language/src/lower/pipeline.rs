@@ -32,7 +32,12 @@ pub(super) fn lower(
     let mut outline = (None, Vec::new());
     let mut written = None;
     let found = pipeline(node, &mut written, &mut outline, sink).map(DocumentKind::Pipeline);
-    (found, written, OutlineKind::Pipeline { platform: outline.0, environments: outline.1 })
+    let mut user = Some(node);
+    for key in ["workload", "host", "process", "user"] {
+        user = user.and_then(|node| node.get(key)).map(|entry| &entry.value);
+    }
+    let (platform, environments) = outline;
+    (found, written, OutlineKind::Pipeline { platform, names_user: user.is_some(), environments })
 }
 
 fn pipeline(

@@ -1,12 +1,18 @@
 //! `target:` documents.
 
+use std::collections::BTreeMap;
+
+use trimaran_model::amount::IntOrPercent;
 use trimaran_model::error_code;
-use trimaran_model::limits::TARGET_PARALLEL;
-use trimaran_model::target::{Target, TargetClass, TargetPlatform};
+use trimaran_model::limits::{HOST_LOST_AFTER, TARGET_PARALLEL};
+use trimaran_model::target::{FlinkAccess, HostSettings, OnLeave, Target, TargetClass, TargetPlatform};
+use trimaran_model::time::Millis;
 
 use super::head::{fields, first_place, written_name};
+use super::secret::secret;
 use crate::decode::{
-    Fields, Union, choice, each, list, name, or_default, positive_count, text, text_of, texts,
+    Fields, amount_of, boolean, choice, duration, each, list, map, name, or_default, positive_count, text,
+    text_of, texts,
 };
 use crate::diagnostic::Sink;
 use crate::document::{DocumentKind, OutlineKind, Platform};
@@ -24,7 +30,11 @@ pub(super) fn lower(
     let mut platforms = PLATFORMS.into_iter().filter(|platform| node.get(platform).is_some());
     let platform = platforms.next().filter(|_| platforms.next().is_none());
     let written = node.get("target").and_then(written_name);
-    (found, written, OutlineKind::Target { class, platform })
+    let require_user = matches!(
+        &found,
+        Some(DocumentKind::Target(Target { platform: TargetPlatform::Hosts { require_user: true, .. }, .. }))
+    );
+    (found, written, OutlineKind::Target { class, platform, require_user })
 }
 
 fn target(node: &Node, class: &mut Option<TargetClass>, sink: &mut Sink) -> Option<Target> {
@@ -68,14 +78,46 @@ fn platform(node: &Node, found: [Option<&Entry>; 3], sink: &mut Sink) -> Option<
 }
 
 fn hosts(entry: &Entry, sink: &mut Sink) -> Option<TargetPlatform> {
-    let select = Union::of(entry, &["select"], sink).one()?;
+    let mut it = Fields::below(entry, sink)?;
+    let select = it.required("select");
+    let [require_user, lost_after, join_parallel, on_leave] =
+        ["require_user", "lost_after", "join_parallel", "on_leave"].map(|key| it.optional(key));
+    it.finish(sink);
+    let require_user = or_default(require_user, false, |entry| boolean(entry, sink));
+    let default = HostSettings::default();
+    let lost_after = or_default(lost_after, default.lost_after, |entry| lost_after_of(entry, sink));
+    let join_parallel = or_default(join_parallel, default.join_parallel, |entry| {
+        let amount = amount_of(&entry.value, "`join_parallel`", sink)?;
+        if matches!(amount, IntOrPercent::Count(0) | IntOrPercent::Percent(0)) {
+            let message = "`join_parallel` of nothing: no host that joins could ever get its release";
+            sink.error(error_code::BUDGET, entry.value.span, message, "allow at least 1");
+            return None;
+        }
+        Some(amount)
+    });
+    let words = OnLeave::ALL.map(|it| (it.as_str(), Some(it)));
+    let on_leave = or_default(on_leave, None, |entry| choice(&entry.value, "`on_leave`", &words, sink));
+    let select = select?;
     let labels = texts(select, sink)?;
     if labels.is_empty() {
         let message = "`select` names no label, so it would select every host";
         sink.error(error_code::EMPTY_SELECT, select.key_span, message, "");
         return None;
     }
-    Some(TargetPlatform::Hosts { select: labels })
+    let settings =
+        HostSettings { lost_after: lost_after?, join_parallel: join_parallel?, on_leave: on_leave? };
+    Some(TargetPlatform::Hosts { select: labels, require_user: require_user?, settings })
+}
+
+/// A host is silent for a while before it is lost, and longer before it is out.
+fn lost_after_of(entry: &Entry, sink: &mut Sink) -> Option<Millis> {
+    let found = duration(entry, sink)?;
+    if found < HOST_LOST_AFTER {
+        let message = format!("`lost_after` is at least {HOST_LOST_AFTER}: until then a host may come back");
+        sink.error(error_code::BAD_DURATION, entry.value.span, message, "write it like 10m");
+        return None;
+    }
+    Some(found)
 }
 
 fn kubernetes(entry: &Entry, sink: &mut Sink) -> Option<TargetPlatform> {
@@ -104,6 +146,7 @@ fn flink(entry: &Entry, sink: &mut Sink) -> Option<TargetPlatform> {
     let mut it = Fields::below(entry, sink)?;
     let urls = it.required("urls");
     let savepoints = it.required("savepoints");
+    let [ca, headers, client_cert] = ["ca", "headers", "client_cert"].map(|key| it.optional(key));
     it.finish(sink);
     let urls = urls.and_then(|entry| {
         let items = list(entry, sink)?;
@@ -119,7 +162,29 @@ fn flink(entry: &Entry, sink: &mut Sink) -> Option<TargetPlatform> {
         each(items, |item| url(item, sink))
     });
     let savepoints = savepoints.and_then(|entry| text(entry, sink));
-    Some(TargetPlatform::Flink { urls: urls?, savepoints: savepoints? })
+    let ca = or_default(ca, None, |entry| text(entry, sink).map(Some));
+    let headers = or_default(headers, BTreeMap::new(), |entry| headers_of(entry, sink));
+    let client_cert = or_default(client_cert, None, |entry| secret(entry, sink).map(Some));
+    let access = FlinkAccess { ca: ca?, headers: headers?, client_cert: client_cert? };
+    Some(TargetPlatform::Flink { urls: urls?, savepoints: savepoints?, access })
+}
+
+/// Names of headers, each with the secret of its value.
+fn headers_of(entry: &Entry, sink: &mut Sink) -> Option<BTreeMap<String, String>> {
+    let pairs = each(map(entry, sink)?, |header| {
+        let value = secret(header, sink);
+        let name = header.key.clone();
+        // A token of RFC 9110.
+        let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+        if name.is_empty() || name.len() > 128 || !name.chars().all(is_token) {
+            let message = format!("`{}` is not the name of a header", shown(&name));
+            let help = "names of headers have letters, digits and `-`";
+            sink.error(error_code::BAD_NAME, header.key_span, message, help);
+            return None;
+        }
+        Some((name, value?))
+    })?;
+    Some(pairs.into_iter().collect())
 }
 
 fn url(node: &Node, sink: &mut Sink) -> Option<String> {

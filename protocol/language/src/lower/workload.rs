@@ -7,7 +7,7 @@ mod kubernetes;
 use trimaran_model::id::ArtifactName;
 use trimaran_model::pipeline::Workload;
 
-pub(crate) use host::HostSections;
+pub(crate) use host::{HostSections, Sections};
 
 use crate::decode::{Union, name, not_yet};
 use crate::diagnostic::Sink;

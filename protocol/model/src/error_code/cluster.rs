@@ -14,7 +14,7 @@ super::error_codes! { ENTRIES_CLUSTER;
         "`--timeout` passed; the run was not stopped."
         "Watch it again: `trimaran watch RUN`.";
     DISK_FULL 4005 Refused "the coordinator's disk is almost full"
-        "Below 1 GiB or 5 % of free space changes are refused."
+        "Below 1 GiB or 5 % of free space only `cancel`, `rollback`, `approve` and `resume` are accepted; below 128 MiB no change is."
         "Free space on the coordinator; the message has the numbers.";
     AGENT_AWAY 4006 Unreachable "the agent is not connected"
         "The agent that serves these hosts has no session with a coordinator, so they can't be asked; what runs keeps running."
@@ -22,6 +22,9 @@ super::error_codes! { ENTRIES_CLUSTER;
     LOGS_MISSING 4007 Unreachable "lines of some hosts are missing"
         "These hosts have no session with their agent, or lost it in the middle, so their output can't be read now; it is kept on them."
         "`trimaran runner list` shows which are connected; ask again when they are, or for the others with `--host`.";
+    NO_LEADER 4008 Unreachable "there is no leader now"
+        "The coordinators are electing a leader, or the one that answered has not found it yet."
+        "Repeat the command in a moment; `trimaran cluster status` shows the members.";
     IDENTITY 4101 Denied "the certificate was refused"
         "The certificate is of another cluster, of another role, revoked or expired."
         "Enroll again with a new token.";
@@ -34,10 +37,19 @@ super::error_codes! { ENTRIES_CLUSTER;
     SUPERSEDED 4104 Refused "another process took over"
         "A later incarnation with the same name has attached, so this one ended and does not come back."
         "End one of the two; a copy of a data directory must not run beside its original.";
+    OTHER_INCARNATION 4105 Refused "the agent knows another incarnation of the cluster"
+        "The cluster was restored from a backup, or this is a copy of it: the agent has seen a later or another state, and obeys neither silently."
+        "Keep one of the two clusters; `trimaran cluster status` shows the alarm, and the agent's services run on.";
     DATA_DIR 4201 Refused "the data directory can't be used"
         "It belongs to another process, role or name, or has not been set up."
         "Choose another directory, or correct what the message says.";
     STORE_DAMAGED 4202 Internal "the store is damaged"
         "A checksum in the middle of the log or the state does not match."
         "Keep the directory, then restore it from a backup or join as a new member.";
+    NOTHING_RUNS 4203 Refused "nothing of the service runs"
+        "No release of the service should run on this host."
+        "Deploy a release; `trimaran-agent host status --data-dir DIR` shows what is here.";
+    MEMBERS 4204 Refused "this change of the coordinators is not possible"
+        "A quorum, more than half of the coordinators with a vote, would not be there afterwards, or the coordinator is not what the change needs it to be."
+        "Start the coordinators that are away, or add one with `trimaran cluster token NAME` first; `trimaran cluster members` shows who is there.";
 }

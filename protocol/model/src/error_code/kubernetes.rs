@@ -49,6 +49,15 @@ super::error_codes! { ENTRIES_KUBERNETES;
     LIST_KEY_MISSING 5025 BadInput "a list item without its key"
         "Server-side apply merges this list by a key of its items, and refuses an item that does not have it."
         "Write the field that the message names.";
+    OBJECT_FIELD_MISSING 5026 BadInput "a field that is not there"
+        "A server refuses an object of this kind without the field, in every release from Kubernetes 1.33 to 1.37."
+        "Write the field that the message names.";
+    OBJECT_FIELD_VALUE 5027 BadInput "a value that the field can't have"
+        "The value has the right type, but a server refuses it: it is none of the words of the field, outside of its bounds, or does not fit the fields beside it."
+        "Write a value as the message says.";
+    OBJECT_ENCRYPTED 5028 BadInput "an encrypted object"
+        "The file is encrypted with SOPS. A server has no field `sops` and refuses the object as it is."
+        "Decrypt the file before the deploy, as in `sops --decrypt secret.yaml | trimaran lint -`, or bring the Secret by other means.";
     OBJECT_TOO_LARGE 5030 BadInput "object too large"
         "An API server takes objects of up to 1.5 MiB, ConfigMaps and Secrets of up to 1 MiB of data, and annotations of up to 256 KiB."
         "Split it, or keep the data elsewhere.";

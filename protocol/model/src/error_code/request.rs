@@ -28,12 +28,24 @@ super::error_codes! { ENTRIES_REQUEST;
     PLAN_CHANGED 2206 Refused "the plan is another one"
         "The digest of the request is not the digest of the plan that would run."
         "Plan again, review the plan and use its digest.";
-    WORKLOAD_UNSUPPORTED 2207 Refused "this workload can't be deployed yet"
-        "The pipeline was read and checked, but this version of Trimaran deploys only to hosts."
-        "Use `workload.host`, or a later version.";
+    WORKLOAD_UNSUPPORTED 2207 Refused "the agent has no driver for this workload"
+        "The pipeline is right, but the agent of its target is of a version that can't deploy such a workload."
+        "Run an agent of a version that has a driver for it; `trimaran agent list -o json` shows what each agent drives.";
     NO_HOSTS 2208 Refused "the target has no hosts"
         "No enrolled runner has the labels that the target selects."
         "Enroll runners with these labels; `trimaran runner list` shows them.";
+    CONTENT_MISSING 2209 Refused "a part of the release is not in the cluster"
+        "The release needs files that were never uploaded, or that were removed because no release used them."
+        "Deploy with the pipeline's file (`-f FILE`), which uploads them.";
+    CONTENT_INVALID 2210 Refused "uploaded files are not what they are said to be"
+        "The bytes of an upload do not have its digest or its length."
+        "Deploy again; report it if it repeats.";
+    SECRET_PLAIN 2211 Refused "a secret is not sealed"
+        "The manifests have a Secret with values, and no key came to seal them with, so they did not leave your machine."
+        "Start the agents of all targets of the pipeline: each gives the key that its values are sealed with.";
+    QUESTION_UNANSWERED 2212 Refused "the target's agent does not answer this"
+        "The agent of the target has no answer to the question, or its session broke off."
+        "Do what the message says; `trimaran agent list` shows the agent.";
     QUARANTINED 2301 Refused "this plan failed before"
         "The same plan was rolled back, so it is not deployed again without an override."
         "Deploy a new version, or repeat with `--override quarantine --reason TEXT`.";
@@ -61,6 +73,9 @@ super::error_codes! { ENTRIES_REQUEST;
     CONFIRMATION 2309 Usage "confirmation needed"
         "The command changes production and can't ask, because there is no terminal."
         "Add `--yes`.";
+    OTHER_RELEASE_RUNS 2310 Refused "another release runs"
+        "`--from` names the version that has to run now; another rollback or deploy was faster."
+        "`trimaran status PIPELINE` shows what runs; roll back from that version.";
     REQUEST_ID 2401 Usage "not a UUIDv7"
         "A request id must be a UUID of version 7, because its time decides how long it is kept."
         "Omit `--request-id`, or make one with a UUIDv7 generator.";
@@ -76,6 +91,9 @@ super::error_codes! { ENTRIES_REQUEST;
     REQUEST_FUTURE 2405 Refused "request id of the future"
         "The request id was made more than 24 hours after the cluster's time, so a clock is wrong."
         "Check the clock of the machine that made the id; `trimaran cluster status` shows the cluster's.";
+    QUOTA 2406 Refused "too many changes of one identity"
+        "One identity made as many changes as it may have in progress, in a second or in a day, so that the others can work."
+        "Try again when the message says; cancel, rollback, approve and resume have a reserve of their own.";
     BUG 2901 Internal "a defect of Trimaran"
         "The request ran into a defect; the state was left as it was before."
         "Report the code in the message.";

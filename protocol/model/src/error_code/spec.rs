@@ -42,7 +42,7 @@ super::error_codes! { ENTRIES_SPEC;
         "Choose such a name.";
     BAD_URL 1015 BadInput "not a URL of the right kind"
         "The place of an artifact or probe is written in a form that is not known."
-        "Write it in the form that the message names.";
+        "Write it in the form that the message shows.";
     BAD_DIGEST 1016 BadInput "not a digest"
         "A sha256 digest has 64 hexadecimal digits."
         "Copy it from `sha256sum FILE`.";
@@ -103,6 +103,12 @@ super::error_codes! { ENTRIES_SPEC;
     APPROVE_OPTIONS 1308 BadInput "an approval that can't let anything through"
         "Without the option `promote`, or without any time to choose, the environment could never start."
         "Add `promote`, or a longer `timeout`.";
+    REQUIRE_USER 1311 BadInput "process without a user"
+        "The target demands that every process says as whom it runs."
+        "Add `user` to `workload.host.process`.";
+    RUNS_AS_ROOT 1312 BadInput "process of the runner's user"
+        "Without `user` a process on hosts runs as its runner's user, which is root on most hosts."
+        "Add `user` to `workload.host.process`, or accept the warning.";
     SIZES 1401 BadInput "sizes of waves do not grow"
         "Sizes count all hosts since the start, so each one is larger than the one before."
         "Sort them.";

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use crate::id::ArtifactName;
 use crate::time::Millis;
 
-/// Read and checked; planned and deployed in its own issue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlinkWorkload {
     pub jar: ArtifactName,
@@ -89,13 +88,15 @@ impl OnStopFailure {
 /// When a job counts as healthy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlinkHealth {
-    /// From the submission until it runs.
+    /// From the submission until all tasks run.
     pub start_timeout: Millis,
-    /// Watched for so long after that.
-    pub bake: Millis,
-    /// Restarts and failed checkpoints that are tolerated, and completed checkpoints that are needed, in `bake`.
+    /// It has to be healthy for so long, counted from when all tasks run.
+    pub window: Millis,
+    /// Restarts in the window that are forgiven.
     pub max_restarts: u32,
+    /// Checkpoints that must complete after the last restart; 0 is for a job that makes none.
     pub min_checkpoints: u32,
+    /// Checkpoints in a row that may fail.
     pub max_failed_checkpoints: u32,
 }
 
@@ -103,7 +104,7 @@ impl Default for FlinkHealth {
     fn default() -> Self {
         Self {
             start_timeout: Millis::minutes(3),
-            bake: Millis::minutes(5),
+            window: Millis::minutes(5),
             max_restarts: 2,
             min_checkpoints: 2,
             max_failed_checkpoints: 3,

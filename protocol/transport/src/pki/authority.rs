@@ -11,12 +11,14 @@ use rcgen::{
     KeyUsagePurpose, PublicKeyData as _, SanType, SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
-use trimaran_model::id::{CoordinatorName, Identity, name_error};
+use trimaran_model::id::{CoordinatorName, Digest, Identity, name_error};
+use trimaran_model::limits::ISSUER_TTL;
 use trimaran_model::time::{Millis, WallTime};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use crate::pki::chain;
 use crate::pki::enroll::{Csr, CsrError};
-use crate::pki::identity::{CertificateError, CertificateInfo, uri};
+use crate::pki::identity::{CertificateError, CertificateInfo, sha256, uri};
 use crate::pki::pem;
 use crate::pki::trust::{CHAIN_CERTIFICATES_MAX, Trust, TrustError};
 
@@ -24,17 +26,16 @@ use crate::pki::trust::{CHAIN_CERTIFICATES_MAX, Trust, TrustError};
 pub const NOT_BEFORE_SLACK: Millis = Millis::minutes(10);
 /// Validity of a root.
 pub const ROOT_TTL: Millis = Millis::hours(24 * 365 * 20);
-/// Validity of an issuer.
-pub const ISSUER_TTL: Millis = Millis::hours(24 * 365 * 10);
-/// Largest depth of an issuer: leaf, four issuers and the root stay below [`CHAIN_CERTIFICATES_MAX`].
-pub const ISSUER_DEPTH_MAX: u8 = 3;
+/// Largest depth of an issuer: each coordinator is certified by one that was there before it, so a depth is spent with
+/// each generation of coordinators. Leaf, issuers and the root stay below [`CHAIN_CERTIFICATES_MAX`].
+pub const ISSUER_DEPTH_MAX: u8 = 24;
 
 const _: () = assert!((ISSUER_DEPTH_MAX as usize) + 3 <= CHAIN_CERTIFICATES_MAX);
 
 /// Why the authority could not make something.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
-    #[error("`{cluster}` is no cluster id: {why}")]
+    #[error("`{cluster}` is not a cluster id: {why}")]
     Cluster { cluster: String, why: &'static str },
     #[error("a key can't be made or read")]
     Key(#[source] rcgen::Error),
@@ -50,7 +51,9 @@ pub enum AuthorityError {
     Trust(#[from] TrustError),
     #[error("the issuer is not usable: {0}")]
     Issuer(CertificateError),
-    #[error("an issuer of depth {depth} may not certify one of depth {wanted}")]
+    #[error(
+        "an issuer of depth {depth} may not certify one of depth {wanted}: join by another coordinator, which was certified by an earlier one"
+    )]
     Depth { depth: u8, wanted: u8 },
     #[error("Trimaran itself never gets a certificate")]
     NoIdentity,
@@ -192,6 +195,11 @@ impl Issuer {
         &self.cluster
     }
 
+    /// SHA-256 of the issuing key's public half, by which it is known and revoked.
+    pub fn key_digest(&self) -> Digest {
+        sha256(&self.key.subject_public_key_info())
+    }
+
     pub fn depth(&self) -> u8 {
         self.depth
     }
@@ -220,7 +228,9 @@ impl Issuer {
             vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         params.subject_alt_names = vec![SanType::URI(uri.try_into().map_err(AuthorityError::Certificate)?)];
         let made = self.sign(&params, csr)?;
-        let info = CertificateInfo::parse(&made).map_err(AuthorityError::Issuer)?;
+        let issuers = chain::keys(&self.chain).map_err(AuthorityError::Issuer)?;
+        let info =
+            CertificateInfo { issuers, ..CertificateInfo::parse(&made).map_err(AuthorityError::Issuer)? };
         let chain = std::iter::once(made.to_vec()).chain(self.chain.iter().map(|der| der.to_vec())).collect();
         Ok(Issued { chain, info })
     }

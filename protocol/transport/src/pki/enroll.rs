@@ -7,6 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::{
@@ -43,6 +44,18 @@ impl Token {
     /// `secret` is 32 unpredictable bytes ([`crate::random::bytes`]); `root` is [`Trust::root_fingerprint`].
     pub fn new(secret: [u8; 32], root: Digest) -> Self {
         Self { secret, root }
+    }
+
+    /// A secret that only the holder of a private key can make, and makes again for the same parts: HMAC-SHA-256 over
+    /// them, each with its length, keyed with the key's PEM.
+    pub fn derive_secret(private_key_pem: &str, parts: &[&[u8]]) -> [u8; 32] {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, private_key_pem.as_bytes());
+        let mut context = hmac::Context::with_key(&key);
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        context.sign().as_ref().try_into().expect("the hash has 32 bytes")
     }
 
     /// The fingerprint of the root that the server must present.

@@ -2,13 +2,15 @@
 //!
 //! `identity/key.pem` (mode 0600) is made here and never leaves; `identity/ca.pem` holds the roots;
 //! `identity/cert.pem` holds the leaf and its issuers, and is written last: where it exists, all exists.
-//! Each file is replaced whole: written beside, synced, renamed, and the directory synced.
+//! Each file is replaced whole.
 #![allow(clippy::disallowed_methods, reason = "this module is the transport's file access")]
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+
+use trimaran_process::files::{WriteError, write_atomically};
 
 /// Longest file that is read: a chain of eight certificates is far below.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
@@ -21,8 +23,10 @@ pub const RESET_KEY_BYTES: usize = 64;
 pub enum FilesError {
     #[error("can't read {path}")]
     Read { path: PathBuf, source: io::Error },
-    #[error("can't write {path}")]
-    Write { path: PathBuf, source: io::Error },
+    #[error("can't make {path}")]
+    Make { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Write(#[from] WriteError),
     #[error("{path} has {bytes} bytes, where {expected} belong")]
     Size { path: PathBuf, bytes: u64, expected: u64 },
 }
@@ -69,12 +73,12 @@ pub fn save_identity(data_dir: &Path, files: &IdentityFiles) -> Result<(), Files
     make_private_dir(&directory)?;
     write_atomically(&directory.join("key.pem"), files.key.as_bytes(), 0o600)?;
     write_atomically(&directory.join("ca.pem"), files.ca.as_bytes(), 0o644)?;
-    write_atomically(&directory.join("cert.pem"), files.cert.as_bytes(), 0o644)
+    Ok(write_atomically(&directory.join("cert.pem"), files.cert.as_bytes(), 0o644)?)
 }
 
 /// Replaces the certificate alone: after a renewal, which keeps the key.
 pub fn save_certificate(data_dir: &Path, cert_pem: &str) -> Result<(), FilesError> {
-    write_atomically(&data_dir.join("identity/cert.pem"), cert_pem.as_bytes(), 0o644)
+    Ok(write_atomically(&data_dir.join("identity/cert.pem"), cert_pem.as_bytes(), 0o644)?)
 }
 
 /// The key by which a restarted process lets its old peers know that their sessions are gone: made at first use.
@@ -96,31 +100,9 @@ pub fn load_or_create_reset_key(data_dir: &Path) -> Result<[u8; RESET_KEY_BYTES]
     }
 }
 
-/// Replaces a file whole: after a crash it is the old one or the new one.
-pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FilesError> {
-    replace(path, bytes, mode).map_err(|source| FilesError::Write { path: path.to_owned(), source })
-}
-
-fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".tmp");
-    let beside = PathBuf::from(beside);
-    // What a crash left may have another mode.
-    match fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
-}
-
 fn make_private_dir(path: &Path) -> Result<(), FilesError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| FilesError::Write { path: path.to_owned(), source })
+    made.map_err(|source| FilesError::Make { path: path.to_owned(), source })
 }
 
 fn read(path: &Path) -> Result<Option<String>, FilesError> {

@@ -57,6 +57,8 @@ pub struct CertificateInfo {
     pub fingerprint: Digest,
     pub not_before: WallTime,
     pub not_after: WallTime,
+    /// SHA-256 of the keys that certified it, its own issuer's first, the root's left out; empty before it was verified.
+    pub issuers: Vec<Digest>,
 }
 
 impl CertificateInfo {
@@ -93,6 +95,7 @@ impl CertificateInfo {
             fingerprint: sha256(der),
             not_before: seconds(validity.not_before.timestamp()),
             not_after: seconds(validity.not_after.timestamp()),
+            issuers: Vec::new(),
         })
     }
 }

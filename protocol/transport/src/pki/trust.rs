@@ -15,11 +15,14 @@ use trimaran_model::id::{Digest, name_error};
 use trimaran_model::time::WallTime;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use crate::pki::chain;
 use crate::pki::identity::{CertificateError, CertificateInfo, sha256};
 use crate::pki::pem;
 
 /// Certificates of one chain: leaf, issuers, and the root where it is sent along.
-pub const CHAIN_CERTIFICATES_MAX: usize = 8;
+pub const CHAIN_CERTIFICATES_MAX: usize = 28;
+/// Issuers that one run of the path validation of webpki passes.
+const VALIDATED_ISSUERS_MAX: usize = 6;
 
 /// Why a root file is not usable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,7 +91,8 @@ impl Trust {
         &self.roots
     }
 
-    /// Verifies a chain (DER, leaf first, issuers in any order) at the time `at`.
+    /// Verifies a chain (DER): the leaf first, each certificate followed by its issuer's, with or without roots at the
+    /// end, at the time `at`.
     ///
     /// Checks signatures up to a root, validity of every certificate below it, usage, cluster and the form of
     /// the identity; not revocation and not the role.
@@ -101,17 +105,23 @@ impl Trust {
             return Err(CertificateError::TooMany { count: chain.len(), limit: CHAIN_CERTIFICATES_MAX });
         }
         let (leaf, issuers) = chain.split_first().ok_or(CertificateError::Missing)?;
+        let issuers = chain::below_roots(issuers)?;
+        let (below, above) = issuers.split_at(issuers.len().min(VALIDATED_ISSUERS_MAX));
+        let nearest = match above.first() {
+            None => Arc::clone(&self.store),
+            Some(nearest) => {
+                let mut store = RootCertStore::empty();
+                store.add(nearest.clone().into_owned()).map_err(refusal)?;
+                Arc::new(store)
+            }
+        };
         let parsed = ParsedCertificate::try_from(leaf).map_err(refusal)?;
         let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
-        verify_server_cert_signed_by_trust_anchor(
-            &parsed,
-            &self.store,
-            issuers,
-            unix_time(at),
-            algorithms.all,
-        )
-        .map_err(refusal)?;
-        let info = CertificateInfo::parse(leaf)?;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &nearest, below, unix_time(at), algorithms.all)
+            .map_err(refusal)?;
+        chain::verify_issuers(above, below.len(), at)?;
+        chain::verify_links(leaf, issuers, &self.roots)?;
+        let info = CertificateInfo { issuers: chain::keys(issuers)?, ..CertificateInfo::parse(leaf)? };
         if info.cluster != self.cluster {
             return Err(CertificateError::Cluster { found: info.cluster, expected: self.cluster.clone() });
         }

@@ -4,9 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use quinn::{Connection, ConnectionError, VarInt};
 use tokio::time::Instant;
 use trimaran_model::id::Identity;
@@ -64,7 +65,7 @@ impl VerifiedConnection {
     /// See [`crate::Session::silent_for`].
     pub(crate) fn silent_for(&self) -> Duration {
         let frames = frames_received(&self.connection);
-        let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut received = self.received.lock();
         if received.frames != frames {
             *received = Received { frames, at: Instant::now() };
         }
@@ -190,13 +191,13 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, Live> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> parking_lot::MutexGuard<'_, Live> {
+        self.live.lock()
     }
 
     /// Whether one more refusal may be logged aloud: a flood of them must not fill the log.
     pub(crate) fn may_log(&self) -> bool {
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.logged.lock();
         let rested = logged.is_none_or(|at| at.elapsed() >= limits::REFUSAL_LOG_INTERVAL.to_std());
         if rested {
             *logged = Some(Instant::now());

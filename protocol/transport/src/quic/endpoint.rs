@@ -347,7 +347,7 @@ impl Acceptor {
         let counters = self.accepting.registry.counters.clone();
         while let Some(Some(incoming)) = self.cancel.run_until_cancelled(self.quinn.accept()).await {
             let full = self.accepting.registry.len() >= self.limits.sessions_max;
-            let place = Place::take(&self.pending, if full { 0 } else { self.limits.handshakes_max });
+            let place = Place::acquire(&self.pending, if full { 0 } else { self.limits.handshakes_max });
             let Some(place) = place else {
                 counters.count_handshake();
                 incoming.refuse();

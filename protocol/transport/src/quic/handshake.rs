@@ -57,7 +57,7 @@ pub(crate) struct Place(Arc<AtomicUsize>);
 
 impl Place {
     /// Takes a place if fewer than `max` are taken.
-    pub(crate) fn take(count: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+    pub(crate) fn acquire(count: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
         let grown = |taken: usize| (taken < max).then_some(taken + 1);
         count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).ok()?;
         Some(Self(count.clone()))
@@ -100,7 +100,7 @@ fn admit(
     peer: Option<&CertificateInfo>,
 ) -> Result<Option<Place>, HandshakeError> {
     let Some(peer) = peer else {
-        let place = Place::take(&accepting.enrolling, accepting.enrollments_max);
+        let place = Place::acquire(&accepting.enrolling, accepting.enrollments_max);
         return place.map(Some).ok_or(HandshakeError::Busy("enrolments"));
     };
     if accepting.registry.sessions_of(&peer.identity).len() >= limits::sessions_per_identity(alpn) {

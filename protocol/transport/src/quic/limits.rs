@@ -31,6 +31,8 @@ pub const REFUSAL_LOG_INTERVAL: Millis = Millis(100);
 /// Keep-alive and idle timeout between coordinators; an election takes a second or more.
 pub const PEER_KEEP_ALIVE: Millis = Millis(500);
 pub const PEER_LOST_AFTER: Millis = Millis::seconds(3);
+/// Keep-alive of an operator's session: who watches has to notice a dead coordinator soon.
+pub const OPERATOR_KEEP_ALIVE: Millis = Millis(500);
 
 const _: () = assert!(PEER_KEEP_ALIVE.0 * 4 < PEER_LOST_AFTER.0);
 const _: () = assert!(HANDSHAKE_TIMEOUT.0 < AGENT_LOST_AFTER.0);
@@ -105,7 +107,14 @@ fn class(alpn: Alpn) -> Class {
         },
         Alpn::Agent | Alpn::Runner => agent,
         Alpn::Operator => {
-            Class { sessions_per_identity: 1024, bidi_streams: 32, connection_window: 2 * MIB, ..agent }
+            let keep_alive = OPERATOR_KEEP_ALIVE;
+            Class {
+                sessions_per_identity: 1024,
+                bidi_streams: 32,
+                connection_window: 2 * MIB,
+                keep_alive,
+                ..agent
+            }
         }
         Alpn::Enroll => {
             Class { bidi_streams: 1, stream_window: 32 * KIB, connection_window: 64 * KIB, ..agent }

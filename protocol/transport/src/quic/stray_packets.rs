@@ -124,7 +124,7 @@ impl Judge {
         if version != VERSION || first & 0x30 != 0 {
             return true;
         }
-        let token = rest.number().and_then(|length| rest.take(length));
+        let token = rest.number().and_then(|length| rest.split(length));
         let payload = rest.number();
         let (Some(_token), Some(payload)) = (token, payload) else { return true };
         let whole = (PROTECTED_BYTES_MIN..=rest.0.len() as u64).contains(&payload);
@@ -137,25 +137,25 @@ impl Judge {
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, length: u64) -> Option<&'a [u8]> {
+    fn split(&mut self, length: u64) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(usize::try_from(length).ok()?)?;
         self.0 = rest;
         Some(taken)
     }
 
     fn version(&mut self) -> Option<u32> {
-        self.take(4)?.first_chunk().copied().map(u32::from_be_bytes)
+        self.split(4)?.first_chunk().copied().map(u32::from_be_bytes)
     }
 
     fn id(&mut self) -> Option<&'a [u8]> {
-        let length = self.take(1)?[0];
-        if usize::from(length) > CID_BYTES_MAX { None } else { self.take(length.into()) }
+        let length = self.split(1)?[0];
+        if usize::from(length) > CID_BYTES_MAX { None } else { self.split(length.into()) }
     }
 
     /// A variable-length integer (RFC 9000, 16).
     fn number(&mut self) -> Option<u64> {
         let first = *self.0.first()?;
-        let bytes = self.take(1 << (first >> 6))?;
+        let bytes = self.split(1 << (first >> 6))?;
         let value = bytes.iter().fold(0, |value: u64, byte| value << 8 | u64::from(*byte));
         Some(value & (u64::MAX >> (66 - 8 * bytes.len())))
     }

@@ -6,9 +6,10 @@ use rcgen::{
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use trimaran_model::time::WallTime;
-use trimaran_transport::authority::{Authority, AuthorityError, Issuer as TrimaranIssuer};
+use trimaran_transport::authority::{Authority, AuthorityError, ISSUER_DEPTH_MAX, Issuer as TrimaranIssuer};
 use trimaran_transport::enroll::{Csr, make_key_and_csr};
 use trimaran_transport::pki::identity::CertificateError;
+use trimaran_transport::pki::trust::CHAIN_CERTIFICATES_MAX;
 use trimaran_transport::{Trust, files::IdentityFiles};
 
 use crate::world::{DAY, NOW, World, agent};
@@ -85,7 +86,7 @@ fn issuers_certify_only_below_their_depth() {
     assert_eq!(trust.verify(&chain(&issued.pem()), NOW), Ok(issued.info));
     let refused = second.certify_issuer(&c3, &csr, NOW).expect_err("depth 0");
     assert!(matches!(refused, AuthorityError::Depth { .. }), "{refused}");
-    root.certify_issuer(&c1, &csr, 4, NOW).expect_err("deeper than any chain");
+    root.certify_issuer(&c1, &csr, ISSUER_DEPTH_MAX + 1, NOW).expect_err("deeper than any chain");
 
     // An issuer of depth 0 that signs another one without an issuer is not believed.
     let mut params = CertificateParams::default();
@@ -103,6 +104,66 @@ fn issuers_certify_only_below_their_depth() {
     let mut forged = vec![leaf, rogue];
     forged.extend(own);
     trust.verify(&forged, NOW).expect_err("deeper than allowed");
+}
+
+/// Each certified by the one before, as coordinators that replace each other are.
+fn generations(count: usize) -> (Authority, Vec<TrimaranIssuer>) {
+    let root = Authority::new_root("one", NOW).expect("a root");
+    let mut issuers =
+        vec![root.new_issuer(&"c1".parse().unwrap(), ISSUER_DEPTH_MAX, NOW).expect("an issuer")];
+    while issuers.len() < count {
+        let name = format!("c{}", issuers.len() + 1);
+        let (key, csr) = make_key_and_csr(&name).expect("a key");
+        let last = issuers.last().expect("there is one");
+        let chain = last.certify_issuer(&name.parse().unwrap(), &csr, NOW).expect("one level below");
+        issuers.push(TrimaranIssuer::from_pem(&key, &chain, &root.certificate_pem()).expect("an issuer"));
+    }
+    (root, issuers)
+}
+
+#[test]
+fn a_chain_of_as_many_generations_as_there_may_be_verifies_whole_and_in_order_only() {
+    let (root, issuers) = generations(usize::from(ISSUER_DEPTH_MAX) + 1);
+    let trust = Trust::from_pem(&root.certificate_pem()).expect("the root");
+    let (_, csr) = make_key_and_csr("lab").expect("a key");
+    let leaf = Csr::parse(&csr).expect("a request");
+    for issuer in &issuers {
+        let issued = issuer.issue(&agent("lab"), &leaf, NOW, DAY).expect("a leaf");
+        let with_root = issued.pem() + &root.certificate_pem();
+        assert_eq!(trust.verify(&chain(&issued.pem()), NOW), Ok(issued.info.clone()));
+        assert_eq!(trust.verify(&chain(&with_root), NOW), Ok(issued.info), "depth {}", issuer.depth());
+    }
+    let last = issuers.last().expect("there are some").issue(&agent("lab"), &leaf, NOW, DAY).expect("a leaf");
+    let good = chain(&last.pem());
+    let ago = WallTime(NOW.0 - 7_200_000);
+    trust.verify(&good, ago).expect_err("before they were made");
+    for at in 1..good.len() {
+        let mut without = good.clone();
+        without.remove(at);
+        trust.verify(&without, NOW).expect_err("a generation is missing");
+        if at > 1 {
+            let mut swapped = good.clone();
+            swapped.swap(at - 1, at);
+            trust.verify(&swapped, NOW).expect_err("two generations in another order");
+        }
+        let mut changed = good.clone();
+        let mut bytes = changed[at].to_vec();
+        *bytes.last_mut().expect("not empty") ^= 1;
+        changed[at] = bytes.into();
+        trust.verify(&changed, NOW).expect_err("another signature");
+    }
+}
+
+#[test]
+fn an_innocent_issuer_between_a_leaf_and_its_own_is_noticed() {
+    let (root, issuers) = generations(2);
+    let trust = Trust::from_pem(&root.certificate_pem()).expect("the root");
+    let (_, csr) = make_key_and_csr("lab").expect("a key");
+    let leaf = Csr::parse(&csr).expect("a request");
+    let by_first = issuers[0].issue(&agent("lab"), &leaf, NOW, DAY).expect("a leaf");
+    let mut mixed = chain(&by_first.pem());
+    mixed.insert(1, chain(&issuers[1].chain_pem()).remove(0));
+    trust.verify(&mixed, NOW).expect_err("its issuer is another one");
 }
 
 #[test]
@@ -131,7 +192,7 @@ fn a_leaf_starts_early_ends_in_time_and_has_a_serial_of_its_own() {
     assert_eq!(one.spki, two.spki);
     assert_eq!((one.not_before, one.not_after), (WallTime(NOW.0 - 600_000), NOW + DAY));
     let end = issue(NOW, trimaran_model::time::Millis(u64::MAX)).not_after;
-    assert!(end <= NOW + trimaran_transport::authority::ISSUER_TTL, "not longer than its issuer");
+    assert!(end <= NOW + trimaran_model::limits::ISSUER_TTL, "not longer than its issuer");
 }
 
 #[test]
@@ -152,7 +213,8 @@ fn no_changed_byte_of_a_chain_goes_unnoticed() {
         assert!(trust.verify(&cut, NOW).is_err());
     }
     let mut padded = good.clone();
-    padded.extend(std::iter::repeat_n(good[1].clone(), 7));
-    assert_eq!(trust.verify(&padded, NOW), Err(CertificateError::TooMany { count: 9, limit: 8 }));
+    let limit = CHAIN_CERTIFICATES_MAX;
+    padded.extend(std::iter::repeat_n(good[1].clone(), limit - 1));
+    assert_eq!(trust.verify(&padded, NOW), Err(CertificateError::TooMany { count: limit + 1, limit }));
     assert_eq!(trust.verify(&[], NOW), Err(CertificateError::Missing));
 }

@@ -36,6 +36,7 @@ async fn serve_one(world: &World, server: &Endpoint, known: &Token) {
                 verify_renewal(&world.trust(), &chain, &csr, now, &|_| false).expect("renewable");
             (info.identity, csr)
         }
+        EnrollRequest::Join(_) => panic!("no coordinator joins here"),
     };
     let issued = world.issuer.issue(&identity, &csr, now, DAY).expect("a leaf");
     let reply = EnrollReply::Issued {
@@ -45,6 +46,7 @@ async fn serve_one(world: &World, server: &Endpoint, known: &Token) {
         name: "lab".into(),
         role: "agent".into(),
         endpoints: vec![address(server).to_string()],
+        agent: None,
     };
     soon(sender.send(&reply.to_frame())).await.expect("sent");
     soon(sender.finish_and_wait()).await.expect("arrived");
@@ -55,6 +57,7 @@ async fn ask(near: &trimaran_transport::Session, request: EnrollRequest) -> (Str
     match EnrollReply::from_frame(&reply).expect("a reply") {
         EnrollReply::Issued { cert, ca, .. } => (cert, ca),
         EnrollReply::Refused { message, .. } => panic!("{message}"),
+        EnrollReply::Joined(_) => panic!("no coordinator joins here"),
     }
 }
 

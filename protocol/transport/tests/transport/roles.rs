@@ -224,6 +224,11 @@ async fn an_authority_is_replaced_with_an_overlap() {
     for world in [&old, &new] {
         let root = world.trust().root_fingerprint();
         let enrolled = soon(late.enroll(address(&server), root)).await;
-        assert_eq!(enrolled.is_ok(), std::ptr::eq(world, &new), "a chain ends at one root");
+        assert_eq!(
+            enrolled.is_ok(),
+            std::ptr::eq(world, &new),
+            "a chain ends at one root: {:?}",
+            enrolled.err()
+        );
     }
 }

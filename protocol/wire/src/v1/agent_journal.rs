@@ -8,6 +8,7 @@ use bincode::{Decode, Encode};
 use super::agent::Progress;
 use super::assignment::{WireAssignment, WireFailure, WireOutcome};
 use super::common::WireInstallation;
+use super::target::WireTarget;
 use crate::codec::{Message, kind};
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -20,8 +21,8 @@ impl Message for JournalRecords {
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum JournalRecord {
-    /// The cluster, and the highest epoch that was seen of it.
-    Epoch { cluster: String, epoch: u16 },
+    /// The cluster, the highest epoch that was seen of it, and the incarnation that had it.
+    Epoch { cluster: String, epoch: u16, incarnation: u64 },
     /// The largest fence of an installation. Kept after its assignment is forgotten.
     Fence { installation: WireInstallation, fence: u64, assignment: u64 },
     /// An assignment was taken, with its fence.
@@ -36,6 +37,10 @@ pub enum JournalRecord {
     Forgotten { assignment: u64 },
     /// The assignment superseded `order`, whose driver had come so far; until its own first `Phase`.
     Found { assignment: u64, order: WireAssignment, bytes: Vec<u8> },
+    /// A target that the agent serves, with the settings of its platform: work goes on without a coordinator.
+    Target(WireTarget),
+    /// The agent serves the target of this name no more.
+    TargetRemoved { name: String },
 }
 
 /// What a fleet's machine keeps of an assignment.
@@ -47,6 +52,8 @@ pub struct FleetPhase {
     pub ordered: Vec<String>,
     pub failures: Vec<WireFailure>,
     pub fault: Option<WireFailure>,
+    /// Hosts that were left behind, each with its fault.
+    pub lost: Vec<WireFailure>,
 }
 
 impl Message for FleetPhase {
@@ -62,7 +69,7 @@ mod tests {
     fn records() -> JournalRecords {
         let installation = WireInstallation { pipeline: "w".to_owned(), target: "t".to_owned() };
         JournalRecords(vec![
-            JournalRecord::Epoch { cluster: "c".to_owned(), epoch: 2 },
+            JournalRecord::Epoch { cluster: "c".to_owned(), epoch: 2, incarnation: 9 },
             JournalRecord::Fence { installation, fence: 9, assignment: 4 },
             JournalRecord::Phase { assignment: 4, bytes: vec![7, 8] },
             JournalRecord::Held { assignment: 4 },
@@ -73,7 +80,7 @@ mod tests {
     #[test]
     fn golden_bytes_of_version_1() {
         let mut expected = vec![5];
-        expected.extend([0, 1, b'c', 2]);
+        expected.extend([0, 1, b'c', 2, 9]);
         expected.extend([1, 1, b'w', 1, b't', 9, 4]);
         expected.extend([3, 4, 2, 7, 8]);
         // 300 does not fit a byte: 251, then a u16.
@@ -86,10 +93,12 @@ mod tests {
             ordered: vec!["h".to_owned()],
             failures: vec![WireFailure { instance: Some("h".to_owned()), ..failure("f") }],
             fault: Some(failure("p")),
+            lost: vec![failure("l")],
         };
         let mut expected = vec![1, 1, b'a', 1, 1, b'h'];
         expected.extend([1, 1, b'f', 1, b'm', 1, 1, b'h']);
         expected.extend([1, 1, b'p', 1, b'm', 0]);
+        expected.extend([1, 1, b'l', 1, b'm', 0]);
         assert_eq!(encode(&phase), expected);
     }
 

@@ -3,13 +3,19 @@
 use std::sync::Arc;
 
 use bincode::{Decode, Encode};
-use trimaran_model::action::{Action, Commit, Failure, InstanceReport, Outcome, Wave};
-use trimaran_model::assignment::{Assignment, HostAction, HostGoal, HostOrder, HostReport, HostState};
+use trimaran_model::action::{Action, BeganFrom, Commit, Failure, InstanceReport, Outcome, Wave};
+use trimaran_model::amount::IntOrPercent;
+use trimaran_model::assignment::{
+    Assignment, HostAction, HostGoal, HostOrder, HostReport, HostStanding, HostState,
+};
 use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, ServiceName};
-use trimaran_model::pipeline::IntOrPercent;
+use trimaran_model::pipeline::FlinkRestore;
+use trimaran_model::release::Release;
 use trimaran_model::run::InstanceStatus;
+use trimaran_model::target::PlatformKind;
+use trimaran_model::time::WallTime;
 
-use super::common::{WireInstallation, WireRun, WireStage, digests, name, reason_code, spelled};
+use super::common::{WireInstallation, WireRun, WireStage, digests, name, platform, reason_code, spelled};
 use super::release::WireRelease;
 use crate::codec::CodecError;
 
@@ -21,12 +27,16 @@ pub struct WireAssignment {
     pub run: WireRun,
     pub stage: WireStage,
     pub attempt: u32,
+    /// A `PlatformKind`.
+    pub platform: String,
     pub action: WireAction,
     pub release: Option<Arc<WireRelease>>,
     pub wave: WireWave,
     pub hosts: Vec<String>,
-    pub keep: Vec<[u8; 32]>,
+    pub retained: Vec<[u8; 32]>,
     pub committed: Option<WireCommit>,
+    /// A `FlinkRestore`.
+    pub restore_from: Option<String>,
 }
 
 /// What a driver commits: the frozen form of `model::action::Commit`.
@@ -55,6 +65,8 @@ pub enum WireAction {
     Restore([u8; 32]),
     Verify,
     Stop([u8; 32]),
+    Scale { release: [u8; 32], instances: u32 },
+    Restart([u8; 32]),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -64,6 +76,11 @@ pub struct WireWave {
     pub max_unavailable: WireIntOrPercent,
     pub failures_left: u32,
     pub failed: Vec<String>,
+    /// The fence of the attempt's first assignment.
+    pub since: u64,
+    pub lost_left: u32,
+    pub lost: Vec<String>,
+    pub keep_serving: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -97,6 +114,8 @@ impl From<&Action> for WireAction {
             Action::Restore(digest) => Self::Restore(digest.0),
             Action::Verify => Self::Verify,
             Action::Stop(digest) => Self::Stop(digest.0),
+            Action::Scale { release, instances } => Self::Scale { release: release.0, instances: *instances },
+            Action::Restart(digest) => Self::Restart(digest.0),
         }
     }
 }
@@ -108,6 +127,8 @@ impl From<WireAction> for Action {
             WireAction::Restore(digest) => Self::Restore(Digest(digest)),
             WireAction::Verify => Self::Verify,
             WireAction::Stop(digest) => Self::Stop(Digest(digest)),
+            WireAction::Scale { release, instances } => Self::Scale { release: Digest(release), instances },
+            WireAction::Restart(digest) => Self::Restart(Digest(digest)),
         }
     }
 }
@@ -120,6 +141,10 @@ impl From<&Wave> for WireWave {
             max_unavailable: wave.max_unavailable.into(),
             failures_left: wave.failures_left,
             failed: wave.failed.iter().map(ToString::to_string).collect(),
+            since: wave.since.0,
+            lost_left: wave.lost_left,
+            lost: wave.lost.iter().map(ToString::to_string).collect(),
+            keep_serving: wave.keep_serving,
         }
     }
 }
@@ -133,6 +158,10 @@ impl TryFrom<WireWave> for Wave {
             max_unavailable: wire.max_unavailable.into(),
             failures_left: wire.failures_left,
             failed: wire.failed.iter().map(|host| name(host)).collect::<Result<_, _>>()?,
+            since: Fence(wire.since),
+            lost_left: wire.lost_left,
+            lost: wire.lost.iter().map(|host| name(host)).collect::<Result<_, _>>()?,
+            keep_serving: wire.keep_serving,
         })
     }
 }
@@ -146,12 +175,14 @@ impl From<&Assignment> for WireAssignment {
             run: (&assignment.run).into(),
             stage: (&assignment.stage).into(),
             attempt: assignment.attempt.0,
+            platform: assignment.platform.as_str().to_owned(),
             action: (&assignment.action).into(),
             release: assignment.release.as_ref().map(|release| Arc::new(release.into())),
             wave: (&assignment.wave).into(),
             hosts: assignment.hosts.iter().map(ToString::to_string).collect(),
-            keep: digests(&assignment.keep),
+            retained: digests(&assignment.retained),
             committed: assignment.committed.as_ref().map(Into::into),
+            restore_from: assignment.restore_from.map(|from| from.as_str().to_owned()),
         }
     }
 }
@@ -159,6 +190,9 @@ impl From<&Assignment> for WireAssignment {
 impl TryFrom<WireAssignment> for Assignment {
     type Error = CodecError;
     fn try_from(wire: WireAssignment) -> Result<Self, CodecError> {
+        let platform = platform(&wire.platform)?;
+        let release = wire.release.map(|it| Arc::unwrap_or_clone(it).try_into()).transpose()?;
+        let release = release.map(|release| for_platform(release, platform)).transpose()?;
         Ok(Self {
             id: AssignmentId(wire.id),
             fence: Fence(wire.fence),
@@ -166,12 +200,79 @@ impl TryFrom<WireAssignment> for Assignment {
             run: wire.run.try_into()?,
             stage: wire.stage.try_into()?,
             attempt: Attempt(wire.attempt),
+            platform,
             action: wire.action.into(),
-            release: wire.release.map(|it| Arc::unwrap_or_clone(it).try_into()).transpose()?,
+            release,
             wave: wire.wave.try_into()?,
             hosts: wire.hosts.iter().map(|host| name(host)).collect::<Result<_, _>>()?,
-            keep: wire.keep.into_iter().map(Digest).collect(),
+            retained: wire.retained.into_iter().map(Digest).collect(),
             committed: wire.committed.map(Into::into),
+            restore_from: wire.restore_from.as_deref().map(flink_restore).transpose()?,
+        })
+    }
+}
+
+/// Reads which state a rollback begins from.
+pub fn flink_restore(text: &str) -> Result<FlinkRestore, CodecError> {
+    spelled(FlinkRestore::ALL.into_iter().find(|it| it.as_str() == text), "state to restore", text)
+}
+
+/// A release that its order can be about.
+fn for_platform(release: Release, platform: PlatformKind) -> Result<Release, CodecError> {
+    let of = release.workload.platform();
+    if of == platform {
+        return Ok(release);
+    }
+    Err(CodecError::value(format_args!(
+        "a release for {} in an order for {}",
+        of.as_str(),
+        platform.as_str()
+    )))
+}
+
+/// `trimaran_model::assignment::HostStanding`.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct WireHostStanding {
+    pub assignment: u64,
+    pub run: WireRun,
+    pub releases: Option<Vec<[u8; 32]>>,
+    pub goal: Option<WireHostOrder>,
+    pub max_failures: u32,
+}
+
+/// A release with its digest.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct WireHostOrder {
+    pub digest: [u8; 32],
+    pub release: WireRelease,
+}
+
+impl From<&HostStanding> for WireHostStanding {
+    fn from(it: &HostStanding) -> Self {
+        let order = |it: &HostOrder| WireHostOrder { digest: it.digest.0, release: (&it.release).into() };
+        Self {
+            assignment: it.assignment.0,
+            run: (&it.run).into(),
+            releases: it.releases.as_ref().map(digests),
+            goal: it.goal.as_ref().map(order),
+            max_failures: it.max_failures,
+        }
+    }
+}
+
+impl TryFrom<WireHostStanding> for HostStanding {
+    type Error = CodecError;
+    fn try_from(wire: WireHostStanding) -> Result<Self, CodecError> {
+        let order = |it: WireHostOrder| -> Result<HostOrder, CodecError> {
+            let release = for_platform(it.release.try_into()?, PlatformKind::Hosts)?;
+            Ok(HostOrder { digest: Digest(it.digest), release })
+        };
+        Ok(Self {
+            assignment: AssignmentId(wire.assignment),
+            run: wire.run.try_into()?,
+            releases: wire.releases.map(|all| all.into_iter().map(Digest).collect()),
+            goal: wire.goal.map(order).transpose()?,
+            max_failures: wire.max_failures,
         })
     }
 }
@@ -242,6 +343,35 @@ pub struct WireInstance {
     pub release: Option<[u8; 32]>,
     pub code: Option<String>,
     pub message: String,
+    pub began_from: Option<WireBeganFrom>,
+    pub steps: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum WireBeganFrom {
+    Nothing,
+    Savepoint { path: String, at_ms: i64 },
+    Checkpoint { path: String, at_ms: i64 },
+}
+
+impl From<&BeganFrom> for WireBeganFrom {
+    fn from(from: &BeganFrom) -> Self {
+        match from {
+            BeganFrom::Nothing => Self::Nothing,
+            BeganFrom::Savepoint { path, at } => Self::Savepoint { path: path.clone(), at_ms: at.0 },
+            BeganFrom::Checkpoint { path, at } => Self::Checkpoint { path: path.clone(), at_ms: at.0 },
+        }
+    }
+}
+
+impl From<WireBeganFrom> for BeganFrom {
+    fn from(wire: WireBeganFrom) -> Self {
+        match wire {
+            WireBeganFrom::Nothing => Self::Nothing,
+            WireBeganFrom::Savepoint { path, at_ms } => Self::Savepoint { path, at: WallTime(at_ms) },
+            WireBeganFrom::Checkpoint { path, at_ms } => Self::Checkpoint { path, at: WallTime(at_ms) },
+        }
+    }
 }
 
 impl From<&InstanceReport> for WireInstance {
@@ -252,6 +382,8 @@ impl From<&InstanceReport> for WireInstance {
             release: report.release.map(|digest| digest.0),
             code: report.code.map(|code| code.as_str().to_owned()),
             message: report.message.clone(),
+            began_from: report.began_from.as_ref().map(Into::into),
+            steps: report.steps.clone(),
         }
     }
 }
@@ -266,6 +398,8 @@ impl TryFrom<WireInstance> for InstanceReport {
             release: wire.release.map(Digest),
             code: wire.code.as_deref().map(reason_code).transpose()?,
             message: wire.message,
+            began_from: wire.began_from.map(Into::into),
+            steps: wire.steps,
         })
     }
 }
@@ -279,7 +413,7 @@ pub struct WireHostGoal {
     pub run: WireRun,
     pub attempt: u32,
     pub action: WireHostAction,
-    pub keep: Vec<[u8; 32]>,
+    pub retained: Vec<[u8; 32]>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -289,6 +423,7 @@ pub enum WireHostAction {
     Restore { digest: [u8; 32], release: WireRelease },
     Stop { only: [u8; 32] },
     Verify,
+    Restart,
 }
 
 impl From<&HostAction> for WireHostAction {
@@ -309,6 +444,7 @@ impl From<&HostAction> for WireHostAction {
             }
             HostAction::Stop { only } => Self::Stop { only: only.0 },
             HostAction::Verify => Self::Verify,
+            HostAction::Restart => Self::Restart,
         }
     }
 }
@@ -317,7 +453,8 @@ impl TryFrom<WireHostAction> for HostAction {
     type Error = CodecError;
     fn try_from(wire: WireHostAction) -> Result<Self, CodecError> {
         let order = |digest, release: WireRelease| -> Result<HostOrder, CodecError> {
-            Ok(HostOrder { digest: Digest(digest), release: release.try_into()? })
+            let release = for_platform(release.try_into()?, PlatformKind::Hosts)?;
+            Ok(HostOrder { digest: Digest(digest), release })
         };
         Ok(match wire {
             WireHostAction::Prepare { digest, release } => Self::Prepare(order(digest, release)?),
@@ -325,6 +462,7 @@ impl TryFrom<WireHostAction> for HostAction {
             WireHostAction::Restore { digest, release } => Self::Restore(order(digest, release)?),
             WireHostAction::Stop { only } => Self::Stop { only: Digest(only) },
             WireHostAction::Verify => Self::Verify,
+            WireHostAction::Restart => Self::Restart,
         })
     }
 }
@@ -339,7 +477,7 @@ impl From<&HostGoal> for WireHostGoal {
             run: (&goal.run).into(),
             attempt: goal.attempt.0,
             action: (&goal.action).into(),
-            keep: digests(&goal.keep),
+            retained: digests(&goal.retained),
         }
     }
 }
@@ -355,7 +493,7 @@ impl TryFrom<WireHostGoal> for HostGoal {
             run: wire.run.try_into()?,
             attempt: Attempt(wire.attempt),
             action: wire.action.try_into()?,
-            keep: wire.keep.into_iter().map(Digest).collect(),
+            retained: wire.retained.into_iter().map(Digest).collect(),
         })
     }
 }
@@ -371,6 +509,8 @@ pub struct WireHostReport {
     pub prepared: Option<[u8; 32]>,
     pub code: Option<String>,
     pub message: String,
+    /// The restart policy is about to have the process back.
+    pub restarting: bool,
 }
 
 impl From<&HostReport> for WireHostReport {
@@ -385,6 +525,7 @@ impl From<&HostReport> for WireHostReport {
             prepared: report.prepared.map(|digest| digest.0),
             code: report.code.map(|code| code.as_str().to_owned()),
             message: report.message.clone(),
+            restarting: report.restarting,
         }
     }
 }
@@ -403,6 +544,7 @@ impl TryFrom<WireHostReport> for HostReport {
             prepared: wire.prepared.map(Digest),
             code: wire.code.as_deref().map(reason_code).transpose()?,
             message: wire.message,
+            restarting: wire.restarting,
         })
     }
 }

@@ -8,6 +8,7 @@ use super::agent::{AgentVerdict, Progress};
 use super::assignment::WireOutcome;
 use super::common::{WireIdentity, WireRun, WireStage};
 use super::plan::WirePlan;
+use super::release_platforms::WireContent;
 use super::target::WireTarget;
 use crate::codec::{Message, kind};
 
@@ -59,6 +60,8 @@ pub enum CommandBody {
         disk: [u8; 16],
         address: String,
         certificate_sha256: [u8; 32],
+        /// The public key with which it signs certificates.
+        issuer_sha256: [u8; 32],
     },
     /// Time alone: timers that are due run.
     Advance,
@@ -105,11 +108,22 @@ pub enum CommandBody {
         pipeline: String,
         environment: String,
         to: Option<[u8; 32]>,
+        /// The version that has to run now; any when absent.
+        from: Option<String>,
+        /// The state that a job on Flink begins from, a `FlinkRestore`; as its release says when absent.
+        restore_from: Option<String>,
         reason: String,
+        /// `traffic`.
+        overrides: Vec<String>,
     },
     CreateToken {
         token_sha256: [u8; 32],
         grant: TokenGrant,
+    },
+    /// Changes enrolled runners; all of them, or none.
+    Runners {
+        names: Vec<String>,
+        change: RunnerChange,
     },
     /// Refusals of one identity and verb in one minute; one audit record.
     Refusals {
@@ -122,6 +136,8 @@ pub enum CommandBody {
     UseToken {
         token_sha256: [u8; 32],
         spki_sha256: [u8; 32],
+        /// What the newcomer calls itself: its name, where the token is for many.
+        name: Option<String>,
     },
 
     // Agents, by the coordinator that serves them.
@@ -129,12 +145,19 @@ pub enum CommandBody {
         incarnation: u64,
         coordinator: String,
         address: String,
+        /// The highest epoch that the agent has seen, and the incarnation of the cluster that had it; 0 and 0 when
+        /// it has seen none.
         epoch_seen: u16,
+        incarnation_seen: u64,
+        /// Each `PlatformKind` that it has a driver for.
+        platforms: Vec<String>,
     },
     /// The session of this attach ended; `goodbye` says that the agent itself ended it and has no call in flight.
+    /// Its last message came at `seen_ms`.
     Detach {
         attach: u64,
         goodbye: bool,
+        seen_ms: i64,
     },
     /// No sign for `limits::AGENT_LOST_AFTER` since this attach.
     AgentLost {
@@ -154,10 +177,71 @@ pub enum CommandBody {
         progress: Progress,
     },
     Verdict(AgentVerdict),
-    /// When these runners of the agent were last seen, in wall time.
+    /// What the agent says of these runners of it.
     RunnersSeen {
-        runners: BTreeMap<String, i64>,
+        runners: BTreeMap<String, RunnerNews>,
     },
+    /// A part of content that a later `StartRun` names. Repeated, it changes nothing; the first part begins anew what is not
+    /// whole.
+    PutContent {
+        content: WireContent,
+        part: u32,
+        bytes: Vec<u8>,
+    },
+    /// What an operator does with a member. The first two travel with the change of replication's own members and are
+    /// applied when it is in force.
+    ChangeMember {
+        change: WireMemberChange,
+        raft_id: u64,
+    },
+}
+
+/// What an operator can do with a coordinator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum WireMemberChange {
+    /// A learner gets a vote.
+    Promote,
+    Remove,
+    /// It becomes the leader.
+    Transfer,
+}
+
+impl CommandBody {
+    /// Whether it stops, undoes or decides what was begun: such changes have a reserve in each queue and table, so that
+    /// no one is locked out by what made them necessary.
+    pub fn has_reserve(&self) -> bool {
+        matches!(
+            self,
+            Self::Cancel { .. } | Self::Rollback { .. } | Self::Approve { .. } | Self::Resume { .. }
+        )
+    }
+}
+
+/// What a user changes of runners.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum RunnerChange {
+    /// It is forgotten, and its key refused.
+    Remove,
+    /// It stays as it is and is no host of its targets any more.
+    Cordon,
+    /// It is a host of its targets again.
+    Uncordon,
+    /// As `Cordon`, and its services are ended.
+    Drain,
+    Label {
+        set: BTreeMap<String, String>,
+        remove: Vec<String>,
+    },
+}
+
+/// What an agent says of one of its runners.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RunnerNews {
+    pub connected: bool,
+    /// Wall time of its last sign, when there was one.
+    pub seen_ms: Option<i64>,
+    /// What its host is; `None`: as before.
+    pub facts: Option<BTreeMap<String, String>>,
 }
 
 /// A pipeline file as stored; compiled again by whoever needs it.
@@ -172,8 +256,27 @@ pub struct PipelineSource {
 /// What a one-time token lets its bearer become.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum TokenGrant {
-    Agent { name: String },
-    Runner { name: String, agent: String, labels: BTreeMap<String, String> },
-    Operator { name: String, role: String },
-    Coordinator { name: String },
+    Agent {
+        name: String,
+    },
+    Runner {
+        name: String,
+        agent: String,
+        labels: BTreeMap<String, String>,
+    },
+    Operator {
+        name: String,
+        role: String,
+    },
+    Coordinator {
+        name: String,
+    },
+    /// Runners whose names come from their hosts, so many of them.
+    Runners {
+        group: String,
+        agent: String,
+        labels: BTreeMap<String, String>,
+        uses: u32,
+        ttl_ms: u64,
+    },
 }

@@ -11,6 +11,7 @@ use trimaran_model::id::{
     StageName, StagePart, TargetName,
 };
 use trimaran_model::reason::ReasonCode;
+use trimaran_model::target::PlatformKind;
 
 use crate::codec::CodecError;
 
@@ -26,6 +27,10 @@ pub fn spelled<T>(found: Option<T>, what: &str, text: &str) -> Result<T, CodecEr
 
 pub fn reason_code(text: &str) -> Result<ReasonCode, CodecError> {
     spelled(ReasonCode::from_name(text), "reason", text)
+}
+
+pub fn platform(text: &str) -> Result<PlatformKind, CodecError> {
+    spelled(PlatformKind::from_name(text), "platform", text)
 }
 
 /// An installation: pipeline and target.

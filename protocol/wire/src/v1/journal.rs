@@ -50,7 +50,7 @@ pub enum WireHostStep {
     Committed,
     Refused,
     Failed,
-    Ending { broken: bool },
+    Ending { broken: bool, part: WireChangePart },
     Stopped,
 }
 
@@ -59,6 +59,16 @@ pub enum WireChangePart {
     Stopping,
     Switching,
     Starting,
+    /// Hooks by their place.
+    BeforeStop(u8),
+    Draining,
+    AfterStop(u8),
+    BeforeStart(u8),
+    AfterStart(u8),
+    Verifying,
+    AfterHealthy(u8),
+    Undraining,
+    Reloading,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -109,7 +119,7 @@ mod tests {
             run: run.clone(),
             attempt: 1,
             action: WireHostAction::Stop { only: [7; 32] },
-            keep: vec![],
+            retained: vec![],
         };
         WireHostJournal {
             next: Some(WireHostGoal { fence: 9, action: WireHostAction::Verify, ..goal.clone() }),

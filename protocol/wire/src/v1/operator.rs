@@ -10,6 +10,8 @@ use trimaran_model::error_code::ErrorCode;
 use trimaran_model::event::EventPosition;
 use trimaran_model::report::{Finding, Position, Report, Severity};
 
+use super::command::{RunnerChange, WireMemberChange};
+use super::release_platforms::WireContent;
 use super::runner::{LogLines, LogQuery};
 use crate::codec::{Message, kind};
 
@@ -50,9 +52,25 @@ pub enum OperatorBody {
         pipeline: String,
         environment: String,
         to: Option<String>,
+        /// The version that has to run now; any when absent.
+        from: Option<String>,
+        /// The state that a job on Flink begins from, a `FlinkRestore`; as its release says when absent.
+        restore_from: Option<String>,
         reason: String,
+        /// `traffic`: where there is no earlier good release, what serves is ended too.
+        overrides: Vec<String>,
     },
-    Enroll(EnrollOrder),
+    /// A one-time token. Whoever asks has made it; its hash alone travels, and is all that the cluster ever keeps.
+    Enroll {
+        order: EnrollOrder,
+        /// SHA-256 of the token's text.
+        token_sha256: [u8; 32],
+    },
+    /// Changes enrolled runners.
+    Runners {
+        names: Vec<String>,
+        change: RunnerChange,
+    },
     // Reads: each answered with one document.
     Plan(DeployRequest),
     RollbackPlan {
@@ -101,8 +119,80 @@ pub enum OperatorBody {
         run: String,
         stage: Option<String>,
         host: Option<String>,
+        /// Of the process before the one that runs.
+        previous: bool,
         query: LogQuery,
     },
+    /// A part of what a later `Deploy` names; answered by how many parts are stored, all when nothing has to be sent.
+    PutContent {
+        content: WireContent,
+        part: u32,
+        bytes: Vec<u8>,
+    },
+    /// The key to which secrets of a target are sealed: its agent answers.
+    SealingKey {
+        target: String,
+    },
+    /// What a deploy would change on the platforms of its targets: their agents compare.
+    PlanDifference(DeployRequest),
+    /// A read of what the asked coordinator has, however old: the document says as of when in `as_of`.
+    Stale(StaleRead),
+    /// A change: of the coordinators themselves.
+    ChangeMember {
+        name: String,
+        change: WireMemberChange,
+    },
+}
+
+/// The reads that are answered without a quorum.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum StaleRead {
+    RunShow { run: String },
+    RunList { pipeline: Option<String>, limit: u32 },
+    Why { run: String, stage: Option<String> },
+    Status { pipeline: Option<String> },
+}
+
+impl From<StaleRead> for OperatorBody {
+    fn from(it: StaleRead) -> Self {
+        match it {
+            StaleRead::RunShow { run } => Self::RunShow { run },
+            StaleRead::RunList { pipeline, limit } => Self::RunList { pipeline, limit },
+            StaleRead::Why { run, stage } => Self::Why { run, stage },
+            StaleRead::Status { pipeline } => Self::Status { pipeline },
+        }
+    }
+}
+
+impl OperatorBody {
+    /// The same read without a quorum, where there is one.
+    pub fn stale(self) -> Self {
+        match self {
+            Self::RunShow { run } => Self::Stale(StaleRead::RunShow { run }),
+            Self::RunList { pipeline, limit } => Self::Stale(StaleRead::RunList { pipeline, limit }),
+            Self::Why { run, stage } => Self::Stale(StaleRead::Why { run, stage }),
+            Self::Status { pipeline } => Self::Stale(StaleRead::Status { pipeline }),
+            other => other,
+        }
+    }
+
+    /// Whether it changes nothing: it needs no request id and leaves no record. Total, so that a new request is one or
+    /// the other.
+    pub fn is_read(&self) -> bool {
+        match self {
+            Self::PutContent { .. } => false,
+            Self::Apply { .. } | Self::Deploy(_) | Self::Approve { .. } | Self::Cancel { .. } => false,
+            Self::Resume { .. } | Self::Rollback { .. } | Self::Enroll { .. } => false,
+            Self::ChangeMember { .. } | Self::Runners { .. } => false,
+            Self::Plan(_) | Self::RollbackPlan { .. } | Self::RunShow { .. } | Self::RunList { .. } => true,
+            Self::Why { .. } | Self::Status { .. } | Self::History { .. } | Self::PipelineSource { .. } => {
+                true
+            }
+            Self::TargetList { .. } | Self::AgentList | Self::RunnerList | Self::ClusterStatus => true,
+            Self::SealingKey { .. } | Self::PlanDifference(_) => true,
+            Self::AuditList { .. } | Self::Watch { .. } | Self::Logs { .. } | Self::Stale(_) => true,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -117,6 +207,8 @@ pub struct DeployRequest {
     pub pipeline: Option<String>,
     pub file: Option<SourceFile>,
     pub artifacts: BTreeMap<String, ArtifactVersion>,
+    /// The manifests of a Kubernetes workload, rendered: uploaded before a deploy.
+    pub manifests: Option<WireContent>,
     /// Refuse when the plan has another digest.
     pub plan_digest: Option<[u8; 32]>,
     /// `quarantine`, `window`, `freeze`.
@@ -132,10 +224,29 @@ pub struct ArtifactVersion {
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum EnrollOrder {
-    Agent { name: String },
-    Runner { name: String, agent: String, labels: BTreeMap<String, String> },
-    Operator { name: String, role: String },
-    Coordinator { name: String },
+    Agent {
+        name: String,
+    },
+    Runner {
+        name: String,
+        agent: String,
+        labels: BTreeMap<String, String>,
+    },
+    Operator {
+        name: String,
+        role: String,
+    },
+    Coordinator {
+        name: String,
+    },
+    /// Runners whose names come from their hosts, so many of them within this time.
+    Runners {
+        group: String,
+        agent: String,
+        labels: BTreeMap<String, String>,
+        uses: u32,
+        ttl_ms: u64,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -155,6 +266,12 @@ pub enum OperatorReply {
     Part(String),
     /// Of `Logs`.
     Logs(LogLines),
+    /// Of `PlanDifference`: some lines about one target, in order; `missing`: why no more come.
+    Difference {
+        target: String,
+        lines: Vec<String>,
+        missing: Option<String>,
+    },
 }
 
 impl Message for OperatorReply {

@@ -10,9 +10,10 @@ use trimaran_model::pipeline::{Approve, ApproveOption, Batches, RollbackOn, Roll
 use trimaran_model::plan::{Plan, PlannedEnvironment, PlannedStage};
 use trimaran_model::time::Millis;
 
+use super::artifact::WireArtifact;
 use super::assignment::WireIntOrPercent;
 use super::common::{name, spelled};
-use super::release::{WireArtifact, WireRelease};
+use super::release::WireRelease;
 use crate::codec::CodecError;
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -56,6 +57,7 @@ pub struct WirePlannedStage {
     pub sizes: Vec<WireIntOrPercent>,
     pub max_unavailable: WireIntOrPercent,
     pub max_failures: WireIntOrPercent,
+    pub max_lost: WireIntOrPercent,
     pub pause_between_ms: u64,
 }
 
@@ -162,6 +164,7 @@ impl From<&PlannedStage> for WirePlannedStage {
             sizes: stage.batches.sizes.iter().map(|size| (*size).into()).collect(),
             max_unavailable: stage.batches.max_unavailable.into(),
             max_failures: stage.batches.max_failures.into(),
+            max_lost: stage.batches.max_lost.into(),
             pause_between_ms: stage.batches.pause_between.0,
         }
     }
@@ -179,6 +182,7 @@ impl TryFrom<WirePlannedStage> for PlannedStage {
                 sizes: wire.sizes.into_iter().map(Into::into).collect(),
                 max_unavailable: wire.max_unavailable.into(),
                 max_failures: wire.max_failures.into(),
+                max_lost: wire.max_lost.into(),
                 pause_between: Millis(wire.pause_between_ms),
             },
         })

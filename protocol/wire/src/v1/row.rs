@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 
+use super::agent::HostFinding;
+use super::artifact::WireArtifact;
 use super::assignment::{WireAssignment, WireCommit, WireFailure, WireInstance, WireIntOrPercent};
 use super::command::{PipelineSource, TokenGrant};
 use super::common::{WireIdentity, WireInstallation, WireRun, WireStage};
 use super::plan::WireScope;
-use super::release::{WireArtifact, WireRelease};
+use super::release::WireRelease;
+use super::release_platforms::WireContent;
 use super::target::WireTarget;
 use crate::codec::{Message, kind};
 
@@ -36,6 +39,8 @@ pub mod table {
     pub const OPERATOR: u8 = 17;
     /// Behind the runs: a stage belongs to one.
     pub const STAGE: u8 = 18;
+    /// Uploads, and what releases need beside what stands in them.
+    pub const CONTENT: u8 = 19;
     /// Cold: written by `apply`, read by queries alone.
     pub const AUDIT: u8 = 32;
     /// Cold: runs that are done and left memory.
@@ -48,6 +53,8 @@ pub mod table {
     pub const SOURCE: u8 = 36;
     /// Cold: what was last reported of the instances of a stage.
     pub const INSTANCES: u8 = 37;
+    /// Cold: the bytes of contents, in parts.
+    pub const CONTENT_PART: u8 = 38;
 }
 
 macro_rules! rows {
@@ -63,7 +70,7 @@ rows! {
     Meta META; Member MEMBER; Alarm ALARM; TargetRow TARGET; Pipeline PIPELINE; Run RUN;
     Installation INSTALLATION; ReleaseRow RELEASE; AssignmentRow ASSIGNMENT; Agent AGENT; Runner RUNNER;
     Token TOKEN; Revoked REVOKED; Request REQUEST; Quarantine QUARANTINE; Settle SETTLE; Operator OPERATOR;
-    Stage STAGE; Audit AUDIT; Source SOURCE; Instances INSTANCES;
+    Stage STAGE; Audit AUDIT; Source SOURCE; Instances INSTANCES; ContentRow CONTENT; ContentPart CONTENT_PART;
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -75,11 +82,12 @@ pub struct Meta {
     pub now_at: u64,
     /// Wall time is `now + offset`.
     pub offset_ms: i64,
-    /// The last fence, assignment, run sequence and attach that were numbered.
+    /// The last fence, assignment, run sequence, attach and revocation that were numbered.
     pub fence: u64,
     pub assignment: u64,
     pub sequence: u64,
     pub attach: u64,
+    pub revocation: u64,
     pub audit_seq: u64,
     pub audit_hash: [u8; 32],
 }
@@ -92,6 +100,10 @@ pub struct Member {
     pub name: String,
     pub address: String,
     pub certificate_sha256: [u8; 32],
+    /// The public key with which it signs certificates.
+    pub issuer_sha256: [u8; 32],
+    /// Kept for ever: what it certified while it was a member stays known.
+    pub removed: bool,
 }
 
 /// By `subject` and `code`.
@@ -108,6 +120,7 @@ pub enum AlarmSubject {
     Cluster,
     Member { name: String },
     Run { run: WireRun },
+    Agent { name: String },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -121,6 +134,10 @@ pub enum AlarmDetail {
         revision: u64,
     },
     ClockJump,
+    OtherIncarnation {
+        epoch: u16,
+        incarnation: u64,
+    },
     /// What a member reports of itself, in its words.
     Reported {
         message: String,
@@ -220,10 +237,13 @@ pub struct Deploy {
     pub sizes: Vec<WireIntOrPercent>,
     pub max_unavailable: WireIntOrPercent,
     pub max_failures: WireIntOrPercent,
+    pub max_lost: WireIntOrPercent,
     pub pause_between_ms: u64,
     pub rollback_on_health: bool,
     pub scope: WireScope,
     pub direction: Direction,
+    /// A `FlinkRestore`.
+    pub restore_from: Option<String>,
     pub attempt: Option<Attempt>,
     pub state: DeployState,
 }
@@ -245,8 +265,10 @@ pub enum RollbackTarget {
     Restore {
         release: [u8; 32],
     },
-    /// There is nothing to go back to: the release is stopped.
-    Stop,
+    /// There is nothing to go back to: the release is stopped, or only what of it does not serve.
+    Stop {
+        all: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -254,6 +276,8 @@ pub struct Attempt {
     pub number: u32,
     /// The last one.
     pub fence: u64,
+    /// The first one.
+    pub since: u64,
     /// What the stage goes back to: the last stable release when it began, or what ran healthy.
     pub restore: Option<[u8; 32]>,
     /// Cumulative sizes, fixed when the attempt begins.
@@ -263,6 +287,8 @@ pub struct Attempt {
     pub done: u32,
     pub total: u32,
     pub failed: Vec<String>,
+    /// Hosts that were left behind since the last resume.
+    pub lost: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -340,8 +366,19 @@ pub struct Installation {
     pub desired: u32,
     /// Hosts on the release of the last assignment: `current`, or with `mixed` the one that it names.
     pub updated: u32,
-    /// Hosts that are not healthy, by the agent's last verdict.
+    /// Instances that do not serve, by the agent's last verdict.
     pub down: u32,
+    /// Hosts by what they are, by the same verdict; see `agent::HostCounts`.
+    pub members: u32,
+    pub lost: u32,
+    pub diverged: u32,
+    pub crashes: u32,
+    pub crash: Option<WireFailure>,
+    pub findings: Vec<HostFinding>,
+    /// Since when its agent can't see the platform.
+    pub blind_since_ms: Option<i64>,
+    /// While a stage works here: what the health becomes when it ends in mid-wave.
+    pub was_healthy: bool,
     /// Some hosts have another release than `current`, because the run that deployed it ended before its end.
     pub mixed: Option<Mixed>,
     /// The last commit of its assignments, opaque: handed to the next one, which knows by its number whose it is.
@@ -376,6 +413,21 @@ pub struct ReleaseRow {
     pub release: WireRelease,
 }
 
+/// Content that is being uploaded, or that a release names.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ContentRow {
+    pub content: WireContent,
+    /// So many of its parts are stored.
+    pub parts: u32,
+    /// Cluster time of its first part.
+    pub begun_at: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ContentPart {
+    pub bytes: Vec<u8>,
+}
+
 /// The order has no release: its content is in the release's row.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct AssignmentRow {
@@ -391,12 +443,14 @@ pub struct Agent {
     pub key: Option<[u8; 32]>,
     pub incarnation: Option<u64>,
     /// Incarnations that were replaced; they can't come back.
-    pub superseded: Vec<u64>,
+    pub superseded: Vec<Superseded>,
     /// The number of its last attach.
     pub attach: u64,
     /// The coordinator that serves it, by that attach.
     pub attached: Option<String>,
     pub address: Option<String>,
+    /// Each `PlatformKind` that it has a driver for, by that attach.
+    pub platforms: Vec<String>,
     pub lost: bool,
     /// Calls of this incarnation may be in flight until then, now that it is not attached; none after a goodbye.
     pub calls_until: Option<u64>,
@@ -413,6 +467,15 @@ pub struct Runner {
     pub key: Option<[u8; 32]>,
     /// When it was connected, noted from time to time; `None`: never.
     pub seen_ms: Option<i64>,
+    /// What its host is, as it says itself: `os`, `arch` and others.
+    pub facts: BTreeMap<String, String>,
+    /// A user took it out of its targets, or wants its services ended too.
+    pub cordoned: bool,
+    pub drained: bool,
+    /// Since when it is not connected; `None`: it is, or its agent has not said.
+    pub away_ms: Option<i64>,
+    /// Its earlier keys that its agent alone refuses.
+    pub revoked: Vec<RevokedId>,
 }
 
 /// An operator by name, with the key of the last enrolment.
@@ -428,13 +491,37 @@ pub struct Token {
     pub sha256: [u8; 32],
     pub grant: TokenGrant,
     pub expires_ms: i64,
-    pub used: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Revoked {
+    pub until_ms: i64,
+    pub number: u64,
     pub key: [u8; 32],
+    pub audience: Audience,
+}
+
+/// Who refuses a revoked key beside the coordinators.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Audience {
+    Coordinators,
+    Agent { name: String },
+    Agents,
+    Issuer,
+}
+
+/// An incarnation that was replaced, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Superseded {
+    pub incarnation: u64,
     pub at_ms: i64,
+}
+
+/// A revocation by the key of its row.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RevokedId {
+    pub until_ms: i64,
+    pub number: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -452,6 +539,7 @@ pub enum StoredOutcome {
     Decided { run: WireRun, stage: Option<WireStage>, decision: String, by: WireIdentity },
     Applied { targets: Vec<String>, pipelines: Vec<String> },
     Token { name: String, expires_ms: i64 },
+    Runners { names: Vec<String>, change: String },
     Refused { refusal: WireRefusal },
     Nothing,
 }
@@ -553,7 +641,7 @@ pub enum WireRefusal {
     RunDone { run: WireRun, status: Option<String> },
     NoStage { run: WireRun, stage: WireStage },
     NotAnApproval { run: WireRun, stage: WireStage },
-    ApprovalExpired { stage: WireStage },
+    ApprovalExpired { stage: WireStage, at: i64 },
     PlanChanged,
     UnknownOption { option: String, options: Vec<String> },
     AmbiguousStage { stages: Vec<WireStage> },
@@ -564,9 +652,18 @@ pub enum WireRefusal {
     NothingToRollBack { pipeline: String, environment: String },
     ReleaseTooOld { pipeline: String, release: [u8; 32] },
     ReleaseOfOtherTarget { release: [u8; 32], version: String, target: String },
+    OtherReleaseRuns { pipeline: String, target: String, version: Option<String>, from: String },
     NotAName { text: String },
     NotARole { text: String },
     AgentFirst { agent: String },
     TokensFull,
     TokenUnknown,
+    TokenExists,
+    ReplacedTooOften { agent: String, retry_at: i64 },
+    OwnRequestsFull { retry_at: i64 },
+    OtherIncarnation { agent: String, epoch: u16, seen: u16 },
+    NoRunner { runner: String },
+    NameTaken { runner: String },
+    ContentMissing { content: [u8; 32] },
+    ContentsFull { waiting: u32 },
 }

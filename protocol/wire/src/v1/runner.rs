@@ -14,7 +14,13 @@ use crate::codec::{Message, kind};
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum RunnerUp {
     /// First frame of a session: who runs here, the host's own address, and everything that is deployed here.
-    Hello { incarnation: u64, address: String, reports: Vec<WireHostReport> },
+    Hello {
+        incarnation: u64,
+        address: String,
+        reports: Vec<WireHostReport>,
+        /// What the host is: `os`, `arch`, `kernel`, `boot`, `zone`, `cgroup`. Each is a label.
+        facts: BTreeMap<String, String>,
+    },
     /// One installation changed.
     Report(WireHostReport),
     /// The answer to a `Goal`: taken for good, or refused with the cause.

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use trimaran_agent_core::driver::Journaled as _;
 use trimaran_host_core::fleet::{Fleet, GoalAck, HostObservation, Phase, SendGoal, Watched};
 use trimaran_model::action::{Action, Commit, Outcome, Wave};
+use trimaran_model::amount::IntOrPercent;
 use trimaran_model::assignment::{Assignment, HostAction, HostReport, HostState};
 use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, HostName, InstallationId};
-use trimaran_model::pipeline::IntOrPercent;
 use trimaran_model::reason::ReasonCode;
+use trimaran_model::target::PlatformKind;
 use trimaran_model::time::{Millis, Timestamp};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::agent_journal::FleetPhase;
@@ -52,6 +53,7 @@ fn healthy(digest: Digest, fence: Fence) -> HostReport {
         prepared: None,
         code: None,
         message: String::new(),
+        restarting: false,
     }
 }
 
@@ -83,7 +85,7 @@ impl Host {
         }
     }
 
-    fn take(&mut self, now: Timestamp, name: &HostName, call: &SendGoal) -> Result<GoalAck, String> {
+    fn accept(&mut self, now: Timestamp, name: &HostName, call: &SendGoal) -> Result<GoalAck, String> {
         let goal = &call.goal;
         if goal.fence < self.report.fence {
             let failure = samples::failure(ReasonCode::Fenced, name);
@@ -116,7 +118,9 @@ impl Host {
                 };
                 self.next = Some((now + CHANGE_TAKES, done));
             }
-            HostAction::Stop { .. } | HostAction::Verify => return Err("it was not asked for".to_owned()),
+            HostAction::Stop { .. } | HostAction::Verify | HostAction::Restart => {
+                return Err("it was not asked for".to_owned());
+            }
         }
         Ok(GoalAck::Accepted)
     }
@@ -145,6 +149,7 @@ impl Model for FleetModel {
             run: "web#2".parse().expect("a run"),
             stage: "prod/prod".parse().expect("a stage"),
             attempt: Attempt(1),
+            platform: PlatformKind::Hosts,
             action,
             release: Some(release),
             wave: Wave {
@@ -153,10 +158,12 @@ impl Model for FleetModel {
                 max_unavailable: IntOrPercent::Count(1),
                 failures_left: 1 - u32::try_from(failed.len()).expect("one at most"),
                 failed,
+                ..Wave::default()
             },
             hosts: HOSTS.into_iter().map(|name| name.parse().expect("a name")).collect(),
-            keep: BTreeSet::from([OLD, NEW]),
+            retained: BTreeSet::from([OLD, NEW]),
             committed,
+            restore_from: None,
         }
     }
 
@@ -171,11 +178,13 @@ impl Model for FleetModel {
     fn call(&mut self, now: Timestamp, _: Which, call: SendGoal) -> Result<(GoalAck, Millis), String> {
         let host = self.hosts.get_mut(&call.host).expect("a host of the target");
         host.catch_up(now);
-        Ok((host.take(now, &call.host, &call)?, Millis(10)))
+        Ok((host.accept(now, &call.host, &call)?, Millis(10)))
     }
 
     fn watch(&mut self, query: Watched) {
+        // A new watch is shown everything.
         self.watched = query.hosts;
+        self.shown.clear();
     }
 
     fn observations(&mut self, now: Timestamp) -> Vec<HostObservation> {
@@ -185,7 +194,13 @@ impl Model for FleetModel {
             if self.watched.contains(name) && self.shown.get(name) != Some(&host.report) {
                 self.shown.insert(name.clone(), host.report.clone());
                 let report = Some(host.report.clone());
-                changed.push(HostObservation { host: name.clone(), connected: true, report });
+                changed.push(HostObservation {
+                    host: name.clone(),
+                    connected: true,
+                    since: now,
+                    session: 1,
+                    report,
+                });
             }
         }
         changed

@@ -4,6 +4,7 @@ use trimaran_host_core::host::{Call, HostMachine, Journal, Phase, Query, Reply, 
 use trimaran_model::action::Commit;
 use trimaran_model::assignment::{HostGoal, HostState};
 use trimaran_model::id::Digest;
+use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::{Millis, Timestamp};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::journal::WireHostJournal;
@@ -14,6 +15,8 @@ use crate::host::{Behaviour, ModelHost};
 
 pub struct HostModel {
     host: ModelHost,
+    /// The calls so far: of which order, and as what it is refused when the answer never comes.
+    made: Vec<(Which, Option<ReasonCode>)>,
 }
 
 fn digest(which: Which) -> Digest {
@@ -26,7 +29,7 @@ impl HostModel {
         host.behave(digest(Which::First), Behaviour::Healthy { after: 100 });
         host.behave(digest(Which::Second), Behaviour::Healthy { after: 100 });
         host.create();
-        Self { host }
+        Self { host, made: Vec::new() }
     }
 }
 
@@ -60,7 +63,14 @@ impl Model for HostModel {
         self.host.persist(&phase.journal);
     }
 
-    fn call(&mut self, now: Timestamp, _: Which, call: Call) -> Result<(Reply, Millis), String> {
+    fn call(&mut self, now: Timestamp, which: Which, call: Call) -> Result<(Reply, Millis), String> {
+        // Everything else is looked for again, or done again.
+        let refusal = match &call {
+            Call::Inspect => Some(ReasonCode::HostInternal),
+            Call::Fetch { .. } => Some(ReasonCode::FetchTimeout),
+            _ => None,
+        };
+        self.made.push((which, refusal));
         self.host.now = now;
         Ok(self.host.perform(call))
     }
@@ -115,18 +125,22 @@ impl Model for HostModel {
     fn verify(&self, finished: &Finished, phase: &Phase) -> Result<(), String> {
         let (running, wanted) = (self.host.running(), digest(finished.which));
         let report = phase.report();
-        // A fetch or a preparation whose answer is lost is refused before anything that runs is touched.
-        let refused = report.state == HostState::Refused && finished.lost_answer;
-        if refused && running.contains(&wanted) {
-            return Err(format!("{wanted} was refused and runs"));
-        }
-        let healthy = report.state == HostState::Healthy && report.current == Some(wanted);
-        if !refused && !healthy {
-            return Err(format!("it reports {report:?}"));
-        }
-        if !refused && (running != [wanted] || self.host.current() != Some(wanted) || !self.host.is_healthy())
-        {
-            return Err(format!("{running:?} runs where {wanted} should"));
+        let lost = finished.lost_call.map(|number| self.made[usize::try_from(number).expect("few") - 1]);
+        let refusal = lost.filter(|(which, _)| *which == finished.which).and_then(|(_, refusal)| refusal);
+        if refusal.is_some() {
+            if report.state != HostState::Refused || report.code != refusal {
+                return Err(format!("it can't go on without the answer, and reports {report:?}"));
+            }
+            if running.contains(&wanted) {
+                return Err(format!("{wanted} was refused and runs"));
+            }
+        } else {
+            if report.state != HostState::Healthy || report.current != Some(wanted) {
+                return Err(format!("it reports {report:?}"));
+            }
+            if running != [wanted] || self.host.current() != Some(wanted) || !self.host.is_healthy() {
+                return Err(format!("{running:?} runs where {wanted} should"));
+            }
         }
         let mut launches: Vec<u64> = self.host.starts.iter().map(|(launch, _)| *launch).collect();
         launches.dedup();

@@ -4,9 +4,17 @@
 //! the platform shows a directory only to who knows its name: so the name is committed before it is used, persisted
 //! before each call, and found by whoever takes over. A driver that forgets it loses the state.
 
-use trimaran_agent_core::driver::{CallId, Driver, Effect, EffectOf, Found, FoundOf, Guard, Input};
-use trimaran_model::action::{Commit, Outcome};
+use std::collections::{BTreeMap, BTreeSet};
+
+use trimaran_agent_core::driver::{
+    CallId, Driver, Effect, EffectOf, Found, FoundOf, Guard, Input, Journaled,
+};
+use trimaran_model::action::{Action, Commit, Outcome, Progress, Wave};
+use trimaran_model::assignment::Assignment;
+use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, InstallationId};
+use trimaran_model::target::PlatformKind;
 use trimaran_model::time::{Millis, Timestamp};
+use trimaran_wire::codec::CodecError;
 
 use super::{Finished, Model, Which};
 
@@ -30,14 +38,9 @@ impl Defect {
     ];
 }
 
+#[derive(Debug, Clone, Copy)]
 pub struct JobDriver {
     pub defect: Option<Defect>,
-}
-
-#[derive(Debug, Clone)]
-pub struct Order {
-    pub which: Which,
-    pub committed: Option<Commit>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +64,14 @@ pub struct Phase {
     lease: bool,
     aborted: bool,
     ended: bool,
+}
+
+impl Phase {
+    fn at(order: &Assignment, directory: u8, step: Step) -> Self {
+        let which = if order.id == AssignmentId(1) { Which::First } else { Which::Second };
+        let (calling, calls) = (None, 0);
+        Self { which, directory, step, calling, calls, lease: false, aborted: false, ended: false }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +109,7 @@ impl JobDriver {
         out.push(Effect::Persist);
         if step == Step::Committing {
             let n = u32::from(phase.directory);
-            out.push(Effect::Commit { n, body: vec![phase.directory], progress: () });
+            out.push(Effect::Commit { n, body: vec![phase.directory], progress: Progress::default() });
         }
     }
 
@@ -151,31 +162,28 @@ fn call(phase: &mut Phase, call: Call, guard: Guard, out: &mut Effects) {
 }
 
 impl Driver for JobDriver {
-    type Order = Order;
+    type Order = Assignment;
     type Phase = Phase;
     type Call = Call;
     type Reply = Reply;
     type Snapshot = ();
     type Query = ();
-    type Progress = ();
+    type Progress = Progress;
 
-    fn begin(&self, _: Timestamp, order: &Order, found: Option<FoundOf<Self>>, out: &mut Effects) -> Phase {
+    fn begin(
+        &self,
+        _: Timestamp,
+        order: &Assignment,
+        found: Option<FoundOf<Self>>,
+        out: &mut Effects,
+    ) -> Phase {
         let committed = order.committed.as_ref().and_then(|commit| commit.body.first().copied());
         let directory = match &found {
             Some(Found::Resumed(phase) | Found::Superseded { phase, .. }) => Some(phase.directory),
             None => committed,
         };
         let directory = directory.filter(|_| !self.has(Defect::ForgetsFoundPhase));
-        let mut phase = Phase {
-            which: order.which,
-            directory: directory.unwrap_or(1),
-            step: Step::Checking,
-            calling: None,
-            calls: 0,
-            lease: false,
-            aborted: false,
-            ended: false,
-        };
+        let mut phase = Phase::at(order, directory.unwrap_or(1), Step::Checking);
         let first = if directory.is_some() { Step::Checking } else { Step::Committing };
         self.enter(&mut phase, first, out);
         self.advance(&mut phase, out);
@@ -204,6 +212,24 @@ impl Driver for JobDriver {
         }
         self.advance(phase, out);
     }
+
+    fn accepts(&self, order: &Assignment) -> bool {
+        order.platform == PlatformKind::Flink
+    }
+}
+
+impl Journaled for JobDriver {
+    fn save(&self, phase: &Phase) -> Vec<u8> {
+        vec![phase.directory, phase.step as u8]
+    }
+
+    fn load(&self, order: &Assignment, bytes: &[u8]) -> Result<Phase, CodecError> {
+        const STEPS: [Step; 5] =
+            [Step::Checking, Step::Committing, Step::Saving, Step::Starting, Step::Finished];
+        let [directory, step] = bytes else { return Err(CodecError::value("a phase has two bytes")) };
+        let step = STEPS.get(usize::from(*step)).ok_or_else(|| CodecError::value("there is no such step"))?;
+        Ok(Phase::at(order, *directory, *step))
+    }
 }
 
 /// What a directory holds, or a job works on.
@@ -219,7 +245,7 @@ pub struct JobModel {
     driver: JobDriver,
     /// The job that runs: of which order, with which state; the one from before belongs to none.
     running: Option<(Option<Which>, State)>,
-    directories: std::collections::BTreeMap<u8, State>,
+    directories: BTreeMap<u8, State>,
 }
 
 impl JobModel {
@@ -227,7 +253,7 @@ impl JobModel {
         Self {
             driver: JobDriver { defect },
             running: Some((None, State::Whole)),
-            directories: std::collections::BTreeMap::new(),
+            directories: BTreeMap::new(),
         }
     }
 }
@@ -239,27 +265,35 @@ impl Model for JobModel {
         &self.driver
     }
 
-    fn order(&self, which: Which, committed: Option<Commit>) -> Order {
-        Order { which, committed }
+    fn order(&self, which: Which, committed: Option<Commit>) -> Assignment {
+        let number = which as u64 + 1;
+        Assignment {
+            id: AssignmentId(number),
+            fence: Fence(number),
+            installation: InstallationId {
+                pipeline: "clicks".parse().expect("a name"),
+                target: "streams".parse().expect("a name"),
+            },
+            run: format!("clicks#{number}").parse().expect("a run"),
+            stage: "prod/streams".parse().expect("a stage"),
+            attempt: Attempt(1),
+            platform: PlatformKind::Flink,
+            action: Action::Release(Digest([which as u8 + 1; 32])),
+            release: None,
+            wave: Wave { target_count: 1, ..Wave::default() },
+            hosts: BTreeSet::new(),
+            retained: BTreeSet::new(),
+            committed,
+            restore_from: None,
+        }
     }
 
     fn save(&self, phase: &Phase) -> Vec<u8> {
-        vec![phase.directory, phase.step as u8]
+        self.driver.save(phase)
     }
 
-    fn load(&self, order: &Order, bytes: &[u8]) -> Phase {
-        const STEPS: [Step; 5] =
-            [Step::Checking, Step::Committing, Step::Saving, Step::Starting, Step::Finished];
-        Phase {
-            which: order.which,
-            directory: bytes[0],
-            step: STEPS[usize::from(bytes[1])],
-            calling: None,
-            calls: 0,
-            lease: false,
-            aborted: false,
-            ended: false,
-        }
+    fn load(&self, order: &Assignment, bytes: &[u8]) -> Phase {
+        self.driver.load(order, bytes).expect("its own bytes")
     }
 
     fn call(&mut self, _: Timestamp, which: Which, call: Call) -> Result<(Reply, Millis), String> {

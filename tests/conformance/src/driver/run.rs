@@ -12,9 +12,9 @@ use trimaran_model::time::{Millis, Timestamp};
 use super::{EffectIn, FoundIn, Model, Which};
 
 /// A run that has not ended by then never ends.
-const STEPS_MAX: u32 = 100_000;
+pub(super) const STEPS_MAX: u32 = 100_000;
 /// A commit is in the log after this.
-const COMMIT_TAKES: Millis = Millis(40);
+pub(super) const COMMIT_TAKES: Millis = Millis(40);
 
 /// What happens to the answer of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +44,8 @@ pub struct Finished {
     /// `None`: the driver never ends on its own and has settled.
     pub outcome: Option<Outcome>,
     pub canceled: bool,
-    /// An answer was lost, late or repeated.
-    pub lost_answer: bool,
+    /// The number of the call whose answer never came.
+    pub lost_call: Option<u64>,
     pub points: u64,
     pub calls: u64,
 }
@@ -61,7 +61,8 @@ enum Durable {
 
 enum Event<R> {
     Reply(CallId, R),
-    Lost(CallId),
+    /// With the number of the call.
+    Lost(CallId, u64),
     Wake,
     /// A commit is in the log, whoever made it.
     Logged(Commit),
@@ -104,13 +105,14 @@ struct Run<'a, M: Model> {
     frozen: bool,
     outcome: Option<Outcome>,
     in_log: Option<Commit>,
+    lost_call: Option<u64>,
     points: u64,
     calls: u64,
     crashed: bool,
 }
 
 /// Plays one run to its end.
-pub(super) fn play<M: Model>(model: M, faults: &Faults) -> Result<Finished, String> {
+pub fn play<M: Model>(model: M, faults: &Faults) -> Result<Finished, String> {
     let mut run = Run {
         model,
         faults,
@@ -130,6 +132,7 @@ pub(super) fn play<M: Model>(model: M, faults: &Faults) -> Result<Finished, Stri
         frozen: false,
         outcome: None,
         in_log: None,
+        lost_call: None,
         points: 0,
         calls: 0,
         crashed: false,
@@ -137,9 +140,8 @@ pub(super) fn play<M: Model>(model: M, faults: &Faults) -> Result<Finished, Stri
     run.begin(None);
     for _ in 0..STEPS_MAX {
         if run.is_over() {
-            let Run { which, outcome, canceled, points, calls, phase, model, .. } = run;
-            let lost_answer = faults.reply.is_some();
-            let finished = Finished { which, outcome, canceled, lost_answer, points, calls };
+            let Run { which, outcome, canceled, lost_call, points, calls, phase, model, .. } = run;
+            let finished = Finished { which, outcome, canceled, lost_call, points, calls };
             model.verify(&finished, &phase.expect("it was begun"))?;
             return Ok(finished);
         }
@@ -347,8 +349,9 @@ impl<M: Model> Run<'_, M> {
                     self.feed(Input::Reply(id, reply));
                 }
             }
-            Event::Lost(id) => {
+            Event::Lost(id, number) => {
                 if self.in_flight.remove(&id) {
+                    self.lost_call = Some(number);
                     self.feed(Input::Lost(id));
                 }
             }
@@ -458,11 +461,11 @@ impl<M: Model> Run<'_, M> {
         let (at, end) = (self.now + takes, self.now + deadline);
         match self.faults.reply.filter(|(call, _)| *call == self.calls).map(|(_, fault)| fault) {
             None => self.schedule(at, Event::Reply(id, reply)),
-            Some(Fault::Dropped) => self.schedule(end, Event::Lost(id)),
+            Some(Fault::Dropped) => self.schedule(end, Event::Lost(id, self.calls)),
             Some(Fault::Delayed(late)) if at + late < end => {
                 self.schedule(at + late, Event::Reply(id, reply))
             }
-            Some(Fault::Delayed(_)) => self.schedule(end, Event::Lost(id)),
+            Some(Fault::Delayed(_)) => self.schedule(end, Event::Lost(id, self.calls)),
             Some(Fault::Repeated(later)) => {
                 self.schedule(at, Event::Reply(id, reply.clone()));
                 self.schedule(at + later, Event::Reply(id, reply));

@@ -1,11 +1,11 @@
 //! A release of one service, as models order it.
 
-use std::collections::BTreeMap;
-
 use trimaran_model::action::Failure;
 use trimaran_model::assignment::{HostAction, HostGoal, HostOrder};
 use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, HostName, InstallationId};
-use trimaran_model::pipeline::{HealthCheck, ProbeUrl, Process, Restart, RestartOn, Stop, StopSignal};
+use trimaran_model::pipeline::{
+    HealthCheck, Lifecycle, Probe, Process, Restart, RestartOn, Stop, StopSignal,
+};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, ReleaseWorkload};
 use trimaran_model::time::Millis;
@@ -22,29 +22,26 @@ pub(super) fn numbered(n: u8) -> Release {
         sha256: Digest([n; 32]),
         location: ArtifactLocation::Url(format!("http://127.0.0.1/web-v{n}.tar.zst")),
     };
-    let process = Process {
-        command: vec!["bin/web".to_owned()],
-        environment: BTreeMap::new(),
-        stop: Stop { signal: StopSignal::Term, grace: Millis::seconds(5) },
-        restart: Restart {
-            on: RestartOn::Failure,
-            delay: Millis::seconds(1),
-            max: 3,
-            per: Millis::minutes(10),
-        },
-    };
-    let health = HealthCheck {
-        http: ProbeUrl { host: None, port: 8080, path: "/healthz".to_owned() },
-        interval: Millis(500),
-        timeout: Millis::seconds(2),
-        min_healthy: Millis::seconds(3),
-        deadline: Millis::seconds(20),
-    };
+    let process = Process::new(
+        vec!["bin/web".to_owned()],
+        Stop { signal: StopSignal::Term, grace: Millis::seconds(5) },
+        Restart { on: RestartOn::Failure, delay: Millis::seconds(1), max: 3, per: Millis::minutes(10) },
+    );
+    let health = HealthCheck::ready(
+        Probe::get(8080, "/healthz", Millis(500), Millis::seconds(2)),
+        Millis::seconds(3),
+        Millis::seconds(20),
+    );
     Release {
         pipeline: "web".parse().expect("a name"),
         target: "lab".parse().expect("a name"),
         version: format!("v{n}"),
-        workload: ReleaseWorkload::Host(HostRelease { bundle, process, health }),
+        workload: ReleaseWorkload::Host(HostRelease {
+            bundle,
+            process,
+            health,
+            lifecycle: Lifecycle::default(),
+        }),
     }
 }
 
@@ -60,10 +57,10 @@ pub(super) fn apply(n: u8, digest: Digest) -> HostGoal {
         run: format!("web#{n}").parse().expect("a run"),
         attempt: Attempt(1),
         action: HostAction::Apply(HostOrder { digest, release }),
-        keep: std::collections::BTreeSet::new(),
+        retained: std::collections::BTreeSet::new(),
     }
 }
 
 pub(super) fn failure(code: ReasonCode, host: &HostName) -> Failure {
-    Failure { code, message: String::new(), instance: Some(host.clone()) }
+    Failure { code, message: String::new(), instance: Some(host.into()) }
 }

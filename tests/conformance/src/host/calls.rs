@@ -3,17 +3,18 @@
 use trimaran_host::filesystem::FileSystem as _;
 use trimaran_host::store::Loaded;
 use trimaran_host_core::host::{
-    CacheRetention, Call, Exit, HostFailure, Observation, ProcessObservation, ProcessStatus, Reply,
+    CacheRetention, Call, Errand, Exit, HostFailure, Observation, ProcessObservation, ProcessStatus, Reply,
     StoredRelease, host_release,
 };
 use trimaran_model::id::Digest;
+use trimaran_model::pipeline::{Probe, ProbeCheck};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Millis;
 
-use super::{Behaviour, ModelHost, Process};
+use super::{Behaviour, LIVENESS_PORT, ModelHost, Process};
 
 impl ModelHost {
-    pub(super) fn look(&self) -> std::io::Result<Observation> {
+    pub(super) fn observe(&self) -> std::io::Result<Observation> {
         self.store.clean()?;
         let releases = self.store.releases()?;
         let current = self.store.current(&releases)?;
@@ -30,11 +31,11 @@ impl ModelHost {
     /// Executes a call; the answer with how long it takes.
     pub(super) fn call(&mut self, call: Call) -> (Reply, Millis) {
         match call {
-            Call::Inspect => (self.look().map_or_else(internal, Reply::Observation), Millis(1)),
-            Call::CheckPort { .. } if self.foreign_port => {
+            Call::Inspect => (self.observe().map_or_else(internal, Reply::Observation), Millis(1)),
+            Call::Preflight { .. } if self.foreign_port => {
                 (failed(ReasonCode::PreflightPort, "process 1 listens"), Millis(1))
             }
-            Call::CheckPort { .. } => (Reply::Done, Millis(1)),
+            Call::Preflight { .. } => (Reply::Done, Millis(1)),
             Call::AcquireSlot | Call::ReleaseSlot => {
                 self.turn = call == Call::AcquireSlot;
                 (Reply::Done, Millis(1))
@@ -61,11 +62,26 @@ impl ModelHost {
                 (done.map_or_else(internal, |()| Reply::Done), Millis(1))
             }
             Call::Start { launch, .. } => self.start(launch.number, launch.digest),
-            Call::Probe { .. } => (self.probe(), Millis(5)),
+            Call::Probe { probe, .. } => (self.probe(port_of(&probe)), Millis(5)),
+            Call::Run { launch, errand, .. } => (self.run(launch.digest, &errand), self.errand_time),
             Call::CollectGarbage { releases, launch, keep } => {
                 (self.tidy(&releases, launch, keep), Millis(1))
             }
         }
+    }
+
+    fn run(&mut self, of: Digest, errand: &Errand) -> Reply {
+        let name = match errand {
+            Errand::MayStop(_) => "may_stop".to_owned(),
+            Errand::Hook { hook, .. } => hook.command.join(" "),
+            Errand::Drain(_) => "drain".to_owned(),
+            Errand::Undrain(_) => "undrain".to_owned(),
+            Errand::Reload(_) => "reload".to_owned(),
+        };
+        let releases = self.store.releases().unwrap_or_default();
+        let version = releases.get(&of).map_or("nothing", |stored| stored.release.version.as_str());
+        self.errands.push(format!("{name} {version}"));
+        self.bad_errands.get(&format!("{name} {version}")).cloned().unwrap_or(Reply::Done)
     }
 
     fn tidy(&mut self, releases: &[Digest], launch: Option<u64>, keep: CacheRetention) -> Reply {
@@ -121,7 +137,7 @@ impl ModelHost {
             .collect();
         for number in &alive {
             let process = self.processes.get_mut(number).expect("it was found just now");
-            process.exit = Some(Exit { code: Some(0), signal: None, lost: false });
+            process.exit = Some(Exit::code(0));
         }
         (Reply::Done, Millis(if alive.is_empty() { 1 } else { 400 }))
     }
@@ -148,17 +164,18 @@ impl ModelHost {
         assert_eq!(journal.launch.map(|launch| launch.number), Some(number), "the launch is journaled");
     }
 
-    pub(super) fn probe(&self) -> Reply {
+    /// The answer of what runs at a port.
+    pub(super) fn probe(&self, port: u16) -> Reply {
         let ended = self.processes.values().filter(|it| self.is_alive(it)).find_map(|it| self.first_exit(it));
         if let Some(exit) = ended {
             return Reply::Ended(exit);
         }
-        let healthy = self.processes.values().filter(|it| self.is_alive(it)).any(|it| self.answers(it));
+        let healthy = self.processes.values().filter(|it| self.is_alive(it)).any(|it| self.answers(it, port));
         let is_unverified = |it: &&Process| self.behaviours.get(&it.digest) == Some(&Behaviour::Unverified);
         let unverified = self.processes.values().filter(|it| self.is_alive(it)).any(|it| is_unverified(&it));
         match healthy {
             true if unverified => {
-                Reply::Unverified(HostFailure::new(ReasonCode::ListenerUnknown, "the listener can't be seen"))
+                Reply::Warned(HostFailure::new(ReasonCode::ListenerUnknown, "the listener can't be seen"))
             }
             true => Reply::Done,
             false => failed(ReasonCode::ProbeFailed, "HTTP 500"),
@@ -169,22 +186,31 @@ impl ModelHost {
     fn first_exit(&self, process: &Process) -> Option<Exit> {
         match self.behaviours.get(&process.digest) {
             Some(Behaviour::LeavesWorker { after, code, .. }) if (self.now - process.started).0 >= *after => {
-                Some(Exit { code: Some(*code), signal: None, lost: false })
+                Some(Exit::code(*code))
             }
             _ => None,
         }
     }
 
-    fn answers(&self, process: &Process) -> bool {
+    fn answers(&self, process: &Process, port: u16) -> bool {
         let age = (self.now - process.started).0;
         match self.behaviours.get(&process.digest) {
             None => true,
             Some(Behaviour::Healthy { after }) => age >= *after,
+            Some(Behaviour::Hangs { after }) => port != LIVENESS_PORT || age < *after,
             Some(Behaviour::HealthyUntil(until)) => age < *until,
             Some(Behaviour::Flaps(turn)) => (age / turn).is_multiple_of(2),
             Some(Behaviour::Exits { .. } | Behaviour::LeavesWorker { .. } | Behaviour::Unverified) => true,
             Some(Behaviour::Sick | Behaviour::NotStartable) => false,
         }
+    }
+}
+
+fn port_of(probe: &Probe) -> u16 {
+    match &probe.check {
+        ProbeCheck::Http(http) => http.url.address.port,
+        ProbeCheck::Tcp(address) => address.port,
+        ProbeCheck::Command(_) => 0,
     }
 }
 

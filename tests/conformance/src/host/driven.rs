@@ -24,7 +24,7 @@ impl ModelHost {
     }
 
     pub(crate) fn inspect(&self) -> io::Result<Observation> {
-        self.look()
+        self.observe()
     }
 
     pub(crate) fn watch(&mut self, query: &Query) {

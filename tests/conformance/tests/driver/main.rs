@@ -1,9 +1,21 @@
 //! Every driver keeps the contract, and the suite that says so finds defects.
 
-use trimaran_conformance::driver::check;
+mod flink;
+mod flink_invariants;
+
+use trimaran_agent_core::driver::{Driver, Effect};
+use trimaran_conformance::driver::assigned::AssignedModel;
 use trimaran_conformance::driver::fleet::FleetModel;
+use trimaran_conformance::driver::flink::{FlinkModel, Story};
 use trimaran_conformance::driver::host::HostModel;
 use trimaran_conformance::driver::job::{Defect, JobModel};
+use trimaran_conformance::driver::kubernetes::KubernetesModel;
+use trimaran_conformance::driver::{Model, Which, agent, check};
+use trimaran_model::action::{Action, Outcome};
+use trimaran_model::assignment::Assignment;
+use trimaran_model::id::Digest;
+use trimaran_model::time::Timestamp;
+use trimaran_model::verdict::Fault;
 
 #[test]
 fn the_driver_of_jobs_conforms() {
@@ -24,6 +36,31 @@ fn the_host_machine_conforms() {
 }
 
 #[test]
+fn the_driver_of_kubernetes_conforms() {
+    let tried = check(KubernetesModel::new).unwrap_or_else(|why| panic!("{why}"));
+    assert!(tried.points >= 20 && tried.calls >= 7 && tried.runs > 500, "{tried:?}");
+}
+
+#[test]
+fn the_driver_of_kubernetes_conforms_when_there_is_no_release_to_go_back_to() {
+    let tried = check(KubernetesModel::first).unwrap_or_else(|why| panic!("{why}"));
+    assert!(tried.points >= 20 && tried.calls >= 6 && tried.runs > 500, "{tried:?}");
+}
+
+#[test]
+fn the_driver_of_kubernetes_conforms_when_releases_have_to_be_loaded() {
+    let tried = check(AssignedModel::new).unwrap_or_else(|why| panic!("{why}"));
+    assert!(tried.points >= 22 && tried.calls >= 9 && tried.runs > 500, "{tried:?}");
+}
+
+#[test]
+fn the_driver_of_kubernetes_conforms_with_an_api_server_that_fails_now_and_then() {
+    for seed in 1..=2 {
+        check(|| KubernetesModel::failing(seed)).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    }
+}
+
+#[test]
 fn every_defect_is_found_by_the_rule_that_it_breaks() {
     for defect in Defect::ALL {
         let why = check(|| JobModel::new(Some(defect))).expect_err("it must be found");
@@ -34,5 +71,58 @@ fn every_defect_is_found_by_the_rule_that_it_breaks() {
             Defect::DropsAbort => "started after an abort",
         };
         assert!(why.contains(rule), "{defect:?}: {why}");
+    }
+}
+
+#[test]
+fn drivers_conform_through_the_executor_of_an_agent() {
+    let jobs = agent::check(|| JobModel::new(None)).unwrap_or_else(|why| panic!("{why}"));
+    assert!(jobs.points >= 20 && jobs.calls >= 2 && jobs.runs > 900, "{jobs:?}");
+    let fleet = agent::check(FleetModel::new).unwrap_or_else(|why| panic!("{why}"));
+    assert!(fleet.points >= 30 && fleet.calls >= 6 && fleet.runs > 1000, "{fleet:?}");
+    let assigned = agent::check(AssignedModel::new).unwrap_or_else(|why| panic!("{why}"));
+    assert!(assigned.points >= 30 && assigned.calls >= 8 && assigned.runs > 1000, "{assigned:?}");
+}
+
+#[test]
+fn a_refused_order_that_is_canceled_is_answered_whatever_the_driver() {
+    agent::check_refused(JobModel::new(None)).unwrap_or_else(|why| panic!("{why}"));
+    agent::check_refused(FleetModel::new()).unwrap_or_else(|why| panic!("{why}"));
+}
+
+#[test]
+fn what_an_earlier_order_committed_is_missed_by_a_driver_that_forgets_it() {
+    for defect in [Defect::ActsBeforePersist, Defect::RepeatsUnguardedCall, Defect::ForgetsFoundPhase] {
+        agent::check(|| JobModel::new(Some(defect))).expect_err("it must be found");
+    }
+}
+
+/// How an order ends that its driver does not do, before it touches anything.
+fn refused<M: Model>(model: &M, action: &Action)
+where
+    M::Driver: Driver<Order = Assignment>,
+{
+    let order = Assignment { action: action.clone(), ..model.order(Which::First, None) };
+    let mut out = Vec::new();
+    model.driver().begin(Timestamp(1000), &order, None, &mut out);
+    let ended = out.iter().find_map(|effect| match effect {
+        Effect::Done(outcome) => Some(outcome),
+        _ => None,
+    });
+    let Some(Outcome::Fault(why)) = ended else {
+        panic!("{action:?} on {}: {ended:?}", order.platform.as_str())
+    };
+    assert!(why.code.fault() == Some(Fault::Platform) && !why.message.is_empty(), "{why:?}");
+    let acts = out.iter().any(|effect| matches!(effect, Effect::Call { .. }));
+    assert!(!acts, "{action:?} on {}", order.platform.as_str());
+}
+
+#[test]
+fn an_order_to_scale_or_restart_pauses_with_a_reason_where_a_driver_does_not_do_it() {
+    for action in [Action::Scale { release: Digest([1; 32]), instances: 3 }, Action::Restart(Digest([1; 32]))]
+    {
+        refused(&FleetModel::new(), &action);
+        refused(&AssignedModel::new(), &action);
+        refused(&FlinkModel::new(Story::Deploy, None, false), &action);
     }
 }

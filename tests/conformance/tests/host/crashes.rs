@@ -27,7 +27,7 @@ fn before(v2: Behaviour) -> ModelHost {
 /// Plays `goal` with a crash at operation `n`; `None` when the goal ends before it.
 fn play(mut host: ModelHost, goal: &HostGoal, n: u64, loss: Loss) -> Option<(ModelHost, HostReport)> {
     host.disk.crash_at(Some(n));
-    let ended = match host.give(goal) {
+    let ended = match host.order(goal) {
         Ok(()) => host.settle(),
         Err(died) => Err(died),
     };
@@ -116,7 +116,7 @@ fn a_restored_release_needs_no_server() {
         let mut points = 0;
         loop {
             let mut host = before(Behaviour::Healthy { after: 100 });
-            host.give(&apply(2, 2)).expect("nothing kills it");
+            host.order(&apply(2, 2)).expect("nothing kills it");
             host.settle().expect("nothing kills it");
             host.served = false;
             let Some((host, report)) = play(host, &restore(3, 1), points + 1, loss) else { break };
@@ -137,7 +137,7 @@ fn a_stopped_service_stays_stopped() {
         for n in 1.. {
             let mut host = before(Behaviour::Sick);
             host.disk.crash_at(Some(n));
-            let ended = match host.give(&stop) {
+            let ended = match host.order(&stop) {
                 Ok(()) => host.settle(),
                 Err(died) => Err(died),
             };
@@ -160,7 +160,7 @@ fn two_crashes_one_after_the_other() {
     for first in 1..200 {
         let mut host = before(Behaviour::Healthy { after: 100 });
         host.disk.crash_at(Some(first));
-        let ended = match host.give(&apply(2, 2)) {
+        let ended = match host.order(&apply(2, 2)) {
             Ok(()) => host.settle(),
             Err(died) => Err(died),
         };

@@ -14,7 +14,7 @@ fn with_v1_and_v2() -> ModelHost {
     for n in [1, 2] {
         host.behave(digest(n), Behaviour::Healthy { after: 100 });
         let order = apply(u64::from(n), n);
-        if n == 1 { host.open(&order) } else { host.give(&order) }.expect("nothing kills it");
+        if n == 1 { host.open(&order) } else { host.order(&order) }.expect("nothing kills it");
         assert_eq!(host.settle().expect("nothing kills it").state, HostState::Healthy);
     }
     host
@@ -78,7 +78,7 @@ fn a_service_that_is_sick_after_a_reboot_is_blamed() {
 fn an_exit_that_no_one_watched_is_seen_when_the_runner_comes_back() {
     let mut host = with_v1_and_v2();
     host.crash(Loss::Nothing);
-    host.kill_service(Exit { code: Some(7), signal: None, lost: false });
+    host.kill_service(Exit::code(7));
     host.open(&apply(2, 2)).expect("nothing kills it");
     host.run_for(Millis(500)).expect("nothing kills it");
     let report = host.report();
@@ -93,7 +93,7 @@ fn a_process_that_does_not_end_holds_everything() {
     let mut host = with_v1_and_v2();
     host.unkillable = true;
     host.behave(digest(3), Behaviour::Healthy { after: 0 });
-    host.give(&apply(3, 3)).expect("nothing kills it");
+    host.order(&apply(3, 3)).expect("nothing kills it");
     let report = host.settle().expect("nothing kills it");
     assert_eq!(report.code, Some(trimaran_model::reason::ReasonCode::StopFailed));
     assert_eq!((host.running(), host.starts.len()), (vec![digest(2)], 2), "nothing is started beside it");
@@ -104,7 +104,7 @@ fn a_switch_that_fails_goes_back() {
     let mut host = with_v1_and_v2();
     host.broken_switch = true;
     host.behave(digest(3), Behaviour::Healthy { after: 0 });
-    host.give(&apply(3, 3)).expect("nothing kills it");
+    host.order(&apply(3, 3)).expect("nothing kills it");
     let report = host.settle().expect("nothing kills it");
     assert_eq!((report.state, report.current), (HostState::Broken, Some(digest(2))), "{}", report.message);
     assert!(host.running().is_empty());
@@ -115,12 +115,12 @@ fn a_full_disk_is_answered_by_making_room_once() {
     let mut host = with_v1_and_v2();
     host.behave(digest(3), Behaviour::Healthy { after: 0 });
     host.narrow = 1;
-    host.give(&apply(3, 3)).expect("nothing kills it");
+    host.order(&apply(3, 3)).expect("nothing kills it");
     assert_eq!(host.settle().expect("nothing kills it").state, HostState::Healthy);
     assert_eq!(host.fetches, 3, "what was fetched is kept");
     host.behave(digest(4), Behaviour::Healthy { after: 0 });
     host.narrow = 2;
-    host.give(&apply(4, 4)).expect("nothing kills it");
+    host.order(&apply(4, 4)).expect("nothing kills it");
     let report = host.settle().expect("nothing kills it");
     assert_eq!(report.state, HostState::Refused);
     assert_eq!(report.code, Some(trimaran_model::reason::ReasonCode::PreflightDisk));

@@ -1,13 +1,17 @@
 //! Releases and goals of one service.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use trimaran_conformance::host::LIVENESS_PORT;
 use trimaran_model::assignment::{HostAction, HostGoal, HostOrder};
 use trimaran_model::id::{
     ArtifactName, AssignmentId, Attempt, Digest, Fence, InstallationId, PipelineName, RunId, ServiceName,
     TargetName,
 };
-use trimaran_model::pipeline::{HealthCheck, ProbeUrl, Process, Restart, RestartOn, Stop, StopSignal};
+use trimaran_model::pipeline::{
+    Drain, DrainBy, HealthCheck, Hook, HookEvent, Lifecycle, MayStop, Probe, ProbeAddress, ProbeUrl, Process,
+    Restart, RestartOn, Stop, StopSignal,
+};
 use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, ReleaseWorkload};
 use trimaran_model::time::Millis;
 use trimaran_wire::v1::release::WireRelease;
@@ -25,27 +29,65 @@ pub(crate) fn release(n: u8) -> HostOrder {
 }
 
 pub(crate) fn release_with(n: u8, on: RestartOn) -> HostOrder {
-    let host = HostRelease {
+    order(n, on, Vec::new())
+}
+
+/// As [`release`], with a liveness probe beside the other one.
+pub(crate) fn release_that_runs(n: u8, on: RestartOn) -> HostOrder {
+    order(n, on, vec![Probe::get(LIVENESS_PORT, "/", Millis(500), Millis::seconds(2))])
+}
+
+fn order(n: u8, on: RestartOn, liveness: Vec<Probe>) -> HostOrder {
+    let mut host = host(n, on);
+    host.health.liveness = liveness;
+    pinned(n, host)
+}
+
+/// As [`release`], with everything around its stop and its start.
+pub(crate) fn release_with_lifecycle(n: u8) -> HostOrder {
+    let url = ProbeUrl { address: ProbeAddress { host: None, port: 8080 }, path: "/".to_owned() };
+    let wait = Millis::seconds(10);
+    let hook = |event: HookEvent, place: u8| {
+        let command = vec![event.as_str().to_owned(), place.to_string()];
+        Hook { command, timeout: Millis::seconds(30) }
+    };
+    let hooks = HookEvent::ALL.map(|event| (event, vec![hook(event, 0), hook(event, 1)]));
+    let lifecycle = Lifecycle {
+        may_stop: Some(MayStop {
+            http: url.clone(),
+            every: Millis::seconds(10),
+            deadline: Millis::minutes(1),
+        }),
+        drain: Some(Drain { by: DrainBy::Http(url.clone()), wait }),
+        undrain: Some(Drain { by: DrainBy::Http(url), wait }),
+        hooks: hooks.into_iter().collect(),
+    };
+    pinned(n, HostRelease { lifecycle, ..host(n, RestartOn::Failure) })
+}
+
+fn host(n: u8, on: RestartOn) -> HostRelease {
+    HostRelease {
         bundle: Artifact {
             name: ArtifactName::new("bundle").expect("a name"),
             version: format!("v{n}"),
             sha256: Digest([n; 32]),
             location: ArtifactLocation::Url(format!("http://127.0.0.1/web-v{n}.tar.zst")),
         },
-        process: Process {
-            command: vec!["bin/web".to_owned()],
-            environment: BTreeMap::new(),
-            stop: Stop { signal: StopSignal::Term, grace: Millis::seconds(5) },
-            restart: Restart { on, delay: Millis::seconds(1), max: 3, per: Millis::minutes(10) },
-        },
-        health: HealthCheck {
-            http: ProbeUrl { host: None, port: 8080, path: "/healthz".to_owned() },
-            interval: Millis(500),
-            timeout: Millis::seconds(2),
-            min_healthy: Millis::seconds(3),
-            deadline: Millis::seconds(20),
-        },
-    };
+        process: Process::new(
+            vec!["bin/web".to_owned()],
+            Stop { signal: StopSignal::Term, grace: Millis::seconds(5) },
+            Restart { on, delay: Millis::seconds(1), max: 3, per: Millis::minutes(10) },
+        ),
+        health: HealthCheck::ready(
+            Probe::get(8080, "/healthz", Millis(500), Millis::seconds(2)),
+            Millis::seconds(3),
+            Millis::seconds(20),
+        ),
+        lifecycle: Lifecycle::default(),
+    }
+}
+
+fn pinned(n: u8, host: HostRelease) -> HostOrder {
     let release = Release {
         pipeline: installation().pipeline,
         target: installation().target,
@@ -64,7 +106,7 @@ pub(crate) fn goal(fence: u64, action: HostAction) -> HostGoal {
         run: RunId { pipeline: installation().pipeline, number: fence },
         attempt: Attempt(1),
         action,
-        keep: BTreeSet::new(),
+        retained: BTreeSet::new(),
     }
 }
 

@@ -5,5 +5,7 @@ mod behaviour;
 mod crashes;
 mod damage;
 mod goals;
+mod lifecycle;
 mod random;
 mod replies;
+mod restarts;

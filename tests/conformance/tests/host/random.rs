@@ -7,6 +7,7 @@ use trimaran_conformance::disk::Loss;
 use trimaran_conformance::host::{Behaviour, Died, Fate, ModelHost};
 use trimaran_host_core::host::Exit;
 use trimaran_model::assignment::{HostAction, HostGoal, HostState};
+use trimaran_model::limits::HOST_INSPECT_RETRY_DELAY;
 use trimaran_model::time::Millis;
 
 use crate::goals::{apply, digest, goal, prepare, restore};
@@ -44,14 +45,18 @@ fn behaviour(choices: &mut Choices) -> Behaviour {
 
 fn any_goal(choices: &mut Choices, fence: u64) -> HostGoal {
     let n = u8::try_from(choices.below(4)).expect("below 4") + 1;
-    match choices.below(10) {
+    match choices.below(11) {
         0..=4 => apply(fence, n),
         5 | 6 => restore(fence, n),
         7 => prepare(fence, n),
         8 => goal(fence, HostAction::Stop { only: digest(n) }),
+        9 => goal(fence, HostAction::Restart),
         _ => goal(fence, HostAction::Verify),
     }
 }
+
+/// More answers of one inspection are not lost in a row.
+const LOST_INSPECTIONS_MAX: usize = 5;
 
 struct Play {
     host: ModelHost,
@@ -85,7 +90,12 @@ impl Play {
     fn play_goal(&mut self, goal: &HostGoal, wait: bool) {
         self.log.push(format!("{:?} fence {}", goal.action_name(), goal.fence));
         let length = Millis(self.choices.below(8000));
-        let mut ended = self.host.give(goal).and_then(|()| self.host.run_for(length));
+        let mut ended = Ok(());
+        if self.choices.below(8) == 0 {
+            self.log.push("a user restarts the service before it".to_owned());
+            ended = self.host.restart_by_hand().map(drop);
+        }
+        ended = ended.and_then(|()| self.host.order(goal)).and_then(|()| self.host.run_for(length));
         for _ in 0..3 {
             if ended.is_ok() && wait {
                 ended = self.host.settle().map(drop);
@@ -111,7 +121,7 @@ impl Play {
         self.host.fates.clear();
         (self.host.served, self.host.foreign_port) = (true, false);
         self.host.behave(digest(2), Behaviour::Healthy { after: 100 });
-        self.host.give(&apply(GOALS + 10, 2)).expect("nothing kills it any more");
+        self.host.order(&apply(GOALS + 10, 2)).expect("nothing kills it any more");
         let report = self.host.settle().expect("nothing kills it any more");
         assert_eq!((report.state, report.current), (HostState::Healthy, Some(digest(2))), "{report:?}");
         assert_eq!(self.host.running(), [digest(2)]);
@@ -120,7 +130,16 @@ impl Play {
     /// In the end there is one truth, whatever happened before.
     fn check(&mut self) {
         self.host.disk.crash_at(None);
-        let report = self.host.settle().expect("nothing kills it any more");
+        let mut report = self.host.settle().expect("nothing kills it any more");
+        // An inspection whose answer was lost is repeated; until then the report is of what was known before.
+        for _ in 0..LOST_INSPECTIONS_MAX {
+            if !self.host.is_inspected() {
+                self.host
+                    .run_for(Millis(HOST_INSPECT_RETRY_DELAY.0 + 100))
+                    .expect("nothing kills it any more");
+                report = self.host.settle().expect("nothing kills it any more");
+            }
+        }
         let running = self.host.running();
         assert!(running.len() <= 1, "two run: {report:?}");
         assert_eq!(self.host.leftovers(), Vec::<String>::new());
@@ -157,6 +176,7 @@ impl ActionName for HostGoal {
             HostAction::Restore(order) => format!("restore {}", digest(order)),
             HostAction::Stop { only } => format!("stop {}", only.short()),
             HostAction::Verify => "verify".to_owned(),
+            HostAction::Restart => "restart".to_owned(),
         }
     }
 }
@@ -175,7 +195,7 @@ fn play(seed: u64, log: &mut Vec<String>) {
             it.disturb();
             if it.choices.below(6) == 0 {
                 it.log.push("the service is killed".to_owned());
-                it.host.kill_service(Exit { code: None, signal: Some(9), lost: false });
+                it.host.kill_service(Exit::signal(9));
             }
             let goal = any_goal(&mut it.choices, fence);
             let wait = it.choices.below(3) != 0;

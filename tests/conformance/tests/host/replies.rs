@@ -14,7 +14,7 @@ fn play(v2: Behaviour, n: u64, fate: Fate) -> Option<(ModelHost, HostReport)> {
     host.settle().expect("nothing kills it");
     let number = host.calls + n;
     host.fates.insert(number, fate);
-    host.give(&apply(2, 2)).expect("nothing kills it");
+    host.order(&apply(2, 2)).expect("nothing kills it");
     let report = host.settle().expect("nothing kills it");
     (host.calls >= number).then_some((host, report))
 }

@@ -125,7 +125,9 @@ fn a_service_has_its_own_environment_and_nothing_of_whoever_deploys_it() {
         "TRIMARAN_HOST",
         "TRIMARAN_RELEASE",
         "TRIMARAN_RUN",
+        "TRIMARAN_RUN_DIR",
         "TRIMARAN_SERVICE_MARK",
+        "TRIMARAN_STATE_DIR",
         "USER",
     ];
     assert_eq!(names, expected);
@@ -213,7 +215,7 @@ fn stop_ends_what_ignores_sigterm_and_what_left_the_session() {
 fn a_second_process_learns_who_has_the_directory() {
     let lab = Lab::new();
     lab.apply(&lab.spec("v1", "good"), 0);
-    let lock = trimaran_host::lock::DirectoryLock::take(&lab.data()).expect("no one has it");
+    let lock = trimaran_host::lock::DirectoryLock::acquire(&lab.data()).expect("no one has it");
     for words in [&["status"][..], &["rollback", "web"], &["stop-all"]] {
         let output = lab.run(words);
         let (_, err) = words_of(&output);
@@ -271,10 +273,11 @@ fn the_page_on_one_host_is_true() {
         assert_eq!(output.status.code(), Some(0), "{line}: {out}{err}");
         said.push(out);
     }
-    let [applied, status, back, output, stopped] = said.as_slice() else { panic!("{said:?}") };
+    let [applied, status, back, output, again, stopped] = said.as_slice() else { panic!("{said:?}") };
     assert!(applied.contains("web v2 is healthy"), "{applied}");
     assert!(status.contains("v2") && status.contains("healthy"), "{status}");
     assert!(back.contains("v1"), "{back}");
     assert!(output.contains("v2 started"), "{output}");
-    assert!(stopped.contains("1 services ended") && lab.alive().is_empty(), "{stopped}");
+    assert!(again.contains("web v1 is healthy"), "{again}");
+    assert!(stopped.contains("1 service stopped") && lab.alive().is_empty(), "{stopped}");
 }

@@ -11,7 +11,9 @@ use trimaran_model::id::{
     TargetName,
 };
 use trimaran_model::limits::HOST_CALL;
-use trimaran_model::pipeline::{HealthCheck, ProbeUrl, Process, Restart, RestartOn, Stop, StopSignal};
+use trimaran_model::pipeline::{
+    HealthCheck, Lifecycle, Probe, Process, Restart, RestartOn, Stop, StopSignal,
+};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, ReleaseWorkload};
 use trimaran_model::time::Millis;
@@ -25,6 +27,7 @@ async fn open(lab: &Lab) -> (Host, Receiver<HostReport>) {
         data_dir: lab.data(),
         name: HostName::new("host-1").expect("a name"),
         address: lab.address.parse().expect("an address"),
+        secrets: None,
         binary: agent(),
     };
     Host::open(settings).await.expect("the host opens")
@@ -52,24 +55,17 @@ pub(crate) fn order(lab: &Lab, pipeline: &str, version: &str, behaviour: &str) -
                 sha256: digest.parse().expect("a digest"),
                 location: ArtifactLocation::Path(archive.display().to_string()),
             },
-            process: Process {
-                command: command.into_iter().chain([&*log, version, behaviour]).map(str::to_owned).collect(),
-                environment: std::collections::BTreeMap::new(),
-                stop: Stop { signal: StopSignal::Term, grace: Millis(500) },
-                restart: Restart {
-                    on: RestartOn::Failure,
-                    delay: Millis(50),
-                    max: 3,
-                    per: Millis::minutes(1),
-                },
-            },
-            health: HealthCheck {
-                http: ProbeUrl { host: None, port: lab.port, path: "/".to_owned() },
-                interval: Millis(50),
-                timeout: Millis(500),
-                min_healthy: Millis(200),
-                deadline: Millis::seconds(5),
-            },
+            process: Process::new(
+                command.into_iter().chain([&*log, version, behaviour]).map(str::to_owned).collect(),
+                Stop { signal: StopSignal::Term, grace: Millis(500) },
+                Restart { on: RestartOn::Failure, delay: Millis(50), max: 3, per: Millis::minutes(1) },
+            ),
+            health: HealthCheck::ready(
+                Probe::get(lab.port, "/", Millis(50), Millis(500)),
+                Millis(200),
+                Millis::seconds(5),
+            ),
+            lifecycle: Lifecycle::default(),
         }),
     };
     HostOrder { digest: WireRelease::from(&release).digest(), release }
@@ -84,7 +80,7 @@ pub(crate) fn goal(pipeline: &str, fence: u64, action: HostAction) -> HostGoal {
         run: RunId { pipeline: id.pipeline.clone(), number: fence },
         attempt: Attempt(1),
         action,
-        keep: BTreeSet::new(),
+        retained: BTreeSet::new(),
         installation: id,
     }
 }
@@ -262,9 +258,11 @@ fn a_runner_that_comes_back_in_the_middle_of_a_change_begins_no_other_one_before
 /// An order for a further service of the lab's host, which listens at a port of its own.
 fn order_at(lab: &Lab, port: u16, pipeline: &str, version: &str) -> HostOrder {
     let mut made = order(lab, pipeline, version, "stubborn");
-    let ReleaseWorkload::Host(host) = &mut made.release.workload;
+    let ReleaseWorkload::Host(host) = &mut made.release.workload else {
+        unreachable!("it was made for a host")
+    };
     host.process.command[1] = format!("{}:{port}", lab.address);
-    host.health.http.port = port;
+    host.health.readiness = vec![Probe::get(port, "/", Millis(50), Millis(500))];
     made.digest = WireRelease::from(&made.release).digest();
     made
 }

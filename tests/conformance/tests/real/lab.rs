@@ -59,6 +59,11 @@ impl Lab {
 
     /// Writes the SPEC of a version.
     pub(crate) fn spec(&self, version: &str, behaviour: &str) -> PathBuf {
+        self.spec_with(version, behaviour, "")
+    }
+
+    /// As [`Lab::spec`], with more lines below `host`.
+    pub(crate) fn spec_with(&self, version: &str, behaviour: &str, more: &str) -> PathBuf {
         let (archive, digest) = self.pack(version);
         let path = self.folder.path().join(format!("web-{version}.yaml"));
         let text = format!(
@@ -73,7 +78,8 @@ impl Lab {
             port = self.port,
             log = self.start_log().display(),
         );
-        std::fs::write(&path, text).expect("a file");
+        let more: String = more.lines().map(|line| format!("  {}\n", line.trim())).collect();
+        std::fs::write(&path, text + &more).expect("a file");
         path
     }
 

@@ -3,9 +3,12 @@
 //! Needs `cargo build -p trimaran-agent`, which `make test` does first.
 #![allow(clippy::disallowed_methods, reason = "tests with real processes")]
 
+mod boot;
 mod commands;
 mod host;
 mod kill;
 mod lab;
+mod lifecycle;
 mod obstacles;
 mod runner;
+mod users;

@@ -22,10 +22,20 @@ enum Thing {
     Link,
     Pipe,
     Socket,
+    /// One that can be read without end.
+    Device,
 }
 
-const THINGS: [Thing; 7] =
-    [Thing::Nothing, Thing::File, Thing::Directory, Thing::Dangling, Thing::Link, Thing::Pipe, Thing::Socket];
+const THINGS: [Thing; 8] = [
+    Thing::Nothing,
+    Thing::File,
+    Thing::Directory,
+    Thing::Dangling,
+    Thing::Link,
+    Thing::Pipe,
+    Thing::Socket,
+    Thing::Device,
+];
 
 impl Thing {
     /// Replaces what is at `path`.
@@ -46,6 +56,11 @@ impl Thing {
             Self::Link => symlink("/usr/share", path).expect("writable"),
             Self::Pipe => {
                 let made = Command::new("mkfifo").arg(path).status().expect("mkfifo runs");
+                assert!(made.success());
+            }
+            Self::Device => {
+                let made =
+                    Command::new("mknod").arg(path).args(["c", "1", "5"]).status().expect("mknod runs");
                 assert!(made.success());
             }
             Self::Socket => drop(std::os::unix::net::UnixListener::bind(path).expect("a short path")),
@@ -108,6 +123,64 @@ fn whatever_is_in_the_place_of_a_file_of_an_installation_is_repaired_or_named() 
             check(&lab, place, &format!("{place} is {thing:?}"));
         });
     }
+}
+
+/// Makes what is at a path immutable, until it is dropped.
+struct Immutable(PathBuf);
+
+impl Immutable {
+    fn new(path: PathBuf) -> Self {
+        chattr("+i", &path);
+        Self(path)
+    }
+}
+
+impl Drop for Immutable {
+    fn drop(&mut self) {
+        chattr("-i", &self.0);
+    }
+}
+
+fn chattr(flag: &str, path: &Path) {
+    let done = Command::new("chattr").arg(flag).arg(path).status().expect("chattr runs");
+    assert!(done.success(), "chattr {flag} {}", path.display());
+}
+
+#[test]
+fn what_can_not_be_changed_is_named_and_the_service_can_still_be_ended() {
+    for place in ["state", "releases", "run", "log", ""] {
+        let lab = deployed();
+        let path = lab.installation().join(place);
+        let name = path.file_name().expect("a name").to_str().expect("ours").to_owned();
+        let immutable = Immutable::new(path);
+        check(&lab, &name, &format!("`{place}` is immutable"));
+        drop(immutable);
+        let (code, said) = run(&lab, &["stop-all"], "nothing is immutable any more");
+        assert_eq!((code, lab.alive()), (0, Vec::new()), "{said}");
+    }
+}
+
+#[test]
+fn a_file_system_on_which_nothing_can_be_run_is_named() {
+    let lab = Lab::new();
+    let (spec, data) = (lab.spec("v1", "good"), lab.data());
+    std::fs::create_dir(&data).expect("a directory");
+    let apply = format!(
+        "mount -t tmpfs -o noexec,mode=700 tmpfs '{data}' && '{agent}' host apply '{spec}' --data-dir '{data}' \
+         --address {address} --name host-1",
+        data = data.display(),
+        agent = crate::lab::agent().display(),
+        spec = spec.display(),
+        address = lab.address,
+    );
+    // The mount ends with its namespace, in which nothing is left running.
+    let mut shell = Command::new("unshare");
+    let output = shell.args(["--mount", "sh", "-c", &apply]).output().expect("unshare runs");
+    let (out, err) = words_of(&output);
+    assert_eq!(output.status.code(), Some(3), "{out}{err}");
+    let place = data.join("services").display().to_string();
+    assert!(out.contains("start_failed") && out.contains("noexec") && out.contains(&place), "{out}{err}");
+    assert!(lab.alive().is_empty());
 }
 
 #[test]

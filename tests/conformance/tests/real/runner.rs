@@ -24,7 +24,7 @@ use crate::lab::{Lab, agent, run};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The agent's side: an endpoint that runners reach, and the goals that it sends.
-struct Fleet {
+pub(crate) struct Fleet {
     endpoint: Endpoint,
     goals: Vec<HostGoal>,
 }
@@ -36,7 +36,7 @@ fn now() -> WallTime {
 
 impl Fleet {
     /// Makes an authority, an agent that listens, and the identity of the lab's host.
-    fn new(lab: &Lab, goals: Vec<HostGoal>) -> Self {
+    pub(crate) fn new(lab: &Lab, goals: Vec<HostGoal>) -> Self {
         trimaran_transport::install_crypto_provider();
         let authority = Authority::new_root("lab", now()).expect("a root");
         let issuer = authority.new_issuer(&"c1".parse().expect("a name"), 0, now()).expect("an issuer");

@@ -1,7 +1,7 @@
 //! `make demo`: the main job for real, on loopback, with a summary at its end.
 //!
-//! One coordinator, one agent, six runners and a small HTTP service behind a balancer. v1 goes out; v2 goes
-//! out while the coordinator is killed in the middle of a wave; v3 fails its health check, is stopped at its
+//! Three coordinators, one agent, six runners and a small HTTP service behind a balancer. v1 goes out; v2 goes
+//! out while the coordinator that leads is killed in the middle of a wave; v3 fails its health check, is stopped at its
 //! first host and is rolled back automatically, without the server of artifacts. Ends with 1 when anything is not so.
 #![allow(clippy::disallowed_methods, reason = "a demo starts processes and reads clocks")]
 
@@ -16,6 +16,7 @@ use trimaran_e2e::web::{Shape, Web, stage_in_flight, stages, starts};
 use trimaran_test_support::wait::{millis_of_day, until};
 
 const SUBNET: &str = "127.0.1";
+const COORDINATORS: u8 = 3;
 const HOSTS: u8 = 6;
 /// host-1 and host-2 are staging.
 const PROD: std::ops::RangeInclusive<u8> = 3..=6;
@@ -37,16 +38,26 @@ struct Story {
 #[derive(Default)]
 struct Report {
     runs: Vec<(String, String, Duration, String)>,
+    failover: Option<Failover>,
     traffic: Option<Traffic>,
     downtime: Vec<(SocketAddr, Duration)>,
     why: String,
     problems: Vec<String>,
 }
 
+/// What the death of the leader came to.
+struct Failover {
+    dead: String,
+    next: String,
+    /// From the kill to the first answer of another leader.
+    took: Duration,
+    attempts: u64,
+}
+
 impl Story {
     fn begin() -> Self {
-        say("starting 1 coordinator, 1 agent and 6 hosts");
-        let lab = Lab::start(HOSTS, SUBNET);
+        say("starting 3 coordinators, 1 agent and 6 hosts");
+        let lab = Lab::start_with(COORDINATORS, HOSTS, SUBNET);
         let shape = Shape { approve: true, min_healthy: "2s", bake: "10s", ..Shape::default() };
         let web = Web::new(&lab, shape, &[("v1", "good"), ("v2", "good"), ("v3", "fail-health")]);
         let backends: Vec<SocketAddr> = PROD.map(|number| lab.host(number, web.port)).collect();
@@ -63,11 +74,14 @@ impl Story {
         });
         self.balancer.send();
 
-        say("v2 goes out; the coordinator is killed in the middle of a wave and started again");
+        say("v2 goes out; the coordinator that leads is killed in the middle of a wave");
         let v2 = self.deploy("v2");
         self.approve(&v2);
-        self.kill_coordinator_in_flight(&v2);
+        let dead = self.kill_leader_in_flight(&v2);
         self.finish("v2", &v2, "succeeded");
+        self.check_once(&v2);
+        self.lab.start_part(&dead);
+        self.wait_back(&dead);
         self.wait_baked();
 
         say(
@@ -116,8 +130,15 @@ impl Story {
         self.report.runs.push((run.to_owned(), version.to_owned(), took, status));
     }
 
-    /// Kills the coordinator while a host of prod is between its old and its new process.
-    fn kill_coordinator_in_flight(&mut self, run: &str) {
+    fn leader(&self) -> Option<String> {
+        let output = self.lab.run(&["cluster", "status", "-o", "json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).ok()?;
+        Some(status["leader"].as_str()?.to_owned())
+    }
+
+    /// Kills the leader while a host of prod is between its old and its new process; its name.
+    fn kill_leader_in_flight(&mut self, run: &str) -> String {
+        let dead = until("there is a leader", Duration::from_secs(20), || self.leader());
         let caught = until("a host of prod is in flight", Duration::from_secs(60), || {
             let shown = self.lab.show(run);
             let flying = stages(&shown).any(|stage| stage["environment"] == "prod" && stage_in_flight(stage));
@@ -126,9 +147,42 @@ impl Story {
         if !caught {
             self.problem("no host was in flight at the kill".to_owned());
         }
-        self.lab.kill("c1");
-        self.lab.start_part("c1");
-        say("the coordinator was killed with SIGKILL and started again");
+        let killed = Instant::now();
+        self.lab.kill(&dead);
+        let next = until("another one leads", Duration::from_secs(20), || {
+            self.leader().filter(|leader| *leader != dead)
+        });
+        let took = killed.elapsed();
+        say(&format!("{dead} led and was killed with SIGKILL; {next} leads after {}", seconds(took)));
+        self.report.failover = Some(Failover { dead: dead.clone(), next, took, attempts: 0 });
+        dead
+    }
+
+    /// No stage was tried a second time, and no host started its service twice.
+    fn check_once(&mut self, run: &str) {
+        let shown = self.lab.show(run);
+        let attempts = stages(&shown).filter_map(|stage| stage["attempt"].as_u64()).max().unwrap_or(0);
+        if let Some(failover) = &mut self.report.failover {
+            failover.attempts = attempts;
+        }
+        if attempts != 1 {
+            self.problem(format!("{run} took {attempts} attempts"));
+        }
+        let started = starts(&self.lab).into_iter().filter(|start| start.version == "v2").count();
+        if started != usize::from(HOSTS) {
+            self.problem(format!("v2 was started {started} times on {HOSTS} hosts"));
+        }
+    }
+
+    fn wait_back(&self, name: &str) {
+        until("the killed coordinator is at the state of the others", Duration::from_secs(30), || {
+            let status = self.lab.json(&["cluster", "status"]);
+            let members = status["members"].as_array()?;
+            let back = members.iter().find(|it| it["name"] == *name)?;
+            let same = members.iter().all(|it| it["hash"] == back["hash"]);
+            (back["state"] == "alive" && same).then_some(())
+        });
+        say(&format!("{name} was started again and has caught up"));
     }
 
     fn wait_baked(&self) {
@@ -178,6 +232,12 @@ impl Report {
         println!("{:<8} {:<8} {:<12} took", "run", "version", "outcome");
         for (run, version, took, status) in &self.runs {
             println!("{run:<8} {version:<8} {:<12} {}", status.replace('_', " "), seconds(*took));
+        }
+        if let Some(Failover { dead, next, took, attempts }) = &self.failover {
+            println!(
+                "\nthe leader {dead} was killed with SIGKILL in mid-wave: {next} led after {}, with {attempts} attempt a stage",
+                seconds(*took)
+            );
         }
         if let Some(traffic) = self.traffic {
             println!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use trimaran_e2e::lab::{Lab, is_alive, signal};
-use trimaran_e2e::web::{Shape, Web, stage_in_flight, stages, starts, turns};
+use trimaran_e2e::web::{Shape, Web, handovers, stage_in_flight, stages, starts};
 use trimaran_test_support::wait::until;
 
 #[test]
@@ -86,7 +86,7 @@ fn overlap(one: &Value, other: &Value) -> bool {
 /// From the moment a service is asked to end until its next process serves, no other service of its host is asked
 /// to end.
 fn assert_hosts_take_turns(lab: &Lab) {
-    let all = turns(lab);
+    let all = handovers(lab);
     let mut down: BTreeMap<&str, u16> = BTreeMap::new();
     let mut steps = 0;
     for (what, host, port) in &all {

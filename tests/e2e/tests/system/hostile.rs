@@ -5,7 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use serde_json::Value;
-use trimaran_e2e::lab::Lab;
+use trimaran_e2e::lab::{Lab, resident_bytes};
 use trimaran_e2e::web::{Shape, Web, starts};
 use trimaran_model::id::{Identity, OperatorRole};
 use trimaran_model::limits::LEAF_TTL;
@@ -39,13 +39,6 @@ fn refused(lab: &Lab, port: &Port) -> (u64, u64) {
     };
     let count = |name: &str| document["refused"][name].as_u64().unwrap_or_else(|| panic!("{document:#}"));
     (count("handshakes"), count("frames"))
-}
-
-fn anonymous_bytes(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("RssAnon")).expect("a line");
-    let kib: u64 = line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number");
-    kib * 1024
 }
 
 /// Random bytes of many lengths, half of them with the first bytes of a long header.
@@ -143,10 +136,10 @@ fn hostile_traffic_on_every_port_is_closed_and_counted_and_does_no_harm() {
         // The first flood takes what buffers take once.
         flood(address);
         let (before, _) = grows("garbage is counted", &|(handshakes, _)| handshakes > FLOOD / 2);
-        let memory = anonymous_bytes(pid);
+        let memory = resident_bytes(pid);
         flood(address);
         let (before, _) = grows("garbage is counted", &|(now, _)| now > before + FLOOD / 2);
-        let grown = anonymous_bytes(pid).saturating_sub(memory);
+        let grown = resident_bytes(pid).saturating_sub(memory);
         assert!(grown < 4 << 20, "{} took {grown} bytes for garbage", port.part);
 
         runtime.block_on(cut_initials(address, 10));

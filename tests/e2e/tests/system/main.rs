@@ -2,9 +2,15 @@
 #![allow(clippy::disallowed_methods, reason = "a test of processes starts processes and reads clocks")]
 
 mod clocks;
+mod coordinators;
 mod copies;
 mod crash;
+mod fleet;
 mod hostile;
+mod hostile_runner;
+mod manifests;
+mod many_machines;
+mod mistakes;
 mod on_call;
 mod pages;
 mod pauses;
@@ -12,4 +18,5 @@ mod reads;
 mod refusals;
 mod requests;
 mod rollback;
+mod terminal;
 mod truth;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use trimaran_e2e::lab::{Lab, binaries};
 use trimaran_e2e::web::{Shape, Web};
+use trimaran_test_support::wait::until;
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -20,15 +21,21 @@ fn prod(lab: &Lab) -> Value {
     list.into_iter().find(|it| it["environment"] == "prod").expect("prod has an installation")
 }
 
-/// Lets the pipeline file name another port, which is taken on both prod hosts, whichever is first.
-fn take_port(lab: &Lab, web: &Web) -> [TcpListener; 2] {
+/// Lets the pipeline file name another port, which is taken on a host.
+fn take_port_of(lab: &Lab, web: &Web, host: u8) -> (TcpListener, u16) {
     let path = lab.folder.path().join(web.file());
     let text = std::fs::read_to_string(&path).expect("the pipeline file");
     let (_, rest) = text.split_once("\"--port\", \"").expect("a port");
     let (port, _) = rest.split_once('"').expect("a port");
-    let taken = TcpListener::bind(lab.host(2, 0)).expect("a free port");
+    let taken = TcpListener::bind(lab.host(host, 0)).expect("a free port");
     let other = taken.local_addr().expect("an address").port();
     std::fs::write(&path, text.replace(port, &other.to_string())).expect("written");
+    (taken, other)
+}
+
+/// Lets the pipeline file name another port, which is taken on both prod hosts, whichever is first.
+fn take_port(lab: &Lab, web: &Web) -> [TcpListener; 2] {
+    let (taken, other) = take_port_of(lab, web, 2);
     [taken, TcpListener::bind(lab.host(3, other)).expect("the port is free there too")]
 }
 
@@ -51,6 +58,44 @@ fn a_pause_says_what_to_do_first_and_a_cancel_that_changed_nothing_leaves_the_he
     drop(taken);
     let after = prod(&lab);
     assert_eq!((&after["health"], &after["version"]), (&"healthy".into(), &"v1".into()), "{after:#}");
+}
+
+#[test]
+fn a_running_stage_says_what_its_hosts_do_since_when_and_for_how_long_at_most() {
+    let lab = Lab::fresh(3);
+    let shape = Shape { min_healthy: "4s", deadline: "9s", ..Shape::default() };
+    let web = Web::new(&lab, shape, &[("v1", "good")]);
+    let run = web.deploy(&lab, "v1");
+    let why = until("a host verifies", Duration::from_secs(30), || {
+        Some(lab.ok(&["why", &run])).filter(|why| why.contains("verifying"))
+    });
+    let line = why.lines().find(|line| line.contains("verifying")).expect("a line of the host");
+    assert!(line.contains("host-1 is updating: verifying, needs 4s of health within 9s (since 20"), "{why}");
+    assert!(why.contains("staging/lab-staging is running, wave 1 of "), "{why}");
+}
+
+/// One host has the new release, the other one can't be changed, and the run is canceled there.
+#[test]
+fn a_cancel_in_mid_wave_leaves_the_health_that_the_hosts_have() {
+    let lab = Lab::fresh(3);
+    let shape = Shape { max_lost: "0", ..Shape::default() };
+    let web = Web::new(&lab, shape, &[("v1", "good"), ("v2", "good"), ("v3", "good")]);
+    web.deploy_until(&lab, "v1", "succeeded");
+    // Whichever host is first, in one of the two it is not the one whose port is taken.
+    let mut was_in_mid_wave = false;
+    for (host, version, run) in [(3, "v2", "web#2"), (2, "v3", "web#3")] {
+        let (taken, _) = take_port_of(&lab, &web, host);
+        let (file, artifact) = (web.file().to_owned(), web.artifact(version));
+        let waited = lab.run(&["deploy", "-f", &file, "--artifact", &artifact, "--wait", "--timeout", "90s"]);
+        assert_eq!(waited.status.code(), Some(8), "only a human can move it: {}", stderr(&waited));
+        let changed = prod(&lab)["updated"] != 0;
+        lab.ok(&["cancel", run]);
+        drop(taken);
+        let after = prod(&lab);
+        assert_eq!((&after["health"], &after["ready"]), (&"healthy".into(), &2.into()), "{after:#}");
+        was_in_mid_wave |= changed && after["code"] == "mixed_releases";
+    }
+    assert!(was_in_mid_wave, "one of the runs changed one host");
 }
 
 #[test]
@@ -111,34 +156,11 @@ fn a_rollback_names_a_version_and_is_guarded_by_the_one_that_runs() {
 }
 
 #[test]
-fn mistakes_get_a_sentence_that_says_what_to_type() {
+fn a_deploy_in_a_pipe_says_that_it_detached() {
     let lab = Lab::fresh(3);
     let web = Web::new(&lab, Shape::default(), &[("v1", "good")]);
-    web.deploy_until(&lab, "v1", "succeeded");
-    let file = web.file().to_owned();
-    let mistakes: &[(&[&str], i32, &str)] = &[
-        (&["deploy", "wbe", "--artifact", "bundle=v1"], 5, "did you mean `web`?"),
-        (&["deploy", "web"], 2, "add `--artifact bundle=VERSION`"),
-        (&["deploy", "-f", &file, "--wait", "approval"], 2, "write `--wait=approval`"),
-        (&["deploy", "-f", &file, "--artifact", "bundle=v99"], 5, "web-v99.tar.zst"),
-        (&["deploy", "-f", &file, "--artifact", "bundel=v1"], 5, "bundle"),
-        (&["why", "web#999"], 5, "the newest run of `web` is web#1"),
-        (&["why", "wbe"], 5, "did you mean `web`?"),
-        (&["why", "web#1/prdo/lab-prod"], 5, "did you mean `prod/lab-prod`?"),
-        (&["why", "web#1/prod"], 5, "its stages are: staging/lab-staging, prod/lab-prod"),
-        (&["rollback", "web", "--env", "porrd", "--yes"], 5, "prod"),
-        (&["rollback", "web", "--env", "prod"], 2, "--yes"),
-        (&["installation", "show", "web"], 2, "write PIPELINE/TARGET"),
-        (&["watch", "web", "--timeout", "60"], 2, "write 90s, 10m, 1h30m or 3d"),
-    ];
-    for (arguments, exit, words) in mistakes {
-        let output = lab.run(arguments);
-        let said = stderr(&output);
-        assert_eq!(output.status.code(), Some(*exit), "{arguments:?}: {said}");
-        assert!(said.contains(words), "{arguments:?} does not say `{words}`: {said}");
-    }
-    let piped = lab.run(&["deploy", "-f", &file, "--artifact", &web.artifact("v1")]);
-    assert!(stderr(&piped).contains("detached: ") && stderr(&piped).contains("trimaran watch web#2"));
+    let piped = lab.run(&["deploy", "-f", web.file(), "--artifact", &web.artifact("v1")]);
+    assert!(stderr(&piped).contains("detached: ") && stderr(&piped).contains("trimaran watch web#1"));
 }
 
 #[test]
@@ -179,8 +201,18 @@ fn dev_says_which_part_ended_and_how_to_start_it_again() {
     let lab = Lab::fresh(1);
     lab.kill("host-1");
     let log = lab.folder.path().join("dev.log");
-    trimaran_test_support::wait::until("dev says so", Duration::from_secs(20), || {
+    until("dev says so", Duration::from_secs(20), || {
         let said = std::fs::read_to_string(&log).unwrap_or_default();
         (said.contains("host-1 ended; see ") && said.contains("to start it again: ")).then_some(())
     });
+}
+
+#[test]
+fn dev_says_which_parts_it_took_over_from_one_that_was_killed() {
+    let mut lab = Lab::fresh(1);
+    lab.kill_dev();
+    lab.kill("host-1");
+    lab.restart();
+    let log = std::fs::read_to_string(lab.folder.path().join("dev.log")).expect("what dev wrote");
+    assert!(log.contains("taken over, since they run already: c1, lab\n"), "{log}");
 }

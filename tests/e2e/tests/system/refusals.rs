@@ -166,3 +166,29 @@ fn raw_entry(out: &mut Vec<u8>, name: &str, kind: u8, link: &str, data: &[u8]) {
     out.write_all(data).expect("memory");
     out.resize(out.len().div_ceil(512) * 512, 0);
 }
+
+#[test]
+fn an_agent_drives_every_platform_and_manifests_that_are_missing_are_named_by_their_path() {
+    let lab = Lab::fresh(1);
+    let files = lab.folder.path();
+    let target = "trimaran: v1\ntarget: shop\nagent: lab\nclass: staging\nkubernetes: { namespace: shop }\n";
+    let pipeline = "trimaran: v1\npipeline: shop\nowner: team-shop\nartifacts: {}\nworkload: { kubernetes: { manifests: objects.yaml } }\n\
+                    environments: [{ name: staging, targets: [shop] }]\n";
+    std::fs::write(files.join("target.yaml"), target).expect("a file");
+    std::fs::write(files.join("shop.yaml"), pipeline).expect("a file");
+    let path = |name: &str| files.join(name).display().to_string();
+    lab.ok(&["apply", &path("target.yaml")]);
+    for command in ["plan", "deploy"] {
+        let refused = lab.run(&[command, "-f", &path("shop.yaml")]);
+        let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(11), "{command}: {stderr}");
+        let words = "there are no manifests at";
+        assert!(stderr.contains(words) && stderr.contains("objects.yaml"), "{command}: {stderr}");
+    }
+    let agents = lab.json(&["agent", "list"]);
+    assert_eq!(
+        agents["agents"][0]["platforms"],
+        serde_json::json!(["hosts", "kubernetes", "flink"]),
+        "{agents:#}"
+    );
+}

@@ -24,7 +24,7 @@ struct Held {
 }
 
 #[derive(Default)]
-pub(super) struct Agent {
+pub(crate) struct Agent {
     incarnation: u64,
     attached: bool,
     asked: bool,
@@ -34,11 +34,15 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    pub(super) fn session_lost(&mut self) {
+    pub(crate) fn session_lost(&mut self) {
         (self.attached, self.asked) = (false, false);
     }
 
-    pub(super) fn crash(&mut self, disk_lost: bool) {
+    pub(crate) fn is_attached(&self) -> bool {
+        self.attached
+    }
+
+    pub(crate) fn crash(&mut self, disk_lost: bool) {
         self.session_lost();
         self.incarnation += 1;
         if disk_lost {
@@ -46,13 +50,13 @@ impl Agent {
         }
     }
 
-    pub(super) fn attached(&mut self, incarnation: u64, outcome: &Outcome) {
+    pub(crate) fn attached(&mut self, incarnation: u64, outcome: &Outcome) {
         self.asked = false;
         // Before it is enrolled there is no agent of this name.
         self.attached = incarnation == self.incarnation && matches!(outcome, Outcome::Attached { .. });
     }
 
-    pub(super) fn answered(&mut self, assignment: u64, outcome: &Outcome) {
+    pub(crate) fn answered(&mut self, assignment: u64, outcome: &Outcome) {
         match outcome {
             Outcome::ReportApplied | Outcome::ResultSuperseded { .. } => {
                 self.journal.remove(&assignment);
@@ -62,7 +66,7 @@ impl Agent {
     }
 
     /// What it says now.
-    pub(super) fn moves(
+    pub(crate) fn moves(
         &mut self,
         rows: &Rows,
         random: &mut Random,
@@ -77,6 +81,8 @@ impl Agent {
                 coordinator: "c1".to_owned(),
                 address: "127.0.0.1:7701".to_owned(),
                 epoch_seen: 1,
+                incarnation_seen: 0,
+                platforms: vec!["hosts".to_owned()],
             };
             return vec![(agent(NAME, body), Asker::Attach(self.incarnation))];
         }

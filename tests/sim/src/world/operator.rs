@@ -18,12 +18,12 @@ const LIVE_MAX: usize = 5;
 
 struct Request {
     command: Command,
-    /// It is on its way.
-    asked: bool,
+    /// It is on its way since then.
+    asked: Option<u64>,
     answer: Option<Outcome>,
 }
 
-pub(super) struct Operators {
+pub(crate) struct Operators {
     random: Random,
     requests: BTreeMap<u64, Request>,
     next: u64,
@@ -32,7 +32,7 @@ pub(super) struct Operators {
 }
 
 impl Operators {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             random: Random::new(seed ^ 0x0BAD_CAFE),
             requests: BTreeMap::new(),
@@ -42,20 +42,32 @@ impl Operators {
         }
     }
 
-    pub(super) fn session_lost(&mut self) {
-        self.requests.values_mut().for_each(|request| request.asked = false);
+    pub(crate) fn session_lost(&mut self) {
+        self.requests.values_mut().for_each(|request| request.asked = None);
     }
 
-    pub(super) fn not_taken(&mut self, number: u64) {
+    pub(crate) fn not_accepted(&mut self, number: u64) {
         if let Some(request) = self.requests.get_mut(&number) {
-            request.asked = false;
+            request.asked = None;
         }
     }
 
+    /// What was asked before `then` and has no answer is asked again.
+    pub(crate) fn give_up(&mut self, then: u64) {
+        let late = self.requests.values_mut().filter(|it| it.asked.is_some_and(|asked| asked < then));
+        late.for_each(|request| request.asked = None);
+    }
+
+    /// Requests that wait for their answer since before `then`.
+    pub(crate) fn unanswered(&self, then: u64) -> Vec<u64> {
+        let late = self.requests.iter().filter(|(_, it)| it.asked.is_some_and(|asked| asked < then));
+        late.map(|(number, _)| *number).collect()
+    }
+
     /// Takes an answer; gives 1 when it repeats an earlier one, which it must equal.
-    pub(super) fn answered(&mut self, number: u64, outcome: Outcome) -> usize {
+    pub(crate) fn answered(&mut self, number: u64, outcome: Outcome) -> usize {
         let Some(request) = self.requests.get_mut(&number) else { return 0 };
-        request.asked = false;
+        request.asked = None;
         match &request.answer {
             Some(first) => {
                 assert_eq!(first, &outcome, "request {number} is answered as before");
@@ -68,12 +80,12 @@ impl Operators {
         }
     }
 
-    pub(super) fn runs(&self) -> usize {
+    pub(crate) fn runs(&self) -> usize {
         self.requests.values().filter(|request| matches!(request.answer, Some(Outcome::Run(_)))).count()
     }
 
     /// Everything that was acknowledged is there.
-    pub(super) fn check(&self, rows: &Rows) {
+    pub(crate) fn check(&self, rows: &Rows) {
         for request in self.requests.values() {
             if let Some(Outcome::Run(run)) = &request.answer {
                 assert!(query::stored_run(rows, run).is_some(), "{run:?} was acknowledged");
@@ -81,18 +93,24 @@ impl Operators {
         }
     }
 
-    pub(super) fn moves(&mut self, rows: &Rows, wall: i64, healing: bool) -> Vec<(Command, Asker)> {
+    /// What they do now, at the true time of the world and its wall time.
+    pub(crate) fn moves(
+        &mut self,
+        rows: &Rows,
+        (now, wall): (u64, i64),
+        healing: bool,
+    ) -> Vec<(Command, Asker)> {
         if !self.set_up {
             return self.set_up(rows);
         }
         let waiting: Vec<u64> = self
             .requests
             .iter()
-            .filter(|(_, it)| it.answer.is_none() && !it.asked)
+            .filter(|(_, it)| it.answer.is_none() && it.asked.is_none())
             .map(|(id, _)| *id)
             .collect();
         let mut numbers = waiting;
-        if numbers.is_empty() && self.random.below(4) == 0 {
+        if numbers.is_empty() && !healing && self.random.below(4) == 0 {
             // A client that lost an answer asks again; only the youngest are kept for it.
             let young: Vec<u64> = self.requests.keys().rev().take(10).copied().collect();
             numbers.extend(self.random.pick(&young).copied());
@@ -104,7 +122,7 @@ impl Operators {
         }
         let ask = |number: u64| {
             let request = self.requests.get_mut(&number)?;
-            request.asked = true;
+            request.asked = Some(now);
             Some((request.command.clone(), Asker::Request(number)))
         };
         numbers.into_iter().filter_map(ask).collect()
@@ -114,7 +132,7 @@ impl Operators {
         let number = self.next;
         self.next += 1;
         command.request = Some(request(wall, number, 1));
-        self.requests.insert(number, Request { command, asked: false, answer: None });
+        self.requests.insert(number, Request { command, asked: None, answer: None });
         number
     }
 
@@ -129,7 +147,11 @@ impl Operators {
         let mut enroll = |number: u8, grant: TokenGrant| {
             let token_sha256 = [number; 32];
             commands.push(operator("admin", CommandBody::CreateToken { token_sha256, grant }));
-            commands.push(system(CommandBody::UseToken { token_sha256, spki_sha256: [number + 100; 32] }));
+            commands.push(system(CommandBody::UseToken {
+                token_sha256,
+                spki_sha256: [number + 100; 32],
+                name: None,
+            }));
         };
         enroll(10, TokenGrant::Agent { name: "lab".to_owned() });
         for (number, group) in [(11, "staging"), (12, "prod"), (13, "prod"), (14, "prod"), (15, "prod")] {
@@ -168,7 +190,10 @@ impl Operators {
                 pipeline: "web".to_owned(),
                 environment: "prod".to_owned(),
                 to: None,
+                from: None,
+                restore_from: None,
                 reason: String::new(),
+                overrides: Vec::new(),
             }),
             _ => None,
         }

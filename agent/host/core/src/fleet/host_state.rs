@@ -13,6 +13,8 @@ use super::{HostObservation, Sent};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HostRecord {
     pub(crate) connected: bool,
+    /// The number of the session that was observed last.
+    pub(crate) session: u64,
     /// Since when it is connected or not, as this process saw it.
     pub(crate) since: Timestamp,
     /// Shown by the watch at least once by this process.
@@ -55,12 +57,23 @@ pub(crate) struct Desired<'a> {
     pub(crate) action: &'a Action,
     /// From the second wave on a host that has the release got it in this attempt.
     pub(crate) continues_attempt: bool,
+    /// The fence of the attempt's first assignment: from then on a host's failure is one of this attempt.
+    pub(crate) since: Fence,
+    /// What serves is not ended.
+    pub(crate) keep_serving: bool,
 }
 
 impl<'a> Desired<'a> {
     pub(crate) fn of(assignment: &'a Assignment) -> Self {
         let Assignment { id, fence, action, wave, .. } = assignment;
-        Self { assignment: *id, fence: *fence, action, continues_attempt: wave.number > 1 }
+        Self {
+            assignment: *id,
+            fence: *fence,
+            action,
+            continues_attempt: wave.number > 1,
+            since: wave.since,
+            keep_serving: wave.keep_serving,
+        }
     }
 }
 
@@ -68,6 +81,7 @@ impl HostRecord {
     pub(crate) fn new(now: Timestamp) -> Self {
         Self {
             connected: false,
+            session: 0,
             since: now,
             observed: false,
             was_connected: false,
@@ -82,12 +96,14 @@ impl HostRecord {
 
     /// Takes what the host says.
     pub(crate) fn observe(&mut self, now: Timestamp, observation: HostObservation, fence: Fence) {
-        self.observed = true;
-        let back = observation.connected && !self.connected;
-        if observation.connected != self.connected {
-            (self.connected, self.since) = (observation.connected, now);
+        let is_first = !std::mem::replace(&mut self.observed, true);
+        let is_new = observation.session != self.session;
+        self.session = observation.session;
+        let back = observation.connected && (!self.connected || is_new);
+        if observation.connected != self.connected || is_first {
+            (self.connected, self.since) = (observation.connected, observation.since.min(now));
         }
-        self.was_connected |= observation.connected;
+        self.was_connected |= observation.connected || observation.session != 0;
         if observation.connected || observation.report.is_some() {
             self.report = observation.report;
         }
@@ -125,17 +141,23 @@ impl HostRecord {
                 return HostProgress::Bad(Failure {
                     code: ReasonCode::Fenced,
                     message,
-                    instance: Some(host.clone()),
+                    instance: Some(host.into()),
                 });
             }
             let ours = report.fence == desired.fence;
+            if !ours && failed_in_attempt(report, desired) {
+                return HostProgress::Bad(failure(host, report));
+            }
             let finding = match desired.action {
                 Action::Release(digest) | Action::Restore(digest) => {
                     let tried = ours || desired.continues_attempt || self.was_done;
                     self.on_release(report, ours, tried, *digest)
                 }
+                Action::Stop(digest) if desired.keep_serving && serves(report, *digest) => Finding::Done,
                 Action::Stop(digest) => on_stop(report, ours, *digest),
                 Action::Verify => on_verify(report, ours),
+                // No host is asked for these: the phase ends by its fault.
+                Action::Scale { .. } | Action::Restart(_) => Finding::Pending,
             };
             match finding {
                 Finding::Done => return HostProgress::Done,
@@ -182,6 +204,15 @@ impl HostRecord {
     }
 }
 
+/// Whether the release failed there in an earlier wave of the attempt: a host that the list of failed ones was too short for.
+fn failed_in_attempt(report: &HostReport, desired: Desired<'_>) -> bool {
+    let release = matches!(desired.action, Action::Release(_));
+    let in_attempt = desired.continues_attempt && report.disruptive && report.fence >= desired.since;
+    let failed = matches!(report.state, HostState::Refused | HostState::Reverted | HostState::Broken);
+    let fault = report.code.and_then(ReasonCode::fault);
+    release && in_attempt && failed && fault != Some(Fault::Platform)
+}
+
 /// What a report alone says.
 enum Finding {
     Done,
@@ -205,6 +236,12 @@ fn on_stop(report: &HostReport, ours: bool, digest: Digest) -> Finding {
     }
 }
 
+/// Whether a host serves with the release.
+pub(crate) fn serves(report: &HostReport, digest: Digest) -> bool {
+    let healthy = matches!(report.state, HostState::Healthy | HostState::Prepared | HostState::Preparing);
+    healthy && report.current == Some(digest)
+}
+
 fn on_verify(report: &HostReport, ours: bool) -> Finding {
     match (report.state, ours) {
         (_, false) => Finding::Pending,
@@ -223,17 +260,22 @@ pub(crate) fn failure(host: &HostName, report: &HostReport) -> Failure {
         HostState::Broken => ReasonCode::RevertFailed,
         _ => ReasonCode::HostInternal,
     });
-    Failure { code, message: report.message.clone(), instance: Some(host.clone()) }
+    Failure { code, message: report.message.clone(), instance: Some(host.into()) }
 }
 
 /// A user changed the host by hand after it had accepted the order.
 fn diverged(host: &HostName, report: &HostReport) -> Failure {
     let runs = report.current.map_or("nothing".to_owned(), |digest| digest.short());
     let message = format!("the host is {} with {runs} current, not by this order", report.state.as_str());
-    Failure { code: ReasonCode::Interrupted, message, instance: Some(host.clone()) }
+    Failure { code: ReasonCode::Interrupted, message, instance: Some(host.into()) }
 }
 
 /// Whether the platform, and not the release, is to blame.
 pub(crate) fn is_fault(failure: &Failure) -> bool {
     failure.code.fault() == Some(Fault::Platform)
+}
+
+/// Whether a host is away, and may be back.
+pub(crate) fn is_silence(code: ReasonCode) -> bool {
+    matches!(code, ReasonCode::HostLost | ReasonCode::HostNotConnected)
 }

@@ -10,7 +10,7 @@ use trimaran_model::limits::UNGUARDED_CALL;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
 
-use super::host_state::{Desired, HostProgress, HostRecord, is_fault};
+use super::host_state::{Desired, HostProgress, HostRecord, is_fault, is_silence};
 use super::journal::Kept;
 use super::{Effects, Fleet, GoalAck, HostObservation, OrderKind, SendGoal, Sent, Watched};
 
@@ -81,6 +81,12 @@ impl Phase {
             (ReasonCode::NoHosts, format!("target `{target}` has no hosts"))
         } else if self.digest().is_some() && self.assignment.release.is_none() {
             (ReasonCode::HostInternal, "the order came without the content of its release".to_owned())
+        } else if let Action::Scale { .. } = self.assignment.action {
+            let message =
+                "a fleet has as many instances as its target has hosts; it can't be scaled".to_owned();
+            (ReasonCode::OrderRefused, message)
+        } else if let Action::Restart(_) = self.assignment.action {
+            (ReasonCode::OrderRefused, "this agent can't restart services on hosts yet".to_owned())
         } else {
             return None;
         };
@@ -147,7 +153,7 @@ impl Phase {
     pub(crate) fn digest(&self) -> Option<Digest> {
         match self.assignment.action {
             Action::Release(digest) | Action::Restore(digest) => Some(digest),
-            Action::Verify | Action::Stop(_) => None,
+            Action::Verify | Action::Stop(_) | Action::Scale { .. } | Action::Restart(_) => None,
         }
     }
 
@@ -157,7 +163,7 @@ impl Phase {
     }
 
     pub(crate) fn failure_of(&self, host: &HostName) -> Option<&Failure> {
-        self.kept.failures.iter().find(|failure| failure.instance.as_ref() == Some(host))
+        self.kept.failures.iter().find(|failure| failure.is_of(host))
     }
 
     /// More hosts failed than the wave survives.
@@ -165,7 +171,8 @@ impl Phase {
         // What a coordinator charged meanwhile is in `wave.failed`, and no more in `failures_left`.
         let wave = &self.assignment.wave;
         let failed = self.kept.failures.iter().filter_map(|failure| failure.instance.as_ref());
-        failed.filter(|host| !wave.failed.contains(host)).count() > wave.failures_left as usize
+        failed.filter(|name| !wave.failed.iter().any(|host| *name == host)).count()
+            > wave.failures_left as usize
     }
 
     /// Takes new failures and faults that the hosts' words show.
@@ -174,11 +181,17 @@ impl Phase {
         let desired = Desired::of(&self.assignment);
         let failed = |host: &HostName| {
             self.assignment.wave.failed.contains(host)
-                || self.kept.failures.iter().any(|failure| failure.instance.as_ref() == Some(host))
+                || self.kept.failures.iter().any(|failure| failure.is_of(host))
+        };
+        let left = |host: &HostName, connected: bool| {
+            let fault = self.kept.lost.iter().find(|it| it.host().as_ref() == Some(host));
+            fault.is_some_and(|fault| !is_silence(fault.code) || !connected)
         };
         for (host, record) in &mut self.hosts {
             match record.progress(host, desired) {
-                HostProgress::Bad(failure) if !failed(host) => found.push(failure),
+                HostProgress::Bad(failure) if !failed(host) && !left(host, record.connected) => {
+                    found.push(failure)
+                }
                 HostProgress::Done => record.was_done = true,
                 HostProgress::Bad(_) | HostProgress::InFlight => {}
                 HostProgress::Open | HostProgress::Unprepared(_) | HostProgress::Absent => {}
@@ -189,16 +202,13 @@ impl Phase {
         }
     }
 
-    /// A failure ends the assignment or costs budget; a fault ends it as a pause. Both are kept first.
+    /// A failure ends the assignment or costs budget; a fault leaves its host behind, or ends it as a pause. Each is kept
+    /// first.
     pub(crate) fn judge(&mut self, failure: Failure, out: &mut Effects) {
         if is_fault(&failure) {
-            if self.kept.fault.is_none() {
-                self.kept.fault = Some(failure);
-                out.push(Effect::Persist);
-            }
-            return;
+            return self.leave_behind(failure, out);
         }
-        if failure.instance.as_ref().is_some_and(|host| self.has_failed(host)) {
+        if failure.host().is_some_and(|host| self.has_failed(&host)) {
             return;
         }
         self.kept.failures.push(failure);
@@ -251,7 +261,7 @@ impl Phase {
             run: assignment.run.clone(),
             attempt: assignment.attempt,
             action,
-            keep: assignment.keep.clone(),
+            retained: assignment.retained.clone(),
         };
         let call = SendGoal { host: host.clone(), goal };
         out.push(Effect::Call { id, call, deadline: UNGUARDED_CALL, guard });
@@ -269,6 +279,8 @@ impl Phase {
             (Action::Stop(digest), OrderKind::Execute) => HostAction::Stop { only: *digest },
             (Action::Verify, OrderKind::Execute) => HostAction::Verify,
             (Action::Restore(_) | Action::Stop(_) | Action::Verify, OrderKind::Prepare) => return None,
+            // The phase has ended by its fault.
+            (Action::Scale { .. } | Action::Restart(_), _) => return None,
         })
     }
 }

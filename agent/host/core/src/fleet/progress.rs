@@ -1,7 +1,7 @@
 //! What is reported of an assignment while it works: counts, failed hosts, and each instance.
 
 use trimaran_agent_core::driver::Effect;
-use trimaran_model::action::{Action, InstanceReport, Progress};
+use trimaran_model::action::{Action, Failure, InstanceReport, Progress};
 use trimaran_model::assignment::HostState;
 use trimaran_model::id::HostName;
 use trimaran_model::limits::{INSTANCE_MESSAGE_BYTES_MAX, INSTANCES_REPORTED_MAX};
@@ -36,21 +36,29 @@ impl Phase {
         instances.sort_by_key(|instance| weight(instance.status));
         instances.truncate(INSTANCES_REPORTED_MAX);
         let mut failed = self.assignment.wave.failed.clone();
-        let new = self.kept.failures.iter().filter_map(|failure| failure.instance.clone());
+        let new = self.kept.failures.iter().filter_map(Failure::host);
         for host in new {
             if !failed.contains(&host) {
                 failed.push(host);
             }
         }
         failed.truncate(INSTANCES_REPORTED_MAX);
+        let mut lost = self.assignment.wave.lost.clone();
+        let new = self.kept.lost.iter().filter_map(Failure::host);
+        lost.extend(new.filter(|host| !self.assignment.wave.lost.contains(host)));
+        lost.truncate(INSTANCES_REPORTED_MAX);
         let failure = self.kept.failures.first().or(self.kept.fault.as_ref()).cloned();
-        Progress { done, total: self.total(), failed, failure, instances }
+        Progress { done, total: self.total(), failed, lost, failure, instances }
     }
 
     fn instance(&self, host: &HostName, record: &HostRecord, progress: &HostProgress) -> InstanceReport {
         let report = record.report.as_ref();
         let state = report.map(|report| report.state);
+        let left_behind = self.lost_of(host).filter(|_| self.is_left_behind(host));
         let status = match (progress, state) {
+            (HostProgress::Done, _) if left_behind.is_some() => InstanceStatus::Healthy,
+            _ if left_behind.is_some() && record.connected => InstanceStatus::Failed,
+            _ if left_behind.is_some() => InstanceStatus::Lost,
             (HostProgress::InFlight, _) if !record.connected => InstanceStatus::Lost,
             (HostProgress::InFlight, _) => InstanceStatus::Updating,
             (_, Some(HostState::Reverted)) if self.has_failed(host) => InstanceStatus::Reverted,
@@ -65,7 +73,8 @@ impl Phase {
             (HostProgress::Absent, _) => InstanceStatus::Lost,
             (HostProgress::Open | HostProgress::Unprepared(_), _) => InstanceStatus::Waiting,
         };
-        let (code, message) = match self.failure_of(host) {
+        let why = left_behind.filter(|_| *progress != HostProgress::Done);
+        let (code, message) = match why.or_else(|| self.failure_of(host)) {
             Some(failure) => (Some(failure.code), failure.message.clone()),
             // What it said last is of a time before.
             None if status == InstanceStatus::Lost => {
@@ -78,11 +87,13 @@ impl Phase {
             }
         };
         InstanceReport {
-            name: host.clone(),
+            name: host.into(),
             status,
             release: report.and_then(|report| report.current),
             code,
             message: cut(message, INSTANCE_MESSAGE_BYTES_MAX),
+            began_from: None,
+            steps: Vec::new(),
         }
     }
 }

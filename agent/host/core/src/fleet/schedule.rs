@@ -10,7 +10,8 @@ use trimaran_model::limits::{HOST_LOST_AFTER, HOSTS_PREPARED_AHEAD_MAX};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
 
-use super::host_state::HostProgress;
+use super::host_state::{HostProgress, serves};
+use super::left_behind::names;
 use super::order::rank;
 use super::{Effects, OrderKind, Phase, Sent};
 
@@ -26,6 +27,8 @@ struct HostsByState {
     absent: Vec<HostName>,
     /// Hosts that don't serve and are not in flight.
     down: Vec<HostName>,
+    /// The wave goes on without them.
+    left_behind: u32,
 }
 
 impl Phase {
@@ -56,6 +59,11 @@ impl Phase {
         let mut by_state = HostsByState::default();
         for (host, record) in &self.hosts {
             let progress = record.progress(host, self.desired());
+            // What it takes was paid for when it was left behind.
+            if progress != HostProgress::Done && self.is_left_behind(host) {
+                by_state.left_behind += 1;
+                continue;
+            }
             if progress != HostProgress::InFlight && !record.is_up() {
                 by_state.down.push(host.clone());
             }
@@ -86,12 +94,13 @@ impl Phase {
     }
 
     /// How many hosts shall be done at the end of this assignment.
-    fn wanted(&self) -> u32 {
-        let failed = self.hosts.keys().filter(|host| self.has_failed(host)).count();
-        let able = self.total().saturating_sub(u32::try_from(failed).unwrap_or(u32::MAX));
+    fn wanted(&self, by_state: &HostsByState) -> u32 {
+        let failed = self.hosts.keys().filter(|host| self.has_failed(host) && !self.is_left_behind(host));
+        let failed = u32::try_from(failed.count()).unwrap_or(u32::MAX);
+        let able = self.total().saturating_sub(failed).saturating_sub(by_state.left_behind);
         match self.assignment.action {
             Action::Release(_) | Action::Restore(_) => self.assignment.wave.target_count.min(able),
-            Action::Verify | Action::Stop(_) => able,
+            Action::Verify | Action::Stop(_) | Action::Scale { .. } | Action::Restart(_) => able,
         }
     }
 
@@ -126,14 +135,33 @@ impl Phase {
         if let Some(fault) = &self.kept.fault {
             return Some(Outcome::Fault(fault.clone()));
         }
-        if by_state.done < self.wanted() || !self.all_observed() {
+        if by_state.done < self.wanted(by_state) || !self.all_observed() {
             return None;
         }
-        // Every host that could have become done has failed, each within the budget.
-        match self.first_failure() {
-            Some(failure) if by_state.done == 0 => Some(Outcome::Failed(failure)),
-            _ => Some(Outcome::Done),
+        if let Some(fault) = self.still_serves() {
+            return Some(Outcome::Fault(fault));
         }
+        if by_state.done > 0 {
+            return Some(Outcome::Done);
+        }
+        // Every host that could have become done has failed or was left behind, each within its budget.
+        let failed = self.first_failure().map(Outcome::Failed);
+        Some(failed.or(self.lost_words().map(Outcome::Fault)).unwrap_or(Outcome::Done))
+    }
+
+    /// Hosts that serve with a release that was to be stopped: a user decides what becomes of them.
+    fn still_serves(&self) -> Option<Failure> {
+        let Action::Stop(digest) = self.assignment.action else { return None };
+        let serving = self.hosts.iter().filter(|(_, record)| {
+            record.connected && record.report.as_ref().is_some_and(|report| serves(report, digest))
+        });
+        let serving: Vec<HostName> = serving.map(|(host, _)| host.clone()).collect();
+        if !self.assignment.wave.keep_serving || serving.is_empty() {
+            return None;
+        }
+        let (count, names) = (serving.len(), names(&serving));
+        let message = format!("there is no earlier good release, and {count} hosts still serve: {names}");
+        Some(Failure { code: ReasonCode::PausedTraffic, message, instance: None })
     }
 
     /// Absent hosts that have not connected to this process: they may have the release, or an order of an earlier incarnation
@@ -162,7 +190,7 @@ impl Phase {
     fn places_left(&self, now: Timestamp, by_state: &HostsByState) -> usize {
         // A host that has not connected yet may be one of those that the wave wants.
         let taken = by_state.done as usize + by_state.in_flight.len() + self.not_yet_connected(now, by_state);
-        (self.wanted() as usize).saturating_sub(taken)
+        (self.wanted(by_state) as usize).saturating_sub(taken)
     }
 
     /// Hosts that are next and could not be prepared; the one after takes the place of one that failed.
@@ -206,6 +234,8 @@ impl Phase {
                 Action::Release(_) | Action::Restore(_) => in_flight + if up { down } else { 0 } < allowed,
                 // Both disturb nothing that serves well.
                 Action::Verify | Action::Stop(_) => true,
+                // The phase has ended by its fault.
+                Action::Scale { .. } | Action::Restart(_) => false,
             };
             if slot && self.lease && !self.committing {
                 self.order(host, OrderKind::Execute, out);
@@ -252,20 +282,6 @@ impl Phase {
         report.is_none_or(|it| it.prepared != Some(digest) && it.current != Some(digest))
     }
 
-    /// A host in flight that is silent for too long ends the assignment as a fault.
-    fn detect_lost(&mut self, now: Timestamp, out: &mut Effects) {
-        let lost = self.hosts.iter().find(|(host, record)| {
-            self.is_lost(now, host) && record.progress(host, self.desired()) == HostProgress::InFlight
-        });
-        if self.kept.fault.is_none()
-            && let Some((host, _)) = lost
-        {
-            let message =
-                format!("the host has not reported for {HOST_LOST_AFTER} in the middle of its work");
-            self.judge(Failure { code: ReasonCode::HostLost, message, instance: Some(host.clone()) }, out);
-        }
-    }
-
     fn is_lost(&self, now: Timestamp, host: &HostName) -> bool {
         let record = &self.hosts[host];
         !record.connected && now >= record.since + HOST_LOST_AFTER
@@ -282,13 +298,18 @@ impl Phase {
             return None;
         }
         Some(if by_state.open.is_empty() {
-            let names = names(&by_state.absent);
-            let message = format!("not connected to the agent: {names}");
-            let instance = by_state.absent.first().cloned();
+            let is = if by_state.absent.len() == 1 {
+                "is not connected to its"
+            } else {
+                "are not connected to their"
+            };
+            let message = format!("{} {is} agent", names(&by_state.absent));
+            let instance = by_state.absent.first().map(Into::into);
             Failure { code: ReasonCode::HostNotConnected, message, instance }
         } else {
             let (names, allowed) = (names(&by_state.down), self.allowed());
-            let message = format!("down from other causes: {names}; max_unavailable allows {allowed}");
+            let (are, use_up) = if by_state.down.len() == 1 { ("is", "uses up") } else { ("are", "use up") };
+            let message = format!("{names} {are} already down and {use_up} max_unavailable ({allowed})");
             Failure { code: ReasonCode::BudgetPaused, message, instance: None }
         })
     }
@@ -296,14 +317,15 @@ impl Phase {
     fn plan_wake(&mut self, now: Timestamp, by_state: &HostsByState, out: &mut Effects) {
         let away = |host: &HostName| {
             let record = &self.hosts[host];
-            (!record.connected).then_some(record.since + HOST_LOST_AFTER)
+            let progress = record.progress(host, self.desired());
+            let limit = self.silence(host, record, &progress).filter(|_| !record.connected)?;
+            Some(record.since + limit)
         };
-        let not_yet_connected = by_state.absent.iter().filter(|host| !self.hosts[*host].was_connected);
         let next = by_state
             .in_flight
             .iter()
+            .chain(&by_state.absent)
             .filter_map(away)
-            .chain(not_yet_connected.filter_map(away))
             .chain(self.stuck_since.map(|since| since + HOST_LOST_AFTER))
             .filter(|at| *at > now)
             .min();
@@ -312,14 +334,4 @@ impl Phase {
             out.push(Effect::WakeAt(at));
         }
     }
-}
-
-/// Names for a message, not more than a line of them.
-fn names(hosts: &[HostName]) -> String {
-    const SHOWN: usize = 10;
-    let mut names: Vec<String> = hosts.iter().take(SHOWN).map(ToString::to_string).collect();
-    if hosts.len() > SHOWN {
-        names.push(format!("and {} more", hosts.len() - SHOWN));
-    }
-    names.join(", ")
 }

@@ -1,13 +1,13 @@
 //! Scripted hosts: each test says what hosts say, and checks what the fleet orders.
 
-mod world;
+pub(super) mod world;
 
 use trimaran_agent_core::driver::Journaled;
 use trimaran_agent_core::driver::{Driver, Effect, Found, Input};
 use trimaran_model::action::{Action, Commit, Failure, Outcome, Wave};
 use trimaran_model::assignment::{Assignment, HostReport, HostState};
 use trimaran_model::id::{AssignmentId, Fence, HostName};
-use trimaran_model::limits::{HOST_LOST_AFTER, HOSTS_PREPARED_AHEAD_MAX};
+use trimaran_model::limits::{HOST_LOST_AFTER, HOST_SKIPPED_AFTER, HOSTS_PREPARED_AHEAD_MAX};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::InstanceStatus;
 use trimaran_model::time::{Millis, Timestamp};
@@ -74,7 +74,7 @@ fn what_can_not_be_prepared_ahead_counts_when_its_turn_comes() {
     let failure = |name: &HostName| Failure {
         code: ReasonCode::PreflightDisk,
         message: "full".to_owned(),
-        instance: Some(name.clone()),
+        instance: Some(name.into()),
     };
     for answers in [true, false] {
         let mut world = World::new(assignment(Action::Release(NEW), 2, wave(1, 1, 1)));
@@ -122,7 +122,7 @@ fn a_host_that_is_down_takes_the_budget_and_needs_no_slot() {
 }
 
 #[test]
-fn too_many_hosts_down_from_other_causes_pause_with_their_names() {
+fn a_host_that_is_away_over_the_budget_pauses_with_its_name() {
     let mut world = World::silent(assignment(Action::Release(NEW), 3, wave(3, 1, 0)));
     world.say(&host(1), report(HostState::Healthy, Some(OLD), Fence(5)));
     world.show(&host(2), false);
@@ -132,9 +132,9 @@ fn too_many_hosts_down_from_other_causes_pause_with_their_names() {
     world.pass(Millis(HOST_LOST_AFTER.0 - 1));
     assert_eq!(world.outcome, None);
     world.pass(Millis(1));
-    assert_eq!(world.ended(), Some(("fault", ReasonCode::BudgetPaused)));
+    assert_eq!(world.ended(), Some(("fault", ReasonCode::HostNotConnected)));
     let Some(Outcome::Fault(failure)) = &world.outcome else { panic!("a fault") };
-    assert!(failure.message.contains("host-2"), "{failure:?}");
+    assert!(failure.host() == Some(host(2)), "{failure:?}");
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_failure_over_the_budget_ends_the_wave_when_nothing_is_in_flight() {
     world.say_state(&acting[1], HostState::Healthy, NEW);
     let Some(Outcome::Failed(failure)) = &world.outcome else { panic!("failed: {:?}", world.outcome) };
     assert_eq!(failure.code, ReasonCode::ProbeFailed);
-    assert_eq!((failure.message.as_str(), failure.instance.as_ref()), ("503", Some(&acting[0])));
+    assert_eq!((failure.message.as_str(), failure.host().as_ref()), ("503", Some(&acting[0])));
     assert_eq!(world.status(&acting[0]), InstanceStatus::Reverted);
     assert_eq!(world.progress.expect("progress").failed, [acting[0].clone()]);
 }
@@ -458,4 +458,143 @@ fn an_order_without_hosts_or_without_its_release_pauses() {
     assert_eq!(world.ended(), Some(("fault", ReasonCode::NoHosts)));
     let without = Assignment { release: None, ..assignment(Action::Release(NEW), 1, wave(1, 1, 0)) };
     assert_eq!(World::silent(without).ended(), Some(("fault", ReasonCode::HostInternal)));
+}
+
+/// A wave that leaves so many hosts behind.
+fn leaving(hosts: u32, max_unavailable: u32, lost_left: u32) -> Wave {
+    Wave { lost_left, ..wave(hosts, max_unavailable, 0) }
+}
+
+#[test]
+fn a_host_with_a_fault_of_its_own_is_left_behind_and_one_too_many_pauses() {
+    let mut world = World::new(assignment(Action::Release(NEW), 4, leaving(4, 1, 1)));
+    let first = world.obey().remove(0);
+    world.say_failed(&first, HostState::Refused, ReasonCode::PreflightPort);
+    assert_eq!(world.outcome, None);
+    assert_eq!(world.status(&first), InstanceStatus::Failed);
+    let second = world.obey().remove(0);
+    assert_ne!(first, second);
+    let progress = world.progress.clone().expect("progress");
+    assert_eq!((progress.lost, progress.failed), (vec![first.clone()], vec![]));
+    world.say_failed(&second, HostState::Refused, ReasonCode::PreflightPort);
+    assert_eq!(world.ended(), Some(("fault", ReasonCode::PreflightPort)));
+    let Some(Outcome::Fault(failure)) = &world.outcome else { panic!("a fault") };
+    assert!(failure.message.contains("2 hosts can't go on"), "{failure:?}");
+}
+
+#[test]
+fn a_host_that_falls_silent_in_its_work_is_left_behind_and_the_wave_goes_on() {
+    let mut world = World::new(assignment(Action::Release(NEW), 3, leaving(3, 1, 1)));
+    let first = world.obey().remove(0);
+    world.show(&first, false);
+    world.pass(HOST_LOST_AFTER);
+    assert_eq!(world.status(&first), InstanceStatus::Lost);
+    assert_eq!(world.instance(&first).code, Some(ReasonCode::HostLost));
+    for _ in 0..2 {
+        let next = world.obey().remove(0);
+        world.say_state(&next, HostState::Healthy, NEW);
+    }
+    assert_eq!(world.outcome, Some(Outcome::Done), "its slot was given to the others");
+    assert_eq!(world.progress.expect("progress").lost, [first]);
+}
+
+#[test]
+fn a_host_that_was_silent_and_is_back_is_asked_like_any_other() {
+    let mut world = World::new(assignment(Action::Release(NEW), 2, leaving(2, 1, 1)));
+    let first = world.obey().remove(0);
+    world.show(&first, false);
+    world.pass(HOST_LOST_AFTER);
+    let second = world.obey().remove(0);
+    world.say_state(&first, HostState::Healthy, NEW);
+    world.say_state(&second, HostState::Healthy, NEW);
+    assert_eq!(world.outcome, Some(Outcome::Done));
+    assert_eq!(world.progress.expect("progress").done, 2);
+}
+
+#[test]
+fn a_host_that_is_gone_for_long_takes_no_slot_and_is_not_waited_for() {
+    let mut order = assignment(Action::Release(NEW), 3, leaving(3, 1, 1));
+    order.wave.lost = vec![host(3)];
+    order.wave.lost_left = 0;
+    let mut world = World::silent(order);
+    for n in [1, 2] {
+        world.say(&host(n), report(HostState::Healthy, Some(OLD), Fence(5)));
+    }
+    world.show(&host(3), false);
+    world.feed(Input::LeaseBack);
+    for _ in 0..2 {
+        let next = world.obey();
+        assert_eq!(next.len(), 1, "an earlier wave paid for the one that is gone");
+        world.say_state(&next[0], HostState::Healthy, NEW);
+    }
+    assert_eq!(world.outcome, Some(Outcome::Done));
+}
+
+#[test]
+fn what_goes_back_waits_a_moment_for_hosts_that_are_away_and_never_for_all() {
+    let mut world = World::new(assignment(Action::Restore(OLD), 2, leaving(2, 2, 2)));
+    assert_eq!(world.outcome, Some(Outcome::Done), "all are back already");
+    for all in [false, true] {
+        world = World::silent(assignment(Action::Restore(OLD), 2, leaving(2, 2, 2)));
+        for n in [1, 2] {
+            world.say(&host(n), report(HostState::Healthy, Some(NEW), Fence(5)));
+        }
+        world.show(&host(2), false);
+        if all {
+            world.show(&host(1), false);
+        }
+        world.feed(Input::LeaseBack);
+        if !all {
+            assert_eq!(world.obey(), [host(1)]);
+            world.say_state(&host(1), HostState::Healthy, OLD);
+            assert_eq!(world.outcome, None);
+        }
+        world.pass(HOST_SKIPPED_AFTER);
+        let wanted = if all { ("fault", ReasonCode::HostNotConnected) } else { ("done", ReasonCode::Settle) };
+        assert_eq!(world.ended(), Some(wanted));
+    }
+}
+
+#[test]
+fn a_failure_of_an_earlier_wave_counts_although_no_list_names_its_host() {
+    let wave = Wave { number: 2, since: Fence(5), ..wave(3, 1, 0) };
+    let mut world = World::silent(assignment(Action::Release(NEW), 3, wave));
+    for n in [1, 2] {
+        world.say(&host(n), report(HostState::Healthy, Some(OLD), Fence(4)));
+    }
+    let failed = report(HostState::Reverted, Some(OLD), Fence(5));
+    world.say(&host(3), HostReport { code: Some(ReasonCode::ProbeFailed), ..failed });
+    assert_eq!(world.ended(), Some(("failed", ReasonCode::ProbeFailed)));
+}
+
+#[test]
+fn where_what_serves_is_kept_the_rest_is_stopped_and_a_user_is_asked() {
+    for serves in [true, false] {
+        let wave = Wave { keep_serving: true, ..leaving(2, 2, 2) };
+        let mut world = World::silent(assignment(Action::Stop(NEW), 2, wave));
+        let state = if serves { HostState::Healthy } else { HostState::Degraded };
+        world.say(&host(1), report(state, Some(NEW), Fence(5)));
+        world.say(&host(2), report(HostState::Broken, Some(NEW), Fence(5)));
+        world.feed(Input::LeaseBack);
+        let stopped = world.obey();
+        assert_eq!(stopped.contains(&host(1)), !serves, "{stopped:?}");
+        for name in stopped {
+            world.say(&name, report(HostState::Stopped, Some(NEW), FENCE));
+        }
+        let wanted = if serves { ("fault", ReasonCode::PausedTraffic) } else { ("done", ReasonCode::Settle) };
+        assert_eq!(world.ended(), Some(wanted));
+    }
+}
+
+#[test]
+fn a_host_that_was_silent_and_comes_back_unable_is_left_behind_for_what_it_paid() {
+    let mut world = World::new(assignment(Action::Release(NEW), 2, leaving(2, 1, 1)));
+    let first = world.obey().remove(0);
+    world.show(&first, false);
+    world.pass(HOST_LOST_AFTER);
+    let second = world.obey().remove(0);
+    world.say_failed(&first, HostState::Refused, ReasonCode::PreflightDisk);
+    assert_eq!(world.outcome, None, "nothing more is spent");
+    world.say_state(&second, HostState::Healthy, NEW);
+    assert_eq!(world.outcome, Some(Outcome::Done));
 }

@@ -18,7 +18,9 @@ impl Phase {
     pub(super) fn handover(&self, next: &HostGoal) -> Handover {
         let runs = match &next.action {
             HostAction::Apply(order) | HostAction::Restore(order) => Some(order.digest),
-            HostAction::Prepare(_) | HostAction::Stop { .. } | HostAction::Verify => None,
+            HostAction::Prepare(_) | HostAction::Stop { .. } | HostAction::Verify | HostAction::Restart => {
+                None
+            }
         };
         match (self.journal.step, &self.journal.goal.action) {
             (Step::Accepted, HostAction::Prepare(order))
@@ -44,17 +46,22 @@ impl Transition<'_> {
 
     /// Ends the machine once no call is in flight that changes something.
     pub(super) fn end_by_abort(&mut self) {
-        let changes = self.volatile.restart.is_some()
+        let changes = self.volatile.service_call.is_some()
             || match self.volatile.operation {
                 Some((
                     _,
-                    Operation::Inspect | Operation::Fetch | Operation::AcquireSlot | Operation::CheckPort,
+                    Operation::Inspect
+                    | Operation::Fetch
+                    | Operation::AcquireSlot
+                    | Operation::Preflight
+                    | Operation::MayStop,
                 ))
                 | None => false,
                 Some((
                     _,
                     Operation::Unpack
                     | Operation::FreeSpace
+                    | Operation::Errand(_)
                     | Operation::Stop
                     | Operation::Switch
                     | Operation::Start

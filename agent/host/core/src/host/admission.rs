@@ -41,7 +41,9 @@ mod tests {
     use trimaran_model::id::{
         ArtifactName, Attempt, Digest, InstallationId, PipelineName, RunId, ServiceName, TargetName,
     };
-    use trimaran_model::pipeline::{HealthCheck, ProbeUrl, Process, Restart, RestartOn, Stop, StopSignal};
+    use trimaran_model::pipeline::{
+        HealthCheck, Lifecycle, Probe, Process, Restart, RestartOn, Stop, StopSignal,
+    };
     use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, ReleaseWorkload};
     use trimaran_model::time::Millis;
 
@@ -55,7 +57,7 @@ mod tests {
             fence: Fence(fence),
             attempt: Attempt(1),
             action,
-            keep: BTreeSet::new(),
+            retained: BTreeSet::new(),
         }
     }
 
@@ -72,19 +74,13 @@ mod tests {
                     sha256: Digest([2; 32]),
                     location: ArtifactLocation::Path("/web.tar".to_owned()),
                 },
-                process: Process {
-                    command: vec!["web".to_owned()],
-                    environment: std::collections::BTreeMap::new(),
-                    stop: Stop { signal: StopSignal::Term, grace: Millis(1) },
-                    restart: Restart { on: RestartOn::Never, delay: Millis(1), max: 1, per: Millis(1) },
-                },
-                health: HealthCheck {
-                    http: ProbeUrl { host: None, port: 1, path: "/".to_owned() },
-                    interval: Millis(1),
-                    timeout: Millis(1),
-                    min_healthy: Millis(1),
-                    deadline: Millis(2),
-                },
+                process: Process::new(
+                    vec!["web".to_owned()],
+                    Stop { signal: StopSignal::Term, grace: Millis(1) },
+                    Restart { on: RestartOn::Never, delay: Millis(1), max: 1, per: Millis(1) },
+                ),
+                health: HealthCheck::ready(Probe::get(1, "/", Millis(1), Millis(1)), Millis(1), Millis(2)),
+                lifecycle: Lifecycle::default(),
             }),
         };
         HostOrder { digest: Digest([1; 32]), release }

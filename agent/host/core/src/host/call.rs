@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 
 use trimaran_model::assignment::HostGoal;
 use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, RunId};
-use trimaran_model::pipeline::{HealthCheck, Stop};
+use trimaran_model::limits;
+use trimaran_model::pipeline::{Drain, Hook, HookEvent, MayStop, Probe, ProbeUrl, Process, Reload, Stop};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::{Artifact, Release};
-use trimaran_model::time::Timestamp;
+use trimaran_model::time::{Millis, Timestamp};
 
 /// One operation or question. All are about the machine's own installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     /// What is there? Removes leftovers of an unpack that was interrupted. Answer: `Observation`.
     Inspect,
-    /// Does a process that is not of this installation listen where the service will? Answer: `Done`, `Failed`.
-    CheckPort { health: HealthCheck },
+    /// Can the release run here as it asks for? Its user is known, its secrets are there, no process that is not of
+    /// this installation listens where the service will. Answer: `Done`, `Failed`.
+    Preflight { digest: Digest, release: Release },
     /// Bring the artifact's verified bytes to the host's cache. Answer: `Done`, `Failed`.
     Fetch { artifact: Artifact },
     /// Unpack from the cache into a directory of its own. Answer: `Stored`, `BlobGone`, `Failed`.
@@ -30,11 +32,43 @@ pub enum Call {
     Switch { to: Digest },
     /// Start the service. The launch's number makes it idempotent. Answer: `Started`, `Failed`.
     Start { launch: Launch, release: Release },
-    /// One probe of a launch. Answer: `Done` when a process of the launch answered well, `Unverified` when it can't
-    /// be known who answered, `Ended` when the launch's first process has ended, whatever answered, else `Failed`.
-    Probe { launch: u64, health: HealthCheck },
+    /// One probe of a launch. Answer: `Done` when a process of the launch answered well, `Warned` when something is to
+    /// be known beside that, as that it can't be known who answered, `Ended` when the launch's first process has ended,
+    /// whatever answered, else `Failed`.
+    Probe { launch: Launch, process: Process, probe: Probe },
+    /// Something beside the service of a launch. Answer: `Done`, `Warned` when it was done less well, `Failed`.
+    Run { launch: Launch, process: Process, errand: Errand },
     /// Remove these releases, records of launches before `launch`, and blobs. Answer: `Done`.
     CollectGarbage { releases: Vec<Digest>, launch: Option<u64>, keep: CacheRetention },
+}
+
+/// What is done beside a service, with its user and environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Errand {
+    /// May the service be stopped? `Failed` has its answer.
+    MayStop(ProbeUrl),
+    Hook {
+        event: HookEvent,
+        hook: Hook,
+    },
+    /// `Warned` when it was not done within its `wait`.
+    Drain(Drain),
+    Undrain(Drain),
+    /// The process of the launch takes the environment of another release.
+    Reload(Reload),
+}
+
+impl Errand {
+    /// The longest that it takes.
+    pub fn limit(&self) -> Millis {
+        match self {
+            Self::MayStop(_) => MayStop::TIMEOUT,
+            Self::Hook { hook, .. } => hook.timeout,
+            // What is asked of a balancer takes its own time; the file alone waits.
+            Self::Drain(drain) | Self::Undrain(drain) => drain.wait,
+            Self::Reload(_) => limits::HOST_RELOAD,
+        }
+    }
 }
 
 /// Which verified artifacts stay in the host's cache. None of them is ever needed: they save a download.
@@ -56,8 +90,8 @@ pub enum Reply {
     BlobGone,
     /// Boot-time clock at the start of the process.
     Started(Timestamp),
-    /// The probe succeeded; whether a process of the launch answered can't be known, and why.
-    Unverified(HostFailure),
+    /// The probe succeeded, and this is to be known beside it.
+    Warned(HostFailure),
     /// The first process of the launch has ended.
     Ended(Exit),
 }
@@ -121,15 +155,33 @@ pub enum ProcessStatus {
 pub struct Exit {
     pub code: Option<i32>,
     pub signal: Option<i32>,
+    /// The signal was the kernel's, since the service's group used more memory than it may.
+    pub out_of_memory: bool,
     /// Unobserved: the host went down, or the shim was killed.
     pub lost: bool,
 }
 
 impl Exit {
-    pub const LOST: Self = Self { code: None, signal: None, lost: true };
+    pub const LOST: Self = Self { code: None, signal: None, out_of_memory: false, lost: true };
+
+    /// Of a process that called exit(3) or returned.
+    pub const fn code(code: i32) -> Self {
+        Self { code: Some(code), signal: None, out_of_memory: false, lost: false }
+    }
+
+    /// Of a process that was ended by a signal.
+    pub const fn signal(signal: i32) -> Self {
+        Self { code: None, signal: Some(signal), out_of_memory: false, lost: false }
+    }
 
     pub fn is_success(&self) -> bool {
         self.code == Some(0)
+    }
+
+    /// The end as the failure of a service.
+    pub fn failure(&self) -> HostFailure {
+        let code = if self.out_of_memory { ReasonCode::OomKilled } else { ReasonCode::ProcessExited };
+        HostFailure::new(code, self.to_string())
     }
 }
 
@@ -137,6 +189,9 @@ impl std::fmt::Display for Exit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.code, self.signal) {
             (Some(code), _) => write!(f, "the process ended with exit code {code}"),
+            (None, Some(_)) if self.out_of_memory => {
+                write!(f, "the kernel ended the process, since the service used more memory than its limit")
+            }
             (None, Some(signal)) => write!(f, "the process was ended by signal {signal}"),
             (None, None) => write!(f, "the process is gone and its end was not observed"),
         }

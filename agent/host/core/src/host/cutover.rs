@@ -19,19 +19,22 @@ impl Transition<'_> {
         self.journal.service_failure = None;
         self.volatile.restart_at = None;
         self.volatile.deadline = None;
-        self.enter(Step::Changing { to, reverting, part: Part::Stopping });
+        self.volatile.change_warning = None;
+        // A release that failed before it took part has nothing to be left out of.
+        let part = if reverting { Part::Stopping } else { self.first_part() };
+        self.enter(Step::Changing { to, reverting, part });
     }
 
     /// The next operation of a change. Each part may be repeated.
     pub(super) fn change(&mut self, to: Digest, part: Part) {
-        if self.volatile.restart.is_some() {
+        if self.volatile.service_call.is_some() {
             return;
         }
         if !self.volatile.slot {
             return self.acquire_slot();
         }
         match part {
-            Part::Stopping if self.on_host(to).is_none() => {
+            Part::BeforeStop(_) | Part::Draining | Part::Stopping if self.on_host(to).is_none() => {
                 let message = format!("release {} is not on this host any more", to.short());
                 self.change_failed(HostFailure::new(ReasonCode::NothingToRestore, message));
             }
@@ -40,7 +43,16 @@ impl Transition<'_> {
             Part::Starting if !self.is_current(to) => self.switch(to),
             Part::Starting if self.volatile.process.is_none() => self.start(to),
             // Verified by probes.
-            Part::Starting => {}
+            Part::Starting | Part::Verifying => {}
+            Part::BeforeStart(_) | Part::Reloading if !self.is_current(to) => self.switch(to),
+            Part::BeforeStop(_)
+            | Part::Draining
+            | Part::AfterStop(_)
+            | Part::BeforeStart(_)
+            | Part::AfterStart(_)
+            | Part::AfterHealthy(_)
+            | Part::Undraining
+            | Part::Reloading => self.run_part(part),
         }
     }
 
@@ -90,16 +102,14 @@ impl Transition<'_> {
             return self.stop_failed(failure);
         }
         match self.journal.step {
-            Step::Changing { to, reverting, part: Part::Stopping } => {
+            Step::Changing { part: Part::Stopping, .. } | Step::Ending { part: Part::Stopping, .. } => {
                 self.forget_process();
-                self.enter(Step::Changing { to, reverting, part: Part::Switching });
-            }
-            Step::Ending { broken } => {
-                self.forget_process();
-                self.ended(broken);
+                let part = if self.goes_back_to_what_ran() { Part::Switching } else { Part::AfterStop(0) };
+                self.enter_part(self.present_part(part));
             }
             // Processes of earlier services were ended.
             Step::Changing { .. }
+            | Step::Ending { .. }
             | Step::Accepted
             | Step::Prepared
             | Step::InPlace
@@ -142,7 +152,8 @@ impl Transition<'_> {
             self.journal.restarts.clear();
             self.new_launch(to);
             self.journal.serving = Some(to);
-            self.enter(Step::Changing { to, reverting, part: Part::Starting });
+            let part = self.present_part(Part::BeforeStart(0));
+            self.enter(Step::Changing { to, reverting, part });
         }
     }
 
@@ -159,6 +170,9 @@ impl Transition<'_> {
 
     fn verify_started(&mut self, started: Timestamp) {
         self.has_process(started);
+        if self.has_hooks_behind_start() {
+            return self.enter_part(Part::AfterStart(0));
+        }
         self.begin_verification(started);
     }
 
@@ -167,15 +181,28 @@ impl Transition<'_> {
         self.volatile.deadline = None;
         self.journal.service_failure = None;
         match self.journal.step {
-            Step::Changing { to, reverting: false, .. } => self.commit(to),
-            Step::Changing { .. } => self.enter(Step::Failed),
+            Step::Changing { .. } => match self.present_part(Part::AfterHealthy(0)) {
+                Part::Undraining if !self.has_undrain() => self.change_done(),
+                part => self.enter_part(part),
+            },
             Step::InPlace => match self.journal.goal.action.clone() {
                 HostAction::Apply(order) | HostAction::Restore(order) => self.commit(order.digest),
-                HostAction::Prepare(_) | HostAction::Stop { .. } | HostAction::Verify => {
+                HostAction::Prepare(_)
+                | HostAction::Stop { .. }
+                | HostAction::Verify
+                | HostAction::Restart => {
                     self.enter(Step::Committed);
                 }
             },
             _ => {}
+        }
+    }
+
+    /// The change has come to its end.
+    pub(super) fn change_done(&mut self) {
+        match self.journal.step {
+            Step::Changing { to, reverting: false, .. } => self.commit(to),
+            _ => self.enter(Step::Failed),
         }
     }
 
@@ -205,7 +232,7 @@ impl Transition<'_> {
 
     /// Goes back to the last release that was verified here, if there is one and this was not the rollback.
     pub(super) fn change_failed(&mut self, failure: HostFailure) {
-        let Step::Changing { to, reverting, .. } = self.journal.step else { return };
+        let Step::Changing { to, reverting, part } = self.journal.step else { return };
         self.volatile.deadline = None;
         self.volatile.garbage_collected = false;
         if reverting {
@@ -213,14 +240,20 @@ impl Transition<'_> {
         }
         self.journal.failure = Some(failure.clone());
         match self.journal.stable_releases.first().copied() {
-            Some(stable) if stable != to && self.on_host(stable).is_some() => self.begin_change(stable, true),
+            Some(stable) if stable != to && self.on_host(stable).is_some() => {
+                let took_part = part == Part::Undraining;
+                self.begin_change(stable, true);
+                if took_part {
+                    self.enter_part(self.present_part(Part::Draining));
+                }
+            }
             Some(stable) if stable == to => {
                 self.enter(Step::Failed);
                 self.service_down(failure);
             }
             _ => {
                 self.journal.serving = None;
-                self.enter(Step::Ending { broken: true });
+                self.enter(Step::Ending { broken: true, part: Part::Stopping });
             }
         }
     }
@@ -237,17 +270,28 @@ impl Transition<'_> {
     }
 
     /// Ends every process of the installation.
-    pub(super) fn end_everything(&mut self) {
-        if self.volatile.restart.is_some() {
+    pub(super) fn end_everything(&mut self, part: Part) {
+        if self.volatile.service_call.is_some() {
             return;
         }
         if !self.volatile.slot {
             return self.acquire_slot();
         }
-        self.stop(None);
+        match part {
+            Part::BeforeStop(_) | Part::Draining | Part::AfterStop(_) => self.run_part(part),
+            Part::Stopping => self.stop(None),
+            Part::Switching
+            | Part::BeforeStart(_)
+            | Part::Starting
+            | Part::AfterStart(_)
+            | Part::Verifying
+            | Part::AfterHealthy(_)
+            | Part::Undraining
+            | Part::Reloading => unreachable!("an end starts nothing"),
+        }
     }
 
-    fn ended(&mut self, broken: bool) {
+    pub(super) fn ended(&mut self, broken: bool) {
         self.journal.serving = None;
         self.volatile.garbage_collected = false;
         if broken {

@@ -8,8 +8,8 @@ use trimaran_model::release::Release;
 use trimaran_model::time::{Millis, Timestamp};
 
 use super::call::{Call, HostFailure, Query, Reply, Snapshot};
-use super::health::Window;
-use super::journal::{Journal, Part, Step, host_release};
+use super::health::Watch;
+use super::journal::{Journal, Step, host_release};
 use super::phase::{Operation, Phase, VolatileState};
 use super::{Exit, HostEffect};
 
@@ -50,7 +50,7 @@ impl Driver for HostMachine {
             Some(found) => found.into_phase().journal,
         };
         let slot_held = journal.step.is_disruptive();
-        journal.take(order);
+        journal.accept(order);
         let mut phase = Phase::from(journal);
         phase.volatile.slot = slot_held;
         let mut it = Transition::of(&mut phase, now, out);
@@ -84,6 +84,19 @@ impl Driver for HostMachine {
 
     fn handover(&self, phase: &Phase, next: &HostGoal) -> Handover {
         phase.handover(next)
+    }
+}
+
+impl HostMachine {
+    /// Ends what runs and starts it again, apart from any goal: as soon as nothing else changes the service. Returns
+    /// whether a release should run here, so that there is something to restart.
+    pub fn restart(&self, phase: &mut Phase, now: Timestamp, out: &mut Vec<HostEffect>) -> bool {
+        if phase.volatile.done || phase.journal.serving.is_none() {
+            return false;
+        }
+        phase.volatile.restart_requested = true;
+        Transition::of(phase, now, out).advance();
+        true
     }
 }
 
@@ -130,7 +143,7 @@ impl<'a> Transition<'a> {
         match self.journal.step {
             Step::Accepted => self.pursue(),
             Step::Changing { to, reverting: _, part } => self.change(to, part),
-            Step::Ending { .. } => self.end_everything(),
+            Step::Ending { part, .. } => self.end_everything(part),
             Step::InPlace
             | Step::Prepared
             | Step::Committed
@@ -141,12 +154,11 @@ impl<'a> Transition<'a> {
     }
 
     fn on_reply(&mut self, id: CallId, reply: Reply) {
-        if let Some((_, launch)) = self.volatile.probe.take_if(|(pending, _)| *pending == id) {
-            return self.on_probe_reply(launch, reply);
+        if let Some(place) = self.volatile.watch.take_pending(id) {
+            return self.on_probe_reply(place, reply);
         }
-        if self.volatile.restart == Some(id) {
-            self.volatile.restart = None;
-            return self.restarted(reply);
+        if self.service_replied(id, &reply) {
+            return;
         }
         if let Some((_, operation)) = self.volatile.operation.take_if(|(pending, _)| *pending == id) {
             self.on_operation_reply(operation, reply);
@@ -154,17 +166,20 @@ impl<'a> Transition<'a> {
     }
 
     /// The end of the first process counts more than any answer.
-    fn on_probe_reply(&mut self, launch: u64, reply: Reply) {
+    fn on_probe_reply(&mut self, place: usize, reply: Reply) {
         match reply {
-            Reply::Ended(exit) => self.exited(launch, exit),
-            Reply::Failed(failure) => self.probed(Err(&failure.message)),
-            Reply::Unverified(warning) => {
+            Reply::Ended(exit) => {
+                let launch = self.journal.launch.as_ref().map(|launch| launch.number);
+                self.exited(launch.unwrap_or_default(), exit);
+            }
+            Reply::Failed(failure) => self.probed(place, Err(&failure.message)),
+            Reply::Warned(warning) => {
                 self.volatile.warning = Some(warning);
-                self.probed(Ok(()));
+                self.probed(place, Ok(()));
             }
             _ => {
                 self.volatile.warning = None;
-                self.probed(Ok(()));
+                self.probed(place, Ok(()));
             }
         }
     }
@@ -182,8 +197,10 @@ impl<'a> Transition<'a> {
             (Operation::Unpack, reply) => self.unpacked(reply),
             (Operation::FreeSpace, _) => self.volatile.observation = None,
             (Operation::AcquireSlot, _) => self.volatile.slot = true,
-            (Operation::CheckPort, Reply::Failed(failure)) => self.refuse(failure),
-            (Operation::CheckPort, _) => self.volatile.port_checked = true,
+            (Operation::Preflight, Reply::Failed(failure)) => self.refuse(failure),
+            (Operation::Preflight, _) => self.volatile.preflight_passed = true,
+            (Operation::MayStop, reply) => self.stop_answered(reply),
+            (Operation::Errand(part), reply) => self.errand_replied(part, reply),
             (Operation::Stop, reply) => self.stopped(reply),
             (Operation::Switch, reply) => self.switched(reply),
             (Operation::Start, reply) => self.started(reply),
@@ -193,18 +210,23 @@ impl<'a> Transition<'a> {
 
     /// The answer of a call can't come: whether it had its effect shows the next inspection.
     fn lost(&mut self, id: CallId) {
-        if self.volatile.probe.take_if(|(pending, _)| *pending == id).is_some() {
-            return self.probed(Err("the probe was not answered"));
+        if let Some(place) = self.volatile.watch.take_pending(id) {
+            return self.probed(place, Err("the probe was not answered"));
         }
-        if self.volatile.restart == Some(id) {
-            self.volatile.restart = None;
+        if self.volatile.slot_call.take_if(|pending| *pending == id).is_some() {
+            return;
+        }
+        if self.volatile.service_call.take_if(|(pending, _)| *pending == id).is_some() {
             return self.inspect_again();
         }
         let Some((_, operation)) = self.volatile.operation.take_if(|(pending, _)| *pending == id) else {
             return;
         };
         match operation {
-            Operation::AcquireSlot | Operation::CheckPort | Operation::CollectGarbage => self.count_loss(),
+            Operation::AcquireSlot
+            | Operation::Preflight
+            | Operation::MayStop
+            | Operation::CollectGarbage => self.count_loss(),
             Operation::Inspect => self.inspection_failed(Reply::Failed(HostFailure::new(
                 ReasonCode::HostInternal,
                 "the host could not be inspected in time",
@@ -215,6 +237,7 @@ impl<'a> Transition<'a> {
             )),
             Operation::Unpack
             | Operation::FreeSpace
+            | Operation::Errand(_)
             | Operation::Stop
             | Operation::Switch
             | Operation::Start => self.inspect_again(),
@@ -285,11 +308,12 @@ impl<'a> Transition<'a> {
     }
 
     fn wake(&mut self) {
-        let probe = self.volatile.probe_at.filter(|_| self.volatile.probe.is_none());
-        let restart = self.volatile.restart_at.filter(|_| self.volatile.restart.is_none());
+        let probe = self.volatile.watch.next_at();
+        let restart = self.volatile.restart_at.filter(|_| self.volatile.service_call.is_none());
         let look = self.volatile.inspect_at.filter(|_| self.volatile.operation.is_none());
+        let permission = self.volatile.stop_asked_again_at.filter(|_| self.volatile.operation.is_none());
         // What is due already waits for an answer, which will come.
-        let next = [probe, restart, look].into_iter().flatten().filter(|at| *at > self.now).min();
+        let next = [probe, restart, look, permission].into_iter().flatten().filter(|at| *at > self.now).min();
         if let Some(at) = next
             && self.volatile.wake_requested != next
         {
@@ -318,11 +342,10 @@ impl<'a> Transition<'a> {
         }
         self.forget_process();
         match self.journal.step {
-            // It is ended on purpose; the answer of the stop says so.
-            Step::Changing { part: Part::Stopping | Part::Switching, .. } | Step::Ending { .. } => {}
-            Step::Changing { part: Part::Starting, .. } | Step::InPlace => {
-                self.verify_failed(HostFailure::new(ReasonCode::ProcessExited, exit.to_string()));
-            }
+            Step::Changing { part, .. } if part.is_after_start() => self.verify_failed(exit.failure()),
+            // It is to be ended, or was: the answer of the stop says so.
+            Step::Changing { .. } | Step::Ending { .. } => {}
+            Step::InPlace => self.verify_failed(exit.failure()),
             Step::Accepted
             | Step::Prepared
             | Step::Committed
@@ -334,23 +357,21 @@ impl<'a> Transition<'a> {
 
     pub(super) fn forget_process(&mut self) {
         self.volatile.process = None;
-        self.volatile.probe = None;
-        self.volatile.probe_at = None;
+        self.volatile.watch = Watch::default();
         self.volatile.deadline = None;
         self.volatile.warning = None;
     }
 
     pub(super) fn has_process(&mut self, started: Timestamp) {
         self.volatile.process = Some(started);
-        self.volatile.window = Window::begin(self.now);
-        self.volatile.probe_at = Some(self.now);
+        self.volatile.watch = Watch::begin(self.now);
+        self.volatile.restart_requested = false;
     }
 
     /// The verification of what runs begins; its end is counted from `from`.
     pub(super) fn begin_verification(&mut self, from: Timestamp) {
         let length = self.serving_release().map(|release| host_release(release).health.deadline);
-        self.volatile.window = Window::begin(self.now);
+        self.volatile.watch.restart(self.now);
         self.volatile.deadline = length.map(|length| from + length);
-        self.volatile.probe_at = Some(self.now);
     }
 }

@@ -7,7 +7,7 @@ use trimaran_model::limits;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Millis;
 
-use super::call::{CacheRetention, Call, HostFailure, Reply, StoredRelease};
+use super::call::{CacheRetention, Call, HostFailure, ProcessStatus, Reply, StoredRelease};
 use super::driver::Transition;
 use super::journal::{Step, host_release};
 use super::phase::Operation;
@@ -30,6 +30,7 @@ impl Transition<'_> {
             }
             HostAction::Stop { only } => self.pursue_stop(only),
             HostAction::Verify => self.pursue_verify(),
+            HostAction::Restart => self.pursue_restart(),
         }
     }
 
@@ -76,22 +77,26 @@ impl Transition<'_> {
         }
     }
 
-    /// Everything is there: acquires the host's disruption slot, checks the port, then begins.
+    /// Everything is there: acquires the host's disruption slot, checks what the release needs of it, then begins.
     fn approach_change(&mut self, order: &HostOrder) {
-        if self.volatile.restart.is_some() {
+        if self.volatile.service_call.is_some() {
+            return;
+        }
+        // A rollback is in a hurry: it does not ask.
+        let reloads = self.reloads_to(order.digest);
+        let asks = !reloads && matches!(self.journal.goal.action, HostAction::Apply(_));
+        if asks && !self.stop_is_allowed() {
             return;
         }
         if !self.volatile.slot {
             return self.acquire_slot();
         }
-        if !self.volatile.port_checked {
-            let health = host_release(&order.release).health.clone();
-            return self.begin_operation(
-                Operation::CheckPort,
-                Call::CheckPort { health },
-                limits::HOST_CALL,
-                Guard::Read,
-            );
+        if !self.volatile.preflight_passed {
+            let call = Call::Preflight { digest: order.digest, release: order.release.clone() };
+            return self.begin_operation(Operation::Preflight, call, limits::HOST_CALL, Guard::Read);
+        }
+        if reloads {
+            return self.begin_reload(order.digest);
         }
         self.begin_change(order.digest, false);
     }
@@ -113,7 +118,7 @@ impl Transition<'_> {
             let step = if serving.is_some() { Step::Committed } else { Step::Stopped };
             return self.enter(step);
         }
-        if self.volatile.restart.is_some() {
+        if self.volatile.service_call.is_some() || !self.stop_is_allowed() {
             return;
         }
         if !self.volatile.slot {
@@ -121,7 +126,7 @@ impl Transition<'_> {
         }
         self.journal.serving = None;
         self.journal.service_failure = None;
-        self.enter(Step::Ending { broken: false });
+        self.enter(Step::Ending { broken: false, part: self.first_part() });
     }
 
     fn pursue_verify(&mut self) {
@@ -132,6 +137,18 @@ impl Transition<'_> {
             return self.verify_in_place();
         }
         self.enter(Step::Committed);
+    }
+
+    /// The same release is ended and started again, as any change is; where nothing should run there is nothing to do.
+    fn pursue_restart(&mut self) {
+        let Some(serving) = self.journal.serving else { return self.enter(Step::Stopped) };
+        if self.volatile.service_call.is_some() || !self.stop_is_allowed() {
+            return;
+        }
+        if !self.volatile.slot {
+            return self.acquire_slot();
+        }
+        self.begin_change(serving, false);
     }
 
     pub(super) fn fetched(&mut self, reply: Reply) {
@@ -198,11 +215,11 @@ impl Transition<'_> {
 
     /// Nothing is left to do for the goal: releases the slot, repairs what an inspection found, collects garbage.
     pub(super) fn conclude_goal(&mut self) {
-        if self.volatile.slot {
+        if self.volatile.slot && self.volatile.service_call.is_none() {
             self.volatile.slot = false;
             self.call(Call::ReleaseSlot, limits::HOST_CALL, Guard::Read);
         }
-        if self.volatile.restart.is_some() || self.repair() || self.volatile.garbage_collected {
+        if self.volatile.service_call.is_some() || self.repair() || self.volatile.garbage_collected {
             return;
         }
         let releases = self.unneeded();
@@ -227,12 +244,18 @@ impl Transition<'_> {
         let Some(observation) = &self.volatile.observation else { return Vec::new() };
         let journal = &self.journal;
         let launched = journal.launch.as_ref().map(|launch| launch.digest);
+        // What was reloaded runs from the directory of an earlier release.
+        let started_from = observation.processes.values().filter_map(|process| match process.status {
+            ProcessStatus::Running { .. } => process.digest,
+            ProcessStatus::Ended(_) | ProcessStatus::Nothing => None,
+        });
         let mut needed: Vec<Digest> = [observation.current, launched, journal.prepared, journal.serving]
             .into_iter()
             .flatten()
             .chain(journal.goal.action.order().map(|order| order.digest))
             .chain(journal.stable_releases.iter().take(2).copied())
-            .chain(journal.goal.keep.iter().copied())
+            .chain(journal.goal.retained.iter().copied())
+            .chain(started_from)
             .collect();
         let mut newest_first: Vec<_> = observation.releases.values().collect();
         newest_first.sort_by_key(|stored| std::cmp::Reverse(stored.sequence));

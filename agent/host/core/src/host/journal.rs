@@ -54,7 +54,7 @@ pub enum Step {
     /// The goal failed; what `serving` says runs, if anything.
     Failed,
     /// Everything is being ended; `broken`: because the goal failed and there is no rollback target.
-    Ending { broken: bool },
+    Ending { broken: bool, part: Part },
     /// Ended on purpose.
     Stopped,
 }
@@ -75,18 +75,58 @@ impl Step {
     }
 }
 
-/// The parts of a change. The verification belongs to `Starting`.
+/// The parts of a change, in their order but for `Verifying`: without hooks behind the start the verification belongs to
+/// `Starting`. The numbers are places of hooks. An end has those up to `AfterStop`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
+    BeforeStop(u8),
+    Draining,
     Stopping,
+    AfterStop(u8),
     Switching,
+    BeforeStart(u8),
     Starting,
+    AfterStart(u8),
+    Verifying,
+    AfterHealthy(u8),
+    Undraining,
+    /// Instead of all before `Verifying`: what runs reads its configuration anew.
+    Reloading,
 }
 
-/// The host section of a release.
+impl Part {
+    /// Whether what was there before still runs, as it did.
+    pub fn is_before_stop(self) -> bool {
+        matches!(self, Self::BeforeStop(_) | Self::Draining)
+    }
+
+    /// Whether what was started for the change should run.
+    pub fn is_after_start(self) -> bool {
+        match self {
+            Self::Starting
+            | Self::AfterStart(_)
+            | Self::Verifying
+            | Self::AfterHealthy(_)
+            | Self::Undraining
+            | Self::Reloading => true,
+            Self::BeforeStop(_)
+            | Self::Draining
+            | Self::Stopping
+            | Self::AfterStop(_)
+            | Self::Switching
+            | Self::BeforeStart(_) => false,
+        }
+    }
+}
+
+/// The host section of a release in an order of a host.
 pub fn host_release(release: &Release) -> &HostRelease {
-    let ReleaseWorkload::Host(host) = &release.workload;
-    host
+    match &release.workload {
+        ReleaseWorkload::Host(host) => host,
+        ReleaseWorkload::Kubernetes(_) | ReleaseWorkload::Flink(_) => {
+            unreachable!("the wire refuses orders of hosts with releases of other platforms")
+        }
+    }
 }
 
 impl Journal {
@@ -110,22 +150,23 @@ impl Journal {
 
     /// Takes another goal where the last one was left. A goal for the same release continues; from the middle
     /// of a change another release continues directly, since what runs is neither one nor the other.
-    pub(super) fn take(&mut self, goal: &HostGoal) {
+    pub(super) fn accept(&mut self, goal: &HostGoal) {
         if self.goal == *goal {
             return;
         }
-        let stop = Part::Stopping;
         self.step = match (self.step, &goal.action) {
             (
                 Step::Changing { to, reverting: false, part },
                 HostAction::Apply(order) | HostAction::Restore(order),
             ) if to == order.digest => Step::Changing { to, reverting: false, part },
-            (Step::Changing { .. }, HostAction::Apply(order) | HostAction::Restore(order)) => {
+            (Step::Changing { part, .. }, HostAction::Apply(order) | HostAction::Restore(order)) => {
                 self.serving = None;
-                Step::Changing { to: order.digest, reverting: false, part: stop }
+                // What runs is being left out already; behind its stop nothing has to be.
+                let part = if part.is_before_stop() { part } else { Part::Stopping };
+                Step::Changing { to: order.digest, reverting: false, part }
             }
             (Step::Changing { to, .. }, HostAction::Stop { only }) if to == *only => {
-                Step::Ending { broken: false }
+                Step::Ending { broken: false, part: Part::Stopping }
             }
             _ => Step::Accepted,
         };
@@ -204,18 +245,13 @@ impl From<Step> for WireHostStep {
             Step::Accepted => Self::Accepted,
             Step::Prepared => Self::Prepared,
             Step::Changing { to, reverting, part } => {
-                let part = match part {
-                    Part::Stopping => WireChangePart::Stopping,
-                    Part::Switching => WireChangePart::Switching,
-                    Part::Starting => WireChangePart::Starting,
-                };
-                Self::Changing { to: to.0, back: reverting, part }
+                Self::Changing { to: to.0, back: reverting, part: part.into() }
             }
             Step::InPlace => Self::InPlace,
             Step::Committed => Self::Committed,
             Step::Refused => Self::Refused,
             Step::Failed => Self::Failed,
-            Step::Ending { broken } => Self::Ending { broken },
+            Step::Ending { broken, part } => Self::Ending { broken, part: part.into() },
             Step::Stopped => Self::Stopped,
         }
     }
@@ -227,19 +263,52 @@ impl From<WireHostStep> for Step {
             WireHostStep::Accepted => Self::Accepted,
             WireHostStep::Prepared => Self::Prepared,
             WireHostStep::Changing { to, back: reverting, part } => {
-                let part = match part {
-                    WireChangePart::Stopping => Part::Stopping,
-                    WireChangePart::Switching => Part::Switching,
-                    WireChangePart::Starting => Part::Starting,
-                };
-                Self::Changing { to: Digest(to), reverting, part }
+                Self::Changing { to: Digest(to), reverting, part: part.into() }
             }
             WireHostStep::InPlace => Self::InPlace,
             WireHostStep::Committed => Self::Committed,
             WireHostStep::Refused => Self::Refused,
             WireHostStep::Failed => Self::Failed,
-            WireHostStep::Ending { broken } => Self::Ending { broken },
+            WireHostStep::Ending { broken, part } => Self::Ending { broken, part: part.into() },
             WireHostStep::Stopped => Self::Stopped,
+        }
+    }
+}
+
+impl From<Part> for WireChangePart {
+    fn from(part: Part) -> Self {
+        match part {
+            Part::Stopping => Self::Stopping,
+            Part::Switching => Self::Switching,
+            Part::Starting => Self::Starting,
+            Part::BeforeStop(n) => Self::BeforeStop(n),
+            Part::Draining => Self::Draining,
+            Part::AfterStop(n) => Self::AfterStop(n),
+            Part::BeforeStart(n) => Self::BeforeStart(n),
+            Part::AfterStart(n) => Self::AfterStart(n),
+            Part::Verifying => Self::Verifying,
+            Part::AfterHealthy(n) => Self::AfterHealthy(n),
+            Part::Undraining => Self::Undraining,
+            Part::Reloading => Self::Reloading,
+        }
+    }
+}
+
+impl From<WireChangePart> for Part {
+    fn from(wire: WireChangePart) -> Self {
+        match wire {
+            WireChangePart::Stopping => Self::Stopping,
+            WireChangePart::Switching => Self::Switching,
+            WireChangePart::Starting => Self::Starting,
+            WireChangePart::BeforeStop(n) => Self::BeforeStop(n),
+            WireChangePart::Draining => Self::Draining,
+            WireChangePart::AfterStop(n) => Self::AfterStop(n),
+            WireChangePart::BeforeStart(n) => Self::BeforeStart(n),
+            WireChangePart::AfterStart(n) => Self::AfterStart(n),
+            WireChangePart::Verifying => Self::Verifying,
+            WireChangePart::AfterHealthy(n) => Self::AfterHealthy(n),
+            WireChangePart::Undraining => Self::Undraining,
+            WireChangePart::Reloading => Self::Reloading,
         }
     }
 }

@@ -7,8 +7,8 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
 
 use super::call::{HostFailure, Observation, StoredRelease};
-use super::health::Window;
-use super::journal::{Journal, Step};
+use super::health::Watch;
+use super::journal::{Journal, Part, Step};
 
 /// The journal and the volatile state.
 #[derive(Debug, Clone)]
@@ -26,6 +26,16 @@ impl Phase {
     /// A release on this host, as the last inspection found it.
     pub fn stored(&self, digest: Digest) -> Option<&StoredRelease> {
         self.volatile.observation.as_ref()?.releases.get(&digest)
+    }
+
+    /// Whether a process of it runs, as far as the machine knows.
+    pub fn is_running(&self) -> bool {
+        self.volatile.process.is_some()
+    }
+
+    /// What the probes of what runs say; `None` before any was answered.
+    pub fn probed(&self) -> Option<Result<(), String>> {
+        self.volatile.watch.present()
     }
 
     /// Whether the host was inspected since the machine began.
@@ -48,7 +58,7 @@ impl Phase {
         let unknown = self.volatile.observation.is_none() && self.volatile.inspection_failures > 0;
         !in_progress
             && self.volatile.operation.is_none()
-            && self.volatile.restart.is_none()
+            && self.volatile.service_call.is_none()
             && (self.volatile.garbage_collected || unknown)
     }
 }
@@ -73,18 +83,22 @@ pub(super) struct VolatileState {
     pub(super) inspect_at: Option<Timestamp>,
     /// The one call of the goal that has no answer yet.
     pub(super) operation: Option<(CallId, Operation)>,
-    /// A restart by the policy that has no answer yet.
-    pub(super) restart: Option<CallId>,
+    /// A call of the service region that has no answer yet.
+    pub(super) service_call: Option<(CallId, ServiceCall)>,
+    /// The service region waits for the host's disruption slot, to end what runs.
+    pub(super) slot_call: Option<CallId>,
     pub(super) restart_at: Option<Timestamp>,
-    /// The probe that has no answer yet, and the launch that it is of.
-    pub(super) probe: Option<(CallId, u64)>,
-    pub(super) probe_at: Option<Timestamp>,
+    /// The policy allows that restart only later than its delay: there were too many.
+    pub(super) restart_is_late: bool,
+    /// A user asked for a restart that has not been made yet.
+    pub(super) restart_requested: bool,
     /// The process of the journal's launch, while it runs.
     pub(super) process: Option<Timestamp>,
     /// The launch whose end is being watched.
     pub(super) watched: Option<u64>,
-    pub(super) window: Window,
-    /// What the last successful probe could not prove.
+    /// The probes of that process.
+    pub(super) watch: Watch,
+    /// What the last successful probe warned of.
     pub(super) warning: Option<HostFailure>,
     /// End of the present verification.
     pub(super) deadline: Option<Timestamp>,
@@ -92,7 +106,15 @@ pub(super) struct VolatileState {
     /// nothing else can be changed before that change is done.
     pub(super) slot: bool,
     pub(super) fetched: bool,
-    pub(super) port_checked: bool,
+    /// The host can run the release as it asks for.
+    pub(super) preflight_passed: bool,
+    /// The service has allowed its stop.
+    pub(super) stop_allowed: bool,
+    /// When it was asked first for the present goal, and when it is asked again.
+    pub(super) stop_asked_since: Option<Timestamp>,
+    pub(super) stop_asked_again_at: Option<Timestamp>,
+    /// What the present change could do only in part.
+    pub(super) change_warning: Option<HostFailure>,
     pub(super) space_freed: bool,
     pub(super) blob_losses: u8,
     pub(super) losses: u8,
@@ -122,9 +144,21 @@ pub(super) enum Operation {
     Unpack,
     FreeSpace,
     AcquireSlot,
-    CheckPort,
+    Preflight,
+    /// Whether the service allows its stop.
+    MayStop,
+    /// What a part of a change asks for beside the service.
+    Errand(Part),
     Stop,
     Switch,
     Start,
     CollectGarbage,
+}
+
+/// A call of the service region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ServiceCall {
+    /// What runs does not work any more.
+    End,
+    Start,
 }

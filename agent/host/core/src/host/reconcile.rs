@@ -33,11 +33,15 @@ impl Transition<'_> {
             Step::Changing { to, reverting, part } => {
                 self.resume_change(to, reverting, part, ended, rebooted)
             }
+            // What is gone has nothing to be left out of.
+            Step::Ending { broken, part } if part.is_before_stop() && self.volatile.process.is_none() => {
+                self.enter(Step::Ending { broken, part: Part::Stopping });
+            }
             Step::Ending { .. } => {}
             Step::InPlace if self.volatile.process.is_some() => self.begin_verification(self.now),
             Step::InPlace => {
                 let exit = ended.unwrap_or(Exit::LOST);
-                self.verify_failed(HostFailure::new(ReasonCode::ProcessExited, exit.to_string()));
+                self.verify_failed(exit.failure());
             }
             Step::Stopped => self.volatile.orphans |= self.volatile.process.take().is_some(),
             Step::Accepted | Step::Prepared | Step::Committed | Step::Refused | Step::Failed => {
@@ -96,15 +100,38 @@ impl Transition<'_> {
             && !self.volatile.orphans
             && self.journal.launch.as_ref().is_some_and(|launch| launch.digest == to);
         match part {
-            Part::Stopping => {}
-            Part::Switching if self.volatile.process.is_some() => self.enter(stopping),
-            Part::Switching => {}
-            Part::Starting if runs_it => self.begin_verification(self.now),
-            Part::Starting if self.volatile.process.is_some() || rebooted => self.enter(stopping),
-            Part::Starting => {
+            Part::BeforeStop(_) | Part::Draining if self.volatile.process.is_none() => self.enter(stopping),
+            Part::BeforeStop(_) | Part::Draining | Part::Stopping => {}
+            Part::AfterStop(_) | Part::Switching | Part::BeforeStart(_)
+                if self.volatile.process.is_some() =>
+            {
+                self.enter(stopping);
+            }
+            Part::AfterStop(_) | Part::Switching | Part::BeforeStart(_) => {}
+            Part::Starting if runs_it && self.has_hooks_behind_start() => {
+                self.enter_part(Part::AfterStart(0));
+            }
+            Part::Starting | Part::Verifying if runs_it => self.begin_verification(self.now),
+            Part::AfterStart(_) | Part::AfterHealthy(_) | Part::Undraining | Part::Reloading if runs_it => {}
+            Part::Starting
+            | Part::AfterStart(_)
+            | Part::Verifying
+            | Part::AfterHealthy(_)
+            | Part::Undraining
+            | Part::Reloading
+                if self.volatile.process.is_some() || rebooted =>
+            {
+                self.enter(stopping);
+            }
+            Part::Starting
+            | Part::AfterStart(_)
+            | Part::Verifying
+            | Part::AfterHealthy(_)
+            | Part::Undraining
+            | Part::Reloading => {
                 // Not started yet, or its first end was its failure.
                 if let Some(exit) = ended {
-                    self.verify_failed(HostFailure::new(ReasonCode::ProcessExited, exit.to_string()));
+                    self.verify_failed(exit.failure());
                 }
             }
         }
@@ -119,7 +146,8 @@ impl Transition<'_> {
                 self.forget_process();
                 self.volatile.orphans = true;
             }
-            (Some(_), None) if self.volatile.restart.is_some() || self.volatile.restart_at.is_some() => {}
+            (Some(_), None) if self.volatile.service_call.is_some() || self.volatile.restart_at.is_some() => {
+            }
             (Some(_), None) if rebooted => {
                 // No fault of the release: it says nothing against it in its bake.
                 let message = "the host was shut down; the service is started again";
@@ -166,7 +194,7 @@ impl Journal {
             run: RunId { pipeline: installation.pipeline.clone(), number: 0 },
             attempt: Attempt(0),
             action: HostAction::Verify,
-            keep: std::collections::BTreeSet::new(),
+            retained: std::collections::BTreeSet::new(),
         };
         let mut running = observation.processes.iter().filter_map(|(number, process)| match process.status {
             ProcessStatus::Running { .. } => process.digest.map(|digest| (*number, digest)),

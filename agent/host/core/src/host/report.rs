@@ -2,13 +2,16 @@
 
 use trimaran_agent_core::driver::Effect;
 use trimaran_model::assignment::{HostReport, HostState};
+use trimaran_model::id::Digest;
 use trimaran_model::limits;
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::release::HostRelease;
 use trimaran_model::text::cut;
 
 use super::call::HostFailure;
 use super::driver::Transition;
-use super::journal::{Journal, Part, Step};
-use super::phase::{Operation, Phase, VolatileState};
+use super::journal::{Journal, Part, Step, host_release};
+use super::phase::{Operation, Phase, ServiceCall, VolatileState};
 
 /// What a report is made of.
 struct View<'a> {
@@ -27,7 +30,7 @@ impl<'a> View<'a> {
     fn report(&self) -> HostReport {
         let (state, failure) = self.state();
         let journal = self.journal;
-        let message = failure.map_or_else(|| self.doing().to_owned(), |it| it.message.clone());
+        let message = failure.map_or_else(|| self.doing(), |it| it.message.clone());
         HostReport {
             installation: journal.goal.installation.clone(),
             fence: journal.goal.fence,
@@ -42,13 +45,25 @@ impl<'a> View<'a> {
             prepared: journal.prepared,
             code: failure.map(|it| it.code),
             message: cut(message, limits::MESSAGE_BYTES_MAX),
+            restarting: state == HostState::Degraded && self.is_restarting(failure),
         }
+    }
+
+    /// The process ended, and its restart policy is about to have it back.
+    fn is_restarting(&self, failure: Option<&HostFailure>) -> bool {
+        let ended = failure.is_some_and(|failure| !matches!(failure.code, ReasonCode::ProbeFailed));
+        let volatile = self.volatile;
+        let starts = matches!(volatile.service_call, Some((_, ServiceCall::Start)));
+        let soon = volatile.restart_at.is_some() && !volatile.restart_is_late;
+        let runs_again = volatile.process.is_some()
+            && failure.is_some_and(|failure| failure.code != ReasonCode::LivenessFailed);
+        ended && (starts || soon || runs_again)
     }
 
     fn state(&self) -> (HostState, Option<&'a HostFailure>) {
         let Journal { step, failure, serving, service_failure, .. } = self.journal;
         let (failure, down) = (failure.as_ref(), service_failure.as_ref());
-        let warning = self.volatile.warning.as_ref();
+        let warning = self.volatile.warning.as_ref().or(self.volatile.change_warning.as_ref());
         if self.is_unknown() && !step.is_disruptive() && *step != Step::Refused {
             return (HostState::Broken, self.volatile.inspection_failure.as_ref());
         }
@@ -82,22 +97,63 @@ impl<'a> View<'a> {
         bare && self.journal.launch.is_none()
     }
 
-    /// What is being done, for people who watch.
-    fn doing(&self) -> &'static str {
+    /// What is being done, and how long it may take at most, for people who watch.
+    fn doing(&self) -> String {
+        format!("{}{}", self.activity(), self.limit().unwrap_or_default())
+    }
+
+    fn limit(&self) -> Option<String> {
+        let (Step::Changing { part, .. } | Step::Ending { part, .. }) = self.journal.step else {
+            return None;
+        };
+        let launched = self.journal.launch.as_ref().map(|launch| launch.digest);
+        match part {
+            Part::Starting if self.volatile.process.is_none() => None,
+            Part::Starting | Part::Verifying => {
+                let health = &self.on_host(self.journal.serving)?.health;
+                Some(format!(", needs {} of health within {}", health.min_healthy, health.deadline))
+            }
+            Part::Stopping => Some(format!(", killed after {}", self.on_host(launched)?.process.stop.grace)),
+            Part::Draining => {
+                Some(format!(", at most {}", self.on_host(launched)?.lifecycle.drain.as_ref()?.wait))
+            }
+            _ => None,
+        }
+    }
+
+    /// The host's section of a release that is there.
+    fn on_host(&self, digest: Option<Digest>) -> Option<&'a HostRelease> {
+        let stored = self.volatile.observation.as_ref()?.releases.get(&digest?)?;
+        Some(host_release(&stored.release))
+    }
+
+    fn activity(&self) -> &'static str {
         match (self.journal.step, self.volatile.operation) {
             (Step::Accepted, Some((_, Operation::Fetch))) => "fetching the artifact",
             (Step::Accepted, Some((_, Operation::Unpack))) => "unpacking the artifact",
             (Step::Accepted, Some((_, Operation::AcquireSlot))) => {
                 "waiting for another installation on this host"
             }
-            (Step::InPlace, _) => "verifying what runs",
-            (Step::Changing { part: Part::Stopping, .. }, _) => "stopping",
-            (Step::Changing { part: Part::Switching, .. }, _) => "switching",
-            (Step::Changing { part: Part::Starting, .. }, _) if self.volatile.process.is_some() => {
-                "verifying"
+            (Step::Accepted, _)
+                if self.volatile.stop_asked_since.is_some() && !self.volatile.stop_allowed =>
+            {
+                "waiting until the service allows its stop"
             }
-            (Step::Changing { part: Part::Starting, .. }, _) => "starting",
-            (Step::Ending { .. }, _) => "stopping",
+            (Step::InPlace, _) => "verifying what runs",
+            (Step::Changing { part, .. } | Step::Ending { part, .. }, _) => match part {
+                Part::BeforeStop(_) => "running hooks before_stop",
+                Part::Draining => "draining",
+                Part::Stopping => "stopping",
+                Part::AfterStop(_) => "running hooks after_stop",
+                Part::Switching => "switching",
+                Part::BeforeStart(_) => "running hooks before_start",
+                Part::Starting if self.volatile.process.is_none() => "starting",
+                Part::AfterStart(_) => "running hooks after_start",
+                Part::Starting | Part::Verifying => "verifying",
+                Part::AfterHealthy(_) => "running hooks after_healthy",
+                Part::Undraining => "undraining",
+                Part::Reloading => "reloading",
+            },
             _ => "",
         }
     }

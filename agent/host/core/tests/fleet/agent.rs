@@ -8,8 +8,9 @@ use trimaran_host_core::fleet::{Fleet, GoalAck, HostObservation, SendGoal, Watch
 use trimaran_model::assignment::{Assignment, HostAction, HostReport};
 use trimaran_model::id::{AssignmentId, Epoch, Fence, HostName};
 use trimaran_model::limits::{HOST_LOST_AFTER, LEASE, LEASE_PING};
+use trimaran_model::target::Target;
 use trimaran_model::time::Timestamp;
-use trimaran_wire::v1::agent::{AgentDown, AgentUp};
+use trimaran_wire::v1::agent::{AgentDown, AgentUp, KnownCluster};
 use trimaran_wire::v1::agent_journal::JournalRecord;
 
 use crate::host::HostMessage;
@@ -17,6 +18,8 @@ use crate::world::{Event, Mutant, World};
 
 /// Runners are back within this time after a start of the agent.
 const SETTLE: u64 = 6_000;
+/// One order of so many is overtaken by the end of its session.
+const LATE_ORDERS: u64 = 25;
 
 pub(crate) struct Agent {
     pub(crate) alive: bool,
@@ -43,17 +46,21 @@ pub(crate) struct Agent {
 #[derive(Default)]
 struct Seen {
     session: Option<u64>,
+    /// Since when it is connected or away.
+    since: u64,
     report: Option<HostReport>,
     sequence: u64,
     asked: BTreeMap<u64, (AssignmentId, CallId, u64)>,
 }
 
 impl Agent {
-    fn sight(&self, host: &HostName) -> Option<HostObservation> {
+    fn observation(&self, host: &HostName) -> Option<HostObservation> {
         let seen = self.hosts.get(host)?;
         Some(HostObservation {
             host: host.clone(),
             connected: seen.session.is_some(),
+            since: Timestamp(seen.since),
+            session: seen.session.unwrap_or(0),
             report: seen.report.clone(),
         })
     }
@@ -67,7 +74,7 @@ impl Agent {
         let watching = self.watches.keys();
         watching
             .filter_map(|assignment| {
-                Some(Input::Observed { assignment: *assignment, snapshot: self.sight(host)? })
+                Some(Input::Observed { assignment: *assignment, snapshot: self.observation(host)? })
             })
             .collect()
     }
@@ -193,9 +200,14 @@ impl World {
         (agent.coordinator, agent.next_ping) = (Some(session), now);
         let hello = AgentUp::Hello {
             incarnation: agent.incarnation,
-            epoch: agent.executor.epoch().0,
+            known: KnownCluster {
+                epoch: agent.executor.epoch().0.0,
+                incarnation: agent.executor.epoch().1,
+                revoked: 0,
+            },
             held: agent.executor.held(),
             listen: None,
+            platforms: vec!["hosts".to_owned()],
         };
         self.up(index, hello);
         self.ping(index);
@@ -232,7 +244,7 @@ impl World {
         }
     }
 
-    pub(crate) fn agent_hears(&mut self, index: usize, session: u64, message: AgentDown) {
+    pub(crate) fn agent_receives(&mut self, index: usize, session: u64, message: AgentDown) {
         let paused = self.agents[index].paused_until.is_some();
         if (!self.sessions.contains(&session) && !paused) || self.agents[index].coordinator != Some(session) {
             return;
@@ -242,7 +254,13 @@ impl World {
             return;
         }
         let input = match message {
-            AgentDown::Welcome { cluster, epoch, .. } => Input::Attached { cluster, epoch: Epoch(epoch) },
+            AgentDown::Welcome { cluster, epoch, incarnation, .. } => {
+                Input::Attached { cluster, epoch: Epoch(epoch), incarnation }
+            }
+            AgentDown::Targets { targets, .. } => {
+                let target = |target| Target::try_from(target).expect("what was written");
+                Input::Targets(targets.into_iter().map(target).collect())
+            }
             AgentDown::Assign(assignment) => {
                 Input::Assign(Assignment::try_from(assignment).expect("what was written"))
             }
@@ -263,7 +281,11 @@ impl World {
             }
             AgentDown::Superseded => return self.end_agent(index),
             // The model coordinator sends assignments whole and revokes no key.
-            AgentDown::Inventory { .. } | AgentDown::AssignHosts { .. } | AgentDown::Revoked(_) => return,
+            AgentDown::Inventory { .. }
+            | AgentDown::Installations { .. }
+            | AgentDown::AssignHosts { .. }
+            | AgentDown::Revoked { .. }
+            | AgentDown::OtherIncarnation { .. } => return,
         };
         self.feed(index, vec![input]);
     }
@@ -320,10 +342,16 @@ impl World {
     fn show_all(&self, index: usize, assignment: AssignmentId) -> Vec<Input<Fleet>> {
         let agent = &self.agents[index];
         let Some(watched) = agent.watches.get(&assignment) else { return Vec::new() };
-        let absent = |host: &HostName| HostObservation { host: host.clone(), connected: false, report: None };
+        let absent = |host: &HostName| HostObservation {
+            host: host.clone(),
+            connected: false,
+            since: Timestamp(agent.started),
+            session: 0,
+            report: None,
+        };
         let settled = agent.settles_at == u64::MAX;
         let sights =
-            watched.hosts.iter().filter_map(|host| agent.sight(host).or(settled.then(|| absent(host))));
+            watched.hosts.iter().filter_map(|host| agent.observation(host).or(settled.then(|| absent(host))));
         sights.map(|snapshot| Input::Observed { assignment, snapshot }).collect()
     }
 
@@ -357,16 +385,16 @@ impl World {
                 Output::Write { sequence, records } => self.write(index, (sequence, false, records)),
                 Output::Replace { sequence, records } => self.write(index, (sequence, true, records)),
                 Output::Call { assignment, id, call, .. } => {
-                    if !self.give(index, (assignment, id), call) {
+                    if !self.send_goal(index, (assignment, id), call) {
                         inputs.push(Input::Lost { assignment, call: id });
                     }
                 }
-                Output::Watch { assignment, query } => {
+                Output::Watch { assignment, query, .. } => {
                     self.agents[index].watches.insert(assignment, query);
                     inputs.extend(self.show_all(index, assignment));
                 }
                 Output::Unwatch { assignment } => drop(self.agents[index].watches.remove(&assignment)),
-                Output::Busy { .. } | Output::Quiet { .. } | Output::Refused(_) => {}
+                Output::Targets(_) | Output::Busy { .. } | Output::Quiet { .. } | Output::Refused(_) => {}
             }
         }
         inputs
@@ -380,7 +408,12 @@ impl World {
         self.send(channel, Event::Synced { agent: index, sequence });
     }
 
-    fn give(&mut self, index: usize, (assignment, call): (AssignmentId, CallId), give: SendGoal) -> bool {
+    fn send_goal(
+        &mut self,
+        index: usize,
+        (assignment, call): (AssignmentId, CallId),
+        give: SendGoal,
+    ) -> bool {
         let disruptive = !matches!(give.goal.action, HostAction::Prepare(_));
         if disruptive && self.now >= self.agents[index].answered_at + LEASE.0 {
             self.violate(format!("{} is ordered to execute without a lease", give.host));
@@ -397,18 +430,28 @@ impl World {
             action(&goal.action),
             goal.fence.0 & 0xffff
         ));
-        self.send(session * 2, Event::ToHost { host, session, sequence, goal });
+        if self.below(LATE_ORDERS) == 0 {
+            // It is on its way while the session ends, which both ends notice long before it arrives.
+            let (near, far, late) = (self.below(200), self.below(200), 1_500 + self.below(4_000));
+            self.sessions.remove(&session);
+            self.after(near, Event::HostGone { agent: index, host: host.clone(), session });
+            self.after(far, Event::AgentGone { host: host.clone(), session });
+            self.after(late, Event::ToHost { host, session, sequence, goal });
+        } else {
+            self.send(session * 2, Event::ToHost { host, session, sequence, goal });
+        }
         self.after(10_000, Event::Due { agent: index });
         true
     }
 
-    pub(crate) fn agent_hears_host(
+    pub(crate) fn agent_receives_from_host(
         &mut self,
         index: usize,
         host: &HostName,
         session: u64,
         message: HostMessage,
     ) {
+        let now = self.now;
         let agent = &mut self.agents[index];
         if !agent.alive || agent.paused_until.is_some() {
             return;
@@ -418,7 +461,7 @@ impl World {
             self.note(format!("agent {index} is greeted by {host}, {state} under {fence}"));
             self.agent_loses_session(index, host);
             let seen = self.agents[index].hosts.entry(host.clone()).or_default();
-            (seen.session, seen.report) = (Some(session), Some(report));
+            (seen.session, seen.since, seen.report) = (Some(session), now, Some(report));
             let inputs = self.agents[index].show(host);
             return self.feed(index, inputs);
         }
@@ -451,11 +494,12 @@ impl World {
     }
 
     fn agent_loses_session(&mut self, index: usize, host: &HostName) {
-        let silent = self.mutant == Mutant::SilentDisconnect;
+        let (silent, now) = (self.mutant == Mutant::SilentDisconnect, self.now);
         let Some(seen) = self.agents[index].hosts.get_mut(host) else { return };
         if seen.session.take().is_none() {
             return;
         }
+        seen.since = now;
         let lost = std::mem::take(&mut seen.asked);
         self.note(format!("agent {index} loses {host}"));
         let mut inputs = if silent { Vec::new() } else { self.agents[index].show(host) };
@@ -471,5 +515,6 @@ fn action(action: &HostAction) -> &'static str {
         HostAction::Restore(_) => "restore",
         HostAction::Stop { .. } => "stop",
         HostAction::Verify => "verify",
+        HostAction::Restart => "restart",
     }
 }

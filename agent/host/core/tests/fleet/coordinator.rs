@@ -3,14 +3,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use trimaran_model::action::{Action, Wave};
+use trimaran_model::amount::IntOrPercent;
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{AssignmentId, Attempt, Epoch, Fence, HostName};
-use trimaran_model::pipeline::IntOrPercent;
+use trimaran_model::target::{HostSettings, PlatformKind};
 use trimaran_wire::v1::agent::{AgentDown, AgentUp, Progress, ResultAnswer};
 use trimaran_wire::v1::assignment::{WireCommit, WireOutcome};
+use trimaran_wire::v1::target::{WirePlatform, WireTarget};
 
 use crate::host::{installation, release};
 use crate::world::{Event, Mutant, NEW, OLD, World};
+
+/// The one target.
+fn target() -> WireTarget {
+    WireTarget {
+        name: installation().target.to_string(),
+        agent: "lab".to_owned(),
+        prod: false,
+        platform: WirePlatform::Hosts {
+            select: BTreeMap::new(),
+            require_user: false,
+            settings: (&HostSettings::default()).into(),
+        },
+        parallel: 64,
+    }
+}
 
 #[derive(Default)]
 pub(crate) struct Coordinator {
@@ -22,6 +39,11 @@ pub(crate) struct Coordinator {
     waves: Vec<u32>,
     pub(crate) max_unavailable: u32,
     pub(crate) max_failures: u32,
+    pub(crate) max_lost: u32,
+    /// Hosts that were left behind since the last resume.
+    pub(crate) lost: BTreeSet<HostName>,
+    /// The fence of the attempt's first assignment.
+    since: Fence,
     pub(crate) failed: BTreeSet<HostName>,
     /// Failures that it has acknowledged, for the checks.
     pub(crate) acknowledged: BTreeSet<HostName>,
@@ -46,6 +68,7 @@ impl Coordinator {
             waves,
             max_unavailable: 1 + u32::try_from(world.below(3)).expect("small"),
             max_failures: u32::try_from(world.below(3)).expect("small"),
+            max_lost: u32::try_from(world.below(3)).expect("small"),
             ..Self::default()
         };
         coordinator.assign();
@@ -68,12 +91,20 @@ impl Coordinator {
         self.numbers += 1;
         let total = u32::try_from(self.hosts.len()).expect("few");
         let budget = self.max_failures.saturating_sub(u32::try_from(self.failed.len()).expect("few"));
+        let lost = u32::try_from(self.lost.len()).expect("few");
+        if self.since == Fence::default() {
+            self.since = Fence::new(Epoch(1), self.numbers);
+        }
         let wave = Wave {
             number: u32::try_from(self.wave).expect("few") + 1,
             target_count: if self.back { total } else { self.waves[self.wave] },
             max_unavailable: IntOrPercent::Count(self.max_unavailable),
             failures_left: if self.back { 0 } else { budget },
             failed: if self.back { Vec::new() } else { self.failed.iter().cloned().collect() },
+            since: self.since,
+            lost_left: if self.back { total } else { self.max_lost.saturating_sub(lost) },
+            lost: if self.back { Vec::new() } else { self.lost.iter().cloned().collect() },
+            ..Wave::default()
         };
         let id = AssignmentId(self.numbers);
         let assignment = Assignment {
@@ -83,12 +114,14 @@ impl Coordinator {
             run: "web#1".parse().expect("a run"),
             stage: "prod/prod".parse().expect("a stage"),
             attempt: Attempt(1),
+            platform: PlatformKind::Hosts,
             action: if self.back { Action::Restore(OLD) } else { Action::Release(NEW) },
             release: Some(release()),
             wave,
             hosts: self.hosts.clone(),
-            keep: BTreeSet::from([OLD, NEW]),
+            retained: BTreeSet::from([OLD, NEW]),
             committed: None,
+            restore_from: None,
         };
         self.given.insert(id, assignment);
         (self.live, self.cancel) = (Some(id), false);
@@ -99,6 +132,9 @@ impl Coordinator {
         self.last = Some(outcome.clone());
         for host in &progress.failed {
             self.failed.insert(host.parse().expect("a name"));
+        }
+        for host in &progress.lost {
+            self.lost.insert(host.parse().expect("a name"));
         }
         match outcome {
             WireOutcome::Done if self.back => self.ended = Some("rolled_back"),
@@ -123,7 +159,7 @@ impl Coordinator {
 }
 
 impl World {
-    fn tell(&mut self, message: AgentDown) {
+    fn send_to_agent(&mut self, message: AgentDown) {
         let Some((session, _, agent)) = self.coordinator.attached else { return };
         self.send(session * 2, Event::ToAgent { agent, session, message });
     }
@@ -132,13 +168,13 @@ impl World {
         let Some(id) = self.coordinator.live else { return };
         let assignment = &self.coordinator.given[&id];
         let (message, fence) = (AgentDown::Assign(assignment.into()), assignment.fence.0);
-        self.tell(message);
+        self.send_to_agent(message);
         if self.coordinator.cancel {
-            self.tell(AgentDown::Cancel { assignment: id.0, fence });
+            self.send_to_agent(AgentDown::Cancel { assignment: id.0, fence });
         }
     }
 
-    pub(crate) fn coordinator_hears(&mut self, session: u64, message: AgentUp) {
+    pub(crate) fn coordinator_receives(&mut self, session: u64, message: AgentUp) {
         if let AgentUp::Hello { incarnation, held, .. } = message {
             let agent = self.agents.iter().position(|agent| agent.coordinator == Some(session));
             let Some(agent) = agent else { return };
@@ -157,10 +193,16 @@ impl World {
                 );
             }
             self.coordinator.attached = Some((session, incarnation, agent));
-            self.tell(AgentDown::Welcome { cluster: "lab".into(), epoch: 1, revision: 1 });
+            self.send_to_agent(AgentDown::Welcome {
+                cluster: "lab".into(),
+                epoch: 1,
+                incarnation: 1,
+                revision: 1,
+            });
+            self.send_to_agent(AgentDown::Targets { targets: vec![target()], last: true });
             for held in held {
                 if self.coordinator.live != Some(AssignmentId(held.assignment)) {
-                    self.tell(AgentDown::Cancel { assignment: held.assignment, fence: held.fence });
+                    self.send_to_agent(AgentDown::Cancel { assignment: held.assignment, fence: held.fence });
                 }
             }
             return self.bring_up_to_date();
@@ -170,7 +212,7 @@ impl World {
         }
         match message {
             AgentUp::Ping { sent_ms, .. } => {
-                self.tell(AgentDown::Pong { sent_ms, wall_ms: 0 });
+                self.send_to_agent(AgentDown::Pong { sent_ms, wall_ms: 0 });
             }
             AgentUp::Commit { commit, progress } => self.charge(commit, &progress),
             AgentUp::Result { assignment, fence, outcome, progress } => {
@@ -202,7 +244,7 @@ impl World {
         if let Some(given) = self.coordinator.given.get_mut(&id) {
             given.committed = Some(commit.into());
         }
-        self.tell(AgentDown::Committed { assignment: progress.assignment, n });
+        self.send_to_agent(AgentDown::Committed { assignment: progress.assignment, n });
     }
 
     fn result(&mut self, id: AssignmentId, fence: u64, outcome: &WireOutcome, progress: &Progress) {
@@ -213,12 +255,13 @@ impl World {
                 self.after(pause, Event::Resume);
             }
         }
-        self.tell(AgentDown::Answer { assignment: id.0, fence, answer: ResultAnswer::Applied });
+        self.send_to_agent(AgentDown::Answer { assignment: id.0, fence, answer: ResultAnswer::Applied });
         self.bring_up_to_date();
     }
 
     pub(crate) fn resume_stage(&mut self) {
         if self.coordinator.live.is_none() && self.coordinator.ended.is_none() {
+            self.coordinator.lost.clear();
             self.coordinator.assign();
             self.bring_up_to_date();
         }

@@ -1,11 +1,13 @@
 //! A model host: takes goals by their fence, needs time for everything, and counts its starts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use trimaran_model::action::Failure;
 use trimaran_model::assignment::{HostAction, HostGoal, HostReport, HostState};
 use trimaran_model::id::{AssignmentId, Digest, Fence, HostName, InstallationId};
-use trimaran_model::pipeline::{HealthCheck, ProbeUrl, Process, Restart, RestartOn, Stop, StopSignal};
+use trimaran_model::pipeline::{
+    HealthCheck, Lifecycle, Probe, Process, Restart, RestartOn, Stop, StopSignal,
+};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, ReleaseWorkload};
 use trimaran_model::time::Millis;
@@ -29,19 +31,13 @@ pub(crate) fn release() -> Release {
                 sha256: NEW,
                 location: ArtifactLocation::Path("/srv/web".into()),
             },
-            process: Process {
-                command: vec!["web".into()],
-                environment: BTreeMap::new(),
-                stop: Stop { signal: StopSignal::Term, grace: second },
-                restart: Restart { on: RestartOn::Never, delay: second, max: 0, per: second },
-            },
-            health: HealthCheck {
-                http: ProbeUrl { host: None, port: 80, path: "/".into() },
-                interval: second,
-                timeout: second,
-                min_healthy: second,
-                deadline: second,
-            },
+            process: Process::new(
+                vec!["web".into()],
+                Stop { signal: StopSignal::Term, grace: second },
+                Restart { on: RestartOn::Never, delay: second, max: 0, per: second },
+            ),
+            health: HealthCheck::ready(Probe::get(80, "/", second, second), second, second),
+            lifecycle: Lifecycle::default(),
         }),
     }
 }
@@ -83,6 +79,7 @@ impl Host {
             prepared: None,
             code: None,
             message: String::new(),
+            restarting: false,
         };
         Self {
             bad,
@@ -146,7 +143,7 @@ impl World {
         self.say(name, HostMessage::Report(report));
     }
 
-    pub(crate) fn host_hears(&mut self, name: &HostName, session: u64, sequence: u64, goal: HostGoal) {
+    pub(crate) fn host_receives(&mut self, name: &HostName, session: u64, sequence: u64, goal: HostGoal) {
         let current = self.hosts[name].session.is_some_and(|(current, _)| current == session);
         if !current && self.mutant != Mutant::OldSession {
             return;
@@ -198,7 +195,7 @@ impl World {
                 host.before = host.report.current.unwrap_or(OLD);
                 host.report.state = HostState::Updating;
             }
-            HostAction::Stop { .. } | HostAction::Verify => {}
+            HostAction::Stop { .. } | HostAction::Verify | HostAction::Restart => {}
         }
         let host = self.host(name);
         host.goal = Some(goal);
@@ -232,7 +229,7 @@ impl World {
             HostAction::Apply(order) | HostAction::Restore(order) => {
                 (report.state, report.current) = (HostState::Healthy, Some(order.digest));
             }
-            HostAction::Stop { .. } | HostAction::Verify => {}
+            HostAction::Stop { .. } | HostAction::Verify | HostAction::Restart => {}
         }
         let (state, next) = (report.state.as_str(), host.next.take());
         self.note(format!("{name} is {state}"));
@@ -265,7 +262,9 @@ impl World {
         let known = |other: &HostName| self.agents[agent].knows(other, self.now);
         let on_new = |host: &Host| host.report.current == Some(NEW) || host.moves_to() == Some(NEW);
         let count = others().filter(|(other, host)| on_new(host) && known(other)).count() + 1;
-        if count > assignment.wave.target_count as usize {
+        // A host that was left behind in the middle of its work may have the release beside those that the wave wants.
+        let left_behind = self.coordinator.max_lost as usize;
+        if count > assignment.wave.target_count as usize + left_behind {
             self.violate(format!(
                 "{count} hosts on the release, the wave wants {}",
                 assignment.wave.target_count
@@ -330,12 +329,13 @@ impl World {
         let on =
             |digest: Digest| self.hosts.values().filter(|host| host.report.current == Some(digest)).count();
         let total = self.hosts.len();
-        let failed = self.coordinator.failed.len();
+        let (failed, lost) = (self.coordinator.failed.len(), self.coordinator.lost.len());
         let right = match self.coordinator.ended() {
             Some("succeeded") => {
-                on(NEW) + failed >= total && failed <= self.coordinator.max_failures as usize
+                on(NEW) + failed + lost >= total && failed <= self.coordinator.max_failures as usize
             }
-            Some("rolled_back") => on(OLD) == total,
+            // Who was away gets it when it returns, outside of runs.
+            Some("rolled_back") => on(OLD) + lost >= total,
             _ => true,
         };
         let why = || {

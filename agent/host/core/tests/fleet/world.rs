@@ -15,7 +15,7 @@ pub(crate) const OLD: Digest = Digest([1; 32]);
 pub(crate) const NEW: Digest = Digest([2; 32]);
 /// Faults happen until then; afterwards everything has to end.
 const ROUGH_UNTIL: u64 = 120_000;
-const END_WITHIN: u64 = 900_000;
+const END_TIMEOUT: u64 = 900_000;
 /// Notes that a violation shows.
 const LOG_SHOWN: usize = 60;
 
@@ -175,7 +175,7 @@ impl World {
 
     /// Plays the story to its end.
     pub(crate) fn run(&mut self) -> Result<(), String> {
-        let end = self.now + END_WITHIN;
+        let end = self.now + END_TIMEOUT;
         while self.coordinator.ended().is_none() {
             let Some(((at, _), event)) = self.queue.pop_first() else {
                 return Err("nothing happens any more".to_owned());
@@ -199,21 +199,21 @@ impl World {
             Event::Dial { agent } => self.dial(agent),
             Event::ToCoordinator { session, message } => {
                 if self.sessions.contains(&session) {
-                    self.coordinator_hears(session, message);
+                    self.coordinator_receives(session, message);
                 }
             }
-            Event::ToAgent { agent, session, message } => self.agent_hears(agent, session, message),
+            Event::ToAgent { agent, session, message } => self.agent_receives(agent, session, message),
             Event::CoordinatorGone { agent, session } => self.agent_loses_coordinator(agent, session),
             Event::Synced { agent, sequence } => self.synced(agent, sequence),
             Event::Due { agent } => self.due(agent),
             Event::HostDials { host } => self.host_dials(&host),
             Event::FromHost { agent, host, session, message } => {
                 if self.sessions.contains(&session) {
-                    self.agent_hears_host(agent, &host, session, message);
+                    self.agent_receives_from_host(agent, &host, session, message);
                 }
             }
             Event::ToHost { host, session, sequence, goal } => {
-                self.host_hears(&host, session, sequence, goal);
+                self.host_receives(&host, session, sequence, goal);
             }
             Event::HostGone { agent, host, session } => self.agent_loses_host(agent, &host, session),
             Event::AgentGone { host, session } => self.host_loses_agent(&host, session),

@@ -6,17 +6,16 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps, fchmod, fstat, fsync, futimens,
-    linkat, mkdirat, openat2, statat, symlinkat, syncfs,
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, fchmod, fchown, fstat, fsync,
+    futimens, linkat, mkdirat, openat2, statat, symlinkat, syncfs,
 };
 use rustix::io::Errno;
+use trimaran_archive::{Entry, Kind, Name, TarReader, show};
 
-use super::name::{Name, show};
-use super::tar_reader::{Entry, Kind, TarReader};
 use super::{UnpackError, Unpacked};
 use crate::disk::sync_directory;
 
@@ -35,12 +34,36 @@ pub(super) struct Tree {
     /// The directory of the last entry: archives name the files of one directory in a row.
     last_parent: Option<(Vec<u8>, OwnedFd)>,
     buffer: Vec<u8>,
+    access: Access,
     finished: bool,
+}
+
+/// Who may read the tree beside its owner.
+#[derive(Debug, Clone, Copy)]
+struct Access {
+    group: Option<Gid>,
+}
+
+impl Access {
+    /// What is made of a mode of the archive.
+    fn mode(self, mode: u32) -> Mode {
+        let mode = mode & MODE_MASK;
+        // The group reads and runs what the owner does, whatever the archive's own group could.
+        let shared = self.group.map_or(0, |_| (mode & 0o500) >> 3);
+        Mode::from_raw_mode(mode | shared)
+    }
+
+    fn set(self, file: impl AsFd, mode: u32) -> Result<(), Errno> {
+        if self.group.is_some() {
+            fchown(&file, None, self.group)?;
+        }
+        fchmod(&file, self.mode(mode))
+    }
 }
 
 impl Tree {
     /// Makes the directory, or takes it when it is there and empty.
-    pub(super) fn create(path: &Path) -> Result<Self, UnpackError> {
+    pub(super) fn create(path: &Path, group: Option<u32>) -> Result<Self, UnpackError> {
         match rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(UnpackError::io("create the directory", path, error)),
@@ -58,10 +81,13 @@ impl Tree {
             root,
             last_parent: None,
             buffer: vec![0; COPY_BYTES],
+            access: Access { group: group.map(Gid::from_raw) },
             finished: false,
         };
         // The mode of `mkdir` went through the process's umask.
-        fchmod(&tree.root, Mode::from_raw_mode(0o755))
+        let access = tree.access;
+        access
+            .set(&tree.root, if access.group.is_some() { 0o750 } else { 0o755 })
             .map_err(|error| UnpackError::io("set the mode of", path, error))?;
         Ok(tree)
     }
@@ -91,7 +117,7 @@ impl Tree {
         let parent = self.parent(reader, &entry.name)?;
         let leaf = entry.name.split().1;
         let result = match &entry.kind {
-            Kind::Directory => make_directory(&parent, leaf, Some(entry.mode)).map(drop),
+            Kind::Directory => make_directory(&parent, leaf, Some(entry.mode), self.access).map(drop),
             Kind::Symlink(target) => symlinkat(target.as_slice(), &parent, leaf),
             Kind::HardLink(target) => return self.hard_link(reader, entry, target, parent),
             Kind::File { .. } => {
@@ -116,7 +142,8 @@ impl Tree {
                 .map_err(|error| UnpackError::io("write", &path(), error))?;
         }
         let modified = Timespec { tv_sec: entry.modified, tv_nsec: 0 };
-        fchmod(&file, Mode::from_raw_mode(entry.mode & MODE_MASK))
+        self.access
+            .set(&file, entry.mode)
             .and_then(|()| {
                 futimens(&file, &Timestamps { last_access: modified, last_modification: modified })
             })
@@ -136,7 +163,8 @@ impl Tree {
         let kind = statat(&from, file, AtFlags::SYMLINK_NOFOLLOW).map_err(refuse)?;
         if FileType::from_raw_mode(kind.st_mode) != FileType::RegularFile {
             let name = show(entry.name.as_bytes());
-            return Err(reader.escape(&format!("the hard link `{name}` leads to something that is no file")));
+            let detail = format!("the hard link `{name}` leads to something that is not a file");
+            return Err(reader.escape(&detail).into());
         }
         linkat(&from, file, &parent, entry.name.split().1, AtFlags::empty()).map_err(refuse)
     }
@@ -156,7 +184,7 @@ impl Tree {
         }
         let mut at = self.open_directory(b"").map_err(refuse)?;
         for component in directory.split(|byte| *byte == b'/') {
-            at = make_directory(&at, component, None).map_err(refuse)?;
+            at = make_directory(&at, component, None, self.access).map_err(refuse)?;
         }
         Ok(at)
     }
@@ -179,7 +207,12 @@ impl Drop for Tree {
 }
 
 /// Makes a directory, or opens the one that is there. Its owner can always write: it must be removable.
-fn make_directory(parent: &OwnedFd, name: &[u8], mode: Option<u32>) -> Result<OwnedFd, Errno> {
+fn make_directory(
+    parent: &OwnedFd,
+    name: &[u8],
+    mode: Option<u32>,
+    access: Access,
+) -> Result<OwnedFd, Errno> {
     let made = match mkdirat(parent, name, Mode::from_raw_mode(0o700)) {
         Ok(()) => true,
         Err(Errno::EXIST) => false,
@@ -187,8 +220,7 @@ fn make_directory(parent: &OwnedFd, name: &[u8], mode: Option<u32>) -> Result<Ow
     };
     let directory = openat2(parent, name, DIRECTORY, Mode::empty(), BENEATH)?;
     if made || mode.is_some() {
-        let mode = mode.unwrap_or(MODE_MASK) & MODE_MASK | 0o700;
-        fchmod(&directory, Mode::from_raw_mode(mode))?;
+        access.set(&directory, mode.unwrap_or(MODE_MASK) | 0o700)?;
     }
     Ok(directory)
 }
@@ -203,11 +235,12 @@ fn create_file(parent: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
 /// What the system's refusal to create an entry says about the archive.
 fn refusal(reader: &TarReader, name: &Name, error: Errno) -> UnpackError {
     let shown = show(name.as_bytes());
-    match error {
+    let refused = match error {
         Errno::EXIST => reader.corrupt(&format!("two entries are called `{shown}`")),
         Errno::NOTDIR => reader.corrupt(&format!("`{shown}` is a directory in one entry and not in another")),
         Errno::LOOP | Errno::XDEV => reader.escape(&format!("`{shown}` goes through a link")),
         Errno::NOENT => reader.escape(&format!("the hard link `{shown}` leads to no earlier file")),
-        error => UnpackError::io("create", Path::new(&shown), error),
-    }
+        error => return UnpackError::io("create", Path::new(&shown), error),
+    };
+    refused.into()
 }

@@ -6,26 +6,15 @@
 
 use std::collections::BTreeMap;
 
+use trimaran_archive::{BadName, Name, refuse_control, show};
 use trimaran_model::limits::{
     ARCHIVE_LINK_DEPTH_MAX, ARCHIVE_LINK_STEPS_MAX, ARCHIVE_LINKS_MAX, ARCHIVE_PATH_BYTES_MAX,
 };
-
-use super::name::{BadName, Name, refuse_control, show};
-use super::{Place, UnpackError};
 
 /// The links seen so far, by the path of each.
 #[derive(Debug, Default)]
 pub(super) struct Links {
     targets: BTreeMap<Vec<u8>, Vec<u8>>,
-}
-
-impl BadName {
-    pub(super) fn at(self, place: Place) -> UnpackError {
-        match self {
-            Self::Escape(detail) => UnpackError::Escape { detail, place },
-            Self::Limit(detail) => UnpackError::Limit { detail, place },
-        }
-    }
 }
 
 impl Links {

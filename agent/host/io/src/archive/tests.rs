@@ -90,24 +90,24 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A directory with one archive, and a place to unpack it to.
-struct Room {
+struct UnpackDir {
     folder: tempfile::TempDir,
 }
 
-impl Room {
+impl UnpackDir {
     fn new(bytes: &[u8]) -> Self {
         let folder = tempfile::tempdir().expect("a directory");
-        fs::create_dir(folder.path().join("room")).expect("writable");
+        fs::create_dir(folder.path().join("dir")).expect("writable");
         fs::write(folder.path().join("archive"), bytes).expect("writable");
         Self { folder }
     }
 
     fn target(&self) -> PathBuf {
-        self.folder.path().join("room/into")
+        self.folder.path().join("dir/into")
     }
 
     fn unpack(&self, limits: &ArchiveLimits) -> Result<Unpacked, UnpackError> {
-        unpack(&self.folder.path().join("archive"), &self.target(), limits)
+        unpack(&self.folder.path().join("archive"), &self.target(), limits, None)
     }
 
     /// Beside the archive there is the folder, and in the folder there is what was unpacked, or nothing.
@@ -120,16 +120,16 @@ impl Room {
             names.sort();
             names
         };
-        assert_eq!(names(self.folder.path()), ["archive", "room"]);
+        assert_eq!(names(self.folder.path()), ["archive", "dir"]);
         let expected: &[&str] = if unpacked { &["into"] } else { &[] };
-        assert_eq!(names(&self.folder.path().join("room")), expected);
+        assert_eq!(names(&self.folder.path().join("dir")), expected);
     }
 }
 
 fn refused(bytes: &[u8], limits: &ArchiveLimits) -> UnpackError {
-    let room = Room::new(bytes);
-    let error = room.unpack(limits).expect_err("it is refused");
-    room.check_nothing_else(false);
+    let dir = UnpackDir::new(bytes);
+    let error = dir.unpack(limits).expect_err("it is refused");
+    dir.check_nothing_else(false);
     error
 }
 
@@ -157,11 +157,11 @@ fn check_inside(root: &Path) {
 #[test]
 fn a_good_archive_is_unpacked_from_each_packing() {
     for bytes in [good(), gzip(&good()), zstd(&good())] {
-        let room = Room::new(&bytes);
-        let unpacked = room.unpack(&ArchiveLimits::default()).expect("it is good");
-        room.check_nothing_else(true);
+        let dir = UnpackDir::new(&bytes);
+        let unpacked = dir.unpack(&ArchiveLimits::default()).expect("it is good");
+        dir.check_nothing_else(true);
         assert_eq!((unpacked.entries, unpacked.bytes), (8, 17));
-        let into = room.target();
+        let into = dir.target();
         let text = |name: &str| fs::read_to_string(into.join(name)).expect("a file");
         assert_eq!(text("bin/web"), "program");
         assert_eq!(text("bin/current/than/named"), "x");
@@ -286,17 +286,20 @@ fn a_bomb_is_refused_by_its_ratio() {
         assert_eq!(error.code(), ReasonCode::UnpackLimit, "{error}");
     }
     let small = Pack::default().entry(b'0', "zeros", "", 0o644, &zeros[..1 << 20]).end();
-    assert!(Room::new(&zstd(&small)).unpack(&ArchiveLimits::default()).is_ok(), "small texts compress well");
+    assert!(
+        UnpackDir::new(&zstd(&small)).unpack(&ArchiveLimits::default()).is_ok(),
+        "small texts compress well"
+    );
 }
 
 #[test]
 fn a_place_that_is_not_empty_is_left_alone() {
-    let room = Room::new(&good());
-    fs::create_dir(room.target()).expect("writable");
-    fs::write(room.target().join("mine"), "x").expect("writable");
-    let error = room.unpack(&ArchiveLimits::default()).expect_err("it is refused");
+    let dir = UnpackDir::new(&good());
+    fs::create_dir(dir.target()).expect("writable");
+    fs::write(dir.target().join("mine"), "x").expect("writable");
+    let error = dir.unpack(&ArchiveLimits::default()).expect_err("it is refused");
     assert_eq!(error.code(), ReasonCode::HostInternal);
-    assert_eq!(fs::read_to_string(room.target().join("mine")).expect("it is there"), "x");
+    assert_eq!(fs::read_to_string(dir.target().join("mine")).expect("it is there"), "x");
 }
 
 #[test]
@@ -338,11 +341,11 @@ proptest! {
         let pack = entries.iter().fold(Pack::default(), |pack, (kind, name, link)| {
             pack.entry(*kind, name, if matches!(kind, b'1' | b'2') { link } else { "" }, mode, b"")
         });
-        let room = Room::new(&pack.end());
-        let result = room.unpack(&ArchiveLimits::default());
-        room.check_nothing_else(result.is_ok());
+        let dir = UnpackDir::new(&pack.end());
+        let result = dir.unpack(&ArchiveLimits::default());
+        dir.check_nothing_else(result.is_ok());
         if result.is_ok() {
-            check_inside(&room.target());
+            check_inside(&dir.target());
         }
     }
 
@@ -351,9 +354,9 @@ proptest! {
         links in prop::collection::btree_map("[lm](/[lm]){0,2}", "(\\.\\.|a|l|m)(/(\\.\\.|a|l|m)){0,4}", 1..5),
     ) {
         let pack = links.iter().fold(Pack::default(), |pack, (name, target)| pack.link(name, target));
-        let room = Room::new(&pack.file("a/a/a/f", "").end());
-        if room.unpack(&ArchiveLimits::default()).is_ok() {
-            check_inside(&room.target());
+        let dir = UnpackDir::new(&pack.file("a/a/a/f", "").end());
+        if dir.unpack(&ArchiveLimits::default()).is_ok() {
+            check_inside(&dir.target());
         }
     }
 
@@ -367,11 +370,11 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = byte;
         }
-        let room = Room::new(&bytes);
-        let result = room.unpack(&ArchiveLimits::default());
-        room.check_nothing_else(result.is_ok());
+        let dir = UnpackDir::new(&bytes);
+        let result = dir.unpack(&ArchiveLimits::default());
+        dir.check_nothing_else(result.is_ok());
         if result.is_ok() {
-            check_inside(&room.target());
+            check_inside(&dir.target());
         }
     }
 }

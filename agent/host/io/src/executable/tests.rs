@@ -20,7 +20,7 @@ fn a_program_is_there_a_file_and_executable() {
     std::os::unix::fs::symlink("bin/web", root.join("web")).expect("a link");
     assert_eq!(problem(root, "web"), None);
     assert_eq!(problem(root, "/bin/sh"), None);
-    assert!(said("bin").contains("is no file"), "{}", said("bin"));
+    assert!(said("bin").contains("is not a file"), "{}", said("bin"));
     assert!(said("bin/wep").contains("is not in the archive"), "{}", said("bin/wep"));
     assert!(said("/no/such/sh").contains("is not on this host"), "{}", said("/no/such/sh"));
 }
@@ -98,13 +98,13 @@ fn elf(machine: u16, loader: &[u8]) -> Vec<u8> {
 fn what_the_kernel_refuses_is_said_in_words_that_lead_to_its_cause() {
     for (bytes, words) in [
         (&b"#!/no/such/sh\n"[..], "its interpreter `/no/such/sh`"),
-        (b"#!/etc/passwd\n", "its interpreter `/etc/passwd` is no executable file"),
+        (b"#!/etc/passwd\n", "its interpreter `/etc/passwd` is not an executable file"),
         (b"\xef\xbb\xbf#!/bin/sh\n", "a byte order mark"),
         (b"echo hello\n", "neither a program of this system nor a script"),
         (b"", "it is empty"),
         (b"MZ\x90\0", "built for Windows"),
         (b"PK\x03\x04jar", "a zip or jar archive"),
-        (b"\x7fELF\x02\x01\x01", "no complete ELF program"),
+        (b"\x7fELF\x02\x01\x01", "not a complete ELF program"),
     ] {
         let found = explained(bytes);
         assert!(found.contains(words), "{words}: {found}");

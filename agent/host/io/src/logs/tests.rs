@@ -149,7 +149,7 @@ async fn every_byte_that_a_service_writes_becomes_text() {
     let long = "ä".repeat(LOG_LINE_BYTES_MAX);
     let bytes = [b"\xff\xfe\r\n\nno \x00 end ", long.as_bytes()].concat();
     for piece in bytes.chunks(7) {
-        lines.take(piece, |line| writer.line(false, line));
+        lines.push(piece, |line| writer.line(false, line));
     }
     lines.finish(|line| writer.line(false, line));
     writer.flush();
@@ -165,7 +165,7 @@ proptest! {
         let mut lines = LineBuffer::default();
         let mut seen = Vec::new();
         for piece in text.as_bytes().chunks(size) {
-            lines.take(piece, |line| seen.push(String::from_utf8_lossy(line).into_owned()));
+            lines.push(piece, |line| seen.push(String::from_utf8_lossy(line).into_owned()));
         }
         lines.finish(|line| seen.push(String::from_utf8_lossy(line).into_owned()));
         prop_assert_eq!(seen, text.lines().map(str::to_owned).collect::<Vec<_>>());

@@ -184,7 +184,7 @@ pub(crate) struct LineBuffer {
 
 impl LineBuffer {
     /// Takes bytes as they came and returns whole lines, and pieces of lines that are too long.
-    pub(crate) fn take(&mut self, mut bytes: &[u8], mut line: impl FnMut(&[u8])) {
+    pub(crate) fn push(&mut self, mut bytes: &[u8], mut line: impl FnMut(&[u8])) {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             self.add(&bytes[..end], &mut line);
             line(&self.partial);

@@ -57,7 +57,7 @@ fn from_kernel(family: AddressFamily) -> io::Result<Vec<Listener>> {
     let mut piece = vec![0; PIECE];
     for _ in 0..PIECES_MAX {
         let (length, _) = recv(&socket, piece.as_mut_slice(), RecvFlags::empty())?;
-        if take(piece.get(..length).unwrap_or_default(), &mut found)? {
+        if parse(piece.get(..length).unwrap_or_default(), &mut found)? {
             return Ok(found);
         }
     }
@@ -79,7 +79,7 @@ fn request(family: AddressFamily) -> Vec<u8> {
 }
 
 /// Takes the sockets of one answer; true when it was the last one.
-fn take(mut bytes: &[u8], found: &mut Vec<Listener>) -> io::Result<bool> {
+fn parse(mut bytes: &[u8], found: &mut Vec<Listener>) -> io::Result<bool> {
     let malformed = || io::Error::from(io::ErrorKind::InvalidData);
     while !bytes.is_empty() {
         let length = u32::from_ne_bytes(field(bytes, 0).ok_or_else(malformed)?) as usize;
@@ -182,12 +182,12 @@ mod tests {
     #[test]
     fn an_answer_that_is_cut_or_an_error_is_no_list() {
         let mut found = Vec::new();
-        assert!(take(&[1, 2, 3], &mut found).is_err());
+        assert!(parse(&[1, 2, 3], &mut found).is_err());
         let mut error = 20_u32.to_ne_bytes().to_vec();
         error.extend(NLMSG_ERROR.to_ne_bytes());
         error.extend([0; 10]);
         error.extend((-2_i32).to_ne_bytes());
-        let kind = take(&error, &mut found).expect_err("an error").kind();
+        let kind = parse(&error, &mut found).expect_err("an error").kind();
         assert_eq!((kind, found), (io::ErrorKind::NotFound, Vec::new()));
     }
 }

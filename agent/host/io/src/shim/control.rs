@@ -107,10 +107,10 @@ mod tests {
         assert!(stop.line().len() <= REQUEST_BYTES_MAX);
         assert_eq!(Request::parse(stop.line().trim_end()), Some(stop));
         for answer in [
-            Answer::Exit(Exit { code: Some(3), signal: None, lost: false }),
-            Answer::Exit(Exit { code: None, signal: Some(9), lost: false }),
+            Answer::Exit(Exit::code(3)),
+            Answer::Exit(Exit::signal(9)),
             Answer::Exit(Exit::LOST),
-            Answer::Ended(Exit { code: None, signal: Some(11), lost: false }),
+            Answer::Ended(Exit::signal(11)),
             Answer::Stuck(vec![1, 22]),
         ] {
             assert_eq!(Answer::parse(answer.line().trim_end()), Some(answer));

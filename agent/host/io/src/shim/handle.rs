@@ -148,7 +148,7 @@ fn inspect(dir: &Path) -> io::Result<Inspected> {
         }
         other => other?,
     };
-    if !lock::take(&lock)? {
+    if !lock::acquire(&lock)? {
         return Ok(Inspected::Held);
     }
     match State::read(dir)? {
@@ -273,6 +273,11 @@ impl Shim {
                 }
             }
         }
+    }
+
+    /// Sends `signal` to the first process alone, to no other one that has its number by now.
+    pub fn signal(&self, signal: StopSignal) -> io::Result<()> {
+        self.main.process.signal(system_signal(signal))
     }
 
     /// Sends `signal` to everything that the service started and SIGKILL, until nothing is left, after

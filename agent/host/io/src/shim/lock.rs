@@ -21,7 +21,7 @@ pub(super) fn open(dir: &Path) -> io::Result<File> {
 }
 
 /// False when another process holds it.
-pub(super) fn take(lock: &File) -> io::Result<bool> {
+pub(super) fn acquire(lock: &File) -> io::Result<bool> {
     match rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
         Err(Errno::WOULDBLOCK) => Ok(false),
@@ -29,11 +29,11 @@ pub(super) fn take(lock: &File) -> io::Result<bool> {
     }
 }
 
-/// Like [`take`]; who only inspects the directory holds the lock for a moment and is waited for.
-pub(super) fn take_within_timeout(lock: &File) -> io::Result<bool> {
+/// Like [`acquire`]; who only inspects the directory holds the lock for a moment and is waited for.
+pub(super) fn acquire_within_timeout(lock: &File) -> io::Result<bool> {
     let deadline = Instant::now() + INSPECT_TIMEOUT;
     loop {
-        if take(lock)? {
+        if acquire(lock)? {
             return Ok(true);
         }
         if Instant::now() >= deadline {

@@ -1,4 +1,4 @@
-//! The pipes of a service and the log behind them, on the shim's side.
+//! The pipes of a service and what becomes of its lines, on the shim's side.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
@@ -7,15 +7,56 @@ use std::process::{ChildStderr, ChildStdout};
 
 use rustix::event::{PollFd, PollFlags};
 
+use super::state::TAIL;
 use crate::logs::writer::{LineBuffer, Writer};
 
 const PIPE_READ_BYTES: usize = 16 * 1024;
 /// Reads of what is left in a pipe at the end; a pipe holds at most 1 MiB (`fs.pipe-max-size`).
 const LAST_READS_MAX: usize = 64;
 
-/// The pipes of the service and the log behind them.
+/// What becomes of the lines.
+pub(super) enum Sink {
+    Log(Writer),
+    /// The last bytes of all lines.
+    Tail(Vec<u8>),
+}
+
+/// Bytes that are kept of the output of a command beside a service.
+const TAIL_BYTES: usize = 1024;
+
+impl Sink {
+    fn line(&mut self, stderr: bool, line: &[u8]) {
+        match self {
+            Self::Log(log) => log.line(stderr, line),
+            Self::Tail(tail) => {
+                tail.extend_from_slice(line);
+                tail.push(b'\n');
+                // Rarely, since each time moves all that is kept.
+                if tail.len() > 4 * TAIL_BYTES {
+                    tail.drain(..tail.len() - TAIL_BYTES);
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Self::Log(log) = self {
+            log.flush();
+        }
+    }
+
+    /// Leaves the tail where the runner reads it.
+    fn keep_tail(&self) {
+        if let Self::Tail(tail) = self {
+            // Words for people: without space on the disk there are none.
+            let _ = std::fs::write(TAIL, &tail[tail.len().saturating_sub(TAIL_BYTES)..]);
+        }
+    }
+}
+
+/// The pipes of the service and what is behind them.
 pub(super) struct Output {
-    log: Writer,
+    log: Sink,
     pipes: Vec<Pipe>,
     buffer: Vec<u8>,
 }
@@ -28,7 +69,7 @@ struct Pipe {
 }
 
 impl Output {
-    pub(super) fn new(log: Writer, stdout: Option<ChildStdout>, stderr: Option<ChildStderr>) -> Self {
+    pub(super) fn new(log: Sink, stdout: Option<ChildStdout>, stderr: Option<ChildStderr>) -> Self {
         let pipe = |stderr, file: Option<OwnedFd>| Pipe {
             stderr,
             file: file.map(File::from),
@@ -70,22 +111,24 @@ impl Output {
             let stderr = pipe.stderr;
             pipe.lines.finish(|line| self.log.line(stderr, line));
         }
-        if let Some(last) = last {
-            self.log.line(true, last.as_bytes());
+        // Of a command the runner itself says how it ended.
+        if let (Some(last), Sink::Log(log)) = (last, &mut self.log) {
+            log.line(true, last.as_bytes());
         }
         self.log.flush();
+        self.log.keep_tail();
     }
 }
 
 impl Pipe {
     /// False when there is nothing more now.
-    fn read(&mut self, buffer: &mut [u8], log: &mut Writer) -> bool {
+    fn read(&mut self, buffer: &mut [u8], log: &mut Sink) -> bool {
         let Some(file) = &mut self.file else { return false };
         match file.read(buffer) {
             Ok(0) => self.file = None,
             Ok(count) => {
                 let stderr = self.stderr;
-                self.lines.take(&buffer[..count], |line| log.line(stderr, line));
+                self.lines.push(&buffer[..count], |line| log.line(stderr, line));
                 return true;
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}

@@ -54,6 +54,11 @@ impl Removed {
     }
 }
 
+/// Whether a process is a shim, of whatever directory.
+pub(crate) fn is_shim(pid: u32) -> bool {
+    directory_of(pid).is_some()
+}
+
 /// DIR of a process that was started as `BINARY shim --dir DIR`.
 fn directory_of(pid: u32) -> Option<PathBuf> {
     let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;

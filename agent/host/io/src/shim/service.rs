@@ -11,10 +11,35 @@ use trimaran_host_core::host::Exit;
 use super::group::Group;
 use super::state::{Main, State};
 use super::sweep::Sweep;
+use crate::host_identity::boot_id;
 
 /// A shim has written how the first process ended within this time after that.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 const EXIT_RETRY_DELAY: Duration = Duration::from_millis(2);
+
+/// What a shim's directory says of its service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// Milliseconds from the host's boot to its start.
+    Running(u64),
+    Ended(Exit),
+    Nothing,
+}
+
+/// Looks without touching anything: nothing is locked, and what an ended service left is not ended. Blocks.
+pub(crate) fn inspect(dir: &Path) -> io::Result<Seen> {
+    let Some(state) = State::read(dir)? else { return Ok(Seen::Nothing) };
+    if let Some(exit) = state.exit {
+        return Ok(Seen::Ended(exit));
+    }
+    Ok(match state.main {
+        Some(main) if state.boot_id == boot_id()? && main.process.is_alive() => {
+            Seen::Running(main.started_boottime_ms)
+        }
+        Some(_) => Seen::Ended(Exit::LOST),
+        None => Seen::Nothing,
+    })
+}
 
 /// What was started in a shim's directory.
 #[derive(Debug)]

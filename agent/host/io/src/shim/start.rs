@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -41,6 +42,12 @@ pub enum StartError {
     Io { operation: &'static str, path: PathBuf, source: io::Error },
 }
 
+/// The binary of this process as it was started, whatever has been put in its place since: a shim always speaks the
+/// language of the runner that starts it (proc_pid_exe(5)).
+pub const OWN_BINARY: &str = "/proc/self/exe";
+/// The name of a shim's binary in lists of processes.
+const SHOWN_NAME: &str = "trimaran-agent";
+
 /// Starts a service under a shim of its own and returns when its program runs.
 ///
 /// # Errors
@@ -67,7 +74,7 @@ fn launch(binary: &Path, spec: &ShimSpec) -> Result<(), StartError> {
     let dir = std::path::absolute(&spec.dir).map_err(io("find", &spec.dir))?;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(io("create", &dir))?;
     let lock = lock::open(&dir).map_err(io("open the lock in", &dir))?;
-    if !lock::take_within_timeout(&lock).map_err(io("lock", &dir))? {
+    if !lock::acquire_within_timeout(&lock).map_err(io("lock", &dir))? {
         return Err(StartError::AlreadyRunning { dir });
     }
     if let Some(state) = State::read(&dir).map_err(io("read the state in", &dir))?
@@ -80,6 +87,7 @@ fn launch(binary: &Path, spec: &ShimSpec) -> Result<(), StartError> {
     // It exists as long as the service: nothing that the runner's own environment holds belongs into it.
     let switch = std::env::var_os(group::SWITCH).map(|value| (group::SWITCH, value));
     let mut child = Command::new(binary)
+        .arg0(SHOWN_NAME)
         .env_clear()
         .envs(switch)
         .arg("shim")

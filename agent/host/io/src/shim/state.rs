@@ -23,6 +23,9 @@ pub(super) const LOCK: &str = "lock";
 /// Removed by the shim when nothing of the service is left.
 pub(super) const SOCKET: &str = "control";
 
+/// The end of the output of a command beside a service.
+pub(crate) const TAIL: &str = "output";
+
 /// The file has this size, filled up with NUL.
 const STATE_BYTES: usize = 4096;
 const FIRST_LINE: &str = "trimaran-shim-state 1";
@@ -174,10 +177,11 @@ fn process_id(text: &str) -> Option<ProcessId> {
     Some(ProcessId { pid: pid.parse().ok()?, started_ticks: ticks.parse().ok()? })
 }
 
-/// `code N`, `signal N` or `lost`; also on the control socket.
+/// `code N`, `signal N`, `memory N` (a signal for want of memory) or `lost`; also on the control socket.
 pub(super) fn format_exit(exit: &Exit) -> String {
     match exit {
         Exit { code: Some(code), .. } => format!("code {code}"),
+        Exit { signal: Some(signal), out_of_memory: true, .. } => format!("memory {signal}"),
         Exit { signal: Some(signal), .. } => format!("signal {signal}"),
         _ => "lost".to_owned(),
     }
@@ -189,10 +193,11 @@ pub(super) fn parse_exit(text: &str) -> Option<Exit> {
         return Some(Exit::LOST);
     }
     let (kind, number) = text.split_once(' ')?;
-    let number = Some(number.parse().ok()?);
+    let number = number.parse().ok()?;
     match kind {
-        "code" => Some(Exit { code: number, signal: None, lost: false }),
-        "signal" => Some(Exit { code: None, signal: number, lost: false }),
+        "code" => Some(Exit::code(number)),
+        "signal" => Some(Exit::signal(number)),
+        "memory" => Some(Exit { out_of_memory: true, ..Exit::signal(number) }),
         _ => None,
     }
 }
@@ -208,7 +213,7 @@ mod tests {
             mark: "m".to_owned(),
             group: Some(PathBuf::from("/sys/fs/cgroup/a b")),
             main: Some(Main { process: ProcessId { pid: 3, started_ticks: 4 }, started_boottime_ms: 5 }),
-            exit: Some(Exit { code: Some(6), signal: None, lost: false }),
+            exit: Some(Exit::code(6)),
         }
     }
 
@@ -218,7 +223,8 @@ mod tests {
         let dir = directory.path();
         assert_eq!(State::read(dir).expect("readable"), None);
         State::reserve(dir).expect("there is space");
-        for exit in [None, Some(Exit::LOST), state().exit] {
+        let out_of_memory = Exit { out_of_memory: true, ..Exit::signal(9) };
+        for exit in [None, Some(Exit::LOST), Some(out_of_memory), state().exit] {
             let state = State { exit, ..state() };
             state.write(dir).expect("there is space");
             assert_eq!(State::read(dir).expect("readable"), Some(state.clone()));

@@ -18,10 +18,10 @@ use super::connections::Connections;
 use super::control::{Answer, Request, Started};
 use super::group::Group;
 use super::launch;
-use super::output::Output;
+use super::output::{Output, Sink};
 use super::process::{self, ProcessId};
 use super::signals::Signals;
-use super::spec::ShimSpec;
+use super::spec::{OutputPlace, ShimSpec};
 use super::state::{Main, SOCKET, State};
 use super::sweep::{KILL_TIMEOUT, Sweep};
 use crate::host_identity::boot_id;
@@ -47,6 +47,8 @@ pub(super) struct Supervisor {
     signals: Signals,
     connections: Connections,
     output: Output,
+    /// When it has run for as long as it may.
+    kill_at: Option<Instant>,
     /// The service ended before a stop was asked for.
     ended_alone: bool,
     /// The end of the first process was announced.
@@ -90,7 +92,7 @@ impl Supervisor {
         let signals = Signals::block().map_err(|error| failed("block signals", error))?;
         let listener = listen().map_err(|error| failed("listen on the control socket", error))?;
         let mark = process::unique_name().map_err(|error| failed("make a mark", error))?;
-        let group = Group::create(&mark);
+        let group = Group::create(&mark, &spec.group_limits);
         let own = std::process::id();
         let shim = ProcessId::of(own).ok_or_else(|| failed("read", ErrorKind::NotFound.into()))?;
         let mut state = State {
@@ -114,11 +116,11 @@ impl Supervisor {
         // The child is not reaped yet, so its number is its own.
         let process = ProcessId::of(child.id()).unwrap_or(ProcessId { pid: child.id(), started_ticks: 0 });
         state.main = Some(Main { process, started_boottime_ms });
-        let output = Output::new(
-            Writer::new(spec.log_dir.clone(), &log_owner(spec)),
-            child.stdout.take(),
-            child.stderr.take(),
-        );
+        let sink = match &spec.output {
+            OutputPlace::Log(directory) => Sink::Log(Writer::new(directory.clone(), &log_owner(spec))),
+            OutputPlace::Tail => Sink::Tail(Vec::new()),
+        };
+        let output = Output::new(sink, child.stdout.take(), child.stderr.take());
         let written = write(&state)
             .and_then(|()| output.set_nonblocking().map_err(|error| failed("read the output", error)));
         written.inspect_err(|_| abandon(&sweep))?;
@@ -134,6 +136,7 @@ impl Supervisor {
             signals,
             connections,
             output,
+            kill_at: spec.time_limit.map(|limit| Instant::now() + limit),
             ended_alone: false,
             end_announced: false,
             end_requested: false,
@@ -190,7 +193,7 @@ impl Supervisor {
 
     fn timeout(&self) -> Option<Duration> {
         match self.phase {
-            Phase::Running => None,
+            Phase::Running => self.kill_at.map(|at| at.saturating_duration_since(Instant::now())),
             Phase::Stopping(at) => {
                 Some(STOP_CHECK_INTERVAL.min(at.saturating_duration_since(Instant::now())))
             }
@@ -220,6 +223,10 @@ impl Supervisor {
     fn advance(&mut self) {
         match self.phase {
             Phase::Gone => {}
+            Phase::Running if self.kill_at.is_some_and(|at| Instant::now() >= at) => {
+                self.stop(Signal::KILL, Duration::ZERO);
+                self.kill();
+            }
             Phase::Running if self.state.exit.is_none() => {}
             Phase::Running => {
                 if !self.gone() {
@@ -272,8 +279,12 @@ impl Supervisor {
     }
 
     fn note(&mut self, exit: Option<Exit>) {
-        if self.state.exit.is_none() && exit.is_some() {
-            self.state.exit = exit;
+        if self.state.exit.is_none()
+            && let Some(exit) = exit
+        {
+            let killed = exit.signal == Some(Signal::KILL.as_raw());
+            let out_of_memory = killed && self.sweep.group.as_ref().is_some_and(Group::was_out_of_memory);
+            self.state.exit = Some(Exit { out_of_memory, ..exit });
             self.written = false;
             self.ended_alone = matches!(self.phase, Phase::Running);
         }
@@ -322,7 +333,7 @@ fn reap_all(main: Option<u32>) -> Reaped {
                 let is_main = main.and_then(|main| i32::try_from(main).ok()) == Some(Pid::as_raw(Some(pid)));
                 if is_main && (status.exited() || status.signaled()) {
                     let (code, signal) = (status.exit_status(), status.terminating_signal());
-                    exit = Some(Exit { code, signal, lost: false });
+                    exit = Some(Exit { code, signal, out_of_memory: false, lost: false });
                 }
             }
             Ok(None) => return Reaped { exit, childless: false },

@@ -2,7 +2,6 @@
 //! inspected, and services that are hard to end.
 #![allow(clippy::disallowed_methods, reason = "programs of tests use the clock, threads and the environment")]
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -25,14 +24,8 @@ fn main() -> ExitCode {
 /// `runner DIR LOGS RUN COMMAND…`: starts a service, says its number, and waits to be killed.
 fn runner(args: Vec<String>) -> ExitCode {
     let [dir, logs, run, command @ ..] = args.as_slice() else { return ExitCode::from(2) };
-    let spec = shim::ShimSpec {
-        dir: PathBuf::from(dir),
-        command: command.to_vec(),
-        cwd: PathBuf::from("/"),
-        environment: BTreeMap::new(),
-        log_dir: PathBuf::from(logs),
-        run: run.clone(),
-    };
+    let (dir, cwd, logs) = (PathBuf::from(dir), PathBuf::from("/"), PathBuf::from(logs));
+    let spec = shim::ShimSpec::new(dir, command.to_vec(), cwd, logs, run.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let binary = std::env::current_exe().expect("an own path");
@@ -58,7 +51,8 @@ fn deploy(args: Vec<String>) -> ExitCode {
         let limit = Duration::from_secs(60);
         let blob = fetch::fetch(&artifact, Path::new(cache), limit).await.expect("it arrives");
         let into = PathBuf::from(release);
-        let unpack = move || archive::unpack(&blob, &into, &ArchiveLimits::default()).expect("it is good");
+        let unpack =
+            move || archive::unpack(&blob, &into, &ArchiveLimits::default(), None).expect("it is good");
         tokio::task::spawn_blocking(unpack).await.expect("no panic");
         println!("{}", std::fs::read_to_string("/proc/self/status").expect("this process"));
     });

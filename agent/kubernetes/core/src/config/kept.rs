@@ -13,13 +13,13 @@ use crate::identity::text;
 use crate::object::Object;
 
 /// A warning for each place that keeps the name of a renamed object. `namespace` is where objects without one go;
-/// `known` are places with findings already.
+/// `known` are places with findings already. With each the index of the ConfigMap or Secret.
 pub(super) fn warnings(
     objects: &[Value],
     configs: &Configs,
     namespace: Option<&str>,
     known: &BTreeSet<(usize, String)>,
-) -> Vec<Finding> {
+) -> Vec<(usize, Finding)> {
     let renamed = configs.all.iter().filter(|it| it.new_name() != it.name);
     let renamed: BTreeSet<&str> = renamed.map(|it| it.name.as_str()).collect();
     let mut findings = Vec::new();
@@ -37,7 +37,7 @@ pub(super) fn warnings(
             let Some(shape) = shape::shape_at(object, pointer) else { return };
             let namespace = qualifier.or_else(|| shape::namespace_beside(object, pointer, shape)).or(own);
             if let Some(config) = find(objects, configs, name, namespace, shape) {
-                findings.push(warning(index, object, pointer, config));
+                findings.push((config, warning(index, object, pointer, &configs.all[config])));
             }
         });
     }
@@ -45,24 +45,25 @@ pub(super) fn warnings(
 }
 
 /// The renamed object that a name in a place of this shape means.
-fn find<'a>(
+fn find(
     objects: &[Value],
-    configs: &'a Configs,
+    configs: &Configs,
     name: &str,
     namespace: Option<&str>,
     shape: Shape,
-) -> Option<&'a Config> {
+) -> Option<usize> {
     let kinds = [ConfigKind::Secret, ConfigKind::ConfigMap].into_iter();
     let found = kinds.filter(|kind| shape.kind.is_none_or(|it| it == *kind)).find_map(|kind| {
         // An object without a namespace may belong to the whole cluster: any namespace counts then.
-        let fits = |it: &&Config| namespace.is_none() || it.namespace.as_deref() == namespace;
-        configs.named(kind, name).iter().map(|it| &configs.all[*it]).find(fits)
+        let fits = |it: &usize| namespace.is_none() || configs.all[*it].namespace.as_deref() == namespace;
+        configs.named(kind, name).iter().copied().find(fits)
     })?;
     let is_other = |word: &str| {
         let mut namesakes = objects.iter().filter(|it| text(it, "/metadata/name") == Some(name));
         namesakes.any(|it| shape::is_meant(it, word))
     };
-    (found.new_name() != found.name && !shape.may_mean.is_some_and(is_other)).then_some(found)
+    let config = &configs.all[found];
+    (config.new_name() != config.name && !shape.may_mean.is_some_and(is_other)).then_some(found)
 }
 
 fn warning(index: usize, object: &Value, pointer: &str, config: &Config) -> Finding {

@@ -49,8 +49,8 @@ pub fn render(objects: Vec<Value>, options: Options<'_>) -> Rendered {
     let mut work = Work { objects, options, configs: Configs::default(), findings: Vec::new() };
     work.choose();
     work.rewrite();
-    work.warn_kept_names();
-    work.warn_unused();
+    let named_elsewhere = work.warn_kept_names();
+    work.warn_unused(&named_elsewhere);
     work.rename()
 }
 
@@ -211,11 +211,13 @@ impl Work<'_> {
         }
     }
 
-    /// Warns about every name that is renamed and kept in a place that looks like a reference.
-    fn warn_kept_names(&mut self) {
+    /// Warns about every name that is renamed and kept in a place that looks like a reference, and returns whose it is.
+    fn warn_kept_names(&mut self) -> BTreeSet<usize> {
         let known = self.findings.iter().map(|it| (it.object, it.pointer.clone())).collect();
         let found = kept::warnings(&self.objects, &self.configs, self.options.namespace, &known);
-        self.findings.extend(found);
+        let (configs, findings): (BTreeSet<usize>, Vec<Finding>) = found.into_iter().unzip();
+        self.findings.extend(findings);
+        configs
     }
 
     fn set_checksum(&mut self, index: usize, template: &str, parts: BTreeSet<String>) {
@@ -264,12 +266,13 @@ impl Work<'_> {
         }
     }
 
-    fn warn_unused(&mut self) {
-        let unused: Vec<usize> = (0..self.configs.all.len())
-            .filter(|it| {
-                !self.configs.all[*it].used && matches!(self.configs.all[*it].fate, Fate::Versioned { .. })
-            })
-            .collect();
+    /// Warns about what nothing refers to, but for those whose name stands somewhere else with a warning of its own.
+    fn warn_unused(&mut self, named_elsewhere: &BTreeSet<usize>) {
+        let is_unused = |it: &usize| {
+            let config = &self.configs.all[*it];
+            !config.used && matches!(config.fate, Fate::Versioned { .. }) && !named_elsewhere.contains(it)
+        };
+        let unused: Vec<usize> = (0..self.configs.all.len()).filter(is_unused).collect();
         if unused.is_empty() {
             return;
         }

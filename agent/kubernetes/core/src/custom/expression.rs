@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use cel::common::ast::{EntryExpr, Expr, IdedExpr};
+use cel::common::ast::{EntryExpr, Expr, IdedExpr, operators};
 use cel::{ExecutionError, Program};
 use trimaran_model::limits;
 
@@ -70,6 +70,8 @@ pub(super) struct Expression {
     pub paths: BTreeSet<Vec<String>>,
     /// Literal names given to `condition`.
     pub conditions: BTreeSet<String>,
+    /// Plain paths and the texts that they are compared with, by `==`, `!=` or `in`.
+    pub compared: BTreeSet<(Vec<String>, String)>,
     nodes: u64,
     loops: u32,
     /// It makes lists of texts.
@@ -98,8 +100,9 @@ impl Expression {
         let program = ENVIRONMENT.compile(text).map_err(|errors| syntax(&errors))?;
         let mut survey = Survey::default();
         survey.expression(program.expression(), 0, 0)?;
-        let Survey { roots, paths, conditions, nodes, loops, splits, .. } = survey;
-        Ok(Self { program, text: text.to_owned(), roots, paths, conditions, nodes, loops, splits })
+        let Survey { roots, paths, conditions, compared, nodes, loops, splits, .. } = survey;
+        let text = text.to_owned();
+        Ok(Self { program, text, roots, paths, conditions, compared, nodes, loops, splits })
     }
 
     /// Runs it. The bound on steps is checked first: every loop runs at most over the longest collection.
@@ -161,6 +164,7 @@ struct Survey {
     roots: BTreeSet<&'static str>,
     paths: BTreeSet<Vec<String>>,
     conditions: BTreeSet<String>,
+    compared: BTreeSet<(Vec<String>, String)>,
     /// Variables of the loops around the place.
     scope: Vec<String>,
     nodes: u64,
@@ -193,6 +197,11 @@ impl Survey {
                 {
                     self.conditions.extend(literal_text(literal));
                 }
+                if let (operators::EQUALS | operators::NOT_EQUALS | operators::IN, [left, right]) =
+                    (call.func_name.as_str(), &call.args[..])
+                {
+                    self.comparison(left, right);
+                }
                 let namespace = call.target.as_ref().filter(|target| is_namespace(target));
                 for part in call.target.iter().filter(|_| namespace.is_none()) {
                     self.expression(part, depth, loops)?;
@@ -209,6 +218,20 @@ impl Survey {
             }),
             Expr::Comprehension(comprehension) => self.comprehension(comprehension, depth, loops),
             Expr::Struct(_) | Expr::Unspecified => Err(no_messages()),
+        }
+    }
+
+    /// The texts that a path is compared with; either side of an equation may be the path.
+    fn comparison(&mut self, left: &IdedExpr, right: &IdedExpr) {
+        for (value, words) in [(left, right), (right, left)] {
+            let is_field = |path: &Vec<String>| path.len() > 1 && ROOTS.contains(&path[0].as_str());
+            let Some(path) = state_path(value).filter(is_field) else { continue };
+            let words = match &words.expr {
+                Expr::Literal(literal) => literal_text(literal).into_iter().collect(),
+                Expr::List(list) => list.elements.iter().filter_map(text_of).collect(),
+                _ => Vec::new(),
+            };
+            self.compared.extend(words.into_iter().map(|word| (path.clone(), word)));
         }
     }
 
@@ -278,6 +301,28 @@ fn is_namespace(target: &IdedExpr) -> bool {
 fn literal_text(literal: &cel::common::ast::LiteralValue) -> Option<String> {
     match literal {
         cel::common::ast::LiteralValue::String(text) => Some(text.inner().to_owned()),
+        _ => None,
+    }
+}
+
+/// The text of a literal.
+fn text_of(node: &IdedExpr) -> Option<String> {
+    match &node.expr {
+        Expr::Literal(literal) => literal_text(literal),
+        _ => None,
+    }
+}
+
+/// [`path`], also where it is written with a default: `a.?b.orValue("c")`.
+fn state_path(node: &IdedExpr) -> Option<Vec<String>> {
+    let Expr::Call(call) = &node.expr else { return path(node) };
+    match (call.func_name.as_str(), &call.target, &call.args[..]) {
+        ("orValue", Some(target), _) => state_path(target),
+        (operators::OPT_SELECT, _, [of, field]) => {
+            let mut names = state_path(of)?;
+            names.push(text_of(field)?);
+            Some(names)
+        }
         _ => None,
     }
 }
@@ -362,6 +407,31 @@ mod tests {
         }
         let odd = json!({"status": {"ready": "three"}});
         assert!(matches!(answer("status.ready > 1", &odd), Answer::Error(_)));
+    }
+
+    #[test]
+    fn the_texts_that_a_path_is_compared_with() {
+        let compared = |text: &str| {
+            let expression = Expression::compile(text).expect("an expression");
+            let words = expression.compared.iter().map(|(path, word)| format!("{}={word}", path.join(".")));
+            words.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            compared(r#"status.phase == "A" || "B" != status.phase"#),
+            ["status.phase=A", "status.phase=B"]
+        );
+        assert_eq!(compared(r#"!(status.a.b in ["A", "B"])"#), ["status.a.b=A", "status.a.b=B"]);
+        assert_eq!(compared(r#"status.?phase.orValue("D") == "A""#), ["status.phase=A"]);
+        assert_eq!(compared(r#"status.?a.?b.orValue("") == "A""#), ["status.a.b=A"]);
+        for other in [
+            r#"condition("Ready").status == "True""#,
+            r#"status.list.exists(c, c.state == "A")"#,
+            "status.count == 1",
+            r#"status.phase.startsWith("A")"#,
+            r#"status == "A""#,
+        ] {
+            assert!(compared(other).is_empty(), "{other}: {:?}", compared(other));
+        }
     }
 
     #[test]

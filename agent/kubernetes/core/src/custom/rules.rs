@@ -5,6 +5,7 @@
 
 mod evaluate;
 mod file;
+mod states;
 mod template;
 
 use std::sync::{Arc, LazyLock};
@@ -14,6 +15,7 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::{Millis, WallTime};
 use trimaran_model::verdict::Verdict;
 
+use self::states::States;
 use self::template::Template;
 use super::expression::Expression;
 use super::subject::Subject;
@@ -50,8 +52,7 @@ pub(super) struct Rule {
     suspended: Option<Expression>,
     clauses: Vec<Clause>,
     otherwise: Option<Outcome>,
-    /// The word of a closed list of states; one that no clause lists is named in the message and in a warning.
-    unlisted: Option<Expression>,
+    states: States,
 }
 
 /// How the controller says which generation it has seen.

@@ -106,10 +106,10 @@ fn sum(list: Arc<Vec<Cel>>, field: Arc<String>, missing: i64) -> Result<Cel, Exe
     let wrong = |what: &str| Err(ExecutionError::function_error("sum", what));
     let mut total = 0i64;
     for entry in list.iter() {
-        let Cel::Map(fields) = entry else { return wrong("an entry is no map") };
+        let Cel::Map(fields) = entry else { return wrong("an entry is not a map") };
         let count = match fields.get(&Key::from(field.as_str())) {
             Some(Cel::Int(count)) => *count,
-            Some(_) => return wrong("a count is no whole number"),
+            Some(_) => return wrong("a count is not a whole number"),
             None => missing,
         };
         total = total.saturating_add(count);

@@ -38,7 +38,7 @@ fn content(index: usize, kind: ConfigKind, object: &Value, found: &mut Vec<Findi
                 || !key.chars().all(fits)
                 || matches!(key.as_str(), "." | "..")
             {
-                let message = format!("`{}` is no key of a {}", shown(key), kind.as_str());
+                let message = format!("`{}` is not a valid key of a {}", shown(key), kind.as_str());
                 let help = "at most 253 letters, digits, `-`, `_` and `.`";
                 found.push(Finding::error(index, &place, error_code::BAD_CONFIG_KEY, message).help(help));
             }

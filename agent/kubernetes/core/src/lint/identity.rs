@@ -92,7 +92,7 @@ fn name(index: usize, object: &Value, found: &mut Vec<Finding>) {
         return;
     }
     if let Some(rule) = broken_rule(group(object), kind, name) {
-        let message = format!("`{}` is no name of a {}: {rule}", shown(name), shown(kind));
+        let message = format!("`{}` is not a valid name of a {}: {rule}", shown(name), shown(kind));
         found.push(Finding::error(index, "/metadata/name", error_code::BAD_OBJECT_NAME, message));
     }
 }
@@ -152,7 +152,7 @@ fn namespace(set: &Set<'_>, index: usize, object: &Value, found: &mut Vec<Findin
         return found.push(finding.help("remove `namespace`"));
     }
     if broken_rule("", "Namespace", namespace).is_some() {
-        let message = format!("`{}` is no name of a namespace", shown(namespace));
+        let message = format!("`{}` is not a valid name of a namespace", shown(namespace));
         return found.push(Finding::error(
             index,
             "/metadata/namespace",

@@ -33,13 +33,20 @@ pub(super) fn check(set: &Set<'_>, found: &mut Vec<Finding>) {
 
 fn selector(index: usize, object: &Value, found: &mut Vec<Finding>) {
     let kind = text(object, "/kind").unwrap_or_default();
+    // Without a spec that is what is missing.
+    if !object.get("spec").is_some_and(Value::is_object) {
+        return;
+    }
     let Some(selector) = object.pointer("/spec/selector").filter(|it| it.is_object()) else {
         let message = format!("the {kind} has no selector");
         let help = "write `selector: { matchLabels: … }` with labels of the pod template";
         found.push(Finding::error(index, "/spec/selector", error_code::SELECTOR, message).help(help));
         return;
     };
-    let labels = template_pointer(object).and_then(|it| object.pointer(&format!("{it}/metadata/labels")));
+    let template = template_pointer(object).and_then(|it| object.pointer(it));
+    // Without a template that is what is missing.
+    let Some(template) = template.filter(|it| it.is_object()) else { return };
+    let labels = template.pointer("/metadata/labels");
     let label = |key: &str| labels.and_then(|it| it.get(key)).and_then(Value::as_str);
     for (key, value) in selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten() {
         let place = format!("/spec/selector/matchLabels/{}", pointer_part(key));

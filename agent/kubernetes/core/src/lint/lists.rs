@@ -167,6 +167,14 @@ fn both_lists(index: usize, spec: &Value, pointer: &str, found: &mut Vec<Finding
 /// Ports of a Service need names when there are several, each another one.
 fn port_names(index: usize, service: &Value, found: &mut Vec<Finding>) {
     let ports = service.pointer("/spec/ports").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let spec = |key: &str| service.get("spec").and_then(|it| it.get(key)).and_then(Value::as_str);
+    let needs_ports = spec("type") != Some("ExternalName") && spec("clusterIP") != Some("None");
+    if ports.is_empty() && needs_ports && service.get("spec").is_some_and(Value::is_object) {
+        let message = "the Service has no ports";
+        let help = "write `ports: [{ port: … }]`; only a headless one (`clusterIP: None`) may have none";
+        found
+            .push(Finding::error(index, "/spec/ports", error_code::OBJECT_FIELD_MISSING, message).help(help));
+    }
     if ports.len() < 2 {
         return;
     }

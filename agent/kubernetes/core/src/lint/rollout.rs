@@ -21,7 +21,7 @@ pub(super) fn check(set: &Set<'_>, found: &mut Vec<Finding>) {
             Some("StatefulSet") => replicas(set, index, object, found),
             Some("DaemonSet") => {
                 let update = object.pointer("/spec/updateStrategy/rollingUpdate");
-                no_room(index, update, "/spec/updateStrategy/rollingUpdate", (1, 0), found);
+                no_pod_may_move(index, update, "/spec/updateStrategy/rollingUpdate", (1, 0), found);
             }
             _ => {}
         }
@@ -41,7 +41,7 @@ fn deployment(index: usize, object: &Value, found: &mut Vec<Finding>) {
             ));
         }
     } else {
-        no_room(index, update, "/spec/strategy/rollingUpdate", (1, 1), found);
+        no_pod_may_move(index, update, "/spec/strategy/rollingUpdate", (1, 1), found);
     }
     let seconds = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64);
     if let Some(ready) = seconds("/spec/minReadySeconds")
@@ -55,7 +55,7 @@ fn deployment(index: usize, object: &Value, found: &mut Vec<Finding>) {
 
 /// Neither more nor fewer pods than wanted: nothing may start and nothing may stop. `defaults` are those of
 /// `maxUnavailable` and `maxSurge`, as zero or not.
-fn no_room(
+fn no_pod_may_move(
     index: usize,
     update: Option<&Value>,
     pointer: &str,

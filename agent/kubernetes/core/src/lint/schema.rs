@@ -1,17 +1,22 @@
 //! Fields and types against the schema of Kubernetes: server-side apply refuses a field that it does not know and a
 //! value of another type, whatever the client.
 //!
-//! Kinds that Kubernetes itself does not have pass, and so does `status`, which an apply does not write. What a
-//! validation decides that no schema shows, such as which values a field may have, is left to the server.
+//! Kinds that Kubernetes itself does not have pass, and so does `status`, which an apply does not write. Required fields
+//! and the words of a field are the schema's; bounds of numbers and forms of names that no schema shows are in
+//! [`bounds`]. What depends on several fields is a rule of its own beside this one, or left to the server.
 
+mod bounds;
 mod document;
+mod relations;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 use trimaran_model::error_code;
 
-use self::document::{Document, Fields, Form, Keys};
+use self::document::{Document, Fields, Form, Keys, kind_of};
+use self::relations::Typed;
+use super::quantity::{is_quantity, whole};
 use super::set::Set;
 use super::texts::{not_text, null_value};
 use super::unrendered::is_template;
@@ -24,13 +29,19 @@ pub(super) fn check(set: &Set<'_>, found: &mut Vec<Finding>) {
     let known: BTreeSet<(usize, String)> = errors.map(|it| (it.object, it.pointer.clone())).collect();
     let mut new = Vec::new();
     for (index, object) in set.objects.iter().enumerate() {
-        let (Some(version), Some(kind)) = (text(object, "/apiVersion"), text(object, "/kind")) else {
-            continue;
-        };
-        let Some(name) = Document::get().type_of(version, kind) else { continue };
+        let Some(name) = type_of(object) else { continue };
         Walk { document: Document::get(), index, open: Vec::new(), found: &mut new }.object(object, name);
     }
     found.extend(new.into_iter().filter(|it| !known.contains(&(it.object, it.pointer.clone()))));
+}
+
+/// Whether Kubernetes itself has the kind of an object.
+pub(super) fn is_known(object: &Value) -> bool {
+    type_of(object).is_some()
+}
+
+fn type_of(object: &Value) -> Option<&'static str> {
+    Document::get().type_of(text(object, "/apiVersion")?, text(object, "/kind")?)
 }
 
 /// A value that is to be checked.
@@ -40,6 +51,8 @@ struct Open<'a> {
     pointer: String,
     /// The types above, from the top: a field may be one of theirs.
     above: Vec<&'static str>,
+    /// The keys of the list that it is an item of: that it has them was checked with the list.
+    keys: &'a Keys,
 }
 
 struct Walk<'a, 'f> {
@@ -52,7 +65,7 @@ struct Walk<'a, 'f> {
 impl<'a> Walk<'a, '_> {
     fn object(mut self, object: &'a Value, name: &'static str) {
         let Value::Object(map) = object else { return };
-        self.fields(map, name, "", &[]);
+        self.fields(map, name, "", &[], &Keys::None);
         self.open.retain(|it| it.pointer != "/status");
         while let Some(open) = self.open.pop() {
             self.value(open);
@@ -60,17 +73,17 @@ impl<'a> Walk<'a, '_> {
     }
 
     fn value(&mut self, open: Open<'a>) {
-        let Open { value, form, pointer, above } = open;
+        let Open { value, form, pointer, above, keys } = open;
         match (form, value) {
             // A null is a field that is not there.
             (_, Value::Null) | (Form::Any, _) => {}
-            (Form::Fields(name), Value::Object(map)) => self.fields(map, name, &pointer, &above),
+            (Form::Fields(name), Value::Object(map)) => self.fields(map, name, &pointer, &above, keys),
             (Form::List { item, keys }, Value::Array(items)) => {
                 self.twice(keys, items, &pointer);
                 for (at, value) in items.iter().enumerate() {
                     let pointer = format!("{pointer}/{at}");
                     self.item(keys, value, &pointer);
-                    self.open.push(Open { value, form: item, pointer, above: above.clone() });
+                    self.open.push(Open { value, form: item, pointer, above: above.clone(), keys });
                 }
             }
             (Form::Map(form), Value::Object(map)) => {
@@ -79,13 +92,17 @@ impl<'a> Walk<'a, '_> {
                     if value.is_null() {
                         null_value(self.index, &pointer, key, self.found);
                     }
-                    self.open.push(Open { value, form, pointer, above: above.clone() });
+                    self.open.push(Open { value, form, pointer, above: above.clone(), keys: &Keys::None });
                 }
             }
-            (Form::Text, Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            (
+                Form::Text | Form::Word(_),
+                Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_),
+            ) => {
                 not_text(self.index, &pointer, value, self.found);
             }
             (form, Value::String(text)) if is_template(text) && !matches!(form, Form::Text) => {}
+            (Form::Word(words), Value::String(text)) => self.word(&pointer, text, words),
             _ => {
                 if let Some((wanted, help)) = mismatch(form, value) {
                     self.wrong_type(&pointer, value, wanted, help);
@@ -100,14 +117,28 @@ impl<'a> Walk<'a, '_> {
         name: &'static str,
         pointer: &str,
         above: &[&'static str],
+        keys: &Keys,
     ) {
         let Some(fields) = self.document.fields(name) else { return };
         let mut above = above.to_vec();
         above.push(name);
+        self.required(map, name, pointer, &above, keys);
+        self.relations(map, name, pointer, &above);
         for (key, value) in map {
             let pointer = format!("{pointer}/{}", pointer_part(key));
             match fields.get(key.as_str()) {
-                Some(form) => self.open.push(Open { value, form, pointer, above: above.clone() }),
+                Some(form) => {
+                    if let Some(fault) = bounds::fault(name, key, value) {
+                        let finding = Finding::error(
+                            self.index,
+                            &pointer,
+                            error_code::OBJECT_FIELD_VALUE,
+                            fault.message,
+                        );
+                        self.found.push(finding.help(fault.help));
+                    }
+                    self.open.push(Open { value, form, pointer, above: above.clone(), keys: &Keys::None });
+                }
                 None if is_template(key) => {}
                 None => {
                     let message = format!("{} has no field `{}`", kind_of(name), shown(key));
@@ -118,6 +149,76 @@ impl<'a> Walk<'a, '_> {
                 }
             }
         }
+    }
+
+    /// The fields without which a server refuses the object. One that stands there under a name like it has a finding.
+    fn required(
+        &mut self,
+        map: &Map<String, Value>,
+        name: &'static str,
+        pointer: &str,
+        above: &[&'static str],
+        keys: &Keys,
+    ) {
+        if is_claim_of_stateful_set(name, above) {
+            return;
+        }
+        let fields = self.document.fields(name);
+        let unknown: Vec<&String> = map
+            .keys()
+            .filter(|key| fields.is_some_and(|fields| !fields.contains_key(key.as_str())))
+            .collect();
+        for field in self.document.required(name) {
+            let is_key = matches!(keys, Keys::Fields(keys) if keys.iter().any(|(key, _)| key == field));
+            let is_there = map.get(*field).is_some_and(|value| !value.is_null());
+            let is_misspelt =
+                unknown.iter().any(|key| nearest(key, [*field].iter()).is_some() || is_template(key));
+            if is_there || is_key || is_misspelt {
+                continue;
+            }
+            let message = format!("{} has no `{field}`", kind_of(name));
+            let place = format!("{pointer}/{field}");
+            let finding = Finding::error(self.index, place, error_code::OBJECT_FIELD_MISSING, message);
+            self.found.push(finding.help(format!("write `{field}`")));
+        }
+    }
+
+    /// What the fields have to be together.
+    fn relations(
+        &mut self,
+        map: &Map<String, Value>,
+        name: &'static str,
+        pointer: &str,
+        above: &[&'static str],
+    ) {
+        let Some(fields) = self.document.fields(name).filter(|_| !is_claim_of_stateful_set(name, above))
+        else {
+            return;
+        };
+        let required = self.document.required(name);
+        for fault in relations::faults(Typed { map, name, fields, required, above }) {
+            let place = format!("{pointer}{}", fault.place);
+            let finding = Finding::error(self.index, place, fault.code, fault.message);
+            self.found.push(finding.help(fault.help));
+        }
+    }
+
+    /// A text that has to be one of some words. An empty one is as good as none: it gets the default.
+    fn word(&mut self, pointer: &str, text: &str, words: &[&'static str]) {
+        if text.is_empty() || words.iter().any(|word| word.replace("%20", " ") == text) {
+            return;
+        }
+        let words: Vec<&'static str> = words.iter().copied().filter(|word| !word.is_empty()).collect();
+        let shown_words: Vec<String> =
+            words.iter().map(|word| format!("`{}`", word.replace("%20", " "))).collect();
+        let field = field_of(pointer);
+        let message = format!("`{}` is not a valid value of `{}`", shown(text), shown(&field));
+        let help = match nearest(text, words.iter()) {
+            Some(near) => format!("did you mean `{}`?", near.replace("%20", " ")),
+            None => format!("write {}", alternatives(&shown_words)),
+        };
+        let finding = Finding::error(self.index, pointer, error_code::OBJECT_FIELD_VALUE, message);
+        self.found.push(finding.help(help));
     }
 
     /// What was meant by an unknown field: one that belongs deeper or higher, or one with a similar name.
@@ -176,11 +277,32 @@ impl<'a> Walk<'a, '_> {
     }
 
     fn wrong_type(&mut self, pointer: &str, value: &Value, wanted: &str, help: &str) {
-        let field = pointer.rsplit('/').find(|part| part.parse::<usize>().is_err()).unwrap_or_default();
-        let field = field.replace("~1", "/").replace("~0", "~");
+        let field = field_of(pointer);
         let message = format!("`{}` is {wanted}, not {}", shown(&field), described(value));
         let finding = Finding::error(self.index, pointer, error_code::OBJECT_FIELD_TYPE, message);
         self.found.push(finding.help(help));
+    }
+}
+
+/// No server looks into the claims of a StatefulSet before it makes them.
+fn is_claim_of_stateful_set(name: &str, above: &[&str]) -> bool {
+    name.starts_with("core.v1.PersistentVolumeClaim") && above.contains(&"apps.v1.StatefulSetSpec")
+}
+
+/// The field that a pointer names: its last part that is no place in a list.
+fn field_of(pointer: &str) -> String {
+    let field = pointer.rsplit('/').find(|part| part.parse::<usize>().is_err()).unwrap_or_default();
+    field.replace("~1", "/").replace("~0", "~")
+}
+
+/// `a`, `a or b`, `a, b or c`; of many only the first.
+fn alternatives(words: &[String]) -> String {
+    const SHOWN: usize = 8;
+    match words {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] if words.len() <= SHOWN => format!("{} or {last}", first.join(", ")),
+        many => format!("{} and so on", many[..SHOWN].join(", ")),
     }
 }
 
@@ -210,7 +332,7 @@ fn identity_of(keys: &Keys, item: &Value) -> Option<(Vec<String>, String)> {
 fn mismatch(form: &Form, value: &Value) -> Option<(&'static str, &'static str)> {
     let wrong = |is_wrong: bool, wanted, help| is_wrong.then_some((wanted, help));
     match form {
-        Form::Any | Form::Text => None,
+        Form::Any | Form::Text | Form::Word(_) => None,
         Form::Int32 => {
             let fits = whole(value).is_some_and(|it| i32::try_from(it).is_ok());
             wrong(!fits, "a whole number of 32 bits", number_help(value))
@@ -236,12 +358,6 @@ fn mismatch(form: &Form, value: &Value) -> Option<(&'static str, &'static str)> 
     }
 }
 
-/// A whole number, also one that is written with a fraction of zero.
-fn whole(value: &Value) -> Option<i64> {
-    let integral = |it: f64| (it.fract() == 0.0 && it.abs() < 9.0e15).then_some(it as i64);
-    value.as_i64().or_else(|| value.as_f64().and_then(integral))
-}
-
 fn number_help(value: &Value) -> &'static str {
     let quoted = value.as_str().is_some_and(|text| text.parse::<f64>().is_ok());
     if quoted { "remove the quotes" } else { "" }
@@ -257,25 +373,6 @@ fn described(value: &Value) -> String {
     }
 }
 
-/// A quantity (`k8s.io/apimachinery/pkg/api/resource`): a decimal number and a suffix or exponent.
-fn is_quantity(text: &str) -> bool {
-    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let end = unsigned.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(unsigned.len());
-    let (number, suffix) = unsigned.split_at(end);
-    let is_number = number.bytes().any(|it| it.is_ascii_digit()) && number.matches('.').count() <= 1;
-    let is_exponent = || {
-        let digits = suffix.strip_prefix(['e', 'E']).map(|it| it.strip_prefix(['-', '+']).unwrap_or(it));
-        digits.is_some_and(|it| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit()))
-    };
-    let suffixes = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-    is_number && (suffixes.contains(&suffix) || is_exponent())
-}
-
-/// `EnvVar` of `core.v1.EnvVar`.
-fn kind_of(name: &str) -> &str {
-    name.rsplit('.').next().unwrap_or(name)
-}
-
 /// The name that is nearest to one, when it is near enough to be a slip.
 fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n &'static str>) -> Option<&'static str> {
     let bound = (name.chars().count() / 3).max(1);
@@ -288,17 +385,6 @@ fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n &'static str>) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quantities_are_numbers_with_a_suffix() {
-        for text in ["1", "0.5", ".5", "5.", "500m", "64Mi", "1e3", "1E-3", "1E", "+1Gi", "-1", "100n", "2k"]
-        {
-            assert!(is_quantity(text), "{text}");
-        }
-        for text in ["", "m", "1GB", "1 Gi", "1K", "1mi", "1.2.3", "e3", "1e", "--1", "half", "1Gi "] {
-            assert!(!is_quantity(text), "{text}");
-        }
-    }
 
     #[test]
     fn slips_are_near_and_other_words_are_not() {

@@ -45,6 +45,7 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     progress.failed = given_up(object);
     set_deadline(context, object, &mut progress);
     progress.healthy = "all replicas are updated and available".to_owned();
+    excuse_idle(context, object, &mut progress);
     if let Some(count) = object.count("status.terminatingReplicas").filter(|count| *count > 0) {
         progress.warnings.push(format!(
             "old_pods_terminating: pods of an earlier revision that are still ending: {count}"
@@ -144,6 +145,20 @@ fn pending(object: Object<'_>) -> Option<Pending> {
             let evidence = field_evidence(object, "status.conditions[Available]", "absent", None);
             Some(Pending::new(ReasonCode::NotReady, "the condition Available is not there yet", evidence))
         }
+    }
+}
+
+/// Scaled to zero nothing is wanted that could fail: a condition that was never written by the deadline is a warning then.
+fn excuse_idle(context: Context<'_>, object: Object<'_>, progress: &mut Progress<'_>) {
+    let is_idle =
+        object.count("spec.replicas") == Some(0) && object.count("status.replicas").unwrap_or(0) == 0;
+    let is_unreported = object.condition("Available").is_none() && object.condition("Progressing").is_none();
+    let is_over = progress.deadline.is_some_and(|deadline| deadline <= context.now);
+    if is_idle && is_unreported && is_over {
+        progress.pending = None;
+        progress
+            .warnings
+            .push("it is scaled to zero, and the condition Available was never written".to_owned());
     }
 }
 

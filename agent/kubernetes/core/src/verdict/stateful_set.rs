@@ -16,6 +16,7 @@ use crate::object::Object;
 
 /// The label of pods with the revision that they were made from.
 pub(super) const REVISION: &str = "controller-revision-hash";
+const REVISIONS: [&str; 2] = ["status.currentRevision", "status.updateRevision"];
 
 pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     let update = object.text("status.updateRevision").unwrap_or("");
@@ -97,6 +98,12 @@ fn pending(object: Object<'_>) -> Option<Pending> {
 /// With a partition only the ordinals from it on are updated.
 fn pending_update(object: Object<'_>, desired: i64) -> Option<Pending> {
     let revision = |path: &str| object.text(path).filter(|revision| !revision.is_empty());
+    if desired == 0 {
+        // Nothing is left that could be updated, but a controller that counted names both revisions.
+        let missing = REVISIONS.into_iter().find(|path| revision(path).is_none())?;
+        let evidence = field_evidence(object, missing, "absent", None);
+        return Some(Pending::new(ReasonCode::NotReady, "the revisions are not there yet", evidence));
+    }
     let current = revision("status.currentRevision");
     let update = revision("status.updateRevision");
     let updated = object.count("status.updatedReplicas");

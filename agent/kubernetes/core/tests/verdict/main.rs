@@ -5,4 +5,6 @@ mod bundle;
 mod cases;
 mod docs;
 mod kinds;
+#[path = "../mutations/places.rs"]
+mod places;
 mod properties;

@@ -11,6 +11,7 @@ use trimaran_model::verdict::Verdict;
 
 use crate::bundle::all;
 use crate::kinds;
+use crate::places::{odd_values, places};
 
 #[test]
 fn the_order_of_documents_changes_nothing() {
@@ -60,40 +61,6 @@ fn without_a_field_that_it_needs_nothing_is_healthy() {
             assert_eq!(healthy, !needs.contains(&field), "{} without {field}: {judgment:?}", bundle.name);
             assert_ne!(judgment.verdict, Verdict::Degraded, "{} without {field}", bundle.name);
         }
-    }
-}
-
-/// Null is not among them: it reads as absent.
-fn odd_values() -> Vec<Value> {
-    vec![
-        json!(true),
-        json!(-1),
-        json!(1.5),
-        json!(u64::MAX),
-        json!("3"),
-        json!(""),
-        json!([]),
-        json!([null, 3, {"type": 3}]),
-        json!({}),
-        json!({"a": [{}]}),
-    ]
-}
-
-/// Every place in a value, as JSON pointers.
-fn places(value: &Value, pointer: &str, found: &mut Vec<String>) {
-    let nested: Vec<(String, &Value)> = match value {
-        Value::Object(map) => {
-            map.iter().map(|(key, value)| (key.replace('~', "~0").replace('/', "~1"), value)).collect()
-        }
-        Value::Array(list) => {
-            list.iter().enumerate().map(|(index, value)| (index.to_string(), value)).collect()
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
-    };
-    for (key, value) in nested {
-        let pointer = format!("{pointer}/{key}");
-        places(value, &pointer, found);
-        found.push(pointer);
     }
 }
 

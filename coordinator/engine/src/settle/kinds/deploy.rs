@@ -1,14 +1,17 @@
 //! Deploys: held by their gates, by the strategy's pause, or by what they share with others; otherwise at work.
 
+use trimaran_model::action::Failure;
 use trimaran_model::assignment::Assignment;
-use trimaran_model::id::AssignmentId;
+use trimaran_model::id::{AssignmentId, RunId};
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::target::PlatformKind;
 use trimaran_model::why::{Reason, Why};
 
 use crate::settle::{assign, gates};
 use crate::state::State;
 use crate::state::agent::Agent;
 use crate::state::run::{Run, RunGraph};
-use crate::state::stage::{Deploy, DeployState, Held, Wait};
+use crate::state::stage::{Deploy, DeployState, Direction, Held, RollbackTarget, Wait};
 
 pub(super) fn advance(state: &mut State, graph: &mut RunGraph, index: usize) {
     let stage = &graph.stages[index];
@@ -23,6 +26,9 @@ pub(super) fn advance(state: &mut State, graph: &mut RunGraph, index: usize) {
     let stage = &mut graph.stages[index];
     if let Some(reason) = waits(state, &deploy) {
         stage.reasons = stage.with_rollback_reason(vec![reason]);
+    } else if let Some(failure) = traffic(state, &graph.run.id, &deploy) {
+        let why = Why::Paused { failure };
+        stage.wait(Wait::Resume { why: why.clone() }, state.reason(why));
     } else if let Some((held, why)) = held_by_others(state, &graph.run, &deploy) {
         let reasons = stage.with_rollback_reason(vec![why]);
         stage.hold(held, reasons);
@@ -51,6 +57,24 @@ fn refresh_running(state: &State, graph: &mut RunGraph, index: usize, assignment
     } else {
         stage.work(Some(assignment), reasons, state.wall());
     }
+}
+
+/// Where the platform has the instances as one whole, ending what does not serve ends all of it: while some serve, a user
+/// decides first. On hosts the agent looks at each.
+fn traffic(state: &State, run: &RunId, deploy: &Deploy) -> Option<Failure> {
+    let Direction::Back { to: RollbackTarget::Stop { all: false }, .. } = deploy.direction else {
+        return None;
+    };
+    let on_hosts = state.target(&deploy.target)?.platform.kind() == PlatformKind::Hosts;
+    let here = state.installation(run, &deploy.target);
+    let installed = here.map_or(0, |it| it.desired.saturating_sub(it.down));
+    let serving = deploy.attempt.as_ref().map_or(installed, |attempt| attempt.done);
+    if on_hosts || serving == 0 {
+        return None;
+    }
+    let message =
+        format!("{serving} instances still serve, and there is no earlier good release to go back to");
+    Some(Failure { code: ReasonCode::PausedTraffic, message, instance: None })
 }
 
 fn handover(state: &State, agent: &Agent) -> Option<Reason> {
@@ -85,7 +109,10 @@ fn held_by_others(state: &State, run: &Run, deploy: &Deploy) -> Option<(Held, Re
         return held(Held::Blocked, Why::NoTarget { target: name.clone() });
     };
     let (agent, target_name) = (target.agent.clone(), name.clone());
-    if !state.runners.iter().any(|runner| runner.is_host_of(target)) {
+    // The target may have become one of another platform since the plan.
+    let planned = state.releases.get(&deploy.release).map(|entry| entry.release.workload.platform());
+    let needs_hosts = planned.unwrap_or(target.platform.kind()) == PlatformKind::Hosts;
+    if needs_hosts && state.hosts_of(target).next().is_none() {
         return held(Held::Blocked, Why::NoHosts { agent, target: target_name });
     }
     let Some(connected) = state.agents.get(&agent).filter(|agent| agent.attached.is_some()) else {
@@ -94,7 +121,7 @@ fn held_by_others(state: &State, run: &Run, deploy: &Deploy) -> Option<(Held, Re
     if let Some(reason) = handover(state, connected) {
         return Some((Held::Blocked, reason));
     }
-    let busy = state.assignments.iter().filter(|it| it.order.installation.target == *name).count();
+    let busy = state.assignments.index().by_target.count(name);
     let busy = u32::try_from(busy).unwrap_or(u32::MAX);
     if busy >= target.parallel {
         return held(Held::Queued, Why::TargetParallel { target: target_name, busy });

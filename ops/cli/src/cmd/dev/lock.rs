@@ -10,9 +10,9 @@ use super::io_error::io_error;
 use crate::error::CliError;
 
 /// Takes the directory, which is made when it is missing; refused while another one has it.
-pub(super) fn take(data: &Path) -> Result<LockFile, CliError> {
+pub(super) fn acquire(data: &Path) -> Result<LockFile, CliError> {
     std::fs::create_dir_all(data).map_err(|error| io_error(&data.display().to_string(), &error))?;
-    LockFile::take(&data.join("dev.lock")).map_err(|error| match error {
+    LockFile::acquire(&data.join("dev.lock")).map_err(|error| match error {
         LockFileError::Held { pid } => taken(data, pid),
         LockFileError::Io(error) => io_error(&data.display().to_string(), &error),
     })
@@ -33,12 +33,12 @@ mod tests {
     fn a_directory_has_one_dev_at_a_time_and_the_next_takes_it_over() {
         let folder = tempfile::tempdir().expect("a directory");
         let data = folder.path().join("a/b");
-        let first = take(&data).expect("it is free");
-        let refused = take(&data).expect_err("taken");
+        let first = acquire(&data).expect("it is free");
+        let refused = acquire(&data).expect_err("taken");
         assert_eq!(refused.exit(), 6);
         let cause = refused.more.cause.expect("a cause");
         assert!(cause.contains(&format!("process {}", std::process::id())), "{cause}");
         drop(first);
-        take(&data).expect("free again");
+        acquire(&data).expect("free again");
     }
 }

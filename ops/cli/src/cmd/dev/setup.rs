@@ -8,13 +8,14 @@ use trimaran_client::client::Client;
 use trimaran_client::config::Context;
 use trimaran_client::enroll;
 use trimaran_model::error_code;
-use trimaran_wire::document::{AgentList, Document as _, RunnerList, TokenDocument};
+use trimaran_wire::document::{AgentList, Document as _, RunnerList};
 use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody, SourceFile};
 
 use super::io_error::io_error;
+use super::join;
 use super::layout::{Layout, Part};
 use super::processes::Processes;
-use super::register::register;
+use super::register::{Registered, register};
 use crate::error::CliError;
 use crate::remote::client_error;
 
@@ -31,8 +32,7 @@ pub(crate) struct Started {
     /// Parts that ran already, as after a `dev` that was killed.
     pub(crate) taken_over: Vec<String>,
     pub(crate) context: String,
-    /// The context that commands use, when it is another one.
-    pub(crate) in_use: Option<String>,
+    pub(super) registered: Registered,
 }
 
 pub(crate) async fn start(
@@ -48,10 +48,21 @@ pub(crate) async fn start(
     let mut taken_over = Vec::new();
     let token = initialise(layout, coordinator)?;
     launch(processes, coordinator, &mut taken_over)?;
+    // Those that joined before are needed for a quorum.
+    for further in layout.coordinators[1..].iter().filter(|part| has_identity(part)) {
+        launch(processes, further, &mut taken_over)?;
+    }
     let identity = identity(layout, coordinator, token, processes).await?;
-    let in_use = register(&context, &identity)?;
+    let registered = register(&context, &identity)?;
     let client = Client::new(identity);
     apply_targets(&client, coordinator, processes).await?;
+    for further in &layout.coordinators[1..] {
+        join::join(&client, layout, further).await?;
+        if !taken_over.contains(&further.name) {
+            launch(processes, further, &mut taken_over)?;
+        }
+        join::wait_vote(&client, further, || check_running(processes, further)).await?;
+    }
     let lab = &layout.agent;
     let order = EnrollOrder::Agent { name: lab.name.clone() };
     enroll_part(&client, coordinator, lab, order, processes).await?;
@@ -64,7 +75,11 @@ pub(crate) async fn start(
     }
     wait_connected(&client, layout, processes).await?;
     processes.follow();
-    Ok(Started { taken_over, context, in_use })
+    Ok(Started { taken_over, context, registered })
+}
+
+fn has_identity(part: &Part) -> bool {
+    part.data_dir.join("identity/cert.pem").exists()
 }
 
 fn launch(processes: &mut Processes, part: &Part, taken_over: &mut Vec<String>) -> Result<(), CliError> {
@@ -97,7 +112,7 @@ fn initialise(layout: &Layout, coordinator: &Part) -> Result<Option<String>, Cli
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(directory(error)),
             _ => {}
         }
-    } else if coordinator.data_dir.join("identity/cert.pem").exists() {
+    } else if has_identity(coordinator) {
         return Ok(None);
     }
     std::fs::write(&begun, "").map_err(directory)?;
@@ -186,14 +201,11 @@ async fn enroll_part(
     order: EnrollOrder,
     processes: &mut Processes,
 ) -> Result<(), CliError> {
-    if part.data_dir.join("identity/cert.pem").exists() {
+    if has_identity(part) {
         return Ok(());
     }
     let id = uuid::Uuid::now_v7().into_bytes();
-    let (_, json) = client.request(Some(id), OperatorBody::Enroll(order)).await.map_err(client_error)?;
-    let token = TokenDocument::from_json(&json)
-        .map_err(|error| CliError::new(error_code::BUG, format!("the token can't be read: {error}")))?
-        .token;
+    let token = client.enroll(id, order).await.map_err(client_error)?.token;
     enroll_when_ready(via, &token, &format!("{}/{}", part.role, part.name), &part.data_dir, processes).await
 }
 

@@ -57,6 +57,7 @@ mod tests {
             by: "operator/admin".to_owned(),
             cause: None,
             rolled_back_by: None,
+            state: None,
         }
     }
 

@@ -47,13 +47,14 @@ fn one(it: &Judged, width: usize, view: &View) -> Vec<String> {
     let namespace = it.namespace.as_deref().unwrap_or("-");
     let reason = judgment.reason.map(|reason| format!("  {}", reason.as_str())).unwrap_or_default();
     let fault = judgment.fault.map(|fault| format!(" (fault of the {})", fault.as_str())).unwrap_or_default();
-    let verdict = view.paint(verdict, &format!("{verdict:<11}"));
-    let mut lines = vec![format!(
-        "{:<width$}  {:<12}  {verdict}{reason}{fault}",
-        printable(&it.subject),
-        printable(namespace)
-    )];
-    let mut add = |mark: &str, text: &str| lines.push(format!("    {mark} {}", printable(text)));
+    let padded = if reason.is_empty() && fault.is_empty() { 0 } else { 11 };
+    let verdict = view.paint(verdict, &format!("{verdict:<padded$}"));
+    let head =
+        format!("{:<width$}  {:<12}  {verdict}{reason}{fault}", printable(&it.subject), printable(namespace));
+    let mut lines = view.fit("", "    ", &head);
+    let mut add = |mark: &str, text: &str| {
+        lines.extend(view.wrap(&format!("    {mark} "), "      ", &printable(text)));
+    };
     if judgment.reason.is_some() && !judgment.message.is_empty() {
         add(">", &judgment.message);
         for evidence in &judgment.evidence {
@@ -77,5 +78,47 @@ fn evidence_line(it: &Evidence) -> String {
             let at = it.at.map(|at| format!("  at {}", rfc3339(at))).unwrap_or_default();
             format!("{} event {reason}: {}{at}", it.object, it.value)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trimaran_kubernetes_core::judgment::Judgment;
+    use trimaran_model::reason::ReasonCode;
+    use trimaran_model::time::WallTime;
+    use trimaran_model::verdict::Fault;
+
+    use super::*;
+    use crate::samples;
+
+    fn judged(subject: &str, judgment: Judgment) -> Judged {
+        Judged { subject: subject.to_owned(), namespace: Some("shop".to_owned()), judgment }
+    }
+
+    #[test]
+    fn verdicts_with_their_evidence_fit_any_terminal() {
+        let evidence = |source: Source, value: &str| Evidence {
+            object: "Pod/web-7d4b9c6f5d-abcde".to_owned(),
+            source,
+            value: value.to_owned(),
+            at: Some(WallTime(1_767_225_600_000)),
+        };
+        let message =
+            "container web of pod web-7d4b9c6f5d-abcde crashes again and again: exit code 137 (4 restarts)";
+        let field = "status.containerStatuses[web].lastState.terminated.exitCode";
+        let mut bad = Judgment::degraded(ReasonCode::CrashLoop, message)
+            .with(evidence(Source::Field(field.to_owned()), "137"))
+            .with(evidence(Source::Event("BackOff".to_owned()), "Back-off restarting failed container web"));
+        bad.fault = Some(Fault::Release);
+        let waits = Judgment::progressing(ReasonCode::NotReady, "0 of 3 replicas are ready")
+            .warn("old_pods_terminating: pods of an earlier revision that are still ending: 2")
+            .recheck_at(WallTime(1_767_226_200_000));
+        let verdicts = [
+            judged("Deployment/web", bad),
+            judged("StatefulSet/carts-database", waits),
+            judged("ConfigMap/web", Judgment::healthy()),
+        ];
+        insta::assert_snapshot!(samples::at_widths(|view| lines(&verdicts, view).join("\n")));
+        assert_eq!(lines(&[], &View::pipe()), ["nothing to judge"]);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::run::RunKind;
-use trimaran_wire::document::{RunDocument, StageDocument};
+use trimaran_wire::document::{ReasonDocument, RunDocument, StageDocument};
 use trimaran_wire::v1::operator::{OperatorBody, OperatorReply};
 use trimaran_wire::v1::runner::LogQuery;
 
@@ -41,6 +41,7 @@ pub(super) fn of_failed_instance(remote: &Remote, run: &RunDocument) -> Option<O
         run: run.run.clone(),
         stage: Some(stage.clone()),
         host: Some(host.clone()),
+        previous: false,
         query,
     };
     let lines = remote.block_on(async { tokio::time::timeout(ANSWER_TIMEOUT, read(remote, body)).await });
@@ -48,7 +49,7 @@ pub(super) fn of_failed_instance(remote: &Remote, run: &RunDocument) -> Option<O
 }
 
 /// The first host of a stage whose process failed, by its instances or, once those are of the restored release, by the
-/// stage's reasons (`host-3: process_exited: ...` or the code beside `host-3: ...`).
+/// stage's reasons.
 fn failed_host(run: &RunDocument, stage: &StageDocument) -> Option<String> {
     if run.kind == RunKind::Rollback.as_str() {
         // What failed is of the run before it.
@@ -56,12 +57,8 @@ fn failed_host(run: &RunDocument, stage: &StageDocument) -> Option<String> {
     }
     let of_instance = stage.instances.iter().find(|it| it.code.as_deref().is_some_and(is_of_process));
     let of_reason = || {
-        let reason = stage
-            .reasons
-            .iter()
-            .find(|it| is_of_process(&it.code) || it.message.split(": ").any(is_of_process))?;
-        let (host, _) = reason.message.split_once(": ")?;
-        (!host.contains(' ')).then(|| host.to_owned())
+        let of_process = |it: &&ReasonDocument| it.cause.as_deref().is_some_and(is_of_process);
+        stage.reasons.iter().filter(of_process).find_map(|it| it.instance.clone())
     };
     of_instance.map(|it| it.name.clone()).or_else(of_reason)
 }
@@ -100,16 +97,21 @@ mod tests {
     #[test]
     fn the_host_whose_process_failed_is_found_also_when_it_serves_again() {
         let mut run = samples::run("rolled_back");
-        run.stages[1].reasons = vec![samples::reason("process_exited", "host-3: the process ended")];
+        let reason = |code: &str, cause: &str, host: &str| ReasonDocument {
+            cause: Some(cause.to_owned()),
+            instance: Some(host.to_owned()),
+            ..samples::reason(code, "")
+        };
+        run.stages[1].reasons = vec![reason("process_exited", "process_exited", "host-3")];
         let host = |run: &RunDocument| failed_host(run, &run.stages[1]);
         assert_eq!(host(&run).as_deref(), Some("host-3"));
         run.stages[1].instances =
             vec![samples::instance("host-4", "failed", Some("probe_failed"), "HTTP 404")];
         assert_eq!(host(&run).as_deref(), Some("host-4"));
         run.stages[1].instances = vec![samples::instance("host-4", "failed", Some("preflight_port"), "busy")];
-        run.stages[1].reasons = vec![samples::reason("paused_fault", "host-4: preflight_port: busy")];
+        run.stages[1].reasons = vec![reason("paused_fault", "preflight_port", "host-4")];
         assert_eq!(host(&run), None, "nothing was started");
-        run.stages[1].reasons = vec![samples::reason("probe_failed", "host-3: HTTP 404")];
+        run.stages[1].reasons = vec![reason("probe_failed", "probe_failed", "host-3")];
         run.kind = "rollback".to_owned();
         assert_eq!(host(&run), None, "it failed in the run before");
     }

@@ -5,7 +5,7 @@ use trimaran_model::run::Status;
 use trimaran_wire::document::{InstanceDocument, ReasonDocument, RunDocument, StageDocument};
 
 use super::output::Output;
-use crate::ui::{View, printable, rollback_line, words};
+use crate::ui::{View, printable, rollback_line, wave_number, words};
 
 /// The answer.
 pub(super) fn lines(run: &RunDocument, output: Option<&Output>, view: &View) -> Vec<String> {
@@ -59,12 +59,18 @@ fn stage_lines(stage: &StageDocument, output: Option<&Output>, view: &View) -> V
     if stage.reasons.is_empty() && !works && (!failed || notable.is_empty()) {
         return Vec::new();
     }
-    let wave = stage.wave.as_ref().filter(|wave| works && wave.total > 0).map(|wave| {
-        format!(", wave {} of {}, {}/{} hosts done", wave.number, wave.of, wave.done, wave.total)
-    });
+    let wave = stage
+        .wave
+        .as_ref()
+        .filter(|wave| works && wave.total > 0)
+        .map(|wave| format!(", {}{}/{} hosts done", wave_number(stage, wave), wave.done, wave.total));
     let since = stage.started_at.as_deref().filter(|_| works);
     let since = since.map(|at| format!("; it began {}", view.time(at))).unwrap_or_default();
-    let because = if stage.reasons.is_empty() { "" } else { " because:" };
+    let because = match status {
+        _ if stage.reasons.is_empty() => "",
+        Some(Status::Succeeded | Status::Warned) => "; now:",
+        _ => " because:",
+    };
     let is = match status {
         Some(status) if status.is_done() => past(&stage.status),
         _ => format!("is {}", words(&stage.status)),
@@ -78,7 +84,13 @@ fn stage_lines(stage: &StageDocument, output: Option<&Output>, view: &View) -> V
             "" => String::new(),
             message => format!(": {}", printable(message)),
         };
-        let text = format!("{} is {}{code}{message}", instance.name, words(&instance.status));
+        let since = instance.since.as_deref().map(|at| format!(" (since {})", view.time(at)));
+        let text = format!(
+            "{} is {}{code}{message}{}",
+            instance.name,
+            words(&instance.status),
+            since.unwrap_or_default()
+        );
         lines.extend(view.wrap("    ", "      ", &text));
         if instance.status == "lost" {
             lines.extend(
@@ -92,7 +104,7 @@ fn stage_lines(stage: &StageDocument, output: Option<&Output>, view: &View) -> V
 
 /// Whether a reason of the stage names this instance already.
 fn is_named(instance: &InstanceDocument, reasons: &[ReasonDocument]) -> bool {
-    reasons.iter().any(|reason| reason.message.starts_with(&format!("{}: ", instance.name)))
+    reasons.iter().any(|reason| reason.instance.as_ref() == Some(&instance.name))
 }
 
 /// `has_output`: the output of the failed instance is shown below, which is better than the advice to read it.
@@ -129,14 +141,16 @@ fn next_steps(reason: &ReasonDocument, instances: &[InstanceDocument]) -> Vec<(&
     let is_pause = reason.code.starts_with("paused_");
     let mut steps = Vec::new();
     if is_pause {
-        // Resuming alone only pauses again while the cause is there.
-        let advice = cause(reason, instances).and_then(|code| advice(code.as_str())).or(advice(&reason.code));
-        steps.extend(advice.map(|advice| ("first", advice)));
+        // What the instances say is nearer to the cause than a pause that knows no failure but itself.
+        let of_instance = || instances.iter().find_map(|it| advice(it.code.as_deref()?));
+        let known = reason.cause.as_deref().is_some_and(|cause| cause != reason.code);
+        let first = if known { reason.first.clone() } else { of_instance().or_else(|| reason.first.clone()) };
+        steps.extend(first.map(|first| ("first", first)));
     }
     if reason.clears != CLEARS_WAIT {
         let name = if is_pause { "then" } else { "to continue" };
         steps.push((name, format!("{}{who}", reason.clears)));
-    } else if let Some(run) = run_in(&reason.message).filter(|_| reason.code == "concurrency") {
+    } else if let Some(run) = &reason.run {
         steps.push(("see", format!("trimaran why {run}, or end it: trimaran cancel {run}")));
     } else if let Some(advice) = advice(&reason.code) {
         steps.push(("next", advice));
@@ -144,22 +158,9 @@ fn next_steps(reason: &ReasonDocument, instances: &[InstanceDocument]) -> Vec<(&
     steps
 }
 
-/// The code behind a pause: in its message (`host-2: fetch_unreachable: ...`), or that of an instance.
-fn cause(reason: &ReasonDocument, instances: &[InstanceDocument]) -> Option<ReasonCode> {
-    let in_message = reason.message.split(": ").find_map(ReasonCode::from_name);
-    in_message.or_else(|| instances.iter().find_map(|it| ReasonCode::from_name(it.code.as_deref()?)))
-}
-
 /// What to do about a reason.
 fn advice(code: &str) -> Option<String> {
     ReasonCode::from_name(code).map(|code| code.advice().to_owned())
-}
-
-/// The run that a message names between backticks.
-fn run_in(message: &str) -> Option<&str> {
-    message
-        .split('`')
-        .find(|part| part.split_once('#').is_some_and(|(_, number)| number.parse::<u64>().is_ok()))
 }
 
 fn output_lines(output: &Output) -> Vec<String> {
@@ -190,7 +191,10 @@ mod tests {
         let message = "the host's runner is not connected to its agent";
         run.stages[1].instances = vec![
             samples::instance("host-4", "lost", Some("host_not_connected"), message),
-            samples::instance("host-3", "updating", None, ""),
+            InstanceDocument {
+                since: Some("2026-01-01T00:00:28.000Z".to_owned()),
+                ..samples::instance("host-3", "updating", None, "verifying, needs 3s of health within 20s")
+            },
             samples::instance("host-5", "waiting", None, ""),
         ];
         insta::assert_snapshot!(why(&run, None));
@@ -205,6 +209,8 @@ mod tests {
         );
         reason.clears = "trimaran resume web#9/prod/lab-prod".to_owned();
         reason.who = vec!["operator".to_owned(), "admin".to_owned()];
+        (reason.cause, reason.instance) = (Some("preflight_port".to_owned()), Some("host-3".to_owned()));
+        reason.first = Some(ReasonCode::PreflightPort.advice().to_owned());
         run.stages[1].status = "waiting".to_owned();
         run.stages[1].reasons = vec![reason];
         insta::assert_snapshot!(why(&run, None));
@@ -242,9 +248,10 @@ mod tests {
     #[test]
     fn a_queued_run_names_the_one_before_it() {
         let mut run = samples::run("queued");
-        let message = "`web#8` of the same pipeline is not done; position 1 in the queue";
+        let message = "waiting for `web#8` of the same pipeline to finish; position 1 in the queue";
         run.stages[0].status = "queued".to_owned();
         run.stages[0].reasons = vec![samples::reason("concurrency", message)];
+        run.stages[0].reasons[0].run = Some("web#8".to_owned());
         let text = lines(&run, None, &View::terminal(100)).join("\n");
         assert!(text.contains("see: trimaran why web#8, or end it: trimaran cancel web#8"), "{text}");
         assert!(!text.contains("Nothing is blocking"), "{text}");

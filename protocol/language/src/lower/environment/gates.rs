@@ -53,7 +53,7 @@ fn options_of(entry: &Entry, sink: &mut Sink) -> Option<Vec<ApproveOption>> {
 }
 
 /// `rollback`: what is rolled back automatically, how far, and how long after success.
-pub(super) fn way_back(entry: &Entry, sink: &mut Sink) -> Option<RollbackPolicy> {
+pub(super) fn rollback(entry: &Entry, sink: &mut Sink) -> Option<RollbackPolicy> {
     let default = RollbackPolicy::default();
     let mut it = Fields::below(entry, sink)?.later(ROLLBACK_LATER);
     let [on, scope, bake] = ["on", "scope", "bake"].map(|key| it.optional(key));

@@ -1,8 +1,9 @@
 //! `strategy`: waves and budgets.
 
+use trimaran_model::amount::IntOrPercent;
 use trimaran_model::error_code;
 use trimaran_model::limits::WAVES_MAX;
-use trimaran_model::pipeline::{Batches, IntOrPercent};
+use trimaran_model::pipeline::Batches;
 use trimaran_model::time::Millis;
 
 use crate::decode::{Fields, Union, amount_of, duration, each, list, not_yet, or_default};
@@ -18,6 +19,7 @@ pub(super) fn one_then_all() -> Batches {
         sizes: vec![IntOrPercent::Count(1), IntOrPercent::Percent(100)],
         max_unavailable: IntOrPercent::Count(1),
         max_failures: IntOrPercent::Count(0),
+        max_lost: Batches::MAX_LOST,
         pause_between: Millis::ZERO,
     }
 }
@@ -30,8 +32,8 @@ pub(super) fn batches(entry: &Entry, sink: &mut Sink) -> Option<Batches> {
     let one = Union::of(entry, &["batches"], sink).one()?;
     let default = one_then_all();
     let mut it = Fields::below(one, sink)?.later(BATCHES_LATER);
-    let [sizes, unavailable, failures, pause] =
-        ["sizes", "max_unavailable", "max_failures", "pause_between"].map(|key| it.optional(key));
+    let [sizes, unavailable, failures, lost, pause] =
+        ["sizes", "max_unavailable", "max_failures", "max_lost", "pause_between"].map(|key| it.optional(key));
     it.finish(sink);
     let sizes = or_default(sizes, default.sizes, |entry| wave_sizes(entry, sink));
     let max_unavailable = or_default(unavailable, default.max_unavailable, |entry| {
@@ -52,11 +54,13 @@ pub(super) fn batches(entry: &Entry, sink: &mut Sink) -> Option<Batches> {
         }
         Some(amount)
     });
+    let max_lost = or_default(lost, default.max_lost, |entry| amount_of(&entry.value, "`max_lost`", sink));
     let pause_between = or_default(pause, default.pause_between, |entry| duration(entry, sink));
     Some(Batches {
         sizes: sizes?,
         max_unavailable: max_unavailable?,
         max_failures: max_failures?,
+        max_lost: max_lost?,
         pause_between: pause_between?,
     })
 }

@@ -95,12 +95,12 @@ fn upgrade_of(entry: &Entry, sink: &mut Sink) -> Option<FlinkUpgrade> {
 fn health_of(entry: &Entry, sink: &mut Sink) -> Option<FlinkHealth> {
     let default = FlinkHealth::default();
     let mut it = Fields::below(entry, sink)?.later(HEALTH_LATER);
-    let [start_timeout, bake] = ["start_timeout", "bake"].map(|key| it.optional(key));
+    let [start_timeout, window] = ["start_timeout", "window"].map(|key| it.optional(key));
     let counts = ["max_restarts", "min_checkpoints", "max_failed_checkpoints"].map(|key| it.optional(key));
     it.finish(sink);
     let start_timeout =
         or_default(start_timeout, default.start_timeout, |entry| positive_duration(entry, sink));
-    let bake = or_default(bake, default.bake, |entry| duration(entry, sink));
+    let window = or_default(window, default.window, |entry| duration(entry, sink));
     let [restarts, checkpoints, failed] = counts;
     let max_restarts = or_default(restarts, default.max_restarts, |entry| count(entry, sink));
     let min_checkpoints = or_default(checkpoints, default.min_checkpoints, |entry| count(entry, sink));
@@ -108,7 +108,7 @@ fn health_of(entry: &Entry, sink: &mut Sink) -> Option<FlinkHealth> {
         or_default(failed, default.max_failed_checkpoints, |entry| count(entry, sink));
     Some(FlinkHealth {
         start_timeout: start_timeout?,
-        bake: bake?,
+        window: window?,
         max_restarts: max_restarts?,
         min_checkpoints: min_checkpoints?,
         max_failed_checkpoints: max_failed_checkpoints?,

@@ -4,64 +4,63 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use trimaran_agent_core::driver::{CallId, Driver, Effect, Input};
 use trimaran_model::action::{Action, Failure, InstanceReport, Outcome, Progress, Wave};
+use trimaran_model::amount::IntOrPercent;
 use trimaran_model::assignment::{Assignment, HostAction, HostReport, HostState};
 use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, HostName, InstallationId};
 use trimaran_model::pipeline::{
-    HealthCheck, IntOrPercent, ProbeUrl, Process, Restart, RestartOn, Stop, StopSignal,
+    HealthCheck, Lifecycle, Probe, Process, Restart, RestartOn, Stop, StopSignal,
 };
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, ReleaseWorkload};
 use trimaran_model::run::InstanceStatus;
+use trimaran_model::target::PlatformKind;
 use trimaran_model::time::{Millis, Timestamp};
 
 use crate::fleet::{Fleet, GoalAck, HostObservation, Phase};
 
-pub(super) const OLD: Digest = Digest([1; 32]);
-pub(super) const NEW: Digest = Digest([2; 32]);
-pub(super) const FENCE: Fence = Fence(10);
+pub(in crate::fleet) const OLD: Digest = Digest([1; 32]);
+pub(in crate::fleet) const NEW: Digest = Digest([2; 32]);
+pub(in crate::fleet) const FENCE: Fence = Fence(10);
 
-pub(super) fn release() -> Release {
+pub(in crate::fleet) fn release() -> Release {
     let artifact = Artifact {
         name: "bundle".parse().unwrap(),
         version: "v2".into(),
         sha256: Digest([9; 32]),
         location: ArtifactLocation::Path("/srv/web.tar.zst".into()),
     };
-    let process = Process {
-        command: vec!["bin/web".into()],
-        environment: BTreeMap::new(),
-        stop: Stop { signal: StopSignal::Term, grace: Millis::seconds(5) },
-        restart: Restart {
-            on: RestartOn::Failure,
-            delay: Millis::seconds(1),
-            max: 5,
-            per: Millis::minutes(10),
-        },
-    };
-    let health = HealthCheck {
-        http: ProbeUrl { host: None, port: 8080, path: "/".into() },
-        interval: Millis(500),
-        timeout: Millis::seconds(2),
-        min_healthy: Millis::seconds(3),
-        deadline: Millis::seconds(20),
-    };
+    let process = Process::new(
+        vec!["bin/web".into()],
+        Stop { signal: StopSignal::Term, grace: Millis::seconds(5) },
+        Restart { on: RestartOn::Failure, delay: Millis::seconds(1), max: 5, per: Millis::minutes(10) },
+    );
+    let health = HealthCheck::ready(
+        Probe::get(8080, "/", Millis(500), Millis::seconds(2)),
+        Millis::seconds(3),
+        Millis::seconds(20),
+    );
     Release {
         pipeline: "web".parse().unwrap(),
         target: "prod".parse().unwrap(),
         version: "v2".into(),
-        workload: ReleaseWorkload::Host(HostRelease { bundle: artifact, process, health }),
+        workload: ReleaseWorkload::Host(HostRelease {
+            bundle: artifact,
+            process,
+            health,
+            lifecycle: Lifecycle::default(),
+        }),
     }
 }
 
-pub(super) fn host(n: usize) -> HostName {
+pub(in crate::fleet) fn host(n: usize) -> HostName {
     format!("host-{n}").parse().unwrap()
 }
 
-pub(super) fn installation() -> InstallationId {
+pub(in crate::fleet) fn installation() -> InstallationId {
     InstallationId { pipeline: "web".parse().unwrap(), target: "prod".parse().unwrap() }
 }
 
-pub(super) fn assignment(action: Action, hosts: usize, wave: Wave) -> Assignment {
+pub(in crate::fleet) fn assignment(action: Action, hosts: usize, wave: Wave) -> Assignment {
     Assignment {
         id: AssignmentId(7),
         fence: FENCE,
@@ -69,21 +68,23 @@ pub(super) fn assignment(action: Action, hosts: usize, wave: Wave) -> Assignment
         run: "web#2".parse().unwrap(),
         stage: "prod/prod".parse().unwrap(),
         attempt: Attempt(1),
+        platform: PlatformKind::Hosts,
         action,
         release: Some(release()),
         wave,
         hosts: (1..=hosts).map(host).collect(),
-        keep: BTreeSet::from([OLD, NEW]),
+        retained: BTreeSet::from([OLD, NEW]),
         committed: None,
+        restore_from: None,
     }
 }
 
-pub(super) fn wave(target_count: u32, max_unavailable: u32, failures_left: u32) -> Wave {
+pub(in crate::fleet) fn wave(target_count: u32, max_unavailable: u32, failures_left: u32) -> Wave {
     let max_unavailable = IntOrPercent::Count(max_unavailable);
-    Wave { number: 1, target_count, max_unavailable, failures_left, failed: Vec::new() }
+    Wave { target_count, max_unavailable, failures_left, ..Wave::default() }
 }
 
-pub(super) fn report(state: HostState, current: Option<Digest>, fence: Fence) -> HostReport {
+pub(in crate::fleet) fn report(state: HostState, current: Option<Digest>, fence: Fence) -> HostReport {
     HostReport {
         installation: installation(),
         fence,
@@ -94,19 +95,20 @@ pub(super) fn report(state: HostState, current: Option<Digest>, fence: Fence) ->
         prepared: None,
         code: None,
         message: String::new(),
+        restarting: false,
     }
 }
 
 /// One order that the fleet sent and no one answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Order {
+pub(in crate::fleet) struct Order {
     pub(super) call: CallId,
     pub(super) host: HostName,
     pub(super) action: &'static str,
 }
 
 /// A fleet with the hosts' reports and the orders so far.
-pub(super) struct World {
+pub(in crate::fleet) struct World {
     pub(super) phase: Phase,
     pub(super) now: Timestamp,
     pub(super) reports: BTreeMap<HostName, HostReport>,
@@ -158,6 +160,7 @@ impl World {
                         HostAction::Prepare(_) => "prepare",
                         HostAction::Apply(_) => "apply",
                         HostAction::Restore(_) => "restore",
+                        HostAction::Restart => "restart",
                         HostAction::Stop { .. } => "stop",
                         HostAction::Verify => "verify",
                     };
@@ -183,7 +186,9 @@ impl World {
 
     pub(super) fn show(&mut self, name: &HostName, connected: bool) {
         let report = self.reports.get(name).cloned();
-        self.feed(Input::Observed(HostObservation { host: name.clone(), connected, report }));
+        let since = self.now;
+        let session = u64::from(connected || report.is_some());
+        self.feed(Input::Observed(HostObservation { host: name.clone(), connected, since, session, report }));
     }
 
     pub(super) fn say(&mut self, name: &HostName, report: HostReport) {

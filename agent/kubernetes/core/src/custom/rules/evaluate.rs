@@ -7,6 +7,7 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::WallTime;
 use trimaran_model::verdict::Verdict;
 
+use super::states::Unlisted;
 use super::{Age, Clause, ObservedGeneration, Outcome, Rule};
 use crate::custom::condition::{Condition, Conditions, Truth};
 use crate::custom::expression::{Answer, Expression};
@@ -33,8 +34,7 @@ fn expressions(rule: &Rule) -> impl Iterator<Item = &Expression> {
         let warning = clause.warning.iter().flat_map(super::Template::expressions);
         std::iter::once(&clause.cel).chain(since).chain(warning).chain(outcome_expressions(&clause.outcome))
     });
-    let others = rule.suspended.iter().chain(&rule.unlisted);
-    of_clauses.chain(others).chain(rule.otherwise.iter().flat_map(outcome_expressions))
+    of_clauses.chain(&rule.suspended).chain(rule.otherwise.iter().flat_map(outcome_expressions))
 }
 
 /// Those that decide, without the ones that only fill messages.
@@ -80,7 +80,7 @@ struct Case<'a> {
 
 impl Case<'_> {
     fn judge(&self) -> Judgment {
-        let judgment = self.decide().unwrap_or_else(|unknown| unknown);
+        let judgment = self.with_unlisted(self.decide().unwrap_or_else(|unknown| unknown));
         if self.is_unreadable() { judgment.warn(UNREADABLE) } else { judgment }
     }
 
@@ -174,7 +174,7 @@ impl Case<'_> {
             Observed::Absent if !required => None,
             Observed::Absent => wait("the controller has not written yet which generation it has seen"),
             Observed::Odd => wait(
-                "status.observedGeneration is no number, so the controller's generation can't be compared",
+                "status.observedGeneration is not a number, so the controller's generation can't be compared",
             ),
         }
     }
@@ -272,27 +272,26 @@ impl Case<'_> {
         };
         let filled = message.as_ref().map(|message| message.fill(&self.view));
         let message = filled.filter(|message| !message.is_empty()).unwrap_or_else(|| self.lacking());
-        let (message, warning) = self.unlisted(message);
+        let unlisted = self.rule.states.unlisted(self.subject);
+        let unlisted: Vec<String> = unlisted.iter().map(sentence_of).collect();
+        let message = if unlisted.is_empty() { message } else { unlisted.join(", ") };
         let message = explanation::of_phase(self.subject, message);
         let waits = *reason == ReasonCode::NotReady;
         let reason = if waits && self.is_behind() { ReasonCode::Generation } else { *reason };
         let judgment = self.judgment(*verdict, reason, message);
-        let judgment = warning.into_iter().fold(judgment, Judgment::warn);
         self.healthy_clauses().fold(judgment, |judgment, cel| self.seen(judgment, cel))
     }
 
-    /// The message and a warning with the word of a state that no clause lists.
-    fn unlisted(&self, message: String) -> (String, Option<String>) {
-        let Some(expression) = &self.rule.unlisted else { return (message, None) };
-        let Answer::Value(cel::Value::String(word)) = expression.evaluate(&self.view) else {
-            return (message, None);
-        };
-        if word.trim().is_empty() {
-            return (message, None);
-        }
-        let sentence = format!("{} is {}", expression.text, quote(&word));
-        let warning = format!("{sentence}, a state that the rule {} does not list", self.rule.file);
-        (sentence, Some(warning))
+    /// A warning for each state that the rule does not list. A failure and what waits for a person have their own
+    /// words, and before the generation was seen the state is that of an earlier one.
+    fn with_unlisted(&self, judgment: Judgment) -> Judgment {
+        let speaks = matches!(judgment.verdict, Verdict::Healthy | Verdict::Progressing)
+            && judgment.reason != Some(ReasonCode::Generation);
+        let unlisted = self.rule.states.unlisted(self.subject).into_iter().filter(|_| speaks);
+        unlisted.fold(judgment, |judgment, state| {
+            let file = &self.rule.file;
+            judgment.warn(format!("{}, a state that the rule {file} does not list", sentence_of(&state)))
+        })
     }
 
     fn judgment(&self, verdict: Verdict, reason: ReasonCode, message: String) -> Judgment {
@@ -408,6 +407,10 @@ impl Case<'_> {
         });
         values.collect()
     }
+}
+
+fn sentence_of(state: &Unlisted) -> String {
+    format!("{} is {}", state.path, quote(&state.word))
 }
 
 /// Whether a condition fails by its reason or by its message.

@@ -1,5 +1,7 @@
 //! A rule file as text, and the checks that make it a rule.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::{Location, Spanned};
@@ -8,6 +10,7 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::{Millis, WallTime};
 use trimaran_model::verdict::Verdict;
 
+use super::states::{Listed, States};
 use super::template::Template;
 use super::{Age, Clause, ObservedGeneration, Outcome, Pattern, Rule, RuleError, RuleSet};
 use crate::custom::expression::{Expression, Fault};
@@ -22,6 +25,8 @@ struct RuleFile {
     matching: Spanned<MatchFile>,
     observed_generation: Option<Spanned<String>>,
     suspended: Option<Spanned<String>>,
+    #[serde(default)]
+    states: BTreeMap<String, Spanned<Value>>,
     when: Spanned<Vec<ClauseFile>>,
     otherwise: Option<Spanned<OutcomeFile>>,
     examples: Option<ExamplesFile>,
@@ -54,7 +59,6 @@ struct ClauseFile {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OutcomeFile {
-    unlisted: Option<Spanned<String>>,
     verdict: Spanned<String>,
     reason: Option<Spanned<String>>,
     message: Option<Spanned<String>>,
@@ -126,7 +130,7 @@ struct Reader<'a> {
     file: &'a str,
 }
 
-const KEYS_HELP: &str = "a rule file has match, observed_generation, suspended, when, otherwise and examples; \
+const KEYS_HELP: &str = "a rule file has match, observed_generation, suspended, states, when, otherwise and examples; \
     see the page on rules";
 
 /// The clock of examples that name none.
@@ -160,7 +164,7 @@ impl Reader<'_> {
             self.error(place, what, KEYS_HELP)
         })?;
         let clauses = file.when.value.iter().map(|clause| self.clause(clause));
-        let rule = Rule {
+        let mut rule = Rule {
             file: self.file.to_owned(),
             group: Pattern::new(&file.matching.value.group.value),
             kinds: self.kinds(&file.matching)?,
@@ -169,12 +173,7 @@ impl Reader<'_> {
             suspended: file.suspended.as_ref().map(|cel| self.expression(cel)).transpose()?,
             clauses: clauses.collect::<Result<_, _>>()?,
             otherwise: file.otherwise.as_ref().map(|otherwise| self.otherwise(otherwise)).transpose()?,
-            unlisted: file
-                .otherwise
-                .as_ref()
-                .and_then(|otherwise| otherwise.value.unlisted.as_ref())
-                .map(|cel| self.expression(cel))
-                .transpose()?,
+            states: States::default(),
         };
         let length = rule.clauses.len();
         if length == 0 || length > limits::RULE_CLAUSES_MAX {
@@ -185,7 +184,27 @@ impl Reader<'_> {
                 "write a clause for each thing the status can say",
             ));
         }
+        rule.states = States::new(&rule.clauses, rule.suspended.as_ref(), &self.states(&file.states)?);
         Ok((rule, self.examples(file.examples)?))
+    }
+
+    fn states(
+        &self,
+        lists: &BTreeMap<String, Spanned<Value>>,
+    ) -> Result<BTreeMap<Vec<String>, Listed>, RuleError> {
+        let read = lists.iter().map(|(path, list)| {
+            let names: Vec<String> = path.split('.').map(str::to_owned).collect();
+            let what = if names.len() < 2 || names[0] != "status" || names.iter().any(String::is_empty) {
+                format!("`{}` is not a field of the status", quote(path))
+            } else if let Some(listed) = Listed::read(&list.value) {
+                return Ok((names, listed));
+            } else {
+                format!("the states of `{}` are no list of words", quote(path))
+            };
+            let help = "write `status.phase: [Pending, Running]`, or `status.phase: any` for an open list";
+            Err(self.error(list.referenced, what, help))
+        });
+        read.collect()
     }
 
     fn kinds(&self, matching: &Spanned<MatchFile>) -> Result<Vec<Pattern>, RuleError> {
@@ -266,7 +285,7 @@ impl Reader<'_> {
             return Ok(Outcome::Generic);
         }
         let Some(known) = Verdict::from_name(&verdict.value) else {
-            let what = format!("`{}` is no verdict", quote(&verdict.value));
+            let what = format!("`{}` is not a verdict", quote(&verdict.value));
             let names: Vec<&str> = Verdict::ALL.iter().map(|verdict| verdict.as_str()).collect();
             return Err(self.error(
                 verdict.referenced,
@@ -295,7 +314,7 @@ impl Reader<'_> {
         let what = match (ReasonCode::from_name(&reason.value), verdict) {
             (Some(code), Verdict::Progressing | Verdict::Degraded) => return Ok(code),
             (Some(_), _) => "only progressing and degraded take a reason".to_owned(),
-            (None, _) => format!("`{}` is no reason", quote(&reason.value)),
+            (None, _) => format!("`{}` is not a reason", quote(&reason.value)),
         };
         let help = "leave it out, or take one of the table of reasons, such as condition_failed or not_ready";
         Err(self.error(reason.referenced, what, help))
@@ -325,7 +344,7 @@ impl Reader<'_> {
         let length = text.value.parse::<jiff::SignedDuration>().ok();
         let length = length.and_then(|length| u64::try_from(length.as_millis()).ok());
         length.map(Millis).ok_or_else(|| {
-            let what = format!("`{}` is no length of time", quote(&text.value));
+            let what = format!("`{}` is not a length of time", quote(&text.value));
             self.error(text.referenced, what, "write it like 90s, 10m or 1h30m")
         })
     }
@@ -334,7 +353,7 @@ impl Reader<'_> {
         let Some(file) = file else { return Ok(Examples::default()) };
         let now = match &file.now {
             Some(text) => time_of(Some(&text.value.as_str().into())).ok_or_else(|| {
-                self.error(text.referenced, "this is no time", format!("write it like {DEFAULT_NOW}"))
+                self.error(text.referenced, "this is not a time", format!("write it like {DEFAULT_NOW}"))
             })?,
             None => time_of(Some(&DEFAULT_NOW.into())).expect("a constant time"),
         };

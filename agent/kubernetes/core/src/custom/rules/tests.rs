@@ -39,6 +39,88 @@ fn every_example_is_judged_as_it_says() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A list that is not closed warns of states that are as usual as the listed ones.
+#[test]
+fn states_that_clauses_ask_for_have_a_list_of_the_others() {
+    // The clauses list them all.
+    let whole = [
+        "acid.zalan.do/postgresql.yaml",
+        "acme.cert-manager.io/acme.yaml",
+        "argoproj.io/AnalysisRun.yaml",
+        "argoproj.io/Workflow.yaml",
+        "databases.spotahome.com/RedisFailover.yaml",
+        "flagger.app/Canary.yaml",
+        "jaegertracing.io/Jaeger.yaml",
+        "jobset.x-k8s.io/JobSet.yaml",
+        "sparkoperator.k8s.io/SparkApplication.yaml",
+    ];
+    let mut lacking = Vec::new();
+    for (name, text) in BUILTIN_FILES {
+        let (rule, _) = file::read(name, text).expect("the test before reads every file");
+        for path in rule.states.paths().map(|path| path.join(".")) {
+            let is_given = text.lines().any(|line| line.starts_with(&format!("  {path}: ")));
+            if !is_given && !whole.contains(name) && path != "status.health.status" {
+                lacking.push(format!("{name}: `states` says nothing of {path}"));
+            }
+        }
+    }
+    assert!(lacking.is_empty(), "{}", lacking.join("\n"));
+}
+
+/// What a newer controller writes is no failure and no good news, and is named.
+#[test]
+fn a_state_outside_of_its_list_is_progressing_and_named() {
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for (name, text) in BUILTIN_FILES {
+        let (rule, examples) = file::read(name, text).expect("the test before reads every file");
+        let rules = RuleSet::builtin();
+        let healthy = examples.cases.iter().filter(|it| it.verdict == Verdict::Healthy);
+        for (path, example) in rule.states.paths().flat_map(|path| healthy.clone().map(move |it| (path, it)))
+        {
+            let pointer = format!("/{}", path.join("/"));
+            let mut object = example.object.clone();
+            let Some(state) = object.pointer_mut(&pointer).filter(|state| state.is_string()) else {
+                continue;
+            };
+            *state = json!("Zurückgestellt");
+            let judgment = judge_custom(&object, &rules, Circumstances::at(examples.now));
+            let is_open = rule.states.is_open(path);
+            let is_named = judgment.warnings.iter().any(|it| {
+                it.contains(&path.join(".")) && it.contains("Zurückgestellt") && it.contains("does not list")
+            });
+            let is_calm = matches!(judgment.verdict, Verdict::Progressing | Verdict::Healthy);
+            seen += 1;
+            if is_named == is_open || !(is_calm || is_open) {
+                wrong.push(format!("{name} {pointer}: {judgment:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(seen > 40, "{seen} states were changed");
+}
+
+#[test]
+fn states_are_listed_by_clauses_and_by_the_file() {
+    let text = "match: {group: example.com, kind: Widget}
+states: {status.phase: [Slow, \"Waiting*\"], status.word: any}
+when:
+  - {cel: 'status.phase == \"Good\" && status.?word.orValue(\"\") != \"bad\"', verdict: healthy}
+otherwise: {verdict: progressing, message: it goes on}
+";
+    let rules = with(text);
+    let judge = |status: Value| judge_custom(&widget(status), &rules, Circumstances::at(now()));
+    for phase in ["Slow", "Waiting for Godot", ""] {
+        let judgment = judge(json!({"phase": phase, "word": "anything"}));
+        assert_eq!((judgment.message.as_str(), judgment.warnings.len()), ("it goes on", 0), "{phase}");
+    }
+    let judgment = judge(json!({"phase": "Odd"}));
+    assert_eq!(judgment.verdict, Verdict::Progressing);
+    assert_eq!(judgment.message, "status.phase is Odd");
+    assert_eq!(judgment.warnings.len(), 1, "{:?}", judgment.warnings);
+    assert!(judgment.warnings[0].starts_with("status.phase is Odd, a state that the rule"));
+    assert_eq!(judge(json!({"phase": "Good"})).verdict, Verdict::Healthy);
+}
+
 /// Whoever is woken by a failure reads why in its message, without fetching the object.
 #[test]
 fn the_message_of_every_bad_example_has_its_cause() {
@@ -93,7 +175,7 @@ fn files_with_an_error_say_where_and_what_to_do() {
         (&format!("{HEAD}observed_generation: maybe\n{clause}"), 2, "`maybe`"),
         (&format!("{HEAD}{clause}otherwise: {{verdict: healthy}}\n"), 4, "must not be healthy"),
         (&format!("{HEAD}when:\n  - cel: status.a == \n    verdict: healthy\n"), 3, "can't be read"),
-        (&format!("{HEAD}when:\n  - cel: status.a == 1\n    verdict: fine\n"), 4, "`fine` is no verdict"),
+        (&format!("{HEAD}when:\n  - cel: status.a == 1\n    verdict: fine\n"), 4, "`fine` is not a verdict"),
         (
             &format!("{HEAD}when:\n  - cel: status.a == 1\n    verdict: degraded\n    reason: bad_luck\n"),
             5,
@@ -121,14 +203,16 @@ fn files_with_an_error_say_where_and_what_to_do() {
                 "{HEAD}when:\n  - cel: status.a == 1\n    since: status.t\n    after: soon\n    verdict: degraded\n"
             ),
             5,
-            "no length of time",
+            "not a length of time",
         ),
         (
             &format!("{HEAD}when:\n  - cel: status.a == 1\n    verdict: generic\n    message: x\n"),
             5,
             "general judgment",
         ),
-        (&format!("{HEAD}{clause}examples: {{now: today}}\n"), 4, "no time"),
+        (&format!("{HEAD}{clause}examples: {{now: today}}\n"), 4, "not a time"),
+        (&format!("{HEAD}states:\n  spec.a: [b]\n{clause}"), 3, "not a field of the status"),
+        (&format!("{HEAD}states:\n  status.a: some\n{clause}"), 3, "no list of words"),
         (
             &format!(
                 "{HEAD}when:\n  - cel: status.a == 1\n    verdict: healthy\nexamples:\n  good:\n    - {}\n",

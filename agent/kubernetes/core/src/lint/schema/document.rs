@@ -15,6 +15,8 @@ const COMPRESSED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kubernetes.t
 pub(super) enum Form {
     Any,
     Text,
+    /// A text that is one of these words.
+    Word(Vec<&'static str>),
     Int32,
     Int64,
     Number,
@@ -55,7 +57,7 @@ pub(super) struct Document {
 #[derive(Debug)]
 struct Type {
     line: &'static str,
-    fields: OnceLock<Fields>,
+    fields: OnceLock<(Fields, Vec<&'static str>)>,
 }
 
 impl Document {
@@ -88,12 +90,31 @@ impl Document {
 
     /// The fields of a type.
     pub(super) fn fields(&self, name: &str) -> Option<&Fields> {
+        self.read_type(name).map(|(fields, _)| fields)
+    }
+
+    /// The fields that an object of a type must have.
+    pub(super) fn required(&self, name: &str) -> &[&'static str] {
+        self.read_type(name).map_or(&[], |(_, required)| required)
+    }
+
+    fn read_type(&self, name: &str) -> Option<&(Fields, Vec<&'static str>)> {
         let found = self.types.get(name)?;
         Some(found.fields.get_or_init(|| {
-            let fields = found.line.split_whitespace().filter_map(|field| field.split_once(':'));
-            fields.map(|(field, form)| (field, Form::read(form))).collect()
+            let (mut fields, mut required) = (Fields::new(), Vec::new());
+            for (field, form) in found.line.split_whitespace().filter_map(|field| field.split_once(':')) {
+                let name = field.strip_suffix('!').unwrap_or(field);
+                fields.insert(name, Form::read(form));
+                required.extend((name.len() < field.len()).then_some(name));
+            }
+            (fields, required)
         }))
     }
+}
+
+/// `EnvVar` of `core.v1.EnvVar`.
+pub(super) fn kind_of(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
 }
 
 fn text() -> &'static str {
@@ -114,6 +135,9 @@ impl Form {
         }
         if let Some((keys, item)) = text.strip_prefix('[').and_then(|it| it.split_once(']')) {
             return Self::List { item: Box::new(Self::read(item)), keys: Keys::read(keys) };
+        }
+        if let Some(words) = text.strip_prefix('=') {
+            return Self::Word(words.split('|').collect());
         }
         match text {
             "any" => Self::Any,
@@ -176,6 +200,9 @@ mod tests {
         assert_eq!(spec["selector"], Form::Map(Box::new(Form::Text)));
         let port = document.fields("core.v1.ServicePort").expect("a type");
         assert_eq!((&port["port"], &port["targetPort"]), (&Form::Int32, &Form::IntOrText));
+        let container = document.fields("core.v1.Container").expect("a type");
+        assert_eq!(container["imagePullPolicy"], Form::Word(vec!["Always", "IfNotPresent", "Never"]));
+        assert_eq!(document.required("core.v1.Container"), ["name"]);
         assert_eq!(document.type_of("apps/v1", "Deployment"), Some("apps.v1.Deployment"));
         assert_eq!(document.type_of("example.com/v1", "Deployment"), None);
     }

@@ -1,0 +1,198 @@
+//! The begin of the next job: from which state, under which id, and what refusals mean.
+
+use trimaran_model::action::{Action, Failure};
+
+use trimaran_model::id::Digest;
+use trimaran_model::limits::COMMIT_BYTES_MAX;
+use trimaran_model::pipeline::UpgradeMode;
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::release::FlinkRelease;
+use trimaran_model::time::{Timestamp, WallTime};
+
+use super::Effects;
+use super::phase::{After, Phase, Step};
+use crate::call::{Call, Refusal, RefusalKind};
+use crate::health::SETTLED_AFTER;
+use crate::id::IdStep;
+use crate::ledger::{Ending, JobRecord, JobRules, RunRequest, Standing, Start, StateKind, StateRef};
+use crate::rest::run_request;
+use crate::restore::{Choice, Processed, Situation, choose};
+
+impl Phase {
+    pub(super) fn release(&self) -> &FlinkRelease {
+        self.ordered().expect("an order that begins a job was checked to have its release")
+    }
+
+    fn digest(&self) -> Digest {
+        match self.order.action {
+            Action::Release(digest) | Action::Restore(digest) | Action::Stop(digest) => digest,
+            Action::Verify => unreachable!("a verification begins no job"),
+            Action::Scale { .. } | Action::Restart(_) => unreachable!("refused before anything begins"),
+        }
+    }
+
+    /// Chooses the state to go back to from a job that is left.
+    pub(super) fn prepare_restore(&mut self, now: WallTime, out: &mut Effects) {
+        if !self.has_jar() {
+            return;
+        }
+        if self.release().job.upgrade.mode == UpgradeMode::Stateless {
+            return self.end_job(Ending::Cancel { then: Some(Start::Empty) }, out);
+        }
+        let Some(processed) = self.processed else { return self.go(Step::Measure) };
+        let checkpoint = self.kept.ledger.checkpoint.clone();
+        match self.choose(now, checkpoint.as_ref(), processed) {
+            Choice::Savepoint { state, cost } => {
+                self.note = Some(format!("going back to the savepoint {}: {}", state.path, cost.describe()));
+                self.end_job(Ending::Cancel { then: Some(Start::From(state)) }, out);
+            }
+            Choice::Latest { cost } => {
+                self.note = Some(format!(
+                    "continuing from the state of the version that is left: {}",
+                    cost.describe()
+                ));
+                if self.prepared.cluster.is_none() {
+                    return self.go(Step::Cluster);
+                }
+                self.stop_job(out);
+            }
+            Choice::Held { code, message } => self.fault(code, message, out),
+        }
+    }
+
+    fn choose(&self, now: WallTime, checkpoint: Option<&StateRef>, processed: Processed) -> Choice {
+        let ledger = &self.kept.ledger;
+        let digest = self.digest();
+        let began_from = ledger.job.as_ref().and_then(|job| match &job.from {
+            Start::From(state) if state.of == digest => Some(state),
+            Start::From(_) | Start::Empty => None,
+        });
+        choose(&Situation {
+            now,
+            rules: &self.release().job.rollback,
+            from: self.order.restore_from,
+            savepoint: ledger.state_of(digest).or(began_from),
+            checkpoint,
+            processed,
+        })
+    }
+
+    /// What a job begins from when none runs; `None` when that is a human's choice.
+    pub(super) fn start_for_next(&mut self, out: &mut Effects) -> Option<Start> {
+        let next = self.kept.ledger.next.clone().unwrap_or(Start::Empty);
+        let Start::From(state) = &next else { return Some(next) };
+        if self.release().job.upgrade.mode == UpgradeMode::Stateless {
+            return Some(Start::Empty);
+        }
+        let is_restore = matches!(self.order.action, Action::Restore(_));
+        if !is_restore || state.of == self.digest() {
+            return Some(next);
+        }
+        let now = self.seen.map_or(WallTime(0), |seen| seen.at);
+        match self.choose(now, Some(state), self.processed.unwrap_or_default()) {
+            Choice::Savepoint { state, cost } => {
+                self.note = Some(format!("going back to the savepoint {}: {}", state.path, cost.describe()));
+                Some(Start::From(state))
+            }
+            Choice::Latest { .. } => Some(next),
+            Choice::Held { code, message } => {
+                self.fault(code, message, out);
+                None
+            }
+        }
+    }
+
+    /// Names the job and commits it, in one with the end of the job before.
+    pub(super) fn submit(&mut self, start: Start, out: &mut Effects) {
+        let id = self.kept.ledger.next_id(&self.order.installation, IdStep::Run);
+        let jar = self.prepared.jar.clone().expect("a job begins when its jar is there");
+        let request = run_request(jar, id, self.release(), &start);
+        let release = self.digest();
+        let standing = Standing::Submitting(request);
+        let rules = JobRules::from(&self.release().job);
+        self.kept.ledger.job = Some(JobRecord { id, release, from: start, standing, rules });
+        self.kept.ledger.next = None;
+        self.absent_since = None;
+        self.commit(After::Step(Step::Run), out);
+    }
+
+    pub(super) fn run_call(&self) -> Call {
+        match &self.job().standing {
+            Standing::Submitting(request) => Call::Run { job: self.job_id(), request: request.clone() },
+            Standing::Started | Standing::Lost => unreachable!("I2: a job that was seen is never run again"),
+        }
+    }
+
+    /// The answer is lost, and `main` may run for longer than the wait for it: the list says whether it did.
+    pub(super) fn on_run_lost(&mut self, now: Timestamp) {
+        self.run_lost_until = Some(now + SETTLED_AFTER);
+        self.go(Step::Observe);
+        self.poll_later(now);
+    }
+
+    pub(super) fn on_run_refused(&mut self, refusal: Refusal, out: &mut Effects) {
+        let job = self.job().clone();
+        if refusal.kind == RefusalKind::JarGone && self.is_wanted(job.release) {
+            // The JobManager was restarted: whatever it did for this id is over, and the id may be used again.
+            self.prepared.forget_jar();
+            return self.go(Step::Upload);
+        }
+        // No job of this id will run. One that failed to start has its id for good, so the next one gets another.
+        self.kept.ledger.job = None;
+        self.kept.ledger.next = Some(job.from.clone());
+        self.uncommitted = true;
+        if !self.is_wanted(job.release) {
+            // It belonged to an order that was superseded.
+            return self.commit(After::Decide, out);
+        }
+        if let Some(savepoint) = self.other_state(&refusal, &job.from) {
+            self.note = Some(format!("{}: going back to {}", refusal.failure.message, savepoint.path));
+            return self.submit(Start::From(savepoint), out);
+        }
+        let failure = self.describe_refusal(refusal, &job.from);
+        self.fail(failure, out);
+    }
+
+    /// A state that was written by the version to restore, when it can't read that of the one that is left.
+    fn other_state(&self, refusal: &Refusal, tried: &Start) -> Option<StateRef> {
+        let is_restore = matches!(self.order.action, Action::Restore(_));
+        if !is_restore || refusal.kind != RefusalKind::State {
+            return None;
+        }
+        let state = self.kept.ledger.state_of(self.digest())?;
+        let now = self.seen.map_or(WallTime(0), |seen| seen.at);
+        let is_allowed = now - state.at <= self.release().job.rollback.max_replay;
+        (is_allowed && tried.path() != Some(state.path.as_str())).then(|| state.clone())
+    }
+
+    fn describe_refusal(&self, refusal: Refusal, from: &Start) -> Failure {
+        let Failure { mut code, mut message, instance } = refusal.failure;
+        if let Start::From(state) = from {
+            message = format!("{message} (from the {} {})", state.kind.as_str(), state.path);
+        }
+        // A version that ran before and can't begin now: nothing else is left to go back to.
+        if matches!(self.order.action, Action::Restore(_)) && code == ReasonCode::StateIncompatible {
+            code = ReasonCode::StateChoice;
+        }
+        Failure { code, message, instance }
+    }
+
+    /// A jar was uploaded again for a job that is being submitted: the same id, with the jar's new name.
+    pub(super) fn resubmit(&mut self, jar: String, out: &mut Effects) {
+        let job = self.kept.ledger.job.as_mut().expect("it is being submitted");
+        let Standing::Submitting(RunRequest { body, .. }) = &job.standing else {
+            unreachable!("I2: a job that was seen is never run again")
+        };
+        job.standing = Standing::Submitting(RunRequest { jar, body: body.clone() });
+        self.commit(After::Step(Step::Run), out);
+    }
+
+    /// Whether what a run needs fits a commit.
+    pub(super) fn is_small_enough(&self) -> bool {
+        let state =
+            StateRef { kind: StateKind::Savepoint, path: String::new(), at: WallTime(0), of: self.digest() };
+        let id = crate::id::FlinkId([0; 16]);
+        let request = run_request(String::new(), id, self.release(), &Start::From(state));
+        request.body.len() <= COMMIT_BYTES_MAX / 2
+    }
+}

@@ -1,0 +1,94 @@
+//! The least rights that an agent needs for one target, as objects that an administrator of the cluster applies.
+//!
+//! A role of the namespace holds what releases consist of and what verdicts are made from; beside it an agent only reads
+//! nodes and storage classes, which tell a broken machine from a broken release. Objects of other groups, and of the whole
+//! cluster, need rights of their own.
+//!
+//! Deliberately not here: `escalate` and `bind`, without which an agent can't apply roles. Who wants that adds it.
+
+use serde_json::{Value, json};
+
+/// What is done with objects of releases.
+const MANAGE: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
+/// What is done with evidence.
+const READ: &[&str] = &["get", "list", "watch"];
+
+/// Group, plurals, verbs.
+const RULES: &[(&str, &[&str], &[&str])] = &[
+    (
+        "",
+        &[
+            "configmaps",
+            "persistentvolumeclaims",
+            "pods",
+            "replicationcontrollers",
+            "secrets",
+            "serviceaccounts",
+            "services",
+        ],
+        MANAGE,
+    ),
+    ("", &["events"], READ),
+    ("", &["pods/log"], &["get"]),
+    ("apps", &["daemonsets", "deployments", "replicasets", "statefulsets"], MANAGE),
+    ("apps", &["controllerrevisions"], READ),
+    ("batch", &["cronjobs", "jobs"], MANAGE),
+    ("autoscaling", &["horizontalpodautoscalers"], MANAGE),
+    ("policy", &["poddisruptionbudgets"], MANAGE),
+    ("networking.k8s.io", &["ingresses", "networkpolicies"], MANAGE),
+    ("discovery.k8s.io", &["endpointslices"], READ),
+];
+
+/// Read in the whole cluster.
+const CLUSTER_RULES: &[(&str, &[&str], &[&str])] =
+    &[("", &["nodes"], READ), ("storage.k8s.io", &["storageclasses"], READ)];
+
+/// A service account with its roles, named after the target.
+pub fn rights(target: &str, namespace: &str) -> Vec<Value> {
+    let name = format!("trimaran-{target}");
+    let account = json!({"kind": "ServiceAccount", "name": name, "namespace": namespace});
+    let named = |api_version: &str, kind: &str| json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}});
+    let within = |mut object: Value| {
+        object["metadata"]["namespace"] = namespace.into();
+        object
+    };
+    const GROUP: &str = "rbac.authorization.k8s.io";
+    let rbac = |kind: &str| named(&format!("{GROUP}/v1"), kind);
+    let bind = |mut binding: Value, kind: &str| {
+        binding["roleRef"] = json!({"apiGroup": GROUP, "kind": kind, "name": name});
+        binding["subjects"] = json!([account]);
+        binding
+    };
+    let mut role = within(rbac("Role"));
+    role["rules"] = rules(RULES);
+    let mut cluster_role = rbac("ClusterRole");
+    cluster_role["rules"] = rules(CLUSTER_RULES);
+    vec![
+        within(named("v1", "ServiceAccount")),
+        role,
+        bind(within(rbac("RoleBinding")), "Role"),
+        cluster_role,
+        bind(rbac("ClusterRoleBinding"), "ClusterRole"),
+    ]
+}
+
+fn rules(rows: &[(&str, &[&str], &[&str])]) -> Value {
+    let rule = |(group, resources, verbs): &(&str, &[&str], &[&str])| json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
+    rows.iter().map(rule).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rights_are_bound_to_one_account_and_hold_no_wildcard() {
+        let objects = rights("tokyo", "shop");
+        let kinds: Vec<_> = objects.iter().filter_map(|it| it["kind"].as_str()).collect();
+        assert_eq!(kinds, ["ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"]);
+        assert!(objects.iter().all(|it| it["metadata"]["name"] == "trimaran-tokyo"));
+        assert_eq!(objects[2]["subjects"][0]["namespace"], "shop");
+        let text = Value::from(objects).to_string();
+        assert!(!text.contains('*') && !text.contains("escalate") && !text.contains("update"));
+    }
+}

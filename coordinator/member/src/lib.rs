@@ -1,0 +1,55 @@
+//! The sans-I/O core of one coordinator: what the server's threads and the simulator both run.
+//!
+//! [`Member::step`] takes one [`Input`] and appends [`Output`]s; [`Member::next_deadline`] says when to call
+//! again without one. It owns the replica and with it the state: cluster time and wall time, the commands that
+//! wait for an entry, who waits for which answer, and the commands that a leader adds on its own. With other members it
+//! passes commands and reads on to the leader, once, and knows since when it was sure of a quorum.
+//!
+//! Architecture invariants
+//! - No clock, entropy, thread, file or socket: boot time and wall time are arguments.
+//! - An answer leaves as an output of the step in which the replica gives it, never before.
+//! - Cluster time never goes back, and grows by boot time alone ([`cluster_time`]).
+//! - Every command and read that was accepted is answered once: at the latest by [`Input::Shutdown`].
+//! - The same inputs at the same times give the same outputs.
+//!
+//! Deliberately not here: what commands mean (`trimaran-engine`), how entries are replicated (`trimaran-replica`),
+//! threads, channels and sockets (`trimaran-coordinator`), and long reads, which never run on this thread.
+#![forbid(unsafe_code)]
+
+/// Whether a defect of [`mutant::Mutant`] is switched on; never in a build without the feature.
+#[cfg(feature = "mutants")]
+macro_rules! mutant {
+    ($name:ident) => {
+        $crate::mutant::is($crate::mutant::Mutant::$name)
+    };
+}
+#[cfg(not(feature = "mutants"))]
+macro_rules! mutant {
+    ($name:ident) => {
+        false
+    };
+}
+
+mod answers;
+pub mod cluster_time;
+mod command_queue;
+pub mod disk_level;
+mod forwarded;
+mod forwarding;
+mod hand_over;
+pub mod io;
+pub mod member;
+mod membership;
+#[cfg(feature = "mutants")]
+pub mod mutant;
+pub mod state_machine;
+mod voters_clock;
+mod voters_disk;
+pub mod wall_clock;
+
+pub use command_queue::Queued;
+pub use disk_level::DiskLevel;
+pub use io::{Applied, Input, MemberStatus, Output, Proposed, ReadAnswer};
+pub use member::Member;
+pub use membership::SIGN_MAX_AGE;
+pub use state_machine::{EngineMachine, EngineStateMachine};

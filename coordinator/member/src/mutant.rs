@@ -1,0 +1,26 @@
+//! Defects of the member that can be switched on for the simulator, which must find them.
+
+trimaran_model::mutants! {
+    /// Cluster time begins anew with each process.
+    TimeFromZero = "time_from_zero",
+    /// Cluster time is measured since the start of the process, whatever entries of other leaders say.
+    TimeFromStart = "time_from_start",
+    /// A leader counts as sure of its quorum as long as it believes that it leads.
+    LeaseWithoutQuorum = "lease_without_quorum",
+    /// What was passed on is passed on again when the leader does not answer.
+    ForwardTwice = "forward_twice",
+    /// The leader goes by its own wall clock alone.
+    OwnWallAlone = "own_wall_alone",
+    /// A voter is removed though too few of the others are there.
+    RemoveBlindly = "remove_blindly",
+    /// What travels with a change of the members is lost.
+    ForgetContext = "forget_context",
+    /// The leader adds no entry for timers that are due.
+    NoAdvance = "no_advance",
+    /// Nothing is refused for want of space.
+    DiskUnseen = "disk_unseen",
+    /// Who does not lead refuses by its own disk what the leader would accept.
+    OwnDiskDecides = "own_disk_decides",
+    /// The outcomes of an entry go to each other's requesters.
+    SwapAnswers = "swap_answers",
+}

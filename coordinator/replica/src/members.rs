@@ -1,0 +1,209 @@
+//! Changes of the members: what is refused before it is proposed, what is in force, and the end of a joint
+//! configuration.
+//!
+//! Invariants
+//! - A change that raft refuses changes nothing, on every replica alike: no entry can end all processes.
+//! - A joint configuration is left by whoever leads. raft does that only where the leader that proposed the
+//!   change also applies it.
+//!
+//! Deliberately not here: whether a learner has caught up and whether enough voters are up. The server asks that.
+
+use bytes::Bytes;
+use raft::{Changer, StateRole};
+use trimaran_wire::codec::Message as _;
+use trimaran_wire::raft::{Blob, ConfState, MemberChangeKind, MemberChanges};
+
+use crate::convert;
+use crate::io::{Answer, Busy, Fatal, MemberChange, MembersRefusal, Output, Waiter};
+use crate::proposals::Resolved;
+use crate::replica::Replica;
+use crate::state_machine::{EntryMeta, StateMachine};
+
+type Outputs<M> = Vec<Output<<M as StateMachine>::Reply, <M as StateMachine>::Event>>;
+
+impl<M: StateMachine> Replica<M> {
+    pub(crate) fn change_member(
+        &mut self,
+        waiter: Waiter,
+        change: MemberChange,
+        context: Bytes,
+        out: &mut Outputs<M>,
+    ) {
+        if let Some(answer) = self.refusal().or_else(|| self.refuse_change(change)) {
+            out.push(Output::Reply { waiter, answer });
+            return;
+        }
+        let changes = MemberChanges { changes: single_changes(change), context: Blob(context) };
+        let before = self.raw.raft.raft_log.last_index();
+        let accepted = self.propose_change(&changes);
+        // raft replaces a change that it refuses by an empty entry and says nothing.
+        let refused = self.raw.raft.pending_conf_index != self.raw.raft.raft_log.last_index();
+        let answer = match accepted && refused {
+            true => Some(Answer::Busy(Busy::Members)),
+            false => self.track(waiter, accepted, before, out),
+        };
+        if let Some(answer) = answer {
+            out.push(Output::Reply { waiter, answer });
+        }
+    }
+
+    fn propose_change(&mut self, changes: &MemberChanges) -> bool {
+        let bytes = changes.to_bytes();
+        self.raw.propose_conf_change(bytes, convert::member_changes_to_raft(changes)).is_ok()
+    }
+
+    /// Why a leader does not propose the change, if it does not.
+    fn refuse_change(&self, change: MemberChange) -> Option<Answer<M::Reply>> {
+        let members = self.raw.store().conf_state();
+        if self.raw.raft.has_pending_conf() || !members.voters_outgoing.is_empty() {
+            return Some(Answer::Busy(Busy::Members));
+        }
+        let refusal = check_change(&convert::conf_state_to_wire(members), self.settings.id, change);
+        let refusal = refusal.and_then(|()| {
+            let changes = MemberChanges { changes: single_changes(change), context: Blob::default() };
+            let changes = convert::member_changes_to_raft(&changes);
+            let mut changer = Changer::new(self.raw.raft.prs());
+            let tried = match changes.enter_joint() {
+                Some(auto_leave) => changer.enter_joint(auto_leave, &changes.changes),
+                None => changer.simple(&changes.changes),
+            };
+            tried.map(|_| ()).map_err(|error| MembersRefusal::Raft { why: error.to_string() })
+        });
+        refusal.err().map(Answer::MembersRefused)
+    }
+
+    /// A committed change. What raft refuses is answered and otherwise passed over.
+    pub(crate) fn apply_members(
+        &mut self,
+        meta: EntryMeta,
+        context: &Bytes,
+        out: &mut Outputs<M>,
+    ) -> Result<(), Fatal> {
+        let fault = |reason: String| Fatal::Entry { index: meta.index, reason };
+        // raft itself appends an empty change to leave a joint configuration.
+        let changes = match context.is_empty() {
+            true => MemberChanges::default(),
+            false => MemberChanges::from_bytes(context).map_err(|error| fault(error.to_string()))?,
+        };
+        let waiter = self.proposals.resolve(meta);
+        let members = match self.raw.apply_conf_change(&convert::member_changes_to_raft(&changes)) {
+            Ok(members) => members,
+            Err(error) => {
+                let refusal = MembersRefusal::Raft { why: error.to_string() };
+                self.answer_change(waiter, Answer::MembersRefused(refusal), out);
+                return Ok(());
+            }
+        };
+        let wire = convert::conf_state_to_wire(&members);
+        let applied = self.state_machine.apply_members(meta, &wire, &changes.context.0);
+        let applied = applied.map_err(|error| fault(error.to_string()))?;
+        self.pending.job.rows.changes.extend(applied.rows.changes);
+        if !applied.events.is_empty() {
+            out.push(Output::Events { revision: meta.index, events: applied.events });
+        }
+        if !mutant!(ForgetMembers) {
+            self.pending.job.conf_state = Some(wire);
+        }
+        let joint = !members.voters_outgoing.is_empty();
+        self.raw.mut_store().set_conf_state(members, meta.index);
+        match (joint, waiter) {
+            (true, Resolved::Own(waiter)) => self.joint = Some((waiter, applied.reply)),
+            (_, waiter) => {
+                self.answer_change(waiter, Answer::MembersChanged { entry: meta, reply: applied.reply }, out);
+            }
+        }
+        if !joint && let Some((waiter, reply)) = self.joint.take() {
+            out.push(Output::Reply { waiter, answer: Answer::MembersChanged { entry: meta, reply } });
+        }
+        Ok(())
+    }
+
+    fn answer_change(&self, waiter: Resolved, own: Answer<M::Reply>, out: &mut Outputs<M>) {
+        let (waiter, answer) = match waiter {
+            Resolved::Own(waiter) => (waiter, own),
+            Resolved::Lost(waiter) => (waiter, Answer::NotLeader { hint: self.leader_hint() }),
+            Resolved::NoOne => return,
+        };
+        out.push(Output::Reply { waiter, answer });
+    }
+
+    /// Leaves a joint configuration that no one is about to leave: its leader lost leadership before it applied the
+    /// change.
+    pub(crate) fn leave_joint(&mut self) {
+        let raft = &self.raw.raft;
+        let joint = !self.raw.store().conf_state().voters_outgoing.is_empty();
+        if joint
+            && raft.state == StateRole::Leader
+            && raft.term == self.applied.term
+            && !raft.has_pending_conf()
+            && raft.lead_transferee.is_none()
+        {
+            // Not accepted while too much is uncommitted: the next step tries again.
+            self.propose_change(&MemberChanges::default());
+        }
+    }
+}
+
+fn single_changes(change: MemberChange) -> Vec<(MemberChangeKind, u64)> {
+    match change {
+        MemberChange::AddLearner(id) => vec![(MemberChangeKind::AddLearner, id)],
+        MemberChange::AddVoter(id) => vec![(MemberChangeKind::AddVoter, id)],
+        MemberChange::Remove(id) => vec![(MemberChangeKind::Remove, id)],
+        MemberChange::Replace { old, new } => {
+            vec![(MemberChangeKind::AddVoter, new), (MemberChangeKind::Remove, old)]
+        }
+    }
+}
+
+/// The rules that give a better word than raft's own, and those that raft does not have: it would turn a voter into a
+/// learner, take a change that changes nothing, and let a leader remove itself and go on without answers.
+fn check_change(members: &ConfState, leader: u64, change: MemberChange) -> Result<(), MembersRefusal> {
+    let is_voter = |id: u64| members.voters.contains(&id);
+    let is_member = |id: u64| is_voter(id) || members.learners.contains(&id);
+    match change {
+        MemberChange::AddLearner(id) if is_member(id) => Err(MembersRefusal::AlreadyAMember(id)),
+        MemberChange::AddVoter(id) if is_voter(id) => Err(MembersRefusal::AlreadyAMember(id)),
+        MemberChange::Remove(id) if !is_member(id) => Err(MembersRefusal::NotAMember(id)),
+        MemberChange::Remove(id) if members.voters == [id] => Err(MembersRefusal::LastVoter(id)),
+        MemberChange::Remove(id) if id == leader => Err(MembersRefusal::IsLeader(id)),
+        MemberChange::Replace { old, .. } if !is_voter(old) => Err(MembersRefusal::NotAVoter(old)),
+        MemberChange::Replace { new, .. } if is_voter(new) => Err(MembersRefusal::AlreadyAMember(new)),
+        MemberChange::Replace { old, .. } if old == leader => Err(MembersRefusal::IsLeader(old)),
+        MemberChange::AddLearner(_)
+        | MemberChange::AddVoter(_)
+        | MemberChange::Remove(_)
+        | MemberChange::Replace { .. } => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_change_nothing_or_too_much_is_refused_by_name() {
+        let members = ConfState { voters: vec![1, 2], learners: vec![3], ..ConfState::default() };
+        let alone = ConfState { voters: vec![1], learners: vec![3], ..ConfState::default() };
+        let check = |change| check_change(&members, 1, change);
+        assert_eq!(check(MemberChange::AddLearner(2)), Err(MembersRefusal::AlreadyAMember(2)));
+        assert_eq!(check(MemberChange::AddLearner(3)), Err(MembersRefusal::AlreadyAMember(3)));
+        assert_eq!(check(MemberChange::AddVoter(2)), Err(MembersRefusal::AlreadyAMember(2)));
+        assert_eq!(check(MemberChange::Remove(4)), Err(MembersRefusal::NotAMember(4)));
+        assert_eq!(check(MemberChange::Remove(1)), Err(MembersRefusal::IsLeader(1)));
+        let replace = |old, new| MemberChange::Replace { old, new };
+        assert_eq!(check(replace(3, 4)), Err(MembersRefusal::NotAVoter(3)));
+        assert_eq!(check(replace(2, 1)), Err(MembersRefusal::AlreadyAMember(1)));
+        assert_eq!(check(replace(2, 2)), Err(MembersRefusal::AlreadyAMember(2)));
+        assert_eq!(check(replace(1, 3)), Err(MembersRefusal::IsLeader(1)));
+        for change in [
+            MemberChange::AddLearner(4),
+            MemberChange::AddVoter(3),
+            MemberChange::Remove(2),
+            MemberChange::Remove(3),
+            replace(2, 3),
+        ] {
+            assert_eq!(check(change), Ok(()), "{change:?}");
+        }
+        assert_eq!(check_change(&alone, 1, MemberChange::Remove(1)), Err(MembersRefusal::LastVoter(1)));
+    }
+}

@@ -1,0 +1,81 @@
+//! Each defect of [`Mutant`] is found by the simulation within [`SEEDS`] seeds: a simulation that lets one live proves
+//! nothing.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use trimaran_replica::mutant::{self, Mutant};
+
+use crate::faults::{CALM, Faults};
+use crate::swarm;
+use crate::world::{World, settings};
+
+const SEEDS: u64 = 200;
+
+fn is_found(mutant: Mutant, run: impl Fn(u64)) {
+    mutant::set(Some(mutant));
+    let seed = (0..SEEDS).find(|seed| catch_unwind(AssertUnwindSafe(|| run(*seed))).is_err());
+    mutant::set(None);
+    let seed = seed.unwrap_or_else(|| panic!("{mutant:?} is not found in {SEEDS} seeds"));
+    run(seed);
+    println!("{mutant:?}: seed {seed}");
+}
+
+/// One test for each defect but two: [`Mutant::CampaignInFlight`] needs the loss of the only other voter in the middle of a
+/// write, which `direct` plays, and [`Mutant::SyncOfFirst`] is the writer's, which the world of the coordinator finds.
+macro_rules! found {
+    ($($name:ident: $mutant:ident by $run:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            is_found(Mutant::$mutant, $run);
+        })*
+
+        #[test]
+        fn no_defect_is_left_out() {
+            let tested = [$(Mutant::$mutant,)* Mutant::CampaignInFlight, Mutant::SyncOfFirst];
+            assert!(Mutant::ALL.iter().all(|mutant| tested.contains(mutant)));
+        }
+    };
+}
+
+found! {
+    an_answer_before_the_sync: AnswerBeforeSync by |seed| drop(swarm(seed));
+    a_leader_without_a_durable_term: LeadBeforeTerm by one_voter_and_a_learner;
+    entries_without_a_sync: NoSyncOfEntries by |seed| drop(swarm(seed));
+    votes_without_a_sync: NoSyncOfVotes by many_elections;
+    a_read_without_a_quorum: ReadAlone by |seed| drop(swarm(seed));
+    an_answer_for_another_entry: ReplyByIndex by |seed| drop(swarm(seed));
+    a_snapshot_that_changes_nothing: KeepStateAtInstall by |seed| drop(swarm(seed));
+    members_that_are_not_written: ForgetMembers by |seed| drop(swarm(seed));
+}
+
+/// Five voters that hardly ever have a leader for long and are back at once after a crash.
+fn many_elections(seed: u64) {
+    let faults = Faults {
+        loss: 200,
+        delay_max: 60,
+        write_max: 20,
+        clock_rate: 100,
+        crash: 150,
+        down_max: 40,
+        cut: 500,
+        transfer: 150,
+        ..CALM
+    };
+    let mut world = World::new(seed, 5, settings(seed), faults);
+    world.run(20_000);
+}
+
+/// A voter with a slow disk that crashes often and leads as soon as it starts, and a learner that hears of it.
+fn one_voter_and_a_learner(seed: u64) {
+    use bytes::Bytes;
+    use trimaran_replica::{Input, MemberChange};
+    let faults = Faults { crash: 700, write_max: 60, delay_max: 10, ..CALM };
+    let mut world = World::growing(seed, 1, 1, settings(seed), CALM);
+    world.run(500);
+    let change = MemberChange::AddLearner(2);
+    world.ask(0, |waiter| Input::ChangeMember { waiter, change, context: Bytes::new() });
+    world.run(1_000);
+    world.set_faults(faults);
+    world.run(20_000);
+    world.heal(2_000);
+}

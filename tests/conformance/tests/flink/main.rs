@@ -1,0 +1,130 @@
+//! The machine and its platform on real Flink clusters, which `tests/env/flink` sets up: the same stories as on the model,
+//! and the recordings that hold the model to them.
+//!
+//! `TRIMARAN_TEST_FLINK_URL` uses a cluster that runs already, `TRIMARAN_TEST_FLINK_SAVEPOINTS` names its savepoints.
+#![allow(clippy::disallowed_methods, reason = "tests with real processes")]
+
+mod cluster;
+mod faults;
+mod kills;
+
+use cluster::RealCluster;
+use trimaran_conformance::driver::flink::release;
+use trimaran_conformance::flink::lab::{Ended, Lab};
+use trimaran_conformance::flink::recording::record;
+use trimaran_model::action::{Action, Outcome};
+use trimaran_model::id::Digest;
+use trimaran_model::reason::ReasonCode;
+use trimaran_model::release::FlinkRelease;
+use trimaran_model::time::Millis;
+use trimaran_test_env::flink::Records;
+
+/// A release of a variant of the demo job that writes its records to a file.
+fn variant(name: &str, sink: &std::path::Path) -> (Digest, FlinkRelease) {
+    let mut whole = release(1);
+    whole.jar = cluster::jar(name);
+    whole.job.args =
+        vec![format!("--out={}", sink.display()), "--rate=200".to_owned(), "--checkpoint-ms=500".to_owned()];
+    whole.job.health.window = Millis::seconds(5);
+    whole.job.health.min_checkpoints = 2;
+    (whole.jar.sha256, whole)
+}
+
+/// No record was lost; what the sink got.
+fn assert_whole(sink: &std::path::Path) -> Records {
+    let records = Records::read(sink);
+    assert!(!records.0.is_empty(), "there are records");
+    assert_eq!(records.missing(), [0; 0], "records were lost");
+    records
+}
+
+/// What a real JobManager answers is what was recorded. `UPDATE=1` records anew.
+fn assert_recorded(version: &str, cluster: &mut RealCluster) {
+    let root = cluster.savepoints().to_owned();
+    let text = record(cluster, &cluster::jar, u64::from(std::process::id()), &root);
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../env/flink/recordings/");
+    let file = format!("{file}{version}.txt");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&file, &text).expect("it can be written");
+    }
+    assert_eq!(text, std::fs::read_to_string(&file).expect("it was recorded"), "{version}");
+}
+
+struct Story {
+    lab: Lab<RealCluster>,
+    sink: std::path::PathBuf,
+}
+
+impl Story {
+    /// Whatever is played, the cluster first answers as its version was recorded.
+    fn new(version: &str) -> Self {
+        let mut cluster = RealCluster::start(version, false);
+        assert_recorded(version, &mut cluster);
+        let sink = cluster.file("records");
+        let names =
+            ["v1", "v2", "crash", "openthrows", "badstate", "newuid", "mainthrows", "notajar", "cpfail"];
+        let releases = names.iter().map(|name| variant(name, &sink)).collect();
+        Self { lab: Lab::new(cluster, releases), sink }
+    }
+
+    fn release(&mut self, name: &str) -> Ended {
+        self.lab.perform(Action::Release(cluster::jar(name).sha256))
+    }
+
+    fn restore(&mut self, name: &str) -> Ended {
+        self.lab.perform(Action::Restore(cluster::jar(name).sha256))
+    }
+
+    /// A bad version is recognized, and the earlier one continues from its savepoint.
+    fn goes_back(&mut self, bad: &str, code: ReasonCode, good: &str) {
+        let failed = self.release(bad);
+        assert_eq!(failed.code(), Some(code), "{bad}: {:?}", failed.outcome);
+        assert!(matches!(failed.outcome, Outcome::Failed(_)), "{bad}: {:?}", failed.outcome);
+        let savepoint = failed.began_from().expect("it began from a savepoint").to_owned();
+        let restored = self.restore(good);
+        assert_eq!(restored.outcome, Outcome::Done, "{bad}: {:?}", restored.messages);
+        assert_eq!(restored.began_from(), Some(savepoint.as_str()), "{bad}: {:?}", restored.messages);
+        assert_whole(&self.sink);
+    }
+}
+
+/// 2.3.0, whole: a deploy, an upgrade without a repeated record, versions that are refused while the job runs on, and
+/// versions that go back.
+#[test]
+fn jobs_on_2_3_0() {
+    let mut story = Story::new("2.3.0");
+    assert_eq!(story.release("v1").outcome, Outcome::Done);
+    let upgraded = story.release("v2");
+    assert_eq!(upgraded.outcome, Outcome::Done, "{:?}", upgraded.messages);
+    assert_eq!(assert_whole(&story.sink).repeated(), 0, "a stop with a savepoint repeats nothing");
+    let refused = [
+        ("newuid", ReasonCode::StateIncompatible),
+        ("mainthrows", ReasonCode::JarRefused),
+        ("notajar", ReasonCode::JarRefused),
+    ];
+    let running = story.lab.cluster.running();
+    for (name, code) in refused {
+        let ended = story.release(name);
+        assert_eq!(ended.code(), Some(code), "{name}: {:?}", ended.outcome);
+        assert_eq!(story.lab.cluster.running(), running, "{name}: the job runs on");
+    }
+    for (name, code) in [
+        ("badstate", ReasonCode::JobRestarts),
+        ("openthrows", ReasonCode::JobRestarts),
+        ("crash", ReasonCode::JobRestarts),
+        // A snapshot that throws fails its task, whatever the job tolerates.
+        ("cpfail", ReasonCode::JobRestarts),
+    ] {
+        story.goes_back(name, code, "v2");
+    }
+}
+
+/// 1.20.5, the same in short.
+#[test]
+fn jobs_on_1_20_5() {
+    let mut story = Story::new("1.20.5");
+    assert_eq!(story.release("v1").outcome, Outcome::Done);
+    let upgraded = story.release("v2");
+    assert_eq!(upgraded.outcome, Outcome::Done, "{:?}", upgraded.messages);
+    story.goes_back("badstate", ReasonCode::JobRestarts, "v2");
+}

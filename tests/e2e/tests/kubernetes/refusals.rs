@@ -1,0 +1,112 @@
+//! What a cluster would refuse is found at plan, with the object, the cause and the remedy, and nothing is written.
+
+use std::time::Duration;
+
+use serde_json::json;
+use trimaran_e2e::lab::Lab;
+use trimaran_test_env::kubernetes::Cluster;
+use trimaran_test_support::wait::until;
+
+use crate::shop::{Shape, Shop, printed, write};
+
+/// Plans until the answer has all of these words: policies and quotas are known to an API server a moment later.
+fn planned(shop: &Shop<'_>, artifact: &str, words: &[&str]) -> String {
+    let file = format!("{}.yaml", shop.name());
+    let mut last = String::new();
+    until(&format!("the plan says {words:?}"), Duration::from_secs(30), || {
+        let planned = shop.lab.run(&["plan", "-f", &file, "--artifact", artifact]);
+        // Lines are as wide as a terminal.
+        let text = printed(&planned).split_whitespace().collect::<Vec<_>>().join(" ");
+        if text != last {
+            eprintln!("{text}");
+            last.clone_from(&text);
+        }
+        words.iter().all(|word| text.contains(word)).then_some(text)
+    })
+}
+
+#[test]
+fn quotas_policies_webhooks_accounts_and_unknown_kinds_are_found_at_plan() {
+    let lab = Lab::fresh(1);
+    let cluster = Cluster::shared();
+    let shop = Shop::new(&lab, &cluster, "refused", &Shape::default());
+    let artifact = shop.version("v1", &[]);
+    let name = shop.namespace.clone();
+    let here = json!({"matchLabels": {"kubernetes.io/metadata.name": name}});
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota",
+                       "metadata": {"name": "small", "namespace": name}, "spec": {"hard": {"pods": "0"}}});
+    cluster.apply(&quota);
+    planned(&shop, &artifact, &["Deployment/web", "its pods", "exceeded quota", "raise the quota"]);
+    cluster.kubectl(&["delete", "quota", "small", "--namespace", &name]);
+    let rules = |resources: &str| json!([{"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": [resources]}]);
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": name},
+        "spec": {"failurePolicy": "Fail", "matchConstraints": {"resourceRules": rules("services")},
+                 "validations": [{"expression": "false", "message": "no services in here"}]},
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": name},
+        "spec": {"policyName": name, "validationActions": ["Deny"], "matchResources": {"namespaceSelector": here}},
+    });
+    cluster.apply(&policy);
+    cluster.apply(&binding);
+    planned(&shop, &artifact, &["Service/web", "no services in here", "follow the policy"]);
+    cluster.kubectl(&["delete", "validatingadmissionpolicybinding", &name]);
+    cluster.kubectl(&["delete", "validatingadmissionpolicy", &name]);
+    let webhook = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": name},
+        "webhooks": [{"name": "away.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+                      "timeoutSeconds": 1, "failurePolicy": "Fail", "namespaceSelector": here,
+                      "rules": rules("configmaps"), "clientConfig": {"url": "https://127.0.0.1:9/"}}],
+    });
+    cluster.apply(&webhook);
+    planned(&shop, &artifact, &["ConfigMap/web-", "away.example.com", "check the pods behind the webhook"]);
+    cluster.kubectl(&["delete", "validatingwebhookconfiguration", &name]);
+    let manifests = std::fs::read_to_string(lab.folder.path().join("refused/web.yaml")).expect("a file");
+    let account =
+        manifests.replace("dnsPolicy: Default", "dnsPolicy: Default\n      serviceAccountName: absent");
+    write(&lab, "refused/web.yaml", &account);
+    planned(
+        &shop,
+        &artifact,
+        &["Deployment/web", "serviceaccount \"absent\" not found", "make what it names"],
+    );
+    let widget = "---\napiVersion: example.com/v1\nkind: Widget\nmetadata: { name: w }\n";
+    write(&lab, "refused/web.yaml", &format!("{manifests}{widget}"));
+    planned(
+        &shop,
+        &artifact,
+        &["Widget/w", "does not serve Widget of example.com/v1", "install its definition"],
+    );
+    assert_eq!(shop.objects(), Vec::<String>::new(), "nothing was written");
+}
+
+#[test]
+fn a_namespace_that_is_not_there_or_ends_is_found_at_plan() {
+    let lab = Lab::fresh(1);
+    let cluster = Cluster::shared();
+    let shop = Shop::new(&lab, &cluster, "ending", &Shape::default());
+    let artifact = shop.version("v1", &[]);
+    // The rights of the agent's own account are in the namespace and would go with it.
+    let target = |namespace: &str| {
+        let kubeconfig = cluster.kubeconfig().display();
+        let text = format!(
+            "trimaran: v1\ntarget: ending\nagent: lab\nclass: prod\nkubernetes: {{ namespace: {namespace}, kubeconfig: {kubeconfig} }}\n"
+        );
+        write(&lab, "target.yaml", &text);
+        lab.ok(&["apply", "target.yaml"]);
+    };
+    target("nowhere-at-all");
+    planned(&shop, &artifact, &["nowhere-at-all", "create the namespace"]);
+    let held = json!({"apiVersion": "v1", "kind": "ConfigMap",
+                      "metadata": {"name": "held", "namespace": shop.namespace, "finalizers": ["example.com/hold"]}});
+    cluster.apply(&held);
+    cluster.kubectl(&["delete", "namespace", &shop.namespace, "--wait=false"]);
+    target(&shop.namespace);
+    planned(&shop, &artifact, &["being terminated", "wait until the namespace is gone"]);
+    let free = r#"{"metadata":{"finalizers":null}}"#;
+    cluster.kubectl(&["patch", "configmap", "held", "--namespace", &shop.namespace, "--patch", free]);
+}

@@ -1,0 +1,365 @@
+//! One coordinator of three: its member, its disk, its clocks.
+
+use std::collections::VecDeque;
+
+use trimaran_member::{DiskLevel, Input, Member, Output, Proposed};
+use trimaran_model::limits::QUORUM_LEASE;
+use trimaran_model::time::{Timestamp, WallTime};
+use trimaran_replica::io::Role;
+use trimaran_replica::memory::MemoryStore;
+use trimaran_replica::{
+    InstallJob, Replica, Row, Settings, StateMachine as _, WriteGroup, WriteJob, Written,
+};
+use trimaran_wire::raft::{Blob, ConfState, Message, Snapshot, SnapshotMeta};
+use trimaran_wire::v1::peer::{PeerMessage, WireProposed};
+
+use super::{Cluster, Event, In, NODES, Out, membership};
+use crate::random::Random;
+use crate::world::clock::Clock;
+use crate::world::machine::CheckedMachine;
+use crate::world::{Asker, Faults};
+
+/// What waits for the disk.
+enum Job {
+    Write(WriteJob),
+    Install(InstallJob, Vec<Row>),
+}
+
+enum Writing {
+    Group(WriteGroup),
+    Install(InstallJob, Vec<Row>),
+}
+
+pub(super) struct Node {
+    /// Its raft id: another one after its disk was lost.
+    pub(super) id: u64,
+    pub(super) member: Option<Member<CheckedMachine, Asker, u64>>,
+    pub(super) clock: Clock,
+    /// Milliseconds that its wall clock is wrong.
+    pub(super) wall_error: i64,
+    pub(super) disk: DiskLevel,
+    /// What the member knows of it: a process that is paused learns it later.
+    disk_known: DiskLevel,
+    store: MemoryStore,
+    jobs: VecDeque<Job>,
+    writing: Option<Writing>,
+    pub(super) due: Option<u64>,
+    pub(super) incarnation: u64,
+    /// What waits for a process that is paused, and since when.
+    paused: Option<(u64, Vec<In>)>,
+    /// True time and cluster time since which it leads.
+    pub(super) leads_since: Option<(u64, Timestamp)>,
+}
+
+impl Node {
+    pub(super) fn new(id: u64, now: u64, rows: &[Row], faults: Faults, random: &mut Random) -> Self {
+        let members = ConfState { voters: (1..=NODES as u64).collect(), ..ConfState::default() };
+        Self {
+            id,
+            member: None,
+            clock: Clock::boot(now, faults.drift_ppm, random),
+            wall_error: 0,
+            disk: DiskLevel::Enough,
+            disk_known: DiskLevel::Enough,
+            store: MemoryStore::init(members, rows),
+            jobs: VecDeque::new(),
+            writing: None,
+            due: None,
+            incarnation: 0,
+            paused: None,
+            leads_since: None,
+        }
+    }
+
+    /// Another disk, that of a new member, in the place of the old one.
+    pub(super) fn replace_disk(&mut self, id: u64, members: ConfState) {
+        assert!(self.member.is_none(), "no process uses the disk");
+        (self.id, self.store) = (id, MemoryStore::joining(members));
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.is_some()
+    }
+}
+
+impl Cluster {
+    pub(super) fn is_due(&self, node: usize, incarnation: u64) -> bool {
+        self.nodes[node].incarnation == incarnation && self.nodes[node].due == Some(self.now)
+    }
+
+    pub(super) fn start(&mut self, node: usize) {
+        let now = self.now;
+        let drift = self.faults.drift_ppm;
+        let it = &mut self.nodes[node];
+        if it.member.is_some() || self.care.keeps_down(node) {
+            return;
+        }
+        let loaded = it.store.load();
+        let mut machine = CheckedMachine::default();
+        machine.restore(loaded.applied, Box::new(it.store.rows().into_iter())).expect("rows of an engine");
+        let mut settings = Settings::new(it.id, self.random.number());
+        (settings.snapshot_entries, settings.kept_entries) = (12, 4);
+        let revision = loaded.applied.index;
+        let replica = Replica::new(settings, machine, loaded).expect("a store always loads");
+        if self.random.below(3) == 0 {
+            it.clock = Clock::boot(now, drift, &mut self.random);
+        }
+        let first_number = (node as u64) << 56 | it.incarnation << 32;
+        it.member = Some(Member::new(replica, it.clock.at(now), first_number));
+        (it.due, it.leads_since) = (None, None);
+        it.disk_known = DiskLevel::Enough;
+        let disk = it.disk;
+        self.note(format_args!("{node} starts at revision {revision}"));
+        self.input(node, Input::Due);
+        self.input(node, Input::DiskSpace(disk));
+    }
+
+    /// The process ends in the middle of whatever it does, and the disk loses what was not synced.
+    pub(super) fn crash(&mut self, node: usize) {
+        let it = &mut self.nodes[node];
+        if it.member.take().is_none() {
+            return;
+        }
+        self.seen.crashes += 1;
+        it.incarnation += 1;
+        it.paused = None;
+        if let Some(Writing::Group(group)) = it.writing.take()
+            && self.random.below(2) == 0
+        {
+            it.store.write_unsynced(group.jobs().to_vec());
+        }
+        it.jobs.clear();
+        let kept = self.random.below(it.store.unsynced() as u64 + 1);
+        it.store.crash(usize::try_from(kept).expect("few groups"));
+        self.note(format_args!("{node} crashes"));
+        self.session_lost(node);
+        let long = self.random.below(4) == 0;
+        let down = 10 + self.random.below(if long { 15_000 } else { 1500 });
+        self.at(down, Event::Start { node });
+    }
+
+    /// The process is stopped for a while: nothing is read, and its clock runs on.
+    pub(super) fn pause(&mut self, node: usize) {
+        let it = &mut self.nodes[node];
+        if it.member.is_none() || it.paused.is_some() {
+            return;
+        }
+        self.seen.pauses += 1;
+        it.paused = Some((self.now, Vec::new()));
+        let (length, incarnation) = (10 + self.random.below(6000), it.incarnation);
+        self.note(format_args!("{node} is paused for {length} ms"));
+        self.at(length, Event::Continue { node, incarnation });
+    }
+
+    pub(super) fn resume(&mut self, node: usize, incarnation: u64) {
+        let now = self.now;
+        let it = &mut self.nodes[node];
+        if it.incarnation != incarnation {
+            return;
+        }
+        let Some((since, waiting)) = it.paused.take() else { return };
+        let boot = it.clock.at(now);
+        let keeps = it.member.as_ref().is_some_and(|member| member.status(boot).keeps_leases(boot));
+        // A little more, for clocks of different rates.
+        let long = now - since > QUORUM_LEASE.0 + 100;
+        assert!(!(long && keeps), "{node} was paused for {} ms and keeps leases", now - since);
+        self.note(format_args!("{node} continues"));
+        waiting.into_iter().for_each(|input| self.step(node, input));
+        self.settle(node);
+    }
+
+    /// Hands an input over as the server's thread does: what is due follows when nothing else waits.
+    pub(super) fn input(&mut self, node: usize, input: In) {
+        if let Some((_, waiting)) = &mut self.nodes[node].paused {
+            return waiting.push(input);
+        }
+        self.step(node, input);
+        self.settle(node);
+    }
+
+    /// Lets the member do what is due now, and plans when to call it again.
+    fn settle(&mut self, node: usize) {
+        if self.deadline(node).is_some_and(|at| at <= self.now) {
+            self.step(node, Input::Due);
+        }
+        if let Some(at) = self.deadline(node) {
+            let at = at.max(self.now + 1);
+            let it = &mut self.nodes[node];
+            if it.due.is_none_or(|due| at < due) {
+                it.due = Some(at);
+                let incarnation = it.incarnation;
+                self.at(at - self.now, Event::Due { node, incarnation });
+            }
+        }
+    }
+
+    fn deadline(&self, node: usize) -> Option<u64> {
+        let it = &self.nodes[node];
+        Some(it.clock.true_time(it.member.as_ref()?.next_deadline()?))
+    }
+
+    fn step(&mut self, node: usize, input: In) {
+        let (now, wall) = (self.now, self.wall());
+        let it = &mut self.nodes[node];
+        let (boot, wall) = (it.clock.at(now), WallTime(wall.0 + it.wall_error));
+        let Some(member) = &mut it.member else { return };
+        if let Input::DiskSpace(level) = &input {
+            it.disk_known = *level;
+        }
+        let fits = match &input {
+            Input::Propose { command, .. }
+            | Input::PeerMessage { message: PeerMessage::Command { command, .. }, .. } => {
+                Some(it.disk_known.accepts(&command.body))
+            }
+            _ => None,
+        };
+        let before = member.status(boot).role;
+        let led = matches!(before.role, Role::Leader { .. });
+        let passes_on = !led && before.leader.is_some_and(|leader| leader != node as u64 + 1);
+        let mut out: Vec<Out> = Vec::new();
+        member.step(boot, wall, input, &mut out);
+        let refused = fits.is_some() && out.iter().any(is_no_space);
+        // Who does not lead passes a command on, whatever its own disk has.
+        let is_right = match fits {
+            Some(fits) if led => refused != fits,
+            Some(_) if passes_on => !refused,
+            Some(fits) => !(refused && fits),
+            None => true,
+        };
+        assert!(is_right, "space of {node}: {:?}, refused: {refused}", it.disk_known);
+        self.seen.no_space += usize::from(refused);
+        let status = member.status(boot);
+        match status.leads() {
+            true => drop(it.leads_since.get_or_insert((now, status.now))),
+            false => it.leads_since = None,
+        }
+        let (term, leads) = (status.role.term, matches!(status.role.role, Role::Leader { .. }));
+        let (index, hash) = {
+            let replica = member.replica_status();
+            membership::check(&replica, member.state_machine());
+            (replica.applied.index, replica.hash)
+        };
+        if leads {
+            self.seen.leaders += usize::from(!self.leaders.contains_key(&term));
+            let leader = *self.leaders.entry(term).or_insert(node);
+            assert_eq!(leader, node, "two leaders of term {term}");
+        }
+        let known = *self.hashes.entry(index).or_insert(hash);
+        assert_eq!(known, hash, "{node} has another state at revision {index}");
+        for output in out {
+            self.output(node, output);
+        }
+    }
+
+    fn output(&mut self, node: usize, output: Out) {
+        match output {
+            Output::Write(job) => {
+                self.nodes[node].jobs.push_back(Job::Write(job));
+                self.start_write(node);
+            }
+            Output::Proposed { requester, answer } => self.answer(node, requester, answer),
+            Output::Read { requester, answer } => self.answer_read(node, requester, &answer),
+            Output::Applied(_) => {}
+            Output::Fatal(fatal) => panic!("{node}: {fatal}"),
+            Output::Send { message, .. } => self.send_raft(node, message),
+            Output::SendPeer { to, message } => self.send_peer(node, to, message),
+            Output::StateReplaced { .. } => self.seen.snapshots += 1,
+            Output::BuildSnapshot { min_index } => self.build(node, min_index),
+            Output::SendSnapshot { message, .. } => {
+                let (delay, incarnation) = (5 + self.random.below(50), self.nodes[node].incarnation);
+                self.at(delay, Event::Snapshot { from: node, incarnation, message });
+            }
+            Output::InstallSnapshot(job) => {
+                let rows = self.snapshots[job.manifest.as_ref()].clone();
+                self.nodes[node].jobs.push_back(Job::Install(job, rows));
+                self.start_write(node);
+            }
+        }
+    }
+
+    fn build(&mut self, node: usize, min_index: u64) {
+        let it = &self.nodes[node];
+        let (incarnation, loaded) = (it.incarnation, it.store.load());
+        let snapshot = (loaded.applied.index >= min_index).then(|| {
+            let manifest = format!("{node}/{}/{incarnation}", loaded.applied.index).into_bytes();
+            self.snapshots.insert(manifest.clone(), it.store.rows());
+            let (index, term) = (loaded.applied.index, loaded.applied.term);
+            let meta = SnapshotMeta { index, term, conf_state: loaded.conf_state };
+            Snapshot { meta, manifest: Blob(manifest.into()) }
+        });
+        self.at(3, Event::Built { node, incarnation, snapshot });
+    }
+
+    pub(super) fn built(&mut self, node: usize, incarnation: u64, snapshot: Option<Snapshot>) {
+        if self.nodes[node].incarnation == incarnation {
+            let failed = Input::SnapshotFailed;
+            self.input(node, snapshot.map_or(failed, |snapshot| Input::SnapshotBuilt { snapshot }));
+        }
+    }
+
+    pub(super) fn deliver_snapshot(&mut self, (from, incarnation): (usize, u64), message: Message) {
+        let id = message.to;
+        let to = self.node_of(id).filter(|to| self.nodes[*to].member.is_some());
+        let to = to.filter(|to| self.passes(from, *to).is_some());
+        if let Some(to) = to {
+            self.input(to, Input::Peer(message));
+        }
+        if self.nodes[from].incarnation == incarnation {
+            self.input(from, Input::SnapshotSent { to: id, ok: to.is_some() });
+        }
+    }
+
+    fn start_write(&mut self, node: usize) {
+        let it = &mut self.nodes[node];
+        if it.writing.is_some() {
+            return;
+        }
+        let Some(first) = it.jobs.pop_front() else { return };
+        it.writing = Some(match first {
+            Job::Install(job, rows) => Writing::Install(job, rows),
+            Job::Write(job) => {
+                let mut group = WriteGroup::new(job);
+                while group.has_capacity()
+                    && matches!(it.jobs.front(), Some(Job::Write(_)))
+                    && let Some(Job::Write(job)) = it.jobs.pop_front()
+                {
+                    group.push(job);
+                }
+                Writing::Group(group)
+            }
+        });
+        let (delay, incarnation) = (1 + self.random.below(self.faults.write_max), it.incarnation);
+        self.at(delay, Event::WriteDone { node, incarnation });
+    }
+
+    pub(super) fn write_done(&mut self, node: usize, incarnation: u64) {
+        let it = &mut self.nodes[node];
+        if it.incarnation != incarnation {
+            return;
+        }
+        let input = match it.writing.take() {
+            None => return,
+            Some(Writing::Group(group)) => {
+                it.store.write(group.jobs().to_vec());
+                Input::Written(Written { number: group.number() })
+            }
+            Some(Writing::Install(job, rows)) => {
+                it.store.install(&job, &rows);
+                Input::SnapshotInstalled { number: job.number, rows: Box::new(rows.into_iter()) }
+            }
+        };
+        self.start_write(node);
+        self.input(node, input);
+    }
+}
+
+/// Whether a command was refused for want of space, of an asker here or of another member.
+fn is_no_space(output: &Out) -> bool {
+    match output {
+        Output::Proposed { answer, .. } => *answer == Proposed::NoSpace,
+        Output::SendPeer { message: PeerMessage::Proposed { answer, .. }, .. } => {
+            *answer == WireProposed::NoSpace
+        }
+        _ => false,
+    }
+}

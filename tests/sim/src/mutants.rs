@@ -1,0 +1,47 @@
+//! Defects that can be switched on in the crates that the world runs, each of which it must find.
+//!
+//! Not here: defects that only the engine's own random test can meet, because the world's operators never provoke
+//! them, and those of a replica that need peers: its own simulation finds them.
+
+use trimaran_engine::mutant::Mutant as Engine;
+use trimaran_member::mutant::Mutant as Member;
+use trimaran_replica::mutant::Mutant as Replica;
+
+/// Seeds within which each has to be found.
+pub const SEEDS_TO_FIND: u64 = 200;
+
+const ENGINE: &[Engine] = &[
+    Engine::SameFence,
+    Engine::ForgetRequests,
+    Engine::NoWakeAfterRun,
+    Engine::TwoAssignments,
+    Engine::TimerLate,
+];
+
+/// The names of all.
+pub fn names() -> Vec<&'static str> {
+    let engine = ENGINE.iter().map(|it| it.as_str());
+    let member = Member::ALL.iter().filter(|it| !CLUSTER.contains(it)).map(|it| it.as_str());
+    engine.chain(member).chain([Replica::SyncOfFirst.as_str()]).collect()
+}
+
+/// Those that only several coordinators can meet: the world of three has to find them.
+const CLUSTER: &[Member] = &[
+    Member::TimeFromStart,
+    Member::LeaseWithoutQuorum,
+    Member::ForwardTwice,
+    Member::OwnWallAlone,
+    Member::RemoveBlindly,
+    Member::ForgetContext,
+    Member::OwnDiskDecides,
+];
+
+/// The names of those that the world of three has to find.
+pub fn cluster_names() -> Vec<&'static str> {
+    CLUSTER.iter().map(|it| it.as_str()).collect()
+}
+
+/// The defect of this name.
+pub fn find(name: &str) -> Option<&'static str> {
+    names().into_iter().find(|it| *it == name)
+}

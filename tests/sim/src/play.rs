@@ -1,0 +1,110 @@
+//! Plays worlds from their seeds, and turns a panic of a check into what was violated.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use trimaran_model::mutant;
+
+use crate::cluster::{self, Cluster, NetworkFaults};
+use crate::trace::Trace;
+use crate::world::{Faults, Seen, World};
+
+/// How long a world is rough, and within what time everything has to end then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Length {
+    pub rough_ms: u64,
+    pub heal_ms: u64,
+}
+
+impl Default for Length {
+    fn default() -> Self {
+        Self { rough_ms: 30_000, heal_ms: 120_000 }
+    }
+}
+
+/// What a world came to.
+#[derive(Debug, Clone)]
+pub struct Played {
+    pub seed: u64,
+    pub seen: Seen,
+    pub hash: u64,
+    /// The kept lines of the trace.
+    pub trace: String,
+    /// What was violated.
+    pub violation: Option<String>,
+}
+
+/// Plays one world with a defect, or without. `whole` keeps the whole trace and not only its end.
+pub fn play(seed: u64, faults: Faults, length: Length, defect: Option<&'static str>, whole: bool) -> Played {
+    mutant::set(defect);
+    let mut world = World::new(seed, faults, Trace::new(whole));
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        world.run(length.rough_ms);
+        world.heal(length.heal_ms);
+    }));
+    mutant::set(None);
+    Played {
+        seed,
+        seen: world.seen.clone(),
+        hash: world.trace.hash(),
+        trace: world.trace.text(),
+        violation: ended.err().map(|panic| text(&*panic)),
+    }
+}
+
+/// What a world of three came to.
+#[derive(Debug, Clone)]
+pub struct ClusterPlayed {
+    pub seed: u64,
+    pub seen: cluster::Seen,
+    pub hash: u64,
+    pub trace: String,
+    /// What was violated.
+    pub violation: Option<String>,
+}
+
+/// Plays one world of three coordinators with a defect, or without.
+pub fn play_cluster(seed: u64, length: Length, defect: Option<&'static str>, whole: bool) -> ClusterPlayed {
+    mutant::set(defect);
+    // Processes crash less often than one alone, which has nothing else to suffer from.
+    let faults = Faults { crash_every: 5000, pause_every: 6000, ..Faults::ROUGH };
+    let mut world = Cluster::new(seed, faults, NetworkFaults::ROUGH, Trace::new(whole));
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        world.run(length.rough_ms);
+        world.heal(length.heal_ms);
+    }));
+    mutant::set(None);
+    ClusterPlayed {
+        seed,
+        seen: world.seen.clone(),
+        hash: world.trace.hash(),
+        trace: world.trace.text(),
+        violation: ended.err().map(|panic| text(&*panic)),
+    }
+}
+
+/// The words of a panic.
+fn text(panic: &(dyn Any + Send)) -> String {
+    let owned = panic.downcast_ref::<String>().cloned();
+    owned
+        .or_else(|| panic.downcast_ref::<&str>().map(|it| (*it).to_owned()))
+        .unwrap_or_else(|| "a panic".to_owned())
+}
+
+/// The first seed of `seeds` that finds a defect.
+pub fn first_found(defect: &'static str, seeds: std::ops::Range<u64>) -> Option<Played> {
+    let mut played = seeds.map(|seed| play(seed, Faults::ROUGH, Length::default(), Some(defect), false));
+    played.find(|it| it.violation.is_some())
+}
+
+/// Seeds that once found a defect of the product, with what it was.
+pub fn kept_seeds() -> Vec<(u64, &'static str)> {
+    let lines =
+        include_str!("../seeds.txt").lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let (seed, what) = line.split_once(' ').expect("a line is SEED WHAT");
+            (seed.parse().expect("a seed is a number"), what)
+        })
+        .collect()
+}

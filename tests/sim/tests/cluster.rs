@@ -1,0 +1,67 @@
+//! Three coordinators under crashes, pauses, cuts and wrong clocks, from seeds. All of `cargo xtask sim --coordinators 3`
+//! plays more of the same.
+
+use trimaran_member::DiskLevel;
+use trimaran_sim::cluster::{Cluster, NetworkFaults, Seen};
+use trimaran_sim::mutants;
+use trimaran_sim::play::{ClusterPlayed, Length, play_cluster};
+use trimaran_sim::trace::Trace;
+use trimaran_sim::world::Faults;
+
+fn clean(seed: u64) -> ClusterPlayed {
+    let played = play_cluster(seed, Length::default(), None, false);
+    if let Some(why) = &played.violation {
+        panic!("seed {seed} violates: {why}\n{}", played.trace);
+    }
+    played
+}
+
+#[test]
+fn three_coordinators_lose_nothing_and_repeat_nothing() {
+    let mut all = Seen::default();
+    for seed in 0..20 {
+        all.add(&clean(seed).seen);
+    }
+    assert!(all.crashes > 50 && all.pauses > 20 && all.cuts > 50 && all.leaders > 40, "{all:?}");
+    assert!(all.forwarded > 500 && all.snapshots > 5 && all.reads > 500, "{all:?}");
+    assert!(all.replaced > 10 && all.transfers > 10 && all.removals_refused > 3, "{all:?}");
+    assert!(all.results > 100 && all.repeated > 20 && all.runs > 20, "{all:?}");
+    assert!(all.no_space > 40, "{all:?}");
+}
+
+#[test]
+fn a_leader_with_little_space_hands_over_to_one_with_more_and_to_no_other() {
+    let faults = Faults { write_max: 5, ..Faults::NONE };
+    let mut world = Cluster::new(7, faults, NetworkFaults::NONE, Trace::new(false));
+    let leader = |world: &mut Cluster, length| {
+        world.run(length);
+        world.leader().expect("one leads")
+    };
+    // One may be started late.
+    let first = leader(&mut world, 25_000);
+    world.set_disk(first, DiskLevel::Low);
+    let second = leader(&mut world, 12_000);
+    assert_ne!(first, second);
+    world.set_disk(second, DiskLevel::Full);
+    let third = leader(&mut world, 24_000);
+    assert!(third != first && third != second, "the one with enough leads: {third}");
+    world.set_disk(third, DiskLevel::Low);
+    assert_eq!(leader(&mut world, 24_000), third, "no other has more");
+    world.set_disk(third, DiskLevel::Full);
+    assert_eq!(leader(&mut world, 24_000), first, "little is more than none");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    assert_eq!(clean(3).hash, clean(3).hash);
+}
+
+#[test]
+fn deliberate_defects_are_found() {
+    for name in mutants::cluster_names() {
+        let mut seeds = 0..mutants::SEEDS_TO_FIND;
+        let found =
+            seeds.find(|seed| play_cluster(*seed, Length::default(), Some(name), false).violation.is_some());
+        assert!(found.is_some(), "`{name}` survives {} seeds", mutants::SEEDS_TO_FIND);
+    }
+}
