@@ -2,6 +2,7 @@
 
 use trimaran_model::limits::EVIDENCE_CHARS_MAX;
 use trimaran_model::reason::ReasonCode;
+use trimaran_model::text::shorten;
 use trimaran_model::time::WallTime;
 use trimaran_model::verdict::{Fault, Verdict};
 
@@ -107,18 +108,10 @@ impl Judgment {
     }
 }
 
-/// The text of others on one line and shortened.
+/// The text of others on one line and shortened: its end, which often is the cause, stays.
 pub(crate) fn quote(text: &str) -> String {
-    let mut line = String::new();
-    let spaced = text.split_whitespace().flat_map(|word| std::iter::once(' ').chain(word.chars())).skip(1);
-    for (count, c) in spaced.enumerate() {
-        if count == EVIDENCE_CHARS_MAX {
-            line.push('…');
-            break;
-        }
-        line.push(c);
-    }
-    line
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    shorten(&line, EVIDENCE_CHARS_MAX, |_| 1)
 }
 
 #[cfg(test)]

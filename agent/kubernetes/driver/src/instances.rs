@@ -7,10 +7,12 @@ use trimaran_model::action::InstanceReport;
 use trimaran_model::id::{Digest, InstanceName};
 use trimaran_model::limits::{INSTANCE_MESSAGE_BYTES_MAX, INSTANCES_REPORTED_MAX};
 use trimaran_model::run::InstanceStatus;
-use trimaran_model::text::cut;
+use trimaran_model::text::{LEFT_OUT, shorten};
 
 use crate::platform::{EndedContainer, Instance, InstanceState};
 
+/// Of a message that was shortened, without the mark for that.
+const MESSAGE_BYTES: usize = INSTANCE_MESSAGE_BYTES_MAX - LEFT_OUT.len_utf8();
 const REVISION: &str = "/metadata/annotations/deployment.kubernetes.io~1revision";
 
 /// The pods among the documents, those that fail first, then by name.
@@ -46,7 +48,7 @@ pub(crate) fn reports(instances: &[Instance], release: Digest) -> Vec<InstanceRe
             },
             release: (instance.is_current == Some(true)).then_some(release),
             code: None,
-            message: cut(instance.message.clone(), INSTANCE_MESSAGE_BYTES_MAX),
+            message: shorten(&instance.message, MESSAGE_BYTES, char::len_utf8),
             began_from: None,
             steps: Vec::new(),
         })
@@ -226,5 +228,22 @@ mod tests {
         let reports = reports(&seen, Digest([7; 32]));
         assert_eq!((reports[0].status, reports[0].release), (InstanceStatus::Failed, Some(Digest([7; 32]))));
         assert_eq!(reports[3].release, None, "what an old pod runs is not known here");
+    }
+
+    /// As containerd says it of an image with a long name, which it repeats for each error around the cause.
+    #[test]
+    fn a_long_message_keeps_its_cause_which_is_at_the_end() {
+        let image = format!("registry.corp.example.com/team-shop/storefront/web@sha256:{}", "0f".repeat(32));
+        let message = format!(
+            "failed to pull and unpack image \"{image}\": failed to resolve image: failed to do request: {image}: \
+             unexpected status from HEAD request to https://registry.corp.example.com/v2/{image}: not found"
+        );
+        let image = json!({"phase": "Pending", "containerStatuses": [{
+            "name": "web", "state": {"waiting": {"reason": "ErrImagePull", "message": message}}}]});
+        let pod = pod("a", "set", image);
+        let shown = reports(&instances(&[&pod]), Digest([7; 32])).remove(0).message;
+        assert!(shown.len() <= INSTANCE_MESSAGE_BYTES_MAX, "{} bytes", shown.len());
+        assert!(shown.starts_with("container web: ErrImagePull: failed to pull and unpack image"), "{shown}");
+        assert!(shown.contains(" … ") && shown.ends_with(": not found"), "{shown}");
     }
 }
