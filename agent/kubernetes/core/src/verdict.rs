@@ -34,8 +34,10 @@ mod single_pod;
 mod start_allowance;
 mod stateful_set;
 mod storage;
+mod template;
 mod volume;
 
+use serde_json::Value;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::{Millis, WallTime};
 use trimaran_model::verdict::Verdict;
@@ -64,6 +66,12 @@ pub fn judge<'a>(
             judgment.warn(format!("{copies} documents describe {}; the newest counts", subject.display()))
         }
     }
+}
+
+/// Whether a revision of a workload, such as a ReplicaSet of a Deployment, was certainly made from another template than
+/// the workload has now. What its pods show is no evidence then.
+pub fn is_of_another_template(workload: &Value, revision: &Value) -> bool {
+    template::is_of_another(Object::new(workload), Object::new(revision))
 }
 
 fn judge_object<'a>(

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use trimaran_kubernetes_core::verdict::is_of_another_template;
 use trimaran_model::action::InstanceReport;
 use trimaran_model::id::{Digest, InstanceName};
 use trimaran_model::limits::{INSTANCE_MESSAGE_BYTES_MAX, INSTANCES_REPORTED_MAX};
@@ -141,7 +142,8 @@ fn is_current(pod: &Value, by_uid: &BTreeMap<&str, &Value>) -> Option<bool> {
     match text(above, "/kind")? {
         "ReplicaSet" => {
             let deployment = owner(above)?;
-            Some(text(above, REVISION)? == text(deployment, REVISION)?)
+            let is_latest = text(above, REVISION)? == text(deployment, REVISION)?;
+            Some(is_latest && !is_of_another_template(deployment, above))
         }
         "StatefulSet" => {
             let revision = text(pod, "/metadata/labels/controller-revision-hash")?;

@@ -231,6 +231,48 @@ mod tests {
         assert_eq!(seen.objects[0].uid.as_deref(), Some("d"));
     }
 
+    /// A release is applied over an image that someone else had set and that can't be pulled. The number of replicas
+    /// changes too, so the controller counts before it makes a ReplicaSet of the release.
+    #[test]
+    fn pods_of_an_edit_are_no_evidence_of_the_release_that_is_applied_over_it() {
+        let template = |image: &str| json!({"spec": {"containers": [{"name": "web", "image": image}]}});
+        let deployment = |image: &str| {
+            json!({
+                "apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": {"name": "web", "namespace": "shop", "uid": "d", "generation": 3,
+                             "annotations": {"deployment.kubernetes.io/revision": "2"}},
+                "spec": {"replicas": 2, "template": template(image)},
+                "status": {"observedGeneration": 3, "replicas": 3, "readyReplicas": 2, "availableReplicas": 2},
+            })
+        };
+        let mut set = owned(
+            "ReplicaSet",
+            "web-2",
+            "r",
+            "d",
+            json!({"spec": {"replicas": 1, "template": template("web:edited")}}),
+        );
+        set["metadata"]["annotations"] = json!({"deployment.kubernetes.io/revision": "2"});
+        set["status"] = json!({"observedGeneration": 1, "replicas": 1});
+        let waiting = json!({"waiting": {"reason": "ErrImagePull", "message": "web:edited: not found"}});
+        let status = json!({"phase": "Pending", "containerStatuses": [{"name": "web", "state": waiting}]});
+        let pod = owned(
+            "Pod",
+            "web-2-a",
+            "p",
+            "r",
+            json!({"spec": {"containers": [{"name": "web"}]}, "status": status}),
+        );
+        let judged = |image: &str| {
+            let deployment = deployment(image);
+            let seen = observe(&[deployment.clone(), set.clone(), pod.clone()], &[&deployment]);
+            (seen.objects[0].verdict, seen.objects[0].reason, seen.instances[0].is_current)
+        };
+        assert_eq!(judged("web:new"), (Verdict::Progressing, Some(ReasonCode::Generation), Some(false)));
+        let edited = (Verdict::Degraded, Some(ReasonCode::ImagePull), Some(true));
+        assert_eq!(judged("web:edited"), edited, "the edit itself is what its pods are");
+    }
+
     #[test]
     fn what_is_not_there_is_missing() {
         let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web", "namespace": "shop"}});

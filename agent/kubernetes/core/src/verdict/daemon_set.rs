@@ -7,7 +7,7 @@ use super::context::Context;
 use super::progress::{Pending, Progress};
 use super::revision_pods::{Need, RevisionPods};
 use super::stateful_set::REVISION;
-use super::{creation, node};
+use super::{creation, node, template};
 use crate::judgment::Judgment;
 use crate::object::Object;
 
@@ -56,6 +56,8 @@ impl<'a> Revision<'a> {
     fn of(context: Context<'a>, object: Object<'a>) -> Self {
         let revisions = context.snapshot.children_of_kind(object, "apps", "ControllerRevision");
         let newest = revisions.max_by_key(|revision| (revision.count("revision"), revision.created()));
+        // One of an earlier template is shown a moment longer than the status that knows of the new one.
+        let newest = newest.filter(|revision| !template::is_of_another(object, *revision));
         let desired = object.count("status.desiredNumberScheduled");
         Self {
             hash: newest.and_then(|revision| revision.label(REVISION)),

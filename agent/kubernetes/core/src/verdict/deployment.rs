@@ -10,7 +10,7 @@ use super::cause::{Cause, EffectiveFrom, condition_evidence, field_evidence, quo
 use super::context::Context;
 use super::progress::{Pending, Progress};
 use super::revision_pods::{Need, RevisionPods};
-use super::{creation, grace};
+use super::{creation, deadline, grace, template};
 use crate::judgment::Judgment;
 use crate::object::Object;
 use crate::snapshot::Snapshot;
@@ -30,6 +30,17 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
         ));
     }
     let current = current_replica_set(context.snapshot, object);
+    if let Some(earlier) = current.filter(|set| template::is_of_another(object, *set)) {
+        let earlier = earlier.display();
+        let message = format!(
+            "{}: {earlier} is of an earlier template, and its controller has made none of this one yet",
+            object.display()
+        );
+        let value = object.annotation(REVISION).unwrap_or("absent");
+        let evidence = field_evidence(object, format!("metadata.annotations[{REVISION}]"), value, None);
+        let waits = Judgment::progressing(ReasonCode::Generation, message).with(evidence);
+        return deadline::apply(context, object, waits, Millis::ZERO);
+    }
     let start = context.start(current.and_then(Object::created));
     let pods = pods_of_set(context, current, start);
     let old = context.snapshot.children_of_kind(object, "apps", "ReplicaSet");
