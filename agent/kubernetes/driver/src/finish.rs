@@ -37,6 +37,15 @@ pub(crate) struct Rollout<'a> {
     pub(crate) expected: &'a BTreeMap<ObjectKey, Expected>,
     pub(crate) stability: Millis,
     pub(crate) progress_deadline: Millis,
+    /// Pods of earlier revisions that block their StatefulSet are deleted by the order: they hold it and fail nothing.
+    pub(crate) frees: bool,
+}
+
+impl Rollout<'_> {
+    /// What an object says of the release that is applied.
+    fn verdict(&self, object: &ObservedObject) -> Verdict {
+        if self.frees && object.stuck.is_some() { Verdict::Progressing } else { object.verdict }
+    }
 }
 
 /// An object as the order left it.
@@ -78,12 +87,13 @@ impl Finish {
         if let Some(end) = self.changed_by_others(rollout, &objects, now) {
             return end;
         }
-        let worst = objects.iter().copied().filter(|object| holds(object)).max_by_key(|it| badness(it));
+        let order = |it: &&ObservedObject| badness(rollout.verdict(it), it.fault);
+        let worst = objects.iter().copied().filter(|object| holds(object)).max_by_key(order);
         let Some(worst) = worst else { return self.stable(rollout, pods, now, seen) };
         self.healthy = None;
         let why = cause(worst);
         let release = worst.fault != Some(Fault::Platform);
-        match worst.verdict {
+        match rollout.verdict(worst) {
             Verdict::Degraded if release => Assessment::Failed(why),
             Verdict::Suspended => Assessment::Fault(why),
             Verdict::Progressing
@@ -191,14 +201,14 @@ fn holds(object: &ObservedObject) -> bool {
 }
 
 /// A failure of the release before one of the platform, and that before what only waits.
-pub(crate) fn badness(object: &ObservedObject) -> u8 {
-    match object.verdict {
+pub(crate) fn badness(verdict: Verdict, fault: Option<Fault>) -> u8 {
+    match verdict {
         Verdict::Healthy => 0,
         Verdict::Progressing => 1,
         Verdict::Unknown => 2,
         Verdict::Missing => 3,
         Verdict::Suspended => 4,
-        Verdict::Degraded if object.fault == Some(Fault::Platform) => 5,
+        Verdict::Degraded if fault == Some(Fault::Platform) => 5,
         Verdict::Degraded => 6,
     }
 }

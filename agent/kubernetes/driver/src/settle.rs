@@ -38,6 +38,7 @@ pub(crate) fn advance(phase: &mut Phase, now: Timestamp, out: &mut Effects) -> N
         expected: &expected,
         stability: release.as_ref().map_or(Millis::ZERO, |release| release.stability),
         progress_deadline: release.as_ref().map_or(PUT_BACK_WAIT, |_| phase.progress_deadline),
+        frees: frees(&phase.goal),
     };
     match phase.work.finish.assess(&rollout, &seen, now) {
         Assessment::Wait { until, why } => {
@@ -81,10 +82,15 @@ fn expected(phase: &Phase) -> BTreeMap<ObjectKey, Expected> {
     }
 }
 
+/// Who only judges deletes nothing.
+fn frees(goal: &Goal) -> bool {
+    !matches!(goal, Goal::Verify(_))
+}
+
 /// A StatefulSet never replaces a broken pod of an earlier revision: it is deleted for it, one at a time.
 fn free_stuck_pod(phase: &mut Phase, seen: &Observation, out: &mut Effects) {
     let is_freeing = phase.work.calls.values().any(|pending| matches!(pending, Pending::Free { .. }));
-    if is_freeing || matches!(phase.goal, Goal::Verify(_)) {
+    if is_freeing || !frees(&phase.goal) {
         return;
     }
     let mut stuck = seen.objects.iter().filter_map(|object| Some((object, object.stuck.as_ref()?)));

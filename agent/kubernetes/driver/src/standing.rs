@@ -54,7 +54,7 @@ pub fn health(
     });
     // A kind that no rule understands claims nothing, good or bad.
     let claims = |object: &&&ObservedObject| object.reason != Some(ReasonCode::NoRule);
-    let worst = objects.iter().filter(claims).max_by_key(|object| badness(object));
+    let worst = objects.iter().filter(claims).max_by_key(|object| badness(object.verdict, object.fault));
     let Some(worst) = worst.filter(|object| object.verdict != Verdict::Healthy) else {
         return Some(Health { verdict: Verdict::Healthy, failure: edit, down });
     };

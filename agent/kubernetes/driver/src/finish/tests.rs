@@ -3,6 +3,7 @@
 use trimaran_model::id::{AssignmentId, Digest};
 
 use super::*;
+use crate::platform::StuckPod;
 use crate::stamp::Marks;
 
 const FENCE: Fence = Fence(10);
@@ -51,13 +52,14 @@ fn healthy() -> Observation {
 struct Watch {
     finish: Finish,
     expected: BTreeMap<ObjectKey, Expected>,
+    frees: bool,
 }
 
 impl Watch {
     fn new() -> Self {
         let applied = Expected { uid: "u1".to_owned(), fields: Some(1) };
         let expected = [(key("Deployment"), applied)].into();
-        Self { finish: Finish::default(), expected }
+        Self { finish: Finish::default(), expected, frees: true }
     }
 
     fn at(&mut self, seconds: u64, seen: &Observation) -> Assessment {
@@ -66,6 +68,7 @@ impl Watch {
             expected: &self.expected,
             stability: Millis::seconds(20),
             progress_deadline: Millis::seconds(600),
+            frees: self.frees,
         };
         self.finish.assess(&rollout, seen, Timestamp(seconds * 1000))
     }
@@ -170,6 +173,21 @@ fn a_kind_without_a_rule_claims_nothing_and_others_that_are_unknown_wait() {
     assert_eq!(until(&unknown), 700);
     let paused = Watch::new().at(100, &seen(object(Verdict::Suspended, Some(ReasonCode::Paused))));
     assert!(matches!(paused, Assessment::Fault(_)), "{paused:?}");
+}
+
+#[test]
+fn a_pod_of_an_earlier_revision_that_is_deleted_for_it_holds_it_and_fails_nothing() {
+    let pod = StuckPod { name: "web-1".to_owned(), uid: "p1".to_owned() };
+    let stuck = object(Verdict::Degraded, Some(ReasonCode::StsStuckPod));
+    let stuck = seen(ObservedObject { stuck: Some(pod), ..stuck });
+    let mut watch = Watch::new();
+    let waits = watch.at(100, &stuck);
+    assert_eq!((until(&waits), code(&waits)), (700, ReasonCode::StsStuckPod));
+    let end = watch.at(700, &stuck);
+    assert_eq!((matches!(end, Assessment::Failed(_)), code(&end)), (true, ReasonCode::ProgressDeadline));
+    // Who only judges deletes nothing, so nothing will change.
+    let mut judge = Watch { frees: false, ..Watch::new() };
+    assert!(matches!(judge.at(100, &stuck), Assessment::Failed(_)));
 }
 
 #[test]
