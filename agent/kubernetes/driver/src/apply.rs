@@ -49,7 +49,7 @@ pub(crate) fn targets(phase: &Phase) -> Vec<Target> {
 }
 
 /// What releases that are left took over from others, and the release to go to has not.
-fn taken_over(phase: &Phase) -> impl Iterator<Item = Target> {
+pub(crate) fn taken_over(phase: &Phase) -> impl Iterator<Item = Target> {
     let receipts = phase.before.receipts();
     let left = receipts.filter(|receipt| {
         let by = receipt.adopted_by;

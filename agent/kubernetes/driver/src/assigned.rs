@@ -303,6 +303,7 @@ fn work(now: Timestamp, order: &Assignment, goal: Goal, kept: Kept, out: &mut Ef
         goal,
         progress_deadline: PROGRESS_DEADLINE,
         retained: order.retained.clone(),
+        keep_serving: order.wave.keep_serving,
         committed: order.committed.clone(),
     };
     let mut effects = Vec::new();

@@ -41,6 +41,7 @@ mod platform;
 mod prune;
 mod refusal;
 mod saved;
+mod serving;
 mod settle;
 mod stamp;
 mod standing;

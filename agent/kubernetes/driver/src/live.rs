@@ -28,6 +28,7 @@ impl LiveObject {
             marks: Marks::of(document),
             terminating: metadata.get("deletionTimestamp").map(|_| finalizers()),
             replicas: replicas.and_then(|count| u32::try_from(count).ok()),
+            serving: serving(document),
             is_scaled: autoscalers.iter().any(|autoscaler| targets(autoscaler, document)),
             is_usable: is_usable(document),
             keep: prune.and_then(Value::as_str) == Some("false"),
@@ -72,6 +73,23 @@ fn targets(autoscaler: &Value, document: &Value) -> bool {
         && text(autoscaler, "/spec/scaleTargetRef/kind") == text(document, "/kind")
         && text(autoscaler, "/spec/scaleTargetRef/name") == text(document, "/metadata/name")
         && group(text(autoscaler, "/spec/scaleTargetRef/apiVersion")) == group(text(document, "/apiVersion"))
+}
+
+/// Counts of none are left out by an API server.
+fn serving(document: &Value) -> Option<u32> {
+    let count = |pointer: &str| {
+        let count = document.pointer(pointer).and_then(Value::as_u64);
+        count.map(|count| u32::try_from(count).unwrap_or(u32::MAX))
+    };
+    match document.get("kind").and_then(Value::as_str) {
+        Some("DaemonSet") => Some(count("/status/numberReady").unwrap_or(0)),
+        Some("Pod") => {
+            let conditions = document.pointer("/status/conditions").and_then(Value::as_array);
+            let mut conditions = conditions.into_iter().flatten();
+            Some(u32::from(conditions.any(|it| it["type"] == "Ready" && it["status"] == "True")))
+        }
+        _ => count("/status/readyReplicas").or_else(|| count("/spec/replicas").map(|_| 0)),
+    }
 }
 
 /// Whether what comes after the object can use it: a namespace that is active, a definition that is established.
@@ -137,6 +155,23 @@ mod tests {
             (quiet.terminating, quiet.keep, quiet.generation, quiet.replicas),
             (None, false, 2, Some(3))
         );
+    }
+
+    #[test]
+    fn instances_that_serve_are_those_that_the_status_counts_as_ready() {
+        let mut workload = deployment();
+        let count = |document: &Value| LiveObject::of(document, &[]).expect("it is live").serving;
+        assert_eq!(count(&workload), Some(0));
+        workload["status"] = json!({"replicas": 3, "readyReplicas": 2, "availableReplicas": 1});
+        assert_eq!(count(&workload), Some(2));
+        let of_kind = |kind: &str, status: Value| {
+            let metadata = json!({"name": "web", "uid": "u", "resourceVersion": "7"});
+            count(&json!({"kind": kind, "metadata": metadata, "status": status}))
+        };
+        assert_eq!(of_kind("DaemonSet", json!({"numberReady": 4})), Some(4));
+        let ready = |status: &str| json!({"conditions": [{"type": "Ready", "status": status}]});
+        assert_eq!((of_kind("Pod", ready("True")), of_kind("Pod", ready("False"))), (Some(1), Some(0)));
+        assert_eq!(of_kind("Service", json!({"loadBalancer": {}})), None);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct Order {
     pub progress_deadline: Millis,
     /// Releases that a rollback may need: their configuration stays.
     pub retained: BTreeSet<Digest>,
+    /// Whether a stop pauses while instances serve and no workload of others comes back in their place.
+    pub keep_serving: bool,
     /// The installation's inventory as it was committed last.
     pub committed: Option<Commit>,
 }

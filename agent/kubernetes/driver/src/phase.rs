@@ -36,6 +36,8 @@ pub struct Phase {
     pub(crate) progress_deadline: Millis,
     /// Releases that a rollback may need.
     pub(crate) retained: BTreeSet<Digest>,
+    /// A stop does not end what still serves.
+    pub(crate) keep_serving: bool,
     // What is saved.
     pub(crate) step: Step,
     /// As it was when this order began.
@@ -144,6 +146,7 @@ impl Phase {
             goal: order.goal.clone(),
             progress_deadline: order.progress_deadline,
             retained: order.retained.clone(),
+            keep_serving: order.keep_serving,
             step: kept.step,
             before: kept.before,
             receipts: kept.receipts,

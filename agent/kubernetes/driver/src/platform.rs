@@ -83,6 +83,8 @@ pub struct LiveObject {
     pub terminating: Option<Vec<String>>,
     /// `spec.replicas`, where there is one.
     pub replicas: Option<u32>,
+    /// Instances that are ready, as its own status counts them; `None` for what has no instances.
+    pub serving: Option<u32>,
     /// Its number of replicas is set by an autoscaler.
     pub is_scaled: bool,
     /// What comes after it can use it: a namespace is active, a definition established; anything else at once.

@@ -13,6 +13,7 @@ use crate::object_key::ObjectKey;
 use crate::order::Goal;
 use crate::phase::{Phase, Step};
 use crate::platform::Query;
+use crate::serving;
 
 pub(crate) fn advance(phase: &mut Phase, now: Timestamp, out: &mut Effects) -> Next {
     if let Goal::Verify(_) = phase.goal {
@@ -23,6 +24,10 @@ pub(crate) fn advance(phase: &mut Phase, now: Timestamp, out: &mut Effects) -> N
         wanted(phase).into_iter().filter(|key| !phase.work.live.contains_key(key)).collect();
     if !unknown.is_empty() {
         effects::read(phase, unknown, out);
+        return Next::Wait;
+    }
+    if let Some(why) = serving::paused(phase) {
+        effects::fail(phase, why, out);
         return Next::Wait;
     }
     for target in targets(phase) {

@@ -101,7 +101,7 @@ pub(crate) fn work(lab: &Lab) -> Vec<String> {
         let failed = if it.wave.failed.is_empty() { String::new() } else { format!(" {:?}", it.wave.failed) };
         let kept = given(&row.agent).iter().any(|given| given.order.id == it.id);
         format!(
-            "{} of {} on {}: {action}, wave {} up to {} of {}, {down} down, {} failures left{failed}{}{}",
+            "{} of {} on {}: {action}, wave {} up to {} of {}, {down} down, {} failures left{failed}{}{}{}",
             it.id,
             row.agent,
             it.installation.target,
@@ -109,6 +109,7 @@ pub(crate) fn work(lab: &Lab) -> Vec<String> {
             it.wave.target_count,
             it.hosts.len(),
             it.wave.failures_left,
+            if it.wave.keep_serving { ", what serves stays" } else { "" },
             if row.cancel { ", to be ended" } else { "" },
             if kept { "" } else { ", kept back" },
         )

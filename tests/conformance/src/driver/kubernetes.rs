@@ -12,7 +12,7 @@ use trimaran_agent_core::driver::Journaled as _;
 use trimaran_kubernetes_core::config::BASE_LABEL;
 use trimaran_kubernetes_driver::{
     Call, Change, Expect, Goal, Inventory, KubernetesDriver, Live, LiveObject, Marks, ObjectKey, Observation,
-    ObservedObject, OnConflict, Order, Phase, Pods, Query, Receipt, Refusal, Release, Reply,
+    ObservedObject, OnConflict, Order, Phase, Pods, Query, Receipt, Refusal, Release, Reply, StuckPod,
 };
 use trimaran_model::action::{Commit, Outcome};
 use trimaran_model::id::{AssignmentId, Digest, Fence, InstallationId, PipelineName, TargetName};
@@ -58,6 +58,12 @@ pub struct KubernetesModel {
     shown: Option<Observation>,
     /// There is no earlier release: the second order ends the installation.
     is_first: bool,
+    /// The second order ends no instances that serve.
+    keeps_serving: bool,
+    /// A change of the workload leaves a pod of the revision before that blocks it until it is deleted.
+    sticks: bool,
+    /// The uid of such a pod.
+    stuck: Option<u32>,
     /// State of the generator of failures; `None` when the API server never fails.
     failures: Option<u64>,
 }
@@ -164,6 +170,9 @@ impl KubernetesModel {
             watched: None,
             shown: None,
             is_first: false,
+            keeps_serving: false,
+            sticks: false,
+            stuck: None,
             failures: None,
         };
         earlier().into_iter().for_each(|it| model.create(it, marks(EARLIER, EARLIER_FENCE, 0), Timestamp(0)));
@@ -198,6 +207,28 @@ impl KubernetesModel {
         model.objects.retain(|key, _| *key == adopted || foreign.contains(key));
         model.initial = model.contents();
         Self { inventory: Inventory::default(), is_first: true, ..model }
+    }
+
+    /// One whose workload goes on only when a broken pod of the revision before is deleted.
+    pub fn sticking() -> Self {
+        Self { sticks: true, ..Self::new() }
+    }
+
+    /// As [`KubernetesModel::first`] where instances that serve are kept: those of a workload that the release made hold the
+    /// second order up, unless others had the workload before.
+    pub fn first_that_serves(is_taken_over: bool) -> Self {
+        let mut model = Self { keeps_serving: true, ..Self::first() };
+        if is_taken_over {
+            model.create(workload("by-hand", 2), Marks::default(), Timestamp(0));
+            model.initial = model.contents();
+        }
+        model
+    }
+
+    /// A workload that the release made is there, and has instances.
+    fn serves(&self) -> bool {
+        let web = key_of(&workload("web-2", 5));
+        self.keeps_serving && !self.initial.contains_key(&web) && self.objects.contains_key(&web)
     }
 
     fn unused_version(&self) -> Receipt {
@@ -257,6 +288,7 @@ impl KubernetesModel {
             Call::PutBack { key, uid, resource_version } => {
                 self.put_back(now, which, &key, (&uid, &resource_version))
             }
+            Call::Delete { key, uid, .. } if key.kind == "Pod" => self.free(now, &uid),
             Call::Delete { key, uid, resource_version } => {
                 self.delete(which, &key, &uid, resource_version.as_deref())
             }
@@ -279,8 +311,8 @@ impl KubernetesModel {
         key: &ObjectKey,
         (uid, version): (&str, &str),
     ) -> Result<Reply, String> {
-        if which == Which::First {
-            return Err(format!("{key} is put back by a deploy"));
+        if which == Which::First || self.serves() {
+            return Err(format!("{key} is put back by {which:?}"));
         }
         let Some(stored) = self.objects.get_mut(key) else { return Ok(Reply::Refused(Refusal::Moved)) };
         if uid != stored.uid.to_string() || version != stored.version.to_string() {
@@ -332,6 +364,9 @@ impl KubernetesModel {
             }
             (Expect::Absent | Expect::Exists { .. }, _) => return Ok(Reply::Refused(Refusal::Moved)),
         }
+        if self.sticks && changed && key.kind == "Deployment" {
+            self.stuck = Some(self.count);
+        }
         let object = live_object(&self.objects[key]);
         Ok(Reply::Applied { object, changed })
     }
@@ -349,12 +384,23 @@ impl KubernetesModel {
         }
         let is_left = match which {
             Which::First => !self.releases[1].manifests.iter().any(|it| it.key == *key),
-            Which::Second => !self.initial.contains_key(key),
+            Which::Second => !self.initial.contains_key(key) && !self.serves(),
         };
         if self.foreign.contains(key) || !is_left {
             return Err(format!("{key} is deleted"));
         }
         self.objects.remove(key);
+        Ok(Reply::Deleted)
+    }
+
+    /// Deletes the pod that blocks the workload, which then takes its time.
+    fn free(&mut self, now: Timestamp, uid: &str) -> Result<Reply, String> {
+        if self.stuck.is_none_or(|stuck| stuck.to_string() != uid) {
+            return Ok(Reply::Deleted);
+        }
+        self.stuck = None;
+        let web = self.objects.values_mut().find(|stored| key_of(&stored.content).kind == "Deployment");
+        web.ok_or("a pod is deleted, and its workload is not there")?.changed_at = now;
         Ok(Reply::Deleted)
     }
 
@@ -364,22 +410,29 @@ impl KubernetesModel {
             let is_workload = key.kind == "Deployment";
             let ready = stored.is_some_and(|stored| !is_workload || now >= stored.changed_at + ROLLOUT);
             let count = u32::from(is_workload);
+            let stuck = self.stuck.filter(|_| is_workload);
+            let verdict = match (stuck, ready) {
+                (Some(_), _) => Verdict::Degraded,
+                (None, true) => Verdict::Healthy,
+                (None, false) => Verdict::Progressing,
+            };
+            let reason = stuck.map_or(ReasonCode::NotReady, |_| ReasonCode::StsStuckPod);
             ObservedObject {
                 key: key.clone(),
                 uid: stored.map(|stored| stored.uid.to_string()),
                 generation: stored.map_or(0, |stored| stored.generation),
                 marks: stored.map(|stored| stored.marks.clone()).unwrap_or_default(),
-                verdict: if ready { Verdict::Healthy } else { Verdict::Progressing },
-                reason: (!ready).then_some(ReasonCode::NotReady),
+                verdict,
+                reason: (verdict != Verdict::Healthy).then_some(reason),
                 message: String::new(),
-                fault: None,
+                fault: stuck.and(reason.fault()),
                 pods: Pods {
                     desired: count,
                     updated: count,
                     available: u32::from(ready) * count,
                     restarts: 0,
                 },
-                stuck: None,
+                stuck: stuck.map(|uid| StuckPod { name: "web-1".to_owned(), uid: uid.to_string() }),
                 fields: None,
                 edits: Vec::new(),
             }
@@ -412,6 +465,7 @@ fn live_object(stored: &Stored) -> LiveObject {
         marks: stored.marks.clone(),
         terminating: None,
         replicas: replicas.and_then(|count| u32::try_from(count).ok()),
+        serving: (key_of(&stored.content).kind == "Deployment").then_some(1),
         is_scaled: false,
         is_usable: true,
         keep: false,
@@ -453,6 +507,7 @@ impl Model for KubernetesModel {
             },
             progress_deadline: Millis::minutes(10),
             retained: self.releases.iter().map(|release| release.digest).collect(),
+            keep_serving: self.keeps_serving && which == Which::Second,
             committed: committed.or(Some(initial)),
         }
     }
@@ -538,6 +593,14 @@ impl KubernetesModel {
             Some(Outcome::Done) if contents == expected => Ok(()),
             Some(Outcome::Done) => Err(format!("done, and there is {:?}", contents.keys())),
             Some(Outcome::Stopped) if finished.canceled => Ok(()),
+            // What was there of the release, whole or not, is there still: nothing may be taken from it.
+            Some(Outcome::Fault(why))
+                if why.code == ReasonCode::PausedTraffic
+                    && finished.which == Which::Second
+                    && self.serves() =>
+            {
+                Ok(())
+            }
             other => Err(format!("it ended with {other:?}")),
         }
     }

@@ -48,6 +48,21 @@ fn the_driver_of_kubernetes_conforms_when_there_is_no_release_to_go_back_to() {
 }
 
 #[test]
+fn the_driver_of_kubernetes_deletes_pods_that_block_a_workload() {
+    let tried = check(KubernetesModel::sticking).unwrap_or_else(|why| panic!("{why}"));
+    assert!(tried.points >= 22 && tried.calls >= 8 && tried.runs > 500, "{tried:?}");
+}
+
+#[test]
+fn the_driver_of_kubernetes_ends_what_serves_only_where_others_served_before() {
+    for is_taken_over in [false, true] {
+        let tried = check(|| KubernetesModel::first_that_serves(is_taken_over));
+        let tried = tried.unwrap_or_else(|why| panic!("taken over {is_taken_over}: {why}"));
+        assert!(tried.points >= 20 && tried.calls >= 6 && tried.runs > 500, "{tried:?}");
+    }
+}
+
+#[test]
 fn the_driver_of_kubernetes_conforms_when_releases_have_to_be_loaded() {
     let tried = check(AssignedModel::new).unwrap_or_else(|why| panic!("{why}"));
     assert!(tried.points >= 22 && tried.calls >= 9 && tried.runs > 500, "{tried:?}");

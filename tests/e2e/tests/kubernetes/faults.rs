@@ -79,7 +79,7 @@ fn an_api_server_that_is_cut_off_is_unknown_and_the_deploy_ends_when_it_is_back(
     let lab = Lab::fresh(1);
     // Others would be cut off with it.
     let cluster = Cluster::start();
-    let shop = Shop::new(&lab, &cluster, "away", &Shape { stability: "5s", bake: "10m", ..Shape::default() });
+    let shop = Shop::new(&lab, &cluster, "away", &Shape { stability: "5s", bake: "10m" });
     let deployed = shop.deploy(&shop.version("v1", &[]));
     assert_eq!(deployed.status.code(), Some(0), "{}", printed(&deployed));
     shop.wait_installation("v1", "healthy");

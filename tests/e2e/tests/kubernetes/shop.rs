@@ -14,13 +14,11 @@ use trimaran_test_support::wait::until;
 pub(crate) struct Shape {
     pub(crate) stability: &'static str,
     pub(crate) bake: &'static str,
-    /// The target's: `prod` or `staging`.
-    pub(crate) class: &'static str,
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { stability: "2s", bake: "0s", class: "prod" }
+        Self { stability: "2s", bake: "0s" }
     }
 }
 
@@ -42,8 +40,7 @@ impl<'a> Shop<'a> {
         let namespace = cluster.namespace(name);
         let kubeconfig = lab.folder.path().join(format!("{name}.kubeconfig"));
         let target = format!(
-            "trimaran: v1\ntarget: {name}\nagent: lab\nclass: {}\nkubernetes: {{ namespace: {namespace}, kubeconfig: {} }}\n",
-            shape.class,
+            "trimaran: v1\ntarget: {name}\nagent: lab\nclass: prod\nkubernetes: {{ namespace: {namespace}, kubeconfig: {} }}\n",
             kubeconfig.display()
         );
         write(lab, "target.yaml", &target);
@@ -59,7 +56,7 @@ impl<'a> Shop<'a> {
                 image.rsplit_once(':').expect("an image has a tag").0.to_owned()
             }
         };
-        let Shape { stability, bake, class: _ } = shape;
+        let Shape { stability, bake } = shape;
         let pipeline = format!(
             "\
 trimaran: v1

@@ -73,8 +73,8 @@ fn deployment(image: &str) -> Value {
 fn what_was_there_before_a_first_release_that_fails_is_as_it_was() {
     let lab = Lab::fresh(1);
     let cluster = Cluster::shared();
-    // On a prod target a stage waits while instances still serve, as those from before do.
-    let shop = Shop::new(&lab, &cluster, "before", &Shape { class: "staging", ..Shape::default() });
+    // Of class prod: instances from before serve all the time, and no one has to decide what becomes of them.
+    let shop = Shop::new(&lab, &cluster, "before", &Shape::default());
     let good = shop.version("v0", &[]);
     let image = format!("{}@{}", shop.repository, good.split_once('@').expect("a digest").1);
     let service = json!({"apiVersion": "v1", "kind": "Service",
@@ -134,6 +134,21 @@ fn an_edit_by_someone_else_is_said_and_ends_no_bake() {
     let runs = lab.json(&["run", "list"]);
     assert_eq!(runs["runs"].as_array().map(Vec::len), Some(1), "nothing goes back for it: {runs:#}");
     assert!(!shop.installation()["bakes_until"].is_null(), "its bake goes on");
+    // The number of replicas changes back, too: the controller counts before it makes pods of the release, and those of
+    // the edit are no evidence against it.
+    let over = shop.deploy(&shop.version("v2", &[]));
+    assert_eq!(over.status.code(), Some(0), "{}", printed(&over));
+    let healthy = shop.wait_installation("v2", "healthy");
+    assert_eq!(healthy["code"], Value::Null, "nothing of it is of others: {healthy:#}");
+    assert_eq!(shop.serving().len(), 2, "{:?}", shop.serving());
+    // What ran before the edit comes back over an edit in the same way: its ReplicaSet is there already.
+    in_shop(&["set", "image", "deployment/web", &image]);
+    until("the edit fails again", Duration::from_secs(60), || {
+        (shop.installation()["health"] == "unknown").then_some(())
+    });
+    let again = shop.deploy(&shop.version("v2", &[]));
+    assert_eq!(again.status.code(), Some(0), "{}", printed(&again));
+    shop.wait_installation("v2", "healthy");
 }
 
 #[test]

@@ -10,17 +10,21 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use trimaran_kubernetes_core::list::open;
 use trimaran_kubernetes_driver::{
-    Call, Expect, Live, LiveObject, ObjectKey, OnConflict, Refusal, Reply, is_same_content,
+    Call, Expect, Live, LiveObject, MANAGER, ObjectKey, OnConflict, Refusal, Reply, is_replaced,
+    is_same_content,
 };
 use trimaran_test_env::kubernetes::Cluster;
 
 const APPLY: &str = "application/apply-patch+yaml";
+const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE: &str = "application/merge-patch+json";
 const JSON: &str = "application/json";
 
 /// What a verdict is made from, in one namespace.
-const EVIDENCE: [&str; 10] = [
+const EVIDENCE: [&str; 12] = [
     "/apis/apps/v1/namespaces/NAMESPACE/deployments",
+    "/apis/apps/v1/namespaces/NAMESPACE/statefulsets",
+    "/apis/apps/v1/namespaces/NAMESPACE/controllerrevisions",
     "/apis/apps/v1/namespaces/NAMESPACE/replicasets",
     "/api/v1/namespaces/NAMESPACE/pods",
     "/api/v1/namespaces/NAMESPACE/services",
@@ -136,10 +140,8 @@ impl Api {
         let done = match call {
             Call::Read { keys } => return Reply::Live(keys.iter().map(|key| self.read(key)).collect()),
             Call::Apply { key, document, expect, on_conflict, keep } => {
-                if let Some(object) = self.get(&key).filter(|_| keep) {
-                    self.kept.lock().expect("no test panics in here").insert(key.clone(), object);
-                }
-                self.apply(&key, document, expect, on_conflict)
+                let expect = if keep { self.take_over(&key, expect) } else { Ok(expect) };
+                expect.and_then(|expect| self.apply(&key, document, expect, on_conflict))
             }
             Call::Edit { key, uid, resource_version, mut merge } => {
                 merge["metadata"]["uid"] = json!(uid);
@@ -163,6 +165,28 @@ impl Api {
         }
     }
 
+    /// Keeps the object as it is, and makes the fields that a human applied Trimaran's: what a release has not of them goes.
+    fn take_over(&self, key: &ObjectKey, expect: Expect) -> Result<Expect, Refusal> {
+        let Expect::Exists { uid, resource_version } = expect else { return Ok(expect) };
+        let object = self.get(key).ok_or(Refusal::Moved)?;
+        let mut owners = object["metadata"]["managedFields"].clone();
+        for owner in owners.as_array_mut().into_iter().flatten() {
+            if owner["manager"].as_str().is_some_and(is_replaced) && owner["subresource"].is_null() {
+                owner["manager"] = json!(MANAGER);
+                owner["operation"] = json!("Apply");
+            }
+        }
+        self.kept.lock().expect("no test panics in here").insert(key.clone(), object);
+        let patch = json!([
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version},
+            {"op": "replace", "path": "/metadata/managedFields", "value": owners},
+        ]);
+        let path = self.path(key).expect("it is there");
+        let after = self.request("PATCH", &path, JSON_PATCH, &patch.to_string()).object()?;
+        let resource_version = after["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
+        Ok(Expect::Exists { uid, resource_version })
+    }
+
     fn apply(
         &self,
         key: &ObjectKey,
@@ -174,9 +198,19 @@ impl Api {
             document["metadata"]["uid"] = json!(uid);
             document["metadata"]["resourceVersion"] = json!(resource_version);
         }
-        let force = on_conflict == OnConflict::Take;
-        let query = format!("?fieldManager=trimaran&fieldValidation=Strict&force={force}");
-        self.patch(key, &query, APPLY, &document)
+        let mut force = on_conflict == OnConflict::Take;
+        loop {
+            let query = format!("?fieldManager={MANAGER}&fieldValidation=Strict&force={force}");
+            match self.patch(key, &query, APPLY, &document) {
+                // What a human did by hand gives way.
+                Err(Refusal::FieldConflict { fields, .. })
+                    if !force && fields.iter().all(|field| is_replaced(&field.manager)) =>
+                {
+                    force = true;
+                }
+                other => return other,
+            }
+        }
     }
 
     fn patch(&self, key: &ObjectKey, query: &str, kind: &str, body: &Value) -> Result<Reply, Refusal> {

@@ -1,6 +1,7 @@
 //! Deploys on a real cluster: a good version is finished, each bad one is named by its cause and goes back whole.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use trimaran_kubernetes_driver::{Goal, content};
@@ -8,6 +9,7 @@ use trimaran_model::action::Outcome;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Millis;
 use trimaran_test_env::kubernetes::Cluster;
+use trimaran_test_support::wait::until;
 
 use crate::api::Api;
 use crate::orders::{Ended, Installation};
@@ -112,15 +114,139 @@ fn a_first_release_that_fails_leaves_everything_as_it_was() {
     let mut web = Installation::new(&api, namespace.clone());
     let adopted = json!({"apiVersion": "v1", "kind": "Service",
                          "metadata": {"name": "web", "namespace": namespace, "labels": {"of": "others"}},
-                         "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}});
+                         "spec": {"selector": {"app": "old"},
+                                  "ports": [{"name": "old", "port": 81, "targetPort": 8081}]}});
     cluster.apply(&adopted);
     let before = state(&cluster, &namespace);
     let release = web.release(1, service(&image, &[("CRASH", "0s")], "one"), Millis::seconds(2));
     let ended = web.perform(Goal::Release(release.clone()));
     assert_eq!(cause(&ended), ReasonCode::CrashLoop, "{ended:?}");
+    let taken = cluster.list("services", &namespace).remove(0)["spec"].take();
+    assert_eq!((&taken["selector"], &taken["ports"][0]["port"]), (&json!({"app": "web"}), &json!(80)));
+    assert_eq!(taken["ports"].as_array().map(Vec::len), Some(1), "nothing of it is left: {taken}");
     let ended = web.perform(Goal::Stop(release.digest));
     assert_eq!(ended.outcome, Outcome::Done, "{ended:?}");
     assert_eq!(state(&cluster, &namespace), before, "what was there is as it was, what was created is gone");
+}
+
+#[test]
+fn what_serves_on_a_prod_target_is_ended_only_where_others_served_before() {
+    let cluster = Cluster::shared();
+    let api = Api::new(&cluster);
+    let (image, short) = (cluster.service_image(), Millis::seconds(2));
+    let made = cluster.namespace("made");
+    let mut web = Installation::new(&api, made.clone());
+    web.keep_serving = true;
+    let release = web.release(1, service(&image, &[], "one"), short);
+    assert_eq!(web.perform(Goal::Release(release.clone())).outcome, Outcome::Done);
+    let before = state(&cluster, &made);
+    let paused = web.perform(Goal::Stop(release.digest));
+    let Outcome::Fault(why) = paused.outcome else { panic!("{paused:?}") };
+    assert_eq!(why.code, ReasonCode::PausedTraffic);
+    assert!(why.message.starts_with("2 instances still serve (Deployment/web)"), "{}", why.message);
+    assert_eq!(state(&cluster, &made), before, "nothing was ended");
+    web.keep_serving = false;
+    assert_eq!(web.perform(Goal::Stop(release.digest)).outcome, Outcome::Done);
+    assert!(cluster.list("deployments", &made).is_empty());
+
+    let taken = cluster.namespace("taken");
+    let mut web = Installation::new(&api, taken.clone());
+    web.keep_serving = true;
+    for mut object in service(&image, &[("OF", "others")], "before") {
+        object["metadata"]["namespace"] = taken.clone().into();
+        cluster.apply(&object);
+    }
+    cluster.kubectl(&["rollout", "status", "deployment/web", "--namespace", &taken]);
+    let before = state(&cluster, &taken);
+    let release = web.release(1, service(&image, &[("CRASH", "0s")], "one"), short);
+    let failed = web.perform(Goal::Release(release.clone()));
+    assert_eq!(cause(&failed), ReasonCode::CrashLoop, "{failed:?}");
+    let ended = web.perform(Goal::Stop(release.digest));
+    assert_eq!(ended.outcome, Outcome::Done, "{ended:?}");
+    assert_eq!(state(&cluster, &taken), before, "others serve as they did");
+}
+
+/// A StatefulSet whose pods are replaced one after the other.
+fn stateful(image: &str, version: &str) -> Vec<Value> {
+    let labels = json!({"app": "web"});
+    let container = json!({
+        "name": "web", "image": image, "env": [{"name": "VERSION", "value": version}],
+        "readinessProbe": {"httpGet": {"path": "/readyz", "port": 8080}, "periodSeconds": 1},
+    });
+    let pod = json!({"dnsPolicy": "Default", "terminationGracePeriodSeconds": 1, "containers": [container]});
+    vec![
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+               "spec": {"clusterIP": "None", "selector": labels, "ports": [{"port": 8080}]}}),
+        json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "web"},
+               "spec": {"replicas": 2, "serviceName": "web", "selector": {"matchLabels": labels},
+                        "template": {"metadata": {"labels": labels}, "spec": pod}}}),
+    ]
+}
+
+/// Waits until a pod's image can't be pulled.
+fn wait_for_back_off(cluster: &Cluster, namespace: &str) {
+    until("an image can't be pulled", Duration::from_secs(60), || {
+        let pods = cluster.list("pods", namespace);
+        let waits = |pod: &Value| pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"].clone();
+        pods.iter().any(|pod| waits(pod) == "ImagePullBackOff").then_some(())
+    });
+}
+
+#[test]
+fn a_stateful_set_with_a_broken_pod_of_another_revision_goes_on() {
+    let cluster = Cluster::shared();
+    let api = Api::new(&cluster);
+    let namespace = cluster.namespace("stateful");
+    let (image, absent) = (cluster.service_image(), cluster.absent_image());
+    let mut web = Installation::new(&api, namespace.clone());
+    let short = Millis::seconds(2);
+    let versions = || -> Vec<String> {
+        let pods = cluster.list("pods", &namespace);
+        let version = |pod: &Value| pod["spec"]["containers"][0]["env"][0]["value"].to_string();
+        pods.iter().map(version).collect()
+    };
+    let good = web.release(1, stateful(&image, "1"), short);
+    assert_eq!(web.perform(Goal::Release(good.clone())).outcome, Outcome::Done);
+    let bad = web.release(2, stateful(&absent, "2"), short);
+    let failed = web.perform(Goal::Release(bad));
+    assert_eq!(cause(&failed), ReasonCode::ImagePull, "{failed:?}");
+    // Its pod is not replaced by Kubernetes, whatever the template is.
+    let ended = web.perform(Goal::Restore(good));
+    assert_eq!(ended.outcome, Outcome::Done, "{ended:?}");
+    assert_eq!(versions(), ["\"1\"", "\"1\""]);
+    let edit = format!("web={absent}");
+    cluster.kubectl(&["set", "image", "statefulset/web", &edit, "--namespace", &namespace]);
+    wait_for_back_off(&cluster, &namespace);
+    // The pod of the edit is no evidence against the release that is applied over it.
+    let next = web.release(3, stateful(&image, "3"), short);
+    let ended = web.perform(Goal::Release(next));
+    assert_eq!(ended.outcome, Outcome::Done, "{ended:?}");
+    assert_eq!(versions(), ["\"3\"", "\"3\""]);
+}
+
+/// The same with a Deployment, whose number of replicas was changed too: its controller counts first, and makes the
+/// ReplicaSet of the release a moment later.
+#[test]
+fn a_deploy_over_an_image_that_someone_else_had_set_is_judged_by_its_own_pods() {
+    let cluster = Cluster::shared();
+    let api = Api::new(&cluster);
+    let namespace = cluster.namespace("edited-image");
+    let image = cluster.service_image();
+    let mut web = Installation::new(&api, namespace.clone());
+    let version = |number: &str| service(&image, &[("VERSION", number)], "one");
+    let short = Millis::seconds(2);
+    let first = web.release(1, version("1"), short);
+    assert_eq!(web.perform(Goal::Release(first)).outcome, Outcome::Done);
+    let edit = format!("web={}", cluster.absent_image());
+    for number in [2, 3, 4] {
+        cluster.kubectl(&["set", "image", "deployment/web", &edit, "--namespace", &namespace]);
+        cluster.kubectl(&["scale", "deployment/web", "--replicas=3", "--namespace", &namespace]);
+        wait_for_back_off(&cluster, &namespace);
+        // The last one is an earlier template, whose ReplicaSet is there already.
+        let next = web.release(number, version(if number == 2 { "2" } else { "3" }), short);
+        let ended = web.perform(Goal::Release(next));
+        assert_eq!(ended.outcome, Outcome::Done, "release {number}: {ended:?}");
+    }
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Installation<'a> {
     committed: Option<Commit>,
     orders: u64,
     began: Instant,
+    /// Of a prod target: a stop does not end what serves.
+    pub(crate) keep_serving: bool,
 }
 
 /// How an order ended.
@@ -52,7 +54,7 @@ struct Play<'a, 'b> {
 
 impl<'a> Installation<'a> {
     pub(crate) fn new(api: &'a Api, namespace: String) -> Self {
-        Self { api, namespace, committed: None, orders: 0, began: Instant::now() }
+        Self { api, namespace, committed: None, orders: 0, began: Instant::now(), keep_serving: false }
     }
 
     /// A release of these objects, rendered as a coordinator does it.
@@ -83,6 +85,7 @@ impl<'a> Installation<'a> {
             goal,
             progress_deadline: Millis::seconds(120),
             retained: BTreeSet::new(),
+            keep_serving: self.keep_serving,
             committed: self.committed.clone(),
         };
         let mut play = Play::begin(self, order, None, 0);

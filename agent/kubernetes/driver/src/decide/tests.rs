@@ -48,6 +48,7 @@ fn live() -> LiveObject {
         },
         terminating: None,
         replicas: Some(7),
+        serving: Some(7),
         is_scaled: false,
         is_usable: true,
         keep: false,

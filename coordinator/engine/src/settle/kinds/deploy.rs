@@ -60,20 +60,27 @@ fn refresh_running(state: &State, graph: &mut RunGraph, index: usize, assignment
 }
 
 /// Where the platform has the instances as one whole, ending what does not serve ends all of it: while some serve, a user
-/// decides first. On hosts the agent looks at each.
+/// decides first. On hosts the agent looks at each; on Kubernetes it knows what others ran before, and can bring it back.
 fn traffic(state: &State, run: &RunId, deploy: &Deploy) -> Option<Failure> {
     let Direction::Back { to: RollbackTarget::Stop { all: false }, .. } = deploy.direction else {
         return None;
     };
-    let on_hosts = state.target(&deploy.target)?.platform.kind() == PlatformKind::Hosts;
+    let is_agents = match state.target(&deploy.target)?.platform.kind() {
+        PlatformKind::Hosts | PlatformKind::Kubernetes => true,
+        PlatformKind::Flink => false,
+    };
     let here = state.installation(run, &deploy.target);
     let installed = here.map_or(0, |it| it.desired.saturating_sub(it.down));
     let serving = deploy.attempt.as_ref().map_or(installed, |attempt| attempt.done);
-    if on_hosts || serving == 0 {
+    if is_agents || serving == 0 {
         return None;
     }
-    let message =
-        format!("{serving} instances still serve, and there is no earlier good release to go back to");
+    let count = if serving == 1 {
+        "1 instance still serves".to_owned()
+    } else {
+        format!("{serving} instances still serve")
+    };
+    let message = format!("{count}, and there is no earlier good release to go back to");
     Some(Failure { code: ReasonCode::PausedTraffic, message, instance: None })
 }
 
