@@ -1,10 +1,13 @@
 //! What a deploy would change in the clusters themselves: their agents compare, and the lines are shown with the plan.
 //!
-//! A plan is still shown when an agent is away or the user may not upload: the difference is missing then, and why.
+//! A plan is still shown when an agent is away or the user may not upload: the difference is missing then, and why. It is
+//! shown, too, when a platform would refuse it, and the command ends with an error.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use trimaran_model::error_code;
+use trimaran_model::reason::ReasonCode;
 use trimaran_wire::v1::operator::{DeployRequest, OperatorBody, OperatorReply};
 
 use crate::error::CliError;
@@ -21,6 +24,15 @@ pub(crate) struct Difference {
     lines: Vec<String>,
     /// Why no more lines came.
     missing: Option<String>,
+    /// What the target's agent calls that.
+    code: Option<ReasonCode>,
+}
+
+impl Difference {
+    /// Whether the platform answered, and its answer is no.
+    fn is_refused(&self) -> bool {
+        self.code.is_some_and(|code| !code.is_no_answer())
+    }
 }
 
 /// By target.
@@ -42,10 +54,11 @@ pub(crate) fn ask(remote: &Remote, manifests: Option<&ManifestSet>, request: Dep
 async fn read(remote: &Remote, body: OperatorBody, found: &mut Differences) -> Result<(), CliError> {
     let mut replies = remote.client().stream(body).await.map_err(client_error)?;
     while let Some(reply) = next_reply(&mut replies).await? {
-        if let OperatorReply::Difference { target, lines, missing } = reply {
+        if let OperatorReply::Difference { target, lines, missing, code } = reply {
             let difference = found.entry(target).or_default();
             difference.lines.extend(lines);
             difference.missing = missing.or(difference.missing.take());
+            difference.code = code.and_then(|code| ReasonCode::from_name(&code)).or(difference.code);
         }
     }
     Ok(())
@@ -55,7 +68,8 @@ async fn read(remote: &Remote, body: OperatorBody, found: &mut Differences) -> R
 pub(crate) fn add_to(plan: &mut Value, differences: &Differences) {
     let one = |(target, it): (&String, &Difference)| {
         let target = Some(target).filter(|target| !target.is_empty());
-        json!({"target": target, "lines": it.lines, "missing": it.missing})
+        let code = it.code.map(ReasonCode::as_str);
+        json!({"target": target, "lines": it.lines, "missing": it.missing, "code": code})
     };
     plan["differences"] = differences.iter().map(one).collect();
 }
@@ -81,9 +95,58 @@ pub(crate) fn lines(differences: &Differences, view: &View) -> Vec<String> {
         }
         if let Some(why) = &it.missing {
             let place = if target.is_empty() { "the targets".to_owned() } else { target.clone() };
-            let text = format!("what would change on {place} is not known: {}", printable(why));
-            shown.extend(view.wrap("  ", "    ", &text));
+            let what = if it.is_refused() {
+                format!("{place} would refuse it")
+            } else {
+                format!("what would change on {place} is not known")
+            };
+            shown.extend(view.wrap("  ", "    ", &format!("{what}: {}", printable(why))));
         }
     }
     shown
+}
+
+/// The error of a plan that a platform would refuse.
+pub(crate) fn refusal(differences: &Differences) -> Option<CliError> {
+    let refused = differences.iter().filter(|(_, it)| it.is_refused());
+    let names: Vec<String> = refused.map(|(target, _)| format!("`{target}`")).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let of = if names.len() == 1 { "target" } else { "targets" };
+    let message = format!("{of} {} would refuse this plan", names.join(", "));
+    Some(CliError::new(error_code::PLATFORM_REFUSES, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(codes: &[(&str, Option<ReasonCode>)]) -> Differences {
+        let one = |(target, code): &(&str, Option<ReasonCode>)| {
+            let missing = Some("in the words of the agent".to_owned());
+            (
+                (*target).to_owned(),
+                Difference { lines: vec!["+ Service/web".to_owned()], missing, code: *code },
+            )
+        };
+        codes.iter().map(one).collect()
+    }
+
+    #[test]
+    fn a_no_of_the_platform_is_an_error_and_silence_is_none() {
+        let silent = [("a", None), ("b", Some(ReasonCode::ApiUnavailable))];
+        assert!(refusal(&answered(&silent)).is_none());
+        let denied = [("a", Some(ReasonCode::AdmissionDenied)), ("b", None), ("c", Some(ReasonCode::Quota))];
+        let error = refusal(&answered(&denied)).expect("two of them refuse it");
+        assert_eq!((error.exit(), error.message.as_str()), (6, "targets `a`, `c` would refuse this plan"));
+    }
+
+    #[test]
+    fn programs_get_lines_words_and_code() {
+        let mut plan = json!({});
+        add_to(&mut plan, &answered(&[("a", Some(ReasonCode::Quota)), ("b", None)]));
+        let wanted = |target: &str, code: Value| json!({"target": target, "lines": ["+ Service/web"], "missing": "in the words of the agent", "code": code});
+        assert_eq!(plan["differences"], json!([wanted("a", json!("quota")), wanted("b", Value::Null)]));
+    }
 }

@@ -32,6 +32,20 @@ macro_rules! reason_codes {
             pub fn is_pause(self) -> bool {
                 self.as_str().starts_with("paused_")
             }
+            /// Whether it says that the platform was not asked, or gave no answer: neither yes nor no.
+            pub fn is_no_answer(self) -> bool {
+                matches!(
+                    self,
+                    Self::ApiUnavailable
+                        | Self::JobmanagerUnreachable
+                        | Self::FetchUnreachable
+                        | Self::FetchTimeout
+                        | Self::AgentNotConnected
+                        | Self::AgentLost
+                        | Self::OrderRefused
+                        | Self::UnsupportedWorkload
+                )
+            }
             /// Reads what [`ReasonCode::as_str`] writes.
             pub fn from_name(name: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|code| code.as_str() == name)

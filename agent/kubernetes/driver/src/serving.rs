@@ -1,4 +1,4 @@
-//! What a stop does not end by itself: instances that still serve, where nothing comes back in their place.
+//! What a stop does not end automatically: instances that still serve, where nothing comes back in their place.
 
 use trimaran_model::action::Failure;
 use trimaran_model::reason::ReasonCode;

@@ -74,7 +74,10 @@ impl Place {
         if answer.put(Part::Plan(lines)).await.is_err() {
             return Ok(());
         }
-        let Some(first) = problems.first() else { return Ok(()) };
+        // What is certain to be refused says more than a question that had no answer.
+        let Some(first) = problems.iter().find(|it| !it.code.is_no_answer()).or(problems.first()) else {
+            return Ok(());
+        };
         let messages: Vec<&str> = problems.iter().take(PROBLEMS_MAX).map(|it| it.message.as_str()).collect();
         let mut message = messages.join("\n");
         if problems.len() > PROBLEMS_MAX {
@@ -143,12 +146,15 @@ impl Place {
         }
         let answers: Vec<_> = futures_util::stream::iter(asked).buffered(AT_ONCE).collect().await;
         for (served, namespace, verb, allowed) in answers {
-            let message = match allowed {
+            let (code, message) = match allowed {
                 Ok(true) => continue,
-                Ok(false) => may_not(&served, &namespace, verb),
-                Err(error) => error.message(),
+                Ok(false) => (ReasonCode::PermissionDenied, may_not(&served, &namespace, verb)),
+                Err(error) => match error.refusal() {
+                    Refusal::Unavailable { message } => (ReasonCode::ApiUnavailable, message),
+                    _ => (ReasonCode::PermissionDenied, error.message()),
+                },
             };
-            kinds.insert(message.clone(), Problem { code: ReasonCode::PermissionDenied, message });
+            kinds.insert(message.clone(), Problem { code, message });
         }
         kinds.into_values().collect()
     }

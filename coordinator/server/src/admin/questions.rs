@@ -12,6 +12,7 @@ use trimaran_model::id::{
 };
 use trimaran_model::limits::{DIFFERENCE_LINES_MAX, MESSAGE_BYTES_MAX, SEALING_KEY_BYTES_MAX};
 use trimaran_model::plan::{Plan, PlannedEnvironment, PlannedStage};
+use trimaran_model::reason::ReasonCode;
 use trimaran_model::target::{PlatformKind, Target};
 use trimaran_model::text::cut;
 use trimaran_query as query;
@@ -101,17 +102,18 @@ pub(super) async fn difference(
         let is_allowed = may_compare(identity, &target);
         let why = match path_to(server, identity, &target).await {
             _ if !is_allowed => {
-                Err(Missed::Because(format!("it runs the program of the jar, and {identity} may not deploy")))
+                Err(Missed::because(format!("it runs the program of the jar, and {identity} may not deploy")))
             }
             Ok(path) => ask(server, identity, &path, (&target, order), sender).await,
-            Err(away) => Err(Missed::Because(away.message)),
+            Err(away) => Err(Missed::because(away.message)),
         };
         match why {
             Ok(()) => {}
             Err(Missed::Unread) => return None,
-            Err(Missed::Because(why)) => {
+            Err(Missed::Because { why, code }) => {
                 let missing = Some(cut(why, MESSAGE_BYTES_MAX));
-                let reply = OperatorReply::Difference { target: name, lines: Vec::new(), missing };
+                let code = code.map(|code| code.as_str().to_owned());
+                let reply = OperatorReply::Difference { target: name, lines: Vec::new(), missing, code };
                 sender.send(&reply.to_frame()).await.ok()?;
             }
         }
@@ -176,7 +178,17 @@ fn order(
 enum Missed {
     /// No one reads the answer any more.
     Unread,
-    Because(String),
+    Because {
+        why: String,
+        /// As the agent says it.
+        code: Option<ReasonCode>,
+    },
+}
+
+impl Missed {
+    fn because(why: impl Into<String>) -> Self {
+        Self::Because { why: why.into(), code: None }
+    }
 }
 
 /// Asks one agent and passes its answer on. What the order's release names follows the question in parts: it is stored
@@ -189,7 +201,7 @@ async fn ask(
     sender: &mut FrameSender,
 ) -> Result<(), Missed> {
     let (agent, target) = (target.agent.as_str(), target.name.as_str());
-    let broke_off = || Missed::Because(format!("the session of the agent of `{target}` broke off"));
+    let broke_off = || Missed::because(format!("the session of the agent of `{target}` broke off"));
     let content = order.release.as_ref().and_then(|release| release.workload.content());
     let asked = AgentQuestion::Plan(WireAssignment::from(&order));
     let asked = AgentQuery { target: target.to_owned(), question: asked };
@@ -201,7 +213,7 @@ async fn ask(
                 move || View::new(&reader.node).read(|rows| query::content_part(rows, content.digest, part));
             let bytes = server.reads.run(identity, read).await.map_err(|_| broke_off())?;
             let Some(bytes) = bytes else {
-                return Err(Missed::Because("the manifests were not uploaded".to_owned()));
+                return Err(Missed::because("the manifests were not uploaded"));
             };
             question.send(&ContentAnswer::Part(bytes).to_frame()).await.map_err(|_| broke_off())?;
         }
@@ -220,15 +232,18 @@ async fn pass_on(
     while let Some(frame) = answer.next().await.ok()? {
         let lines = match AgentAnswer::from_frame(&frame).ok()? {
             AgentAnswer::Plan(lines) => lines,
-            AgentAnswer::Refused { message, .. } => return Some(Err(Missed::Because(message))),
+            AgentAnswer::Refused { code, message } => {
+                let code = ReasonCode::from_name(&code);
+                return Some(Err(Missed::Because { why: message, code }));
+            }
             AgentAnswer::Logs(_) | AgentAnswer::SealingKey(_) => return None,
         };
         count += lines.len();
         if count > DIFFERENCE_LINES_MAX {
             let why = format!("it has more than {DIFFERENCE_LINES_MAX} lines");
-            return Some(Err(Missed::Because(why)));
+            return Some(Err(Missed::because(why)));
         }
-        let reply = OperatorReply::Difference { target: target.to_owned(), lines, missing: None };
+        let reply = OperatorReply::Difference { target: target.to_owned(), lines, missing: None, code: None };
         if sender.send(&reply.to_frame()).await.is_err() {
             return Some(Err(Missed::Unread));
         }

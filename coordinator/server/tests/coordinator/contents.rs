@@ -237,14 +237,17 @@ async fn what_a_plan_would_change_is_asked_of_the_agent_with_its_manifests() {
     until(&world, OperatorBody::AgentList, "connected", |it| it["agents"][0]["state"] == "connected").await;
     let difference = async || {
         let mut replies = client.stream(OperatorBody::PlanDifference(request.clone())).await.expect("asked");
-        let (mut all, mut why) = (Vec::new(), None);
+        let (mut all, mut why, mut reason) = (Vec::new(), None, None);
         while let Some(reply) = replies.next().await.expect("an answer") {
-            let OperatorReply::Difference { target, lines, missing } = reply else { panic!("{reply:?}") };
+            let OperatorReply::Difference { target, lines, missing, code } = reply else {
+                panic!("{reply:?}")
+            };
             assert_eq!(target, "shop");
             all.extend(lines);
             why = missing.or(why);
+            reason = code.or(reason);
         }
-        (all, why)
+        (all, why, reason)
     };
     let played = async |parts: Vec<AgentAnswer>| {
         let (asked, with, sender) = question(&lab).await;
@@ -255,11 +258,14 @@ async fn what_a_plan_would_change_is_asked_of_the_agent_with_its_manifests() {
     };
     let lines = |text: &str| AgentAnswer::Plan(vec![text.to_owned()]);
     let (found, ()) = tokio::join!(difference(), played(vec![lines("+ a"), lines("- b")]));
-    assert_eq!(found, (vec!["+ a".to_owned(), "- b".to_owned()], None));
-    let refused =
-        AgentAnswer::Refused { code: "api_unavailable".to_owned(), message: "no answer".to_owned() };
-    let (found, ()) = tokio::join!(difference(), played(vec![lines("+ a"), refused]));
-    assert_eq!(found, (vec!["+ a".to_owned()], Some("no answer".to_owned())));
+    assert_eq!(found, (vec!["+ a".to_owned(), "- b".to_owned()], None, None));
+    // A code that no reason has is none.
+    for (code, shown) in [("api_unavailable", Some("api_unavailable")), ("of_the_agent", None)] {
+        let refused = AgentAnswer::Refused { code: code.to_owned(), message: "no answer".to_owned() };
+        let (found, ()) = tokio::join!(difference(), played(vec![lines("+ a"), refused]));
+        let shown = shown.map(str::to_owned);
+        assert_eq!(found, (vec!["+ a".to_owned()], Some("no answer".to_owned()), shown));
+    }
 
     let key = async || ask(&client, None, OperatorBody::SealingKey { target: "shop".to_owned() }).await;
     let played = async |parts| {

@@ -25,7 +25,7 @@ const DIFF_CONTEXT: usize = 1;
 pub(crate) struct Args {
     #[command(flatten)]
     inputs: Inputs,
-    /// Exit with 10 when the plan changes something.
+    /// Exit with 10 when the plan changes something. A plan that a platform would refuse is 6 with and without it.
     #[arg(long)]
     detailed_exitcode: bool,
 }
@@ -53,6 +53,9 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
         lines.splice(last..last, plan_difference::lines(&differences, &view));
         ui.print(&lines.join("\n"));
     });
+    if let Some(refused) = plan_difference::refusal(&differences) {
+        return Err(refused);
+    }
     Ok(if changes && args.detailed_exitcode { 10 } else { 0 })
 }
 

@@ -46,6 +46,9 @@ super::error_codes! { ENTRIES_REQUEST;
     QUESTION_UNANSWERED 2212 Refused "the target's agent does not answer this"
         "The agent of the target has no answer to the question, or its session broke off."
         "Do what the message says; `trimaran agent list` shows the agent.";
+    PLATFORM_REFUSES 2213 Refused "the platform would refuse this plan"
+        "A target's platform was asked about the plan, changed nothing, and would refuse a part of it."
+        "Do what the plan says of each object; `trimaran explain CODE` explains the code of each target in `-o json`.";
     QUARANTINED 2301 Refused "this plan failed before"
         "The same plan was rolled back, so it is not deployed again without an override."
         "Deploy a new version, or repeat with `--override quarantine --reason TEXT`.";

@@ -266,11 +266,13 @@ pub enum OperatorReply {
     Part(String),
     /// Of `Logs`.
     Logs(LogLines),
-    /// Of `PlanDifference`: some lines about one target, in order; `missing`: why no more come.
+    /// Of `PlanDifference`: some lines about one target, in order; `missing`: why no more come. `code` is the `ReasonCode` of
+    /// the target's agent for that, where it is the agent that says so.
     Difference {
         target: String,
         lines: Vec<String>,
         missing: Option<String>,
+        code: Option<String>,
     },
 }
 

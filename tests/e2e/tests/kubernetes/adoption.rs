@@ -59,7 +59,12 @@ fn a_plan_shows_the_fields_that_change_and_names_what_would_be_refused() {
     let shop = Shop::new(&lab, &cluster, "planned", &Shape::default());
     shop.write_plain_workload();
     let artifact = shop.version("v1", &[]);
-    let plan = || printed(&lab.run(&["plan", "-f", "planned.yaml", "--artifact", &artifact]));
+    let plan_with = |code: i32| {
+        let planned = lab.run(&["plan", "-f", "planned.yaml", "--artifact", &artifact]);
+        assert_eq!(planned.status.code(), Some(code), "{}", printed(&planned));
+        printed(&planned)
+    };
+    let plan = || plan_with(0);
     let first = plan();
     assert!(first.contains("+ Deployment/web"), "{first}");
     assert_eq!(shop.objects(), Vec::<String>::new(), "a plan writes nothing");
@@ -71,13 +76,13 @@ fn a_plan_shows_the_fields_that_change_and_names_what_would_be_refused() {
     let changed = plan();
     assert!(changed.contains(".spec.replicas: 2 -> 3"), "{changed}");
     write(&lab, "planned/web.yaml", &text.replace("app: web", "app: other"));
-    let refused = plan();
+    let refused = plan_with(6);
     assert!(refused.contains("Deployment/web") && refused.contains("immutable"), "{refused}");
     write(&lab, "planned/web.yaml", &text.replace("replicas:", "replicsa:"));
-    let unknown = plan();
+    let unknown = plan_with(11);
     assert!(unknown.contains("replicsa"), "{unknown}");
     cluster.kubectl(&["delete", "rolebinding", "trimaran-planned", "--namespace", &shop.namespace]);
     write(&lab, "planned/web.yaml", &text);
-    let denied = plan();
+    let denied = plan_with(6);
     assert!(denied.contains("may not patch deployments in namespace"), "{denied}");
 }

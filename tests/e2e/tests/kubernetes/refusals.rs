@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use trimaran_e2e::lab::Lab;
 use trimaran_test_env::kubernetes::Cluster;
 use trimaran_test_support::wait::until;
 
 use crate::shop::{Shape, Shop, printed, write};
 
-/// Plans until the answer has all of these words: policies and quotas are known to an API server a moment later.
-fn planned(shop: &Shop<'_>, artifact: &str, words: &[&str]) -> String {
+/// Plans until the answer has all of these words: policies and quotas are known to an API server a moment later. It is
+/// whole, an error, and has this code, for people and for programs.
+fn refused(shop: &Shop<'_>, artifact: &str, words: &[&str], code: &str) {
     let file = format!("{}.yaml", shop.name());
     let mut last = String::new();
     until(&format!("the plan says {words:?}"), Duration::from_secs(30), || {
@@ -21,8 +22,23 @@ fn planned(shop: &Shop<'_>, artifact: &str, words: &[&str]) -> String {
             eprintln!("{text}");
             last.clone_from(&text);
         }
-        words.iter().all(|word| text.contains(word)).then_some(text)
-    })
+        let is_whole = text.contains("Nothing was changed.") && text.contains("TR2213");
+        let is_refused = planned.status.code() == Some(6) && is_whole;
+        (is_refused && words.iter().all(|word| text.contains(word))).then_some(())
+    });
+    for arguments in [&["-o", "json"][..], &["-o", "json", "--detailed-exitcode"]] {
+        let arguments = [&["plan", "-f", &file, "--artifact", artifact], arguments].concat();
+        let planned = shop.lab.run(&arguments);
+        assert_eq!(planned.status.code(), Some(6), "{}", printed(&planned));
+        let plan: Value = serde_json::from_slice(&planned.stdout).expect("the plan is a document");
+        assert_eq!(plan["stages"][0]["change"], "create", "{plan:#}");
+        let difference = &plan["differences"][0];
+        assert_eq!((&difference["target"], &difference["code"]), (&json!(shop.name()), &json!(code)));
+        let missing = difference["missing"].as_str().unwrap_or_default();
+        assert!(words.iter().all(|word| missing.contains(word)), "{missing}");
+        let error: Value = serde_json::from_slice(&planned.stderr).expect("so is the error");
+        assert_eq!(error["error"]["code"], "TR2213", "{error:#}");
+    }
 }
 
 #[test]
@@ -36,7 +52,8 @@ fn quotas_policies_webhooks_accounts_and_unknown_kinds_are_found_at_plan() {
     let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota",
                        "metadata": {"name": "small", "namespace": name}, "spec": {"hard": {"pods": "0"}}});
     cluster.apply(&quota);
-    planned(&shop, &artifact, &["Deployment/web", "its pods", "exceeded quota", "raise the quota"]);
+    let words = ["Deployment/web", "its pods", "exceeded quota", "raise the quota"];
+    refused(&shop, &artifact, &words, "quota");
     cluster.kubectl(&["delete", "quota", "small", "--namespace", &name]);
     let rules = |resources: &str| json!([{"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": [resources]}]);
     let policy = json!({
@@ -52,7 +69,8 @@ fn quotas_policies_webhooks_accounts_and_unknown_kinds_are_found_at_plan() {
     });
     cluster.apply(&policy);
     cluster.apply(&binding);
-    planned(&shop, &artifact, &["Service/web", "no services in here", "follow the policy"]);
+    let words = ["Service/web", "no services in here", "follow the policy"];
+    refused(&shop, &artifact, &words, "admission_denied");
     cluster.kubectl(&["delete", "validatingadmissionpolicybinding", &name]);
     cluster.kubectl(&["delete", "validatingadmissionpolicy", &name]);
     let webhook = json!({
@@ -63,24 +81,19 @@ fn quotas_policies_webhooks_accounts_and_unknown_kinds_are_found_at_plan() {
                       "rules": rules("configmaps"), "clientConfig": {"url": "https://127.0.0.1:9/"}}],
     });
     cluster.apply(&webhook);
-    planned(&shop, &artifact, &["ConfigMap/web-", "away.example.com", "check the pods behind the webhook"]);
+    let words = ["ConfigMap/web-", "away.example.com", "check the pods behind the webhook"];
+    refused(&shop, &artifact, &words, "webhook_unavailable");
     cluster.kubectl(&["delete", "validatingwebhookconfiguration", &name]);
     let manifests = std::fs::read_to_string(lab.folder.path().join("refused/web.yaml")).expect("a file");
     let account =
         manifests.replace("dnsPolicy: Default", "dnsPolicy: Default\n      serviceAccountName: absent");
     write(&lab, "refused/web.yaml", &account);
-    planned(
-        &shop,
-        &artifact,
-        &["Deployment/web", "serviceaccount \"absent\" not found", "make what it names"],
-    );
+    let words = ["Deployment/web", "serviceaccount \"absent\" not found", "make what it names"];
+    refused(&shop, &artifact, &words, "failed_create");
     let widget = "---\napiVersion: example.com/v1\nkind: Widget\nmetadata: { name: w }\n";
     write(&lab, "refused/web.yaml", &format!("{manifests}{widget}"));
-    planned(
-        &shop,
-        &artifact,
-        &["Widget/w", "does not serve Widget of example.com/v1", "install its definition"],
-    );
+    let words = ["Widget/w", "does not serve Widget of example.com/v1", "install its definition"];
+    refused(&shop, &artifact, &words, "kind_not_served");
     assert_eq!(shop.objects(), Vec::<String>::new(), "nothing was written");
 }
 
@@ -100,13 +113,13 @@ fn a_namespace_that_is_not_there_or_ends_is_found_at_plan() {
         lab.ok(&["apply", "target.yaml"]);
     };
     target("nowhere-at-all");
-    planned(&shop, &artifact, &["nowhere-at-all", "create the namespace"]);
+    refused(&shop, &artifact, &["nowhere-at-all", "create the namespace"], "missing");
     let held = json!({"apiVersion": "v1", "kind": "ConfigMap",
                       "metadata": {"name": "held", "namespace": shop.namespace, "finalizers": ["example.com/hold"]}});
     cluster.apply(&held);
     cluster.kubectl(&["delete", "namespace", &shop.namespace, "--wait=false"]);
     target(&shop.namespace);
-    planned(&shop, &artifact, &["being terminated", "wait until the namespace is gone"]);
+    refused(&shop, &artifact, &["being terminated", "wait until the namespace is gone"], "object_ending");
     let free = r#"{"metadata":{"finalizers":null}}"#;
     cluster.kubectl(&["patch", "configmap", "held", "--namespace", &shop.namespace, "--patch", free]);
 }
