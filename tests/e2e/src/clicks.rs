@@ -1,7 +1,9 @@
 //! The job `clicks` as its team has it: variants of the demo job, a server that hands out their jars, a target that is a
 //! real cluster, and a pipeline file in the lab's folder.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -11,11 +13,15 @@ use trimaran_test_support::wait::until;
 use crate::artifacts::{ArtifactServer, sha256};
 use crate::lab::Lab;
 
-/// Its pipeline, environment and target.
+/// Its pipeline.
 pub const PIPELINE: &str = "clicks";
-pub const STAGE: &str = "prod/streams";
 /// The longest that a run on a loaded machine takes.
 const RUN_MAX: Duration = Duration::from_secs(120);
+/// Records that the job reads in a second, and the time between its checkpoints.
+const RATE: u64 = 200;
+const CHECKPOINT_MS: u64 = 500;
+/// Records of one checkpoint interval.
+pub const INTERVAL_RECORDS: u64 = RATE * CHECKPOINT_MS / 1000;
 
 /// What tests change of the pipeline file.
 #[derive(Debug, Clone)]
@@ -36,29 +42,45 @@ impl Default for Shape {
     }
 }
 
+/// Several may be on one cluster: what each has there carries the name of its target, which no other one has.
 pub struct Clicks {
     pub artifacts: ArtifactServer,
     /// The file to which the job writes each record.
     pub sink: PathBuf,
+    /// Its target, and the name of its jobs.
+    pub target: String,
+    /// The directory of its savepoints on this machine.
+    pub savepoints: PathBuf,
+    /// The JobManager's.
+    url: String,
 }
 
 impl Clicks {
     /// Applies the target and writes the pipeline file.
     pub fn new(lab: &Lab, cluster: &FlinkCluster, shape: &Shape) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        // A cluster of someone else outlives this process.
+        let target = format!("streams-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
         let artifacts = ArtifactServer::start(&jars()).expect("a server");
-        let sink = cluster.file("records");
-        let file = |name: &str| lab.folder.path().join(name);
-        std::fs::write(file("streams.yaml"), target(cluster)).expect("a file");
+        let sink = cluster.file(&format!("records-{target}"));
+        let savepoints = format!("{}/{target}", cluster.savepoints());
+        let on_disk = PathBuf::from(savepoints.trim_start_matches("file://"));
+        let url = cluster.url().to_owned();
+        let it = Self { artifacts, sink, target, savepoints: on_disk, url };
+        std::fs::write(lab.folder.path().join("streams.yaml"), it.target_file(&savepoints)).expect("a file");
         lab.ok(&["apply", "streams.yaml"]);
-        let it = Self { artifacts, sink };
         it.reshape(lab, shape);
         it
     }
 
+    /// The stage of its only environment.
+    pub fn stage(&self) -> String {
+        format!("prod/{}", self.target)
+    }
+
     /// Writes the pipeline file anew.
     pub fn reshape(&self, lab: &Lab, shape: &Shape) {
-        let pipeline = pipeline(&self.artifacts.url(), &self.sink, shape);
-        std::fs::write(lab.folder.path().join("clicks.yaml"), pipeline).expect("a file");
+        std::fs::write(lab.folder.path().join("clicks.yaml"), self.pipeline_file(shape)).expect("a file");
     }
 
     /// `NAME=VERSION@sha256:HEX` of a variant of the demo job.
@@ -92,6 +114,77 @@ impl Clicks {
         let before = lines();
         until("the job writes records", Duration::from_secs(30), || (lines() >= before + more).then_some(()));
     }
+
+    /// Ids of its jobs that process records, asked of the JobManager itself.
+    pub fn running_jobs(&self) -> Vec<String> {
+        self.ask_for_jobs().expect("the JobManager answers")
+    }
+
+    /// Ends its jobs, for a cluster that others go on with.
+    pub fn cancel_jobs(&self) {
+        // Without a JobManager there are none.
+        for job in self.ask_for_jobs().unwrap_or_default() {
+            let address = format!("{}/jobs/{job}?mode=cancel", self.url);
+            // One that has ended meanwhile needs no cancel.
+            let _ = Command::new("curl").args(["-sS", "-X", "PATCH", &address]).output();
+        }
+    }
+
+    fn ask_for_jobs(&self) -> Option<Vec<String>> {
+        let address = format!("{}/jobs/overview", self.url);
+        let output = Command::new("curl").args(["-fsS", &address]).output().expect("curl runs");
+        let jobs: Value = serde_json::from_slice(&output.stdout).ok()?;
+        let running = jobs["jobs"].as_array()?.iter();
+        let own = running.filter(|job| job["name"] == self.target && job["state"] == "RUNNING");
+        Some(own.map(|job| job["jid"].as_str().expect("an id").to_owned()).collect())
+    }
+
+    fn target_file(&self, savepoints: &str) -> String {
+        let Self { target, url, .. } = self;
+        format!(
+            "\
+trimaran: v1
+target: {target}
+agent: lab
+class: staging
+flink: {{ urls: [\"{url}\"], savepoints: \"{savepoints}\" }}
+"
+        )
+    }
+
+    fn pipeline_file(&self, shape: &Shape) -> String {
+        let Shape { window, bake, argument, rollback } = shape;
+        let (url, sink, target) = (self.artifacts.url(), self.sink.display(), &self.target);
+        let argument = argument.as_ref().map(|argument| format!(", \"{argument}\"")).unwrap_or_default();
+        format!(
+            "\
+trimaran: v1
+pipeline: clicks
+owner: team-streams
+artifacts:
+  job: {{ file: \"{url}/{{version}}.jar\" }}
+workload:
+  flink:
+    jar: job
+    entry_class: trimaran.demo.Counter
+    args: [\"--out={sink}\", \"--job-name={target}\", \"--rate={RATE}\", \"--checkpoint-ms={CHECKPOINT_MS}\"{argument}]
+    health: {{ start_timeout: 1m, window: {window}, max_restarts: 2, min_checkpoints: 2 }}
+    rollback: {rollback}
+environments:
+  - name: prod
+    targets: [{target}]
+    rollback: {{ on: [health], scope: environment, bake: {bake} }}
+"
+        )
+    }
+}
+
+/// How many records a run that went back repeats at the sinks, as its job says when it has counted them.
+pub fn repeated_reported(run: &Value) -> Option<u64> {
+    let message = run["stages"][0]["instances"][0]["message"].as_str()?;
+    let (_, behind) = message.split_once(" (")?;
+    let (count, _) = behind.split_once(" records are processed again")?;
+    count.parse().ok()
 }
 
 /// What `status` says of the installation.
@@ -104,43 +197,4 @@ pub fn installation(lab: &Lab) -> Value {
 /// The newest entry of its history.
 pub fn newest(lab: &Lab) -> Value {
     lab.json(&["history", PIPELINE])["entries"][0].clone()
-}
-
-fn target(cluster: &FlinkCluster) -> String {
-    let (url, savepoints) = (cluster.url(), cluster.savepoints());
-    format!(
-        "\
-trimaran: v1
-target: streams
-agent: lab
-class: staging
-flink: {{ urls: [\"{url}\"], savepoints: \"{savepoints}\" }}
-"
-    )
-}
-
-fn pipeline(url: &str, sink: &Path, shape: &Shape) -> String {
-    let Shape { window, bake, argument, rollback } = shape;
-    let sink = sink.display();
-    let argument = argument.as_ref().map(|argument| format!(", \"{argument}\"")).unwrap_or_default();
-    format!(
-        "\
-trimaran: v1
-pipeline: clicks
-owner: team-streams
-artifacts:
-  job: {{ file: \"{url}/{{version}}.jar\" }}
-workload:
-  flink:
-    jar: job
-    entry_class: trimaran.demo.Counter
-    args: [\"--out={sink}\", \"--rate=200\", \"--checkpoint-ms=500\"{argument}]
-    health: {{ start_timeout: 1m, window: {window}, max_restarts: 2, min_checkpoints: 2 }}
-    rollback: {rollback}
-environments:
-  - name: prod
-    targets: [streams]
-    rollback: {{ on: [health], scope: environment, bake: {bake} }}
-"
-    )
 }

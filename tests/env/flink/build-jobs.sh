@@ -29,7 +29,7 @@ pack v1
 pack v2 extra-state=true                                  # a further state: compatible
 pack v3 extra-state=true
 pack crash fail-after=50                                  # fails after 50 records of each attempt: makes progress
-pack poison fail-at=500                                   # fails at one record for ever
+pack poison fail-each=200                                 # fails for ever at the next record that is a multiple
 pack openthrows open-throws=true                          # fails before the first record
 pack badstate state-type=string                           # the same state with another serializer
 pack newuid counter-uid=counter-2                         # the uid of the stateful operator is another

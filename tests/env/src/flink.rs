@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::ports::Ports;
@@ -20,6 +21,21 @@ fn cache() -> PathBuf {
 /// Where the jars of the demo job's variants are, each as `VARIANT.jar`. A cluster that was started has made them.
 pub fn jars() -> PathBuf {
     cache().join("jobs")
+}
+
+/// A cluster without high availability for all tests of this process that are at work at one time: the first of them starts
+/// it, the last one ends it. For tests that harm neither its processes nor its uploads, with names of their own for their
+/// jobs and a directory of their own for savepoints.
+pub fn shared(version: &str) -> Arc<FlinkCluster> {
+    static SHARED: Mutex<BTreeMap<String, Weak<FlinkCluster>>> = Mutex::new(BTreeMap::new());
+    // Who comes while it starts waits for it. One that could not be started is tried again.
+    let mut known = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(cluster) = known.get(version).and_then(Weak::upgrade) {
+        return cluster;
+    }
+    let cluster = Arc::new(FlinkCluster::start(version, false));
+    known.insert(version.to_owned(), Arc::downgrade(&cluster));
+    cluster
 }
 
 /// One JobManager and two TaskManagers.

@@ -8,7 +8,7 @@ use trimaran_model::release::Artifact;
 use trimaran_model::time::{Millis, WallTime};
 
 use crate::id::FlinkId;
-use crate::ledger::RunRequest;
+use crate::ledger::{JarFrom, RunRequest};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
@@ -25,6 +25,8 @@ pub enum Call {
     Topology { job: FlinkId },
     /// Answer: `Sampled`.
     Sample { job: FlinkId },
+    /// What a job has processed since it was run, over all its restarts, and its last checkpoint. Answer: `Measured`.
+    Measure { job: FlinkId },
     /// The last completed checkpoint. Answer: `Checkpoint`.
     Checkpoint { job: FlinkId },
     /// Why a job failed. Answer: `Exception`.
@@ -58,6 +60,7 @@ pub enum Reply {
     },
     Topology(Topology),
     Sampled(Sample),
+    Measured(Measured),
     Checkpoint(Option<CheckpointSeen>),
     Exception(Option<String>),
     Failures(Vec<FailureSeen>),
@@ -81,28 +84,6 @@ pub enum Reply {
     Unavailable {
         message: String,
     },
-}
-
-/// Where the jar of an order came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JarFrom {
-    /// It was there: an earlier order has uploaded the same bytes.
-    JobManager,
-    /// The agent's durable store.
-    Store,
-    /// Its place, such as a URL: the agent did not have it, or not any more.
-    Place(String),
-}
-
-impl JarFrom {
-    /// For people, as a part of a sentence.
-    pub fn describe(&self) -> String {
-        match self {
-            Self::JobManager => "the jar is the one that the JobManager holds".to_owned(),
-            Self::Store => "the jar comes from the store of the agent".to_owned(),
-            Self::Place(place) => format!("the jar was fetched from {place}"),
-        }
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +129,6 @@ pub struct JobOverview {
     pub id: FlinkId,
     pub name: String,
     pub state: JobState,
-    /// Without records.
     pub tasks: Option<Tasks>,
     /// When its state changed last.
     pub modified: WallTime,
@@ -214,8 +194,6 @@ pub struct Sample {
 pub struct Tasks {
     pub running_or_finished: u32,
     pub total: u32,
-    /// Records that the sources emitted since the last start of the job.
-    pub records_out: u64,
 }
 
 impl Tasks {
@@ -223,6 +201,32 @@ impl Tasks {
     pub fn all_run(self) -> bool {
         self.total > 0 && self.running_or_finished == self.total
     }
+}
+
+/// What a job has processed. Flink counts each attempt of a task, keeps the counts of those that have ended, and forgets them
+/// with the JobManager. Counts of a task at work are some seconds old, counts of one that has ended are exact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measured {
+    pub at: WallTime,
+    /// As old as what the JobManager shows of a job; `None`: it does not know the job.
+    pub state: Option<JobState>,
+    /// Records that came to the last tasks, in which the sinks are; `None`: Flink does not show it, as of a job of one task.
+    pub at_sinks: Option<u64>,
+    /// Records that the first tasks, in which the sources are, have passed on; `None`: as above.
+    pub at_sources: Option<u64>,
+    /// There were more: attempts are missing whose counts are not kept any more.
+    pub is_least: bool,
+    /// How often a task was started again, at most.
+    pub restarts: u32,
+    pub last_checkpoint: Option<CheckpointSeen>,
+    /// How often a state was restored, the one that the job began from included, and whether the last one was a savepoint.
+    pub restored: Option<Restored>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restored {
+    pub count: u64,
+    pub is_savepoint: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -245,7 +249,6 @@ pub struct FailureSeen {
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CheckpointCounts {
-    pub restored: u64,
     pub completed: u64,
     pub failed: u64,
     pub last: Option<CheckpointSeen>,

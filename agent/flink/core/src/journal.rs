@@ -6,12 +6,14 @@ use trimaran_model::time::WallTime;
 use trimaran_wire::codec::{CodecError, Message as _};
 use trimaran_wire::v1::common::reason_code;
 use trimaran_wire::v1::flink_journal::{
-    WireFlinkAttempt, WireFlinkEnding, WireFlinkJob, WireFlinkLedger, WireFlinkPhase, WireFlinkStanding,
-    WireFlinkStart, WireFlinkState,
+    WireFlinkAttempt, WireFlinkEnding, WireFlinkJarFrom, WireFlinkJob, WireFlinkLedger, WireFlinkPhase,
+    WireFlinkStanding, WireFlinkStart, WireFlinkState,
 };
 
 use crate::id::{AttemptKey, FlinkId};
-use crate::ledger::{Ending, JobRecord, JobRules, Ledger, RunRequest, Standing, Start, StateKind, StateRef};
+use crate::ledger::{
+    Ending, JarFrom, JobRecord, JobRules, Ledger, RunRequest, Standing, Start, StateKind, StateRef,
+};
 
 /// What survives a crash.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -99,6 +101,7 @@ impl From<&JobRecord> for WireFlinkJob {
             bounded,
             max_restarts,
             max_failed_checkpoints,
+            jar_from: (&job.jar_from).into(),
         }
     }
 }
@@ -115,7 +118,34 @@ impl From<WireFlinkJob> for JobRecord {
             max_restarts: wire.max_restarts,
             max_failed_checkpoints: wire.max_failed_checkpoints,
         };
-        Self { id: FlinkId(wire.id), release: Digest(wire.release), from: wire.from.into(), standing, rules }
+        Self {
+            id: FlinkId(wire.id),
+            release: Digest(wire.release),
+            from: wire.from.into(),
+            standing,
+            rules,
+            jar_from: wire.jar_from.into(),
+        }
+    }
+}
+
+impl From<&JarFrom> for WireFlinkJarFrom {
+    fn from(from: &JarFrom) -> Self {
+        match from {
+            JarFrom::JobManager => Self::JobManager,
+            JarFrom::Store => Self::Store,
+            JarFrom::Place(place) => Self::Place(place.clone()),
+        }
+    }
+}
+
+impl From<WireFlinkJarFrom> for JarFrom {
+    fn from(wire: WireFlinkJarFrom) -> Self {
+        match wire {
+            WireFlinkJarFrom::JobManager => Self::JobManager,
+            WireFlinkJarFrom::Store => Self::Store,
+            WireFlinkJarFrom::Place(place) => Self::Place(place),
+        }
     }
 }
 

@@ -43,6 +43,7 @@ pub struct JobRecord {
     pub from: Start,
     pub standing: Standing,
     pub rules: JobRules,
+    pub jar_from: JarFrom,
 }
 
 /// By what a job is judged when no order is there any more: what its release says.
@@ -57,6 +58,28 @@ impl From<&FlinkWorkload> for JobRules {
     fn from(job: &FlinkWorkload) -> Self {
         let FlinkHealth { max_restarts, max_failed_checkpoints, .. } = job.health;
         Self { bounded: job.bounded, max_restarts, max_failed_checkpoints }
+    }
+}
+
+/// Where the jar of a job came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JarFrom {
+    /// It was there: an earlier order has uploaded the same bytes.
+    JobManager,
+    /// The agent's durable store.
+    Store,
+    /// Its place, such as a URL: the agent did not have it, or not any more.
+    Place(String),
+}
+
+impl JarFrom {
+    /// For people, as a part of a sentence.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::JobManager => "the jar is the one that the JobManager holds".to_owned(),
+            Self::Store => "the jar comes from the store of the agent".to_owned(),
+            Self::Place(place) => format!("the jar was fetched from {place}"),
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 mod cause;
 mod curl;
 mod decode;
+mod measure;
 
 use serde_json::json;
 use trimaran_model::release::{Artifact, FlinkRelease};
@@ -20,11 +21,11 @@ use trimaran_model::time::WallTime;
 pub use curl::curl;
 
 use crate::call::{
-    Call, CheckpointCounts, CheckpointSeen, Cluster, ExceptionSeen, FailureSeen, JarFrom, JobState, Refusal,
-    Reply, Sample, Tasks, Topology, TriggerState,
+    Call, CheckpointCounts, Cluster, ExceptionSeen, FailureSeen, JobState, Refusal, Reply, Sample, Tasks,
+    Topology, TriggerState,
 };
 use crate::id::FlinkId;
-use crate::ledger::{RunRequest, Start};
+use crate::ledger::{JarFrom, RunRequest, Start};
 
 /// Exceptions that are asked for: one more than the JobManager keeps by default.
 const EXCEPTIONS_MAX: u32 = 17;
@@ -148,6 +149,7 @@ impl Exchange {
             Call::Jobs => one(answers, get("/jobs/overview"), jobs),
             Call::Topology { job } => topology(*job, answers),
             Call::Sample { job } => sample(*job, answers),
+            Call::Measure { job } => measure::measured(*job, answers),
             Call::Checkpoint { job } => one(answers, get(format!("/jobs/{job}/checkpoints")), |answer| {
                 Ok(Reply::Checkpoint(counts(answer)?.and_then(|counts| counts.last)))
             }),
@@ -372,16 +374,10 @@ fn counts(answer: &Response) -> Result<Option<CheckpointCounts>, Unusable> {
     if is_unknown_job(answer) {
         return Ok(None);
     }
-    let decode::Checkpoints { counts, latest } = answer.read()?;
-    let savepoint = latest.savepoint.map(CheckpointSeen::from);
-    let last = latest.completed.map(CheckpointSeen::from).into_iter().chain(savepoint).max_by_key(|it| it.at);
-    Ok(Some(CheckpointCounts {
-        restored: counts.restored,
-        completed: counts.completed,
-        failed: counts.failed,
-        last,
-        failure: latest.failed.and_then(|failed| failed.failure_message),
-    }))
+    let decode::Checkpoints { counts, mut latest } = answer.read()?;
+    let failure = latest.failed.take().and_then(|failed| failed.failure_message);
+    let decode::Counts { completed, failed, .. } = counts;
+    Ok(Some(CheckpointCounts { completed, failed, last: latest.last(), failure }))
 }
 
 fn sample(job: FlinkId, answers: &[Response]) -> Result<Next, Unusable> {
@@ -412,10 +408,6 @@ fn tasks(detail: decode::Detail) -> Tasks {
     for vertex in detail.vertices {
         tasks.total += vertex.parallelism;
         tasks.running_or_finished += vertex.tasks.running + vertex.tasks.finished;
-        // Flink names sources so; one that is chained to the end of the job shows no records.
-        if vertex.name.starts_with("Source: ") {
-            tasks.records_out += vertex.metrics.write_records;
-        }
     }
     tasks
 }

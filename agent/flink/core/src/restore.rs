@@ -31,14 +31,33 @@ pub struct Situation<'a> {
     pub processed: Processed,
 }
 
-/// Records that sources emitted, as far as it is known.
+/// What a job has processed since it began, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Processed {
-    pub records: Option<u64>,
+    pub records: Records,
     /// For how long.
     pub time: Millis,
-    /// The job was restarted since: Flink counts anew then, so there were more.
-    pub is_least: bool,
+}
+
+/// Numbers of records, restarts included: one that was read again counts again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Records {
+    /// That came to the last tasks, in which the sinks are; `None`: not known.
+    pub at_sinks: Option<u64>,
+    /// That the first tasks, in which the sources are, have passed on; `None`: not known.
+    pub at_sources: Option<u64>,
+    pub precision: Precision,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// The job was at work, and what Flink shows of it is some seconds old.
+    #[default]
+    About,
+    /// There were more: what Flink counted before is not kept any more.
+    AtLeast,
+    /// Of a job that has ended.
+    Exact,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,10 +75,8 @@ pub enum Choice {
 pub struct Cost {
     /// How much time the sources go back.
     pub replay: Millis,
-    /// Records that are processed a second time; `None`: not known.
-    pub repeated: Option<u64>,
-    /// There are more of them.
-    pub is_least: bool,
+    /// Records that are processed again.
+    pub repeated: Records,
     /// Output that sinks with transactions have committed comes again.
     pub repeats_committed: bool,
     /// State that the version that is left has written is discarded.
@@ -136,7 +153,6 @@ fn cost_of_savepoint(situation: &Situation<'_>, state: &StateRef) -> Cost {
     Cost {
         replay,
         repeated: situation.processed.records,
-        is_least: situation.processed.is_least,
         repeats_committed: situation.checkpoint.is_some(),
         discards_state: situation.checkpoint.is_some(),
         loses: loss(situation.rules, replay),
@@ -145,7 +161,7 @@ fn cost_of_savepoint(situation: &Situation<'_>, state: &StateRef) -> Cost {
 
 fn cost_of_latest(situation: &Situation<'_>) -> Cost {
     let replay = situation.checkpoint.map_or(Millis::ZERO, |state| situation.now - state.at);
-    let Processed { records, time, is_least } = situation.processed;
+    let Processed { records, time } = situation.processed;
     let share = |records: u64| match time.0 {
         0 => records,
         time => u64::try_from(u128::from(records) * u128::from(replay.0.min(time)) / u128::from(time))
@@ -153,8 +169,11 @@ fn cost_of_latest(situation: &Situation<'_>) -> Cost {
     };
     Cost {
         replay,
-        repeated: records.map(share),
-        is_least,
+        repeated: Records {
+            at_sinks: records.at_sinks.map(share),
+            at_sources: records.at_sources.map(share),
+            precision: records.precision,
+        },
         repeats_committed: false,
         discards_state: false,
         loses: loss(situation.rules, replay),
@@ -172,12 +191,7 @@ fn loss(rules: &FlinkRollback, replay: Millis) -> Option<Loss> {
 impl Cost {
     /// One sentence without its end.
     pub fn describe(&self) -> String {
-        let records = match self.repeated {
-            Some(records) if self.is_least => format!("at least {records} records"),
-            Some(records) => format!("about {records} records"),
-            None => "an unknown number of records".to_owned(),
-        };
-        let mut text = format!("replays {} ({records} are processed again)", rounded(self.replay));
+        let mut text = format!("replays {} ({})", rounded(self.replay), self.repeated.describe());
         if self.repeats_committed {
             text.push_str(", output that was committed comes again, also from sinks with transactions");
         }
@@ -196,6 +210,25 @@ impl Cost {
             }
         }
         text
+    }
+}
+
+impl Records {
+    fn describe(&self) -> String {
+        let how = match self.precision {
+            Precision::About => "about ",
+            Precision::AtLeast => "at least ",
+            Precision::Exact => "",
+        };
+        match (self.at_sinks, self.at_sources) {
+            (None, None) => "an unknown number of records are processed again".to_owned(),
+            (Some(sinks), Some(sources)) if sinks != sources => {
+                format!("{how}{sinks} records are processed again at the sinks, {sources} at the sources")
+            }
+            (Some(records), _) | (None, Some(records)) => {
+                format!("{how}{records} records are processed again")
+            }
+        }
     }
 }
 
@@ -231,13 +264,17 @@ mod tests {
         state(StateKind::Checkpoint, age, 2)
     }
 
+    fn records(precision: Precision) -> Records {
+        Records { at_sinks: Some(840), at_sources: Some(840), precision }
+    }
+
     fn decide(
         rules: &FlinkRollback,
         from: Option<FlinkRestore>,
         savepoint: Option<&StateRef>,
         checkpoint: Option<&StateRef>,
     ) -> Choice {
-        let processed = Processed { records: Some(840), time: Millis(4200), is_least: false };
+        let processed = Processed { records: records(Precision::About), time: Millis(4200) };
         choose(&Situation { now: NOW, rules, from, savepoint, checkpoint, processed })
     }
 
@@ -248,21 +285,31 @@ mod tests {
         else {
             panic!("the savepoint is young");
         };
-        assert_eq!((state, cost.replay, cost.repeated), (s, Millis::seconds(5), Some(840)));
+        assert_eq!((state, cost.replay, cost.repeated.at_sinks), (s, Millis::seconds(5), Some(840)));
         assert!(cost.repeats_committed && cost.discards_state && cost.loses.is_none());
         assert!(cost.describe().contains("replays 5s (about 840 records"), "{}", cost.describe());
     }
 
-    /// Flink counts the records of a job that was restarted anew.
+    /// What Flink no longer shows is not passed over in silence, and the two ends of a job may differ.
     #[test]
-    fn after_restarts_the_number_is_the_least() {
+    fn a_number_is_as_exact_as_it_is_said_to_be() {
         let (s, rules) = (savepoint(Millis::seconds(5)), FlinkRollback::default());
-        let processed = Processed { records: Some(50), time: Millis(4200), is_least: true };
-        let (from, savepoint) = (None, Some(&s));
-        let choice =
-            choose(&Situation { now: NOW, rules: &rules, from, savepoint, checkpoint: None, processed });
-        let Choice::Savepoint { cost, .. } = choice else { panic!("{choice:?}") };
-        assert!(cost.describe().contains("at least 50 records"), "{}", cost.describe());
+        let least = records(Precision::AtLeast);
+        let exact = Records { at_sources: Some(1200), ..records(Precision::Exact) };
+        let unknown = Records { at_sinks: None, at_sources: None, ..least };
+        for (records, says) in [
+            (least, "(at least 840 records are processed again)"),
+            (exact, "(840 records are processed again at the sinks, 1200 at the sources)"),
+            (Records { at_sinks: None, ..exact }, "(1200 records are processed again)"),
+            (unknown, "(an unknown number of records are processed again)"),
+        ] {
+            let processed = Processed { records, time: Millis(4200) };
+            let (from, savepoint) = (None, Some(&s));
+            let choice =
+                choose(&Situation { now: NOW, rules: &rules, from, savepoint, checkpoint: None, processed });
+            let Choice::Savepoint { cost, .. } = choice else { panic!("{choice:?}") };
+            assert!(cost.describe().contains(says), "{}", cost.describe());
+        }
     }
 
     #[test]
@@ -284,7 +331,7 @@ mod tests {
             panic!("it is preferred")
         };
         // 840 records in 4.2 s are 60 in 0.3 s.
-        assert_eq!((cost.replay, cost.repeated), (Millis(300), Some(60)));
+        assert_eq!((cost.replay, cost.repeated.at_sources), (Millis(300), Some(60)));
     }
 
     #[test]

@@ -203,7 +203,7 @@ mod tests {
     const ID: FlinkId = FlinkId([7; 16]);
 
     fn standing(rules: JobRules) -> StandingJob {
-        use crate::ledger::{JobRecord, Standing, Start};
+        use crate::ledger::{JarFrom, JobRecord, Standing, Start};
         use trimaran_model::id::Digest;
         let job = JobRecord {
             id: ID,
@@ -211,6 +211,7 @@ mod tests {
             from: Start::Empty,
             standing: Standing::Started,
             rules,
+            jar_from: JarFrom::Store,
         };
         StandingJob::of(&Ledger { job: Some(job), ..Ledger::default() }).expect("it has a job")
     }
@@ -228,7 +229,7 @@ mod tests {
     }
 
     fn listed(state: JobState, running: u32, modified: Timestamp) -> JobOverview {
-        let tasks = Tasks { running_or_finished: running, total: 2, records_out: 0 };
+        let tasks = Tasks { running_or_finished: running, total: 2 };
         JobOverview { id: ID, name: "demo".to_owned(), state, tasks: Some(tasks), modified: wall(modified) }
     }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use trimaran_agent_core::platform::Answer;
-use trimaran_flink_core::call::{Call, JarFrom, JobOverview, Refusal, RefusalKind, Reply};
+use trimaran_flink_core::call::{Call, JobOverview, Refusal, RefusalKind, Reply};
+use trimaran_flink_core::ledger::JarFrom;
 use trimaran_flink_core::rest::{Body, Exchange, Next, Request, Response};
 use trimaran_model::action::Failure;
 use trimaran_model::reason::ReasonCode;
@@ -131,8 +132,9 @@ impl<J: JarSource> FlinkTarget<J> {
         if !may_send() {
             return Err(NoReply::Unmade);
         }
-        if request.path.ends_with("/run") {
-            failpoint::stop("before run");
+        let change = request.path.rsplit('/').next().filter(|it| matches!(*it, "run" | "stop"));
+        if let Some(change) = change {
+            failpoint::stop(&format!("before {change}"));
         }
         self.client.send(request, jar.as_deref()).await.map_err(NoReply::Send)
     }

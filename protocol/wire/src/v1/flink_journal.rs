@@ -53,6 +53,15 @@ pub struct WireFlinkJob {
     pub bounded: bool,
     pub max_restarts: u32,
     pub max_failed_checkpoints: u32,
+    /// Where its jar came from.
+    pub jar_from: WireFlinkJarFrom,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum WireFlinkJarFrom {
+    JobManager,
+    Store,
+    Place(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -109,6 +118,7 @@ mod tests {
                     bounded: true,
                     max_restarts: 2,
                     max_failed_checkpoints: 3,
+                    jar_from: WireFlinkJarFrom::Place("u".to_owned()),
                 }),
                 ending: Some(WireFlinkEnding::Stop { trigger: [8; 16], directory: "d".to_owned() }),
                 next: Some(WireFlinkStart::Empty),
@@ -131,7 +141,7 @@ mod tests {
         expected.extend([6; 32]);
         expected.push(1);
         expected.extend(state(1));
-        expected.extend([0, 1, b'j', 2, b'{', b'}', 1, 2, 3, 1, 0]);
+        expected.extend([0, 1, b'j', 2, b'{', b'}', 1, 2, 3, 2, 1, b'u', 1, 0]);
         expected.extend([8; 16]);
         expected.extend([1, b'd', 1, 0, 1]);
         expected.extend(state(0));

@@ -7,7 +7,7 @@ use trimaran_agent_core::driver::Journaled as _;
 use trimaran_flink_core::call::{Call, Reply};
 use trimaran_flink_core::id::{AttemptKey, FlinkId, IdStep};
 use trimaran_flink_core::journal::{ledger_from_bytes, ledger_to_bytes};
-use trimaran_flink_core::ledger::{Ending, JobRecord, JobRules, Ledger, Standing, Start};
+use trimaran_flink_core::ledger::{Ending, JarFrom, JobRecord, JobRules, Ledger, Standing, Start};
 use trimaran_flink_core::machine::{Flink, Phase};
 use trimaran_flink_core::rest::run_request;
 use trimaran_model::action::{Action, Commit, Outcome, Wave};
@@ -134,7 +134,8 @@ pub fn start_old(jobmanager: &mut ModelJobManager) -> Commit {
     let (reply, _) = jobmanager.call(now, Call::Run { job: id, request });
     assert_eq!(reply, Reply::Started);
     let (from, standing, rules) = (Start::Empty, Standing::Started, JobRules::from(&release(OLD).job));
-    let job = JobRecord { id, release: digest(OLD), from, standing, rules };
+    let jar_from = JarFrom::Store;
+    let job = JobRecord { id, release: digest(OLD), from, standing, rules, jar_from };
     let ledger = Ledger { attempt: Some(key(0)), number: 1, job: Some(job), ..Ledger::default() };
     Commit { assignment: AssignmentId(0), n: 1, body: ledger_to_bytes(&ledger) }
 }

@@ -13,6 +13,8 @@ use trimaran_flink_core::call::Call;
 const SOURCE: &str = "ca88eee0095684d687a1b6495617f957";
 const COUNTER: &str = "0da08f51eaa85fc298e176a139b3649a";
 const COUNTER_2: &str = "c8ba5fa3f4d3a7c9a4f0e4c1e8a07f10";
+/// Attempts that are kept beside the present one (`jobmanager.execution.attempts-history-size`).
+const ATTEMPTS_KEPT: usize = 16;
 
 type Answer = Result<(u16, Value), (u16, Vec<String>)>;
 
@@ -59,6 +61,10 @@ impl ModelJobManager {
             (Method::Get, ["jobs", job, "checkpoints"]) => self.checkpoints(job),
             (Method::Get, ["jobs", job, "checkpoints", "config"]) => self.checkpoint_config(job),
             (Method::Get, ["jobs", job, "checkpoints", "details", id]) => self.checkpoint_details(job, id),
+            (Method::Get, ["jobs", job, "vertices", vertex]) => self.vertex(job, vertex),
+            (Method::Get, ["jobs", job, "vertices", vertex, "subtasks", "0", "attempts", attempt]) => {
+                self.attempt(job, vertex, attempt)
+            }
             (Method::Post, ["jobs", job, "stop"]) => self.stop(job, &body),
             (Method::Get, ["jobs", job, "savepoints", trigger]) => self.poll(job, trigger),
             (Method::Patch, ["jobs", job]) => self.cancel(job),
@@ -247,14 +253,35 @@ impl ModelJobManager {
             .into_iter()
             .map(|(id, name, parallelism)| {
                 let tasks = json!({ "RUNNING": running * parallelism, "FINISHED": 0 });
-                let records = if id == SOURCE { found.position() - found.start.state.position.min(found.position()) } else { 0 };
-                json!({ "id": id, "name": name, "parallelism": parallelism, "tasks": tasks, "metrics": { "write-records": records } })
+                json!({ "id": id, "name": name, "parallelism": parallelism, "tasks": tasks })
             })
             .collect();
-        let body =
-            json!({ "jid": job, "name": found.name, "state": found.state_name(), "vertices": vertices });
+        let counter = counter(found.behaviour);
+        let nodes = json!([{ "id": counter, "inputs": [{ "num": 0, "id": SOURCE }] }, { "id": SOURCE }]);
+        let body = json!({
+            "jid": job, "name": found.name, "state": found.state_name(), "vertices": vertices,
+            "plan": { "nodes": nodes },
+        });
         self.details.insert(id, (self.now, body.to_string()));
         Ok((200, body))
+    }
+
+    /// The first instance of a task does all the work.
+    fn vertex(&self, job: &str, vertex: &str) -> Answer {
+        let Some(found) = self.find(job) else { return Err(Self::unknown(job)) };
+        let attempts = found.attempts();
+        let present = attempts.len() - 1;
+        Ok((200, json!({ "id": vertex, "subtasks": [attempt(vertex, present, attempts[present])] })))
+    }
+
+    fn attempt(&self, job: &str, vertex: &str, number: &str) -> Answer {
+        let Some(found) = self.find(job) else { return Err(Self::unknown(job)) };
+        let (attempts, number) = (found.attempts(), number.parse::<usize>().expect("a number"));
+        let kept = attempts.len().saturating_sub(1 + ATTEMPTS_KEPT)..;
+        match attempts.get(number).filter(|_| kept.contains(&number)) {
+            Some(records) => Ok((200, attempt(vertex, number, *records))),
+            None => Err(error(404, REST, &format!("Attempt {number} not found"))),
+        }
     }
 
     fn exceptions(&self, job: &str) -> Answer {
@@ -279,8 +306,10 @@ impl ModelJobManager {
         let failed =
             (found.failed > 0).then(|| json!({ "failure_message": "Asynchronous task checkpoint failed." }));
         let counts = json!({ "restored": found.restored, "total": found.completed + found.failed, "in_progress": 0, "completed": found.completed, "failed": found.failed });
+        let restored =
+            (found.restored > 0).then(|| json!({ "is_savepoint": found.has_restored_savepoint() }));
         let latest =
-            json!({ "completed": completed, "savepoint": savepoint, "failed": failed, "restored": null });
+            json!({ "completed": completed, "savepoint": savepoint, "failed": failed, "restored": restored });
         Ok((200, json!({ "counts": counts, "latest": latest })))
     }
 
@@ -361,8 +390,18 @@ impl ModelJobManager {
     }
 }
 
+/// One attempt of an instance of a task: what the source passes on comes to the counter at once.
+fn attempt(vertex: &str, number: usize, records: u64) -> Value {
+    let (read, written) = if vertex == SOURCE { (0, records) } else { (records, 0) };
+    let metrics = json!({ "read-records": read, "write-records": written });
+    json!({ "subtask": 0, "attempt": number, "metrics": metrics })
+}
+
+fn counter(behaviour: Behaviour) -> &'static str {
+    if behaviour == Behaviour::NewUid { COUNTER_2 } else { COUNTER }
+}
+
 /// Id, operators and parallelism of the tasks of a program.
 fn vertices(behaviour: Behaviour, parallelism: u32) -> [(&'static str, &'static str, u32); 2] {
-    let counter = if behaviour == Behaviour::NewUid { COUNTER_2 } else { COUNTER };
-    [(SOURCE, "Source: numbers", 1), (counter, "counter -> out: Writer", parallelism)]
+    [(SOURCE, "Source: numbers", 1), (counter(behaviour), "counter -> out: Writer", parallelism)]
 }

@@ -115,6 +115,9 @@ pub struct Job {
     /// From where it has written since this was taken.
     unwritten_from: u64,
     written: Vec<(u64, u64)>,
+    /// Where the present attempt began, and what each earlier one has processed.
+    attempt_from: u64,
+    attempts: Vec<u64>,
     last_checkpoint: Option<(u64, String, State)>,
     next_checkpoint: Timestamp,
     checkpoint_count: u64,
@@ -175,6 +178,8 @@ impl Job {
             clock: now,
             unwritten_from: position,
             written: Vec::new(),
+            attempt_from: position,
+            attempts: Vec::new(),
             last_checkpoint: None,
             next_checkpoint: now,
             checkpoint_count: 0,
@@ -226,6 +231,18 @@ impl Job {
 
     pub fn position(&self) -> u64 {
         self.position
+    }
+
+    /// Records of each attempt, the present one last.
+    pub fn attempts(&self) -> Vec<u64> {
+        let present = self.position - self.attempt_from;
+        self.attempts.iter().copied().chain([present]).collect()
+    }
+
+    /// The state that it began from, or at its last restart, is a savepoint.
+    pub fn has_restored_savepoint(&self) -> bool {
+        self.last_checkpoint.is_none()
+            && self.start.path.as_ref().is_some_and(|it| it.contains("/savepoint-"))
     }
 
     pub fn state(&self) -> State {
@@ -293,6 +310,7 @@ impl Job {
         self.condition = Condition::Idle;
         self.stop = None;
         self.exceptions.clear();
+        self.attempts.clear();
         (self.completed, self.failed, self.restored) = (0, 0, 0);
         self.rewind();
     }
@@ -308,11 +326,13 @@ impl Job {
     /// Back to the last checkpoint, or to where it began.
     fn rewind(&mut self) {
         let state = self.last_checkpoint.as_ref().map_or(self.start.state, |(_, _, state)| *state);
-        (self.position, self.unwritten_from) = (state.position, state.position);
+        (self.position, self.unwritten_from, self.attempt_from) =
+            (state.position, state.position, state.position);
     }
 
     fn fail(&mut self, now: Timestamp, cause: String) {
         self.flush();
+        self.attempts.push(self.position - self.attempt_from);
         self.exceptions.push_front((now, cause));
         self.exceptions.truncate(EXCEPTIONS_KEPT);
         self.condition = Condition::Restarting { until: now + RESTART_DELAY };

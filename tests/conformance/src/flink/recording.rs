@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use trimaran_agent_core::platform::Answer;
-use trimaran_flink_core::call::{Call, JobState, Refusal, Reply, TriggerState};
+use trimaran_flink_core::call::{Call, JobState, Measured, Refusal, Reply, TriggerState};
 use trimaran_flink_core::id::FlinkId;
 use trimaran_flink_core::ledger::{RunRequest, Start, StateKind, StateRef};
 use trimaran_flink_core::rest::run_request;
@@ -22,7 +22,7 @@ const WAIT_MAX: Millis = Millis::seconds(90);
 const POLL: Millis = Millis(50);
 
 /// The jars that are used, by the names of the demo job's variants.
-pub const JARS: [&str; 6] = ["v1", "newuid", "mainthrows", "noexecute", "nomain", "notajar"];
+pub const JARS: [&str; 7] = ["v1", "newuid", "mainthrows", "noexecute", "nomain", "notajar", "crash"];
 
 struct Recorder<'a, C> {
     cluster: &'a mut C,
@@ -39,6 +39,7 @@ pub fn record<C: Cluster>(cluster: &mut C, jar: &dyn Fn(&str) -> Artifact, seed:
     recorder.bad_jars();
     let savepoint = recorder.one_job(root);
     recorder.burnt_ids(&savepoint);
+    recorder.restarts(&savepoint);
     recorder.text
 }
 
@@ -117,6 +118,7 @@ impl<C: Cluster> Recorder<'_, C> {
     fn unknown_job(&mut self) {
         let (job, trigger) = (self.id(1), self.id(2));
         self.line("a sample of an unknown job", Call::Sample { job });
+        self.line("what it has processed", Call::Measure { job });
         self.line("its last checkpoint", Call::Checkpoint { job });
         self.line("its exception", Call::Exception { job });
         self.line("its topology", Call::Topology { job });
@@ -163,6 +165,7 @@ impl<C: Cluster> Recorder<'_, C> {
         self.line("the same run again", Call::Run { job: self.id(4), request: request.clone() });
         self.wait_until_it_works(4);
         self.line("a sample of it", Call::Sample { job: self.id(4) });
+        self.line("what it has processed", Call::Measure { job: self.id(4) });
         self.line("its topology", Call::Topology { job: self.id(4) });
         let (job, trigger) = (self.id(4), self.id(5));
         let directory = format!("{root}/recording-{}", self.seed);
@@ -200,6 +203,32 @@ impl<C: Cluster> Recorder<'_, C> {
     }
 }
 
+impl<C: Cluster> Recorder<'_, C> {
+    /// A job that fails over and over: what each attempt has processed is counted, also when it has ended.
+    fn restarts(&mut self, savepoint: &StateRef) {
+        let (job, end) = (self.id(9), self.cluster.now() + WAIT_MAX);
+        let request = self.request("crash", 9, &Start::From(savepoint.clone()));
+        self.line("a run that fails again and again", Call::Run { job, request });
+        let has_failed_twice = |reply: &Reply| matches!(reply, Reply::Sampled(it) if it.exceptions.as_ref().is_some_and(|it| it.len() > 1));
+        while !has_failed_twice(&self.call(Call::Sample { job })) {
+            self.pause(end);
+        }
+        self.line("its cancel", Call::Cancel { job });
+        self.wait(9, JobState::Canceled);
+        // What is shown of it is older than the list of jobs.
+        let measured = loop {
+            match self.call(Call::Measure { job }) {
+                Reply::Measured(measured) if measured.state == Some(JobState::Canceled) => break measured,
+                _ => self.pause(end),
+            }
+        };
+        let Measured { at_sinks, at_sources, is_least, restarts, .. } = measured;
+        let counts = at_sinks.zip(at_sources).map(|(sinks, sources)| sources >= sinks && sinks >= 2 * 50);
+        let line = format!("twice the records of an attempt {counts:?}, restarts {}", restarts >= 2);
+        writeln!(self.text, "what it has processed: {line}, at least {is_least}").expect("a string takes it");
+    }
+}
+
 /// A reply without what differs.
 fn answer(reply: &Reply) -> String {
     match reply {
@@ -211,6 +240,16 @@ fn answer(reply: &Reply) -> String {
                 sample.tasks.map(|tasks| (tasks.running_or_finished, tasks.total)),
                 sample.exceptions.as_ref().map(Vec::len),
                 sample.checkpointing_off,
+            )
+        }
+        Reply::Measured(it) => {
+            let known = (it.at_sinks.is_some(), it.at_sources.is_some());
+            let restored = it.restored.map(|it| (it.count, it.is_savepoint));
+            let has_checkpoint = it.last_checkpoint.is_some();
+            format!(
+                "{:?}, known at sinks and sources {known:?}, restarts {}, at least {}, a checkpoint {has_checkpoint}, \
+                 restored {restored:?}",
+                it.state, it.restarts, it.is_least
             )
         }
         Reply::Stop { trigger, job, .. } => {

@@ -3,14 +3,15 @@
 use trimaran_conformance::driver::flink::{FlinkModel, Kill, NEW, OLD, Story, THIRD, digest, release};
 use trimaran_conformance::driver::{Faults, agent, check, play};
 use trimaran_conformance::flink::deadly::Deadly;
-use trimaran_conformance::flink::death::Death;
+use trimaran_conformance::flink::death::{Death, Moment, Mortal};
 use trimaran_conformance::flink::lab::{Lab, ModelCluster};
 use trimaran_conformance::flink::recording::{JARS, record};
 use trimaran_conformance::flink::{
     Behaviour, INITIALIZING_TAKES, ModelJobManager, RESTART_TAKES, Setup, Version,
 };
+use trimaran_flink_core::ledger::Persisted;
 use trimaran_model::action::{Action, Outcome};
-use trimaran_model::pipeline::UpgradeMode;
+use trimaran_model::pipeline::{FlinkRestore, UpgradeMode};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Millis;
 
@@ -83,6 +84,7 @@ fn the_model_answers_as_the_recordings() {
             ("noexecute", Behaviour::NoExecute),
             ("nomain", Behaviour::NoMain),
             ("notajar", Behaviour::NotAJar),
+            ("crash", Behaviour::Crash { after: Millis::seconds(1) }),
         ];
         let number =
             |name: &str| u8::try_from(JARS.iter().position(|jar| *jar == name).expect("a jar")).expect("few");
@@ -217,6 +219,70 @@ fn a_rollback_says_what_it_costs() {
     assert_whole(&lab);
 }
 
+/// Behind restarts too: what is said at the end is what the sink counts once the restored job is past it.
+#[test]
+fn repeated_records_are_counted_over_all_restarts_of_the_version_that_is_left() {
+    let crash = |after| Behaviour::Crash { after };
+    for behaviour in [crash(Millis(700)), crash(Millis(1500)), Behaviour::OpenThrows, Behaviour::BadState] {
+        let mut lab = deployed(true, &[(NEW, behaviour)]);
+        let mut next = release(NEW);
+        next.job.health.window = Millis::seconds(10);
+        lab.add(digest(NEW), next);
+        let before = lab.cluster.jobmanager.repeated();
+        assert!(matches!(lab.perform(Action::Release(digest(NEW))).outcome, Outcome::Failed(_)));
+        let restored = lab.perform(Action::Restore(digest(OLD)));
+        assert_eq!(restored.outcome, Outcome::Done, "{behaviour:?}: {:?}", restored.messages);
+        lab.cluster.pass(Millis::seconds(30));
+        let counted = lab.cluster.jobmanager.repeated() - before;
+        let last = restored.messages.last().expect("there are messages");
+        let exact = format!("({counted} records are processed again)");
+        assert!(last.contains(&exact), "{behaviour:?}: {counted}: {:?}", restored.messages);
+        assert_whole(&lab);
+    }
+}
+
+/// Counts that the JobManager has forgotten are no numbers that are said.
+#[test]
+fn what_was_counted_before_a_failover_is_missing_in_the_number() {
+    let mut lab = deployed(true, &[]);
+    let mut next = release(NEW);
+    next.job.health.window = Millis::seconds(20);
+    lab.add(digest(NEW), next);
+    assert_eq!(lab.perform(Action::Release(digest(NEW))).outcome, Outcome::Done);
+    lab.cluster.kill();
+    lab.cluster.pass(Millis(RESTART_TAKES.0 + 5000));
+    let mut old = release(OLD);
+    old.job.rollback.prefer = FlinkRestore::Savepoint;
+    lab.add(digest(OLD), old);
+    let restored = lab.perform(Action::Restore(digest(OLD)));
+    assert_eq!(restored.outcome, Outcome::Done, "{:?}", restored.messages);
+    let last = restored.messages.last().expect("there are messages");
+    assert!(last.contains("at least") && last.contains("records are processed again"), "{last}");
+    assert_whole(&lab);
+}
+
+/// A state that the version to go back to can't take is left for its own savepoint, also by an agent that finds the run begun.
+#[test]
+fn a_state_that_does_not_fit_is_left_for_the_own_savepoint_whoever_sends_the_run() {
+    let mortals = [Mortal::Agent, Mortal::AgentAndDisk];
+    let deaths = mortals.map(|of| Death { at: Persisted::Submitting, of, moment: Moment::BeforeCall });
+    for deaths in [&deaths[..0], &deaths[..1], &deaths[1..]] {
+        let mut lab = deployed(true, &[(NEW, Behaviour::NewUid)]);
+        let (mut next, mut old) = (release(NEW), release(OLD));
+        next.job.upgrade.allow_non_restored_state = true;
+        old.job.rollback.prefer = FlinkRestore::LastCheckpoint;
+        lab.add(digest(NEW), next);
+        lab.add(digest(OLD), old);
+        let upgraded = lab.perform(Action::Release(digest(NEW)));
+        assert_eq!(upgraded.outcome, Outcome::Done, "{:?}", upgraded.messages);
+        let savepoint = upgraded.began_from().expect("it began from a savepoint").to_owned();
+        let (restored, left) = lab.perform_while(Action::Restore(digest(OLD)), deaths);
+        assert!(left.is_empty(), "{left:?} did not happen");
+        assert_eq!(restored.outcome, Outcome::Done, "{deaths:?}: {:?}", restored.messages);
+        assert_eq!(restored.began_from(), Some(savepoint.as_str()), "{deaths:?}: {:?}", restored.messages);
+    }
+}
+
 /// The job can't be stopped: nothing is submitted, it keeps running, and the stage pauses.
 #[test]
 fn a_stop_that_fails_leaves_the_job_running() {
@@ -327,7 +393,8 @@ fn jars_that_the_jobmanager_has_lost_are_brought_again() {
     let mut go = |action, loses, says: &str| {
         let ended = lab.perform(action);
         assert_eq!(ended.outcome, Outcome::Done);
-        assert!(ended.messages.iter().any(|it| it.contains(says)), "{says}: {:?}", ended.messages);
+        // Also when all is done.
+        assert!(ended.messages.last().is_some_and(|it| it.contains(says)), "{says}: {:?}", ended.messages);
         if loses {
             lab.cluster.jobmanager.lose_uploads();
         }

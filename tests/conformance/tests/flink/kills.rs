@@ -3,7 +3,6 @@
 //! `make test` plays a few, drawn by the day; `TRIMARAN_SEED=N` plays those of another day, `TRIMARAN_FULL=1` all.
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use trimaran_conformance::driver::flink::digest;
 use trimaran_conformance::flink::deadly::Deadly;
@@ -15,6 +14,7 @@ use trimaran_model::pipeline::UpgradeMode;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::FlinkRelease;
 use trimaran_model::time::Millis;
+use trimaran_test_support::seed;
 
 use crate::cluster::RealCluster;
 use crate::{assert_whole, variant};
@@ -105,24 +105,12 @@ fn cases(salt: u64) -> Vec<Case> {
         of_jobmanager.into_iter().map(Case::Death).collect(),
         behind.to_vec(),
     ];
-    if std::env::var_os("TRIMARAN_FULL").is_some() {
-        return sorts.concat();
-    }
-    let given = std::env::var("TRIMARAN_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
-    let days = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() / 86_400;
-    let seed = given.unwrap_or_else(days);
-    eprintln!("TRIMARAN_SEED={seed}");
-    let draw = |(n, sort): (u64, &Vec<Case>)| {
-        // Neighboring days are far apart.
-        let number = (seed + salt + n).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
-        sort[usize::try_from(number).expect("31 bits") % sort.len()]
-    };
-    (0..).zip(&sorts).map(draw).collect()
+    (salt..).zip(&sorts).flat_map(|(salt, sort)| seed::drawn(sort, 1, salt)).collect()
 }
 
 /// 2.3.0; with everything also 1.20.5.
 fn versions() -> &'static [&'static str] {
-    if std::env::var_os("TRIMARAN_FULL").is_some() { &["2.3.0", "1.20.5"] } else { &["2.3.0"] }
+    if seed::is_full() { &["2.3.0", "1.20.5"] } else { &["2.3.0"] }
 }
 
 #[test]

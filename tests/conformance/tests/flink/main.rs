@@ -18,6 +18,7 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::FlinkRelease;
 use trimaran_model::time::Millis;
 use trimaran_test_env::flink::Records;
+use trimaran_test_support::seed;
 
 /// A release of a variant of the demo job that writes its records to a file.
 fn variant(name: &str, sink: &std::path::Path) -> (Digest, FlinkRelease) {
@@ -25,7 +26,7 @@ fn variant(name: &str, sink: &std::path::Path) -> (Digest, FlinkRelease) {
     whole.jar = cluster::jar(name);
     whole.job.args =
         vec![format!("--out={}", sink.display()), "--rate=200".to_owned(), "--checkpoint-ms=500".to_owned()];
-    whole.job.health.window = Millis::seconds(5);
+    whole.job.health.window = Millis::seconds(2);
     whole.job.health.min_checkpoints = 2;
     (whole.jar.sha256, whole)
 }
@@ -50,6 +51,16 @@ fn assert_recorded(version: &str, cluster: &mut RealCluster) {
     assert_eq!(text, std::fs::read_to_string(&file).expect("it was recorded"), "{version}");
 }
 
+/// Versions that begin and do not work. `make test` plays two of them, drawn by the day.
+const BAD: [(&str, ReasonCode); 5] = [
+    ("badstate", ReasonCode::JobRestarts),
+    ("openthrows", ReasonCode::JobRestarts),
+    ("crash", ReasonCode::JobRestarts),
+    ("poison", ReasonCode::JobRestarts),
+    // A snapshot that throws fails its task, whatever the job tolerates.
+    ("cpfail", ReasonCode::JobRestarts),
+];
+
 struct Story {
     lab: Lab<RealCluster>,
     sink: std::path::PathBuf,
@@ -62,8 +73,8 @@ impl Story {
         assert_recorded(version, &mut cluster);
         let sink = cluster.file("records");
         let names =
-            ["v1", "v2", "crash", "openthrows", "badstate", "newuid", "mainthrows", "notajar", "cpfail"];
-        let releases = names.iter().map(|name| variant(name, &sink)).collect();
+            ["v1", "v2", "newuid", "mainthrows", "notajar"].into_iter().chain(BAD.map(|(name, _)| name));
+        let releases = names.map(|name| variant(name, &sink)).collect();
         Self { lab: Lab::new(cluster, releases), sink }
     }
 
@@ -108,13 +119,7 @@ fn jobs_on_2_3_0() {
         assert_eq!(ended.code(), Some(code), "{name}: {:?}", ended.outcome);
         assert_eq!(story.lab.cluster.running(), running, "{name}: the job runs on");
     }
-    for (name, code) in [
-        ("badstate", ReasonCode::JobRestarts),
-        ("openthrows", ReasonCode::JobRestarts),
-        ("crash", ReasonCode::JobRestarts),
-        // A snapshot that throws fails its task, whatever the job tolerates.
-        ("cpfail", ReasonCode::JobRestarts),
-    ] {
+    for (name, code) in seed::drawn(&BAD, 2, 20) {
         story.goes_back(name, code, "v2");
     }
 }

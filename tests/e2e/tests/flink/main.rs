@@ -5,32 +5,46 @@ mod replaced;
 mod states;
 
 use std::path::Path;
-use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use trimaran_e2e::clicks::{Clicks, PIPELINE, STAGE, Shape, installation, newest};
+use trimaran_e2e::clicks::{
+    Clicks, INTERVAL_RECORDS, PIPELINE, Shape, installation, newest, repeated_reported,
+};
 use trimaran_e2e::lab::{Lab, is_alive};
 use trimaran_e2e::pages::follow;
-use trimaran_test_env::flink::{FlinkCluster, SinkWatch, jars};
+use trimaran_test_env::flink::{FlinkCluster, SinkWatch, jars, shared};
 use trimaran_test_support::wait::until;
 
-/// A lab with one cluster and one job.
+/// A lab with one job on a cluster.
 struct Streams {
     lab: Lab,
-    cluster: FlinkCluster,
     clicks: Clicks,
+    cluster: Arc<FlinkCluster>,
 }
 
 impl Streams {
-    fn new(version: &str, shape: &Shape) -> Self {
-        let (lab, cluster) = (Lab::fresh(1), FlinkCluster::start(version, false));
-        let clicks = Clicks::new(&lab, &cluster, shape);
-        Self { lab, cluster, clicks }
+    /// On 2.3.0, beside the jobs of other tests.
+    fn new(shape: &Shape) -> Self {
+        Self::on(shared("2.3.0"), shape)
     }
 
+    /// On a cluster of its own.
+    fn alone(version: &str, shape: &Shape) -> Self {
+        Self::on(Arc::new(FlinkCluster::start(version, false)), shape)
+    }
+
+    fn on(cluster: Arc<FlinkCluster>, shape: &Shape) -> Self {
+        let lab = Lab::fresh(1);
+        let clicks = Clicks::new(&lab, &cluster, shape);
+        Self { lab, clicks, cluster }
+    }
+
+    /// On one line, however it was broken into lines for people.
     fn why(&self, run: &Value) -> String {
-        self.lab.ok(&["why", run["run"].as_str().expect("a name")])
+        let why = self.lab.ok(&["why", run["run"].as_str().expect("a name")]);
+        why.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     /// What runs is healthy and of this version.
@@ -44,16 +58,6 @@ impl Streams {
         assert_eq!(here["ready"], 1, "{here:#}");
     }
 
-    /// Ids of the jobs that process records, asked of the JobManager itself.
-    fn running_jobs(&self) -> Vec<String> {
-        let output = Command::new("curl").args(["-fsS", &format!("{}/jobs", self.cluster.url())]).output();
-        let text = output.expect("curl runs").stdout;
-        let jobs: Value = serde_json::from_slice(&text).expect("the JobManager answers");
-        let list = jobs["jobs"].as_array().cloned().unwrap_or_default();
-        let running = list.iter().filter(|job| job["status"] == "RUNNING");
-        running.map(|job| job["id"].as_str().expect("an id").to_owned()).collect()
-    }
-
     /// What the target's agent says that a deploy of this version would change.
     fn plan_lines(&self, version: &str) -> Vec<String> {
         let artifact = self.clicks.artifact(version);
@@ -61,7 +65,7 @@ impl Streams {
         let difference = &plan["differences"][0];
         assert_eq!(
             (&difference["target"], &difference["missing"]),
-            (&"streams".into(), &Value::Null),
+            (&self.clicks.target.as_str().into(), &Value::Null),
             "{plan:#}"
         );
         let lines = difference["lines"].as_array().expect("lines");
@@ -70,6 +74,13 @@ impl Streams {
 
     fn assert_whole(&self) {
         assert_eq!(self.clicks.records().missing(), [0; 0], "records were lost");
+    }
+}
+
+impl Drop for Streams {
+    /// Other tests go on with the cluster and need its slots.
+    fn drop(&mut self) {
+        self.clicks.cancel_jobs();
     }
 }
 
@@ -83,10 +94,12 @@ fn on_disk(state: &Value) -> &Path {
 /// began from.
 #[test]
 fn a_job_is_deployed_upgraded_and_goes_back() {
-    let mut it = Streams::new("2.3.0", &Shape::default());
+    let mut it = Streams::alone("2.3.0", &Shape { window: "2s", ..Shape::default() });
     let lab = &it.lab;
-    it.clicks.deploy_until(lab, "v1", "succeeded");
+    let v1 = it.clicks.deploy_until(lab, "v1", "succeeded");
     it.assert_runs("v1");
+    let fetched = format!("the jar was fetched from {}/v1.jar", it.clicks.artifacts.url());
+    assert!(it.why(&v1).contains(&fetched), "{}", it.why(&v1));
     assert_eq!(newest(lab)["state"]["kind"], "none", "{:#}", newest(lab));
 
     let plan = lab.json(&["plan", "-f", "clicks.yaml", "--artifact", &it.clicks.artifact("v2")]);
@@ -120,6 +133,7 @@ fn a_job_is_deployed_upgraded_and_goes_back() {
     it.assert_runs("v2");
 
     // One that crashes over and over goes back without the server of artifacts and without what the JobManager kept.
+    let before = it.clicks.records().repeated();
     let crash = it.clicks.deploy(lab, "crash");
     lab.wait_run(&crash, "crash runs", Duration::from_secs(60), |shown| {
         let message = shown["stages"][0]["instances"][0]["message"].as_str();
@@ -135,10 +149,14 @@ fn a_job_is_deployed_upgraded_and_goes_back() {
     it.assert_runs("v2");
     let entry = newest(lab);
     assert_eq!(entry["state"]["kind"], "savepoint", "{entry:#}");
+    // Then v2 is past all that crash had read.
+    it.clicks.wait_for_records(400);
+    let repeated = it.clicks.records().repeated() - before;
+    let reported = repeated_reported(&crash).unwrap_or_else(|| panic!("it was not counted: {crash:#}"));
+    assert!(repeated > 0 && repeated.abs_diff(reported) <= INTERVAL_RECORDS, "{repeated}: {crash:#}");
     it.assert_whole();
 
     // By hand, from the state of the version that is left.
-    it.clicks.wait_for_records(400);
     let before = it.clicks.records().repeated();
     let from = ["rollback", PIPELINE, "--env", "prod", "--to", "v1", "--from", "last_checkpoint", "--yes"];
     let back = lab.json(&[&from[..], &["--wait", "--timeout", "120s"]].concat());
@@ -148,16 +166,16 @@ fn a_job_is_deployed_upgraded_and_goes_back() {
     it.assert_whole();
     assert!(on_disk(&began).join("_metadata").is_file(), "savepoints of the history stay");
     let shown = lab.ok(&["run", "show", back["run"].as_str().expect("a name")]);
-    assert!(shown.contains(STAGE), "{shown}");
+    assert!(shown.contains(&it.clicks.stage()), "{shown}");
 }
 
 #[test]
 fn the_page_about_jobs_works_as_it_is_written() {
-    let (lab, cluster) = (Lab::fresh(1), FlinkCluster::start("2.3.0", false));
-    let (sink, jars) = (cluster.file("records"), jars());
+    let (cluster, lab) = (shared("2.3.0"), Lab::fresh(1));
+    let (sink, jars) = (cluster.file("records-of-the-page"), jars());
     let words = [
         ("http://127.0.0.1:8081", cluster.url().to_owned()),
-        ("file:///var/lib/flink/savepoints", cluster.savepoints().to_owned()),
+        ("file:///var/lib/flink/savepoints", format!("{}/of-the-page", cluster.savepoints())),
         ("/tmp/clicks-records", sink.display().to_string()),
         ("/srv/jobs", jars.display().to_string()),
     ];
@@ -169,13 +187,13 @@ fn the_page_about_jobs_works_as_it_is_written() {
 /// upgrade goes on from what was committed, with one job at a time and no record lost or repeated.
 #[test]
 fn an_agent_that_dies_before_and_behind_each_write_and_call_of_an_upgrade() {
-    let it = Streams::new("2.3.0", &Shape { window: "1s", ..Shape::default() });
+    let it = Streams::new(&Shape { window: "1s", ..Shape::default() });
     let lab = &it.lab;
     it.clicks.deploy_until(lab, "v1", "succeeded");
     lab.kill("lab");
     let run = it.clicks.deploy(lab, "v2");
     let ended = || !lab.show(&run)["finished_at"].is_null();
-    let savepoints = Path::new(it.cluster.savepoints().trim_start_matches("file://")).join(PIPELINE);
+    let savepoints = it.clicks.savepoints.join(PIPELINE);
     let (mut point, mut deaths, mut is_stopped) = (0, 0, false);
     loop {
         point += 1;
@@ -206,13 +224,13 @@ fn an_agent_that_dies_before_and_behind_each_write_and_call_of_an_upgrade() {
     it.assert_runs("v2");
     it.assert_whole();
     assert_eq!(it.clicks.records().repeated(), 0, "the savepoint has every record once");
-    assert_eq!(it.running_jobs().len(), 1);
+    assert_eq!(it.clicks.running_jobs().len(), 1);
 }
 
 /// A job that fails between two orders is noticed, and in its bake it goes back in a run of its own.
 #[test]
 fn a_job_that_fails_in_its_bake_goes_back() {
-    let it = Streams::new("2.3.0", &Shape { window: "1s", ..Shape::default() });
+    let it = Streams::new(&Shape { window: "1s", ..Shape::default() });
     let lab = &it.lab;
     it.clicks.deploy_until(lab, "v1", "succeeded");
     // It works for some seconds, as long as its order takes, and never again.

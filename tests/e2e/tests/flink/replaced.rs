@@ -4,50 +4,53 @@ use std::time::Duration;
 
 use trimaran_e2e::clicks::Shape;
 use trimaran_e2e::lab::{is_alive, signal};
+use trimaran_test_support::seed;
 use trimaran_test_support::wait::until;
 
 use crate::Streams;
 
-/// The agent and its directory are gone in mid-upgrade; its replacement knows from the log what was begun.
+/// The agent and its directory are gone where a stop is about to be sent; its replacement knows from the log what was begun,
+/// takes the jar that the JobManager still holds, and the run says so ever after.
 #[test]
 fn an_agent_whose_directory_is_gone_is_replaced_in_mid_upgrade() {
-    let it = Streams::new("2.3.0", &Shape::default());
+    let it = Streams::new(&Shape { window: "2s", ..Shape::default() });
     let lab = &it.lab;
     it.clicks.deploy_until(lab, "v1", "succeeded");
-    let run = it.clicks.deploy(lab, "v2");
-    lab.wait_run(&run, "the old job is being stopped", Duration::from_secs(60), |shown| {
-        let instance = &shown["stages"][0]["instances"][0];
-        (instance["status"] == "updating").then_some(())
-    });
-    let agent = lab.part("lab");
     lab.kill("lab");
+    let stop = [("TRIMARAN_FAILPOINT_STOP".to_owned(), "before stop".to_owned())];
+    let still = lab.start_part_in("lab", &[], &stop);
+    let run = it.clicks.deploy(lab, "v2");
+    until("the agent stands still", Duration::from_secs(60), || is_stopped(still).then_some(()));
+    assert_eq!(it.clicks.running_jobs().len(), 1, "v1 was not stopped yet");
+
+    let agent = lab.part("lab");
+    signal(still, "KILL");
+    until("the agent is gone", Duration::from_secs(5), || (!is_alive(still)).then_some(()));
     std::fs::remove_dir_all(&agent.data_dir).expect("removed");
     std::fs::create_dir(&agent.data_dir).expect("made again");
     let token = lab.json(&["agent", "enroll", "lab"])["token"].as_str().expect("a token").to_owned();
     let file = lab.folder.path().join("token");
     std::fs::write(&file, token).expect("a file");
     lab.start_part_with("lab", &["--token-file", &file.display().to_string()]);
-    // The words may be there for less time than passes between two looks at the run; the model's tests hold them.
-    lab.wait_run(&run, "it goes on with what the JobManager has", Duration::from_secs(150), |shown| {
-        let message = shown["stages"][0]["instances"][0]["message"].as_str();
-        let is_shown = message.is_some_and(|it| it.contains("the jar is the one that the JobManager holds"));
-        (is_shown || !shown["finished_at"].is_null()).then_some(())
-    });
-    let shown = lab.wait_finished(&run, Duration::from_secs(60));
+    let shown = lab.wait_finished(&run, Duration::from_secs(180));
     assert_eq!(shown["status"], "succeeded", "{shown:#}");
+    let (message, held) =
+        (&shown["stages"][0]["instances"][0]["message"], "the jar is the one that the JobManager holds");
+    assert!(message.as_str().is_some_and(|it| it.contains(held)), "{shown:#}");
+    assert!(it.why(&shown).contains(held), "{}", it.why(&shown));
     it.assert_runs("v2");
     it.assert_whole();
-    assert_eq!((it.clicks.records().repeated(), it.running_jobs().len()), (0, 1));
+    assert_eq!((it.clicks.records().repeated(), it.clicks.running_jobs().len()), (0, 1));
 }
 
 /// An agent stands still where it has decided to send a run, is replaced, and goes on when the upgrade is done: its run has
 /// the id of the job that runs, and nothing comes of it.
 #[test]
 fn an_agent_that_stands_still_before_a_run_is_replaced_and_goes_on() {
-    if std::env::var_os("TRIMARAN_FULL").is_none() {
+    if !seed::is_full() {
         return;
     }
-    let it = Streams::new("2.3.0", &Shape { window: "2s", ..Shape::default() });
+    let it = Streams::new(&Shape { window: "2s", ..Shape::default() });
     let lab = &it.lab;
     it.clicks.deploy_until(lab, "v1", "succeeded");
     lab.kill("lab");
@@ -55,7 +58,7 @@ fn an_agent_that_stands_still_before_a_run_is_replaced_and_goes_on() {
     let still = lab.start_part_in("lab", &[], &stop);
     let run = it.clicks.deploy(lab, "v2");
     until("the agent stands still", Duration::from_secs(60), || is_stopped(still).then_some(()));
-    assert_eq!(it.running_jobs().len(), 0, "v1 was stopped and v2 not begun");
+    assert_eq!(it.clicks.running_jobs().len(), 0, "v1 was stopped and v2 not begun");
 
     let part = lab.part("lab");
     let folder = lab.folder.path().join("replacement");
@@ -76,13 +79,13 @@ fn an_agent_that_stands_still_before_a_run_is_replaced_and_goes_on() {
     lab.start_argv(&argv, &folder);
     let shown = lab.wait_finished(&run, Duration::from_secs(150));
     assert_eq!(shown["status"], "succeeded", "{shown:#}");
-    let jobs = it.running_jobs();
+    let jobs = it.clicks.running_jobs();
     assert_eq!(jobs.len(), 1);
 
     signal(still, "CONT");
     until("the replaced agent ends", Duration::from_secs(60), || (!is_alive(still)).then_some(()));
     it.clicks.wait_for_records(400);
-    assert_eq!(it.running_jobs(), jobs, "it has started nothing");
+    assert_eq!(it.clicks.running_jobs(), jobs, "it has started nothing");
     it.assert_runs("v2");
     it.assert_whole();
     assert_eq!(it.clicks.records().repeated(), 0);

@@ -12,7 +12,7 @@ use crate::Streams;
 #[test]
 fn a_job_goes_back_to_the_state_that_its_file_prefers() {
     let shape = |rollback| Shape { window: "2s", rollback, ..Shape::default() };
-    let it = Streams::new("2.3.0", &shape("{ prefer: last_checkpoint }"));
+    let it = Streams::new(&shape("{ prefer: last_checkpoint }"));
     let lab = &it.lab;
     it.clicks.deploy_until(lab, "v1", "succeeded");
     let crash = it.clicks.deploy_until(lab, "crash", "rolled_back");
@@ -57,7 +57,7 @@ fn a_job_goes_back_to_the_state_that_its_file_prefers() {
 /// 1.20.5 in short: deployed, upgraded with its state, and back from a version that can't read it.
 #[test]
 fn a_job_on_flink_1_20_is_upgraded_and_goes_back() {
-    let it = Streams::new("1.20.5", &Shape { window: "2s", ..Shape::default() });
+    let it = Streams::alone("1.20.5", &Shape { window: "2s", ..Shape::default() });
     let lab = &it.lab;
     it.clicks.deploy_until(lab, "v1", "succeeded");
     it.clicks.deploy_until(lab, "v2", "succeeded");

@@ -25,7 +25,7 @@ fn good(at: u64, completed: u64) -> Sample {
     Sample {
         at: WallTime(i64::try_from(at).expect("small")),
         state: Some(JobState::Running),
-        tasks: Some(Tasks { running_or_finished: 2, total: 2, records_out: at }),
+        tasks: Some(Tasks { running_or_finished: 2, total: 2 }),
         exceptions: Some(Vec::new()),
         checkpoints: Some(counts(completed, 0)),
         checkpointing_off: false,
@@ -35,7 +35,7 @@ fn good(at: u64, completed: u64) -> Sample {
 fn counts(completed: u64, failed: u64) -> CheckpointCounts {
     let last =
         (completed > 0).then(|| CheckpointSeen { path: Some("file:/chk".to_owned()), at: WallTime(0) });
-    CheckpointCounts { restored: 0, completed, failed, last, failure: None }
+    CheckpointCounts { completed, failed, last, failure: None }
 }
 
 /// Samples each second until there is a judgment.
@@ -82,11 +82,7 @@ impl Looping {
         let completed = runs.iter().map(|(from, to)| (at.min(*to).saturating_sub(*from)) / 1000).sum();
         Sample {
             state: Some(if is_running { JobState::Running } else { JobState::Restarting }),
-            tasks: Some(Tasks {
-                running_or_finished: if is_running { 2 } else { 0 },
-                total: 2,
-                records_out: at,
-            }),
+            tasks: Some(Tasks { running_or_finished: if is_running { 2 } else { 0 }, total: 2 }),
             exceptions: Some(exceptions.collect()),
             checkpoints: Some(counts(completed, 0)),
             ..good(at, 0)
@@ -103,7 +99,7 @@ fn a_good_job_is_healthy_at_the_end_of_its_window() {
 
 #[test]
 fn running_without_running_tasks_is_nothing() {
-    let tasks = Some(Tasks { running_or_finished: 1, total: 2, records_out: 0 });
+    let tasks = Some(Tasks { running_or_finished: 1, total: 2 });
     let (judgment, took) = judge(rules(), false, |at| Some(Sample { tasks, ..good(at, 0) }));
     assert_eq!((code(&judgment), took), (ReasonCode::JobNotStarted, rules().start_timeout));
 }
@@ -237,7 +233,7 @@ fn missing_slots_and_lost_taskmanagers_are_no_fault_of_the_release() {
                 at: WallTime(i64::try_from(n).expect("small")),
                 cause: cause.to_owned(),
             });
-            let tasks = Some(Tasks { running_or_finished: 0, total: 2, records_out: 0 });
+            let tasks = Some(Tasks { running_or_finished: 0, total: 2 });
             Some(Sample { exceptions: Some(exceptions.collect()), tasks, ..good(at, 0) })
         };
         let (judgment, _) = judge(rules(), false, sample);

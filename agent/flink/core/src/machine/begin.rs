@@ -10,7 +10,7 @@ use trimaran_model::release::FlinkRelease;
 use trimaran_model::time::{Timestamp, WallTime};
 
 use super::Effects;
-use super::phase::{After, Phase, Step};
+use super::phase::{After, Left, Phase, Step};
 use crate::call::{Call, Refusal, RefusalKind};
 use crate::health::SETTLED_AFTER;
 use crate::id::IdStep;
@@ -43,7 +43,10 @@ impl Phase {
         let checkpoint = self.kept.ledger.checkpoint.clone();
         match self.choose(now, checkpoint.as_ref(), processed) {
             Choice::Savepoint { state, cost } => {
-                self.note = Some(format!("going back to the savepoint {}: {}", state.path, cost.describe()));
+                let (job, began_from) = (self.job_id(), self.job().from.clone());
+                let left = Left { job, began_from, to: state.path.clone(), cost, counting_since: None };
+                self.note = Some(left.describe(cost.repeated));
+                self.left = Some(left);
                 self.end_job(Ending::Cancel { then: Some(Start::From(state)) }, out);
             }
             Choice::Latest { cost } => {
@@ -110,7 +113,8 @@ impl Phase {
         let release = self.digest();
         let standing = Standing::Submitting(request);
         let rules = JobRules::from(&self.release().job);
-        self.kept.ledger.job = Some(JobRecord { id, release, from: start, standing, rules });
+        let jar_from = self.prepared.jar_from.clone().expect("a jar that is there came from somewhere");
+        self.kept.ledger.job = Some(JobRecord { id, release, from: start, standing, rules, jar_from });
         self.kept.ledger.next = None;
         self.absent_since = None;
         self.commit(After::Step(Step::Run), out);
@@ -147,7 +151,12 @@ impl Phase {
         }
         if let Some(savepoint) = self.other_state(&refusal, &job.from) {
             self.note = Some(format!("{}: going back to {}", refusal.failure.message, savepoint.path));
-            return self.submit(Start::From(savepoint), out);
+            if self.prepared.jar.is_some() {
+                return self.submit(Start::From(savepoint), out);
+            }
+            // An earlier agent has brought the jar.
+            self.kept.ledger.next = Some(Start::From(savepoint));
+            return self.commit(After::Decide, out);
         }
         let failure = self.describe_refusal(refusal, &job.from);
         self.fail(failure, out);
@@ -184,6 +193,7 @@ impl Phase {
             unreachable!("I2: a job that was seen is never run again")
         };
         job.standing = Standing::Submitting(RunRequest { jar, body: body.clone() });
+        job.jar_from = self.prepared.jar_from.clone().expect("it was uploaded just now");
         self.commit(After::Step(Step::Run), out);
     }
 

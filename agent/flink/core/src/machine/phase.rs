@@ -10,11 +10,11 @@ use trimaran_model::time::{Millis, Timestamp, WallTime};
 
 use crate::call::{Call, JobState, Reply};
 use crate::health::Window;
-use crate::id::AttemptKey;
+use crate::id::{AttemptKey, FlinkId};
 use crate::journal::{Kept, ledger_from_bytes, ledger_to_bytes};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Start};
 use crate::rest::curl;
-use crate::restore::Processed;
+use crate::restore::{Cost, Processed};
 
 use super::prepared::Prepared;
 use super::{Effects, Flink};
@@ -27,6 +27,8 @@ const RETRY: Millis = Millis(500);
 /// After a call that was not made.
 pub(super) const LEASE_RETRY: Millis = Millis(200);
 const READ: Millis = Millis::seconds(10);
+/// Some hundred small questions, for a job of many parallel instances.
+const MEASURE: Millis = Millis::seconds(30);
 /// A plan runs the program's `main`.
 const PLAN: Millis = Millis::minutes(5);
 const UPLOAD: Millis = Millis::minutes(10);
@@ -60,6 +62,8 @@ pub struct Phase {
     pub(super) unavailable: Option<(Timestamp, String)>,
     pub(super) window: Option<Window>,
     pub(super) processed: Option<Processed>,
+    /// The job that was left for a savepoint, until what it did was counted.
+    pub(super) left: Option<Left>,
     pub(super) checkpoint_committed: Option<Timestamp>,
     /// What people should know of this order: costs, warnings.
     pub(super) note: Option<String>,
@@ -93,6 +97,8 @@ pub(super) enum Step {
     FinalCheckpoint,
     Run,
     Verify,
+    /// What a job that was left has done in all: exact, since it has ended.
+    Count,
 }
 
 /// What the list of jobs said of the installation's job.
@@ -100,6 +106,17 @@ pub(super) enum Step {
 pub(super) struct Seen {
     pub(super) at: WallTime,
     pub(super) job: Option<JobState>,
+}
+
+/// A job that was left for a savepoint from before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Left {
+    pub(super) job: FlinkId,
+    pub(super) began_from: Start,
+    /// The savepoint, and what going back there costs as far as it was known while the job was at work.
+    pub(super) to: String,
+    pub(super) cost: Cost,
+    pub(super) counting_since: Option<Timestamp>,
 }
 
 /// What is known of a stop in progress.
@@ -180,6 +197,7 @@ impl Phase {
             unavailable: None,
             window: None,
             processed: None,
+            left: None,
             checkpoint_committed: None,
             note: None,
             sent: Vec::new(),
@@ -295,7 +313,12 @@ impl Phase {
             Step::Plan => Some((Call::Plan(self.planned_request()), PLAN, Guard::Read)),
             Step::Topology => read(Call::Topology { job: self.job_id() }),
             Step::LastCheckpoint | Step::FinalCheckpoint => read(Call::Checkpoint { job: self.job_id() }),
-            Step::Measure | Step::Verify => read(Call::Sample { job: self.job_id() }),
+            Step::Verify => read(Call::Sample { job: self.job_id() }),
+            Step::Measure => Some((Call::Measure { job: self.job_id() }, MEASURE, Guard::Read)),
+            Step::Count => {
+                let job = self.left.as_ref().expect("a job that was left is counted").job;
+                Some((Call::Measure { job }, MEASURE, Guard::Read))
+            }
             Step::StopStatus => read(self.stop_status_call()),
             Step::List => read(self.list_call()),
             Step::ListCheckpoints => read(self.list_checkpoints_call()),
@@ -312,6 +335,9 @@ impl Phase {
 
     fn on_reply(&mut self, now: Timestamp, reply: Reply, out: &mut Effects) {
         match reply {
+            Reply::Unavailable { .. } | Reply::Unreachable { .. } if self.step == Step::Count => {
+                return self.on_counted(now, None, out);
+            }
             Reply::Unavailable { message } => return self.on_unavailable(now, message, out),
             // Nothing was received: the same again does no harm.
             Reply::Unreachable { message } if self.step != Step::Verify => {
@@ -338,7 +364,8 @@ impl Phase {
             (Step::Run, Reply::Refused(refusal)) => self.on_run_refused(refusal, out),
             (Step::Verify, Reply::Sampled(sample)) => self.on_sample(now, Some(&sample), out),
             (Step::Tasks, Reply::Jobs { jobs, .. }) => self.on_tasks(now, &jobs, out),
-            (Step::Measure, Reply::Sampled(sample)) => self.on_measured(now, &sample, out),
+            (Step::Measure, Reply::Measured(measured)) => self.on_measured(now, measured, out),
+            (Step::Count, Reply::Measured(measured)) => self.on_counted(now, Some(&measured), out),
             (_, reply) => self.on_prepared(now, reply, out),
         }
     }
@@ -349,6 +376,7 @@ impl Phase {
             Step::Stop => self.on_stop_sent(now),
             Step::Cancel => self.on_cancel_sent(now),
             Step::Run => self.on_run_lost(now),
+            Step::Count => self.on_counted(now, None, out),
             _ => self.on_unavailable(now, "the JobManager did not answer in time".to_owned(), out),
         }
     }

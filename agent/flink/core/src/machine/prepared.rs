@@ -2,9 +2,9 @@
 
 use trimaran_model::time::Timestamp;
 
-use crate::call::{Cluster, JarFrom, JobOverview, Topology, Vertex};
+use crate::call::{Cluster, JobOverview, Topology, Vertex};
 use crate::id::FlinkId;
-use crate::ledger::Start;
+use crate::ledger::{JarFrom, Start};
 
 /// What was prepared for the order. Lost in a crash and made again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

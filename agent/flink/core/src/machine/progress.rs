@@ -8,8 +8,7 @@ use trimaran_model::text::cut;
 
 use super::Effects;
 use super::phase::{Phase, Step};
-use crate::call::JarFrom;
-use crate::ledger::{Start, StateKind, StateRef};
+use crate::ledger::{JarFrom, Start, StateKind, StateRef};
 
 /// The instance before there is a job.
 const NO_JOB: &str = "job";
@@ -33,14 +32,14 @@ impl Phase {
             Some((_, why)) => Some(why),
             None => self.note.as_ref(),
         };
-        let jar = self.prepared.jar_from.as_ref().map(JarFrom::describe);
-        let message = match is_done {
-            true => self.note.clone().unwrap_or_default(),
-            false => {
-                let parts = [Some(words), more.map(String::as_str), jar.as_deref()];
-                parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
-            }
+        // Of a job that was begun the ledger knows it, whoever has brought the jar.
+        let jar_from = job.filter(|job| self.is_wanted(job.release)).map(|job| &job.jar_from);
+        let jar = jar_from.or(self.prepared.jar_from.as_ref()).map(JarFrom::describe);
+        let parts = match is_done {
+            true => [None, self.note.as_deref(), jar.as_deref()],
+            false => [Some(words), more.map(String::as_str), jar.as_deref()],
         };
+        let message = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
         let instance = InstanceReport {
             name: name.parse().expect("hex digits are a name"),
             status: if is_done { InstanceStatus::Healthy } else { status },
@@ -82,6 +81,7 @@ impl Phase {
             Step::Cancel | Step::FinalCheckpoint => (InstanceStatus::Updating, "canceling the job"),
             Step::Run => (InstanceStatus::Updating, "starting the job"),
             Step::Verify => (InstanceStatus::Updating, "verifying the health of the job"),
+            Step::Count => (InstanceStatus::Updating, "counting what the job that was left has processed"),
         }
     }
 }

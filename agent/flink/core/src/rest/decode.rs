@@ -50,18 +50,27 @@ pub(super) struct Planned {
     pub(super) plan: Plan,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 pub(super) struct Plan {
+    #[serde(default)]
     pub(super) nodes: Vec<Node>,
 }
 
 #[derive(Deserialize)]
 pub(super) struct Node {
-    id: String,
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) inputs: Vec<NodeInput>,
     #[serde(default)]
     parallelism: u32,
     #[serde(default)]
     description: String,
+}
+
+/// The node whose output it is.
+#[derive(Deserialize)]
+pub(super) struct NodeInput {
+    pub(super) id: String,
 }
 
 impl From<Node> for Vertex {
@@ -106,7 +115,7 @@ struct JobTasks {
 impl From<JobTasks> for Tasks {
     fn from(tasks: JobTasks) -> Self {
         let running_or_finished = tasks.running + tasks.finished;
-        Self { running_or_finished, total: tasks.total, records_out: 0 }
+        Self { running_or_finished, total: tasks.total }
     }
 }
 
@@ -133,17 +142,19 @@ pub(super) struct Status {
 pub(super) struct Detail {
     #[serde(default)]
     pub(super) name: String,
+    #[serde(default)]
+    pub(super) state: String,
     pub(super) vertices: Vec<DetailVertex>,
+    #[serde(default)]
+    pub(super) plan: Plan,
 }
 
 #[derive(Deserialize)]
 pub(super) struct DetailVertex {
     id: String,
-    pub(super) name: String,
+    name: String,
     pub(super) parallelism: u32,
     pub(super) tasks: TaskCounts,
-    #[serde(default)]
-    pub(super) metrics: VertexMetrics,
 }
 
 impl From<DetailVertex> for Vertex {
@@ -160,10 +171,28 @@ pub(super) struct TaskCounts {
     pub(super) finished: u32,
 }
 
+/// A task of a job, with its parallel instances.
+#[derive(Deserialize)]
+pub(super) struct VertexDetail {
+    pub(super) subtasks: Vec<SubtaskAttempt>,
+}
+
+/// One attempt of one instance of a task.
+#[derive(Deserialize)]
+pub(super) struct SubtaskAttempt {
+    pub(super) subtask: u32,
+    /// Counted from 0.
+    pub(super) attempt: u32,
+    #[serde(default)]
+    pub(super) metrics: RecordCounts,
+}
+
 #[derive(Deserialize, Default)]
-pub(super) struct VertexMetrics {
+pub(super) struct RecordCounts {
+    #[serde(rename = "read-records", default)]
+    pub(super) read: u64,
     #[serde(rename = "write-records", default)]
-    pub(super) write_records: u64,
+    pub(super) written: u64,
 }
 
 #[derive(Deserialize)]
@@ -207,6 +236,21 @@ pub(super) struct Latest {
     pub(super) completed: Option<Completed>,
     pub(super) savepoint: Option<Completed>,
     pub(super) failed: Option<FailedCheckpoint>,
+    pub(super) restored: Option<RestoredState>,
+}
+
+impl Latest {
+    /// The newest checkpoint or savepoint that is complete.
+    pub(super) fn last(self) -> Option<CheckpointSeen> {
+        let both = self.completed.into_iter().chain(self.savepoint);
+        both.map(CheckpointSeen::from).max_by_key(|it| it.at)
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct RestoredState {
+    #[serde(default)]
+    pub(super) is_savepoint: bool,
 }
 
 #[derive(Deserialize)]

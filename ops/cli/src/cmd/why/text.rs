@@ -46,17 +46,20 @@ fn past(status: &str) -> String {
     }
 }
 
-/// Nothing for a stage that succeeded or has nothing to say.
+/// Nothing for a stage that succeeded or has nothing to say. Of a job its end says what it cost, and where its jar came from.
 fn stage_lines(stage: &StageDocument, output: Option<&Output>, view: &View) -> Vec<String> {
     let status = Status::from_name(&stage.status);
     let works = matches!(status, Some(Status::Running | Status::RollingBack | Status::Lost));
-    let notable: Vec<&InstanceDocument> =
-        stage.instances.iter().filter(|it| !matches!(it.status.as_str(), "healthy" | "waiting")).collect();
+    let is_job = |it: &InstanceDocument| it.state.is_some() && !it.message.is_empty();
+    let is_notable =
+        |it: &&InstanceDocument| !matches!(it.status.as_str(), "healthy" | "waiting") || is_job(it);
+    let notable: Vec<&InstanceDocument> = stage.instances.iter().filter(is_notable).collect();
     let failed = matches!(
         status,
         Some(Status::Failed | Status::RolledBack | Status::RollbackFailed | Status::Broken | Status::Stopped)
     );
-    if stage.reasons.is_empty() && !works && (!failed || notable.is_empty()) {
+    let has_job = notable.iter().any(|it| is_job(it));
+    if stage.reasons.is_empty() && !works && (!(failed || has_job) || notable.is_empty()) {
         return Vec::new();
     }
     let wave = stage
@@ -175,6 +178,8 @@ fn output_lines(output: &Output) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use trimaran_wire::document::StateDocument;
+
     use super::*;
     use crate::samples;
 
@@ -243,6 +248,27 @@ mod tests {
             lines: vec!["starting".to_owned(), "FATAL: config key db.url missing".to_owned()],
         };
         insta::assert_snapshot!(why(&run, Some(&output)));
+    }
+
+    #[test]
+    fn a_job_that_is_done_says_what_its_rollback_cost_and_where_its_jar_came_from() {
+        let mut run = samples::run("succeeded");
+        run.finished_at = Some(samples::START.to_owned());
+        let message = "going back to the savepoint file:/s: replays 5s (840 records are processed again); the jar comes \
+                       from the store of the agent";
+        let mut job = samples::instance("2c60a65f7dbc28d9", "healthy", None, message);
+        let (path, at) = (Some("file:/s".to_owned()), None);
+        job.state = Some(StateDocument { kind: "savepoint".to_owned(), path, at });
+        run.stages[1].status = "succeeded".to_owned();
+        run.stages[1].instances = vec![job];
+        let text = lines(&run, None, &View::terminal(400)).join("\n");
+        assert!(
+            text.contains("is healthy: going back") && text.contains("from the store of the agent"),
+            "{text}"
+        );
+        run.stages[1].instances[0].message.clear();
+        let text = lines(&run, None, &View::terminal(400)).join("\n");
+        assert!(!text.contains("2c60a65f7dbc28d9"), "{text}");
     }
 
     #[test]

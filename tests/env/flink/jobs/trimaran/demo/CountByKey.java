@@ -26,6 +26,7 @@ final class CountByKey extends KeyedProcessFunction<Integer, Long, Long> impleme
   private final String version;
   private final long failAfter;
   private final long failAt;
+  private final long failEach;
   private final long sleepMs;
   private final int ballast;
   private transient ValueState<Long> count;
@@ -41,6 +42,7 @@ final class CountByKey extends KeyedProcessFunction<Integer, Long, Long> impleme
     version = options.text("version", "dev");
     failAfter = options.number("fail-after", Long.MAX_VALUE);
     failAt = options.number("fail-at", -1);
+    failEach = options.number("fail-each", Long.MAX_VALUE);
     sleepMs = options.number("sleep-ms", 0);
     ballast = (int) options.number("ballast-bytes", 0);
   }
@@ -73,7 +75,7 @@ final class CountByKey extends KeyedProcessFunction<Integer, Long, Long> impleme
     if (seen > failAfter) {
       throw new IllegalStateException("fail-after: " + failAfter + " records of " + version);
     }
-    if (number == failAt) {
+    if (number == failAt || (number > 0 && number % failEach == 0)) {
       throw new IllegalStateException("fail-at: record " + number + " of " + version);
     }
     if (sleepMs > 0) {
