@@ -5,7 +5,8 @@
 
 use trimaran_model::time::WallTime;
 
-use super::{Next, Response, Unusable, decode, get, is_unknown_job};
+use super::decode;
+use super::message::{Next, Response, Unusable, get, is_unknown_job};
 use crate::call::{CheckpointSeen, JobState, Measured, Reply, Restored};
 use crate::id::FlinkId;
 
@@ -138,8 +139,6 @@ fn states(checkpoints: &Response) -> Result<(Option<CheckpointSeen>, Option<Rest
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::Call;
-    use crate::rest::Exchange;
 
     const JOB: FlinkId = FlinkId([0xa1; 16]);
 
@@ -149,13 +148,12 @@ mod tests {
 
     /// Asks until there is a reply; the paths, and the reply.
     fn measure(pages: &dyn Fn(&str) -> Response) -> (Vec<String>, Measured) {
-        let mut exchange = Exchange::new(Call::Measure { job: JOB }, "").expect("a call of the API");
-        let (mut next, mut paths) = (exchange.next(None), Vec::new());
+        let (mut answers, mut paths) = (Vec::new(), Vec::new());
         loop {
-            match next {
+            match measured(JOB, &answers).expect("every answer can be used") {
                 Next::Send(request) => {
                     let path = request.path.trim_start_matches(&format!("/jobs/{JOB}")).to_owned();
-                    next = exchange.next(Some(pages(&path)));
+                    answers.push(pages(&path));
                     paths.push(path);
                 }
                 Next::Done(Reply::Measured(measured)) => return (paths, measured),
