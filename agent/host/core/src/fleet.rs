@@ -10,7 +10,9 @@
 //!   coordinators before another host is started, and a failed host is not touched again;
 //! - a host that is silent, or can't by a fault of its own, is left behind; more of them than `lost_left` end the
 //!   assignment as `Fault`: the stage pauses and nothing is rolled back;
-//! - no host is started without a live lease; hosts in flight finish.
+//! - no host is started without a live lease; hosts in flight finish;
+//! - a restart asks the hosts that run its release and no other one. A host that reports the restart's fence, or an
+//!   earlier one of the same attempt, was restarted already.
 //!
 //! Architecture invariant: hosts are the truth. What a host says decides what it is; the memory of this machine
 //! only bridges the time between an order and the host's report. A host without a report counts as down. So a

@@ -45,6 +45,8 @@ pub(crate) enum HostProgress {
     Unprepared(Failure),
     /// Not done, and it can't be reached.
     Absent,
+    /// The order is about a release, and nothing of it runs there: it is neither asked nor waited for.
+    Elsewhere,
     /// The order failed there.
     Bad(Failure),
 }
@@ -132,6 +134,12 @@ impl HostRecord {
         self.connected && self.served
     }
 
+    /// Nothing of the installation was ever there, or it was ended on purpose: nothing is missing where it does not serve.
+    pub(crate) fn has_nothing(&self) -> bool {
+        let ended = |report: &HostReport| matches!(report.state, HostState::Stopped | HostState::Empty);
+        self.report.as_ref().is_none_or(ended)
+    }
+
     pub(crate) fn progress(&self, host: &HostName, desired: Desired<'_>) -> HostProgress {
         if let Some(report) = &self.report {
             if report.fence > desired.fence
@@ -156,8 +164,9 @@ impl HostRecord {
                 Action::Stop(digest) if desired.keep_serving && serves(report, *digest) => Finding::Done,
                 Action::Stop(digest) => on_stop(report, ours, *digest),
                 Action::Verify => on_verify(report, ours),
-                // No host is asked for these: the phase ends by its fault.
-                Action::Scale { .. } | Action::Restart(_) => Finding::Pending,
+                Action::Restart(digest) => on_restart(report, desired, ours, *digest),
+                // No host is asked for it: the phase ends by its fault.
+                Action::Scale { .. } => Finding::Pending,
             };
             match finding {
                 Finding::Done => return HostProgress::Done,
@@ -167,10 +176,13 @@ impl HostRecord {
                 Finding::Unprepared if self.connected && self.execute == Sent::No => {
                     return HostProgress::Unprepared(failure(host, report));
                 }
-                Finding::Unprepared | Finding::Pending => {}
+                Finding::Elsewhere if ours || self.execute == Sent::No => return HostProgress::Elsewhere,
+                Finding::Unprepared | Finding::Pending | Finding::Elsewhere => {}
             }
         } else if self.connected && matches!(desired.action, Action::Stop(_)) {
             return HostProgress::Done;
+        } else if self.connected && matches!(desired.action, Action::Restart(_)) && self.execute == Sent::No {
+            return HostProgress::Elsewhere;
         }
         match (self.execute, self.connected) {
             (Sent::Calling(_) | Sent::Uncertain | Sent::Accepted, _) => HostProgress::InFlight,
@@ -206,7 +218,7 @@ impl HostRecord {
 
 /// Whether the release failed there in an earlier wave of the attempt: a host that the list of failed ones was too short for.
 fn failed_in_attempt(report: &HostReport, desired: Desired<'_>) -> bool {
-    let release = matches!(desired.action, Action::Release(_));
+    let release = matches!(desired.action, Action::Release(_) | Action::Restart(_));
     let in_attempt = desired.continues_attempt && report.disruptive && report.fence >= desired.since;
     let failed = matches!(report.state, HostState::Refused | HostState::Reverted | HostState::Broken);
     let fault = report.code.and_then(ReasonCode::fault);
@@ -223,6 +235,8 @@ enum Finding {
     Unprepared,
     /// It took the order, and something else came of it: nothing more can be asked under this fence.
     Diverged,
+    /// What the order is about does not run there.
+    Elsewhere,
 }
 
 fn on_stop(report: &HostReport, ours: bool, digest: Digest) -> Finding {
@@ -233,6 +247,27 @@ fn on_stop(report: &HostReport, ours: bool, digest: Digest) -> Finding {
         (HostState::Broken | HostState::Refused, true) if report.current == Some(digest) => Finding::Bad,
         (_, _) if report.current == Some(digest) => Finding::Pending,
         (_, _) => Finding::Done,
+    }
+}
+
+/// The report says itself whether the host was restarted in this attempt: by the fence of the last order that it took. So an
+/// agent that knows nothing any more restarts no host twice.
+fn on_restart(report: &HostReport, desired: Desired<'_>, ours: bool, digest: Digest) -> Finding {
+    let of_attempt = desired.since != Fence::default() && report.fence >= desired.since;
+    let restarted = ours || (of_attempt && report.disruptive);
+    let there = report.current == Some(digest);
+    match report.state {
+        // What an earlier order has begun is waited for: a restart in its middle would judge that order's change.
+        HostState::Updating => Finding::InProgress,
+        HostState::Preparing | HostState::Prepared if report.disruptive => Finding::InProgress,
+        HostState::Healthy if there && restarted => Finding::Done,
+        // Where a user lets the attempt go on, it is restarted once more.
+        HostState::Degraded if there && (ours || restarted && desired.continues_attempt) => Finding::Bad,
+        HostState::Refused | HostState::Reverted | HostState::Broken if ours => Finding::Bad,
+        HostState::Healthy | HostState::Degraded if ours => Finding::Diverged,
+        HostState::Stopped | HostState::Empty => Finding::Elsewhere,
+        _ if there => Finding::Pending,
+        _ => Finding::Elsewhere,
     }
 }
 

@@ -110,7 +110,7 @@ impl Phase {
             HostProgress::Absent if self.assignment.wave.lost.contains(host) => Some(Millis::ZERO),
             HostProgress::Absent if self.is_urgent() && record.was_connected => Some(HOST_SKIPPED_AFTER),
             HostProgress::Absent => Some(HOST_LOST_AFTER),
-            HostProgress::Done | HostProgress::Bad(_) => None,
+            HostProgress::Done | HostProgress::Bad(_) | HostProgress::Elsewhere => None,
             HostProgress::Open | HostProgress::Unprepared(_) => None,
         }
     }

@@ -82,11 +82,11 @@ impl Phase {
         } else if self.digest().is_some() && self.assignment.release.is_none() {
             (ReasonCode::HostInternal, "the order came without the content of its release".to_owned())
         } else if let Action::Scale { .. } = self.assignment.action {
-            let message =
-                "a fleet has as many instances as its target has hosts; it can't be scaled".to_owned();
+            let target = &self.assignment.installation.target;
+            let message = format!(
+                "target `{target}` has as many instances as it has hosts, so it can't be scaled by an order; add or remove hosts"
+            );
             (ReasonCode::OrderRefused, message)
-        } else if let Action::Restart(_) = self.assignment.action {
-            (ReasonCode::OrderRefused, "this agent can't restart services on hosts yet".to_owned())
         } else {
             return None;
         };
@@ -194,7 +194,8 @@ impl Phase {
                 }
                 HostProgress::Done => record.was_done = true,
                 HostProgress::Bad(_) | HostProgress::InFlight => {}
-                HostProgress::Open | HostProgress::Unprepared(_) | HostProgress::Absent => {}
+                HostProgress::Open | HostProgress::Unprepared(_) => {}
+                HostProgress::Absent | HostProgress::Elsewhere => {}
             }
         }
         for failure in found {
@@ -278,9 +279,11 @@ impl Phase {
             (Action::Restore(digest), OrderKind::Execute) => HostAction::Restore(order(*digest)?),
             (Action::Stop(digest), OrderKind::Execute) => HostAction::Stop { only: *digest },
             (Action::Verify, OrderKind::Execute) => HostAction::Verify,
+            (Action::Restart(_), OrderKind::Execute) => HostAction::Restart,
             (Action::Restore(_) | Action::Stop(_) | Action::Verify, OrderKind::Prepare) => return None,
+            (Action::Restart(_), OrderKind::Prepare) => return None,
             // The phase has ended by its fault.
-            (Action::Scale { .. } | Action::Restart(_), _) => return None,
+            (Action::Scale { .. }, _) => return None,
         })
     }
 }

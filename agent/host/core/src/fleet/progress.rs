@@ -69,6 +69,11 @@ impl Phase {
                 InstanceStatus::Stopped
             }
             (HostProgress::Done, _) => InstanceStatus::Healthy,
+            // What runs there instead is what it is.
+            (HostProgress::Elsewhere, _) if record.has_nothing() => InstanceStatus::Stopped,
+            (HostProgress::Elsewhere, _) if record.is_up() => InstanceStatus::Healthy,
+            (HostProgress::Elsewhere, _) if !record.connected => InstanceStatus::Lost,
+            (HostProgress::Elsewhere, _) => InstanceStatus::Failed,
             (HostProgress::Open, Some(HostState::Preparing)) => InstanceStatus::Preparing,
             (HostProgress::Absent, _) => InstanceStatus::Lost,
             (HostProgress::Open | HostProgress::Unprepared(_), _) => InstanceStatus::Waiting,

@@ -29,6 +29,8 @@ struct HostsByState {
     down: Vec<HostName>,
     /// The wave goes on without them.
     left_behind: u32,
+    /// Nothing of what the order is about runs there.
+    elsewhere: u32,
 }
 
 impl Phase {
@@ -64,7 +66,8 @@ impl Phase {
                 by_state.left_behind += 1;
                 continue;
             }
-            if progress != HostProgress::InFlight && !record.is_up() {
+            let misses_nothing = progress == HostProgress::Elsewhere && record.has_nothing();
+            if progress != HostProgress::InFlight && !record.is_up() && !misses_nothing {
                 by_state.down.push(host.clone());
             }
             match progress {
@@ -77,6 +80,7 @@ impl Phase {
                     by_state.unprepared.insert(host.clone(), failure);
                 }
                 HostProgress::Absent => by_state.absent.push(host.clone()),
+                HostProgress::Elsewhere => by_state.elsewhere += 1,
                 // A fault: the assignment ends by it.
                 HostProgress::Bad(_) => {}
             }
@@ -97,10 +101,13 @@ impl Phase {
     fn wanted(&self, by_state: &HostsByState) -> u32 {
         let failed = self.hosts.keys().filter(|host| self.has_failed(host) && !self.is_left_behind(host));
         let failed = u32::try_from(failed.count()).unwrap_or(u32::MAX);
-        let able = self.total().saturating_sub(failed).saturating_sub(by_state.left_behind);
+        let not_able = failed.saturating_add(by_state.left_behind).saturating_add(by_state.elsewhere);
+        let able = self.total().saturating_sub(not_able);
         match self.assignment.action {
-            Action::Release(_) | Action::Restore(_) => self.assignment.wave.target_count.min(able),
-            Action::Verify | Action::Stop(_) | Action::Scale { .. } | Action::Restart(_) => able,
+            Action::Release(_) | Action::Restore(_) | Action::Restart(_) => {
+                self.assignment.wave.target_count.min(able)
+            }
+            Action::Verify | Action::Stop(_) | Action::Scale { .. } => able,
         }
     }
 
@@ -146,7 +153,21 @@ impl Phase {
         }
         // Every host that could have become done has failed or was left behind, each within its budget.
         let failed = self.first_failure().map(Outcome::Failed);
-        Some(failed.or(self.lost_words().map(Outcome::Fault)).unwrap_or(Outcome::Done))
+        let lost = || self.lost_words().or_else(|| self.runs_nowhere(by_state)).map(Outcome::Fault);
+        Some(failed.or_else(lost).unwrap_or(Outcome::Done))
+    }
+
+    /// There was nothing to restart: whoever ordered it takes something else for what runs.
+    fn runs_nowhere(&self, by_state: &HostsByState) -> Option<Failure> {
+        let Action::Restart(digest) = self.assignment.action else { return None };
+        if by_state.elsewhere < self.total() {
+            return None;
+        }
+        let (release, target) = (digest.short(), &self.assignment.installation.target);
+        let message = format!(
+            "release {release} runs on no host of target `{target}`, so nothing was restarted; deploy it first"
+        );
+        Some(Failure { code: ReasonCode::OrderRefused, message, instance: None })
     }
 
     /// Hosts that serve with a release that was to be stopped: a user decides what becomes of them.
@@ -231,11 +252,13 @@ impl Phase {
             }
             let up = record.is_up();
             let slot = match self.assignment.action {
-                Action::Release(_) | Action::Restore(_) => in_flight + if up { down } else { 0 } < allowed,
+                Action::Release(_) | Action::Restore(_) | Action::Restart(_) => {
+                    in_flight + if up { down } else { 0 } < allowed
+                }
                 // Both disturb nothing that serves well.
                 Action::Verify | Action::Stop(_) => true,
                 // The phase has ended by its fault.
-                Action::Scale { .. } | Action::Restart(_) => false,
+                Action::Scale { .. } => false,
             };
             if slot && self.lease && !self.committing {
                 self.order(host, OrderKind::Execute, out);

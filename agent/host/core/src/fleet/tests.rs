@@ -1,5 +1,6 @@
 //! Scripted hosts: each test says what hosts say, and checks what the fleet orders.
 
+mod restart;
 pub(super) mod world;
 
 use trimaran_agent_core::driver::Journaled;

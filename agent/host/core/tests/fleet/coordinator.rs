@@ -52,13 +52,15 @@ pub(crate) struct Coordinator {
     attached: Option<(u64, u64, usize)>,
     superseded: BTreeSet<u64>,
     back: bool,
+    /// The run restarts what runs.
+    pub(crate) restarts: bool,
     canceled: bool,
     ended: Option<&'static str>,
     last: Option<WireOutcome>,
 }
 
 impl Coordinator {
-    pub(crate) fn new(world: &mut World) -> Self {
+    pub(crate) fn new(world: &mut World, restarts: bool) -> Self {
         let hosts: BTreeSet<HostName> = world.hosts.keys().cloned().collect();
         let total = u32::try_from(hosts.len()).expect("few");
         let middle = IntOrPercent::Percent(50).ceil_of(total);
@@ -69,6 +71,7 @@ impl Coordinator {
             max_unavailable: 1 + u32::try_from(world.below(3)).expect("small"),
             max_failures: u32::try_from(world.below(3)).expect("small"),
             max_lost: u32::try_from(world.below(3)).expect("small"),
+            restarts,
             ..Self::default()
         };
         coordinator.assign();
@@ -115,7 +118,11 @@ impl Coordinator {
             stage: "prod/prod".parse().expect("a stage"),
             attempt: Attempt(1),
             platform: PlatformKind::Hosts,
-            action: if self.back { Action::Restore(OLD) } else { Action::Release(NEW) },
+            action: match (self.back, self.restarts) {
+                (true, _) => Action::Restore(OLD),
+                (false, true) => Action::Restart(OLD),
+                (false, false) => Action::Release(NEW),
+            },
             release: Some(release()),
             wave,
             hosts: self.hosts.clone(),
@@ -276,6 +283,11 @@ impl World {
             }
             None => self.coordinator.ended = self.coordinator.ended.or(Some("canceled")),
         }
+    }
+
+    /// The fence of the attempt's first assignment.
+    pub(crate) fn attempt_since(&self) -> Fence {
+        self.coordinator.since
     }
 
     /// Whether an assignment may still start something: it is live, or its withdrawal can't have arrived.

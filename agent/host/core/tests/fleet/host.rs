@@ -65,6 +65,8 @@ pub(crate) struct Host {
     generation: u64,
     /// Releases started for good or bad, by fence.
     started: BTreeSet<(Fence, bool)>,
+    /// The fence of the last restart that ended well.
+    restarted: Option<Fence>,
 }
 
 impl Host {
@@ -93,6 +95,7 @@ impl Host {
             sick: false,
             generation: 0,
             started: BTreeSet::new(),
+            restarted: None,
         }
     }
 
@@ -195,7 +198,15 @@ impl World {
                 host.before = host.report.current.unwrap_or(OLD);
                 host.report.state = HostState::Updating;
             }
-            HostAction::Stop { .. } | HostAction::Verify | HostAction::Restart => {}
+            HostAction::Restart => {
+                let current = self.hosts[name].report.current.unwrap_or(OLD);
+                self.check_start(name, &goal, current);
+                if self.hosts[name].restarted.is_some_and(|fence| fence >= self.attempt_since()) {
+                    self.check_restart_again(name);
+                }
+                self.host(name).report.state = HostState::Updating;
+            }
+            HostAction::Stop { .. } | HostAction::Verify => {}
         }
         let host = self.host(name);
         host.goal = Some(goal);
@@ -229,7 +240,11 @@ impl World {
             HostAction::Apply(order) | HostAction::Restore(order) => {
                 (report.state, report.current) = (HostState::Healthy, Some(order.digest));
             }
-            HostAction::Stop { .. } | HostAction::Verify | HostAction::Restart => {}
+            HostAction::Restart => {
+                report.state = HostState::Healthy;
+                host.restarted = Some(goal.fence);
+            }
+            HostAction::Stop { .. } | HostAction::Verify => {}
         }
         let (state, next) = (report.state.as_str(), host.next.take());
         self.note(format!("{name} is {state}"));
@@ -291,6 +306,13 @@ impl World {
         }
     }
 
+    /// What was restarted well in this attempt is restarted again only where it degraded since.
+    fn check_restart_again(&mut self, name: &HostName) {
+        if self.hosts[name].report.state == HostState::Healthy {
+            self.violate(format!("{name} was restarted in this attempt and serves, and is restarted again"));
+        }
+    }
+
     pub(crate) fn cut_host(&mut self, name: &HostName) {
         let Some((session, agent)) = self.hosts[name].session else { return };
         self.sessions.remove(&session);
@@ -330,7 +352,14 @@ impl World {
             |digest: Digest| self.hosts.values().filter(|host| host.report.current == Some(digest)).count();
         let total = self.hosts.len();
         let (failed, lost) = (self.coordinator.failed.len(), self.coordinator.lost.len());
+        let restarts = self.coordinator.restarts;
+        let restarted = self.hosts.values().filter(|host| host.restarted.is_some()).count();
         let right = match self.coordinator.ended() {
+            Some("succeeded") if restarts => {
+                on(OLD) == total
+                    && restarted + failed + lost >= total
+                    && failed <= self.coordinator.max_failures as usize
+            }
             Some("succeeded") => {
                 on(NEW) + failed + lost >= total && failed <= self.coordinator.max_failures as usize
             }

@@ -2,7 +2,7 @@
 //!
 //! Sessions are cut and delayed; agents are killed, paused, copied beside their paused original, and lose their
 //! directory or what was not synced; hosts vanish, degrade and have full disks. Checked at every start of a
-//! release on a host: not more hosts down by us than allowed, not more on the release than the wave wants, no
+//! release on a host, and of a restart: not more hosts down by us than allowed, not more on the release than the wave wants, no
 //! host twice under one fence, no start under a withdrawn fence, no spent budget spent again. After the faults
 //! every run has to end, and each host has to be where the run's end says.
 //!
@@ -33,7 +33,7 @@ fn seeds(story: Story, seeds: std::ops::Range<u64>) {
     // The faults really happened and did not keep everything from happening.
     assert!(crashes > 100 && starts > 200, "{crashes} crashes, {starts} starts");
     let wanted = match story {
-        Story::Good => "succeeded",
+        Story::Good | Story::Restarted => "succeeded",
         Story::Bad => "rolled_back",
         Story::Canceled => "canceled",
     };
@@ -53,6 +53,11 @@ fn a_bad_release_goes_back_under_faults() {
 #[test]
 fn a_canceled_run_ends_and_starts_nothing_more() {
     seeds(Story::Canceled, 2000..2150);
+}
+
+#[test]
+fn every_host_is_restarted_once_under_faults() {
+    seeds(Story::Restarted, 3000..3150);
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub(crate) enum Story {
     Bad,
     /// An operator cancels in the middle.
     Canceled,
+    /// What runs is restarted.
+    Restarted,
 }
 
 /// A wiring with a bug.
@@ -119,7 +121,7 @@ impl World {
             world.hosts.insert(name.clone(), Host::new(bad));
             world.after(100, Event::HostDials { host: name });
         }
-        world.coordinator = Coordinator::new(&mut world);
+        world.coordinator = Coordinator::new(&mut world, story == Story::Restarted);
         world.start_agent(Vec::new());
         if story == Story::Canceled {
             let at = 500 + world.below(15_000);
