@@ -7,12 +7,12 @@ use trimaran_wire::codec::{CodecError, Message as _};
 use trimaran_wire::v1::common::reason_code;
 use trimaran_wire::v1::flink_journal::{
     WireFlinkAttempt, WireFlinkEnding, WireFlinkJarFrom, WireFlinkJob, WireFlinkLedger, WireFlinkPhase,
-    WireFlinkStanding, WireFlinkStart, WireFlinkState,
+    WireFlinkScaled, WireFlinkStanding, WireFlinkStart, WireFlinkState,
 };
 
 use crate::id::{AttemptKey, FlinkId};
 use crate::ledger::{
-    Ending, JarFrom, JobRecord, JobRules, Ledger, RunRequest, Standing, Start, StateKind, StateRef,
+    Ending, JarFrom, JobRecord, JobRules, Ledger, RunRequest, Scaled, Standing, Start, StateKind, StateRef,
 };
 
 /// What survives a crash.
@@ -50,7 +50,7 @@ pub fn ledger_from_bytes(bytes: &[u8]) -> Result<Ledger, CodecError> {
 
 impl From<&Ledger> for WireFlinkLedger {
     fn from(ledger: &Ledger) -> Self {
-        let Ledger { attempt, number, job, ending, next, checkpoint, states } = ledger;
+        let Ledger { attempt, number, job, ending, next, checkpoint, states, scaled } = ledger;
         Self {
             attempt: attempt
                 .as_ref()
@@ -61,6 +61,7 @@ impl From<&Ledger> for WireFlinkLedger {
             next: next.as_ref().map(Into::into),
             checkpoint: checkpoint.as_ref().map(Into::into),
             states: states.iter().map(Into::into).collect(),
+            scaled: scaled.map(|it| WireFlinkScaled { release: it.release.0, parallelism: it.parallelism }),
         }
     }
 }
@@ -79,6 +80,7 @@ impl TryFrom<WireFlinkLedger> for Ledger {
             next: wire.next.map(Into::into),
             checkpoint: wire.checkpoint.map(Into::into),
             states: wire.states.into_iter().map(Into::into).collect(),
+            scaled: wire.scaled.map(|it| Scaled { release: Digest(it.release), parallelism: it.parallelism }),
         })
     }
 }

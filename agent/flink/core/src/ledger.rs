@@ -33,6 +33,15 @@ pub struct Ledger {
     pub checkpoint: Option<StateRef>,
     /// Savepoints that were taken of the installation's jobs, the newest first.
     pub states: Vec<StateRef>,
+    /// The parallelism that was ordered for jobs of a release, apart from what the release says.
+    pub scaled: Option<Scaled>,
+}
+
+/// A parallelism by order. It stays for restarts of the same release, and goes with the next release or rollback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scaled {
+    pub release: Digest,
+    pub parallelism: u32,
 }
 
 /// The job that belongs to the installation. It is found by this id alone: names are chosen by users and not unique.

@@ -1,4 +1,4 @@
-//! The machine of one job: deploy, upgrade and rollback as one.
+//! The machine of one job: deploy, upgrade, rollback, restart and scale as one.
 //!
 //! It has no script of steps. Whatever happens, the next step follows from three things: the ledger, which says what was
 //! begun; what the JobManager shows; and what was prepared. So there is one way to continue after an answer, a crash, the
@@ -28,6 +28,7 @@ mod phase;
 mod prepare;
 mod prepared;
 mod progress;
+mod replace;
 mod verify;
 
 use trimaran_agent_core::driver::{Driver, EffectOf, FoundOf, Input, Journaled};

@@ -92,9 +92,13 @@ pub fn difference(plan: &[Vertex], running: Option<&Topology>) -> Vec<String> {
     lines
 }
 
+/// The parallelism of the widest task; 0 without one.
+pub(crate) fn widest(vertices: &[Vertex]) -> u32 {
+    vertices.iter().map(|vertex| vertex.parallelism).max().unwrap_or(0)
+}
+
 /// Tasks share slots, so a job needs as many as its widest task. Those of the running job become free.
 fn check_slots(input: &Check<'_>) -> Result<(), Failure> {
-    let widest = |vertices: &[Vertex]| vertices.iter().map(|vertex| vertex.parallelism).max().unwrap_or(0);
     let freed = input.topology.map_or(0, |topology| widest(&topology.vertices));
     let (needed, there) = (widest(input.plan), input.cluster.slots_available + freed);
     if needed <= there {

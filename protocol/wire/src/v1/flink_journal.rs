@@ -31,6 +31,13 @@ pub struct WireFlinkLedger {
     pub next: Option<WireFlinkStart>,
     pub checkpoint: Option<WireFlinkState>,
     pub states: Vec<WireFlinkState>,
+    pub scaled: Option<WireFlinkScaled>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct WireFlinkScaled {
+    pub release: [u8; 32],
+    pub parallelism: u32,
 }
 
 impl Message for WireFlinkLedger {
@@ -124,6 +131,7 @@ mod tests {
                 next: Some(WireFlinkStart::Empty),
                 checkpoint: Some(state(false)),
                 states: vec![state(true)],
+                scaled: Some(WireFlinkScaled { release: [6; 32], parallelism: 5 }),
             },
         }
     }
@@ -147,6 +155,9 @@ mod tests {
         expected.extend(state(0));
         expected.push(1);
         expected.extend(state(1));
+        expected.push(1);
+        expected.extend([6; 32]);
+        expected.push(5);
         assert_eq!(encode(&phase()), expected);
     }
 

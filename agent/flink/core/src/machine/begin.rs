@@ -23,12 +23,8 @@ impl Phase {
         self.ordered().expect("an order that begins a job was checked to have its release")
     }
 
-    fn digest(&self) -> Digest {
-        match self.order.action {
-            Action::Release(digest) | Action::Restore(digest) | Action::Stop(digest) => digest,
-            Action::Verify => unreachable!("a verification begins no job"),
-            Action::Scale { .. } | Action::Restart(_) => unreachable!("refused before anything begins"),
-        }
+    pub(super) fn digest(&self) -> Digest {
+        self.order.action.release().expect("only a verification names no release, and it begins no job")
     }
 
     /// Chooses the state to go back to from a job that is left.
@@ -109,7 +105,8 @@ impl Phase {
     pub(super) fn submit(&mut self, start: Start, out: &mut Effects) {
         let id = self.kept.ledger.next_id(&self.order.installation, IdStep::Run);
         let jar = self.prepared.jar.clone().expect("a job begins when its jar is there");
-        let request = run_request(jar, id, self.release(), &start);
+        let request = run_request(jar, id, &self.to_run(), &start);
+        self.note_parallelism();
         let release = self.digest();
         let standing = Standing::Submitting(request);
         let rules = JobRules::from(&self.release().job);

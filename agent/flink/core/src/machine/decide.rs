@@ -68,6 +68,9 @@ impl Phase {
 
     /// A job that is there, or was.
     fn decide_job(&mut self, now: Timestamp, seen: Seen, out: &mut Effects) {
+        if let Some(message) = self.objection() {
+            return self.fault(ReasonCode::OrderRefused, message, out);
+        }
         let Some(state) = seen.job else { return self.decide_absent(now, out) };
         if self.job().standing == Standing::Lost {
             // A JobManager with high availability has brought it back.
@@ -76,7 +79,7 @@ impl Phase {
         }
         let release = self.job().release;
         if state.is_terminal() {
-            let is_own = self.is_of_this_attempt() && self.is_wanted(release);
+            let is_own = self.is_of_this_attempt() && self.keeps_job();
             let is_complete = state == JobState::Finished && self.is_bounded() && self.is_wanted(release);
             return if is_own || is_complete { self.verify(now, seen) } else { self.decide_over(out) };
         }
@@ -87,7 +90,8 @@ impl Phase {
             Action::Verify => self.verify(now, seen),
             Action::Release(_) => self.prepare_upgrade(now, out),
             Action::Restore(_) => self.prepare_restore(seen.at, out),
-            Action::Scale { .. } | Action::Restart(_) => unreachable!("refused before anything begins"),
+            Action::Scale { .. } | Action::Restart(_) if self.keeps_job() => self.verify(now, seen),
+            Action::Scale { .. } | Action::Restart(_) => self.prepare_upgrade(now, out),
         }
     }
 
@@ -169,8 +173,10 @@ impl Phase {
             Action::Verify => {
                 self.fault(ReasonCode::JobLost, "no job of this installation runs".to_owned(), out);
             }
-            Action::Scale { .. } | Action::Restart(_) => unreachable!("refused before anything begins"),
-            Action::Release(_) | Action::Restore(_) => {
+            Action::Release(_) | Action::Restore(_) | Action::Scale { .. } | Action::Restart(_) => {
+                if let Some(message) = self.objection() {
+                    return self.fault(ReasonCode::OrderRefused, message, out);
+                }
                 if !self.is_prepared_to_begin(now, out) {
                     return;
                 }
@@ -184,7 +190,11 @@ impl Phase {
 
     /// Whether the order wants a job of this release.
     pub(super) fn is_wanted(&self, release: Digest) -> bool {
-        matches!(&self.order.action, Action::Release(it) | Action::Restore(it) if *it == release)
+        match &self.order.action {
+            Action::Release(it) | Action::Restore(it) | Action::Restart(it) => *it == release,
+            Action::Scale { release: it, .. } => *it == release,
+            Action::Verify | Action::Stop(_) => false,
+        }
     }
 
     pub(super) fn is_bounded(&self) -> bool {

@@ -216,7 +216,7 @@ impl Phase {
         let goes_on = self.stop.job.is_some_and(|job| !job.is_terminal());
         match complete {
             _ if goes_on && self.kept.abort.is_some() => self.undo_ending(out),
-            _ if goes_on && self.is_wanted(self.job().release) => self.keep_job(out),
+            _ if goes_on && self.keeps_job() => self.keep_job(out),
             Some(_) if goes_on => {
                 // The JobManager was restarted behind it: the job has processed records since.
                 self.stop_job(out);
@@ -242,7 +242,7 @@ impl Phase {
         if self.kept.abort.is_some() {
             return self.undo_ending(out);
         }
-        if self.is_wanted(self.job().release) {
+        if self.keeps_job() {
             return self.keep_job(out);
         }
         self.stop.failed += 1;
@@ -274,10 +274,11 @@ impl Phase {
     /// The job is gone, and its savepoint was not finished.
     fn ended_without_savepoint(&mut self, out: &mut Effects) {
         let may_replay = match (&self.order.action, self.ordered()) {
-            (Action::Release(_), Some(release)) => release.job.upgrade.on_stop_failure != OnStopFailure::Fail,
+            (Action::Release(_) | Action::Scale { .. } | Action::Restart(_), Some(release)) => {
+                release.job.upgrade.on_stop_failure != OnStopFailure::Fail
+            }
             (Action::Stop(_) | Action::Restore(_), _) => true,
-            (Action::Verify | Action::Release(_), _) => false,
-            (Action::Scale { .. } | Action::Restart(_), _) => unreachable!("refused before anything begins"),
+            (Action::Verify | Action::Release(_) | Action::Scale { .. } | Action::Restart(_), _) => false,
         };
         if may_replay {
             let start = self.last_state();

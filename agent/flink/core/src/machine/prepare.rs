@@ -75,6 +75,10 @@ impl Phase {
         let (Some(cluster), Some(plan)) = (&self.prepared.cluster, &self.prepared.plan) else {
             unreachable!("both were asked for first")
         };
+        if let Some(failure) = self.ignored_scale(plan) {
+            self.fail(failure, out);
+            return false;
+        }
         let (topology, upgrade) = (self.prepared.topology.as_ref(), &self.release().job.upgrade);
         match check(&Check { cluster, plan, topology, upgrade }) {
             Ok(warnings) => {
@@ -112,7 +116,7 @@ impl Phase {
         let key = self.kept.ledger.attempt.as_ref().expect("an order enters its attempt first");
         let next = self.kept.ledger.number + 1;
         let id = FlinkId::derive(&self.order.installation, key, IdStep::Run, next);
-        run_request(jar, id, self.release(), &Start::Empty)
+        run_request(jar, id, &self.to_run(), &Start::Empty)
     }
 
     pub(super) fn on_prepared(&mut self, now: Timestamp, reply: Reply, out: &mut Effects) {
@@ -163,13 +167,12 @@ impl Phase {
     /// Whether the order can be worked on at all.
     pub(super) fn impossible(&self) -> Option<Failure> {
         let begins = match self.order.action {
-            Action::Release(_) | Action::Restore(_) => true,
+            Action::Release(_) | Action::Restore(_) | Action::Scale { .. } | Action::Restart(_) => true,
             Action::Verify | Action::Stop(_) => false,
-            Action::Scale { .. } | Action::Restart(_) => {
-                let message = "this agent can't scale or restart Flink jobs yet".to_owned();
-                return Some(Failure { code: ReasonCode::OrderRefused, message, instance: None });
-            }
         };
+        if let Some(failure) = self.bad_scale() {
+            return Some(failure);
+        }
         let (code, message) = match self.ordered() {
             None if begins => {
                 (ReasonCode::OrderRefused, "the order came without the content of its release".to_owned())

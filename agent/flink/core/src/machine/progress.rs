@@ -66,6 +66,9 @@ impl Phase {
             }
             Step::Observe => (InstanceStatus::Waiting, "asking what runs"),
             Step::Cluster | Step::Upload => (InstanceStatus::Preparing, "bringing the jar to the JobManager"),
+            Step::Plan | Step::Topology | Step::LastCheckpoint if self.replaces_same() => {
+                (InstanceStatus::Preparing, "finding out what the job needs before it is stopped")
+            }
             Step::Plan | Step::Topology | Step::LastCheckpoint => {
                 (InstanceStatus::Preparing, "comparing the new version with the running job")
             }
