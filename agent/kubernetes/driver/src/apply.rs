@@ -4,6 +4,7 @@ use trimaran_model::action::Failure;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
 
+use crate::adjust::{self, Adjustment};
 use crate::decide::{Decision, Situation, decide, failure, put_back};
 use crate::effects::{self, Effects, RETRY_DELAY};
 use crate::inventory::Receipt;
@@ -44,6 +45,11 @@ pub(crate) fn targets(phase: &Phase) -> Vec<Target> {
             targets.sort_by_key(|target| target.tier);
             targets
         }
+        Goal::Restart(release) | Goal::Scale(release, _) => {
+            let adjustment = Adjustment::of(&phase.goal).expect("both are one");
+            let keys = adjust::workloads(release, adjustment);
+            keys.map(|key| Target { key: key.clone(), tier: tier::of(key) }).collect()
+        }
         Goal::Verify(_) => Vec::new(),
     }
 }
@@ -63,6 +69,9 @@ pub(crate) fn decide_target(phase: &Phase, target: &Target) -> Decision {
     let live = phase.work.live.get(&target.key).expect("it was read before");
     let before = phase.before.receipt(&target.key);
     let intended = phase.receipts.get(&target.key);
+    if let Some(adjustment) = Adjustment::of(&phase.goal) {
+        return adjust::decide(&phase.author, adjustment, &target.key, live, [before, intended]);
+    }
     let wanted = phase.goal.release().and_then(|release| Some((release, release.manifest(&target.key)?)));
     let Some((release, manifest)) = wanted else {
         return put_back(&phase.author, live, before.expect("what was taken over has a receipt"));
@@ -88,6 +97,7 @@ pub(crate) fn end_of(key: &ObjectKey, decision: &Decision) -> Option<Failure> {
         Decision::Apply { .. }
         | Decision::PutBack { .. }
         | Decision::Stamp { .. }
+        | Decision::Adjust { .. }
         | Decision::Applied(_)
         | Decision::Leave
         | Decision::Wait { .. } => None,
@@ -143,6 +153,12 @@ fn perform(phase: &mut Phase, now: Timestamp, target: &Target, out: &mut Effects
             resource_version: resource_version.clone(),
             merge: merge.clone(),
         },
+        Decision::Adjust { uid, resource_version, merge, .. } => Call::Adjust {
+            key: key.clone(),
+            uid: uid.clone(),
+            resource_version: resource_version.clone(),
+            merge: merge.clone(),
+        },
         Decision::Applied(receipt) => {
             applied(phase, now, target, receipt.clone(), out)?;
             return Ok(false);
@@ -161,7 +177,8 @@ fn perform(phase: &mut Phase, now: Timestamp, target: &Target, out: &mut Effects
     };
     if let Decision::Apply { receipt, .. }
     | Decision::PutBack { receipt, .. }
-    | Decision::Stamp { receipt, .. } = decision
+    | Decision::Stamp { receipt, .. }
+    | Decision::Adjust { receipt, .. } = decision
     {
         let origin = |it: &Receipt| (it.uid.clone(), it.created_by, it.adopted_by);
         let known = phase.receipts.insert(key.clone(), receipt.clone());

@@ -98,6 +98,8 @@ pub struct Ended(Kept);
 enum GoalKind {
     Release,
     Restore,
+    Restart,
+    Scale(u32),
 }
 
 impl GoalKind {
@@ -105,6 +107,8 @@ impl GoalKind {
         match self {
             Self::Release => Goal::Release(release),
             Self::Restore => Goal::Restore(release),
+            Self::Restart => Goal::Restart(release),
+            Self::Scale(replicas) => Goal::Scale(release, replicas),
         }
     }
 }
@@ -142,7 +146,9 @@ impl Driver for Assigned {
             Action::Release(_) => GoalKind::Release,
             Action::Restore(_) => GoalKind::Restore,
             Action::Stop(digest) => return work(now, order, Goal::Stop(digest), kept, out),
-            Action::Verify | Action::Scale { .. } | Action::Restart(_) => {
+            Action::Restart(_) => GoalKind::Restart,
+            Action::Scale { instances, .. } => GoalKind::Scale(instances),
+            Action::Verify => {
                 let message = "this agent can't do that with objects of Kubernetes".to_owned();
                 return end(failure(ReasonCode::UnsupportedWorkload, message), kept, out);
             }

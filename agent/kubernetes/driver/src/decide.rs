@@ -49,6 +49,13 @@ pub(crate) enum Decision {
         merge: Value,
         receipt: Receipt,
     },
+    /// One of its fields changes, apart from the release.
+    Adjust {
+        uid: String,
+        resource_version: String,
+        merge: Value,
+        receipt: Receipt,
+    },
     /// This order applied it already.
     Applied(Receipt),
     /// It is not there and is not made again.
@@ -128,7 +135,7 @@ fn present(situation: &Situation<'_>, live: &LiveObject) -> Decision {
         let receipt = Receipt { adopted_by: known.and_then(|receipt| receipt.adopted_by), ..receipt };
         return Decision::Stamp { uid, resource_version, merge: marks_alone(author), receipt };
     }
-    let replicas = if live.is_scaled {
+    let replicas = if live.scaled_by.is_some() {
         None
     } else if situation.is_restore {
         receipt.replicas_before

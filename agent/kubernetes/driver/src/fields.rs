@@ -10,6 +10,7 @@ use trimaran_model::action::Failure;
 use trimaran_model::hash::spread;
 use trimaran_model::reason::ReasonCode;
 
+use crate::adjust::ADJUSTER;
 use crate::decide::failure;
 use crate::object_key::ObjectKey;
 use crate::platform::{FieldOwner, ObservedObject};
@@ -29,7 +30,7 @@ pub fn is_replaced(manager: &str) -> bool {
     let begins = |name: &&str| {
         manager.strip_prefix(*name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     };
-    matches!(manager, MANAGER | "before-first-apply" | "Helm")
+    matches!(manager, MANAGER | ADJUSTER | "before-first-apply" | "Helm")
         || ["kubectl", "helm", "clouddriver"].iter().any(begins)
 }
 
@@ -48,7 +49,8 @@ pub(crate) fn edits(document: &Value) -> Vec<FieldOwner> {
     let time = |entry: &Value| entry["time"].as_str().unwrap_or_default().to_owned();
     let own = entries(document).filter(|entry| entry["manager"] == MANAGER).map(time).max();
     let Some(own) = own else { return Vec::new() };
-    let is_other = |entry: &&Value| entry["manager"] != MANAGER && entry["manager"] != CONTROLLERS;
+    let known = [MANAGER, ADJUSTER, CONTROLLERS];
+    let is_other = |entry: &&Value| !known.iter().any(|known| entry["manager"] == **known);
     let mut later: Vec<&Value> =
         entries(document).filter(is_other).filter(|entry| time(entry) >= own).collect();
     later.sort_by_key(|entry| std::cmp::Reverse(time(entry)));

@@ -83,7 +83,7 @@ impl Inventory {
     /// and is left only where nothing follows it.
     pub(crate) fn is_left(&self, goal: &Goal, release: Digest) -> bool {
         match goal {
-            Goal::Release(_) | Goal::Verify(_) => false,
+            Goal::Release(_) | Goal::Verify(_) | Goal::Restart(_) | Goal::Scale(..) => false,
             Goal::Restore(to) => release != to.digest && self.releases.contains(&release),
             Goal::Stop(last) => release == *last || self.releases.contains(&release),
         }

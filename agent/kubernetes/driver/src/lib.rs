@@ -22,6 +22,7 @@
 //! performs [`Call`]s), strategies that split traffic.
 #![forbid(unsafe_code)]
 
+mod adjust;
 mod apply;
 mod assigned;
 mod decide;
@@ -48,6 +49,7 @@ mod standing;
 mod survey;
 mod tier;
 
+pub use adjust::{ADJUSTER, RESTART_ANNOTATION};
 pub use assigned::{Answered, Ask, Assigned, AssignedPhase, Loaded};
 pub use driver::KubernetesDriver;
 pub use fields::{MANAGER, is_replaced};

@@ -29,7 +29,10 @@ impl LiveObject {
             terminating: metadata.get("deletionTimestamp").map(|_| finalizers()),
             replicas: replicas.and_then(|count| u32::try_from(count).ok()),
             serving: serving(document),
-            is_scaled: autoscalers.iter().any(|autoscaler| targets(autoscaler, document)),
+            scaled_by: autoscalers
+                .iter()
+                .find(|autoscaler| targets(autoscaler, document))
+                .map(|autoscaler| autoscaler["metadata"]["name"].as_str().unwrap_or_default().to_owned()),
             is_usable: is_usable(document),
             keep: prune.and_then(Value::as_str) == Some("false"),
             fields: fields::owned(document),
@@ -133,8 +136,9 @@ mod tests {
 
     #[test]
     fn an_autoscaler_means_one_object() {
-        let is_scaled =
-            |autoscaler| LiveObject::of(&deployment(), &[autoscaler]).expect("it is live").is_scaled;
+        let is_scaled = |autoscaler| {
+            LiveObject::of(&deployment(), &[autoscaler]).expect("it is live").scaled_by.is_some()
+        };
         assert!(is_scaled(autoscaler("apps/v1", "shop", "web")));
         assert!(!is_scaled(autoscaler("apps/v1", "shop", "api")));
         assert!(!is_scaled(autoscaler("apps/v1", "other", "web")));

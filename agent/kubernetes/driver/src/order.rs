@@ -39,6 +39,10 @@ pub enum Goal {
     Restore(Arc<Release>),
     /// Judge what runs and change nothing.
     Verify(Arc<Release>),
+    /// Replace the pods of the release, which runs already.
+    Restart(Arc<Release>),
+    /// So many replicas of the only workload of the release, which runs already.
+    Scale(Arc<Release>, u32),
     /// There is nothing to go back to: what the release created is deleted, and what it took over from others becomes
     /// what it was.
     Stop(Digest),
@@ -48,13 +52,23 @@ impl Goal {
     pub fn digest(&self) -> Digest {
         match self {
             Self::Release(release) | Self::Restore(release) | Self::Verify(release) => release.digest,
+            Self::Restart(release) | Self::Scale(release, _) => release.digest,
             Self::Stop(digest) => *digest,
+        }
+    }
+
+    /// Whether what the order waits for carries its marks.
+    pub(crate) fn marks_objects(&self) -> bool {
+        match self {
+            Self::Release(_) | Self::Restore(_) | Self::Restart(_) | Self::Scale(..) => true,
+            Self::Verify(_) | Self::Stop(_) => false,
         }
     }
 
     pub(crate) fn release(&self) -> Option<&Arc<Release>> {
         match self {
             Self::Release(release) | Self::Restore(release) | Self::Verify(release) => Some(release),
+            Self::Restart(release) | Self::Scale(release, _) => Some(release),
             Self::Stop(_) => None,
         }
     }

@@ -116,9 +116,8 @@ impl Kept {
 fn covers(step: Step, receipts: &BTreeMap<ObjectKey, Receipt>, call: &Call) -> bool {
     match call {
         Call::Read { .. } | Call::Unused { .. } => true,
-        Call::Apply { key, .. } | Call::Edit { key, .. } | Call::PutBack { key, .. } => {
-            receipts.contains_key(key)
-        }
+        Call::Apply { key, .. } | Call::Edit { key, .. } => receipts.contains_key(key),
+        Call::PutBack { key, .. } | Call::Adjust { key, .. } => receipts.contains_key(key),
         Call::Delete { .. } => step >= Step::Settling,
     }
 }
@@ -170,6 +169,7 @@ impl Phase {
         let forward = match &self.goal {
             Goal::Release(release) => Some(release.digest),
             Goal::Restore(_) | Goal::Verify(_) | Goal::Stop(_) => None,
+            Goal::Restart(_) | Goal::Scale(..) => None,
         };
         inventory(&self.before, &self.receipts, forward)
     }

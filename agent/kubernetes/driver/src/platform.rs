@@ -22,6 +22,8 @@ pub enum Call {
     Apply { key: ObjectKey, document: Value, expect: Expect, on_conflict: OnConflict, keep: bool },
     /// Merges some fields into an object that exists. Answer: `Applied`.
     Edit { key: ObjectKey, uid: String, resource_version: String, merge: Value },
+    /// As `Edit`, and the fields become those of [`ADJUSTER`](crate::ADJUSTER). Answer: `Applied`.
+    Adjust { key: ObjectKey, uid: String, resource_version: String, merge: Value },
     /// Makes an object what it was when it was kept, as its owners had it and without marks. One that has no marks is
     /// left as it is. Answer: `Applied`.
     PutBack { key: ObjectKey, uid: String, resource_version: String },
@@ -85,8 +87,8 @@ pub struct LiveObject {
     pub replicas: Option<u32>,
     /// Instances that are ready, as its own status counts them; `None` for what has no instances.
     pub serving: Option<u32>,
-    /// Its number of replicas is set by an autoscaler.
-    pub is_scaled: bool,
+    /// The HorizontalPodAutoscaler that sets its number of replicas.
+    pub scaled_by: Option<String>,
     /// What comes after it can use it: a namespace is active, a definition established; anything else at once.
     pub is_usable: bool,
     /// It must not be deleted: `trimaran.dev/prune: "false"`.

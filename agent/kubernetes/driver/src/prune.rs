@@ -31,7 +31,7 @@ pub(crate) fn leftovers(goal: &Goal, before: &Inventory) -> Vec<Receipt> {
             Goal::Release(release) => !release.has(&receipt.key) && !receipt.is_versioned,
             Goal::Restore(release) => !release.has(&receipt.key) && before.is_left(goal, created_by),
             Goal::Stop(_) => before.is_left(goal, created_by),
-            Goal::Verify(_) => false,
+            Goal::Verify(_) | Goal::Restart(_) | Goal::Scale(..) => false,
         };
         due && !tier::is_protected(&receipt.key)
     };
@@ -60,7 +60,7 @@ fn knows_unused(phase: &mut Phase, out: &mut Effects) -> bool {
         Goal::Release(_) | Goal::Restore(_) => {
             versions(&phase.goal, &phase.before).into_iter().map(|receipt| receipt.key).collect()
         }
-        Goal::Verify(_) | Goal::Stop(_) => Vec::new(),
+        Goal::Verify(_) | Goal::Stop(_) | Goal::Restart(_) | Goal::Scale(..) => Vec::new(),
     };
     if versions.is_empty() {
         phase.work.unused = Some(BTreeSet::new());
@@ -160,7 +160,7 @@ fn final_inventory(phase: &Phase) -> Inventory {
             Inventory::new(vec![release.digest], own).with_older(older)
         }
         Goal::Stop(_) => Inventory::default().with_older(older),
-        Goal::Verify(_) => phase.inventory(),
+        Goal::Verify(_) | Goal::Restart(_) | Goal::Scale(..) => phase.inventory(),
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn advance(phase: &mut Phase, now: Timestamp, out: &mut Effects) -> N
     free_stuck_pod(phase, &seen, out);
     let expected = expected(phase);
     let rollout = Rollout {
-        fence: matches!(phase.goal, Goal::Release(_) | Goal::Restore(_)).then_some(phase.author.fence),
+        fence: phase.goal.marks_objects().then_some(phase.author.fence),
         expected: &expected,
         stability: release.as_ref().map_or(Millis::ZERO, |release| release.stability),
         progress_deadline: release.as_ref().map_or(PUT_BACK_WAIT, |_| phase.progress_deadline),
@@ -76,7 +76,7 @@ fn expected(phase: &Phase) -> BTreeMap<ObjectKey, Expected> {
     };
     match &phase.goal {
         Goal::Verify(_) => phase.before.receipts().filter_map(one).collect(),
-        Goal::Release(_) | Goal::Restore(_) | Goal::Stop(_) => {
+        Goal::Release(_) | Goal::Restore(_) | Goal::Stop(_) | Goal::Restart(_) | Goal::Scale(..) => {
             phase.receipts.values().filter_map(one).collect()
         }
     }

@@ -6,6 +6,7 @@ use trimaran_agent_core::driver::Effect;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
 
+use crate::adjust;
 use crate::apply::{Target, decide_target, end_of, targets};
 use crate::decide::{Decision, failure};
 use crate::effects::{self, Effects, Next, RETRY_DELAY};
@@ -19,6 +20,10 @@ pub(crate) fn advance(phase: &mut Phase, now: Timestamp, out: &mut Effects) -> N
     if let Goal::Verify(_) = phase.goal {
         settle(phase, now, out);
         return Next::Again;
+    }
+    if let Some(end) = adjust::objection(&phase.goal) {
+        effects::fail(phase, end, out);
+        return Next::Wait;
     }
     let unknown: Vec<ObjectKey> =
         wanted(phase).into_iter().filter(|key| !phase.work.live.contains_key(key)).collect();
@@ -56,6 +61,7 @@ fn accept(phase: &mut Phase, now: Timestamp, target: &Target, decision: Decision
         Decision::Apply { receipt, .. }
         | Decision::PutBack { receipt, .. }
         | Decision::Stamp { receipt, .. }
+        | Decision::Adjust { receipt, .. }
         | Decision::Applied(receipt) => {
             phase.receipts.insert(target.key.clone(), receipt);
         }

@@ -140,18 +140,18 @@ impl Place {
         Err(NoChange::Refused(Refusal::Moved))
     }
 
-    /// Merges some fields into an object that exists.
+    /// Merges some fields into an object that exists, of this uid and version. They become those of `manager`.
     pub(crate) async fn edit(
         &self,
         key: &ObjectKey,
-        uid: &str,
-        version: &str,
+        [uid, version]: [&str; 2],
         merge: &Value,
+        manager: &str,
         permit: &Permit,
     ) -> Result<Reply, NoChange> {
         let served = self.must_serve(key).await?;
         let before = self.before(&served, key, uid, version).await?;
-        let path = format!("{}?fieldManager={MANAGER}", served.path(&key.namespace, &key.name));
+        let path = format!("{}?fieldManager={manager}", served.path(&key.namespace, &key.name));
         let body = expecting(merge, uid, version);
         let after = self.change(permit, Method::PATCH, &path, MERGE, &body).await?;
         let changed = !is_same_content(&before, &after);

@@ -3,7 +3,7 @@
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use trimaran_agent_core::Permit;
 use trimaran_agent_core::platform::Answer;
-use trimaran_kubernetes_driver::{Call, Live, ObjectKey, Reply};
+use trimaran_kubernetes_driver::{ADJUSTER, Call, Live, MANAGER, ObjectKey, Reply};
 use trimaran_process::clock::boot_time;
 
 use crate::apply::{NoChange, Wanted};
@@ -30,7 +30,10 @@ impl Place {
                 self.apply(Wanted { key: &key, document, expect, on_conflict, keep }, permit).await
             }
             Call::Edit { key, uid, resource_version, merge } => {
-                self.edit(&key, &uid, &resource_version, &merge, permit).await
+                self.edit(&key, [&uid, &resource_version], &merge, MANAGER, permit).await
+            }
+            Call::Adjust { key, uid, resource_version, merge } => {
+                self.edit(&key, [&uid, &resource_version], &merge, ADJUSTER, permit).await
             }
             Call::PutBack { key, uid, resource_version } => {
                 self.put_back(&key, &uid, &resource_version, permit).await

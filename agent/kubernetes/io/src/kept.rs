@@ -83,7 +83,7 @@ impl Place {
             }
             return Ok(Reply::Applied { object: self.live(key, &live).await?, changed: false });
         };
-        let is_scaled = self.live(key, &live).await?.is_scaled;
+        let is_scaled = self.live(key, &live).await?.scaled_by.is_some();
         let mut after = live.clone();
         if is_marked {
             let mut body = vec![in_version(version_of(&live))];

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use trimaran_kubernetes_core::list::open;
 use trimaran_kubernetes_driver::{
-    Call, Expect, Live, LiveObject, MANAGER, ObjectKey, OnConflict, Refusal, Reply, is_replaced,
+    ADJUSTER, Call, Expect, Live, LiveObject, MANAGER, ObjectKey, OnConflict, Refusal, Reply, is_replaced,
     is_same_content,
 };
 use trimaran_test_env::kubernetes::Cluster;
@@ -147,6 +147,11 @@ impl Api {
                 merge["metadata"]["uid"] = json!(uid);
                 merge["metadata"]["resourceVersion"] = json!(resource_version);
                 self.patch(&key, "", MERGE, &merge)
+            }
+            Call::Adjust { key, uid, resource_version, mut merge } => {
+                merge["metadata"]["uid"] = json!(uid);
+                merge["metadata"]["resourceVersion"] = json!(resource_version);
+                self.patch(&key, &format!("?fieldManager={ADJUSTER}"), MERGE, &merge)
             }
             Call::PutBack { key, resource_version, .. } => self.put_back(&key, &resource_version),
             Call::Delete { key, uid, .. } => self.delete(&key, &uid),

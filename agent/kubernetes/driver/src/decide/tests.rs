@@ -49,7 +49,7 @@ fn live() -> LiveObject {
         terminating: None,
         replicas: Some(7),
         serving: Some(7),
-        is_scaled: false,
+        scaled_by: None,
         is_usable: true,
         keep: false,
         fields: None,
@@ -170,7 +170,7 @@ fn only_what_is_still_ours_is_put_back() {
 #[test]
 fn the_number_of_replicas_is_the_autoscalers_or_the_authors_or_the_live_one() {
     let release = web();
-    let scaled = Case::new(&release, LiveObject { is_scaled: true, ..live() });
+    let scaled = Case::new(&release, LiveObject { scaled_by: Some("web".to_owned()), ..live() });
     assert_eq!(applied(scaled.decide()).0, None);
     // Left out by the author: leaving it out of what is applied would reset it to 1.
     let without = self::release("apps/v1", "Deployment", json!({}));
