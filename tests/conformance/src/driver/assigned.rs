@@ -26,6 +26,11 @@ impl AssignedModel {
     pub fn new() -> Self {
         Self { cluster: KubernetesModel::new(), failures: 1 }
     }
+
+    /// One whose orders restart and scale what runs.
+    pub fn adjusting() -> Self {
+        Self { cluster: KubernetesModel::adjusting(), failures: 1 }
+    }
 }
 
 impl Default for AssignedModel {
@@ -68,9 +73,11 @@ impl Model for AssignedModel {
             stage: "prod/tokyo".parse().expect("a stage"),
             attempt: Attempt(1),
             platform: PlatformKind::Kubernetes,
-            action: match which {
-                Which::First => Action::Release(digest),
-                Which::Second => Action::Restore(digest),
+            action: match order.goal {
+                Goal::Restart(_) => Action::Restart(digest),
+                Goal::Scale(_, instances) => Action::Scale { release: digest, instances },
+                Goal::Release(_) => Action::Release(digest),
+                Goal::Restore(_) | Goal::Verify(_) | Goal::Stop(_) => Action::Restore(digest),
             },
             release: Some(release(digest)),
             wave: Wave { target_count: 1, ..Wave::default() },
@@ -97,8 +104,12 @@ impl Model for AssignedModel {
             }
             Ask::Load { digest, .. } => {
                 let goal = self.cluster.order(which, None).goal;
-                let (Goal::Release(release) | Goal::Restore(release)) = goal else {
-                    return Err("the model's orders have releases".to_owned());
+                let release = match goal {
+                    Goal::Release(release) | Goal::Restore(release) | Goal::Restart(release) => release,
+                    Goal::Scale(release, _) => release,
+                    Goal::Verify(_) | Goal::Stop(_) => {
+                        return Err("the model's orders have releases".to_owned());
+                    }
                 };
                 if release.digest != digest {
                     return Err(format!("release {digest} is asked for, which no order names"));

@@ -1,4 +1,5 @@
-//! The fleet loop with hosts that obey: one of them never becomes healthy with the new release and reverts.
+//! The fleet loop with hosts that obey: one of them never becomes healthy with the new release and reverts, or does not come
+//! back from its restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +20,7 @@ use super::{Finished, Model, Which, samples};
 const OLD: Digest = Digest([1; 32]);
 const NEW: Digest = Digest([2; 32]);
 const HOSTS: [&str; 3] = ["host-1", "host-2", "host-3"];
-/// Reverts the new release.
+/// Reverts the new release, or does not come back from the first restart.
 const SICK: &str = "host-2";
 const PREPARE_TAKES: Millis = Millis(300);
 const CHANGE_TAKES: Millis = Millis::seconds(1);
@@ -32,7 +33,19 @@ struct Host {
     accepted: BTreeSet<Fence>,
 }
 
+/// What the two orders are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Story {
+    /// A release that its hosts leave again.
+    Release,
+    /// What runs is restarted, and then by a second order again.
+    Restart,
+    /// The release of a superseded deploy is restarted where it runs by then.
+    RestartOfARelease,
+}
+
 pub struct FleetModel {
+    story: Story,
     hosts: BTreeMap<HostName, Host>,
     watched: BTreeSet<HostName>,
     shown: BTreeMap<HostName, HostReport>,
@@ -59,11 +72,24 @@ fn healthy(digest: Digest, fence: Fence) -> HostReport {
 
 impl FleetModel {
     pub fn new() -> Self {
+        Self::with(Story::Release)
+    }
+
+    pub fn restarting() -> Self {
+        Self::with(Story::Restart)
+    }
+
+    pub fn restarting_a_release() -> Self {
+        Self::with(Story::RestartOfARelease)
+    }
+
+    fn with(story: Story) -> Self {
         let host = |name: &str| {
             let report = healthy(OLD, Fence(0));
             (name.parse().expect("a name"), Host { report, next: None, accepted: BTreeSet::new() })
         };
         Self {
+            story,
             hosts: HOSTS.into_iter().map(host).collect(),
             watched: BTreeSet::new(),
             shown: BTreeMap::new(),
@@ -74,6 +100,21 @@ impl FleetModel {
 impl Default for FleetModel {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl FleetModel {
+    /// Whether the order restarted exactly the hosts that run the release, and all that can came back.
+    fn are_restarted(&self, which: Which, release: Digest) -> bool {
+        let fence = Fence(which as u64 + 1);
+        self.hosts.iter().all(|(name, host)| {
+            let stays_down = which == Which::First && name.as_str() == SICK;
+            let state = if stays_down { HostState::Broken } else { HostState::Healthy };
+            match host.report.current == Some(release) {
+                true => host.accepted.contains(&fence) && host.report.state == state,
+                false => !host.accepted.contains(&fence),
+            }
+        })
     }
 }
 
@@ -118,7 +159,19 @@ impl Host {
                 };
                 self.next = Some((now + CHANGE_TAKES, done));
             }
-            HostAction::Stop { .. } | HostAction::Verify | HostAction::Restart => {
+            HostAction::Restart => {
+                if !self.accepted.insert(goal.fence) {
+                    return Err(format!("{name} was restarted a second time under {}", goal.fence));
+                }
+                self.report = HostReport { disruptive: true, state: HostState::Updating, ..base.clone() };
+                let stays_down = name.as_str() == SICK && goal.fence == Fence(1);
+                let (state, code) = match stays_down {
+                    true => (HostState::Broken, Some(ReasonCode::ProbeFailed)),
+                    false => (HostState::Healthy, None),
+                };
+                self.next = Some((now + CHANGE_TAKES, HostReport { disruptive: true, state, code, ..base }));
+            }
+            HostAction::Stop { .. } | HostAction::Verify => {
                 return Err("it was not asked for".to_owned());
             }
         }
@@ -138,9 +191,13 @@ impl Model for FleetModel {
         // What the log has of this order's failures is not charged twice.
         let own = committed.as_ref().filter(|commit| commit.assignment.0 == number);
         let failed: Vec<HostName> = own.map(|_| SICK.parse().expect("a name")).into_iter().collect();
-        let (action, release) = match which {
-            Which::First => (Action::Release(NEW), samples::release()),
-            Which::Second => (Action::Restore(OLD), samples::release()),
+        let (action, release) = match (self.story, which) {
+            (Story::Release | Story::RestartOfARelease, Which::First) => {
+                (Action::Release(NEW), Some(samples::release()))
+            }
+            (Story::Release, Which::Second) => (Action::Restore(OLD), Some(samples::release())),
+            (Story::Restart, _) => (Action::Restart(OLD), None),
+            (Story::RestartOfARelease, Which::Second) => (Action::Restart(NEW), None),
         };
         Assignment {
             id: AssignmentId(number),
@@ -151,11 +208,12 @@ impl Model for FleetModel {
             attempt: Attempt(1),
             platform: PlatformKind::Hosts,
             action,
-            release: Some(release),
+            release,
             wave: Wave {
                 number: 1,
                 target_count: 3,
-                max_unavailable: IntOrPercent::Count(1),
+                // The one that stays down takes one.
+                max_unavailable: IntOrPercent::Count(if self.story == Story::Restart { 2 } else { 1 }),
                 failures_left: 1 - u32::try_from(failed.len()).expect("one at most"),
                 failed,
                 ..Wave::default()
@@ -233,13 +291,20 @@ impl Model for FleetModel {
 
     fn verify(&self, finished: &Finished, _: &Phase) -> Result<(), String> {
         let current: Vec<Option<Digest>> = self.hosts.values().map(|host| host.report.current).collect();
-        let wanted = match finished.which {
-            Which::First => [Some(NEW), Some(OLD), Some(NEW)],
-            Which::Second => [Some(OLD); 3],
+        let is_as_wanted = match (self.story, finished.which) {
+            (Story::Release | Story::RestartOfARelease, Which::First) => {
+                current == [Some(NEW), Some(OLD), Some(NEW)]
+            }
+            (Story::Release, Which::Second) => current == [Some(OLD); 3],
+            (Story::Restart, which) => self.are_restarted(which, OLD),
+            (Story::RestartOfARelease, which) => self.are_restarted(which, NEW),
         };
+        // The deploy may have been superseded before it had brought its release anywhere.
+        let runs_nowhere = self.story == Story::RestartOfARelease && !current.contains(&Some(NEW));
         match &finished.outcome {
-            Some(Outcome::Done) if current == wanted => Ok(()),
+            Some(Outcome::Done) if is_as_wanted => Ok(()),
             Some(Outcome::Stopped) if finished.canceled => Ok(()),
+            Some(Outcome::Fault(why)) if runs_nowhere && why.code == ReasonCode::OrderRefused => Ok(()),
             other => Err(format!("it ended with {other:?}, and the hosts have {current:?}")),
         }
     }

@@ -1,4 +1,4 @@
-//! The machine of a job, on the JobManager in memory: a first deploy, or an upgrade of a job that runs.
+//! The machine of a job, on the JobManager in memory: a first deploy, or an upgrade, a restart or a scale of a job that runs.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +34,14 @@ pub enum Story {
     Deploy,
     /// A job runs and is upgraded; then the upgrade is rolled back.
     Upgrade,
+    /// A job runs and is restarted; then it gets another parallelism.
+    Restart,
+    /// A job runs and gets another parallelism; then it is restarted.
+    Scale,
 }
+
+/// What the stories scale to; the job begins with 1.
+pub const SCALED: u32 = 3;
 
 /// When the JobManager dies: behind a call, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,8 +101,11 @@ pub fn release(n: u8) -> FlinkRelease {
 /// An order of the story.
 pub fn order(number: u64, action: Action, committed: Option<Commit>) -> Assignment {
     let of = match &action {
-        Action::Release(digest) | Action::Restore(digest) => Some(release(digest.0[0])),
-        Action::Stop(_) | Action::Verify | Action::Scale { .. } | Action::Restart(_) => None,
+        Action::Release(digest) | Action::Restore(digest) | Action::Restart(digest) => {
+            Some(release(digest.0[0]))
+        }
+        Action::Scale { release: digest, .. } => Some(release(digest.0[0])),
+        Action::Stop(_) | Action::Verify => None,
     };
     let AttemptKey { run, attempt } = key(number);
     let installation = installation();
@@ -149,7 +159,7 @@ impl FlinkModel {
         let setup = Setup { version: Version::V2_3, high_availability, slots: 8 };
         let mut jobmanager = ModelJobManager::new(setup);
         jobmanager.behave(digest(NEW), new);
-        let first = (story == Story::Upgrade).then(|| start_old(&mut jobmanager));
+        let first = (story != Story::Deploy).then(|| start_old(&mut jobmanager));
         let (sent, in_log) = (BTreeSet::new(), RefCell::new(None));
         let may_be_lost = kill.is_some() && !high_availability;
         Self { story, jobmanager, kill, may_be_lost, kill_at: None, calls: 0, first, sent, in_log }
@@ -157,8 +167,25 @@ impl FlinkModel {
 
     fn wanted(&self, which: Which) -> u8 {
         match (self.story, which) {
+            (Story::Restart | Story::Scale, _) => OLD,
             (Story::Deploy, Which::First) | (Story::Upgrade, Which::Second) => OLD,
             (Story::Deploy, Which::Second) | (Story::Upgrade, Which::First) => NEW,
+        }
+    }
+
+    /// Whether the job is one of this order, with the parallelism that is right for it.
+    fn is_as_ordered(&self, which: Which, id: FlinkId) -> bool {
+        let begun =
+            (1..=9).any(|n| FlinkId::derive(&installation(), &key(which as u64 + 1), IdStep::Run, n) == id);
+        let parallelism = self.jobmanager.job(id).map(|job| job.parallelism);
+        let was_scaled = self.committed().is_some_and(|ledger| ledger.scaled.is_some());
+        match (self.story, which) {
+            (Story::Deploy | Story::Upgrade, _) => true,
+            (Story::Restart, Which::First) => begun && parallelism == Some(1),
+            (Story::Restart, Which::Second) | (Story::Scale, Which::First) => parallelism == Some(SCALED),
+            (Story::Scale, Which::Second) => {
+                begun && parallelism == Some(if was_scaled { SCALED } else { 1 })
+            }
         }
     }
 
@@ -203,7 +230,11 @@ impl Model for FlinkModel {
         let wanted = digest(self.wanted(which));
         let action = match (self.story, which) {
             (Story::Upgrade, Which::Second) => Action::Restore(wanted),
-            _ => Action::Release(wanted),
+            (Story::Restart, Which::First) | (Story::Scale, Which::Second) => Action::Restart(wanted),
+            (Story::Restart, Which::Second) | (Story::Scale, Which::First) => {
+                Action::Scale { release: wanted, instances: SCALED }
+            }
+            (Story::Deploy, _) | (Story::Upgrade, Which::First) => Action::Release(wanted),
         };
         order(which as u64 + 1, action, committed)
     }
@@ -281,11 +312,12 @@ impl Model for FlinkModel {
             Some(Outcome::Done) => {
                 let wanted = digest(self.wanted(finished.which));
                 let job = job.ok_or("done without a job")?;
-                let is_right = job.release == wanted && live == [job.id];
+                let is_right =
+                    job.release == wanted && live == [job.id] && self.is_as_ordered(finished.which, job.id);
                 if is_right { Ok(()) } else { Err(format!("done with {job:?}, and {live:?} run")) }
             }
             Some(Outcome::Stopped) if finished.canceled => {
-                let (one, most) = (usize::from(self.story == Story::Upgrade), 1);
+                let (one, most) = (usize::from(self.story != Story::Deploy), 1);
                 let is_right = (one..=most).contains(&live.len());
                 if is_right { Ok(()) } else { Err(format!("canceled, and {live:?} run")) }
             }

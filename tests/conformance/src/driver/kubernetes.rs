@@ -2,7 +2,8 @@
 //! needs a while until a workload is healthy, and objects of others.
 //!
 //! The first order deploys a release over an earlier one, the second goes back. Whatever happens in between, the end is
-//! one of two sets of objects, to the last field, and what others made is there.
+//! one of two sets of objects, to the last field, and what others made is there. Or the first one restarts what runs and the
+//! second one scales it: then two fields of one object change, each once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use trimaran_agent_core::driver::Journaled as _;
 use trimaran_kubernetes_core::config::BASE_LABEL;
 use trimaran_kubernetes_driver::{
     Call, Change, Expect, Goal, Inventory, KubernetesDriver, Live, LiveObject, Marks, ObjectKey, Observation,
-    ObservedObject, OnConflict, Order, Phase, Pods, Query, Receipt, Refusal, Release, Reply, StuckPod,
+    ObservedObject, OnConflict, Order, Phase, Pods, Query, RESTART_ANNOTATION, Receipt, Refusal, Release,
+    Reply, StuckPod,
 };
 use trimaran_model::action::{Commit, Outcome};
 use trimaran_model::id::{AssignmentId, Digest, Fence, InstallationId, PipelineName, TargetName};
@@ -42,6 +44,20 @@ struct Stored {
     changed_at: Timestamp,
 }
 
+/// What the two orders are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Story {
+    /// A deploy over an earlier release, and back.
+    Over,
+    /// There is no earlier release: the second order ends the installation.
+    First,
+    /// The earlier release is restarted, and then gets other replicas.
+    Adjust,
+}
+
+/// Replicas by the second order of `Adjust`.
+const SCALED: u32 = 4;
+
 pub struct KubernetesModel {
     driver: KubernetesDriver,
     objects: BTreeMap<ObjectKey, Stored>,
@@ -56,14 +72,13 @@ pub struct KubernetesModel {
     count: u32,
     watched: Option<Query>,
     shown: Option<Observation>,
-    /// There is no earlier release: the second order ends the installation.
-    is_first: bool,
     /// The second order ends no instances that serve.
     keeps_serving: bool,
     /// A change of the workload leaves a pod of the revision before that blocks it until it is deleted.
     sticks: bool,
     /// The uid of such a pod.
     stuck: Option<u32>,
+    story: Story,
     /// State of the generator of failures; `None` when the API server never fails.
     failures: Option<u64>,
 }
@@ -169,10 +184,10 @@ impl KubernetesModel {
             count: 0,
             watched: None,
             shown: None,
-            is_first: false,
             keeps_serving: false,
             sticks: false,
             stuck: None,
+            story: Story::Over,
             failures: None,
         };
         earlier().into_iter().for_each(|it| model.create(it, marks(EARLIER, EARLIER_FENCE, 0), Timestamp(0)));
@@ -206,7 +221,12 @@ impl KubernetesModel {
         let foreign = model.foreign.clone();
         model.objects.retain(|key, _| *key == adopted || foreign.contains(key));
         model.initial = model.contents();
-        Self { inventory: Inventory::default(), is_first: true, ..model }
+        Self { inventory: Inventory::default(), story: Story::First, ..model }
+    }
+
+    /// One whose orders restart and scale the earlier release.
+    pub fn adjusting() -> Self {
+        Self { story: Story::Adjust, ..Self::new() }
     }
 
     /// One whose workload goes on only when a broken pod of the revision before is deleted.
@@ -272,7 +292,11 @@ impl KubernetesModel {
     }
 
     fn answer(&mut self, now: Timestamp, which: Which, call: Call) -> Result<Reply, String> {
-        let own = marks(digest_of(which), fence_of(which), which as u64 + 1);
+        let own = marks(self.digest_of(which), fence_of(which), which as u64 + 1);
+        let adjusts = matches!(call, Call::Read { .. } | Call::Adjust { .. } | Call::Unused { .. });
+        if self.story == Story::Adjust && !adjusts {
+            return Err(format!("a restart and a scale change one field each, and this is asked: {call:?}"));
+        }
         match call {
             Call::Read { keys } => Ok(Reply::Live(keys.iter().map(|key| self.live(key)).collect())),
             Call::Apply { key, document, expect, keep, .. } => {
@@ -285,6 +309,9 @@ impl KubernetesModel {
                 self.apply(now, &key, without_marks(&document), expect, own)
             }
             Call::Edit { key, .. } => Err(format!("nothing of this release is edited, but {key} is")),
+            Call::Adjust { key, uid, resource_version, merge } => {
+                self.adjust(now, &key, [&uid, &resource_version], &merge, own)
+            }
             Call::PutBack { key, uid, resource_version } => {
                 self.put_back(now, which, &key, (&uid, &resource_version))
             }
@@ -293,6 +320,41 @@ impl KubernetesModel {
                 self.delete(which, &key, &uid, resource_version.as_deref())
             }
             Call::Unused { versions, retained } => Ok(Reply::Unused(self.unused(versions, &retained))),
+        }
+    }
+
+    fn adjust(
+        &mut self,
+        now: Timestamp,
+        key: &ObjectKey,
+        [uid, version]: [&str; 2],
+        document: &Value,
+        own: Marks,
+    ) -> Result<Reply, String> {
+        if self.story != Story::Adjust || self.foreign.contains(key) {
+            return Err(format!("{key} is adjusted"));
+        }
+        if Marks::of(document) != own {
+            return Err(format!("{key} is adjusted with other marks"));
+        }
+        let Some(stored) = self.objects.get_mut(key) else { return Ok(Reply::Refused(Refusal::Moved)) };
+        if uid != stored.uid.to_string() || version != stored.version.to_string() {
+            return Ok(Reply::Refused(Refusal::Moved));
+        }
+        if stored.marks == own {
+            return Err(format!("{key} is adjusted a second time"));
+        }
+        merge(&mut stored.content["spec"], &document["spec"]);
+        self.count += 1;
+        (stored.marks, stored.version) = (own, self.count);
+        (stored.generation, stored.changed_at) = (stored.generation + 1, now);
+        Ok(Reply::Applied { object: live_object(stored), changed: true })
+    }
+
+    fn digest_of(&self, which: Which) -> Digest {
+        match which {
+            Which::First if self.story != Story::Adjust => NEXT,
+            Which::First | Which::Second => EARLIER,
         }
     }
 
@@ -467,16 +529,18 @@ fn live_object(stored: &Stored) -> LiveObject {
         replicas: replicas.and_then(|count| u32::try_from(count).ok()),
         serving: (key_of(&stored.content).kind == "Deployment").then_some(1),
         is_scaled: false,
+        scaled_by: None,
         is_usable: true,
         keep: false,
         fields: None,
     }
 }
 
-fn digest_of(which: Which) -> Digest {
-    match which {
-        Which::First => NEXT,
-        Which::Second => EARLIER,
+/// RFC 7396, without removals.
+fn merge(into: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else { return into.clone_from(patch) };
+    for (name, value) in patch {
+        merge(&mut into[name.as_str()], value);
     }
 }
 
@@ -501,8 +565,12 @@ impl Model for KubernetesModel {
             assignment: AssignmentId(which as u64 + 1),
             fence: fence_of(which),
             goal: match which {
+                Which::First if self.story == Story::Adjust => Goal::Restart(Arc::clone(&self.releases[0])),
+                Which::Second if self.story == Story::Adjust => {
+                    Goal::Scale(Arc::clone(&self.releases[0]), SCALED)
+                }
                 Which::First => Goal::Release(Arc::clone(&self.releases[1])),
-                Which::Second if self.is_first => Goal::Stop(NEXT),
+                Which::Second if self.story == Story::First => Goal::Stop(NEXT),
                 Which::Second => Goal::Restore(Arc::clone(&self.releases[0])),
             },
             progress_deadline: Millis::minutes(10),
@@ -583,6 +651,9 @@ impl KubernetesModel {
         if let Some(key) = self.foreign.iter().find(|key| contents.get(key) != self.initial.get(key)) {
             return Err(format!("{key} of others is not what it was"));
         }
+        if self.story == Story::Adjust {
+            return self.verify_adjusted(finished);
+        }
         let mut expected = self.initial.clone();
         if finished.which == Which::First {
             // Configuration of the earlier release stays for pods of its revision, and to go back to.
@@ -602,6 +673,32 @@ impl KubernetesModel {
                 Ok(())
             }
             other => Err(format!("it ended with {other:?}")),
+        }
+    }
+
+    /// The workload was restarted by the first order, where that got so far, and scaled by the second; nothing else changed.
+    fn verify_adjusted(&self, finished: &Finished) -> Result<(), String> {
+        let web = key_of(&workload("", 0));
+        let unused = key_of(&config("web-0"));
+        let mut contents = self.contents();
+        contents.remove(&unused).ok_or("a version was deleted")?;
+        let spec = contents.get_mut(&web).ok_or("the workload is gone")?["spec"].take();
+        let mut expected = self.initial.clone();
+        let mut wanted = expected.get_mut(&web).expect("it was there")["spec"].take();
+        let annotation = spec["template"].pointer("/metadata/annotations/trimaran.dev~1restarted-by");
+        let is_restarted = annotation.is_some();
+        if is_restarted {
+            wanted["template"]["metadata"] = json!({"annotations": {RESTART_ANNOTATION: "1"}});
+        }
+        if finished.which == Which::Second {
+            wanted["replicas"] = json!(SCALED);
+        }
+        let is_done = finished.which == Which::Second || is_restarted;
+        match &finished.outcome {
+            _ if contents != expected => Err(format!("another object was changed: {contents:?}")),
+            Some(Outcome::Done) if is_done && spec == wanted => Ok(()),
+            Some(Outcome::Stopped) if finished.canceled && spec == wanted => Ok(()),
+            other => Err(format!("it ended with {other:?}, and there is {spec}")),
         }
     }
 }

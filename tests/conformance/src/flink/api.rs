@@ -403,5 +403,6 @@ fn counter(behaviour: Behaviour) -> &'static str {
 
 /// Id, operators and parallelism of the tasks of a program.
 fn vertices(behaviour: Behaviour, parallelism: u32) -> [(&'static str, &'static str, u32); 2] {
+    let parallelism = if behaviour == Behaviour::OwnParallelism { 2 } else { parallelism };
     [(SOURCE, "Source: numbers", 1), (counter(behaviour), "counter -> out: Writer", parallelism)]
 }

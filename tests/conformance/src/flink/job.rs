@@ -49,6 +49,8 @@ pub enum Behaviour {
     Finite {
         records: u64,
     },
+    /// Its program sets a parallelism of 2, whatever it is asked for.
+    OwnParallelism,
     /// A stop takes longer than checkpoints may.
     Slow {
         takes: Millis,

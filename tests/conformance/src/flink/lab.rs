@@ -162,10 +162,8 @@ impl<C: Cluster> Lab<C> {
     pub fn perform(&mut self, action: Action) -> Ended {
         self.number += 1;
         let mut order = crate::driver::flink::order(self.number, action, self.committed.clone());
-        if let (Action::Release(digest) | Action::Restore(digest), Some(release)) =
-            (&order.action, &mut order.release)
-        {
-            let flink = self.releases.get(digest).expect("a release that was added").clone();
+        if let (Some(digest), Some(release)) = (order.action.release(), &mut order.release) {
+            let flink = self.releases.get(&digest).expect("a release that was added").clone();
             release.workload = ReleaseWorkload::Flink(flink);
         }
         self.run(&order)

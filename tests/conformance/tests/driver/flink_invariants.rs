@@ -20,7 +20,7 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::ReleaseWorkload;
 use trimaran_model::time::{Millis, Timestamp};
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 400;
 const ORDERS: u64 = 6;
 /// An order that has not ended by then never ends.
 const STEPS_MAX: u32 = 20_000;
@@ -94,11 +94,18 @@ impl World {
 
     fn order(&mut self, number: u64) -> Assignment {
         let n = [OLD, NEW, THIRD][usize::try_from(self.choices.below(3)).expect("small")];
-        let action = match self.choices.below(8) {
+        let running = self.ledger().job.map(|job| job.release);
+        let action = match self.choices.below(11) {
             0..=4 => Action::Release(digest(n)),
             5 | 6 => Action::Restore(digest(n)),
+            7 | 8 => Action::Restart(running.unwrap_or(digest(n))),
+            9 => {
+                let instances = u32::try_from(self.choices.below(3)).expect("small") + 1;
+                Action::Scale { release: running.unwrap_or(digest(n)), instances }
+            }
             _ => Action::Verify,
         };
+        let n = action.release().map_or(n, |release| release.0[0]);
         let mut order = order(number, action, self.in_log.clone());
         if let Some(release_of) = order.release.as_mut() {
             let mut flink = release(n);
