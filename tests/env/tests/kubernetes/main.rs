@@ -2,7 +2,6 @@
 //! one by one.
 #![allow(clippy::disallowed_methods, reason = "tests read clocks")]
 
-mod adjust;
 mod api;
 mod deploys;
 mod orders;
