@@ -56,8 +56,12 @@ pub fn reasons(list: &[Reason], owner: Owner<'_>) -> Vec<ReasonDocument> {
 
 /// What to do before `resume`, which alone only pauses again while the cause is there.
 fn first(why: &Why) -> Option<String> {
-    let Why::Paused { failure } = why else { return None };
-    Some(if shows_codes() { failure.code.as_str() } else { failure.code.advice() }.to_owned())
+    let code = match why {
+        Why::Paused { failure } => failure.code,
+        Why::StillServing { .. } => why.code(),
+        _ => return None,
+    };
+    Some(if shows_codes() { code.as_str() } else { code.advice() }.to_owned())
 }
 
 /// The roles that may run the command that clears a reason; none when no command does.
@@ -83,7 +87,9 @@ fn clears(why: &Why, Owner { run, stage }: Owner<'_>) -> String {
             let (pipeline, environment) = (&run.pipeline, &stage.environment);
             format!("trimaran rollback {pipeline} --env {environment} --from last_checkpoint --yes")
         }
-        (Why::Paused { .. } | Why::Interrupted, Some(stage)) => format!("trimaran resume {run}/{stage}"),
+        (Why::Paused { .. } | Why::Interrupted | Why::StillServing { .. }, Some(stage)) => {
+            format!("trimaran resume {run}/{stage}")
+        }
         (Why::Bug { run, .. }, _) => format!("trimaran cancel {run}"),
         _ => CLEARS_WAIT.to_owned(),
     }
@@ -141,6 +147,13 @@ pub fn message(why: &Why, owner: Owner<'_>) -> String {
             )
         }
         Why::Bug { run, revision } => format!("a defect stopped `{run}` at revision {revision}"),
+        Why::StillServing { instances } => {
+            let serve = match instances {
+                1 => "1 instance still serves".to_owned(),
+                more => format!("{more} instances still serve"),
+            };
+            format!("{serve}, and there is no earlier good release to go back to")
+        }
         Why::Canceled { .. }
         | Why::OutsideScope { .. }
         | Why::LeftAsItIs

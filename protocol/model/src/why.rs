@@ -136,6 +136,11 @@ pub enum Why {
         run: RunId,
         revision: u64,
     },
+    /// There is no earlier good release to go back to, and so many instances of a prod target still serve: a user
+    /// decides whether they are ended.
+    StillServing {
+        instances: u32,
+    },
 }
 
 impl Why {
@@ -153,7 +158,7 @@ impl Why {
             Self::Interrupted | Self::LeftAsItIs | Self::NeverStarts | Self::Canceling { .. } => None,
             Self::UpstreamFailed { .. } | Self::RollbackChosen { .. } | Self::StopChosen { .. } => None,
             Self::RollbackRequested { .. } | Self::Unhealthy { .. } | Self::RollbackCanceled => None,
-            Self::NoEarlierRelease | Self::Bug { .. } => None,
+            Self::NoEarlierRelease | Self::Bug { .. } | Self::StillServing { .. } => None,
         }
     }
 
@@ -193,6 +198,7 @@ impl Why {
             Self::RevertFailed { .. } => ReasonCode::RevertFailed,
             Self::NoEarlierRelease => ReasonCode::NoEarlierRelease,
             Self::Bug { .. } => ReasonCode::Bug,
+            Self::StillServing { .. } => ReasonCode::PausedTraffic,
         }
     }
 }

@@ -41,6 +41,7 @@ frozen_enum!(Why => row::WireWhy {
     RollbackCanceled,
     NoEarlierRelease,
     Bug { run, revision },
+    StillServing { instances },
 });
 
 frozen_enum!(Refusal => row::WireRefusal {

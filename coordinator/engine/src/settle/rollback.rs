@@ -107,11 +107,8 @@ fn stop(state: &State, target: &TargetName, all: bool) -> RollbackTarget {
 
 /// Whether a stage waits because there is nothing to go back to and some instances still serve.
 fn is_paused_by_traffic(deploy: &Deploy) -> bool {
-    matches!(
-        &deploy.state,
-        DeployState::Waiting { wait: Wait::Resume { why: Why::Paused { failure } } }
-            if failure.code == ReasonCode::PausedTraffic
-    )
+    let DeployState::Waiting { wait: Wait::Resume { why } } = &deploy.state else { return false };
+    why.code() == ReasonCode::PausedTraffic
 }
 
 /// `rollback --override traffic`: what serves is ended too, in every stage of the environment that waits for it. The first
@@ -184,7 +181,7 @@ fn record(state: &mut State, by: &Identity, run: &RunId, cause: &Why) {
         Why::OutsideScope { .. } | Why::LeftAsItIs | Why::NeverStarts => code.to_owned(),
         Why::Canceling { .. } | Why::UpstreamFailed { .. } | Why::StopChosen { .. } => code.to_owned(),
         Why::RevertFailed { .. } | Why::RollbackCanceled | Why::NoEarlierRelease => code.to_owned(),
-        Why::Bug { .. } => code.to_owned(),
+        Why::Bug { .. } | Why::StillServing { .. } => code.to_owned(),
     };
     audit::append(state, by, Record { verb: "rollback", object: run.to_string() }, &outcome);
 }

@@ -250,6 +250,15 @@ impl Script {
         let live =
             || self.lab.live(line.word(1)).unwrap_or_else(|| panic!("nothing works on {}", line.word(1)));
         let failed = || failure(line.word(3), &line.text(4), Some(line.word(2)));
+        let ended = |outcome: WireOutcome| {
+            let mut command = self.lab.result(&live(), outcome);
+            if let (CommandBody::Result { progress, .. }, Some(done)) =
+                (&mut command.body, line.value("done"))
+            {
+                progress.done = done.parse().expect("a count");
+            }
+            command
+        };
         let by = |row: &LiveAssignment, mut command: Command| {
             command.identity = trimaran_wire::v1::common::WireIdentity::Agent(
                 line.value("by").unwrap_or(row.agent.as_str()).to_owned(),
@@ -276,30 +285,10 @@ impl Script {
                     CommandBody::Detach { attach, goodbye, seen_ms: self.lab.engine.wall().0 },
                 )
             }
-            "done" => {
-                let mut command = self.lab.result(&live(), WireOutcome::Done);
-                if let (CommandBody::Result { progress, .. }, Some(done)) =
-                    (&mut command.body, line.value("done"))
-                {
-                    progress.done = done.parse().expect("a count");
-                }
-                command
-            }
-            "fail" => self.lab.result(&live(), WireOutcome::Failed(failed())),
-            "fault" => {
-                let mut command = self.lab.result(&live(), WireOutcome::Fault(failed()));
-                if let CommandBody::Result { progress, .. } = &mut command.body {
-                    progress.done = line.value("done").map_or(0, |text| text.parse().expect("a count"));
-                }
-                command
-            }
-            "stopped" => {
-                let mut command = self.lab.result(&live(), WireOutcome::Stopped);
-                if let CommandBody::Result { progress, .. } = &mut command.body {
-                    progress.done = line.value("done").map_or(0, |text| text.parse().expect("a count"));
-                }
-                command
-            }
+            "done" => ended(WireOutcome::Done),
+            "fail" => ended(WireOutcome::Failed(failed())),
+            "fault" => ended(WireOutcome::Fault(failed())),
+            "stopped" => ended(WireOutcome::Stopped),
             "progress" => {
                 let row = live();
                 let mut progress = trimaran_sim::lab::progress(&row, &WireOutcome::Stopped);

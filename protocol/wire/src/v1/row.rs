@@ -617,6 +617,7 @@ pub enum WireWhy {
     RollbackCanceled,
     NoEarlierRelease,
     Bug { run: WireRun, revision: u64 },
+    StillServing { instances: u32 },
 }
 
 /// The engine's refusals.

@@ -180,8 +180,11 @@ impl Phase {
         if !self.assignment.wave.keep_serving || serving.is_empty() {
             return None;
         }
-        let (count, names) = (serving.len(), names(&serving));
-        let message = format!("there is no earlier good release, and {count} hosts still serve: {names}");
+        let serve = match serving.len() {
+            1 => "1 host still serves".to_owned(),
+            more => format!("{more} hosts still serve"),
+        };
+        let message = format!("there is no earlier good release, and {serve}: {}", names(&serving));
         Some(Failure { code: ReasonCode::PausedTraffic, message, instance: None })
     }
 

@@ -1,9 +1,7 @@
 //! Deploys: held by their gates, by the strategy's pause, or by what they share with others; otherwise at work.
 
-use trimaran_model::action::Failure;
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{AssignmentId, RunId};
-use trimaran_model::reason::ReasonCode;
 use trimaran_model::target::PlatformKind;
 use trimaran_model::why::{Reason, Why};
 
@@ -26,8 +24,8 @@ pub(super) fn advance(state: &mut State, graph: &mut RunGraph, index: usize) {
     let stage = &mut graph.stages[index];
     if let Some(reason) = waits(state, &deploy) {
         stage.reasons = stage.with_rollback_reason(vec![reason]);
-    } else if let Some(failure) = traffic(state, &graph.run.id, &deploy) {
-        let why = Why::Paused { failure };
+    } else if let Some(instances) = still_serving(state, &graph.run.id, &deploy) {
+        let why = Why::StillServing { instances };
         stage.wait(Wait::Resume { why: why.clone() }, state.reason(why));
     } else if let Some((held, why)) = held_by_others(state, &graph.run, &deploy) {
         let reasons = stage.with_rollback_reason(vec![why]);
@@ -59,9 +57,10 @@ fn refresh_running(state: &State, graph: &mut RunGraph, index: usize, assignment
     }
 }
 
-/// Where the platform has the instances as one whole, ending what does not serve ends all of it: while some serve, a user
-/// decides first. On hosts the agent looks at each; on Kubernetes it knows what others ran before, and can bring it back.
-fn traffic(state: &State, run: &RunId, deploy: &Deploy) -> Option<Failure> {
+/// Where the platform has the instances as one whole, ending what does not serve ends all of it: while some serve, so
+/// many as are given here, a user decides first. On hosts the agent looks at each; on Kubernetes it knows what others ran
+/// before, and can bring it back.
+fn still_serving(state: &State, run: &RunId, deploy: &Deploy) -> Option<u32> {
     let Direction::Back { to: RollbackTarget::Stop { all: false }, .. } = deploy.direction else {
         return None;
     };
@@ -72,16 +71,7 @@ fn traffic(state: &State, run: &RunId, deploy: &Deploy) -> Option<Failure> {
     let here = state.installation(run, &deploy.target);
     let installed = here.map_or(0, |it| it.desired.saturating_sub(it.down));
     let serving = deploy.attempt.as_ref().map_or(installed, |attempt| attempt.done);
-    if is_agents || serving == 0 {
-        return None;
-    }
-    let count = if serving == 1 {
-        "1 instance still serves".to_owned()
-    } else {
-        format!("{serving} instances still serve")
-    };
-    let message = format!("{count}, and there is no earlier good release to go back to");
-    Some(Failure { code: ReasonCode::PausedTraffic, message, instance: None })
+    (!is_agents && serving > 0).then_some(serving)
 }
 
 fn handover(state: &State, agent: &Agent) -> Option<Reason> {
