@@ -11,11 +11,12 @@ use bytes::Bytes;
 use trimaran_model::limits::{FORWARD_TIMEOUT, QUORUM_CHECK_INTERVAL};
 use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_replica::Role;
-use trimaran_wire::codec::encode;
+use trimaran_wire::codec::{CodecError, encode};
 use trimaran_wire::v1::command::Command;
 use trimaran_wire::v1::peer::{MembersRequest, PeerMessage};
 
 use crate::answers;
+use crate::border;
 use crate::forwarded::{Asked, Size};
 use crate::io::{Output, Proposed, ReadAnswer};
 use crate::member::{Asker, Member, QUEUE_FULL, Waits};
@@ -132,16 +133,24 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
         self.note_sign(now, from);
         match message {
             PeerMessage::Command { number, wait_ms, command } => {
-                let (asker, bytes) = (Asker::Peer { id: from, number }, encode(&command).len());
+                let asker = Asker::Peer { id: from, number };
                 if !matches!(self.replica.role().role, Role::Leader { .. }) {
                     return self.answer_asker(asker, Proposed::NotLeader, out);
                 }
+                let (bytes, wall) = (encode(&command).len(), self.status(now).wall);
+                let command = match border::passed_on(command, bytes, wall) {
+                    Ok(command) => command,
+                    Err(why) => return self.answer_asker(asker, refused(&why), out),
+                };
                 // What waits for longer its asker has answered: it must not be executed behind its back.
                 let until = Some(now + Millis(wait_ms.into()));
                 self.enqueue(asker, (command, bytes), until, out);
             }
             PeerMessage::Members { number, request, context, .. } => {
                 let asker = Asker::Peer { id: from, number };
+                if let Err(why) = border::with_members(&context) {
+                    return self.answer_asker(asker, refused(&why), out);
+                }
                 self.step_members(now, asker, (request, Bytes::from(context)), out);
             }
             PeerMessage::Read { number } => self.step_read(now, Waits::PeerRead { id: from, number }, out),
@@ -241,6 +250,11 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
 
 fn wait_ms() -> u32 {
     u32::try_from(FORWARD_TIMEOUT.0).unwrap_or(u32::MAX)
+}
+
+/// What a peer reads whose command does not pass the border.
+fn refused(why: &CodecError) -> Proposed {
+    Proposed::Refused(format!("the leader does not accept what was passed on to it: {why}"))
 }
 
 fn answer_lost<P, R>(asked: Asked<P, R>, out: &mut Outputs<P, R>) {

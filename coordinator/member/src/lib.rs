@@ -31,6 +31,7 @@ macro_rules! mutant {
 }
 
 mod answers;
+pub mod border;
 pub mod cluster_time;
 mod command_queue;
 pub mod disk_level;

@@ -12,6 +12,8 @@ pub const NAME_BYTES_MAX: usize = 63;
 pub const INSTANCE_NAME_BYTES_MAX: usize = 253;
 /// A version of an artifact; a tag of an image is no longer either.
 pub const VERSION_BYTES_MAX: usize = 128;
+/// Where a coordinator or an agent is dialed: a host's name (RFC 1035: 253 characters) and a port.
+pub const ADDRESS_BYTES_MAX: usize = 253 + 6;
 /// Key and value of a runner's label, each.
 pub const LABEL_BYTES_MAX: usize = 128;
 /// Labels of one runner.
@@ -81,6 +83,8 @@ pub const STORED_BYTES_MAX: usize = 16 * MIB;
 pub const REFUSAL_TEXT_BYTES_MAX: usize = 256;
 /// One replicated entry.
 pub const ENTRY_BYTES_MAX: usize = MIB + 256 * KIB;
+/// One command, with room for what an entry adds to its commands, generously.
+pub const COMMAND_BYTES_MAX: usize = ENTRY_BYTES_MAX - 2 * KIB;
 /// Commands of one entry.
 pub const ENTRY_COMMANDS_MAX: usize = 256;
 /// What a release names by digest, as a set of manifests: all of it, and the parts in which it is uploaded, stored and

@@ -1,7 +1,8 @@
 //! The one place that calls bincode: bounded decodes that consume every byte, and the kinds of messages.
 
 use bincode::{Decode, Encode};
-use trimaran_model::limits::{FRAME_BYTES_MAX, STORED_BYTES_MAX};
+use trimaran_model::limits::{FRAME_BYTES_MAX, REFUSAL_TEXT_BYTES_MAX, STORED_BYTES_MAX};
+use trimaran_model::text::cut;
 
 use crate::frame::{Frame, FrameError};
 
@@ -113,9 +114,9 @@ pub enum CodecError {
 }
 
 impl CodecError {
-    /// A decoded value that the model refuses.
+    /// A decoded value that the model refuses. What is repeated of it is bounded, whatever was sent.
     pub fn value(what: impl std::fmt::Display) -> Self {
-        Self::Value { what: what.to_string() }
+        Self::Value { what: cut(what.to_string(), REFUSAL_TEXT_BYTES_MAX) }
     }
 }
 

@@ -3,8 +3,8 @@
 //!
 //! Not here: whether a name exists (the engine), and the size of the whole request (transport).
 
+use trimaran_member::border::texts;
 use trimaran_model::error_code;
-use trimaran_model::id::{label_error, name_error};
 use trimaran_model::limits::{
     ARTIFACTS_MAX, COMMENT_BYTES_MAX, FILE_NAME_BYTES_MAX, LABEL_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX,
     OVERRIDES_MAX, RUNNERS_PER_CHANGE_MAX, VERSION_BYTES_MAX,
@@ -48,30 +48,20 @@ pub(super) fn check(body: &OperatorBody) -> Result<(), Refusal> {
     }
 }
 
-fn short(what: &str, text: &str, max: usize) -> Result<(), Refusal> {
-    if text.len() > max {
-        return Err(refusal(
-            error_code::USAGE,
-            format!("{what} has at most {max} bytes, not {}", text.len()),
-        ));
-    }
-    Ok(())
+fn usage(why: String) -> Refusal {
+    refusal(error_code::USAGE, why)
 }
 
-/// A name, which is not looked up but stored, or names what is stored.
+fn short(what: &str, text: &str, max: usize) -> Result<(), Refusal> {
+    texts::short(what, text, max).map_err(usage)
+}
+
 fn name(what: &str, text: &str) -> Result<(), Refusal> {
-    short(what, text, NAME_BYTES_MAX)?;
-    match name_error(text) {
-        Some(why) => Err(refusal(error_code::USAGE, format!("`{text}` is not a name: {why}"))),
-        None => Ok(()),
-    }
+    texts::name(what, text).map_err(usage)
 }
 
 fn few(what: &str, count: usize, max: usize) -> Result<(), Refusal> {
-    if count > max {
-        return Err(refusal(error_code::USAGE, format!("a request has at most {max} {what}, not {count}")));
-    }
-    Ok(())
+    texts::few(what, count, max).map_err(usage)
 }
 
 fn content_part(content: WireContent, part: u32, bytes: &[u8]) -> Result<(), Refusal> {
@@ -114,12 +104,9 @@ fn runners(names: &[String], change: &RunnerChange) -> Result<(), Refusal> {
     few("runners", names.len(), RUNNERS_PER_CHANGE_MAX)?;
     names.iter().try_for_each(|it| name("a name", it))?;
     let RunnerChange::Label { set, remove } = change else { return Ok(()) };
-    few("labels", set.len().max(remove.len()), LABELS_MAX)?;
+    few("labels", remove.len(), LABELS_MAX)?;
     remove.iter().try_for_each(|it| short("a label", it, LABEL_BYTES_MAX))?;
-    match set.iter().find_map(|(key, value)| label_error(key, value)) {
-        Some(why) => Err(refusal(error_code::USAGE, why)),
-        None => Ok(()),
-    }
+    texts::labels(set).map_err(usage)
 }
 
 fn enroll(order: &EnrollOrder) -> Result<(), Refusal> {
@@ -134,11 +121,7 @@ fn enroll(order: &EnrollOrder) -> Result<(), Refusal> {
         | EnrollOrder::Runners { group: it, agent, labels, uses: _, ttl_ms: _ } => {
             name(it)?;
             name(agent)?;
-            few("labels", labels.len(), LABELS_MAX)?;
-            match labels.iter().find_map(|(key, value)| label_error(key, value)) {
-                Some(why) => Err(refusal(error_code::USAGE, why)),
-                None => Ok(()),
-            }
+            texts::labels(labels).map_err(usage)
         }
     }
 }

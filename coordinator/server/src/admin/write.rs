@@ -5,7 +5,7 @@ use trimaran_language::DocumentKind;
 use trimaran_member::Proposed;
 use trimaran_model::error_code;
 use trimaran_model::id::Identity;
-use trimaran_model::limits::ENTRY_BYTES_MAX;
+use trimaran_model::limits::COMMAND_BYTES_MAX;
 use trimaran_model::release::Content;
 use trimaran_process::clock;
 use trimaran_query::{self as query, text};
@@ -23,9 +23,6 @@ use crate::authorize::Verb;
 use crate::low_disk::{self, NoSpace};
 use crate::rows::{Rows, View};
 use crate::server::Server;
-
-/// What an entry adds to its commands, generously.
-const ENTRY_ENVELOPE_BYTES: usize = 2048;
 
 pub(super) async fn write(
     server: &Server,
@@ -56,8 +53,8 @@ pub(super) async fn write(
     let request = (!matches!(body, CommandBody::PutContent { .. })).then_some(request);
     let command = Command { identity: WireIdentity::from(identity), request, body };
     let size = encode(&command).len();
-    if size > ENTRY_BYTES_MAX - ENTRY_ENVELOPE_BYTES {
-        let message = format!("the change takes {size} bytes of the log, more than {ENTRY_BYTES_MAX}");
+    if size > COMMAND_BYTES_MAX {
+        let message = format!("the change takes {size} bytes of the log, more than {COMMAND_BYTES_MAX}");
         return Err(Refusal {
             help: Some("Split the pipeline, or name fewer targets in one run.".to_owned()),
             ..refusal(error_code::USAGE, message)

@@ -8,23 +8,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use trimaran_model::action::{self, Failure, Outcome};
-use trimaran_model::id::{AssignmentId, Fence, HostName, InstallationId, RunId, label_error};
+use trimaran_member::border::reports::{self, each};
+use trimaran_model::id::{HostName, InstallationId, RunId};
 use trimaran_model::limits::{
-    AGENT_ASSIGNMENTS_MAX, COMMIT_BYTES_MAX, FACTS_MAX, HOST_FINDINGS_MAX, INSTALLATION_INSTANCES_MAX,
-    INSTANCE_MESSAGE_BYTES_MAX, INSTANCES_REPORTED_MAX, MESSAGE_BYTES_MAX, RUNNERS_PER_MESSAGE_MAX,
-    STATE_PATH_BYTES_MAX, STEP_BYTES_MAX, STEPS_REPORTED_MAX, VERDICTS_PER_MESSAGE_MAX,
+    AGENT_ASSIGNMENTS_MAX, MESSAGE_BYTES_MAX, RUNNERS_PER_MESSAGE_MAX, VERDICTS_PER_MESSAGE_MAX,
 };
-use trimaran_model::target::PlatformKind;
 use trimaran_model::text::cut;
 use trimaran_model::time::WallTime;
-use trimaran_model::verdict::Verdict;
 use trimaran_wire::codec::CodecError;
-use trimaran_wire::v1::agent::{
-    AgentUp, AgentVerdict, HeldAssignment, HostCounts, HostFinding, Progress, RefusedAssignment, RunnerState,
-};
-use trimaran_wire::v1::assignment::{WireFailure, WireOutcome};
-use trimaran_wire::v1::common::{name, platform, reason_code, spelled};
+use trimaran_wire::v1::agent::{AgentUp, HeldAssignment, RefusedAssignment, RunnerState};
+use trimaran_wire::v1::common::{name, reason_code};
 
 /// The message from its model types, or why it is refused. `now` is the cluster's wall time: nothing was seen
 /// later.
@@ -35,24 +28,28 @@ pub(super) fn check(message: AgentUp, now: WallTime) -> Result<AgentUp, CodecErr
             known,
             held: each("assignments of a journal", held, AGENT_ASSIGNMENTS_MAX, held_assignment)?,
             listen: listen.map(|text| socket_address(&text)).transpose()?,
-            platforms: each("platforms", platforms, PlatformKind::ALL.len(), known_platform)?,
+            platforms: reports::platforms(platforms)?,
         },
-        AgentUp::Progress(it) => AgentUp::Progress(progress(it)?),
-        AgentUp::ProgressChanges(it) => AgentUp::ProgressChanges(progress(it)?),
+        AgentUp::Progress(it) => AgentUp::Progress(reports::progress(it)?),
+        AgentUp::ProgressChanges(it) => AgentUp::ProgressChanges(reports::progress(it)?),
         AgentUp::Commit { commit, progress: it } => {
-            if commit.body.len() > COMMIT_BYTES_MAX || commit.assignment != it.assignment {
-                return Err(CodecError::value(
-                    "a commit of another assignment, or with a body that is too large",
-                ));
+            if commit.assignment != it.assignment {
+                return Err(CodecError::value("a commit of another assignment than its progress"));
             }
-            AgentUp::Commit { commit, progress: progress(it)? }
+            reports::commit_body(&commit.body)?;
+            AgentUp::Commit { commit, progress: reports::progress(it)? }
         }
         AgentUp::Refused(it) => AgentUp::Refused(refused_assignment(it)?),
-        AgentUp::Result { assignment, fence, outcome, progress: it } => {
-            AgentUp::Result { assignment, fence, outcome: checked_outcome(outcome)?, progress: progress(it)? }
-        }
+        AgentUp::Result { assignment, fence, outcome, progress: it } => AgentUp::Result {
+            assignment,
+            fence,
+            outcome: reports::outcome(outcome)?,
+            progress: reports::progress(it)?,
+        },
         AgentUp::Verdicts(list) => {
-            AgentUp::Verdicts(each("verdicts", list, VERDICTS_PER_MESSAGE_MAX, |it| verdict(it, now))?)
+            AgentUp::Verdicts(each("verdicts", list, VERDICTS_PER_MESSAGE_MAX, |it| {
+                reports::verdict(it, now)
+            })?)
         }
         AgentUp::Unknown(list) => {
             AgentUp::Unknown(each("unknown assignments", list, AGENT_ASSIGNMENTS_MAX, held_assignment)?)
@@ -62,28 +59,6 @@ pub(super) fn check(message: AgentUp, now: WallTime) -> Result<AgentUp, CodecErr
         }
         AgentUp::Ping { sent_ms, refused } => AgentUp::Ping { sent_ms, refused },
     })
-}
-
-/// A list within its bound, each of its members checked.
-fn each<T>(
-    what: &str,
-    list: Vec<T>,
-    max: usize,
-    check: impl FnMut(T) -> Result<T, CodecError>,
-) -> Result<Vec<T>, CodecError> {
-    if list.len() > max {
-        return Err(CodecError::value(format_args!("{} {what}, allowed are {max}", list.len())));
-    }
-    list.into_iter().map(check).collect()
-}
-
-fn count(what: &str, number: u32) -> Result<u32, CodecError> {
-    if number > INSTALLATION_INSTANCES_MAX {
-        return Err(CodecError::value(format_args!(
-            "{number} {what}, allowed are {INSTALLATION_INSTANCES_MAX}"
-        )));
-    }
-    Ok(number)
 }
 
 fn held_assignment(it: HeldAssignment) -> Result<HeldAssignment, CodecError> {
@@ -103,95 +78,6 @@ fn refused_assignment(it: RefusedAssignment) -> Result<RefusedAssignment, CodecE
     })
 }
 
-fn progress(it: Progress) -> Result<Progress, CodecError> {
-    let (assignment, fence) = (AssignmentId(it.assignment), Fence(it.fence));
-    for (what, length) in
-        [("failed hosts", it.failed.len()), ("lost hosts", it.lost.len()), ("instances", it.instances.len())]
-    {
-        if length > INSTANCES_REPORTED_MAX {
-            let text = format_args!("{length} {what}, allowed are {INSTANCES_REPORTED_MAX}");
-            return Err(CodecError::value(text));
-        }
-    }
-    let mut checked = action::Progress::try_from(it)?;
-    count("done instances", checked.done)?;
-    count("instances in all", checked.total)?;
-    checked.failure = checked.failure.map(bounded);
-    for instance in &mut checked.instances {
-        instance.message = cut(std::mem::take(&mut instance.message), INSTANCE_MESSAGE_BYTES_MAX);
-    }
-    // An installation has one job, and so one state.
-    for (index, instance) in checked.instances.iter_mut().enumerate() {
-        let path =
-            instance.began_from.as_ref().and_then(|from| from.state()).map_or(0, |(path, _)| path.len());
-        let steps = instance.steps.len();
-        if index > 0 {
-            (instance.began_from, instance.steps) = (None, Vec::new());
-        } else if steps > STEPS_REPORTED_MAX {
-            let text = format_args!("{steps} steps, allowed are {STEPS_REPORTED_MAX}");
-            return Err(CodecError::value(text));
-        } else if path > STATE_PATH_BYTES_MAX {
-            let text = format_args!("a state's path of {path} bytes, allowed are {STATE_PATH_BYTES_MAX}");
-            return Err(CodecError::value(text));
-        }
-        for step in &mut instance.steps {
-            *step = cut(std::mem::take(step), STEP_BYTES_MAX);
-        }
-    }
-    Ok(Progress::new(assignment, fence, &checked))
-}
-
-fn checked_outcome(outcome: WireOutcome) -> Result<WireOutcome, CodecError> {
-    let checked = match Outcome::try_from(outcome)? {
-        Outcome::Failed(failure) => Outcome::Failed(bounded(failure)),
-        Outcome::Fault(failure) => Outcome::Fault(bounded(failure)),
-        other @ (Outcome::Done | Outcome::Stopped) => other,
-    };
-    Ok((&checked).into())
-}
-
-fn bounded(failure: Failure) -> Failure {
-    Failure { message: cut(failure.message, MESSAGE_BYTES_MAX), ..failure }
-}
-
-fn verdict(it: AgentVerdict, now: WallTime) -> Result<AgentVerdict, CodecError> {
-    let installation = InstallationId::try_from(it.installation)?;
-    let verdict: Verdict = spelled(Verdict::from_name(&it.verdict), "verdict", &it.verdict)?;
-    let failure = it.failure.map(Failure::try_from).transpose()?.map(bounded);
-    Ok(AgentVerdict {
-        installation: (&installation).into(),
-        fence: it.fence,
-        verdict: verdict.as_str().to_owned(),
-        failure: failure.as_ref().map(WireFailure::from),
-        down: count("hosts down", it.down)?,
-        hosts: it.hosts.map(host_counts).transpose()?,
-        // Not since later than now.
-        blind_since_ms: it.blind_since_ms.map(|at| at.clamp(0, now.0)),
-    })
-}
-
-fn host_counts(it: HostCounts) -> Result<HostCounts, CodecError> {
-    let counts =
-        [it.members, it.updated, it.degraded, it.mending, it.broken, it.lost, it.diverged, it.crashes];
-    counts.into_iter().try_for_each(|number| count("hosts of a verdict", number).map(drop))?;
-    let crash = it.crash.map(Failure::try_from).transpose()?.map(bounded);
-    Ok(HostCounts {
-        crash: crash.as_ref().map(WireFailure::from),
-        findings: each("findings", it.findings, HOST_FINDINGS_MAX, host_finding)?,
-        ..it
-    })
-}
-
-fn host_finding(it: HostFinding) -> Result<HostFinding, CodecError> {
-    let (host, code): (HostName, _) = (name(&it.host)?, reason_code(&it.code)?);
-    Ok(HostFinding {
-        host: host.to_string(),
-        code: code.as_str().to_owned(),
-        message: cut(it.message, INSTANCE_MESSAGE_BYTES_MAX),
-        since_ms: it.since_ms.max(0),
-    })
-}
-
 fn runner(it: RunnerState, now: WallTime) -> Result<RunnerState, CodecError> {
     let host: HostName = name(&it.name)?;
     let address = match it.address.parse::<IpAddr>() {
@@ -201,20 +87,8 @@ fn runner(it: RunnerState, now: WallTime) -> Result<RunnerState, CodecError> {
         Err(_) => socket_address(&it.address)?,
     };
     let last_seen_ms = it.last_seen_ms.clamp(0, now.0.max(0));
-    if it.facts.len() > FACTS_MAX {
-        return Err(CodecError::value(format_args!(
-            "{} facts of a host, allowed are {FACTS_MAX}",
-            it.facts.len()
-        )));
-    }
-    if let Some(why) = it.facts.iter().find_map(|(key, value)| label_error(key, value)) {
-        return Err(CodecError::value(why));
-    }
+    reports::facts(&it.facts)?;
     Ok(RunnerState { name: host.to_string(), address, last_seen_ms, ..it })
-}
-
-fn known_platform(it: String) -> Result<String, CodecError> {
-    platform(&it).map(|kind| kind.as_str().to_owned())
 }
 
 fn socket_address(text: &str) -> Result<String, CodecError> {
@@ -224,8 +98,10 @@ fn socket_address(text: &str) -> Result<String, CodecError> {
 
 #[cfg(test)]
 mod tests {
-    use trimaran_wire::v1::agent::{KnownCluster, RefusedCounts};
-    use trimaran_wire::v1::assignment::{WireCommit, WireInstance};
+    use trimaran_model::limits::{COMMIT_BYTES_MAX, INSTANCE_MESSAGE_BYTES_MAX, INSTANCES_REPORTED_MAX};
+    use trimaran_model::target::PlatformKind;
+    use trimaran_wire::v1::agent::{AgentVerdict, KnownCluster, Progress, RefusedCounts};
+    use trimaran_wire::v1::assignment::{WireCommit, WireFailure, WireInstance, WireOutcome};
     use trimaran_wire::v1::common::{WireInstallation, WireRun};
 
     use super::*;

@@ -240,7 +240,10 @@ impl Link {
             (_, Proposed::NotLeader | Proposed::Busy(_) | Proposed::NoSpace | Proposed::Indeterminate) => {
                 unreachable!("it is proposed again")
             }
-            (_, Proposed::Refused(_)) => false,
+            (_, Proposed::Refused(why)) => {
+                tracing::error!(agent = self.name, why, "the leader refused a report of the agent");
+                false
+            }
             (Report::Commit { assignment, n }, Proposed::Done { .. }) => {
                 self.send(AgentDown::Committed { assignment, n }).await
             }
