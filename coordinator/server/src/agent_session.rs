@@ -55,14 +55,8 @@ pub(crate) async fn serve(server: Server, session: Session) {
     }
     let (agent, name) = (name.clone(), name.to_string());
     let Ok((sender, mut receiver)) = session.accept_stream().await else { return };
-    let Ok(Some(frame)) = receiver.next().await else { return };
-    let (incarnation, known, listen, held, platforms) = match read(&server, &frame) {
-        Ok(AgentUp::Hello { incarnation, known, listen, held, platforms }) => {
-            (incarnation, known, listen, held, platforms)
-        }
-        Ok(_) => return session.refuse_frame("a session of an agent starts with its hello"),
-        Err(error) => return session.refuse_frame(&error.to_string()),
-    };
+    let hello = hello(&server, &session, &mut receiver).await;
+    let Some(AgentUp::Hello { incarnation, known, listen, held, platforms }) = hello else { return };
     let address = seen_address(listen, session.remote_address());
     let held = held.iter().map(|held| (held.assignment, Sent { held: true, ..Sent::new(held.fence) }));
     let sent = held.collect();
@@ -95,15 +89,18 @@ pub(crate) async fn serve(server: Server, session: Session) {
                 link.work(&mut receiver).await;
             }
             contents.abort();
+            drop(receiver);
             link.leave().await;
         }
         Attach::Later(unknown) => {
             link.session.close(CloseCode::Busy, "there is no leader now");
             link.forget();
             if unknown {
+                drop(receiver);
+                let Ended { server, agent, .. } = link.end();
                 // It may be attached in the log and never come back.
                 tokio::time::sleep(AGENT_LOST_AFTER.to_std()).await;
-                report_lost_if_attached(&link.server, link.agent).await;
+                report_lost_if_attached(&server, agent).await;
             }
         }
         Attach::OtherIncarnation(why) => link.refuse_other_incarnation(&why).await,
@@ -114,6 +111,18 @@ pub(crate) async fn serve(server: Server, session: Session) {
             link.forget();
         }
     }
+}
+
+/// The first message of a session, which is a hello; the session of anything else is closed. Its frame is not kept: the
+/// session may last for months.
+async fn hello(server: &Server, session: &Session, receiver: &mut FrameReceiver) -> Option<AgentUp> {
+    let frame = receiver.next().await.ok()??;
+    match read(server, &frame) {
+        Ok(hello @ AgentUp::Hello { .. }) => return Some(hello),
+        Ok(_) => session.refuse_frame("a session of an agent starts with its hello"),
+        Err(error) => session.refuse_frame(&error.to_string()),
+    }
+    None
 }
 
 /// A message of an agent that passed the border.
@@ -189,6 +198,16 @@ struct Link {
     targets_sent: Option<Vec<WireTarget>>,
 }
 
+/// A session that is over.
+struct Ended {
+    server: Server,
+    session: Session,
+    name: String,
+    agent: AgentName,
+    incarnation: u64,
+    attach: u64,
+}
+
 impl Link {
     async fn attach(&mut self, known: KnownCluster, address: &str, platforms: Vec<String>) -> Attach {
         let body = CommandBody::Attach {
@@ -224,7 +243,9 @@ impl Link {
             }
             Proposed::Done { outcome: Outcome::Refused(why), .. } => Attach::Never(text::refusal(&why)),
             Proposed::Done { .. } => Attach::Never("this agent can't attach".to_owned()),
-            Proposed::NotLeader | Proposed::Busy(_) | Proposed::NoSpace | Proposed::Refused(_) => {
+            Proposed::NotLeader | Proposed::Busy(_) | Proposed::NoSpace => Attach::Later(false),
+            Proposed::Refused(why) => {
+                tracing::error!(agent = self.name, why, "the leader refused an attachment");
                 Attach::Later(false)
             }
             Proposed::Indeterminate => Attach::Later(true),
@@ -336,10 +357,16 @@ impl Link {
         self.server.agent_wakeups.remove(&self.name, &self.wakeup);
     }
 
+    /// What is left of the session: what waited in its queues and streams is gone.
+    fn end(self) -> Ended {
+        let Self { server, session, name, agent, incarnation, attach, .. } = self;
+        Ended { server, session, name, agent, incarnation, attach }
+    }
+
     /// The session is over: detached now, lost when it does not come back in time.
     async fn leave(self) {
         self.forget();
-        let Self { server, name, incarnation, attach, session, .. } = self;
+        let Ended { server, name, incarnation, attach, session, .. } = self.end();
         let reason = session.close_reason();
         session.close(CloseCode::Done, "");
         let attachment = server.soft_state.attachment(&name).await;
@@ -359,6 +386,8 @@ impl Link {
         drop(attachment);
         tracing::info!(agent = name, incarnation, goodbye, "detached");
         let rest = AGENT_LOST_AFTER.to_std().saturating_sub(session.silent_for());
+        // Its buffers and keys: an agent may come and go many times within that time.
+        drop(session);
         tokio::time::sleep(rest).await;
         report_lost(&server, name, attach).await;
     }

@@ -2,11 +2,14 @@
 
 use std::error::Error;
 
-/// `text` when it has at most `bytes_max` bytes, otherwise as much of its beginning as whole characters fit.
+/// `text` when it has at most `bytes_max` bytes, otherwise as much of its beginning as whole characters fit. The memory of
+/// the rest is freed.
 pub fn cut(mut text: String, bytes_max: usize) -> String {
     if text.len() > bytes_max {
         let end = (0..=bytes_max).rev().find(|at| text.is_char_boundary(*at));
         text.truncate(end.unwrap_or(0));
+        // What was sent may be a thousand times longer than what is kept.
+        text.shrink_to_fit();
     }
     text
 }
@@ -107,5 +110,6 @@ mod tests {
         assert_eq!(cut("grün".to_owned(), 4), "grü");
         assert_eq!(cut("grün".to_owned(), 3), "gr");
         assert_eq!(cut("ü".to_owned(), 1), "");
+        assert!(cut("x".repeat(1 << 20), 100).capacity() < 1000, "nothing of the rest is kept");
     }
 }
