@@ -83,7 +83,7 @@ pub(crate) async fn run(start: RoleContext) -> Result<(), Report> {
     if stop.run_until_cancelled(renewed).await.is_none() {
         return Ok(());
     }
-    let relay = Relay::new(endpoint.clone(), own.trust.root_fingerprint(), settings.endpoints.clone());
+    let relay = Relay::new(endpoint.clone(), settings.endpoints.clone());
     tasks.spawn(runners::accept(endpoint.clone(), events.clone(), relay, tasks.clone()));
     let dialer = Dialer::new(endpoint.clone(), own.clone(), Alpn::Agent, settings.endpoints.clone());
     tasks.spawn(coordinator::dial(dialer, events, targets.platforms(), current));

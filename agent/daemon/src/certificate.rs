@@ -16,7 +16,7 @@ use trimaran_model::text::with_sources;
 use trimaran_transport::enroll::{Token, make_csr, make_key_and_csr, renew_at};
 use trimaran_transport::files::{self, IdentityFiles};
 use trimaran_transport::{
-    CertificateStore, CloseCode, Endpoint, EndpointConfig, EndpointLimits, Trust, backoff, random,
+    Alpn, CertificateStore, CloseCode, Endpoint, EndpointConfig, EndpointLimits, Trust, backoff, random,
 };
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};
@@ -137,14 +137,33 @@ impl Own {
         let csr = make_csr(&files.key, "trimaran").map_err(|error| with_sources(&error))?;
         let chain = self.store.chain().ok_or("there is no certificate")?;
         let request = EnrollRequest::Renew { chain, csr };
-        let reply =
-            ask(endpoint, via, self.trust.root_fingerprint(), &request).await.map_err(|(_, why)| why)?;
-        let EnrollReply::Issued { cert, agent, .. } = reply else { return Err(refusal(&reply).1) };
-        let renewed = IdentityFiles { cert, ..files };
+        let reply = ask(endpoint, via, None, &request).await.map_err(|(_, why)| why)?;
+        let EnrollReply::Issued { cert, ca, agent, .. } = reply else { return Err(refusal(&reply).1) };
+        let renewed = IdentityFiles { cert, ca: self.roots(&files.ca, ca), key: files.key };
         // Taken into use first: what can't be used must not replace the file.
         self.store.replace(&renewed).map_err(|error| with_sources(&error))?;
+        if renewed.ca != files.ca {
+            files::save_roots(&self.root, &renewed.ca).map_err(|error| with_sources(&error))?;
+        }
         files::save_certificate(&self.root, &renewed.cert).map_err(|error| with_sources(&error))?;
         pin_agent(&self.root, agent).map_err(|error| with_sources(&error))
+    }
+
+    /// The roots that are trusted from now on: those that a coordinator of this cluster says, while they overlap with the
+    /// ones before.
+    fn roots(&self, before: &str, now: String) -> String {
+        match self.trust.replace(&now) {
+            Ok(changed) => {
+                if changed {
+                    tracing::info!("the roots of the cluster have changed");
+                }
+                now
+            }
+            Err(error) => {
+                tracing::error!(%error, "the roots that a coordinator names are not trusted");
+                before.to_owned()
+            }
+        }
     }
 }
 
@@ -176,7 +195,7 @@ pub(crate) async fn enroll(
     let mut log = LogOnChange::default();
     let mut attempt = 0;
     let reply = loop {
-        match ask(&endpoint, via, token.root(), &request).await {
+        match ask(&endpoint, via, Some(token.root()), &request).await {
             Ok(reply) => break reply,
             Err((Sent::No, why)) => log.warn("not enrolled yet; trying again", &why),
             Err((Sent::Foreign, why)) => {
@@ -245,17 +264,21 @@ enum Sent {
     Yes,
 }
 
-/// Asks the first that answers.
+/// Asks the first that answers, in the cluster with the root of a token, or the own one.
 async fn ask(
     endpoint: &Endpoint,
     via: &[String],
-    root: trimaran_model::id::Digest,
+    root: Option<trimaran_model::id::Digest>,
     request: &EnrollRequest,
 ) -> Result<EnrollReply, (Sent, String)> {
     let mut attempts = Vec::new();
     let mut foreign = 0;
     for address in resolve_all(via).await {
-        let session = match endpoint.enroll(address, root).await {
+        let dialed = match root {
+            Some(root) => endpoint.enroll(address, root).await,
+            None => endpoint.connect(address, Alpn::Enroll).await,
+        };
+        let session = match dialed {
             Ok(session) => session,
             Err(error) => {
                 foreign += usize::from(error.is_foreign());

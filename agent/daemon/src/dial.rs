@@ -107,6 +107,9 @@ impl Dialer {
         if let Some(report) = final_failure(reason) {
             return Err(report);
         }
+        if reason.code() == Some(CloseCode::Certificate) {
+            self.own.refused.notify_one();
+        }
         if self.since.elapsed() >= STABLE_SESSION {
             self.attempt = 0;
         }

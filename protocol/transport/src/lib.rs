@@ -41,7 +41,7 @@ pub use pki::identity::CertificateInfo;
 pub use pki::revoked_keys::RevokedKeys;
 pub use pki::trust::Trust;
 pub use pki::{authority, enroll, files};
-pub use quic::endpoint::{ConnectError, Endpoint, EndpointConfig};
+pub use quic::endpoint::{BindError, ConnectError, Endpoint, EndpointConfig};
 pub use quic::limits::EndpointLimits;
 pub use quic::session::{RequestError, Session};
 pub use quic::streams::{FrameReceiver, FrameSender, RecvError, SendError};

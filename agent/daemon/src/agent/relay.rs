@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use trimaran_model::error_code::{self, ErrorCode};
-use trimaran_model::id::Digest;
 use trimaran_model::limits::ENROLL_FRAME_BYTES_MAX;
-use trimaran_transport::{CloseCode, Endpoint, Session};
+use trimaran_transport::{Alpn, CloseCode, Endpoint, Session};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::frame::Frame;
 use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};
@@ -23,13 +22,12 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 pub(crate) struct Relay {
     endpoint: Arc<Endpoint>,
-    root: Digest,
     coordinators: Arc<Vec<String>>,
 }
 
 impl Relay {
-    pub(crate) fn new(endpoint: Arc<Endpoint>, root: Digest, coordinators: Vec<String>) -> Self {
-        Self { endpoint, root, coordinators: Arc::new(coordinators) }
+    pub(crate) fn new(endpoint: Arc<Endpoint>, coordinators: Vec<String>) -> Self {
+        Self { endpoint, coordinators: Arc::new(coordinators) }
     }
 
     /// Serves one session: one request, one reply.
@@ -63,7 +61,7 @@ impl Relay {
                 }
             };
             for address in found {
-                match self.endpoint.enroll(address, self.root).await {
+                match self.endpoint.connect(address, Alpn::Enroll).await {
                     Ok(session) => {
                         let reply = session.request_one(request).await;
                         session.close(CloseCode::Done, "");

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use parking_lot::Mutex;
 use trimaran_model::id::CoordinatorName;
 use trimaran_model::limits::{LEAF_RENEWABLE_AFTER_END, LEAF_TTL};
 use trimaran_model::time::{Millis, WallTime};
@@ -18,6 +19,8 @@ struct Authorities {
     issuer: Issuer,
     clock: ClusterClock,
     grants: Identity,
+    /// The roots that it names, once they are others than its own.
+    roots: Mutex<Option<String>>,
 }
 
 impl Authorities {
@@ -29,7 +32,7 @@ impl Authorities {
         let name: CoordinatorName = "c1".parse().expect("a name");
         let issuer = authority.new_issuer(&name, 0, now).expect("an issuer");
         let grants = Identity::Runner(grants.parse().expect("a name"));
-        Arc::new(Self { authority, issuer, clock, grants })
+        Arc::new(Self { authority, issuer, clock, grants, roots: Mutex::default() })
     }
 
     fn trust(&self) -> Trust {
@@ -87,7 +90,7 @@ impl Authorities {
                 let Identity::Runner(name) = &identity else { panic!("only runners come here") };
                 EnrollReply::Issued {
                     cert: issued.pem(),
-                    ca: self.authority.certificate_pem(),
+                    ca: self.roots.lock().clone().unwrap_or_else(|| self.authority.certificate_pem()),
                     cluster: "lab".to_owned(),
                     name: name.to_string(),
                     role: "runner".to_owned(),
@@ -189,6 +192,38 @@ async fn an_expired_certificate_renews_itself_with_the_same_key() {
     assert!(after.not_after > clock.now());
     let again = Own::load(&data, &runner("web-1")).expect("usable").expect("enrolled");
     assert_eq!(again.store.info().expect("a certificate").fingerprint, after.fingerprint, "it was written");
+}
+
+#[tokio::test]
+async fn changed_roots_reach_whoever_renews_when_they_overlap_with_those_before() {
+    let authorities = Authorities::new(NOW, "web-1");
+    let (_folder, data) = data();
+    let before = authorities.files(&runner("web-1"));
+    files::save_identity(data.root(), &before).expect("written");
+    let (address, _serving) = authorities.serve();
+    let own = Own::load(&data, &runner("web-1")).expect("usable").expect("enrolled");
+    let any = SocketAddr::from(([127, 0, 23, 204], 0));
+    let endpoint = Endpoint::bind(any, own.endpoint(&authorities.clock)).expect("a socket");
+    let via = [address.to_string()];
+    let next = Authorities::new(NOW, "web-1");
+    // None of them is one that is trusted: the certificate is renewed, and they are not believed.
+    *authorities.roots.lock() = Some(next.authority.certificate_pem());
+    own.renew(&endpoint, &via).await.expect("renewed");
+    let written = files::load_identity(data.root()).expect("readable").expect("enrolled");
+    assert_eq!(written.ca, before.ca);
+    assert_ne!(written.cert, before.cert);
+    assert_eq!(own.trust.root_fingerprint(), authorities.trust().root_fingerprint());
+
+    let both = next.authority.certificate_pem() + &authorities.authority.certificate_pem();
+    *authorities.roots.lock() = Some(both.clone());
+    own.renew(&endpoint, &via).await.expect("renewed");
+    assert_eq!(own.trust.root_fingerprint(), next.trust().root_fingerprint(), "trusted without a restart");
+    assert_eq!(files::load_identity(data.root()).expect("readable").expect("enrolled").ca, both);
+    let again = Own::load(&data, &runner("web-1")).expect("usable").expect("enrolled");
+    assert_eq!(again.trust.root_fingerprint(), next.trust().root_fingerprint(), "and after one");
+    // A coordinator under the new root alone is one of this cluster now.
+    let (moved, _moved) = next.serve();
+    endpoint.connect(moved, Alpn::Enroll).await.expect("its chain ends at a root that is trusted");
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ impl CertificateStore {
                 _ => CertificateStoreError::Key,
             })
         };
-        let with_root = chain.iter().chain(trust.roots()).cloned().collect();
+        let with_root = chain.iter().chain(trust.roots().iter()).cloned().collect();
         let current = Current { info, key: certified(chain)?, with_root: certified(with_root)? };
         *self.current.write() = Some(current);
         Ok(())

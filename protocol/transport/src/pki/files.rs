@@ -81,6 +81,11 @@ pub fn save_certificate(data_dir: &Path, cert_pem: &str) -> Result<(), FilesErro
     Ok(write_atomically(&data_dir.join("identity/cert.pem"), cert_pem.as_bytes(), 0o644)?)
 }
 
+/// Replaces the roots alone: while an authority is replaced. Written before a certificate that may be under a new one.
+pub fn save_roots(data_dir: &Path, ca_pem: &str) -> Result<(), FilesError> {
+    Ok(write_atomically(&data_dir.join("identity/ca.pem"), ca_pem.as_bytes(), 0o644)?)
+}
+
 /// The key by which a restarted process lets its old peers know that their sessions are gone: made at first use.
 pub fn load_or_create_reset_key(data_dir: &Path) -> Result<[u8; RESET_KEY_BYTES], FilesError> {
     let path = data_dir.join(RESET_KEY_FILE);

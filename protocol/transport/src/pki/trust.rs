@@ -1,11 +1,12 @@
 //! The judgment of certificate chains: does this chain, at this time, prove an identity of this cluster?
 //!
 //! Trust anchors are the roots alone. A root file may hold several roots, so that an authority can be replaced
-//! with an overlap. Revocation is not judged here: it is replicated state, asked by the endpoint.
+//! with an overlap, under a process that runs. Revocation is not judged here: it is replicated state, asked by the endpoint.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use rustls::RootCertStore;
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::aws_lc_rs;
@@ -35,13 +36,20 @@ pub enum TrustError {
     Clusters { one: String, other: String },
     #[error("a root certificate is not usable: {why}")]
     Root { why: String },
+    #[error("none of the new roots is trusted now: an authority is replaced with an overlap")]
+    NoOverlap,
 }
 
-/// The roots of one cluster.
+/// The roots of one cluster. A clone is another handle: all of them see roots that are replaced.
 #[derive(Debug, Clone)]
 pub struct Trust {
     cluster: String,
-    roots: Vec<CertificateDer<'static>>,
+    roots: Arc<RwLock<Roots>>,
+}
+
+#[derive(Debug, Clone)]
+struct Roots {
+    all: Arc<[CertificateDer<'static>]>,
     store: Arc<RootCertStore>,
 }
 
@@ -63,7 +71,28 @@ impl Trust {
             store.add(root.clone()).map_err(|error| TrustError::Root { why: error.to_string() })?;
         }
         let cluster = cluster.ok_or(TrustError::Parse)?;
-        Ok(Self { cluster, roots, store: Arc::new(store) })
+        let roots = Roots { all: roots.into(), store: Arc::new(store) };
+        Ok(Self { cluster, roots: Arc::new(RwLock::new(roots)) })
+    }
+
+    /// Trusts the roots of another `ca.pem` of the same cluster from now on, at least one of which is trusted already; true
+    /// when they are other ones. On an error the old ones stay.
+    pub fn replace(&self, ca_pem: &str) -> Result<bool, TrustError> {
+        let new = Self::from_pem(ca_pem)?;
+        if new.cluster != self.cluster {
+            return Err(TrustError::Clusters { one: self.cluster.clone(), other: new.cluster });
+        }
+        let (old, new) = (self.current(), new.current());
+        if !new.all.iter().any(|root| old.all.contains(root)) {
+            return Err(TrustError::NoOverlap);
+        }
+        let changed = old.all != new.all;
+        *self.roots.write() = new;
+        Ok(changed)
+    }
+
+    fn current(&self) -> Roots {
+        self.roots.read().clone()
     }
 
     /// Takes the root whose fingerprint is `fingerprint` out of a presented chain.
@@ -84,11 +113,11 @@ impl Trust {
     /// SHA-256 of the first root: what one-time tokens carry. While an authority is replaced the root under
     /// which coordinators hold their certificates comes first.
     pub fn root_fingerprint(&self) -> Digest {
-        sha256(&self.roots[0])
+        sha256(&self.current().all[0])
     }
 
-    pub(crate) fn roots(&self) -> &[CertificateDer<'static>] {
-        &self.roots
+    pub(crate) fn roots(&self) -> Arc<[CertificateDer<'static>]> {
+        self.current().all
     }
 
     /// Verifies a chain (DER): the leaf first, each certificate followed by its issuer's, with or without roots at the
@@ -106,9 +135,10 @@ impl Trust {
         }
         let (leaf, issuers) = chain.split_first().ok_or(CertificateError::Missing)?;
         let issuers = chain::below_roots(issuers)?;
+        let roots = self.current();
         let (below, above) = issuers.split_at(issuers.len().min(VALIDATED_ISSUERS_MAX));
         let nearest = match above.first() {
-            None => Arc::clone(&self.store),
+            None => Arc::clone(&roots.store),
             Some(nearest) => {
                 let mut store = RootCertStore::empty();
                 store.add(nearest.clone().into_owned()).map_err(refusal)?;
@@ -120,7 +150,7 @@ impl Trust {
         verify_server_cert_signed_by_trust_anchor(&parsed, &nearest, below, unix_time(at), algorithms.all)
             .map_err(refusal)?;
         chain::verify_issuers(above, below.len(), at)?;
-        chain::verify_links(leaf, issuers, &self.roots)?;
+        chain::verify_links(leaf, issuers, &roots.all)?;
         let info = CertificateInfo { issuers: chain::keys(issuers)?, ..CertificateInfo::parse(leaf)? };
         if info.cluster != self.cluster {
             return Err(CertificateError::Cluster { found: info.cluster, expected: self.cluster.clone() });

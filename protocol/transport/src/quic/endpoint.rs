@@ -131,7 +131,8 @@ impl Endpoint {
             };
             tasks.spawn(acceptor.run());
         }
-        tasks.spawn(sweep(registry.clone(), config.revoked.clone(), cancel.clone()));
+        let judges = (config.revoked.clone(), config.clock.clone());
+        tasks.spawn(sweep(registry.clone(), judges, cancel.clone()));
         Ok(Self { quinn, config, registry, accepted: Mutex::new(accepted), cancel, tasks })
     }
 
@@ -215,10 +216,10 @@ impl Endpoint {
         chosen.len()
     }
 
-    /// Closes the live sessions whose certificate is revoked by now; returns how many. This happens automatically
+    /// Closes the live sessions whose certificate is revoked or over by now; returns how many. This happens automatically
     /// every second; call it to be sooner.
     pub fn close_revoked(&self) -> usize {
-        self.registry.sweep(&*self.config.revoked)
+        self.registry.sweep(&*self.config.revoked, (self.config.clock)())
     }
 
     /// What was refused so far.
@@ -322,12 +323,12 @@ fn socket(address: SocketAddr, buffer: Option<usize>) -> io::Result<std::net::Ud
     Ok(socket.into())
 }
 
-/// Closes silent and revoked sessions until the end.
-async fn sweep(registry: Arc<Registry>, revoked: Revoked, cancel: CancellationToken) {
+/// Closes sessions that are silent, revoked or past their certificate, until the end.
+async fn sweep(registry: Arc<Registry>, (revoked, clock): (Revoked, Clock), cancel: CancellationToken) {
     let mut every = interval(SWEEP_INTERVAL.to_std());
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while cancel.run_until_cancelled(every.tick()).await.is_some() {
-        registry.sweep(&*revoked);
+        registry.sweep(&*revoked, clock());
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use quinn::Connection;
 use trimaran_model::id::Identity;
+use trimaran_model::time::WallTime;
 use trimaran_wire::frame::Frame;
 
 use crate::alpn::Alpn;
@@ -197,12 +198,16 @@ impl Registry {
         alive(found)
     }
 
-    /// Closes what is silent or revoked.
-    pub(crate) fn sweep(&self, revoked: &dyn Fn(&CertificateInfo) -> bool) -> usize {
+    /// Closes what is silent or revoked, and what has outlived the certificate that it began with: whoever has a newer one
+    /// by then dials again with it. Returns how many were closed for their certificates.
+    pub(crate) fn sweep(&self, revoked: &dyn Fn(&CertificateInfo) -> bool, now: WallTime) -> usize {
         let mut closed = 0;
         for session in self.sessions() {
             if session.certificate().is_some_and(revoked) {
                 session.close(CloseCode::Revoked, "the certificate was revoked");
+                closed += 1;
+            } else if session.certificate().is_some_and(|it| it.not_after < now) {
+                session.close(CloseCode::Certificate, "the certificate of the session has expired");
                 closed += 1;
             } else if session.silent_for() > limits::lost_after(session.alpn()) {
                 session.close(CloseCode::Silent, "");

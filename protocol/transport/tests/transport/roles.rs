@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use trimaran_model::id::Identity;
 use trimaran_model::time::{Millis, WallTime};
+use trimaran_transport::pki::trust::TrustError;
 use trimaran_transport::{Alpn, CloseCode, CloseReason, ConnectError, Role};
 
 use crate::world::{
@@ -231,4 +232,63 @@ async fn an_authority_is_replaced_with_an_overlap() {
             enrolled.err()
         );
     }
+}
+
+#[tokio::test]
+async fn a_session_ends_with_the_certificate_that_it_began_with() {
+    let world = World::new("one");
+    let month = Millis(DAY.0 * 30);
+    let server = bind(world.config(&world.files_for(&coordinator("c1"), month), &ALL_COORDINATOR));
+    let mine = world.config(&world.files(&agent("lab")), &[]);
+    let store = mine.store.clone();
+    let client = bind(mine);
+    let long = bind(world.config(&world.files_for(&agent("tokyo"), month), &[]));
+    let (near, far) = session(&client, &server, Alpn::Agent).await;
+    let (other, _other) = session(&long, &server, Alpn::Agent).await;
+    // Renewed in time; the session goes on until its own certificate is over.
+    let renewed = world.files_for(&agent("lab"), Millis::hours(48));
+    store.replace(&renewed).expect("a new certificate");
+    world.set_clock(NOW + Millis::hours(23));
+    server.close_revoked();
+    assert!(near.close_reason().is_none(), "it is valid for another hour");
+    world.set_clock(NOW + Millis::hours(25));
+    let reason = soon(near.closed()).await;
+    assert_eq!(reason.code(), Some(CloseCode::Certificate));
+    assert!(!reason.is_final() && reason.to_string().contains("has expired"), "it dials again: {reason}");
+    assert_eq!(soon(far.closed()).await.code(), Some(CloseCode::Certificate));
+    assert!(other.close_reason().is_none(), "the others live on");
+    session(&client, &server, Alpn::Agent).await;
+}
+
+#[tokio::test]
+async fn a_client_ends_a_session_with_the_certificate_of_its_server() {
+    let world = World::new("one");
+    let server = world.coordinator();
+    let month = Millis(DAY.0 * 30);
+    let client = bind(world.config(&world.files_for(&agent("lab"), month), &[]));
+    let (near, _far) = session(&client, &server, Alpn::Agent).await;
+    world.set_clock(NOW + Millis::hours(25));
+    assert_eq!(soon(near.closed()).await.code(), Some(CloseCode::Certificate));
+}
+
+#[tokio::test]
+async fn roots_are_replaced_under_a_process_that_runs_and_only_with_an_overlap() {
+    let (old, new) = (World::new("one"), World::new("one"));
+    let both = old.authority.certificate_pem() + &new.authority.certificate_pem();
+    let mut files = new.files(&coordinator("c1"));
+    files.ca = both.clone();
+    let server = bind(new.config(&files, &ALL_COORDINATOR));
+    let config = old.config(&old.files(&agent("lab")), &[]);
+    let trust = config.trust.clone().expect("the old root");
+    let client = bind(config);
+    soon(client.connect(address(&server), Alpn::Agent)).await.expect_err("an unknown root");
+    assert_eq!(trust.replace(&new.authority.certificate_pem()), Err(TrustError::NoOverlap));
+    let foreign = World::new("two").authority.certificate_pem();
+    assert!(matches!(trust.replace(&foreign), Err(TrustError::Clusters { .. })));
+    soon(client.connect(address(&server), Alpn::Agent)).await.expect_err("nothing has changed");
+    assert_eq!(trust.replace(&both), Ok(true));
+    assert_eq!(trust.replace(&both), Ok(false));
+    soon(client.connect(address(&server), Alpn::Agent)).await.expect("the new root is trusted");
+    assert_eq!(trust.replace(&new.authority.certificate_pem()), Ok(true));
+    assert_eq!(trust.root_fingerprint(), new.trust().root_fingerprint(), "the old one is gone");
 }
