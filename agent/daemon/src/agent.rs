@@ -5,6 +5,7 @@
 
 mod coordinator;
 mod drivers;
+mod earlier_keys;
 mod event;
 mod event_loop;
 mod fleet_platform;
@@ -19,6 +20,7 @@ mod queries;
 mod relay;
 mod release_source;
 mod runner_events;
+mod runner_trust;
 mod runners;
 
 use std::sync::Arc;

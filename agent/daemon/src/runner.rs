@@ -5,6 +5,7 @@
 
 mod facts;
 mod logs;
+mod revoked_agents;
 mod session;
 
 use std::net::IpAddr;
@@ -19,12 +20,15 @@ use trimaran_model::error_code;
 use trimaran_model::id::{HostName, Identity};
 use trimaran_model::report::Report;
 use trimaran_process::Tasks;
-use trimaran_transport::{Alpn, Endpoint, random};
+use trimaran_transport::{Alpn, BindError, Endpoint, random};
 
 use crate::addresses;
+use crate::certificate::Own;
+use crate::clock::ClusterClock;
 use crate::dial::Dialer;
 use crate::host_command::local_socket;
 use crate::role_context::RoleContext;
+use revoked_agents::RevokedAgents;
 use session::Greeting;
 use trimaran_process::DataDir;
 
@@ -49,7 +53,8 @@ pub(crate) async fn run(start: RoleContext) -> Result<(), Report> {
     let commands = local_socket::listen(data.root()).map_err(|error| {
         Report::because(error_code::DATA_DIR, "the socket for commands can't be opened", &error)
     })?;
-    let endpoint = Endpoint::bind(addresses::any_local(&settings.endpoints), own.endpoint(&clock))
+    let revoked = RevokedAgents::load(data.root(), clock.now());
+    let endpoint = bind(&own, &settings.endpoints, &clock, revoked.clone())
         .map_err(|error| Report::because(error_code::UNREACHABLE, "no socket can be opened", &error))?;
     let endpoint = Arc::new(endpoint);
     let tasks = Tasks::until(stop.clone());
@@ -61,7 +66,7 @@ pub(crate) async fn run(start: RoleContext) -> Result<(), Report> {
     }
     tracing::info!(%address, "serving");
     let facts = facts::facts(settings.zone.as_deref(), host.controllers(), host.is_root());
-    let greeting = Greeting { incarnation: random::next_u64(), clock: clock.clone(), facts };
+    let greeting = Greeting { incarnation: random::next_u64(), clock: clock.clone(), revoked, facts };
     let serving = async {
         own.renew_if_expired(&endpoint, &clock, &settings.endpoints).await;
         let dialer = Dialer::new(endpoint.clone(), own.clone(), Alpn::Runner, settings.endpoints.clone());
@@ -73,6 +78,18 @@ pub(crate) async fn run(start: RoleContext) -> Result<(), Report> {
     tasks.ended().await;
     host.close().await;
     outcome
+}
+
+/// The socket towards the agent, which is refused with an earlier key.
+fn bind(
+    own: &Own,
+    endpoints: &[String],
+    clock: &ClusterClock,
+    revoked: RevokedAgents,
+) -> Result<Endpoint, BindError> {
+    let mut config = own.endpoint(clock);
+    config.revoked = Arc::new(move |certificate| revoked.contains(certificate));
+    Endpoint::bind(addresses::any_local(endpoints), config)
 }
 
 async fn open(

@@ -1,10 +1,10 @@
 //! Revoked keys: who has to refuse one, and for how long.
 //!
-//! Agents admit runners, so a runner's key concerns the agent that it was enrolled with and no other one; keys of agents
-//! and operators concern the coordinators alone. A runner that goes to another agent takes its earlier keys along: from
+//! Agents admit runners, so a runner's key concerns the agent that it was enrolled with and no other one; an agent's key
+//! concerns its runners, and keys of operators the coordinators alone. A runner that goes to another agent takes its earlier keys along: from
 //! then on every agent refuses them. A key is forgotten when its certificates have ended and can't be renewed any more.
 
-use trimaran_model::id::Digest;
+use trimaran_model::id::{AgentName, Digest};
 use trimaran_model::limits::{
     ISSUER_TTL, LEAF_RENEWABLE_AFTER_END, LEAF_TTL, OPERATOR_LEAF_TTL, REVOKED_SLACK, RUNNER_REVOKED_MAX,
 };
@@ -16,9 +16,10 @@ use crate::state::agent::Runner;
 use crate::state::cluster::Member;
 use crate::state::token::{Audience, Revoked, RevokedId};
 
-/// Revokes the key of an agent.
-pub(crate) fn of_agent(state: &mut State, key: Digest) {
-    revoke(state, key, LEAF_TTL, Audience::Coordinators);
+/// Revokes the key of an agent that another process has become. Its runners know the agent by its name, so they have to
+/// know which key has it no more.
+pub(crate) fn of_agent(state: &mut State, agent: AgentName, key: Digest) {
+    revoke(state, key, LEAF_TTL, Audience::Runners { agent });
 }
 
 /// Revokes the key of an operator.

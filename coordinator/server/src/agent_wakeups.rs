@@ -121,7 +121,9 @@ impl AgentWakeups {
                 Event::Revoked(Revoked { audience, .. }) => {
                     let concerned: Vec<_> = match audience {
                         Audience::Coordinators => Vec::new(),
-                        Audience::Agent { name } => sessions(name.as_str()).collect(),
+                        Audience::Agent { name } | Audience::Runners { agent: name } => {
+                            sessions(name.as_str()).collect()
+                        }
                         Audience::Agents | Audience::Issuer => all.values().flatten().collect(),
                     };
                     for session in concerned {

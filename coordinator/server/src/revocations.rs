@@ -53,10 +53,13 @@ impl Revocations {
         let mut agents = self.lock();
         for Revoked { id, key, audience } in revoked {
             handshakes.push((key.0, id.until));
-            let entry = RevokedKey { key: key.0, until_ms: id.until.0 };
+            let of_agent = matches!(audience, Audience::Runners { .. });
+            let entry = RevokedKey { key: key.0, until_ms: id.until.0, of_agent };
             let concerned = match audience {
                 Audience::Coordinators => continue,
-                Audience::Agent { name } => agents.one.entry(name).or_default(),
+                Audience::Agent { name } | Audience::Runners { agent: name } => {
+                    agents.one.entry(name).or_default()
+                }
                 Audience::Agents => &mut agents.all,
                 Audience::Issuer => &mut agents.issuers,
             };
@@ -136,6 +139,7 @@ mod tests {
             revoked(4, 100, of("other")),
             revoked(5, 100, of("lab")),
             revoked(6, 900, Audience::Issuer),
+            revoked(7, 100, Audience::Runners { agent: named("other") }),
         ];
         log.add(WallTime(0), all.clone());
         log.add(WallTime(0), all);
@@ -147,9 +151,12 @@ mod tests {
         assert_eq!(got("lab", 0, 2), (3, vec![1, 3]), "a page");
         assert_eq!(got("lab", 3, 2), (6, vec![5, 6]), "the next one");
         assert_eq!(got("lab", 6, 2), (6, vec![]), "nothing is new");
-        assert_eq!(got("other", 0, 10), (6, vec![3, 4, 6]));
+        assert_eq!(got("other", 0, 10), (7, vec![3, 4, 6, 7]));
+        let (_, keys) = log.after(&named("other"), 0, 10);
+        let of_agents: Vec<bool> = keys.iter().map(|it| it.of_agent).collect();
+        assert_eq!(of_agents, [false, false, false, true], "it passes its own earlier key on to its runners");
         assert_eq!(got("third", 0, 10), (6, vec![3, 6]));
-        assert_eq!(log.keys.len(), 6, "handshakes refuse all of them");
+        assert_eq!(log.keys.len(), 7, "handshakes refuse all of them");
         log.add(WallTime(101), []);
         assert_eq!(got("lab", 0, 10), (6, vec![6]), "the others' certificates have ended");
         log.add(WallTime(901), []);

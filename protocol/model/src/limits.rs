@@ -296,6 +296,9 @@ pub const PAGE_BYTES_MAX: usize = AGENT_FRAME_BYTES_MAX / 2;
 /// Reads of operators that run at once, and those of one identity: a scan takes a thread and a processor.
 pub const READS_AT_ONCE_MAX: usize = 4;
 pub const READS_PER_IDENTITY_MAX: usize = 2;
+/// Earlier keys of an agent that its runners refuse; the last ones, where it was enrolled anew more often than that within
+/// a month.
+pub const AGENT_REVOKED_MAX: usize = 1024;
 /// Revoked keys of one message.
 pub const REVOKED_PER_MESSAGE_MAX: usize = 4096;
 /// Verdicts of one message; each has the words of one failure.
@@ -477,6 +480,7 @@ const _: () = assert!(AGENT_KEEP_ALIVE.0 * 2 < LEASE.0);
 const _: () = assert!(LEASE_PING.0 * 3 < LEASE.0);
 const _: () = assert!(HOST_LOST_AFTER.0 > AGENT_LOST_AFTER.0);
 const _: () = assert!(REVOKED_PER_MESSAGE_MAX * 48 < AGENT_FRAME_BYTES_MAX);
+const _: () = assert!(AGENT_REVOKED_MAX * 48 < RUNNER_FRAME_BYTES_MAX);
 const _: () = assert!(AGENT_REPORTS_BYTES_MAX > AGENT_FRAME_BYTES_MAX);
 const _: () = assert!(PROPOSALS_BYTES_MAX > ENTRY_BYTES_MAX);
 const _: () = assert!(PROPOSALS_RESERVED * 2 * COMMENT_BYTES_MAX <= PROPOSALS_BYTES_RESERVED);

@@ -33,6 +33,7 @@ use trimaran_wire::v1::agent::{
 use trimaran_wire::v1::assignment::WireAssignment;
 
 use super::drivers::{AgentTargets, DRIVEN, Drivers};
+use super::earlier_keys::EarlierKeys;
 use super::event::Event;
 use super::fleet_platform::{FleetOrder, Watcher};
 use super::hosts::Hosts;
@@ -63,6 +64,10 @@ pub(crate) struct AgentLoop {
     revoked: RevokedKeys,
     /// Revoked keys up to this number are known.
     revoked_up_to: u64,
+    /// Keys that this agent's name had before, which its runners refuse.
+    pub(super) earlier_keys: EarlierKeys,
+    /// The state of the cluster that is obeyed: its epoch and incarnation.
+    pub(super) cluster: (Epoch, u64),
     pages: Pages,
     listen: Option<String>,
     incarnation: u64,
@@ -109,6 +114,7 @@ impl AgentLoop {
         incarnation: u64,
     ) -> Self {
         Self {
+            cluster: executor.epoch(),
             executor,
             journal,
             hosts,
@@ -117,6 +123,7 @@ impl AgentLoop {
             clock,
             revoked,
             revoked_up_to: 0,
+            earlier_keys: EarlierKeys::default(),
             pages: Pages::default(),
             listen,
             incarnation,
@@ -369,6 +376,7 @@ impl AgentLoop {
                     link.welcomed = true;
                 }
                 self.inputs.push_back(Input::Attached { cluster, epoch: Epoch(epoch), incarnation });
+                self.obey((Epoch(epoch), incarnation));
                 self.send_all_runners(boot_time());
                 self.send_verdicts(self.health.announced_verdicts());
                 let judged_so_far = self.targets.judgments().into_iter();
@@ -411,6 +419,7 @@ impl AgentLoop {
             AgentDown::Revoked { up_to, keys, issuers } => {
                 self.revoked_up_to = up_to;
                 self.revoked.add_issuers(issuers);
+                self.pass_on_earlier_keys(&keys);
                 let keys = keys.into_iter().map(|it| (it.key, WallTime(it.until_ms)));
                 if self.revoked.extend(self.clock.now(), keys) {
                     self.endpoint.close_revoked();

@@ -274,6 +274,10 @@ impl Hosts {
         }
     }
 
+    pub(crate) fn connected(&self) -> Vec<HostName> {
+        self.known.iter().filter(|(_, host)| host.link.is_some()).map(|(name, _)| name.clone()).collect()
+    }
+
     pub(crate) fn names(&self) -> Vec<HostName> {
         self.known.keys().cloned().collect()
     }

@@ -13,7 +13,7 @@ use trimaran_process::clock::boot_time;
 use trimaran_transport::CloseCode;
 use trimaran_wire::codec::CodecError;
 use trimaran_wire::v1::assignment::{WireFailure, WireHostReport};
-use trimaran_wire::v1::runner::{RunnerDown, RunnerUp};
+use trimaran_wire::v1::runner::RunnerUp;
 
 use super::event::RunnerEvent;
 use super::event_loop::AgentLoop;
@@ -70,8 +70,11 @@ impl AgentLoop {
         let reports = new.reports.clone();
         self.hosts.attach(host, new, self.clock.now());
         tracing::info!(runner = host.as_str(), "connected");
-        let wall_ms = self.clock.known().map(|wall| wall.0);
-        self.hosts.send(host, RunnerDown::Welcome { labels, wall_ms });
+        let welcome = self.welcome(labels);
+        self.hosts.send(host, welcome);
+        if let Some(revoked) = self.earlier_keys.message() {
+            self.hosts.send(host, revoked);
+        }
         self.observe(host, None);
         let changes = self.health.on_hello(boot_time(), host, &reports);
         self.send_verdicts(changes);

@@ -10,10 +10,12 @@ use std::collections::{BTreeSet, VecDeque};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use trimaran_host::{GoalRefused, Host};
+use trimaran_host_core::host::SeenCluster;
 use trimaran_model::assignment::{HostGoal, HostReport};
-use trimaran_model::id::InstallationId;
+use trimaran_model::id::{Epoch, InstallationId};
 use trimaran_model::limits::SESSION_QUEUE_MAX;
 use trimaran_model::reason::ReasonCode;
+use trimaran_model::text::with_sources;
 use trimaran_model::time::WallTime;
 use trimaran_transport::{CloseCode, CloseReason, FrameSender, Session};
 use trimaran_wire::codec::{CodecError, Message as _};
@@ -21,12 +23,14 @@ use trimaran_wire::v1::assignment::WireFailure;
 use trimaran_wire::v1::runner::{RunnerDown, RunnerUp};
 
 use super::logs;
+use super::revoked_agents::RevokedAgents;
 use crate::clock::ClusterClock;
 
 /// What a runner says of itself.
 pub(crate) struct Greeting {
     pub(crate) incarnation: u64,
     pub(crate) clock: ClusterClock,
+    pub(crate) revoked: RevokedAgents,
     /// What its host is.
     pub(crate) facts: BTreeMap<String, String>,
 }
@@ -71,7 +75,11 @@ async fn talk(
         let message = tokio::select! {
             frame = receiver.next() => {
                 let Ok(Some(frame)) = frame else { return };
-                match RunnerDown::from_frame(&frame).and_then(|message| on_message(message, goals, greeting)) {
+                let read = match RunnerDown::from_frame(&frame) {
+                    Ok(message) => on_message(message, host, goals, greeting).await,
+                    Err(error) => Err(error),
+                };
+                match read {
                     Ok(()) => continue,
                     Err(error) => return session.refuse_frame(&error.to_string()),
                 }
@@ -103,11 +111,26 @@ async fn send(sender: &mut FrameSender, message: RunnerUp) -> bool {
     }
 }
 
-fn on_message(message: RunnerDown, goals: &mut Goals, greeting: &Greeting) -> Result<(), CodecError> {
+async fn on_message(
+    message: RunnerDown,
+    host: &Host,
+    goals: &mut Goals,
+    greeting: &Greeting,
+) -> Result<(), CodecError> {
     match message {
-        RunnerDown::Welcome { wall_ms, .. } => {
+        RunnerDown::Welcome { wall_ms, epoch, incarnation, labels: _ } => {
             if let Some(wall_ms) = wall_ms {
                 greeting.clock.set(WallTime(wall_ms));
+            }
+            goals.agent = SeenCluster { epoch: Epoch(epoch), incarnation };
+            if let Err(refused) = host.greet(goals.agent).await {
+                tracing::error!(error = with_sources(&refused), "orders of the agent will be refused");
+            }
+        }
+        RunnerDown::Revoked { keys } => {
+            let now = greeting.clock.now();
+            if let Err(error) = greeting.revoked.add(now, &keys).await {
+                tracing::error!(%error, "revoked keys of the agent can't be written");
             }
         }
         RunnerDown::Goal { sequence, goal } => {
@@ -124,6 +147,8 @@ fn on_message(message: RunnerDown, goals: &mut Goals, greeting: &Greeting) -> Re
 /// installation, whose disk may hang.
 struct Goals {
     host: Host,
+    /// The state of the cluster that the agent of this session obeys.
+    agent: SeenCluster,
     waiting: VecDeque<(u64, HostGoal)>,
     busy: BTreeSet<InstallationId>,
     taking: JoinSet<(InstallationId, u64, Option<WireFailure>)>,
@@ -131,7 +156,8 @@ struct Goals {
 
 impl Goals {
     fn new(host: Host) -> Self {
-        Self { host, waiting: VecDeque::new(), busy: BTreeSet::new(), taking: JoinSet::new() }
+        let agent = SeenCluster::default();
+        Self { host, agent, waiting: VecDeque::new(), busy: BTreeSet::new(), taking: JoinSet::new() }
     }
 
     /// The answer to one of the goals; waits while there is none. May be dropped and called again.
@@ -157,10 +183,13 @@ impl Goals {
                 self.waiting.push_back((sequence, goal));
                 continue;
             }
-            let host = self.host.clone();
+            let (host, agent) = (self.host.clone(), self.agent);
             self.taking.spawn(async move {
                 let installation = goal.installation.clone();
-                let refused = host.accept_goal(goal).await.err();
+                let refused = host.accept_order(agent, goal).await.err();
+                if let Some(refused) = &refused {
+                    tracing::warn!(%installation, error = with_sources(refused), "an order was refused");
+                }
                 (installation, sequence, refused.map(|refused| failure(&refused)))
             });
         }
@@ -176,12 +205,16 @@ impl Goals {
 fn failure(refused: &GoalRefused) -> WireFailure {
     let code = match refused {
         GoalRefused::Fenced { .. } | GoalRefused::Mismatch { .. } => ReasonCode::Fenced,
+        GoalRefused::EarlierEpoch { .. }
+        | GoalRefused::OtherIncarnation { .. }
+        | GoalRefused::BeyondEpoch { .. } => ReasonCode::OtherIncarnation,
         GoalRefused::Persist { .. }
+        | GoalRefused::Cluster { .. }
         | GoalRefused::TooMany
         | GoalRefused::Busy
         | GoalRefused::Broken { .. } => ReasonCode::HostInternal,
         GoalRefused::Closed => ReasonCode::Interrupted,
     };
-    let message = trimaran_model::text::with_sources(refused);
+    let message = with_sources(refused);
     WireFailure { code: code.as_str().to_owned(), message, instance: None }
 }

@@ -23,6 +23,7 @@ mod admission;
 mod call;
 mod cutover;
 mod driver;
+mod epoch;
 mod goal;
 mod health;
 mod journal;
@@ -38,6 +39,7 @@ pub use call::{
     Query, Reply, Snapshot, StoredRelease,
 };
 pub use driver::HostMachine;
+pub use epoch::{EpochRefusal, SeenCluster};
 pub use journal::{Journal, Part, Step, host_release};
 pub use phase::Phase;
 

@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use trimaran_host_core::host::Journal;
+use trimaran_host_core::host::{EpochRefusal, Journal, SeenCluster};
 use trimaran_model::assignment::{HostGoal, HostReport, HostState};
 use trimaran_model::id::{AssignmentId, Fence, InstallationId};
 use trimaran_model::limits;
@@ -25,6 +25,7 @@ use crate::lock::{DirectoryLock, LockError};
 use crate::logs;
 use crate::platform::Platform;
 use crate::reports::Reports;
+use crate::seen_cluster;
 use crate::shared::Shared;
 use crate::shim::{self, Controllers};
 use crate::store::{self, LoadError, Loaded, Store};
@@ -56,6 +57,9 @@ struct Inner {
     workers: Mutex<BTreeMap<InstallationId, Running>>,
     /// Installations whose files can't be used, and why. They have no worker, and nothing of them is touched.
     broken: BTreeMap<InstallationId, String>,
+    /// The latest state of the cluster that was seen, as the disk has it; read when it is asked for first, so that services
+    /// run whatever is there.
+    cluster: Mutex<Option<SeenCluster>>,
     forward: parking_lot::Mutex<Option<JoinHandle<()>>>,
     stop: CancellationToken,
     _lock: DirectoryLock,
@@ -111,6 +115,7 @@ impl Host {
             reports,
             workers: Mutex::default(),
             broken,
+            cluster: Mutex::default(),
             forward: parking_lot::Mutex::default(),
             stop: CancellationToken::new(),
             _lock: lock,
@@ -155,6 +160,43 @@ impl Host {
     /// The latest report of each installation.
     pub fn reports(&self) -> Vec<HostReport> {
         self.inner.reports.all()
+    }
+
+    /// An agent says of which cluster it is. Durable when it returns; an error says why its orders will be refused.
+    pub async fn greet(&self, agent: SeenCluster) -> Result<(), GoalRefused> {
+        self.note_cluster(|seen| seen.greet(agent)).await
+    }
+
+    /// Takes an order that `agent` gives, as [`Host::accept_goal`] does, unless it is of another state of the cluster than the
+    /// latest that was seen here.
+    pub async fn accept_order(&self, agent: SeenCluster, goal: HostGoal) -> Result<(), GoalRefused> {
+        self.note_cluster(|seen| seen.admit(agent, goal.fence)).await?;
+        self.accept_goal(goal).await
+    }
+
+    /// Writes down what was seen, where that is something else than before.
+    async fn note_cluster(
+        &self,
+        judge: impl FnOnce(SeenCluster) -> Result<SeenCluster, EpochRefusal>,
+    ) -> Result<(), GoalRefused> {
+        let mut known = self.inner.cluster.lock().await;
+        let seen = match *known {
+            Some(seen) => seen,
+            None => {
+                let dir = self.inner.data_dir.clone();
+                let loaded = tokio::task::spawn_blocking(move || seen_cluster::load(&dir)).await;
+                let unreadable = |source| GoalRefused::Cluster { source };
+                *known.insert(loaded.map_err(io::Error::other).flatten().map_err(unreadable)?)
+            }
+        };
+        let now = judge(seen)?;
+        if now != seen {
+            let dir = self.inner.data_dir.clone();
+            let saved = tokio::task::spawn_blocking(move || seen_cluster::save(&dir, now)).await;
+            saved.map_err(io::Error::other).flatten().map_err(|source| GoalRefused::Persist { source })?;
+            *known = Some(now);
+        }
+        Ok(())
     }
 
     /// Takes a goal when its fence is larger than what was seen for the installation. Durable when it returns;

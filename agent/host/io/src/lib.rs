@@ -25,6 +25,7 @@ pub mod ports;
 pub mod probe;
 mod provision;
 mod reports;
+mod seen_cluster;
 mod shared;
 pub mod shim;
 pub mod store;

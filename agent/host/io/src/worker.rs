@@ -16,10 +16,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trimaran_agent_core::driver::{Driver as _, Effect, Found, Input};
 use trimaran_host_core::host::{
-    Admission, Call, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot, StoredRelease, admit,
+    Admission, Call, EpochRefusal, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot, StoredRelease,
+    admit,
 };
 use trimaran_model::assignment::{HostGoal, HostReport, HostState};
-use trimaran_model::id::{AssignmentId, Attempt, Fence};
+use trimaran_model::id::{AssignmentId, Attempt, Epoch, Fence};
 use trimaran_model::limits;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
@@ -39,6 +40,19 @@ pub enum GoalRefused {
     Fenced { fence: Fence, largest: Fence },
     #[error("fence {fence} belongs to assignment {assignment} here")]
     Mismatch { fence: Fence, assignment: AssignmentId },
+    #[error(
+        "its agent is of epoch {} of the cluster, and this host has seen epoch {}: was the cluster restored from a backup?",
+        .epoch.0, .seen.0
+    )]
+    EarlierEpoch { epoch: Epoch, seen: Epoch },
+    #[error("its agent is of another incarnation of the cluster, at the same epoch {}", .epoch.0)]
+    OtherIncarnation { epoch: Epoch },
+    #[error(
+        "can't see which epoch of the cluster was obeyed here; remove the file `cluster` of the data directory to obey any"
+    )]
+    Cluster { source: io::Error },
+    #[error("the order is of epoch {} of the cluster, and its agent of epoch {}", .epoch.0, .agent.0)]
+    BeyondEpoch { epoch: Epoch, agent: Epoch },
     #[error("the host has {} installations, which is the most", limits::HOST_INSTALLATIONS_MAX)]
     TooMany,
     #[error("the goal could not be written to the host's disk")]
@@ -49,6 +63,16 @@ pub enum GoalRefused {
     Broken { why: String },
     #[error("the host is being closed")]
     Closed,
+}
+
+impl From<EpochRefusal> for GoalRefused {
+    fn from(refusal: EpochRefusal) -> Self {
+        match refusal {
+            EpochRefusal::Earlier { epoch, seen } => Self::EarlierEpoch { epoch, seen },
+            EpochRefusal::OtherIncarnation { epoch } => Self::OtherIncarnation { epoch },
+            EpochRefusal::Beyond { epoch, agent } => Self::BeyondEpoch { epoch, agent },
+        }
+    }
 }
 
 /// What the host asks of a worker.

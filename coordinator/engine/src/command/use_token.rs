@@ -38,7 +38,7 @@ pub(super) fn run(
             let known = state.agents.get(name).cloned();
             let mut agent = known.unwrap_or_else(|| Agent::new(name.clone(), wall));
             if let Some(old) = agent.key.replace(key).filter(|old| *old != key) {
-                revocation::of_agent(state, old);
+                revocation::of_agent(state, name.clone(), old);
             }
             state.agents.put(agent);
             Identity::Agent(name.clone())

@@ -98,7 +98,7 @@ impl Frozen for Grant {
     }
 }
 frozen_struct!(RevokedId => row::RevokedId { number } { until: until_ms });
-frozen_enum!(Audience => row::Audience { Coordinators, Agent { name }, Agents, Issuer });
+frozen_enum!(Audience => row::Audience { Coordinators, Agent { name }, Agents, Issuer, Runners { agent } });
 frozen_struct!(Quarantine => row::Quarantine { pipeline, plan, run, cause } { at: at_ms });
 frozen_struct!(SettleEntry => row::Settle { run });
 frozen_struct!(Request => row::Request { identity, id, outcome } { body: body_sha256, at: at_ms });

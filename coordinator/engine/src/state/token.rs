@@ -80,7 +80,7 @@ pub struct RevokedId {
 /// Who refuses a revoked key. The coordinators always do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Audience {
-    /// No one dials an agent with it: of an agent or an operator.
+    /// No one dials an agent with it: of an operator.
     Coordinators,
     /// And the agent whose runner had it.
     Agent { name: AgentName },
@@ -88,4 +88,6 @@ pub enum Audience {
     Agents,
     /// And every agent: a removed coordinator signed certificates with it.
     Issuer,
+    /// And the runners of this agent, whose earlier key it was: whoever has the name now passes it on to them.
+    Runners { agent: AgentName },
 }

@@ -67,6 +67,7 @@ pub(crate) fn events(events: &[Event]) -> Vec<String> {
                         Audience::Agent { name } => format!("agent {name}"),
                         Audience::Agents => "all agents".to_owned(),
                         Audience::Issuer => "everyone: an issuer".to_owned(),
+                        Audience::Runners { agent } => format!("the runners of {agent}"),
                     };
                     format!("  revoked {}, for {audience}", it.key.0[0])
                 }

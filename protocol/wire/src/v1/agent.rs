@@ -345,6 +345,8 @@ pub struct RevokedKey {
     /// SHA-256 of the public key.
     pub key: [u8; 32],
     pub until_ms: i64,
+    /// It was a key of the agent itself: its runners refuse it too.
+    pub of_agent: bool,
 }
 
 /// What should run of one installation on which nothing works: the frozen form of `agent_core::platform::Standing`.

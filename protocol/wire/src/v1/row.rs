@@ -508,6 +508,7 @@ pub enum Audience {
     Agent { name: String },
     Agents,
     Issuer,
+    Runners { agent: String },
 }
 
 /// An incarnation that was replaced, and when.

@@ -36,15 +36,28 @@ impl Message for RunnerUp {
 /// for superseded.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum RunnerDown {
-    /// `wall_ms` is the cluster's wall time, when the agent knows it: certificates are judged by it.
-    Welcome { labels: BTreeMap<String, String>, wall_ms: Option<i64> },
+    /// At the begin of a session, and again when something of it is another. `wall_ms` is the cluster's wall time, when the
+    /// agent knows it: certificates are judged by it. `epoch` and `incarnation` are those of the cluster that the agent
+    /// obeys; 0 and 0 before it knows them.
+    Welcome { labels: BTreeMap<String, String>, wall_ms: Option<i64>, epoch: u16, incarnation: u64 },
     /// `sequence` numbers the goals of a session.
     Goal { sequence: u64, goal: WireHostGoal },
+    /// Earlier keys of this agent, which the runner refuses from now on: behind the `Welcome`, and as they come; at most
+    /// `limits::AGENT_REVOKED_MAX`.
+    Revoked { keys: Vec<EarlierKey> },
 }
 
 impl Message for RunnerDown {
     const KIND: u16 = kind::RUNNER_DOWN;
     const VERSION: u16 = 1;
+}
+
+/// A key that the name of an agent had before; refused until its certificates have expired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct EarlierKey {
+    /// SHA-256 of the public key.
+    pub key: [u8; 32],
+    pub until_ms: i64,
 }
 
 /// A question that opens a stream of its own, from coordinator to agent and from agent to runner.

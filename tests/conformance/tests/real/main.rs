@@ -5,6 +5,7 @@
 
 mod boot;
 mod commands;
+mod epochs;
 mod host;
 mod kill;
 mod lab;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use trimaran_model::assignment::{HostAction, HostGoal, HostOrder, HostReport, HostState};
-use trimaran_model::id::{Fence, Identity};
+use trimaran_model::id::{Digest, Fence, Identity};
 use trimaran_model::limits::LEAF_TTL;
 use trimaran_model::time::WallTime;
-use trimaran_transport::authority::Authority;
+use trimaran_transport::authority::{Authority, Issuer};
 use trimaran_transport::enroll::{Csr, make_key_and_csr};
 use trimaran_transport::files::{IdentityFiles, save_identity};
 use trimaran_transport::{Alpn, CertificateStore, Endpoint, EndpointConfig, EndpointLimits, Session, Trust};
@@ -25,13 +25,43 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// The agent's side: an endpoint that runners reach, and the goals that it sends.
 pub(crate) struct Fleet {
-    endpoint: Endpoint,
+    authority: Authority,
+    issuer: Issuer,
+    address: String,
+    pub(crate) endpoint: Endpoint,
+    /// The agent's public key.
+    pub(crate) key: Digest,
     goals: Vec<HostGoal>,
 }
 
-fn now() -> WallTime {
+pub(crate) fn now() -> WallTime {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     WallTime(i64::try_from(since.as_millis()).expect("before the year 292 million"))
+}
+
+fn files(authority: &Authority, issuer: &Issuer, identity: &Identity) -> IdentityFiles {
+    let (key, csr) = make_key_and_csr("any").expect("a key");
+    let csr = Csr::parse(&csr).expect("a request");
+    let issued = issuer.issue(identity, &csr, now(), LEAF_TTL).expect("a leaf");
+    IdentityFiles { cert: issued.pem(), key, ca: authority.certificate_pem() }
+}
+
+/// An agent `lab` that listens for runners.
+fn agent_endpoint(authority: &Authority, issuer: &Issuer, address: &str) -> (Endpoint, Digest) {
+    let own = files(authority, issuer, &Identity::Agent("lab".parse().expect("a name")));
+    let store = CertificateStore::new(&own).expect("an identity");
+    let key = store.info().expect("a certificate").spki;
+    let config = EndpointConfig {
+        alpns: vec![Alpn::Runner],
+        trust: Some(Trust::from_pem(&own.ca).expect("the root")),
+        store,
+        clock: Arc::new(now),
+        revoked: Arc::new(|_| false),
+        reset_key: None,
+        limits: EndpointLimits::SERVER,
+    };
+    let local = SocketAddr::new(address.parse().expect("an address"), 0);
+    (Endpoint::bind(local, config).expect("a free port"), key)
 }
 
 impl Fleet {
@@ -40,27 +70,16 @@ impl Fleet {
         trimaran_transport::install_crypto_provider();
         let authority = Authority::new_root("lab", now()).expect("a root");
         let issuer = authority.new_issuer(&"c1".parse().expect("a name"), 0, now()).expect("an issuer");
-        let files = |identity: Identity| {
-            let (key, csr) = make_key_and_csr("any").expect("a key");
-            let csr = Csr::parse(&csr).expect("a request");
-            let issued = issuer.issue(&identity, &csr, now(), LEAF_TTL).expect("a leaf");
-            IdentityFiles { cert: issued.pem(), key, ca: authority.certificate_pem() }
-        };
         std::fs::create_dir_all(lab.data()).expect("a directory");
-        save_identity(&lab.data(), &files(Identity::Runner("host-1".parse().expect("a name"))))
-            .expect("an identity is saved");
-        let own = files(Identity::Agent("lab".parse().expect("a name")));
-        let config = EndpointConfig {
-            alpns: vec![Alpn::Runner],
-            trust: Some(Trust::from_pem(&own.ca).expect("the root")),
-            store: CertificateStore::new(&own).expect("an identity"),
-            clock: Arc::new(now),
-            revoked: Arc::new(|_| false),
-            reset_key: None,
-            limits: EndpointLimits::SERVER,
-        };
-        let local = SocketAddr::new(lab.address.parse().expect("an address"), 0);
-        Self { endpoint: Endpoint::bind(local, config).expect("a free port"), goals }
+        let host = Identity::Runner("host-1".parse().expect("a name"));
+        save_identity(&lab.data(), &files(&authority, &issuer, &host)).expect("an identity is saved");
+        let (endpoint, key) = agent_endpoint(&authority, &issuer, &lab.address);
+        Self { authority, issuer, address: lab.address.clone(), endpoint, key, goals }
+    }
+
+    /// Another process is enrolled as the same agent, with a key of its own.
+    pub(crate) fn succeed(&mut self) {
+        (self.endpoint, self.key) = agent_endpoint(&self.authority, &self.issuer, &self.address);
     }
 
     fn address(&self) -> SocketAddr {
@@ -92,7 +111,12 @@ impl Fleet {
             let frame = receiver.next().await.ok()??;
             let report = match RunnerUp::from_frame(&frame).expect("the runner speaks this version") {
                 RunnerUp::Hello { reports, .. } => {
-                    let welcome = RunnerDown::Welcome { labels: Default::default(), wall_ms: Some(now().0) };
+                    let welcome = RunnerDown::Welcome {
+                        labels: Default::default(),
+                        wall_ms: Some(now().0),
+                        epoch: 0,
+                        incarnation: 0,
+                    };
                     sender.send(&welcome.to_frame()).await.ok()?;
                     reports.into_iter().next()
                 }
@@ -137,7 +161,7 @@ impl Fleet {
 }
 
 /// The real process in its role.
-fn runner(lab: &Lab, agent_at: SocketAddr, failpoint: Option<u32>) -> Child {
+pub(crate) fn runner(lab: &Lab, agent_at: SocketAddr, failpoint: Option<u32>) -> Child {
     let mut command = Command::new(agent());
     command.args(["run", "--role", "runner", "--name", "host-1", "--data-dir"]).arg(lab.data());
     command.args(["--endpoint", &agent_at.to_string(), "--address", &lab.address]);
