@@ -31,7 +31,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// Sizes of the store's memory. The defaults keep a coordinator below 100 MiB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Bytes of one memtable; there are at most three per column family.
+    /// Bytes of one memtable, an eighth of it for the few values beside log and rows; there are at most three per column
+    /// family.
     pub write_buffer_bytes: usize,
     /// Bytes of cached blocks, for all column families together.
     pub block_cache_bytes: usize,
@@ -347,6 +348,8 @@ fn open_db(dir: &Path, options: &Options, create: bool) -> Result<DB, OpenError>
     db.set_stats_persist_period_sec(0);
     let cache = Cache::new_lru_cache(options.block_cache_bytes);
     let family = |name: &str, compression, bloom: bool| {
+        // A handful of small values, each written again with every group: most of a large buffer would be old ones.
+        let buffer = options.write_buffer_bytes / if name == meta::META { 8 } else { 1 };
         let mut table = BlockBasedOptions::default();
         table.set_block_cache(&cache);
         table.set_cache_index_and_filter_blocks(true);
@@ -354,7 +357,7 @@ fn open_db(dir: &Path, options: &Options, create: bool) -> Result<DB, OpenError>
             table.set_bloom_filter(10.0, false);
         }
         let mut family = rocksdb::Options::default();
-        family.set_write_buffer_size(options.write_buffer_bytes);
+        family.set_write_buffer_size(buffer);
         family.set_max_write_buffer_number(3);
         family.set_compression_type(compression);
         family.set_block_based_table_factory(&table);

@@ -9,10 +9,10 @@ use trimaran_wire::v1::agent::{
 };
 use trimaran_wire::v1::assignment::{WireAssignment, WireCommit, WireFailure, WireInstance, WireOutcome};
 use trimaran_wire::v1::common::{WireInstallation, WireRun};
-use trimaran_wire::v1::operator::OperatorBody;
+use trimaran_wire::v1::operator::{OperatorBody, SourceFile};
 
 use crate::agents::{Played, cluster, until};
-use crate::world::{World, ask, change};
+use crate::world::{FILES, World, ask, change};
 
 /// How many messages are sent after buffers, caches and the allocator have their size; 10,000 with `TRIMARAN_FULL`.
 const MESSAGES: usize = 400;
@@ -20,6 +20,10 @@ const MESSAGES_FULL: usize = 10_000;
 /// From the start of the process to the first session of an agent.
 const RESTART_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 const WARM_UP_ROUNDS: usize = 12;
+/// Changes of a user ahead of it, with `TRIMARAN_FULL`: as many as the log keeps entries before it is cut. Each attachment of
+/// 10,000 sessions is an entry too, so the log in memory and the buffers of the store would otherwise grow to the sizes that
+/// they are bounded by (`SNAPSHOT_ENTRIES`, `Options::write_buffer_bytes`) while the agent is measured.
+const CHANGES_FULL: usize = 10_000;
 
 /// Text that fills a frame whose other fields are short.
 fn long() -> String {
@@ -239,14 +243,23 @@ fn memory(world: &World) -> usize {
     pages * 4096
 }
 
-/// One round: a session for each message that is refused, and one for all that concern nothing.
-async fn attack(world: &World, order: &WireAssignment) -> usize {
-    let refused = refused(order);
-    for message in &refused {
+/// A session for each message, which ends it.
+async fn each_refused(world: &World, messages: &[AgentUp]) {
+    for message in messages {
         let mut lab = Played::attach(world).await;
         lab.say(message.clone()).await;
         lab.expect_end().await;
     }
+}
+
+/// One round: a session for each message that is refused, four at a time, and one for all that concern nothing.
+async fn attack(world: &World, order: &WireAssignment) -> usize {
+    let refused = refused(order);
+    let quarter = |number: usize| {
+        let all = refused.len();
+        each_refused(world, &refused[all * number / 4..all * (number + 1) / 4])
+    };
+    tokio::join!(quarter(0), quarter(1), quarter(2), quarter(3));
     let mut lab = Played::attach(world).await;
     for message in ignored(order) {
         lab.say(message).await;
@@ -257,10 +270,29 @@ async fn attack(world: &World, order: &WireAssignment) -> usize {
     refused.len()
 }
 
+/// So many changes of a user, some at once; the most memory that the coordinator has meanwhile.
+async fn ordinary_work(world: &World, changes: usize) -> usize {
+    let lane = async || {
+        let (client, mut peak) = (world.client("admin"), 0);
+        for number in 0..changes / 4 {
+            let files = vec![SourceFile { name: "all.yaml".to_owned(), text: FILES.as_bytes().to_vec() }];
+            ask(&client, change(), OperatorBody::Apply { files }).await.expect("applied");
+            if number % 50 == 0 {
+                peak = peak.max(memory(world));
+            }
+        }
+        peak
+    };
+    let (a, b, c, d) = tokio::join!(lane(), lane(), lane(), lane());
+    a.max(b).max(c).max(d)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_fills_every_field_changes_nothing_but_its_refusals() {
     let mut world = cluster().await;
     world.apply().await;
+    let full = std::env::var_os("TRIMARAN_FULL").is_some();
+    let busiest = ordinary_work(&world, if full { CHANGES_FULL } else { 0 }).await;
     ask(&world.client("admin"), change(), crate::deploy("1")).await.expect("a run");
     let (run, stage, option, digest) = ("web#1".to_owned(), None, None, None);
     let approve = OperatorBody::Approve { run, stage, option, digest, comment: String::new() };
@@ -279,13 +311,16 @@ async fn an_agent_that_fills_every_field_changes_nothing_but_its_refusals() {
     for _ in 0..WARM_UP_ROUNDS {
         sent += attack(&world, &order).await;
     }
-    let (warm, mut peak, before_all) = (memory(&world), 0, sent);
-    let full = std::env::var_os("TRIMARAN_FULL").is_some();
+    let (warm, mut peak, before_all) = (memory(&world).max(busiest), 0, sent);
+    let began = std::time::Instant::now();
     let wanted = if full { MESSAGES_FULL } else { MESSAGES };
     while sent - before_all < wanted {
         sent += attack(&world, &order).await;
         peak = peak.max(memory(&world));
     }
+    let (messages, kib) = (sent - before_all, |bytes: usize| bytes >> 10);
+    let (before_it, at_most, took) = (kib(warm), kib(peak), began.elapsed());
+    eprintln!("{messages} messages in {took:.1?}: {before_it} KiB before, at most {at_most} KiB");
     let grown = peak.saturating_sub(warm);
     assert!(grown <= 16 << 20, "{grown} bytes more in {} messages", sent - before_all);
     let counted = |status: &Value| frames(status) >= sent as u64;
