@@ -14,7 +14,8 @@ use trimaran_wire::v1::operator::{OperatorBody, SourceFile};
 use crate::agents::{Played, cluster, until};
 use crate::world::{FILES, World, ask, change};
 
-/// How many messages are sent after buffers, caches and the allocator have their size; 10,000 with `TRIMARAN_FULL`.
+/// How many messages are sent after buffers, caches and the allocator have their size; 10,000 with `TRIMARAN_FULL`. Measured
+/// once with the development profile on 2 cores that were busy with other work: 10,005 messages in 271 s, 13.3 MiB more.
 const MESSAGES: usize = 400;
 const MESSAGES_FULL: usize = 10_000;
 /// From the start of the process to the first session of an agent.
