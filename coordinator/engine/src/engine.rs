@@ -9,13 +9,13 @@ use crate::event::Event;
 use crate::idempotency;
 use crate::refusal::Refusal;
 use crate::revocation;
-use crate::rows::cold;
+use crate::rows::{COLD_TABLES_FROM, cold};
 use crate::settle;
 use crate::state::cluster::{ALARM_BUG, AlarmDetail, AlarmSubject, Member};
 use crate::state::request::Outcome;
 use crate::state::token::Revoked;
 use crate::state::{LoadError, State};
-use crate::table::RowChange;
+use crate::table::{RowChange, row_hash};
 use crate::timer;
 use crate::transaction::{Undone, attempt};
 
@@ -127,6 +127,14 @@ impl Engine {
                 self.state.raise_alarm(AlarmSubject::Cluster, ALARM_BUG, detail);
                 Outcome::Refused(Refusal::Bug { revision })
             }
+        }
+    }
+
+    /// What a stored row adds to [`Self::hash`], which is the sum over all of them; nothing where only queries read it.
+    pub fn row_hash(key: &[u8], value: &[u8]) -> u128 {
+        match key.first() {
+            Some(table) if *table < COLD_TABLES_FROM => u128::from(row_hash(key, value)),
+            Some(_) | None => 0,
         }
     }
 

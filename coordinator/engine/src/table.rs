@@ -215,6 +215,7 @@ pub fn full_key<R: Row>(key: &R::Key) -> Vec<u8> {
     bytes
 }
 
-fn row_hash(key: &[u8], value: &[u8]) -> u64 {
+/// What a stored row adds to the hash of the state.
+pub(crate) fn row_hash(key: &[u8], value: &[u8]) -> u64 {
     trimaran_model::hash::spread(key.iter().chain(&[0]).chain(value))
 }

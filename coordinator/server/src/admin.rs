@@ -1,5 +1,6 @@
 //! The operator protocol: one request a stream, each authorized before anything else.
 
+mod backup;
 mod border;
 mod deploy;
 mod live_reason;
@@ -58,6 +59,7 @@ async fn one(
             OperatorRequest { body: OperatorBody::Watch { run, since }, .. } => {
                 return stream::watch(&server, &identity, sender, run, since.map(Into::into)).await;
             }
+            OperatorRequest { body: OperatorBody::Backup, .. } => backup::send(&server, &mut sender).await,
             OperatorRequest { body: OperatorBody::PlanDifference(request), .. } => {
                 questions::difference(&server, &identity, &mut sender, request).await
             }

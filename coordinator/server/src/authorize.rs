@@ -23,13 +23,15 @@ pub(crate) enum Verb {
     Members,
     /// Runners that are there: their labels, and whether they are hosts of their targets.
     Runners,
+    /// All that the cluster has stored, as a file.
+    Backup,
     /// The control stream of an agent.
     Serve,
 }
 
 impl Verb {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Read,
         Self::Logs,
         Self::Apply,
@@ -41,6 +43,7 @@ impl Verb {
         Self::Enroll,
         Self::Members,
         Self::Runners,
+        Self::Backup,
         Self::Serve,
     ];
 
@@ -57,6 +60,7 @@ impl Verb {
             Self::Enroll => "enroll",
             Self::Members => "change members",
             Self::Runners => "runners",
+            Self::Backup => "back up the cluster",
             Self::Serve => "serve",
         }
     }
@@ -66,7 +70,7 @@ impl Verb {
         match self {
             Self::Approve | Self::Cancel | Self::Resume | Self::Rollback => true,
             Self::Read | Self::Logs | Self::Apply | Self::Deploy => false,
-            Self::Enroll | Self::Runners | Self::Members | Self::Serve => false,
+            Self::Enroll | Self::Runners | Self::Members | Self::Backup | Self::Serve => false,
         }
     }
 
@@ -83,6 +87,7 @@ impl Verb {
             OperatorBody::ChangeMember { .. } => Self::Members,
             OperatorBody::Runners { .. } => Self::Runners,
             OperatorBody::Logs { .. } => Self::Logs,
+            OperatorBody::Backup => Self::Backup,
             read if read.is_read() => Self::Read,
             // Default deny: no operator serves.
             _ => Self::Serve,
@@ -108,7 +113,9 @@ fn needed(verb: Verb) -> Option<OperatorRole> {
         Verb::Deploy | Verb::Approve | Verb::Cancel | Verb::Resume | Verb::Rollback => {
             Some(OperatorRole::Operator)
         }
-        Verb::Apply | Verb::Enroll | Verb::Runners | Verb::Members => Some(OperatorRole::Admin),
+        Verb::Apply | Verb::Enroll | Verb::Runners | Verb::Members | Verb::Backup => {
+            Some(OperatorRole::Admin)
+        }
         Verb::Serve => None,
     }
 }
@@ -127,7 +134,7 @@ mod tests {
             Verb::Deploy | Verb::Approve | Verb::Cancel | Verb::Resume | Verb::Rollback => {
                 [false, true, true]
             }
-            Verb::Apply | Verb::Enroll | Verb::Runners | Verb::Members => [false, false, true],
+            Verb::Apply | Verb::Enroll | Verb::Runners | Verb::Members | Verb::Backup => [false, false, true],
             Verb::Serve => [false, false, false],
         };
         for verb in Verb::ALL {

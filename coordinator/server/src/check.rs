@@ -46,7 +46,7 @@ fn check_all(store: &Store) -> Result<(), Report> {
     refuse(store.verify().faults)
 }
 
-fn check_rows(store: &Store) -> Result<RowsChecked, Report> {
+pub(crate) fn check_rows(store: &Store) -> Result<RowsChecked, Report> {
     let mut check = RowCheck::default();
     for row in store.load_rows() {
         let (key, value) = row.map_err(run::RunError::from)?;
@@ -55,7 +55,7 @@ fn check_rows(store: &Store) -> Result<RowsChecked, Report> {
     Ok(check.finish())
 }
 
-fn refuse(mut faults: Vec<String>) -> Result<(), Report> {
+pub(crate) fn refuse(mut faults: Vec<String>) -> Result<(), Report> {
     let count = faults.len();
     faults.truncate(FAULTS_SHOWN);
     if count == 0 {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use trimaran_engine::Engine;
-use trimaran_model::id::{CoordinatorName, Digest, Identity};
+use trimaran_model::id::{CoordinatorName, Digest, Identity, cluster_name};
 use trimaran_model::limits::LEAF_TTL;
 use trimaran_process::clock;
 use trimaran_store::{Options, Store};
@@ -54,7 +54,7 @@ pub(crate) fn init(
     data.create()?;
     let now = clock::system_wall();
     let cluster_id: [u8; 16] = random::bytes();
-    let cluster = cluster_id.iter().fold("c".to_owned(), |text, byte| format!("{text}{byte:02x}"));
+    let cluster = cluster_name(&cluster_id);
     let root = Authority::new_root(&cluster, now)?;
     write_atomically(root_key, root.key_pem().as_bytes(), 0o600)?;
     let issuer = root.new_issuer(name, ISSUER_DEPTH_MAX, now)?;

@@ -35,6 +35,7 @@ mod rows;
 mod run;
 mod server;
 mod soft_state;
+mod verify_backup;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -116,6 +117,20 @@ enum Command {
         #[arg(long)]
         full: bool,
     },
+    /// Prove that a backup can be restored: make a store of it in a temporary directory, start from it as a coordinator does,
+    /// and compare revision, state and every row with what was backed up. Needs no cluster and changes none.
+    #[command(
+        after_help = "Examples:\n  trimaran-coordinator verify-backup /var/backups/trimaran\n  trimaran-coordinator verify-backup monday.backup --temporary /mnt/scratch"
+    )]
+    VerifyBackup {
+        /// A file of `trimaran cluster backup create`; of a directory of them the newest one.
+        #[arg(value_name = "FILE|DIR")]
+        backup: PathBuf,
+        /// Where to make the store, which takes about as much space as the file; the system's place for temporary files when
+        /// omitted.
+        #[arg(long, value_name = "DIR")]
+        temporary: Option<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -162,6 +177,11 @@ fn execute(command: Command) -> Result<(), Report> {
             println!("{}", check::check(&data_dir(&place)?, full)?);
             Ok(())
         }
+        Command::VerifyBackup { backup, temporary } => {
+            let temporary = temporary.unwrap_or_else(std::env::temp_dir);
+            println!("{}", verify_backup::verify(&backup, &temporary)?);
+            Ok(())
+        }
     }
 }
 
@@ -190,6 +210,6 @@ mod tests {
 
     #[test]
     fn every_command_says_what_it_does_with_examples_that_parse() {
-        trimaran_test_support::help::check(&App::command(), 6);
+        trimaran_test_support::help::check(&App::command(), 7);
     }
 }

@@ -6,8 +6,11 @@
 use std::cell::RefCell;
 use std::fmt;
 
+use trimaran_engine::Engine;
 use trimaran_query::RowSource;
-use trimaran_store::ReadView;
+use trimaran_replica::Row;
+use trimaran_store::{ReadError, ReadView};
+use trimaran_wire::raft::SnapshotMeta;
 
 use crate::damaged::Damaged;
 use crate::node::Node;
@@ -52,6 +55,38 @@ impl Rows<'_> {
                 0
             }
         }
+    }
+
+    /// The revision of this view and the members at it; `None` of a damaged one.
+    pub(crate) fn snapshot_meta(&self) -> Option<SnapshotMeta> {
+        self.noted("the revision of the rows", self.view.snapshot_meta())
+    }
+
+    /// Hands out every row in the order of their keys, some at a time, until `each` wants no more. The answer is the hash
+    /// of the state that they come to, which is the one that was stored with them; `None` when they were not all handed
+    /// out or are damaged.
+    pub(crate) fn each_chunk(&self, each: &mut dyn FnMut(Vec<Row>) -> bool) -> Option<u128> {
+        let mut hash: u128 = 0;
+        for chunk in self.view.chunks() {
+            let chunk = self.noted("a row", chunk)?;
+            hash =
+                chunk.iter().fold(hash, |hash, (key, value)| hash.wrapping_add(Engine::row_hash(key, value)));
+            if !each(chunk) {
+                return None;
+            }
+        }
+        match self.noted("the hash of the state", self.view.state_hash())? {
+            Some(stored) if stored != hash => {
+                let why = format!("the rows come to {hash:032x}, and {stored:032x} was stored with them");
+                self.note("the state".to_owned(), &why);
+                None
+            }
+            Some(_) | None => Some(hash),
+        }
+    }
+
+    fn noted<T>(&self, what: &str, read: Result<T, ReadError>) -> Option<T> {
+        read.map_err(|error| self.note(what.to_owned(), &error)).ok()
     }
 
     fn note(&self, row: String, why: &dyn fmt::Display) {

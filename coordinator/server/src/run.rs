@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Semaphore, broadcast};
 use trimaran_engine::rows::COLD_TABLES_FROM;
 use trimaran_engine::state::token::{Audience, Revoked};
 use trimaran_engine::{Engine, Event};
@@ -133,6 +133,7 @@ pub(crate) async fn run(data: DataDir, place: Place, settings: Settings) -> Resu
         reads: Reads::default(),
         change_reads: Reads::default(),
         agent_reads: Reads::default(),
+        backups: Arc::new(Semaphore::new(1)),
         tasks: Tasks::default(),
     }));
     tracing::info!(address = server.address, "serving");

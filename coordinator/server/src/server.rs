@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
 use trimaran_model::id::CoordinatorName;
 use trimaran_process::Tasks;
 use trimaran_transport::authority::Issuer;
@@ -48,6 +48,8 @@ pub(crate) struct Parts {
     pub(crate) change_reads: Reads,
     /// Of sessions of agents, which must not wait for operators.
     pub(crate) agent_reads: Reads,
+    /// One backup is read at a time: its view keeps on the disk what is deleted meanwhile.
+    pub(crate) backups: Arc<Semaphore>,
     pub(crate) tasks: Tasks,
 }
 

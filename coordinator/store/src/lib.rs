@@ -28,7 +28,7 @@ mod wal;
 pub mod writer;
 
 pub use disk::{Ballast, DiskSpace};
-pub use store::{InitError, LoadError, OpenError, Options, Store, WriteError};
+pub use store::{InitError, LoadError, OpenError, Options, Restore, Store, WriteError};
 pub use verify::Verified;
 pub use view::{ReadError, ReadView};
 pub use writer::{SubmitError, Writer, WriterEvent, WriterHandle, WriterStats};

@@ -7,10 +7,9 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write as _};
 use std::path::{Path, PathBuf};
 
-use trimaran_model::limits;
 use trimaran_replica::Row;
 use trimaran_wire::codec::{CodecError, DECODE_BYTES_MAX, Message};
-use trimaran_wire::frame::{Frame, HEADER_BYTES};
+use trimaran_wire::frame::{self, Frame};
 use trimaran_wire::raft::{SnapshotChunk, SnapshotEnd, SnapshotHeader};
 
 use crate::view::{ReadError, ReadView};
@@ -48,24 +47,9 @@ pub fn write(
     let mut out = BufWriter::new(File::create(&partial).map_err(file)?);
     out.write_all(&header.to_bytes()).map_err(file)?;
     let mut end = SnapshotEnd { chunks: 0, rows: 0, crc32c: 0 };
-    let mut chunk = SnapshotChunk { rows: Vec::new() };
-    let mut size = 0;
-    for row in view.range(&[], None) {
-        let row = row?;
-        let bytes = row.0.len() + row.1.len();
-        if bytes > limits::ENTRY_BYTES_MAX * 2 {
-            // It would not be readable: a chunk is a frame.
-            return Err(SnapshotError::Broken { path: path.to_owned(), why: "a row is too large" });
-        }
-        if size + bytes > limits::SNAPSHOT_CHUNK_BYTES && !chunk.rows.is_empty() {
-            put_chunk(&mut out, &mut chunk, &mut end).map_err(file)?;
-            size = 0;
-        }
-        size += bytes;
-        chunk.rows.push(row);
-    }
-    if !chunk.rows.is_empty() {
-        put_chunk(&mut out, &mut chunk, &mut end).map_err(file)?;
+    for rows in view.chunks() {
+        let chunk = SnapshotChunk { rows: rows? };
+        put_chunk(&mut out, &chunk, &mut end).map_err(file)?;
     }
     out.write_all(&end.to_bytes()).map_err(file)?;
     out.into_inner().map_err(|error| file(error.into_error()))?.sync_all().map_err(file)?;
@@ -75,12 +59,11 @@ pub fn write(
     Ok(header)
 }
 
-fn put_chunk(out: &mut impl io::Write, chunk: &mut SnapshotChunk, end: &mut SnapshotEnd) -> io::Result<()> {
+fn put_chunk(out: &mut impl io::Write, chunk: &SnapshotChunk, end: &mut SnapshotEnd) -> io::Result<()> {
     let bytes = chunk.to_bytes();
     end.chunks += 1;
     end.rows += chunk.rows.len() as u64;
     end.crc32c = crc32c::crc32c_append(end.crc32c, &bytes);
-    chunk.rows.clear();
     out.write_all(&bytes)
 }
 
@@ -147,18 +130,10 @@ pub fn read(path: &Path) -> Result<(SnapshotHeader, Vec<Row>), SnapshotError> {
 
 /// The next frame with its head, or `None` at the end of the file.
 fn next_frame(input: &mut impl Read, path: &Path) -> Result<Option<Vec<u8>>, SnapshotError> {
-    let file = |source| SnapshotError::File { path: path.to_owned(), source };
-    let mut length = [0; 4];
-    match input.read(&mut length[..1]).map_err(file)? {
-        0 => return Ok(None),
-        _ => input.read_exact(&mut length[1..]).map_err(file)?,
-    }
-    let body = u32::from_le_bytes(length) as usize;
-    if body > DECODE_BYTES_MAX {
-        return Err(SnapshotError::Broken { path: path.to_owned(), why: "a frame is too large" });
-    }
-    let mut bytes = length.to_vec();
-    bytes.resize(HEADER_BYTES + body, 0);
-    input.read_exact(&mut bytes[4..]).map_err(file)?;
-    Ok(Some(bytes))
+    frame::read(input, DECODE_BYTES_MAX).map_err(|error| match error {
+        frame::ReadError::Input(source) => SnapshotError::File { path: path.to_owned(), source },
+        frame::ReadError::Frame(error) => {
+            SnapshotError::Frame { path: path.to_owned(), source: CodecError::from(error) }
+        }
+    })
 }

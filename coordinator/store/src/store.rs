@@ -2,6 +2,7 @@
 //!
 //! Not here: writing (`store::write`, which the `writer` thread calls) and reading rows (`view`).
 
+mod restore;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use trimaran_wire::raft::{ConfState, Entry, HardState, Identity, Place, StateHas
 
 use crate::meta;
 
+pub use restore::Restore;
 pub use write::WriteError;
 
 const MIB: usize = 1 << 20;
@@ -160,17 +162,8 @@ impl Store {
         if db.get_cf(handle(meta::META), meta::IDENTITY).map_err(write)?.is_some() {
             return Err(InitError::AlreadyInitialized { dir: dir.to_owned() });
         }
-        let state = HardState { term: start.term, vote: 0, commit: start.index };
         let mut batch = WriteBatch::default();
-        let metas = [
-            (meta::IDENTITY, identity.to_bytes()),
-            (meta::HARD_STATE, state.to_bytes()),
-            (meta::CONF_STATE, members.to_bytes()),
-            (meta::APPLIED, meta::place(start)),
-            (meta::SNAPSHOT, meta::place(start)),
-            (meta::COMPACTED, meta::place(start)),
-        ];
-        for (key, value) in metas {
+        for (key, value) in first_metas(identity, members, start) {
             batch.put_cf(handle(meta::META), key, value);
         }
         for (key, value) in rows {
@@ -283,6 +276,19 @@ impl Store {
     pub(crate) fn cf(&self, name: &str) -> &ColumnFamily {
         self.inner.db.cf_handle(name).expect("opened with all column families")
     }
+}
+
+/// What describes a store whose rows are the state at `start`, and whose log is empty.
+fn first_metas(identity: Identity, members: &ConfState, start: EntryMeta) -> [(&'static [u8], Vec<u8>); 6] {
+    let state = HardState { term: start.term, vote: 0, commit: start.index };
+    [
+        (meta::IDENTITY, identity.to_bytes()),
+        (meta::HARD_STATE, state.to_bytes()),
+        (meta::CONF_STATE, members.to_bytes()),
+        (meta::APPLIED, meta::place(start)),
+        (meta::SNAPSHOT, meta::place(start)),
+        (meta::COMPACTED, meta::place(start)),
+    ]
 }
 
 /// Key and value as an iterator of RocksDB hands them out.

@@ -1,9 +1,10 @@
 //! Consistent views of the rows for queries on any thread. The owner of the replica never reads here.
 
 use rocksdb::{Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode};
+use trimaran_model::limits;
 use trimaran_replica::{EntryMeta, Row};
 use trimaran_wire::codec::Message;
-use trimaran_wire::raft::{ConfState, Place, SnapshotMeta};
+use trimaran_wire::raft::{ConfState, Place, SnapshotMeta, StateHash};
 
 use crate::meta;
 use crate::store::Store;
@@ -15,6 +16,8 @@ pub enum ReadError {
     Rows { reason: String },
     #[error("`{what}` can't be read: {reason}")]
     Meta { what: &'static str, reason: String },
+    #[error("a row of {bytes} bytes is too large: no one could read it in a file")]
+    TooLarge { bytes: usize },
 }
 
 /// The rows at one revision.
@@ -49,11 +52,56 @@ impl<'a> ReadView<'a> {
         Ok(SnapshotMeta { index: at.index, term: at.term, conf_state })
     }
 
+    /// The hash of the state that was stored with the rows of this view; `None` where no entry was applied to them since
+    /// they were made or installed.
+    pub fn state_hash(&self) -> Result<Option<u128>, ReadError> {
+        let stored: Option<StateHash> = self.find_meta("state_hash", meta::STATE_HASH)?;
+        let Some(StateHash { index, hash }) = stored else { return Ok(None) };
+        let applied = self.applied()?.index;
+        if index != applied {
+            let reason = format!("it is of revision {index}, and the rows are of {applied}");
+            return Err(ReadError::Meta { what: "state_hash", reason });
+        }
+        Ok(Some(hash))
+    }
+
     fn meta<T: Message>(&self, what: &'static str, key: &[u8]) -> Result<T, ReadError> {
+        let missing = || ReadError::Meta { what, reason: "it is missing".into() };
+        self.find_meta(what, key)?.ok_or_else(missing)
+    }
+
+    fn find_meta<T: Message>(&self, what: &'static str, key: &[u8]) -> Result<Option<T>, ReadError> {
         let fault = |reason: String| ReadError::Meta { what, reason };
         let found = self.snapshot.get_cf(self.store.cf(meta::META), key).map_err(|e| fault(e.to_string()))?;
-        let bytes = found.ok_or_else(|| fault("it is missing".into()))?;
-        T::from_bytes(&bytes).map_err(|error| fault(error.to_string()))
+        found.map(|bytes| T::from_bytes(&bytes).map_err(|error| fault(error.to_string()))).transpose()
+    }
+
+    /// All rows in the order of their keys, as many at a time as a chunk of a file has: what a peer or a backup gets.
+    ///
+    /// # Errors
+    /// Also of a row that is too large for a frame, which would not be readable.
+    pub fn chunks(&self) -> impl Iterator<Item = Result<Vec<Row>, ReadError>> + use<'_, 'a> {
+        let mut rows = self.range(&[], None).peekable();
+        std::iter::from_fn(move || {
+            let (mut chunk, mut size) = (Vec::new(), 0);
+            let fits = |row: &Result<Row, ReadError>, size: usize, is_empty: bool| match row {
+                Ok(row) => is_empty || size + bytes(row) <= limits::SNAPSHOT_CHUNK_BYTES,
+                Err(_) => true,
+            };
+            while let Some(row) = rows.next_if(|row| fits(row, size, chunk.is_empty())) {
+                match row {
+                    Ok(row) if bytes(&row) > limits::ENTRY_BYTES_MAX * 2 => {
+                        return Some(Err(ReadError::TooLarge { bytes: bytes(&row) }));
+                    }
+                    Ok(row) => {
+                        size += bytes(&row);
+                        chunk.push(row);
+                    }
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+            (!chunk.is_empty()).then_some(Ok(chunk))
+        })
     }
 
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
@@ -92,6 +140,11 @@ impl<'a> ReadView<'a> {
         let rows = self.snapshot.iterator_cf_opt(self.store.cf(meta::ROWS), options, IteratorMode::End);
         rows.map(|row| row.map(|(key, value)| (key.into_vec(), value.into_vec())).map_err(rows_error))
     }
+}
+
+/// Key and value together.
+fn bytes((key, value): &Row) -> usize {
+    key.len() + value.len()
 }
 
 /// The first key after all keys that start with `prefix`; `None` when there is none.

@@ -107,7 +107,7 @@ impl Client {
             OperatorReply::Document { revision, json } => Ok((revision, json)),
             OperatorReply::Refused(refusal) => Err(ClientError::Refused(refusal)),
             OperatorReply::Event { .. } | OperatorReply::Part(_) => Err(protocol("it is not a document")),
-            OperatorReply::Logs(_) | OperatorReply::Difference { .. } => {
+            OperatorReply::Logs(_) | OperatorReply::Difference { .. } | OperatorReply::Backup(_) => {
                 Err(protocol("it is not a document"))
             }
         }

@@ -336,6 +336,11 @@ impl fmt::Display for Incarnation {
     }
 }
 
+/// How people and programs see the id of a cluster: `c` and its 32 lower-case hexadecimal digits.
+pub fn cluster_name(id: &[u8; 16]) -> String {
+    id.iter().fold("c".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
+
 /// A SHA-256 digest: 64 lower-case hexadecimal digits in public.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);

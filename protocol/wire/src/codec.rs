@@ -81,6 +81,8 @@ pub mod kind {
     pub const MEMBER_CHANGES: u16 = 509;
     pub const LOG_PLACE: u16 = 510;
     pub const STATE_HASH: u16 = 511;
+    pub const BACKUP_HEADER: u16 = 512;
+    pub const BACKUP_END: u16 = 513;
     /// Rows of the engine: 600 plus the number of the table.
     pub const ROWS: u16 = 600;
     pub const HOST_JOURNAL: u16 = 700;

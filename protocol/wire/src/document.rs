@@ -57,6 +57,8 @@ document! {
     Decision "trimaran.decision/v1";
     MemberChanged "trimaran.member_changed/v1";
     RunnersChanged "trimaran.runners-changed/v1";
+    BackupDocument "trimaran.backup/v1";
+    BackupList "trimaran.backups/v1";
 }
 
 /// `run show`, and `deploy --detach` of the new run.
@@ -533,6 +535,46 @@ pub struct MemberChanged {
     /// Coordinators with a vote from now on, and those without.
     pub voters: Vec<String>,
     pub learners: Vec<String>,
+}
+
+/// A backup whose every byte was checked: `cluster backup create|verify`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackupDocument {
+    pub file: String,
+    pub cluster_id: String,
+    pub incarnation: String,
+    pub epoch: u16,
+    pub revision: u64,
+    /// The cluster's wall time at the revision's view.
+    pub at: String,
+    /// Who made it.
+    pub coordinator: String,
+    pub build: String,
+    pub rows: u64,
+    pub bytes: u64,
+    /// Of the whole file, as `sha256sum` prints it.
+    pub sha256: String,
+    /// As in `cluster status` of every member at this revision.
+    pub hash: HashDocument,
+}
+
+/// `cluster backup list`, the newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackupList {
+    pub backups: Vec<BackupListed>,
+}
+
+/// A file that begins as a backup does; what follows is not checked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackupListed {
+    pub file: String,
+    pub cluster_id: String,
+    pub incarnation: String,
+    pub epoch: u16,
+    pub revision: u64,
+    pub at: String,
+    pub coordinator: String,
+    pub bytes: u64,
 }
 
 /// One line of `watch -o jsonl`.

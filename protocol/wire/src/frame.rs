@@ -3,6 +3,8 @@
 //! The length counts the body alone and is checked before anything is allocated. The checksum is CRC-32C
 //! (RFC 3720, appendix B.4) over kind, version and body, so that a frame can't pass for another kind.
 
+use std::io::{self, Read};
+
 /// Bytes before the body.
 pub const HEADER_BYTES: usize = 12;
 
@@ -32,6 +34,37 @@ pub enum FrameError {
     Checksum { kind: u16 },
     #[error("a frame ends after {have} of {need} bytes")]
     Truncated { have: usize, need: usize },
+}
+
+/// Why the next frame of a file can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("it can't be read")]
+    Input(#[from] io::Error),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+/// Reads the bytes of the next frame, head and body, whose checksum is not checked yet. `None` where the input ends
+/// in front of a frame.
+///
+/// # Errors
+/// When the input can't be read or ends within the frame, and of a body longer than `body_max`, in front of which
+/// nothing is allocated.
+pub fn read(input: &mut impl Read, body_max: usize) -> Result<Option<Vec<u8>>, ReadError> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES);
+    input.by_ref().take(HEADER_BYTES as u64).read_to_end(&mut bytes)?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let truncated = |have, need| FrameError::Truncated { have, need };
+    let head = bytes.first_chunk().ok_or_else(|| truncated(bytes.len(), HEADER_BYTES))?;
+    let need = HEADER_BYTES + Header::decode(head, body_max)?.length;
+    input.by_ref().take((need - HEADER_BYTES) as u64).read_to_end(&mut bytes)?;
+    if bytes.len() < need {
+        return Err(truncated(bytes.len(), need).into());
+    }
+    Ok(Some(bytes))
 }
 
 impl Frame {
@@ -117,5 +150,23 @@ mod tests {
             assert!(Frame::decode(&other, 100).is_err(), "bit {bit}");
         }
         assert_eq!(Frame::decode(&bytes, 3), Err(FrameError::TooLong { length: 4, limit: 3 }));
+    }
+
+    #[test]
+    fn frames_are_read_one_after_the_other_and_a_cut_one_is_noticed() {
+        let (one, two) = (Frame { kind: 7, version: 1, body: b"one".to_vec() }.encode(), {
+            Frame { kind: 8, version: 1, body: Vec::new() }.encode()
+        });
+        let both = [one.as_slice(), &two].concat();
+        let mut input = both.as_slice();
+        assert_eq!(read(&mut input, 3).expect("whole"), Some(one.clone()));
+        assert_eq!(read(&mut input, 3).expect("whole"), Some(two));
+        assert_eq!(read(&mut input, 3).expect("the end"), None);
+        for cut in 1..one.len() {
+            let cut = read(&mut &one[..cut], 3).expect_err("it is not whole");
+            assert!(matches!(cut, ReadError::Frame(FrameError::Truncated { .. })), "{cut:?}");
+        }
+        let long = read(&mut one.as_slice(), 2).expect_err("it is too long");
+        assert!(matches!(long, ReadError::Frame(FrameError::TooLong { length: 3, limit: 2 })), "{long:?}");
     }
 }

@@ -9,6 +9,7 @@
 //! themselves, and fields may be added.
 #![forbid(unsafe_code)]
 
+pub mod backup;
 pub mod codec;
 pub mod document;
 pub mod frame;

@@ -18,7 +18,15 @@ fuzz_target!(|bytes: &[u8]| {
     }
     // A checksum is hard to guess: what is inside of a frame is tried without one too.
     bodies(bytes);
+    backup(bytes);
 });
+
+/// A file of someone, read as a backup.
+fn backup(bytes: &[u8]) {
+    let mut reader = trimaran_wire::backup::BackupReader::new(bytes);
+    while let Ok(Some(_)) = reader.next_part() {}
+    assert!(reader.read_so_far().0 <= bytes.len() as u64);
+}
 
 /// Every kind that a socket may bring.
 fn bodies(bytes: &[u8]) {
@@ -36,6 +44,8 @@ fn bodies(bytes: &[u8]) {
     body::<v1::enroll::EnrollRequest>(bytes);
     body::<v1::enroll::EnrollReply>(bytes);
     body::<v1::command::Entry>(bytes);
+    body::<trimaran_wire::backup::BackupHeader>(bytes);
+    body::<trimaran_wire::backup::BackupEnd>(bytes);
 }
 
 /// What is read is written in bytes that mean the same.

@@ -136,6 +136,7 @@ fn from_rows(server: &Server, rows: &Rows<'_>, body: &OperatorBody) -> Answer {
         OperatorBody::ClusterStatus
         | OperatorBody::Stale(_)
         | OperatorBody::Watch { .. }
+        | OperatorBody::Backup
         | OperatorBody::Logs { .. } => {
             return Err(refusal(error_code::BUG, "this request is answered elsewhere"));
         }

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "processes, files and clocks are what is tested")]
 
 mod agents;
+mod backup;
 mod contents;
 mod damage;
 mod disk_space;

@@ -1,9 +1,9 @@
-//! Views, waiting for a revision, and snapshot files.
+//! Views, waiting for a revision, snapshot files, and stores that are made of rows.
 
 use trimaran_replica::{EntryMeta, InstallJob, Row, WriteJob};
 use trimaran_store::snapshot::{self, SnapshotError};
-use trimaran_store::{Store, Writer};
-use trimaran_wire::raft::{Blob, Entry, EntryKind, HardState};
+use trimaran_store::{InitError, OpenError, Store, Writer};
+use trimaran_wire::raft::{Blob, ConfState, Entry, EntryKind, HardState};
 
 use crate::{IDENTITY, init, options};
 
@@ -142,4 +142,35 @@ fn a_broken_snapshot_file_is_refused() {
     let mut longer = good.clone();
     longer.extend_from_slice(&good[..first]);
     assert!(matches!(read(&longer), Err(SnapshotError::Broken { why: "something follows its end", .. })));
+}
+
+#[test]
+fn a_store_is_made_of_rows_in_parts_and_is_none_before_the_last() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    init(from.path());
+    let (store, _) = Store::open(from.path(), &options()).unwrap();
+    many(&store);
+    let chunks: Vec<Vec<Row>> = store.read_view().chunks().map(Result::unwrap).collect();
+    assert!(chunks.len() > 2 && chunks.concat() == crate::rows(&store), "every row once, in order");
+    let (at, members) =
+        (EntryMeta { index: 39, term: 1 }, ConfState { voters: vec![7], ..ConfState::default() });
+
+    let mut restore = Store::restore(to.path(), &options()).unwrap();
+    restore.rows(&chunks[0]).unwrap();
+    drop(restore);
+    let unfinished = Store::open(to.path(), &options()).map(|_| ()).unwrap_err();
+    assert!(matches!(unfinished, OpenError::NotInitialized { .. }), "{unfinished:?}");
+    let used = Store::restore(to.path(), &options()).map(|_| ()).unwrap_err();
+    assert!(matches!(used, InitError::AlreadyInitialized { .. }), "{used:?}");
+
+    let whole = to.path().join("whole");
+    let mut restore = Store::restore(&whole, &options()).unwrap();
+    chunks.iter().for_each(|chunk| restore.rows(chunk).unwrap());
+    restore.finish(IDENTITY, &members, at, 11).unwrap();
+    let (made, loaded) = Store::open(&whole, &options()).unwrap();
+    assert_eq!((loaded.applied, loaded.compacted, loaded.snapshot), (at, at, at));
+    assert_eq!((loaded.conf_state, loaded.entries.len()), (members, 0));
+    assert_eq!((made.identity(), made.state_hash().unwrap()), (IDENTITY, Some(11)));
+    assert_eq!(made.read_view().state_hash().unwrap(), Some(11));
+    assert_eq!(crate::rows(&made), crate::rows(&store));
 }

@@ -1,4 +1,6 @@
-//! `trimaran cluster status|members|token|promote|remove|transfer` and `trimaran audit list|verify`.
+//! `trimaran cluster status|members|token|promote|remove|transfer|backup` and `trimaran audit list|verify`.
+
+mod backup;
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -17,7 +19,7 @@ use crate::ui::{Cell, OutputForm, Table, Ui, View, printable};
 /// The coordinators themselves.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  trimaran cluster status\n  trimaran cluster members\n  trimaran cluster token c4\n  trimaran cluster remove c2"
+    after_help = "Examples:\n  trimaran cluster status\n  trimaran cluster members\n  trimaran cluster token c4\n  trimaran cluster remove c2\n  trimaran cluster backup create monday.backup"
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -67,6 +69,14 @@ enum Verb {
         #[command(flatten)]
         request: RequestIdArg,
     },
+    /// Everything that the cluster has stored, as a file: make one, list and check those that there are.
+    #[command(
+        after_help = "Examples:\n  trimaran cluster backup create monday.backup\n  trimaran cluster backup list /var/backups/trimaran\n  trimaran cluster backup verify monday.backup"
+    )]
+    Backup {
+        #[command(subcommand)]
+        verb: backup::Verb,
+    },
 }
 
 /// The hash-chained record of who did what.
@@ -95,23 +105,25 @@ enum AuditVerb {
 }
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
-    let remote = Remote::new(ui)?;
+    let remote = || Remote::new(ui);
     match &args.verb {
-        Verb::Promote { name, request } => return change(&remote, request, (name, Change::Promote), ui),
-        Verb::Transfer { name, request } => return change(&remote, request, (name, Change::Transfer), ui),
+        Verb::Backup { verb } => return backup::run(verb, ui),
+        Verb::Promote { name, request } => return change(&remote()?, request, (name, Change::Promote), ui),
+        Verb::Transfer { name, request } => return change(&remote()?, request, (name, Change::Transfer), ui),
         Verb::Remove { name, yes, request } => {
+            let remote = remote()?;
             if !yes {
                 confirm_removal(&remote, name)?;
             }
             return change(&remote, request, (name, Change::Remove), ui);
         }
         Verb::Token { name, request } => {
-            return enroll(&remote, request, EnrollOrder::Coordinator { name: name.clone() }, ui);
+            return enroll(&remote()?, request, EnrollOrder::Coordinator { name: name.clone() }, ui);
         }
-        Verb::Status => remote
+        Verb::Status => remote()?
             .read::<ClusterStatus>(OperatorBody::ClusterStatus)?
             .print(ui, |cluster| ui.print(&status(cluster, &ui.view()).join("\n"))),
-        Verb::Members => remote
+        Verb::Members => remote()?
             .read::<ClusterStatus>(OperatorBody::ClusterStatus)?
             .print(ui, |cluster| ui.table(&members(cluster))),
     }

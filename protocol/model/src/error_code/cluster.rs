@@ -52,4 +52,7 @@ super::error_codes! { ENTRIES_CLUSTER;
     MEMBERS 4204 Refused "this change of the coordinators is not possible"
         "A quorum, more than half of the coordinators with a vote, would not be there afterwards, or the coordinator is not what the change needs it to be."
         "Start the coordinators that are away, or add one with `trimaran cluster token NAME` first; `trimaran cluster members` shows who is there.";
+    BACKUP 4205 BadInput "the file is no whole backup"
+        "It is another file, its end is missing, or a byte of it is not the one that was written."
+        "Use another backup; `trimaran cluster backup list DIR` shows those of a directory.";
 }

@@ -142,6 +142,8 @@ pub enum OperatorBody {
         name: String,
         change: WireMemberChange,
     },
+    /// A read: the whole state at one revision, as the frames of a backup's file (`crate::backup`).
+    Backup,
 }
 
 /// The reads that are answered without a quorum.
@@ -191,6 +193,7 @@ impl OperatorBody {
             Self::TargetList { .. } | Self::AgentList | Self::RunnerList | Self::ClusterStatus => true,
             Self::SealingKey { .. } | Self::PlanDifference(_) => true,
             Self::AuditList { .. } | Self::Watch { .. } | Self::Logs { .. } | Self::Stale(_) => true,
+            Self::Backup => true,
         }
     }
 }
@@ -274,6 +277,8 @@ pub enum OperatorReply {
         missing: Option<String>,
         code: Option<String>,
     },
+    /// Of `Backup`: the next frame of the file, with its head.
+    Backup(Vec<u8>),
 }
 
 impl Message for OperatorReply {

@@ -1,6 +1,7 @@
 //! Three coordinators from outside: the leader dies in the middle of a wave, a request reaches all of them, two of them are
 //! dead, and a leader that ends hands over.
 
+mod backups;
 mod members;
 mod views;
 
