@@ -51,12 +51,8 @@ const BLOCK_BYTES: u64 = 4096;
 /// Why an archive was not unpacked. Nothing of it is left.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
-    #[error("the archive can't be decoded: {detail} ({place})")]
-    Corrupt { detail: String, place: Place },
-    #[error("the archive has an entry that is refused: {detail} ({place})")]
-    Escape { detail: String, place: Place },
-    #[error("the archive is over a limit: {detail} ({place})")]
-    Limit { detail: String, place: Place },
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     #[error("the archive needs {needed}, the disk has {free} free")]
     Disk { needed: Space, free: Space },
     #[error("can't {operation} `{path}`: {source}")]
@@ -66,27 +62,16 @@ pub enum UnpackError {
 impl UnpackError {
     pub fn code(&self) -> ReasonCode {
         match self {
-            Self::Corrupt { .. } => ReasonCode::UnpackCorrupt,
-            Self::Escape { .. } => ReasonCode::UnpackEscape,
-            Self::Limit { .. } => ReasonCode::UnpackLimit,
+            Self::Archive(ArchiveError::Corrupt { .. }) => ReasonCode::UnpackCorrupt,
+            Self::Archive(ArchiveError::Escape { .. }) => ReasonCode::UnpackEscape,
+            Self::Archive(ArchiveError::Limit { .. }) => ReasonCode::UnpackLimit,
             Self::Disk { .. } => ReasonCode::PreflightDisk,
-            Self::Io { .. } => ReasonCode::HostInternal,
+            Self::Archive(ArchiveError::Read { .. }) | Self::Io { .. } => ReasonCode::HostInternal,
         }
     }
 
     fn io(operation: &'static str, path: &Path, source: impl Into<std::io::Error>) -> Self {
         Self::Io { operation, path: path.display().to_string(), source: source.into() }
-    }
-}
-
-impl From<ArchiveError> for UnpackError {
-    fn from(error: ArchiveError) -> Self {
-        match error {
-            ArchiveError::Corrupt { detail, place } => Self::Corrupt { detail, place },
-            ArchiveError::Escape { detail, place } => Self::Escape { detail, place },
-            ArchiveError::Limit { detail, place } => Self::Limit { detail, place },
-            ArchiveError::Read { name, source } => Self::Io { operation: "read", path: name, source },
-        }
     }
 }
 
@@ -137,10 +122,7 @@ pub fn unpack(
         Ok(_) => {
             // The tree was kept by `fill`; this archive is not the one that was measured.
             let _ = std::fs::remove_dir_all(into);
-            Err(UnpackError::Corrupt {
-                detail: "it changed while it was read".to_owned(),
-                place: reader.place(),
-            })
+            Err(reader.corrupt("it changed while it was read").into())
         }
         Err(UnpackError::Io { source, .. }) if is_full(&source) => {
             // The directory itself is gone.

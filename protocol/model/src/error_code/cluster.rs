@@ -41,8 +41,8 @@ super::error_codes! { ENTRIES_CLUSTER;
         "The cluster was restored from a backup, or this is a copy of it: the agent has seen a later or another state, and obeys neither silently."
         "Keep one of the two clusters; `trimaran cluster status` shows the alarm, and the agent's services run on.";
     DATA_DIR 4201 Refused "the data directory can't be used"
-        "It belongs to another process, role or name, or has not been set up."
-        "Choose another directory, or correct what the message says.";
+        "It belongs to another process, role or name, has not been set up, or the system refuses to open it: the message and its cause say which."
+        "Choose another directory, or correct what the cause names: rights, space on the disk, the limit of open files.";
     STORE_DAMAGED 4202 Internal "the store is damaged"
         "A checksum in the middle of the log or the state does not match."
         "Keep the directory, then restore it from a backup or join as a new member.";
