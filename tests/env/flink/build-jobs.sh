@@ -29,6 +29,7 @@ pack v1
 pack v2 extra-state=true                                  # a further state: compatible
 pack v3 extra-state=true
 pack crash fail-after=50                                  # fails after 50 records of each attempt: makes progress
+pack latecrash fail-after=200                             # fails when it has made checkpoints of its own
 pack poison fail-each=200                                 # fails for ever at the next record that is a multiple
 pack openthrows open-throws=true                          # fails before the first record
 pack badstate state-type=string                           # the same state with another serializer

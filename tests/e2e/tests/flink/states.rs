@@ -16,13 +16,14 @@ fn a_job_goes_back_to_the_state_that_its_file_prefers() {
     let lab = &it.lab;
     it.clicks.deploy_until(lab, "v1", "succeeded");
     let before = it.clicks.running_jobs().first().expect("v1 runs").clone();
-    let poison = it.clicks.deploy_until(lab, "poison", "rolled_back");
+    // One that fails right after its start may have made no checkpoint of its own.
+    let crash = it.clicks.deploy_until(lab, "latecrash", "rolled_back");
     let path = |state: &serde_json::Value| state["path"].as_str().expect("a path").to_owned();
     // Not the savepoint of v1: Flink names savepoints and checkpoints after the job that wrote them.
     let began = newest(lab)["state"].clone();
     let of_before = [format!("/savepoint-{}-", &before[..6]), format!("/{before}/chk-")];
     let is_of_before = of_before.iter().any(|name| path(&began).contains(name));
-    assert!(!is_of_before, "{began:#}: {}", it.why(&poison));
+    assert!(!is_of_before, "{began:#}: {}", it.why(&crash));
     it.assert_runs("v1");
     it.assert_whole();
 
@@ -37,9 +38,9 @@ fn a_job_goes_back_to_the_state_that_its_file_prefers() {
 
     it.clicks.reshape(lab, &shape("{ prefer: ask }"));
     it.clicks.deploy_until(lab, "v2", "succeeded");
-    let poison = it.clicks.deploy(lab, "poison");
+    let crash = it.clicks.deploy(lab, "latecrash");
     let why = until("a human is asked", Duration::from_secs(60), || {
-        let why = lab.ok(&["why", &poison]);
+        let why = lab.ok(&["why", &crash]);
         why.contains("state_choice").then_some(why)
     });
     let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -47,10 +48,10 @@ fn a_job_goes_back_to_the_state_that_its_file_prefers() {
     assert!(why.contains("records are processed again"), "{why}");
     let chosen = ["rollback", PIPELINE, "--env", "prod", "--from", "savepoint", "--yes", "--detach"];
     lab.json(&chosen);
-    let poison = lab.wait_finished(&poison, Duration::from_secs(60));
-    assert_eq!(poison["status"], "rolled_back", "{poison:#}");
+    let crash = lab.wait_finished(&crash, Duration::from_secs(60));
+    assert_eq!(crash["status"], "rolled_back", "{crash:#}");
     let began = newest(lab)["state"].clone();
-    let number = poison["run"].as_str().and_then(|run| run.split_once('#')).expect("a run").1;
+    let number = crash["run"].as_str().and_then(|run| run.split_once('#')).expect("a run").1;
     assert!(path(&began).contains(&format!("/clicks/{number}-1-")), "{began:#}");
     it.assert_runs("v2");
     it.assert_whole();
