@@ -6,7 +6,7 @@ use trimaran_model::id::Digest;
 use trimaran_model::pipeline::{
     HealthCheck, Lifecycle, Probe, Process, Restart, RestartOn, Stop, StopSignal,
 };
-use trimaran_model::target::HostSettings;
+use trimaran_model::target::{FlinkAccess, HostSettings};
 use trimaran_model::time::Millis;
 use trimaran_wire::v1::artifact::{WireArtifact, WireLocation};
 use trimaran_wire::v1::assignment::WireIntOrPercent;
@@ -143,7 +143,13 @@ pub fn target(text: &str) -> WireTarget {
             let select = BTreeMap::from([("group".to_owned(), get("select", name))]);
             WirePlatform::Hosts { select, require_user: false, settings: (&HostSettings::default()).into() }
         }
-        _ => WirePlatform::Kubernetes { namespace: "shop".to_owned(), kubeconfig: None },
+        "kubernetes" => WirePlatform::Kubernetes { namespace: "shop".to_owned(), kubeconfig: None },
+        "flink" => WirePlatform::Flink {
+            urls: vec!["http://127.0.0.1:8081".to_owned()],
+            savepoints: "file:///savepoints".to_owned(),
+            access: FlinkAccess::default().into(),
+        },
+        other => panic!("`{other}` is a platform"),
     };
     WireTarget {
         name: name.to_owned(),

@@ -528,7 +528,6 @@ fn live_object(stored: &Stored) -> LiveObject {
         terminating: None,
         replicas: replicas.and_then(|count| u32::try_from(count).ok()),
         serving: (key_of(&stored.content).kind == "Deployment").then_some(1),
-        is_scaled: false,
         scaled_by: None,
         is_usable: true,
         keep: false,

@@ -38,6 +38,7 @@ fn live() -> LiveObject {
         },
         terminating: None,
         replicas: Some(7),
+        serving: None,
         scaled_by: None,
         is_usable: true,
         keep: false,
