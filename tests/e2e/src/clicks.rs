@@ -117,26 +117,32 @@ impl Clicks {
 
     /// Ids of its jobs that process records, asked of the JobManager itself.
     pub fn running_jobs(&self) -> Vec<String> {
-        self.ask_for_jobs().expect("the JobManager answers")
+        let mut jobs = self.jobs().expect("the JobManager answers");
+        jobs.retain(|(_, state)| state == "RUNNING");
+        jobs.into_iter().map(|(id, _)| id).collect()
     }
 
     /// Ends its jobs, for a cluster that others go on with.
     pub fn cancel_jobs(&self) {
         // Without a JobManager there are none.
-        for job in self.ask_for_jobs().unwrap_or_default() {
+        let jobs = self.jobs().unwrap_or_default();
+        // One that crashes over and over holds its slots, too.
+        let has_ended = |state: &str| ["FINISHED", "CANCELED", "FAILED"].contains(&state);
+        for (job, _) in jobs.into_iter().filter(|(_, state)| !has_ended(state)) {
             let address = format!("{}/jobs/{job}?mode=cancel", self.url);
             // One that has ended meanwhile needs no cancel.
             let _ = Command::new("curl").args(["-sS", "-X", "PATCH", &address]).output();
         }
     }
 
-    fn ask_for_jobs(&self) -> Option<Vec<String>> {
+    /// Ids and states of its jobs; `None` when the JobManager does not answer.
+    pub fn jobs(&self) -> Option<Vec<(String, String)>> {
         let address = format!("{}/jobs/overview", self.url);
         let output = Command::new("curl").args(["-fsS", &address]).output().expect("curl runs");
         let jobs: Value = serde_json::from_slice(&output.stdout).ok()?;
-        let running = jobs["jobs"].as_array()?.iter();
-        let own = running.filter(|job| job["name"] == self.target && job["state"] == "RUNNING");
-        Some(own.map(|job| job["jid"].as_str().expect("an id").to_owned()).collect())
+        let own = jobs["jobs"].as_array()?.iter().filter(|job| job["name"] == self.target.as_str());
+        let text = |job: &Value, field: &str| job[field].as_str().expect("a text").to_owned();
+        Some(own.map(|job| (text(job, "jid"), text(job, "state"))).collect())
     }
 
     fn target_file(&self, savepoints: &str) -> String {

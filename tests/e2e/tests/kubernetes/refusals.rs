@@ -41,6 +41,15 @@ fn refused(shop: &Shop<'_>, artifact: &str, words: &[&str], code: &str) {
     }
 }
 
+/// Plans until nothing is refused: what was deleted is enforced for a moment more.
+fn accepted(shop: &Shop<'_>, artifact: &str) {
+    let file = format!("{}.yaml", shop.name());
+    until("the plan is accepted", Duration::from_secs(30), || {
+        let planned = shop.lab.run(&["plan", "-f", &file, "--artifact", artifact]);
+        planned.status.success().then_some(())
+    });
+}
+
 #[test]
 fn quotas_policies_webhooks_accounts_and_unknown_kinds_are_found_at_plan() {
     let lab = Lab::fresh(1);
@@ -55,6 +64,7 @@ fn quotas_policies_webhooks_accounts_and_unknown_kinds_are_found_at_plan() {
     let words = ["Deployment/web", "its pods", "exceeded quota", "raise the quota"];
     refused(&shop, &artifact, &words, "quota");
     cluster.kubectl(&["delete", "quota", "small", "--namespace", &name]);
+    accepted(&shop, &artifact);
     let rules = |resources: &str| json!([{"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": [resources]}]);
     let policy = json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
@@ -73,6 +83,7 @@ fn quotas_policies_webhooks_accounts_and_unknown_kinds_are_found_at_plan() {
     refused(&shop, &artifact, &words, "admission_denied");
     cluster.kubectl(&["delete", "validatingadmissionpolicybinding", &name]);
     cluster.kubectl(&["delete", "validatingadmissionpolicy", &name]);
+    accepted(&shop, &artifact);
     let webhook = json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
         "metadata": {"name": name},
@@ -84,6 +95,7 @@ fn quotas_policies_webhooks_accounts_and_unknown_kinds_are_found_at_plan() {
     let words = ["ConfigMap/web-", "away.example.com", "check the pods behind the webhook"];
     refused(&shop, &artifact, &words, "webhook_unavailable");
     cluster.kubectl(&["delete", "validatingwebhookconfiguration", &name]);
+    accepted(&shop, &artifact);
     let manifests = std::fs::read_to_string(lab.folder.path().join("refused/web.yaml")).expect("a file");
     let account =
         manifests.replace("dnsPolicy: Default", "dnsPolicy: Default\n      serviceAccountName: absent");

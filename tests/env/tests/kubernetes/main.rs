@@ -2,6 +2,7 @@
 //! one by one.
 #![allow(clippy::disallowed_methods, reason = "tests read clocks")]
 
+mod adjust;
 mod api;
 mod deploys;
 mod orders;
