@@ -34,6 +34,8 @@ const REACH_TIMEOUT: Duration = Duration::from_millis(2800);
 /// How long the endpoints may take to answer a dial. Shorter than the transport's own bound: a new dial asks at
 /// once, while the old one's repetitions come at growing distances.
 const DIAL_TIMEOUT: Duration = Duration::from_millis(1400);
+/// How long another coordinator may take to answer a dial when the one that was asked has no leader.
+const ANOTHER_DIAL_TIMEOUT: Duration = Duration::from_millis(500);
 /// A request that has no answer yet is sent to a second coordinator too after so long: the first one may be dead, which
 /// its silence alone says. Under a request id it is still executed once.
 const HEDGE_DELAY: Duration = Duration::from_millis(600);
@@ -157,17 +159,21 @@ impl Client {
         let mut in_doubt = false;
         let mut attempt = 0;
         loop {
+            let mut leaderless = None;
             let error = match self.session(deadline).await {
                 Ok(session) => {
                     deadline = limit;
+                    let asked = session.remote_address();
                     match self.exchange(session, &frame).await {
                         Ok(reply) => match check_repeatable(reply) {
                             Ok(reply) => return Ok(reply),
                             Err(error) => {
-                                if has_no_quorum(&error) {
+                                if is_refused_with(&error, error_code::NO_QUORUM) {
                                     limit = limit.min(start + NO_QUORUM_TIMEOUT);
                                     deadline = limit;
                                 }
+                                leaderless =
+                                    Some(asked).filter(|_| !is_refused_with(&error, error_code::BUSY));
                                 error
                             }
                         },
@@ -193,6 +199,9 @@ impl Client {
             if Instant::now() + delay.to_std() >= deadline {
                 return Err(final_error(error, in_doubt, attempt, start.elapsed()));
             }
+            if let Some(asked) = leaderless {
+                self.ask_another(asked).await;
+            }
             tokio::time::sleep(delay.to_std()).await;
         }
     }
@@ -209,7 +218,7 @@ impl Client {
             () = tokio::time::sleep(HEDGE_DELAY) => {}
         }
         let second = async {
-            let other = self.dial_other(session.remote_address()).await?;
+            let other = self.dial_other(session.remote_address(), DIAL_TIMEOUT).await?;
             let answer = exchange(&other, frame).await.ok()?;
             Some((other, answer))
         };
@@ -225,12 +234,20 @@ impl Client {
         first.await
     }
 
+    /// The next attempt goes to another coordinator than this one where there is one: it may be cut off from the others, or
+    /// was removed and does not know it, and would never find a leader.
+    async fn ask_another(&self, than: SocketAddr) {
+        if let Some(other) = self.dial_other(than, ANOTHER_DIAL_TIMEOUT).await {
+            *self.session.lock().await = Some(other);
+        }
+    }
+
     /// A session with another coordinator than this one.
-    async fn dial_other(&self, than: SocketAddr) -> Option<Session> {
+    async fn dial_other(&self, than: SocketAddr, timeout: Duration) -> Option<Session> {
         let endpoint = self.endpoint.get()?;
         let mut addresses = addresses(&self.context.endpoints).ok()?;
         addresses.retain(|address| *address != than);
-        dial(endpoint, addresses, DIAL_TIMEOUT).await.ok()
+        dial(endpoint, addresses, timeout).await.ok()
     }
 
     fn notify_repeat(&self, why: &str) {
@@ -301,9 +318,9 @@ async fn silence(session: &Session) {
     }
 }
 
-/// Whether a coordinator answered that too few of them are there.
-fn has_no_quorum(error: &ClientError) -> bool {
-    matches!(error, ClientError::Refused(refusal) if refusal.code == error_code::NO_QUORUM.0)
+/// Whether a coordinator answered with this code.
+fn is_refused_with(error: &ClientError, code: ErrorCode) -> bool {
+    matches!(error, ClientError::Refused(refusal) if refusal.code == code.0)
 }
 
 /// Dials every address, each a moment after the one before it, and takes the first session.

@@ -21,7 +21,8 @@ use trimaran_transport::files::{self, IdentityFiles};
 use trimaran_transport::{
     Alpn, CertificateStore, CloseCode, Endpoint, EndpointConfig, EndpointLimits, Trust,
 };
-use trimaran_wire::v1::operator::OperatorBody;
+use trimaran_wire::codec::Message as _;
+use trimaran_wire::v1::operator::{OperatorBody, OperatorReply, Refusal};
 
 fn now() -> WallTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
@@ -143,6 +144,47 @@ async fn a_change_whose_answer_is_lost_is_repeated_and_in_doubt_at_the_end() {
     assert!(matches!(error, ClientError::Indeterminate { .. }), "{error}");
     assert!(requests.load(Ordering::Relaxed) > 2);
     assert_eq!(notes.lock().expect("no panic").len(), 1, "said once");
+}
+
+/// A coordinator that was removed and does not know it answers for ever that it has no leader.
+#[tokio::test]
+async fn a_coordinator_without_a_leader_does_not_hide_one_with_a_leader() {
+    let world = World::new();
+    let servers = [world.coordinator(), world.coordinator()];
+    let endpoints = servers.each_ref().map(|server| server.local_address().expect("bound"));
+    let refusal = Refusal {
+        code: error_code::NO_LEADER.0,
+        message: "there is no leader".to_owned(),
+        cause: None,
+        help: None,
+        diagnostics: Vec::new(),
+    };
+    let answers =
+        [OperatorReply::Refused(refusal), OperatorReply::Document { revision: 7, json: "{}".to_owned() }];
+    let serve = |at: usize| {
+        let (server, answer) = (&servers[at], answers[at].to_frame());
+        async move {
+            while let Some(session) = server.accept().await {
+                while let Ok((mut sender, mut receiver)) = session.accept_stream().await {
+                    receiver.next().await.expect("a request");
+                    sender.send(&answer).await.expect("sent");
+                    sender.finish();
+                }
+            }
+        }
+    };
+    let client = world.client(&endpoints);
+    let asks = async {
+        for change in [None, Some([7; 16])] {
+            let answer = client.request(change, OperatorBody::AgentList).await;
+            assert_eq!(answer.expect("the other one has a leader").0, 7);
+        }
+    };
+    tokio::select! {
+        () = serve(0) => panic!("it serves until the test ends"),
+        () = serve(1) => panic!("it serves until the test ends"),
+        () = asks => {}
+    }
 }
 
 #[tokio::test]
