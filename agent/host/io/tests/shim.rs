@@ -157,7 +157,7 @@ async fn a_service_whose_directory_was_removed_is_found_by_its_shim_and_ended_wi
     drop(service);
     std::fs::remove_dir_all(lab.dir()).expect("removable");
     // Another service in the same place is not taken for it.
-    let next = lab.start("exec sleep 600").await;
+    let mut next = lab.start("exec sleep 600").await;
     let found = shim::removed(lab.folder.path()).expect("/proc is readable");
     assert_eq!(found.iter().map(shim::Removed::pid).collect::<Vec<_>>(), [shim_pid]);
     assert!(shim::removed(&lab.file("elsewhere")).expect("/proc is readable").is_empty());
@@ -167,6 +167,7 @@ async fn a_service_whose_directory_was_removed_is_found_by_its_shim_and_ended_wi
     }
     assert!(is_alive(next.pid()));
     assert!(shim::removed(lab.folder.path()).expect("/proc is readable").is_empty());
+    let _ = next.stop(StopSignal::Kill, Duration::ZERO).await.expect("it ends");
 }
 
 #[tokio::test]
