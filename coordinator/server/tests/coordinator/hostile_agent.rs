@@ -2,6 +2,7 @@
 //! nothing but the counters of what was refused.
 
 use serde_json::Value;
+use trimaran_model::error_code;
 use trimaran_model::limits::AGENT_FRAME_BYTES_MAX;
 use trimaran_wire::v1::agent::{
     AgentDown, AgentUp, AgentVerdict, HeldAssignment, HostCounts, HostFinding, KnownCluster, Progress,
@@ -20,6 +21,8 @@ const MESSAGES: usize = 400;
 const MESSAGES_FULL: usize = 10_000;
 /// From the start of the process to the first session of an agent.
 const RESTART_MAX: std::time::Duration = std::time::Duration::from_secs(5);
+/// Before a change is made again that was one too many in its second.
+const QUOTA_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 const WARM_UP_ROUNDS: usize = 12;
 /// Changes of a user ahead of it, with `TRIMARAN_FULL`: as many as the log keeps entries before it is cut. Each attachment of
 /// 10,000 sessions is an entry too, so the log in memory and the buffers of the store would otherwise grow to the sizes that
@@ -277,7 +280,12 @@ async fn ordinary_work(world: &World, changes: usize) -> usize {
         let (client, mut peak) = (world.client("admin"), 0);
         for number in 0..changes / 4 {
             let files = vec![SourceFile { name: "all.yaml".to_owned(), text: FILES.as_bytes().to_vec() }];
-            ask(&client, change(), OperatorBody::Apply { files }).await.expect("applied");
+            let body = OperatorBody::Apply { files };
+            // A fast machine makes more changes in a second than one identity may.
+            while let Err(refusal) = ask(&client, change(), body.clone()).await {
+                assert_eq!(refusal.code, error_code::QUOTA.0, "{refusal:?}");
+                tokio::time::sleep(QUOTA_PAUSE).await;
+            }
             if number % 50 == 0 {
                 peak = peak.max(memory(world));
             }
