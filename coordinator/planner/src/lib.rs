@@ -14,7 +14,7 @@ use trimaran_model::pipeline::{
 };
 use trimaran_model::plan::{Plan, PlannedEnvironment, PlannedStage};
 use trimaran_model::release::{
-    Artifact, ArtifactLocation, Content, FlinkRelease, HostRelease, KubernetesRelease, Release,
+    Artifact, ArtifactLocation, Content, FlinkFiles, FlinkRelease, HostRelease, KubernetesRelease, Release,
     ReleaseWorkload,
 };
 use trimaran_model::target::{PlatformKind, Target};
@@ -32,19 +32,28 @@ pub struct PlanError {
 /// A version and the digest of its bytes.
 pub type Version = (String, Digest);
 
-/// Makes the plan of a pipeline for these versions on these targets. `manifests`: the rendered set of a Kubernetes
-/// workload.
+/// What was uploaded for a deploy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Uploads {
+    /// The rendered set of a Kubernetes workload.
+    pub manifests: Option<Content>,
+    /// The files of a job on Flink.
+    pub files: Option<FlinkFiles>,
+}
+
+/// Makes the plan of a pipeline for these versions on these targets.
 ///
 /// # Errors
 /// An artifact without a version, a target that does not exist or is of another platform, a Kubernetes workload without
-/// its manifests.
+/// its manifests, a job without its files or with others than it names.
 pub fn compile(
     pipeline: &Pipeline,
     targets: &BTreeMap<TargetName, Target>,
     versions: &BTreeMap<ArtifactName, Version>,
-    manifests: Option<Content>,
+    uploads: Uploads,
 ) -> Result<Plan, PlanError> {
-    let inputs = Inputs { artifacts: bind(pipeline, versions)?, manifests };
+    let inputs = Inputs { artifacts: bind(pipeline, versions)?, uploads };
+    check_files(pipeline, &inputs)?;
     let mut environments = Vec::new();
     for environment in &pipeline.environments {
         environments.push(plan_environment(pipeline, environment, targets, &inputs)?);
@@ -62,7 +71,7 @@ pub fn compile(
 /// What a deploy brings.
 struct Inputs {
     artifacts: BTreeMap<ArtifactName, Artifact>,
-    manifests: Option<Content>,
+    uploads: Uploads,
 }
 
 impl Inputs {
@@ -76,6 +85,29 @@ impl Inputs {
 
 fn error<T>(code: ErrorCode, message: String) -> Result<T, PlanError> {
     Err(PlanError { code, message })
+}
+
+/// Whether the files of a job are those that it names, and those that are artifacts have their bytes.
+fn check_files(pipeline: &Pipeline, inputs: &Inputs) -> Result<(), PlanError> {
+    let named: BTreeMap<&str, &str> = pipeline.flink_files().collect();
+    let given: BTreeMap<&str, Content> = inputs.uploads.files.iter().flat_map(FlinkFiles::iter).collect();
+    if let Some(name) = named.keys().find(|name| !given.contains_key(*name)) {
+        return error(
+            error_code::CONTENT_MISSING,
+            format!("the file `{name}` of the job is not in the request"),
+        );
+    }
+    if let Some(name) = given.keys().find(|name| !named.contains_key(*name)) {
+        return error(error_code::CONTENT_INVALID, format!("the job names no file `{name}`"));
+    }
+    for (name, path) in named {
+        let Some((artifact, _)) = pipeline.artifact_at(path) else { continue };
+        if inputs.artifact(artifact)?.sha256 != given[name].digest {
+            let message = format!("the file `{name}` of the job is not what artifact `{artifact}` is");
+            return error(error_code::CONTENT_INVALID, message);
+        }
+    }
+    Ok(())
 }
 
 /// Artifacts with version, digest and place.
@@ -139,7 +171,7 @@ fn release(pipeline: &Pipeline, target: &Target, inputs: &Inputs) -> Result<Rele
         (&pipeline.workload, target.platform.kind()),
         (Workload::Host(_), PlatformKind::Hosts)
             | (Workload::Kubernetes(_), PlatformKind::Kubernetes)
-            | (Workload::Flink(_), PlatformKind::Flink)
+            | (Workload::Flink { .. }, PlatformKind::Flink)
     );
     if !fits {
         let (target, platform) = (&target.name, target.platform.as_str());
@@ -156,9 +188,9 @@ fn release(pipeline: &Pipeline, target: &Target, inputs: &Inputs) -> Result<Rele
             let release = HostRelease { bundle, process, health, lifecycle };
             (release.bundle.version.clone(), ReleaseWorkload::Host(release))
         }
-        Workload::Flink(job) => {
-            let jar = inputs.artifact(&job.jar)?;
-            (jar.version.clone(), ReleaseWorkload::Flink(FlinkRelease { jar, job: job.clone() }))
+        Workload::Flink { job, .. } => {
+            let (jar, files) = (inputs.artifact(&job.jar)?, inputs.uploads.files.clone());
+            (jar.version.clone(), ReleaseWorkload::Flink(FlinkRelease { jar, job: job.clone(), files }))
         }
         Workload::Kubernetes(workload) => {
             let archive = pipeline.manifests_artifact().map(|(name, _)| inputs.artifact(name)).transpose()?;
@@ -177,7 +209,7 @@ fn kubernetes_release(
     manifests: Option<Artifact>,
     inputs: &Inputs,
 ) -> Result<KubernetesRelease, PlanError> {
-    let Some(objects) = inputs.manifests else {
+    let Some(objects) = inputs.uploads.manifests else {
         let message = format!("the manifests in `{}` are not in the request", workload.manifests);
         return error(error_code::CONTENT_MISSING, message);
     };
@@ -224,17 +256,20 @@ mod tests {
                 "job".parse().expect("a name"),
                 ArtifactSource::Path("/srv/{version}.jar".into()),
             )]),
-            workload: Workload::Flink(FlinkWorkload {
-                jar: "job".parse().expect("a name"),
-                entry_class: "com.corp.Clicks".to_owned(),
-                args: Vec::new(),
-                parallelism: None,
-                config: BTreeMap::new(),
-                bounded: false,
-                upgrade: FlinkUpgrade::default(),
-                health: FlinkHealth::default(),
-                rollback: FlinkRollback::default(),
-            }),
+            workload: Workload::Flink {
+                job: FlinkWorkload {
+                    jar: "job".parse().expect("a name"),
+                    entry_class: "com.corp.Clicks".to_owned(),
+                    args: Vec::new(),
+                    parallelism: None,
+                    config: BTreeMap::new(),
+                    bounded: false,
+                    upgrade: FlinkUpgrade::default(),
+                    health: FlinkHealth::default(),
+                    rollback: FlinkRollback::default(),
+                },
+                files: BTreeMap::new(),
+            },
             environments: vec![environment],
         }
     }
@@ -248,7 +283,7 @@ mod tests {
             parallel: 1,
         };
         let versions = BTreeMap::from([("job".parse().expect("a name"), ("v7".to_owned(), Digest([7; 32])))]);
-        compile(&job(), &BTreeMap::from([(target.name.clone(), target)]), &versions, None)
+        compile(&job(), &BTreeMap::from([(target.name.clone(), target)]), &versions, Uploads::default())
     }
 
     #[test]
@@ -296,7 +331,8 @@ mod tests {
         };
         let targets = BTreeMap::from([(target.name.clone(), target)]);
         let content = Content { digest: Digest([9; 32]), bytes: 2 };
-        let plan = compile(&pipeline, &targets, &versions.collect(), Some(content)).expect("a plan");
+        let uploads = Uploads { manifests: Some(content), files: None };
+        let plan = compile(&pipeline, &targets, &versions.collect(), uploads).expect("a plan");
         plan.environments[0].stages[0].release.clone()
     }
 
@@ -319,6 +355,51 @@ mod tests {
         let files = objects("deploy/k8s", &["app"]);
         assert_eq!((artifacts(&files), files.version.as_str()), (vec!["app-7".to_owned()], "app-7"));
         assert_eq!(objects("deploy/k8s", &[]).version, Digest([9; 32]).short(), "nothing else has one");
+    }
+
+    /// What comes of a job that names `rules.json` and the artifact `words`, with these files uploaded.
+    fn job_with_files(uploaded: &[(&str, u8)]) -> Result<Release, PlanError> {
+        let mut pipeline = job();
+        let Workload::Flink { files, .. } = &mut pipeline.workload else { unreachable!("it is a job") };
+        *files = [("rules.json", "conf/rules.json"), ("words", "words")]
+            .map(|(name, path)| (name.to_owned(), path.to_owned()))
+            .into();
+        pipeline.artifacts.insert(name("words"), ArtifactSource::Path("/srv/{version}.txt".into()));
+        let versions = ["job", "words"].map(|it| (name(it), ("v1".to_owned(), Digest([7; 32]))));
+        let target = Target {
+            name: name("streams"),
+            agent: name("lab"),
+            class: TargetClass::Prod,
+            platform: TargetPlatform::Flink {
+                urls: vec!["http://127.0.0.1:8081".to_owned()],
+                savepoints: "file:///s".to_owned(),
+                access: FlinkAccess::default(),
+            },
+            parallel: 1,
+        };
+        let contents = uploaded
+            .iter()
+            .map(|(name, n)| ((*name).to_owned(), Content { digest: Digest([*n; 32]), bytes: 3 }));
+        let files = FlinkFiles::new(Digest([1; 32]), contents.collect()).ok();
+        let uploads = Uploads { manifests: None, files };
+        let targets = BTreeMap::from([(target.name.clone(), target)]);
+        let plan = compile(&pipeline, &targets, &versions.into(), uploads)?;
+        Ok(plan.environments[0].stages[0].release.clone())
+    }
+
+    #[test]
+    fn files_of_a_job_are_part_of_its_release_and_are_those_that_it_names() {
+        let release = job_with_files(&[("rules.json", 2), ("words", 7)]).expect("a plan");
+        let ReleaseWorkload::Flink(flink) = &release.workload else { panic!("{release:?}") };
+        assert_eq!(flink.files.iter().flat_map(FlinkFiles::iter).count(), 2);
+        assert_eq!(release.workload.content(), Some(Content { digest: Digest([1; 32]), bytes: 6 }));
+        let other = job_with_files(&[("rules.json", 3), ("words", 7)]).expect("a plan");
+        assert_ne!(WireRelease::from(&release).digest(), WireRelease::from(&other).digest());
+        let refused = |uploaded: &[(&str, u8)]| job_with_files(uploaded).expect_err("refused").code;
+        assert_eq!(refused(&[]), error_code::CONTENT_MISSING);
+        assert_eq!(refused(&[("rules.json", 2)]), error_code::CONTENT_MISSING);
+        assert_eq!(refused(&[("rules.json", 2), ("words", 8)]), error_code::CONTENT_INVALID);
+        assert_eq!(refused(&[("rules.json", 2), ("words", 7), ("more", 1)]), error_code::CONTENT_INVALID);
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::io::Read as _;
 use sha2::{Digest as _, Sha256};
 use trimaran_model::error_code;
 use trimaran_model::id::Digest;
-use trimaran_model::limits::MANIFEST_FILE_BYTES_MAX;
 use trimaran_model::pipeline::{ArtifactSource, Pipeline};
 use trimaran_wire::v1::operator::ArtifactVersion;
 
@@ -35,7 +34,14 @@ pub(crate) fn bind_digests(
     Ok(())
 }
 
-/// All bytes of an artifact that this machine itself has to read, at most `limits::MANIFEST_FILE_BYTES_MAX`. Binds its digest.
+/// What is read of an artifact on this machine.
+pub(crate) struct Wanted {
+    pub(crate) bytes_max: usize,
+    /// `the manifests in it are`.
+    pub(crate) what: &'static str,
+}
+
+/// All bytes of an artifact that this machine itself has to read, at most `wanted.bytes_max`. Binds its digest.
 ///
 /// # Errors
 /// When it can't be read, is too large, or has another digest than its version was named with.
@@ -43,12 +49,14 @@ pub(crate) fn contents(
     name: &str,
     source: &ArtifactSource,
     bound: &mut ArtifactVersion,
+    wanted: &Wanted,
     remote: &Remote,
 ) -> Result<Vec<u8>, CliError> {
+    let Wanted { bytes_max, what } = wanted;
     let mut bytes = Vec::new();
     let read = each_part(name, source, &bound.version, remote, &mut |part| {
-        if bytes.len() + part.len() > MANIFEST_FILE_BYTES_MAX {
-            let limit = MANIFEST_FILE_BYTES_MAX >> 20;
+        if bytes.len() + part.len() > *bytes_max {
+            let limit = bytes_max >> 20;
             let message = format!("artifact `{name}` is larger than {limit} MiB");
             return Err(CliError::new(error_code::UNREADABLE, message).help("split it"));
         }
@@ -58,7 +66,9 @@ pub(crate) fn contents(
     read.map_err(|error| {
         // A digest does not help: its contents are needed.
         if error.code == error_code::ARTIFACT_DIGEST {
-            error.help("check the version; the manifests in it are read on this machine, also when its digest is named")
+            error.help(format!(
+                "check the version; {what} read on this machine, also when its digest is named"
+            ))
         } else {
             error
         }

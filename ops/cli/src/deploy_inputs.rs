@@ -10,11 +10,13 @@ use trimaran_wire::v1::operator::{ArtifactVersion, DeployRequest, OperatorBody, 
 
 use crate::artifact;
 use crate::error::CliError;
+use crate::job_files::{self, JobFiles};
 use crate::manifest_archive;
-use crate::manifest_set::{self, ManifestSet, SealingKeys};
+use crate::manifest_set::{self, SealingKeys};
 use crate::pipeline_files;
 use crate::pipelines;
 use crate::remote::Remote;
+use crate::upload::Upload;
 
 /// The arguments of both commands.
 #[derive(Debug, clap::Args)]
@@ -49,6 +51,7 @@ impl<'a> ParsedInputs<'a> {
         let file = inputs.file.as_deref().map(pipeline_files::read).transpose()?;
         let pipeline =
             file.as_ref().map(|file| pipeline_files::pipeline(std::slice::from_ref(file))).transpose()?;
+        file.as_ref().map_or(Ok(()), |file| pipeline_files::check_job_files(std::slice::from_ref(file)))?;
         let mut artifacts = BTreeMap::new();
         for argument in &inputs.artifacts {
             let (name, version) = parse_artifact(argument)?;
@@ -76,28 +79,31 @@ impl<'a> ParsedInputs<'a> {
             }
             None => manifest_set::files_beside(&pipeline, inputs.file.as_deref())?,
         };
+        let job_files = job_files::read(&pipeline, inputs.file.as_deref(), &mut artifacts, remote)?;
         artifact::bind_digests(&pipeline, &mut artifacts, remote)?;
         let keys = || sealing_keys(&pipeline, remote);
-        let manifests = files.map(|files| ManifestSet::of(files, &keys)).transpose()?;
+        let manifests = files.map(|files| manifest_set::rendered(files, &keys)).transpose()?;
         let deploy = DeployRequest {
             pipeline: inputs.pipeline.clone(),
             file,
             artifacts,
             manifests: manifests.as_ref().map(|set| set.content.into()),
+            files: job_files.as_ref().map(|it| (&it.files).into()),
             plan_digest,
             overrides: inputs.overrides.clone(),
             reason: inputs.reason.clone(),
         };
         let is_comparable = !matches!(pipeline.workload, Workload::Host(_));
-        Ok(Request { deploy, manifests, is_comparable })
+        let upload = manifests.or(job_files.map(|JobFiles { upload, .. }| upload));
+        Ok(Request { deploy, upload, is_comparable })
     }
 }
 
 /// What is asked of the cluster.
 pub(crate) struct Request {
     pub(crate) deploy: DeployRequest,
-    /// The manifests of the pipeline, which a deploy has to upload first.
-    pub(crate) manifests: Option<ManifestSet>,
+    /// The manifests of the pipeline, or the files of its job, which a deploy has to upload first.
+    pub(crate) upload: Option<Upload>,
     /// Whether agents have something to compare the deploy with: what Kubernetes or Flink runs.
     pub(crate) is_comparable: bool,
 }

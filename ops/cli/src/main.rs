@@ -18,6 +18,7 @@ mod enrollment;
 mod error;
 mod follow;
 mod input;
+mod job_files;
 mod known_names;
 mod lint_report;
 mod machine_table;
@@ -33,6 +34,7 @@ mod run_name;
 #[cfg(test)]
 mod samples;
 mod ui;
+mod upload;
 
 use std::process::ExitCode;
 

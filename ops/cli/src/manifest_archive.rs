@@ -12,7 +12,7 @@ use trimaran_model::limits::{MANIFEST_FILE_BYTES_MAX, MANIFEST_FILES_MAX, MANIFE
 use trimaran_model::pipeline::ArtifactSource;
 use trimaran_wire::v1::operator::ArtifactVersion;
 
-use crate::artifact;
+use crate::artifact::{self, Wanted};
 use crate::error::CliError;
 use crate::manifest_lint::is_language;
 use crate::manifests::{File, is_file_name};
@@ -30,7 +30,8 @@ pub(crate) fn files(
     bound: &mut ArtifactVersion,
     remote: &Remote,
 ) -> Result<Vec<File>, CliError> {
-    let bytes = artifact::contents(name.as_str(), source, bound, remote)?;
+    let wanted = Wanted { bytes_max: MANIFEST_FILE_BYTES_MAX, what: "the manifests in it are" };
+    let bytes = artifact::contents(name.as_str(), source, bound, &wanted, remote)?;
     unpacked(&format!("{name}@{}", bound.version), bytes)
 }
 

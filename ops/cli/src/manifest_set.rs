@@ -10,103 +10,64 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use trimaran_kubernetes_core::config::{self, References};
 use trimaran_kubernetes_core::finding::{Finding, Severity as FindingSeverity};
 use trimaran_kubernetes_core::lint::Options;
 use trimaran_language::Severity;
 use trimaran_model::error_code;
-use trimaran_model::id::Digest;
-use trimaran_model::limits::{CONTENT_BYTES_MAX, CONTENT_PART_BYTES};
+use trimaran_model::limits::CONTENT_BYTES_MAX;
 use trimaran_model::pipeline::{KubernetesWorkload, Pipeline, Workload};
-use trimaran_model::release::Content;
 use trimaran_sealing::{SealingKey, is_plain, seal};
-use trimaran_wire::document::Stored;
-use trimaran_wire::v1::operator::OperatorBody;
 
-use crate::arguments::RequestIdArg;
 use crate::error::CliError;
 use crate::lint_report::lint_error;
 use crate::manifest_lint;
 use crate::manifests::{File, Manifest};
-use crate::remote::Remote;
+use crate::upload::Upload;
 
 /// What values of Secrets are sealed with, by target.
 pub(crate) type SealingKeys = BTreeMap<String, SealingKey>;
 
-/// A rendered set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ManifestSet {
-    pub(crate) content: Content,
-    bytes: Vec<u8>,
+/// Checks and renders manifests. `keys` is asked when a Secret has values, which are sealed for all targets.
+///
+/// # Errors
+/// Files that are wrong, and a set that is too large.
+pub(crate) fn rendered(
+    files: Vec<File>,
+    keys: &dyn Fn() -> Result<SealingKeys, CliError>,
+) -> Result<Upload, CliError> {
+    let (findings, set) = manifest_lint::check(files, Options { namespace: None, targets: &[] });
+    if findings.iter().any(|it| it.severity == Severity::Error) {
+        return Err(lint_error(&manifest_lint::sources(&set), &findings));
+    }
+    render(set, keys)
 }
 
-impl ManifestSet {
-    /// Checks and renders manifests. `keys` is asked when a Secret has values, which are sealed for all targets.
-    ///
-    /// # Errors
-    /// Files that are wrong, and a set that is too large.
-    pub(crate) fn of(
-        files: Vec<File>,
-        keys: &dyn Fn() -> Result<SealingKeys, CliError>,
-    ) -> Result<Self, CliError> {
-        let (findings, set) = manifest_lint::check(files, Options { namespace: None, targets: &[] });
-        if findings.iter().any(|it| it.severity == Severity::Error) {
-            return Err(lint_error(&manifest_lint::sources(&set), &findings));
-        }
-        Self::render(set, keys)
+fn render(
+    mut set: Vec<Manifest>,
+    keys: &dyn Fn() -> Result<SealingKeys, CliError>,
+) -> Result<Upload, CliError> {
+    let mut objects: Vec<Value> = set.iter_mut().map(|it| it.value.take()).collect();
+    if let Some((manifest, _)) = set.iter().zip(&objects).find(|(_, object)| is_plain(object)) {
+        let keys = keys().map_err(|error| not_sealed(manifest, error))?;
+        objects.iter_mut().for_each(|object| seal(object, &keys));
     }
-
-    fn render(
-        mut set: Vec<Manifest>,
-        keys: &dyn Fn() -> Result<SealingKeys, CliError>,
-    ) -> Result<Self, CliError> {
-        let mut objects: Vec<Value> = set.iter_mut().map(|it| it.value.take()).collect();
-        if let Some((manifest, _)) = set.iter().zip(&objects).find(|(_, object)| is_plain(object)) {
-            let keys = keys().map_err(|error| not_sealed(manifest, error))?;
-            objects.iter_mut().for_each(|object| seal(object, &keys));
-        }
-        let options = config::Options { namespace: None, references: References::builtin() };
-        let rendered = config::render(objects, options);
-        let refused: Vec<Finding> =
-            rendered.findings.into_iter().filter(|it| it.severity == FindingSeverity::Error).collect();
-        if !refused.is_empty() {
-            let findings = manifest_lint::diagnostics(&set, &refused);
-            return Err(lint_error(&manifest_lint::sources(&set), &findings));
-        }
-        let bytes = serde_json::to_vec(&rendered.objects).expect("objects are plain data");
-        let length = bytes.len() as u64;
-        if length > CONTENT_BYTES_MAX {
-            let message = format!("the manifests have {length} bytes, more than {CONTENT_BYTES_MAX}");
-            return Err(CliError::new(error_code::USAGE, message)
-                .help("split the pipeline, or keep large data in an image or a volume"));
-        }
-        let digest = Digest(Sha256::digest(&bytes).into());
-        Ok(Self { content: Content { digest, bytes: length }, bytes })
+    let options = config::Options { namespace: None, references: References::builtin() };
+    let rendered = config::render(objects, options);
+    let refused: Vec<Finding> =
+        rendered.findings.into_iter().filter(|it| it.severity == FindingSeverity::Error).collect();
+    if !refused.is_empty() {
+        let findings = manifest_lint::diagnostics(&set, &refused);
+        return Err(lint_error(&manifest_lint::sources(&set), &findings));
     }
-
-    /// Sends what the cluster does not have.
-    ///
-    /// # Errors
-    /// What the cluster refuses, or that it can't be reached.
-    pub(crate) fn upload(&self, remote: &Remote) -> Result<(), CliError> {
-        let mut part = 0;
-        loop {
-            let begin = part as usize * CONTENT_PART_BYTES;
-            let rest = &self.bytes[begin..];
-            let body = OperatorBody::PutContent {
-                content: self.content.into(),
-                part,
-                bytes: rest[..rest.len().min(CONTENT_PART_BYTES)].to_vec(),
-            };
-            let stored = remote.change::<Stored>(&RequestIdArg::default(), body)?.document.parts;
-            if stored >= self.content.parts() {
-                return Ok(());
-            }
-            // Where another upload of the same set is in progress it may be ahead, or have begun anew.
-            part = stored;
-        }
+    let bytes = serde_json::to_vec(&rendered.objects).expect("objects are plain data");
+    let length = bytes.len() as u64;
+    if length > CONTENT_BYTES_MAX {
+        let message = format!("the manifests have {length} bytes, more than {CONTENT_BYTES_MAX}");
+        return Err(CliError::new(error_code::USAGE, message)
+            .help("split the pipeline, or keep large data in an image or a volume"));
     }
+    Ok(Upload::of(bytes))
 }
 
 /// The manifests on this machine of a pipeline; `None`: it has none. Paths are relative to `file`, or to the current folder

@@ -9,6 +9,7 @@ use trimaran_wire::v1::operator::SourceFile;
 
 use crate::error::CliError;
 use crate::input::{Input, STDIN, unreadable};
+use crate::job_files;
 
 /// Reads a file of at most 1 MiB; `-` is stdin. Of a larger one so much is kept that it is found to be too large.
 pub(crate) fn read(name: &str) -> Result<SourceFile, CliError> {
@@ -21,6 +22,12 @@ pub(crate) fn read(name: &str) -> Result<SourceFile, CliError> {
 /// Refuses files with errors, showing every one.
 pub(crate) fn check(files: &[SourceFile]) -> Result<(), CliError> {
     compiled(files).map(|_| ())
+}
+
+/// Refuses pipelines whose jobs name files that are not there or are too large, showing every one.
+pub(crate) fn check_job_files(files: &[SourceFile]) -> Result<(), CliError> {
+    let found = job_files::check(&compiled(files)?);
+    if found.is_empty() { Ok(()) } else { Err(crate::lint_report::lint_error(&inputs(files), &found)) }
 }
 
 /// The one pipeline of these files.

@@ -11,9 +11,9 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_wire::v1::operator::{DeployRequest, OperatorBody, OperatorReply};
 
 use crate::error::CliError;
-use crate::manifest_set::ManifestSet;
 use crate::remote::{Remote, client_error, next_reply};
 use crate::ui::{View, printable};
+use crate::upload::Upload;
 
 /// Lines of one target that are shown to people; programs get all.
 const LINES_MAX: usize = 200;
@@ -38,10 +38,10 @@ impl Difference {
 /// By target.
 pub(crate) type Differences = BTreeMap<String, Difference>;
 
-/// Uploads the manifests, if there are any, and asks the agents of all targets.
-pub(crate) fn ask(remote: &Remote, manifests: Option<&ManifestSet>, request: DeployRequest) -> Differences {
+/// Uploads what the release names, if there is anything, and asks the agents of all targets.
+pub(crate) fn ask(remote: &Remote, upload: Option<&Upload>, request: DeployRequest) -> Differences {
     let mut found = Differences::new();
-    let asked = manifests.map_or(Ok(()), |set| set.upload(remote)).and_then(|()| {
+    let asked = upload.map_or(Ok(()), |it| it.send(remote)).and_then(|()| {
         let body = OperatorBody::PlanDifference(request);
         remote.block_on(read(remote, body, &mut found))
     });

@@ -14,6 +14,15 @@ pub struct Document {
     /// Where its name stands.
     pub span: Span,
     pub kind: DocumentKind,
+    /// Where the paths of a job's files stand, by the names of the files.
+    pub files: Vec<FilePlace>,
+}
+
+/// A file beside a pipeline's, by the key that names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePlace {
+    pub name: String,
+    pub span: Span,
 }
 
 #[derive(Debug, Clone)]
@@ -38,6 +47,7 @@ pub(crate) enum OutlineKind {
     Pipeline {
         platform: Option<Platform>,
         names_user: bool,
+        files: Vec<FilePlace>,
         environments: Vec<EnvironmentOutline>,
     },
     Target {

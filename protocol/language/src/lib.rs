@@ -21,7 +21,7 @@ pub mod suggest;
 pub mod tree;
 
 pub use diagnostic::{Diagnostic, Severity};
-pub use document::{Document, DocumentKind};
+pub use document::{Document, DocumentKind, FilePlace};
 pub use host_spec::{HostSpec, compile_host_spec};
 
 use std::collections::BTreeSet;

@@ -58,7 +58,9 @@ pub(crate) fn across(outlines: &[Outline], complete: bool, cluster: Option<&[Tar
     };
     // Without any target nothing can be said of targets, unless it is known that there is none.
     for outline in outlines.iter().filter(|_| !targets.is_empty() || cluster.is_some()) {
-        let OutlineKind::Pipeline { platform, names_user, environments } = &outline.kind else { continue };
+        let OutlineKind::Pipeline { platform, names_user, environments, .. } = &outline.kind else {
+            continue;
+        };
         let otherwise = match cluster {
             Some(_) => "`trimaran target list` shows the targets; an admin adds one with `trimaran apply`",
             None => "name a target of these files",

@@ -12,7 +12,7 @@ use trimaran_model::error_code;
 
 use self::head::{first_place, version};
 use crate::diagnostic::Sink;
-use crate::document::{Document, Outline};
+use crate::document::{Document, Outline, OutlineKind};
 use crate::suggest::nearest;
 use crate::tree::{Entry, Node, NodeKind};
 
@@ -37,10 +37,14 @@ pub(crate) fn document(node: &Node, file: &str, sink: &mut Sink) -> (Option<Docu
         Kind::Pipeline => pipeline::lower(node, sink),
         Kind::Target => target::lower(node, sink),
     };
+    let files = match &kind {
+        OutlineKind::Pipeline { files, .. } => files.clone(),
+        OutlineKind::Target { .. } => Vec::new(),
+    };
     let outline = Outline { file: file.to_owned(), name: name.clone(), kind };
     let document = match (value, name) {
         (Some(kind), Some((_, span))) if sink.errors() == before => {
-            Some(Document { file: file.to_owned(), span, kind })
+            Some(Document { file: file.to_owned(), span, kind, files })
         }
         _ => None,
     };

@@ -114,13 +114,15 @@ fn kubernetes_as_written_and_by_default() {
 #[test]
 fn flink_as_written_and_by_default() {
     let it = pipeline(include_str!("corpus/good/flink.yaml"));
-    let Workload::Flink(written) = it.workload else { panic!("{:?}", it.workload) };
+    let Workload::Flink { job: written, files } = it.workload else { panic!("{:?}", it.workload) };
     assert_eq!((written.jar.as_str(), written.entry_class.as_str()), ("job", "com.corp.ClickSessions"));
     assert_eq!(
         (written.args.as_slice(), written.parallelism),
         (&["--topic".to_owned(), "clicks".to_owned()][..], Some(8))
     );
     assert_eq!(written.config["restart-strategy.type"], "exponential-delay");
+    let pairs: Vec<_> = files.iter().map(|(name, path)| (name.as_str(), path.as_str())).collect();
+    assert_eq!(pairs, [("rules.json", "conf/rules.json"), ("stop-words", "words")]);
     let upgrade = FlinkUpgrade {
         mode: UpgradeMode::Savepoint,
         timeout: Millis::minutes(10),
@@ -142,8 +144,8 @@ fn flink_as_written_and_by_default() {
         FlinkRollback { prefer: FlinkRestore::Savepoint, max_replay: Millis::minutes(30), sources };
     assert_eq!(written.rollback, rollback);
     let it = pipeline(include_str!("corpus/good/flink-shortest.yaml"));
-    let Workload::Flink(short) = it.workload else { panic!("{:?}", it.workload) };
-    assert_eq!((short.parallelism, short.bounded), (None, false));
+    let Workload::Flink { job: short, files } = it.workload else { panic!("{:?}", it.workload) };
+    assert_eq!((short.parallelism, short.bounded, files.len()), (None, false, 0));
     assert_eq!((short.upgrade, short.health), (FlinkUpgrade::default(), FlinkHealth::default()));
     assert_eq!(short.rollback, FlinkRollback::default());
 }

@@ -91,6 +91,15 @@ pub const ENTRY_COMMANDS_MAX: usize = 256;
 /// fetched.
 pub const CONTENT_BYTES_MAX: u64 = 16 << 20;
 pub const CONTENT_PART_BYTES: usize = 512 * KIB;
+/// Files that a job on Flink reads from the distributed cache, each at most so large: all of them are one content.
+pub const FLINK_FILES_MAX: usize = 16;
+pub const FLINK_FILE_BYTES_MAX: usize = MIB;
+const _: () = assert!((FLINK_FILES_MAX * FLINK_FILE_BYTES_MAX) as u64 <= CONTENT_BYTES_MAX);
+/// The name that the program asks the cache for.
+pub const FLINK_FILE_NAME_BYTES_MAX: usize = 63;
+/// Where the JobManager has put an upload, and how many times one job is begun anew because it has lost its uploads.
+pub const FLINK_UPLOAD_PATH_BYTES_MAX: usize = 512;
+pub const FLINK_UPLOADS_LOST_MAX: u32 = 5;
 /// From the first byte of what a release names to the verified file on an agent.
 pub const CONTENT_FETCH: Millis = Millis::minutes(2);
 /// An agent looks so often whether what rollbacks need is in its store, and again so soon when something is not.

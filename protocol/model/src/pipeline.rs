@@ -40,7 +40,22 @@ impl Pipeline {
     /// is another workload.
     pub fn manifests_artifact(&self) -> Option<(&ArtifactName, &ArtifactSource)> {
         let Workload::Kubernetes(workload) = &self.workload else { return None };
-        self.artifacts.iter().find(|(name, _)| name.as_str() == workload.manifests)
+        self.artifact_at(&workload.manifests)
+    }
+
+    /// The artifact that a text names which may be a path too; `None`: it is a path.
+    pub fn artifact_at(&self, text: &str) -> Option<(&ArtifactName, &ArtifactSource)> {
+        self.artifacts.iter().find(|(name, _)| name.as_str() == text)
+    }
+
+    /// The files of a job on Flink, by the name that its program asks for: the name of an artifact, or else a path relative to
+    /// the pipeline's file ([`Pipeline::artifact_at`]).
+    pub fn flink_files(&self) -> impl Iterator<Item = (&str, &str)> {
+        let files = match &self.workload {
+            Workload::Flink { files, .. } => Some(files),
+            Workload::Host(_) | Workload::Kubernetes(_) => None,
+        };
+        files.into_iter().flatten().map(|(name, path)| (name.as_str(), path.as_str()))
     }
 }
 
@@ -59,7 +74,11 @@ pub enum ArtifactSource {
 pub enum Workload {
     Host(HostWorkload),
     Kubernetes(KubernetesWorkload),
-    Flink(FlinkWorkload),
+    Flink {
+        job: FlinkWorkload,
+        /// See [`Pipeline::flink_files`].
+        files: BTreeMap<String, String>,
+    },
 }
 
 impl Workload {
@@ -68,7 +87,7 @@ impl Workload {
         match self {
             Self::Host(_) => "host",
             Self::Kubernetes(_) => "kubernetes",
-            Self::Flink(_) => "flink",
+            Self::Flink { .. } => "flink",
         }
     }
 }

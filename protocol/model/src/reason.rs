@@ -175,6 +175,7 @@ reason_codes! {
     // Jobs on Flink.
     JobmanagerUnreachable "jobmanager_unreachable" platform "No JobManager of the target answers." "Check the JobManager and the way from the agent to it, then `trimaran resume RUN`.";
     JarRefused "jar_refused" release "Flink can't make a job of the jar; the running job was left alone where that was possible." "Correct what the message says: it has the words of Flink or of the program.";
+    UploadsLost "uploads_lost" platform "The JobManager loses what was uploaded to it before a job can begin with it." "Give it a `web.upload.dir` that nothing else empties, and each JobManager an address of its own in the target, then `trimaran resume RUN`.";
     StateIncompatible "state_incompatible" release "The new version can't read the state of the job." "Keep the uids and the types of stateful operators, or migrate the state; the message names the operator.";
     StateMissing "state_missing" platform "The savepoint or checkpoint to begin from is not there." "Bring back what the message names, then `trimaran resume RUN`.";
     StateChoice "state_choice" platform "Going back needs a choice between two states, because either has a cost." "The message has the cost of each state: choose one with `trimaran rollback PIPELINE --env ENV --from savepoint` or `--from last_checkpoint`.";

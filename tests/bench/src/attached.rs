@@ -228,6 +228,7 @@ async fn deploy(client: &Client, number: usize, version: u8, targets: &[String])
         file: Some(SourceFile { name: "third.yaml".to_owned(), text: text.into_bytes() }),
         artifacts: BTreeMap::from([("bundle".to_owned(), artifact)]),
         manifests: None,
+        files: None,
         plan_digest: None,
         overrides: Vec::new(),
         reason: String::new(),

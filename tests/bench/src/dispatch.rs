@@ -250,6 +250,7 @@ environments:
         file: Some(SourceFile { name: "noop.yaml".to_owned(), text: text.into_bytes() }),
         artifacts: BTreeMap::from([("bundle".to_owned(), artifact)]),
         manifests: None,
+        files: None,
         plan_digest: None,
         overrides: Vec::new(),
         reason: String::new(),

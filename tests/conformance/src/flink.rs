@@ -89,7 +89,7 @@ pub struct ModelJobManager {
     now: Timestamp,
     /// By digest, whatever they are named.
     behaviours: BTreeMap<Digest, Behaviour>,
-    /// Id, name and digest of uploads.
+    /// Id, name and digest of uploads: of jars, and of the files of jobs.
     jars: BTreeMap<String, (String, Digest)>,
     jobs: BTreeMap<FlinkId, Job>,
     triggers: BTreeMap<(FlinkId, FlinkId), Trigger>,
@@ -200,6 +200,17 @@ impl ModelJobManager {
     /// Uploads are gone, as when they lie in a temporary directory.
     pub fn lose_uploads(&mut self) {
         self.jars.clear();
+    }
+
+    /// One of them is gone, counted from 0 and around.
+    pub fn lose_upload(&mut self, n: usize) {
+        let lost = self.jars.keys().cycle().nth(n).cloned();
+        self.jars.retain(|id, _| Some(id) != lost.as_ref());
+    }
+
+    /// How often something was uploaded.
+    pub fn uploads(&self) -> u64 {
+        self.uploads
     }
 
     /// Lets time pass: jobs process, checkpoint, fail, are restarted, stop.

@@ -34,11 +34,16 @@ pub struct Shape {
     pub argument: Option<String>,
     /// The job's own `rollback`.
     pub rollback: &'static str,
+    /// The job ships [`RULES`] and writes its text behind the version of each record.
+    pub has_rules: bool,
 }
+
+/// A file beside the pipeline's: see [`Clicks::write_rules`].
+pub const RULES: &str = "rules.txt";
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { window: "4s", bake: "0s", argument: None, rollback: "{}" }
+        Self { window: "4s", bake: "0s", argument: None, rollback: "{}", has_rules: false }
     }
 }
 
@@ -81,6 +86,21 @@ impl Clicks {
     /// Writes the pipeline file anew.
     pub fn reshape(&self, lab: &Lab, shape: &Shape) {
         std::fs::write(lab.folder.path().join("clicks.yaml"), self.pipeline_file(shape)).expect("a file");
+    }
+
+    /// Writes the file that a job with rules ships: one word.
+    pub fn write_rules(&self, lab: &Lab, word: &str) {
+        std::fs::write(lab.folder.path().join(RULES), format!("{word}\n")).expect("a file");
+    }
+
+    /// Waits until a job has written a record with this version, or with a version and a word as `v1+WORD`.
+    pub fn wait_for_record_of(&self, version: &str) {
+        let word = format!(" {version} ");
+        until(&format!("a record of {version}"), Duration::from_secs(30), || {
+            let text = std::fs::read_to_string(&self.sink).unwrap_or_default();
+            let whole = &text[..text.rfind('\n')?];
+            whole.lines().next_back()?.contains(&word).then_some(())
+        });
     }
 
     /// `NAME=VERSION@sha256:HEX` of a variant of the demo job.
@@ -159,9 +179,13 @@ flink: {{ urls: [\"{url}\"], savepoints: \"{savepoints}\" }}
     }
 
     fn pipeline_file(&self, shape: &Shape) -> String {
-        let Shape { window, bake, argument, rollback } = shape;
+        let Shape { window, bake, argument, rollback, has_rules } = shape;
         let (url, sink, target) = (self.artifacts.url(), self.sink.display(), &self.target);
         let argument = argument.as_ref().map(|argument| format!(", \"{argument}\"")).unwrap_or_default();
+        let (reads, files) = match has_rules {
+            true => (format!(", \"--cached-file={RULES}\""), format!("{{ {RULES}: {RULES} }}")),
+            false => (String::new(), "{}".to_owned()),
+        };
         format!(
             "\
 trimaran: v1
@@ -173,7 +197,8 @@ workload:
   flink:
     jar: job
     entry_class: trimaran.demo.Counter
-    args: [\"--out={sink}\", \"--job-name={target}\", \"--rate={RATE}\", \"--checkpoint-ms={CHECKPOINT_MS}\"{argument}]
+    args: [\"--out={sink}\", \"--job-name={target}\", \"--rate={RATE}\", \"--checkpoint-ms={CHECKPOINT_MS}\"{argument}{reads}]
+    files: {files}
     health: {{ start_timeout: 1m, window: {window}, max_restarts: 2, min_checkpoints: 2 }}
     rollback: {rollback}
 environments:

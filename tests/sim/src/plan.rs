@@ -88,7 +88,9 @@ pub fn plan(pipeline: &str, environments: &[String], version: &str) -> WirePlan 
     let digest = plan_digest(stages.map(|it| (it.target.as_str(), Digest(it.release_digest))));
     let artifacts = vec![match release(pipeline, "", version).workload {
         WireReleaseWorkload::Host { bundle, .. } => bundle,
-        WireReleaseWorkload::Kubernetes(_) | WireReleaseWorkload::Flink(_) => {
+        WireReleaseWorkload::Kubernetes(_)
+        | WireReleaseWorkload::Flink(_)
+        | WireReleaseWorkload::FlinkWithFiles { .. } => {
             unreachable!("`release` is of hosts")
         }
     }];

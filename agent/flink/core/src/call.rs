@@ -3,10 +3,10 @@
 //! Deliberately not here: how calls become requests and answers become replies (`rest`).
 
 use trimaran_model::action::Failure;
-use trimaran_model::id::Digest;
 use trimaran_model::release::Artifact;
 use trimaran_model::time::{Millis, WallTime};
 
+use crate::files::{FilePaths, ShippedFiles};
 use crate::id::FlinkId;
 use crate::ledger::{JarFrom, RunRequest};
 
@@ -14,8 +14,9 @@ use crate::ledger::{JarFrom, RunRequest};
 pub enum Call {
     /// The cluster's version and slots. Answer: `Cluster`.
     Cluster,
-    /// Bring a jar to the JobManager under this name, unless it has it. Answer: `Uploaded` or `Refused`.
-    Upload { name: String, jar: Artifact },
+    /// Bring a jar to the JobManager under this name, and the files of its release, unless it has them; `is_fresh`: files in
+    /// any case. Answer: `Uploaded` or `Refused`.
+    Upload { name: String, jar: Artifact, files: Option<ShippedFiles>, is_fresh: bool },
     /// What would become of a run, without running it. Runs the program's `main`. Answer: `Planned` or `Refused`.
     Plan(RunRequest),
     /// All jobs that the JobManager knows. Answer: `Jobs`.
@@ -40,7 +41,8 @@ pub enum Call {
     /// Answer: `Accepted`.
     Cancel { job: FlinkId },
     /// Answer: `Started`, `Duplicate` or `Refused`.
-    Run { job: FlinkId, request: RunRequest },
+    /// `at`: the JobManager that took the uploads is asked first.
+    Run { job: FlinkId, request: RunRequest, at: Option<String> },
     /// The savepoints in a directory. Answer: `Savepoints`.
     List { directory: String },
 }
@@ -52,6 +54,9 @@ pub enum Reply {
     Uploaded {
         jar: String,
         from: JarFrom,
+        files: FilePaths,
+        /// The JobManager that has them.
+        at: String,
     },
     Planned(Vec<Vertex>),
     Jobs {
@@ -300,8 +305,8 @@ pub struct Refusal {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalKind {
-    /// The JobManager does not have the jar any more.
-    JarGone,
+    /// The JobManager does not have the jar any more, or a file that was uploaded for the job.
+    UploadGone,
     /// The jar or the program: the same again gives the same.
     Jar,
     /// The state does not fit the program.
@@ -310,9 +315,4 @@ pub enum RefusalKind {
     StateMissing,
     /// Where the jar is fetched from, or the agent's own disk.
     Platform,
-}
-
-/// The name of a jar at the JobManager: the same bytes of one pipeline are uploaded once.
-pub fn jar_name(pipeline: &str, sha256: Digest) -> String {
-    format!("trimaran-{pipeline}-{}.jar", &sha256.to_string()[..16])
 }

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod call;
+pub mod files;
 pub mod health;
 pub mod id;
 pub mod journal;

@@ -7,11 +7,13 @@
 //!
 //! Not to be seen here: types of state that can't be read any more. Those show in the window.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use trimaran_model::action::Failure;
+use trimaran_model::id::Digest;
 use trimaran_model::pipeline::{FlinkUpgrade, UpgradeMode};
 use trimaran_model::reason::ReasonCode;
+use trimaran_model::release::FlinkFiles;
 
 use crate::call::{Cluster, Topology, Vertex};
 use crate::storage::storage;
@@ -92,6 +94,25 @@ pub fn difference(plan: &[Vertex], running: Option<&Topology>) -> Vec<String> {
     lines
 }
 
+/// What changes in the files that are shipped with the job, one line each, with the beginning of their digests.
+pub fn files_difference(new: Option<&FlinkFiles>, running: Option<&FlinkFiles>) -> Vec<String> {
+    let of = |files: Option<&FlinkFiles>| -> BTreeMap<String, Digest> {
+        let each = files.into_iter().flat_map(FlinkFiles::iter);
+        each.map(|(name, content)| (name.to_owned(), content.digest)).collect()
+    };
+    let (new, running) = (of(new), of(running));
+    let names: BTreeSet<&String> = new.keys().chain(running.keys()).collect();
+    let line = |name: &String| match (new.get(name), running.get(name)) {
+        (Some(digest), None) => Some(format!("+ file {name} ({})", digest.short())),
+        (None, Some(_)) => Some(format!("- file {name}")),
+        (Some(digest), Some(before)) if digest != before => {
+            Some(format!("~ file {name}: {} becomes {}", before.short(), digest.short()))
+        }
+        (Some(_), Some(_)) | (None, None) => None,
+    };
+    names.into_iter().filter_map(line).collect()
+}
+
 /// The parallelism of the widest task; 0 without one.
 pub(crate) fn widest(vertices: &[Vertex]) -> u32 {
     vertices.iter().map(|vertex| vertex.parallelism).max().unwrap_or(0)
@@ -143,6 +164,7 @@ fn check_state(plan: &[Vertex], running: &Topology) -> Result<Vec<String>, Failu
 mod tests {
     use super::*;
     use crate::call::Checkpointing;
+    use trimaran_model::release::Content;
     use trimaran_model::time::Millis;
 
     fn vertex(id: &str, operators: &[&str], parallelism: u32) -> Vertex {
@@ -219,6 +241,27 @@ mod tests {
             ["~ Source: numbers becomes Source: numbers -> filter"]
         );
         assert_eq!(difference(&plan[2..], None), ["+ audit (parallelism 1)"]);
+    }
+
+    #[test]
+    fn the_difference_names_each_file_that_is_not_the_same() {
+        let files = |files: &[(&str, u8)]| {
+            let content = |n| Content { digest: Digest([n; 32]), bytes: 1 };
+            let files = files.iter().map(|(name, n)| ((*name).to_owned(), content(*n)));
+            FlinkFiles::new(Digest([0; 32]), files.collect()).expect("small files")
+        };
+        let (new, running) = (files(&[("a", 1), ("b", 2), ("c", 3)]), files(&[("b", 1), ("c", 3), ("d", 4)]));
+        let short = |n| Digest([n; 32]).short();
+        assert_eq!(
+            files_difference(Some(&new), Some(&running)),
+            [
+                format!("+ file a ({})", short(1)),
+                format!("~ file b: {} becomes {}", short(1), short(2)),
+                "- file d".to_owned(),
+            ]
+        );
+        assert_eq!(files_difference(Some(&new), Some(&new)), [""; 0]);
+        assert_eq!(files_difference(None, Some(&new)).len(), 3);
     }
 
     #[test]

@@ -14,9 +14,10 @@ mod curl;
 mod decode;
 mod measure;
 mod message;
+mod upload;
 
 use serde_json::json;
-use trimaran_model::release::{Artifact, FlinkRelease};
+use trimaran_model::release::FlinkRelease;
 use trimaran_model::time::WallTime;
 
 use message::{Unusable, get, is_unknown_job, post, unavailable};
@@ -28,8 +29,9 @@ use crate::call::{
     Call, CheckpointCounts, Cluster, ExceptionSeen, FailureSeen, JobState, Refusal, Reply, Sample, Tasks,
     Topology, TriggerState,
 };
+use crate::files::{self, FilePaths};
 use crate::id::FlinkId;
-use crate::ledger::{JarFrom, RunRequest, Start};
+use crate::ledger::{RunRequest, Start};
 
 /// Exceptions that are asked for: one more than the JobManager keeps by default.
 const EXCEPTIONS_MAX: u32 = 17;
@@ -66,7 +68,10 @@ impl Exchange {
         let answers = self.answers.as_slice();
         match &self.call {
             Call::Cluster => cluster(&self.savepoints, answers),
-            Call::Upload { name, jar } => upload(name, jar, answers),
+            Call::Upload { name, jar, files, is_fresh } => {
+                let files = files.as_ref();
+                upload::upload(&upload::Wanted { name, jar, files, is_fresh: *is_fresh }, answers)
+            }
             Call::Plan(request) => plan(request, answers),
             Call::Jobs => one(answers, get("/jobs/overview"), jobs),
             Call::Topology { job } => topology(*job, answers),
@@ -100,8 +105,14 @@ impl Exchange {
     }
 }
 
-/// The body of a run.
-pub fn run_request(jar: String, job: FlinkId, release: &FlinkRelease, from: &Start) -> RunRequest {
+/// The body of a run. `files`: where the JobManager has those of the release.
+pub fn run_request(
+    jar: String,
+    job: FlinkId,
+    release: &FlinkRelease,
+    files: &FilePaths,
+    from: &Start,
+) -> RunRequest {
     let mut body = json!({
         "jobId": job.to_string(),
         "programArgsList": release.job.args,
@@ -109,6 +120,7 @@ pub fn run_request(jar: String, job: FlinkId, release: &FlinkRelease, from: &Sta
         "allowNonRestoredState": release.job.upgrade.allow_non_restored_state,
         "entryClass": release.job.entry_class,
     });
+    files::add_to(&mut body, files);
     if let Some(parallelism) = release.job.parallelism {
         body["parallelism"] = json!(parallelism);
     }
@@ -154,31 +166,6 @@ fn cluster(savepoints: &str, answers: &[Response]) -> Result<Next, Unusable> {
         slots_available: overview.slots_available,
         accepts_jars: config.features.web_submit,
     })))
-}
-
-fn upload(name: &str, jar: &Artifact, answers: &[Response]) -> Result<Next, Unusable> {
-    match answers {
-        [] => Ok(Next::Send(get("/jars"))),
-        [list] => {
-            let list: decode::Jars = list.read()?;
-            let known = list.files.into_iter().find(|file| file.name == name);
-            Ok(match known {
-                Some(file) => Next::Done(Reply::Uploaded { jar: file.id, from: JarFrom::JobManager }),
-                None => Next::Send(Request {
-                    method: Method::Post,
-                    path: "/jars/upload".to_owned(),
-                    body: Body::Jar { name: name.to_owned(), jar: jar.clone() },
-                }),
-            })
-        }
-        [_, uploaded, ..] => {
-            let uploaded: decode::Uploaded = uploaded.read()?;
-            // A path on the JobManager's disk; its last part is the id.
-            let id = uploaded.filename.rsplit('/').next().unwrap_or_default().to_owned();
-            // Whoever sent it may know more.
-            Ok(Next::Done(Reply::Uploaded { jar: id, from: JarFrom::Store }))
-        }
-    }
 }
 
 fn plan(request: &RunRequest, answers: &[Response]) -> Result<Next, Unusable> {

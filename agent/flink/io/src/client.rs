@@ -1,12 +1,13 @@
 //! Requests to the JobManagers of one cluster.
 
-use std::path::Path;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::stream::try_unfold;
 use parking_lot::{Mutex, MutexGuard};
 use reqwest::StatusCode;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use trimaran_flink_core::rest::{Body, Method, Request, Response};
 use trimaran_model::text::with_sources;
 use trimaran_process::clock::system_wall;
@@ -33,6 +34,14 @@ pub(crate) enum SendError {
     Access(#[from] AccessError),
     #[error("can't read the jar `{path}`: {source}")]
     Jar { path: String, source: std::io::Error },
+}
+
+/// What a form carries.
+pub(crate) enum Upload {
+    /// A jar, by its file.
+    Jar(PathBuf),
+    /// The bytes of a small file.
+    File(Vec<u8>),
 }
 
 pub(crate) struct Client {
@@ -65,16 +74,23 @@ impl Client {
         self.http.lock()
     }
 
-    /// Sends a request to one JobManager; `jar` is the file of a request that has one.
-    pub(crate) async fn send(&self, request: &Request, jar: Option<&Path>) -> Result<Response, SendError> {
+    /// Sends a request to one JobManager: to `first`, where that is one of them, otherwise to the one that answered last, and
+    /// to the next one where the request is not received. `upload` is what a request with a form carries.
+    pub(crate) async fn send(
+        &self,
+        request: &Request,
+        upload: Option<&Upload>,
+        first: Option<&str>,
+    ) -> Result<Response, SendError> {
         let (http, headers) = (self.http().await?, self.access.headers().await?);
-        let first = self.last.load(Ordering::Relaxed);
+        let wanted = first.and_then(|first| self.urls.iter().position(|url| url == first));
+        let first = wanted.unwrap_or_else(|| self.last.load(Ordering::Relaxed));
         let mut whys = Vec::new();
         let is_last = |n: usize| n + 1 == self.urls.len();
         for n in 0..self.urls.len() {
             let index = (first + n) % self.urls.len();
             let url = &self.urls[index];
-            let built = build(&http, url, request, jar).await?.headers(headers.clone());
+            let built = build(&http, url, request, upload).await?.headers(headers.clone());
             let asked = Asked { last: &self.last, index, next: (index + 1) % self.urls.len() };
             match built.send().await {
                 // It knows of no leader, so it has not passed the request on. Another one may know.
@@ -122,7 +138,7 @@ async fn build(
     http: &reqwest::Client,
     url: &str,
     request: &Request,
-    jar: Option<&Path>,
+    upload: Option<&Upload>,
 ) -> Result<reqwest::RequestBuilder, SendError> {
     let address = format!("{url}{}", request.path);
     let builder = match request.method {
@@ -133,11 +149,18 @@ async fn build(
     Ok(match &request.body {
         Body::None => builder,
         Body::Json(text) => builder.header("content-type", "application/json").body(text.clone()),
-        Body::Jar { name, .. } => {
-            let path = jar.expect("whoever sends a jar has fetched it");
-            form(builder, name, path)
-                .await
-                .map_err(|source| SendError::Jar { path: path.display().to_string(), source })?
+        Body::Jar { name, .. } | Body::File { name, .. } => {
+            match upload.expect("whoever sends a form has fetched what it carries") {
+                Upload::Jar(path) => {
+                    let unreadable = |source| SendError::Jar { path: path.display().to_string(), source };
+                    let (file, length) = opened(path).await.map_err(unreadable)?;
+                    form(builder, name, file, length)
+                }
+                Upload::File(bytes) => {
+                    let length = bytes.len() as u64;
+                    form(builder, name, Cursor::new(bytes.clone()), length)
+                }
+            }
         }
     })
 }
@@ -153,31 +176,37 @@ async fn read(url: &str, mut answer: reqwest::Response) -> Result<Response, Send
         body.extend_from_slice(&piece);
     }
     let body = String::from_utf8_lossy(&body).into_owned();
-    Ok(Response { at: system_wall(), status, body })
+    Ok(Response { at: system_wall(), by: url.to_owned(), status, body })
 }
 
-/// A form with one file (RFC 7578), streamed from the disk.
-async fn form(
+async fn opened(path: &Path) -> std::io::Result<(tokio::fs::File, u64)> {
+    let file = tokio::fs::File::open(path).await?;
+    let length = file.metadata().await?.len();
+    Ok((file, length))
+}
+
+/// A form with one file (RFC 7578), in pieces.
+fn form(
     builder: reqwest::RequestBuilder,
     name: &str,
-    path: &Path,
-) -> std::io::Result<reqwest::RequestBuilder> {
+    file: impl AsyncRead + Send + 'static,
+    length: u64,
+) -> reqwest::RequestBuilder {
     let head = format!(
         "--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"jarfile\"; filename=\"{name}\"\r\n\
          content-type: application/x-java-archive\r\n\r\n"
     );
     let tail = format!("\r\n--{BOUNDARY}--\r\n");
-    let file = tokio::fs::File::open(path).await?;
-    let length = file.metadata().await?.len() + (head.len() + tail.len()) as u64;
-    let whole = std::io::Cursor::new(head).chain(file).chain(std::io::Cursor::new(tail));
+    let length = length + (head.len() + tail.len()) as u64;
+    let whole = Cursor::new(head).chain(file).chain(Cursor::new(tail));
     let pieces = try_unfold(Box::pin(whole), |mut whole| async move {
         let mut piece = vec![0; PIECE_BYTES];
         let count = whole.read(&mut piece).await?;
         piece.truncate(count);
         Ok::<_, std::io::Error>((count > 0).then_some((piece, whole)))
     });
-    Ok(builder
+    builder
         .header("content-type", format!("multipart/form-data; boundary={BOUNDARY}"))
         .header("content-length", length)
-        .body(reqwest::Body::wrap_stream(pieces)))
+        .body(reqwest::Body::wrap_stream(pieces))
 }

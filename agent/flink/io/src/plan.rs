@@ -6,16 +6,17 @@
 use std::time::Duration;
 
 use trimaran_agent_core::platform::{Answer, Part, PartSink, PlatformError};
-use trimaran_flink_core::call::{Call, Cluster, Reply, Topology, Vertex, jar_name};
+use trimaran_flink_core::call::{Call, Cluster, Reply, Topology, Vertex};
+use trimaran_flink_core::files::{FilePaths, jar_name};
 use trimaran_flink_core::id::{AttemptKey, FlinkId, IdStep};
 use trimaran_flink_core::journal::ledger_from_bytes;
 use trimaran_flink_core::ledger::{Ledger, Standing, Start};
-use trimaran_flink_core::preflight::{Check, check, difference};
+use trimaran_flink_core::preflight::{Check, check, difference, files_difference};
 use trimaran_flink_core::rest::run_request;
 use trimaran_model::assignment::Assignment;
 use trimaran_model::pipeline::UpgradeMode;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::release::{FlinkRelease, ReleaseWorkload};
+use trimaran_model::release::{FlinkFiles, FlinkRelease, ReleaseWorkload};
 
 use crate::target::{FlinkTarget, JarSource};
 
@@ -46,6 +47,7 @@ pub(crate) async fn answer<J: JarSource>(
     let upgrade = &release.job.upgrade;
     let checked = check(&Check { cluster: &cluster, plan: &plan, topology: topology.as_ref(), upgrade });
     let mut lines = difference(&plan, topology.as_ref());
+    lines.extend(files_difference(release.files.as_ref(), files_before(target, &ledger).await.as_ref()));
     lines.push(state_line(release, &ledger, topology.as_ref(), &cluster));
     match checked {
         Ok(warnings) => lines.extend(warnings.into_iter().map(|warning| format!("! {warning}"))),
@@ -56,6 +58,15 @@ pub(crate) async fn answer<J: JarSource>(
     Ok(())
 }
 
+/// The files that the installation's job has, as far as its release is still known.
+async fn files_before<J: JarSource>(target: &FlinkTarget<J>, ledger: &Ledger) -> Option<FlinkFiles> {
+    let before = target.release(ledger.job.as_ref()?.release).await?;
+    match &before.workload {
+        ReleaseWorkload::Flink(flink) => flink.files.clone(),
+        ReleaseWorkload::Host(_) | ReleaseWorkload::Kubernetes(_) => None,
+    }
+}
+
 /// The tasks of the new version.
 async fn planned<J: JarSource>(
     target: &FlinkTarget<J>,
@@ -63,12 +74,13 @@ async fn planned<J: JarSource>(
     release: &FlinkRelease,
 ) -> Result<Vec<Vertex>, PlatformError> {
     let name = jar_name(order.installation.pipeline.as_str(), release.jar.sha256);
-    let upload = Call::Upload { name, jar: release.jar.clone() };
+    // What is planned does not depend on files: they are read where tasks run.
+    let upload = Call::Upload { name, jar: release.jar.clone(), files: None, is_fresh: false };
     let Reply::Uploaded { jar, .. } = ask(target, upload, PREPARE).await? else { return Err(no_answer()) };
     let key = AttemptKey { run: order.run.clone(), attempt: order.attempt };
     // No job gets this id: a plan makes none.
     let id = FlinkId::derive(&order.installation, &key, IdStep::Run, 0);
-    let request = run_request(jar, id, release, &Start::Empty);
+    let request = run_request(jar, id, release, &FilePaths::new(), &Start::Empty);
     match ask(target, Call::Plan(request), PREPARE).await? {
         Reply::Planned(plan) => Ok(plan),
         _ => Err(no_answer()),

@@ -7,17 +7,19 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use trimaran_agent_core::platform::Answer;
 use trimaran_flink_core::call::{Call, JobOverview, Refusal, RefusalKind, Reply};
+use trimaran_flink_core::files::{ShippedFiles, verified_part};
 use trimaran_flink_core::ledger::JarFrom;
 use trimaran_flink_core::rest::{Body, Exchange, Next, Request, Response};
 use trimaran_model::action::Failure;
+use trimaran_model::id::Digest;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::release::Artifact;
+use trimaran_model::release::{Artifact, Content, Release};
 use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_process::clock::boot_time;
 use trimaran_process::failpoint;
 
 use crate::access::Access;
-use crate::client::{Client, SendError};
+use crate::client::{Client, SendError, Upload};
 use crate::directory::{ListError, Savepoints};
 
 /// How often the jobs of a cluster at rest are listed.
@@ -26,10 +28,17 @@ pub(crate) const LIST_INTERVAL: Millis = Millis::seconds(5);
 /// The list of jobs with its time, or why there is none.
 pub(crate) type Listed = Result<(WallTime, Vec<JobOverview>), String>;
 
-/// Where jars come from: a durable store of the agent, by digest.
+/// Where jars and files come from: a durable store of the agent, by digest.
 pub trait JarSource: Send + Sync + 'static {
     /// The verified file of a jar, fetched when it is not there.
     fn jar(&self, jar: &Artifact) -> impl Future<Output = Result<Jar, Failure>> + Send;
+
+    /// All bytes of the files that a release ships, fetched when they are not there.
+    fn files(&self, release: Digest, whole: Content)
+    -> impl Future<Output = Result<Vec<u8>, Failure>> + Send;
+
+    /// An earlier release; `None`: it is not there and can't be fetched.
+    fn release(&self, release: Digest) -> impl Future<Output = Option<Arc<Release>>> + Send;
 }
 
 /// A jar on the agent's disk.
@@ -47,6 +56,15 @@ pub struct FlinkTarget<J> {
     jars: Arc<J>,
     /// The last list of jobs, shared by the observers of all of them.
     last_list: Mutex<Option<(Timestamp, Arc<Listed>)>>,
+}
+
+/// What was fetched for one call.
+#[derive(Default)]
+struct Fetched {
+    /// From where its jar was.
+    jar_from: Option<String>,
+    /// All bytes of its files.
+    files: Option<Vec<u8>>,
 }
 
 /// Why there is no reply.
@@ -83,21 +101,29 @@ impl<J: JarSource> FlinkTarget<J> {
         if let Call::List { directory } = &call {
             return Answer::Reply(self.list(directory).await);
         }
+        let mut first = match &call {
+            Call::Run { at, .. } => at.clone(),
+            _ => None,
+        };
         let mut exchange =
             Exchange::new(call, self.savepoints.root()).expect("every other call is one of the API");
         let mut answer: Option<Response> = None;
-        let mut fetched_from = None;
+        let mut fetched = Fetched::default();
         loop {
             let request = match exchange.next(answer.take()) {
-                Next::Done(Reply::Uploaded { jar, from: JarFrom::Store }) => {
-                    let from = fetched_from.map_or(JarFrom::Store, JarFrom::Place);
-                    return Answer::Reply(Reply::Uploaded { jar, from });
+                Next::Done(Reply::Uploaded { jar, from: JarFrom::Store, files, at }) => {
+                    let from = fetched.jar_from.map_or(JarFrom::Store, JarFrom::Place);
+                    return Answer::Reply(Reply::Uploaded { jar, from, files, at });
                 }
                 Next::Done(reply) => return Answer::Reply(reply),
                 Next::Send(request) => request,
             };
-            match self.send(&request, &may_send, &mut fetched_from).await {
-                Ok(response) => answer = Some(response),
+            match self.send(&request, &may_send, first.as_deref(), &mut fetched).await {
+                Ok(response) => {
+                    // What one has said of itself is true of it alone.
+                    first = Some(response.by.clone());
+                    answer = Some(response);
+                }
                 Err(NoReply::Unmade) => return Answer::Unmade,
                 Err(NoReply::Refused(failure)) => {
                     let kind = RefusalKind::Platform;
@@ -114,18 +140,22 @@ impl<J: JarSource> FlinkTarget<J> {
         }
     }
 
-    /// `fetched_from`: from where the jar of the request was fetched for it.
+    /// `first`: the JobManager that is asked before the others.
     async fn send(
         &self,
         request: &Request,
         may_send: &impl Fn() -> bool,
-        fetched_from: &mut Option<String>,
+        first: Option<&str>,
+        fetched: &mut Fetched,
     ) -> Result<Response, NoReply> {
-        let jar = match &request.body {
+        let upload = match &request.body {
             Body::Jar { jar, .. } => {
-                let Jar { file, fetched_from: from } = self.jars.jar(jar).await.map_err(NoReply::Refused)?;
-                *fetched_from = from;
-                Some(file)
+                let Jar { file, fetched_from } = self.jars.jar(jar).await.map_err(NoReply::Refused)?;
+                fetched.jar_from = fetched_from;
+                Some(Upload::Jar(file))
+            }
+            Body::File { file, shipped, .. } => {
+                Some(Upload::File(self.file(shipped, file, fetched).await.map_err(NoReply::Refused)?))
             }
             Body::None | Body::Json(_) => None,
         };
@@ -136,7 +166,32 @@ impl<J: JarSource> FlinkTarget<J> {
         if let Some(change) = change {
             failpoint::stop(&format!("before {change}"));
         }
-        self.client.send(request, jar.as_deref()).await.map_err(NoReply::Send)
+        self.client.send(request, upload.as_ref(), first).await.map_err(NoReply::Send)
+    }
+
+    /// The bytes of one file.
+    async fn file(
+        &self,
+        shipped: &ShippedFiles,
+        file: &str,
+        fetched: &mut Fetched,
+    ) -> Result<Vec<u8>, Failure> {
+        let whole = match fetched.files.take() {
+            Some(whole) => whole,
+            None => self.jars.files(shipped.release, shipped.files.whole()).await?,
+        };
+        let part = verified_part(&shipped.files, &whole, file).map(<[u8]>::to_vec);
+        fetched.files = Some(whole);
+        part.ok_or_else(|| {
+            let message =
+                format!("the file `{file}` of release {} is not what it says", shipped.release.short());
+            Failure { code: ReasonCode::FetchDigest, message, instance: None }
+        })
+    }
+
+    /// An earlier release, as far as it is still known.
+    pub(crate) async fn release(&self, release: Digest) -> Option<Arc<Release>> {
+        self.jars.release(release).await
     }
 
     async fn list(&self, directory: &str) -> Reply {

@@ -6,8 +6,8 @@
 use trimaran_member::border::texts;
 use trimaran_model::error_code;
 use trimaran_model::limits::{
-    ARTIFACTS_MAX, COMMENT_BYTES_MAX, FILE_NAME_BYTES_MAX, LABEL_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX,
-    OVERRIDES_MAX, RUNNERS_PER_CHANGE_MAX, VERSION_BYTES_MAX,
+    ARTIFACTS_MAX, COMMENT_BYTES_MAX, FILE_NAME_BYTES_MAX, FLINK_FILE_NAME_BYTES_MAX, FLINK_FILES_MAX,
+    LABEL_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX, OVERRIDES_MAX, RUNNERS_PER_CHANGE_MAX, VERSION_BYTES_MAX,
 };
 use trimaran_model::release::Content;
 use trimaran_wire::v1::command::RunnerChange;
@@ -95,6 +95,10 @@ fn deploy(request: &DeployRequest) -> Result<(), Refusal> {
         short("an artifact's name", name, NAME_BYTES_MAX)?;
         short("a version", &artifact.version, VERSION_BYTES_MAX)?;
     }
+    // What is in them is the planner's: their names are not repeated in a refusal when there are too many.
+    few("files", request.files.iter().map(|it| it.files.len()).sum(), FLINK_FILES_MAX)?;
+    let mut names = request.files.iter().flat_map(|it| it.files.keys());
+    names.try_for_each(|it| short("a file's name", it, FLINK_FILE_NAME_BYTES_MAX))?;
     few("overrides", request.overrides.len(), OVERRIDES_MAX)?;
     request.overrides.iter().try_for_each(|it| short("an override", it, NAME_BYTES_MAX))?;
     short("a reason", &request.reason, COMMENT_BYTES_MAX)
@@ -131,6 +135,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use trimaran_wire::v1::operator::ArtifactVersion;
+    use trimaran_wire::v1::release_platforms::WireFlinkFiles;
 
     use super::*;
 
@@ -154,11 +159,17 @@ mod tests {
             file: None,
             artifacts: BTreeMap::new(),
             manifests: None,
+            files: None,
             plan_digest: None,
             overrides: Vec::new(),
             reason: text(),
         };
         let version = |version| ArtifactVersion { version, sha256: None };
+        let files = |names: Vec<String>| {
+            let files = names.into_iter().map(|name| (name, WireContent { sha256: [0; 32], bytes: 1 }));
+            WireFlinkFiles { sha256: [0; 32], files: files.collect() }
+        };
+        let many = || (0..=FLINK_FILES_MAX).map(|n| n.to_string()).collect();
         let named_file = || SourceFile { name: long(), text: Vec::new() };
         let token = |order| OperatorBody::Enroll { order, token_sha256: [0; 32] };
         let runner = |name, agent, labels| token(EnrollOrder::Runner { name, agent, labels });
@@ -169,6 +180,8 @@ mod tests {
             OperatorBody::Deploy(DeployRequest { reason: long(), ..deploy() }),
             OperatorBody::Deploy(DeployRequest { overrides: vec![long()], ..deploy() }),
             OperatorBody::Deploy(DeployRequest { overrides: vec![text(); OVERRIDES_MAX + 1], ..deploy() }),
+            OperatorBody::Deploy(DeployRequest { files: Some(files([long()].into())), ..deploy() }),
+            OperatorBody::Deploy(DeployRequest { files: Some(files(many())), ..deploy() }),
             OperatorBody::Deploy(DeployRequest { artifacts: [(long(), version(text()))].into(), ..deploy() }),
             OperatorBody::Deploy(DeployRequest { artifacts: [(text(), version(long()))].into(), ..deploy() }),
             approve(long(), None, None, text()),

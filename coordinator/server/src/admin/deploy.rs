@@ -7,10 +7,11 @@ use trimaran_model::error_code;
 use trimaran_model::id::{ArtifactName, Digest, PipelineName, TargetName, version_error};
 use trimaran_model::pipeline::Pipeline;
 use trimaran_model::plan::Plan;
-use trimaran_model::release::Content;
+use trimaran_model::release::{Content, FlinkFiles};
 use trimaran_model::target::Target;
 use trimaran_planner as planner;
 use trimaran_query as query;
+use trimaran_wire::codec::CodecError;
 use trimaran_wire::v1::command::PipelineSource;
 use trimaran_wire::v1::operator::{self, DeployRequest, Refusal, WireDiagnostic};
 
@@ -135,9 +136,7 @@ pub(super) fn compile(rows: &Rows<'_>, request: &DeployRequest) -> Result<Planne
     if let Some(target) = query::lacking_drivers(rows, targets.values()).first() {
         return Err(no_driver(target));
     }
-    let manifests = request.manifests.map(Content::try_from).transpose();
-    let manifests = manifests.map_err(|error| refusal(error_code::CONTENT_INVALID, error.to_string()))?;
-    let plan = planner::compile(&pipeline, &targets, &versions, manifests)
+    let plan = planner::compile(&pipeline, &targets, &versions, uploads(request)?)
         .map_err(|error| refusal(error.code, error.message))?;
     if request.plan_digest.is_some_and(|wanted| wanted != plan.digest.0) {
         return Err(refusal(
@@ -146,6 +145,14 @@ pub(super) fn compile(rows: &Rows<'_>, request: &DeployRequest) -> Result<Planne
         ));
     }
     Ok(Planned { source: given.then_some(source), plan, warnings })
+}
+
+/// What the request says that was uploaded for it.
+fn uploads(request: &DeployRequest) -> Result<planner::Uploads, Refusal> {
+    let invalid = |error: CodecError| refusal(error_code::CONTENT_INVALID, error.to_string());
+    let manifests = request.manifests.map(Content::try_from).transpose().map_err(invalid)?;
+    let files = request.files.clone().map(FlinkFiles::try_from).transpose().map_err(invalid)?;
+    Ok(planner::Uploads { manifests, files })
 }
 
 /// Refuses an environment that neither the stored pipeline has nor any of its runs had.

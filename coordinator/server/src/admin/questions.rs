@@ -213,7 +213,7 @@ async fn ask(
                 move || View::new(&reader.node).read(|rows| query::content_part(rows, content.digest, part));
             let bytes = server.reads.run(identity, read).await.map_err(|_| broke_off())?;
             let Some(bytes) = bytes else {
-                return Err(Missed::because("the manifests were not uploaded"));
+                return Err(Missed::because("what the release names was not uploaded"));
             };
             question.send(&ContentAnswer::Part(bytes).to_frame()).await.map_err(|_| broke_off())?;
         }

@@ -67,6 +67,7 @@ fn deploy(target: &str, content: Option<WireContent>) -> OperatorBody {
         file: Some(SourceFile { name: "trimaran.yaml".to_owned(), text }),
         artifacts: BTreeMap::from([("app".to_owned(), image)]),
         manifests: content,
+        files: None,
         plan_digest: None,
         overrides: Vec::new(),
         reason: String::new(),

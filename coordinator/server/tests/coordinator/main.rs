@@ -32,6 +32,7 @@ fn deploy(version: &str) -> OperatorBody {
         file: None,
         artifacts: BTreeMap::from([("bundle".to_owned(), artifact)]),
         manifests: None,
+        files: None,
         plan_digest: None,
         overrides: Vec::new(),
         reason: String::new(),

@@ -35,9 +35,9 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     let parsed = ParsedInputs::parse(&args.inputs)?;
     let digest = args.digest.as_deref().map(parse_digest).transpose()?;
     let remote = Remote::new(ui)?;
-    let Request { deploy: request, manifests, .. } = parsed.request(digest, &remote)?;
-    if let Some(manifests) = manifests {
-        manifests.upload(&remote)?;
+    let Request { deploy: request, upload, .. } = parsed.request(digest, &remote)?;
+    if let Some(upload) = upload {
+        upload.send(&remote)?;
     }
     let file = request.file.clone();
     let answer = remote.change::<RunDocument>(&args.request, OperatorBody::Deploy(request));

@@ -6,6 +6,7 @@ use trimaran_language::{Diagnostic, Severity, SourceFile};
 use trimaran_model::limits::FINDINGS_SHOWN_MAX;
 
 use crate::error::CliError;
+use crate::job_files;
 use crate::manifest_lint;
 use crate::ui::{OutputForm, Ui, View, diagnostic_document, render};
 
@@ -24,7 +25,8 @@ Exits with 0 when there are no errors (there may be warnings) and with 11 otherw
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Files to read, `trimaran.yaml` when left out; folders are searched for *.yaml, *.yml and *.json. Targets
-    /// are checked when their documents are among them. The manifests of a pipeline are checked with it.
+    /// are checked when their documents are among them. The manifests of a pipeline, and the files of its job, are
+    /// checked with it.
     #[arg(value_name = "FILE")]
     files: Vec<String>,
 }
@@ -42,6 +44,7 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
         inputs.language.iter().map(|file| SourceFile { name: &file.name, bytes: &file.bytes }).collect();
     let compiled = trimaran_language::compile(&language);
     let (mut diagnostics, mut set) = manifest_lint::check_pipelines(&compiled);
+    diagnostics.extend(job_files::check(&compiled));
     diagnostics.extend(manifest_lint::unreadable(&inputs.unreadable));
     let (found, more) = manifest_lint::check(inputs.manifests, lint::Options::default());
     set.extend(more);

@@ -33,11 +33,11 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     let parsed = ParsedInputs::parse(&args.inputs)?;
     let remote = Remote::new(ui)?;
-    let Request { deploy: request, manifests, is_comparable } = parsed.request(None, &remote)?;
+    let Request { deploy: request, upload, is_comparable } = parsed.request(None, &remote)?;
     let file = request.file.clone();
     let answer = remote.read::<PlanDocument>(OperatorBody::Plan(request.clone()));
     let mut answer = answer.map_err(|error| error.shown_in(&pipeline_files::inputs(file.as_slice())))?;
-    let ask = || plan_difference::ask(&remote, manifests.as_ref(), request);
+    let ask = || plan_difference::ask(&remote, upload.as_ref(), request);
     let differences = if is_comparable { ask() } else { plan_difference::Differences::new() };
     plan_difference::add_to(&mut answer.json, &differences);
     let plan = &answer.document;

@@ -7,7 +7,7 @@ use super::head::{fields, written_name};
 use super::{artifacts, environment, workload};
 use crate::decode::{name, text};
 use crate::diagnostic::Sink;
-use crate::document::{DocumentKind, EnvironmentOutline, OutlineKind, Platform};
+use crate::document::{DocumentKind, EnvironmentOutline, FilePlace, OutlineKind, Platform};
 use crate::tree::{Node, Span};
 
 /// Keys of the full language that come later.
@@ -29,21 +29,21 @@ pub(super) fn lower(
     node: &Node,
     sink: &mut Sink,
 ) -> (Option<DocumentKind>, Option<(String, Span)>, OutlineKind) {
-    let mut outline = (None, Vec::new());
+    let mut outline = (None, Vec::new(), Vec::new());
     let mut written = None;
     let found = pipeline(node, &mut written, &mut outline, sink).map(DocumentKind::Pipeline);
     let mut user = Some(node);
     for key in ["workload", "host", "process", "user"] {
         user = user.and_then(|node| node.get(key)).map(|entry| &entry.value);
     }
-    let (platform, environments) = outline;
-    (found, written, OutlineKind::Pipeline { platform, names_user: user.is_some(), environments })
+    let (platform, environments, files) = outline;
+    (found, written, OutlineKind::Pipeline { platform, names_user: user.is_some(), files, environments })
 }
 
 fn pipeline(
     node: &Node,
     written: &mut Option<(String, Span)>,
-    outline: &mut (Option<Platform>, Vec<EnvironmentOutline>),
+    outline: &mut (Option<Platform>, Vec<EnvironmentOutline>, Vec<FilePlace>),
     sink: &mut Sink,
 ) -> Option<Pipeline> {
     let mut it = fields(node, sink)?.later(LATER);
@@ -71,6 +71,7 @@ fn pipeline(
     }
     let environments = environments.map(|entry| environment::lower_all(entry, &mut outline.1, sink));
     outline.0 = work.as_ref().and_then(|work| work.platform);
+    outline.2 = work.as_ref().map(|work| work.files.clone()).unwrap_or_default();
     Some(Pipeline {
         name: title?,
         owner: owner?,

@@ -11,7 +11,7 @@ pub(crate) use host::{HostSections, Sections};
 
 use crate::decode::{Union, name, not_yet};
 use crate::diagnostic::Sink;
-use crate::document::Platform;
+use crate::document::{FilePlace, Platform};
 use crate::tree::{Entry, Node, Span};
 
 /// A use of an artifact.
@@ -57,13 +57,15 @@ pub(super) struct Lowered {
     pub(super) workload: Option<Workload>,
     pub(super) platform: Option<Platform>,
     pub(super) uses: Uses,
+    /// Files beside the pipeline's that a job ships.
+    pub(super) files: Vec<FilePlace>,
 }
 
 /// Kinds of workloads that come later.
 const LATER: &[&str] = &["job"];
 
 pub(super) fn lower(entry: &Entry, sink: &mut Sink) -> Lowered {
-    let mut lowered = Lowered { workload: None, platform: None, uses: Uses::default() };
+    let mut lowered = Lowered { workload: None, platform: None, uses: Uses::default(), files: Vec::new() };
     if let Some(later) = entry.value.entries().iter().find(|it| LATER.contains(&it.key.as_str())) {
         not_yet(later, "use `host`, `kubernetes` or `flink`", sink);
         return lowered;
@@ -77,7 +79,7 @@ pub(super) fn lower(entry: &Entry, sink: &mut Sink) -> Lowered {
             "kubernetes" => {
                 (kubernetes::lower(part, &mut lowered.uses, sink).map(Workload::Kubernetes), "kubernetes")
             }
-            _ => (flink::lower(part, &mut lowered.uses, sink).map(Workload::Flink), "flink"),
+            _ => (flink::lower(part, &mut lowered.uses, &mut lowered.files, sink), "flink"),
         };
         if one {
             lowered.workload = workload;

@@ -130,6 +130,18 @@ super::error_codes! { ENTRIES_SPEC;
     STATE_DROPPED 1602 BadInput "state may be dropped"
         "With `allow_non_restored_state`, or with an upgrade or stop that is stateless, a release may lose state that no rollback brings back."
         "Accept the warning when the state is not needed, or choose `savepoint`.";
+    CACHED_FILES 1603 BadInput "files of a job in two places"
+        "`files` of a job on Flink is passed on as `pipeline.cached-files`; where `config` has that key too, one would replace the other."
+        "Keep one of the two.";
+    FILE_SECRET 1604 BadInput "a secret among the files of a job"
+        "Files of a job lie in the blob store of its cluster, where every other job can read them."
+        "Let the program fetch the secret itself.";
+    FILE_MISSING 1605 BadInput "a file of a job is not there"
+        "`files` of a job on Flink names a path at which there is no file that can be read."
+        "Correct the path: it is relative to the pipeline's file. Or declare an artifact of that name.";
+    FILE_LARGE 1606 BadInput "a file of a job is too large"
+        "A file that is shipped with a job has at most 1 MiB: it is stored with the release."
+        "Keep it in the jar, or let the program fetch it.";
     EXPRESSION 1701 BadInput "expressions are not part of this version"
         "`${{ }}` is never passed on as text."
         "Write the value itself.";

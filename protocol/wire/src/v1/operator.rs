@@ -11,7 +11,7 @@ use trimaran_model::event::EventPosition;
 use trimaran_model::report::{Finding, Position, Report, Severity};
 
 use super::command::{RunnerChange, WireMemberChange};
-use super::release_platforms::WireContent;
+use super::release_platforms::{WireContent, WireFlinkFiles};
 use super::runner::{LogLines, LogQuery};
 use crate::codec::{Message, kind};
 
@@ -212,6 +212,8 @@ pub struct DeployRequest {
     pub artifacts: BTreeMap<String, ArtifactVersion>,
     /// The manifests of a Kubernetes workload, rendered: uploaded before a deploy.
     pub manifests: Option<WireContent>,
+    /// The files of a job on Flink: uploaded before a deploy, as one content.
+    pub files: Option<WireFlinkFiles>,
     /// Refuse when the plan has another digest.
     pub plan_digest: Option<[u8; 32]>,
     /// `quarantine`, `window`, `freeze`.

@@ -3,12 +3,12 @@
 use bincode::{Decode, Encode};
 use sha2::{Digest as _, Sha256};
 use trimaran_model::id::Digest;
-use trimaran_model::release::{HostRelease, Release, ReleaseWorkload};
+use trimaran_model::release::{FlinkRelease, HostRelease, Release, ReleaseWorkload};
 
 use super::artifact::WireArtifact;
 use super::common::name;
 use super::lifecycle::WireLifecycle;
-use super::release_platforms::{WireFlinkRelease, WireKubernetesRelease};
+use super::release_platforms::{WireFlinkFiles, WireFlinkRelease, WireKubernetesRelease};
 use super::service::{WireHealth, WireProcess};
 use crate::codec::{CodecError, Message, encode, kind};
 
@@ -34,9 +34,19 @@ impl WireRelease {
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum WireReleaseWorkload {
-    Host { bundle: WireArtifact, process: WireProcess, health: WireHealth, lifecycle: WireLifecycle },
+    Host {
+        bundle: WireArtifact,
+        process: WireProcess,
+        health: WireHealth,
+        lifecycle: WireLifecycle,
+    },
     Kubernetes(WireKubernetesRelease),
     Flink(WireFlinkRelease),
+    /// Apart from `Flink`, so that a release without files has the bytes and the digest that it always had.
+    FlinkWithFiles {
+        release: WireFlinkRelease,
+        files: WireFlinkFiles,
+    },
 }
 
 impl From<&Release> for WireRelease {
@@ -49,7 +59,12 @@ impl From<&Release> for WireRelease {
                 lifecycle: (&host.lifecycle).into(),
             },
             ReleaseWorkload::Kubernetes(it) => WireReleaseWorkload::Kubernetes(it.into()),
-            ReleaseWorkload::Flink(it) => WireReleaseWorkload::Flink(it.into()),
+            ReleaseWorkload::Flink(it) => match &it.files {
+                None => WireReleaseWorkload::Flink(it.into()),
+                Some(files) => {
+                    WireReleaseWorkload::FlinkWithFiles { release: it.into(), files: files.into() }
+                }
+            },
         };
         Self {
             pipeline: release.pipeline.to_string(),
@@ -74,6 +89,10 @@ impl TryFrom<WireRelease> for Release {
             }
             WireReleaseWorkload::Kubernetes(it) => ReleaseWorkload::Kubernetes(it.try_into()?),
             WireReleaseWorkload::Flink(it) => ReleaseWorkload::Flink(it.try_into()?),
+            WireReleaseWorkload::FlinkWithFiles { release, files } => {
+                let release: FlinkRelease = release.try_into()?;
+                ReleaseWorkload::Flink(FlinkRelease { files: Some(files.try_into()?), ..release })
+            }
         };
         Ok(Self {
             pipeline: name(&wire.pipeline)?,

@@ -9,7 +9,7 @@ use trimaran_model::pipeline::{
     FlinkHealth, FlinkRestore, FlinkRollback, FlinkSources, FlinkUpgrade, FlinkWorkload, OnConflict,
     OnStopFailure, UpgradeMode,
 };
-use trimaran_model::release::{Content, FlinkRelease, KubernetesRelease};
+use trimaran_model::release::{Content, FlinkFiles, FlinkRelease, KubernetesRelease};
 use trimaran_model::time::Millis;
 
 use super::artifact::WireArtifact;
@@ -44,6 +44,30 @@ impl TryFrom<WireContent> for Content {
             return Err(CodecError::value(format_args!("content of {} bytes", wire.bytes)));
         }
         Ok(Self { digest: Digest(wire.sha256), bytes: wire.bytes })
+    }
+}
+
+/// Files of a job, also before there is a release of it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct WireFlinkFiles {
+    /// SHA-256 over all bytes, in the order of the names.
+    pub sha256: [u8; 32],
+    pub files: BTreeMap<String, WireContent>,
+}
+
+impl From<&FlinkFiles> for WireFlinkFiles {
+    fn from(files: &FlinkFiles) -> Self {
+        let each = files.iter().map(|(name, content)| (name.to_owned(), content.into()));
+        Self { sha256: files.whole().digest.0, files: each.collect() }
+    }
+}
+
+impl TryFrom<WireFlinkFiles> for FlinkFiles {
+    type Error = CodecError;
+    fn try_from(wire: WireFlinkFiles) -> Result<Self, CodecError> {
+        let each = |(name, content): (String, WireContent)| Ok((name, content.try_into()?));
+        let files = wire.files.into_iter().map(each).collect::<Result<_, CodecError>>()?;
+        Self::new(Digest(wire.sha256), files).map_err(|error| CodecError::value(format_args!("{error}")))
     }
 }
 
@@ -198,12 +222,14 @@ impl TryFrom<WireFlinkRelease> for FlinkRelease {
                 },
             },
         };
-        Ok(Self { jar: jar.try_into()?, job })
+        Ok(Self { jar: jar.try_into()?, job, files: None })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use trimaran_model::release::{Artifact, ArtifactLocation, Release, ReleaseWorkload};
 
     use super::*;
@@ -257,16 +283,22 @@ mod tests {
             stability: Millis(19),
             on_conflict: OnConflict::Leave,
         };
-        let flink = ReleaseWorkload::Flink(FlinkRelease { jar: artifact(), job });
-        let mut digests = Vec::new();
-        for workload in [flink, ReleaseWorkload::Kubernetes(kubernetes)] {
+        let file = |n| Content { digest: Digest([n; 32]), bytes: 5 };
+        let with = |n| {
+            let files = [("rules.json".to_owned(), file(n)), ("b".to_owned(), file(2))];
+            FlinkFiles::new(Digest([n; 32]), files.into()).expect("two small files")
+        };
+        let flink = |files| ReleaseWorkload::Flink(FlinkRelease { jar: artifact(), job: job.clone(), files });
+        let mut digests = BTreeSet::new();
+        let kubernetes = ReleaseWorkload::Kubernetes(kubernetes);
+        for workload in [flink(None), flink(Some(with(1))), flink(Some(with(3))), kubernetes] {
             assert_eq!(workload.artifacts()[0], &artifact());
             let release = release(workload);
             let wire = WireRelease::from(&release);
-            digests.push(wire.digest());
+            digests.insert(wire.digest());
             let back = WireRelease::from_bytes(&wire.to_bytes()).expect("its own bytes");
             assert_eq!(Release::try_from(back).expect("its own values"), release);
         }
-        assert_ne!(digests[0], digests[1]);
+        assert_eq!(digests.len(), 4, "a file that differs is another release");
     }
 }

@@ -3,8 +3,10 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use sha2::{Digest as _, Sha256};
 use trimaran_agent_core::driver::Journaled as _;
 use trimaran_flink_core::call::{Call, Reply};
+use trimaran_flink_core::files::ShippedFiles;
 use trimaran_flink_core::id::{AttemptKey, FlinkId, IdStep};
 use trimaran_flink_core::journal::{ledger_from_bytes, ledger_to_bytes};
 use trimaran_flink_core::ledger::{Ending, JarFrom, JobRecord, JobRules, Ledger, Standing, Start};
@@ -15,7 +17,9 @@ use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, InstallationId};
 use trimaran_model::pipeline::{FlinkHealth, FlinkRollback, FlinkUpgrade, FlinkWorkload};
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::release::{Artifact, ArtifactLocation, FlinkRelease, Release, ReleaseWorkload};
+use trimaran_model::release::{
+    Artifact, ArtifactLocation, Content, FlinkFiles, FlinkRelease, Release, ReleaseWorkload,
+};
 use trimaran_model::target::PlatformKind;
 use trimaran_model::time::{Millis, Timestamp};
 
@@ -76,6 +80,33 @@ fn key(n: u64) -> AttemptKey {
     AttemptKey { run: format!("clicks#{n}").parse().expect("a run"), attempt: Attempt(1) }
 }
 
+/// The text of the file that a version of the demo job ships as [`RULES`].
+pub fn rules_of(version: &str) -> String {
+    format!("{{\"rules\":\"of-{version}\"}}\n")
+}
+
+/// The name of the file.
+pub const RULES: &str = "rules.json";
+
+/// Files of these texts, by name.
+pub fn files_of(texts: &[(&str, String)]) -> FlinkFiles {
+    let sha256 = |text: &str| Digest(Sha256::digest(text).into());
+    let texts: BTreeMap<&str, &str> = texts.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let content = |text: &str| Content { digest: sha256(text), bytes: text.len() as u64 };
+    let files = texts.iter().map(|(name, text)| ((*name).to_owned(), content(text)));
+    let whole: String = texts.values().copied().collect();
+    FlinkFiles::new(sha256(&whole), files.collect()).expect("small files")
+}
+
+/// The files that version `n` ships: one, two of which one has the bytes of that, and none.
+fn files(n: u8) -> Option<FlinkFiles> {
+    match n {
+        OLD => Some(files_of(&[(RULES, rules_of("v1"))])),
+        NEW => Some(files_of(&[(RULES, rules_of("v2")), ("words", rules_of("v1"))])),
+        _ => None,
+    }
+}
+
 /// Version `n`; its window is short, so that a run of the suite is.
 pub fn release(n: u8) -> FlinkRelease {
     let jar = Artifact {
@@ -95,7 +126,7 @@ pub fn release(n: u8) -> FlinkRelease {
         health: FlinkHealth { window: Millis::seconds(2), min_checkpoints: 1, ..FlinkHealth::default() },
         rollback: FlinkRollback::default(),
     };
-    FlinkRelease { jar, job }
+    FlinkRelease { jar, job, files: files(n) }
 }
 
 /// An order of the story.
@@ -138,10 +169,13 @@ pub fn start_old(jobmanager: &mut ModelJobManager) -> Commit {
     let id = FlinkId::derive(&installation(), &key(0), IdStep::Run, 1);
     let name = "old.jar".to_owned();
     let now = Timestamp(0);
-    let (reply, _) = jobmanager.call(now, Call::Upload { name, jar: release(OLD).jar });
-    let Reply::Uploaded { jar, .. } = reply else { panic!("{reply:?}") };
-    let request = run_request(jar, id, &release(OLD), &Start::Empty);
-    let (reply, _) = jobmanager.call(now, Call::Run { job: id, request });
+    let FlinkRelease { jar, files, .. } = release(OLD);
+    let pipeline = installation().pipeline.to_string();
+    let files = files.map(|files| ShippedFiles { pipeline, release: digest(OLD), files });
+    let (reply, _) = jobmanager.call(now, Call::Upload { name, jar, files, is_fresh: false });
+    let Reply::Uploaded { jar, files, .. } = reply else { panic!("{reply:?}") };
+    let request = run_request(jar, id, &release(OLD), &files, &Start::Empty);
+    let (reply, _) = jobmanager.call(now, Call::Run { job: id, request, at: None });
     assert_eq!(reply, Reply::Started);
     let (from, standing, rules) = (Start::Empty, Standing::Started, JobRules::from(&release(OLD).job));
     let jar_from = JarFrom::Store;
@@ -189,10 +223,21 @@ impl FlinkModel {
         }
     }
 
+    /// Whether a job has the files of its release.
+    fn has_files(&self, id: FlinkId, release: u8) -> bool {
+        let wanted = files(release).map(|it| names_of(&it)).unwrap_or_default();
+        self.jobmanager.job(id).is_some_and(|job| job.files == wanted)
+    }
+
     fn committed(&self) -> Option<Ledger> {
         let in_log = self.in_log.borrow();
         in_log.as_ref().map(|commit| ledger_from_bytes(&commit.body).expect("its own bytes"))
     }
+}
+
+/// Digests of files by name.
+pub fn names_of(files: &FlinkFiles) -> BTreeMap<String, Digest> {
+    files.iter().map(|(name, content)| (name.to_owned(), content.digest)).collect()
 }
 
 /// Whether a ledger names what a call changes.
@@ -206,7 +251,7 @@ fn names(ledger: &Ledger, call: &Call) -> bool {
         Call::Cancel { job: id } => {
             job.is_some_and(|job| job.id == *id) && matches!(ledger.ending, Some(Ending::Cancel { .. }))
         }
-        Call::Run { job: id, request } => {
+        Call::Run { job: id, request, .. } => {
             job.is_some_and(|job| job.id == *id && job.standing == Standing::Submitting(request.clone()))
         }
         _ => true,
@@ -312,8 +357,10 @@ impl Model for FlinkModel {
             Some(Outcome::Done) => {
                 let wanted = digest(self.wanted(finished.which));
                 let job = job.ok_or("done without a job")?;
-                let is_right =
-                    job.release == wanted && live == [job.id] && self.is_as_ordered(finished.which, job.id);
+                let is_right = job.release == wanted
+                    && live == [job.id]
+                    && self.is_as_ordered(finished.which, job.id)
+                    && self.has_files(job.id, self.wanted(finished.which));
                 if is_right { Ok(()) } else { Err(format!("done with {job:?}, and {live:?} run")) }
             }
             Some(Outcome::Stopped) if finished.canceled => {

@@ -1,8 +1,11 @@
 //! The REST API of the model: the paths and fields that Trimaran uses, with the errors of the real one.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use trimaran_flink_core::id::FlinkId;
 use trimaran_flink_core::rest::{Body, Method, Request, Response};
+use trimaran_model::id::Digest;
 use trimaran_model::time::{Millis, Timestamp};
 
 use super::job::{Behaviour, Job, Start, State};
@@ -15,6 +18,9 @@ const COUNTER: &str = "0da08f51eaa85fc298e176a139b3649a";
 const COUNTER_2: &str = "c8ba5fa3f4d3a7c9a4f0e4c1e8a07f10";
 /// Attempts that are kept beside the present one (`jobmanager.execution.attempts-history-size`).
 const ATTEMPTS_KEPT: usize = 16;
+
+/// Where uploads lie.
+const UPLOADS: &str = "/tmp/flink-web-upload";
 
 type Answer = Result<(u16, Value), (u16, Vec<String>)>;
 
@@ -45,11 +51,12 @@ impl ModelJobManager {
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         let body: Value = match &request.body {
             Body::Json(text) => serde_json::from_str(text).expect("Trimaran sends JSON"),
-            Body::None | Body::Jar { .. } => Value::Null,
+            Body::None | Body::Jar { .. } | Body::File { .. } => Value::Null,
         };
         let answer = match (request.method, parts.as_slice()) {
             (Method::Get, ["config"]) => Ok((200, self.config())),
             (Method::Get, ["overview"]) => Ok((200, self.overview())),
+            (Method::Get, ["jobmanager", "config"]) => Ok((200, Self::jobmanager_config())),
             (Method::Get, ["jars"]) => Ok((200, self.jars())),
             (Method::Post, ["jars", "upload"]) => Ok((200, self.upload(&request.body))),
             (Method::Post, ["jars", jar, "plan"]) => self.plan(jar, &body),
@@ -71,7 +78,7 @@ impl ModelJobManager {
             (method, _) => panic!("the model has no {} {path}", method.as_str()),
         };
         let (status, body) = answer.unwrap_or_else(|(status, errors)| (status, json!({ "errors": errors })));
-        Response { at: self.wall(self.now), status, body: body.to_string() }
+        Response { at: self.wall(self.now), by: "the model".to_owned(), status, body: body.to_string() }
     }
 
     fn config(&self) -> Value {
@@ -100,17 +107,51 @@ impl ModelJobManager {
     }
 
     fn upload(&mut self, body: &Body) -> Value {
-        let Body::Jar { name, jar } = body else { panic!("an upload has a jar") };
+        let (name, digest) = match body {
+            Body::Jar { name, jar } => (name, jar.sha256),
+            Body::File { name, file, shipped } => {
+                let (_, content) =
+                    shipped.files.iter().find(|(it, _)| it == file).expect("a file of its release");
+                (name, content.digest)
+            }
+            Body::None | Body::Json(_) => panic!("an upload has a file"),
+        };
         self.uploads += 1;
         let id = format!("{:08x}_{name}", self.uploads);
-        self.jars.insert(id.clone(), (name.clone(), jar.sha256));
-        json!({ "filename": format!("/tmp/flink-web-upload/{id}"), "status": "success" })
+        self.jars.insert(id.clone(), (name.clone(), digest));
+        json!({ "filename": format!("{UPLOADS}/{id}"), "status": "success" })
+    }
+
+    fn jobmanager_config() -> Value {
+        json!([{ "key": "web.tmpdir", "value": "/tmp/flink-web-1" }, { "key": "web.upload.dir", "value": "/tmp" }])
+    }
+
+    /// The files that a run names, each with its bytes' digest. One that is not there ends the run when its job is
+    /// submitted: `main` has run, and the id is free.
+    fn cached_files(&self, body: &Value) -> Result<BTreeMap<String, Digest>, (u16, Vec<String>)> {
+        let entries = body["flinkConfiguration"]["pipeline.cached-files"].as_str().unwrap_or_default();
+        let mut files = BTreeMap::new();
+        for entry in entries.split(';').filter(|entry| !entry.is_empty()) {
+            let (name, path) = entry.split_once(",path:'file://").expect("an entry has a name and a path");
+            let (name, path) = (name.trim_start_matches("name:"), path.trim_end_matches('\''));
+            let id = path.rsplit('/').next().unwrap_or_default();
+            let found = self.jars.get(id).filter(|_| path == format!("{UPLOADS}/{id}"));
+            let Some((_, digest)) = found else {
+                let cause = format!(
+                    "Could not execute application.\nCaused by: org.apache.flink.util.FlinkException: Could not upload job \
+                     files.\nCaused by: java.io.FileNotFoundException: {path} (No such file or directory)"
+                );
+                return Err(error(400, REST, &cause));
+            };
+            files.insert(name.to_owned(), *digest);
+        }
+        Ok(files)
     }
 
     /// What the jar does, after everything that is wrong with a jar itself.
     fn program(&self, jar: &str) -> Result<Behaviour, (u16, Vec<String>)> {
         let Some((_, digest)) = self.jars.get(jar) else {
-            return Err(internal(REST, &format!("Jar file /tmp/flink-web-upload/{jar} does not exist")));
+            return Err(internal(REST, &format!("Jar file {UPLOADS}/{jar} does not exist")));
         };
         let invocation = "org.apache.flink.client.program.ProgramInvocationException";
         match self.behaviours.get(digest).copied().unwrap_or(Behaviour::Good) {
@@ -170,12 +211,14 @@ impl ModelJobManager {
                 &format!("Could not execute application.\nCaused by: {class}: {id} was already submitted"),
             ));
         }
+        let files = self.cached_files(body)?;
         let start = self.start_of(id, behaviour, body)?;
         let takes = match behaviour {
             Behaviour::SlowMain { takes } => takes,
             _ => Millis(4),
         };
-        let job = Job::new("demo".to_owned(), behaviour, parallelism(body), start, self.now);
+        let mut job = Job::new("demo".to_owned(), behaviour, parallelism(body), start, self.now);
+        job.files = files;
         self.mains.push((self.now + takes, id, job));
         Ok((200, json!({ "jobid": id.to_string() })))
     }

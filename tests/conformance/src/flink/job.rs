@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use trimaran_flink_core::id::FlinkId;
+use trimaran_model::id::Digest;
 use trimaran_model::time::{Millis, Timestamp};
 
 use super::{METADATA_AFTER, STOPPED_AFTER, Savepoint, Trigger};
@@ -110,6 +111,8 @@ pub struct Job {
     pub parallelism: u32,
     pub behaviour: Behaviour,
     pub start: Start,
+    /// What its distributed cache has, by name.
+    pub files: BTreeMap<String, Digest>,
     condition: Condition,
     /// Up to where it has processed, on the source and on the clock.
     position: u64,
@@ -175,6 +178,7 @@ impl Job {
             name,
             parallelism,
             behaviour,
+            files: BTreeMap::new(),
             condition: Condition::Idle,
             position,
             clock: now,

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use trimaran_agent_core::platform::Answer;
 use trimaran_flink_core::call::{Call, JobState, Measured, Refusal, Reply, TriggerState};
+use trimaran_flink_core::files::{FilePaths, ShippedFiles};
 use trimaran_flink_core::id::FlinkId;
 use trimaran_flink_core::ledger::{RunRequest, Start, StateKind, StateRef};
 use trimaran_flink_core::rest::run_request;
@@ -16,6 +17,7 @@ use trimaran_model::release::{Artifact, FlinkRelease};
 use trimaran_model::time::{Millis, WallTime};
 
 use super::lab::Cluster;
+use crate::driver::flink::{RULES, files_of, rules_of};
 
 /// Something that is waited for takes no longer.
 const WAIT_MAX: Millis = Millis::seconds(90);
@@ -40,6 +42,7 @@ pub fn record<C: Cluster>(cluster: &mut C, jar: &dyn Fn(&str) -> Artifact, seed:
     let savepoint = recorder.one_job(root);
     recorder.burnt_ids(&savepoint);
     recorder.restarts(&savepoint);
+    recorder.files();
     recorder.text
 }
 
@@ -65,21 +68,58 @@ impl<C: Cluster> Recorder<'_, C> {
     }
 
     fn upload(&mut self, name: &str) -> String {
+        self.upload_with(name, None).0
+    }
+
+    /// The jar's id, and where the files are.
+    fn upload_with(&mut self, name: &str, files: Option<ShippedFiles>) -> (String, FilePaths) {
         let jar = (self.jar)(name);
-        match self.call(Call::Upload { name: format!("recording-{}-{name}.jar", self.seed), jar }) {
-            Reply::Uploaded { jar, .. } => jar,
+        let name = format!("recording-{}-{name}.jar", self.seed);
+        match self.call(Call::Upload { name: name.clone(), jar, files, is_fresh: false }) {
+            Reply::Uploaded { jar, files, .. } => (jar, files),
             other => panic!("{name}: {other:?}"),
         }
     }
 
     fn request(&mut self, name: &str, n: u8, from: &Start) -> RunRequest {
-        let (jar, artifact) = (self.upload(name), (self.jar)(name));
+        let jar = self.upload(name);
+        self.request_with(jar, name, n, &FilePaths::new(), from)
+    }
+
+    fn request_with(
+        &mut self,
+        jar: String,
+        name: &str,
+        n: u8,
+        files: &FilePaths,
+        from: &Start,
+    ) -> RunRequest {
         let mut release = crate::driver::flink::release(1);
-        release = FlinkRelease { jar: artifact, ..release };
+        release = FlinkRelease { jar: (self.jar)(name), ..release };
         if name == "nomain" {
             release.job.entry_class = "trimaran.demo.Missing".to_owned();
         }
-        run_request(jar, self.id(n), &release, from)
+        run_request(jar, self.id(n), &release, files, from)
+    }
+
+    /// A file that the JobManager does not have ends a run, and leaves its id free.
+    fn files(&mut self) {
+        let files = files_of(&[(RULES, rules_of("v1"))]);
+        let pipeline = format!("recording-{}", self.seed);
+        let shipped = ShippedFiles { pipeline, release: Digest([1; 32]), files };
+        let (jar, there) = self.upload_with("v1", Some(shipped.clone()));
+        let (_, again) = self.upload_with("v1", Some(shipped));
+        writeln!(self.text, "the same file is uploaded once: {}", there == again).expect("a string takes it");
+        let gone = there.iter().map(|(name, path)| (name.clone(), format!("{path}-gone"))).collect();
+        let job = self.id(10);
+        let request = self.request_with(jar.clone(), "v1", 10, &gone, &Start::Empty);
+        self.line("a plan with a file that is not there", Call::Plan(request.clone()));
+        self.line("a run with it", Call::Run { job, request, at: None });
+        let request = self.request_with(jar, "v1", 10, &there, &Start::Empty);
+        self.line("a run of the same id with the file", Call::Run { job, request, at: None });
+        self.wait_until_it_works(10);
+        self.line("its cancel", Call::Cancel { job });
+        self.wait(10, JobState::Canceled);
     }
 
     /// Asks until the list shows the job so.
@@ -144,13 +184,13 @@ impl<C: Cluster> Recorder<'_, C> {
         for name in ["notajar", "nomain", "mainthrows", "noexecute"] {
             let request = self.request(name, 3, &Start::Empty);
             self.line(&format!("a plan of {name}"), Call::Plan(request.clone()));
-            self.line(&format!("a run of {name}"), Call::Run { job: self.id(3), request });
+            self.line(&format!("a run of {name}"), Call::Run { job: self.id(3), request, at: None });
         }
         let gone = RunRequest { jar: "gone.jar".to_owned(), body: "{}".to_owned() };
-        self.line("a run of a jar that is not there", Call::Run { job: self.id(3), request: gone });
+        self.line("a run of a jar that is not there", Call::Run { job: self.id(3), request: gone, at: None });
         // None of them has used the id up.
         let request = self.request("v1", 3, &Start::Empty);
-        self.line("a run with the id that they had", Call::Run { job: self.id(3), request });
+        self.line("a run with the id that they had", Call::Run { job: self.id(3), request, at: None });
         self.wait(3, JobState::Running);
         self.line("its cancel", Call::Cancel { job: self.id(3) });
         self.wait(3, JobState::Canceled);
@@ -161,8 +201,8 @@ impl<C: Cluster> Recorder<'_, C> {
     fn one_job(&mut self, root: &str) -> StateRef {
         let request = self.request("v1", 4, &Start::Empty);
         self.line("a plan of v1", Call::Plan(request.clone()));
-        self.line("a run of v1", Call::Run { job: self.id(4), request: request.clone() });
-        self.line("the same run again", Call::Run { job: self.id(4), request: request.clone() });
+        self.line("a run of v1", Call::Run { job: self.id(4), request: request.clone(), at: None });
+        self.line("the same run again", Call::Run { job: self.id(4), request: request.clone(), at: None });
         self.wait_until_it_works(4);
         self.line("a sample of it", Call::Sample { job: self.id(4) });
         self.line("what it has processed", Call::Measure { job: self.id(4) });
@@ -175,7 +215,7 @@ impl<C: Cluster> Recorder<'_, C> {
         self.wait_for_trigger(4, 5);
         let reply = self.line("what became of the stop", Call::StopStatus { job, trigger });
         self.line("the savepoints in its directory", Call::List { directory });
-        self.line("the run again when it has finished", Call::Run { job, request });
+        self.line("the run again when it has finished", Call::Run { job, request, at: None });
         let Reply::Stop { trigger: TriggerState::Saved { path }, .. } = reply else {
             panic!("it was not saved: {reply:?}")
         };
@@ -188,15 +228,15 @@ impl<C: Cluster> Recorder<'_, C> {
         let request = self.request("v1", 6, &Start::From(missing));
         self.line(
             "a run from a savepoint that is not there",
-            Call::Run { job: self.id(6), request: request.clone() },
+            Call::Run { job: self.id(6), request: request.clone(), at: None },
         );
         self.wait(6, JobState::Failed);
-        self.line("the same again", Call::Run { job: self.id(6), request });
+        self.line("the same again", Call::Run { job: self.id(6), request, at: None });
         let request = self.request("newuid", 7, &Start::From(savepoint.clone()));
-        self.line("a run with another uid", Call::Run { job: self.id(7), request });
+        self.line("a run with another uid", Call::Run { job: self.id(7), request, at: None });
         self.wait(7, JobState::Failed);
         let request = self.request("v1", 8, &Start::From(savepoint.clone()));
-        self.line("a run from the savepoint", Call::Run { job: self.id(8), request });
+        self.line("a run from the savepoint", Call::Run { job: self.id(8), request, at: None });
         self.wait_until_it_works(8);
         self.line("its cancel", Call::Cancel { job: self.id(8) });
         self.wait(8, JobState::Canceled);
@@ -208,7 +248,7 @@ impl<C: Cluster> Recorder<'_, C> {
     fn restarts(&mut self, savepoint: &StateRef) {
         let (job, end) = (self.id(9), self.cluster.now() + WAIT_MAX);
         let request = self.request("crash", 9, &Start::From(savepoint.clone()));
-        self.line("a run that fails again and again", Call::Run { job, request });
+        self.line("a run that fails again and again", Call::Run { job, request, at: None });
         let has_failed_twice = |reply: &Reply| matches!(reply, Reply::Sampled(it) if it.exceptions.as_ref().is_some_and(|it| it.len() > 1));
         while !has_failed_twice(&self.call(Call::Sample { job })) {
             self.pause(end);

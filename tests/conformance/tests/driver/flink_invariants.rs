@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use trimaran_agent_core::driver::{CallId, Driver as _, Effect, EffectOf, Found, Input, Journaled as _};
-use trimaran_conformance::driver::flink::{NEW, OLD, THIRD, digest, order, release};
+use trimaran_conformance::driver::flink::{NEW, OLD, THIRD, digest, names_of, order, release};
 use trimaran_conformance::flink::{Behaviour, ModelJobManager, Setup, Version};
 use trimaran_flink_core::call::{Call, Reply};
 use trimaran_flink_core::id::FlinkId;
@@ -154,6 +154,10 @@ impl World {
             if !is_last && self.choices.one_in(300) {
                 self.jobmanager.lose_uploads();
             }
+            if !is_last && self.choices.one_in(150) {
+                let lost = usize::try_from(self.choices.below(8)).expect("small");
+                self.jobmanager.lose_upload(lost);
+            }
             if !is_last && !aborted && self.choices.one_in(400) {
                 aborted = true;
                 queue.extend(self.step(&mut phase, Input::Abort(ReasonCode::Canceled)));
@@ -193,7 +197,7 @@ impl World {
 
     fn call(&mut self, id: CallId, call: Call) -> Result<Input<Reply, ()>, String> {
         self.jobmanager.advance(self.now);
-        if let Call::Run { job, request } = &call {
+        if let Call::Run { job, request, .. } = &call {
             let others: Vec<FlinkId> =
                 self.jobmanager.live_jobs().into_iter().filter(|it| it != job).collect();
             if !others.is_empty() {
@@ -262,7 +266,18 @@ impl World {
             }
         }
         let live = self.jobmanager.live_jobs();
+        self.verify_files(&live)?;
         if live.len() > 1 { Err(format!("{live:?} run")) } else { Ok(()) }
+    }
+}
+
+impl World {
+    /// A job has the files of its release, whatever was lost in between.
+    fn verify_files(&self, live: &[FlinkId]) -> Result<(), String> {
+        let Some(job) = self.ledger().job.filter(|job| live.contains(&job.id)) else { return Ok(()) };
+        let wanted = release(job.release.0[0]).files.map(|it| names_of(&it)).unwrap_or_default();
+        let found = self.jobmanager.job(job.id).map(|it| it.files.clone()).unwrap_or_default();
+        if found == wanted { Ok(()) } else { Err(format!("{} has the files {found:?}", job.id)) }
     }
 }
 

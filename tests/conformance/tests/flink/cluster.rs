@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Runtime;
 use trimaran_agent_core::platform::Answer;
+use trimaran_conformance::driver::flink::rules_of;
 use trimaran_conformance::flink::lab::Cluster;
 use trimaran_flink::{Access, FlinkTarget, Jar, JarSource, S3Settings, Savepoints};
 use trimaran_flink_core::call::{Call, Reply};
 use trimaran_flink_core::id::FlinkId;
 use trimaran_model::action::Failure;
 use trimaran_model::id::Digest;
-use trimaran_model::release::{Artifact, ArtifactLocation};
+use trimaran_model::release::{Artifact, ArtifactLocation, Content, Release};
 use trimaran_model::time::{Millis, Timestamp};
 use trimaran_test_env::flink::{FlinkCluster, jars};
 
@@ -37,7 +38,20 @@ impl JarSource for LocalJars {
         let ArtifactLocation::Path(path) = &jar.location else { unreachable!("jars of tests are files") };
         Ok(Jar { file: PathBuf::from(path), fetched_from: None })
     }
+
+    async fn files(&self, _: Digest, whole: Content) -> Result<Vec<u8>, Failure> {
+        let texts = VERSIONS.map(rules_of).into_iter();
+        let mut found = texts.filter(|text| Digest(Sha256::digest(text).into()) == whole.digest);
+        Ok(found.next().expect("a file of a version").into_bytes())
+    }
+
+    async fn release(&self, _: Digest) -> Option<Arc<Release>> {
+        None
+    }
 }
+
+/// Those that ship a file; the others ship none.
+pub(crate) const VERSIONS: [&str; 2] = ["v1", "v2"];
 
 pub(crate) struct RealCluster {
     runtime: Runtime,

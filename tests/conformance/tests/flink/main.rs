@@ -9,7 +9,7 @@ mod faults;
 mod kills;
 
 use cluster::RealCluster;
-use trimaran_conformance::driver::flink::release;
+use trimaran_conformance::driver::flink::{RULES, files_of, release, rules_of};
 use trimaran_conformance::flink::lab::{Ended, Lab};
 use trimaran_conformance::flink::recording::record;
 use trimaran_model::action::{Action, Outcome};
@@ -26,6 +26,11 @@ fn variant(name: &str, sink: &std::path::Path) -> (Digest, FlinkRelease) {
     whole.jar = cluster::jar(name);
     whole.job.args =
         vec![format!("--out={}", sink.display()), "--rate=200".to_owned(), "--checkpoint-ms=500".to_owned()];
+    whole.files = None;
+    if cluster::VERSIONS.contains(&name) {
+        whole.files = Some(files_of(&[(RULES, rules_of(name))]));
+        whole.job.args.push(format!("--cached-file={RULES}"));
+    }
     whole.job.health.window = Millis::seconds(2);
     whole.job.health.min_checkpoints = 2;
     (whole.jar.sha256, whole)
@@ -37,6 +42,20 @@ fn assert_whole(sink: &std::path::Path) -> Records {
     assert!(!records.0.is_empty(), "there are records");
     assert_eq!(records.missing(), [0; 0], "records were lost");
     records
+}
+
+/// Every record of a version was written with the file that it ships.
+fn assert_files(sink: &std::path::Path) {
+    let text = std::fs::read_to_string(sink).expect("there are records");
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    for version in cluster::VERSIONS {
+        let with_file = format!(" {version}+{} ", rules_of(version).trim());
+        let mut lines =
+            whole.lines().filter(|line| line.split(' ').nth(3).is_some_and(|it| it.starts_with(version)));
+        assert!(lines.clone().next().is_some(), "{version} has written nothing");
+        let other = lines.find(|line| !line.contains(&with_file));
+        assert_eq!(other, None, "a record of {version} without its file");
+    }
 }
 
 /// What a real JobManager answers is what was recorded. `UPDATE=1` records anew.
@@ -122,6 +141,7 @@ fn jobs_on_2_3_0() {
     for (name, code) in seed::drawn(&BAD, 2, 20) {
         story.goes_back(name, code, "v2");
     }
+    assert_files(&story.sink);
 }
 
 /// 1.20.5, the same in short.
@@ -132,4 +152,5 @@ fn jobs_on_1_20_5() {
     let upgraded = story.release("v2");
     assert_eq!(upgraded.outcome, Outcome::Done, "{:?}", upgraded.messages);
     story.goes_back("badstate", ReasonCode::JobRestarts, "v2");
+    assert_files(&story.sink);
 }

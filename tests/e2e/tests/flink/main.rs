@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use trimaran_e2e::clicks::{
-    Clicks, INTERVAL_RECORDS, PIPELINE, Shape, installation, newest, repeated_reported,
+    Clicks, INTERVAL_RECORDS, PIPELINE, RULES, Shape, installation, newest, repeated_reported,
 };
 use trimaran_e2e::lab::{Lab, is_alive};
 use trimaran_e2e::pages::follow;
@@ -94,8 +94,9 @@ fn on_disk(state: &Value) -> &Path {
 /// began from.
 #[test]
 fn a_job_is_deployed_upgraded_and_goes_back() {
-    let mut it = Streams::alone("2.3.0", &Shape { window: "2s", ..Shape::default() });
+    let mut it = Streams::alone("2.3.0", &Shape { window: "2s", has_rules: true, ..Shape::default() });
     let lab = &it.lab;
+    it.clicks.write_rules(lab, "one");
     let v1 = it.clicks.deploy_until(lab, "v1", "succeeded");
     it.assert_runs("v1");
     // Fetched, or kept before it was asked for.
@@ -112,8 +113,21 @@ fn a_job_is_deployed_upgraded_and_goes_back() {
         "{plan:#}"
     );
     assert_eq!(it.plan_lines("v2").len(), 1, "its tasks are the same: {:?}", it.plan_lines("v2"));
+    it.clicks.wait_for_record_of("v1+one");
+
+    // Another file is another release, also with the same jar.
+    it.clicks.write_rules(lab, "two");
+    let plan = lab.json(&["plan", "-f", "clicks.yaml", "--artifact", &it.clicks.artifact("v1")]);
+    assert_eq!(plan["stages"][0]["change"], "update", "{plan:#}");
+    let lines = it.plan_lines("v2");
+    let file = lines.iter().find(|line| line.starts_with(&format!("~ file {RULES}: ")));
+    assert!(file.is_some_and(|line| line.contains(" becomes ")) && lines.len() == 2, "{lines:?}");
     let v2 = it.clicks.deploy_until(lab, "v2", "succeeded");
     it.assert_runs("v2");
+    it.clicks.wait_for_record_of("v2+two");
+    let steps = lab.ok(&["run", "show", v2["run"].as_str().expect("a name"), "--steps"]);
+    let uploaded = format!("jarfile=@{RULES};filename=trimaran-{PIPELINE}-");
+    assert!(steps.contains(&uploaded), "{steps}");
     let began = newest(lab)["state"].clone();
     assert_eq!(began["kind"], "savepoint", "{began:#}");
     assert!(on_disk(&began).join("_metadata").is_file(), "{began:#}");
@@ -134,8 +148,10 @@ fn a_job_is_deployed_upgraded_and_goes_back() {
     assert!(why.contains("state_incompatible") && why.contains("uid of operator `counter"), "{why}");
     it.assert_runs("v2");
 
-    // One that crashes over and over goes back without the server of artifacts and without what the JobManager kept.
+    // One that crashes over and over goes back, its file too, without the server of artifacts and without what the
+    // JobManager kept.
     let before = it.clicks.records().repeated();
+    it.clicks.write_rules(lab, "three");
     let crash = it.clicks.deploy(lab, "crash");
     lab.wait_run(&crash, "crash runs", Duration::from_secs(60), |shown| {
         let message = shown["stages"][0]["instances"][0]["message"].as_str();
@@ -151,6 +167,9 @@ fn a_job_is_deployed_upgraded_and_goes_back() {
     it.assert_runs("v2");
     let entry = newest(lab);
     assert_eq!(entry["state"]["kind"], "savepoint", "{entry:#}");
+    it.clicks.wait_for_record_of("v2+two");
+    let sink = std::fs::read_to_string(&it.clicks.sink).expect("there are records");
+    assert!(sink.contains(" crash+three "), "the bad version had its own file");
     // Then v2 is past all that crash had read.
     it.clicks.wait_for_records(400);
     let repeated = it.clicks.records().repeated() - before;
@@ -164,6 +183,7 @@ fn a_job_is_deployed_upgraded_and_goes_back() {
     let back = lab.json(&[&from[..], &["--wait", "--timeout", "120s"]].concat());
     assert_eq!(back["status"], "succeeded", "{back:#}");
     it.assert_runs("v1");
+    it.clicks.wait_for_record_of("v1+one");
     assert_eq!(it.clicks.records().repeated(), before, "it was stopped with a savepoint");
     it.assert_whole();
     assert!(on_disk(&began).join("_metadata").is_file(), "savepoints of the history stay");

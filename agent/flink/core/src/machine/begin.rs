@@ -3,15 +3,17 @@
 use trimaran_model::action::{Action, Failure};
 
 use trimaran_model::id::Digest;
-use trimaran_model::limits::COMMIT_BYTES_MAX;
+use trimaran_model::limits::{COMMIT_BYTES_MAX, FLINK_UPLOAD_PATH_BYTES_MAX};
 use trimaran_model::pipeline::UpgradeMode;
 use trimaran_model::reason::ReasonCode;
-use trimaran_model::release::FlinkRelease;
+use trimaran_model::release::{FlinkFiles, FlinkRelease};
 use trimaran_model::time::{Timestamp, WallTime};
 
 use super::Effects;
 use super::phase::{After, Left, Phase, Step};
+use super::prepared::Uploaded;
 use crate::call::{Call, Refusal, RefusalKind};
+use crate::files::with_paths;
 use crate::health::SETTLED_AFTER;
 use crate::id::IdStep;
 use crate::ledger::{Ending, JobRecord, JobRules, RunRequest, Standing, Start, StateKind, StateRef};
@@ -29,7 +31,7 @@ impl Phase {
 
     /// Chooses the state to go back to from a job that is left.
     pub(super) fn prepare_restore(&mut self, now: WallTime, out: &mut Effects) {
-        if !self.has_jar() {
+        if !self.has_uploads() {
             return;
         }
         if self.release().job.upgrade.mode == UpgradeMode::Stateless {
@@ -104,14 +106,15 @@ impl Phase {
     /// Names the job and commits it, in one with the end of the job before.
     pub(super) fn submit(&mut self, start: Start, out: &mut Effects) {
         let id = self.kept.ledger.next_id(&self.order.installation, IdStep::Run);
-        let jar = self.prepared.jar.clone().expect("a job begins when its jar is there");
-        let request = run_request(jar, id, &self.to_run(), &start);
+        let Uploaded { jar, files, at } = self.uploaded();
+        let request = run_request(jar, id, &self.to_run(), &files, &start);
         self.note_parallelism();
         let release = self.digest();
         let standing = Standing::Submitting(request);
         let rules = JobRules::from(&self.release().job);
         let jar_from = self.prepared.jar_from.clone().expect("a jar that is there came from somewhere");
         self.kept.ledger.job = Some(JobRecord { id, release, from: start, standing, rules, jar_from });
+        self.run_at = Some(at);
         self.kept.ledger.next = None;
         self.absent_since = None;
         self.commit(After::Step(Step::Run), out);
@@ -119,7 +122,9 @@ impl Phase {
 
     pub(super) fn run_call(&self) -> Call {
         match &self.job().standing {
-            Standing::Submitting(request) => Call::Run { job: self.job_id(), request: request.clone() },
+            Standing::Submitting(request) => {
+                Call::Run { job: self.job_id(), request: request.clone(), at: self.run_at.clone() }
+            }
             Standing::Started | Standing::Lost => unreachable!("I2: a job that was seen is never run again"),
         }
     }
@@ -127,16 +132,17 @@ impl Phase {
     /// The answer is lost, and `main` may run for longer than the wait for it: the list says whether it did.
     pub(super) fn on_run_lost(&mut self, now: Timestamp) {
         self.run_lost_until = Some(now + SETTLED_AFTER);
+        // Whichever answers next: it says so when it has not the uploads.
+        self.run_at = None;
         self.go(Step::Observe);
         self.poll_later(now);
     }
 
-    pub(super) fn on_run_refused(&mut self, refusal: Refusal, out: &mut Effects) {
+    pub(super) fn on_run_refused(&mut self, now: Timestamp, refusal: Refusal, out: &mut Effects) {
         let job = self.job().clone();
-        if refusal.kind == RefusalKind::JarGone && self.is_wanted(job.release) {
-            // The JobManager was restarted: whatever it did for this id is over, and the id may be used again.
-            self.prepared.forget_jar();
-            return self.go(Step::Upload);
+        if refusal.kind == RefusalKind::UploadGone && self.is_wanted(job.release) {
+            // Of a jar that is gone `main` did not run, and one that is not given its files submits nothing: the id is free.
+            return self.on_uploads_gone(now, out);
         }
         // No job of this id will run. One that failed to start has its id for good, so the next one gets another.
         self.kept.ledger.job = None;
@@ -148,10 +154,10 @@ impl Phase {
         }
         if let Some(savepoint) = self.other_state(&refusal, &job.from) {
             self.note = Some(format!("{}: going back to {}", refusal.failure.message, savepoint.path));
-            if self.prepared.jar.is_some() {
+            if self.prepared.uploaded.is_some() {
                 return self.submit(Start::From(savepoint), out);
             }
-            // An earlier agent has brought the jar.
+            // An earlier agent has brought the jar and its files.
             self.kept.ledger.next = Some(Start::From(savepoint));
             return self.commit(After::Decide, out);
         }
@@ -183,13 +189,16 @@ impl Phase {
         Failure { code, message, instance }
     }
 
-    /// A jar was uploaded again for a job that is being submitted: the same id, with the jar's new name.
-    pub(super) fn resubmit(&mut self, jar: String, out: &mut Effects) {
+    /// Jar and files were uploaded again for a job that is being submitted: the same id, with the jar's new name and the
+    /// files' new places.
+    pub(super) fn resubmit(&mut self, uploaded: Uploaded, out: &mut Effects) {
+        let Uploaded { jar, files, at } = uploaded;
+        self.run_at = Some(at);
         let job = self.kept.ledger.job.as_mut().expect("it is being submitted");
         let Standing::Submitting(RunRequest { body, .. }) = &job.standing else {
             unreachable!("I2: a job that was seen is never run again")
         };
-        job.standing = Standing::Submitting(RunRequest { jar, body: body.clone() });
+        job.standing = Standing::Submitting(RunRequest { jar, body: with_paths(body, &files) });
         job.jar_from = self.prepared.jar_from.clone().expect("it was uploaded just now");
         self.commit(After::Step(Step::Run), out);
     }
@@ -199,7 +208,10 @@ impl Phase {
         let state =
             StateRef { kind: StateKind::Savepoint, path: String::new(), at: WallTime(0), of: self.digest() };
         let id = crate::id::FlinkId([0; 16]);
-        let request = run_request(String::new(), id, self.release(), &Start::From(state));
+        let longest = "x".repeat(FLINK_UPLOAD_PATH_BYTES_MAX);
+        let names = self.release().files.iter().flat_map(FlinkFiles::iter).map(|(name, _)| name.to_owned());
+        let files = names.map(|name| (name, longest.clone())).collect();
+        let request = run_request(String::new(), id, self.release(), &files, &Start::From(state));
         request.body.len() <= COMMIT_BYTES_MAX / 2
     }
 }

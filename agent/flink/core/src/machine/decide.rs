@@ -62,8 +62,8 @@ impl Phase {
         if self.run_lost_until.is_some_and(|until| now < until) {
             return self.observe_again(now);
         }
-        let needs_jar = self.prepared.jar_is_gone && self.is_wanted(self.job().release);
-        self.go(if needs_jar { Step::Upload } else { Step::Run });
+        let needs_uploads = self.prepared.uploads_are_gone && self.is_wanted(self.job().release);
+        self.go(if needs_uploads { Step::Upload } else { Step::Run });
     }
 
     /// A job that is there, or was.

@@ -365,7 +365,7 @@ impl Phase {
         if matches!(self.order.action, Action::Stop(_)) {
             return self.finish(Outcome::Done, out);
         }
-        if was_chosen && self.prepared.jar.is_some() {
+        if was_chosen && self.prepared.uploaded.is_some() {
             return self.submit(start, out);
         }
         self.commit(After::Decide, out);

@@ -57,6 +57,8 @@ pub struct Phase {
     pub(super) stop: StopSeen,
     /// An answer to a run was lost: its `main` may still run. Until then only the list is asked.
     pub(super) run_lost_until: Option<Timestamp>,
+    /// Which JobManager has the uploads of the run that is being submitted, as far as this agent has seen it.
+    pub(super) run_at: Option<String>,
     pub(super) cancel_sent: Option<Timestamp>,
     pub(super) absent_since: Option<Timestamp>,
     pub(super) unavailable: Option<(Timestamp, String)>,
@@ -192,6 +194,7 @@ impl Phase {
             prepared: Prepared::default(),
             stop: StopSeen::default(),
             run_lost_until: None,
+            run_at: None,
             cancel_sent: None,
             absent_since: None,
             unavailable: None,
@@ -292,9 +295,10 @@ impl Phase {
 
     /// Remembers what is sent for people who want to do the same by hand.
     fn note_sent(&mut self, call: &Call) {
-        let command = curl(call).filter(|command| !self.sent.contains(command));
-        if self.sent.len() < STEPS_REPORTED_MAX {
-            self.sent.extend(command);
+        for command in curl(call) {
+            if self.sent.len() < STEPS_REPORTED_MAX && !self.sent.contains(&command) {
+                self.sent.push(command);
+            }
         }
     }
 
@@ -361,7 +365,7 @@ impl Phase {
             (Step::Cancel, Reply::Accepted) => self.on_cancel_sent(now),
             (Step::FinalCheckpoint, Reply::Checkpoint(seen)) => self.on_final_checkpoint(now, seen, out),
             (Step::Run, Reply::Started | Reply::Duplicate) => self.observe_again(now),
-            (Step::Run, Reply::Refused(refusal)) => self.on_run_refused(refusal, out),
+            (Step::Run, Reply::Refused(refusal)) => self.on_run_refused(now, refusal, out),
             (Step::Verify, Reply::Sampled(sample)) => self.on_sample(now, Some(&sample), out),
             (Step::Tasks, Reply::Jobs { jobs, .. }) => self.on_tasks(now, &jobs, out),
             (Step::Measure, Reply::Measured(measured)) => self.on_measured(now, measured, out),

@@ -1,13 +1,17 @@
-//! What is done before the running job is touched: the jar is brought, planned, and compared with what runs.
+//! What is done before the running job is touched: the jar and its files are brought, planned, and compared with what runs.
 
 use trimaran_model::action::{Action, Failure};
+use trimaran_model::limits::FLINK_UPLOADS_LOST_MAX;
 use trimaran_model::pipeline::UpgradeMode;
 use trimaran_model::reason::ReasonCode;
+use trimaran_model::release::FlinkFiles;
 use trimaran_model::time::{Millis, Timestamp};
 
 use super::Effects;
 use super::phase::{Phase, Step};
-use crate::call::{Call, JobOverview, Refusal, RefusalKind, Reply, Vertex, jar_name};
+use super::prepared::Uploaded;
+use crate::call::{Call, JobOverview, Refusal, RefusalKind, Reply, Vertex};
+use crate::files::{ShippedFiles, jar_name};
 use crate::id::{FlinkId, IdStep};
 use crate::ledger::{Ending, RunRequest, Start};
 use crate::preflight::{Check, check};
@@ -26,7 +30,7 @@ impl Phase {
             self.go(Step::Cluster);
             return false;
         }
-        if !self.has_jar() {
+        if !self.has_uploads() {
             return false;
         }
         if !is_urgent && self.prepared.plan.is_none() {
@@ -36,11 +40,12 @@ impl Phase {
         is_urgent || self.prepared.is_checked || self.preflight(now, out)
     }
 
-    pub(super) fn has_jar(&mut self) -> bool {
-        if self.prepared.jar.is_none() {
+    /// Jar and files; then that step is next.
+    pub(super) fn has_uploads(&mut self) -> bool {
+        if self.prepared.uploaded.is_none() {
             self.go(Step::Upload);
         }
-        self.prepared.jar.is_some()
+        self.prepared.uploaded.is_some()
     }
 
     /// Everything that can be found out about the new version while the old one runs.
@@ -48,7 +53,7 @@ impl Phase {
         if self.prepared.cluster.is_none() {
             return self.go(Step::Cluster);
         }
-        if !self.has_jar() {
+        if !self.has_uploads() {
             return;
         }
         if self.prepared.plan.is_none() {
@@ -106,17 +111,24 @@ impl Phase {
     }
 
     pub(super) fn upload_call(&self) -> Call {
-        let jar = self.release().jar.clone();
-        Call::Upload { name: jar_name(self.order.installation.pipeline.as_str(), jar.sha256), jar }
+        let (jar, pipeline) = (self.release().jar.clone(), self.order.installation.pipeline.to_string());
+        let name = jar_name(&pipeline, jar.sha256);
+        let shipped = |files: &FlinkFiles| ShippedFiles {
+            pipeline: pipeline.clone(),
+            release: self.digest(),
+            files: files.clone(),
+        };
+        let files = self.release().files.as_ref().map(shipped);
+        Call::Upload { name, jar, files, is_fresh: self.prepared.uploads_lost > 0 }
     }
 
     /// What is planned is what will be run, but for the state. The id is the one that comes next.
     pub(super) fn planned_request(&self) -> RunRequest {
-        let jar = self.prepared.jar.clone().expect("a plan is made of a jar that is there");
+        let Uploaded { jar, files, .. } = self.uploaded();
         let key = self.kept.ledger.attempt.as_ref().expect("an order enters its attempt first");
         let next = self.kept.ledger.number + 1;
         let id = FlinkId::derive(&self.order.installation, key, IdStep::Run, next);
-        run_request(jar, id, &self.to_run(), &Start::Empty)
+        run_request(jar, id, &self.to_run(), &files, &Start::Empty)
     }
 
     pub(super) fn on_prepared(&mut self, now: Timestamp, reply: Reply, out: &mut Effects) {
@@ -128,9 +140,9 @@ impl Phase {
                 }
                 self.prepared.cluster = Some(cluster);
             }
-            (Step::Upload, Reply::Uploaded { jar, from }) => {
+            (Step::Upload, Reply::Uploaded { jar, from, files, at }) => {
                 self.prepared.jar_from = Some(from);
-                return self.on_uploaded(now, jar, out);
+                return self.on_uploaded(now, Uploaded { jar, files, at }, out);
             }
             (Step::Plan, Reply::Planned(plan)) => return self.on_planned(now, plan, out),
             (Step::Topology, Reply::Topology(topology)) => self.prepared.topology = Some(topology),
@@ -141,8 +153,8 @@ impl Phase {
                     self.uncommitted = true;
                 }
             }
-            (Step::Plan, Reply::Refused(Refusal { kind: RefusalKind::JarGone, .. })) => {
-                self.prepared.forget_jar();
+            (Step::Plan, Reply::Refused(Refusal { kind: RefusalKind::UploadGone, .. })) => {
+                return self.on_uploads_gone(now, out);
             }
             // It ended, or was lost with its JobManager.
             (Step::Topology, Reply::Gone) => return self.observe_again(now),
@@ -152,11 +164,27 @@ impl Phase {
         self.decide(now, out);
     }
 
-    fn on_uploaded(&mut self, now: Timestamp, jar: String, out: &mut Effects) {
-        self.prepared.jar = Some(jar.clone());
-        self.prepared.jar_is_gone = false;
+    fn on_uploaded(&mut self, now: Timestamp, uploaded: Uploaded, out: &mut Effects) {
+        self.prepared.uploaded = Some(uploaded.clone());
+        self.prepared.uploads_are_gone = false;
         let is_submitting = self.kept.ledger.job.as_ref().is_some_and(|job| job.is_submitting());
-        if is_submitting { self.resubmit(jar, out) } else { self.decide(now, out) }
+        if is_submitting { self.resubmit(uploaded, out) } else { self.decide(now, out) }
+    }
+
+    /// Brings them again; where they go again and again, people are asked.
+    pub(super) fn on_uploads_gone(&mut self, now: Timestamp, out: &mut Effects) {
+        self.prepared.forget_uploads();
+        let times = self.prepared.uploads_lost;
+        if times > FLINK_UPLOADS_LOST_MAX {
+            let message = format!("the JobManager has lost what was uploaded to it {times} times");
+            return self.fault(ReasonCode::UploadsLost, message, out);
+        }
+        self.decide(now, out);
+    }
+
+    /// What was uploaded. A run and its plan are made of what is there.
+    pub(super) fn uploaded(&self) -> Uploaded {
+        self.prepared.uploaded.clone().expect("the uploads come first")
     }
 
     fn on_planned(&mut self, now: Timestamp, plan: Vec<Vertex>, out: &mut Effects) {

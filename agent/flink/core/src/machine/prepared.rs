@@ -3,6 +3,7 @@
 use trimaran_model::time::Timestamp;
 
 use crate::call::{Cluster, JobOverview, Topology, Vertex};
+use crate::files::FilePaths;
 use crate::id::FlinkId;
 use crate::ledger::{JarFrom, Start};
 
@@ -10,12 +11,13 @@ use crate::ledger::{JarFrom, Start};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Prepared {
     pub(super) cluster: Option<Cluster>,
-    /// The jar's id at the JobManager.
-    pub(super) jar: Option<String>,
-    /// Where it came from.
+    pub(super) uploaded: Option<Uploaded>,
+    /// Where the jar came from.
     pub(super) jar_from: Option<JarFrom>,
-    /// The JobManager had it, and has lost it.
-    pub(super) jar_is_gone: bool,
+    /// The JobManager had the uploads, and has lost them.
+    pub(super) uploads_are_gone: bool,
+    /// How often.
+    pub(super) uploads_lost: u32,
     pub(super) plan: Option<Vec<Vertex>>,
     pub(super) topology: Option<Topology>,
     pub(super) is_checked: bool,
@@ -35,7 +37,18 @@ impl Prepared {
         self.foreign = foreign.cloned().collect();
     }
 
-    pub(super) fn forget_jar(&mut self) {
-        (self.jar, self.jar_is_gone) = (None, true);
+    pub(super) fn forget_uploads(&mut self) {
+        (self.uploaded, self.uploads_are_gone) = (None, true);
+        self.uploads_lost += 1;
     }
+}
+
+/// What a run needs at a JobManager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Uploaded {
+    /// The jar's id.
+    pub(super) jar: String,
+    pub(super) files: FilePaths,
+    /// Which JobManager has them.
+    pub(super) at: String,
 }

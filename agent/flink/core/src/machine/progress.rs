@@ -65,7 +65,9 @@ impl Phase {
                 (InstanceStatus::Updating, "waiting for the job to end")
             }
             Step::Observe => (InstanceStatus::Waiting, "asking what runs"),
-            Step::Cluster | Step::Upload => (InstanceStatus::Preparing, "bringing the jar to the JobManager"),
+            Step::Cluster | Step::Upload => {
+                (InstanceStatus::Preparing, "bringing the jar and its files to the JobManager")
+            }
             Step::Plan | Step::Topology | Step::LastCheckpoint if self.replaces_same() => {
                 (InstanceStatus::Preparing, "finding out what the job needs before it is stopped")
             }

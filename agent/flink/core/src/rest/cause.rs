@@ -58,8 +58,11 @@ pub(super) fn is_not_ready(cause: &str) -> bool {
 /// What an error of a plan or a run means; `None`: nothing about the jar or the state.
 pub(super) fn refusal(status: u16, body: &str) -> Option<(RefusalKind, Failure)> {
     let has = |text: &str| body.contains(text);
-    let (kind, code) = if has("Jar file ") && has(" does not exist") {
-        (RefusalKind::JarGone, ReasonCode::JarRefused)
+    // What can't be read lies under the name of one of our uploads: another path is the program's own.
+    let is_file_gone =
+        has("Could not upload job files") && has("java.io.FileNotFoundException: ") && has("_trimaran-");
+    let (kind, code) = if (has("Jar file ") && has(" does not exist")) || is_file_gone {
+        (RefusalKind::UploadGone, ReasonCode::JarRefused)
     } else if has("Cannot map checkpoint/savepoint state") {
         (RefusalKind::State, ReasonCode::StateIncompatible)
     } else if has("Cannot find checkpoint or savepoint")
@@ -82,6 +85,20 @@ pub(super) fn refusal(status: u16, body: &str) -> Option<(RefusalKind, Failure)>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_gone_is_one_of_ours() {
+        let recorded = |path: &str| {
+            format!(
+                "{{\"errors\":[\"org.apache.flink.runtime.rest.handler.RestHandlerException: Could not execute application.\\n\\t\
+                 ... 8 more\\nCaused by: org.apache.flink.util.FlinkException: Could not upload job files.\\n\\tat a\\nCaused \
+                 by: java.io.FileNotFoundException: {path} (No such file or directory)\\n\\t... 46 more\\n\"]}}"
+            )
+        };
+        let kind = |path: &str| refusal(400, &recorded(path)).expect("it is refused").0;
+        assert_eq!(kind("/tmp/flink-web-upload/a1_trimaran-clicks-0123.jar"), RefusalKind::UploadGone);
+        assert_eq!(kind("/etc/rules.json"), RefusalKind::Jar, "the program names a file of its own");
+    }
 
     #[test]
     fn a_stop_that_never_began_is_not_one_that_failed() {

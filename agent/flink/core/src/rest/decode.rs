@@ -45,6 +45,13 @@ pub(super) struct Uploaded {
     pub(super) filename: String,
 }
 
+/// One line of the JobManager's configuration.
+#[derive(Deserialize)]
+pub(super) struct Setting {
+    pub(super) key: String,
+    pub(super) value: String,
+}
+
 #[derive(Deserialize)]
 pub(super) struct Planned {
     pub(super) plan: Plan,

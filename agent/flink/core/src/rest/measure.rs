@@ -143,7 +143,7 @@ mod tests {
     const JOB: FlinkId = FlinkId([0xa1; 16]);
 
     fn answer(status: u16, body: &str) -> Response {
-        Response { at: WallTime(7), status, body: body.to_owned() }
+        Response { at: WallTime(7), by: String::new(), status, body: body.to_owned() }
     }
 
     /// Asks until there is a reply; the paths, and the reply.

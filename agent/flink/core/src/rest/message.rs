@@ -5,6 +5,7 @@ use trimaran_model::time::WallTime;
 
 use super::cause;
 use crate::call::{Refusal, Reply};
+use crate::files::ShippedFiles;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -40,12 +41,20 @@ pub enum Body {
         name: String,
         jar: Artifact,
     },
+    /// The same with a file that is no jar: one of those that a release ships.
+    File {
+        name: String,
+        file: String,
+        shipped: ShippedFiles,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// By the clock of whoever received it.
     pub at: WallTime,
+    /// Which JobManager answered, however it is named.
+    pub by: String,
     pub status: u16,
     pub body: String,
 }

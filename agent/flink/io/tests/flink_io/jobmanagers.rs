@@ -10,14 +10,20 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::RootCertStore;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
+use sha2::{Digest as _, Sha256};
 use tokio_rustls::TlsAcceptor;
 use trimaran_agent_core::platform::Answer;
 use trimaran_flink::Access;
 use trimaran_flink_core::call::{Call, Reply};
+use trimaran_flink_core::files::ShippedFiles;
+use trimaran_flink_core::id::FlinkId;
+use trimaran_flink_core::ledger::RunRequest;
+use trimaran_model::id::Digest;
+use trimaran_model::release::{Artifact, ArtifactLocation, Content, FlinkFiles};
 use trimaran_model::target::FlinkAccess;
 
 use crate::server::{Answer as Said, Server};
-use crate::{ask, is_list, no_savepoints, target};
+use crate::{FILE, ask, is_list, no_savepoints, target};
 
 fn jobs() -> Said {
     Some((200, r#"{"jobs":[]}"#.to_owned()))
@@ -74,6 +80,80 @@ async fn one_that_hangs_is_not_asked_first_again() {
     assert!(tokio::time::timeout(Duration::from_millis(300), ask(&it, Call::Jobs)).await.is_err());
     assert!(is_list(&ask(&it, Call::Jobs).await));
     assert_eq!(count.load(Ordering::Relaxed), 1);
+}
+
+/// A JobManager with uploads of its own, that knows no leader for `refused`; it counts its runs.
+async fn with_uploads(root: &'static str, refused: &'static str) -> (Server, String, Arc<AtomicU32>) {
+    let runs = Arc::new(AtomicU32::new(0));
+    let counted = runs.clone();
+    let server = Server::start(None, move |asked| match asked.path.as_str() {
+        path if path == refused => {
+            Some((503, r#"{"errors":["Service temporarily unavailable"]}"#.to_owned()))
+        }
+        "/jars" => Some((200, r#"{"files":[]}"#.to_owned())),
+        "/jars/upload" => Some((200, format!(r#"{{"filename":"{root}/x_job.jar"}}"#))),
+        "/jars/x_job.jar/run" => {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Some((200, r#"{"jobid":"00"}"#.to_owned()))
+        }
+        _ => jobs(),
+    })
+    .await;
+    let url = format!("http://{}", server.address);
+    (server, url, runs)
+}
+
+fn upload() -> Call {
+    let jar = Artifact {
+        name: "job".parse().expect("a name"),
+        version: "v1".to_owned(),
+        sha256: Digest([1; 32]),
+        location: ArtifactLocation::Path("/srv/v1.jar".to_owned()),
+    };
+    let content = Content { digest: Digest(Sha256::digest(FILE).into()), bytes: FILE.len() as u64 };
+    let files = FlinkFiles::new(content.digest, [("rules.json".to_owned(), content)].into()).expect("a file");
+    let shipped = ShippedFiles { pipeline: "clicks".to_owned(), release: Digest([7; 32]), files };
+    Call::Upload { name: "job.jar".to_owned(), jar, files: Some(shipped), is_fresh: false }
+}
+
+fn run(at: &str) -> Call {
+    let request = RunRequest { jar: "x_job.jar".to_owned(), body: "{}".to_owned() };
+    Call::Run { job: FlinkId([1; 16]), request, at: Some(at.to_owned()) }
+}
+
+/// Also when another one has answered since; and that one gets it where the first is away, since nothing was received.
+#[tokio::test]
+async fn a_run_goes_to_the_one_that_took_the_uploads() {
+    let (first, first_url, first_runs) = with_uploads("/one", "/jobs/overview").await;
+    let (_second, second_url, second_runs) = with_uploads("/two", "").await;
+    let it = target(&[first_url.clone(), second_url], Access::default(), no_savepoints());
+    let answer = ask(&it, upload()).await;
+    let Answer::Reply(Reply::Uploaded { files, at, .. }) = &answer else { panic!("{answer:?}") };
+    assert_eq!((at, files["rules.json"].as_str()), (&first_url, "/one/x_job.jar"));
+    let counts = || (first_runs.load(Ordering::Relaxed), second_runs.load(Ordering::Relaxed));
+    for n in 1..=3 {
+        assert!(is_list(&ask(&it, Call::Jobs).await), "the second one answers");
+        assert_eq!(ask(&it, run(at)).await, Answer::Reply(Reply::Started));
+        assert_eq!(counts(), (n, 0));
+    }
+    drop(first);
+    tokio::task::yield_now().await;
+    assert_eq!(ask(&it, run(at)).await, Answer::Reply(Reply::Started));
+    assert_eq!(counts(), (3, 1));
+}
+
+/// Half of the uploads at one and half at the other are of no use to a run.
+#[tokio::test]
+async fn uploads_are_not_divided_between_two() {
+    let (_first, first_url, _) = with_uploads("/one", "/jars/upload").await;
+    let (_second, second_url, _) = with_uploads("/two", "").await;
+    let it = target(&[first_url, second_url.clone()], Access::default(), no_savepoints());
+    let answer = ask(&it, upload()).await;
+    let Answer::Reply(Reply::Unavailable { message }) = &answer else { panic!("{answer:?}") };
+    assert!(message.contains("in the middle of the uploads"), "{message}");
+    let answer = ask(&it, upload()).await;
+    let Answer::Reply(Reply::Uploaded { at, .. }) = &answer else { panic!("{answer:?}") };
+    assert_eq!(*at, second_url);
 }
 
 /// An authority and what it has signed.

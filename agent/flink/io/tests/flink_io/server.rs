@@ -75,7 +75,11 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         let (name, value) = line.split_once(": ")?;
         Some((name.to_ascii_lowercase(), value.to_owned()))
     };
-    let asked = Asked { path, headers: lines.filter_map(header).collect() };
+    let headers: BTreeMap<String, String> = lines.filter_map(header).collect();
+    // A connection that is closed with a body unread is reset, and the answer with it.
+    let length = headers.get("content-length").and_then(|it| it.parse().ok()).unwrap_or(0);
+    stream.read_exact(&mut vec![0; length]).await?;
+    let asked = Asked { path, headers };
     let Some((status, body)) = answer(&asked) else { return std::future::pending().await };
     let length = body.len();
     let text = format!("HTTP/1.1 {status} x\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");

@@ -3,6 +3,7 @@ package trimaran.demo;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.Path;
 import java.nio.file.Paths;
 import java.nio.file.StandardOpenOption;
 import java.util.Random;
@@ -19,11 +20,12 @@ import org.apache.flink.util.Collector;
 /**
  * Counts each key in keyed state and appends a line {@code NUMBER KEY COUNT VERSION ATTEMPT} to the file of
  * {@code --out}: an effect that is repeated when records are replayed. Options make it fail in the ways that tests need.
+ * {@code --cached-file} names a file of Flink's distributed cache, whose text then stands behind the version in each line.
  */
 final class CountByKey extends KeyedProcessFunction<Integer, Long, Long> implements CheckpointedFunction {
   private static final long serialVersionUID = 1L;
   private final Options options;
-  private final String version;
+  private String version;
   private final long failAfter;
   private final long failAt;
   private final long failEach;
@@ -59,6 +61,11 @@ final class CountByKey extends KeyedProcessFunction<Integer, Long, Long> impleme
     }
     if (ballast > 0) {
       blob = getRuntimeContext().getState(new ValueStateDescriptor<>("blob", byte[].class));
+    }
+    String cached = options.text("cached-file", "");
+    if (!cached.isEmpty()) {
+      Path path = getRuntimeContext().getDistributedCache().getFile(cached).toPath();
+      version = options.text("version", "dev") + "+" + Files.readString(path).strip();
     }
     String file = options.text("out", "");
     if (!file.isEmpty()) {
