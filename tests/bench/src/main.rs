@@ -10,11 +10,13 @@ mod attached;
 mod commits;
 mod dispatch;
 mod flink;
+mod flink_rest;
 mod floor;
 mod history;
 mod hung;
 mod idle;
 mod lint;
+mod model_server;
 mod report;
 mod rollout;
 mod start;
@@ -39,6 +41,7 @@ const ALL: &[Bench] = &[
     ("rollout", rollout::run),
     ("verdict", verdict::run),
     ("flink", flink::run),
+    ("flink-rest", flink_rest::run),
 ];
 
 /// Measures what the design promises, and prints one table.

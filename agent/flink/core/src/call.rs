@@ -28,6 +28,8 @@ pub enum Call {
     Sample { job: FlinkId },
     /// What a job has processed since it was run, over all its restarts, and its last checkpoint. Answer: `Measured`.
     Measure { job: FlinkId },
+    /// How many checkpoints of a job have completed and failed. Answer: `Counted`.
+    Checkpoints { job: FlinkId },
     /// The last completed checkpoint. Answer: `Checkpoint`.
     Checkpoint { job: FlinkId },
     /// Why a job failed. Answer: `Exception`.
@@ -66,6 +68,7 @@ pub enum Reply {
     Topology(Topology),
     Sampled(Sample),
     Measured(Measured),
+    Counted(Option<CheckpointCounts>),
     Checkpoint(Option<CheckpointSeen>),
     Exception(Option<String>),
     Failures(Vec<FailureSeen>),

@@ -77,6 +77,9 @@ impl Exchange {
             Call::Topology { job } => topology(*job, answers),
             Call::Sample { job } => sample(*job, answers),
             Call::Measure { job } => measure::measured(*job, answers),
+            Call::Checkpoints { job } => one(answers, get(format!("/jobs/{job}/checkpoints")), |answer| {
+                Ok(Reply::Counted(counts(answer)?))
+            }),
             Call::Checkpoint { job } => one(answers, get(format!("/jobs/{job}/checkpoints")), |answer| {
                 Ok(Reply::Checkpoint(counts(answer)?.and_then(|counts| counts.last)))
             }),

@@ -2,8 +2,8 @@
 //! where the list shows that something happened.
 //!
 //! At rest one list for all jobs of a cluster is enough: it has the state of each job, its tasks, and when its state last
-//! changed. A sample is asked for when that is another time than before, while something is wrong, and now and then for
-//! the checkpoints.
+//! changed. A sample is asked for when that is another time than before, and while something is wrong. Now and then only the
+//! checkpoints are, which no list has: not of all jobs in the same moment.
 //!
 //! What ran at the end of its order is healthy until there is evidence against it. Failures count while they are younger than
 //! [`PERIOD`], so that a job that fails once a day is healthy and one that fails over and over is not, however slowly.
@@ -17,7 +17,7 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_model::verdict::Verdict;
 
-use crate::call::{JobOverview, JobState, Sample};
+use crate::call::{CheckpointCounts, JobOverview, JobState, Sample};
 use crate::health::{SAME_CAUSE_MAX, SETTLED_AFTER, code_of, failure, is_platform};
 use crate::id::FlinkId;
 use crate::ledger::{JobRules, Ledger};
@@ -32,6 +32,17 @@ const RESTART_MAX: Millis = Millis::seconds(10);
 const DOWN_AFTER: Millis = Millis::minutes(1);
 /// Checkpoints of a job at rest are looked at this often.
 const SAMPLE_INTERVAL: Millis = Millis::minutes(1);
+
+/// What has to be asked of a job before it is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// The list says enough.
+    Nothing,
+    /// How many checkpoints completed and failed: [`StandingJob::count`].
+    Checkpoints,
+    /// All of it: [`StandingJob::sample`].
+    Whole,
+}
 
 /// One job that stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +60,8 @@ pub struct StandingJob {
     absent: Option<Timestamp>,
     modified: Option<WallTime>,
     sampled: Option<Timestamp>,
+    /// From there to the next look at its checkpoints.
+    interval: Millis,
     /// Completed and failed checkpoints at the last completed one that was seen.
     checkpoints: Option<(u64, u64)>,
     failed_checkpoints: u64,
@@ -72,6 +85,7 @@ impl StandingJob {
             absent: None,
             modified: None,
             sampled: None,
+            interval: first_interval(job.id),
             checkpoints: None,
             failed_checkpoints: 0,
             checkpoint_failure: None,
@@ -83,13 +97,13 @@ impl StandingJob {
         self.id
     }
 
-    /// Takes what the list of jobs says; whether a sample is needed to judge it.
-    pub fn see(&mut self, now: Timestamp, at: WallTime, jobs: &[JobOverview]) -> bool {
+    /// Takes what the list of jobs says; what is missing to judge it.
+    pub fn see(&mut self, now: Timestamp, at: WallTime, jobs: &[JobOverview]) -> Look {
         self.counted.get_or_insert(at);
         let Some(job) = jobs.iter().find(|job| job.id == self.id) else {
             (self.state, self.calm) = (None, None);
             self.absent.get_or_insert(now);
-            return false;
+            return Look::Nothing;
         };
         (self.state, self.absent) = (Some(job.state), None);
         let runs = job.state == JobState::Running && job.tasks.is_some_and(|it| it.all_run());
@@ -103,13 +117,15 @@ impl StandingJob {
             self.disturbed.get_or_insert(now);
         }
         let changed = self.modified.replace(job.modified) != Some(job.modified);
-        let is_due = self.sampled.is_none_or(|at| now - at >= SAMPLE_INTERVAL);
-        changed || !is_well || self.wrong.is_some() || is_due
+        if changed || !is_well || self.wrong.is_some() {
+            return Look::Whole;
+        }
+        let is_due = self.sampled.is_none_or(|at| now - at >= self.interval);
+        if is_due { Look::Checkpoints } else { Look::Nothing }
     }
 
     /// Takes a sample of the job.
     pub fn sample(&mut self, now: Timestamp, sample: &Sample) {
-        self.sampled = Some(now);
         let counted = self.counted.unwrap_or(sample.at);
         let exceptions = sample.exceptions.as_deref().unwrap_or_default();
         for exception in exceptions.iter().rev().filter(|it| it.at > counted) {
@@ -117,7 +133,15 @@ impl StandingJob {
             self.calm = None;
         }
         self.counted = exceptions.iter().map(|it| it.at).max().max(Some(counted));
-        if let Some(counts) = &sample.checkpoints {
+        self.count(now, sample.checkpoints.as_ref());
+    }
+
+    /// Takes what the job's checkpoints are.
+    pub fn count(&mut self, now: Timestamp, checkpoints: Option<&CheckpointCounts>) {
+        if self.sampled.replace(now).is_some() {
+            self.interval = SAMPLE_INTERVAL;
+        }
+        if let Some(counts) = checkpoints {
             let (completed, failed) = (counts.completed, counts.failed);
             match self.checkpoints {
                 // A JobManager that was restarted counts from zero.
@@ -195,10 +219,15 @@ impl StandingJob {
     }
 }
 
+/// Jobs that are observed since the same moment, as behind the start of an agent, are looked at one after the other.
+fn first_interval(id: FlinkId) -> Millis {
+    Millis(SAMPLE_INTERVAL.0 - SAMPLE_INTERVAL.0 * u64::from(id.0[0]) / 256)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::{CheckpointCounts, ExceptionSeen, Tasks};
+    use crate::call::{ExceptionSeen, Tasks};
 
     const ID: FlinkId = FlinkId([7; 16]);
 
@@ -252,22 +281,51 @@ mod tests {
         state: JobState,
         running: u32,
         modified: Timestamp,
-    ) -> bool {
+    ) -> Look {
         job.see(now, wall(now), &[listed(state, running, modified)])
     }
 
     #[test]
     fn a_job_at_rest_is_healthy_and_asked_for_once_a_minute() {
         let mut job = standing(rules());
-        let mut samples = 0;
+        let (mut samples, mut counts) = (0, 0);
         for n in (0..600).step_by(5) {
-            if see(&mut job, seconds(n), JobState::Running, 2, seconds(0)) {
-                job.sample(seconds(n), &sample(seconds(n), &[]));
-                samples += 1;
+            match see(&mut job, seconds(n), JobState::Running, 2, seconds(0)) {
+                Look::Whole => {
+                    job.sample(seconds(n), &sample(seconds(n), &[]));
+                    samples += 1;
+                }
+                Look::Checkpoints => {
+                    job.count(seconds(n), None);
+                    counts += 1;
+                }
+                Look::Nothing => {}
             }
             assert_eq!(job.judge(seconds(n)), (Verdict::Healthy, None));
         }
-        assert_eq!(samples, 10);
+        assert_eq!((samples, samples + counts), (1, 10));
+    }
+
+    /// Otherwise two hundred requests leave at once.
+    #[test]
+    fn jobs_that_are_observed_since_the_same_moment_are_not_all_looked_at_in_the_same_one() {
+        let first_look = |n: u8| {
+            let mut job = standing(rules());
+            (job.id, job.interval) = (FlinkId([n; 16]), first_interval(FlinkId([n; 16])));
+            let look = |job: &mut StandingJob, at: u64| {
+                let overview = JobOverview { id: job.id, ..listed(JobState::Running, 2, seconds(0)) };
+                job.see(seconds(at), wall(seconds(at)), &[overview])
+            };
+            assert_eq!(look(&mut job, 0), Look::Whole);
+            job.count(seconds(0), None);
+            let mut moments = (5..=60).step_by(5);
+            moments.find(|at| look(&mut job, *at) == Look::Checkpoints).expect("within a minute")
+        };
+        let mut moments = BTreeMap::new();
+        for n in (0..=255_u8).map(first_look) {
+            *moments.entry(n).or_insert(0) += 1;
+        }
+        assert!(moments.len() >= 12 && moments.values().all(|count| *count <= 24), "{moments:?}");
     }
 
     #[test]
@@ -279,7 +337,8 @@ mod tests {
         let mut recognized = None;
         for n in (5..60).step_by(5) {
             failures.push((seconds(n - 1), "java.lang.IllegalStateException: x"));
-            assert!(see(&mut job, seconds(n), JobState::Running, 2, seconds(n - 1)), "its state has changed");
+            let look = see(&mut job, seconds(n), JobState::Running, 2, seconds(n - 1));
+            assert_eq!(look, Look::Whole, "its state has changed");
             job.sample(seconds(n), &sample(seconds(n), &failures));
             if let (Verdict::Degraded, Some(failure)) = job.judge(seconds(n)) {
                 assert_eq!(failure.code, ReasonCode::JobRestarts);
@@ -338,7 +397,7 @@ mod tests {
         assert_eq!(bounded.judge(seconds(30)).0, Verdict::Healthy);
         let mut gone = standing(rules());
         for (n, wanted) in [(0, Verdict::Healthy), (8, Verdict::Healthy), (12, Verdict::Missing)] {
-            assert!(!gone.see(seconds(n), wall(seconds(n)), &[]));
+            assert_eq!(gone.see(seconds(n), wall(seconds(n)), &[]), Look::Nothing);
             assert_eq!(gone.judge(seconds(n)).0, wanted, "{n}");
         }
     }

@@ -1,10 +1,10 @@
-//! Observers of jobs at rest: one list of jobs serves all of a cluster's, and a job is asked about only when the list
-//! shows that something happened.
+//! Observers of jobs at rest: one list of jobs serves all of a cluster's. A job is asked about when the list shows that
+//! something happened, and once a minute for its checkpoints.
 
 use trimaran_agent_core::platform::{Answer, Judgment, JudgmentSink};
 use trimaran_flink_core::call::{Call, Reply};
 use trimaran_flink_core::journal::ledger_from_bytes;
-use trimaran_flink_core::standing::StandingJob;
+use trimaran_flink_core::standing::{Look, StandingJob};
 use trimaran_model::time::Millis;
 use trimaran_model::verdict::Verdict;
 use trimaran_process::clock::boot_time;
@@ -32,10 +32,11 @@ pub(crate) async fn observe<J: JarSource>(
         let listed = target.shared_jobs().await;
         let now = boot_time();
         let is_seen = match listed.as_ref() {
-            Ok((at, jobs)) => {
-                let is_unclear = job.see(now, *at, jobs);
-                !is_unclear || sample(target, &mut job).await
-            }
+            Ok((at, jobs)) => match job.see(now, *at, jobs) {
+                Look::Nothing => true,
+                Look::Checkpoints => count(target, &mut job).await,
+                Look::Whole => sample(target, &mut job).await,
+            },
             Err(why) => {
                 tracing::debug!(job = %job.id(), why, "the JobManager can't be asked");
                 false
@@ -56,6 +57,17 @@ async fn sample<J: JarSource>(target: &FlinkTarget<J>, job: &mut StandingJob) ->
     match target.perform(Call::Sample { job: job.id() }, || true).await {
         Answer::Reply(Reply::Sampled(sample)) => {
             job.sample(boot_time(), &sample);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Whether the job's checkpoints could be counted.
+async fn count<J: JarSource>(target: &FlinkTarget<J>, job: &mut StandingJob) -> bool {
+    match target.perform(Call::Checkpoints { job: job.id() }, || true).await {
+        Answer::Reply(Reply::Counted(counts)) => {
+            job.count(boot_time(), counts.as_ref());
             true
         }
         _ => false,
