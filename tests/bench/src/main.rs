@@ -15,6 +15,7 @@ mod floor;
 mod history;
 mod hung;
 mod idle;
+mod kubernetes;
 mod lint;
 mod model_server;
 mod report;
@@ -42,6 +43,7 @@ const ALL: &[Bench] = &[
     ("verdict", verdict::run),
     ("flink", flink::run),
     ("flink-rest", flink_rest::run),
+    ("kubernetes", kubernetes::run),
 ];
 
 /// Measures what the design promises, and prints one table.

@@ -228,6 +228,13 @@ impl Lab {
         command.output().expect("the CLI runs")
     }
 
+    /// Starts a CLI that goes on, with its output piped.
+    pub fn start_cli(&self, arguments: &[&str]) -> Child {
+        let mut command = command(self.folder.path());
+        command.envs(self.environment.iter().cloned()).args(arguments).stdout(Stdio::piped());
+        command.spawn().expect("the CLI runs")
+    }
+
     /// Runs the CLI; it must succeed.
     pub fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);

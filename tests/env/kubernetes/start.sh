@@ -110,6 +110,16 @@ launch cluster etcd "$programs/etcd" --name "$name" --data-dir "$state/etcd" --l
   --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
   --listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380 \
   --initial-cluster "$name=http://127.0.0.1:2380"
+# What agents ask is written down: those of service accounts which are not the cluster's own.
+cat >"$state/audit.yaml" <<YAML
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: None, userGroups: ["system:serviceaccounts:kube-system"]}
+- {level: Metadata, userGroups: ["system:serviceaccounts"]}
+- {level: None}
+YAML
 launch cluster apiserver "$programs/kube-apiserver" --etcd-servers http://127.0.0.1:2379 \
   --bind-address 0.0.0.0 --secure-port 6443 --advertise-address "$node_ip" --service-cluster-ip-range "$services" \
   --tls-cert-file "$certificates/apiserver.crt" --tls-private-key-file "$certificates/apiserver.key" \
@@ -117,7 +127,8 @@ launch cluster apiserver "$programs/kube-apiserver" --etcd-servers http://127.0.
   --kubelet-client-certificate "$certificates/kubelet-client.crt" \
   --kubelet-client-key "$certificates/kubelet-client.key" --kubelet-preferred-address-types InternalIP \
   --service-account-issuer https://kubernetes.default.svc --service-account-key-file "$certificates/accounts.pub" \
-  --service-account-signing-key-file "$certificates/accounts.key" --profiling=false
+  --service-account-signing-key-file "$certificates/accounts.key" --profiling=false \
+  --audit-policy-file "$state/audit.yaml" --audit-log-path "$state/log/audit"
 await 120 kube-apiserver kubectl get --raw /readyz
 launch cluster controller-manager "$programs/kube-controller-manager" --leader-elect=false \
   --kubeconfig "$state/controller-manager.kubeconfig" --bind-address 127.0.0.1 --root-ca-file "$certificates/ca.crt" \

@@ -251,6 +251,17 @@ impl Cluster {
         }
     }
 
+    /// What service accounts asked of the API server of a cluster of our own, as its audit log has it: a watch when it began
+    /// and when it ended, everything else when it was answered.
+    pub fn audited(&self) -> Vec<Value> {
+        assert!(matches!(self.place, Place::Own { .. }), "this needs a cluster of our own");
+        let log = self.kubeconfig.with_file_name("log").join("audit");
+        // It is made with the first request.
+        let text = std::fs::read_to_string(log).unwrap_or_default();
+        // The last line may be half written.
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
     /// Cuts the cluster off. Connections hang; none is refused.
     pub fn cut(&self, cut: Cut) -> Partition<'_> {
         let way: &[&str] = match cut {

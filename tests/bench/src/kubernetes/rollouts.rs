@@ -1,0 +1,88 @@
+//! Good versions, in turn with kubectl: how long each takes, and how late its end is told.
+
+use std::time::{Duration, Instant};
+
+use trimaran_e2e::lab::Lab;
+use trimaran_test_env::kubernetes::Cluster;
+
+use super::doomed;
+use super::pods::{PodWatch, last_ready};
+use super::service::{Image, Ours, REPLICAS, Theirs, Version};
+use crate::report::{Report, percentile, time};
+
+/// Rollouts of each of both.
+const TIMES: usize = 12;
+const ROLLOUT_MAX: Duration = Duration::from_secs(120);
+
+/// Times of one tool, sorted at the end.
+#[derive(Default)]
+struct Times {
+    /// From the command to its end.
+    whole: Vec<Duration>,
+    /// From the last new pod that is ready to the end.
+    lag: Vec<Duration>,
+}
+
+impl Times {
+    fn add(&mut self, began: Instant, ready: Instant, ended: Instant) {
+        self.whole.push(ended.duration_since(began));
+        self.lag.push(ended.saturating_duration_since(ready));
+    }
+}
+
+pub(super) fn run(report: &mut Report, cluster: &Cluster) {
+    let lab = Lab::fresh(1);
+    let image = Image::publish(cluster);
+    let ours = Ours::new(&lab, cluster, &image, "ours");
+    let theirs = Theirs::new(cluster, &image, "theirs");
+    let pods = [PodWatch::start(cluster, "ours"), PodWatch::start(cluster, "theirs")];
+    let first = Version::good("v0");
+    ours.deploy(&first, Duration::ZERO).events.stage("succeeded", ROLLOUT_MAX);
+    theirs.deploy(&first);
+    let (mut own, mut other) = (Times::default(), Times::default());
+    for number in 1..=TIMES {
+        let version = Version::good(&format!("v{number}"));
+        let ended = theirs.deploy(&version);
+        assert!(ended.output.status.success(), "{}", String::from_utf8_lossy(&ended.output.stderr));
+        let ready = pods[1].wait("its pods are ready", |seen| last_ready(seen, &version.name));
+        other.add(ended.began, ready, ended.at);
+        let begun = ours.deploy(&version, Duration::ZERO);
+        let (at, _) = begun.events.stage("succeeded", ROLLOUT_MAX);
+        let ready = pods[0].wait("its pods are ready", |seen| last_ready(seen, &version.name));
+        own.add(begun.at, ready, at);
+    }
+    add(report, own, other);
+    doomed::run(report, &ours, &theirs, [&pods[0], &pods[1]]);
+}
+
+fn add(report: &mut Report, mut own: Times, mut other: Times) {
+    for times in [&mut own.whole, &mut own.lag, &mut other.whole, &mut other.lag] {
+        times.sort_unstable();
+    }
+    report.add(
+        format!("Kubernetes: rollout of {REPLICAS} pods, last new pod ready to the stage's end"),
+        time(percentile(&own.lag, 50)),
+        format!(
+            "p50 of {TIMES}, {}; bar p50 50 ms, max 150 ms; {} to the end of `kubectl rollout status`, {}",
+            ends(&own.lag),
+            time(percentile(&other.lag, 50)),
+            ends(&other.lag)
+        ),
+    );
+    report.add(
+        format!("Kubernetes: rollout of {REPLICAS} pods in whole, `stability: 0s`"),
+        time(percentile(&own.whole, 50)),
+        format!(
+            "p50 of {TIMES}, {}; {} with `kubectl apply` and `kubectl rollout status`, {}",
+            ends(&own.whole),
+            time(percentile(&other.whole, 50)),
+            ends(&other.whole)
+        ),
+    );
+}
+
+/// `min 1.2 ms, max 3.4 ms` of sorted times.
+pub(super) fn ends(sorted: &[Duration]) -> String {
+    let of = |it: Option<&Duration>| time(it.copied().unwrap_or_default());
+    format!("min {}, max {}", of(sorted.first()), of(sorted.last()))
+}
