@@ -10,3 +10,4 @@ mod refusals;
 mod secrets;
 mod shop;
 mod takeover;
+mod traffic;
