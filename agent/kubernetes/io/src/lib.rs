@@ -19,6 +19,7 @@
     reason = "this crate is the I/O of a cluster: files of credentials and clocks"
 )]
 
+mod access;
 mod apply;
 mod calls;
 mod cluster;

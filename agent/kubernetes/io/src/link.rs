@@ -52,6 +52,10 @@ impl Link {
         }
     }
 
+    pub(crate) fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
     /// The client, made with the first call and again when the kubeconfig was replaced.
     pub(crate) async fn client(&self) -> Result<Client, RequestError> {
         let mut known = self.client.lock().await;

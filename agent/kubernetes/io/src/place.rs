@@ -64,7 +64,7 @@ impl Place {
         let client = self.cluster.link.client().await?;
         let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
         let answer = send(&client, method, path, kind, body).await;
-        if !matches!(answer, Err(RequestError::Silent(_) | RequestError::Credentials(_))) {
+        if answer.as_ref().err().is_none_or(|error| error.code().is_some()) {
             self.cluster.link.received();
         }
         answer

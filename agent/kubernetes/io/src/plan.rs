@@ -11,7 +11,7 @@ use trimaran_agent_core::platform::{Part, PartSink, PlatformError};
 use trimaran_kubernetes_driver::{
     FieldOwner, Loaded, MANAGER, Manifest, Marks, ObjectKey, OnConflict, Refusal, Release, is_replaced,
 };
-use trimaran_model::id::InstallationId;
+use trimaran_model::assignment::Assignment;
 use trimaran_model::reason::ReasonCode;
 
 use crate::difference::difference;
@@ -55,7 +55,7 @@ impl Place {
     /// Compares a release with what is there.
     pub(crate) async fn plan(
         &self,
-        installation: &InstallationId,
+        order: &Assignment,
         loaded: Loaded,
         answer: impl PartSink,
     ) -> Result<(), PlatformError> {
@@ -68,7 +68,7 @@ impl Place {
                 return Err(PlatformError { code: ReasonCode::ObjectRefused, message });
             }
         };
-        let installation = format!("{}/{}", installation.pipeline, installation.target);
+        let installation = format!("{}/{}", order.installation.pipeline, order.installation.target);
         let (lines, problems) = self.compare(&release, &installation).await;
         // Whoever asked has gone.
         if answer.put(Part::Plan(lines)).await.is_err() {
@@ -76,7 +76,7 @@ impl Place {
         }
         // What is certain to be refused says more than a question that had no answer.
         let Some(first) = problems.iter().find(|it| !it.code.is_no_answer()).or(problems.first()) else {
-            return Ok(());
+            return self.check_cluster(order.committed.as_ref()).await;
         };
         let messages: Vec<&str> = problems.iter().take(PROBLEMS_MAX).map(|it| it.message.as_str()).collect();
         let mut message = messages.join("\n");

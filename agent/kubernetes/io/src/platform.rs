@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use trimaran_agent_core::Permit;
@@ -12,6 +13,7 @@ use trimaran_agent_core::platform::{
 use trimaran_kubernetes_driver::{Answered, Ask, Assigned, Loaded, Observation, Query};
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::Digest;
+use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::{KubernetesRelease, ReleaseWorkload};
 use trimaran_model::target::{Target, TargetPlatform};
 
@@ -19,6 +21,9 @@ use crate::cluster::Cluster;
 use crate::link::Credentials;
 use crate::place::Place;
 use crate::releases::Releases;
+
+/// A webhook may take 30 s for an object, and few objects have one that does.
+const PLAN_MAX: Duration = Duration::from_secs(120);
 
 /// Makes the platforms of all targets of Kubernetes. Targets of one cluster share its client and its watches.
 pub struct KubernetesPlatforms<R> {
@@ -111,10 +116,23 @@ impl<R: Releases> Platform<Assigned> for KubernetesTarget<R> {
                 self.place.logs(&instances, previous, &query, answer).await
             }
             Question::Plan { order, content } => {
-                let loaded = self.load_planned(&order, content).await;
-                self.place.plan(&order.installation, loaded, answer).await
+                // Without a way into the cluster nothing else that is asked has an answer.
+                self.place.check_access().await?;
+                let planned = async {
+                    let loaded = self.load_planned(&order, content).await;
+                    self.place.plan(&order, loaded, answer).await
+                };
+                let late = |_| {
+                    let message =
+                        format!("the API server gave no whole answer within {} s", PLAN_MAX.as_secs());
+                    Err(PlatformError { code: ReasonCode::ApiUnavailable, message })
+                };
+                tokio::time::timeout(PLAN_MAX, planned).await.unwrap_or_else(late)
             }
-            Question::SealingKey => self.place.sealing_key(answer).await,
+            Question::SealingKey => {
+                self.place.check_access().await?;
+                self.place.sealing_key(answer).await
+            }
         }
     }
 }

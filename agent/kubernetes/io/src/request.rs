@@ -1,5 +1,7 @@
 //! One request to an API server, answered with an object or with why there is none.
 
+use std::error::Error;
+
 pub(crate) use http::Method;
 use http::Request;
 use http_body_util::{BodyExt as _, Limited};
@@ -23,6 +25,9 @@ pub(crate) enum RequestError {
     /// There is no client.
     #[error("{0}")]
     Credentials(String),
+    /// Who answers can't prove to be the one that was asked: nothing was sent.
+    #[error("the API server is not trusted: {0}")]
+    Untrusted(String),
     /// No answer, or half of one.
     #[error("the API server does not answer: {0}")]
     Silent(String),
@@ -34,7 +39,9 @@ impl RequestError {
     /// What it means for a call of the driver.
     pub(crate) fn refusal(&self) -> Refusal {
         match self {
-            Self::Credentials(_) | Self::Silent(_) => Refusal::Unavailable { message: self.to_string() },
+            Self::Credentials(_) | Self::Untrusted(_) | Self::Silent(_) => {
+                Refusal::Unavailable { message: self.to_string() }
+            }
             Self::Status { code, body } => Refusal::of_status(*code, body),
         }
     }
@@ -42,7 +49,7 @@ impl RequestError {
     /// In the API server's own words.
     pub(crate) fn message(&self) -> String {
         match self {
-            Self::Credentials(_) | Self::Silent(_) => self.to_string(),
+            Self::Credentials(_) | Self::Untrusted(_) | Self::Silent(_) => self.to_string(),
             Self::Status { code, body } => {
                 let status: Option<Value> = serde_json::from_str(body).ok();
                 let message = status.as_ref().and_then(|status| status["message"].as_str());
@@ -54,9 +61,38 @@ impl RequestError {
     pub(crate) fn code(&self) -> Option<u16> {
         match self {
             Self::Status { code, .. } => Some(*code),
-            Self::Credentials(_) | Self::Silent(_) => None,
+            Self::Credentials(_) | Self::Untrusted(_) | Self::Silent(_) => None,
         }
     }
+
+    /// Of a request that was not answered.
+    fn unanswered(error: &kube::Error) -> Self {
+        let text = with_sources(error);
+        if inner::<kube::client::AuthError>(error).is_some() {
+            return Self::Credentials(text);
+        }
+        match inner::<rustls::Error>(error) {
+            Some(rustls::Error::InvalidCertificate(_)) => Self::Untrusted(text),
+            Some(_) | None => Self::Silent(text),
+        }
+    }
+}
+
+/// The first error of a kind among an error and its sources.
+fn inner<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        // What is wrapped is no source of its wrapper here.
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
+    }
+    None
 }
 
 /// Sends a request; `path` begins with `/` and may have a query.
@@ -86,8 +122,8 @@ pub(crate) async fn send_for_text(
         .header("accept", JSON)
         .body(Body::from(body))
         .map_err(|error| RequestError::Silent(format!("`{path}` is no path: {error}")))?;
-    let silent = |error: &dyn std::error::Error| RequestError::Silent(with_sources(error));
-    let answer = client.send(request).await.map_err(|error| silent(&error))?;
+    let silent = |error: &dyn Error| RequestError::Silent(with_sources(error));
+    let answer = client.send(request).await.map_err(|error| RequestError::unanswered(&error))?;
     let code = answer.status().as_u16();
     let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
     let body = body.map_err(|error| silent(&*error))?.to_bytes();
@@ -110,4 +146,30 @@ pub(crate) fn encoded(text: &str) -> String {
         }
     }
     encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unanswered(error: std::io::Error) -> RequestError {
+        RequestError::unanswered(&kube::Error::Service(Box::new(error)))
+    }
+
+    #[test]
+    fn another_server_is_told_from_silence() {
+        let other = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let found = unanswered(std::io::Error::other(std::io::Error::other(other)));
+        assert!(matches!(&found, RequestError::Untrusted(text) if text.contains("UnknownIssuer")), "{found}");
+        let cut = unanswered(std::io::Error::other(rustls::Error::HandshakeNotComplete));
+        assert!(matches!(cut, RequestError::Silent(_)), "{cut}");
+        let refused = unanswered(std::io::ErrorKind::ConnectionRefused.into());
+        assert!(matches!(refused, RequestError::Silent(_)), "{refused}");
+    }
+
+    #[test]
+    fn without_credentials_nothing_can_be_asked() {
+        let error = kube::Error::Auth(kube::client::AuthError::UnrefreshableTokenResponse);
+        assert!(matches!(RequestError::unanswered(&error), RequestError::Credentials(_)));
+    }
 }

@@ -2,6 +2,7 @@
 //! besides.
 #![allow(clippy::disallowed_methods, reason = "a test of processes starts processes and reads clocks")]
 
+mod access;
 mod adoption;
 mod deploys;
 mod faults;

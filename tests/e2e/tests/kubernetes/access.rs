@@ -1,0 +1,80 @@
+//! A target that does not lead into its cluster is found at plan, with the field and the remedy; a cluster that is silent
+//! is not held against it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine as _;
+use serde_json::{Value, json};
+use trimaran_e2e::lab::Lab;
+use trimaran_test_env::kubernetes::Cluster;
+use trimaran_test_support::wait::until;
+
+use crate::shop::{Shape, Shop, printed};
+
+/// Plans until the answer of the target has this code and all of these words. What is refused is exit 6 with TR2213, for
+/// people too; silence is none.
+fn answered(shop: &Shop<'_>, artifact: &str, exit: i32, code: &str, words: &[&str]) {
+    let name = shop.name();
+    let file = format!("{name}.yaml");
+    let command = ["plan", "-f", &file, "--artifact", artifact];
+    until(&format!("the plan says {code} and {words:?}"), Duration::from_secs(30), || {
+        let planned = shop.lab.run(&[&command[..], &["-o", "json"]].concat());
+        let plan: Value = serde_json::from_slice(&planned.stdout).expect("the plan is a document");
+        let difference = &plan["differences"][0];
+        eprintln!("exit {:?}: {difference}", planned.status.code());
+        let says = difference["missing"].as_str().unwrap_or_default();
+        let is_whole = planned.status.code() == Some(exit) && difference["code"] == code;
+        (is_whole && words.iter().all(|word| says.contains(word))).then_some(())
+    });
+    let planned = shop.lab.run(&command);
+    assert_eq!(planned.status.code(), Some(exit), "{}", printed(&planned));
+    assert_eq!(printed(&planned).contains("TR2213"), exit == 6, "{}", printed(&planned));
+}
+
+/// The file, with one value in place of another.
+fn changed(kubeconfig: &Path, pointer: &str, value: &str) -> String {
+    let text = std::fs::read_to_string(kubeconfig).expect("a file");
+    let mut config: Value = serde_json::from_str(&text).expect("it was written as JSON");
+    *config.pointer_mut(pointer).expect("it has this") = json!(value);
+    config.to_string()
+}
+
+#[test]
+fn a_kubeconfig_that_is_missing_expired_or_of_another_cluster_is_found_at_plan() {
+    let lab = Lab::fresh(1);
+    let cluster = Cluster::shared();
+    let shop = Shop::new(&lab, &cluster, "access", &Shape::default());
+    shop.write_plain_workload();
+    let artifact = shop.version("v1", &[]);
+    let deployed = shop.deploy(&artifact);
+    assert_eq!(deployed.status.code(), Some(0), "{}", printed(&deployed));
+    let kubeconfig: PathBuf = lab.folder.path().join("access.kubeconfig");
+    let good = std::fs::read_to_string(&kubeconfig).expect("a file");
+    let of_another = std::fs::read(lab.part("c1").data_dir.join("identity/ca.pem")).expect("a certificate");
+    let of_another = base64::engine::general_purpose::STANDARD.encode(of_another);
+    let cases = [
+        ("/users/0/user/token", "expired", "does not accept this agent's credentials"),
+        ("/clusters/0/cluster/certificate-authority-data", of_another.as_str(), "certificate"),
+    ];
+    let field = ["target access", "field `kubernetes.kubeconfig`", "access.kubeconfig", "write a kubeconfig"];
+    for (pointer, value, says) in cases {
+        std::fs::write(&kubeconfig, changed(&kubeconfig, pointer, value)).expect("a file");
+        answered(&shop, &artifact, 6, "permission_denied", &[&field[..], &[says]].concat());
+        std::fs::write(&kubeconfig, &good).expect("a file");
+    }
+    std::fs::remove_file(&kubeconfig).expect("a file");
+    answered(&shop, &artifact, 6, "permission_denied", &field);
+    std::fs::write(&kubeconfig, &good).expect("a file");
+    // Nothing listens there.
+    let silent = changed(&kubeconfig, "/clusters/0/cluster/server", "https://127.0.0.1:9");
+    std::fs::write(&kubeconfig, silent).expect("a file");
+    answered(&shop, &artifact, 0, "api_unavailable", &["does not answer"]);
+    std::fs::write(&kubeconfig, &good).expect("a file");
+    cluster.kubectl(&["delete", "deployment", "web", "--namespace", &shop.namespace]);
+    let words =
+        ["none of the 1 objects", &shop.namespace, "Deployment/web", "another cluster", "deploy to make"];
+    answered(&shop, &artifact, 6, "missing", &words);
+    let again = shop.deploy(&artifact);
+    assert_eq!(again.status.code(), Some(0), "{}", printed(&again));
+}
