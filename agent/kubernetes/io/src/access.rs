@@ -57,7 +57,7 @@ impl Place {
         Err(PlatformError { code: ReasonCode::PermissionDenied, message })
     }
 
-    /// Whether anything of what the installation has is here.
+    /// Whether anything of what the installation has is here; of Jobs alone nothing need be.
     ///
     /// # Errors
     /// None of its objects is, by their uids.
@@ -68,6 +68,10 @@ impl Place {
         let (mut known, mut reads) = (Vec::new(), Vec::new());
         for receipt in inventory.receipts() {
             let Some(uid) = &receipt.uid else { continue };
+            // The cluster may delete one when it is done (`ttlSecondsAfterFinished`).
+            if receipt.key.group() == "batch" && receipt.key.kind == "Job" {
+                continue;
+            }
             known.push(&receipt.key);
             reads.push(self.is_here(&receipt.key, uid).boxed());
         }
