@@ -13,13 +13,16 @@ const NAMED_MAX: Duration = Duration::from_secs(120);
 /// For the version that fails after it was ready.
 const STABILITY: Duration = Duration::from_secs(20);
 
+/// Whether one of these pods shows what dooms the rollout.
+type HasEvidence = fn(&[&Value]) -> bool;
+
 /// A version that goes wrong.
 struct Bad {
     what: &'static str,
     version: Version,
     stability: Duration,
     /// Whether the new pods show what no waiting would change, and how long it has to stay so.
-    evidence: Option<(fn(&[&Value]) -> bool, Duration)>,
+    evidence: Option<(HasEvidence, Duration)>,
 }
 
 pub(super) fn run(report: &mut Report, ours: &Ours<'_>, theirs: &Theirs<'_>, pods: [&PodWatch; 2]) {
