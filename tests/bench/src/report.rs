@@ -59,6 +59,12 @@ pub(crate) fn time(time: Duration) -> String {
     }
 }
 
+/// `min 1.2 ms, max 3.4 ms` of sorted times.
+pub(crate) fn ends(sorted: &[Duration]) -> String {
+    let of = |it: Option<&Duration>| time(it.copied().unwrap_or_default());
+    format!("min {}, max {}", of(sorted.first()), of(sorted.last()))
+}
+
 /// The value below which a share of the sorted times lies.
 pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     let index = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));

@@ -35,7 +35,7 @@ const SAMPLE_INTERVAL: Millis = Millis::minutes(1);
 
 /// What has to be asked of a job before it is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
+pub enum Question {
     /// The list says enough.
     Nothing,
     /// How many checkpoints completed and failed: [`StandingJob::count`].
@@ -98,12 +98,12 @@ impl StandingJob {
     }
 
     /// Takes what the list of jobs says; what is missing to judge it.
-    pub fn see(&mut self, now: Timestamp, at: WallTime, jobs: &[JobOverview]) -> Look {
+    pub fn see(&mut self, now: Timestamp, at: WallTime, jobs: &[JobOverview]) -> Question {
         self.counted.get_or_insert(at);
         let Some(job) = jobs.iter().find(|job| job.id == self.id) else {
             (self.state, self.calm) = (None, None);
             self.absent.get_or_insert(now);
-            return Look::Nothing;
+            return Question::Nothing;
         };
         (self.state, self.absent) = (Some(job.state), None);
         let runs = job.state == JobState::Running && job.tasks.is_some_and(|it| it.all_run());
@@ -118,10 +118,10 @@ impl StandingJob {
         }
         let changed = self.modified.replace(job.modified) != Some(job.modified);
         if changed || !is_well || self.wrong.is_some() {
-            return Look::Whole;
+            return Question::Whole;
         }
         let is_due = self.sampled.is_none_or(|at| now - at >= self.interval);
-        if is_due { Look::Checkpoints } else { Look::Nothing }
+        if is_due { Question::Checkpoints } else { Question::Nothing }
     }
 
     /// Takes a sample of the job.
@@ -281,7 +281,7 @@ mod tests {
         state: JobState,
         running: u32,
         modified: Timestamp,
-    ) -> Look {
+    ) -> Question {
         job.see(now, wall(now), &[listed(state, running, modified)])
     }
 
@@ -291,15 +291,15 @@ mod tests {
         let (mut samples, mut counts) = (0, 0);
         for n in (0..600).step_by(5) {
             match see(&mut job, seconds(n), JobState::Running, 2, seconds(0)) {
-                Look::Whole => {
+                Question::Whole => {
                     job.sample(seconds(n), &sample(seconds(n), &[]));
                     samples += 1;
                 }
-                Look::Checkpoints => {
+                Question::Checkpoints => {
                     job.count(seconds(n), None);
                     counts += 1;
                 }
-                Look::Nothing => {}
+                Question::Nothing => {}
             }
             assert_eq!(job.judge(seconds(n)), (Verdict::Healthy, None));
         }
@@ -316,10 +316,10 @@ mod tests {
                 let overview = JobOverview { id: job.id, ..listed(JobState::Running, 2, seconds(0)) };
                 job.see(seconds(at), wall(seconds(at)), &[overview])
             };
-            assert_eq!(look(&mut job, 0), Look::Whole);
+            assert_eq!(look(&mut job, 0), Question::Whole);
             job.count(seconds(0), None);
             let mut moments = (5..=60).step_by(5);
-            moments.find(|at| look(&mut job, *at) == Look::Checkpoints).expect("within a minute")
+            moments.find(|at| look(&mut job, *at) == Question::Checkpoints).expect("within a minute")
         };
         let mut moments = BTreeMap::new();
         for n in (0..=255_u8).map(first_look) {
@@ -338,7 +338,7 @@ mod tests {
         for n in (5..60).step_by(5) {
             failures.push((seconds(n - 1), "java.lang.IllegalStateException: x"));
             let look = see(&mut job, seconds(n), JobState::Running, 2, seconds(n - 1));
-            assert_eq!(look, Look::Whole, "its state has changed");
+            assert_eq!(look, Question::Whole, "its state has changed");
             job.sample(seconds(n), &sample(seconds(n), &failures));
             if let (Verdict::Degraded, Some(failure)) = job.judge(seconds(n)) {
                 assert_eq!(failure.code, ReasonCode::JobRestarts);
@@ -397,7 +397,7 @@ mod tests {
         assert_eq!(bounded.judge(seconds(30)).0, Verdict::Healthy);
         let mut gone = standing(rules());
         for (n, wanted) in [(0, Verdict::Healthy), (8, Verdict::Healthy), (12, Verdict::Missing)] {
-            assert_eq!(gone.see(seconds(n), wall(seconds(n)), &[]), Look::Nothing);
+            assert_eq!(gone.see(seconds(n), wall(seconds(n)), &[]), Question::Nothing);
             assert_eq!(gone.judge(seconds(n)).0, wanted, "{n}");
         }
     }

@@ -4,7 +4,7 @@
 use trimaran_agent_core::platform::{Answer, Judgment, JudgmentSink};
 use trimaran_flink_core::call::{Call, Reply};
 use trimaran_flink_core::journal::ledger_from_bytes;
-use trimaran_flink_core::standing::{Look, StandingJob};
+use trimaran_flink_core::standing::{Question, StandingJob};
 use trimaran_model::time::Millis;
 use trimaran_model::verdict::Verdict;
 use trimaran_process::clock::boot_time;
@@ -33,9 +33,9 @@ pub(crate) async fn observe<J: JarSource>(
         let now = boot_time();
         let is_seen = match listed.as_ref() {
             Ok((at, jobs)) => match job.see(now, *at, jobs) {
-                Look::Nothing => true,
-                Look::Checkpoints => count(target, &mut job).await,
-                Look::Whole => sample(target, &mut job).await,
+                Question::Nothing => true,
+                Question::Checkpoints => count(target, &mut job).await,
+                Question::Whole => sample(target, &mut job).await,
             },
             Err(why) => {
                 tracing::debug!(job = %job.id(), why, "the JobManager can't be asked");

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn another_server_is_told_from_silence() {
+    fn another_server_is_not_silence() {
         let other = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
         let found = unanswered(std::io::Error::other(std::io::Error::other(other)));
         assert!(matches!(&found, RequestError::Untrusted(text) if text.contains("UnknownIssuer")), "{found}");

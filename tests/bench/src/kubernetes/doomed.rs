@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::pods::{PodWatch, all_serve, first_shown};
-use super::rollouts::ends;
 use super::service::{Ended, Ours, PROGRESS_DEADLINE, Theirs, Version};
-use crate::report::{Report, percentile, time};
+use crate::report::{Report, ends, percentile, time};
 
 const NAMED_MAX: Duration = Duration::from_secs(120);
 /// For the version that fails after it was ready.

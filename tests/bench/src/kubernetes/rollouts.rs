@@ -1,4 +1,4 @@
-//! Good versions, in turn with kubectl: how long each takes, and how late its end is told.
+//! Good versions, in turn with kubectl: how long each takes, and how late its end is reported.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use trimaran_test_env::kubernetes::Cluster;
 use super::doomed;
 use super::pods::{PodWatch, last_ready};
 use super::service::{Image, Ours, REPLICAS, Theirs, Version};
-use crate::report::{Report, percentile, time};
+use crate::report::{Report, ends, percentile, time};
 
 /// Rollouts of each of both.
 const TIMES: usize = 12;
@@ -79,10 +79,4 @@ fn add(report: &mut Report, mut own: Times, mut other: Times) {
             ends(&other.whole)
         ),
     );
-}
-
-/// `min 1.2 ms, max 3.4 ms` of sorted times.
-pub(super) fn ends(sorted: &[Duration]) -> String {
-    let of = |it: Option<&Duration>| time(it.copied().unwrap_or_default());
-    format!("min {}, max {}", of(sorted.first()), of(sorted.last()))
 }
