@@ -162,7 +162,7 @@ mod tests {
         large.set_len(FLINK_FILE_BYTES_MAX as u64).expect("a length");
         assert_eq!(found(path, "{ rules.json: conf/rules.json, words: words, most: large }"), []);
         large.set_len(FLINK_FILE_BYTES_MAX as u64 + 1).expect("a length");
-        let places: Vec<_> = found(path, "{ a: conf/rules, b: conf, c: large }");
+        let places: Vec<_> = found(path, "{ a: conf/rules, b: conf, c: large, d: words }");
         let codes: Vec<_> = places.iter().map(|(code, line, column, _)| (*code, *line, *column)).collect();
         let (missing, too_large) = (error_code::FILE_MISSING, error_code::FILE_LARGE);
         assert_eq!(codes, [(missing, 11, 17), (missing, 11, 32), (too_large, 11, 41)]);

@@ -85,12 +85,14 @@ pub(super) fn all_serve(seen: &[(Instant, Value)], version: &str, since: Instant
     };
     let mut served = false;
     for (at, pods) in moments(seen) {
-        if at >= since && (served || serve(&pods)) {
+        let serves = serve(&pods);
+        if at > since && (served || serves) {
             return Some(if served { since } else { at });
         }
-        served = serve(&pods);
+        served = serves;
     }
-    None
+    // Nothing has changed since then.
+    served.then_some(since)
 }
 
 /// When the pods of a version showed at first what `shows` asks for.
