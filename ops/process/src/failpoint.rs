@@ -35,7 +35,22 @@ pub fn stop(place: &str) {
     {
         eprintln!("stopped {place}");
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+        // The signal is the process's: another thread may take it, and this one would go on until then.
+        while is_stop_pending() {
+            std::thread::yield_now();
+        }
     }
+}
+
+/// Whether SIGSTOP was sent to this process and no thread has taken it yet. When one has, all stop before they return from
+/// the kernel (proc_pid_status(5), `ShdPnd`).
+#[cfg(debug_assertions)]
+fn is_stop_pending() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").expect("a process can read its own state");
+    let pending =
+        status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).expect("it names pending signals");
+    let pending = u64::from_str_radix(pending.trim(), 16).expect("they are a mask");
+    pending & 1 << (rustix::process::Signal::STOP.as_raw() - 1) != 0
 }
 
 /// Nothing in a release build.
