@@ -76,3 +76,56 @@ pub fn hang(dir: &std::path::Path) {
 /// Nothing in a release build.
 #[cfg(not(debug_assertions))]
 pub fn hang(_dir: &std::path::Path) {}
+
+#[cfg(all(test, debug_assertions))]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    use rustix::process::{Pid, Signal, kill_process};
+
+    const TRIES: usize = 20;
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    fn is_stopped(child: &Child) -> bool {
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("it was not waited for");
+        stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
+    }
+
+    /// The harness has a thread of its own, which mostly is the one that takes the signal.
+    #[test]
+    fn nothing_is_done_behind_the_place_where_a_process_stands_still() {
+        // The process that stands still is this very test.
+        if let Some(file) = std::env::var_os("TRIMARAN_TEST_BEHIND") {
+            super::stop("here");
+            std::fs::write(file, "").expect("a file");
+            return;
+        }
+        let folder = tempfile::tempdir().expect("a directory");
+        for n in 0..TRIES {
+            let file = folder.path().join(n.to_string());
+            let own = std::env::current_exe().expect("a program has a path");
+            let name = "failpoint::tests::nothing_is_done_behind_the_place_where_a_process_stands_still";
+            let mut child = Command::new(own)
+                .args(["--exact", name])
+                .envs([
+                    ("TRIMARAN_TEST_BEHIND", file.as_os_str()),
+                    ("TRIMARAN_FAILPOINT_STOP", "here".as_ref()),
+                ])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("it starts");
+            let began = Instant::now();
+            while !is_stopped(&child) && began.elapsed() < LIMIT {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            let (stopped, done) = (is_stopped(&child), file.exists());
+            kill_process(Pid::from_child(&child), Signal::CONT).expect("it goes on");
+            let ended = child.wait().expect("a child");
+            assert!(stopped && !done, "stopped: {stopped}, done behind the place: {done}");
+            assert!(ended.success() && file.exists(), "{ended}");
+        }
+    }
+}
