@@ -163,10 +163,17 @@ fn what_only_an_agent_knows_comes_through_each_coordinator() {
     wait_whole(&lab);
     lab.ok(&["apply", "target.yaml"]);
     for address in coordinators(&lab) {
-        let plan = lab.json(&["--endpoint", &address, "plan", "-f", "shop.yaml"]);
+        let plan = refused_plan(&lab, &["--endpoint", &address, "plan", "-f", "shop.yaml"]);
         let missing = plan["differences"][0]["missing"].as_str().unwrap_or_default();
         assert!(missing.contains("/none"), "{address}: the agent itself says what is missing: {plan:#}");
     }
+}
+
+/// A plan that its platform would refuse.
+fn refused_plan(lab: &Lab, command: &[&str]) -> Value {
+    let output = lab.run(&[command, &["-o", "json"]].concat());
+    assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("it is shown whole all the same")
 }
 
 fn coordinators(lab: &Lab) -> Vec<String> {

@@ -7,7 +7,15 @@ use trimaran_e2e::artifacts::{ArtifactServer, pack_files, sha256};
 use trimaran_e2e::lab::Lab;
 
 const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: web }\ndata: { text: one }\n";
-const TARGET: &str = "trimaran: v1\ntarget: shop\nagent: lab\nclass: staging\nkubernetes: { namespace: shop, kubeconfig: /none }\n";
+/// Nothing listens there: a cluster that is silent refuses no plan.
+const KUBECONFIG: &str = "\
+apiVersion: v1
+kind: Config
+current-context: shop
+contexts: [{ name: shop, context: { cluster: shop, user: shop } }]
+clusters: [{ name: shop, cluster: { server: \"https://127.0.0.1:9\" } }]
+users: [{ name: shop, user: { token: none } }]
+";
 
 fn text(output: &std::process::Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -34,7 +42,13 @@ fn manifests_of_an_artifact_are_planned_and_deployed_by_their_version() {
          workload: {{ kubernetes: {{ manifests: objects }} }}\nenvironments: [{{ name: staging, targets: [shop] }}]\n",
         server.url()
     );
-    std::fs::write(lab.folder.path().join("target.yaml"), TARGET).expect("a file");
+    let kubeconfig = lab.folder.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, KUBECONFIG).expect("a file");
+    let target = format!(
+        "trimaran: v1\ntarget: shop\nagent: lab\nclass: staging\nkubernetes: {{ namespace: shop, kubeconfig: \"{}\" }}\n",
+        kubeconfig.display()
+    );
+    std::fs::write(lab.folder.path().join("target.yaml"), target).expect("a file");
     std::fs::write(lab.folder.path().join("shop.yaml"), pipeline).expect("a file");
     // A folder of the name of the artifact is not what is meant.
     std::fs::create_dir(lab.folder.path().join("objects")).expect("a folder");

@@ -4,7 +4,7 @@ use serde_json::Value;
 use trimaran_e2e::lab::Lab;
 use trimaran_e2e::web::{Shape, Web};
 
-use super::{coordinators, wait_whole};
+use super::{coordinators, refused_plan, wait_whole};
 
 fn events(lab: &Lab, address: &str, run: &str) -> Vec<Value> {
     let watched = lab.run(&["--endpoint", address, "watch", run, "-o", "jsonl"]);
@@ -75,7 +75,8 @@ spec:
     );
     let artifact = format!("app=1@sha256:{}", "ab".repeat(32));
     for address in coordinators(&lab) {
-        let plan = lab.json(&["--endpoint", &address, "plan", "-f", "shop.yaml", "--artifact", &artifact]);
+        let plan =
+            refused_plan(&lab, &["--endpoint", &address, "plan", "-f", "shop.yaml", "--artifact", &artifact]);
         let missing = plan["differences"][0]["missing"].as_str().unwrap_or_default();
         assert!(missing.contains("/nowhere/kubeconfig"), "the agent's own words: {plan:#}");
     }
