@@ -66,6 +66,7 @@ impl Role {
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
+    trimaran_process::allocator::give_large_buffers_back();
     trimaran_process::log_to_stderr();
     let runtime = match args.role {
         // Sessions of many runners share a few threads; the loop has one of its own.

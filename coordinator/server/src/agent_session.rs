@@ -17,7 +17,7 @@ use trimaran_engine::state::cluster::Cluster;
 use trimaran_engine::{Outcome, Refusal};
 use trimaran_member::Proposed;
 use trimaran_model::id::{AgentName, Identity, InstallationId};
-use trimaran_model::limits::AGENT_LOST_AFTER;
+use trimaran_model::limits::{AGENT_LOST_AFTER, AGENT_MESSAGE_MEMORY_MAX};
 use trimaran_query::{self as query, text};
 use trimaran_transport::{CloseCode, CloseReason, FrameReceiver, FrameSender, SendError, Session};
 use trimaran_wire::codec::{CodecError, Message as _};
@@ -127,7 +127,7 @@ async fn hello(server: &Server, session: &Session, receiver: &mut FrameReceiver)
 
 /// A message of an agent that passed the border.
 fn read(server: &Server, frame: &Frame) -> Result<AgentUp, CodecError> {
-    border::check(AgentUp::from_frame(frame)?, server.node.wall())
+    border::check(AgentUp::from_frame_within::<AGENT_MESSAGE_MEMORY_MAX>(frame)?, server.node.wall())
 }
 
 /// Where peers reach the agent: what it listens on, or, where that is every address of its host, the one that

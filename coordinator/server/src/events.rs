@@ -27,8 +27,9 @@ use trimaran_wire::v1::agent::Progress;
 pub(crate) struct RenderedEvent {
     /// None for live progress and for the present state in place of compacted events.
     pub(crate) position: Option<EventPosition>,
-    pub(crate) run: Option<String>,
-    pub(crate) json: String,
+    // Many are kept: without the space that a string keeps to grow.
+    pub(crate) run: Option<Box<str>>,
+    pub(crate) json: Box<str>,
 }
 
 /// The last events of this process.
@@ -126,7 +127,7 @@ impl EventLog {
 
 fn render(position: Option<EventPosition>, document: &EventDocument) -> RenderedEvent {
     let json = serde_json::to_string(document).expect("documents are plain data");
-    RenderedEvent { position, run: document.run.clone(), json }
+    RenderedEvent { position, run: document.run.as_deref().map(Into::into), json: json.into() }
 }
 
 fn blank(revision: u64, position: Option<EventPosition>, wall: WallTime, event: &str) -> EventDocument {
@@ -285,7 +286,7 @@ mod tests {
         let start = EventPosition::end_of(10);
         let all = log.follow(Some(start)).past;
         let frame = |event: &Arc<RenderedEvent>| {
-            let (position, json) = (event.position.map(Into::into), event.json.clone());
+            let (position, json) = (event.position.map(Into::into), event.json.to_string());
             OperatorReply::Event { position, json }.to_frame().encode()
         };
         let stream: Vec<u8> = all.iter().flat_map(frame).collect();
@@ -301,8 +302,8 @@ mod tests {
             }
             let resumed = log.follow(Some(last));
             assert!(resumed.compacted.is_none());
-            seen.extend(resumed.past.iter().map(|event| event.json.clone()));
-            let expected: Vec<String> = all.iter().map(|event| event.json.clone()).collect();
+            seen.extend(resumed.past.iter().map(|event| event.json.to_string()));
+            let expected: Vec<String> = all.iter().map(|event| event.json.to_string()).collect();
             assert_eq!(seen, expected, "cut behind byte {cut} of {}", stream.len());
         }
     }

@@ -135,6 +135,7 @@ enum Command {
 
 fn main() -> ExitCode {
     trimaran_transport::install_crypto_provider();
+    trimaran_process::allocator::give_large_buffers_back();
     trimaran_process::log_to_stderr();
     trimaran_process::end(execute(App::parse().command))
 }

@@ -2,9 +2,10 @@
 //! data directory, files that one process holds, the signals that end them, their tasks, their log and their end, and where tests let them die.
 //!
 //! Deliberately not here: sessions and identities (`trimaran-transport`), and whatever only one program does.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "this crate reads the clocks for the others")]
 
+pub mod allocator;
 pub mod clock;
 pub mod data_dir;
 pub mod failpoint;

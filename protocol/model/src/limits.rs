@@ -116,8 +116,12 @@ pub const OPERATOR_REQUEST_BYTES_MAX: usize = MIB + 64 * KIB;
 pub const OPERATOR_REPLY_BYTES_MAX: usize = 4 * MIB;
 /// A message of an agent or to one.
 pub const AGENT_FRAME_BYTES_MAX: usize = MIB;
+/// What the lists of one message of an agent may take in memory, on top of its bytes.
+pub const AGENT_MESSAGE_MEMORY_MAX: usize = 2 * AGENT_FRAME_BYTES_MAX;
 /// A message of a runner or to one.
 pub const RUNNER_FRAME_BYTES_MAX: usize = 256 * KIB;
+/// What the lists of one message of a runner may take in memory, on top of its bytes.
+pub const RUNNER_MESSAGE_MEMORY_MAX: usize = 2 * RUNNER_FRAME_BYTES_MAX;
 /// The one request that an enrolment session may make, or its answer: a coordinator's has two chains of certificates.
 pub const ENROLL_FRAME_BYTES_MAX: usize = 64 * KIB;
 

@@ -23,6 +23,14 @@ pub trait Message: Encode + Decode<()> {
         decode(&frame.body)
     }
 
+    /// As [`Message::from_frame`], from a peer that is not trusted with [`DECODE_BYTES_MAX`]: an element of a list can take
+    /// a hundred times the memory that it has bytes, so a list is refused before it is allocated when its elements would take
+    /// more than what is left of `MEMORY` bytes behind all that was read.
+    fn from_frame_within<const MEMORY: usize>(frame: &Frame) -> Result<Self, CodecError> {
+        Self::check_kind(frame)?;
+        decode_within(&frame.body, config().with_limit::<MEMORY>())
+    }
+
     /// The stored form: one whole frame.
     fn to_bytes(&self) -> Vec<u8> {
         self.to_frame().encode()

@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use trimaran_model::id::{HostName, Identity};
-use trimaran_model::limits::{RUNNER_MESSAGES_BURST, RUNNER_MESSAGES_PER_SECOND, SESSION_QUEUE_MAX};
+use trimaran_model::limits::{
+    RUNNER_MESSAGE_MEMORY_MAX, RUNNER_MESSAGES_BURST, RUNNER_MESSAGES_PER_SECOND, SESSION_QUEUE_MAX,
+};
 use trimaran_process::Tasks;
 use trimaran_process::clock::boot_time;
 use trimaran_transport::{Alpn, CloseCode, Endpoint, FrameReceiver, FrameSender, Session};
@@ -46,7 +48,7 @@ async fn serve(session: Session, events: mpsc::Sender<Event>) {
         return session.close(CloseCode::Protocol, "a session of a runner starts with its hello");
     };
     let Ok(Ok(Some(frame))) = timeout(HELLO_TIMEOUT, receiver.next()).await else { return };
-    let hello = match RunnerUp::from_frame(&frame) {
+    let hello = match RunnerUp::from_frame_within::<RUNNER_MESSAGE_MEMORY_MAX>(&frame) {
         Ok(RunnerUp::Hello { incarnation, address, reports, facts }) => {
             (incarnation, address, reports, facts)
         }
@@ -101,7 +103,7 @@ async fn receive(
     let mut pace = Pace::new(Instant::now());
     while let Ok(Some(frame)) = receiver.next().await {
         tokio::time::sleep(pace.delay(Instant::now())).await;
-        let message = match RunnerUp::from_frame(&frame) {
+        let message = match RunnerUp::from_frame_within::<RUNNER_MESSAGE_MEMORY_MAX>(&frame) {
             Ok(message) => message,
             Err(error) => return session.refuse_frame(&error.to_string()),
         };

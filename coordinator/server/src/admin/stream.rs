@@ -32,7 +32,8 @@ pub(super) async fn watch(
     since: Option<EventPosition>,
 ) {
     let Follow { past, compacted, mut live } = server.events.follow(since);
-    let wanted = |event: &RenderedEvent| run.is_none() || event.run == run || event.run.is_none();
+    let run = run.as_deref();
+    let wanted = |event: &RenderedEvent| run.is_none() || event.run.is_none() || event.run.as_deref() == run;
     if let Some((since, complete_after)) = since.zip(compacted) {
         let Ok(state) = state_since(server, identity, since, complete_after).await else { return };
         for event in state.iter().filter(|event| wanted(event)) {
@@ -41,7 +42,7 @@ pub(super) async fn watch(
             }
         }
     }
-    let wanted = |event: &RenderedEvent| run.is_none() || event.run == run;
+    let wanted = |event: &RenderedEvent| run.is_none() || event.run.as_deref() == run;
     for event in past.iter().filter(|event| wanted(event)) {
         if !send(&mut sender, event).await {
             return;
@@ -83,7 +84,7 @@ async fn state_since(
 
 async fn send(sender: &mut FrameSender, event: &RenderedEvent) -> bool {
     let position = event.position.map(Into::into);
-    let reply = OperatorReply::Event { position, json: event.json.clone() };
+    let reply = OperatorReply::Event { position, json: event.json.to_string() };
     sender.send(&reply.to_frame()).await.is_ok()
 }
 

@@ -458,6 +458,40 @@ impl Message for ContentAnswer {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_list_that_takes_far_more_memory_than_bytes_is_refused_before_it_is_allocated() {
+        use trimaran_model::limits::{
+            AGENT_ASSIGNMENTS_MAX, AGENT_FRAME_BYTES_MAX, AGENT_MESSAGE_MEMORY_MAX, NAME_BYTES_MAX,
+        };
+        let read = |message: &AgentUp| {
+            let frame = message.to_frame();
+            assert!(frame.body.len() <= AGENT_FRAME_BYTES_MAX, "{} bytes", frame.body.len());
+            AgentUp::from_frame_within::<AGENT_MESSAGE_MEMORY_MAX>(&frame)
+        };
+        let hello = |held, platforms| AgentUp::Hello {
+            incarnation: 1,
+            known: KnownCluster::default(),
+            held,
+            listen: None,
+            platforms,
+        };
+        let name = || "x".repeat(NAME_BYTES_MAX);
+        let held = HeldAssignment {
+            assignment: u64::MAX,
+            fence: u64::MAX,
+            installation: WireInstallation { pipeline: name(), target: name() },
+            run: WireRun { pipeline: name(), number: u64::MAX },
+        };
+        let most = hello(vec![held; AGENT_ASSIGNMENTS_MAX], Vec::new());
+        assert_eq!(read(&most), Ok(most), "the longest list that an agent may send");
+        let empty = hello(Vec::new(), vec![String::new(); AGENT_FRAME_BYTES_MAX - 64]);
+        let refused = read(&empty);
+        assert!(
+            matches!(&refused, Err(CodecError::Body { why }) if why.contains("LimitExceeded")),
+            "{refused:?}"
+        );
+    }
+
     fn progress(done: u32, failed: &[&str], instances: &[(&str, &str)]) -> Progress {
         let instance = |(name, status): &(&str, &str)| WireInstance {
             name: (*name).to_owned(),
