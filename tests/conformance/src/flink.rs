@@ -41,6 +41,8 @@ pub const STOPPED_AFTER: Millis = Millis(60);
 pub const RESTART_TAKES: Millis = Millis::seconds(6);
 /// How long its TaskManagers take to register again then.
 const REGISTER_TAKES: Millis = Millis::seconds(3);
+/// So long behind the end of a job that it shows a JobManager has written it down (high availability; 1.20.5 under load).
+const END_WRITTEN_AFTER: Millis = Millis(40);
 /// Details are so old at most.
 const REFRESH: Millis = Millis::seconds(1);
 
@@ -191,7 +193,7 @@ impl ModelJobManager {
         self.mains.clear();
         self.details.clear();
         let high_availability = self.setup.high_availability;
-        self.jobs.retain(|_, job| high_availability && !job.is_terminal());
+        self.jobs.retain(|_, job| high_availability && (!job.is_terminal() || job.has_just_ended(now)));
         for job in self.jobs.values_mut() {
             job.lose_jobmanager();
         }
@@ -243,7 +245,8 @@ impl ModelJobManager {
             for (from, position) in job.take_written() {
                 self.written.push(Written { job: *id, from, to: position });
             }
-            if job.position() > before && !job.is_terminal() {
+            // No one can prevent that a JobManager begins a job again; it has to be ended then.
+            if job.position() > before && !job.is_terminal() && !job.is_begun_again {
                 running.push(*id);
             }
         }
@@ -256,6 +259,14 @@ impl ModelJobManager {
     /// Jobs that are not terminal.
     pub fn live_jobs(&self) -> Vec<FlinkId> {
         self.jobs.iter().filter(|(_, job)| !job.is_terminal()).map(|(id, _)| *id).collect()
+    }
+
+    /// Jobs that may process records beside a run that is sent now. What a JobManager that is down will begin again can't be
+    /// known, and it does not get the run.
+    pub fn jobs_beside_a_run(&self) -> Vec<FlinkId> {
+        let is_known = |job: &Job| !self.is_down() || !job.is_begun_again;
+        let is_beside = |job: &Job| !job.is_terminal() && is_known(job);
+        self.jobs.iter().filter(|(_, job)| is_beside(job)).map(|(id, _)| *id).collect()
     }
 
     pub fn job(&self, id: FlinkId) -> Option<&Job> {

@@ -15,10 +15,16 @@ opens="$(sed -n 's/^ *all: //p' "$distribution/conf/config.yaml" | head -1)"
 
 # A loaded machine takes long to start three JVMs; one that died is said at once.
 end=$(($(date +%s) + ${FLINK_START_TIMEOUT:-120}))
+# What a process has said of its end; the log may be gone together with the test.
+last_words() {
+  local said
+  said="$(grep -hE 'ERROR|FATAL|Caused by' "$1.log" 2>/dev/null | tail -n 8)" || true
+  printf '%s\n' "${said:-$(tail -n 3 "$1.out")}"
+}
 check_processes() {
   local file
   for file in "$run"/pid/*; do
-    is_running "$file" || fail "$(basename "$file") ended: $(tail -n 3 "$run/log/$(basename "$file").out") (see $run/log)"
+    is_running "$file" || fail "$(basename "$file") ended: $(last_words "$run/log/$(basename "$file")") (see $run/log)"
   done
 }
 wait_a_moment() { # wait_a_moment WHAT

@@ -1,6 +1,7 @@
 //! A Flink cluster of real processes on loopback, which ends with the test. The scripts of `tests/env/flink` make it.
 //!
 //! `TRIMARAN_TEST_FLINK_URL` uses a cluster that runs already, `TRIMARAN_TEST_FLINK_SAVEPOINTS` names its savepoints.
+//! `TRIMARAN_TEST_FLINK_VERSION` plays tests of the whole system on another version than the newest.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,11 @@ fn cache() -> PathBuf {
 /// Where the jars of the demo job's variants are, each as `VARIANT.jar`. A cluster that was started has made them.
 pub fn jars() -> PathBuf {
     cache().join("jobs")
+}
+
+/// The version of tests that are played on one.
+pub fn version() -> String {
+    std::env::var("TRIMARAN_TEST_FLINK_VERSION").unwrap_or_else(|_| "2.3.0".to_owned())
 }
 
 /// A cluster without high availability for all tests of this process that are at work at one time: the first of them starts

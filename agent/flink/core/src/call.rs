@@ -103,6 +103,8 @@ pub struct Cluster {
     pub refresh_interval: Millis,
     pub slots_available: u32,
     pub accepts_jars: bool,
+    /// What the file system of the savepoints has left, in bytes; `None` where this agent can't know.
+    pub savepoint_bytes_free: Option<u64>,
 }
 
 /// A task of a job, which is a chain of operators.
@@ -121,6 +123,8 @@ pub struct Topology {
     pub vertices: Vec<Vertex>,
     /// Ids of vertices that hold state in the last completed checkpoint; `None` when there was none.
     pub stateful: Option<Vec<String>>,
+    /// What the last completed checkpoint has in all, in bytes; `None` when there was none.
+    pub state_bytes: Option<u64>,
     /// `None`: the job makes no checkpoints.
     pub checkpointing: Option<Checkpointing>,
 }

@@ -50,13 +50,14 @@ pub fn ledger_from_bytes(bytes: &[u8]) -> Result<Ledger, CodecError> {
 
 impl From<&Ledger> for WireFlinkLedger {
     fn from(ledger: &Ledger) -> Self {
-        let Ledger { attempt, number, job, ending, next, checkpoint, states, scaled } = ledger;
+        let Ledger { attempt, number, job, before, ending, next, checkpoint, states, scaled } = ledger;
         Self {
             attempt: attempt
                 .as_ref()
                 .map(|key| WireFlinkAttempt { run: (&key.run).into(), attempt: key.attempt.0 }),
             number: *number,
             job: job.as_ref().map(Into::into),
+            before: before.map(|id| id.0),
             ending: ending.as_ref().map(Into::into),
             next: next.as_ref().map(Into::into),
             checkpoint: checkpoint.as_ref().map(Into::into),
@@ -76,6 +77,7 @@ impl TryFrom<WireFlinkLedger> for Ledger {
             attempt: wire.attempt.map(key).transpose()?,
             number: wire.number,
             job: wire.job.map(Into::into),
+            before: wire.before.map(FlinkId),
             ending: wire.ending.map(Into::into),
             next: wire.next.map(Into::into),
             checkpoint: wire.checkpoint.map(Into::into),

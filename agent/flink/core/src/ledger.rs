@@ -25,6 +25,8 @@ pub struct Ledger {
     /// The last number from which an id was derived in this attempt.
     pub number: u32,
     pub job: Option<JobRecord>,
+    /// The job that has ended last. A JobManager that dies just then may begin it again, so it is kept in mind.
+    pub before: Option<FlinkId>,
     /// What was begun to end `job`.
     pub ending: Option<Ending>,
     /// What the next job begins from, when none runs.

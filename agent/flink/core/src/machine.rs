@@ -21,6 +21,7 @@
 //!
 //! An order that failed leaves the job to the next order: the rollback is an order for the earlier release.
 
+mod before;
 mod begin;
 mod decide;
 mod end;

@@ -18,6 +18,9 @@ use trimaran_model::release::FlinkFiles;
 use crate::call::{Cluster, Topology, Vertex};
 use crate::storage::storage;
 
+/// A disk with less is full: metadata and a few pages of a file for each task that has state.
+const SAVEPOINT_BYTES_MIN: u64 = 64 << 10;
+
 /// The new version, and what it will replace.
 #[derive(Debug, Clone, Copy)]
 pub struct Check<'a> {
@@ -33,6 +36,9 @@ pub fn check(input: &Check<'_>) -> Result<Vec<String>, Failure> {
     check_slots(input)?;
     let Some(topology) = input.topology else { return Ok(Vec::new()) };
     let mut warnings = Vec::new();
+    if input.upgrade.mode == UpgradeMode::Savepoint {
+        warnings.extend(check_disk(input.cluster, topology)?);
+    }
     if input.upgrade.mode == UpgradeMode::Savepoint && storage(&input.cluster.savepoints).is_none() {
         warnings.push(format!(
             "this agent can't list {}: when the JobManager is lost in the middle of the stop, the path of the \
@@ -129,6 +135,22 @@ fn check_slots(input: &Check<'_>) -> Result<(), Failure> {
     Err(Failure { code: ReasonCode::SlotsMissing, message, instance: None })
 }
 
+/// A stop whose savepoint can't be written to its end makes Flink start the job again from its last checkpoint: nothing is
+/// lost, but all since then is repeated. Where a savepoint of the size of a checkpoint would not fit it is only a warning,
+/// since the two formats differ in size.
+fn check_disk(cluster: &Cluster, topology: &Topology) -> Result<Option<String>, Failure> {
+    let Some(free) = cluster.savepoint_bytes_free else { return Ok(None) };
+    let savepoints = &cluster.savepoints;
+    if free < SAVEPOINT_BYTES_MIN {
+        let message = format!("there is no space for a savepoint in {savepoints}: {free} bytes are free");
+        return Err(Failure { code: ReasonCode::SavepointFailed, message, instance: None });
+    }
+    let state = topology.state_bytes.filter(|state| *state > free);
+    Ok(state.map(|state| {
+        format!("{savepoints} has {free} bytes free, and the last checkpoint of the running job has {state}")
+    }))
+}
+
 fn check_state(plan: &[Vertex], running: &Topology) -> Result<Vec<String>, Failure> {
     let Some(stateful) = &running.stateful else { return Ok(Vec::new()) };
     let planned: BTreeSet<&str> = plan.iter().map(|vertex| vertex.id.as_str()).collect();
@@ -177,6 +199,7 @@ mod tests {
             name: "demo".to_owned(),
             vertices: vec![vertex("a", &["Source: numbers"], 1), vertex("b", &["counter", "out"], 2)],
             stateful: Some(vec!["a".to_owned(), "b".to_owned()]),
+            state_bytes: Some(4096),
             checkpointing: Some(Checkpointing { timeout: Millis::minutes(10), retained: true }),
         }
     }
@@ -188,8 +211,41 @@ mod tests {
             refresh_interval: Millis::seconds(3),
             slots_available: 1,
             accepts_jars: true,
+            savepoint_bytes_free: None,
         };
         check(&Check { cluster: &cluster, plan, topology: Some(running), upgrade })
+    }
+
+    #[test]
+    fn a_full_disk_is_seen_before_the_stop_and_one_that_may_be_too_small_is_a_warning() {
+        let plan = [vertex("b", &["counter", "out"], 2), vertex("a", &["Source: numbers"], 1)];
+        let on = |savepoint_bytes_free, mode| {
+            let cluster = Cluster {
+                version: "2.3.0".to_owned(),
+                savepoints: "file:/savepoints".to_owned(),
+                refresh_interval: Millis::seconds(3),
+                slots_available: 1,
+                accepts_jars: true,
+                savepoint_bytes_free,
+            };
+            let upgrade = FlinkUpgrade { mode, ..FlinkUpgrade::default() };
+            let running = Topology { state_bytes: Some(5 << 30), ..running() };
+            check(&Check { cluster: &cluster, plan: &plan, topology: Some(&running), upgrade: &upgrade })
+        };
+        let full = on(Some(4096), UpgradeMode::Savepoint).expect_err("it is full");
+        assert_eq!(full.code, ReasonCode::SavepointFailed);
+        assert!(full.message.contains("file:/savepoints: 4096 bytes are free"), "{}", full.message);
+        let small = on(Some(5 << 29), UpgradeMode::Savepoint).expect("it may fit");
+        assert_eq!(small.len(), 1, "{small:?}");
+        assert!(small[0].contains("2684354560 bytes free") && small[0].contains("5368709120"), "{small:?}");
+        for (free, mode) in [
+            (Some(6 << 30), UpgradeMode::Savepoint),
+            (None, UpgradeMode::Savepoint),
+            (Some(0), UpgradeMode::LastCheckpoint),
+            (Some(0), UpgradeMode::Stateless),
+        ] {
+            assert_eq!(on(free, mode), Ok(Vec::new()), "{free:?} {mode:?}");
+        }
     }
 
     #[test]

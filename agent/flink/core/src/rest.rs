@@ -168,6 +168,8 @@ fn cluster(savepoints: &str, answers: &[Response]) -> Result<Next, Unusable> {
         refresh_interval: trimaran_model::time::Millis(config.refresh_interval),
         slots_available: overview.slots_available,
         accepts_jars: config.features.web_submit,
+        // No JobManager knows.
+        savepoint_bytes_free: None,
     })))
 }
 
@@ -199,13 +201,14 @@ fn topology(job: FlinkId, answers: &[Response]) -> Result<Next, Unusable> {
     } else {
         None
     };
-    let stateful = match (last, answers.get(3)) {
+    let state = match (last, answers.get(3)) {
         (None, _) => None,
         (Some(id), None) => {
             return Ok(Next::Send(get(format!("/jobs/{job}/checkpoints/details/{id}"))));
         }
-        (Some(_), Some(details)) => stateful_in(details),
+        (Some(_), Some(details)) => state_in(details),
     };
+    let (stateful, state_bytes) = state.unzip();
     let checkpointing = match config.status {
         404 => None,
         _ => Some(config.read::<decode::CheckpointConfig>()?.into()),
@@ -213,14 +216,15 @@ fn topology(job: FlinkId, answers: &[Response]) -> Result<Next, Unusable> {
     let detail: decode::Detail = detail.read()?;
     let name = detail.name.clone();
     let vertices = detail.vertices.into_iter().map(Into::into).collect();
-    Ok(Next::Done(Reply::Topology(Topology { name, vertices, stateful, checkpointing })))
+    Ok(Next::Done(Reply::Topology(Topology { name, vertices, stateful, state_bytes, checkpointing })))
 }
 
-/// The vertices that hold state. A checkpoint that was replaced meanwhile says nothing.
-fn stateful_in(details: &Response) -> Option<Vec<String>> {
+/// The vertices that hold state, and how much they hold. A checkpoint that was replaced meanwhile says nothing.
+fn state_in(details: &Response) -> Option<(Vec<String>, u64)> {
     let details: decode::CheckpointDetails = details.read().ok()?;
+    let bytes = details.tasks.values().fold(0, |sum: u64, task| sum.saturating_add(task.state_size));
     let holds = |(id, task): (String, decode::CheckpointTask)| (task.state_size > 0).then_some(id);
-    Some(details.tasks.into_iter().filter_map(holds).collect())
+    Some((details.tasks.into_iter().filter_map(holds).collect(), bytes))
 }
 
 /// The state of a job; `None`: it is not known.

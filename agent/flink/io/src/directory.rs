@@ -37,6 +37,15 @@ impl Savepoints {
         &self.root
     }
 
+    /// What the file system of the root has left, in bytes; `None` where the root is none of this agent's directories.
+    pub(crate) async fn bytes_free(&self) -> Option<u64> {
+        let Some(Storage::Local(path)) = storage(&self.root) else { return None };
+        let path = path.to_owned();
+        let asked = tokio::task::spawn_blocking(move || rustix::fs::statvfs(path)).await;
+        let found = asked.expect("it only asks").ok()?;
+        Some(found.f_bavail.saturating_mul(found.f_frsize))
+    }
+
     /// What is in a directory; nothing when it is not there.
     pub(crate) async fn list(&self, directory: &str) -> Result<Vec<SavepointSeen>, ListError> {
         match storage(directory) {

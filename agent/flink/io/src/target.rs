@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use trimaran_agent_core::platform::Answer;
-use trimaran_flink_core::call::{Call, JobOverview, Refusal, RefusalKind, Reply};
+use trimaran_flink_core::call::{Call, Cluster, JobOverview, Refusal, RefusalKind, Reply};
 use trimaran_flink_core::files::{ShippedFiles, verified_part};
 use trimaran_flink_core::ledger::JarFrom;
 use trimaran_flink_core::rest::{Body, Exchange, Next, Request, Response};
@@ -114,6 +114,10 @@ impl<J: JarSource> FlinkTarget<J> {
                 Next::Done(Reply::Uploaded { jar, from: JarFrom::Store, files, at }) => {
                     let from = fetched.jar_from.map_or(JarFrom::Store, JarFrom::Place);
                     return Answer::Reply(Reply::Uploaded { jar, from, files, at });
+                }
+                Next::Done(Reply::Cluster(cluster)) => {
+                    let savepoint_bytes_free = self.savepoints.bytes_free().await;
+                    return Answer::Reply(Reply::Cluster(Cluster { savepoint_bytes_free, ..cluster }));
                 }
                 Next::Done(reply) => return Answer::Reply(reply),
                 Next::Send(request) => request,

@@ -27,6 +27,7 @@ pub struct WireFlinkLedger {
     pub attempt: Option<WireFlinkAttempt>,
     pub number: u32,
     pub job: Option<WireFlinkJob>,
+    pub before: Option<[u8; 16]>,
     pub ending: Option<WireFlinkEnding>,
     pub next: Option<WireFlinkStart>,
     pub checkpoint: Option<WireFlinkState>,
@@ -127,6 +128,7 @@ mod tests {
                     max_failed_checkpoints: 3,
                     jar_from: WireFlinkJarFrom::Place("u".to_owned()),
                 }),
+                before: Some([4; 16]),
                 ending: Some(WireFlinkEnding::Stop { trigger: [8; 16], directory: "d".to_owned() }),
                 next: Some(WireFlinkStart::Empty),
                 checkpoint: Some(state(false)),
@@ -149,7 +151,9 @@ mod tests {
         expected.extend([6; 32]);
         expected.push(1);
         expected.extend(state(1));
-        expected.extend([0, 1, b'j', 2, b'{', b'}', 1, 2, 3, 2, 1, b'u', 1, 0]);
+        expected.extend([0, 1, b'j', 2, b'{', b'}', 1, 2, 3, 2, 1, b'u', 1]);
+        expected.extend([4; 16]);
+        expected.extend([1, 0]);
         expected.extend([8; 16]);
         expected.extend([1, b'd', 1, 0, 1]);
         expected.extend(state(0));

@@ -249,7 +249,9 @@ fn names(ledger: &Ledger, call: &Call) -> bool {
             job.is_some_and(|job| job.id == *id) && ledger.ending == Some(ending)
         }
         Call::Cancel { job: id } => {
-            job.is_some_and(|job| job.id == *id) && matches!(ledger.ending, Some(Ending::Cancel { .. }))
+            let is_ending =
+                job.is_some_and(|job| job.id == *id) && matches!(ledger.ending, Some(Ending::Cancel { .. }));
+            is_ending || ledger.before == Some(*id)
         }
         Call::Run { job: id, request, .. } => {
             job.is_some_and(|job| job.id == *id && job.standing == Standing::Submitting(request.clone()))
@@ -304,7 +306,7 @@ impl Model for FlinkModel {
             self.sent.insert(*trigger);
         }
         if let Call::Run { job, .. } = &call
-            && let Some(other) = self.jobmanager.live_jobs().into_iter().find(|other| other != job)
+            && let Some(other) = self.jobmanager.jobs_beside_a_run().into_iter().find(|other| other != job)
         {
             return Err(format!("{job} is run while {other} may process records"));
         }

@@ -6,7 +6,7 @@ use trimaran_flink_core::id::FlinkId;
 use trimaran_model::id::Digest;
 use trimaran_model::time::{Millis, Timestamp};
 
-use super::{METADATA_AFTER, STOPPED_AFTER, Savepoint, Trigger};
+use super::{END_WRITTEN_AFTER, METADATA_AFTER, STOPPED_AFTER, Savepoint, Trigger};
 
 /// One record in so much time.
 const RECORD: u64 = 10;
@@ -133,6 +133,10 @@ pub struct Job {
     pub created: Timestamp,
     last_checkpoint_at: Timestamp,
     stop: Option<Stop>,
+    /// When it has ended.
+    ended: Option<Timestamp>,
+    /// Its end was shown and not written down when the JobManager died, so that it was begun again.
+    pub is_begun_again: bool,
     /// A savepoint was the last thing that it completed.
     pub savepoint: Option<(String, Timestamp)>,
 }
@@ -197,6 +201,8 @@ impl Job {
             created: now,
             last_checkpoint_at: now,
             stop: None,
+            ended: None,
+            is_begun_again: false,
             savepoint: None,
         }
     }
@@ -262,8 +268,18 @@ impl Job {
     pub(super) fn cancel(&mut self) {
         if !self.is_terminal() {
             self.flush();
-            self.condition = Condition::Canceled;
+            self.end(Condition::Canceled);
         }
+    }
+
+    fn end(&mut self, condition: Condition) {
+        self.condition = condition;
+        self.ended = Some(self.clock);
+    }
+
+    /// Its end is shown, and a JobManager with high availability has not written it down yet.
+    pub(super) fn has_just_ended(&self, now: Timestamp) -> bool {
+        self.ended.is_some_and(|ended| now - ended < END_WRITTEN_AFTER)
     }
 
     /// Begins to stop; a job that does not run can't.
@@ -313,6 +329,7 @@ impl Job {
     /// The JobManager is gone, and with it what was not kept elsewhere.
     pub(super) fn lose_jobmanager(&mut self) {
         self.flush();
+        self.is_begun_again |= self.ended.take().is_some();
         self.condition = Condition::Idle;
         self.stop = None;
         self.exceptions.clear();
@@ -424,7 +441,7 @@ impl Job {
                 {
                     self.position = records;
                     self.flush();
-                    self.condition = Condition::Finished;
+                    self.end(Condition::Finished);
                     return;
                 }
                 if self.next_checkpoint <= now {
@@ -496,7 +513,7 @@ impl Job {
         }
         if now - stop.at >= STOPPED_AFTER {
             self.flush();
-            self.condition = Condition::Finished;
+            self.end(Condition::Finished);
             self.stop = None;
             self.savepoint = Some((stop.path.clone(), now));
             events.push(Event::Trigger { trigger: stop.trigger, result: Trigger::Saved { path: stop.path } });

@@ -199,7 +199,7 @@ impl World {
         self.jobmanager.advance(self.now);
         if let Call::Run { job, request, .. } = &call {
             let others: Vec<FlinkId> =
-                self.jobmanager.live_jobs().into_iter().filter(|it| it != job).collect();
+                self.jobmanager.jobs_beside_a_run().into_iter().filter(|it| it != job).collect();
             if !others.is_empty() {
                 return Err(format!("I1: {job} is run while {others:?} may process records"));
             }
@@ -243,7 +243,8 @@ impl World {
         };
         if let (Some(state), Some(old)) = (begins.filter(|state| written(state)), &before.job) {
             self.jobmanager.advance(self.now);
-            let goes_on = self.jobmanager.job(old.id).is_some_and(|job| !job.is_terminal());
+            let goes_on =
+                self.jobmanager.job(old.id).is_some_and(|job| !job.is_terminal() && !job.is_begun_again);
             if goes_on {
                 return Err(format!("I3: {} is the state of a job that goes on", state.path));
             }

@@ -8,9 +8,10 @@ use trimaran_model::action::{Action, Outcome};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::FlinkRelease;
 use trimaran_model::time::Millis;
+use trimaran_test_support::tmpfs::Tmpfs;
 
 use crate::cluster::{RealCluster, jar};
-use crate::{assert_whole, variant};
+use crate::{assert_whole, variant, versions};
 
 /// Jobs of one installation on one cluster, one after the other.
 struct Faults {
@@ -19,8 +20,8 @@ struct Faults {
 }
 
 impl Faults {
-    fn new() -> Self {
-        let cluster = RealCluster::start("2.3.0", false);
+    fn new(version: &str) -> Self {
+        let cluster = RealCluster::start(version, false);
         let sink = cluster.file("records");
         Self { lab: Lab::new(cluster, std::collections::BTreeMap::new()), sink }
     }
@@ -54,12 +55,33 @@ impl Faults {
 
 #[test]
 fn upgrades_on_a_cluster_that_has_faults() {
-    let mut it = Faults::new();
-    it.begin("v1", |_| {});
-    a_savepoint_that_can_not_be_written_stops_nothing(&mut it);
-    a_taskmanager_that_is_lost_and_a_jobmanager_that_hangs(&mut it);
-    it.end("v2");
-    a_stop_under_backpressure_ends_with_the_old_job(&mut it);
+    for version in versions() {
+        let mut it = Faults::new(version);
+        it.begin("v1", |_| {});
+        savepoints_on_a_full_disk_stop_nothing(&mut it);
+        a_savepoint_that_can_not_be_written_stops_nothing(&mut it);
+        a_taskmanager_that_is_lost_and_a_jobmanager_that_hangs(&mut it);
+        it.end("v2");
+        a_stop_under_backpressure_ends_with_the_old_job(&mut it);
+    }
+}
+
+/// The disk of the savepoints is full, which Flink would notice in the middle of writing one, and start the job again: it is
+/// seen before.
+fn savepoints_on_a_full_disk_stop_nothing(it: &mut Faults) {
+    let folder = PathBuf::from(it.lab.cluster.savepoints().trim_start_matches("file://"));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let disk = Tmpfs::mount(folder.clone(), "size=16k");
+    let filled = std::fs::write(folder.join("filler"), vec![0; 64 << 10]);
+    assert_eq!(filled.map_err(|error| error.kind()), Err(std::io::ErrorKind::StorageFull));
+    let running = it.lab.cluster.running();
+    let refused = it.release("v2");
+    assert_eq!(refused.code(), Some(ReasonCode::SavepointFailed), "{:?}", refused.outcome);
+    assert!(matches!(&refused.outcome, Outcome::Fault(_)), "{:?}", refused.outcome);
+    assert_eq!(it.lab.cluster.running(), running);
+    drop(disk);
+    assert_eq!(assert_whole(&it.sink).repeated(), 0, "the job was not restarted");
+    it.assert_one_job();
 }
 
 /// Nothing can be written where savepoints belong: the job runs on without a restart, and is upgraded when that is fixed.

@@ -17,7 +17,7 @@ use trimaran_model::time::Millis;
 use trimaran_test_support::seed;
 
 use crate::cluster::RealCluster;
-use crate::{assert_whole, variant};
+use crate::{assert_whole, variant, versions};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Case {
@@ -106,11 +106,6 @@ fn cases(salt: u64) -> Vec<Case> {
         behind.to_vec(),
     ];
     (salt..).zip(&sorts).flat_map(|(salt, sort)| seed::drawn(sort, 1, salt)).collect()
-}
-
-/// 2.3.0; with everything also 1.20.5.
-fn versions() -> &'static [&'static str] {
-    if seed::is_full() { &["2.3.0", "1.20.5"] } else { &["2.3.0"] }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use trimaran_e2e::clicks::{
 };
 use trimaran_e2e::lab::{Lab, is_alive};
 use trimaran_e2e::pages::follow;
-use trimaran_test_env::flink::{FlinkCluster, SinkWatch, jars, shared};
+use trimaran_test_env::flink::{FlinkCluster, SinkWatch, jars, shared, version};
 use trimaran_test_support::wait::until;
 
 /// A lab with one job on a cluster.
@@ -25,9 +25,9 @@ struct Streams {
 }
 
 impl Streams {
-    /// On 2.3.0, beside the jobs of other tests.
+    /// Beside the jobs of other tests.
     fn new(shape: &Shape) -> Self {
-        Self::on(shared("2.3.0"), shape)
+        Self::on(shared(&version()), shape)
     }
 
     /// On a cluster of its own.
@@ -94,7 +94,7 @@ fn on_disk(state: &Value) -> &Path {
 /// began from.
 #[test]
 fn a_job_is_deployed_upgraded_and_goes_back() {
-    let mut it = Streams::alone("2.3.0", &Shape { window: "2s", has_rules: true, ..Shape::default() });
+    let mut it = Streams::alone(&version(), &Shape { window: "2s", has_rules: true, ..Shape::default() });
     let lab = &it.lab;
     it.clicks.write_rules(lab, "one");
     let v1 = it.clicks.deploy_until(lab, "v1", "succeeded");
@@ -193,7 +193,7 @@ fn a_job_is_deployed_upgraded_and_goes_back() {
 
 #[test]
 fn the_page_about_jobs_works_as_it_is_written() {
-    let (cluster, lab) = (shared("2.3.0"), Lab::fresh(1));
+    let (cluster, lab) = (shared(&version()), Lab::fresh(1));
     let (sink, jars) = (cluster.file("records-of-the-page"), jars());
     let words = [
         ("http://127.0.0.1:8081", cluster.url().to_owned()),

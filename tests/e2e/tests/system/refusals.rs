@@ -6,6 +6,7 @@ use std::time::Duration;
 use trimaran_e2e::artifacts::padded;
 use trimaran_e2e::lab::{Lab, binaries, is_alive};
 use trimaran_e2e::web::{Shape, Web, stages, starts};
+use trimaran_test_support::tmpfs::{Tmpfs, as_root};
 use trimaran_test_support::wait::until;
 
 #[test]
@@ -78,10 +79,10 @@ fn hostile_archives_leave_the_running_service_alone_and_nothing_behind() {
 #[test]
 fn a_disk_that_is_too_small_is_reported_with_numbers_and_leaves_the_service_alone() {
     // Declared first, so that it is unmounted behind the lab's end.
-    let mut disk = SmallDisk(None);
+    let _disk;
     let lab = Lab::fresh(3);
     let web = Web::new(&lab, Shape::default(), &[("v1", "good")]);
-    disk.mount_below(&lab, "host-1", 64);
+    _disk = mount_small_disk(&lab, "host-1", 64);
     web.deploy_until(&lab, "v1", "succeeded");
     padded(&web.build("v2"), "v2", "good", &binaries().join("demo-service"), 80 << 20).expect("an archive");
     let run = web.deploy(&lab, "v2");
@@ -96,39 +97,20 @@ fn a_disk_that_is_too_small_is_reported_with_numbers_and_leaves_the_service_alon
 }
 
 /// A file system of its own below a runner's directory.
-struct SmallDisk(Option<std::path::PathBuf>);
-
-impl SmallDisk {
-    fn mount_below(&mut self, lab: &Lab, name: &str, mib: u32) {
-        let folder = lab.part(name).data_dir;
-        let aside = folder.with_extension("aside");
-        lab.kill(name);
-        std::fs::rename(&folder, &aside).expect("renamed");
-        std::fs::create_dir(&folder).expect("a folder");
-        as_root(&["mount", "-t", "tmpfs", "-o", &format!("size={mib}m,mode=700"), "tmpfs", &text(&folder)]);
-        self.0 = Some(folder.clone());
-        as_root(&["cp", "-a", &format!("{}/.", text(&aside)), &text(&folder)]);
-        lab.start_part(name);
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        if let Some(folder) = self.0.take().filter(|folder| folder.exists()) {
-            as_root(&["umount", "--lazy", &text(&folder)]);
-        }
-    }
+fn mount_small_disk(lab: &Lab, name: &str, mib: u32) -> Tmpfs {
+    let folder = lab.part(name).data_dir;
+    let aside = folder.with_extension("aside");
+    lab.kill(name);
+    std::fs::rename(&folder, &aside).expect("renamed");
+    std::fs::create_dir(&folder).expect("a folder");
+    let disk = Tmpfs::mount(folder.clone(), &format!("size={mib}m,mode=700"));
+    as_root(&["cp", "-a", &format!("{}/.", text(&aside)), &text(&folder)]);
+    lab.start_part(name);
+    disk
 }
 
 fn text(path: &std::path::Path) -> String {
     path.display().to_string()
-}
-
-fn as_root(words: &[&str]) {
-    let root = std::process::Command::new("id").arg("-u").output().expect("id runs").stdout == b"0\n";
-    let all: Vec<&str> = if root { words.to_vec() } else { [&["sudo"], words].concat() };
-    let status = std::process::Command::new(all[0]).args(&all[1..]).status().expect("it runs");
-    assert!(status.success(), "{words:?}");
 }
 
 type Hostile = (&'static str, fn(&mut Vec<u8>));

@@ -30,7 +30,10 @@ impl Phase {
         } else {
             self.absent_since.get_or_insert(now);
         }
-        self.prepared.note_foreign(jobs, own);
+        self.prepared.note_foreign(jobs, [own, self.kept.ledger.before]);
+        if !self.is_before_gone(now, jobs) {
+            return;
+        }
         self.seen = Some(Seen { at, job });
         self.decide(now, out);
     }
@@ -169,7 +172,7 @@ impl Phase {
     /// No job runs.
     fn decide_empty(&mut self, now: Timestamp, out: &mut Effects) {
         match &self.order.action {
-            Action::Stop(_) => self.finish(Outcome::Done, out),
+            Action::Stop(_) => self.finish_stop(now, out),
             Action::Verify => {
                 self.fault(ReasonCode::JobLost, "no job of this installation runs".to_owned(), out);
             }

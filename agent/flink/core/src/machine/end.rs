@@ -10,7 +10,7 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::{Millis, Timestamp, WallTime};
 
 use super::Effects;
-use super::phase::{After, LEASE_RETRY, Phase, Seen, Step, StopSeen};
+use super::phase::{After, BeforeSeen, LEASE_RETRY, Phase, Seen, Step, StopSeen};
 use crate::call::{Call, CheckpointSeen, JobOverview, JobState, SavepointSeen, TriggerState};
 use crate::health::SETTLED_AFTER;
 use crate::id::IdStep;
@@ -357,14 +357,12 @@ impl Phase {
     pub(super) fn over(&mut self, start: Start, out: &mut Effects) {
         let ledger = &mut self.kept.ledger;
         let was_chosen = ledger.ending.take().is_some();
-        (ledger.job, ledger.checkpoint) = (None, None);
+        (ledger.before, ledger.checkpoint) = (ledger.job.take().map(|job| job.id), None);
+        self.before = BeforeSeen::default();
         (self.prepared.final_state, self.absent_since) = (None, None);
         ledger.next = Some(start.clone());
         self.uncommitted = true;
         self.seen = self.seen.map(|seen| Seen { job: None, ..seen });
-        if matches!(self.order.action, Action::Stop(_)) {
-            return self.finish(Outcome::Done, out);
-        }
         if was_chosen && self.prepared.uploaded.is_some() {
             return self.submit(start, out);
         }

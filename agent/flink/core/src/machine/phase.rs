@@ -54,6 +54,7 @@ pub struct Phase {
     pub(super) uncommitted: bool,
     pub(super) seen: Option<Seen>,
     pub(super) prepared: Prepared,
+    pub(super) before: BeforeSeen,
     pub(super) stop: StopSeen,
     /// An answer to a run was lost: its `main` may still run. Until then only the list is asked.
     pub(super) run_lost_until: Option<Timestamp>,
@@ -99,6 +100,9 @@ pub(super) enum Step {
     FinalCheckpoint,
     Run,
     Verify,
+    /// Whether the job before is there beside the new one.
+    Before,
+    CancelBefore,
     /// What a job that was left has done in all: exact, since it has ended.
     Count,
 }
@@ -136,6 +140,18 @@ pub(super) struct StopSeen {
     /// Why Flink says that it failed, and what became of the job.
     pub(super) cause: Option<String>,
     pub(super) job: Option<JobState>,
+}
+
+/// What this order knows of the job before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct BeforeSeen {
+    /// It was not there any more, since then.
+    pub(super) gone_since: Option<Timestamp>,
+    pub(super) canceled: Option<Timestamp>,
+    /// What asked for it, and goes on when it was canceled.
+    pub(super) asked_by: Option<Step>,
+    /// The new job works, and it was not there beside it.
+    pub(super) is_over: bool,
 }
 
 /// What follows a commit.
@@ -192,6 +208,7 @@ impl Phase {
             uncommitted: false,
             seen: None,
             prepared: Prepared::default(),
+            before: BeforeSeen::default(),
             stop: StopSeen::default(),
             run_lost_until: None,
             run_at: None,
@@ -306,7 +323,7 @@ impl Phase {
     fn call(&self) -> Option<(Call, Millis, Guard)> {
         let read = |call| Some((call, READ, Guard::Read));
         match self.step {
-            Step::Observe | Step::Tasks => read(Call::Jobs),
+            Step::Observe | Step::Tasks | Step::Before => read(Call::Jobs),
             Step::Cluster => read(Call::Cluster),
             Step::Upload => {
                 let call = self.upload_call();
@@ -326,10 +343,14 @@ impl Phase {
             Step::StopStatus => read(self.stop_status_call()),
             Step::List => read(self.list_call()),
             Step::ListCheckpoints => read(self.list_checkpoints_call()),
-            Step::Stop | Step::Cancel | Step::Run => {
+            Step::Stop | Step::Cancel | Step::CancelBefore | Step::Run => {
                 let call = match self.step {
                     Step::Stop => self.stop_call(),
                     Step::Cancel => Call::Cancel { job: self.job_id() },
+                    Step::CancelBefore => {
+                        let job = self.kept.ledger.before.expect("it was seen");
+                        Call::Cancel { job }
+                    }
                     _ => self.run_call(),
                 };
                 self.lease.then_some((call, UNGUARDED_CALL, Guard::Unguarded))
@@ -344,7 +365,7 @@ impl Phase {
             }
             Reply::Unavailable { message } => return self.on_unavailable(now, message, out),
             // Nothing was received: the same again does no harm.
-            Reply::Unreachable { message } if self.step != Step::Verify => {
+            Reply::Unreachable { message } if !matches!(self.step, Step::Verify | Step::Before) => {
                 return self.retry(now, message, out);
             }
             Reply::Unreachable { message } => return self.on_unavailable(now, message, out),
@@ -363,6 +384,8 @@ impl Phase {
             // They can't be listed: the one that was seen has to do.
             (Step::ListCheckpoints, Reply::Refused(_)) => self.on_checkpoints(now, Vec::new(), out),
             (Step::Cancel, Reply::Accepted) => self.on_cancel_sent(now),
+            (Step::CancelBefore, Reply::Accepted) => self.on_before_canceled(now),
+            (Step::Before, Reply::Jobs { jobs, .. }) => self.on_before(now, &jobs, out),
             (Step::FinalCheckpoint, Reply::Checkpoint(seen)) => self.on_final_checkpoint(now, seen, out),
             (Step::Run, Reply::Started | Reply::Duplicate) => self.observe_again(now),
             (Step::Run, Reply::Refused(refusal)) => self.on_run_refused(now, refusal, out),
@@ -379,6 +402,7 @@ impl Phase {
         match self.step {
             Step::Stop => self.on_stop_sent(now),
             Step::Cancel => self.on_cancel_sent(now),
+            Step::CancelBefore => self.on_before_canceled(now),
             Step::Run => self.on_run_lost(now),
             Step::Count => self.on_counted(now, None, out),
             _ => self.on_unavailable(now, "the JobManager did not answer in time".to_owned(), out),
@@ -389,6 +413,9 @@ impl Phase {
         match self.step {
             Step::Stop => self.on_stop_sent(now),
             Step::Cancel => self.on_cancel_sent(now),
+            Step::CancelBefore => self.on_before_canceled(now),
+            // The JobManager is away, or was: whether the new job is still there comes first.
+            Step::Before => self.go(Step::Verify),
             Step::Run => self.on_run_lost(now),
             Step::Verify => self.on_sample(now, None, out),
             _ => {}
@@ -400,6 +427,10 @@ impl Phase {
 
     /// The step again a moment later; a human is asked when that has gone on for long.
     fn retry(&mut self, now: Timestamp, message: String, out: &mut Effects) {
+        if self.step == Step::Run {
+            // A JobManager that was away may have begun the job before again.
+            self.go(Step::Observe);
+        }
         let (since, _) = *self.unavailable.get_or_insert((now, message.clone()));
         self.unavailable = Some((since, message.clone()));
         self.pause = Some(now + RETRY);

@@ -32,8 +32,9 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    pub(super) fn note_foreign(&mut self, jobs: &[JobOverview], own: Option<FlinkId>) {
-        let foreign = jobs.iter().filter(|job| Some(job.id) != own && !job.state.is_terminal());
+    /// `own`: the installation's job, and the one before it.
+    pub(super) fn note_foreign(&mut self, jobs: &[JobOverview], own: [Option<FlinkId>; 2]) {
+        let foreign = jobs.iter().filter(|job| !own.contains(&Some(job.id)) && !job.state.is_terminal());
         self.foreign = foreign.cloned().collect();
     }
 

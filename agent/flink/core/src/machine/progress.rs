@@ -86,6 +86,10 @@ impl Phase {
             Step::Cancel | Step::FinalCheckpoint => (InstanceStatus::Updating, "canceling the job"),
             Step::Run => (InstanceStatus::Updating, "starting the job"),
             Step::Verify => (InstanceStatus::Updating, "verifying the health of the job"),
+            Step::Before => (InstanceStatus::Updating, "asking whether the job before has ended for good"),
+            Step::CancelBefore => {
+                (InstanceStatus::Updating, "canceling the job before, which is there again")
+            }
             Step::Count => (InstanceStatus::Updating, "counting what the job that was left has processed"),
         }
     }

@@ -87,7 +87,10 @@ impl Phase {
     }
 
     /// The job works. What the one before it has processed is counted now that it has ended, and then the order is done.
-    fn on_healthy(&mut self, now: Timestamp, out: &mut Effects) {
+    pub(super) fn on_healthy(&mut self, now: Timestamp, out: &mut Effects) {
+        if self.has_to_ask_for_before() {
+            return;
+        }
         match &mut self.left {
             Some(left) if self.kept.abort.is_none() => {
                 left.counting_since.get_or_insert(now);
