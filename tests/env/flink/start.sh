@@ -21,12 +21,12 @@ last_words() {
   said="$(grep -hE 'ERROR|FATAL|Caused by' "$1.log" 2>/dev/null | tail -n 8)" || true
   printf '%s\n' "${said:-$(tail -n 3 "$1.out")}"
 }
-# Flink 2.3.0 with high availability never starts again when it died between the end of a job and the clean-up behind it: its
-# Dispatcher refuses the mark that the job has ended. This does what a person has to do then: the mark goes, so that the job
-# begins again.
+# With high availability a JobManager that died between the end of a job and the clean-up behind it may never start again: 2.3.0
+# refuses every mark that a job has ended, and any version one that was half written. This does what a person has to do then:
+# the mark goes, so that the job begins again.
 unblock_jobmanager() {
   [ "$ha" = 1 ] && [ -z "${unblocked:-}" ] || return 1
-  grep -qs 'runtime.dispatcher.Dispatcher.onStart(' "$run/log/jobmanager.log" || return 1
+  grep -qsE 'dispatcher.Dispatcher.onStart\(|Could not retrieve JobResults' "$run/log/jobmanager.log" || return 1
   compgen -G "$run/ha/job-result-store/*/*_DIRTY.json" >/dev/null || return 1
   say "the JobManager refuses to start beside a job that has just ended: its mark is taken away"
   rm -f "$run"/ha/job-result-store/*/*_DIRTY.json

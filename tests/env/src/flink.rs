@@ -1,7 +1,7 @@
 //! A Flink cluster of real processes on loopback, which ends with the test. The scripts of `tests/env/flink` make it.
 //!
 //! `TRIMARAN_TEST_FLINK_URL` uses a cluster that runs already, `TRIMARAN_TEST_FLINK_SAVEPOINTS` names its savepoints.
-//! `TRIMARAN_TEST_FLINK_VERSION` plays tests of the whole system on another version than the newest.
+//! `TRIMARAN_TEST_FLINK_VERSION` plays tests that are for any version on this one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,12 @@ pub fn jars() -> PathBuf {
 
 /// The version of tests that are played on one.
 pub fn version() -> String {
-    std::env::var("TRIMARAN_TEST_FLINK_VERSION").unwrap_or_else(|_| "2.3.0".to_owned())
+    chosen_version().unwrap_or_else(|| "2.3.0".to_owned())
+}
+
+/// The version that was asked for.
+pub fn chosen_version() -> Option<String> {
+    std::env::var("TRIMARAN_TEST_FLINK_VERSION").ok()
 }
 
 /// A cluster without high availability for all tests of this process that are at work at one time: the first of them starts

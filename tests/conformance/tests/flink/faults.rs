@@ -56,7 +56,7 @@ impl Faults {
 #[test]
 fn upgrades_on_a_cluster_that_has_faults() {
     for version in versions() {
-        let mut it = Faults::new(version);
+        let mut it = Faults::new(&version);
         it.begin("v1", |_| {});
         savepoints_on_a_full_disk_stop_nothing(&mut it);
         a_savepoint_that_can_not_be_written_stops_nothing(&mut it);

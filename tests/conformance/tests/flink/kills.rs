@@ -111,7 +111,7 @@ fn cases(salt: u64) -> Vec<Case> {
 #[test]
 fn whatever_dies_with_high_availability_one_job_goes_on() {
     for version in versions() {
-        let mut kills = Kills::new(version, true);
+        let mut kills = Kills::new(&version, true);
         cases(0).into_iter().for_each(|case| kills.play(case));
     }
 }
@@ -119,7 +119,7 @@ fn whatever_dies_with_high_availability_one_job_goes_on() {
 #[test]
 fn whatever_dies_without_high_availability_one_job_goes_on() {
     for version in versions() {
-        let mut kills = Kills::new(version, false);
+        let mut kills = Kills::new(&version, false);
         cases(7).into_iter().for_each(|case| kills.play(case));
     }
 }

@@ -17,7 +17,7 @@ use trimaran_model::id::Digest;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::FlinkRelease;
 use trimaran_model::time::Millis;
-use trimaran_test_env::flink::Records;
+use trimaran_test_env::flink::{Records, chosen_version};
 use trimaran_test_support::seed;
 
 /// A release of a variant of the demo job that writes its records to a file.
@@ -118,9 +118,11 @@ impl Story {
     }
 }
 
-/// 2.3.0; with everything also 1.20.5.
-fn versions() -> &'static [&'static str] {
-    if seed::is_full() { &["2.3.0", "1.20.5"] } else { &["2.3.0"] }
+/// 2.3.0; with everything also 1.20.5; or the one that was chosen.
+fn versions() -> Vec<String> {
+    let all = [chosen_version().unwrap_or("2.3.0".to_owned()), "1.20.5".to_owned()];
+    let count = if seed::is_full() && chosen_version().is_none() { 2 } else { 1 };
+    all.into_iter().take(count).collect()
 }
 
 #[test]
