@@ -7,6 +7,7 @@ mod alarm;
 mod apply;
 mod approve;
 mod attach;
+mod back_up;
 mod bootstrap;
 mod cancel;
 mod change_member;
@@ -17,6 +18,7 @@ mod detach;
 mod find;
 mod member;
 mod put_content;
+mod recover;
 mod refusals;
 mod result;
 mod resume;
@@ -91,6 +93,9 @@ pub(crate) fn run(state: &mut State, identity: &Identity, body: &Body) -> Result
         Body::Runners { names, change } => runners::run(state, names, change),
         Body::RunnersSeen { runners } => runners_seen::run(state, agent(identity)?, runners),
         Body::ChangeMember { change, raft_id } => change_member::run(state, *change, *raft_id),
+        Body::Recover { raft_id, incarnation } => recover::run(state, *raft_id, *incarnation),
+        // Its audit record is all that it is for.
+        Body::BackUp { .. } => Ok(Outcome::Nothing),
     }
 }
 
@@ -121,6 +126,8 @@ pub(crate) fn audit(state: &mut State, identity: &Identity, body: &Body, outcome
         Body::Runners { names, change } => runners::audit(names, change),
         Body::Refusals { verb, object, count } => refusals::audit(verb, object, *count),
         Body::ChangeMember { change, raft_id } => change_member::audit(state, *change, *raft_id),
+        Body::Recover { raft_id, .. } => recover::audit(state, *raft_id),
+        Body::BackUp { coordinator } => back_up::audit(coordinator),
         Body::WallOffset { jump: true, offset_ms } => wall_offset::audit(*offset_ms),
         Body::Member { .. } | Body::Advance | Body::Settle | Body::WallOffset { .. } | Body::Alarm { .. } => {
             return;

@@ -1,6 +1,6 @@
 //! Applying entries.
 
-use trimaran_model::id::{Identity, Revision};
+use trimaran_model::id::{Epoch, Identity, Revision};
 use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_wire::v1::command::{Command, Entry};
 
@@ -163,6 +163,12 @@ impl Engine {
 
     pub fn cluster(&self) -> String {
         self.state.cluster().name
+    }
+
+    /// The cluster's epoch, and the incarnation that has it.
+    pub fn epoch(&self) -> (Epoch, u64) {
+        let cluster = self.state.cluster();
+        (cluster.epoch, cluster.incarnation)
     }
 
     /// Every public key that is refused.

@@ -24,8 +24,8 @@ use crate::state::State;
 use crate::state::run::RunGraph;
 use crate::transaction::attempt;
 
-pub(crate) use assign::new_fence;
 pub use assign::wave_sizes;
+pub(crate) use assign::{assign_again, new_fence};
 pub(crate) use store::store;
 
 /// Settles queued runs, at most a bounded number; the rest waits for the next entry.

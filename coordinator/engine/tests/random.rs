@@ -26,6 +26,19 @@ fn random_commands_keep_every_invariant() {
     assert!(seen.paused > 30 && seen.cleared > 20 && seen.superseded > 0, "{seen:?}");
 }
 
+/// A quorum that is lost in the middle of anything: the work that was in progress goes on under a fence of the new epoch, and ends.
+#[test]
+fn a_recovery_in_the_middle_of_anything_goes_on_with_all_work() {
+    let mut seen = driver::Seen::default();
+    for seed in 500..506 {
+        let mut driver = Driver::new(seed);
+        driver.run_with_recoveries(STEPS);
+        driver.heal();
+        seen.add(&driver.seen);
+    }
+    assert!(seen.recoveries > 20 && seen.superseded > 0 && seen.defects == 0, "{seen:?}");
+}
+
 #[test]
 fn a_defect_in_a_command_or_in_settling_never_ends_the_engine() {
     for mutant in [Mutant::PanicInCommand, Mutant::PanicInSettle] {

@@ -70,8 +70,9 @@ pub(crate) fn with_members(context: &[u8]) -> Checked<()> {
 /// Whether such a command is passed on, and under such an identity.
 fn may_give(identity: &Identity, body: &CommandBody) -> bool {
     match body {
-        // The leader's own, or of the moment before there is one.
+        // The leader's own, or of a moment at which there is none.
         CommandBody::Bootstrap { .. }
+        | CommandBody::Recover { .. }
         | CommandBody::Advance
         | CommandBody::Settle
         | CommandBody::WallOffset { .. } => false,
@@ -98,6 +99,7 @@ fn may_give(identity: &Identity, body: &CommandBody) -> bool {
         | CommandBody::Rollback { .. }
         | CommandBody::CreateToken { .. }
         | CommandBody::Runners { .. }
+        | CommandBody::BackUp { .. }
         | CommandBody::PutContent { .. } => matches!(identity, Identity::Operator(..)),
     }
 }
@@ -194,6 +196,7 @@ fn of_operator(body: &CommandBody) -> Checked<()> {
         }
         CommandBody::CreateToken { token_sha256: _, grant } => text(granted(grant)),
         CommandBody::Runners { names, change } => text(runners(names, change)),
+        CommandBody::BackUp { coordinator } => name::<CoordinatorName>(coordinator).map(drop),
         CommandBody::PutContent { content, part, bytes } => {
             let content = Content::try_from(*content)?;
             match content.part_bytes(*part) {

@@ -50,6 +50,7 @@ fn lowest(body: &CommandBody) -> DiskLevel {
     match body {
         // Time, and who is here: without them nothing that is in progress could ever end.
         CommandBody::Bootstrap { .. }
+        | CommandBody::Recover { .. }
         | CommandBody::Member { .. }
         | CommandBody::Advance
         | CommandBody::Settle
@@ -66,6 +67,8 @@ fn lowest(body: &CommandBody) -> DiskLevel {
         | CommandBody::ChangeMember { .. } => DiskLevel::Low,
         // A host that fills a disk is cordoned or removed; the row of a runner gets no larger by more than its labels.
         CommandBody::Runners { .. } => DiskLevel::Low,
+        // Who has a disk that fills needs a backup most; its record is small.
+        CommandBody::BackUp { .. } => DiskLevel::Low,
         // What agents report: they keep it until it is answered.
         CommandBody::Commit { .. }
         | CommandBody::Result { .. }
@@ -97,6 +100,7 @@ mod tests {
             (CommandBody::RunnersSeen { runners: Default::default() }, [false, true, true]),
             (CommandBody::Cancel { run: run.clone() }, [false, true, true]),
             (CommandBody::Resume { run, stage: None }, [false, true, true]),
+            (CommandBody::BackUp { coordinator: "c1".to_owned() }, [false, true, true]),
             (
                 CommandBody::UseToken { token_sha256: grant, spki_sha256: grant, name: None },
                 [false, false, true],

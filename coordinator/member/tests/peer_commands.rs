@@ -223,6 +223,7 @@ fn too_large() -> Vec<Command> {
         system(CommandBody::AgentLost { agent: long(100), attach: 1 }),
         operator(CommandBody::Refusals { verb: long(100), object: String::new(), count: 1 }),
         agent(CommandBody::Commit { n: 1, body: vec![0; COMMAND_BYTES_MAX], progress: progress() }),
+        operator(CommandBody::BackUp { coordinator: "c".repeat(1000) }),
     ]
 }
 
@@ -241,6 +242,11 @@ fn not_theirs() -> Vec<Command> {
         system(CommandBody::Settle),
         system(CommandBody::Advance),
         system(CommandBody::WallOffset { offset_ms: i64::MAX, jump: false }),
+        // Whoever recovers a data directory applies it there; it never travels.
+        system(CommandBody::Recover { raft_id: 1, incarnation: 9 }),
+        operator(CommandBody::Recover { raft_id: 1, incarnation: 9 }),
+        system(CommandBody::BackUp { coordinator: "c1".to_owned() }),
+        agent(CommandBody::BackUp { coordinator: "c1".to_owned() }),
         operator(CommandBody::ChangeMember { change: WireMemberChange::Remove, raft_id: 1 }),
         operator(CommandBody::AgentLost { agent: "lab".to_owned(), attach: 1 }),
         operator(CommandBody::RunnersSeen { runners: BTreeMap::new() }),

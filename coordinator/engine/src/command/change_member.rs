@@ -20,7 +20,7 @@ pub(super) fn run(state: &mut State, change: Change, raft_id: u64) -> Result<Out
 }
 
 /// Its keys are refused from now on, and what it reported of itself is of the past.
-fn remove(state: &mut State, raft_id: u64) {
+pub(super) fn remove(state: &mut State, raft_id: u64) {
     let Some(mut member) = state.members.get(&raft_id).filter(|it| !it.removed).cloned() else { return };
     revocation::of_member(state, &member);
     let subject = AlarmSubject::Member { name: member.name.clone() };

@@ -9,6 +9,7 @@ use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, HostName, Install
 use trimaran_model::pipeline::Batches;
 use trimaran_model::target::PlatformKind;
 
+use super::store;
 use crate::event::Event;
 use crate::state::State;
 use crate::state::assignment::LiveAssignment;
@@ -63,6 +64,26 @@ pub(super) fn assign(state: &mut State, graph: &mut RunGraph, index: usize) {
     *stage.deploy_mut() = deploy;
     let reasons = stage.with_rollback_reason(Vec::new());
     stage.work(Some(id), reasons, state.wall());
+}
+
+/// Gives the work of a live assignment a new number and fence: agents obey no fence of an earlier epoch.
+pub(crate) fn assign_again(state: &mut State, old: AssignmentId) {
+    let live = state.assignments.get(&old).expect("the caller found it").clone();
+    withdraw(state, old, Ending::Superseded);
+    let (id, fence) = next_number(state);
+    let LiveAssignment { agent, order, cancel } = live;
+    let installation = order.installation.clone();
+    // Of the last assignment that committed something, which may be the old one: its number says whose it is.
+    let committed = state.installations.get(&installation).and_then(|it| it.committed.clone());
+    let before = state.graph(&order.run).expect("the run of an assignment is in memory");
+    let mut graph = before.clone();
+    let index = graph.find(&order.stage).expect("an assignment names a stage of its run");
+    graph.stages[index].deploy_mut().reassign(id, fence);
+    store::store(state, &before, graph);
+    state.installations.update(&installation, |it| it.assign(id, fence));
+    state.events.push(Event::AgentWork { agent: agent.clone(), assignment: Some(id) });
+    let order = Assignment { id, fence, committed, ..order };
+    state.assignments.put(LiveAssignment { agent, order, cancel });
 }
 
 /// A fence that is larger than what every host of the installation has taken, without work: what is asked outside of runs has

@@ -276,6 +276,20 @@ impl Deploy {
         };
     }
 
+    /// The same work under another number and fence.
+    pub(crate) fn reassign(&mut self, id: AssignmentId, number: Fence) {
+        self.begun_mut().fence = number;
+        match &mut self.state {
+            DeployState::Running { assignment } | DeployState::RollingBack { assignment } => {
+                *assignment = Some(id);
+            }
+            DeployState::Lost { assignment } => *assignment = id,
+            DeployState::Held { .. } | DeployState::Waiting { .. } | DeployState::Done { .. } => {
+                panic!("a stage with a live assignment is at work or lost")
+            }
+        }
+    }
+
     /// The attempt of a stage that had an assignment.
     pub(crate) fn begun(&self) -> &AttemptState {
         self.attempt.as_ref().expect("an assignment begins the attempt")

@@ -34,6 +34,7 @@ pub(crate) struct Seen {
     pub(crate) cleared: usize,
     pub(crate) superseded: usize,
     pub(crate) defects: usize,
+    pub(crate) recoveries: usize,
 }
 
 impl Seen {
@@ -45,6 +46,7 @@ impl Seen {
         self.cleared += other.cleared;
         self.superseded += other.superseded;
         self.defects += other.defects;
+        self.recoveries += other.recoveries;
     }
 }
 
@@ -61,6 +63,17 @@ pub(crate) struct Driver {
     stable_releases: BTreeMap<InstallationId, BTreeSet<Digest>>,
     /// Hosts that failed in a stage's attempt, by run and target.
     failed: BTreeMap<(String, String), BTreeSet<String>>,
+}
+
+fn member(raft_id: u64) -> Command {
+    system(CommandBody::Member {
+        name: format!("c{raft_id}"),
+        raft_id,
+        disk: [1; 16],
+        address: "127.0.0.1:7700".to_owned(),
+        certificate_sha256: [0; 32],
+        issuer_sha256: [9; 32],
+    })
 }
 
 const TARGETS: [&str; 3] = ["lab-staging", "lab-prod", "lab-east"];
@@ -97,6 +110,26 @@ impl Driver {
             answered: Vec::new(),
             stable_releases: BTreeMap::new(),
             failed: BTreeMap::new(),
+        }
+    }
+
+    /// As [`Self::run`], with quorums that are lost for good in between.
+    pub(crate) fn run_with_recoveries(&mut self, steps: usize) {
+        const BETWEEN: usize = 90;
+        self.submit(member(1));
+        for part in 0..steps / BETWEEN {
+            self.run(BETWEEN);
+            // Others joined meanwhile, and are gone.
+            let raft_id = 2 + part as u64;
+            self.submit(member(raft_id));
+            let live = self.lab.rows.assignments();
+            self.submit(system(CommandBody::Recover { raft_id: 1, incarnation: 1 + raft_id }));
+            let epoch = self.lab.engine.epoch().0;
+            let again = self.lab.rows.assignments();
+            assert_eq!(again.len(), live.len(), "work is neither lost nor begun");
+            assert!(again.iter().all(|it| it.order.fence.epoch() == epoch), "agents obey no other fence");
+            assert!(live.iter().all(|old| again.iter().all(|new| new.order.id > old.order.id)));
+            self.seen.recoveries += 1;
         }
     }
 

@@ -47,7 +47,17 @@ pub(crate) fn history() -> Lab {
     report(&mut lab, "lab-prod", WireOutcome::Fault(failure("host_lost", "silent", Some("p1"))));
     lab.must(operator("op1", CommandBody::Resume { run: run_id("web#4"), stage: None }));
     report(&mut lab, "lab-prod", WireOutcome::Done);
+    recovery(&mut lab);
     lab
+}
+
+/// A backup is taken; later one member is left of the cluster, in the middle of a deploy, which goes on under another fence.
+fn recovery(lab: &mut Lab) {
+    lab.must(operator("op1", CommandBody::BackUp { coordinator: "c1".to_owned() }));
+    let deploy = lab.deploy("web", "v4", &[]);
+    lab.must(operator("op1", deploy));
+    lab.must(system(CommandBody::Recover { raft_id: 1, incarnation: 5 }));
+    report(lab, "lab-staging", WireOutcome::Done);
 }
 
 fn report(lab: &mut Lab, target: &str, outcome: WireOutcome) {

@@ -206,6 +206,7 @@ impl Script {
                     other => panic!("`{other}` is no change of a runner"),
                 },
             },
+            "back_up" => CommandBody::BackUp { coordinator: line.word(1).to_owned() },
             "token" => CommandBody::CreateToken {
                 token_sha256: [u8::try_from(line.number(1)).expect("a small number"); 32],
                 grant: grant(line),
@@ -239,6 +240,7 @@ impl Script {
                 certificate_sha256: [0; 32],
                 issuer_sha256: [u8::try_from(line.words.get(2).map_or(1, |_| number(2))).expect("small"); 32],
             },
+            "recover" => CommandBody::Recover { raft_id: number(1), incarnation: number(2) },
             "remove_member" => {
                 CommandBody::ChangeMember { change: WireMemberChange::Remove, raft_id: number(1) }
             }

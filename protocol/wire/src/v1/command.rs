@@ -194,6 +194,17 @@ pub enum CommandBody {
         change: WireMemberChange,
         raft_id: u64,
     },
+    /// The member that is left of a lost quorum becomes the only one, in another incarnation of the cluster. It is applied
+    /// by whoever recovers the data directory, and never travels.
+    Recover {
+        raft_id: u64,
+        /// Random.
+        incarnation: u64,
+    },
+    /// An operator takes a backup from this coordinator; one audit record.
+    BackUp {
+        coordinator: String,
+    },
 }
 
 /// What an operator can do with a coordinator.
