@@ -50,6 +50,7 @@ pub mod settings;
 mod snapshot_state;
 mod snapshots;
 pub mod state_machine;
+pub mod survivor;
 mod transfer;
 pub mod write_group;
 

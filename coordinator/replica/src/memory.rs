@@ -10,7 +10,7 @@ use trimaran_wire::raft::{ConfState, Entry, HardState};
 
 use crate::io::{InstallJob, LogPosition, WriteJob};
 use crate::log::Loaded;
-use crate::state_machine::{EntryMeta, Row};
+use crate::state_machine::{EntryMeta, Row, RowBatch};
 use crate::write_group::needs_sync;
 
 #[derive(Debug, Clone)]
@@ -129,6 +129,29 @@ impl MemoryStore {
             compacted: at,
             entries: BTreeMap::new(),
             rows: rows.iter().cloned().collect(),
+        };
+        self.durable = self.current.clone();
+        self.unsynced.clear();
+    }
+
+    /// As `Store::recover` of `trimaran-store`: the store of the only member `id` from now on, with these rows changed.
+    pub fn recover(&mut self, id: u64, at: EntryMeta, rows: &RowBatch) {
+        assert!(at.index > self.current.last(), "the place is behind the log");
+        let mut changed = self.current.rows.clone();
+        for (key, value) in &rows.changes {
+            match value {
+                Some(value) => changed.insert(key.clone(), value.clone()),
+                None => changed.remove(key),
+            };
+        }
+        self.current = Disk {
+            hard_state: HardState { term: at.term, vote: 0, commit: at.index },
+            conf_state: ConfState { voters: vec![id], ..ConfState::default() },
+            applied: at,
+            snapshot: at,
+            compacted: at,
+            entries: BTreeMap::new(),
+            rows: changed,
         };
         self.durable = self.current.clone();
         self.unsynced.clear();

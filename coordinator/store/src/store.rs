@@ -2,6 +2,7 @@
 //!
 //! Not here: writing (`store::write`, which the `writer` thread calls) and reading rows (`view`).
 
+mod recover;
 mod restore;
 mod write;
 

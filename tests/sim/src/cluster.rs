@@ -5,7 +5,7 @@
 //! Faults: crashes at any moment and for long, pauses, slow disks, messages that are lost or late, cuts between two members
 //! in one or both directions, disks with little or no space, boot clocks of different rates, a wall clock that is hours or
 //! years wrong, disks that are lost. Members are removed, dead or alive, and replaced by new ones, and leadership is moved,
-//! under all of that.
+//! under all of that. With [`Cluster::lose_quorum`] all disks but one are lost, and that one goes on alone.
 //!
 //! Checked on the way: at most one leader a term; equal states at equal revisions; a read is never older than what was
 //! answered before it was asked; nothing is passed on twice; the rows of the members are the members that replication goes
@@ -17,6 +17,7 @@
 mod membership;
 mod node;
 mod operate;
+mod recovery;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,6 +73,8 @@ pub struct Seen {
     pub runs: usize,
     /// Commands that were refused for want of space.
     pub no_space: usize,
+    /// Quorums that were lost for good.
+    pub recoveries: usize,
 }
 
 impl Seen {
@@ -90,6 +93,7 @@ impl Seen {
         self.results += other.results;
         self.runs += other.runs;
         self.no_space += other.no_space;
+        self.recoveries += other.recoveries;
     }
 }
 

@@ -65,11 +65,32 @@ pub struct ClusterPlayed {
 
 /// Plays one world of three coordinators with a defect, or without.
 pub fn play_cluster(seed: u64, length: Length, defect: Option<&'static str>, whole: bool) -> ClusterPlayed {
+    play_cluster_losing(seed, length, 0, defect, whole)
+}
+
+/// As [`play_cluster`], with so many quorums that are lost for good, one after the other.
+pub fn play_cluster_losing(
+    seed: u64,
+    length: Length,
+    quorums: u64,
+    defect: Option<&'static str>,
+    whole: bool,
+) -> ClusterPlayed {
     mutant::set(defect);
     // Processes crash less often than one alone, which has nothing else to suffer from.
     let faults = Faults { crash_every: 5000, pause_every: 6000, ..Faults::ROUGH };
     let mut world = Cluster::new(seed, faults, NetworkFaults::ROUGH, Trace::new(whole));
     let ended = catch_unwind(AssertUnwindSafe(|| {
+        for _ in 0..quorums {
+            world.run(length.rough_ms);
+            // While members change it can't be said who has the most; that ends.
+            for _ in 0..length.rough_ms / 100 {
+                if world.lose_quorum() {
+                    break;
+                }
+                world.run(100);
+            }
+        }
         world.run(length.rough_ms);
         world.heal(length.heal_ms);
     }));

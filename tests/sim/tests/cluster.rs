@@ -4,7 +4,7 @@
 use trimaran_member::DiskLevel;
 use trimaran_sim::cluster::{Cluster, NetworkFaults, Seen};
 use trimaran_sim::mutants;
-use trimaran_sim::play::{ClusterPlayed, Length, play_cluster};
+use trimaran_sim::play::{ClusterPlayed, Length, play_cluster, play_cluster_losing};
 use trimaran_sim::trace::Trace;
 use trimaran_sim::world::Faults;
 
@@ -27,6 +27,23 @@ fn three_coordinators_lose_nothing_and_repeat_nothing() {
     assert!(all.replaced > 10 && all.transfers > 10 && all.removals_refused > 3, "{all:?}");
     assert!(all.results > 100 && all.repeated > 20 && all.runs > 20, "{all:?}");
     assert!(all.no_space > 40, "{all:?}");
+}
+
+/// All disks but one are lost for good, twice, under all other faults: what was answered is there, what was in progress ends, and
+/// agents get no order that they would refuse.
+#[test]
+fn of_a_lost_quorum_the_one_with_the_most_goes_on_alone_and_nothing_that_was_answered_is_lost() {
+    let mut all = Seen::default();
+    for seed in 0..12 {
+        let length = Length { rough_ms: 12_000, ..Length::default() };
+        let played = play_cluster_losing(seed, length, 2, None, false);
+        if let Some(why) = &played.violation {
+            panic!("seed {seed} violates: {why}\n{}", played.trace);
+        }
+        all.add(&played.seen);
+    }
+    assert!(all.recoveries > 10 && all.replaced > 30, "{all:?}");
+    assert!(all.results > 50 && all.repeated > 5 && all.runs > 10, "{all:?}");
 }
 
 #[test]

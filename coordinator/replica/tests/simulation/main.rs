@@ -6,6 +6,7 @@ mod direct;
 mod faults;
 mod mutants;
 mod random;
+mod survivor;
 mod toy;
 mod world;
 

@@ -123,7 +123,7 @@ impl Store {
         Ok(())
     }
 
-    fn clear(&self, family: &str, batch: &mut WriteBatch) -> Result<(), WriteError> {
+    pub(super) fn clear(&self, family: &str, batch: &mut WriteBatch) -> Result<(), WriteError> {
         let handle = self.cf(family);
         let edge = |mode| self.inner.db.iterator_cf(handle, mode).next().transpose().map_err(write_error);
         let first = edge(IteratorMode::From(&[], Direction::Forward))?;
@@ -135,7 +135,7 @@ impl Store {
         Ok(())
     }
 
-    fn commit(&self, batch: WriteBatch, sync: bool) -> Result<(), WriteError> {
+    pub(super) fn commit(&self, batch: WriteBatch, sync: bool) -> Result<(), WriteError> {
         let mut options = WriteOptions::default();
         options.set_sync(sync);
         self.inner.db.write_opt(batch, &options).map_err(write_error)

@@ -5,6 +5,7 @@
 mod conformance;
 mod damage;
 mod node;
+mod recover;
 mod views;
 mod wiring;
 

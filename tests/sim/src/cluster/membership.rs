@@ -90,6 +90,22 @@ impl Cluster {
         self.care.voted = (1..=NODES as u64).collect();
     }
 
+    /// Whether the members are not just the three that are here, each with a vote.
+    pub(super) fn members_change(&self) -> bool {
+        let (_, conf) = &self.care.known;
+        let here: BTreeSet<u64> = self.nodes.iter().map(|node| node.id).collect();
+        let voters: BTreeSet<u64> = conf.voters.iter().copied().collect();
+        !self.care.lost.is_empty() || !self.care.joining.is_empty() || voters != here || ids(conf) != here
+    }
+
+    /// All members but one are gone for good; new ones take their places.
+    pub(super) fn members_lost(&mut self, survivor: usize, revision: u64) {
+        let alone = ConfState { voters: vec![self.nodes[survivor].id], ..ConfState::default() };
+        self.care.asked = None;
+        self.care.known = (revision, alone.clone());
+        (0..NODES).filter(|node| *node != survivor).for_each(|node| self.begin_anew(node, &alone));
+    }
+
     pub(super) fn care(&mut self) {
         self.observe_members();
         if self.care.asked.as_ref().is_some_and(|asked| self.now - asked.since < ANSWER_TIMEOUT) {

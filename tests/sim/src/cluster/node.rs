@@ -40,7 +40,7 @@ pub(super) struct Node {
     pub(super) disk: DiskLevel,
     /// What the member knows of it: a process that is paused learns it later.
     disk_known: DiskLevel,
-    store: MemoryStore,
+    pub(super) store: MemoryStore,
     jobs: VecDeque<Job>,
     writing: Option<Writing>,
     pub(super) due: Option<u64>,
@@ -162,10 +162,28 @@ impl Cluster {
         let keeps = it.member.as_ref().is_some_and(|member| member.status(boot).keeps_leases(boot));
         // A little more, for clocks of different rates.
         let long = now - since > QUORUM_LEASE.0 + 100;
-        assert!(!(long && keeps), "{node} was paused for {} ms and keeps leases", now - since);
+        // The only voter keeps leases as soon as it continues, and no one else does. Nothing can have been decided without it:
+        // no one gets a vote but by an entry of its own log, so no one else led in this incarnation of the cluster, and a handover of
+        // an installation to another agent is an entry too. Nor does its pause make a lease younger: that counts from the
+        // agent's own ping, on the agent's own clock. Members of an earlier incarnation are no others: agents refuse its epoch.
+        let alone = self.is_only_voter(node);
+        assert!(!(long && keeps && !alone), "{node} was paused for {} ms and keeps leases", now - since);
+        let led = |other: &Node| other.member.is_some() && other.leads_since.is_some();
+        let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != node);
+        assert!(
+            !alone || others.map(|(_, other)| other).all(|other| !led(other)),
+            "another one leads beside {node}"
+        );
         self.note(format_args!("{node} continues"));
         waiting.into_iter().for_each(|input| self.step(node, input));
         self.settle(node);
+    }
+
+    /// Whether a member that runs is the only one with a vote, and no change of the members is half done.
+    fn is_only_voter(&self, node: usize) -> bool {
+        let it = &self.nodes[node];
+        let members = it.member.as_ref().map(|member| member.replica_status().members);
+        members.is_some_and(|members| members.voters == [it.id] && members.voters_outgoing.is_empty())
     }
 
     /// Hands an input over as the server's thread does: what is due follows when nothing else waits.

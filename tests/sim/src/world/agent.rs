@@ -31,6 +31,8 @@ pub(crate) struct Agent {
     journal: BTreeMap<u64, Held>,
     /// What the hosts know and no crash forgets: the largest fence of each installation, and whose it is.
     fences: BTreeMap<InstallationId, (u64, u64)>,
+    /// The highest epoch that it has seen, and the incarnation of the cluster that had it.
+    seen: (u16, u64),
 }
 
 impl Agent {
@@ -80,8 +82,8 @@ impl Agent {
                 incarnation: self.incarnation + 1,
                 coordinator: "c1".to_owned(),
                 address: "127.0.0.1:7701".to_owned(),
-                epoch_seen: 1,
-                incarnation_seen: 0,
+                epoch_seen: self.seen.0,
+                incarnation_seen: self.seen.1,
                 platforms: vec!["hosts".to_owned()],
             };
             return vec![(agent(NAME, body), Asker::Attach(self.incarnation))];
@@ -107,6 +109,10 @@ impl Agent {
 
     /// Takes new assignments into the journal.
     fn read(&mut self, rows: &Rows) {
+        let cluster = query::cluster(rows);
+        let now = (cluster.epoch.0, cluster.incarnation);
+        assert!(now == self.seen || now.0 > self.seen.0, "{now:?} after {:?}", self.seen);
+        self.seen = now;
         let name: AgentName = NAME.parse().expect("a name");
         for row in query::assignments(rows, &name, &|id| self.journal.contains_key(&id.0)) {
             let it = &row.order;
@@ -116,6 +122,7 @@ impl Agent {
                 it_fence > fence || (it_fence, number) == (fence, holder),
                 "{it_fence} after {fence} on {place}"
             );
+            assert!(it.fence.epoch() >= cluster.epoch, "an agent obeys no fence of an earlier epoch");
             self.fences.insert(place.clone(), (it_fence, number));
             if self.journal.contains_key(&number) {
                 continue;
