@@ -59,7 +59,9 @@ async fn one(
             OperatorRequest { body: OperatorBody::Watch { run, since }, .. } => {
                 return stream::watch(&server, &identity, sender, run, since.map(Into::into)).await;
             }
-            OperatorRequest { body: OperatorBody::Backup, .. } => backup::send(&server, &mut sender).await,
+            OperatorRequest { body: OperatorBody::Backup, .. } => {
+                backup::send(&server, &identity, &mut sender).await
+            }
             OperatorRequest { body: OperatorBody::PlanDifference(request), .. } => {
                 questions::difference(&server, &identity, &mut sender, request).await
             }

@@ -58,7 +58,7 @@ impl From<RunError> for Report {
             | RunError::Engine { .. }
             | RunError::Hash { .. }
             | RunError::Fatal(NodeError::Damaged(_)) => error_code::STORE_DAMAGED,
-            RunError::Fatal(NodeError::Removed) => error_code::DATA_DIR,
+            RunError::Fatal(NodeError::Removed | NodeError::RemovedBy { .. }) => error_code::DATA_DIR,
             RunError::Bind(_) => error_code::USAGE,
             RunError::Node(_) | RunError::Renew(_) | RunError::Fatal(_) => error_code::BUG,
         };

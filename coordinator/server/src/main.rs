@@ -29,6 +29,7 @@ mod place;
 mod quotas;
 mod raft_loop;
 mod reads;
+mod recover;
 mod refusals;
 mod revocations;
 mod rows;
@@ -117,6 +118,18 @@ enum Command {
         #[arg(long)]
         full: bool,
     },
+    /// Make this coordinator, which is stopped, the only one: more than half of those with a vote are lost for good. Nothing of
+    /// its log is left out; the others are removed and can't come back, and are joined anew. Refused while another one answers.
+    #[command(after_help = "Examples:\n  trimaran-coordinator recover --data-dir /var/lib/trimaran --yes")]
+    Recover {
+        /// The data directory of the coordinator that is left; of several, the one whose log ends with the largest term, and of
+        /// these the largest revision, which each says without `--yes`.
+        #[arg(long, value_name = "DIR")]
+        data_dir: PathBuf,
+        /// The others are lost for good.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Prove that a backup can be restored: make a store of it in a temporary directory, start from it as a coordinator does,
     /// and compare revision, state and every row with what was backed up. Needs no cluster and changes none.
     #[command(
@@ -178,6 +191,10 @@ fn execute(command: Command) -> Result<(), Report> {
             println!("{}", check::check(&data_dir(&place)?, full)?);
             Ok(())
         }
+        Command::Recover { data_dir, yes } => {
+            println!("{}", runtime()?.block_on(recover::recover(&DataDir::at(&data_dir)?, yes))?);
+            Ok(())
+        }
         Command::VerifyBackup { backup, temporary } => {
             let temporary = temporary.unwrap_or_else(std::env::temp_dir);
             println!("{}", verify_backup::verify(&backup, &temporary)?);
@@ -211,6 +228,6 @@ mod tests {
 
     #[test]
     fn every_command_says_what_it_does_with_examples_that_parse() {
-        trimaran_test_support::help::check(&App::command(), 7);
+        trimaran_test_support::help::check(&App::command(), 8);
     }
 }

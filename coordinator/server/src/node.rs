@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{broadcast, oneshot, watch};
 use trimaran_member::member::QUEUE_FULL;
 use trimaran_member::{DiskLevel, EngineStateMachine, MemberStatus, Proposed, Queued, ReadAnswer};
+use trimaran_model::id::CoordinatorName;
 use trimaran_model::limits::{
     PEER_MESSAGES_WAITING_MAX, PROPOSALS_MAX, PROPOSALS_RESERVED, READS_WAITING_MAX, READS_WAITING_RESERVED,
     WRITE_JOBS_MAX,
@@ -218,9 +219,9 @@ impl Node {
         self.send_at_last(Request::Damaged(damaged));
     }
 
-    /// Ends the process of a coordinator that is a member no more.
-    pub(crate) fn end_removed(&self) {
-        self.send_at_last(Request::Removed);
+    /// Ends the process of a coordinator that is a member no more; `by` is the member that says so, unless it knows itself.
+    pub(crate) fn end_removed(&self, by: Option<CoordinatorName>) {
+        self.send_at_last(Request::Removed { by });
     }
 
     fn send_at_last(&self, request: Request) {

@@ -14,6 +14,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 use trimaran_member::{
     Applied, DiskLevel, EngineStateMachine, Input, Member, MemberStatus, Output, Proposed, Queued, ReadAnswer,
 };
+use trimaran_model::id::CoordinatorName;
 use trimaran_model::limits::ENTRY_COMMANDS_MAX;
 use trimaran_process::clock;
 use trimaran_replica::{Fatal, Replica, Status, WriteJob};
@@ -102,8 +103,10 @@ pub(crate) enum Request {
     DiskSpace(DiskLevel),
     /// A stored row is damaged.
     Damaged(Damaged),
-    /// This coordinator is a member no more.
-    Removed,
+    /// This coordinator is a member no more; another one says so when it is named.
+    Removed {
+        by: Option<CoordinatorName>,
+    },
     Shutdown,
 }
 
@@ -118,6 +121,10 @@ pub(crate) enum NodeError {
     Damaged(Damaged),
     #[error("this coordinator was removed from the cluster; its directory can be deleted")]
     Removed,
+    #[error(
+        "coordinator `{by}` refuses the keys of this one: it was removed from the cluster, or the cluster was recovered without it; its directory can be deleted"
+    )]
+    RemovedBy { by: CoordinatorName },
     #[error("a snapshot of the leader can't be installed: {0}")]
     Install(String),
     #[error("the thread of the log ended with a panic")]
@@ -247,7 +254,8 @@ impl RaftLoop {
             }
             Request::DiskSpace(level) => self.step(Input::DiskSpace(level)),
             Request::Damaged(damaged) => Err(NodeError::Damaged(damaged)),
-            Request::Removed => Err(NodeError::Removed),
+            Request::Removed { by: None } => Err(NodeError::Removed),
+            Request::Removed { by: Some(by) } => Err(NodeError::RemovedBy { by }),
             Request::Shutdown => {
                 self.stopping = true;
                 Ok(())

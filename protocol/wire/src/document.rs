@@ -404,6 +404,8 @@ pub struct MachineDocument {
 pub struct ClusterStatus {
     pub cluster_id: String,
     pub epoch: u16,
+    /// 16 hexadecimal digits; others after every restore and recovery.
+    pub incarnation: String,
     pub leader: Option<String>,
     pub term: u64,
     pub revision: u64,

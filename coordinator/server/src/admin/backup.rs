@@ -5,14 +5,20 @@
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, Sender};
+use trimaran_engine::Outcome;
+use trimaran_member::Proposed;
 use trimaran_model::error_code;
+use trimaran_model::id::Identity;
 use trimaran_query as query;
 use trimaran_transport::FrameSender;
 use trimaran_wire::backup::{BackupHeader, BackupWriter};
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::v1::operator::OperatorReply;
+use trimaran_wire::v1::command::{Command, CommandBody};
+use trimaran_wire::v1::common::WireIdentity;
+use trimaran_wire::v1::operator::{OperatorReply, Refusal};
 
-use super::reply::{Answer, refusal, wait_linearizable};
+use super::reply::{Answer, no_leader, refusal};
+use crate::low_disk::{self, NoSpace};
 use crate::rows::{Rows, View};
 use crate::server::Server;
 
@@ -22,14 +28,14 @@ const FRAMES_AHEAD: usize = 4;
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Sends the frames. `None`: all were sent, or the asker is gone.
-pub(super) async fn send(server: &Server, sender: &mut FrameSender) -> Option<Answer> {
-    if let Err(refusal) = wait_linearizable(server, false).await {
-        return Some(Err(refusal));
-    }
+pub(super) async fn send(server: &Server, identity: &Identity, sender: &mut FrameSender) -> Option<Answer> {
     let Ok(slot) = server.backups.clone().try_acquire_owned() else {
         let message = format!("another backup is being read from coordinator `{}`", server.name);
         return Some(Err(refusal(error_code::BUSY, message)));
     };
+    if let Err(refusal) = record(server, identity).await {
+        return Some(Err(refusal));
+    }
     let (frames_to, mut frames) = mpsc::channel(FRAMES_AHEAD);
     let reader = server.clone();
     let reading = tokio::task::spawn_blocking(move || {
@@ -48,6 +54,31 @@ pub(super) async fn send(server: &Server, sender: &mut FrameSender) -> Option<An
         Ok(Ok(())) => None,
         Ok(Err(damaged)) => Some(Err(damaged.into())),
         Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Writes down who takes a backup, before a row is read: it is in the backup too, and one that breaks off has a record all the
+/// same. Views are at or above everything that was answered before, then.
+async fn record(server: &Server, identity: &Identity) -> Result<(), Refusal> {
+    let body = CommandBody::BackUp { coordinator: server.name.to_string() };
+    server.disk_space.observe(&server.node);
+    let command = Command { identity: WireIdentity::from(identity), request: None, body };
+    match server.node.propose(command).await {
+        Proposed::Done { outcome: Outcome::Refused(why), .. } => {
+            Err(refusal(why.code(), query::text::refusal(&why)))
+        }
+        Proposed::Done { revision, .. } => {
+            server.node.wait_rows(revision).await;
+            Ok(())
+        }
+        Proposed::Busy(why) => Err(refusal(error_code::BUSY, why)),
+        Proposed::NotLeader => Err(no_leader(server)),
+        Proposed::Refused(why) => Err(refusal(error_code::BUG, why)),
+        Proposed::NoSpace => {
+            let NoSpace { message, help } = low_disk::no_space(server);
+            Err(Refusal { help: Some(help), ..refusal(error_code::DISK_FULL, message) })
+        }
+        Proposed::Indeterminate => Err(refusal(error_code::INDETERMINATE, "leadership was lost meanwhile")),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use trimaran_engine::state::cluster::Member;
-use trimaran_model::id::Identity;
+use trimaran_model::id::{Identity, Incarnation};
 use trimaran_query as query;
 use trimaran_wire::document::{ClusterStatus, HashDocument, MemberDocument, RefusedDocument, rfc3339};
 use trimaran_wire::raft::ConfState;
@@ -46,6 +46,7 @@ pub(super) async fn cluster(server: &Server, identity: &Identity, reached: Optio
     let cluster = ClusterStatus {
         cluster_id: meta.name,
         epoch: meta.epoch.0,
+        incarnation: Incarnation(meta.incarnation).to_string(),
         leader: leader.map(|member| member.name.to_string()),
         term: status.role.term,
         revision,

@@ -41,7 +41,7 @@ pub(crate) async fn keep_links(server: Server) {
     let mut linked = BTreeSet::new();
     loop {
         if is_removed(&server) {
-            return server.node.end_removed();
+            return server.node.end_removed(None);
         }
         let wanted = wanted(&server);
         for id in server.node.peers.set_wanted(wanted.clone()) {

@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use trimaran_model::id::Identity;
-use trimaran_transport::{Alpn, CloseCode, FrameSender, SendError, Session, random};
+use trimaran_transport::{
+    Alpn, CloseCode, CloseReason, ConnectError, FrameSender, SendError, Session, random,
+};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::peer::{PEER_VERSION, PeerHello, PeerOpen, PeerStream};
 
@@ -30,8 +32,14 @@ pub(super) async fn keep(server: Server, id: u64) {
                 server.node.peers.disconnected(id);
                 session.close(CloseCode::Done, "");
                 tracing::info!(peer = %contact.name, why, "disconnected from a coordinator");
+                if is_removal(&session.closed().await) {
+                    return server.node.end_removed(Some(contact.name));
+                }
             }
-            Err(why) => {
+            Err(NotDialed { is_removal: true, .. }) => {
+                return server.node.end_removed(Some(contact.name));
+            }
+            Err(NotDialed { why, .. }) => {
                 if !std::mem::replace(&mut notified, true) {
                     tracing::warn!(peer = %contact.name, why, "a coordinator can't be reached; trying again");
                 }
@@ -43,20 +51,37 @@ pub(super) async fn keep(server: Server, id: u64) {
     }
 }
 
-async fn dial(server: &Server, contact: &Contact) -> Result<Session, String> {
+/// Why a peer has no session.
+struct NotDialed {
+    why: String,
+    /// See [`is_removal`].
+    is_removal: bool,
+}
+
+async fn dial(server: &Server, contact: &Contact) -> Result<Session, NotDialed> {
+    let not_dialed = |why| NotDialed { why, is_removal: false };
     let identity = Identity::Coordinator(contact.name.clone());
     let addresses: Vec<SocketAddr> = match tokio::net::lookup_host(&contact.address).await {
         Ok(found) => found.collect(),
-        Err(error) => return Err(format!("{}: {error}", contact.address)),
+        Err(error) => return Err(not_dialed(format!("{}: {error}", contact.address))),
     };
-    let mut why = format!("{} has no address", contact.address);
+    let mut failed = not_dialed(format!("{} has no address", contact.address));
     for address in addresses {
         match server.endpoint.connect_to(address, Alpn::Peer, &identity).await {
             Ok(session) => return Ok(session),
-            Err(error) => why = trimaran_model::text::with_sources(&error),
+            Err(error) => {
+                let is_removal = matches!(&error, ConnectError::Closed { reason, .. } if is_removal(reason));
+                failed = NotDialed { why: trimaran_model::text::with_sources(&error), is_removal };
+            }
         }
     }
-    Err(why)
+    Err(failed)
+}
+
+/// Whether a member says that this coordinator's keys are revoked, as those of a removed one are. It proved before that it is
+/// the member that was dialed.
+fn is_removal(reason: &CloseReason) -> bool {
+    matches!(reason, CloseReason::Peer { code: CloseCode::Revoked, .. })
 }
 
 /// Carries what is for a peer until the session ends; says why it did.

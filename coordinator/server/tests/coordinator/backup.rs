@@ -134,6 +134,36 @@ async fn a_backup_is_for_admins_and_has_no_key_and_no_token() {
     }
 }
 
+/// Who took backups, by the audit log.
+async fn recorded(client: &Client) -> Vec<(String, String)> {
+    let list =
+        ask(client, None, OperatorBody::AuditList { since_seq: 0, limit: 1000 }).await.expect("a list");
+    let records = list["records"].as_array().expect("a list").iter().filter(|it| it["verb"] == "back_up");
+    let text = |it: &serde_json::Value, key: &str| it[key].as_str().expect("a text").to_owned();
+    records.map(|it| (text(it, "identity"), text(it, "object"))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_backup_is_a_record_in_the_backup_itself_and_also_when_it_breaks_off() {
+    let world = World::start().await;
+    world.apply().await;
+    let client = world.client("admin");
+    assert!(recorded(&client).await.is_empty());
+    let (_, rows, _) = parts(&back_up(&client).await.expect("a backup"));
+    let by = ("operator/admin".to_owned(), "coordinator/c1".to_owned());
+    assert_eq!(recorded(&client).await, std::slice::from_ref(&by));
+    let record = |(key, value): &Row| key[0] == table::AUDIT && value.windows(7).any(|it| it == b"back_up");
+    assert_eq!(rows.iter().filter(|row| record(row)).count(), 1);
+
+    let mut replies = client.stream(OperatorBody::Backup).await.expect("it begins");
+    replies.next().await.expect("a frame");
+    drop(replies);
+    assert_eq!(recorded(&client).await, [by.clone(), by.clone()]);
+    world.operator("op", "operator").await;
+    back_up(&world.client("op")).await.expect_err("it is for admins");
+    assert_eq!(recorded(&client).await, [by.clone(), by], "nothing left the cluster");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_backup_of_this_state_is_not_proven() {
     let world = World::start().await;

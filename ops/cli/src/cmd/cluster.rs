@@ -164,8 +164,8 @@ fn confirm_removal(remote: &Remote, name: &str) -> Result<(), CliError> {
 fn status(cluster: &ClusterStatus, view: &View) -> Vec<String> {
     let leader = cluster.leader.as_deref().unwrap_or("none");
     let head = format!(
-        "cluster {}  leader {leader} (term {})  revision {}  epoch {}  wall {}",
-        cluster.cluster_id, cluster.term, cluster.revision, cluster.epoch, cluster.wall
+        "cluster {}  leader {leader} (term {})  revision {}  epoch {}  incarnation {}  wall {}",
+        cluster.cluster_id, cluster.term, cluster.revision, cluster.epoch, cluster.incarnation, cluster.wall
     );
     let mut lines = view.fit("", "  ", &head);
     lines.push(members(cluster).text(view));
@@ -292,6 +292,7 @@ mod tests {
         let cluster = ClusterStatus {
             cluster_id: "019e1b2c-4d5e-7f60-8a9b-0c1d2e3f4a5b".to_owned(),
             epoch: 1,
+            incarnation: "00c0ffee00c0ffee".to_owned(),
             leader: Some("c1".to_owned()),
             term: 4,
             revision: 1_234_567,
@@ -309,6 +310,7 @@ mod tests {
         let cluster = ClusterStatus {
             cluster_id: "c".to_owned(),
             epoch: 1,
+            incarnation: "00c0ffee00c0ffee".to_owned(),
             leader: Some("c1".to_owned()),
             term: 1,
             revision: 1,

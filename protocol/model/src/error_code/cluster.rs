@@ -6,7 +6,7 @@ super::error_codes! { ENTRIES_CLUSTER;
         "Check the endpoints with `trimaran context list`, and whether the coordinators run.";
     NO_QUORUM 4002 Unreachable "no quorum"
         "A coordinator answered, but there is no leader that can accept changes."
-        "Start the other coordinators; `trimaran cluster status` shows them.";
+        "Start the other coordinators; `trimaran cluster status` shows them. When they are lost for good, recover one that is left: `trimaran-coordinator recover --data-dir DIR`.";
     INDETERMINATE 4003 Unreachable "the outcome is not known"
         "The connection or the leadership was lost after the request was sent."
         "Repeat it with the same `--request-id`: it is executed at most once.";

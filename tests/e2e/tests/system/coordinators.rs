@@ -3,6 +3,7 @@
 
 mod backups;
 mod members;
+mod recovery;
 mod views;
 
 use std::collections::BTreeMap;
