@@ -10,7 +10,7 @@ use trimaran_kubernetes_driver::{Inventory, ObjectKey};
 use trimaran_model::action::Commit;
 use trimaran_model::reason::ReasonCode;
 
-use crate::link::Credentials;
+use crate::credentials::Credentials;
 use crate::place::Place;
 use crate::request::{JSON, Method, RequestError};
 use crate::versions::uid_of;
@@ -43,7 +43,7 @@ impl Place {
             Ok(_) | Err(RequestError::Status { .. }) => return Ok(()),
         };
         let target = &self.target;
-        let message = match self.cluster.link.credentials() {
+        let message = match &self.way.credentials {
             Credentials::File(path) => format!(
                 "target {target}, field `kubernetes.kubeconfig`: {why}; write a kubeconfig that is good for this \
                  cluster to `{}` on the agent's machine",
