@@ -13,6 +13,9 @@ const MANAGE: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
 /// What is done with evidence.
 const READ: &[&str] = &["get", "list", "watch"];
 
+/// What is done with what bounds a namespace, when a release is planned.
+const LIST: &[&str] = &["get", "list"];
+
 /// Group, plurals, verbs.
 const RULES: &[(&str, &[&str], &[&str])] = &[
     (
@@ -29,6 +32,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         MANAGE,
     ),
     ("", &["events"], READ),
+    ("", &["limitranges", "resourcequotas"], LIST),
     ("", &["pods/log"], &["get"]),
     ("apps", &["daemonsets", "deployments", "replicasets", "statefulsets"], MANAGE),
     ("apps", &["controllerrevisions"], READ),

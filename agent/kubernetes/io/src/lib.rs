@@ -46,6 +46,7 @@ mod platform;
 mod pods;
 mod releases;
 mod request;
+mod room;
 mod sealing;
 mod server;
 mod signs;
