@@ -109,6 +109,7 @@ impl<R: Releases> Platform<Assigned> for KubernetesTarget<R> {
                 // Without a way into the cluster nothing else that is asked has an answer.
                 self.place.check_access().await?;
                 let planned = async {
+                    self.place.check_identity(order.committed.as_ref()).await?;
                     let loaded = self.load_planned(&order, content).await;
                     self.place.plan(&order, loaded, answer).await
                 };

@@ -78,3 +78,44 @@ fn a_kubeconfig_that_is_missing_expired_or_of_another_cluster_is_found_at_plan()
     let again = shop.deploy(&artifact);
     assert_eq!(again.status.code(), Some(0), "{}", printed(&again));
 }
+
+/// The uid of a namespace.
+fn uid(cluster: &Cluster, namespace: &str) -> String {
+    let path = "jsonpath={.metadata.uid}";
+    cluster.kubectl(&["get", "namespace", namespace, "--output", path])
+}
+
+#[test]
+fn credentials_of_another_cluster_are_found_at_plan_and_before_anything_is_written() {
+    let lab = Lab::fresh(1);
+    let (cluster, other) = (Cluster::start(), Cluster::start());
+    let shop = Shop::new(&lab, &cluster, "moved", &Shape::default());
+    let artifact = shop.version("v1", &[]);
+    let deployed = shop.deploy(&artifact);
+    assert_eq!(deployed.status.code(), Some(0), "{}", printed(&deployed));
+    // The same names and rights there.
+    let namespace = other.namespace("moved");
+    let rights = lab.ok(&["target", "rbac", "moved"]);
+    let applied = other.try_kubectl(&["apply", "-f", "-"], &rights);
+    assert!(applied.status.success(), "{}", printed(&applied));
+    let kubeconfig = lab.folder.path().join("moved.kubeconfig");
+    let good = std::fs::read_to_string(&kubeconfig).expect("a file");
+    other.account_kubeconfig(&namespace, "trimaran-moved", &kubeconfig);
+    let (here, there) = (uid(&cluster, "kube-system"), uid(&other, "kube-system"));
+    let words = ["target moved", "kubernetes.kubeconfig", &here, &there, "credentials of that cluster"];
+    answered(&shop, &artifact, 6, "permission_denied", &words);
+    shop.configure("two", "text");
+    let run = lab.json(&["deploy", "-f", "moved.yaml", "--artifact", &artifact, "--detach"]);
+    let run = run["run"].as_str().expect("a run has a name");
+    lab.wait_run(run, "the stage waits", Duration::from_secs(60), |shown| {
+        let mut reasons = shown["stages"][0]["reasons"].as_array().into_iter().flatten();
+        let says = |it: &Value, word: &str| it["message"].as_str().unwrap_or_default().contains(word);
+        reasons.any(|it| says(it, &here) && says(it, &there)).then_some(())
+    });
+    let written = other.list("deployments,services,pods,secrets", &namespace);
+    assert!(written.is_empty(), "nothing was written there: {written:#?}");
+    std::fs::write(&kubeconfig, good).expect("a file");
+    lab.ok(&["resume", run]);
+    let shown = lab.wait_finished(run, Duration::from_secs(90));
+    assert_eq!(shown["status"], "succeeded", "{shown:#}");
+}
