@@ -10,7 +10,7 @@ use trimaran_e2e::lab::Lab;
 use trimaran_test_env::kubernetes::Cluster;
 use trimaran_test_support::wait::until;
 
-use crate::shop::{Shape, Shop, printed};
+use crate::shop::{Shape, Shop, printed, write};
 
 /// Plans until the answer of the target has this code and all of these words. What is refused is exit 6 with TR2213, for
 /// people too; silence is none.
@@ -118,4 +118,23 @@ fn credentials_of_another_cluster_are_found_at_plan_and_before_anything_is_writt
     lab.ok(&["resume", run]);
     let shown = lab.wait_finished(run, Duration::from_secs(90));
     assert_eq!(shown["status"], "succeeded", "{shown:#}");
+}
+
+#[test]
+fn a_secret_that_can_not_be_sealed_names_the_kubeconfig() {
+    let lab = Lab::fresh(1);
+    let cluster = Cluster::shared();
+    let shop = Shop::new(&lab, &cluster, "unsealed", &Shape::default());
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: { name: db }\nstringData: { password: x }\n";
+    write(&lab, "unsealed/secret.yaml", secret);
+    std::fs::remove_file(lab.folder.path().join("unsealed.kubeconfig")).expect("a file");
+    let artifact = shop.version("v1", &[]);
+    let planned = lab.run(&["plan", "-f", "unsealed.yaml", "--artifact", &artifact, "-o", "json"]);
+    assert_eq!(planned.status.code(), Some(6), "{}", printed(&planned));
+    let error: Value = serde_json::from_slice(&planned.stderr).expect("the error is a document");
+    let text = error["error"].to_string();
+    for word in ["target unsealed", "kubernetes.kubeconfig", "unsealed.kubeconfig", "write a kubeconfig"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    assert!(!text.contains("start the agents"), "the agent runs: {text}");
 }
