@@ -15,6 +15,7 @@ use trimaran_kubernetes_driver::{
 use trimaran_model::assignment::Assignment;
 use trimaran_model::reason::ReasonCode;
 
+use crate::apply::creation;
 use crate::difference::difference;
 use crate::discovery::Served;
 use crate::ownership::without;
@@ -306,9 +307,16 @@ impl Place {
         manifest: &Manifest,
     ) -> Result<Tried, Problem> {
         let key = &manifest.key;
-        let query = format!("?fieldManager={MANAGER}&fieldValidation=Strict&dryRun=All");
-        let path = format!("{}{query}", served.list_path(&key.namespace));
-        match self.request(Method::POST, &path, JSON, Some(&manifest.document)).await {
+        let (path, body) = creation(served, key, &manifest.document, "&dryRun=All");
+        let mut tried = self.request(Method::PATCH, &path, APPLY, Some(&body)).await;
+        if let Err(Refusal::Invalid { .. }) = tried.as_ref().map_err(RequestError::refusal) {
+            // What is wrong with a document is said better of one that is posted.
+            let query = format!("?fieldManager={MANAGER}&fieldValidation=Strict&dryRun=All");
+            let path = format!("{}{query}", served.list_path(&key.namespace));
+            let posted = self.request(Method::POST, &path, JSON, Some(&manifest.document)).await;
+            tried = posted.and(tried);
+        }
+        match tried {
             Ok(after) => Ok(Tried { after: Some(after), ..Tried::of(Change::Created) }),
             Err(error) => match error.refusal() {
                 Refusal::NoNamespace { .. } if release.creates_namespace(&key.namespace) => {
