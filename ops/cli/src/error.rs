@@ -107,7 +107,8 @@ impl CliError {
         self.more.cause.clone().or(entry.map(|e| e.cause.to_owned())).unwrap_or_default()
     }
 
-    fn help_text(&self) -> String {
+    /// What to do about it.
+    pub(crate) fn help_text(&self) -> String {
         let entry = self.code.entry();
         self.more.help.clone().or(entry.map(|e| e.help.to_owned())).unwrap_or_default()
     }

@@ -103,7 +103,51 @@ fn missing(workload: &KubernetesWorkload, path: &Path, beside_file: bool) -> Cli
 fn not_sealed(manifest: &Manifest, error: CliError) -> CliError {
     let place = manifest.place("/kind");
     let message = format!("the values of a Secret can't be sealed: {}", error.message);
-    CliError::new(error_code::SECRET_PLAIN, message)
-        .help("start the agents of all targets of the pipeline: each gives the key that its values are sealed with")
-        .at(manifest.file().to_owned(), place.line as usize, place.column as usize)
+    let help = if error.code == error_code::AGENT_AWAY {
+        "start the agents of all targets of the pipeline: each gives the key that its values are sealed with"
+            .to_owned()
+    } else if error.code == error_code::QUESTION_UNANSWERED {
+        // The agent is there, and says what keeps it from its target.
+        "do what the message says: the agent keeps the key of a target in the target's own cluster, and can't read it there"
+            .to_owned()
+    } else {
+        error.help_text()
+    };
+    CliError::new(error_code::SECRET_PLAIN, message).help(help).at(
+        manifest.file().to_owned(),
+        place.line as usize,
+        place.column as usize,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of a Secret when the key of its target comes to this.
+    fn sealing(why: CliError) -> CliError {
+        let text = "apiVersion: v1\nkind: Secret\nmetadata: { name: db }\nstringData: { password: x }\n";
+        let file = File { name: "db.yaml".to_owned(), bytes: text.as_bytes().into(), in_folder: false };
+        let why = std::cell::RefCell::new(Some(why));
+        let keys = || Err(why.borrow_mut().take().expect("it is asked once"));
+        rendered(vec![file], &keys).expect_err("the Secret is not sealed")
+    }
+
+    fn help(error: &CliError) -> &str {
+        error.more.help.as_deref().expect("there is something to do")
+    }
+
+    #[test]
+    fn who_can_not_seal_is_told_what_to_do_about_it() {
+        let kubeconfig = "target tokyo, field `kubernetes.kubeconfig`: the kubeconfig `/k` can't be used";
+        let unanswered = sealing(CliError::new(error_code::QUESTION_UNANSWERED, kubeconfig));
+        assert_eq!(unanswered.code, error_code::SECRET_PLAIN);
+        assert!(unanswered.message.contains(kubeconfig), "{}", unanswered.message);
+        assert!(help(&unanswered).contains("what the message says"), "{}", help(&unanswered));
+        assert!(!help(&unanswered).contains("start the agents"), "the agent runs: {}", help(&unanswered));
+        let away = sealing(CliError::new(error_code::AGENT_AWAY, "agent `tokyo` is not connected"));
+        assert!(help(&away).contains("start the agents"), "{}", help(&away));
+        let other = CliError::new(error_code::TARGET_UNKNOWN, "there is no target `osaka`").help("apply it");
+        assert_eq!(help(&sealing(other)), "apply it");
+    }
 }

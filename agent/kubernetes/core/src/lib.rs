@@ -13,6 +13,7 @@ pub mod lint;
 pub mod list;
 pub mod object;
 mod path;
+pub mod quota;
 pub mod rights;
 pub mod snapshot;
 pub mod verdict;

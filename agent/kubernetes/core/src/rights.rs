@@ -1,7 +1,8 @@
 //! The least rights that an agent needs for one target, as objects that an administrator of the cluster applies.
 //!
 //! A role of the namespace holds what releases consist of and what verdicts are made from; beside it an agent only reads
-//! nodes and storage classes, which tell a broken machine from a broken release. Objects of other groups, and of the whole
+//! nodes and storage classes, which tell a broken machine from a broken release, and the one namespace that tells the
+//! cluster from others. Objects of other groups, and of the whole
 //! cluster, need rights of their own.
 //!
 //! Deliberately not here: `escalate` and `bind`, without which an agent can't apply roles. Who wants that adds it.
@@ -12,6 +13,9 @@ use serde_json::{Value, json};
 const MANAGE: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
 /// What is done with evidence.
 const READ: &[&str] = &["get", "list", "watch"];
+
+/// What is done with what bounds a namespace, when a release is planned.
+const LIST: &[&str] = &["get", "list"];
 
 /// Group, plurals, verbs.
 const RULES: &[(&str, &[&str], &[&str])] = &[
@@ -29,6 +33,9 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         MANAGE,
     ),
     ("", &["events"], READ),
+    ("", &["limitranges", "resourcequotas"], LIST),
+    // Its own: within a role it means no other.
+    ("", &["namespaces"], &["get"]),
     ("", &["pods/log"], &["get"]),
     ("apps", &["daemonsets", "deployments", "replicasets", "statefulsets"], MANAGE),
     ("apps", &["controllerrevisions"], READ),
@@ -63,6 +70,10 @@ pub fn rights(target: &str, namespace: &str) -> Vec<Value> {
     role["rules"] = rules(RULES);
     let mut cluster_role = rbac("ClusterRole");
     cluster_role["rules"] = rules(CLUSTER_RULES);
+    if let Some(rules) = cluster_role["rules"].as_array_mut() {
+        // Its uid tells the cluster from others.
+        rules.push(json!({"apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"]}));
+    }
     vec![
         within(named("v1", "ServiceAccount")),
         role,

@@ -8,6 +8,7 @@ use trimaran_model::time::Timestamp;
 use trimaran_wire::codec::CodecError;
 
 use crate::apply::{self, Pass};
+use crate::cluster_id::{ClusterId, other_cluster};
 use crate::effects::{self, Effects, Next};
 use crate::inventory::{Change, Inventory};
 use crate::object_key::ObjectKey;
@@ -83,6 +84,7 @@ pub(crate) fn committed(commit: Option<&Commit>) -> Inventory {
 fn replied(phase: &mut Phase, now: Timestamp, id: CallId, reply: Reply, out: &mut Effects) {
     let Some(pending) = phase.work.calls.remove(&id) else { return };
     match (pending, reply) {
+        (Pending::Identify, Reply::Identified(found)) => identified(phase, &found, out),
         (Pending::Read(keys), Reply::Live(live)) => phase.work.live.extend(keys.into_iter().zip(live)),
         (Pending::Change(key), Reply::Applied { object, changed }) => {
             changed_object(phase, key, object, changed);
@@ -105,7 +107,7 @@ fn replied(phase: &mut Phase, now: Timestamp, id: CallId, reply: Reply, out: &mu
         (pending, Reply::Refused(refusal)) => {
             let key = match &pending {
                 Pending::Change(key) | Pending::PutBack(key) | Pending::Delete(key) => Some(key),
-                Pending::Read(_) | Pending::Free { .. } | Pending::Unused => None,
+                Pending::Identify | Pending::Read(_) | Pending::Free { .. } | Pending::Unused => None,
             };
             if let Some(end) = effects::refused(phase, now, key, refusal, out)
                 && phase.work.abort.is_none()
@@ -114,6 +116,19 @@ fn replied(phase: &mut Phase, now: Timestamp, id: CallId, reply: Reply, out: &mu
             }
         }
         (pending, reply) => unreachable!("{reply:?} is no answer to {pending:?}"),
+    }
+}
+
+/// The cluster says which one it is; a later order remembers it.
+fn identified(phase: &mut Phase, found: &ClusterId, out: &mut Effects) {
+    let place = format!("installation {}", phase.author.installation_text());
+    match other_cluster(&phase.before.cluster, found, &place) {
+        Some(why) if phase.work.abort.is_none() => effects::fail(phase, why, out),
+        Some(_) => {}
+        None => {
+            phase.before.cluster = phase.before.cluster.updated(found);
+            phase.work.is_identified = true;
+        }
     }
 }
 

@@ -47,6 +47,15 @@ pub(crate) fn read(phase: &mut Phase, keys: Vec<ObjectKey>, out: &mut Effects) {
     out.push(Effect::Call { id, call: Call::Read { keys }, deadline: READ_DEADLINE, guard: Guard::Read });
 }
 
+/// Asks which cluster this is, unless that is asked already.
+pub(crate) fn identify(phase: &mut Phase, out: &mut Effects) {
+    if phase.work.calls.values().any(|pending| *pending == Pending::Identify) {
+        return;
+    }
+    let id = phase.next_call(Pending::Identify);
+    out.push(Effect::Call { id, call: Call::Identify, deadline: READ_DEADLINE, guard: Guard::Read });
+}
+
 /// Asks for a change of one object, which is not known any more until it is answered.
 pub(crate) fn change(phase: &mut Phase, key: &ObjectKey, call: Call, out: &mut Effects) {
     let guard = match &call {
@@ -71,7 +80,7 @@ pub(crate) fn has_capacity(phase: &Phase) -> bool {
 pub(crate) fn is_changing(phase: &Phase, key: &ObjectKey) -> bool {
     phase.work.calls.values().any(|pending| match pending {
         Pending::Change(other) | Pending::PutBack(other) | Pending::Delete(other) => other == key,
-        Pending::Read(_) | Pending::Free { .. } | Pending::Unused => false,
+        Pending::Identify | Pending::Read(_) | Pending::Free { .. } | Pending::Unused => false,
     })
 }
 

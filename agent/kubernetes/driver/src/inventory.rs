@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use trimaran_model::id::{AssignmentId, Digest};
 
+use crate::cluster_id::ClusterId;
 use crate::object_key::ObjectKey;
 use crate::order::Goal;
 
@@ -47,6 +48,8 @@ pub struct Inventory {
     /// The releases that were applied since the last finished one, which comes first. A rollback leaves them as they
     /// are until it is finished itself.
     pub releases: Vec<Digest>,
+    /// Where all of it is.
+    pub cluster: ClusterId,
     receipts: BTreeMap<ObjectKey, Receipt>,
     /// Versions of configuration that earlier releases created and that may still be used.
     older: BTreeMap<ObjectKey, Receipt>,
@@ -55,7 +58,12 @@ pub struct Inventory {
 impl Inventory {
     pub fn new(releases: Vec<Digest>, receipts: impl IntoIterator<Item = Receipt>) -> Self {
         let receipts = receipts.into_iter().map(|receipt| (receipt.key.clone(), receipt)).collect();
-        Self { releases, receipts, older: BTreeMap::new() }
+        Self { releases, cluster: ClusterId::default(), receipts, older: BTreeMap::new() }
+    }
+
+    /// In this cluster.
+    pub fn within(self, cluster: ClusterId) -> Self {
+        Self { cluster, ..self }
     }
 
     /// With these versions of earlier releases beside what it has; what a release has is none of them.

@@ -7,6 +7,7 @@
 //!
 //! Architecture invariants:
 //! - nothing is changed before the intent to change it is durable here and in the log of the coordinators;
+//! - nothing is written into another cluster than the one in which the installation began;
 //! - an object that exists is changed or deleted only with the uid and the version that were seen; what does not exist
 //!   is created only under a lease;
 //! - an object that carries a larger fence stops the order;
@@ -25,6 +26,7 @@
 mod adjust;
 mod apply;
 mod assigned;
+mod cluster_id;
 mod decide;
 mod driver;
 mod effects;
@@ -51,6 +53,7 @@ mod tier;
 
 pub use adjust::{ADJUSTER, RESTART_ANNOTATION};
 pub use assigned::{Answered, Ask, Assigned, AssignedPhase, Loaded};
+pub use cluster_id::{CLUSTER_NAMESPACE, ClusterId, other_cluster};
 pub use driver::KubernetesDriver;
 pub use fields::{MANAGER, is_replaced};
 pub use inventory::{Change, Inventory, Receipt};

@@ -52,6 +52,8 @@ pub struct Phase {
 /// What is found out again after a crash.
 #[derive(Debug, Clone)]
 pub(crate) struct Work {
+    /// The cluster is the one in which the installation is.
+    pub(crate) is_identified: bool,
     pub(crate) live: BTreeMap<ObjectKey, Live>,
     pub(crate) calls: BTreeMap<CallId, Pending>,
     pub(crate) last_call: u64,
@@ -79,6 +81,7 @@ pub(crate) struct Work {
 /// What a call in flight is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Pending {
+    Identify,
     Read(Vec<ObjectKey>),
     Change(ObjectKey),
     PutBack(ObjectKey),
@@ -115,7 +118,7 @@ impl Kept {
 
 fn covers(step: Step, receipts: &BTreeMap<ObjectKey, Receipt>, call: &Call) -> bool {
     match call {
-        Call::Read { .. } | Call::Unused { .. } => true,
+        Call::Identify | Call::Read { .. } | Call::Unused { .. } => true,
         Call::Apply { key, .. } | Call::Edit { key, .. } => receipts.contains_key(key),
         Call::PutBack { key, .. } | Call::Adjust { key, .. } => receipts.contains_key(key),
         Call::Delete { .. } => step >= Step::Settling,
@@ -193,6 +196,7 @@ impl Phase {
 impl Work {
     pub(crate) fn new(now: Timestamp) -> Self {
         Self {
+            is_identified: false,
             live: BTreeMap::new(),
             calls: BTreeMap::new(),
             last_call: 0,

@@ -8,6 +8,7 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
 use trimaran_model::verdict::{Fault, Verdict};
 
+use crate::cluster_id::ClusterId;
 use crate::object_key::ObjectKey;
 use crate::order::OnConflict;
 use crate::stamp::Marks;
@@ -15,6 +16,8 @@ use crate::stamp::Marks;
 /// One request; small ones may be several requests to the API server.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Call {
+    /// Which cluster this is. Answer: `Identified`.
+    Identify,
     /// The live objects of these keys. Answer: `Live`, in the same order.
     Read { keys: Vec<ObjectKey> },
     /// Server-side apply with the field manager [`MANAGER`](crate::MANAGER). `keep`: what is there belongs to others yet, and
@@ -53,6 +56,7 @@ pub enum Expect {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
+    Identified(ClusterId),
     Live(Vec<Live>),
     Applied {
         object: LiveObject,

@@ -157,8 +157,10 @@ fn final_inventory(phase: &Phase) -> Inventory {
     match &phase.goal {
         Goal::Release(release) | Goal::Restore(release) => {
             let own = phase.receipts.values().filter(|receipt| release.has(&receipt.key)).cloned();
-            Inventory::new(vec![release.digest], own).with_older(older)
+            let cluster = phase.before.cluster.clone();
+            Inventory::new(vec![release.digest], own).within(cluster).with_older(older)
         }
+        // What begins anew may begin elsewhere.
         Goal::Stop(_) => Inventory::default().with_older(older),
         Goal::Verify(_) | Goal::Restart(_) | Goal::Scale(..) => phase.inventory(),
     }

@@ -27,7 +27,10 @@ pub(crate) fn advance(phase: &mut Phase, now: Timestamp, out: &mut Effects) -> N
     }
     let unknown: Vec<ObjectKey> =
         wanted(phase).into_iter().filter(|key| !phase.work.live.contains_key(key)).collect();
-    if !unknown.is_empty() {
+    if !phase.work.is_identified {
+        effects::identify(phase, out);
+    }
+    if !unknown.is_empty() || !phase.work.is_identified {
         effects::read(phase, unknown, out);
         return Next::Wait;
     }
@@ -103,4 +106,94 @@ pub(crate) fn settle(phase: &mut Phase, now: Timestamp, out: &mut Effects) {
     out.push(Effect::Persist);
     out.push(Effect::Watch(Query { installation: phase.author.installation.clone(), keys }));
     out.push(Effect::WakeAt(now + phase.progress_deadline));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+    use trimaran_agent_core::driver::{Driver as _, Input};
+    use trimaran_model::action::{Commit, Outcome};
+    use trimaran_model::id::{AssignmentId, Digest, Fence, InstallationId, PipelineName, TargetName};
+    use trimaran_model::time::Millis;
+
+    use super::*;
+    use crate::cluster_id::ClusterId;
+    use crate::driver::KubernetesDriver;
+    use crate::inventory::Inventory;
+    use crate::order::{OnConflict, Order, Release};
+    use crate::platform::{Call, Live, Reply};
+
+    const RELEASE: Digest = Digest([1; 32]);
+
+    fn id(cluster: &str) -> ClusterId {
+        ClusterId { cluster: Some(cluster.to_owned()), namespace: None }
+    }
+
+    fn order(committed: &Inventory) -> Order {
+        let document =
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"}});
+        let release = Release::new(RELEASE, vec![document], Millis::ZERO, OnConflict::Refuse);
+        Order {
+            installation: InstallationId {
+                pipeline: PipelineName::new("web").expect("a name"),
+                target: TargetName::new("tokyo").expect("a name"),
+            },
+            assignment: AssignmentId(2),
+            fence: Fence(2),
+            goal: Goal::Release(Arc::new(release.expect("a release"))),
+            progress_deadline: Millis::minutes(10),
+            retained: BTreeSet::new(),
+            keep_serving: false,
+            committed: Some(Commit { assignment: AssignmentId(1), n: 1, body: committed.to_bytes() }),
+        }
+    }
+
+    /// All effects of an order that finds nothing in a cluster with this id.
+    fn surveyed(committed: &Inventory, found: &ClusterId) -> Effects {
+        let mut out = Vec::new();
+        let order = order(committed);
+        let mut phase = KubernetesDriver.begin(Timestamp(0), &order, None, &mut out);
+        KubernetesDriver.step(&mut phase, Timestamp(0), Input::LeaseBack, &mut out);
+        let mut answered = 0;
+        while let Some(effect) = out.get(answered) {
+            answered += 1;
+            let Effect::Call { id, call, .. } = effect else { continue };
+            let reply = match call {
+                Call::Identify => Reply::Identified(found.clone()),
+                Call::Read { keys } => Reply::Live(keys.iter().map(|_| Live::Absent).collect()),
+                other => unreachable!("{other:?} is no question"),
+            };
+            let input = Input::Reply(*id, reply);
+            KubernetesDriver.step(&mut phase, Timestamp(1), input, &mut out);
+        }
+        out
+    }
+
+    #[test]
+    fn another_cluster_ends_an_order_before_anything_is_changed() {
+        let out = surveyed(&Inventory::default().within(id("c-1")), &id("c-2"));
+        let ends: Vec<_> = out.iter().filter(|effect| matches!(effect, Effect::Done(_))).collect();
+        let [Effect::Done(Outcome::Fault(why))] = ends[..] else { panic!("{ends:?}") };
+        assert_eq!(why.code, ReasonCode::PermissionDenied);
+        assert!(why.message.contains("c-1") && why.message.contains("c-2"), "{}", why.message);
+        assert!(!out.iter().any(|effect| matches!(effect, Effect::Commit { .. })), "nothing was intended");
+    }
+
+    #[test]
+    fn the_first_order_remembers_its_cluster_and_the_next_one_finds_it() {
+        let committed = |out: &Effects| {
+            let body = out.iter().find_map(|effect| match effect {
+                Effect::Commit { body, .. } => Some(body.clone()),
+                _ => None,
+            });
+            Inventory::from_bytes(&body.expect("intents are committed")).expect("it is an inventory")
+        };
+        let first = committed(&surveyed(&Inventory::default(), &id("c-1")));
+        assert_eq!(first.cluster, id("c-1"));
+        // Who may not ask any more goes on, and forgets nothing.
+        let next = committed(&surveyed(&first, &ClusterId::default()));
+        assert_eq!(next.cluster, id("c-1"));
+    }
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use trimaran_agent_core::platform::PlatformError;
-use trimaran_kubernetes_driver::{Inventory, ObjectKey};
+use trimaran_kubernetes_driver::{CLUSTER_NAMESPACE, ClusterId, Inventory, ObjectKey, other_cluster};
 use trimaran_model::action::Commit;
 use trimaran_model::reason::ReasonCode;
 
-use crate::link::Credentials;
+use crate::credentials::Credentials;
 use crate::place::Place;
-use crate::request::{JSON, Method, RequestError};
+use crate::request::{JSON, Method, RequestError, encoded};
 use crate::versions::uid_of;
 
 /// Objects that are read side by side.
@@ -43,7 +43,7 @@ impl Place {
             Ok(_) | Err(RequestError::Status { .. }) => return Ok(()),
         };
         let target = &self.target;
-        let message = match self.cluster.link.credentials() {
+        let message = match &self.way.credentials {
             Credentials::File(path) => format!(
                 "target {target}, field `kubernetes.kubeconfig`: {why}; write a kubeconfig that is good for this \
                  cluster to `{}` on the agent's machine",
@@ -55,6 +55,46 @@ impl Place {
             ),
         };
         Err(PlatformError { code: ReasonCode::PermissionDenied, message })
+    }
+
+    /// Which cluster this is, as far as this agent may know.
+    pub(crate) async fn identify(&self) -> Result<ClusterId, RequestError> {
+        let (cluster, namespace) =
+            tokio::join!(self.uid_of_namespace(CLUSTER_NAMESPACE), self.uid_of_namespace(&self.namespace));
+        Ok(ClusterId { cluster: cluster?, namespace: namespace? })
+    }
+
+    async fn uid_of_namespace(&self, name: &str) -> Result<Option<String>, RequestError> {
+        let path = format!("/api/v1/namespaces/{}", encoded(name));
+        match self.request(Method::GET, &path, JSON, None).await {
+            Ok(namespace) => Ok(Some(uid_of(&namespace).to_owned()).filter(|uid| !uid.is_empty())),
+            Err(error) if matches!(error.code(), Some(403 | 404)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether this is the cluster in which the installation is.
+    ///
+    /// # Errors
+    /// It is another one, or does not say.
+    pub(crate) async fn check_identity(&self, committed: Option<&Commit>) -> Result<(), PlatformError> {
+        let Some(Ok(inventory)) = committed.map(|commit| Inventory::from_bytes(&commit.body)) else {
+            return Ok(());
+        };
+        let found = self.identify().await.map_err(|error| PlatformError {
+            code: ReasonCode::ApiUnavailable,
+            message: format!("target {}: {error}; check it and the way to it", self.target),
+        })?;
+        let place = match &self.way.credentials {
+            Credentials::File(path) => {
+                format!("target {}, field `kubernetes.kubeconfig`, `{}`", self.target, path.display())
+            }
+            Credentials::Pod => format!("target {}, without a field `kubernetes.kubeconfig`", self.target),
+        };
+        match other_cluster(&inventory.cluster, &found, &place) {
+            Some(why) => Err(PlatformError { code: why.code, message: why.message }),
+            None => Ok(()),
+        }
     }
 
     /// Whether anything of what the installation has is here; of Jobs alone nothing need be.
@@ -97,5 +137,71 @@ impl Place {
     async fn is_here(&self, key: &ObjectKey, uid: &str) -> Result<bool, RequestError> {
         let Some(served) = self.served(key).await? else { return Ok(false) };
         Ok(self.get(&served, key).await?.is_some_and(|object| uid_of(&object) == uid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+    use trimaran_model::id::{AssignmentId, TargetName};
+
+    use super::*;
+    use crate::fake::Fake;
+
+    fn place(server: &Fake) -> Place {
+        let way = server.way("tokyo", "t", &Arc::default());
+        Place::new(TargetName::new("tokyo").expect("a name"), "shop".to_owned(), way)
+    }
+
+    fn namespace(uid: &str) -> Option<(u16, Value)> {
+        Some((200, json!({"kind": "Namespace", "metadata": {"uid": uid}})))
+    }
+
+    fn committed(cluster: Option<&str>, namespace: Option<&str>) -> Commit {
+        let known = |text: Option<&str>| text.map(str::to_owned);
+        let id = ClusterId { cluster: known(cluster), namespace: known(namespace) };
+        Commit { assignment: AssignmentId(1), n: 1, body: Inventory::default().within(id).to_bytes() }
+    }
+
+    #[tokio::test]
+    async fn a_cluster_is_known_by_what_may_be_read() {
+        let server = Fake::start(|request| match request {
+            "GET /api/v1/namespaces/shop" => namespace("n-1"),
+            _ => Some((403, json!({"message": "no"}))),
+        });
+        let server = server.await;
+        let place = place(&server);
+        let found = place.identify().await.expect("it answers");
+        assert_eq!(found, ClusterId { cluster: None, namespace: Some("n-1".to_owned()) });
+        place.check_identity(None).await.expect("nothing is known of it");
+        place.check_identity(Some(&committed(Some("c-1"), Some("n-1")))).await.expect("it is the same");
+        let other = place.check_identity(Some(&committed(None, Some("n-0")))).await.expect_err("another one");
+        assert_eq!(other.code, ReasonCode::PermissionDenied);
+        for word in ["target tokyo", "kubernetes.kubeconfig", "n-0", "n-1"] {
+            assert!(other.message.contains(word), "{word}: {}", other.message);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_namespace_that_was_made_anew_is_in_the_same_cluster() {
+        let server = Fake::start(|request| match request {
+            "GET /api/v1/namespaces/kube-system" => namespace("c-1"),
+            _ => namespace("n-2"),
+        });
+        let server = server.await;
+        let place = place(&server);
+        place.check_identity(Some(&committed(Some("c-1"), Some("n-1")))).await.expect("it is the same");
+        let other = place.check_identity(Some(&committed(Some("c-0"), Some("n-2")))).await;
+        assert!(other.expect_err("another one").message.contains("c-0"));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_say_who_it_is_is_not_trusted_to_be_the_one() {
+        let server = Fake::start(|_| Some((503, json!({"message": "busy"})))).await;
+        let place = place(&server);
+        let silent = place.check_identity(Some(&committed(Some("c-1"), None))).await.expect_err("no answer");
+        assert_eq!(silent.code, ReasonCode::ApiUnavailable);
     }
 }

@@ -72,10 +72,12 @@ impl Place {
     }
 
     /// Creates an object, and does nothing when there is one of its name.
+    ///
+    /// It is applied and not posted: of what is posted, an API server counts its own defaults as set by whoever posted it,
+    /// and someone else who sets such a field would take it from the release.
     async fn create(&self, served: &Served, wanted: Wanted<'_>, permit: &Permit) -> Result<Reply, NoChange> {
-        let query = format!("?fieldManager={MANAGER}&fieldValidation=Strict");
-        let path = format!("{}{query}", served.list_path(&wanted.key.namespace));
-        let after = self.change(permit, Method::POST, &path, JSON, &wanted.document).await?;
+        let (path, body) = creation(served, wanted.key, &wanted.document, "");
+        let after = self.change(permit, Method::PATCH, &path, APPLY, &body).await?;
         Ok(Reply::Applied { object: self.live(wanted.key, &after).await?, changed: true })
     }
 
@@ -196,6 +198,15 @@ impl Place {
     }
 }
 
+/// Path and body that apply a document only where there is no object of its name: none has this version, which is that
+/// of an empty store, and for one that is not there no version is compared.
+pub(crate) fn creation(served: &Served, key: &ObjectKey, document: &Value, more: &str) -> (String, Value) {
+    let query = format!("?fieldManager={MANAGER}&fieldValidation=Strict&force=true{more}");
+    let mut document = document.clone();
+    document["metadata"]["resourceVersion"] = "1".into();
+    (format!("{}{query}", served.path(&key.namespace, &key.name)), document)
+}
+
 fn expecting(document: &Value, uid: &str, version: &str) -> Value {
     let mut document = document.clone();
     document["metadata"]["uid"] = uid.into();
@@ -214,4 +225,26 @@ fn handover(document: &Value, live: &Value) -> Value {
         handed["metadata"]["namespace"] = namespace.clone();
     }
     expecting(&handed, uid_of(live), version_of(live))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_created_is_applied_where_nothing_is_and_nowhere_else() {
+        let document =
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"}});
+        let key = ObjectKey::of(&document).expect("a key");
+        let served = Served {
+            api_version: "v1".to_owned(),
+            kind: "Service".to_owned(),
+            plural: "services".to_owned(),
+            namespaced: true,
+        };
+        let (path, body) = creation(&served, &key, &document, "&dryRun=All");
+        let query = "fieldManager=trimaran&fieldValidation=Strict&force=true&dryRun=All";
+        assert_eq!(path, format!("/api/v1/namespaces/shop/services/web?{query}"));
+        assert_eq!(body["metadata"], json!({"name": "web", "namespace": "shop", "resourceVersion": "1"}));
+    }
 }

@@ -25,6 +25,7 @@ impl Place {
             return Answer::Unmade;
         }
         let done = match call {
+            Call::Identify => self.identify().await.map(Reply::Identified).map_err(NoChange::from),
             Call::Read { keys } => self.read_all(keys).await.map(Reply::Live).map_err(NoChange::from),
             Call::Apply { key, document, expect, on_conflict, keep } => {
                 self.apply(Wanted { key: &key, document, expect, on_conflict, keep }, permit).await

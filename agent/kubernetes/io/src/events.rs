@@ -48,9 +48,8 @@ impl Events {
 }
 
 async fn list(link: &Link, namespace: &str) -> Result<Vec<Arc<Value>>, RequestError> {
-    let client = link.client().await?;
     let path = format!("/api/v1/namespaces/{}/events?limit=2000", encoded(namespace));
-    let mut list = send(&client, Method::GET, &path, JSON, Vec::new()).await?;
+    let mut list = send(link.client(), Method::GET, &path, JSON, Vec::new()).await?;
     let Value::Array(items) = list["items"].take() else { return Ok(Vec::new()) };
     let event = |mut item: Value| {
         item["apiVersion"] = "v1".into();

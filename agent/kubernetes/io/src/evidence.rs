@@ -48,6 +48,7 @@ const STORAGE_CLASSES: Kind = ("storage.k8s.io/v1", "StorageClass");
 
 /// The watches of one set of objects.
 pub(crate) struct Evidence {
+    pub(crate) cluster: Arc<Cluster>,
     keys: BTreeSet<ObjectKey>,
     required: Vec<Arc<Informer>>,
     optional: Vec<Arc<Informer>>,
@@ -63,8 +64,8 @@ pub(crate) struct Gathered {
 
 impl Evidence {
     /// Begins or joins the watches that the objects need.
-    pub(crate) async fn of(cluster: &Arc<Cluster>, keys: BTreeSet<ObjectKey>) -> Result<Self, RequestError> {
-        let client = cluster.link.client().await?;
+    pub(crate) async fn of(cluster: Arc<Cluster>, keys: BTreeSet<ObjectKey>) -> Result<Self, RequestError> {
+        let client = cluster.link.client();
         let mut required = BTreeMap::new();
         let mut optional = BTreeMap::new();
         let mut wanted: BTreeSet<(&str, &str, &str, bool)> = BTreeSet::new();
@@ -77,13 +78,13 @@ impl Evidence {
         }
         for (version, kind, namespace, is_required) in wanted {
             // What is not served has no objects.
-            let Some(served) = cluster.discovery.find(&client, version, kind).await? else { continue };
+            let Some(served) = cluster.discovery.find(client, version, kind).await? else { continue };
             let informer = cluster.informer(&served, namespace);
             let of = if is_required { &mut required } else { &mut optional };
             of.insert((served, namespace.to_owned()), informer);
         }
         let (required, optional) = (required.into_values().collect(), optional.into_values().collect());
-        Ok(Self { keys, required, optional })
+        Ok(Self { cluster, keys, required, optional })
     }
 
     /// The namespaces that have objects.

@@ -20,7 +20,7 @@ use trimaran_model::time::{Millis, Timestamp};
 use trimaran_process::clock::boot_time;
 
 use crate::discovery::Served;
-use crate::link::Link;
+use crate::link::{Link, Watched};
 use crate::versions::{is_at_least, uid_of, version_of};
 
 /// Kinds whose content is no evidence.
@@ -31,9 +31,6 @@ const FAILING_MAX: Millis = Millis::seconds(15);
 /// Tries are at most 30 s apart.
 const FORGOTTEN_AFTER: Millis = Millis::seconds(40);
 
-/// Between two tries to begin when there are no credentials.
-const RETRY_DELAY: std::time::Duration = std::time::Duration::from_secs(2);
-
 /// One watch.
 pub(crate) struct Informer {
     served: Served,
@@ -41,6 +38,8 @@ pub(crate) struct Informer {
     namespace: String,
     state: Mutex<State>,
     task: Mutex<Option<AbortHandle>>,
+    /// The link is asked for signs as long as this is held.
+    _watched: Option<Watched>,
 }
 
 #[derive(Default)]
@@ -91,6 +90,7 @@ impl Informer {
             namespace: namespace.clone(),
             state: Mutex::default(),
             task: Mutex::default(),
+            _watched: Some(link.watch()),
         });
         let (weak, of) = (Arc::downgrade(&informer), link.clone());
         let (resource, restarts) = (served.resource(), link.restarts());
@@ -268,16 +268,7 @@ async fn follow<K>(
         + 'static,
 {
     loop {
-        let client = match link.client().await {
-            Ok(client) => client,
-            Err(error) => {
-                let Some(informer) = informer.upgrade() else { return };
-                informer.lock().problem = Some(Problem { message: error.to_string(), is_forbidden: false });
-                drop(informer);
-                tokio::time::sleep(RETRY_DELAY).await;
-                continue;
-            }
-        };
+        let client = link.client().clone();
         let api: Api<K> = if namespace.is_empty() {
             Api::all_with(client, &resource)
         } else {
@@ -292,7 +283,6 @@ async fn follow<K>(
             let Some(informer) = informer.upgrade() else { return };
             match event {
                 Some(Ok(event)) => {
-                    link.received();
                     informer.take(valued(event));
                     link.changed();
                 }
@@ -333,7 +323,7 @@ mod tests {
             namespaced: true,
         };
         let namespace = "shop".to_owned();
-        Informer { served, namespace, state: Mutex::default(), task: Mutex::default() }
+        Informer { served, namespace, state: Mutex::default(), task: Mutex::default(), _watched: None }
     }
 
     fn pod(name: &str, uid: &str, version: &str) -> Value {

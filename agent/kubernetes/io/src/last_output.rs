@@ -59,8 +59,8 @@ impl Place {
             encoded(&key.1.name),
             key.1.is_previous,
         );
-        let client = self.cluster.link.client().await.ok()?;
-        let asked = send_for_text(&client, Method::GET, &path, JSON, Vec::new());
+        let cluster = self.way.cluster().await.ok()?;
+        let asked = send_for_text(cluster.link.client(), Method::GET, &path, JSON, Vec::new());
         let text = tokio::time::timeout(TIMEOUT, asked).await.ok()?.ok()?;
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();

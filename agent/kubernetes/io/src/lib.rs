@@ -23,10 +23,14 @@ mod access;
 mod apply;
 mod calls;
 mod cluster;
+mod clusters;
+mod credentials;
 mod difference;
 mod discovery;
 mod events;
 mod evidence;
+#[cfg(test)]
+mod fake;
 mod floors;
 mod informer;
 mod kept;
@@ -42,10 +46,14 @@ mod platform;
 mod pods;
 mod releases;
 mod request;
+mod room;
 mod sealing;
+mod server;
+mod signs;
 mod unused;
 mod versions;
 mod watch;
+mod way;
 
 // Whose version the requests are made for is chosen by a feature, once for the program.
 use k8s_openapi as _;

@@ -9,9 +9,8 @@ use trimaran_model::time::{Millis, Timestamp};
 use trimaran_model::verdict::Verdict;
 use trimaran_process::clock::boot_time;
 
-use crate::evidence::Evidence;
 use crate::place::Place;
-use crate::watch::{Attempt, BEGIN_MAX, BURST, CHANGING_INTERVAL, OBSERVE_INTERVAL, RETRY_DELAY};
+use crate::watch::{Attempt, BEGIN_MAX, BURST, CHANGING_INTERVAL, OBSERVE_INTERVAL};
 
 /// What is missing or made anew in one observation may be so between two writes of someone.
 const ABSENCE: Millis = Millis::seconds(5);
@@ -26,25 +25,20 @@ impl Place {
         let keys = inventory.receipts().map(|receipt| receipt.key.clone()).collect();
         let query = Query { installation: standing.installation.clone(), keys };
         let observer = Observer { query, rules: self.rules.clone() };
-        let began = boot_time();
-        let mut changes = self.cluster.link.changes();
-        let evidence = loop {
-            match Evidence::of(&self.cluster, observer.query.keys.clone()).await {
-                Ok(evidence) => break evidence,
-                Err(error) => {
-                    tracing::debug!(%error, "a watch can't begin");
-                    if boot_time() >= began + BEGIN_MAX {
-                        sink.judge(blind(began));
-                    }
-                    tokio::time::sleep(RETRY_DELAY).await;
-                }
+        let blinded = |since: Timestamp| {
+            if boot_time() >= since + BEGIN_MAX {
+                sink.judge(blind(since));
             }
         };
+        let mut sight = self.look(&observer, blinded).await;
         let mut absence = Absence::default();
         let (mut last, mut lagging) = (None, None);
         loop {
-            changes.borrow_and_update();
-            let attempt = self.attempt(&evidence, &observer, &mut lagging, began).await;
+            if self.has_moved(&sight).await {
+                sight = self.look(&observer, blinded).await;
+            }
+            sight.changes.borrow_and_update();
+            let attempt = self.attempt(&sight, &observer, &mut lagging).await;
             let mut wait = OBSERVE_INTERVAL;
             if let Attempt::Seen(observation) = attempt {
                 let judgment = judge(&inventory, release, &standing, &observation);
@@ -64,7 +58,7 @@ impl Place {
                     wait = wait.min((check - now).max(Millis(10)));
                 }
             }
-            let changed = tokio::time::timeout(Duration::from_millis(wait.0), changes.changed()).await;
+            let changed = tokio::time::timeout(Duration::from_millis(wait.0), sight.changes.changed()).await;
             if changed.is_ok() {
                 tokio::time::sleep(BURST).await;
             }

@@ -10,17 +10,17 @@ use trimaran_kubernetes_driver::{EndedContainer, LiveObject, ObjectKey, Refusal}
 use trimaran_model::id::TargetName;
 use trimaran_sealing::OpeningKey;
 
-use crate::cluster::Cluster;
 use crate::discovery::Served;
 use crate::events::Events;
 use crate::floors::Floors;
 use crate::request::{JSON, Method, RequestError, encoded, send};
+use crate::way::Way;
 
 /// A namespace of a cluster, and what is known of it.
 pub(crate) struct Place {
     pub(crate) target: TargetName,
     pub(crate) namespace: String,
-    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) way: Way,
     pub(crate) floors: Floors,
     pub(crate) rules: RuleSet,
     /// The key of the target, once it was asked for.
@@ -31,11 +31,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub(crate) fn new(target: TargetName, namespace: String, cluster: Arc<Cluster>) -> Self {
+    pub(crate) fn new(target: TargetName, namespace: String, way: Way) -> Self {
         Self {
             target,
             namespace,
-            cluster,
+            way,
             floors: Floors::default(),
             rules: RuleSet::builtin(),
             opening: tokio::sync::OnceCell::new(),
@@ -50,8 +50,8 @@ impl Place {
     }
 
     pub(crate) async fn served(&self, key: &ObjectKey) -> Result<Option<Served>, RequestError> {
-        let client = self.cluster.link.client().await?;
-        self.cluster.discovery.of(&client, key).await
+        let cluster = self.way.cluster().await?;
+        cluster.discovery.of(cluster.link.client(), key).await
     }
 
     pub(crate) async fn request(
@@ -61,13 +61,9 @@ impl Place {
         kind: &str,
         body: Option<&Value>,
     ) -> Result<Value, RequestError> {
-        let client = self.cluster.link.client().await?;
+        let cluster = self.way.cluster().await?;
         let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
-        let answer = send(&client, method, path, kind, body).await;
-        if answer.as_ref().err().is_none_or(|error| error.code().is_some()) {
-            self.cluster.link.received();
-        }
-        answer
+        send(cluster.link.client(), method, path, kind, body).await
     }
 
     /// The object; `None` when there is none.
@@ -93,8 +89,8 @@ impl Place {
         version: &str,
         kind: &str,
     ) -> Result<Vec<Value>, RequestError> {
-        let client = self.cluster.link.client().await?;
-        let Some(served) = self.cluster.discovery.find(&client, version, kind).await? else {
+        let cluster = self.way.cluster().await?;
+        let Some(served) = cluster.discovery.find(cluster.link.client(), version, kind).await? else {
             return Ok(Vec::new());
         };
         let mut list = self.request(Method::GET, &served.list_path(namespace), JSON, None).await?;

@@ -8,18 +8,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use trimaran_agent_core::platform::{Part, PartSink, PlatformError};
+use trimaran_kubernetes_core::quota::Shortage;
 use trimaran_kubernetes_driver::{
     FieldOwner, Loaded, MANAGER, Manifest, Marks, ObjectKey, OnConflict, Refusal, Release, is_replaced,
 };
 use trimaran_model::assignment::Assignment;
 use trimaran_model::reason::ReasonCode;
 
+use crate::apply::creation;
 use crate::difference::difference;
 use crate::discovery::Served;
 use crate::ownership::without;
 use crate::place::Place;
 use crate::pods::pod_of;
 use crate::request::{APPLY, JSON, Method, RequestError, encoded};
+use crate::room::{Counted, Room};
 
 /// Questions to the API server that wait side by side.
 const AT_ONCE: usize = 8;
@@ -43,6 +46,24 @@ enum Change {
     Crowded(Box<Change>, String),
     /// It can't be tried before what it needs is there.
     Unverified(String),
+}
+
+/// What came of trying one object.
+struct Tried {
+    change: Change,
+    /// As it is, and as it would be; nothing of either where it could not be tried.
+    before: Option<Value>,
+    after: Option<Value>,
+    /// The spec of one of its pods as the API server would take it.
+    pod: Option<Value>,
+    /// Why its pods would be refused, although it would not.
+    refused: Option<Problem>,
+}
+
+impl Tried {
+    fn of(change: Change) -> Self {
+        Self { change, before: None, after: None, pod: None, refused: None }
+    }
 }
 
 /// Why an order would fail.
@@ -102,11 +123,33 @@ impl Place {
         }
         let tried: Vec<_> = futures_util::stream::iter(tries).buffered(AT_ONCE).collect().await;
         let mut lines = Vec::new();
-        for (manifest, change) in tried {
+        let (mut counted, mut crowded) = (Vec::new(), BTreeSet::new());
+        for (manifest, tried) in tried {
             let key = &manifest.key;
-            match change {
-                Ok(change) => show(key, change, &mut lines),
-                Err(problem) => problems.push(problem),
+            let Tried { change, before, after, pod, refused } = match tried {
+                Ok(tried) => tried,
+                Err(problem) => {
+                    problems.push(problem);
+                    continue;
+                }
+            };
+            problems.extend(refused);
+            if matches!(change, Change::Crowded(..)) {
+                crowded.insert(key.to_string());
+            }
+            let changes = !matches!(change, Change::Unchanged);
+            show(key, change, &mut lines);
+            if let (true, Some(after), Ok(Some(served))) = (changes, after, self.served(key).await) {
+                counted.push(Counted { key, plural: served.plural, before, after, pod });
+            }
+        }
+        for Room { namespace, shortages } in self.room(&counted).await {
+            match shortages {
+                Ok(shortages) => weigh(&shortages, &crowded, &mut lines, &mut problems),
+                Err(error) => lines.push(format!(
+                    "? whether the quotas of namespace {namespace} have room is not known: {}; {RIGHTS_REMEDY}",
+                    error.message()
+                )),
             }
         }
         (lines, problems)
@@ -199,49 +242,52 @@ impl Place {
         manifest: &Manifest,
         installation: &str,
         defined: &BTreeSet<(String, String)>,
-    ) -> Result<Change, Problem> {
+    ) -> Result<Tried, Problem> {
         let key = &manifest.key;
         let wrong = |error: RequestError| problem_of(key, &error.refusal());
         let Some(served) = self.served(key).await.map_err(wrong)? else {
             let kind = (key.group().to_owned(), key.kind.clone());
             if defined.contains(&kind) {
-                return Ok(Change::Unverified("its kind is defined by this release".to_owned()));
+                return Ok(Tried::of(Change::Unverified("its kind is defined by this release".to_owned())));
             }
             let message = format!("the cluster does not serve {} of {}", key.kind, key.api_version);
             return Err(problem_of(key, &Refusal::NotServed { message }));
         };
-        match self.get(&served, key).await.map_err(wrong)? {
-            None => match self.try_create(release, &served, manifest).await? {
-                Change::Created => self.try_pod(release, manifest).await.map(|()| Change::Created),
-                other => Ok(other),
-            },
-            Some(live) => match self.try_update(release, &served, manifest, &live, installation).await? {
-                Change::Changed(fields) => {
-                    let change = Change::Changed(fields);
-                    match self.try_pod(release, manifest).await {
-                        // What runs may make room for it.
-                        Err(problem) if problem.code == ReasonCode::Quota => {
-                            Ok(Change::Crowded(Box::new(change), problem.message))
-                        }
-                        tried => tried.map(|()| change),
-                    }
+        let before = self.get(&served, key).await.map_err(wrong)?;
+        let mut tried = match &before {
+            None => self.try_create(release, &served, manifest).await?,
+            Some(live) => self.try_update(release, &served, manifest, live, installation).await?,
+        };
+        if let Change::Created | Change::Changed(_) = tried.change {
+            match self.try_pod(release, manifest).await {
+                Ok(pod) => tried.pod = pod,
+                // What runs may make room for it.
+                Err(problem) if problem.code == ReasonCode::Quota && before.is_some() => {
+                    tried.change = Change::Crowded(Box::new(tried.change), problem.message);
                 }
-                other => Ok(other),
-            },
+                Err(problem) => tried.refused = Some(problem),
+            }
         }
+        tried.before = before;
+        Ok(tried)
     }
 
     /// Tries a pod of a workload: quotas, policies and accounts refuse it only when the workload's controller makes it,
     /// long after the workload was accepted.
-    async fn try_pod(&self, release: &Release, manifest: &Manifest) -> Result<(), Problem> {
+    ///
+    /// The spec as it would be.
+    async fn try_pod(&self, release: &Release, manifest: &Manifest) -> Result<Option<Value>, Problem> {
         let key = &manifest.key;
-        let Some(pod) = pod_of(key, &manifest.document, release) else { return Ok(()) };
+        let Some(pod) = pod_of(key, &manifest.document, release) else { return Ok(None) };
         let path = format!("/api/v1/namespaces/{}/pods?dryRun=All", encoded(&key.namespace));
-        let Err(error) = self.request(Method::POST, &path, JSON, Some(&pod)).await else { return Ok(()) };
+        let error = match self.request(Method::POST, &path, JSON, Some(&pod)).await {
+            Ok(mut pod) => return Ok(Some(pod["spec"].take())),
+            Err(error) => error,
+        };
         let refusal = error.refusal();
         match &refusal {
             // The controller may make them, and this agent need not.
-            Refusal::Forbidden { message } if message.contains("cannot create resource") => Ok(()),
+            Refusal::Forbidden { message } if message.contains("cannot create resource") => Ok(None),
             Refusal::Forbidden { message } => {
                 let remedy = "correct the template, or make what it names";
                 let message = format!("{key}: its pods: {message}; {remedy}");
@@ -259,15 +305,22 @@ impl Place {
         release: &Release,
         served: &Served,
         manifest: &Manifest,
-    ) -> Result<Change, Problem> {
+    ) -> Result<Tried, Problem> {
         let key = &manifest.key;
-        let query = format!("?fieldManager={MANAGER}&fieldValidation=Strict&dryRun=All");
-        let path = format!("{}{query}", served.list_path(&key.namespace));
-        match self.request(Method::POST, &path, JSON, Some(&manifest.document)).await {
-            Ok(_) => Ok(Change::Created),
+        let (path, body) = creation(served, key, &manifest.document, "&dryRun=All");
+        let mut tried = self.request(Method::PATCH, &path, APPLY, Some(&body)).await;
+        if let Err(Refusal::Invalid { .. }) = tried.as_ref().map_err(RequestError::refusal) {
+            // What is wrong with a document is said better of one that is posted.
+            let query = format!("?fieldManager={MANAGER}&fieldValidation=Strict&dryRun=All");
+            let path = format!("{}{query}", served.list_path(&key.namespace));
+            let posted = self.request(Method::POST, &path, JSON, Some(&manifest.document)).await;
+            tried = posted.and(tried);
+        }
+        match tried {
+            Ok(after) => Ok(Tried { after: Some(after), ..Tried::of(Change::Created) }),
             Err(error) => match error.refusal() {
                 Refusal::NoNamespace { .. } if release.creates_namespace(&key.namespace) => {
-                    Ok(Change::Unverified("its namespace is made by this release".to_owned()))
+                    Ok(Tried::of(Change::Unverified("its namespace is made by this release".to_owned())))
                 }
                 refusal => Err(problem_of(key, &refusal)),
             },
@@ -281,7 +334,7 @@ impl Place {
         manifest: &Manifest,
         live: &Value,
         installation: &str,
-    ) -> Result<Change, Problem> {
+    ) -> Result<Tried, Problem> {
         let key = &manifest.key;
         let marks = Marks::of(live);
         if marks.installation.is_none() {
@@ -303,7 +356,8 @@ impl Place {
             let refusal = match self.request(Method::PATCH, &path, APPLY, Some(&document)).await {
                 Ok(after) => {
                     let fields = difference(live, &after);
-                    return Ok(if fields.is_empty() { Change::Unchanged } else { Change::Changed(fields) });
+                    let change = if fields.is_empty() { Change::Unchanged } else { Change::Changed(fields) };
+                    return Ok(Tried { after: Some(after), ..Tried::of(change) });
                 }
                 Err(error) => error.refusal(),
             };
@@ -318,6 +372,23 @@ impl Place {
                 (false, OnConflict::Leave) if left != document => document = left,
                 _ => return Err(problem_of(key, &Refusal::FieldConflict { fields: foreign, message })),
             }
+        }
+    }
+}
+
+/// What quotas leave too little of: certain, and a problem, or something that makes a rollout slow.
+fn weigh(
+    shortages: &[Shortage],
+    crowded: &BTreeSet<String>,
+    lines: &mut Vec<String>,
+    problems: &mut Vec<Problem>,
+) {
+    for shortage in shortages {
+        if shortage.is_certain {
+            let message = format!("{shortage}; raise the quota or ask for less");
+            problems.push(Problem { code: ReasonCode::Quota, message });
+        } else if shortage.objects.is_disjoint(crowded) {
+            lines.push(format!("? {shortage}: it waits for what runs to make room"));
         }
     }
 }

@@ -1,11 +1,9 @@
 //! Targets of kind `kubernetes`: one namespace of one cluster each.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use trimaran_agent_core::Permit;
 use trimaran_agent_core::platform::{
     Answer, Connect, JudgmentSink, PartSink, Platform, PlatformError, Question, SnapshotSink, Standing,
@@ -17,34 +15,25 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::{KubernetesRelease, ReleaseWorkload};
 use trimaran_model::target::{Target, TargetPlatform};
 
-use crate::cluster::Cluster;
-use crate::link::Credentials;
+use crate::clusters::Clusters;
+use crate::credentials::Credentials;
 use crate::place::Place;
 use crate::releases::Releases;
+use crate::way::Way;
 
 /// A webhook may take 30 s for an object, and few objects have one that does.
 const PLAN_MAX: Duration = Duration::from_secs(120);
 
-/// Makes the platforms of all targets of Kubernetes. Targets of one cluster share its client and its watches.
+/// Makes the platforms of all targets of Kubernetes. Targets of one cluster share what is known of whether it answers, and
+/// those that ask it with the same credentials its client and its watches.
 pub struct KubernetesPlatforms<R> {
     releases: Arc<R>,
-    clusters: Mutex<BTreeMap<Credentials, Weak<Cluster>>>,
+    clusters: Arc<Clusters>,
 }
 
 impl<R: Releases> KubernetesPlatforms<R> {
     pub fn new(releases: R) -> Self {
-        Self { releases: Arc::new(releases), clusters: Mutex::default() }
-    }
-
-    fn cluster(&self, credentials: Credentials) -> Arc<Cluster> {
-        let mut clusters = self.clusters.lock();
-        clusters.retain(|_, cluster| cluster.strong_count() > 0);
-        if let Some(cluster) = clusters.get(&credentials).and_then(Weak::upgrade) {
-            return cluster;
-        }
-        let cluster = Arc::new(Cluster::new(credentials.clone()));
-        clusters.insert(credentials, Arc::downgrade(&cluster));
-        cluster
+        Self { releases: Arc::new(releases), clusters: Arc::default() }
     }
 }
 
@@ -57,7 +46,8 @@ impl<R: Releases> Connect<Assigned> for KubernetesPlatforms<R> {
             Some(path) => Credentials::File(PathBuf::from(path)),
             None => Credentials::Pod,
         };
-        let place = Place::new(target.name.clone(), namespace.clone(), self.cluster(credentials));
+        let place =
+            Place::new(target.name.clone(), namespace.clone(), Way::new(credentials, self.clusters.clone()));
         Some(Ok(KubernetesTarget { place, releases: self.releases.clone() }))
     }
 }
@@ -119,6 +109,7 @@ impl<R: Releases> Platform<Assigned> for KubernetesTarget<R> {
                 // Without a way into the cluster nothing else that is asked has an answer.
                 self.place.check_access().await?;
                 let planned = async {
+                    self.place.check_identity(order.committed.as_ref()).await?;
                     let loaded = self.load_planned(&order, content).await;
                     self.place.plan(&order, loaded, answer).await
                 };

@@ -25,7 +25,7 @@ const LAG_MAX: Millis = Millis::seconds(1);
 /// A watch that shows nothing for so long after its begin is blind.
 pub(crate) const BEGIN_MAX: Millis = Millis::seconds(15);
 /// Between two tries to begin.
-pub(crate) const RETRY_DELAY: Duration = Duration::from_secs(2);
+const RETRY_DELAY: Duration = Duration::from_secs(2);
 
 /// What became of an attempt to observe.
 pub(crate) enum Attempt {
@@ -34,27 +34,55 @@ pub(crate) enum Attempt {
     NotYet,
 }
 
+/// Watches that were begun.
+pub(crate) struct Sight {
+    evidence: Evidence,
+    began: Timestamp,
+    pub(crate) changes: tokio::sync::watch::Receiver<u64>,
+}
+
 impl Place {
-    /// Shows the objects of a query until it is dropped.
-    pub(crate) async fn follow(&self, query: Query, show: impl Fn(Observation)) {
+    /// Begins the watches of a query, or joins them; tells meanwhile since when it can't.
+    pub(crate) async fn look(&self, observer: &Observer, blinded: impl Fn(Timestamp)) -> Sight {
         let began = boot_time();
-        let observer = Observer { query, rules: self.rules.clone() };
-        let mut changes = self.cluster.link.changes();
-        let evidence = loop {
-            match Evidence::of(&self.cluster, observer.query.keys.clone()).await {
-                Ok(evidence) => break evidence,
+        loop {
+            let begun = match self.way.cluster().await {
+                Ok(cluster) => Evidence::of(cluster, observer.query.keys.clone()).await,
+                Err(error) => Err(error),
+            };
+            match begun {
+                Ok(evidence) => {
+                    let changes = evidence.cluster.link.changes();
+                    return Sight { evidence, began, changes };
+                }
                 Err(error) => {
                     tracing::debug!(%error, "a watch can't begin");
-                    show(blind(began));
+                    blinded(began);
                     tokio::time::sleep(RETRY_DELAY).await;
                 }
             }
-        };
+        }
+    }
+
+    /// Whether the credentials of the target lead elsewhere now. While there are none, what was begun goes on.
+    pub(crate) async fn has_moved(&self, sight: &Sight) -> bool {
+        let cluster = self.way.cluster().await;
+        cluster.is_ok_and(|cluster| !Arc::ptr_eq(&cluster, &sight.evidence.cluster))
+    }
+
+    /// Shows the objects of a query until it is dropped.
+    pub(crate) async fn follow(&self, query: Query, show: impl Fn(Observation)) {
+        let observer = Observer { query, rules: self.rules.clone() };
+        let blinded = |since| show(blind(since));
+        let mut sight = self.look(&observer, blinded).await;
         let mut shown: Option<Observation> = None;
         let mut lagging: Option<Timestamp> = None;
         loop {
-            changes.borrow_and_update();
-            let attempt = self.attempt(&evidence, &observer, &mut lagging, began).await;
+            if self.has_moved(&sight).await {
+                sight = self.look(&observer, blinded).await;
+            }
+            sight.changes.borrow_and_update();
+            let attempt = self.attempt(&sight, &observer, &mut lagging).await;
             let mut wait = if lagging.is_some() { LAG_MAX } else { OBSERVE_INTERVAL };
             if let Attempt::Seen(observation) = attempt {
                 if !is_healthy(&observation) {
@@ -68,7 +96,7 @@ impl Place {
                     shown = Some(observation);
                 }
             }
-            let changed = tokio::time::timeout(Duration::from_millis(wait.0), changes.changed()).await;
+            let changed = tokio::time::timeout(Duration::from_millis(wait.0), sight.changes.changed()).await;
             if changed.is_ok() {
                 tokio::time::sleep(BURST).await;
             }
@@ -77,19 +105,20 @@ impl Place {
 
     pub(crate) async fn attempt(
         &self,
-        evidence: &Evidence,
+        sight: &Sight,
         observer: &Observer,
         lagging: &mut Option<Timestamp>,
-        began: Timestamp,
     ) -> Attempt {
+        let Sight { evidence, began, .. } = sight;
+        let link = &evidence.cluster.link;
         let now = boot_time();
-        if let Some(since) = self.cluster.link.silent_since(now) {
+        if let Some(since) = self.way.lost_since(now).or_else(|| link.silent_since(now)) {
             return Attempt::Seen(blind(since));
         }
         let Some(gathered) = evidence.gather() else {
             return match evidence.problem() {
                 Some(problem) if problem.is_forbidden => Attempt::Seen(self.forbidden(observer, &problem)),
-                _ if now >= began + BEGIN_MAX => Attempt::Seen(blind(began)),
+                _ if now >= *began + BEGIN_MAX => Attempt::Seen(blind(*began)),
                 _ => Attempt::NotYet,
             };
         };
@@ -112,7 +141,7 @@ impl Place {
         }
         let mut documents = gathered.documents;
         for namespace in evidence.namespaces() {
-            let events = self.events(namespace).of(&self.cluster.link, namespace).await;
+            let events = self.events(namespace).of(link, namespace).await;
             documents.extend(events.into_iter().filter(|event| {
                 let uid = event.pointer("/involvedObject/uid").and_then(Value::as_str);
                 uid.is_some_and(|uid| gathered.uids.contains(uid))

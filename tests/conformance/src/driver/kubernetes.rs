@@ -12,9 +12,9 @@ use serde_json::{Map, Value, json};
 use trimaran_agent_core::driver::Journaled as _;
 use trimaran_kubernetes_core::config::BASE_LABEL;
 use trimaran_kubernetes_driver::{
-    Call, Change, Expect, Goal, Inventory, KubernetesDriver, Live, LiveObject, Marks, ObjectKey, Observation,
-    ObservedObject, OnConflict, Order, Phase, Pods, Query, RESTART_ANNOTATION, Receipt, Refusal, Release,
-    Reply, StuckPod,
+    Call, Change, ClusterId, Expect, Goal, Inventory, KubernetesDriver, Live, LiveObject, Marks, ObjectKey,
+    Observation, ObservedObject, OnConflict, Order, Phase, Pods, Query, RESTART_ANNOTATION, Receipt, Refusal,
+    Release, Reply, StuckPod,
 };
 use trimaran_model::action::{Commit, Outcome};
 use trimaran_model::id::{AssignmentId, Digest, Fence, InstallationId, PipelineName, TargetName};
@@ -60,6 +60,7 @@ const SCALED: u32 = 4;
 
 pub struct KubernetesModel {
     driver: KubernetesDriver,
+    cluster: ClusterId,
     objects: BTreeMap<ObjectKey, Stored>,
     /// Contents at the beginning.
     initial: BTreeMap<ObjectKey, Value>,
@@ -139,6 +140,11 @@ fn foreign() -> Vec<Value> {
     ]
 }
 
+/// The only cluster of the model.
+fn cluster_id() -> ClusterId {
+    ClusterId { cluster: Some("c".to_owned()), namespace: Some("n".to_owned()) }
+}
+
 fn key_of(document: &Value) -> ObjectKey {
     ObjectKey::of(document).expect("objects of the model have names")
 }
@@ -175,6 +181,7 @@ impl KubernetesModel {
         };
         let mut model = Self {
             driver: KubernetesDriver,
+            cluster: cluster_id(),
             objects: BTreeMap::new(),
             initial: BTreeMap::new(),
             foreign: foreign().iter().map(key_of).collect(),
@@ -293,11 +300,13 @@ impl KubernetesModel {
 
     fn answer(&mut self, now: Timestamp, which: Which, call: Call) -> Result<Reply, String> {
         let own = marks(self.digest_of(which), fence_of(which), which as u64 + 1);
-        let adjusts = matches!(call, Call::Read { .. } | Call::Adjust { .. } | Call::Unused { .. });
+        let adjusts =
+            matches!(call, Call::Identify | Call::Read { .. } | Call::Adjust { .. } | Call::Unused { .. });
         if self.story == Story::Adjust && !adjusts {
             return Err(format!("a restart and a scale change one field each, and this is asked: {call:?}"));
         }
         match call {
+            Call::Identify => Ok(Reply::Identified(self.cluster.clone())),
             Call::Read { keys } => Ok(Reply::Live(keys.iter().map(|key| self.live(key)).collect())),
             Call::Apply { key, document, expect, keep, .. } => {
                 if keep {
@@ -635,7 +644,7 @@ impl Model for KubernetesModel {
     }
 
     fn starts(&self, call: &Call) -> bool {
-        !matches!(call, Call::Read { .. } | Call::Unused { .. })
+        !matches!(call, Call::Identify | Call::Read { .. } | Call::Unused { .. })
     }
 
     fn verify(&self, finished: &Finished, _: &Phase) -> Result<(), String> {

@@ -10,7 +10,7 @@ use trimaran_e2e::lab::Lab;
 use trimaran_test_env::kubernetes::Cluster;
 use trimaran_test_support::wait::until;
 
-use crate::shop::{Shape, Shop, printed};
+use crate::shop::{Shape, Shop, printed, write};
 
 /// Plans until the answer of the target has this code and all of these words. What is refused is exit 6 with TR2213, for
 /// people too; silence is none.
@@ -77,4 +77,64 @@ fn a_kubeconfig_that_is_missing_expired_or_of_another_cluster_is_found_at_plan()
     answered(&shop, &artifact, 6, "missing", &words);
     let again = shop.deploy(&artifact);
     assert_eq!(again.status.code(), Some(0), "{}", printed(&again));
+}
+
+/// The uid of a namespace.
+fn uid(cluster: &Cluster, namespace: &str) -> String {
+    let path = "jsonpath={.metadata.uid}";
+    cluster.kubectl(&["get", "namespace", namespace, "--output", path])
+}
+
+#[test]
+fn credentials_of_another_cluster_are_found_at_plan_and_before_anything_is_written() {
+    let lab = Lab::fresh(1);
+    let (cluster, other) = (Cluster::start(), Cluster::start());
+    let shop = Shop::new(&lab, &cluster, "moved", &Shape::default());
+    let artifact = shop.version("v1", &[]);
+    let deployed = shop.deploy(&artifact);
+    assert_eq!(deployed.status.code(), Some(0), "{}", printed(&deployed));
+    // The same names and rights there.
+    let namespace = other.namespace("moved");
+    let rights = lab.ok(&["target", "rbac", "moved"]);
+    let applied = other.try_kubectl(&["apply", "-f", "-"], &rights);
+    assert!(applied.status.success(), "{}", printed(&applied));
+    let kubeconfig = lab.folder.path().join("moved.kubeconfig");
+    let good = std::fs::read_to_string(&kubeconfig).expect("a file");
+    other.account_kubeconfig(&namespace, "trimaran-moved", &kubeconfig);
+    let (here, there) = (uid(&cluster, "kube-system"), uid(&other, "kube-system"));
+    let words = ["target moved", "kubernetes.kubeconfig", &here, &there, "credentials of that cluster"];
+    answered(&shop, &artifact, 6, "permission_denied", &words);
+    shop.configure("two", "text");
+    let run = lab.json(&["deploy", "-f", "moved.yaml", "--artifact", &artifact, "--detach"]);
+    let run = run["run"].as_str().expect("a run has a name");
+    lab.wait_run(run, "the stage waits", Duration::from_secs(60), |shown| {
+        let mut reasons = shown["stages"][0]["reasons"].as_array().into_iter().flatten();
+        let says = |it: &Value, word: &str| it["message"].as_str().unwrap_or_default().contains(word);
+        reasons.any(|it| says(it, &here) && says(it, &there)).then_some(())
+    });
+    let written = other.list("deployments,services,pods,secrets", &namespace);
+    assert!(written.is_empty(), "nothing was written there: {written:#?}");
+    std::fs::write(&kubeconfig, good).expect("a file");
+    lab.ok(&["resume", run]);
+    let shown = lab.wait_finished(run, Duration::from_secs(90));
+    assert_eq!(shown["status"], "succeeded", "{shown:#}");
+}
+
+#[test]
+fn a_secret_that_can_not_be_sealed_names_the_kubeconfig() {
+    let lab = Lab::fresh(1);
+    let cluster = Cluster::shared();
+    let shop = Shop::new(&lab, &cluster, "unsealed", &Shape::default());
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: { name: db }\nstringData: { password: x }\n";
+    write(&lab, "unsealed/secret.yaml", secret);
+    std::fs::remove_file(lab.folder.path().join("unsealed.kubeconfig")).expect("a file");
+    let artifact = shop.version("v1", &[]);
+    let planned = lab.run(&["plan", "-f", "unsealed.yaml", "--artifact", &artifact, "-o", "json"]);
+    assert_eq!(planned.status.code(), Some(6), "{}", printed(&planned));
+    let error: Value = serde_json::from_slice(&planned.stderr).expect("the error is a document");
+    let text = error["error"].to_string();
+    for word in ["target unsealed", "kubernetes.kubeconfig", "unsealed.kubeconfig", "write a kubeconfig"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    assert!(!text.contains("start the agents"), "the agent runs: {text}");
 }

@@ -110,6 +110,42 @@ fn quotas_policies_webhooks_accounts_and_unknown_kinds_are_found_at_plan() {
 }
 
 #[test]
+fn a_quota_with_room_for_one_pod_is_too_small_for_two() {
+    let lab = Lab::fresh(1);
+    let cluster = Cluster::shared();
+    let shop = Shop::new(&lab, &cluster, "narrow", &Shape::default());
+    let artifact = shop.version("v1", &[]);
+    let name = shop.namespace.clone();
+    let quota = |pods: &str| {
+        json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small", "namespace": name},
+               "spec": {"hard": {"pods": pods, "count/configmaps": "9"}}})
+    };
+    cluster.apply(&quota("1"));
+    let words = ["Deployment/web", "quota small", "2 more of pods needed", "1 left", "raise the quota"];
+    refused(&shop, &artifact, &words, "quota");
+    assert_eq!(shop.objects(), Vec::<String>::new(), "nothing was written");
+    cluster.apply(&quota("2"));
+    accepted(&shop, &artifact);
+    // Without the right to read quotas the plan says that it does not know.
+    let role = format!("trimaran-{}", shop.name());
+    let text = cluster.kubectl(&["get", "role", &role, "--namespace", &name, "--output", "json"]);
+    let mut less: Value = serde_json::from_str(&text).expect("kubectl prints JSON");
+    let rules = less["rules"].as_array_mut().expect("a role has rules");
+    let all = rules.len();
+    rules.retain(|rule| !rule["resources"].to_string().contains("resourcequotas"));
+    assert_eq!(rules.len() + 1, all, "the printed rights have one rule of quotas");
+    less["metadata"] = json!({"name": role, "namespace": name});
+    cluster.apply(&less);
+    let planned = until("the plan does not know", Duration::from_secs(30), || {
+        let planned = lab.run(&["plan", "-f", "narrow.yaml", "--artifact", &artifact]);
+        let text = printed(&planned).split_whitespace().collect::<Vec<_>>().join(" ");
+        text.contains("whether the quotas of namespace").then_some((planned.status.code(), text))
+    });
+    assert_eq!(planned.0, Some(0), "it is no refusal: {}", planned.1);
+    assert!(planned.1.contains("trimaran target rbac"), "{}", planned.1);
+}
+
+#[test]
 fn a_namespace_that_is_not_there_or_ends_is_found_at_plan() {
     let lab = Lab::fresh(1);
     let cluster = Cluster::shared();

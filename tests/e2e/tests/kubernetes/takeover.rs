@@ -152,6 +152,38 @@ fn an_edit_by_someone_else_is_said_and_ends_no_bake() {
 }
 
 #[test]
+fn a_field_that_the_release_does_not_set_is_no_edit() {
+    let lab = Lab::fresh(1);
+    let cluster = Cluster::shared();
+    let shop = Shop::new(&lab, &cluster, "unset", &Shape::default());
+    let deployed = shop.deploy(&shop.version("v1", &[]));
+    assert_eq!(deployed.status.code(), Some(0), "{}", printed(&deployed));
+    shop.wait_installation("v1", "healthy");
+    let patch = |object: &str, patch: &str| {
+        cluster.kubectl(&["patch", object, "--namespace", &shop.namespace, "--patch", patch]);
+    };
+    // Defaults of the server's, which no manifest of the shop sets.
+    patch("deployment/web", r#"{"spec":{"progressDeadlineSeconds":123,"revisionHistoryLimit":4}}"#);
+    patch("service/web", r#"{"spec":{"sessionAffinity":"ClientIP"}}"#);
+    // Objects are looked at in the order of their kinds: the Deployment would be said before the Service.
+    patch("service/web", r#"{"spec":{"ports":[{"port":80,"targetPort":8081}]}}"#);
+    let edited = until("the edit is said", Duration::from_secs(60), || {
+        let it = shop.installation();
+        (it["code"] == "diverged").then_some(it)
+    });
+    let message = edited["message"].as_str().unwrap_or_default();
+    assert!(message.contains("Service/web") && message.contains("targetPort"), "{message}");
+    assert!(!message.contains("Deployment") && !message.contains("progressDeadline"), "{message}");
+    // And a deploy over it neither takes them back nor stops for them.
+    let over = shop.deploy(&shop.version("v2", &[]));
+    assert_eq!(over.status.code(), Some(0), "{}", printed(&over));
+    let healthy = shop.wait_installation("v2", "healthy");
+    assert_eq!(healthy["code"], Value::Null, "{healthy:#}");
+    let spec = &cluster.list("deployments", &shop.namespace)[0]["spec"];
+    assert_eq!((&spec["progressDeadlineSeconds"], &spec["revisionHistoryLimit"]), (&json!(123), &json!(4)));
+}
+
+#[test]
 fn versions_of_configuration_go_when_nothing_needs_them_and_never_those_of_others() {
     let lab = Lab::fresh(1);
     let cluster = Cluster::shared();

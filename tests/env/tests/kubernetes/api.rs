@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use trimaran_kubernetes_core::list::open;
 use trimaran_kubernetes_driver::{
-    ADJUSTER, Call, Expect, Live, LiveObject, MANAGER, ObjectKey, OnConflict, Refusal, Reply, is_replaced,
-    is_same_content,
+    ADJUSTER, CLUSTER_NAMESPACE, Call, ClusterId, Expect, Live, LiveObject, MANAGER, ObjectKey, OnConflict,
+    Refusal, Reply, is_replaced, is_same_content,
 };
 use trimaran_test_env::kubernetes::Cluster;
 
@@ -138,6 +138,7 @@ impl Api {
     /// Performs a call of the driver.
     pub(crate) fn call(&self, call: Call) -> Reply {
         let done = match call {
+            Call::Identify => return Reply::Identified(self.identify()),
             Call::Read { keys } => return Reply::Live(keys.iter().map(|key| self.read(key)).collect()),
             Call::Apply { key, document, expect, on_conflict, keep } => {
                 let expect = if keep { self.take_over(&key, expect) } else { Ok(expect) };
@@ -159,6 +160,13 @@ impl Api {
             Call::Unused { .. } => Ok(Reply::Unused(BTreeSet::new())),
         };
         done.unwrap_or_else(Reply::Refused)
+    }
+
+    fn identify(&self) -> ClusterId {
+        let path = format!("/api/v1/namespaces/{CLUSTER_NAMESPACE}");
+        let namespace = self.request("GET", &path, JSON, "").object().expect("an administrator may read it");
+        let uid = namespace["metadata"]["uid"].as_str().map(str::to_owned);
+        ClusterId { cluster: uid, namespace: None }
     }
 
     fn read(&self, key: &ObjectKey) -> Live {
