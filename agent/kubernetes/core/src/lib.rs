@@ -15,5 +15,6 @@ pub mod object;
 mod path;
 pub mod rights;
 pub mod snapshot;
+pub mod state_name;
 pub mod verdict;
 mod walk;
