@@ -102,6 +102,7 @@ pub(crate) const CRATES: &[Crate] = &[
             FLINK,
             KUBERNETES_DRIVER,
             KUBERNETES,
+            KUBERNETES_STATE,
         ],
     ),
     outer(PROCESS, "ops/process", &[MODEL]),
