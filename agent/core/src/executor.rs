@@ -18,7 +18,7 @@ use trimaran_wire::v1::agent_journal::JournalRecord;
 use crate::calls::Calls;
 use crate::driver::{CallId, Guard, Input as Step, Journaled};
 use crate::io::{Input, Output, Refused};
-use crate::lease::{Lease, Permit};
+use crate::lease::{Lease, Ownership, Permit};
 use crate::outbox::{Outbox, Outgoing};
 use crate::task::{DriverInput, State, Task};
 
@@ -99,6 +99,11 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
             journal_bytes: 0,
             compact_at: JOURNAL_COMPACT_BYTES,
         }
+    }
+
+    /// Calls but for reads are allowed only while the state is owned; call it before any input.
+    pub fn set_ownership(&mut self, ownership: Ownership) {
+        self.lease.set_ownership(ownership);
     }
 
     /// Continues with what the journal held: call it once, before any input.

@@ -13,6 +13,7 @@ use crate::driver::Guard;
 pub(crate) struct Lease {
     renewed_at: Option<Timestamp>,
     view: LeaseView,
+    ownership: Ownership,
 }
 
 impl Lease {
@@ -36,7 +37,39 @@ impl Lease {
     }
 
     pub(crate) fn permit(&self, guard: Guard, now: Timestamp, deadline: Millis) -> Permit {
-        Permit { guard, until: now + deadline, lease: self.view.clone() }
+        let (lease, ownership) = (self.view.clone(), self.ownership.clone());
+        Permit { guard, until: now + deadline, lease, ownership }
+    }
+
+    pub(crate) fn set_ownership(&mut self, ownership: Ownership) {
+        self.ownership = ownership;
+    }
+}
+
+/// Until when this process is the only one that works with its state, on the clock of `Executor::step`: for ever where the
+/// state is a locked directory, and for a while where it lies where others reach it, too. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Ownership(Arc<AtomicU64>);
+
+impl Default for Ownership {
+    /// For ever.
+    fn default() -> Self {
+        Self::until(Timestamp(u64::MAX))
+    }
+}
+
+impl Ownership {
+    pub fn until(end: Timestamp) -> Self {
+        Self(Arc::new(AtomicU64::new(end.0)))
+    }
+
+    /// It is ours until then, whatever was said before.
+    pub fn set(&self, end: Timestamp) {
+        self.0.store(end.0, Ordering::Release);
+    }
+
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        now.0 < self.0.load(Ordering::Acquire)
     }
 }
 
@@ -61,6 +94,7 @@ pub struct Permit {
     guard: Guard,
     until: Timestamp,
     lease: LeaseView,
+    ownership: Ownership,
 }
 
 impl Permit {
@@ -75,7 +109,8 @@ impl Permit {
 
     /// Whether the call may still be sent. One that may not is answered with `Unmade`.
     pub fn allows(&self, now: Timestamp) -> bool {
-        now < self.until && (self.guard != Guard::Unguarded || self.lease.is_live(now))
+        let is_ours = self.guard == Guard::Read || self.ownership.is_live(now);
+        now < self.until && is_ours && (self.guard != Guard::Unguarded || self.lease.is_live(now))
     }
 }
 
@@ -96,6 +131,21 @@ mod tests {
         assert!(!lease.is_live(Timestamp(3_600_000)));
         lease.end();
         assert!(!lease.is_live(Timestamp(0)));
+    }
+
+    #[test]
+    fn without_ownership_of_the_state_only_reads_are_allowed() {
+        let mut lease = Lease::default();
+        let ownership = Ownership::until(Timestamp(5000));
+        lease.set_ownership(ownership.clone());
+        lease.renew(Timestamp(1000));
+        let permit = |guard| lease.permit(guard, Timestamp(1000), Millis::seconds(10));
+        let (read, guarded) = (permit(Guard::Read), [permit(Guard::CompareAndSet), permit(Guard::Unguarded)]);
+        assert!(guarded.iter().all(|permit| permit.allows(Timestamp(4999))));
+        assert!(guarded.iter().all(|permit| !permit.allows(Timestamp(5000))) && read.allows(Timestamp(5000)));
+        ownership.set(Timestamp(7000));
+        assert!(guarded.iter().all(|permit| permit.allows(Timestamp(5000))), "renewed meanwhile");
+        assert!(guarded.iter().all(|permit| !permit.allows(Timestamp(7000))));
     }
 
     #[test]

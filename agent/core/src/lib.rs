@@ -34,5 +34,5 @@ pub mod unsupported;
 
 pub use executor::Executor;
 pub use io::{Input, Output, Refused};
-pub use lease::Permit;
+pub use lease::{Ownership, Permit};
 pub use restore::RestoreError;

@@ -11,7 +11,9 @@ mod event_loop;
 mod fleet_platform;
 mod flink_jars;
 mod hosts;
+mod journal;
 mod journal_file;
+mod journal_secret;
 mod kubernetes_releases;
 mod logs;
 mod needed;
@@ -37,20 +39,25 @@ use trimaran_model::error_code;
 use trimaran_model::id::Identity;
 use trimaran_model::limits::AGENT_EVENTS_MAX;
 use trimaran_model::report::Report;
-use trimaran_process::Tasks;
-use trimaran_transport::{Alpn, Endpoint, EndpointLimits, FrameSender, RevokedKeys, files, random};
+use trimaran_process::{DataDir, Tasks};
+use trimaran_transport::files::RESET_KEY_BYTES;
+use trimaran_transport::{Alpn, Endpoint, EndpointLimits, FrameSender, RevokedKeys, random};
 use trimaran_wire::codec::Message;
+use trimaran_wire::v1::agent_journal::JournalRecord;
 
 use crate::addresses;
 use crate::dial::Dialer;
 use crate::role_context::RoleContext;
+use crate::state::State;
 use drivers::{AgentTargets, DRIVERS};
 use event::Event;
 use event_loop::AgentLoop;
 use fleet_platform::{FleetOrder, FleetPlatforms};
 use flink_jars::StoredJars;
 use hosts::Hosts;
+use journal::Journal;
 use journal_file::JournalFile;
+use journal_secret::JournalSecret;
 use kubernetes_releases::StoredReleases;
 use needed::NeededReleases;
 use relay::Relay;
@@ -58,14 +65,19 @@ use release_source::ReleaseSource;
 
 /// Runs until the process is asked to end, is superseded, or can't go on.
 pub(crate) async fn run(start: RoleContext) -> Result<(), Report> {
-    let RoleContext { data, settings, own, clock, stop } = start;
+    let RoleContext { data, state, settings, own, clock, stop } = start;
     let _lock = crate::directory_lock::acquire(&data)?;
     data.write_pid()?;
-    let (journal, records) = JournalFile::open(&data.journal())?;
-    let executor = Executor::restore(DRIVERS, &records)
+    let (journal, records) = open_journal(&data, &state)?;
+    let mut executor = Executor::restore(DRIVERS, &records)
         .map_err(|error| Report::because(error_code::STORE_DAMAGED, "the journal can't be used", &error))?;
+    executor.set_ownership(state.ownership());
     let revoked = RevokedKeys::default();
-    let endpoint = Arc::new(bind(&data, &settings, &own, &clock, &revoked)?);
+    let reset_key = match stop.run_until_cancelled(state.reset_key()).await {
+        Some(key) => key?,
+        None => return Ok(()),
+    };
+    let endpoint = Arc::new(bind(reset_key, &settings, &own, &clock, &revoked)?);
     let listen = match settings.listen {
         Some(_) => endpoint.local_address().ok().map(|address| address.to_string()),
         None => None,
@@ -105,6 +117,7 @@ pub(crate) async fn run(start: RoleContext) -> Result<(), Report> {
         revoked,
         listen,
         random::next_u64(),
+        state.ownership(),
     );
     let outcome = run_loop(agent, inbox, fleet_orders, stop).await;
     tasks.stop();
@@ -137,6 +150,14 @@ async fn run_loop(
     outcome.await.unwrap_or_else(|_| Err(Report::new(error_code::BUG, "the agent's loop panicked")))
 }
 
+/// The journal where the state is, with what it holds.
+fn open_journal(data: &DataDir, state: &State) -> Result<(Journal, Vec<JournalRecord>), Report> {
+    match state {
+        State::Directory(_) => JournalFile::open(&data.journal()),
+        State::Secret(state) => JournalSecret::open(state),
+    }
+}
+
 /// Sends what comes into a queue until either end is gone.
 async fn send_all<M: Message>(mut sender: FrameSender, mut queue: mpsc::Receiver<M>) {
     while let Some(message) = queue.recv().await {
@@ -148,7 +169,7 @@ async fn send_all<M: Message>(mut sender: FrameSender, mut queue: mpsc::Receiver
 }
 
 fn bind(
-    data: &trimaran_process::DataDir,
+    reset_key: [u8; RESET_KEY_BYTES],
     settings: &crate::settings::Settings,
     own: &crate::certificate::Own,
     clock: &crate::clock::ClusterClock,
@@ -169,10 +190,7 @@ fn bind(
         }
         None => addresses::any_local(&settings.endpoints),
     };
-    let key = files::load_or_create_reset_key(data.root());
-    config.reset_key = Some(
-        key.map_err(|error| Report::because(error_code::DATA_DIR, "the reset key can't be used", &error))?,
-    );
+    config.reset_key = Some(reset_key);
     Endpoint::bind(address, config)
         .map_err(|error| Report::because(error_code::USAGE, "the address can't be used", &error))
 }

@@ -14,7 +14,7 @@ use trimaran_model::id::{AgentName, Identity};
 use trimaran_model::report::Report;
 use trimaran_model::text::with_sources;
 use trimaran_transport::enroll::{Token, make_csr, make_key_and_csr, renew_at};
-use trimaran_transport::files::{self, IdentityFiles};
+use trimaran_transport::files::IdentityFiles;
 use trimaran_transport::{
     Alpn, CertificateStore, CloseCode, Endpoint, EndpointConfig, EndpointLimits, Trust, backoff, random,
 };
@@ -24,7 +24,7 @@ use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};
 use crate::addresses;
 use crate::clock::ClusterClock;
 use crate::log_on_change::LogOnChange;
-use trimaran_process::DataDir;
+use crate::state::State;
 
 /// Whether a renewal is due is checked this often.
 const CHECK_INTERVAL: Duration = Duration::from_secs(30);
@@ -39,31 +39,33 @@ pub(crate) struct Own {
     pub(crate) trust: Trust,
     /// Of a runner: the agent that it was enrolled with. It takes orders of no other one.
     pub(crate) agent: Option<Identity>,
-    root: PathBuf,
+    /// Where it is stored.
+    state: State,
     /// Wakes the renewal: a peer refused the certificate.
     pub(crate) refused: Arc<Notify>,
 }
 
 impl Own {
-    /// Reads the identity of a data directory; `None` before enrolment.
-    pub(crate) fn load(data: &DataDir, identity: &Identity) -> Result<Option<Self>, Report> {
+    /// Reads the identity of a state; `None` before enrolment.
+    pub(crate) fn load(state: &State, identity: &Identity) -> Result<Option<Self>, Report> {
         let unusable = |error: &dyn std::error::Error| {
             Report::because(error_code::DATA_DIR, "the identity can't be used", error)
         };
-        let Some(files) = files::load_identity(data.root()).map_err(|error| unusable(&error))? else {
-            return Ok(None);
-        };
+        let Some(files) = state.identity()? else { return Ok(None) };
         let store = CertificateStore::new(&files).map_err(|error| unusable(&error))?;
         let trust = Trust::from_pem(&files.ca).map_err(|error| unusable(&error))?;
         let found = store.info().map(|info| info.identity);
         if found.as_ref() != Some(identity) {
             let found = found.map_or("no one".to_owned(), |found| found.to_string());
-            let message = format!("{} belongs to {found}, not to {identity}", data.root().display());
+            let message = format!("{state} belongs to {found}, not to {identity}");
             return Err(Report::new(error_code::DATA_DIR, message));
         }
-        let agent = pinned_agent(data.root()).map_err(|error| unusable(&error))?;
-        let (identity, root, refused) = (identity.clone(), data.root().to_owned(), Arc::default());
-        Ok(Some(Self { identity, store, trust, agent, root, refused }))
+        let agent = match state.directory() {
+            Some(root) => pinned_agent(root).map_err(|error| unusable(&error))?,
+            None => None,
+        };
+        let (identity, state, refused) = (identity.clone(), state.clone(), Arc::default());
+        Ok(Some(Self { identity, store, trust, agent, state, refused }))
     }
 
     /// Whether a token is one of this identity's cluster.
@@ -71,8 +73,8 @@ impl Own {
         if token.root() == self.trust.root_fingerprint() {
             return Ok(());
         }
-        let (root, identity) = (self.root.display(), &self.identity);
-        let message = format!("{root} belongs to {identity} of another cluster than the token's");
+        let (state, identity) = (&self.state, &self.identity);
+        let message = format!("{state} belongs to {identity} of another cluster than the token's");
         Err(Report::new(error_code::DATA_DIR, message))
     }
 
@@ -132,21 +134,20 @@ impl Own {
     }
 
     async fn renew(&self, endpoint: &Endpoint, via: &[String]) -> Result<(), String> {
-        let files = files::load_identity(&self.root).map_err(|error| with_sources(&error))?;
-        let files = files.ok_or("the identity is gone from the data directory")?;
+        let files = self.state.identity().map_err(|report| in_one_line(&report))?;
+        let files = files.ok_or_else(|| format!("the identity is gone from {}", self.state))?;
         let csr = make_csr(&files.key, "trimaran").map_err(|error| with_sources(&error))?;
         let chain = self.store.chain().ok_or("there is no certificate")?;
         let request = EnrollRequest::Renew { chain, csr };
         let reply = ask(endpoint, via, None, &request).await.map_err(|(_, why)| why)?;
         let EnrollReply::Issued { cert, ca, agent, .. } = reply else { return Err(refusal(&reply).1) };
-        let renewed = IdentityFiles { cert, ca: self.roots(&files.ca, ca), key: files.key };
+        let renewed = IdentityFiles { cert, ca: self.roots(&files.ca, ca), key: files.key.clone() };
         // Taken into use first: what can't be used must not replace the file.
         self.store.replace(&renewed).map_err(|error| with_sources(&error))?;
-        if renewed.ca != files.ca {
-            files::save_roots(&self.root, &renewed.ca).map_err(|error| with_sources(&error))?;
-        }
-        files::save_certificate(&self.root, &renewed.cert).map_err(|error| with_sources(&error))?;
-        pin_agent(&self.root, agent).map_err(|error| with_sources(&error))
+        let saved = self.state.save_renewed(&renewed, &files).await;
+        saved.map_err(|report| in_one_line(&report))?;
+        let Some(root) = self.state.directory() else { return Ok(()) };
+        pin_agent(root, agent).map_err(|error| with_sources(&error))
     }
 
     /// The roots that are trusted from now on: those that a coordinator of this cluster says, while they overlap with the
@@ -169,7 +170,7 @@ impl Own {
 
 /// Uses a one-time token: the key is made here and stays here. Waits for a coordinator to answer.
 pub(crate) async fn enroll(
-    data: &DataDir,
+    state: &State,
     identity: &Identity,
     token: &str,
     via: &[String],
@@ -222,11 +223,17 @@ pub(crate) async fn enroll(
         Report::because(error_code::DATA_DIR, "the identity can't be written", error)
     };
     // Before the certificate, with which the directory is enrolled.
-    pin_agent(data.root(), agent).map_err(|error| unwritten(&error))?;
-    files::save_identity(data.root(), &IdentityFiles { cert, key, ca }).map_err(|error| unwritten(&error))?;
+    if let Some(root) = state.directory() {
+        pin_agent(root, agent).map_err(|error| unwritten(&error))?;
+    }
+    state.save_identity(&IdentityFiles { cert, key, ca }).await?;
     endpoint.shutdown("enrolled").await;
     tracing::info!(%identity, "enrolled");
-    Own::load(data, identity)?.ok_or_else(|| Report::new(error_code::BUG, "the identity was not written"))
+    Own::load(state, identity)?.ok_or_else(|| Report::new(error_code::BUG, "the identity was not written"))
+}
+
+fn in_one_line(report: &Report) -> String {
+    format!("{}: {}", report.message, report.cause_text())
 }
 
 /// The file beside the certificate that names the agent of a runner.

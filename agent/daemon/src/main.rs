@@ -17,6 +17,7 @@ mod role_context;
 mod run;
 mod runner;
 mod settings;
+mod state;
 
 use std::process::ExitCode;
 

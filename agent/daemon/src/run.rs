@@ -15,7 +15,9 @@ use crate::certificate::{self, Own};
 use crate::clock::ClusterClock;
 use crate::role_context::RoleContext;
 use crate::settings::Settings;
+use crate::state::{self, State};
 use crate::{agent, runner};
+use trimaran_kubernetes_state::{Access, Client, StateName};
 use trimaran_process::DataDir;
 
 /// A token takes less than 200 bytes.
@@ -37,6 +39,13 @@ pub(crate) struct Args {
     /// The process's data directory, which no other process uses.
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
+    /// Keep identity and journal in Secrets and not in the data directory, for an agent in a pod without a disk of its own: it
+    /// waits for the Lease of this name.
+    #[arg(long, value_name = "secret:NAMESPACE/NAME")]
+    state: Option<StateName>,
+    /// Reach the Secrets by this kubeconfig; default: the service account of the pod, outside of a pod the user's kubeconfig.
+    #[arg(long, value_name = "FILE", requires = "state")]
+    state_kubeconfig: Option<PathBuf>,
     /// Enroll first with the token in this file, or on stdin (`-`); not used once enrolled.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -82,19 +91,14 @@ pub(crate) fn run(args: Args) -> ExitCode {
 
 async fn start(args: Args) -> Result<(), Report> {
     let identity = identity(args.role, &name(args.role, args.name.clone())?)?;
-    let mut settings = trimaran_process::settings::over(args.settings.clone(), args.config.as_deref())?;
+    let settings = trimaran_process::settings::over(args.settings.clone(), args.config.as_deref())?;
     fits(args.role, &settings)?;
+    if args.role == Role::Runner && args.state.is_some() {
+        let why = "`--state` belongs to an agent: what a runner knows is about the disk of its host";
+        return Err(Report::new(error_code::USAGE, why));
+    }
     let data = DataDir::at(&args.data_dir)?;
     data.create()?;
-    // Before anything is written: the directory may be another process's.
-    let own = Own::load(&data, &identity)?;
-    if settings.endpoints.is_empty() {
-        settings.endpoints = data.endpoints();
-    }
-    if settings.endpoints.is_empty() {
-        return Err(Report::new(error_code::USAGE, "no `--endpoint` says whom to dial"));
-    }
-    data.keep_endpoints(&settings.endpoints)?;
     let stop = CancellationToken::new();
     let signal = stop.clone();
     let signals = async move {
@@ -103,18 +107,52 @@ async fn start(args: Args) -> Result<(), Report> {
         std::future::pending().await
     };
     tokio::select! {
-        outcome = serve(&args, (identity, own), data, settings, stop) => outcome,
+        outcome = with_state(&args, identity, data, settings, stop) => outcome,
         () = signals => Ok(()),
     }
 }
 
-async fn serve(
+/// Runs with the state of this process: its directory, or Secrets while it holds their lease.
+async fn with_state(
     args: &Args,
-    (identity, own): (Identity, Option<Own>),
+    identity: Identity,
     data: DataDir,
     settings: Settings,
     stop: CancellationToken,
 ) -> Result<(), Report> {
+    let Some(name) = args.state.clone() else {
+        let state = State::Directory(data.clone());
+        return serve(args, identity, state, data, settings, stop).await;
+    };
+    let client = Client::new(Access::of(args.state_kubeconfig.clone()), &name);
+    let acquired = state::acquire(client, name, stop.clone());
+    let Some(held) = stop.run_until_cancelled(acquired).await else { return Ok(()) };
+    let held = held?;
+    let outcome = match stop.run_until_cancelled(held.open()).await {
+        Some(Ok(opened)) => serve(args, identity, State::Secret(opened), data, settings, stop).await,
+        Some(Err(report)) => Err(report),
+        None => Ok(()),
+    };
+    held.end(outcome).await
+}
+
+async fn serve(
+    args: &Args,
+    identity: Identity,
+    state: State,
+    data: DataDir,
+    mut settings: Settings,
+    stop: CancellationToken,
+) -> Result<(), Report> {
+    // Before anything is written: the state may be another process's.
+    let own = Own::load(&state, &identity)?;
+    if settings.endpoints.is_empty() {
+        settings.endpoints = data.endpoints();
+    }
+    if settings.endpoints.is_empty() {
+        return Err(Report::new(error_code::USAGE, "no `--endpoint` says whom to dial"));
+    }
+    data.keep_endpoints(&settings.endpoints)?;
     let clock = ClusterClock::default();
     let own = match (own, args.token_file.as_deref()) {
         (Some(own), file) => {
@@ -123,18 +161,18 @@ async fn serve(
         }
         (None, Some(file)) => {
             let token = read_token(file)?;
-            let enrolled = certificate::enroll(&data, &identity, &token, &settings.endpoints, &clock);
+            let enrolled = certificate::enroll(&state, &identity, &token, &settings.endpoints, &clock);
             match stop.run_until_cancelled(enrolled).await {
                 Some(own) => own?,
                 None => return Ok(()),
             }
         }
         (None, None) => {
-            let message = format!("{identity} is not enrolled in {}", data.root().display());
+            let message = format!("{identity} is not enrolled in {state}");
             return Err(Report::new(error_code::TOKEN_UNKNOWN, message));
         }
     };
-    let start = RoleContext { data, settings, own, clock, stop };
+    let start = RoleContext { data, state, settings, own, clock, stop };
     match args.role {
         Role::Agent => agent::run(start).await,
         Role::Runner => runner::run(start).await,

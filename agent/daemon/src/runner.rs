@@ -37,7 +37,7 @@ const ADDRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs until the process is asked to end, is superseded, or can't go on. Services stay in any case.
 pub(crate) async fn run(start: RoleContext) -> Result<(), Report> {
-    let RoleContext { data, settings, own, clock, stop } = start;
+    let RoleContext { data, settings, own, clock, stop, .. } = start;
     let Identity::Runner(name) = own.identity.clone() else {
         return Err(Report::new(error_code::BUG, "only a runner runs here"));
     };

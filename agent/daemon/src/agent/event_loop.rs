@@ -4,15 +4,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use trimaran_agent_core::platform::{Answer, Judgment, Standing};
-use trimaran_agent_core::{Executor, Input, Output};
+use trimaran_agent_core::{Executor, Input, Output, Ownership};
 use trimaran_host_core::fleet::health::{Counts, Enrolled, Finding, Health, Transition};
 use trimaran_host_core::fleet::{HostObservation, Watched};
 use trimaran_model::assignment::Assignment;
-use trimaran_model::error_code;
 use trimaran_model::id::{AssignmentId, Epoch, Fence, HostName, InstallationId, TargetName};
 use trimaran_model::limits::{
     DOWN_COUNTS_INTERVAL, LEASE_PING, RUNNERS_PER_MESSAGE_MAX, SESSION_QUEUE_MAX, UNGUARDED_CALL,
@@ -37,7 +37,7 @@ use super::earlier_keys::EarlierKeys;
 use super::event::Event;
 use super::fleet_platform::{FleetOrder, Watcher};
 use super::hosts::Hosts;
-use super::journal_file::{Action, JournalFile};
+use super::journal::{Action, Journal, unwritable};
 use super::needed::NeededReleases;
 use super::pages::Pages;
 use crate::clock::{ClusterClock, instant_of};
@@ -49,6 +49,8 @@ const WELCOME_TIMEOUT: Millis = Millis::seconds(15);
 const RECONNECT_WINDOW: Millis = Millis::seconds(6);
 /// When each runner was last seen is reported this often.
 const RUNNERS_REPORT_INTERVAL: Millis = Millis::seconds(30);
+/// While the state may be another process's, this one asks so often whether it is its own again.
+const OWNERSHIP_CHECK: Duration = Duration::from_millis(100);
 
 /// Messages of assignments are put into a session's queue only while this much of it is free: at most 16 wait there.
 const CAPACITY_BEHIND_MESSAGES: usize = SESSION_QUEUE_MAX - 16;
@@ -56,7 +58,7 @@ const CAPACITY_BEHIND_MESSAGES: usize = SESSION_QUEUE_MAX - 16;
 /// The owner of everything that the agent knows.
 pub(crate) struct AgentLoop {
     executor: Executor<Drivers>,
-    journal: JournalFile,
+    journal: Journal,
     pub(super) hosts: Hosts,
     pub(super) health: Health,
     endpoint: Arc<Endpoint>,
@@ -71,6 +73,8 @@ pub(crate) struct AgentLoop {
     pages: Pages,
     listen: Option<String>,
     incarnation: u64,
+    /// Nothing is done while another process may work with the state.
+    ownership: Ownership,
     link: Option<Link>,
     /// The enrolled runners of this agent with their labels; `None` before a coordinator sent them.
     pub(super) inventory: Option<BTreeMap<HostName, Enrolled>>,
@@ -103,7 +107,7 @@ impl AgentLoop {
     #[expect(clippy::too_many_arguments, reason = "the parts of one process, wired once")]
     pub(crate) fn new(
         executor: Executor<Drivers>,
-        journal: JournalFile,
+        journal: Journal,
         hosts: Hosts,
         targets: AgentTargets,
         needed: NeededReleases,
@@ -112,6 +116,7 @@ impl AgentLoop {
         revoked: RevokedKeys,
         listen: Option<String>,
         incarnation: u64,
+        ownership: Ownership,
     ) -> Self {
         Self {
             cluster: executor.epoch(),
@@ -127,6 +132,7 @@ impl AgentLoop {
             pages: Pages::default(),
             listen,
             incarnation,
+            ownership,
             link: None,
             inventory: None,
             fleet: Vec::new(),
@@ -149,18 +155,23 @@ impl AgentLoop {
         stop: &CancellationToken,
     ) -> Result<(), Report> {
         let mut written = self.journal.written();
+        if !self.is_owned(stop).await {
+            return Ok(());
+        }
         let mut out = Vec::new();
         self.executor.resume(boot_time(), &mut out);
         self.execute(out);
         self.work();
         loop {
+            if !self.is_owned(stop).await {
+                return Ok(());
+            }
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 changed = written.changed() => {
                     let now = written.borrow_and_update().clone();
-                    if let Some(why) = now.failed.or(changed.err().map(|error| error.to_string())) {
-                        let message = "the journal can't be written any more";
-                        return Err(Report { cause: Some(why), ..Report::new(error_code::DATA_DIR, message) });
+                    if let Some(report) = now.failed.or(changed.err().map(|error| unwritable(&error))) {
+                        return Err(report);
                     }
                     self.inputs.push_back(Input::Written(now.sequence));
                 }
@@ -175,6 +186,17 @@ impl AgentLoop {
             }
             self.work();
         }
+    }
+
+    /// Waits until the state is this process's; whether it goes on then.
+    async fn is_owned(&self, stop: &CancellationToken) -> bool {
+        while !self.ownership.is_live(boot_time()) && !stop.is_cancelled() {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(OWNERSHIP_CHECK) => {}
+            }
+        }
+        !stop.is_cancelled()
     }
 
     fn next_deadline(&self) -> Timestamp {

@@ -1,49 +1,32 @@
-//! The journal's file: one thread appends and syncs, and replaces the file when it is compacted.
+//! The journal as a file of the data directory: frames are appended and synced, and the file is replaced when it is compacted.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use tokio::sync::watch;
 use trimaran_agent_core::journal;
 use trimaran_model::error_code;
-use trimaran_model::limits::{JOURNAL_BYTES_MAX, JOURNAL_GROUP_BYTES};
+use trimaran_model::limits::JOURNAL_BYTES_MAX;
+use trimaran_model::report::Report;
 use trimaran_wire::v1::agent_journal::JournalRecord;
 
-use trimaran_model::report::Report;
-use trimaran_process::failpoint;
+use super::journal::{Journal, Medium, unwritable};
 
 /// A full disk is tried again this often.
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
 
-/// One write, in order.
-pub(crate) enum Action {
-    Append { sequence: u64, records: Vec<JournalRecord> },
-    Replace { sequence: u64, records: Vec<JournalRecord> },
-}
-
-/// How far the thread is.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Written {
-    /// All jobs up to this number are durable.
-    pub(crate) sequence: u64,
-    /// The file can't be trusted any more.
-    pub(crate) failed: Option<String>,
-}
-
-/// The handle of the thread; dropping it ends the thread behind its last job.
 pub(crate) struct JournalFile {
-    // Not bounded here: the executor waits for each write of an assignment before it asks for the next.
-    jobs: Sender<Action>,
-    written: watch::Receiver<Written>,
+    path: PathBuf,
+    file: File,
+    /// Bytes that are durable.
+    good: u64,
 }
 
 impl JournalFile {
-    /// Reads what is there, cuts a torn end off, and starts the thread.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Vec<JournalRecord>), Report> {
+    /// Reads what is there, cuts a torn end off, and starts the thread that writes.
+    pub(crate) fn open(path: &Path) -> Result<(Journal, Vec<JournalRecord>), Report> {
         let unusable = |error: &dyn std::error::Error| {
             Report::because(error_code::STORE_DAMAGED, format!("{} can't be used", path.display()), error)
         };
@@ -62,79 +45,12 @@ impl JournalFile {
             tracing::warn!(torn = bytes.len() - journal.good_bytes, "the journal's last write was cut short");
             cut(&mut file, good).map_err(|error| unusable(&error))?;
         }
-        let (jobs, queue) = channel();
-        let (notify, written) = watch::channel(Written::default());
-        let writer = Writer { path: path.to_owned(), file, good, notify };
-        std::thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(move || writer.run(&queue))
-            .map_err(|error| unusable(&error))?;
-        Ok((Self { jobs, written }, journal.records))
-    }
-
-    pub(crate) fn submit(&self, action: Action) {
-        // An error says that the thread has failed, which `written` shows.
-        drop(self.jobs.send(action));
-    }
-
-    /// Follows what is durable.
-    pub(crate) fn written(&self) -> watch::Receiver<Written> {
-        self.written.clone()
-    }
-}
-
-struct Writer {
-    path: PathBuf,
-    file: File,
-    /// Bytes that are durable.
-    good: u64,
-    notify: watch::Sender<Written>,
-}
-
-impl Writer {
-    fn run(mut self, queue: &Receiver<Action>) {
-        let mut next = queue.recv().ok();
-        while let Some(action) = next.take() {
-            failpoint::hit("before the journal is written");
-            let (sequence, done) = match action {
-                Action::Append { mut sequence, mut records } => {
-                    let mut bytes = size(&records);
-                    while bytes < JOURNAL_GROUP_BYTES {
-                        match queue.try_recv() {
-                            Ok(Action::Append { sequence: later, records: more }) => {
-                                bytes += size(&more);
-                                records.extend(more);
-                                sequence = later;
-                            }
-                            Ok(replace @ Action::Replace { .. }) => {
-                                next = Some(replace);
-                                break;
-                            }
-                            Err(_) => break,
-                        }
-                    }
-                    (sequence, self.append(&journal::encode(records)))
-                }
-                Action::Replace { sequence, records } => (sequence, self.replace(records)),
-            };
-            match done {
-                Ok(()) => {
-                    failpoint::hit("behind the write of the journal");
-                    self.notify.send_modify(|written| written.sequence = sequence);
-                }
-                Err(error) => {
-                    self.notify.send_modify(|written| written.failed = Some(error.to_string()));
-                    return;
-                }
-            }
-            if next.is_none() {
-                next = queue.recv().ok();
-            }
-        }
+        let started = Journal::start(Self { path: path.to_owned(), file, good });
+        Ok((started.map_err(|error| unusable(&error))?, journal.records))
     }
 
     /// Appends one frame. A full disk is waited for; after any other error nothing is known of the file.
-    fn append(&mut self, frame: &[u8]) -> io::Result<()> {
+    fn try_append(&mut self, frame: &[u8]) -> io::Result<()> {
         let mut logged = false;
         loop {
             match self.file.write_all(frame).and_then(|()| self.file.sync_data()) {
@@ -158,10 +74,9 @@ impl Writer {
     }
 
     /// A new file takes the place of the old one. When there is no space for it the old one stays.
-    fn replace(&mut self, records: Vec<JournalRecord>) -> io::Result<()> {
+    fn try_replace(&mut self, frames: &[u8]) -> io::Result<()> {
         let beside = self.path.with_extension("tmp");
-        let frames = frames(records);
-        match write_new(&beside, &frames) {
+        match write_new(&beside, frames) {
             Ok(file) => {
                 fs::rename(&beside, &self.path)?;
                 sync_folder(&self.path)?;
@@ -172,29 +87,21 @@ impl Writer {
             // The records say again what the old file says: they may as well follow it.
             Err(error) if is_full(&error) => {
                 drop(fs::remove_file(&beside));
-                self.append(&frames)
+                self.try_append(frames)
             }
             Err(error) => Err(error),
         }
     }
 }
 
-/// Records as frames of bounded size.
-fn frames(records: Vec<JournalRecord>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut group = Vec::new();
-    for record in records {
-        group.push(record);
-        if size(&group) >= JOURNAL_GROUP_BYTES {
-            bytes.extend(journal::encode(std::mem::take(&mut group)));
-        }
+impl Medium for JournalFile {
+    fn append(&mut self, frame: &[u8]) -> Result<(), Report> {
+        self.try_append(frame).map_err(|error| unwritable(&error))
     }
-    bytes.extend(journal::encode(group));
-    bytes
-}
 
-fn size(records: &[JournalRecord]) -> usize {
-    records.iter().map(|record| trimaran_wire::codec::encode(record).len()).sum()
+    fn replace(&mut self, frames: &[u8]) -> Result<(), Report> {
+        self.try_replace(frames).map_err(|error| unwritable(&error))
+    }
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<File> {
@@ -226,12 +133,13 @@ fn is_full(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::journal::Action;
 
     fn record(n: u64) -> JournalRecord {
         JournalRecord::Forgotten { assignment: n }
     }
 
-    fn wait(journal: &JournalFile, sequence: u64) {
+    fn wait(journal: &Journal, sequence: u64) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let mut written = journal.written();
         let done = async { written.wait_for(|written| written.sequence >= sequence).await.map(|_| ()) };

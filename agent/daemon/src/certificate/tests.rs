@@ -9,9 +9,11 @@ use trimaran_model::time::{Millis, WallTime};
 use trimaran_transport::Alpn;
 use trimaran_transport::authority::{Authority, Issuer};
 use trimaran_transport::enroll::{Csr, verify_renewal};
+use trimaran_transport::files;
 
 use super::*;
 use crate::settings::Settings;
+use trimaran_process::DataDir;
 
 /// A coordinator that issues at the time of its clock and takes any token for one name.
 struct Authorities {
@@ -115,10 +117,10 @@ fn runner(name: &str) -> Identity {
     Identity::Runner(name.parse().expect("a name"))
 }
 
-fn data() -> (tempfile::TempDir, DataDir) {
+fn data() -> (tempfile::TempDir, State) {
     let folder = tempfile::tempdir().expect("a directory");
     let data = DataDir::at(folder.path()).expect("usable");
-    (folder, data)
+    (folder, State::Directory(data))
 }
 
 #[tokio::test]
@@ -174,8 +176,8 @@ async fn a_token_of_another_cluster_is_refused_at_once() {
 #[tokio::test]
 async fn an_expired_certificate_renews_itself_with_the_same_key() {
     let authorities = Authorities::new(NOW, "web-1");
-    let (_folder, data) = data();
-    files::save_identity(data.root(), &authorities.files(&runner("web-1"))).expect("written");
+    let (folder, data) = data();
+    files::save_identity(folder.path(), &authorities.files(&runner("web-1"))).expect("written");
     // 26 h of everything stopped.
     authorities.clock.set(NOW + Millis::hours(26));
     let (address, _serving) = authorities.serve();
@@ -197,9 +199,9 @@ async fn an_expired_certificate_renews_itself_with_the_same_key() {
 #[tokio::test]
 async fn changed_roots_reach_whoever_renews_when_they_overlap_with_those_before() {
     let authorities = Authorities::new(NOW, "web-1");
-    let (_folder, data) = data();
+    let (folder, data) = data();
     let before = authorities.files(&runner("web-1"));
-    files::save_identity(data.root(), &before).expect("written");
+    files::save_identity(folder.path(), &before).expect("written");
     let (address, _serving) = authorities.serve();
     let own = Own::load(&data, &runner("web-1")).expect("usable").expect("enrolled");
     let any = SocketAddr::from(([127, 0, 23, 204], 0));
@@ -209,7 +211,7 @@ async fn changed_roots_reach_whoever_renews_when_they_overlap_with_those_before(
     // None of them is one that is trusted: the certificate is renewed, and they are not believed.
     *authorities.roots.lock() = Some(next.authority.certificate_pem());
     own.renew(&endpoint, &via).await.expect("renewed");
-    let written = files::load_identity(data.root()).expect("readable").expect("enrolled");
+    let written = files::load_identity(folder.path()).expect("readable").expect("enrolled");
     assert_eq!(written.ca, before.ca);
     assert_ne!(written.cert, before.cert);
     assert_eq!(own.trust.root_fingerprint(), authorities.trust().root_fingerprint());
@@ -218,7 +220,7 @@ async fn changed_roots_reach_whoever_renews_when_they_overlap_with_those_before(
     *authorities.roots.lock() = Some(both.clone());
     own.renew(&endpoint, &via).await.expect("renewed");
     assert_eq!(own.trust.root_fingerprint(), next.trust().root_fingerprint(), "trusted without a restart");
-    assert_eq!(files::load_identity(data.root()).expect("readable").expect("enrolled").ca, both);
+    assert_eq!(files::load_identity(folder.path()).expect("readable").expect("enrolled").ca, both);
     let again = Own::load(&data, &runner("web-1")).expect("usable").expect("enrolled");
     assert_eq!(again.trust.root_fingerprint(), next.trust().root_fingerprint(), "and after one");
     // A coordinator under the new root alone is one of this cluster now.
@@ -229,8 +231,8 @@ async fn changed_roots_reach_whoever_renews_when_they_overlap_with_those_before(
 #[tokio::test]
 async fn a_certificate_that_expired_too_long_ago_is_refused_and_stays_what_it_was() {
     let authorities = Authorities::new(NOW, "web-1");
-    let (_folder, data) = data();
-    files::save_identity(data.root(), &authorities.files(&runner("web-1"))).expect("written");
+    let (folder, data) = data();
+    files::save_identity(folder.path(), &authorities.files(&runner("web-1"))).expect("written");
     authorities.clock.set(NOW + LEAF_TTL + LEAF_RENEWABLE_AFTER_END + Millis::hours(1));
     let (address, _serving) = authorities.serve();
     let own = Own::load(&data, &runner("web-1")).expect("usable").expect("enrolled");

@@ -16,5 +16,6 @@ mod path;
 pub mod quota;
 pub mod rights;
 pub mod snapshot;
+pub mod state_name;
 pub mod verdict;
 mod walk;

@@ -1,6 +1,7 @@
 //! `trimaran target list|show|rbac`: the places to deploy to.
 
-use trimaran_kubernetes_core::rights::rights;
+use trimaran_kubernetes_core::rights::{rights, state_rights};
+use trimaran_kubernetes_core::state_name::StateName;
 use trimaran_model::error_code;
 use trimaran_wire::document::TargetList;
 use trimaran_wire::v1::operator::OperatorBody;
@@ -29,27 +30,32 @@ enum Verb {
         name: String,
     },
     /// Print the rights that an agent needs for a target of Kubernetes, as objects to apply.
-    #[command(after_help = "Examples:\n  trimaran target rbac tokyo | kubectl apply -f -")]
+    #[command(
+        after_help = "Examples:\n  trimaran target rbac tokyo | kubectl apply -f -\n  trimaran target rbac tokyo --state secret:shop/tokyo-agent | kubectl apply -f -"
+    )]
     Rbac {
         /// A target of the list.
         name: String,
+        /// With the rights for an agent that keeps its state in these Secrets (`trimaran-agent run --state`).
+        #[arg(long, value_name = "secret:NAMESPACE/NAME")]
+        state: Option<StateName>,
     },
 }
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
     let name = match &args.verb {
         Verb::List => None,
-        Verb::Show { name } | Verb::Rbac { name } => Some(name.clone()),
+        Verb::Show { name } | Verb::Rbac { name, .. } => Some(name.clone()),
     };
     let answer = Remote::new(ui)?.read::<TargetList>(OperatorBody::TargetList { name })?;
-    if let Verb::Rbac { name } = &args.verb {
-        return print_rights(name, &answer.document, ui);
+    if let Verb::Rbac { name, state } = &args.verb {
+        return print_rights(name, state.as_ref(), &answer.document, ui);
     }
     answer.print(ui, |list| ui.table(&table(list)));
     Ok(0)
 }
 
-fn print_rights(name: &str, list: &TargetList, ui: &Ui) -> Result<u8, CliError> {
+fn print_rights(name: &str, state: Option<&StateName>, list: &TargetList, ui: &Ui) -> Result<u8, CliError> {
     let namespace = list.targets.first().and_then(|target| target.namespace.as_ref());
     let Some(namespace) = namespace else {
         let message =
@@ -58,7 +64,8 @@ fn print_rights(name: &str, list: &TargetList, ui: &Ui) -> Result<u8, CliError> 
             CliError::new(error_code::TARGET_PLATFORM, message).help("name a target with `kubernetes:`")
         );
     };
-    let objects = rights(name, namespace);
+    let mut objects = rights(name, namespace);
+    objects.extend(state.into_iter().flat_map(|state| state_rights(name, namespace, state)));
     match ui.form() {
         OutputForm::Table | OutputForm::Yaml => ui.print(&yaml_documents(&objects)),
         _ => ui.document(&serde_json::json!({"schema": "trimaran.rbac/v1", "objects": objects})),

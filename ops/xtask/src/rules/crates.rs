@@ -44,6 +44,7 @@ const FLINK: &str = "trimaran-flink";
 const KUBERNETES_DRIVER: &str = "trimaran-kubernetes-driver";
 const SEALING: &str = "trimaran-sealing";
 const KUBERNETES: &str = "trimaran-kubernetes";
+const KUBERNETES_STATE: &str = "trimaran-kubernetes-state";
 const PROCESS: &str = "trimaran-process";
 const CLIENT: &str = "trimaran-client";
 
@@ -80,6 +81,7 @@ pub(crate) const CRATES: &[Crate] = &[
         "agent/kubernetes/io",
         &[MODEL, WIRE, AGENT_CORE, KUBERNETES_CORE, KUBERNETES_DRIVER, SEALING, PROCESS],
     ),
+    outer(KUBERNETES_STATE, "agent/kubernetes/state", &[MODEL, KUBERNETES_CORE, PROCESS]),
     core(HOST_CORE, "agent/host/core", &[MODEL, WIRE, AGENT_CORE]),
     outer(HOST, "agent/host/io", &[MODEL, WIRE, AGENT_CORE, HOST_CORE, ARCHIVE, ARTIFACTS, PROCESS]),
     outer(
@@ -100,6 +102,7 @@ pub(crate) const CRATES: &[Crate] = &[
             FLINK,
             KUBERNETES_DRIVER,
             KUBERNETES,
+            KUBERNETES_STATE,
         ],
     ),
     outer(PROCESS, "ops/process", &[MODEL]),

@@ -10,5 +10,6 @@ mod page;
 mod refusals;
 mod secrets;
 mod shop;
+mod state;
 mod takeover;
 mod traffic;

@@ -37,10 +37,21 @@ pub(crate) struct Shop<'a> {
 impl<'a> Shop<'a> {
     /// Makes the namespace, the target, and an account for the agent.
     pub(crate) fn new(lab: &'a Lab, cluster: &'a Cluster, name: &str, shape: &Shape) -> Self {
+        Self::of_agent(lab, cluster, name, shape, "lab")
+    }
+
+    /// As [`Shop::new`], with a target of another agent than the lab's.
+    pub(crate) fn of_agent(
+        lab: &'a Lab,
+        cluster: &'a Cluster,
+        name: &str,
+        shape: &Shape,
+        agent: &str,
+    ) -> Self {
         let namespace = cluster.namespace(name);
         let kubeconfig = lab.folder.path().join(format!("{name}.kubeconfig"));
         let target = format!(
-            "trimaran: v1\ntarget: {name}\nagent: lab\nclass: prod\nkubernetes: {{ namespace: {namespace}, kubeconfig: {} }}\n",
+            "trimaran: v1\ntarget: {name}\nagent: {agent}\nclass: prod\nkubernetes: {{ namespace: {namespace}, kubeconfig: {} }}\n",
             kubeconfig.display()
         );
         write(lab, "target.yaml", &target);
