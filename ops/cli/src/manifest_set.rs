@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn who_can_not_seal_is_told_what_to_do_about_it() {
+    fn who_can_not_seal_reads_what_to_do_about_it() {
         let kubeconfig = "target tokyo, field `kubernetes.kubeconfig`: the kubeconfig `/k` can't be used";
         let unanswered = sealing(CliError::new(error_code::QUESTION_UNANSWERED, kubeconfig));
         assert_eq!(unanswered.code, error_code::SECRET_PLAIN);

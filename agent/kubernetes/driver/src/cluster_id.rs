@@ -1,14 +1,12 @@
 //! Which cluster an installation is in: remembered from its first order on, so that a way that leads into another one is
 //! noticed before anything is written there.
 //!
-//! Kubernetes has no id of a cluster; by convention it is the uid of the namespace `kube-system`, which lives as long as
+//! Kubernetes has no id of a cluster; by convention it is the uid of the namespace `kube-system`, which is there as long as
 //! the cluster. Where that may not be read, the target's own namespace tells the cluster apart as well, but not from the
 //! same one in which that namespace was made anew.
 
 use trimaran_model::action::Failure;
 use trimaran_model::reason::ReasonCode;
-
-use crate::decide::failure;
 
 /// The namespace that stands for its cluster.
 pub const CLUSTER_NAMESPACE: &str = "kube-system";
@@ -52,7 +50,7 @@ pub fn other_cluster(recorded: &ClusterId, found: &ClusterId, place: &str) -> Op
             _ => return None,
         },
     };
-    Some(failure(ReasonCode::PermissionDenied, message))
+    Some(Failure { code: ReasonCode::PermissionDenied, message, instance: None })
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ impl Place {
             Ok(_) | Err(RequestError::Status { .. }) => return Ok(()),
         };
         let target = &self.target;
-        let message = match &self.way.credentials {
+        let message = match &self.route.credentials {
             Credentials::File(path) => format!(
                 "target {target}, field `kubernetes.kubeconfig`: {why}; write a kubeconfig that is good for this \
                  cluster to `{}` on the agent's machine",
@@ -85,7 +85,7 @@ impl Place {
             code: ReasonCode::ApiUnavailable,
             message: format!("target {}: {error}; check it and the way to it", self.target),
         })?;
-        let place = match &self.way.credentials {
+        let place = match &self.route.credentials {
             Credentials::File(path) => {
                 format!("target {}, field `kubernetes.kubeconfig`, `{}`", self.target, path.display())
             }
@@ -151,7 +151,7 @@ mod tests {
     use crate::fake::Fake;
 
     fn place(server: &Fake) -> Place {
-        let way = server.way("tokyo", "t", &Arc::default());
+        let way = server.route("tokyo", "t", &Arc::default());
         Place::new(TargetName::new("tokyo").expect("a name"), "shop".to_owned(), way)
     }
 

@@ -89,7 +89,7 @@ mod tests {
         let mut held = Vec::new();
         let mut found = Vec::new();
         for (name, token) in [("one", "same"), ("two", "same"), ("three", "other"), ("four", "same")] {
-            let way = server.way(name, token, &clusters);
+            let way = server.route(name, token, &clusters);
             let cluster = way.cluster().await.expect("the kubeconfig is good");
             let keys = std::collections::BTreeSet::from([key.clone()]);
             let evidence = Evidence::of(cluster.clone(), keys).await.expect("it answers");
@@ -114,11 +114,11 @@ mod tests {
     async fn a_kubeconfig_that_is_replaced_leads_elsewhere() {
         let server = Fake::start(answer).await;
         let clusters = Arc::<Clusters>::default();
-        let way = server.way("one", "first", &clusters);
+        let way = server.route("one", "first", &clusters);
         let before = way.cluster().await.expect("the kubeconfig is good");
-        let same = server.way("two", "first", &clusters).cluster().await.expect("so is this");
+        let same = server.route("two", "first", &clusters).cluster().await.expect("so is this");
         // It takes the place of the file of that name.
-        drop(server.way("one", "second-token", &clusters));
+        drop(server.route("one", "second-token", &clusters));
         let after = way.cluster().await.expect("it was replaced by a good one");
         assert!(Arc::ptr_eq(&before, &same) && !Arc::ptr_eq(&before, &after));
     }

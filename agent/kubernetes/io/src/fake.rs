@@ -1,4 +1,4 @@
-//! An API server for tests: it answers what it is told to, and remembers what it was asked.
+//! An API server for tests: it answers as it is set up to, and remembers what it was asked.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::clusters::Clusters;
 use crate::credentials::Credentials;
-use crate::way::Way;
+use crate::route::Route;
 
 /// Status and body to a request such as `GET /api/v1`; `None`: a watch that goes on.
 type Answers = fn(&str) -> Option<(u16, Value)>;
@@ -48,7 +48,7 @@ impl Fake {
     }
 
     /// The way by a kubeconfig of this name.
-    pub(crate) fn way(&self, name: &str, token: &str, clusters: &Arc<Clusters>) -> Way {
+    pub(crate) fn route(&self, name: &str, token: &str, clusters: &Arc<Clusters>) -> Route {
         let path = self.folder.path().join(name);
         let config = json!({
             "current-context": name, "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
@@ -56,7 +56,7 @@ impl Fake {
             "users": [{"name": name, "user": {"token": token}}],
         });
         std::fs::write(&path, config.to_string()).expect("a file");
-        Way::new(Credentials::File(path), clusters.clone())
+        Route::new(Credentials::File(path), clusters.clone())
     }
 }
 

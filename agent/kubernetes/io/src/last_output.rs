@@ -59,7 +59,7 @@ impl Place {
             encoded(&key.1.name),
             key.1.is_previous,
         );
-        let cluster = self.way.cluster().await.ok()?;
+        let cluster = self.route.cluster().await.ok()?;
         let asked = send_for_text(cluster.link.client(), Method::GET, &path, JSON, Vec::new());
         let text = tokio::time::timeout(TIMEOUT, asked).await.ok()?.ok()?;
         let text = String::from_utf8_lossy(&text);

@@ -22,6 +22,7 @@
 mod access;
 mod apply;
 mod calls;
+mod capacity;
 mod cluster;
 mod clusters;
 mod credentials;
@@ -46,14 +47,13 @@ mod platform;
 mod pods;
 mod releases;
 mod request;
-mod room;
+mod route;
 mod sealing;
 mod server;
 mod signs;
 mod unused;
 mod versions;
 mod watch;
-mod way;
 
 // Whose version the requests are made for is chosen by a feature, once for the program.
 use k8s_openapi as _;

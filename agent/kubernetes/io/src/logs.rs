@@ -125,7 +125,7 @@ impl Place {
         if let (Some(tail), None) = (query.tail, known) {
             path.push_str(&format!("&tailLines={tail}"));
         }
-        let cluster = self.way.cluster().await.map_err(|error| error.to_string())?;
+        let cluster = self.route.cluster().await.map_err(|error| error.to_string())?;
         let text = match send_for_text(cluster.link.client(), Method::GET, &path, JSON, Vec::new()).await {
             Ok(text) => text,
             // A container that has not begun, or one without a process before, has no lines.

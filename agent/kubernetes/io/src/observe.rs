@@ -30,15 +30,15 @@ impl Place {
                 sink.judge(blind(since));
             }
         };
-        let mut sight = self.look(&observer, blinded).await;
+        let mut watches = self.begin_watches(&observer, blinded).await;
         let mut absence = Absence::default();
         let (mut last, mut lagging) = (None, None);
         loop {
-            if self.has_moved(&sight).await {
-                sight = self.look(&observer, blinded).await;
+            if self.has_moved(&watches).await {
+                watches = self.begin_watches(&observer, blinded).await;
             }
-            sight.changes.borrow_and_update();
-            let attempt = self.attempt(&sight, &observer, &mut lagging).await;
+            watches.changes.borrow_and_update();
+            let attempt = self.attempt(&watches, &observer, &mut lagging).await;
             let mut wait = OBSERVE_INTERVAL;
             if let Attempt::Seen(observation) = attempt {
                 let judgment = judge(&inventory, release, &standing, &observation);
@@ -58,7 +58,8 @@ impl Place {
                     wait = wait.min((check - now).max(Millis(10)));
                 }
             }
-            let changed = tokio::time::timeout(Duration::from_millis(wait.0), sight.changes.changed()).await;
+            let changed =
+                tokio::time::timeout(Duration::from_millis(wait.0), watches.changes.changed()).await;
             if changed.is_ok() {
                 tokio::time::sleep(BURST).await;
             }

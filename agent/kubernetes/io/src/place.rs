@@ -14,13 +14,13 @@ use crate::discovery::Served;
 use crate::events::Events;
 use crate::floors::Floors;
 use crate::request::{JSON, Method, RequestError, encoded, send};
-use crate::way::Way;
+use crate::route::Route;
 
 /// A namespace of a cluster, and what is known of it.
 pub(crate) struct Place {
     pub(crate) target: TargetName,
     pub(crate) namespace: String,
-    pub(crate) way: Way,
+    pub(crate) route: Route,
     pub(crate) floors: Floors,
     pub(crate) rules: RuleSet,
     /// The key of the target, once it was asked for.
@@ -31,11 +31,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub(crate) fn new(target: TargetName, namespace: String, way: Way) -> Self {
+    pub(crate) fn new(target: TargetName, namespace: String, route: Route) -> Self {
         Self {
             target,
             namespace,
-            way,
+            route,
             floors: Floors::default(),
             rules: RuleSet::builtin(),
             opening: tokio::sync::OnceCell::new(),
@@ -50,7 +50,7 @@ impl Place {
     }
 
     pub(crate) async fn served(&self, key: &ObjectKey) -> Result<Option<Served>, RequestError> {
-        let cluster = self.way.cluster().await?;
+        let cluster = self.route.cluster().await?;
         cluster.discovery.of(cluster.link.client(), key).await
     }
 
@@ -61,7 +61,7 @@ impl Place {
         kind: &str,
         body: Option<&Value>,
     ) -> Result<Value, RequestError> {
-        let cluster = self.way.cluster().await?;
+        let cluster = self.route.cluster().await?;
         let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
         send(cluster.link.client(), method, path, kind, body).await
     }
@@ -89,7 +89,7 @@ impl Place {
         version: &str,
         kind: &str,
     ) -> Result<Vec<Value>, RequestError> {
-        let cluster = self.way.cluster().await?;
+        let cluster = self.route.cluster().await?;
         let Some(served) = cluster.discovery.find(cluster.link.client(), version, kind).await? else {
             return Ok(Vec::new());
         };

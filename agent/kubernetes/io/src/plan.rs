@@ -16,13 +16,13 @@ use trimaran_model::assignment::Assignment;
 use trimaran_model::reason::ReasonCode;
 
 use crate::apply::creation;
+use crate::capacity::{Capacity, Counted};
 use crate::difference::difference;
 use crate::discovery::Served;
 use crate::ownership::without;
 use crate::place::Place;
 use crate::pods::pod_of;
 use crate::request::{APPLY, JSON, Method, RequestError, encoded};
-use crate::room::{Counted, Room};
 
 /// Questions to the API server that wait side by side.
 const AT_ONCE: usize = 8;
@@ -143,7 +143,7 @@ impl Place {
                 counted.push(Counted { key, plural: served.plural, before, after, pod });
             }
         }
-        for Room { namespace, shortages } in self.room(&counted).await {
+        for Capacity { namespace, shortages } in self.capacity(&counted).await {
             match shortages {
                 Ok(shortages) => weigh(&shortages, &crowded, &mut lines, &mut problems),
                 Err(error) => lines.push(format!(

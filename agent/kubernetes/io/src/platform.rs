@@ -19,7 +19,7 @@ use crate::clusters::Clusters;
 use crate::credentials::Credentials;
 use crate::place::Place;
 use crate::releases::Releases;
-use crate::way::Way;
+use crate::route::Route;
 
 /// A webhook may take 30 s for an object, and few objects have one that does.
 const PLAN_MAX: Duration = Duration::from_secs(120);
@@ -46,8 +46,11 @@ impl<R: Releases> Connect<Assigned> for KubernetesPlatforms<R> {
             Some(path) => Credentials::File(PathBuf::from(path)),
             None => Credentials::Pod,
         };
-        let place =
-            Place::new(target.name.clone(), namespace.clone(), Way::new(credentials, self.clusters.clone()));
+        let place = Place::new(
+            target.name.clone(),
+            namespace.clone(),
+            Route::new(credentials, self.clusters.clone()),
+        );
         Some(Ok(KubernetesTarget { place, releases: self.releases.clone() }))
     }
 }

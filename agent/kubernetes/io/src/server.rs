@@ -1,4 +1,4 @@
-//! One API server, whoever asks it: it is asked for a sign only when no one hears anything.
+//! One API server, whoever asks it: it is asked for a sign only when no one receives anything.
 //!
 //! Identities share nothing but that: what one may see stays its own.
 
@@ -79,7 +79,7 @@ async fn ask_while_watched(server: Weak<Server>) {
         let Some(server) = server.upgrade() else { return };
         let Some(links) = server.links() else { return };
         let (refused, accepted): (Vec<_>, Vec<_>) = links.iter().cloned().partition(|it| it.is_refused());
-        // Whether one is accepted again is heard by no other.
+        // Whether one is accepted again is noticed by no other.
         for link in &refused {
             link.probe().await;
         }

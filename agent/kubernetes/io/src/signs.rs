@@ -7,7 +7,7 @@ use trimaran_model::time::{Millis, Timestamp};
 
 /// A server that gave no sign for so long is not seen any more.
 pub(crate) const SILENCE: Millis = Millis::seconds(15);
-/// How long nothing may be heard before a sign is asked for.
+/// How long nothing may be received before a sign is asked for.
 const QUIET: Millis = Millis::seconds(10);
 
 /// Signs of one API server, on the boot-time clock.
@@ -25,7 +25,7 @@ impl Default for Signs {
 }
 
 impl Signs {
-    /// Someone begins to listen, who is not deaf before there was the time to hear something.
+    /// Someone begins to listen, who is not deaf before there was the time to receive something.
     pub(crate) fn begin(&self, now: Timestamp) {
         self.last.fetch_max(now.0, Ordering::AcqRel);
     }
@@ -61,14 +61,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_asked_of_a_server_that_is_heard() {
+    fn nothing_is_asked_of_a_server_that_answers() {
         let signs = Signs::default();
         signs.begin(Timestamp(1000));
         let asked = Timestamp(1000);
         assert_eq!(signs.due(asked), Timestamp(11_000));
         for second in 2..100 {
             signs.receive(Timestamp(second * 1000));
-            assert!(signs.due(asked) > Timestamp((second + 9) * 1000), "it was heard a moment ago");
+            assert!(signs.due(asked) > Timestamp((second + 9) * 1000), "it gave a sign a moment ago");
         }
         assert_eq!(signs.due(asked), Timestamp(109_000));
         assert_eq!(signs.due(Timestamp(109_500)), Timestamp(119_500), "and again when it stays quiet");

@@ -35,7 +35,7 @@ pub(crate) enum Attempt {
 }
 
 /// Watches that were begun.
-pub(crate) struct Sight {
+pub(crate) struct Watches {
     evidence: Evidence,
     began: Timestamp,
     pub(crate) changes: tokio::sync::watch::Receiver<u64>,
@@ -43,17 +43,17 @@ pub(crate) struct Sight {
 
 impl Place {
     /// Begins the watches of a query, or joins them; tells meanwhile since when it can't.
-    pub(crate) async fn look(&self, observer: &Observer, blinded: impl Fn(Timestamp)) -> Sight {
+    pub(crate) async fn begin_watches(&self, observer: &Observer, blinded: impl Fn(Timestamp)) -> Watches {
         let began = boot_time();
         loop {
-            let begun = match self.way.cluster().await {
+            let begun = match self.route.cluster().await {
                 Ok(cluster) => Evidence::of(cluster, observer.query.keys.clone()).await,
                 Err(error) => Err(error),
             };
             match begun {
                 Ok(evidence) => {
                     let changes = evidence.cluster.link.changes();
-                    return Sight { evidence, began, changes };
+                    return Watches { evidence, began, changes };
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a watch can't begin");
@@ -65,24 +65,24 @@ impl Place {
     }
 
     /// Whether the credentials of the target lead elsewhere now. While there are none, what was begun goes on.
-    pub(crate) async fn has_moved(&self, sight: &Sight) -> bool {
-        let cluster = self.way.cluster().await;
-        cluster.is_ok_and(|cluster| !Arc::ptr_eq(&cluster, &sight.evidence.cluster))
+    pub(crate) async fn has_moved(&self, watches: &Watches) -> bool {
+        let cluster = self.route.cluster().await;
+        cluster.is_ok_and(|cluster| !Arc::ptr_eq(&cluster, &watches.evidence.cluster))
     }
 
     /// Shows the objects of a query until it is dropped.
     pub(crate) async fn follow(&self, query: Query, show: impl Fn(Observation)) {
         let observer = Observer { query, rules: self.rules.clone() };
         let blinded = |since| show(blind(since));
-        let mut sight = self.look(&observer, blinded).await;
+        let mut watches = self.begin_watches(&observer, blinded).await;
         let mut shown: Option<Observation> = None;
         let mut lagging: Option<Timestamp> = None;
         loop {
-            if self.has_moved(&sight).await {
-                sight = self.look(&observer, blinded).await;
+            if self.has_moved(&watches).await {
+                watches = self.begin_watches(&observer, blinded).await;
             }
-            sight.changes.borrow_and_update();
-            let attempt = self.attempt(&sight, &observer, &mut lagging).await;
+            watches.changes.borrow_and_update();
+            let attempt = self.attempt(&watches, &observer, &mut lagging).await;
             let mut wait = if lagging.is_some() { LAG_MAX } else { OBSERVE_INTERVAL };
             if let Attempt::Seen(observation) = attempt {
                 if !is_healthy(&observation) {
@@ -96,7 +96,8 @@ impl Place {
                     shown = Some(observation);
                 }
             }
-            let changed = tokio::time::timeout(Duration::from_millis(wait.0), sight.changes.changed()).await;
+            let changed =
+                tokio::time::timeout(Duration::from_millis(wait.0), watches.changes.changed()).await;
             if changed.is_ok() {
                 tokio::time::sleep(BURST).await;
             }
@@ -105,14 +106,14 @@ impl Place {
 
     pub(crate) async fn attempt(
         &self,
-        sight: &Sight,
+        watches: &Watches,
         observer: &Observer,
         lagging: &mut Option<Timestamp>,
     ) -> Attempt {
-        let Sight { evidence, began, .. } = sight;
+        let Watches { evidence, began, .. } = watches;
         let link = &evidence.cluster.link;
         let now = boot_time();
-        if let Some(since) = self.way.lost_since(now).or_else(|| link.silent_since(now)) {
+        if let Some(since) = self.route.lost_since(now).or_else(|| link.silent_since(now)) {
             return Attempt::Seen(blind(since));
         }
         let Some(gathered) = evidence.gather() else {

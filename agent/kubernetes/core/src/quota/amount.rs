@@ -65,7 +65,7 @@ impl Amount {
                 power => (ONE, 10i128.checked_pow(power.unsigned_abs())?),
             },
         };
-        // As much of the fraction as can be told apart.
+        // As much of the fraction as can be distinguished.
         let fraction = &fraction[..fraction.len().min(18)];
         let scale = 10i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
         let digits: i128 = format!("{whole}{fraction}").parse().ok()?;

@@ -1,3 +1,5 @@
+//! Quotas and what releases need of them, one line of a table each.
+
 use super::*;
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! The way of one target into its cluster: its credentials, followed to wherever they lead now.
+//! The route of one target into its cluster: its credentials, followed to wherever they lead now.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::signs::SILENCE;
 /// Credentials that could not be used are tried again when a file changes, and in any case after this time.
 const RETRY: Millis = Millis::seconds(1);
 
-pub(crate) struct Way {
+pub(crate) struct Route {
     pub(crate) credentials: Credentials,
     clusters: Arc<Clusters>,
     known: tokio::sync::Mutex<Option<(Stamps, Known)>>,
@@ -29,7 +29,7 @@ enum Known {
     Lost(String, Timestamp),
 }
 
-impl Way {
+impl Route {
     pub(crate) fn new(credentials: Credentials, clusters: Arc<Clusters>) -> Self {
         Self { credentials, clusters, known: tokio::sync::Mutex::default(), lost: Mutex::default() }
     }

@@ -1,4 +1,4 @@
-//! Whether the quotas of a namespace have room for what a release adds.
+//! Whether the quotas of a namespace have capacity for what a release adds.
 
 use std::collections::BTreeSet;
 
@@ -19,26 +19,30 @@ pub(crate) struct Counted<'a> {
     pub(crate) pod: Option<Value>,
 }
 
-/// What is known of the room in one namespace.
-pub(crate) struct Room {
+/// What is known of the capacity in one namespace.
+pub(crate) struct Capacity {
     pub(crate) namespace: String,
     /// Where the quotas can't be read nothing is known.
     pub(crate) shortages: Result<Vec<Shortage>, RequestError>,
 }
 
 impl Place {
-    /// The room in each namespace that objects are in.
-    pub(crate) async fn room(&self, objects: &[Counted<'_>]) -> Vec<Room> {
+    /// The capacity in each namespace that objects are in.
+    pub(crate) async fn capacity(&self, objects: &[Counted<'_>]) -> Vec<Capacity> {
         let namespaces: BTreeSet<&str> = objects.iter().map(|it| it.key.namespace.as_str()).collect();
-        let mut rooms = Vec::new();
+        let mut found = Vec::new();
         for namespace in namespaces.into_iter().filter(|it| !it.is_empty()) {
-            let shortages = self.room_in(namespace, objects).await;
-            rooms.push(Room { namespace: namespace.to_owned(), shortages });
+            let shortages = self.capacity_in(namespace, objects).await;
+            found.push(Capacity { namespace: namespace.to_owned(), shortages });
         }
-        rooms
+        found
     }
 
-    async fn room_in(&self, namespace: &str, objects: &[Counted<'_>]) -> Result<Vec<Shortage>, RequestError> {
+    async fn capacity_in(
+        &self,
+        namespace: &str,
+        objects: &[Counted<'_>],
+    ) -> Result<Vec<Shortage>, RequestError> {
         let quotas = self.list_in(namespace, "v1", "ResourceQuota").await?;
         if quotas.is_empty() {
             return Ok(Vec::new());
