@@ -118,6 +118,14 @@ impl Cluster {
         }
     }
 
+    /// The address by which pods reach what listens on this host.
+    pub fn host_address(&self) -> String {
+        match &self.place {
+            Place::Own { registry, .. } => registry.rsplit_once(':').expect("a host and a port").0.to_owned(),
+            Place::Given { .. } => panic!("this needs a cluster of our own"),
+        }
+    }
+
     /// Makes a namespace of this name, with the process in it where others use the cluster, and returns its name.
     pub fn namespace(&self, name: &str) -> String {
         let name = match &self.place {

@@ -7,6 +7,7 @@ mod adoption;
 mod deploys;
 mod faults;
 mod page;
+mod pod;
 mod refusals;
 mod secrets;
 mod shop;

@@ -67,4 +67,5 @@ fn the_page_about_agents_in_pods_works_as_it_is_written() {
             cluster.try_kubectl(&["apply", "--dry-run=server", "--validate=strict", "-f", "-"], &manifest);
         assert!(applied.status.success(), "{file}: {}", String::from_utf8_lossy(&applied.stderr));
     }
+    crate::pod::run(&lab, &cluster);
 }
