@@ -204,33 +204,29 @@ mod tests {
         }
     }
 
-    fn checked(plan: &[Vertex], running: &Topology, upgrade: &FlinkUpgrade) -> Result<Vec<String>, Failure> {
-        let cluster = Cluster {
+    fn cluster(savepoint_bytes_free: Option<u64>) -> Cluster {
+        Cluster {
             version: "2.3.0".to_owned(),
             savepoints: "file:/savepoints".to_owned(),
             refresh_interval: Millis::seconds(3),
             slots_available: 1,
             accepts_jars: true,
-            savepoint_bytes_free: None,
-        };
-        check(&Check { cluster: &cluster, plan, topology: Some(running), upgrade })
+            savepoint_bytes_free,
+        }
+    }
+
+    fn checked(plan: &[Vertex], running: &Topology, upgrade: &FlinkUpgrade) -> Result<Vec<String>, Failure> {
+        check(&Check { cluster: &cluster(None), plan, topology: Some(running), upgrade })
     }
 
     #[test]
     fn a_full_disk_is_seen_before_the_stop_and_one_that_may_be_too_small_is_a_warning() {
         let plan = [vertex("b", &["counter", "out"], 2), vertex("a", &["Source: numbers"], 1)];
-        let on = |savepoint_bytes_free, mode| {
-            let cluster = Cluster {
-                version: "2.3.0".to_owned(),
-                savepoints: "file:/savepoints".to_owned(),
-                refresh_interval: Millis::seconds(3),
-                slots_available: 1,
-                accepts_jars: true,
-                savepoint_bytes_free,
-            };
+        let running = Topology { state_bytes: Some(5 << 30), ..running() };
+        let on = |free, mode| {
             let upgrade = FlinkUpgrade { mode, ..FlinkUpgrade::default() };
-            let running = Topology { state_bytes: Some(5 << 30), ..running() };
-            check(&Check { cluster: &cluster, plan: &plan, topology: Some(&running), upgrade: &upgrade })
+            let (cluster, topology) = (&cluster(free), Some(&running));
+            check(&Check { cluster, plan: &plan, topology, upgrade: &upgrade })
         };
         let full = on(Some(4096), UpgradeMode::Savepoint).expect_err("it is full");
         assert_eq!(full.code, ReasonCode::SavepointFailed);
