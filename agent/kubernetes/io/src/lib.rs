@@ -41,6 +41,7 @@ mod load;
 mod logs;
 mod observe;
 mod ownership;
+mod pace;
 mod place;
 mod plan;
 mod platform;

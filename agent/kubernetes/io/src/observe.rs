@@ -1,7 +1,5 @@
 //! What stands between orders, judged for as long as nothing works on it.
 
-use std::time::Duration;
-
 use trimaran_agent_core::platform::{Judgment, JudgmentSink, Standing};
 use trimaran_kubernetes_driver::{Inventory, Observation, Observer, Query, health};
 use trimaran_model::id::Digest;
@@ -10,7 +8,7 @@ use trimaran_model::verdict::Verdict;
 use trimaran_process::clock::boot_time;
 
 use crate::place::Place;
-use crate::watch::{Attempt, BEGIN_MAX, BURST, CHANGING_INTERVAL, OBSERVE_INTERVAL};
+use crate::watch::{Attempt, BEGIN_MAX, CHANGING_INTERVAL, OBSERVE_INTERVAL};
 
 /// What is missing or made anew in one observation may be so between two writes of someone.
 const ABSENCE: Millis = Millis::seconds(5);
@@ -30,14 +28,14 @@ impl Place {
                 sink.judge(blind(since));
             }
         };
-        let mut watches = self.begin_watches(&observer, blinded).await;
+        let (mut watches, mut changes) = self.begin_watches(&observer, blinded).await;
         let mut absence = Absence::default();
         let (mut last, mut lagging) = (None, None);
         loop {
             if self.has_moved(&watches).await {
-                watches = self.begin_watches(&observer, blinded).await;
+                (watches, changes) = self.begin_watches(&observer, blinded).await;
             }
-            watches.changes.borrow_and_update();
+            changes.mark_seen();
             let attempt = self.attempt(&watches, &observer, &mut lagging).await;
             let mut wait = OBSERVE_INTERVAL;
             if let Attempt::Seen(observation) = attempt {
@@ -58,11 +56,7 @@ impl Place {
                     wait = wait.min((check - now).max(Millis(10)));
                 }
             }
-            let changed =
-                tokio::time::timeout(Duration::from_millis(wait.0), watches.changes.changed()).await;
-            if changed.is_ok() {
-                tokio::time::sleep(BURST).await;
-            }
+            changes.next(wait).await;
         }
     }
 }
