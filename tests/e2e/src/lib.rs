@@ -12,6 +12,7 @@ pub mod hung;
 pub mod lab;
 pub mod machine;
 pub mod pages;
+pub mod process;
 pub mod regions;
 pub mod requests;
 pub mod web;

@@ -5,8 +5,6 @@
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, Sender};
-use trimaran_engine::Outcome;
-use trimaran_member::Proposed;
 use trimaran_model::error_code;
 use trimaran_model::id::Identity;
 use trimaran_query as query;
@@ -17,8 +15,7 @@ use trimaran_wire::v1::command::{Command, CommandBody};
 use trimaran_wire::v1::common::WireIdentity;
 use trimaran_wire::v1::operator::{OperatorReply, Refusal};
 
-use super::reply::{Answer, no_leader, refusal};
-use crate::low_disk::{self, NoSpace};
+use super::reply::{Answer, accepted, refusal};
 use crate::rows::{Rows, View};
 use crate::server::Server;
 
@@ -63,23 +60,9 @@ async fn record(server: &Server, identity: &Identity) -> Result<(), Refusal> {
     let body = CommandBody::BackUp { coordinator: server.name.to_string() };
     server.disk_space.observe(&server.node);
     let command = Command { identity: WireIdentity::from(identity), request: None, body };
-    match server.node.propose(command).await {
-        Proposed::Done { outcome: Outcome::Refused(why), .. } => {
-            Err(refusal(why.code(), query::text::refusal(&why)))
-        }
-        Proposed::Done { revision, .. } => {
-            server.node.wait_rows(revision).await;
-            Ok(())
-        }
-        Proposed::Busy(why) => Err(refusal(error_code::BUSY, why)),
-        Proposed::NotLeader => Err(no_leader(server)),
-        Proposed::Refused(why) => Err(refusal(error_code::BUG, why)),
-        Proposed::NoSpace => {
-            let NoSpace { message, help } = low_disk::no_space(server);
-            Err(Refusal { help: Some(help), ..refusal(error_code::DISK_FULL, message) })
-        }
-        Proposed::Indeterminate => Err(refusal(error_code::INDETERMINATE, "leadership was lost meanwhile")),
-    }
+    let (revision, _) = accepted(server, server.node.propose(command).await)?;
+    server.node.wait_rows(revision).await;
+    Ok(())
 }
 
 /// Reads the frames of the whole file; the last one is missing when the rows are damaged.

@@ -2,14 +2,17 @@
 //!
 //! Not here: which request gets which answer.
 
-use trimaran_member::{ReadAnswer, SIGN_MAX_AGE};
+use trimaran_engine::Outcome;
+use trimaran_member::{Proposed, ReadAnswer, SIGN_MAX_AGE};
 use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_model::id::{InvalidName, RunId, StageName, StagePart};
 use trimaran_process::clock;
+use trimaran_query::text;
 use trimaran_wire::document::Document;
 use trimaran_wire::v1::common::{WireRun, WireStage};
 use trimaran_wire::v1::operator::{OperatorReply, Refusal};
 
+use crate::low_disk::{self, NoSpace};
 use crate::server::Server;
 
 /// A reply or a refusal.
@@ -23,6 +26,22 @@ pub(crate) async fn wait_linearizable(server: &Server, has_reserve: bool) -> Res
         ReadAnswer::NotLeader => Err(no_leader(server)),
         ReadAnswer::Busy(why) => Err(refusal(error_code::BUSY, why)),
     }
+}
+
+/// Revision and outcome of a change that the state accepted; otherwise why it was not.
+pub(crate) fn accepted(server: &Server, proposed: Proposed) -> Result<(u64, Outcome), Refusal> {
+    Err(match proposed {
+        Proposed::Done { outcome: Outcome::Refused(why), .. } => refusal(why.code(), text::refusal(&why)),
+        Proposed::Done { revision, outcome } => return Ok((revision, outcome)),
+        Proposed::Busy(why) => refusal(error_code::BUSY, why),
+        Proposed::NotLeader => no_leader(server),
+        Proposed::Refused(why) => refusal(error_code::BUG, why),
+        Proposed::NoSpace => {
+            let NoSpace { message, help } = low_disk::no_space(server);
+            Refusal { help: Some(help), ..refusal(error_code::DISK_FULL, message) }
+        }
+        Proposed::Indeterminate => refusal(error_code::INDETERMINATE, "leadership was lost meanwhile"),
+    })
 }
 
 /// Why there is no leader: an election is in progress, or too few voters are there.

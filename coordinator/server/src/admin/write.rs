@@ -2,13 +2,12 @@
 
 use trimaran_engine::Outcome;
 use trimaran_language::DocumentKind;
-use trimaran_member::Proposed;
 use trimaran_model::error_code;
 use trimaran_model::id::Identity;
 use trimaran_model::limits::COMMAND_BYTES_MAX;
 use trimaran_model::release::Content;
 use trimaran_process::clock;
-use trimaran_query::{self as query, text};
+use trimaran_query as query;
 use trimaran_wire::codec::encode;
 use trimaran_wire::document::{Applied, Decision, GrantDocument, RunnersChanged, Stored, rfc3339};
 use trimaran_wire::v1::command::{Command, CommandBody, RequestKey, TokenGrant};
@@ -17,10 +16,9 @@ use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody, OperatorReply, Refu
 use trimaran_wire::v1::plan::WirePlan;
 use trimaran_wire::v1::release_platforms::WireContent;
 
-use super::reply::{Answer, document, no_leader, parse_run, parse_stage, refusal, wait_linearizable};
+use super::reply::{Answer, accepted, document, parse_run, parse_stage, refusal, wait_linearizable};
 use super::{border, deploy, members, read};
 use crate::authorize::Verb;
-use crate::low_disk::{self, NoSpace};
 use crate::rows::{Rows, View};
 use crate::server::Server;
 
@@ -61,17 +59,8 @@ pub(super) async fn write(
         });
     }
     server.disk_space.observe(&server.node);
-    match server.node.propose(command).await {
-        Proposed::Done { revision, outcome } => done(server, revision, outcome).await,
-        Proposed::Busy(why) => Err(refusal(error_code::BUSY, why)),
-        Proposed::NotLeader => Err(no_leader(server)),
-        Proposed::Refused(why) => Err(refusal(error_code::BUG, why)),
-        Proposed::NoSpace => {
-            let NoSpace { message, help } = low_disk::no_space(server);
-            Err(Refusal { help: Some(help), ..refusal(error_code::DISK_FULL, message) })
-        }
-        Proposed::Indeterminate => Err(refusal(error_code::INDETERMINATE, "leadership was lost meanwhile")),
-    }
+    let (revision, outcome) = accepted(server, server.node.propose(command).await)?;
+    done(server, revision, outcome).await
 }
 
 /// The command of a request. Files are compiled here, before anything is proposed.
@@ -157,7 +146,6 @@ fn grant(order: EnrollOrder) -> TokenGrant {
 
 async fn done(server: &Server, revision: u64, outcome: Outcome) -> Answer {
     Ok(match outcome {
-        Outcome::Refused(why) => return Err(refusal(why.code(), text::refusal(&why))),
         Outcome::Run(run) => {
             server.node.wait_rows(revision).await;
             let shown =
@@ -174,7 +162,8 @@ async fn done(server: &Server, revision: u64, outcome: Outcome) -> Answer {
             document(revision, &GrantDocument { name, expires_at: rfc3339(expires) })
         }
         Outcome::Stored { parts } => document(revision, &Stored { parts }),
-        Outcome::Nothing
+        Outcome::Refused(_)
+        | Outcome::Nothing
         | Outcome::Enrolled { .. }
         | Outcome::Attached { .. }
         | Outcome::ReportApplied

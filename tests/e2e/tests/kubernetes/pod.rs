@@ -10,7 +10,7 @@ use trimaran_e2e::lab::{Lab, binaries};
 use trimaran_test_env::kubernetes::Cluster;
 use trimaran_test_support::wait::until;
 
-use crate::shop::write;
+use crate::shop::{pipeline, write};
 
 const NAMESPACE: &str = "shop";
 
@@ -126,7 +126,7 @@ pub(crate) fn run(lab: &Lab, cluster: &Cluster) {
     let free = UdpSocket::bind((host.as_str(), 0)).and_then(|it| it.local_addr()).expect("a free port");
     let endpoint = free.to_string();
     lab.join_coordinator("c2", &endpoint, &lab.part("c1").address);
-    write(lab, "web.yaml", &pipeline(&publish(cluster, "v0").0));
+    write(lab, "web.yaml", &pipeline("web", &publish(cluster, "v0").0, "tokyo", "1s"));
     write(lab, "web/web.yaml", DEPLOYMENT);
     let pod = Pod { lab, cluster };
 
@@ -161,14 +161,6 @@ fn publish(cluster: &Cluster, version: &str) -> (String, String) {
     let (image, digest) = cluster.publish_pinned(&format!("shop/web:{version}"), &[&environment]);
     let repository = image.rsplit_once(':').expect("an image has a tag").0;
     (repository.to_owned(), format!("app={version}@{digest}"))
-}
-
-fn pipeline(repository: &str) -> String {
-    format!(
-        "trimaran: v1\npipeline: web\nowner: team-shop\nartifacts:\n  app: {{ image: \"{repository}\" }}\nworkload:\n  \
-         kubernetes:\n    manifests: web\n    images: {{ web: app }}\n    stability: 1s\nenvironments:\n  - name: prod\n    \
-         targets: [tokyo]\n"
-    )
 }
 
 const DEPLOYMENT: &str = "\

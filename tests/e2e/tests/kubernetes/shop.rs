@@ -34,6 +34,27 @@ pub(crate) struct Shop<'a> {
     environments: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
+/// A pipeline of one environment; its manifests are in the folder of its name.
+pub(crate) fn pipeline(name: &str, repository: &str, target: &str, stability: &str) -> String {
+    format!(
+        "\
+trimaran: v1
+pipeline: {name}
+owner: team-shop
+artifacts:
+  app: {{ image: \"{repository}\" }}
+workload:
+  kubernetes:
+    manifests: {name}
+    images: {{ web: app }}
+    stability: {stability}
+environments:
+  - name: prod
+    targets: [{target}]
+"
+    )
+}
+
 impl<'a> Shop<'a> {
     /// Makes the namespace, the target, and an account for the agent.
     pub(crate) fn new(lab: &'a Lab, cluster: &'a Cluster, name: &str, shape: &Shape) -> Self {
@@ -68,24 +89,8 @@ impl<'a> Shop<'a> {
             }
         };
         let Shape { stability, bake } = shape;
-        let pipeline = format!(
-            "\
-trimaran: v1
-pipeline: {name}
-owner: team-shop
-artifacts:
-  app: {{ image: \"{repository}\" }}
-workload:
-  kubernetes:
-    manifests: {name}
-    images: {{ web: app }}
-    stability: {stability}
-environments:
-  - name: prod
-    targets: [{name}]
-    rollback: {{ on: [health], scope: environment, bake: {bake} }}
-"
-        );
+        let rollback = format!("    rollback: {{ on: [health], scope: environment, bake: {bake} }}\n");
+        let pipeline = pipeline(name, &repository, name, stability) + &rollback;
         write(lab, &format!("{name}.yaml"), &pipeline);
         let (name, environments) = (name.to_owned(), Mutex::default());
         let shop = Self { lab, cluster, namespace, repository, name, environments };

@@ -1,13 +1,13 @@
 //! Agents that keep their state in Secrets, with the rights that `trimaran target rbac --state` prints and an empty PATH: a
 //! lost process, a second one beside the first, one that stands still, and an API server that is away.
 
-use std::fs::File;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use trimaran_e2e::lab::{Lab, binaries, is_alive, signal};
+use trimaran_e2e::lab::{Lab, binaries, is_alive};
+use trimaran_e2e::process::Process;
 use trimaran_test_env::kubernetes::{Cluster, Cut};
 use trimaran_test_support::wait::until;
 
@@ -53,9 +53,7 @@ impl<'a> Pod<'a> {
         if with_token {
             command.arg("--token-file").arg(&self.token);
         }
-        let file = File::options().create(true).append(true).open(&log).expect("a log");
-        command.stdin(Stdio::null()).stdout(file.try_clone().expect("a file")).stderr(file);
-        Process { child: command.spawn().expect("the agent starts"), data_dir, log }
+        Process::start(command, data_dir, log)
     }
 
     /// The agent as the coordinators have it.
@@ -118,42 +116,6 @@ impl<'a> Pod<'a> {
 
     fn holder(&self) -> Value {
         self.shop.cluster.list("leases", &self.namespace)[0]["spec"]["holderIdentity"].clone()
-    }
-}
-
-/// A process of an agent; it ends with the test.
-struct Process {
-    child: Child,
-    data_dir: PathBuf,
-    log: PathBuf,
-}
-
-impl Process {
-    fn signal(&self, name: &str) {
-        signal(self.child.id(), name);
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    fn wait_log(&self, words: &str, limit: Duration) {
-        until(&format!("the log says {words:?}"), limit, || self.log().contains(words).then_some(()));
-    }
-
-    fn ended(&mut self, limit: Duration) -> ExitStatus {
-        until("the process ends", limit, || self.child.try_wait().expect("a child"))
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("log of {}:\n{}", self.log.display(), self.log());
-        }
-        // SIGKILL ends one that stands still, too.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -6,13 +6,13 @@
 
 mod server;
 
-use std::fs::File;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use trimaran_e2e::lab::{Lab, is_alive, signal};
+use trimaran_e2e::lab::{Lab, is_alive};
+use trimaran_e2e::process::Process;
 use trimaran_e2e::web::{Shape, Web, stage_in_flight, stages, starts};
 use trimaran_test_support::wait::until;
 
@@ -67,9 +67,7 @@ impl<'a> Agent<'a> {
         let mut command = Command::new(&argv[0]);
         command.env_clear().env("PATH", "").args(&argv[1..]).args(["--state", "secret:agents/lab"]);
         command.arg("--state-kubeconfig").arg(&self.kubeconfig).args(more);
-        let file = File::options().create(true).append(true).open(&log).expect("a log");
-        command.stdin(Stdio::null()).stdout(file.try_clone().expect("a file")).stderr(file);
-        Process { child: command.spawn().expect("the agent starts"), data_dir, log }
+        Process::start(command, data_dir, log)
     }
 
     /// With the token of its enrolment.
@@ -94,41 +92,6 @@ fn incarnation(lab: &Lab) -> Option<Value> {
     let list = lab.json(&["agent", "list"]);
     let it = list["agents"].as_array()?.iter().find(|it| it["name"] == "lab")?;
     (it["state"] == "connected").then(|| it["incarnation"].clone())
-}
-
-struct Process {
-    child: Child,
-    data_dir: PathBuf,
-    log: PathBuf,
-}
-
-impl Process {
-    fn signal(&self, name: &str) {
-        signal(self.child.id(), name);
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    fn wait_log(&self, words: &str, limit: Duration) {
-        until(&format!("the log says {words:?}"), limit, || self.log().contains(words).then_some(()));
-    }
-
-    fn ended(&mut self, limit: Duration) -> ExitStatus {
-        until("the process ends", limit, || self.child.try_wait().expect("a child"))
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("log of {}:\n{}", self.log.display(), self.log());
-        }
-        // SIGKILL ends one that stands still, too.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// Begins a deploy, and waits until a host of it is in flight.
