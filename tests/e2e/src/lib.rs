@@ -11,6 +11,7 @@ pub mod http;
 pub mod hung;
 pub mod lab;
 pub mod machine;
+pub mod network;
 pub mod pages;
 pub mod process;
 pub mod regions;
