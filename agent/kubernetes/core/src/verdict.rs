@@ -26,6 +26,7 @@ mod owned_objects;
 mod placement;
 mod pod;
 mod pod_report;
+mod pods_ahead;
 mod progress;
 mod revision_pods;
 mod scaling;
@@ -58,7 +59,22 @@ pub fn judge<'a>(
     now: WallTime,
     since: Option<WallTime>,
 ) -> Judgment {
-    let context = Context { snapshot, rules, now, since };
+    judge_in(Context { snapshot, rules, now, since, is_watched: false }, subject)
+}
+
+/// As [`judge`], of documents that live watches show at this moment: pods may be ahead of the status of their workload.
+pub fn judge_watched<'a>(
+    snapshot: &'a Snapshot<'a>,
+    subject: Object<'a>,
+    rules: &'a RuleSet,
+    now: WallTime,
+    since: Option<WallTime>,
+) -> Judgment {
+    judge_in(Context { snapshot, rules, now, since, is_watched: true }, subject)
+}
+
+fn judge_in<'a>(context: Context<'a>, subject: Object<'a>) -> Judgment {
+    let snapshot = context.snapshot;
     let judgment = judge_object(context, subject, &mut owned_objects::Descent::new(judge_object));
     match snapshot.copies(subject) {
         0 | 1 => judgment,

@@ -7,7 +7,7 @@ use trimaran_kubernetes_core::custom::RuleSet;
 use trimaran_kubernetes_core::judgment::Judgment;
 use trimaran_kubernetes_core::object::Object;
 use trimaran_kubernetes_core::snapshot::Snapshot;
-use trimaran_kubernetes_core::verdict::judge;
+use trimaran_kubernetes_core::verdict::judge_watched;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_model::verdict::Verdict;
@@ -46,7 +46,7 @@ impl Observer {
         let mut next_check = None;
         let objects = self.query.keys.iter().map(|key| {
             let Some(object) = known.get(key) else { return absent(key) };
-            let judgment = judge(&snapshot, *object, &self.rules, moment.wall, moment.since);
+            let judgment = judge_watched(&snapshot, *object, &self.rules, moment.wall, moment.since);
             if let Some(at) = judgment.next_check_at {
                 let in_millis = Millis(u64::try_from(at.0 - moment.wall.0).unwrap_or(0));
                 let at = moment.now + in_millis;
@@ -87,6 +87,7 @@ fn observed(
     let restarts = uid.as_ref().and_then(|uid| restarts.get(uid)).copied().unwrap_or(0);
     let stuck =
         if judgment.reason == Some(ReasonCode::StsStuckPod) { stuck(key, &judgment, known) } else { None };
+    let pods = Pods { restarts, ..pods(key, document, judgment.verdict) };
     ObservedObject {
         key: key.clone(),
         uid,
@@ -96,27 +97,33 @@ fn observed(
         reason: judgment.reason,
         message: judgment.message,
         fault: judgment.fault,
-        pods: Pods { restarts, ..pods(key, document) },
+        pods,
         stuck,
         fields: fields::owned(document),
         edits: fields::edits(document),
     }
 }
 
-/// Instances as the workload's own status counts them.
-fn pods(key: &ObjectKey, document: &Value) -> Pods {
+/// Instances as the workload's own status counts them, which may be behind what its pods show when it is healthy.
+fn pods(key: &ObjectKey, document: &Value, verdict: Verdict) -> Pods {
     let count = |pointer: &str| {
         let count = document.pointer(pointer).and_then(Value::as_u64);
         count.and_then(|count| u32::try_from(count).ok())
     };
     let of_status = |name: &str| count(&format!("/status/{name}")).unwrap_or(0);
     match (key.group(), key.kind.as_str()) {
-        ("apps", "Deployment" | "StatefulSet") => Pods {
-            desired: count("/spec/replicas").unwrap_or(1),
-            updated: of_status("updatedReplicas"),
-            available: of_status("availableReplicas"),
-            restarts: 0,
-        },
+        ("apps", "Deployment" | "StatefulSet") => {
+            let desired = count("/spec/replicas").unwrap_or(1);
+            // A StatefulSet may be healthy with pods of an earlier revision, below its partition.
+            let is_whole = verdict == Verdict::Healthy && key.kind == "Deployment";
+            let least = if is_whole { desired } else { 0 };
+            Pods {
+                desired,
+                updated: of_status("updatedReplicas").max(least),
+                available: of_status("availableReplicas").max(least),
+                restarts: 0,
+            }
+        }
         ("apps", "DaemonSet") => Pods {
             desired: of_status("desiredNumberScheduled"),
             updated: of_status("updatedNumberScheduled"),

@@ -14,6 +14,8 @@ pub(super) struct Context<'a> {
     pub(super) now: WallTime,
     /// The start of the deploy, as given by the caller.
     pub(super) since: Option<WallTime>,
+    /// The documents are those of live watches at this moment.
+    pub(super) is_watched: bool,
 }
 
 impl<'a> Context<'a> {

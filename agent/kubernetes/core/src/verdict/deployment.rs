@@ -10,7 +10,7 @@ use super::cause::{Cause, EffectiveFrom, condition_evidence, field_evidence, quo
 use super::context::Context;
 use super::progress::{Pending, Progress};
 use super::revision_pods::{Need, RevisionPods};
-use super::{creation, deadline, grace, template};
+use super::{creation, deadline, grace, pods_ahead, template};
 use crate::judgment::Judgment;
 use crate::object::Object;
 use crate::snapshot::Snapshot;
@@ -46,7 +46,8 @@ pub(super) fn judge<'a>(context: Context<'a>, object: Object<'a>) -> Judgment {
     let old = context.snapshot.children_of_kind(object, "apps", "ReplicaSet");
     let pods = pods.warn_of_leftovers(context, old.flat_map(|set| pods_of(context, set)));
     let mut progress = Progress::new(object, pods);
-    progress.pending = pending(object);
+    let is_ahead = |set| pods_ahead::serves_alone(context, object, set);
+    progress.pending = if current.is_some_and(is_ahead) { None } else { pending(object) };
     progress.own = match current {
         Some(set) => can_not_create(context, set, start).or_else(|| passed_on(context, object, set)),
         None => creation::by_condition(context, object),
