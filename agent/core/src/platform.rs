@@ -23,14 +23,14 @@ use std::future::Future;
 
 use trimaran_model::action::{Commit, Failure};
 use trimaran_model::assignment::{Assignment, HostStanding};
-use trimaran_model::id::{Digest, Fence, InstallationId, InstanceName};
+use trimaran_model::id::{Digest, Fence, HostName, InstallationId, InstanceName};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::target::Target;
 use trimaran_model::time::Timestamp;
 use trimaran_model::verdict::Verdict;
 use trimaran_wire::codec::CodecError;
 use trimaran_wire::v1::agent::WireStanding;
-use trimaran_wire::v1::runner::{LogLines, LogQuery};
+use trimaran_wire::v1::runner::{LogLines, LogQuery, RunningRelease};
 
 use crate::driver::Driver;
 use crate::lease::Permit;
@@ -133,6 +133,8 @@ pub enum Question {
     Logs { instances: Vec<InstanceName>, previous: bool, query: LogQuery },
     /// The public key to which secrets of this target are sealed.
     SealingKey,
+    /// Which release of an installation is on these hosts.
+    Running { installation: InstallationId, hosts: Vec<HostName> },
 }
 
 /// A part of an answer, small enough for one frame.
@@ -142,6 +144,8 @@ pub enum Part {
     Plan(Vec<String>),
     Logs(LogLines),
     SealingKey(Vec<u8>),
+    /// One host's.
+    Running(RunningRelease),
 }
 
 /// No one reads the answer any more.

@@ -24,6 +24,7 @@ mod release_source;
 mod runner_events;
 mod runner_trust;
 mod runners;
+mod running;
 
 use std::sync::Arc;
 

@@ -14,14 +14,17 @@ mod change_member;
 mod commit;
 mod convert;
 mod create_token;
+mod decide;
 mod detach;
 mod find;
 mod member;
 mod put_content;
 mod recover;
 mod refusals;
+mod restore;
 mod result;
 mod resume;
+mod resume_cluster;
 mod rollback;
 mod runners;
 mod runners_seen;
@@ -41,6 +44,9 @@ use crate::state::request::Outcome;
 
 /// Performs one command.
 pub(crate) fn run(state: &mut State, identity: &Identity, body: &Body) -> Result<Outcome, Refusal> {
+    if state.observes() && orders_work(body) {
+        return Err(Refusal::Observes);
+    }
     match body {
         Body::Bootstrap { cluster, wall_ms, incarnation, admin_token_sha256, admin } => {
             let first = bootstrap::First { cluster, wall_ms: *wall_ms, incarnation: *incarnation, admin };
@@ -96,7 +102,20 @@ pub(crate) fn run(state: &mut State, identity: &Identity, body: &Body) -> Result
         Body::Recover { raft_id, incarnation } => recover::run(state, *raft_id, *incarnation),
         // Its audit record is all that it is for.
         Body::BackUp { .. } => Ok(Outcome::Nothing),
+        Body::Restore { raft_id } => restore::run(state, *raft_id),
+        Body::ResumeCluster { epoch, incarnation } => resume_cluster::run(state, *epoch, *incarnation),
+        Body::Adopt { installation, environment, release } => {
+            decide::adopt(state, identity, (installation, environment), release)
+        }
+        Body::Reapply { installation, environment } => {
+            decide::reapply(state, identity, (installation, environment))
+        }
     }
+}
+
+/// Whether it leads to work on targets: not while the cluster only observes. Ending a run does not.
+fn orders_work(body: &Body) -> bool {
+    matches!(body, Body::StartRun { .. } | Body::Approve { .. } | Body::Resume { .. } | Body::Rollback { .. })
 }
 
 /// The agent itself, whose commands come through the coordinator that serves it.
@@ -128,6 +147,10 @@ pub(crate) fn audit(state: &mut State, identity: &Identity, body: &Body, outcome
         Body::ChangeMember { change, raft_id } => change_member::audit(state, *change, *raft_id),
         Body::Recover { raft_id, .. } => recover::audit(state, *raft_id),
         Body::BackUp { coordinator } => back_up::audit(coordinator),
+        Body::Restore { raft_id } => restore::audit(state, *raft_id),
+        Body::ResumeCluster { .. } => resume_cluster::audit(state),
+        Body::Adopt { installation, environment, .. } => decide::audit("adopt", installation, environment),
+        Body::Reapply { installation, environment } => decide::audit("reapply", installation, environment),
         Body::WallOffset { jump: true, offset_ms } => wall_offset::audit(*offset_ms),
         Body::Member { .. } | Body::Advance | Body::Settle | Body::WallOffset { .. } | Body::Alarm { .. } => {
             return;
@@ -151,7 +174,7 @@ fn outcome_text(outcome: &Outcome) -> String {
         Outcome::Nothing | Outcome::Applied { .. } | Outcome::Token { .. } | Outcome::Attached { .. } => {
             "ok".to_owned()
         }
-        Outcome::Stored { .. } => "ok".to_owned(),
+        Outcome::Stored { .. } | Outcome::Resumed { .. } => "ok".to_owned(),
         Outcome::ReportApplied | Outcome::ResultSuperseded { .. } | Outcome::ReportUnknown => "ok".to_owned(),
     }
 }

@@ -17,6 +17,10 @@ trimaran_model::mutants! {
     LateApproval = "late_approval",
     /// The hosts that failed before a new order are forgotten.
     ForgetFailures = "forget_failures",
+    /// An agent is served whatever it has seen of later incarnations of the cluster.
+    ServeLaterIncarnation = "serve_later_incarnation",
+    /// An agent is served by a cluster that only observes.
+    ServeWhileObserving = "serve_while_observing",
     /// Settling a run panics when it is to be canceled.
     PanicInSettle = "panic_in_settle",
     /// Asking for a rollback panics after it changed the state.

@@ -4,7 +4,8 @@
 
 use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_model::id::{
-    AgentName, Digest, EnvironmentName, Epoch, HostName, Identity, PipelineName, RunId, StageName, TargetName,
+    AgentName, Digest, EnvironmentName, Epoch, HostName, Identity, InstallationId, PipelineName, RunId,
+    StageName, TargetName,
 };
 use trimaran_model::pipeline::ApproveOption;
 use trimaran_model::run::Status;
@@ -158,6 +159,32 @@ pub enum Refusal {
         epoch: Epoch,
         seen: Epoch,
     },
+    /// The cluster was restored from a backup and is not resumed.
+    Observes,
+    NotObserving,
+    /// An agent claims to have seen an epoch that is far above the cluster's; no one chose one.
+    EpochClaimed {
+        agent: AgentName,
+        epoch: Epoch,
+    },
+    /// The epoch that was chosen is below this one, the first that no agent has seen.
+    EpochTooLow {
+        lowest: Epoch,
+    },
+    /// A restore left the installation undecided.
+    Undecided {
+        installation: InstallationId,
+        environment: EnvironmentName,
+    },
+    NothingUndecided {
+        installation: InstallationId,
+        environment: EnvironmentName,
+    },
+    /// The state has no release of the installation.
+    NothingToReapply {
+        installation: InstallationId,
+        environment: EnvironmentName,
+    },
 }
 
 impl Refusal {
@@ -192,6 +219,11 @@ impl Refusal {
             Self::AlreadyDecided { .. } => error_code::ALREADY_DECIDED,
             Self::NothingToRollBack { .. } => error_code::NOTHING_TO_ROLL_BACK,
             Self::OtherReleaseRuns { .. } => error_code::OTHER_RELEASE_RUNS,
+            Self::Observes => error_code::OBSERVES,
+            Self::NotObserving | Self::NothingUndecided { .. } => error_code::NOT_OBSERVING,
+            Self::EpochClaimed { .. } | Self::EpochTooLow { .. } => error_code::EPOCH,
+            Self::Undecided { .. } => error_code::UNDECIDED,
+            Self::NothingToReapply { .. } => error_code::NOTHING_TO_ROLL_BACK,
             Self::TokenUnknown | Self::NameTaken { .. } => error_code::TOKEN_UNKNOWN,
         }
     }

@@ -11,6 +11,7 @@ mod finish;
 mod gates;
 mod kinds;
 mod partial;
+pub(crate) mod restored;
 pub(crate) mod rollback;
 mod store;
 
@@ -25,7 +26,7 @@ use crate::state::run::RunGraph;
 use crate::transaction::attempt;
 
 pub use assign::wave_sizes;
-pub(crate) use assign::{assign_again, new_fence};
+pub(crate) use assign::{Ending, assign_again, new_fence, withdraw};
 pub(crate) use store::store;
 
 /// Settles queued runs, at most a bounded number; the rest waits for the next entry.
@@ -69,6 +70,9 @@ pub(crate) fn settle(state: &mut State, id: &RunId) {
 
 /// One round: what holds the whole run, then each stage in order.
 fn advance(state: &mut State, graph: &mut RunGraph) {
+    if restored::hold(state, graph) {
+        return;
+    }
     gates::evaluate_run(state, graph);
     if graph.run.status == Status::Queued {
         return;

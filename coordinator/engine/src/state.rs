@@ -10,6 +10,7 @@ pub mod request;
 pub mod run;
 pub mod stage;
 pub mod token;
+pub mod undecided;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,6 +36,7 @@ use request::Request;
 use run::{Run, RunGraph};
 use stage::Stage;
 use token::{Operator, Revoked, Token};
+use undecided::Undecided;
 
 /// Makes the state from its tables, with what is done to each of them.
 macro_rules! tables {
@@ -124,6 +126,7 @@ tables! {
     settle: SettleEntry,
     stages: Stage,
     contents: ContentEntry,
+    undecided: Undecided,
 }
 
 /// Why rows are not a state.

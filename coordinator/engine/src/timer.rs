@@ -36,9 +36,10 @@ fn is_observed(state: &State, id: &InstallationId) -> bool {
     agent.is_some_and(|agent| agent.attached.is_some())
 }
 
-/// Whether time may move a stage of the run: one that a defect stopped waits for a user.
+/// Whether time may move a stage of the run: one that a defect stopped waits for a user, and so does one that was live in
+/// a backup.
 fn is_live(state: &State, run: &RunId) -> bool {
-    state.runs.index().live.contains(run)
+    state.runs.index().live.contains(run) && !state.is_held(run)
 }
 
 /// The next moment at which something is due.

@@ -39,6 +39,20 @@ fn a_recovery_in_the_middle_of_anything_goes_on_with_all_work() {
     assert!(seen.recoveries > 20 && seen.superseded > 0 && seen.defects == 0, "{seen:?}");
 }
 
+/// Backups that are restored in the middle of anything: nothing is ordered before the cluster is resumed, nor on an installation
+/// before it is decided what should run there; then what users do ends everything.
+#[test]
+fn after_a_restore_nothing_is_ordered_before_it_is_decided_and_then_all_ends() {
+    let mut seen = driver::Seen::default();
+    for seed in 600..604 {
+        let mut driver = Driver::new(seed);
+        driver.run_with_restores(STEPS * 2);
+        driver.heal();
+        seen.add(&driver.seen);
+    }
+    assert!(seen.restores > 15 && seen.decided > 15 && seen.defects == 0, "{seen:?}");
+}
+
 #[test]
 fn a_defect_in_a_command_or_in_settling_never_ends_the_engine() {
     for mutant in [Mutant::PanicInCommand, Mutant::PanicInSettle] {
@@ -65,9 +79,23 @@ fn deliberate_defects_are_found() {
             std::thread::Builder::new().spawn(work).expect("a thread").join().is_err()
         })
     };
+    let found_restoring = |mutant: Mutant| {
+        (0..40).any(|seed| {
+            let work = move || {
+                mutant::set(Some(mutant));
+                Driver::new(2000 + seed).run_with_restores(STEPS_TO_FIND);
+            };
+            std::thread::Builder::new().spawn(work).expect("a thread").join().is_err()
+        })
+    };
     for mutant in Mutant::ALL.iter().copied() {
         match mutant {
             Mutant::PanicInSettle | Mutant::PanicInCommand => {}
+            // Of two incarnations the simulation of three coordinators knows.
+            Mutant::ServeLaterIncarnation => {}
+            Mutant::ServeWhileObserving => {
+                assert!(found_restoring(mutant), "`{}` was not found", mutant.as_str())
+            }
             other => assert!(found(other), "`{}` was not found", other.as_str()),
         }
     }

@@ -69,6 +69,7 @@ fn outcome_to_wire(outcome: &Outcome) -> WireOutcomeOfCommand {
         | Outcome::Applied { .. }
         | Outcome::Token { .. }
         | Outcome::Runners { .. }
+        | Outcome::Resumed { .. }
         | Outcome::Refused(_) => WireOutcomeOfCommand::Stored(outcome.freeze()),
     }
 }

@@ -10,7 +10,10 @@
 pub mod reports;
 pub mod texts;
 
-use trimaran_model::id::{AgentName, CoordinatorName, HostName, Identity, PipelineName, RunId, StageName};
+use trimaran_model::id::{
+    AgentName, CoordinatorName, EnvironmentName, HostName, Identity, InstallationId, PipelineName, RunId,
+    StageName,
+};
 use trimaran_model::limits::{
     ADDRESS_BYTES_MAX, ARTIFACTS_MAX, COMMAND_BYTES_MAX, COMMENT_BYTES_MAX, ENVIRONMENTS_MAX,
     FILE_NAME_BYTES_MAX, LABEL_BYTES_MAX, LABELS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, OVERRIDES_MAX,
@@ -18,7 +21,7 @@ use trimaran_model::limits::{
     TARGETS_PER_ENVIRONMENT_MAX, VERSION_BYTES_MAX, WAVES_MAX,
 };
 use trimaran_model::plan::Plan;
-use trimaran_model::release::Content;
+use trimaran_model::release::{Content, Release};
 use trimaran_model::target::Target;
 use trimaran_model::text::cut;
 use trimaran_model::time::WallTime;
@@ -73,6 +76,7 @@ fn may_give(identity: &Identity, body: &CommandBody) -> bool {
         // The leader's own, or of a moment at which there is none.
         CommandBody::Bootstrap { .. }
         | CommandBody::Recover { .. }
+        | CommandBody::Restore { .. }
         | CommandBody::Advance
         | CommandBody::Settle
         | CommandBody::WallOffset { .. } => false,
@@ -100,6 +104,9 @@ fn may_give(identity: &Identity, body: &CommandBody) -> bool {
         | CommandBody::CreateToken { .. }
         | CommandBody::Runners { .. }
         | CommandBody::BackUp { .. }
+        | CommandBody::ResumeCluster { .. }
+        | CommandBody::Adopt { .. }
+        | CommandBody::Reapply { .. }
         | CommandBody::PutContent { .. } => matches!(identity, Identity::Operator(..)),
     }
 }
@@ -197,6 +204,16 @@ fn of_operator(body: &CommandBody) -> Checked<()> {
         CommandBody::CreateToken { token_sha256: _, grant } => text(granted(grant)),
         CommandBody::Runners { names, change } => text(runners(names, change)),
         CommandBody::BackUp { coordinator } => name::<CoordinatorName>(coordinator).map(drop),
+        CommandBody::ResumeCluster { .. } => Ok(()),
+        CommandBody::Adopt { installation, environment, release } => {
+            InstallationId::try_from(installation.clone())?;
+            name::<EnvironmentName>(environment)?;
+            Release::try_from(release.clone()).map(drop)
+        }
+        CommandBody::Reapply { installation, environment } => {
+            InstallationId::try_from(installation.clone())?;
+            name::<EnvironmentName>(environment).map(drop)
+        }
         CommandBody::PutContent { content, part, bytes } => {
             let content = Content::try_from(*content)?;
             match content.part_bytes(*part) {

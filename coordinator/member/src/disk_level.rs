@@ -51,6 +51,7 @@ fn lowest(body: &CommandBody) -> DiskLevel {
         // Time, and who is here: without them nothing that is in progress could ever end.
         CommandBody::Bootstrap { .. }
         | CommandBody::Recover { .. }
+        | CommandBody::Restore { .. }
         | CommandBody::Member { .. }
         | CommandBody::Advance
         | CommandBody::Settle
@@ -64,6 +65,9 @@ fn lowest(body: &CommandBody) -> DiskLevel {
         | CommandBody::Cancel { .. }
         | CommandBody::Resume { .. }
         | CommandBody::Rollback { .. }
+        | CommandBody::ResumeCluster { .. }
+        | CommandBody::Adopt { .. }
+        | CommandBody::Reapply { .. }
         | CommandBody::ChangeMember { .. } => DiskLevel::Low,
         // A host that fills a disk is cordoned or removed; the row of a runner gets no larger by more than its labels.
         CommandBody::Runners { .. } => DiskLevel::Low,

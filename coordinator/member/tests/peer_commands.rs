@@ -245,6 +245,10 @@ fn not_theirs() -> Vec<Command> {
         // Whoever recovers a data directory applies it there; it never travels.
         system(CommandBody::Recover { raft_id: 1, incarnation: 9 }),
         operator(CommandBody::Recover { raft_id: 1, incarnation: 9 }),
+        system(CommandBody::Restore { raft_id: 1 }),
+        operator(CommandBody::Restore { raft_id: 1 }),
+        system(CommandBody::ResumeCluster { epoch: None, incarnation: 9 }),
+        agent(CommandBody::ResumeCluster { epoch: None, incarnation: 9 }),
         system(CommandBody::BackUp { coordinator: "c1".to_owned() }),
         agent(CommandBody::BackUp { coordinator: "c1".to_owned() }),
         operator(CommandBody::ChangeMember { change: WireMemberChange::Remove, raft_id: 1 }),

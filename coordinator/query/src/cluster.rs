@@ -222,7 +222,7 @@ pub fn runners(rows: &dyn RowSource) -> RunnerList {
 
 pub fn alarms(rows: &dyn RowSource) -> Vec<AlarmDocument> {
     let one = |it: Alarm| AlarmDocument {
-        clears: text::alarm_clears(&it.subject),
+        clears: text::alarm_clears(&it.subject, &it.detail),
         code: it.code,
         message: text::alarm(&it.detail),
         since: rfc3339(it.since),

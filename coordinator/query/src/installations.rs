@@ -4,6 +4,7 @@ use trimaran_engine::state::agent::{Agent, Runner};
 use trimaran_engine::state::assignment::LiveAssignment;
 use trimaran_engine::state::installation::{HostFinding, Installation, WhenHealthy, is_finding};
 use trimaran_engine::state::stage::Stage;
+use trimaran_engine::state::undecided::{Undecided, UndecidedSubject};
 use trimaran_model::action::Failure;
 use trimaran_model::id::{AssignmentId, InstallationId, PipelineName, RunId};
 use trimaran_model::reason::{CLEARS_WAIT, ReasonCode};
@@ -45,6 +46,9 @@ pub fn status(
         let mut why = why_not(rows, &it);
         if let Some(agent) = &silent {
             why.insert(0, (ReasonCode::AgentLost, text::agent_silent(agent)));
+        }
+        if let Some(said) = undecided(rows, &it) {
+            why.insert(0, (ReasonCode::Restored, said.message));
         }
         let health = if silent.is_some() { Verdict::Unknown } else { it.health };
         InstallationDocument {
@@ -115,7 +119,26 @@ pub(crate) fn findings(rows: &dyn RowSource, stage: &Stage) -> Vec<ReasonDocumen
         instance: None,
         run: None,
     };
-    warnings(&it).into_iter().chain(edited(rows, &it)).chain(runs_as_root(rows, &it)).map(one).collect()
+    let others = warnings(&it).into_iter().chain(edited(rows, &it)).chain(runs_as_root(rows, &it)).map(one);
+    undecided(rows, &it).into_iter().chain(others).collect()
+}
+
+/// That a restore left the installation undecided, and the command with which that is decided.
+fn undecided(rows: &dyn RowSource, it: &Installation) -> Option<ReasonDocument> {
+    let subject = UndecidedSubject::Installation { installation: it.id.clone() };
+    let since = get::<Undecided>(rows, &subject)?.since;
+    Some(text::undecided(&it.id, &it.environment, since, observes(rows)))
+}
+
+/// Whether the cluster was restored from a backup and only observes.
+pub fn observes(rows: &dyn RowSource) -> bool {
+    get::<Undecided>(rows, &UndecidedSubject::Cluster).is_some()
+}
+
+/// Whether a restore left the installation undecided.
+pub fn is_undecided(rows: &dyn RowSource, id: &InstallationId) -> bool {
+    let subject = UndecidedSubject::Installation { installation: id.clone() };
+    get::<Undecided>(rows, &subject).is_some()
 }
 
 /// What someone else changed of the release's fields, as it is now.

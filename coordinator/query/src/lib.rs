@@ -25,7 +25,7 @@ pub use cluster::{
     targets, targets_known, token,
 };
 pub use contents::{content_part, is_content, release_of_agent};
-pub use installations::{installation, is_known, status};
+pub use installations::{installation, is_known, is_undecided, observes, status};
 pub use integrity::{RowCheck, RowsChecked};
 pub use plans::{plan, rollback_plan};
 pub use rows::{RowSource, StoredRun, describe_key, release, releases_starting, stored_run};

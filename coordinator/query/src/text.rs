@@ -8,11 +8,12 @@ use trimaran_engine::Refusal;
 use trimaran_engine::state::agent::Agent;
 use trimaran_engine::state::cluster::{AlarmDetail, AlarmSubject};
 use trimaran_model::action::Failure;
-use trimaran_model::id::{RunId, StageName, name_error};
+use trimaran_model::id::{EnvironmentName, InstallationId, RunId, StageName, name_error};
 use trimaran_model::limits::{REQUESTS_PER_IDENTITY_MAX, SUPERSEDED_PER_HOUR_MAX, TOKENS_MAX};
 use trimaran_model::pipeline::ApproveOption;
 use trimaran_model::reason::{CLEARS_WAIT, ReasonCode};
 use trimaran_model::run::Status;
+use trimaran_model::time::WallTime;
 use trimaran_model::why::{Place, Reason, Why};
 use trimaran_wire::document::{ReasonDocument, rfc3339};
 
@@ -90,6 +91,11 @@ fn clears(why: &Why, Owner { run, stage }: Owner<'_>) -> String {
         (Why::Paused { .. } | Why::Interrupted | Why::StillServing { .. }, Some(stage)) => {
             format!("trimaran resume {run}/{stage}")
         }
+        (Why::Observes, _) => "trimaran cluster resume --yes".to_owned(),
+        (Why::Restored { stage: None }, _) => format!("trimaran resume {run}"),
+        (Why::Restored { stage: Some(undecided) }, _) => {
+            format!("trimaran installation reapply {}/{undecided}", run.pipeline)
+        }
         (Why::Bug { run, .. }, _) => format!("trimaran cancel {run}"),
         _ => CLEARS_WAIT.to_owned(),
     }
@@ -154,6 +160,7 @@ pub fn message(why: &Why, owner: Owner<'_>) -> String {
             };
             format!("{serve}, and there is no earlier good release to go back to")
         }
+        Why::Observes | Why::Restored { .. } | Why::Adopted { .. } | Why::Reapplied { .. } => restored(why),
         Why::Canceled { .. }
         | Why::OutsideScope { .. }
         | Why::LeftAsItIs
@@ -166,6 +173,23 @@ pub fn message(why: &Why, owner: Owner<'_>) -> String {
         | Why::Unhealthy { .. }
         | Why::RollbackCanceled
         | Why::NoEarlierRelease => ended(why, owner),
+    }
+}
+
+/// Sentences of what a restore of the cluster left to users.
+fn restored(why: &Why) -> String {
+    let cluster = "the cluster was restored from a backup";
+    match why {
+        Why::Observes => format!("{cluster} and only observes before it is resumed"),
+        Why::Restored { stage: None } => {
+            format!("{cluster}, in which this run was not done; what runs may be newer")
+        }
+        Why::Restored { stage: Some(stage) } => {
+            format!("{cluster}, and what runs of `{stage}` may be newer than what it knows")
+        }
+        Why::Adopted { by } => format!("{by} decided after a restore that what runs is right"),
+        Why::Reapplied { by } => format!("{by} decided after a restore that what the cluster knows is right"),
+        other => unreachable!("{other:?} has its sentence elsewhere"),
     }
 }
 
@@ -250,6 +274,43 @@ pub fn cause(why: &Why, owner: Owner<'_>) -> String {
     }
 }
 
+/// What is said of an installation that a restore left undecided, and what decides.
+pub(crate) fn undecided(
+    id: &InstallationId,
+    environment: &EnvironmentName,
+    since: WallTime,
+    observes: bool,
+) -> ReasonDocument {
+    let place = format!("{}/{environment}/{}", id.pipeline, id.target);
+    let (clears, decide) = match observes {
+        true => {
+            ("trimaran cluster resume --yes".to_owned(), "it only observes before it is resumed".to_owned())
+        }
+        false => (
+            format!("trimaran installation adopt {place}"),
+            format!(
+                "`trimaran installation adopt {place}` keeps what runs, `trimaran installation reapply {place}` brings \
+                 back what it knows"
+            ),
+        ),
+    };
+    let message = format!(
+        "the cluster was restored from a backup, and what runs may be newer than what it knows; {decide}"
+    );
+    ReasonDocument {
+        code: ReasonCode::Restored.as_str().to_owned(),
+        message: if shows_codes() { ReasonCode::Restored.as_str().to_owned() } else { message },
+        since: rfc3339(since),
+        who: who(&clears),
+        clears,
+        next_check: None,
+        first: None,
+        cause: None,
+        instance: None,
+        run: None,
+    }
+}
+
 /// What is said of an agent that is lost.
 pub(crate) fn agent_silent(agent: &Agent) -> String {
     format!(
@@ -277,11 +338,27 @@ pub fn alarm(detail: &AlarmDetail) -> String {
             epoch.0
         ),
         AlarmDetail::Reported { message } => message.clone(),
+        AlarmDetail::Restored { observes: true, .. } => {
+            "the cluster was restored from a backup and only observes: agents get no orders before it is resumed".to_owned()
+        }
+        AlarmDetail::Restored { installations, runs, .. } => format!(
+            "the cluster was restored from a backup; not decided: {}, {}",
+            counted(*installations, "installation"),
+            counted(*runs, "run")
+        ),
     }
 }
 
-/// The command that ends an alarm: canceling the run that is parked, and nothing else.
-pub fn alarm_clears(subject: &AlarmSubject) -> String {
+fn counted(count: u32, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The command that ends an alarm, or shows what does.
+pub fn alarm_clears(subject: &AlarmSubject, detail: &AlarmDetail) -> String {
+    if let AlarmDetail::Restored { observes, .. } = detail {
+        return if *observes { "trimaran cluster resume --yes" } else { "trimaran installation list" }
+            .to_owned();
+    }
     match subject {
         AlarmSubject::Run { run } => format!("trimaran cancel {run}"),
         AlarmSubject::Agent { name } => format!("trimaran agent enroll {name}"),
@@ -342,6 +419,17 @@ pub fn refusal(refusal: &Refusal) -> String {
         Refusal::NoRunner { runner } => format!("there is no runner `{runner}`"),
         Refusal::NotAName { text } => {
             format!("`{text}` is not a name: {}", name_error(text).unwrap_or("it is too long"))
+        }
+        Refusal::Observes => {
+            "the cluster was restored from a backup and only observes before it is resumed".to_owned()
+        }
+        Refusal::NotObserving => "the cluster does not only observe".to_owned(),
+        Refusal::EpochClaimed { agent, epoch } => format!(
+            "agent `{agent}` says that it has seen epoch {}, far above what this cluster ever had",
+            epoch.0
+        ),
+        Refusal::EpochTooLow { lowest } => {
+            format!("the epoch has to be {} or larger: agents have seen the one before", lowest.0)
         }
         Refusal::NotARole { text } => format!("`{text}` is not a role; there are viewer, operator and admin"),
         other => refusal_of_run(other),
@@ -410,6 +498,17 @@ fn refusal_of_run(refusal: &Refusal) -> String {
         Refusal::NothingToRollBack { pipeline, environment } => {
             format!("no earlier stable release of `{pipeline}` in `{environment}` differs from what runs")
         }
+        Refusal::Undecided { installation: it, environment } => format!(
+            "the cluster was restored from a backup, and what runs of `{}/{environment}/{}` may be newer than what it knows",
+            it.pipeline, it.target
+        ),
+        Refusal::NothingUndecided { installation: it, environment } => {
+            format!("`{}/{environment}/{}` is not undecided", it.pipeline, it.target)
+        }
+        Refusal::NothingToReapply { installation: it, environment } => format!(
+            "when the backup was made nothing of `{}/{environment}/{}` was deployed to its end",
+            it.pipeline, it.target
+        ),
         Refusal::ReleaseTooOld { pipeline, release } => {
             format!("release {} of `{pipeline}` is too old to be restored", release.short())
         }

@@ -14,6 +14,7 @@ use trimaran_wire::v1::agent::WireStanding;
 
 use crate::cluster::{target, targets_known, targets_of};
 use crate::host_standing::host_standing;
+use crate::installations::is_undecided;
 use crate::rows::{RowSource, all, get, release, stored_run};
 
 /// Live assignments of an agent that may be sent to this incarnation of it. While calls of an earlier one may be in
@@ -94,8 +95,10 @@ pub fn standing_among(
     found.collect()
 }
 
+/// `None`: something works on it, or a restore left it undecided what should run.
 fn standing(rows: &dyn RowSource, target: &Target, it: Installation) -> Option<WireStanding> {
-    it.assignment.is_none().then(|| WireStanding {
+    let stands = it.assignment.is_none() && !is_undecided(rows, &it.id);
+    stands.then(|| WireStanding {
         installation: (&it.id).into(),
         fence: it.fence.0,
         release: it.current.map(|digest| digest.0),

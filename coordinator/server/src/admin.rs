@@ -1,5 +1,6 @@
 //! The operator protocol: one request a stream, each authorized before anything else.
 
+mod adopt;
 mod backup;
 mod border;
 mod deploy;

@@ -149,7 +149,7 @@ enum Attach {
     Done(u64),
     /// Not now; true when the log may have it all the same.
     Later(bool),
-    /// The agent knows another incarnation of this cluster.
+    /// The agent knows another incarnation of this cluster, or this one is not sure to be the one that goes on.
     OtherIncarnation(String),
     Never(String),
 }
@@ -238,9 +238,10 @@ impl Link {
                 drop(attachment);
                 Attach::Done(revision)
             }
-            Proposed::Done { outcome: Outcome::Refused(why @ Refusal::OtherIncarnation { .. }), .. } => {
-                Attach::OtherIncarnation(text::refusal(&why))
-            }
+            Proposed::Done {
+                outcome: Outcome::Refused(why @ (Refusal::OtherIncarnation { .. } | Refusal::Observes)),
+                ..
+            } => Attach::OtherIncarnation(text::refusal(&why)),
             Proposed::Done { outcome: Outcome::Refused(why), .. } => Attach::Never(text::refusal(&why)),
             Proposed::Done { .. } => Attach::Never("this agent can't attach".to_owned()),
             Proposed::NotLeader | Proposed::Busy(_) | Proposed::NoSpace => Attach::Later(false),
@@ -273,7 +274,7 @@ impl Link {
         self.send(welcome).await && self.send_revoked().await && self.bring_up_to_date().await
     }
 
-    /// Ends the session of an agent that knows another incarnation of this cluster.
+    /// Ends the session of an agent that knows another incarnation of this cluster, or may come to know one.
     async fn refuse_other_incarnation(mut self, why: &str) {
         tracing::error!(agent = self.name, "{why}");
         self.forget();

@@ -25,13 +25,17 @@ pub(crate) enum Verb {
     Runners,
     /// All that the cluster has stored, as a file.
     Backup,
+    /// That a cluster which was restored goes on.
+    ResumeCluster,
+    /// What should run of an installation after a restore.
+    Decide,
     /// The control stream of an agent.
     Serve,
 }
 
 impl Verb {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Read,
         Self::Logs,
         Self::Apply,
@@ -44,6 +48,8 @@ impl Verb {
         Self::Members,
         Self::Runners,
         Self::Backup,
+        Self::ResumeCluster,
+        Self::Decide,
         Self::Serve,
     ];
 
@@ -61,6 +67,8 @@ impl Verb {
             Self::Members => "change members",
             Self::Runners => "runners",
             Self::Backup => "back up the cluster",
+            Self::ResumeCluster => "resume the cluster",
+            Self::Decide => "adopt or reapply",
             Self::Serve => "serve",
         }
     }
@@ -69,6 +77,7 @@ impl Verb {
     pub(crate) fn has_reserve(self) -> bool {
         match self {
             Self::Approve | Self::Cancel | Self::Resume | Self::Rollback => true,
+            Self::ResumeCluster | Self::Decide => true,
             Self::Read | Self::Logs | Self::Apply | Self::Deploy => false,
             Self::Enroll | Self::Runners | Self::Members | Self::Backup | Self::Serve => false,
         }
@@ -88,6 +97,8 @@ impl Verb {
             OperatorBody::Runners { .. } => Self::Runners,
             OperatorBody::Logs { .. } => Self::Logs,
             OperatorBody::Backup => Self::Backup,
+            OperatorBody::ResumeCluster { .. } => Self::ResumeCluster,
+            OperatorBody::Adopt { .. } | OperatorBody::Reapply { .. } => Self::Decide,
             read if read.is_read() => Self::Read,
             // Default deny: no operator serves.
             _ => Self::Serve,
@@ -110,10 +121,10 @@ pub(crate) fn authorize(identity: &Identity, verb: Verb) -> bool {
 fn needed(verb: Verb) -> Option<OperatorRole> {
     match verb {
         Verb::Read | Verb::Logs => Some(OperatorRole::Viewer),
-        Verb::Deploy | Verb::Approve | Verb::Cancel | Verb::Resume | Verb::Rollback => {
+        Verb::Deploy | Verb::Approve | Verb::Cancel | Verb::Resume | Verb::Rollback | Verb::Decide => {
             Some(OperatorRole::Operator)
         }
-        Verb::Apply | Verb::Enroll | Verb::Runners | Verb::Members | Verb::Backup => {
+        Verb::Apply | Verb::Enroll | Verb::Runners | Verb::Members | Verb::Backup | Verb::ResumeCluster => {
             Some(OperatorRole::Admin)
         }
         Verb::Serve => None,
@@ -131,10 +142,15 @@ mod tests {
         let runner = Identity::Runner("host-1".parse().expect("a name"));
         let expected = |verb: Verb| match verb {
             Verb::Read | Verb::Logs => [true, true, true],
-            Verb::Deploy | Verb::Approve | Verb::Cancel | Verb::Resume | Verb::Rollback => {
+            Verb::Deploy | Verb::Approve | Verb::Cancel | Verb::Resume | Verb::Rollback | Verb::Decide => {
                 [false, true, true]
             }
-            Verb::Apply | Verb::Enroll | Verb::Runners | Verb::Members | Verb::Backup => [false, false, true],
+            Verb::Apply
+            | Verb::Enroll
+            | Verb::Runners
+            | Verb::Members
+            | Verb::Backup
+            | Verb::ResumeCluster => [false, false, true],
             Verb::Serve => [false, false, false],
         };
         for verb in Verb::ALL {

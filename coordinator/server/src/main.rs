@@ -31,6 +31,7 @@ mod raft_loop;
 mod reads;
 mod recover;
 mod refusals;
+mod restore;
 mod revocations;
 mod rows;
 mod run;
@@ -130,6 +131,21 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Make a coordinator of a backup, when no disk of any coordinator is left: the only one of its cluster, with the cluster's
+    /// id and root. It only observes before `trimaran cluster resume`: nothing is changed on any host.
+    #[command(
+        after_help = "Examples:\n  trimaran-coordinator restore monday.backup --root-key root.key.pem --name c4 --data-dir /var/lib/trimaran --listen 10.0.0.4:7700"
+    )]
+    Restore {
+        /// A file of `trimaran cluster backup create`.
+        #[arg(value_name = "FILE")]
+        backup: PathBuf,
+        /// The cluster's root key, which `init` wrote; it certifies a new issuing key, and is not kept.
+        #[arg(long, value_name = "FILE")]
+        root_key: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Prove that a backup can be restored: make a store of it in a temporary directory, start from it as a coordinator does,
     /// and compare revision, state and every row with what was backed up. Needs no cluster and changes none.
     #[command(
@@ -195,6 +211,10 @@ fn execute(command: Command) -> Result<(), Report> {
             println!("{}", runtime()?.block_on(recover::recover(&DataDir::at(&data_dir)?, yes))?);
             Ok(())
         }
+        Command::Restore { backup, root_key, place } => {
+            println!("{}", restore::restore(&backup, &root_key, &data_dir(&place)?, &place)?);
+            Ok(())
+        }
         Command::VerifyBackup { backup, temporary } => {
             let temporary = temporary.unwrap_or_else(std::env::temp_dir);
             println!("{}", verify_backup::verify(&backup, &temporary)?);
@@ -228,6 +248,6 @@ mod tests {
 
     #[test]
     fn every_command_says_what_it_does_with_examples_that_parse() {
-        trimaran_test_support::help::check(&App::command(), 8);
+        trimaran_test_support::help::check(&App::command(), 9);
     }
 }

@@ -1,7 +1,7 @@
 //! `trimaran-coordinator verify-backup`: whether a backup can be restored, shown by a restore into a directory that is
 //! removed afterwards.
 //!
-//! Not here: the bytes of a backup (`trimaran_wire::backup`), and a restore that stays.
+//! Not here: the bytes of a backup (`trimaran_wire::backup`), and a restore that stays (`restore`).
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, BufReader};
@@ -26,7 +26,7 @@ use crate::{exit_codes, run};
 pub(crate) fn verify(path: &Path, temporary: &Path) -> Result<String, Report> {
     let file = if path.is_dir() { newest(path)? } else { path.to_owned() };
     let folder = Temporary::new(temporary)?;
-    let (header, end) = restore(&file, folder.path())?;
+    let (header, end, _) = make_store(&file, folder.path())?;
     let shown = file.display();
     let (store, _) = Store::open(folder.path(), &Options::default()).map_err(|it| exit_codes::open(&it))?;
     // As a start does: the rows have to come to the hash that the cluster had.
@@ -51,7 +51,7 @@ pub(crate) fn verify(path: &Path, temporary: &Path) -> Result<String, Report> {
 }
 
 /// Makes a store of a backup: of a member that no cluster has.
-fn restore(file: &Path, folder: &Path) -> Result<(BackupHeader, BackupEnd), Report> {
+pub(crate) fn make_store(file: &Path, folder: &Path) -> Result<(BackupHeader, BackupEnd, Identity), Report> {
     let bad = |error: BackupError| not_whole(file, &error);
     let written = |error: InitError| Report::because(error_code::DATA_DIR, "the store can't be made", &error);
     let mut reader = BackupReader::new(open(file)?);
@@ -70,7 +70,7 @@ fn restore(file: &Path, folder: &Path) -> Result<(BackupHeader, BackupEnd), Repo
     let identity = Identity { cluster_id: header.cluster_id, disk_id: random::bytes(), raft_id };
     let at = EntryMeta { index: header.meta.index, term: header.meta.term };
     store.finish(identity, &header.meta.conf_state, at, end.state_hash).map_err(written)?;
-    Ok((header, end))
+    Ok((header, end, identity))
 }
 
 /// The backup of a directory that was made last; other files are passed over.

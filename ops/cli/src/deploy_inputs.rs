@@ -31,7 +31,7 @@ pub(crate) struct Inputs {
     #[arg(long = "artifact", value_name = "NAME=VERSION[@sha256:HEX]")]
     artifacts: Vec<String>,
     /// Override a refusal; needs `--reason`.
-    #[arg(long = "override", value_name = "quarantine|window|freeze", value_parser = ["quarantine", "window", "freeze"], requires = "reason")]
+    #[arg(long = "override", value_name = "quarantine|window|freeze|restored", value_parser = ["quarantine", "window", "freeze", "restored"], requires = "reason")]
     overrides: Vec<String>,
     /// Why; kept in the audit log.
     #[arg(long, default_value = "", hide_default_value = true)]

@@ -238,6 +238,10 @@ pub const OPERATOR_LEAF_TTL: Millis = Millis::hours(24 * 30);
 /// A revoked key is forgotten so much later than its last certificate could be renewed: clocks differ, and a
 /// certificate may have been issued while its key was revoked.
 pub const REVOKED_SLACK: Millis = Millis::hours(1);
+
+/// Agents' claims of a larger epoch than a restored cluster has are believed up to so many: each restore and recovery makes
+/// one, and an agent is not trusted to use up the 65,535 that there are.
+pub const EPOCHS_BELIEVED: u16 = 16;
 /// Revoked keys of one runner that are known to its agent alone; an older one is sent to all agents.
 pub const RUNNER_REVOKED_MAX: usize = 16;
 /// Keep-alive of an agent's session.

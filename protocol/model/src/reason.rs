@@ -74,7 +74,9 @@ reason_codes! {
     NoHosts "no_hosts" waits "The target's selector matches no enrolled host." "Enroll runners with the target's labels; it continues automatically.";
     PausedUnknown "paused_unknown" platform "There was no evidence for a verdict until the deadline." "Check the instances, then `trimaran resume RUN` or `trimaran cancel RUN`.";
     PausedRollback "paused_rollback" waits "The rollback is held, so that a human checks before more is changed." "`trimaran resume RUN` continues it.";
-    Restored "restored" waits "The cluster was restored from a backup and has not been resumed." "`trimaran cluster resume`.";
+    Restored "restored" waits "The cluster was restored from a backup, so what runs may be newer than what it knows; nothing is changed before a user decides." "While the cluster only observes `trimaran cluster resume --yes`; then `trimaran installation adopt` keeps what runs, and `trimaran installation reapply` brings back what the cluster knows.";
+    Adopted "adopted" waits "A user decided after a restore that what runs is right." "Nothing has to be done.";
+    Reapplied "reapplied" waits "A user decided after a restore that what the cluster knows is right." "Nothing has to be done.";
     Settle "settle" waits "The scheduler has more to do than fits one log entry." "It continues automatically.";
     Canceled "canceled" waits "A user canceled the run." "Start a new run with `trimaran deploy`.";
     Canceling "canceling" waits "The run was canceled and waits for hosts in flight." "It ends automatically.";

@@ -141,6 +141,20 @@ pub enum Why {
     StillServing {
         instances: u32,
     },
+    /// The cluster was restored from a backup and is not resumed.
+    Observes,
+    /// The cluster was restored from a backup: the run waits for a user, or with a place what runs there is not decided.
+    Restored {
+        stage: Option<StageName>,
+    },
+    /// A user decided after a restore that what runs is right.
+    Adopted {
+        by: Identity,
+    },
+    /// A user decided after a restore that what the state has is right.
+    Reapplied {
+        by: Identity,
+    },
 }
 
 impl Why {
@@ -159,6 +173,7 @@ impl Why {
             Self::UpstreamFailed { .. } | Self::RollbackChosen { .. } | Self::StopChosen { .. } => None,
             Self::RollbackRequested { .. } | Self::Unhealthy { .. } | Self::RollbackCanceled => None,
             Self::NoEarlierRelease | Self::Bug { .. } | Self::StillServing { .. } => None,
+            Self::Observes | Self::Restored { .. } | Self::Adopted { .. } | Self::Reapplied { .. } => None,
         }
     }
 
@@ -199,6 +214,9 @@ impl Why {
             Self::NoEarlierRelease => ReasonCode::NoEarlierRelease,
             Self::Bug { .. } => ReasonCode::Bug,
             Self::StillServing { .. } => ReasonCode::PausedTraffic,
+            Self::Observes | Self::Restored { .. } => ReasonCode::Restored,
+            Self::Adopted { .. } => ReasonCode::Adopted,
+            Self::Reapplied { .. } => ReasonCode::Reapplied,
         }
     }
 }

@@ -73,6 +73,7 @@ pub mod kind {
     pub const RUNNER_DOWN: u16 = 201;
     pub const RUNNER_QUERY: u16 = 202;
     pub const LOG_LINES: u16 = 203;
+    pub const RUNNING_RELEASE: u16 = 204;
     pub const OPERATOR_REQUEST: u16 = 300;
     pub const OPERATOR_REPLY: u16 = 301;
     pub const ENROLL_REQUEST: u16 = 400;

@@ -56,6 +56,7 @@ document! {
     SourceDocument "trimaran.source/v1";
     Decision "trimaran.decision/v1";
     MemberChanged "trimaran.member_changed/v1";
+    ClusterResumed "trimaran.cluster_resumed/v1";
     RunnersChanged "trimaran.runners-changed/v1";
     BackupDocument "trimaran.backup/v1";
     BackupList "trimaran.backups/v1";
@@ -406,6 +407,9 @@ pub struct ClusterStatus {
     pub epoch: u16,
     /// 16 hexadecimal digits; others after every restore and recovery.
     pub incarnation: String,
+    /// It was restored from a backup and orders nothing before it is resumed.
+    #[serde(default)]
+    pub observing: bool,
     pub leader: Option<String>,
     pub term: u64,
     pub revision: u64,
@@ -537,6 +541,13 @@ pub struct MemberChanged {
     /// Coordinators with a vote from now on, and those without.
     pub voters: Vec<String>,
     pub learners: Vec<String>,
+}
+
+/// What `cluster resume` did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClusterResumed {
+    pub epoch: u16,
+    pub incarnation: String,
 }
 
 /// A backup whose every byte was checked: `cluster backup create|verify`.

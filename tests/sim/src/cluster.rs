@@ -5,7 +5,8 @@
 //! Faults: crashes at any moment and for long, pauses, slow disks, messages that are lost or late, cuts between two members
 //! in one or both directions, disks with little or no space, boot clocks of different rates, a wall clock that is hours or
 //! years wrong, disks that are lost. Members are removed, dead or alive, and replaced by new ones, and leadership is moved,
-//! under all of that. With [`Cluster::lose_quorum`] all disks but one are lost, and that one goes on alone.
+//! under all of that. With [`Cluster::lose_quorum`] all disks but one are lost, and that one goes on alone; with
+//! [`Cluster::restore`] all are, and a backup is restored.
 //!
 //! Checked on the way: at most one leader a term; equal states at equal revisions; a read is never older than what was
 //! answered before it was asked; nothing is passed on twice; the rows of the members are the members that replication goes
@@ -18,6 +19,7 @@ mod membership;
 mod node;
 mod operate;
 mod recovery;
+pub mod restore;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,6 +77,10 @@ pub struct Seen {
     pub no_space: usize,
     /// Quorums that were lost for good.
     pub recoveries: usize,
+    /// Backups that were restored.
+    pub restores: usize,
+    /// Meetings of the agent with coordinators of an earlier incarnation than it knows.
+    pub earlier_incarnations: usize,
 }
 
 impl Seen {
@@ -94,6 +100,8 @@ impl Seen {
         self.runs += other.runs;
         self.no_space += other.no_space;
         self.recoveries += other.recoveries;
+        self.restores += other.restores;
+        self.earlier_incarnations += other.earlier_incarnations;
     }
 }
 
@@ -181,6 +189,8 @@ pub struct Cluster {
     /// The member that the agent talks to, and the revision from which on it has what the agent needs.
     agent_at: (usize, Option<u64>),
     operators: Operators,
+    /// Coordinators of the incarnations before the present one.
+    earlier: Vec<restore::Earlier>,
     healing: bool,
 }
 
@@ -222,6 +232,7 @@ impl Cluster {
             agent: Agent::default(),
             agent_at: (0, None),
             operators: Operators::new(seed),
+            earlier: Vec::new(),
             healing: false,
         };
         cluster.break_a_wall_clock();
@@ -356,6 +367,7 @@ impl Cluster {
                 self.at(delay, Event::Care);
             }
             Event::Agent => {
+                self.meet_earlier_incarnation();
                 self.agent_moves();
                 let delay = 20 + self.random.below(150);
                 self.at(delay, Event::Agent);

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use trimaran_sim::cluster;
 use trimaran_sim::mutants;
-use trimaran_sim::play::{Length, first_found, play, play_cluster};
+use trimaran_sim::play::{Length, Losses, first_found, play, play_cluster_losing};
 use trimaran_sim::world::{Faults, Seen};
 
 /// Plays simulated worlds from their seeds: same seed, same trace and hash.
@@ -26,6 +26,7 @@ use trimaran_sim::world::{Faults, Seen};
   cargo xtask sim --seed 7 --trace
   cargo xtask sim --seeds 0..2000
   cargo xtask sim --seeds 0..200 --mutant same_fence
+  cargo xtask sim --coordinators 3 --seeds 0..100 --restores 2
   cargo xtask sim --mutants"
 )]
 struct Arguments {
@@ -44,6 +45,12 @@ struct Arguments {
     /// Coordinators of each world
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = one_or_three, conflicts_with = "mutants")]
     coordinators: u8,
+    /// Quorums that are lost for good, one after the other, with `--coordinators 3`
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "coordinators")]
+    lost_quorums: u64,
+    /// Times that all disks are lost and a backup is restored, with `--coordinators 3`
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "coordinators")]
+    restores: u64,
     /// Virtual seconds with faults
     #[arg(long, value_name = "N", default_value_t = 30)]
     seconds: u64,
@@ -68,7 +75,8 @@ fn one_or_three(text: &str) -> Result<u8, String> {
 }
 
 fn defect(name: &str) -> Result<&'static str, String> {
-    let known = || mutants::names().into_iter().chain(mutants::cluster_names());
+    let of_three = || mutants::cluster_names().into_iter().chain(mutants::restore_names());
+    let known = || mutants::names().into_iter().chain(of_three());
     let unknown = || format!("there is no such defect; there are {}", known().collect::<Vec<_>>().join(", "));
     known().find(|it| *it == name).ok_or_else(unknown)
 }
@@ -141,7 +149,8 @@ fn play_clusters(arguments: &Arguments, seeds: Range<u64>) -> bool {
     let length = Length { rough_ms: arguments.seconds * 1000, ..Length::default() };
     let (mut all, mut found, count) = (cluster::Seen::default(), false, seeds.end - seeds.start);
     for seed in seeds {
-        let played = play_cluster(seed, length, arguments.mutant, arguments.trace);
+        let losses = Losses { quorums: arguments.lost_quorums, disks: arguments.restores };
+        let played = play_cluster_losing(seed, length, losses, arguments.mutant, arguments.trace);
         all.add(&played.seen);
         if arguments.trace || played.violation.is_some() {
             print!("{}", played.trace);
@@ -167,5 +176,10 @@ fn again(arguments: &Arguments, seed: u64) -> String {
         1 => String::new(),
         more => format!(" --coordinators {more}"),
     };
-    format!("cargo xtask sim --seed {seed} --seconds {}{coordinators}{mutant} --trace", arguments.seconds)
+    let lost = |count: u64, flag: &str| if count > 0 { format!(" {flag} {count}") } else { String::new() };
+    let losses = lost(arguments.lost_quorums, "--lost-quorums") + &lost(arguments.restores, "--restores");
+    format!(
+        "cargo xtask sim --seed {seed} --seconds {}{coordinators}{losses}{mutant} --trace",
+        arguments.seconds
+    )
 }

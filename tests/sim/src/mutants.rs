@@ -36,6 +36,14 @@ const CLUSTER: &[Member] = &[
     Member::OwnDiskDecides,
 ];
 
+/// Those that only a cluster which was restored can meet.
+const RESTORED: &[Engine] = &[Engine::ServeLaterIncarnation];
+
+/// The names of those that the world of three has to find when a backup is restored in it.
+pub fn restore_names() -> Vec<&'static str> {
+    RESTORED.iter().map(|it| it.as_str()).collect()
+}
+
 /// The names of those that the world of three has to find.
 pub fn cluster_names() -> Vec<&'static str> {
     CLUSTER.iter().map(|it| it.as_str()).collect()

@@ -65,14 +65,23 @@ pub struct ClusterPlayed {
 
 /// Plays one world of three coordinators with a defect, or without.
 pub fn play_cluster(seed: u64, length: Length, defect: Option<&'static str>, whole: bool) -> ClusterPlayed {
-    play_cluster_losing(seed, length, 0, defect, whole)
+    play_cluster_losing(seed, length, Losses::default(), defect, whole)
 }
 
-/// As [`play_cluster`], with so many quorums that are lost for good, one after the other.
+/// What is lost for good in a world of three, one after the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// All disks but one, which goes on alone.
+    pub quorums: u64,
+    /// All disks, and a backup of a while before is restored; the same one again for all but the first.
+    pub disks: u64,
+}
+
+/// As [`play_cluster`], with such losses.
 pub fn play_cluster_losing(
     seed: u64,
     length: Length,
-    quorums: u64,
+    losses: Losses,
     defect: Option<&'static str>,
     whole: bool,
 ) -> ClusterPlayed {
@@ -81,7 +90,7 @@ pub fn play_cluster_losing(
     let faults = Faults { crash_every: 5000, pause_every: 6000, ..Faults::ROUGH };
     let mut world = Cluster::new(seed, faults, NetworkFaults::ROUGH, Trace::new(whole));
     let ended = catch_unwind(AssertUnwindSafe(|| {
-        for _ in 0..quorums {
+        for _ in 0..losses.quorums {
             world.run(length.rough_ms);
             // While members change it can't be said who has the most; that ends.
             for _ in 0..length.rough_ms / 100 {
@@ -89,6 +98,15 @@ pub fn play_cluster_losing(
                     break;
                 }
                 world.run(100);
+            }
+        }
+        let mut backup = None;
+        for _ in 0..losses.disks {
+            world.run(length.rough_ms / 2);
+            backup = backup.or_else(|| world.back_up());
+            world.run(length.rough_ms / 2);
+            if let Some(backup) = &backup {
+                world.restore(backup);
             }
         }
         world.run(length.rough_ms);

@@ -4,7 +4,7 @@
 use trimaran_member::DiskLevel;
 use trimaran_sim::cluster::{Cluster, NetworkFaults, Seen};
 use trimaran_sim::mutants;
-use trimaran_sim::play::{ClusterPlayed, Length, play_cluster, play_cluster_losing};
+use trimaran_sim::play::{ClusterPlayed, Length, Losses, play_cluster, play_cluster_losing};
 use trimaran_sim::trace::Trace;
 use trimaran_sim::world::Faults;
 
@@ -36,7 +36,8 @@ fn of_a_lost_quorum_the_one_with_the_most_goes_on_alone_and_nothing_that_was_ans
     let mut all = Seen::default();
     for seed in 0..12 {
         let length = Length { rough_ms: 12_000, ..Length::default() };
-        let played = play_cluster_losing(seed, length, 2, None, false);
+        let losses = Losses { quorums: 2, ..Losses::default() };
+        let played = play_cluster_losing(seed, length, losses, None, false);
         if let Some(why) = &played.violation {
             panic!("seed {seed} violates: {why}\n{}", played.trace);
         }
@@ -44,6 +45,37 @@ fn of_a_lost_quorum_the_one_with_the_most_goes_on_alone_and_nothing_that_was_ans
     }
     assert!(all.recoveries > 10 && all.replaced > 30, "{all:?}");
     assert!(all.results > 50 && all.repeated > 5 && all.runs > 10, "{all:?}");
+}
+
+/// All disks are lost, and a backup is restored twice, under all other faults: no agent gets an order before the cluster is
+/// resumed and the installation decided, nor one of an earlier incarnation, and everything ends.
+#[test]
+fn a_backup_that_is_restored_twice_orders_nothing_before_it_is_decided_and_no_earlier_incarnation_is_obeyed()
+{
+    let mut all = Seen::default();
+    for seed in 0..12 {
+        let played = play_restoring(seed, None);
+        if let Some(why) = &played.violation {
+            panic!("seed {seed} violates: {why}\n{}", played.trace);
+        }
+        all.add(&played.seen);
+    }
+    assert!(all.restores > 20 && all.earlier_incarnations > 20, "{all:?}");
+    assert!(all.results > 50 && all.runs > 10, "{all:?}");
+}
+
+fn play_restoring(seed: u64, defect: Option<&'static str>) -> ClusterPlayed {
+    let length = Length { rough_ms: 16_000, ..Length::default() };
+    play_cluster_losing(seed, length, Losses { disks: 2, ..Losses::default() }, defect, false)
+}
+
+#[test]
+fn an_agent_that_is_served_by_an_earlier_incarnation_is_found() {
+    for name in mutants::restore_names() {
+        let found =
+            (0..mutants::SEEDS_TO_FIND).find(|seed| play_restoring(*seed, Some(name)).violation.is_some());
+        assert!(found.is_some(), "`{name}` survives {} seeds", mutants::SEEDS_TO_FIND);
+    }
 }
 
 #[test]

@@ -389,22 +389,7 @@ impl AgentLoop {
     fn on_message(&mut self, message: AgentDown) -> Result<(), Report> {
         match message {
             AgentDown::Welcome { cluster, epoch, incarnation, .. } => {
-                if !self.executor.is_attachable(&cluster, Epoch(epoch), incarnation) {
-                    self.refuse_cluster(epoch);
-                    return Ok(());
-                }
-                self.pages = Pages::default();
-                if let Some(link) = &mut self.link {
-                    link.welcomed = true;
-                }
-                self.inputs.push_back(Input::Attached { cluster, epoch: Epoch(epoch), incarnation });
-                self.obey((Epoch(epoch), incarnation));
-                self.send_all_runners(boot_time());
-                self.send_verdicts(self.health.announced_verdicts());
-                let judged_so_far = self.targets.judgments().into_iter();
-                self.send_judgments(
-                    judged_so_far.map(|(standing, judgment)| self.judged(standing, judgment)),
-                );
+                self.on_welcome(cluster, Epoch(epoch), incarnation);
             }
             AgentDown::Inventory { runners, last, .. } => {
                 if let Some(runners) = self.pages.add_runners(runners, last) {
@@ -456,7 +441,28 @@ impl AgentLoop {
         Ok(())
     }
 
-    /// A message of the coordinator that this build can't read.
+    /// The session is attached: it begins with what the coordinator may have missed.
+    fn on_welcome(&mut self, cluster: String, epoch: Epoch, incarnation: u64) {
+        if !self.executor.is_attachable(&cluster, epoch, incarnation) {
+            return self.refuse_cluster(epoch.0);
+        }
+        self.pages = Pages::default();
+        if self.executor.epoch() != (epoch, incarnation) {
+            // What should run is said anew by each incarnation: one that was restored may not know yet.
+            self.health.forget_standing();
+            self.targets.set_standing(Vec::new(), true);
+        }
+        if let Some(link) = &mut self.link {
+            link.welcomed = true;
+        }
+        self.inputs.push_back(Input::Attached { cluster, epoch, incarnation });
+        self.obey((epoch, incarnation));
+        self.send_all_runners(boot_time());
+        self.send_verdicts(self.health.announced_verdicts());
+        let judged_so_far = self.targets.judgments().into_iter();
+        self.send_judgments(judged_so_far.map(|(standing, judgment)| self.judged(standing, judgment)));
+    }
+
     /// The coordinator is of another incarnation of the cluster than the one that gave this agent its orders: nothing is done
     /// for it, what runs stays, and other coordinators are dialed.
     fn refuse_cluster(&self, epoch: u16) {
@@ -472,6 +478,7 @@ impl AgentLoop {
         }
     }
 
+    /// A message of the coordinator that this build can't read.
     fn refuse(&self, error: &CodecError) {
         if let Some(link) = &self.link {
             tracing::error!(%error, "the coordinator sent what this agent does not understand");

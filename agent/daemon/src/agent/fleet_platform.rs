@@ -17,7 +17,7 @@ use trimaran_model::target::{PlatformKind, Target};
 use trimaran_process::clock::boot_time;
 
 use super::hosts::LiveRunners;
-use super::logs;
+use super::{logs, running};
 
 /// What a target of hosts asks of the loop.
 pub(crate) enum FleetOrder {
@@ -99,6 +99,10 @@ impl Platform<Fleet> for FleetPlatforms {
             }
             Question::Plan { .. } => "a plan: hosts have nothing to compare with",
             Question::SealingKey => "a key to seal secrets with",
+            Question::Running { installation, hosts } => {
+                running::ask_hosts(hosts, &installation, &self.runners, answer).await;
+                return Ok(());
+            }
         };
         let message = format!("targets of hosts have not {what}");
         Err(PlatformError { code: ReasonCode::UnsupportedWorkload, message })

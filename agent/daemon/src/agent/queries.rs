@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use trimaran_agent_core::driver::Driver;
 use trimaran_agent_core::platform::{Part, PartSink, Platform, PlatformError, Question, Unread};
 use trimaran_model::assignment::Assignment;
-use trimaran_model::id::{Digest, TargetName};
+use trimaran_model::id::{Digest, InstallationId, TargetName};
 use trimaran_model::limits::LOG_BATCHES_MAX;
 use trimaran_model::release::Content;
 use trimaran_targets::Platforms;
@@ -114,6 +114,11 @@ fn asked(query: AgentQuery) -> Result<(TargetName, Question), CodecError> {
             Question::Plan { order: Box::new(Assignment::try_from(assignment)?), content: None }
         }
         AgentQuestion::SealingKey => Question::SealingKey,
+        AgentQuestion::Running { pipeline, hosts } => {
+            let installation = InstallationId { pipeline: name(&pipeline)?, target: name(&query.target)? };
+            let hosts = hosts.iter().map(|host| name(host)).collect::<Result<_, _>>()?;
+            Question::Running { installation, hosts }
+        }
     };
     Ok((name(&query.target)?, question))
 }
@@ -123,6 +128,7 @@ fn framed(part: Part) -> AgentAnswer {
         Part::Plan(lines) => AgentAnswer::Plan(lines),
         Part::Logs(lines) => AgentAnswer::Logs(lines),
         Part::SealingKey(key) => AgentAnswer::SealingKey(key),
+        Part::Running(running) => AgentAnswer::Running(running),
     }
 }
 

@@ -1,10 +1,11 @@
-//! Questions of the agent for the output of services, each on a stream of its own.
+//! Questions of the agent for the output of services and the releases on the host, each on a stream of its own.
 
 use tokio::task::JoinSet;
 use trimaran_host::Host;
+use trimaran_model::id::InstallationId;
 use trimaran_transport::{FrameReceiver, FrameSender, Session};
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::v1::runner::{LogLine, LogLines, RunnerQuery};
+use trimaran_wire::v1::runner::{LogLine, LogLines, RunnerQuery, RunningRelease};
 
 /// Bytes of lines in one frame, unless one line alone is longer: far below a frame's limit.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -27,6 +28,15 @@ async fn one(session: Session, mut sender: FrameSender, mut receiver: FrameRecei
     let Ok(Some(frame)) = receiver.next().await else { return };
     let query = match RunnerQuery::from_frame(&frame) {
         Ok(RunnerQuery::Logs(query)) => query,
+        Ok(RunnerQuery::Running { installation }) => {
+            let Ok(installation) = InstallationId::try_from(installation) else {
+                return session.refuse_frame("no name of an installation");
+            };
+            if sender.send(&running(&host, &installation).await.to_frame()).await.is_ok() {
+                sender.finish();
+            }
+            return;
+        }
         Err(error) => return session.refuse_frame(&error.to_string()),
     };
     let mut lines = host.logs(&query);
@@ -44,6 +54,20 @@ async fn one(session: Session, mut sender: FrameSender, mut receiver: FrameRecei
         }
     }
     sender.finish();
+}
+
+/// The release that should run here; what can't be read is not there for whoever asks.
+async fn running(host: &Host, installation: &InstallationId) -> RunningRelease {
+    let shown = host.show(installation).await;
+    let serving = shown.as_ref().and_then(|shown| shown.report.current);
+    let stored = shown.and_then(|shown| shown.current).filter(|stored| Some(stored.digest) == serving);
+    // The agent knows which host this is.
+    RunningRelease {
+        host: String::new(),
+        digest: serving.map(|digest| digest.0),
+        missing: host.broken(installation).map(str::to_owned),
+        release: stored.map(|stored| (&stored.release).into()),
+    }
 }
 
 /// Lines in frames of bounded size.

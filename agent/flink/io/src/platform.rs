@@ -67,6 +67,7 @@ impl<J: JarSource> Platform<Flink> for FlinkTarget<J> {
             }
             Question::Plan { order, .. } => return plan::answer(self, &order, &answer).await,
             Question::SealingKey => "a key to seal secrets with",
+            Question::Running { .. } => "releases that are asked for: only hosts have",
         };
         let message = format!("targets of Flink have not {what}");
         Err(PlatformError { code: ReasonCode::UnsupportedWorkload, message })

@@ -127,6 +127,10 @@ impl<R: Releases> Platform<Assigned> for KubernetesTarget<R> {
                 self.place.check_access().await?;
                 self.place.sealing_key(answer).await
             }
+            Question::Running { .. } => {
+                let message = "which release runs is asked of hosts alone".to_owned();
+                Err(PlatformError { code: ReasonCode::UnsupportedWorkload, message })
+            }
         }
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn run(state: &mut State, name: &AgentName, session: &Session<'_>) ->
         return Err(Refusal::Superseded);
     }
     let subject = AlarmSubject::Agent { name: name.clone() };
-    if session.seen.is_other(&state.cluster()) {
+    if session.seen.is_other(&state.cluster()) && !mutant!(ServeLaterIncarnation) {
         let Seen { epoch, incarnation } = session.seen;
         let detail = AlarmDetail::OtherIncarnation { epoch, incarnation };
         state.raise_alarm(subject, ALARM_OTHER_INCARNATION, detail);
@@ -57,6 +57,10 @@ pub(super) fn run(state: &mut State, name: &AgentName, session: &Session<'_>) ->
         return Ok(Outcome::Refused(refusal));
     }
     state.clear_alarm(subject, ALARM_OTHER_INCARNATION);
+    if state.observes() && !mutant!(ServeWhileObserving) {
+        // Not an error: what the agent has seen now stays.
+        return Ok(Outcome::Refused(Refusal::Observes));
+    }
     if let Some(old) = agent.incarnation.filter(|old| *old != incarnation) {
         if let Some(retry_at) = agent.next_takeover(state.wall()) {
             return Err(Refusal::ReplacedTooOften { agent: name.clone(), retry_at });

@@ -17,10 +17,6 @@ use crate::settle::assign_again;
 use crate::state::State;
 use crate::state::request::Outcome;
 
-/// More assignments than any cluster makes that its survivor does not know of: at 10^5 a second it takes half a day,
-/// and a survivor that was away for so long is no survivor of a quorum.
-const ASSIGNMENTS_SKIPPED: u64 = 1 << 32;
-
 pub(super) fn run(state: &mut State, raft_id: u64, incarnation: u64) -> Result<Outcome, Refusal> {
     let cluster = state.cluster();
     let is_member = state.members.get(&raft_id).is_some_and(|member| !member.removed);
@@ -28,12 +24,7 @@ pub(super) fn run(state: &mut State, raft_id: u64, incarnation: u64) -> Result<O
     let epoch = Epoch(epoch.ok_or(Refusal::Malformed)?);
     let others: Vec<u64> = state.members.iter().map(|it| it.raft_id).filter(|id| *id != raft_id).collect();
     others.into_iter().for_each(|id| change_member::remove(state, id));
-    state.set_cluster(|cluster| {
-        (cluster.epoch, cluster.incarnation) = (epoch, incarnation);
-        cluster.assignment += ASSIGNMENTS_SKIPPED;
-        // Each assignment has a number and a fence.
-        cluster.fence += ASSIGNMENTS_SKIPPED;
-    });
+    state.set_cluster(|cluster| cluster.begin_incarnation(epoch, incarnation));
     let live: Vec<AssignmentId> = state.assignments.iter().map(|live| live.order.id).collect();
     live.into_iter().for_each(|id| assign_again(state, id));
     Ok(Outcome::Nothing)

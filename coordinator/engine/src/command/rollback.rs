@@ -44,6 +44,9 @@ pub(super) fn run(
     if here.is_empty() {
         return Err(Refusal::NothingDeployed { pipeline, environment });
     }
+    if let Some(it) = here.iter().find(|it| state.is_undecided(&it.id)) {
+        return Err(Refusal::Undecided { installation: it.id.clone(), environment });
+    }
     if mutant!(PanicInCommand) {
         state.set_cluster(|cluster| cluster.fence += 1000);
         panic!("the mutant of this name");

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use trimaran_model::id::Identity;
+use trimaran_model::id::{Identity, InstallationId};
 use trimaran_model::limits::RUNS_QUEUED_PER_PIPELINE_MAX;
-use trimaran_model::plan::Plan;
+use trimaran_model::plan::{Plan, PlannedStage};
 use trimaran_model::run::RunKind;
 use trimaran_wire::v1::command::PipelineSource;
 use trimaran_wire::v1::plan::WirePlan;
@@ -18,6 +18,7 @@ use crate::refusal::Refusal;
 use crate::state::State;
 use crate::state::pipeline::ReleaseEntry;
 use crate::state::request::Outcome;
+use crate::state::undecided::UndecidedSubject;
 
 pub(super) struct Start<'a> {
     /// The file, when one came with the request.
@@ -41,6 +42,17 @@ pub(super) fn run(state: &mut State, identity: &Identity, start: &Start<'_>) -> 
         let (run, cause) = (quarantined.run.clone(), Box::new(quarantined.cause.clone()));
         return Err(Refusal::Quarantined { run, cause });
     }
+    let here = |stage: &PlannedStage| InstallationId {
+        pipeline: plan.pipeline.clone(),
+        target: stage.target.clone(),
+    };
+    let undecided: Vec<InstallationId> = planned().map(here).filter(|id| state.is_undecided(id)).collect();
+    if let Some(first) = undecided.first().and_then(|id| state.installations.get(id))
+        && !start.overrides.iter().any(|name| name == "restored")
+    {
+        let (installation, environment) = (first.id.clone(), first.environment.clone());
+        return Err(Refusal::Undecided { installation, environment });
+    }
     let waiting = state.live_runs_of(&plan.pipeline).count();
     if waiting >= RUNS_QUEUED_PER_PIPELINE_MAX {
         let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
@@ -50,6 +62,10 @@ pub(super) fn run(state: &mut State, identity: &Identity, start: &Start<'_>) -> 
     contents.try_for_each(|content| contents::check_whole(state, content))?;
     if let Some(source) = start.source {
         apply::store_source(state, source)?;
+    }
+    // What is deployed is what should run there, whatever does now.
+    for installation in undecided {
+        state.decide(&UndecidedSubject::Installation { installation });
     }
     for stage in planned() {
         let (digest, release) = (stage.release_digest, Arc::new(stage.release.clone()));

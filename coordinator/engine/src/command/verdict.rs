@@ -31,7 +31,8 @@ pub(super) fn run(state: &mut State, agent: &AgentName, reported: &AgentVerdict)
     };
     let hosts = hosts.as_ref().filter(|_| target.platform.kind() == PlatformKind::Hosts);
     let verdict = Verdict::from_name(verdict).ok_or(Refusal::Malformed)?;
-    if before.fence.0 != *fence || before.assignment.is_some() {
+    // What a restore left undecided is not measured against this state.
+    if before.fence.0 != *fence || before.assignment.is_some() || state.is_undecided(&id) {
         return Ok(Outcome::ReportUnknown);
     }
     let health = match hosts {

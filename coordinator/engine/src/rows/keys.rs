@@ -21,6 +21,7 @@ use crate::state::request::Request;
 use crate::state::run::Run;
 use crate::state::stage::Stage;
 use crate::state::token::{Operator, Revoked, RevokedId, Token};
+use crate::state::undecided::{Undecided, UndecidedSubject};
 use crate::table::Row;
 
 /// The index of a table, or none.
@@ -91,6 +92,7 @@ row!(Request REQUEST, (RequestId, Identity), it => (it.id, it.identity.clone()),
 row!(Quarantine QUARANTINE, (PipelineName, Digest), it => (it.pipeline.clone(), it.plan),
     key => [key.0.as_str().as_bytes(), &[0], &key.1.0].concat());
 row!(SettleEntry SETTLE, RunId, it => it.run.clone(), key => run_key(key));
+row!(Undecided UNDECIDED, UndecidedSubject, it => it.subject.clone(), key => undecided_key(key));
 
 fn text(name: &str) -> Vec<u8> {
     name.as_bytes().to_vec()
@@ -104,6 +106,16 @@ fn alarm_key((subject, code): &(AlarmSubject, String)) -> Vec<u8> {
         AlarmSubject::Agent { name } => format!("3{name}"),
     };
     [subject.as_bytes(), &[0], code.as_bytes()].concat()
+}
+
+fn undecided_key(subject: &UndecidedSubject) -> Vec<u8> {
+    match subject {
+        UndecidedSubject::Cluster => b"0".to_vec(),
+        UndecidedSubject::Installation { installation } => {
+            [b"1".as_slice(), &installation_key(installation)].concat()
+        }
+        UndecidedSubject::Run { run } => [b"2".as_slice(), &run_key(run)].concat(),
+    }
 }
 
 fn installation_key(id: &InstallationId) -> Vec<u8> {

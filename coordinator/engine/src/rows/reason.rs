@@ -42,6 +42,10 @@ frozen_enum!(Why => row::WireWhy {
     NoEarlierRelease,
     Bug { run, revision },
     StillServing { instances },
+    Observes,
+    Restored { stage },
+    Adopted { by },
+    Reapplied { by },
 });
 
 frozen_enum!(Refusal => row::WireRefusal {
@@ -89,4 +93,11 @@ frozen_enum!(Refusal => row::WireRefusal {
     OtherIncarnation { agent, epoch, seen },
     NoRunner { runner },
     NameTaken { runner },
+    Observes,
+    NotObserving,
+    EpochClaimed { agent, epoch },
+    EpochTooLow { lowest },
+    Undecided { installation, environment },
+    NothingUndecided { installation, environment },
+    NothingToReapply { installation, environment },
 });

@@ -16,6 +16,7 @@ use crate::state::pipeline::{ContentEntry, Pipeline, Quarantine, ReleaseEntry, S
 use crate::state::request::{Outcome, Request};
 use crate::state::run::{Rollback, Run};
 use crate::state::token::{Audience, Grant, Operator, Revoked, RevokedId, Token};
+use crate::state::undecided::{Undecided, UndecidedSubject};
 
 frozen_struct!(Cluster => row::Meta {
     epoch, incarnation, offset_ms, fence, assignment, sequence, attach, revocation, audit_seq, audit_hash
@@ -31,6 +32,7 @@ frozen_enum!(AlarmDetail => row::AlarmDetail {
     ClockJump,
     OtherIncarnation { epoch, incarnation },
     Reported { message },
+    Restored { observes, installations, runs },
 });
 frozen_struct!(TargetEntry => row::TargetRow { target });
 frozen_struct!(Pipeline => row::Pipeline { name, source, runs });
@@ -101,6 +103,8 @@ frozen_struct!(RevokedId => row::RevokedId { number } { until: until_ms });
 frozen_enum!(Audience => row::Audience { Coordinators, Agent { name }, Agents, Issuer, Runners { agent } });
 frozen_struct!(Quarantine => row::Quarantine { pipeline, plan, run, cause } { at: at_ms });
 frozen_struct!(SettleEntry => row::Settle { run });
+frozen_struct!(Undecided => row::Undecided { subject } { since: since_ms });
+frozen_enum!(UndecidedSubject => row::UndecidedSubject { Cluster, Installation { installation }, Run { run } });
 frozen_struct!(Request => row::Request { identity, id, outcome } { body: body_sha256, at: at_ms });
 
 impl Frozen for Revoked {
@@ -138,6 +142,9 @@ impl Frozen for Outcome {
             Self::Runners { names, change } => {
                 Stored::Runners { names: names.clone(), change: change.clone() }
             }
+            Self::Resumed { epoch, incarnation } => {
+                Stored::Resumed { epoch: epoch.freeze(), incarnation: *incarnation }
+            }
             Self::Refused(refusal) => Stored::Refused { refusal: refusal.freeze() },
             // A part may be sent again at any time: it has no request to remember.
             Self::Stored { .. } => Stored::Nothing,
@@ -159,6 +166,9 @@ impl Frozen for Outcome {
             Stored::Applied { targets, pipelines } => Self::Applied { targets, pipelines },
             Stored::Token { name, expires_ms } => Self::Token { name, expires: Frozen::thaw(expires_ms)? },
             Stored::Runners { names, change } => Self::Runners { names, change },
+            Stored::Resumed { epoch, incarnation } => {
+                Self::Resumed { epoch: Frozen::thaw(epoch)?, incarnation }
+            }
             Stored::Refused { refusal } => Self::Refused(Frozen::thaw(refusal)?),
             Stored::Nothing => Self::Nothing,
         })

@@ -6,12 +6,13 @@ use trimaran_model::target::PlatformKind;
 use trimaran_model::why::Why;
 
 use super::assign::{Ending, withdraw};
+use super::rollback::is_decision;
 use super::{broken, rollback, store};
 use crate::state::State;
 use crate::state::assignment::LiveAssignment;
 use crate::state::installation::Installation;
 use crate::state::run::RunGraph;
-use crate::state::stage::{Direction, End, RollbackTarget, Wait};
+use crate::state::stage::{Direction, End, Goal, RollbackTarget, Wait};
 
 /// Applies the result of a live assignment.
 pub(crate) fn apply(state: &mut State, live: &LiveAssignment, outcome: &Outcome) {
@@ -159,7 +160,8 @@ fn finish_restored(state: &mut State, graph: &mut RunGraph, index: usize) {
         }
         Direction::Forward => {
             let here = state.installation(&graph.run.id, &deploy.target);
-            let left = here.and_then(|it| it.current);
+            let is_decision = matches!(&deploy.goal, Goal::Restore { reason } if is_decision(&reason.why));
+            let left = here.and_then(|it| it.current).filter(|_| !is_decision);
             restored(state, graph, index, (left, deploy.release), End::Succeeded);
         }
     }

@@ -170,6 +170,7 @@ fn record(state: &mut State, by: &Identity, run: &RunId, cause: &Why) {
         }
         Why::Unhealthy { target } => format!("{target}: {code}"),
         Why::RollbackRequested { .. } | Why::RollbackChosen { .. } => return,
+        Why::Adopted { .. } | Why::Reapplied { .. } => return,
         // No rollback has one of these causes.
         Why::NotSettled | Why::After { .. } | Why::Approval { .. } | Why::ApprovalExpired => code.to_owned(),
         Why::Concurrency { .. } | Why::InstallationBusy { .. } | Why::TargetParallel { .. } => {
@@ -181,7 +182,7 @@ fn record(state: &mut State, by: &Identity, run: &RunId, cause: &Why) {
         Why::OutsideScope { .. } | Why::LeftAsItIs | Why::NeverStarts => code.to_owned(),
         Why::Canceling { .. } | Why::UpstreamFailed { .. } | Why::StopChosen { .. } => code.to_owned(),
         Why::RevertFailed { .. } | Why::RollbackCanceled | Why::NoEarlierRelease => code.to_owned(),
-        Why::Bug { .. } | Why::StillServing { .. } => code.to_owned(),
+        Why::Bug { .. } | Why::StillServing { .. } | Why::Observes | Why::Restored { .. } => code.to_owned(),
     };
     audit::append(state, by, Record { verb: "rollback", object: run.to_string() }, &outcome);
 }
@@ -276,7 +277,10 @@ pub(crate) fn start_rollback_run(
         }
         stages.push(stage_of(state, it, digest, &cause));
         let left = it.installation.run.as_ref().and_then(|run| state.runs.get(run)).cloned();
-        if let Some(left) = left.filter(|left| was_deployed_by(state, left, &it.installation)) {
+        if let Some(left) = left
+            .filter(|_| !is_decision(&cause))
+            .filter(|left| was_deployed_by(state, left, &it.installation))
+        {
             quarantine(state, &left, cause.clone());
         }
     }
@@ -302,6 +306,11 @@ pub(crate) fn start_rollback_run(
     let run = create_run(state, new);
     record(state, by, &run, &cause);
     run
+}
+
+/// Whether a user said after a restore what should run: that says nothing against what the state had.
+pub(super) fn is_decision(cause: &Why) -> bool {
+    matches!(cause, Why::Adopted { .. } | Why::Reapplied { .. })
 }
 
 /// The stage that restores one release, or stops what runs where there is none.

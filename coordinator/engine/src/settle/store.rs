@@ -6,6 +6,7 @@ use super::partial;
 use crate::event::Event;
 use crate::state::State;
 use crate::state::run::RunGraph;
+use crate::state::undecided::UndecidedSubject;
 
 /// Stores the run when it changed and sends watchers what did.
 pub(crate) fn store(state: &mut State, before: &RunGraph, mut graph: RunGraph) {
@@ -27,6 +28,10 @@ pub(crate) fn store(state: &mut State, before: &RunGraph, mut graph: RunGraph) {
     partial::record(state, before, &graph);
     if before.run.status != graph.run.status {
         state.events.push(Event::Run { run: graph.run.id.clone(), status: graph.run.status });
+    }
+    if graph.run.status.is_done() {
+        // There is nothing to resume any more.
+        state.decide(&UndecidedSubject::Run { run: graph.run.id.clone() });
     }
     state.put_graph(graph);
 }

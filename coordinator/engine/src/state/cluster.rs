@@ -3,6 +3,10 @@
 use trimaran_model::id::{AgentName, CoordinatorName, Digest, Epoch, Fence, RunId};
 use trimaran_model::time::{Timestamp, WallTime};
 
+/// More assignments than any cluster makes of which a survivor, or whoever has a backup, does not know: at 10^5 a second it
+/// takes half a day. With 2^16 epochs they fit the 48 bits that a fence has for its number.
+const ASSIGNMENTS_SKIPPED: u64 = 1 << 32;
+
 /// Identity, time and counters of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
@@ -57,6 +61,17 @@ impl Cluster {
     /// The moment of cluster time at which wall time is `wall`, as it looks now.
     pub fn at_wall(&self, wall: WallTime) -> Timestamp {
         Timestamp(u64::try_from(wall.0.saturating_sub(self.offset_ms)).unwrap_or(0))
+    }
+
+    /// Another incarnation of the cluster begins, with numbers that no earlier one can have given: agents know their work by
+    /// the number of its assignment. Numbers are skipped for each epoch between, so that two states that were made of one
+    /// and have different epochs give different ones.
+    pub(crate) fn begin_incarnation(&mut self, epoch: Epoch, incarnation: u64) {
+        let skipped = u64::from(epoch.0.saturating_sub(self.epoch.0)) * ASSIGNMENTS_SKIPPED;
+        (self.epoch, self.incarnation) = (epoch, incarnation);
+        self.assignment += skipped;
+        // Each assignment has a number and a fence.
+        self.fence += skipped;
     }
 
     /// The largest fence that was ever assigned.
@@ -117,6 +132,12 @@ pub enum AlarmDetail {
     Reported {
         message: String,
     },
+    /// The cluster was restored from a backup: it only observes, or so many installations and runs wait for a decision.
+    Restored {
+        observes: bool,
+        installations: u32,
+        runs: u32,
+    },
 }
 
 /// A defect stopped a command, a timer or a run.
@@ -125,3 +146,5 @@ pub const ALARM_BUG: &str = "bug";
 pub const ALARM_OTHER_INCARNATION: &str = "other_incarnation";
 /// The wall clock jumped.
 pub const ALARM_CLOCK_JUMP: &str = "clock_jump";
+/// The cluster was restored from a backup, and something is not decided.
+pub const ALARM_RESTORED: &str = "restored";

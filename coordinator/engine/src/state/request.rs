@@ -1,6 +1,6 @@
 //! Requests that were answered, and what commands give.
 
-use trimaran_model::id::{Digest, Fence, Identity, RequestId, RunId, StageName};
+use trimaran_model::id::{Digest, Epoch, Fence, Identity, RequestId, RunId, StageName};
 use trimaran_model::time::WallTime;
 
 use crate::refusal::Refusal;
@@ -46,6 +46,11 @@ pub enum Outcome {
     },
     Enrolled {
         identity: Identity,
+    },
+    /// A cluster that was restored goes on with this epoch.
+    Resumed {
+        epoch: Epoch,
+        incarnation: u64,
     },
     /// The agent is attached by this number; earlier incarnations are superseded.
     Attached {

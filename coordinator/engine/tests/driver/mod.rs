@@ -35,6 +35,9 @@ pub(crate) struct Seen {
     pub(crate) superseded: usize,
     pub(crate) defects: usize,
     pub(crate) recoveries: usize,
+    pub(crate) restores: usize,
+    /// Installations that were decided after a restore.
+    pub(crate) decided: usize,
 }
 
 impl Seen {
@@ -47,6 +50,8 @@ impl Seen {
         self.superseded += other.superseded;
         self.defects += other.defects;
         self.recoveries += other.recoveries;
+        self.restores += other.restores;
+        self.decided += other.decided;
     }
 }
 
@@ -133,6 +138,32 @@ impl Driver {
         }
     }
 
+    /// As [`Self::run`], with backups that are restored in between, the next one before all was decided after the last.
+    pub(crate) fn run_with_restores(&mut self, steps: usize) {
+        const BETWEEN: usize = 60;
+        self.submit(member(1));
+        for part in 0..steps / (3 * BETWEEN) {
+            self.run(BETWEEN);
+            let raft_id = 2 + part as u64;
+            self.submit(member(raft_id));
+            let (epoch, last) = (self.lab.engine.epoch().0, self.lab.known.keys().next_back().copied());
+            self.submit(system(CommandBody::Restore { raft_id }));
+            assert!(self.lab.rows.assignments().is_empty() && query::observes(&self.lab.rows));
+            self.run(BETWEEN);
+            self.submit(operator("admin", CommandBody::ResumeCluster { epoch: None, incarnation: raft_id }));
+            assert!(self.lab.engine.epoch().0 > epoch && !query::observes(&self.lab.rows));
+            let attach = self.attach();
+            self.submit(attach);
+            self.run(BETWEEN);
+            let first = self.lab.known.keys().find(|number| Some(**number) > last);
+            assert!(
+                first.is_none_or(|first| first - last.unwrap_or(0) > 1 << 31),
+                "numbers of another epoch"
+            );
+            self.seen.restores += 1;
+        }
+    }
+
     pub(crate) fn run(&mut self, steps: usize) {
         for step in 0..steps {
             self.lab.now += self.random.below(1500);
@@ -160,6 +191,12 @@ impl Driver {
         match &done.outcome {
             Outcome::Refused(refusal) if refusal.code() == error_code::BUG => self.seen.defects += 1,
             Outcome::ResultSuperseded { .. } => self.seen.superseded += 1,
+            Outcome::Attached { .. } => {
+                assert!(
+                    !query::observes(&self.lab.rows),
+                    "an agent is served by a cluster that only observes"
+                );
+            }
             Outcome::Decided { decision, .. } => {
                 assert!(!(expired && decision == "promote"), "an expired approval was taken");
             }
@@ -198,6 +235,9 @@ impl Driver {
     fn check_work(&self) {
         for live in self.lab.rows.assignments() {
             let it = &live.order;
+            assert!(!query::observes(&self.lab.rows), "{} has an order while the cluster observes", it.run);
+            let undecided = query::is_undecided(&self.lab.rows, &it.installation);
+            assert!(!undecided, "{} works on what is not decided", it.run);
             if let Action::Restore(to) = &it.action {
                 let stable =
                     self.stable_releases.get(&it.installation).is_some_and(|known| known.contains(to));
@@ -232,6 +272,7 @@ impl Driver {
 
     fn command(&mut self) -> Command {
         match self.random.below(100) {
+            0..2 if self.undecided().is_some() => self.decide_installation(),
             0..12 => self.deploy(),
             12..22 => self.decide(),
             22..75 => self.report(),
@@ -386,6 +427,27 @@ impl Driver {
         agent("lab", CommandBody::Verdict(verdict))
     }
 
+    /// An installation that a restore left undecided.
+    fn undecided(&self) -> Option<Installation> {
+        let all = rows_of::<Installation>(&self.lab, tables::INSTALLATION).into_iter();
+        all.rev().find(|it| query::is_undecided(&self.lab.rows, &it.id))
+    }
+
+    fn decide_installation(&mut self) -> Command {
+        let it = self.undecided().expect("the caller asked");
+        self.seen.decided += usize::from(!query::observes(&self.lab.rows));
+        let (installation, environment) = (WireInstallation::from(&it.id), it.environment.to_string());
+        if self.random.below(2) == 0 {
+            return operator("op1", CommandBody::Reapply { installation, environment });
+        }
+        self.versions += 1;
+        let environments = vec![format!("{environment} targets={}", it.id.target)];
+        let plan =
+            trimaran_sim::plan::plan(it.id.pipeline.as_str(), &environments, &format!("v{}", self.versions));
+        let release = plan.environments[0].stages[0].release.as_ref().clone();
+        operator("op1", CommandBody::Adopt { installation, environment, release })
+    }
+
     fn rollback(&mut self) -> Command {
         let (pipeline, environment) = *self
             .random
@@ -433,7 +495,7 @@ impl Driver {
         }
         reasons.retain(|(_, _, reason)| reason.clears != "wait");
         let Some((run, stage, reason)) = self.random.pick(&reasons).cloned() else { return self.deploy() };
-        let command = command_of(&reason.clears);
+        let command = command_of(&reason.clears, self.lab.engine.epoch().1);
         self.lab.pass(0);
         let done = self.lab.run(command);
         if let Outcome::Refused(refusal) = &done.outcome {
@@ -488,7 +550,7 @@ impl Driver {
                 .flat_map(|run| run.reasons.iter().chain(run.stages.iter().flat_map(|stage| &stage.reasons)));
             let asks = reasons.map(|it| it.clears.clone()).find(|clears| clears != "wait");
             if let Some(clears) = asks {
-                self.submit(command_of(&clears));
+                self.submit(command_of(&clears, self.lab.engine.epoch().1));
             }
         }
         let left: Vec<_> = self.live_runs().into_iter().map(|run| (run.run, run.status)).collect();
@@ -524,8 +586,28 @@ fn rows_of<R: Row>(lab: &Lab, table: u8) -> Vec<R> {
 }
 
 /// The command that `clears` spells, as the CLI would send it.
-fn command_of(clears: &str) -> Command {
+fn command_of(clears: &str, incarnation: u64) -> Command {
     let words: Vec<&str> = clears.split(' ').collect();
+    if clears == "trimaran cluster resume --yes" {
+        return operator(
+            "admin",
+            CommandBody::ResumeCluster { epoch: None, incarnation: incarnation + 1000 },
+        );
+    }
+    if let ["trimaran", "installation", verb, place] = words[..] {
+        let [pipeline, environment, target] = place.split('/').collect::<Vec<_>>()[..] else {
+            panic!("{place}")
+        };
+        let installation = WireInstallation { pipeline: pipeline.to_owned(), target: target.to_owned() };
+        let environments = vec![format!("{environment} targets={target}")];
+        let environment = environment.to_owned();
+        if verb == "reapply" {
+            return operator("op3", CommandBody::Reapply { installation, environment });
+        }
+        let plan = trimaran_sim::plan::plan(pipeline, &environments, "v0");
+        let release = plan.environments[0].stages[0].release.as_ref().clone();
+        return operator("op3", CommandBody::Adopt { installation, environment, release });
+    }
     let (run, stage) = match words[2].split_once('/') {
         Some((run, stage)) => (run_id(run), Some(stage_id(stage))),
         None => (run_id(words[2]), None),

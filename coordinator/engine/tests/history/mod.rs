@@ -1,8 +1,11 @@
 //! A history that has commands of every concern.
 
 use trimaran_sim::lab::{Lab, failure, operator, request, run_id, system};
+use trimaran_sim::plan::plan;
 use trimaran_wire::v1::assignment::WireOutcome;
 use trimaran_wire::v1::command::{CommandBody, PipelineSource, WireMemberChange};
+use trimaran_wire::v1::common::WireInstallation;
+use trimaran_wire::v1::release::WireRelease;
 
 /// Commands of every concern: enrolment, a deploy with an approval, a failure that goes back, a human's rollback.
 pub(crate) fn history() -> Lab {
@@ -48,6 +51,7 @@ pub(crate) fn history() -> Lab {
     lab.must(operator("op1", CommandBody::Resume { run: run_id("web#4"), stage: None }));
     report(&mut lab, "lab-prod", WireOutcome::Done);
     recovery(&mut lab);
+    restore(&mut lab);
     lab
 }
 
@@ -58,6 +62,23 @@ fn recovery(lab: &mut Lab) {
     lab.must(operator("op1", deploy));
     lab.must(system(CommandBody::Recover { raft_id: 1, incarnation: 5 }));
     report(lab, "lab-staging", WireOutcome::Done);
+}
+
+/// A backup is restored in the middle of that deploy, and it is decided what runs; one run is left to be decided.
+fn restore(lab: &mut Lab) {
+    let installation =
+        |target: &str| WireInstallation { pipeline: "web".to_owned(), target: target.to_owned() };
+    lab.must(system(CommandBody::Restore { raft_id: 1 }));
+    lab.must(operator("op1", CommandBody::ResumeCluster { epoch: Some(4), incarnation: 6 }));
+    lab.attach("lab", 1);
+    let environments = ["prod targets=lab-prod".to_owned()];
+    let plan = plan("web", &environments, "v5");
+    let release = WireRelease::clone(&plan.environments[0].stages[0].release);
+    let (here, environment) = (installation("lab-prod"), "prod".to_owned());
+    lab.must(operator("op1", CommandBody::Adopt { installation: here, environment, release }));
+    report(lab, "lab-prod", WireOutcome::Done);
+    let (here, environment) = (installation("lab-staging"), "staging".to_owned());
+    lab.must(operator("op1", CommandBody::Reapply { installation: here, environment }));
 }
 
 fn report(lab: &mut Lab, target: &str, outcome: WireOutcome) {

@@ -11,6 +11,7 @@ use trimaran_wire::v1::agent::{AgentVerdict, HostCounts, HostFinding};
 use trimaran_wire::v1::assignment::{WireFailure, WireOutcome};
 use trimaran_wire::v1::command::{Command, CommandBody, RunnerChange, TokenGrant, WireMemberChange};
 use trimaran_wire::v1::common::WireInstallation;
+use trimaran_wire::v1::release::WireRelease;
 
 /// One script at work.
 pub(crate) struct Script {
@@ -206,6 +207,27 @@ impl Script {
                     other => panic!("`{other}` is no change of a runner"),
                 },
             },
+            "resume_cluster" => CommandBody::ResumeCluster {
+                epoch: line.value("epoch").map(|it| it.parse().expect("an epoch")),
+                incarnation: line.number(1),
+            },
+            "adopt" => {
+                let environments = vec![format!("{} targets={}", line.word(2), line.word(3))];
+                let plan = plan::plan(line.word(1), &environments, line.word(4));
+                let mut release = WireRelease::clone(&plan.environments[0].stages[0].release);
+                if let Some(target) = line.value("of") {
+                    release.target = target.to_owned();
+                }
+                CommandBody::Adopt {
+                    installation: installation(line),
+                    environment: line.word(2).to_owned(),
+                    release,
+                }
+            }
+            "reapply" => CommandBody::Reapply {
+                installation: installation(line),
+                environment: line.word(2).to_owned(),
+            },
             "back_up" => CommandBody::BackUp { coordinator: line.word(1).to_owned() },
             "token" => CommandBody::CreateToken {
                 token_sha256: [u8::try_from(line.number(1)).expect("a small number"); 32],
@@ -241,6 +263,7 @@ impl Script {
                 issuer_sha256: [u8::try_from(line.words.get(2).map_or(1, |_| number(2))).expect("small"); 32],
             },
             "recover" => CommandBody::Recover { raft_id: number(1), incarnation: number(2) },
+            "restore" => CommandBody::Restore { raft_id: number(1) },
             "remove_member" => {
                 CommandBody::ChangeMember { change: WireMemberChange::Remove, raft_id: number(1) }
             }
@@ -356,6 +379,11 @@ fn counts(line: &Line<'_>, down: u32) -> Option<HostCounts> {
         findings: line.value("orphan").map(|host| finding(host, "orphan")).into_iter().collect(),
         ..HostCounts::default()
     })
+}
+
+/// `web prod lab-prod` behind the verb.
+fn installation(line: &Line<'_>) -> WireInstallation {
+    WireInstallation { pipeline: line.word(1).to_owned(), target: line.word(3).to_owned() }
 }
 
 fn grant(line: &Line<'_>) -> TokenGrant {

@@ -42,6 +42,13 @@ pub(super) fn check(body: &OperatorBody) -> Result<(), Refusal> {
         OperatorBody::Enroll { order, token_sha256: _ } => enroll(order),
         OperatorBody::ChangeMember { name, change: _ } => short("a name", name, NAME_BYTES_MAX),
         OperatorBody::Runners { names, change } => runners(names, change),
+        OperatorBody::ResumeCluster { epoch: _ } => Ok(()),
+        OperatorBody::Adopt { pipeline, environment, target }
+        | OperatorBody::Reapply { pipeline, environment, target } => {
+            name("a pipeline's name", pipeline)?;
+            name("an environment's name", environment)?;
+            name("a target's name", target)
+        }
         // Reads store nothing.
         read if read.is_read() => Ok(()),
         _ => Err(refusal(error_code::BUG, "a change whose texts nothing checks")),

@@ -66,7 +66,11 @@ pub(super) async fn sealing_key(server: &Server, identity: &Identity, target: &s
 }
 
 /// How a target's agent is asked.
-async fn path_to(server: &Server, identity: &Identity, target: &Target) -> Result<AgentPath, Refusal> {
+pub(super) async fn path_to(
+    server: &Server,
+    identity: &Identity,
+    target: &Target,
+) -> Result<AgentPath, Refusal> {
     let agent = target.agent.to_string();
     match agent_path(server, &agent).await {
         Some(path) => Ok(path),
@@ -236,7 +240,7 @@ async fn pass_on(
                 let code = ReasonCode::from_name(&code);
                 return Some(Err(Missed::Because { why: message, code }));
             }
-            AgentAnswer::Logs(_) | AgentAnswer::SealingKey(_) => return None,
+            AgentAnswer::Logs(_) | AgentAnswer::SealingKey(_) | AgentAnswer::Running(_) => return None,
         };
         count += lines.len();
         if count > DIFFERENCE_LINES_MAX {

@@ -26,10 +26,11 @@ pub(super) async fn cluster(server: &Server, identity: &Identity, reached: Optio
             let mut alarms = query::alarms(rows);
             alarms.extend(unknown_assignments::alarms(&reader, rows));
             alarms.extend(refused::alarms(&reader, rows));
-            (rows.revision(), query::cluster(rows), query::members(rows), alarms)
+            let cluster = (query::cluster(rows), query::observes(rows));
+            (rows.revision(), cluster, query::members(rows), alarms)
         })
     };
-    let (revision, meta, rows, mut alarms) = server.reads.run(identity, stored).await?;
+    let (revision, (meta, observing), rows, mut alarms) = server.reads.run(identity, stored).await?;
     let conf = server.stored_members();
     let members: Vec<Member> = rows.into_iter().filter(|row| is_in(&conf, row.raft_id)).collect();
     let ids: Vec<u64> = members.iter().map(|member| member.raft_id).collect();
@@ -47,6 +48,7 @@ pub(super) async fn cluster(server: &Server, identity: &Identity, reached: Optio
         cluster_id: meta.name,
         epoch: meta.epoch.0,
         incarnation: Incarnation(meta.incarnation).to_string(),
+        observing,
         leader: leader.map(|member| member.name.to_string()),
         term: status.role.term,
         revision,

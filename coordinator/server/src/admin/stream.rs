@@ -186,7 +186,7 @@ async fn pass_on(mut answer: FrameReceiver, lines_to: &Sender<LogLines>) -> Opti
                 return Some(Passed::Refused(cut(message, MESSAGE_BYTES_MAX)));
             }
             // No part of this answer: the agent is not to be trusted with the rest.
-            AgentAnswer::Plan(_) | AgentAnswer::SealingKey(_) => return None,
+            AgentAnswer::Plan(_) | AgentAnswer::SealingKey(_) | AgentAnswer::Running(_) => return None,
         };
         if lines_to.send(batch).await.is_err() {
             return Some(Passed::On);

@@ -3,21 +3,24 @@
 use trimaran_engine::Outcome;
 use trimaran_language::DocumentKind;
 use trimaran_model::error_code;
-use trimaran_model::id::Identity;
+use trimaran_model::id::{Identity, Incarnation};
 use trimaran_model::limits::COMMAND_BYTES_MAX;
 use trimaran_model::release::Content;
 use trimaran_process::clock;
 use trimaran_query as query;
+use trimaran_transport::random;
 use trimaran_wire::codec::encode;
-use trimaran_wire::document::{Applied, Decision, GrantDocument, RunnersChanged, Stored, rfc3339};
+use trimaran_wire::document::{
+    Applied, ClusterResumed, Decision, GrantDocument, RunnersChanged, Stored, rfc3339,
+};
 use trimaran_wire::v1::command::{Command, CommandBody, RequestKey, TokenGrant};
-use trimaran_wire::v1::common::WireIdentity;
+use trimaran_wire::v1::common::{WireIdentity, WireInstallation};
 use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody, OperatorReply, Refusal, SourceFile};
 use trimaran_wire::v1::plan::WirePlan;
 use trimaran_wire::v1::release_platforms::WireContent;
 
 use super::reply::{Answer, accepted, document, parse_run, parse_stage, refusal, wait_linearizable};
-use super::{border, deploy, members, read};
+use super::{adopt, border, deploy, members, read};
 use crate::authorize::Verb;
 use crate::rows::{Rows, View};
 use crate::server::Server;
@@ -45,8 +48,15 @@ pub(super) async fn write(
     ) {
         wait_linearizable(server, has_reserve).await?;
     }
-    let reader = server.clone();
-    let body = server.change_reads.run(identity, move || command(&reader, body)).await?;
+    let body = match body {
+        OperatorBody::Adopt { pipeline, environment, target } => {
+            adopt::command(server, identity, &request, adopt::Place { pipeline, environment, target }).await?
+        }
+        body => {
+            let reader = server.clone();
+            server.change_reads.run(identity, move || command(&reader, body)).await?
+        }
+    };
     // A part may be sent again at any time; to remember each would use up the requests.
     let request = (!matches!(body, CommandBody::PutContent { .. })).then_some(request);
     let command = Command { identity: WireIdentity::from(identity), request, body };
@@ -96,6 +106,12 @@ fn command(server: &Server, body: OperatorBody) -> Result<CommandBody, Refusal> 
             CommandBody::Rollback { to, from, restore_from, environment, reason, pipeline, overrides }
         }
         OperatorBody::Runners { names, change } => CommandBody::Runners { names, change },
+        OperatorBody::ResumeCluster { epoch } => {
+            CommandBody::ResumeCluster { epoch, incarnation: random::next_u64() | 1 }
+        }
+        OperatorBody::Reapply { pipeline, environment, target } => {
+            CommandBody::Reapply { installation: WireInstallation { pipeline, target }, environment }
+        }
         OperatorBody::Enroll { order, token_sha256 } => {
             CommandBody::CreateToken { token_sha256, grant: grant(order) }
         }
@@ -162,6 +178,10 @@ async fn done(server: &Server, revision: u64, outcome: Outcome) -> Answer {
             document(revision, &GrantDocument { name, expires_at: rfc3339(expires) })
         }
         Outcome::Stored { parts } => document(revision, &Stored { parts }),
+        Outcome::Resumed { epoch, incarnation } => {
+            let incarnation = Incarnation(incarnation).to_string();
+            document(revision, &ClusterResumed { epoch: epoch.0, incarnation })
+        }
         Outcome::Refused(_)
         | Outcome::Nothing
         | Outcome::Enrolled { .. }

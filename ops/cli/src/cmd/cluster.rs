@@ -1,11 +1,11 @@
-//! `trimaran cluster status|members|token|promote|remove|transfer|backup` and `trimaran audit list|verify`.
+//! `trimaran cluster status|members|token|promote|remove|transfer|backup|resume` and `trimaran audit list|verify`.
 
 mod backup;
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use trimaran_model::error_code;
-use trimaran_wire::document::{AuditDocument, AuditList, ClusterStatus, MemberChanged};
+use trimaran_wire::document::{AuditDocument, AuditList, ClusterResumed, ClusterStatus, MemberChanged};
 use trimaran_wire::v1::command::WireMemberChange as Change;
 use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody};
 
@@ -77,6 +77,23 @@ enum Verb {
         #[command(subcommand)]
         verb: backup::Verb,
     },
+    /// After a restore from a backup: it is this cluster that goes on.
+    ///
+    /// Before that it only observes: agents are refused, and nothing is ordered. Afterwards each installation waits for
+    /// `trimaran installation adopt` or `reapply`, and each run that was in progress for `trimaran resume` or `cancel`.
+    #[command(
+        after_help = "Examples:\n  trimaran cluster resume --yes\n  trimaran cluster resume --epoch 9 --yes -o json"
+    )]
+    Resume {
+        /// The cluster's next epoch, above every one that an agent has seen; needed when an agent claims one that is far above
+        #[arg(long, value_name = "N")]
+        epoch: Option<u16>,
+        /// Resume without asking
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        request: RequestIdArg,
+    },
 }
 
 /// The hash-chained record of who did what.
@@ -117,6 +134,16 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
             }
             return change(&remote, request, (name, Change::Remove), ui);
         }
+        Verb::Resume { epoch, yes, request } => {
+            let remote = remote()?;
+            if !yes {
+                confirm_resumption(&remote)?;
+            }
+            let answer =
+                remote.change::<ClusterResumed>(request, OperatorBody::ResumeCluster { epoch: *epoch })?;
+            answer.print(ui, |it| ui.print(&resumed(it)));
+            return Ok(0);
+        }
         Verb::Token { name, request } => {
             return enroll(&remote()?, request, EnrollOrder::Coordinator { name: name.clone() }, ui);
         }
@@ -150,6 +177,25 @@ fn changed(it: &MemberChanged) -> String {
     format!("{}: {}; {voters}", it.name, it.change)
 }
 
+fn resumed(it: &ClusterResumed) -> String {
+    format!(
+        "the cluster goes on: epoch {}, incarnation {}\nnext: `trimaran installation list` shows what is to be decided, with \
+         `trimaran installation adopt|reapply PIPELINE/ENV/TARGET`",
+        it.epoch, it.incarnation
+    )
+}
+
+/// Shows of which moment the cluster is, and asks for its id.
+fn confirm_resumption(remote: &Remote) -> Result<(), CliError> {
+    let status = remote.read::<ClusterStatus>(OperatorBody::ClusterStatus)?.document;
+    confirm("that this cluster goes on needs a confirmation", &status.cluster_id, || {
+        Ok(vec![
+            format!("it was restored at revision {}, epoch {}", status.revision, status.epoch),
+            "every other coordinator of this cluster has to be ended for good before".to_owned(),
+        ])
+    })
+}
+
 /// Shows who would be left, and asks for the name.
 fn confirm_removal(remote: &Remote, name: &str) -> Result<(), CliError> {
     let question = format!("removing the coordinator `{name}` needs a confirmation");
@@ -168,6 +214,11 @@ fn status(cluster: &ClusterStatus, view: &View) -> Vec<String> {
         cluster.cluster_id, cluster.term, cluster.revision, cluster.epoch, cluster.incarnation, cluster.wall
     );
     let mut lines = view.fit("", "  ", &head);
+    if cluster.observing {
+        lines.push(
+            "it was restored from a backup and only observes: trimaran cluster resume --yes".to_owned(),
+        );
+    }
     lines.push(members(cluster).text(view));
     for alarm in &cluster.alarms {
         let (message, since) = (printable(&alarm.message), view.time(&alarm.since));
@@ -293,6 +344,7 @@ mod tests {
             cluster_id: "019e1b2c-4d5e-7f60-8a9b-0c1d2e3f4a5b".to_owned(),
             epoch: 1,
             incarnation: "00c0ffee00c0ffee".to_owned(),
+            observing: false,
             leader: Some("c1".to_owned()),
             term: 4,
             revision: 1_234_567,
@@ -311,6 +363,7 @@ mod tests {
             cluster_id: "c".to_owned(),
             epoch: 1,
             incarnation: "00c0ffee00c0ffee".to_owned(),
+            observing: false,
             leader: Some("c1".to_owned()),
             term: 1,
             revision: 1,
@@ -321,6 +374,9 @@ mod tests {
         };
         let shown = samples::at_widths(|view| status(&cluster, view).join("\n"));
         assert!(shown.contains("c2\tfollower\tunreachable\t10.20.30.41:7700\t-\t-\t-"), "{shown}");
+        let observing = ClusterStatus { observing: true, ..cluster };
+        let shown = samples::at_widths(|view| status(&observing, view).join("\n"));
+        assert!(shown.contains("only observes: trimaran cluster resume --yes"), "{shown}");
     }
 
     #[test]

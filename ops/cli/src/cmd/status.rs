@@ -1,4 +1,6 @@
-//! `trimaran status` and `trimaran installation list|show`: what runs where.
+//! `trimaran status` and `trimaran installation list|show`: what runs where. `installation adopt|reapply` are beside this.
+
+mod decide;
 
 use clap_complete::engine::ArgValueCandidates;
 use serde_json::Value;
@@ -39,7 +41,7 @@ pub(crate) struct Args {
 /// Installations: one pipeline on one target each.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  trimaran installation list web -o json\n  trimaran installation show web/lab-prod"
+    after_help = "Examples:\n  trimaran installation list web -o json\n  trimaran installation show web/lab-prod\n  trimaran installation adopt web/prod/lab-prod"
 )]
 pub(crate) struct InstallationArgs {
     #[command(subcommand)]
@@ -58,6 +60,19 @@ enum InstallationVerb {
         /// `PIPELINE/TARGET` or `PIPELINE/ENV/TARGET`.
         name: String,
     },
+    /// After a restore from a backup: what runs is right.
+    ///
+    /// The hosts are asked what they run, which may be newer than what the cluster knows. A run takes it over without a
+    /// change where it runs already. Refused when hosts have different releases.
+    #[command(
+        after_help = "Examples:\n  trimaran installation adopt web/prod/lab-prod\n  trimaran installation adopt web/prod/lab-prod --wait"
+    )]
+    Adopt(decide::Args),
+    /// After a restore from a backup: what the cluster knows is right, and a run brings it back.
+    #[command(
+        after_help = "Examples:\n  trimaran installation reapply web/prod/lab-prod\n  trimaran installation reapply web/prod/lab-prod --wait"
+    )]
+    Reapply(decide::Args),
 }
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
@@ -72,6 +87,8 @@ pub(crate) fn installation(args: &InstallationArgs, ui: &Ui) -> Result<u8, CliEr
     match &args.verb {
         InstallationVerb::List(args) => run(args, ui),
         InstallationVerb::Show { name } => show(name, ui),
+        InstallationVerb::Adopt(args) => decide::run(args, decide::Right::WhatRuns, ui),
+        InstallationVerb::Reapply(args) => decide::run(args, decide::Right::WhatIsKnown, ui),
     }
 }
 

@@ -40,6 +40,21 @@ super::error_codes! { ENTRIES_CLUSTER;
     OTHER_INCARNATION 4105 Refused "the agent knows another incarnation of the cluster"
         "The cluster was restored from a backup, or this is a copy of it: the agent has seen a later or another state, and obeys neither silently."
         "Keep one of the two clusters; `trimaran cluster status` shows the alarm, and the agent's services run on.";
+    OBSERVES 4106 Refused "the cluster only observes"
+        "It was restored from a backup, so agents may have done what it does not know; it orders nothing before a user says that it is the one that goes on."
+        "End every coordinator of the cluster before, then `trimaran cluster resume --yes`.";
+    NOT_OBSERVING 4107 Refused "the cluster was not restored, or goes on already"
+        "There is nothing to resume or to decide."
+        "`trimaran cluster status` shows what waits for a decision.";
+    EPOCH 4108 Refused "the epoch has to be chosen"
+        "An agent says that it has seen a far larger epoch than this cluster ever had, or the chosen epoch is not above those that were seen."
+        "Check the agent that the message names. `trimaran cluster resume --epoch N --yes` with a larger number lets it obey again; with a smaller one it has to be enrolled anew.";
+    UNDECIDED 4109 Refused "a restore left this installation undecided"
+        "What runs there may be newer than what the restored cluster knows."
+        "`trimaran installation adopt PIPELINE/ENV/TARGET` keeps what runs, `trimaran installation reapply PIPELINE/ENV/TARGET` brings back what the cluster knows.";
+    NOT_ONE_RELEASE 4110 Refused "what runs can't be adopted"
+        "The hosts have different releases, or what runs there can't be read."
+        "`trimaran installation reapply PIPELINE/ENV/TARGET`, or deploy what should run with `--override restored --reason TEXT`.";
     DATA_DIR 4201 Refused "the data directory can't be used"
         "It belongs to another process, role or name, has not been set up, or the system refuses to open it: the message and its cause say which."
         "Choose another directory, or correct what the cause names: rights, space on the disk, the limit of open files.";

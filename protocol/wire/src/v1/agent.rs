@@ -16,7 +16,7 @@ use super::assignment::{
     WireAssignment, WireCommit, WireFailure, WireHostStanding, WireInstance, WireOutcome,
 };
 use super::common::{WireInstallation, WireRun, name};
-use super::runner::{LogLines, LogQuery};
+use super::runner::{LogLines, LogQuery, RunningRelease};
 use super::target::WireTarget;
 use crate::codec::{CodecError, Message, kind};
 
@@ -392,6 +392,8 @@ pub enum AgentQuestion {
     Plan(WireAssignment),
     /// The public key to which secrets of the target are sealed.
     SealingKey,
+    /// Which release of this pipeline is on these hosts of the target.
+    Running { pipeline: String, hosts: Vec<String> },
 }
 
 impl Message for AgentQuery {
@@ -411,6 +413,8 @@ pub enum AgentAnswer {
         code: String,
         message: String,
     },
+    /// One host's.
+    Running(RunningRelease),
 }
 
 impl Message for AgentAnswer {

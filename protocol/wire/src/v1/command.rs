@@ -6,8 +6,9 @@ use bincode::{Decode, Encode};
 
 use super::agent::{AgentVerdict, Progress};
 use super::assignment::WireOutcome;
-use super::common::{WireIdentity, WireRun, WireStage};
+use super::common::{WireIdentity, WireInstallation, WireRun, WireStage};
 use super::plan::WirePlan;
+use super::release::WireRelease;
 use super::release_platforms::WireContent;
 use super::target::WireTarget;
 use crate::codec::{Message, kind};
@@ -205,6 +206,29 @@ pub enum CommandBody {
     BackUp {
         coordinator: String,
     },
+    /// The state is that of a backup: its member becomes the only one, and only observes. It is applied by whoever restores
+    /// the data directory, and never travels.
+    Restore {
+        raft_id: u64,
+    },
+    /// An operator ends the observation after a restore: agents are served again, in another incarnation of the cluster.
+    ResumeCluster {
+        /// Chosen by what agents have seen when absent.
+        epoch: Option<u16>,
+        /// Random.
+        incarnation: u64,
+    },
+    /// After a restore: `release` is what the installation's agent says that runs, and it is right.
+    Adopt {
+        installation: WireInstallation,
+        environment: String,
+        release: WireRelease,
+    },
+    /// After a restore: what the state has of the installation is right, and a run brings it there.
+    Reapply {
+        installation: WireInstallation,
+        environment: String,
+    },
 }
 
 /// What an operator can do with a coordinator.
@@ -223,7 +247,13 @@ impl CommandBody {
     pub fn has_reserve(&self) -> bool {
         matches!(
             self,
-            Self::Cancel { .. } | Self::Rollback { .. } | Self::Approve { .. } | Self::Resume { .. }
+            Self::Cancel { .. }
+                | Self::Rollback { .. }
+                | Self::Approve { .. }
+                | Self::Resume { .. }
+                | Self::ResumeCluster { .. }
+                | Self::Adopt { .. }
+                | Self::Reapply { .. }
         )
     }
 }

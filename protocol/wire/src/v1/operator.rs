@@ -144,6 +144,23 @@ pub enum OperatorBody {
     },
     /// A read: the whole state at one revision, as the frames of a backup's file (`crate::backup`).
     Backup,
+    /// A change: a cluster that was restored from a backup goes on.
+    ResumeCluster {
+        /// By what agents have seen when absent.
+        epoch: Option<u16>,
+    },
+    /// A change: after a restore, what runs of an installation is right; its agent says what that is.
+    Adopt {
+        pipeline: String,
+        environment: String,
+        target: String,
+    },
+    /// A change: after a restore, what the cluster knows of an installation is right.
+    Reapply {
+        pipeline: String,
+        environment: String,
+        target: String,
+    },
 }
 
 /// The reads that are answered without a quorum.
@@ -186,6 +203,7 @@ impl OperatorBody {
             Self::Apply { .. } | Self::Deploy(_) | Self::Approve { .. } | Self::Cancel { .. } => false,
             Self::Resume { .. } | Self::Rollback { .. } | Self::Enroll { .. } => false,
             Self::ChangeMember { .. } | Self::Runners { .. } => false,
+            Self::ResumeCluster { .. } | Self::Adopt { .. } | Self::Reapply { .. } => false,
             Self::Plan(_) | Self::RollbackPlan { .. } | Self::RunShow { .. } | Self::RunList { .. } => true,
             Self::Why { .. } | Self::Status { .. } | Self::History { .. } | Self::PipelineSource { .. } => {
                 true
@@ -216,7 +234,7 @@ pub struct DeployRequest {
     pub files: Option<WireFlinkFiles>,
     /// Refuse when the plan has another digest.
     pub plan_digest: Option<[u8; 32]>,
-    /// `quarantine`, `window`, `freeze`.
+    /// `quarantine`, `window`, `freeze`, `restored`.
     pub overrides: Vec<String>,
     pub reason: String,
 }

@@ -41,6 +41,8 @@ pub mod table {
     pub const STAGE: u8 = 18;
     /// Uploads, and what releases need beside what stands in them.
     pub const CONTENT: u8 = 19;
+    /// What a restore left to decide.
+    pub const UNDECIDED: u8 = 20;
     /// Cold: written by `apply`, read by queries alone.
     pub const AUDIT: u8 = 32;
     /// Cold: runs that are done and left memory.
@@ -71,6 +73,7 @@ rows! {
     Installation INSTALLATION; ReleaseRow RELEASE; AssignmentRow ASSIGNMENT; Agent AGENT; Runner RUNNER;
     Token TOKEN; Revoked REVOKED; Request REQUEST; Quarantine QUARANTINE; Settle SETTLE; Operator OPERATOR;
     Stage STAGE; Audit AUDIT; Source SOURCE; Instances INSTANCES; ContentRow CONTENT; ContentPart CONTENT_PART;
+    Undecided UNDECIDED;
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -141,6 +144,12 @@ pub enum AlarmDetail {
     /// What a member reports of itself, in its words.
     Reported {
         message: String,
+    },
+    /// The cluster was restored: it only observes, or so many installations and runs wait for a decision.
+    Restored {
+        observes: bool,
+        installations: u32,
+        runs: u32,
     },
 }
 
@@ -543,6 +552,7 @@ pub enum StoredOutcome {
     Runners { names: Vec<String>, change: String },
     Refused { refusal: WireRefusal },
     Nothing,
+    Resumed { epoch: u16, incarnation: u64 },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -558,6 +568,25 @@ pub struct Quarantine {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Settle {
     pub run: WireRun,
+}
+
+/// By subject: what a restore left to decide.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Undecided {
+    pub subject: UndecidedSubject,
+    pub since_ms: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum UndecidedSubject {
+    /// It only observes.
+    Cluster,
+    Installation {
+        installation: WireInstallation,
+    },
+    Run {
+        run: WireRun,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -619,6 +648,10 @@ pub enum WireWhy {
     NoEarlierRelease,
     Bug { run: WireRun, revision: u64 },
     StillServing { instances: u32 },
+    Observes,
+    Restored { stage: Option<WireStage> },
+    Adopted { by: WireIdentity },
+    Reapplied { by: WireIdentity },
 }
 
 /// The engine's refusals.
@@ -668,4 +701,11 @@ pub enum WireRefusal {
     NameTaken { runner: String },
     ContentMissing { content: [u8; 32] },
     ContentsFull { waiting: u32 },
+    Observes,
+    NotObserving,
+    EpochClaimed { agent: String, epoch: u16 },
+    EpochTooLow { lowest: u16 },
+    Undecided { installation: WireInstallation, environment: String },
+    NothingUndecided { installation: WireInstallation, environment: String },
+    NothingToReapply { installation: WireInstallation, environment: String },
 }

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use bincode::{Decode, Encode};
 
 use super::assignment::{WireFailure, WireHostGoal, WireHostReport};
+use super::common::WireInstallation;
+use super::release::WireRelease;
 use crate::codec::{Message, kind};
 
 /// From a runner to its agent.
@@ -64,10 +66,32 @@ pub struct EarlierKey {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum RunnerQuery {
     Logs(LogQuery),
+    /// Which release of an installation is on the host: answered with one [`RunningRelease`].
+    Running {
+        installation: WireInstallation,
+    },
 }
 
 impl Message for RunnerQuery {
     const KIND: u16 = kind::RUNNER_QUERY;
+    const VERSION: u16 = 1;
+}
+
+/// Which release of an installation is on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RunningRelease {
+    /// Empty from the host itself.
+    pub host: String,
+    /// `None`: there is none that should run, or it is not known.
+    pub digest: Option<[u8; 32]>,
+    /// The release itself; in one answer of several hosts with the first of a digest alone.
+    pub release: Option<WireRelease>,
+    /// Why it is not known.
+    pub missing: Option<String>,
+}
+
+impl Message for RunningRelease {
+    const KIND: u16 = kind::RUNNING_RELEASE;
     const VERSION: u16 = 1;
 }
 

@@ -80,6 +80,20 @@ pub(super) fn check(status: &Status, machine: &CheckedMachine) {
     assert_eq!(rows, ids(&status.members), "rows and members at revision {}", status.applied.index);
 }
 
+impl Care {
+    /// A raft id that no one had.
+    pub(super) fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        NODES as u64 + self.last_id
+    }
+
+    /// The coordinator in this place has a disk and is a member.
+    pub(super) fn is_there(&mut self, node: usize) {
+        self.lost.remove(&node);
+        self.joining.remove(&node);
+    }
+}
+
 impl Cluster {
     pub(super) fn node_of(&self, id: u64) -> Option<usize> {
         self.nodes.iter().position(|node| node.id == id)
@@ -165,8 +179,7 @@ impl Cluster {
         self.crash(node);
         self.care.lost.remove(&node);
         self.care.joining.insert(node);
-        self.care.last_id += 1;
-        let id = NODES as u64 + self.care.last_id;
+        let id = self.care.next_id();
         let learners = conf.learners.iter().copied().chain([id]).collect();
         self.nodes[node].replace_disk(id, ConfState { learners, ..conf.clone() });
         self.note(format_args!("{node} is {id} from now on"));

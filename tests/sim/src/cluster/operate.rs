@@ -74,6 +74,7 @@ impl Cluster {
         let (node, wall) = (self.any_node(), self.wall().0);
         let Some(member) = &self.nodes[node].member else { return };
         let rows = &member.state_machine().rows;
+        self.operators.agent_came = self.agent.was_refused();
         let moves = self.operators.moves(rows, (self.now, wall), self.healing);
         for (command, asker) in moves {
             let node = self.any_node();

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use trimaran_engine::Outcome;
+use trimaran_engine::rows::{from_bytes, tables};
+use trimaran_engine::state::installation::Installation;
 use trimaran_query::text::{self, Owner};
-use trimaran_query::{self as query, StoredRun};
+use trimaran_query::{self as query, RowSource as _, StoredRun};
 use trimaran_wire::v1::command::{Command, CommandBody, TokenGrant};
+use trimaran_wire::v1::common::WireInstallation;
 
 use super::Asker;
 use crate::check::Rows;
@@ -29,6 +32,8 @@ pub(crate) struct Operators {
     next: u64,
     versions: u64,
     set_up: bool,
+    /// The agent has come to a cluster that observes, so that it can be resumed.
+    pub(crate) agent_came: bool,
 }
 
 impl Operators {
@@ -39,7 +44,14 @@ impl Operators {
             next: 1,
             versions: 0,
             set_up: false,
+            agent_came: false,
         }
+    }
+
+    /// A backup was restored: what was answered after it is not in it, and they begin with what is.
+    pub(crate) fn restored(&mut self) {
+        self.requests.clear();
+        self.set_up = false;
     }
 
     pub(crate) fn session_lost(&mut self) {
@@ -174,6 +186,15 @@ impl Operators {
 
     /// What a user wants now; nothing new when the world heals.
     fn wish(&mut self, rows: &Rows, healing: bool) -> Option<CommandBody> {
+        if query::observes(rows) && self.random.below(4) == 0 {
+            let incarnation = self.next << 8;
+            return self.agent_came.then_some(CommandBody::ResumeCluster { epoch: None, incarnation });
+        }
+        if let Some(installation) = undecided(rows)
+            && self.random.below(3) == 0
+        {
+            return Some(self.decide(&installation));
+        }
         let mut live = Vec::new();
         for run in query::runs_changed(rows, 0) {
             if !run.run.status.is_done() {
@@ -197,6 +218,18 @@ impl Operators {
             }),
             _ => None,
         }
+    }
+
+    /// What runs is right, or what the state has.
+    fn decide(&mut self, it: &Installation) -> CommandBody {
+        let (installation, environment) = (WireInstallation::from(&it.id), it.environment.to_string());
+        if it.current.is_some() && self.random.below(2) == 0 {
+            return CommandBody::Reapply { installation, environment };
+        }
+        let environments = [format!("{environment} targets={}", it.id.target)];
+        let plan = plan::plan("web", &environments, &format!("v{}", self.versions));
+        let release = plan.environments[0].stages[0].release.as_ref().clone();
+        CommandBody::Adopt { installation, environment, release }
     }
 
     fn deploy(&mut self) -> CommandBody {
@@ -225,8 +258,12 @@ impl Operators {
         let commands: Vec<String> =
             reasons.map(|reason| reason.clears).filter(|clears| clears != "wait").collect();
         let words: Vec<&str> = self.random.pick(&commands)?.split(' ').collect();
-        let (run, stage) = words[2].split_once('/')?;
-        let (run, stage) = (run_id(run), Some(stage_id(stage)));
+        let (run, stage) = match words[2].split_once('/') {
+            Some((run, stage)) => (run_id(run), Some(stage_id(stage))),
+            // A run that a restore left undecided, and not the cluster or an installation, which have their turn.
+            None if words[2].contains('#') => (run_id(words[2]), None),
+            None => return None,
+        };
         Some(match words[1] {
             "approve" => {
                 let option = if self.random.below(5) == 0 { "roll_back" } else { "promote" };
@@ -236,4 +273,15 @@ impl Operators {
             _ => CommandBody::Resume { run, stage },
         })
     }
+}
+
+/// An installation that a restore left undecided.
+fn undecided(rows: &Rows) -> Option<Installation> {
+    let mut found = None;
+    rows.scan(&[tables::INSTALLATION], &mut |_, value| {
+        let it: Installation = from_bytes(value).expect("a stored row");
+        found = query::is_undecided(rows, &it.id).then_some(it);
+        found.is_none()
+    });
+    found
 }

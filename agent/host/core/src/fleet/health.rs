@@ -243,6 +243,16 @@ impl Health {
         self.again(now, installation)
     }
 
+    /// What stands is not known any more: no host is asked for anything outside of runs before it is said again.
+    pub fn forget_standing(&mut self) {
+        for it in self.installations.values_mut() {
+            (it.standing, it.announced) = (None, None);
+            it.joined.clear();
+            it.asked.clear();
+        }
+        self.changed.clear();
+    }
+
     /// What the coordinators say that stands on hosts.
     pub fn on_standing(&mut self, now: Timestamp, standing: Standing) -> Option<Transition> {
         let id = standing.installation.clone();

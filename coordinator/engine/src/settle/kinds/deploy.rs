@@ -1,11 +1,11 @@
 //! Deploys: held by their gates, by the strategy's pause, or by what they share with others; otherwise at work.
 
 use trimaran_model::assignment::Assignment;
-use trimaran_model::id::{AssignmentId, RunId};
+use trimaran_model::id::{AssignmentId, InstallationId, RunId};
 use trimaran_model::target::PlatformKind;
 use trimaran_model::why::{Reason, Why};
 
-use crate::settle::{assign, gates};
+use crate::settle::{assign, gates, restored};
 use crate::state::State;
 use crate::state::agent::Agent;
 use crate::state::run::{Run, RunGraph};
@@ -101,6 +101,13 @@ fn held_by_others(state: &State, run: &Run, deploy: &Deploy) -> Option<(Held, Re
     {
         let (run, target) = (run.clone(), name.clone());
         return held(Held::Queued, Why::InstallationBusy { run, target });
+    }
+    let here = InstallationId { pipeline: run.id.pipeline.clone(), target: name.clone() };
+    if state.observes() {
+        return held(Held::Blocked, Why::Observes);
+    }
+    if let Some(stage) = restored::undecided(state, &here) {
+        return held(Held::Blocked, Why::Restored { stage: Some(stage) });
     }
     let Some(target) = state.target(name) else {
         return held(Held::Blocked, Why::NoTarget { target: name.clone() });

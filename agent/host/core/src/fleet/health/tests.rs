@@ -313,6 +313,23 @@ fn who_joins_gets_the_release_a_few_at_once_and_counts_when_it_is_healthy() {
     assert_eq!(world.counts().updated, 5);
 }
 
+/// Another incarnation of the cluster: what the one before wanted is not for hosts that join, nor for those that differ from it.
+#[test]
+fn what_stands_is_forgotten_until_it_is_said_again() {
+    let mut world = World::new();
+    world.enrolled.insert(host(5), labelled("prod"));
+    world.fleet();
+    world.health.forget_standing();
+    world.hello(5, &[]);
+    world.say(1, &report(HostState::Healthy, Some(OLD), Fence(5)));
+    world.pass(Millis::minutes(1));
+    assert!(world.converge().is_empty(), "no one says what should run");
+    assert!(world.health.announced_verdicts().is_empty() && !world.health.has_count_changes());
+    world.take(|health, now| health.on_standing(now, standing(Fence(1 << 48), NEW)).into_iter().collect());
+    world.fleet();
+    assert_eq!(world.converge(), [(host(5), "apply")]);
+}
+
 #[test]
 fn a_release_that_fails_on_who_joins_stops_joining_and_says_nothing_against_the_others() {
     let mut world = World::new();
