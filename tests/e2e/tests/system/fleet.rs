@@ -5,6 +5,7 @@ mod away;
 mod evidence;
 mod joining;
 mod leaving;
+mod trust;
 
 use std::path::PathBuf;
 
