@@ -5,7 +5,6 @@
 
 mod coordinator;
 mod drivers;
-mod earlier_keys;
 mod event;
 mod event_loop;
 mod fleet_platform;
@@ -19,6 +18,7 @@ mod logs;
 mod needed;
 mod pages;
 mod queries;
+mod refused_keys;
 mod relay;
 mod release_source;
 mod runner_events;
@@ -42,7 +42,7 @@ use trimaran_model::limits::AGENT_EVENTS_MAX;
 use trimaran_model::report::Report;
 use trimaran_process::{DataDir, Tasks};
 use trimaran_transport::files::RESET_KEY_BYTES;
-use trimaran_transport::{Alpn, Endpoint, EndpointLimits, FrameSender, RevokedKeys, random};
+use trimaran_transport::{Alpn, Endpoint, EndpointLimits, FrameSender, random};
 use trimaran_wire::codec::Message;
 use trimaran_wire::v1::agent_journal::JournalRecord;
 
@@ -61,6 +61,7 @@ use journal_file::JournalFile;
 use journal_secret::JournalSecret;
 use kubernetes_releases::StoredReleases;
 use needed::NeededReleases;
+use refused_keys::RefusedKeys;
 use relay::Relay;
 use release_source::ReleaseSource;
 
@@ -73,12 +74,12 @@ pub(crate) async fn run(start: RoleContext) -> Result<(), Report> {
     let mut executor = Executor::restore(DRIVERS, &records)
         .map_err(|error| Report::because(error_code::STORE_DAMAGED, "the journal can't be used", &error))?;
     executor.set_ownership(state.ownership());
-    let revoked = RevokedKeys::default();
+    let refused = RefusedKeys::load(&state, &own, clock.now());
     let reset_key = match stop.run_until_cancelled(state.reset_key()).await {
         Some(key) => key?,
         None => return Ok(()),
     };
-    let endpoint = Arc::new(bind(reset_key, &settings, &own, &clock, &revoked)?);
+    let endpoint = Arc::new(bind(reset_key, &settings, &own, &clock, &refused)?);
     let listen = match settings.listen {
         Some(_) => endpoint.local_address().ok().map(|address| address.to_string()),
         None => None,
@@ -102,6 +103,7 @@ pub(crate) async fn run(start: RoleContext) -> Result<(), Report> {
     tasks.spawn(runners::accept(endpoint.clone(), events.clone(), relay, tasks.clone()));
     let dialer = Dialer::new(endpoint.clone(), own.clone(), Alpn::Agent, settings.endpoints.clone());
     tasks.spawn(coordinator::dial(dialer, events, targets.platforms(), current));
+    tasks.spawn(refused.keep(state.clone()));
     let (needed, releases) = watch::channel(Needed::new());
     tasks.spawn(artifacts.keep(releases));
     let renewal = own.keep_renewed(endpoint.clone(), clock.clone(), settings.endpoints);
@@ -115,7 +117,7 @@ pub(crate) async fn run(start: RoleContext) -> Result<(), Report> {
         NeededReleases::new(needed),
         endpoint.clone(),
         clock,
-        revoked,
+        refused,
         listen,
         random::next_u64(),
         state.ownership(),
@@ -174,10 +176,10 @@ fn bind(
     settings: &crate::settings::Settings,
     own: &crate::certificate::Own,
     clock: &crate::clock::ClusterClock,
-    revoked: &RevokedKeys,
+    refused: &RefusedKeys,
 ) -> Result<Endpoint, Report> {
     let mut config = own.endpoint(clock);
-    let keys = revoked.clone();
+    let keys = refused.handshakes();
     // Whose key a runner enrolled with the coordinators know; it keeps its certificate until it renews.
     config.revoked = Arc::new(move |certificate| {
         let coordinator = matches!(certificate.identity, Identity::Coordinator(_));

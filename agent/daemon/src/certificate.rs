@@ -16,7 +16,8 @@ use trimaran_model::text::with_sources;
 use trimaran_transport::enroll::{Token, make_csr, make_key_and_csr, renew_at};
 use trimaran_transport::files::IdentityFiles;
 use trimaran_transport::{
-    Alpn, CertificateStore, CloseCode, Endpoint, EndpointConfig, EndpointLimits, Trust, backoff, random,
+    Alpn, CertificateStore, CloseCode, Endpoint, EndpointConfig, EndpointLimits, RevokedKeys, Trust, backoff,
+    random,
 };
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::enroll::{EnrollReply, EnrollRequest};
@@ -41,8 +42,10 @@ pub(crate) struct Own {
     pub(crate) agent: Option<Identity>,
     /// Where it is stored.
     state: State,
-    /// Wakes the renewal: a peer refused the certificate.
+    /// Wakes the renewal: a peer refused the certificate, or would.
     pub(crate) refused: Arc<Notify>,
+    /// Issuers that count no more, where this process is judged by them; an agent is.
+    pub(crate) issuers: RevokedKeys,
 }
 
 impl Own {
@@ -65,7 +68,8 @@ impl Own {
             None => None,
         };
         let (identity, state, refused) = (identity.clone(), state.clone(), Arc::default());
-        Ok(Some(Self { identity, store, trust, agent, state, refused }))
+        let issuers = RevokedKeys::default();
+        Ok(Some(Self { identity, store, trust, agent, state, refused, issuers }))
     }
 
     /// Whether a token is one of this identity's cluster.
@@ -91,6 +95,11 @@ impl Own {
         }
     }
 
+    /// Whether a coordinator signed the certificate that is a member no more.
+    pub(crate) fn is_by_a_removed_coordinator(&self) -> bool {
+        self.store.info().is_some_and(|info| self.issuers.refuses_issuer(&info))
+    }
+
     /// Keeps the certificate young until the process ends.
     pub(crate) async fn keep_renewed(self, endpoint: Arc<Endpoint>, clock: ClusterClock, via: Vec<String>) {
         let entropy = random::next_u64();
@@ -104,7 +113,7 @@ impl Own {
             let Some(info) = self.store.info() else { continue };
             let due = clock.now() >= renew_at(info.not_before, info.not_after, entropy);
             let over = nudged && clock.now() >= renew_at(info.not_before, info.not_after, 0);
-            if !due && !over {
+            if !due && !over && !self.is_by_a_removed_coordinator() {
                 continue;
             }
             match self.renew(&endpoint, &via).await {

@@ -13,6 +13,7 @@ mod directory_lock;
 mod host_command;
 mod install;
 mod log_on_change;
+mod revocations;
 mod role_context;
 mod run;
 mod runner;

@@ -80,7 +80,7 @@ pub(crate) async fn run(start: RoleContext) -> Result<(), Report> {
     outcome
 }
 
-/// The socket towards the agent, which is refused with an earlier key.
+/// The socket towards the agent, which is refused with an earlier key and with a certificate by a removed coordinator.
 fn bind(
     own: &Own,
     endpoints: &[String],
@@ -88,7 +88,7 @@ fn bind(
     revoked: RevokedAgents,
 ) -> Result<Endpoint, BindError> {
     let mut config = own.endpoint(clock);
-    config.revoked = Arc::new(move |certificate| revoked.contains(certificate));
+    config.revoked = Arc::new(move |certificate| revoked.refuses(certificate));
     Endpoint::bind(addresses::any_local(endpoints), config)
 }
 

@@ -2,16 +2,21 @@
 
 mod secret;
 
-use std::fmt;
 use std::path::Path;
+use std::{fmt, fs, io};
 
 use trimaran_agent_core::Ownership;
 use trimaran_model::error_code;
+use trimaran_model::limits::{AGENT_KEPT_REVOKED_MAX, SECRET_KEPT_REVOKED_MAX};
 use trimaran_model::report::Report;
 use trimaran_process::DataDir;
+use trimaran_process::files::write_atomically;
 use trimaran_transport::files::{self, FilesError, IdentityFiles, RESET_KEY_BYTES};
 
 pub(crate) use secret::{SecretState, acquire};
+
+/// A file of the directory, or a value of the Secret.
+const REVOKED: &str = "revoked";
 
 /// The state of this process; clones are the same one.
 #[derive(Clone)]
@@ -63,6 +68,47 @@ impl State {
                 Report::because(error_code::DATA_DIR, "the reset key can't be used", &error)
             }),
             Self::Secret(state) => state.reset_key().await,
+        }
+    }
+
+    /// The text of keys that count no more, as it was saved last; empty before that.
+    pub(crate) fn revocations(&self) -> Result<String, Report> {
+        let unreadable = |error: &dyn std::error::Error| {
+            Report::because(error_code::DATA_DIR, format!("{REVOKED} can't be read"), error)
+        };
+        match self {
+            Self::Directory(data) => match fs::read_to_string(data.root().join(REVOKED)) {
+                Ok(text) => Ok(text),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+                Err(error) => Err(unreadable(&error)),
+            },
+            Self::Secret(state) => String::from_utf8(state.value(REVOKED).unwrap_or_default())
+                .map_err(|error| unreadable(&error)),
+        }
+    }
+
+    /// Stores that text; durable when it returns.
+    pub(crate) async fn save_revocations(&self, text: String) -> Result<(), Report> {
+        let unwritten = |error: &dyn std::error::Error| {
+            Report::because(error_code::DATA_DIR, format!("{REVOKED} can't be written"), error)
+        };
+        match self {
+            Self::Directory(data) => {
+                let file = data.root().join(REVOKED);
+                let saved =
+                    tokio::task::spawn_blocking(move || write_atomically(&file, text.as_bytes(), 0o600))
+                        .await;
+                saved.map_err(|error| unwritten(&error))?.map_err(|error| unwritten(&error))
+            }
+            Self::Secret(state) => state.put([(REVOKED.to_owned(), text.into_bytes())].into()).await,
+        }
+    }
+
+    /// How many keys that text may name.
+    pub(crate) fn kept_revocations_max(&self) -> usize {
+        match self {
+            Self::Directory(_) => AGENT_KEPT_REVOKED_MAX,
+            Self::Secret(_) => SECRET_KEPT_REVOKED_MAX,
         }
     }
 

@@ -316,6 +316,12 @@ pub const READS_PER_IDENTITY_MAX: usize = 2;
 /// Earlier keys of an agent that its runners refuse; the last ones, where it was enrolled anew more often than that within
 /// a month.
 pub const AGENT_REVOKED_MAX: usize = 1024;
+/// Issuing keys of coordinators that a runner knows, of present and of earlier ones, and of these the revoked ones.
+pub const RUNNER_ISSUERS_MAX: usize = 1024;
+/// Revoked keys that an agent keeps for its next start: in its directory, and in a Secret, which holds 1 MiB and is written
+/// whole. Where there are more, it asks the coordinators for all of them at its start.
+pub const AGENT_KEPT_REVOKED_MAX: usize = 65_536;
+pub const SECRET_KEPT_REVOKED_MAX: usize = 2048;
 /// Revoked keys of one message.
 pub const REVOKED_PER_MESSAGE_MAX: usize = 4096;
 /// Verdicts of one message; each has the words of one failure.
@@ -498,6 +504,9 @@ const _: () = assert!(LEASE_PING.0 * 3 < LEASE.0);
 const _: () = assert!(HOST_LOST_AFTER.0 > AGENT_LOST_AFTER.0);
 const _: () = assert!(REVOKED_PER_MESSAGE_MAX * 48 < AGENT_FRAME_BYTES_MAX);
 const _: () = assert!(AGENT_REVOKED_MAX * 48 < RUNNER_FRAME_BYTES_MAX);
+const _: () = assert!(RUNNER_ISSUERS_MAX * (48 + 32) < RUNNER_FRAME_BYTES_MAX);
+// A line of text each, beside the identity and the end of the journal.
+const _: () = assert!(SECRET_KEPT_REVOKED_MAX * 96 < MIB / 2);
 const _: () = assert!(AGENT_REPORTS_BYTES_MAX > AGENT_FRAME_BYTES_MAX);
 const _: () = assert!(PROPOSALS_BYTES_MAX > ENTRY_BYTES_MAX);
 const _: () = assert!(PROPOSALS_RESERVED * 2 * COMMENT_BYTES_MAX <= PROPOSALS_BYTES_RESERVED);

@@ -4,7 +4,7 @@
 
 pub mod authority;
 pub mod certificate_store;
-mod chain;
+pub(crate) mod chain;
 pub mod enroll;
 pub mod files;
 pub mod identity;

@@ -35,7 +35,7 @@ pub(crate) fn run(report: &mut Report) {
 }
 
 /// The sorted times of some deploys, in turn of two versions.
-fn deploys(lab: &Lab, web: &Web, times: usize) -> Vec<Duration> {
+pub(crate) fn deploys(lab: &Lab, web: &Web, times: usize) -> Vec<Duration> {
     let one = |number: usize| {
         let began = Instant::now();
         let run = web.deploy(lab, ["v1", "v2"][number % 2]);

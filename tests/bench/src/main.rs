@@ -13,6 +13,7 @@ mod flink;
 mod flink_rest;
 mod floor;
 mod history;
+mod hostile_runner;
 mod hung;
 mod idle;
 mod kubernetes;
@@ -35,6 +36,7 @@ const ALL: &[Bench] = &[
     ("dispatch", dispatch::run),
     ("attached", attached::run),
     ("hung", hung::run),
+    ("hostile-runner", hostile_runner::run),
     ("idle", idle::run),
     ("history", history::run),
     ("lint", lint::run),

@@ -7,6 +7,7 @@
 pub mod artifacts;
 pub mod balancer;
 pub mod clicks;
+pub mod hostile_runner;
 pub mod http;
 pub mod hung;
 pub mod lab;

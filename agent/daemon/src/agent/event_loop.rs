@@ -24,7 +24,7 @@ use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_model::verdict::Verdict;
 use trimaran_process::clock::boot_time;
 use trimaran_targets::Happened;
-use trimaran_transport::{CloseCode, Endpoint, RevokedKeys, Session};
+use trimaran_transport::{CloseCode, Endpoint, Session};
 use trimaran_wire::codec::CodecError;
 use trimaran_wire::v1::agent::{
     AgentDown, AgentUp, AgentVerdict, HostCounts, HostFinding, KnownCluster, RefusedCounts, RunnerEntry,
@@ -33,13 +33,13 @@ use trimaran_wire::v1::agent::{
 use trimaran_wire::v1::assignment::WireAssignment;
 
 use super::drivers::{AgentTargets, DRIVEN, Drivers};
-use super::earlier_keys::EarlierKeys;
 use super::event::Event;
 use super::fleet_platform::{FleetOrder, Watcher};
 use super::hosts::Hosts;
 use super::journal::{Action, Journal, unwritable};
 use super::needed::NeededReleases;
 use super::pages::Pages;
+use super::refused_keys::RefusedKeys;
 use crate::clock::{ClusterClock, instant_of};
 use crate::dial;
 
@@ -61,13 +61,11 @@ pub(crate) struct AgentLoop {
     journal: Journal,
     pub(super) hosts: Hosts,
     pub(super) health: Health,
-    endpoint: Arc<Endpoint>,
+    pub(super) endpoint: Arc<Endpoint>,
     pub(super) clock: ClusterClock,
-    revoked: RevokedKeys,
-    /// Revoked keys up to this number are known.
-    revoked_up_to: u64,
-    /// Keys that this agent's name had before, which its runners refuse.
-    pub(super) earlier_keys: EarlierKeys,
+    pub(super) refused: RefusedKeys,
+    /// Connected runners were not sent all of `refused` that concerns them.
+    pub(super) runners_are_behind: bool,
     /// The state of the cluster that is obeyed: its epoch and incarnation.
     pub(super) cluster: (Epoch, u64),
     pages: Pages,
@@ -113,7 +111,7 @@ impl AgentLoop {
         needed: NeededReleases,
         endpoint: Arc<Endpoint>,
         clock: ClusterClock,
-        revoked: RevokedKeys,
+        refused: RefusedKeys,
         listen: Option<String>,
         incarnation: u64,
         ownership: Ownership,
@@ -126,9 +124,8 @@ impl AgentLoop {
             health: Health::default(),
             endpoint,
             clock,
-            revoked,
-            revoked_up_to: 0,
-            earlier_keys: EarlierKeys::default(),
+            refused,
+            runners_are_behind: false,
             pages: Pages::default(),
             listen,
             incarnation,
@@ -241,6 +238,7 @@ impl AgentLoop {
         if self.report_runners_at <= now {
             self.send_all_runners(now);
         }
+        self.catch_up_runners();
         self.inputs.push_back(Input::Due);
     }
 
@@ -371,7 +369,7 @@ impl AgentLoop {
         let (epoch, incarnation) = self.executor.epoch();
         self.send(AgentUp::Hello {
             incarnation: self.incarnation,
-            known: KnownCluster { epoch: epoch.0, incarnation, revoked: self.revoked_up_to },
+            known: KnownCluster { epoch: epoch.0, incarnation, revoked: self.refused.up_to(incarnation) },
             held: self.executor.held(),
             listen: self.listen.clone(),
             platforms: DRIVEN.iter().map(|platform| platform.as_str().to_owned()).collect(),
@@ -424,13 +422,7 @@ impl AgentLoop {
             }
             AgentDown::OtherIncarnation { epoch, .. } => self.refuse_cluster(epoch),
             AgentDown::Revoked { up_to, keys, issuers } => {
-                self.revoked_up_to = up_to;
-                self.revoked.add_issuers(issuers);
-                self.pass_on_earlier_keys(&keys);
-                let keys = keys.into_iter().map(|it| (it.key, WallTime(it.until_ms)));
-                if self.revoked.extend(self.clock.now(), keys) {
-                    self.endpoint.close_revoked();
-                }
+                self.on_revoked(up_to, &keys, issuers);
             }
             AgentDown::Pong { sent_ms, wall_ms } => {
                 self.clock.set(WallTime(wall_ms));

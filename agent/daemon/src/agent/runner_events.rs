@@ -72,9 +72,11 @@ impl AgentLoop {
         tracing::info!(runner = host.as_str(), "connected");
         let welcome = self.welcome(labels);
         self.hosts.send(host, welcome);
-        if let Some(revoked) = self.earlier_keys.message() {
-            self.hosts.send(host, revoked);
+        for message in self.refused.for_runners() {
+            self.hosts.send(host, message);
         }
+        // Of issuers it is notified later.
+        self.runners_are_behind |= self.refused.refuses_own();
         self.observe(host, None);
         let changes = self.health.on_hello(boot_time(), host, &reports);
         self.send_verdicts(changes);

@@ -1,5 +1,5 @@
-//! What runners have to know of the cluster beside their orders: its date, the state of it that their agent obeys, and the keys
-//! that their agent's name had before.
+//! What runners have to know of the cluster beside their orders: its date, the state of it that their agent obeys, the keys
+//! that their agent's name had before, and those of coordinators that sign no more.
 
 use std::collections::BTreeMap;
 
@@ -31,14 +31,33 @@ impl AgentLoop {
         }
     }
 
-    /// Passes keys that this agent's name had before on to every runner.
-    pub(super) fn pass_on_earlier_keys(&mut self, revoked: &[RevokedKey]) {
-        if !self.earlier_keys.add(self.clock.now(), revoked) {
-            return;
+    /// A coordinator names keys that count no more.
+    pub(super) fn on_revoked(&mut self, up_to: u64, keys: &[RevokedKey], issuers: Vec<[u8; 32]>) {
+        let (_, incarnation) = self.cluster;
+        let added = self.refused.add(self.clock.now(), (incarnation, up_to), keys, issuers);
+        if added.keys {
+            self.endpoint.close_revoked();
         }
-        let message = self.earlier_keys.message().expect("a key was added just now");
+        if added.for_runners {
+            self.pass_on_refused_keys();
+        }
+    }
+
+    /// Passes what changed of such keys on to every runner. When this agent's own certificate is by one of them, that is left
+    /// out until it has another one.
+    fn pass_on_refused_keys(&mut self) {
+        self.runners_are_behind = self.refused.refuses_own();
         for host in self.hosts.connected() {
-            self.hosts.send(&host, message.clone());
+            for message in self.refused.for_runners() {
+                self.hosts.send(&host, message);
+            }
+        }
+    }
+
+    /// Passes on what had to wait for another certificate of this agent.
+    pub(super) fn catch_up_runners(&mut self) {
+        if self.runners_are_behind && !self.refused.refuses_own() {
+            self.pass_on_refused_keys();
         }
     }
 }

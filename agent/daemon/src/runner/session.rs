@@ -133,6 +133,12 @@ async fn on_message(
                 tracing::error!(%error, "revoked keys of the agent can't be written");
             }
         }
+        RunnerDown::Issuers { known, revoked } => {
+            let now = greeting.clock.now();
+            if let Err(error) = greeting.revoked.add_issuers(now, &known, &revoked).await {
+                tracing::error!(%error, "keys of removed coordinators can't be written");
+            }
+        }
         RunnerDown::Goal { sequence, goal } => {
             if goals.waiting.len() >= SESSION_QUEUE_MAX {
                 return Err(CodecError::value("more goals than this host can hold"));

@@ -172,7 +172,13 @@ impl SecretState {
         Ok(())
     }
 
-    async fn put(&self, values: Values) -> Result<(), Report> {
+    /// A value beside the journal, as it was read or written last.
+    pub(super) fn value(&self, key: &str) -> Option<Vec<u8>> {
+        self.0.values.lock().get(key).cloned()
+    }
+
+    /// Stores values; comes back as [`Self::append`] does.
+    pub(super) async fn put(&self, values: Values) -> Result<(), Report> {
         let mut store = self.0.store.lock().await;
         let mut retry = Retry::default();
         while let Err(error) = store.put(values.clone()).await {

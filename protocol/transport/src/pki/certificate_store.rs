@@ -10,6 +10,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{DistinguishedName, SignatureScheme};
 
 use crate::alpn::Alpn;
+use crate::pki::chain;
 use crate::pki::files::IdentityFiles;
 use crate::pki::identity::{CertificateError, CertificateInfo};
 use crate::pki::pem;
@@ -62,7 +63,10 @@ impl CertificateStore {
     /// Validity is not judged here: a coordinator that starts with an expired certificate may renew it.
     pub fn replace(&self, files: &IdentityFiles) -> Result<(), CertificateStoreError> {
         let chain = pem::certificates(&files.cert).ok_or(CertificateStoreError::Certificate)?;
+        let issuers = chain::below_roots(&chain[1..]).and_then(chain::keys);
+        let issuers = issuers.map_err(CertificateStoreError::Leaf)?;
         let info = CertificateInfo::parse(&chain[0]).map_err(CertificateStoreError::Leaf)?;
+        let info = CertificateInfo { issuers, ..info };
         let trust = Trust::from_pem(&files.ca)?;
         let certified = |chain| {
             let key = pem::private_key(&files.key).ok_or(CertificateStoreError::Key)?;

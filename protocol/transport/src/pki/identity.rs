@@ -57,7 +57,8 @@ pub struct CertificateInfo {
     pub fingerprint: Digest,
     pub not_before: WallTime,
     pub not_after: WallTime,
-    /// SHA-256 of the keys that certified it, its own issuer's first, the root's left out; empty before it was verified.
+    /// SHA-256 of the keys that certified it, its own issuer's first, the root's left out; empty where the certificate alone was
+    /// read.
     pub issuers: Vec<Digest>,
 }
 

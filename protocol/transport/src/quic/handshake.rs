@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::alpn::Alpn;
 use crate::close::{CloseCode, CloseReason};
+use crate::pki::chain;
 use crate::pki::identity::{CertificateError, CertificateInfo};
 use crate::quic::connection::{Registry, Side, close_reason};
 use crate::quic::limits::{self, HANDSHAKE_TIMEOUT};
@@ -149,7 +150,10 @@ fn agreed(connection: &Connection) -> Option<Alpn> {
 fn certificate(connection: &Connection) -> Result<CertificateInfo, CertificateError> {
     let chain = connection.peer_identity().ok_or(CertificateError::Missing)?;
     let chain = chain.downcast::<Vec<CertificateDer<'static>>>().map_err(|_| CertificateError::Missing)?;
-    CertificateInfo::parse(chain.first().ok_or(CertificateError::Missing)?)
+    let (leaf, issuers) = chain.split_first().ok_or(CertificateError::Missing)?;
+    // A session ends when its issuer is revoked, as a handshake would.
+    let issuers = chain::keys(chain::below_roots(issuers)?)?;
+    Ok(CertificateInfo { issuers, ..CertificateInfo::parse(leaf)? })
 }
 
 async fn welcome(connection: &Connection) -> Result<(), CloseReason> {

@@ -67,7 +67,7 @@ pub struct KnownCluster {
     /// The highest epoch that was ever seen, and the incarnation of the cluster that had it.
     pub epoch: u16,
     pub incarnation: u64,
-    /// Revoked keys up to this number are known, since the process began.
+    /// Revoked keys up to this number of that incarnation are known.
     pub revoked: u64,
 }
 

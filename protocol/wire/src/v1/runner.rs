@@ -47,6 +47,10 @@ pub enum RunnerDown {
     /// Earlier keys of this agent, which the runner refuses from now on: behind the `Welcome`, and as they come; at most
     /// `limits::AGENT_REVOKED_MAX`.
     Revoked { keys: Vec<EarlierKey> },
+    /// With which keys coordinators sign certificates, when some of them count no more: behind the `Welcome`, and as they
+    /// come. `known` are those of present and earlier coordinators, `revoked` those of them that were removed; each at most
+    /// `limits::RUNNER_ISSUERS_MAX`. The agent's own certificate is by none of the revoked ones.
+    Issuers { known: Vec<[u8; 32]>, revoked: Vec<EarlierKey> },
 }
 
 impl Message for RunnerDown {
@@ -54,7 +58,7 @@ impl Message for RunnerDown {
     const VERSION: u16 = 1;
 }
 
-/// A key that the name of an agent had before; refused until its certificates have expired.
+/// A key that counts no more, such as one that the name of an agent had before; refused until its certificates have expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct EarlierKey {
     /// SHA-256 of the public key.

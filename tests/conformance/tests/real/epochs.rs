@@ -1,5 +1,5 @@
 //! What a runner obeys: its own agent of the latest state of the cluster that it has seen, and no process with an earlier key of
-//! that agent. Also after a restart.
+//! that agent, or with a certificate that a removed coordinator signed. Also after a restart.
 
 use std::net::SocketAddr;
 use std::process::{Child, Command};
@@ -124,6 +124,36 @@ fn a_runner_refuses_an_earlier_key_of_its_agent_also_after_a_restart() {
         assert!(accepted.is_err(), "its key is refused before anything is said");
         stop(process);
         // Who has the name now is obeyed.
+        fleet.succeed();
+        let process = runner(&lab, at(&fleet.endpoint), None);
+        let mut orders = Orders::of(&fleet.endpoint, 1, 7).await;
+        assert_eq!(orders.give(&lab, "web", Fence::new(Epoch(1), 5)).await, None);
+        until("v1 runs", || (lab.alive() == ["v1"]).then_some(()));
+        stop(process);
+    });
+    lab.kill_all();
+}
+
+#[test]
+fn a_runner_refuses_what_a_removed_coordinator_signs_also_after_a_restart() {
+    let lab = Lab::new();
+    run(async {
+        let mut fleet = Fleet::new(&lab, Vec::new());
+        let process = runner(&lab, at(&fleet.endpoint), None);
+        let mut orders = Orders::of(&fleet.endpoint, 1, 7).await;
+        let [removed, present] = fleet.replace_issuer();
+        let revoked = vec![EarlierKey { key: removed.0, until_ms: now().0 + 3_600_000 }];
+        let message = RunnerDown::Issuers { known: vec![removed.0, present.0], revoked };
+        orders.sender.send(&message.to_frame()).await.expect("sent");
+        let ended = tokio::time::timeout(LIMIT, orders.session.closed()).await.expect("it ends");
+        assert_eq!(ended.code(), Some(CloseCode::Revoked), "{ended}");
+        stop(process);
+
+        let process = runner(&lab, at(&fleet.endpoint), None);
+        let accepted = tokio::time::timeout(Duration::from_secs(3), fleet.endpoint.accept()).await;
+        assert!(accepted.is_err(), "who has the removed one's key poses as no agent");
+        stop(process);
+        // A certificate by a coordinator that is there is as good as before.
         fleet.succeed();
         let process = runner(&lab, at(&fleet.endpoint), None);
         let mut orders = Orders::of(&fleet.endpoint, 1, 7).await;

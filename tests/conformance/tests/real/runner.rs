@@ -77,6 +77,13 @@ impl Fleet {
         Self { authority, issuer, address: lab.address.clone(), endpoint, key, goals }
     }
 
+    /// Another coordinator signs from now on. The keys of the one before and of this one.
+    pub(crate) fn replace_issuer(&mut self) -> [Digest; 2] {
+        let next = self.authority.new_issuer(&"c2".parse().expect("a name"), 0, now()).expect("an issuer");
+        let before = std::mem::replace(&mut self.issuer, next);
+        [before.key_digest(), self.issuer.key_digest()]
+    }
+
     /// Another process is enrolled as the same agent, with a key of its own.
     pub(crate) fn succeed(&mut self) {
         (self.endpoint, self.key) = agent_endpoint(&self.authority, &self.issuer, &self.address);

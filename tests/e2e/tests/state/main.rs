@@ -217,3 +217,26 @@ fn a_state_without_an_identity_is_named_and_its_lease_is_released() {
     assert!(log.contains("agent/lab is not enrolled in secret:agents/lab"), "{log}");
     assert!(agent.holder().is_null(), "it has released the Lease: {}", agent.holder());
 }
+
+#[test]
+fn a_host_that_was_removed_is_refused_by_the_next_process_though_no_coordinator_is_there() {
+    let lab = Lab::fresh(3);
+    let agent = Agent::new(&lab);
+    let mut first = agent.start_first();
+    agent.connected(&agent.of_dev, Duration::from_secs(60));
+    lab.kill("host-3");
+    lab.ok(&["runner", "remove", "host-3", "--yes"]);
+    until("its key is in the Secret", Duration::from_secs(30), || {
+        agent.server.object(SECRET)["data"]["revoked"].is_string().then_some(())
+    });
+    lab.kill("c1");
+    first.signal("KILL");
+    first.ended(Duration::from_secs(10));
+    std::fs::remove_dir_all(&first.data_dir).expect("it is there");
+    let second = agent.start("second", &[]);
+    until("the next process has the state", TAKE_OVER, || second.log().contains("start=2").then_some(()));
+    let runner = lab.start_part_in("host-3", &[], &[]);
+    until("the host is refused", Duration::from_secs(60), || (!is_alive(runner)).then_some(()));
+    let log = std::fs::read_to_string(lab.part("host-3").data_dir.join("log")).expect("a log");
+    assert!(log.contains("revoked"), "{log}");
+}

@@ -123,6 +123,24 @@ mod tests {
         }
     }
 
+    /// A runner is upgraded while shims of earlier builds run: these bytes stay for ever, and further ones may be added.
+    #[test]
+    fn what_shims_and_runners_of_other_builds_say_is_understood() {
+        let stop = Request::Stop { signal: 15, grace_ms: 5000 };
+        assert_eq!((stop.line().as_str(), Request::parse("stop 15 5000")), ("stop 15 5000\n", Some(stop)));
+        let out_of_memory = Exit { out_of_memory: true, ..Exit::signal(9) };
+        for (line, answer) in [
+            ("exit code 3", Answer::Exit(Exit::code(3))),
+            ("exit signal 9", Answer::Exit(Exit::signal(9))),
+            ("exit memory 9", Answer::Exit(out_of_memory)),
+            ("exit lost", Answer::Exit(Exit::LOST)),
+            ("ended code 0", Answer::Ended(Exit::code(0))),
+            ("stuck 1 22", Answer::Stuck(vec![1, 22])),
+        ] {
+            assert_eq!((answer.line(), Answer::parse(line)), (format!("{line}\n"), Some(answer)));
+        }
+    }
+
     #[test]
     fn an_answer_is_bounded() {
         let answer = Answer::Stuck(vec![u32::MAX; 1000]);

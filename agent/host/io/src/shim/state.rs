@@ -235,6 +235,20 @@ mod tests {
         assert_eq!(State::read(dir).expect("readable"), None);
     }
 
+    /// As the first build wrote it, which later ones read for ever: a service outlives the runner that started it.
+    const FIRST: &str = "trimaran-shim-state 1\nboot b\nmark m\nshim 1 2\ngroup /sys/fs/cgroup/a b\nmain 3 4 5\nexit code 6\nend\n";
+
+    #[test]
+    fn the_state_of_an_older_build_is_read_and_a_later_build_may_add_lines() {
+        assert_eq!(State::parse(FIRST), Some(state()));
+        assert_eq!(
+            State::parse(&FIRST.replace("group /sys/fs/cgroup/a b\n", "")),
+            Some(State { group: None, ..state() })
+        );
+        assert_eq!(state().text(), FIRST, "and an older runner reads what this one's shims write");
+        assert_eq!(State::parse(&FIRST.replace("main", "later 7\nmain")), Some(state()));
+    }
+
     #[test]
     fn a_torn_state_is_none() {
         let text = state().text();

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use trimaran_e2e::lab::{Lab, binaries, is_alive};
+use trimaran_e2e::lab::{Lab, binaries, is_alive, signal};
 use trimaran_e2e::web::{Shape, Web, stage_in_flight, stages};
 use trimaran_test_support::wait::until;
 
@@ -126,11 +126,24 @@ fn a_majority_of_the_earlier_incarnation_is_refused_by_the_survivor_and_by_agent
     lab.start_part("c2");
     until("the agent is there", WAIT_MAX, || (attached() > before).then_some(()));
     web.deploy_until(&lab, "v2", "succeeded");
-    // An agent that goes on knows that their keys are revoked. One that begins anew knows the later incarnation by its journal.
+    // An agent knows that their keys are revoked, also one that begins anew.
     for name in ["c2", "lab"] {
         lab.kill(name);
     }
     let pids = ["c1", "c3"].map(|name| lab.start_part_in(name, &[], &[]));
+    let agent = lab.part("lab");
+    let log = || std::fs::read_to_string(agent.data_dir.join("log")).expect("a log");
+    let before = log().len();
+    lab.start_part("lab");
+    until("the agent refuses their keys", Duration::from_secs(60), || {
+        log()[before..].to_lowercase().contains("revoked").then_some(())
+    });
+    // One that lost that knows the later incarnation by its journal.
+    let own = std::fs::read_to_string(agent.data_dir.join("pid")).expect("a pid");
+    let own = own.trim().parse().expect("a number");
+    signal(own, "KILL");
+    until("the agent ends", WAIT_MAX, || (!is_alive(own)).then_some(()));
+    std::fs::remove_file(agent.data_dir.join("revoked")).expect("it is kept");
     lab.start_part("lab");
     until("they lead, and the agent does not obey them", Duration::from_secs(60), || {
         let status = status(&lab)?;
