@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use trimaran_engine::{Engine, Event, Outcome};
 use trimaran_model::time::{Millis, Timestamp, WallTime};
-use trimaran_replica::{Answer, Busy, Replica, Role, Status, Waiter};
+use trimaran_replica::{Answer, Busy, EntryMeta, Replica, Role, Status, Waiter};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::command::{Command, CommandBody, Entry};
 use trimaran_wire::v1::common::WireIdentity;
@@ -411,6 +411,11 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
             wall: engine.wall() + (cluster_now - engine.now()),
             at: now,
         }
+    }
+
+    /// See [`Replica::pending_snapshot`].
+    pub fn pending_snapshot(&self) -> Option<EntryMeta> {
+        self.replica.pending_snapshot()
     }
 
     /// Status of the replica.

@@ -38,7 +38,8 @@ const CLUSTER: &[Member] = &[
 
 /// The names of those that the world of three has to find.
 pub fn cluster_names() -> Vec<&'static str> {
-    CLUSTER.iter().map(|it| it.as_str()).collect()
+    let members = CLUSTER.iter().map(|it| it.as_str());
+    members.chain([Replica::SwitchUnsynced.as_str()]).collect()
 }
 
 /// The defect of this name.
