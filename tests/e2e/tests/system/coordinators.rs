@@ -4,6 +4,7 @@
 mod backups;
 mod members;
 mod recovery;
+mod snapshots;
 mod views;
 
 use std::collections::BTreeMap;
