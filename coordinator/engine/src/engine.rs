@@ -70,6 +70,18 @@ impl Engine {
         }
     }
 
+    /// Whether this build knows the table of a stored row.
+    ///
+    /// # Errors
+    /// When it does not, and of a row without a table.
+    pub fn check_table(key: &[u8]) -> Result<(), LoadError> {
+        let table = *key.first().ok_or(LoadError::Empty)?;
+        match State::default().load(table, &[], &mut 0) {
+            Err(error @ LoadError::Table { .. }) => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// Applies the entry at `index`.
     pub fn apply(&mut self, index: u64, entry: &Entry) -> Applied {
         self.state.revision = Revision(index);

@@ -22,6 +22,11 @@ use crate::io::{Output, Proposed, ReadAnswer};
 use crate::member::{Asker, Member, QUEUE_FULL, Waits};
 use crate::state_machine::EngineMachine;
 
+/// A member steps more often by far when it runs.
+const PAUSE_MIN: Millis = Millis(1000);
+/// How long what waited for a process that stood still is handled.
+const BACKLOG_TIME: Millis = Millis(200);
+
 type Outputs<P, R> = Vec<Output<P, R>>;
 
 impl<M: EngineMachine, P, R> Member<M, P, R> {
@@ -221,7 +226,18 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
     }
 
     pub(crate) fn note_sign(&mut self, now: Timestamp, from: u64) {
-        self.last_sign.insert(from, now);
+        if self.resumed.is_none_or(|at| now - at >= BACKLOG_TIME) {
+            self.last_sign.insert(from, now);
+        }
+    }
+
+    /// A process that stood still finds everything that came meanwhile at once: it says nothing about who is there now.
+    pub(crate) fn note_pause(&mut self, now: Timestamp) {
+        if self.last_step.is_some_and(|at| now - at >= PAUSE_MIN) {
+            self.resumed = Some(now);
+            self.last_sign.clear();
+        }
+        self.last_step = Some(now);
     }
 
     /// What a member of several does from time to time: it makes sure of the quorum, and reports its clock

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use trimaran_engine::{Engine, Event, Outcome};
 use trimaran_model::time::{Millis, Timestamp, WallTime};
-use trimaran_replica::{Answer, Busy, Replica, Role, Status, Waiter};
+use trimaran_replica::{Answer, Busy, EntryMeta, Replica, Role, Status, Waiter};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::command::{Command, CommandBody, Entry};
 use trimaran_wire::v1::common::WireIdentity;
@@ -52,6 +52,9 @@ pub struct Member<M: EngineMachine, P, R> {
     pub(crate) forwarded: Forwarded<P, R>,
     /// Boot time of the last sign of each other member.
     pub(crate) last_sign: BTreeMap<u64, Timestamp>,
+    pub(crate) last_step: Option<Timestamp>,
+    /// Boot time of the first step after the last pause of the process.
+    pub(crate) resumed: Option<Timestamp>,
     /// Boot time since which a quorum and its leader are known to have been there.
     pub(crate) quorum_at: Option<Timestamp>,
     /// Boot time at which this member makes sure of the quorum again.
@@ -109,6 +112,8 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
             next_hand_over: now,
             forwarded: Forwarded::new(first_number),
             last_sign: BTreeMap::new(),
+            last_step: None,
+            resumed: None,
             quorum_at: None,
             touch_due: now,
             wall_due: now,
@@ -150,6 +155,7 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
 
     /// Handles an input at boot time `now` and system wall time `wall`.
     pub fn step(&mut self, now: Timestamp, wall: WallTime, input: Input<P, R>, out: &mut Vec<Output<P, R>>) {
+        self.note_pause(now);
         match input {
             Input::Due => self.due(now, wall, out),
             Input::Propose { requester, command, bytes } => {
@@ -405,6 +411,11 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
             wall: engine.wall() + (cluster_now - engine.now()),
             at: now,
         }
+    }
+
+    /// See [`Replica::pending_snapshot`].
+    pub fn pending_snapshot(&self) -> Option<EntryMeta> {
+        self.replica.pending_snapshot()
     }
 
     /// Status of the replica.

@@ -31,7 +31,7 @@ pub enum Input {
     SnapshotFailed,
     /// The transfer that [`Output::SendSnapshot`] asked for has ended.
     SnapshotSent { to: u64, ok: bool },
-    /// A snapshot is durably installed (the answer to [`Output::InstallSnapshot`]); these are its rows.
+    /// A snapshot is durably installed (the answer to [`Output::InstallSnapshot`]); these are the rows of its state.
     SnapshotInstalled { number: u64, rows: RowIter },
     /// A peer could not be reached; appends to it are slowed down.
     Unreachable { peer: u64 },
@@ -127,12 +127,12 @@ pub enum Output<R, E> {
     BuildSnapshot {
         min_index: u64,
     },
-    /// Send the file of this snapshot to a peer and after it, on the same path, the message.
+    /// Send the rows of this snapshot to a peer and after them, on the same path, the message.
     SendSnapshot {
         to: u64,
         message: Message,
     },
-    /// Install a snapshot whose file has been received and checked, after all earlier write jobs.
+    /// Switch to a snapshot whose rows are staged ([`crate::staging`]), after all earlier write jobs.
     InstallSnapshot(InstallJob),
     /// The state was replaced by the leader's snapshot, which ends at `applied`: events between are not to be had.
     StateReplaced {
@@ -179,7 +179,7 @@ pub struct WriteJob {
 /// Index and term of an entry that the log is cut at.
 pub type LogPosition = EntryMeta;
 
-/// The durable switch to a received snapshot: all rows replaced, the log emptied, one synced batch.
+/// The durable switch to the staged rows of a snapshot: another generation of rows, the log emptied, one synced batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstallJob {
     pub number: u64,

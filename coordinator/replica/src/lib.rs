@@ -49,6 +49,7 @@ pub mod replica;
 pub mod settings;
 mod snapshot_state;
 mod snapshots;
+pub mod staging;
 pub mod state_machine;
 pub mod survivor;
 mod transfer;

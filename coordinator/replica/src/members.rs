@@ -127,6 +127,17 @@ impl<M: StateMachine> Replica<M> {
         out.push(Output::Reply { waiter, answer });
     }
 
+    /// Ends the leadership of a member whose vote is gone: it began to lead after its removal was proposed. raft would have
+    /// it go on, and propose nothing. Who is left elects another one.
+    pub(crate) fn leave_without_vote(&mut self) {
+        let members = self.raw.store().conf_state();
+        let has_vote = |id: u64| members.voters.contains(&id) || members.voters_outgoing.contains(&id);
+        if self.raw.raft.state == StateRole::Leader && !has_vote(self.settings.id) {
+            let term = self.raw.raft.term;
+            self.raw.raft.become_follower(term, raft::INVALID_ID);
+        }
+    }
+
     /// Leaves a joint configuration that no one is about to leave: its leader lost leadership before it applied the
     /// change.
     pub(crate) fn leave_joint(&mut self) {

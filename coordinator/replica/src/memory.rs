@@ -2,7 +2,8 @@
 //!
 //! Groups of jobs are written in order. A synced group makes itself and everything before it durable; a crash
 //! keeps a prefix of the groups after that and drops the rest whole, as a torn record at the end of a WAL is
-//! dropped whole. `trimaran-store` passes the same conformance tests.
+//! dropped whole. Rows of a snapshot are staged beside that: a crash loses those that are not synced, even after a switch
+//! to them. `trimaran-store` passes the same conformance tests.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use trimaran_wire::raft::{ConfState, Entry, HardState};
 
 use crate::io::{InstallJob, LogPosition, WriteJob};
 use crate::log::Loaded;
+use crate::staging::StagingJob;
 use crate::state_machine::{EntryMeta, Row, RowBatch};
 use crate::write_group::needs_sync;
 
@@ -63,12 +65,23 @@ impl Disk {
     }
 }
 
+/// Rows of a snapshot that the store has not switched to.
+#[derive(Debug, Clone, Default)]
+struct StagedRows {
+    written: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// What of them survives a loss of power.
+    durable: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
 /// See the documentation of the module.
 #[derive(Debug, Clone)]
 pub struct MemoryStore {
     durable: Disk,
     current: Disk,
     unsynced: Vec<Vec<WriteJob>>,
+    /// By generation.
+    staged: BTreeMap<u64, StagedRows>,
+    last_generation: u64,
 }
 
 impl MemoryStore {
@@ -84,7 +97,13 @@ impl MemoryStore {
             entries: BTreeMap::new(),
             rows: rows.iter().cloned().collect(),
         };
-        Self { durable: disk.clone(), current: disk, unsynced: Vec::new() }
+        Self {
+            durable: disk.clone(),
+            current: disk,
+            unsynced: Vec::new(),
+            staged: BTreeMap::new(),
+            last_generation: 0,
+        }
     }
 
     /// A store as a new member has it: nothing, and the members that it may receive messages from.
@@ -115,10 +134,35 @@ impl MemoryStore {
     }
 
     pub fn sync(&mut self) {
-        self.crash(usize::MAX);
+        for group in std::mem::take(&mut self.unsynced) {
+            group.iter().for_each(|job| self.durable.write(job));
+        }
+        self.durable.check();
     }
 
-    pub fn install(&mut self, job: &InstallJob, rows: &[Row]) {
+    /// Begins a generation of rows beside those that are there.
+    pub fn begin_generation(&mut self) -> u64 {
+        self.last_generation += 1;
+        self.staged.insert(self.last_generation, StagedRows::default());
+        self.last_generation
+    }
+
+    pub fn stage(&mut self, generation: u64, job: StagingJob) {
+        let staged = self.staged.get_mut(&generation).expect("a generation that was begun");
+        match job {
+            StagingJob::Rows(rows) => staged.written.extend(rows),
+            StagingJob::Sync => staged.durable = staged.written.clone(),
+        }
+    }
+
+    pub fn remove_generation(&mut self, generation: u64) {
+        self.staged.remove(&generation);
+    }
+
+    /// Switches to the rows of a generation.
+    pub fn install(&mut self, job: &InstallJob, generation: u64) {
+        let StagedRows { written, durable } =
+            self.staged.remove(&generation).expect("a generation that was begun");
         let at = EntryMeta { index: job.meta.index, term: job.meta.term };
         let commit = job.hard_state.commit.max(at.index);
         self.current = Disk {
@@ -128,9 +172,9 @@ impl MemoryStore {
             snapshot: at,
             compacted: at,
             entries: BTreeMap::new(),
-            rows: rows.iter().cloned().collect(),
+            rows: written,
         };
-        self.durable = self.current.clone();
+        self.durable = Disk { rows: durable, ..self.current.clone() };
         self.unsynced.clear();
     }
 
@@ -169,6 +213,7 @@ impl MemoryStore {
         }
         self.durable.check();
         self.current = self.durable.clone();
+        self.staged.clear();
     }
 
     /// What a start finds.
@@ -182,6 +227,11 @@ impl MemoryStore {
             compacted: disk.compacted,
             entries: disk.entries.values().cloned().collect(),
         }
+    }
+
+    /// Generations that are begun and not switched to.
+    pub fn generations(&self) -> usize {
+        self.staged.len()
     }
 
     /// All rows in the order of their keys.

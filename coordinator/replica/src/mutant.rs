@@ -17,6 +17,8 @@ trimaran_model::mutants! {
     ReplyByIndex = "reply_by_index",
     /// An installed snapshot does not replace the state.
     KeepStateAtInstall = "keep_state_at_install",
+    /// The store switches to a snapshot's rows before they are all synced.
+    SwitchUnsynced = "switch_unsynced",
     /// Members are not written with the entry that changes them.
     ForgetMembers = "forget_members",
     /// A single voter stands for election while entries are on their way to its disk.

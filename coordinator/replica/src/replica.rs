@@ -230,6 +230,7 @@ impl<M: StateMachine> Replica<M> {
             }
         }
         self.leave_joint();
+        self.leave_without_vote();
         // Proposals that meet a write in flight wait for its end and share the next one.
         if !(is_proposal && self.in_flight.len() >= self.in_flight_limit()) {
             self.pump(out);
@@ -276,8 +277,13 @@ impl<M: StateMachine> Replica<M> {
     }
 
     /// Whether an election would be won by the own vote at once, while own entries are on their way to the disk: raft
-    /// asserts that a leader begins with a durable log. A follower gets here that becomes the only voter.
+    /// asserts that a leader begins with a durable log. A follower gets here that becomes the only voter. Nor may one stand
+    /// whose state is being replaced: raft looks for changes of the members among the entries that are not applied, and
+    /// those that the snapshot took the place of are gone.
     fn must_not_campaign(&self) -> bool {
+        if self.snapshots.is_installing() {
+            return true;
+        }
         self.is_alone()
             && self.raw.raft.state != StateRole::Leader
             && !self.in_flight.is_empty()

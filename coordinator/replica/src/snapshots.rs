@@ -106,6 +106,12 @@ impl<M: StateMachine> Replica<M> {
         }
     }
 
+    /// The snapshot that raft has accepted and not handed out yet: rows of any other one that is staged are of no use.
+    pub fn pending_snapshot(&self) -> Option<EntryMeta> {
+        let meta = self.raw.snap().filter(|snapshot| !snapshot.is_empty())?.get_metadata();
+        Some(EntryMeta { index: meta.index, term: meta.term })
+    }
+
     /// Hands the leader's snapshot to the writer.
     pub(crate) fn install(&mut self, ready: &Ready, out: &mut Outputs<M>) {
         let snapshot = convert::snapshot_to_wire(ready.snapshot());

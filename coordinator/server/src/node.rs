@@ -17,14 +17,14 @@ use trimaran_model::limits::{
 use trimaran_model::time::WallTime;
 use trimaran_process::clock;
 use trimaran_replica::{Replica, Settings, Status};
-use trimaran_store::{Store, Writer};
+use trimaran_store::{StagedRows, Store, Writer};
 use trimaran_wire::codec::encode;
 use trimaran_wire::raft::Message;
 use trimaran_wire::v1::command::Command;
 use trimaran_wire::v1::peer::{MembersRequest, PeerMessage};
 
 use crate::damaged::Damaged;
-use crate::peer::{Peers, SnapshotFiles};
+use crate::peer::{Peers, SnapshotFiles, SnapshotIntake};
 use crate::raft_loop::{LoopParts, NodeError, Published, QueuedCommands, RaftLoop, Request, Slots};
 
 /// The inbox of the loop has space for everything that its own bound lets in: commands, reads, messages of peers, and
@@ -48,12 +48,13 @@ pub(crate) struct Node {
     pub(crate) store: Store,
     pub(crate) peers: Peers,
     pub(crate) snapshots: SnapshotFiles,
+    pub(crate) intake: SnapshotIntake,
     published: broadcast::Sender<Published>,
     member_status: watch::Receiver<MemberStatus>,
 }
 
 impl Node {
-    /// Starts both threads; snapshots for and from other members are files in `snapshots`. `ended` answers when the loop
+    /// Starts both threads; snapshots for other members are files in `snapshots`. `ended` answers when the loop
     /// has ended, and why.
     pub(crate) fn start(
         settings: Settings,
@@ -68,6 +69,7 @@ impl Node {
         let to_loop = requests.clone();
         // The loop has ended when this fails, and no one waits for the event any more.
         let report = move |event| drop(to_loop.send(Request::Snapshot(event)));
+        let intake = SnapshotIntake::new(store.clone(), store.path().to_owned());
         let snapshots = SnapshotFiles::new(snapshots, store.clone(), Box::new(report));
         let snapshots = snapshots.map_err(StartNodeError::Snapshots)?;
         let replica = Replica::new(settings, state_machine, loaded)?;
@@ -91,8 +93,18 @@ impl Node {
             let _ = end.send(raft_loop.run());
         })?;
         let (reads, from_peers) = (Slots::default(), Slots::default());
-        let node =
-            Self { requests, queued, reads, from_peers, store, peers, snapshots, published, member_status };
+        let node = Self {
+            requests,
+            queued,
+            reads,
+            from_peers,
+            store,
+            peers,
+            snapshots,
+            intake,
+            published,
+            member_status,
+        };
         Ok((node, ended))
     }
 
@@ -139,6 +151,12 @@ impl Node {
     pub(crate) fn receive(&self, message: Message) {
         let Some(slot) = self.from_peers.take(PEER_MESSAGES_WAITING_MAX) else { return };
         drop(self.requests.try_send(Request::Peer(message, slot)));
+    }
+
+    /// A snapshot of a verified peer whose rows are staged. They are removed where the loop is too busy for it.
+    pub(crate) fn receive_snapshot(&self, message: Message, rows: StagedRows) {
+        let Some(slot) = self.from_peers.take(PEER_MESSAGES_WAITING_MAX) else { return };
+        drop(self.requests.try_send(Request::PeerSnapshot { message, rows, slot }));
     }
 
     /// As [`Self::receive`].

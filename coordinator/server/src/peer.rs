@@ -18,6 +18,7 @@ mod outbox;
 mod question;
 mod sessions;
 mod snapshot_files;
+mod snapshot_intake;
 
 pub(crate) use accept::serve;
 pub(crate) use agent_path::{AgentPath, agent_path, ask_agent};
@@ -27,3 +28,4 @@ pub(crate) use outbox::Peers;
 pub(crate) use question::{Reported, reports};
 pub(crate) use sessions::refresh as refresh_sessions;
 pub(crate) use snapshot_files::{SnapshotEvent, SnapshotFiles};
+pub(crate) use snapshot_intake::SnapshotIntake;

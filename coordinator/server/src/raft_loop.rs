@@ -11,14 +11,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, oneshot, watch};
+use trimaran_engine::rows::COLD_TABLES_FROM;
 use trimaran_member::{
     Applied, DiskLevel, EngineStateMachine, Input, Member, MemberStatus, Output, Proposed, Queued, ReadAnswer,
 };
 use trimaran_model::id::CoordinatorName;
 use trimaran_model::limits::ENTRY_COMMANDS_MAX;
 use trimaran_process::clock;
-use trimaran_replica::{Fatal, Replica, Status, WriteJob};
-use trimaran_store::{WriterEvent, WriterHandle};
+use trimaran_replica::staging::Staged;
+use trimaran_replica::{EntryMeta, Fatal, InstallJob, Replica, Status};
+use trimaran_store::{StagedRows, WriterEvent, WriterHandle};
 use trimaran_transport::random;
 use trimaran_wire::raft::Message;
 use trimaran_wire::v1::command::Command;
@@ -88,6 +90,12 @@ pub(crate) enum Request {
     Writer(WriterEvent),
     /// Of a verified peer; the slot is free again once it is handled.
     Peer(Message, Slot),
+    /// As [`Self::Peer`], of a snapshot whose rows are staged.
+    PeerSnapshot {
+        message: Message,
+        rows: StagedRows,
+        slot: Slot,
+    },
     PeerMessage {
         from: u64,
         message: PeerMessage,
@@ -125,8 +133,8 @@ pub(crate) enum NodeError {
         "coordinator `{by}` refuses the keys of this one: it was removed from the cluster, or the cluster was recovered without it; its directory can be deleted"
     )]
     RemovedBy { by: CoordinatorName },
-    #[error("a snapshot of the leader can't be installed: {0}")]
-    Install(String),
+    #[error("a snapshot of the leader up to revision {index} can't be installed: its rows are not here")]
+    Install { index: u64 },
     #[error("the thread of the log ended with a panic")]
     Panicked,
 }
@@ -164,8 +172,8 @@ pub(crate) struct RaftLoop {
     member_status: watch::Sender<MemberStatus>,
     peers: Peers,
     snapshots: SnapshotFiles,
-    /// While the file of a snapshot is read for its installation: the write jobs that follow it.
-    behind_install: Option<Vec<WriteJob>>,
+    /// Rows of snapshots that were received, until the replica has decided about them.
+    staged: Staged<StagedRows>,
     outputs: Vec<ServerOutput>,
     stopping: bool,
 }
@@ -191,7 +199,7 @@ impl RaftLoop {
             member_status: publisher,
             peers,
             snapshots,
-            behind_install: None,
+            staged: Staged::default(),
             outputs: Vec::new(),
             stopping: false,
         };
@@ -219,6 +227,16 @@ impl RaftLoop {
             if self.member.next_deadline().is_some_and(|deadline| deadline <= clock::boot_time()) {
                 self.step(Input::Due)?;
             }
+            self.remove_unwanted_rows();
+        }
+    }
+
+    /// Removes rows of snapshots that the replica did not take, beside this thread: it is work for the disk.
+    fn remove_unwanted_rows(&mut self) {
+        let unwanted = self.staged.remove_unwanted(self.member.pending_snapshot());
+        if !unwanted.is_empty() {
+            // Where no thread can be had they go here.
+            drop(std::thread::Builder::new().spawn(move || drop(unwanted)));
         }
     }
 
@@ -239,6 +257,13 @@ impl RaftLoop {
                 self.step(Input::Members { requester: reply, request, context })
             }
             Request::Peer(message, _slot) => self.step(Input::Peer(message)),
+            Request::PeerSnapshot { message, rows, slot: _slot } => {
+                if let Some(snapshot) = &message.snapshot {
+                    let at = EntryMeta { index: snapshot.meta.index, term: snapshot.meta.term };
+                    self.staged.add(at, rows);
+                }
+                self.step(Input::Peer(message))
+            }
             Request::PeerMessage { from, message, slot: _slot } => {
                 self.step(Input::PeerMessage { from, message })
             }
@@ -246,8 +271,8 @@ impl RaftLoop {
             Request::SnapshotSent { to, ok } => self.step(Input::SnapshotSent { to, ok }),
             Request::Snapshot(event) => self.handle_snapshot(event),
             Request::Writer(WriterEvent::Written(written)) => self.step(Input::Written(written)),
-            Request::Writer(WriterEvent::Installed { number, rows }) => {
-                self.step(Input::SnapshotInstalled { number, rows: Box::new(rows.into_iter()) })
+            Request::Writer(WriterEvent::Installed { number, hot }) => {
+                self.step(Input::SnapshotInstalled { number, rows: Box::new(hot.into_iter()) })
             }
             Request::Writer(WriterEvent::Failed(error)) => {
                 self.step(Input::WriteFailed { reason: error.to_string() })
@@ -267,12 +292,6 @@ impl RaftLoop {
         match event {
             SnapshotEvent::Built(snapshot) => self.step(Input::SnapshotBuilt { snapshot }),
             SnapshotEvent::BuildFailed => self.step(Input::SnapshotFailed),
-            SnapshotEvent::Read { job, rows } => {
-                self.writer.install(job, rows).map_err(|_| NodeError::Writer)?;
-                let behind = self.behind_install.take().unwrap_or_default();
-                behind.into_iter().try_for_each(|job| self.writer.submit(job)).map_err(|_| NodeError::Writer)
-            }
-            SnapshotEvent::ReadFailed(why) => Err(NodeError::Install(why)),
         }
     }
 
@@ -296,10 +315,7 @@ impl RaftLoop {
 
     fn execute(&mut self, output: ServerOutput) -> Result<(), NodeError> {
         match output {
-            Output::Write(job) => match &mut self.behind_install {
-                Some(behind) => behind.push(job),
-                None => self.writer.submit(job).map_err(|_| NodeError::Writer)?,
-            },
+            Output::Write(job) => self.writer.submit(job).map_err(|_| NodeError::Writer)?,
             // A requester that went away asks again with the same request id.
             Output::Proposed { requester, answer } => drop(requester.send(answer)),
             // A reader that went away needs no answer.
@@ -316,12 +332,16 @@ impl RaftLoop {
                     self.step(Input::SnapshotSent { to, ok: false })?;
                 }
             }
-            Output::InstallSnapshot(job) => {
-                self.behind_install = Some(Vec::new());
-                self.snapshots.load(job);
-            }
+            Output::InstallSnapshot(job) => self.install(job)?,
         }
         Ok(())
+    }
+
+    fn install(&mut self, job: InstallJob) -> Result<(), NodeError> {
+        let at = EntryMeta { index: job.meta.index, term: job.meta.term };
+        // What the replica waits for is kept since it was stepped.
+        let rows = self.staged.take(at).ok_or(NodeError::Install { index: at.index })?;
+        self.writer.install(job, rows, &[COLD_TABLES_FROM]).map_err(|_| NodeError::Writer)
     }
 }
 

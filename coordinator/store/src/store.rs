@@ -4,27 +4,35 @@
 
 mod recover;
 mod restore;
+mod staging;
 mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
+    BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode,
+    DBWithThreadMode, MultiThreaded,
 };
 use rocksdb::{Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 use tokio::sync::watch;
 use trimaran_replica::log::LogError;
 use trimaran_replica::{EntryMeta, Loaded, Row};
 use trimaran_wire::codec::{CodecError, Message};
-use trimaran_wire::raft::{ConfState, Entry, HardState, Identity, Place, StateHash};
+use trimaran_wire::raft::{ConfState, Entry, Generation, HardState, Identity, Place, StateHash};
 
 use crate::meta;
 
 pub use restore::Restore;
+pub use staging::{StageError, StagedRows};
 pub use write::WriteError;
+
+/// Column families come and go while it is open: each generation of rows is one.
+pub(crate) type Db = DBWithThreadMode<MultiThreaded>;
+type Family<'a> = Arc<BoundColumnFamily<'a>>;
 
 const MIB: usize = 1 << 20;
 /// How long the lock of the directory is waited for, and the pause between two attempts.
@@ -114,7 +122,13 @@ pub(crate) struct Bounds {
 }
 
 pub(crate) struct Inner {
-    pub(crate) db: DB,
+    pub(crate) db: Db,
+    rows_options: rocksdb::Options,
+    /// Of the rows in use. Written by the writer for each switch only.
+    pub(crate) generation: RwLock<u64>,
+    last_generation: AtomicU64,
+    /// Generations that are of no use any more, and not removed.
+    replaced: Mutex<Vec<u64>>,
     pub(crate) identity: Identity,
     /// Locked by the writer for each group only.
     pub(crate) bounds: Mutex<Bounds>,
@@ -160,15 +174,15 @@ impl Store {
         let db = open_soon(dir, options, true)?;
         let write = |error: rocksdb::Error| InitError::Write { reason: error.to_string() };
         let handle = |name| db.cf_handle(name).expect("opened with all column families");
-        if db.get_cf(handle(meta::META), meta::IDENTITY).map_err(write)?.is_some() {
+        if db.get_cf(&handle(meta::META), meta::IDENTITY).map_err(write)?.is_some() {
             return Err(InitError::AlreadyInitialized { dir: dir.to_owned() });
         }
         let mut batch = WriteBatch::default();
         for (key, value) in first_metas(identity, members, start) {
-            batch.put_cf(handle(meta::META), key, value);
+            batch.put_cf(&handle(meta::META), key, value);
         }
         for (key, value) in rows {
-            batch.put_cf(handle(meta::ROWS), key, value);
+            batch.put_cf(&handle(meta::ROWS), key, value);
         }
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
@@ -186,14 +200,18 @@ impl Store {
                 format!("a record at byte {at} of {} is broken and others follow it", file.display());
             return Err(OpenError::Damaged { dir: dir.to_owned(), reason });
         }
-        let db = open_soon(dir, options, false)?;
+        let cache = Cache::new_lru_cache(options.block_cache_bytes);
+        let db = open_cached(dir, options, &cache, false)?;
         let load = |source| OpenError::Load { dir: dir.to_owned(), source };
         let metas = db.cf_handle(meta::META).expect("opened with all column families");
-        if db.get_cf(metas, meta::IDENTITY).is_ok_and(|found| found.is_none()) {
+        if db.get_cf(&metas, meta::IDENTITY).is_ok_and(|found| found.is_none()) {
             return Err(OpenError::NotInitialized { dir: dir.to_owned() });
         }
+        drop(metas);
         let identity: Identity = read_meta(&db, meta::IDENTITY).map_err(load)?;
         let loaded = read_loaded(&db).map_err(load)?;
+        let generation = read_generation(&db).map_err(load)?;
+        remove_unused(dir, &db, generation)?;
         let bounds = Bounds {
             first: loaded.compacted.index + 1,
             last: loaded.entries.last().map_or(loaded.compacted.index, |entry| entry.index),
@@ -201,8 +219,22 @@ impl Store {
             applied: loaded.applied.index,
         };
         let applied = watch::Sender::new(loaded.applied.index);
-        let inner = Inner { db, identity, bounds: Mutex::new(bounds), applied };
+        let inner = Inner {
+            db,
+            rows_options: rows_options(options, &cache),
+            generation: RwLock::new(generation),
+            last_generation: AtomicU64::new(generation),
+            replaced: Mutex::default(),
+            identity,
+            bounds: Mutex::new(bounds),
+            applied,
+        };
         Ok((Self { inner: Arc::new(inner) }, loaded))
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        self.inner.db.path()
     }
 
     pub fn identity(&self) -> Identity {
@@ -225,7 +257,7 @@ impl Store {
 
     /// The row with the largest key.
     pub fn last_row(&self) -> Result<Option<Row>, LoadError> {
-        let mut rows = self.inner.db.iterator_cf(self.cf(meta::ROWS), IteratorMode::End);
+        let mut rows = self.inner.db.iterator_cf(&self.cf(meta::ROWS), IteratorMode::End);
         rows.next().map(row).transpose()
     }
 
@@ -234,7 +266,7 @@ impl Store {
         mut options: ReadOptions,
     ) -> impl Iterator<Item = Result<Row, LoadError>> + use<'_> {
         options.fill_cache(false);
-        self.inner.db.iterator_cf_opt(self.cf(meta::ROWS), options, IteratorMode::Start).map(row)
+        self.inner.db.iterator_cf_opt(&self.cf(meta::ROWS), options, IteratorMode::Start).map(row)
     }
 
     /// The hash of the state that [`Self::load_rows`] must come to; `None` before the first entry was applied to
@@ -243,7 +275,7 @@ impl Store {
         let db = &self.inner.db;
         let what = || "state_hash".to_owned();
         let found = db
-            .get_cf(self.cf(meta::META), meta::STATE_HASH)
+            .get_cf(&self.cf(meta::META), meta::STATE_HASH)
             .map_err(|error| LoadError::Read { what: what(), reason: error.to_string() })?;
         let Some(bytes) = found else { return Ok(None) };
         let stored =
@@ -274,8 +306,16 @@ impl Store {
             .expect("the sender is part of the store that self holds");
     }
 
-    pub(crate) fn cf(&self, name: &str) -> &ColumnFamily {
+    pub(crate) fn cf(&self, name: &str) -> Family<'_> {
+        if name == meta::ROWS {
+            return self.rows(*self.inner.generation.read());
+        }
         self.inner.db.cf_handle(name).expect("opened with all column families")
+    }
+
+    /// The rows of the generation in use.
+    pub(crate) fn rows(&self, generation: u64) -> Family<'_> {
+        rows_of(&self.inner.db, generation).expect("a generation in use is not removed")
     }
 }
 
@@ -326,17 +366,21 @@ fn check_files(dir: &Path) -> Result<(), OpenError> {
 
 /// Opens the database. A process that was killed holds its lock until its last thread is gone, a moment after it
 /// seems to have ended, and is waited for.
-fn open_soon(dir: &Path, options: &Options, create: bool) -> Result<DB, OpenError> {
+fn open_soon(dir: &Path, options: &Options, create: bool) -> Result<Db, OpenError> {
+    open_cached(dir, options, &Cache::new_lru_cache(options.block_cache_bytes), create)
+}
+
+fn open_cached(dir: &Path, options: &Options, cache: &Cache, create: bool) -> Result<Db, OpenError> {
     let deadline = Instant::now() + LOCK_LIMIT;
     loop {
-        match open_db(dir, options, create) {
+        match open_db(dir, options, cache, create) {
             Err(OpenError::Locked { .. }) if Instant::now() < deadline => std::thread::sleep(LOCK_PAUSE),
             other => return other,
         }
     }
 }
 
-fn open_db(dir: &Path, options: &Options, create: bool) -> Result<DB, OpenError> {
+fn open_db(dir: &Path, options: &Options, cache: &Cache, create: bool) -> Result<Db, OpenError> {
     let mut db = rocksdb::Options::default();
     db.create_if_missing(create);
     db.create_missing_column_families(create);
@@ -353,30 +397,80 @@ fn open_db(dir: &Path, options: &Options, create: bool) -> Result<DB, OpenError>
     db.set_max_log_file_size(4 * MIB);
     db.set_stats_dump_period_sec(0);
     db.set_stats_persist_period_sec(0);
-    let cache = Cache::new_lru_cache(options.block_cache_bytes);
-    let family = |name: &str, compression, bloom: bool| {
-        // A handful of small values, each written again with every group: most of a large buffer would be old ones.
-        let buffer = options.write_buffer_bytes / if name == meta::META { 8 } else { 1 };
-        let mut table = BlockBasedOptions::default();
-        table.set_block_cache(&cache);
-        table.set_cache_index_and_filter_blocks(true);
-        if bloom {
-            table.set_bloom_filter(10.0, false);
+    let generations = match dir.join("CURRENT").exists() {
+        true => {
+            let found = Db::list_cf(&db, dir).map_err(|error| open_error(dir, &error))?;
+            found.into_iter().filter(|name| meta::generation_of(name).is_some()).collect()
         }
-        let mut family = rocksdb::Options::default();
-        family.set_write_buffer_size(buffer);
-        family.set_max_write_buffer_number(3);
-        family.set_compression_type(compression);
-        family.set_block_based_table_factory(&table);
-        ColumnFamilyDescriptor::new(name, family)
+        false => Vec::new(),
     };
-    let families = [
-        family("default", DBCompressionType::None, false),
-        family(meta::LOG, DBCompressionType::None, false),
-        family(meta::ROWS, DBCompressionType::Zstd, true),
-        family(meta::META, DBCompressionType::None, false),
+    let first = generations.is_empty().then(|| meta::rows_family(0));
+    let rows = generations.into_iter().chain(first);
+    let rows = rows.map(|name| ColumnFamilyDescriptor::new(name, rows_options(options, cache)));
+    // A handful of small values, each written again with every group: most of a large buffer would be old ones.
+    let few = options.write_buffer_bytes / 8;
+    let plain = |name: &str, buffer| {
+        ColumnFamilyDescriptor::new(name, family_options(buffer, cache, DBCompressionType::None, false))
+    };
+    let others = [
+        plain("default", options.write_buffer_bytes),
+        plain(meta::LOG, options.write_buffer_bytes),
+        plain(meta::META, few),
     ];
-    DB::open_cf_descriptors(&db, dir, families).map_err(|error| open_error(dir, &error))
+    Db::open_cf_descriptors(&db, dir, others.into_iter().chain(rows)).map_err(|error| open_error(dir, &error))
+}
+
+fn rows_options(options: &Options, cache: &Cache) -> rocksdb::Options {
+    family_options(options.write_buffer_bytes, cache, DBCompressionType::Zstd, true)
+}
+
+fn family_options(
+    buffer_bytes: usize,
+    cache: &Cache,
+    compression: DBCompressionType,
+    bloom: bool,
+) -> rocksdb::Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_cache_index_and_filter_blocks(true);
+    if bloom {
+        table.set_bloom_filter(10.0, false);
+    }
+    let mut family = rocksdb::Options::default();
+    family.set_write_buffer_size(buffer_bytes);
+    family.set_max_write_buffer_number(3);
+    family.set_compression_type(compression);
+    family.set_block_based_table_factory(&table);
+    family
+}
+
+fn rows_of(db: &Db, generation: u64) -> Option<Family<'_>> {
+    db.cf_handle(&meta::rows_family(generation))
+}
+
+/// The generation of the rows in use, whose rows are there.
+fn read_generation(db: &Db) -> Result<u64, LoadError> {
+    let number = match read_meta::<Generation>(db, meta::GENERATION) {
+        Ok(Generation { number }) => number,
+        Err(LoadError::Missing { .. }) => 0,
+        Err(error) => return Err(error),
+    };
+    let missing = || LoadError::Missing { what: meta::rows_family(number) };
+    rows_of(db, number).map(|_| number).ok_or_else(missing)
+}
+
+/// Removes what an installation left that a crash ended: rows that were not switched to, or those that were replaced.
+fn remove_unused(dir: &Path, db: &Db, used: u64) -> Result<(), OpenError> {
+    let failed = |reason| OpenError::Failed { dir: dir.to_owned(), reason };
+    match std::fs::remove_dir_all(dir.join(meta::STAGING_FOLDER)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error.to_string())),
+        Ok(()) | Err(_) => {}
+    }
+    let listed = Db::list_cf(&rocksdb::Options::default(), dir).map_err(|error| failed(error.to_string()))?;
+    for name in listed.iter().filter(|name| meta::generation_of(name).is_some_and(|it| it != used)) {
+        db.drop_cf(name).map_err(|error| failed(error.to_string()))?;
+    }
+    Ok(())
 }
 
 fn open_error(dir: &Path, error: &rocksdb::Error) -> OpenError {
@@ -392,22 +486,22 @@ fn open_error(dir: &Path, error: &rocksdb::Error) -> OpenError {
     }
 }
 
-fn read_meta<T: Message>(db: &DB, key: &[u8]) -> Result<T, LoadError> {
+fn read_meta<T: Message>(db: &Db, key: &[u8]) -> Result<T, LoadError> {
     let what = || String::from_utf8_lossy(key).into_owned();
     let handle = db.cf_handle(meta::META).expect("opened with all column families");
     let found = db
-        .get_cf(handle, key)
+        .get_cf(&handle, key)
         .map_err(|error| LoadError::Read { what: what(), reason: error.to_string() })?;
     let bytes = found.ok_or_else(|| LoadError::Missing { what: what() })?;
     T::from_bytes(&bytes).map_err(|source| LoadError::Corrupt { what: what(), source })
 }
 
-fn read_place(db: &DB, key: &[u8]) -> Result<EntryMeta, LoadError> {
+fn read_place(db: &Db, key: &[u8]) -> Result<EntryMeta, LoadError> {
     let place: Place = read_meta(db, key)?;
     Ok(EntryMeta { index: place.index, term: place.term })
 }
 
-fn read_loaded(db: &DB) -> Result<Loaded, LoadError> {
+fn read_loaded(db: &Db) -> Result<Loaded, LoadError> {
     let compacted = read_place(db, meta::COMPACTED)?;
     let loaded = Loaded {
         hard_state: read_meta(db, meta::HARD_STATE)?,
@@ -421,12 +515,12 @@ fn read_loaded(db: &DB) -> Result<Loaded, LoadError> {
     Ok(loaded)
 }
 
-fn read_entries(db: &DB, first: u64) -> Result<Vec<Entry>, LoadError> {
+fn read_entries(db: &Db, first: u64) -> Result<Vec<Entry>, LoadError> {
     let handle = db.cf_handle(meta::LOG).expect("opened with all column families");
     let mut entries = Vec::new();
     // Not from the start: below are the tombstones of what was cut.
     let start = meta::log_key(first);
-    for item in db.iterator_cf(handle, IteratorMode::From(&start, Direction::Forward)) {
+    for item in db.iterator_cf(&handle, IteratorMode::From(&start, Direction::Forward)) {
         let expected = first + entries.len() as u64;
         let what = || format!("log entry {expected}");
         let (key, value) =

@@ -33,11 +33,11 @@ impl Store {
         options.set_verify_checksums(true);
         options.fill_cache(false);
         let (db, family) = (&self.inner.db, self.cf(name));
-        for item in db.iterator_cf_opt(family, options, IteratorMode::Start) {
+        for item in db.iterator_cf_opt(&family, options, IteratorMode::Start) {
             let (key, _) = item.map_err(|error| error.to_string())?;
             *keys += 1;
             // The way of a query: through the filters, which an iterator does not ask.
-            match db.get_pinned_cf(family, &key) {
+            match db.get_pinned_cf(&family, &key) {
                 Ok(Some(_)) => {}
                 Ok(None) => {
                     return Err(format!("the key `{}` is not found by its filter", key.escape_ascii()));

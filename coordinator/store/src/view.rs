@@ -1,13 +1,15 @@
 //! Consistent views of the rows for queries on any thread. The owner of the replica never reads here.
 
-use rocksdb::{Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode};
+use std::sync::Arc;
+
+use rocksdb::{BoundColumnFamily, Direction, IteratorMode, ReadOptions, SnapshotWithThreadMode};
 use trimaran_model::limits;
 use trimaran_replica::{EntryMeta, Row};
 use trimaran_wire::codec::Message;
 use trimaran_wire::raft::{ConfState, Place, SnapshotMeta, StateHash};
 
 use crate::meta;
-use crate::store::Store;
+use crate::store::{Db, Store};
 
 /// Why a view could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +25,9 @@ pub enum ReadError {
 /// The rows at one revision.
 pub struct ReadView<'a> {
     store: &'a Store,
-    snapshot: SnapshotWithThreadMode<'a, rocksdb::DB>,
+    /// Kept while it is read, also when a snapshot of the leader has replaced it.
+    rows: Arc<BoundColumnFamily<'a>>,
+    snapshot: SnapshotWithThreadMode<'a, Db>,
 }
 
 fn rows_error(error: rocksdb::Error) -> ReadError {
@@ -34,7 +38,8 @@ impl Store {
     /// A consistent view of all rows and of the revision they are at. Cheap to take; holding one for long
     /// keeps deleted data on the disk.
     pub fn read_view(&self) -> ReadView<'_> {
-        ReadView { store: self, snapshot: self.inner.db.snapshot() }
+        let generation = self.inner.generation.read();
+        ReadView { store: self, rows: self.rows(*generation), snapshot: self.inner.db.snapshot() }
     }
 }
 
@@ -72,7 +77,8 @@ impl<'a> ReadView<'a> {
 
     fn find_meta<T: Message>(&self, what: &'static str, key: &[u8]) -> Result<Option<T>, ReadError> {
         let fault = |reason: String| ReadError::Meta { what, reason };
-        let found = self.snapshot.get_cf(self.store.cf(meta::META), key).map_err(|e| fault(e.to_string()))?;
+        let found =
+            self.snapshot.get_cf(&self.store.cf(meta::META), key).map_err(|e| fault(e.to_string()))?;
         found.map(|bytes| T::from_bytes(&bytes).map_err(|error| fault(error.to_string()))).transpose()
     }
 
@@ -105,7 +111,7 @@ impl<'a> ReadView<'a> {
     }
 
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        self.snapshot.get_cf(self.store.cf(meta::ROWS), key).map_err(rows_error)
+        self.snapshot.get_cf(&self.rows, key).map_err(rows_error)
     }
 
     /// Rows whose keys start with `prefix`, in order.
@@ -124,7 +130,7 @@ impl<'a> ReadView<'a> {
             options.set_iterate_upper_bound(end);
         }
         let mode = IteratorMode::From(start, Direction::Forward);
-        let rows = self.snapshot.iterator_cf_opt(self.store.cf(meta::ROWS), options, mode);
+        let rows = self.snapshot.iterator_cf_opt(&self.rows, options, mode);
         rows.map(|row| row.map(|(key, value)| (key.into_vec(), value.into_vec())).map_err(rows_error))
     }
 
@@ -137,7 +143,7 @@ impl<'a> ReadView<'a> {
         let mut options = ReadOptions::default();
         options.set_iterate_lower_bound(start);
         options.set_iterate_upper_bound(end);
-        let rows = self.snapshot.iterator_cf_opt(self.store.cf(meta::ROWS), options, IteratorMode::End);
+        let rows = self.snapshot.iterator_cf_opt(&self.rows, options, IteratorMode::End);
         rows.map(|row| row.map(|(key, value)| (key.into_vec(), value.into_vec())).map_err(rows_error))
     }
 }

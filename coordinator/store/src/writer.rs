@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use trimaran_replica::{InstallJob, Row, WriteGroup, WriteJob, Written};
 
-use crate::store::{Store, WriteError};
+use crate::store::{StagedRows, Store, WriteError};
 
 /// Why a job was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,8 +26,8 @@ pub enum SubmitError {
 pub enum WriterEvent {
     /// For `Input::Written`.
     Written(Written),
-    /// For `Input::SnapshotInstalled`.
-    Installed { number: u64, rows: Vec<Row> },
+    /// For `Input::SnapshotInstalled`, with the rows of the state: those that only queries read stay where they are.
+    Installed { number: u64, hot: Vec<Row> },
     /// For `Input::WriteFailed`; nothing follows.
     Failed(WriteError),
 }
@@ -49,7 +49,13 @@ struct Counters {
 
 enum Command {
     Write(WriteJob),
-    Install(InstallJob, Vec<Row>),
+    Install(Install),
+}
+
+struct Install {
+    job: InstallJob,
+    rows: StagedRows,
+    hot_below: Vec<u8>,
 }
 
 /// Queues jobs for the writer. Dropping it lets the thread finish what is queued, sync, and end.
@@ -65,9 +71,9 @@ impl WriterHandle {
         self.send(Command::Write(job))
     }
 
-    /// Queues the durable switch to a snapshot whose rows were received and checked.
-    pub fn install(&self, job: InstallJob, rows: Vec<Row>) -> Result<(), SubmitError> {
-        self.send(Command::Install(job, rows))
+    /// Queues the durable switch to staged rows. Those with `key < hot_below` are the state.
+    pub fn install(&self, job: InstallJob, rows: StagedRows, hot_below: &[u8]) -> Result<(), SubmitError> {
+        self.send(Command::Install(Install { job, rows, hot_below: hot_below.to_vec() }))
     }
 
     fn send(&self, command: Command) -> Result<(), SubmitError> {
@@ -122,17 +128,17 @@ impl<F: FnMut(WriterEvent) + Send + 'static> Writer<F> {
         let mut next = None;
         while let Some(command) = next.take().or_else(|| self.queue.recv().ok()) {
             let event = match command {
-                Command::Install(job, rows) => {
-                    let number = job.number;
-                    self.store.install(&job, &rows).map(|()| WriterEvent::Installed { number, rows })
-                }
+                Command::Install(install) => self.install(install),
                 Command::Write(job) => {
                     let group = self.gather(job, &mut next);
                     self.write(&group)
                 }
             };
             match event {
-                Ok(event) => (self.report)(event),
+                Ok(event) => {
+                    (self.report)(event);
+                    self.store.remove_replaced_rows();
+                }
                 Err(error) => {
                     (self.report)(WriterEvent::Failed(error));
                     return;
@@ -158,6 +164,14 @@ impl<F: FnMut(WriterEvent) + Send + 'static> Writer<F> {
             }
         }
         group
+    }
+
+    fn install(&self, Install { job, rows, hot_below }: Install) -> Result<WriterEvent, WriteError> {
+        // Before the switch: rows that can't be read leave the old ones in use.
+        let hot = rows.rows_below(&hot_below);
+        let hot = hot.map_err(|error| WriteError::Failed { reason: error.to_string() })?;
+        self.store.install(&job, rows)?;
+        Ok(WriterEvent::Installed { number: job.number, hot })
     }
 
     fn write(&self, group: &WriteGroup) -> Result<WriterEvent, WriteError> {

@@ -84,14 +84,14 @@ pub mod kind {
     pub const CONF_STATE: u16 = 503;
     pub const SNAPSHOT_META: u16 = 504;
     pub const IDENTITY: u16 = 505;
-    pub const SNAPSHOT_HEADER: u16 = 506;
     pub const SNAPSHOT_CHUNK: u16 = 507;
-    pub const SNAPSHOT_END: u16 = 508;
     pub const MEMBER_CHANGES: u16 = 509;
     pub const LOG_PLACE: u16 = 510;
     pub const STATE_HASH: u16 = 511;
     pub const BACKUP_HEADER: u16 = 512;
     pub const BACKUP_END: u16 = 513;
+    pub const SNAPSHOT_MANIFEST: u16 = 514;
+    pub const GENERATION: u16 = 515;
     /// Rows of the engine: 600 plus the number of the table.
     pub const ROWS: u16 = 600;
     pub const HOST_JOURNAL: u16 = 700;

@@ -14,4 +14,5 @@ pub mod codec;
 pub mod document;
 pub mod frame;
 pub mod raft;
+pub mod snapshot;
 pub mod v1;

@@ -174,26 +174,17 @@ pub struct Identity {
     pub raft_id: u64,
 }
 
-/// First frame of a snapshot file.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct SnapshotHeader {
-    pub cluster_id: [u8; 16],
-    pub meta: SnapshotMeta,
+/// Which generation of the rows a store has: it grows with each snapshot that is installed. A store whose rows were never
+/// replaced says none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+pub struct Generation {
+    pub number: u64,
 }
 
-/// Some rows of a snapshot file, in the order of their keys, after those of the chunk before.
+/// Some rows of a snapshot or a backup, in the order of their keys, after those of the chunk before.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct SnapshotChunk {
     pub rows: Vec<(Vec<u8>, Vec<u8>)>,
-}
-
-/// Last frame of a snapshot file: what must have come before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-pub struct SnapshotEnd {
-    pub chunks: u64,
-    pub rows: u64,
-    /// crc32c over the bytes of all chunk frames in order.
-    pub crc32c: u32,
 }
 
 macro_rules! document {
@@ -213,9 +204,8 @@ document!(SnapshotMeta, SNAPSHOT_META);
 document!(MemberChanges, MEMBER_CHANGES);
 document!(Place, LOG_PLACE);
 document!(Identity, IDENTITY);
-document!(SnapshotHeader, SNAPSHOT_HEADER);
+document!(Generation, GENERATION);
 document!(SnapshotChunk, SNAPSHOT_CHUNK);
-document!(SnapshotEnd, SNAPSHOT_END);
 
 #[cfg(test)]
 mod tests {
@@ -274,11 +264,9 @@ mod tests {
         assert_eq!(encode(&Place { index: 300, term: 2 }), [251, 44, 1, 2]);
         let identity = Identity { cluster_id: [7; 16], disk_id: [8; 16], raft_id: 1 };
         assert_eq!(encode(&identity), [[7; 16].as_slice(), &[8; 16], &[1]].concat());
-        let header = SnapshotHeader { cluster_id: [7; 16], meta: place };
-        assert_eq!(encode(&header), [[7; 16].as_slice(), &[9, 2, 1, 1, 0, 0, 0, 0]].concat());
+        assert_eq!(encode(&Generation { number: 3 }), [3]);
         let chunk = SnapshotChunk { rows: vec![(b"k".to_vec(), b"v".to_vec())] };
         assert_eq!(encode(&chunk), [1, 1, b'k', 1, b'v']);
-        assert_eq!(encode(&SnapshotEnd { chunks: 1, rows: 2, crc32c: 3 }), [1, 2, 3]);
         let mut expected = vec![0, 2, 1, 3, 2, 251, 43, 1, 1];
         expected.extend_from_slice(&encode(&entry()));
         expected.extend_from_slice(&[251, 43, 1, 0, 1, 5, 1, 2, 1, 2, 0, 0, 0, 0, 1, b'm', 0, 1, 7, 0, 1]);

@@ -18,6 +18,7 @@
 mod membership;
 mod node;
 mod operate;
+mod receiving;
 mod recovery;
 pub mod restore;
 
@@ -25,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use trimaran_member::{DiskLevel, Input, Output, Proposed, ReadAnswer};
 use trimaran_model::time::WallTime;
-use trimaran_replica::Row;
+use trimaran_wire::frame::Frame;
 use trimaran_wire::raft::{Message, Snapshot};
 use trimaran_wire::v1::command::{CommandBody, Entry};
 use trimaran_wire::v1::peer::PeerMessage;
@@ -151,6 +152,17 @@ pub(crate) enum Event {
         incarnation: u64,
         message: Message,
     },
+    /// The next write of a snapshot that is received.
+    Stage {
+        node: usize,
+        incarnation: u64,
+    },
+    SnapshotEnded {
+        from: usize,
+        incarnation: u64,
+        to: u64,
+        ok: bool,
+    },
     Care,
     Agent,
     AgentCrash,
@@ -177,8 +189,8 @@ pub struct Cluster {
     care: Care,
     /// From whom to whom nothing arrives.
     cuts: BTreeSet<(usize, usize)>,
-    /// Rows of the snapshots that were built, by their manifest.
-    snapshots: BTreeMap<Vec<u8>, Vec<Row>>,
+    /// Chunks of the snapshots that were built, by their manifest.
+    snapshots: BTreeMap<Vec<u8>, Vec<Frame>>,
     leaders: BTreeMap<u64, usize>,
     hashes: BTreeMap<u64, u128>,
     /// The highest revision that anyone was answered.
@@ -361,6 +373,8 @@ impl Cluster {
             Event::Snapshot { from, incarnation, message } => {
                 self.deliver_snapshot((from, incarnation), message);
             }
+            Event::Stage { node, incarnation } => self.stage(node, incarnation),
+            Event::SnapshotEnded { from, incarnation, to, ok } => self.sent((from, incarnation), to, ok),
             Event::Care => {
                 self.care();
                 let delay = 200 + self.random.below(800);

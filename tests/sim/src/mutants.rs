@@ -46,7 +46,8 @@ pub fn restore_names() -> Vec<&'static str> {
 
 /// The names of those that the world of three has to find.
 pub fn cluster_names() -> Vec<&'static str> {
-    CLUSTER.iter().map(|it| it.as_str()).collect()
+    let members = CLUSTER.iter().map(|it| it.as_str());
+    members.chain([Replica::SwitchUnsynced.as_str()]).collect()
 }
 
 /// The defect of this name.

@@ -10,7 +10,8 @@ use trimaran_replica::{
 };
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::raft::{
-    Blob, ConfState, Entry, EntryKind, MemberChangeKind, MemberChanges, Message, MessageKind,
+    Blob, ConfState, Entry, EntryKind, MemberChangeKind, MemberChanges, Message, MessageKind, Snapshot,
+    SnapshotMeta,
 };
 
 use crate::toy::Toy;
@@ -368,6 +369,38 @@ fn a_leader_that_knows_more_of_this_log_than_the_disk_ends_the_process() {
     let out = hand.step(Input::Peer(Message { commit: 40, ..message(MessageKind::Heartbeat, 2, 2) }));
     let Some(Output::Fatal(fatal)) = out.last() else { panic!("{out:?}") };
     assert_eq!(*fatal, Fatal::LogLost { commit: 40, last: 1 });
+}
+
+/// What the snapshot took the place of is not in the log any more, and not applied yet.
+#[test]
+fn who_installs_a_snapshot_stands_for_no_election_before_its_end() {
+    let (mut hand, _) = Hand::new(3, settings());
+    let meta = SnapshotMeta { index: 40, term: 2, conf_state: members(3) };
+    let snapshot = Some(Snapshot { meta: meta.clone(), manifest: Blob::default() });
+    let mut first = hand.step(Input::Peer(Message { snapshot, ..message(MessageKind::Snapshot, 2, 2) }));
+    let job = first.iter().find_map(|output| match output {
+        Output::InstallSnapshot(job) => Some(job.clone()),
+        _ => None,
+    });
+    let job = job.expect("it is installed");
+    assert_eq!((job.meta, hand.replica.pending_snapshot()), (meta, None));
+    for _ in 0..200 {
+        hand.now += 50;
+        let out = hand.step(Input::Due);
+        assert!(!sends(&out).contains(&MessageKind::RequestPreVote), "{out:?}");
+    }
+    let rows = Box::new(std::iter::once((b"k".to_vec(), b"v".to_vec())));
+    first.extend(hand.step(Input::SnapshotInstalled { number: job.number, rows }));
+    assert_eq!(hand.replica.status().applied.index, 40);
+    let mut out = first;
+    let stands = (0..200).any(|_| {
+        hand.now += 50;
+        let later = hand.write_all(&out);
+        out = hand.step(Input::Due);
+        sends(&later).contains(&MessageKind::RequestPreVote)
+            || sends(&out).contains(&MessageKind::RequestPreVote)
+    });
+    assert!(stands, "it is a voter as any other then");
 }
 
 #[test]

@@ -41,10 +41,12 @@ fn swarm(seed: u64) -> World {
 #[test]
 fn three_voters_survive_loss_partitions_and_crashes() {
     let (mut elections, mut installs, mut crashes, mut reads, mut acked) = (0, 0, 0, 0, 0);
+    let mut refused = 0;
     for seed in 0..40 {
         let world = rough(seed, 3);
         elections += world.counts.elections;
         installs += world.counts.installs;
+        refused += world.counts.refused_snapshots;
         crashes += world.counts.crashes;
         reads += world.counts.reads;
         acked += world.acked.len();
@@ -53,6 +55,7 @@ fn three_voters_survive_loss_partitions_and_crashes() {
     assert!(crashes > 300, "{crashes} crashes");
     assert!(elections > 100, "{elections} elections");
     assert!(installs > 10, "{installs} installed snapshots");
+    assert!(refused > 0, "a broken chunk is refused, and its snapshot comes again");
     assert!(acked > 10_000, "{acked} acknowledged");
     assert!(reads > 3_000, "{reads} reads");
 }

@@ -45,6 +45,7 @@ found! {
     a_read_without_a_quorum: ReadAlone by |seed| drop(swarm(seed));
     an_answer_for_another_entry: ReplyByIndex by |seed| drop(swarm(seed));
     a_snapshot_that_changes_nothing: KeepStateAtInstall by |seed| drop(swarm(seed));
+    a_switch_to_rows_that_are_not_synced: SwitchUnsynced by |seed| drop(swarm(seed));
     members_that_are_not_written: ForgetMembers by |seed| drop(swarm(seed));
 }
 
@@ -69,13 +70,15 @@ fn many_elections(seed: u64) {
 fn one_voter_and_a_learner(seed: u64) {
     use bytes::Bytes;
     use trimaran_replica::{Input, MemberChange};
-    let faults = Faults { crash: 700, write_max: 60, delay_max: 10, ..CALM };
+    // Who is back may be met by the next crash while it writes its term.
+    let faults = Faults { crash: 400, down_max: 600, delay_max: 10, ..CALM };
     let mut world = World::growing(seed, 1, 1, settings(seed), CALM);
     world.run(500);
     let change = MemberChange::AddLearner(2);
     world.ask(0, |waiter| Input::ChangeMember { waiter, change, context: Bytes::new() });
     world.run(1_000);
     world.set_faults(faults);
+    world.slow.insert(0, 60);
     world.run(20_000);
     world.heal(2_000);
 }

@@ -5,14 +5,17 @@ mod disk;
 mod injection;
 mod membership;
 mod network;
+mod receiving;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use trimaran_model::time::{Millis, Timestamp};
 use trimaran_replica::memory::MemoryStore;
+use trimaran_replica::staging::Staged;
 use trimaran_replica::{
     Answer, EntryMeta, Fatal, Input, Output, Replica, Role, Row, Settings, StateMachine, Waiter,
 };
+use trimaran_wire::frame::Frame;
 use trimaran_wire::raft::{ConfState, Message, Snapshot};
 
 use crate::faults::{CALM, Fault, Faults};
@@ -22,6 +25,7 @@ use clients::Asked;
 pub(crate) use disk::Boundary;
 use disk::Job;
 use membership::Membership;
+use receiving::Receiving;
 
 type Out = Output<u64, Vec<u8>>;
 
@@ -30,6 +34,8 @@ enum Event {
     Due { node: usize, incarnation: u64 },
     Deliver { node: usize, bytes: Vec<u8> },
     Snapshot { from: usize, incarnation: u64, node: usize, message: Message },
+    Stage { node: usize, incarnation: u64 },
+    SnapshotEnded { from: usize, incarnation: u64, to: u64, ok: bool },
     WriteDone { node: usize, incarnation: u64 },
     Built { node: usize, incarnation: u64, snapshot: Option<Snapshot> },
     Restart { node: usize },
@@ -47,6 +53,8 @@ impl Event {
             Self::Due { node, .. }
             | Self::Deliver { node, .. }
             | Self::Snapshot { node, .. }
+            | Self::Stage { node, .. }
+            | Self::SnapshotEnded { from: node, .. }
             | Self::WriteDone { node, .. }
             | Self::Built { node, .. } => Some(*node),
             Self::Restart { .. }
@@ -66,6 +74,9 @@ struct Node {
     queue: VecDeque<Job>,
     /// What the writer is busy with.
     writing: Vec<Job>,
+    receiving: Option<Receiving>,
+    /// Generations of rows whose messages were stepped.
+    staged: Staged<u64>,
     due: Option<u64>,
     /// Thousandths by which its clock is faster than the world's.
     rate: u64,
@@ -84,6 +95,8 @@ impl Node {
             store,
             queue: VecDeque::new(),
             writing: Vec::new(),
+            receiving: None,
+            staged: Staged::default(),
             due: None,
             rate,
             paused_until: 0,
@@ -107,6 +120,8 @@ impl Node {
 pub(crate) struct Counts {
     pub(crate) elections: usize,
     pub(crate) installs: usize,
+    /// Snapshots whose rows did not arrive whole.
+    pub(crate) refused_snapshots: usize,
     pub(crate) reads: usize,
     pub(crate) crashes: usize,
     pub(crate) failed_writes: usize,
@@ -120,6 +135,7 @@ impl Counts {
     pub(crate) fn add(&mut self, other: &Self) {
         self.elections += other.elections;
         self.installs += other.installs;
+        self.refused_snapshots += other.refused_snapshots;
         self.reads += other.reads;
         self.crashes += other.crashes;
         self.failed_writes += other.failed_writes;
@@ -148,7 +164,8 @@ pub(crate) struct World {
     events: BTreeMap<(u64, u64), Event>,
     sequence: u64,
     cut: BTreeSet<(usize, usize)>,
-    snapshots: BTreeMap<Vec<u8>, Vec<Row>>,
+    /// Chunks of the snapshots that were built, by their manifest.
+    snapshots: BTreeMap<Vec<u8>, Vec<Frame>>,
     leaders: BTreeMap<u64, usize>,
     committed: BTreeMap<u64, (u64, Vec<u8>)>,
     hashes: BTreeMap<u64, u128>,
@@ -320,6 +337,12 @@ impl World {
             Event::Snapshot { from, incarnation, node, message } => {
                 self.deliver_snapshot(from, incarnation, node, message);
             }
+            Event::Stage { node, incarnation } => self.stage(node, incarnation),
+            Event::SnapshotEnded { from, incarnation, to, ok } => {
+                if self.nodes[from].incarnation == incarnation {
+                    self.step(from, Input::SnapshotSent { to, ok });
+                }
+            }
             Event::WriteDone { node, incarnation } => {
                 if self.nodes[node].incarnation == incarnation {
                     self.write_done(node);
@@ -413,6 +436,7 @@ impl World {
             self.note(&output);
             self.output(node, output, &members);
         }
+        self.remove_unwanted(node);
         let this = &mut self.nodes[node];
         if let Some(at) = deadline
             && this.incarnation == incarnation
@@ -427,7 +451,11 @@ impl World {
         match output {
             Output::Send { to, message, .. } => self.send(node, to, &message),
             Output::Write(job) => self.enqueue(node, Job::Write(job)),
-            Output::InstallSnapshot(job) => self.enqueue(node, Job::Install(job)),
+            Output::InstallSnapshot(job) => {
+                let at = EntryMeta { index: job.meta.index, term: job.meta.term };
+                let generation = self.nodes[node].staged.take(at).expect("its rows are staged");
+                self.enqueue(node, Job::Install(job, generation));
+            }
             Output::Reply { waiter, answer } => self.answer(node, waiter, answer, members_before),
             Output::Events { .. } | Output::StateReplaced { .. } => {}
             Output::BuildSnapshot { min_index } => self.build_snapshot(node, min_index),

@@ -9,6 +9,7 @@ use trimaran_wire::v1::peer::{PEER_VERSION, PeerHello, PeerMessage, PeerOpen, Pe
 
 use super::answer;
 use super::outbox::Contact;
+use super::snapshot_intake::IntakeError;
 use crate::rows::View;
 use crate::server::Server;
 
@@ -33,7 +34,7 @@ async fn stream(server: Server, session: Session, sender: FrameSender, mut recei
     let received = match open.stream {
         PeerStream::Control | PeerStream::Append => messages(&server, from, &mut receiver).await,
         PeerStream::Request => requests(&server, from, &mut receiver).await,
-        PeerStream::Snapshot => snapshot(&server, from, &mut receiver).await,
+        PeerStream::Snapshot => snapshot(&server, from, sender, &mut receiver).await,
         PeerStream::Question => return question(server, sender, receiver).await,
     };
     if let Err(why) = received {
@@ -101,24 +102,30 @@ async fn requests(server: &Server, from: u64, receiver: &mut FrameReceiver) -> R
     Ok(())
 }
 
-/// The frames of a snapshot file and the message that announces it, which is stepped once the file is whole and durable.
-async fn snapshot(server: &Server, from: u64, receiver: &mut FrameReceiver) -> Result<(), String> {
-    let mut file = server.node.snapshots.receive(from)?;
-    while let Ok(Some(frame)) = receiver.next().await {
-        if Message::check_kind(&frame).is_err() {
-            file.write(&frame)?;
-            continue;
+/// The rows of a snapshot and the message that announces them, which is stepped once they are whole and durable. The end of
+/// the answer says so; what is not taken now is given up with its stream alone.
+async fn snapshot(
+    server: &Server,
+    from: u64,
+    sender: FrameSender,
+    receiver: &mut FrameReceiver,
+) -> Result<(), String> {
+    match server.node.intake.receive(from, receiver).await {
+        Ok((message, rows)) => {
+            server.node.receive_snapshot(message, rows);
+            sender.finish();
+            Ok(())
         }
-        let message = Message::from_frame(&frame).map_err(|error| error.to_string())?;
-        let Some(announced) = message.snapshot.clone().filter(|_| message.from == from) else {
-            return Err("a snapshot ends with another message".to_owned());
-        };
-        let checked = tokio::task::spawn_blocking(move || file.finish(&announced.meta)).await;
-        checked.map_err(|error| error.to_string())??;
-        server.node.receive(message);
-        return Ok(());
+        Err(why @ IntakeError::NotNow(_)) => {
+            tracing::warn!(%why, "a snapshot is not taken now");
+            sender.reset(CloseCode::Busy);
+            Ok(())
+        }
+        Err(why) => {
+            tracing::warn!(%why, "a snapshot is not taken");
+            Err(why.to_string())
+        }
     }
-    Ok(())
 }
 
 async fn question(server: Server, sender: FrameSender, mut receiver: FrameReceiver) {

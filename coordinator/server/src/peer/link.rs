@@ -111,8 +111,8 @@ async fn serve(server: &Server, id: u64, contact: &Contact, session: &Session, q
     };
     let snapshots = async {
         while let Some(message) = snapshot.recv().await {
-            let sent = match open(server, session, id, PeerStream::Snapshot).await {
-                Ok(sender) => server.node.snapshots.send(sender, message).await,
+            let sent = match open_both(server, session, id, PeerStream::Snapshot).await {
+                Ok(stream) => server.node.snapshots.send(stream, message).await,
                 Err(error) => Err(error.to_string()),
             };
             if let Err(why) = &sent {

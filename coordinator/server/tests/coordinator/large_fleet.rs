@@ -12,6 +12,7 @@ use trimaran_engine::{Engine, Outcome};
 use trimaran_model::limits::{
     INSTANCE_MESSAGE_BYTES_MAX, INSTANCES_REPORTED_MAX, MESSAGE_BYTES_MAX, RUNNERS_PER_MESSAGE_MAX,
 };
+use trimaran_replica::staging::{Staging, StagingJob};
 use trimaran_replica::{RowBatch, WriteJob};
 use trimaran_store::{Options, Store};
 use trimaran_wire::v1::agent::{AgentDown, AgentUp, Progress, RefusedCounts, ResultAnswer, RunnerState};
@@ -328,10 +329,18 @@ async fn a_run_whose_every_host_fails_is_shown_restarted_over_and_snapshotted() 
     let (store, _) = Store::open(&world.data().join("store"), &Options::default()).expect("it opens");
     let file = world.folder.path().join("snapshot");
     let begin = Instant::now();
-    trimaran_store::snapshot::write(&store.read_view(), [7; 16], &file).expect("written");
-    let (_, rows) = trimaran_store::snapshot::read(&file).expect("whole");
+    let manifest = trimaran_store::snapshot::write(&store.read_view(), [7; 16], &file).expect("written");
+    assert!(manifest.state_hash.is_some() && manifest.state_hash == store.state_hash().expect("readable"));
+    let mut frames = trimaran_store::snapshot::frames(&file).expect("it opens");
+    let mut staging = Staging::new(&manifest, |key, value| Ok(Engine::row_hash(key, value)));
+    let mut rows = Vec::new();
+    while let Some(frame) = frames.next().expect("whole") {
+        let StagingJob::Rows(chunk) = staging.chunk(&frame).expect("a chunk") else { panic!("no end yet") };
+        rows.extend(chunk);
+    }
+    staging.end().expect("the state of the manifest");
     let engine = Engine::from_rows(rows.into_iter()).expect("rows of an engine");
-    assert_eq!(Some(engine.hash()), store.state_hash().expect("readable"));
+    assert_eq!(Some(engine.hash()), manifest.state_hash);
     let size = std::fs::metadata(&file).expect("written").len() >> 20;
     eprintln!(
         "{targets} targets of {HOSTS} failing hosts: shown {restarted:.1?} after a restart, a snapshot of {size} MiB in {:.1?}",

@@ -25,16 +25,16 @@ impl Store {
         self.clear(meta::LOG, &mut batch)?;
         for (key, value) in &rows.changes {
             match value {
-                Some(value) => batch.put_cf(self.cf(meta::ROWS), key, value),
-                None => batch.delete_cf(self.cf(meta::ROWS), key),
+                Some(value) => batch.put_cf(&self.cf(meta::ROWS), key, value),
+                None => batch.delete_cf(&self.cf(meta::ROWS), key),
             }
         }
         let members = ConfState { voters: vec![self.inner.identity.raft_id], ..ConfState::default() };
         for (key, value) in first_metas(self.inner.identity, &members, at) {
-            batch.put_cf(self.cf(meta::META), key, value);
+            batch.put_cf(&self.cf(meta::META), key, value);
         }
         let hash = StateHash { index: at.index, hash: state_hash };
-        batch.put_cf(self.cf(meta::META), meta::STATE_HASH, hash.to_bytes());
+        batch.put_cf(&self.cf(meta::META), meta::STATE_HASH, hash.to_bytes());
         self.commit(batch, true)?;
         *bounds = Bounds { first: at.index + 1, last: at.index, commit: at.index, applied: at.index };
         self.inner.applied.send_replace(at.index);

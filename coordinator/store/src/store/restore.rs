@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
-use rocksdb::{DB, WriteBatch, WriteOptions};
+use rocksdb::{WriteBatch, WriteOptions};
 use trimaran_replica::{EntryMeta, Row};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::raft::{ConfState, Identity, StateHash};
 
-use super::{InitError, OpenError, Options, Store, first_metas, open_soon};
+use super::{Db, InitError, OpenError, Options, Store, first_metas, open_soon};
 use crate::meta;
 
 /// A directory on its way to be a store. Before [`Self::finish`] it is none: nothing opens it, and it can be deleted.
 pub struct Restore {
-    db: DB,
+    db: Db,
 }
 
 impl Store {
@@ -40,7 +40,7 @@ impl Restore {
         let mut batch = WriteBatch::default();
         let family = self.db.cf_handle(meta::ROWS).expect("opened with all column families");
         for (key, value) in rows {
-            batch.put_cf(family, key, value);
+            batch.put_cf(&family, key, value);
         }
         self.db.write(batch).map_err(failed)
     }
@@ -60,10 +60,10 @@ impl Restore {
         let mut batch = WriteBatch::default();
         let family = self.db.cf_handle(meta::META).expect("opened with all column families");
         for (key, value) in first_metas(identity, members, at) {
-            batch.put_cf(family, key, value);
+            batch.put_cf(&family, key, value);
         }
         let hash = StateHash { index: at.index, hash: state_hash };
-        batch.put_cf(family, meta::STATE_HASH, hash.to_bytes());
+        batch.put_cf(&family, meta::STATE_HASH, hash.to_bytes());
         let mut synced = WriteOptions::default();
         // One WAL has the rows in front of this, so that they are synced with it.
         synced.set_sync(true);

@@ -1,10 +1,10 @@
-//! Writing to the store: groups of jobs, snapshots and syncs, each one record of the WAL.
+//! Writing to the store: groups of jobs and syncs, each one record of the WAL.
 //!
-//! Not here: the thread that calls it and the order of the jobs (`writer`).
+//! Not here: the thread that calls it and the order of the jobs (`writer`), and the rows of a leader's snapshot (`staging`).
 
 use rocksdb::{Direction, IteratorMode, WriteBatch, WriteOptions};
+use trimaran_replica::WriteJob;
 use trimaran_replica::write_group::needs_sync;
-use trimaran_replica::{EntryMeta, InstallJob, Row, WriteJob};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::raft::StateHash;
 
@@ -51,86 +51,55 @@ impl Store {
                 return Err(WriteError::Gap { first: first.index, last: bounds.last });
             }
             for entry in &job.entries {
-                batch.put_cf(log, meta::log_key(entry.index), entry.to_bytes());
+                batch.put_cf(&log, meta::log_key(entry.index), entry.to_bytes());
             }
             for stale in last.index + 1..=bounds.last {
-                batch.delete_cf(log, meta::log_key(stale));
+                batch.delete_cf(&log, meta::log_key(stale));
             }
             bounds.last = last.index;
         }
         if let Some(state) = &job.hard_state {
-            batch.put_cf(metas, meta::HARD_STATE, state.to_bytes());
+            batch.put_cf(&metas, meta::HARD_STATE, state.to_bytes());
             bounds.commit = state.commit;
         }
         for (key, value) in &job.rows.changes {
             match value {
-                Some(value) => batch.put_cf(rows, key, value),
-                None => batch.delete_cf(rows, key),
+                Some(value) => batch.put_cf(&rows, key, value),
+                None => batch.delete_cf(&rows, key),
             }
         }
         if let Some(applied) = job.applied {
-            batch.put_cf(metas, meta::APPLIED, meta::place(applied));
+            batch.put_cf(&metas, meta::APPLIED, meta::place(applied));
             bounds.applied = applied.index;
             if let Some(hash) = job.state_hash {
                 let stored = StateHash { index: applied.index, hash };
-                batch.put_cf(metas, meta::STATE_HASH, stored.to_bytes());
+                batch.put_cf(&metas, meta::STATE_HASH, stored.to_bytes());
             }
         }
         if let Some(members) = &job.conf_state {
-            batch.put_cf(metas, meta::CONF_STATE, members.to_bytes());
+            batch.put_cf(&metas, meta::CONF_STATE, members.to_bytes());
         }
         if let Some(position) = job.snapshot {
-            batch.put_cf(metas, meta::SNAPSHOT, meta::place(position));
+            batch.put_cf(&metas, meta::SNAPSHOT, meta::place(position));
         }
         if let Some(position) = job.compact
             && position.index >= bounds.first
         {
-            batch.delete_range_cf(log, meta::log_key(bounds.first), meta::log_key(position.index + 1));
-            batch.put_cf(metas, meta::COMPACTED, meta::place(position));
+            batch.delete_range_cf(&log, meta::log_key(bounds.first), meta::log_key(position.index + 1));
+            batch.put_cf(&metas, meta::COMPACTED, meta::place(position));
             bounds.first = position.index + 1;
         }
         Ok(bounds)
     }
 
-    /// Replaces all rows and empties the log in one synced record: after a crash it is the old state or the
-    /// new one. The record is as large as the rows.
-    pub fn install(&self, job: &InstallJob, rows: &[Row]) -> Result<(), WriteError> {
-        let mut bounds = self.inner.bounds.lock();
-        let mut batch = WriteBatch::default();
-        self.clear(meta::LOG, &mut batch)?;
-        self.clear(meta::ROWS, &mut batch)?;
-        for (key, value) in rows {
-            batch.put_cf(self.cf(meta::ROWS), key, value);
-        }
-        let at = EntryMeta { index: job.meta.index, term: job.meta.term };
-        let commit = job.hard_state.commit.max(at.index);
-        let state = trimaran_wire::raft::HardState { commit, ..job.hard_state };
-        let metas = [
-            (meta::HARD_STATE, state.to_bytes()),
-            (meta::CONF_STATE, job.meta.conf_state.to_bytes()),
-            (meta::APPLIED, meta::place(at)),
-            (meta::SNAPSHOT, meta::place(at)),
-            (meta::COMPACTED, meta::place(at)),
-        ];
-        for (key, value) in metas {
-            batch.put_cf(self.cf(meta::META), key, value);
-        }
-        // The rows came with their own checks; the next job stores what they come to.
-        batch.delete_cf(self.cf(meta::META), meta::STATE_HASH);
-        self.commit(batch, true)?;
-        *bounds = Bounds { first: at.index + 1, last: at.index, commit, applied: at.index };
-        self.inner.applied.send_replace(at.index);
-        Ok(())
-    }
-
     pub(super) fn clear(&self, family: &str, batch: &mut WriteBatch) -> Result<(), WriteError> {
         let handle = self.cf(family);
-        let edge = |mode| self.inner.db.iterator_cf(handle, mode).next().transpose().map_err(write_error);
+        let edge = |mode| self.inner.db.iterator_cf(&handle, mode).next().transpose().map_err(write_error);
         let first = edge(IteratorMode::From(&[], Direction::Forward))?;
         let last = edge(IteratorMode::End)?;
         if let (Some((first, _)), Some((last, _))) = (first, last) {
-            batch.delete_range_cf(handle, &first, &last);
-            batch.delete_cf(handle, &last);
+            batch.delete_range_cf(&handle, &first, &last);
+            batch.delete_cf(&handle, &last);
         }
         Ok(())
     }
@@ -147,11 +116,16 @@ impl Store {
     }
 }
 
-fn write_error(error: rocksdb::Error) -> WriteError {
-    let reason = error.to_string();
-    if reason.contains("No space left on device") || reason.contains("Disk quota exceeded") {
-        WriteError::NoSpace
-    } else {
-        WriteError::Failed { reason }
+impl WriteError {
+    pub(super) fn of(reason: String) -> Self {
+        if reason.contains("No space left on device") || reason.contains("Disk quota exceeded") {
+            Self::NoSpace
+        } else {
+            Self::Failed { reason }
+        }
     }
+}
+
+pub(super) fn write_error(error: rocksdb::Error) -> WriteError {
+    WriteError::of(error.to_string())
 }

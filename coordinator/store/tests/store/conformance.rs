@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 use tempfile::TempDir;
 use trimaran_replica::memory::MemoryStore;
+use trimaran_replica::staging::StagingJob;
 use trimaran_replica::{EntryMeta, InstallJob, Loaded, Row, RowBatch, WriteJob};
-use trimaran_store::Store;
+use trimaran_store::{ReadError, Store};
 use trimaran_wire::raft::{Blob, ConfState, Entry, EntryKind, HardState, SnapshotMeta};
 
 use crate::{copy, init, options, wal};
@@ -21,6 +22,13 @@ trait Subject {
 
 type State = (Loaded, Vec<Row>);
 
+/// Two chunks and the sync of both.
+fn staging_jobs(rows: &[Row]) -> impl Iterator<Item = StagingJob> {
+    let (one, other) = rows.split_at(rows.len() / 2);
+    let chunks = [one, other].map(|rows| StagingJob::Rows(rows.to_vec()));
+    chunks.into_iter().chain([StagingJob::Sync])
+}
+
 fn members() -> ConfState {
     ConfState { voters: vec![1], ..ConfState::default() }
 }
@@ -33,7 +41,9 @@ impl Subject for MemoryStore {
         Self::write(self, group);
     }
     fn install(&mut self, job: &InstallJob, rows: &[Row]) {
-        Self::install(self, job, rows);
+        let generation = self.begin_generation();
+        staging_jobs(rows).for_each(|job| self.stage(generation, job));
+        Self::install(self, job, generation);
     }
     fn crash(&mut self, torn: u64) {
         let unsynced = self.unsynced();
@@ -71,7 +81,9 @@ impl Subject for Rocks {
         }
     }
     fn install(&mut self, job: &InstallJob, rows: &[Row]) {
-        self.store.install(job, rows).unwrap();
+        let staged = self.store.stage(None, staging_jobs(rows).map(Ok::<_, ReadError>)).unwrap();
+        self.store.install(job, staged).unwrap();
+        self.store.remove_replaced_rows();
         self.synced_bytes = std::fs::metadata(wal(self.dir.path())).unwrap().len();
     }
     fn crash(&mut self, torn: u64) {

@@ -4,6 +4,8 @@
 
 mod conformance;
 mod damage;
+mod generations;
+mod memory;
 mod node;
 mod recover;
 mod views;
@@ -29,8 +31,14 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for file in std::fs::read_dir(from).unwrap() {
         let file = file.unwrap();
-        if file.file_name() != "LOCK" && file.file_type().unwrap().is_file() {
-            std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        if file.file_type().unwrap().is_dir() {
+            copy(&file.path(), &to.join(file.file_name()));
+        } else if file.file_name() != "LOCK" {
+            match std::fs::copy(file.path(), to.join(file.file_name())) {
+                // RocksDB removed it meanwhile: it was of no use.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                copied => drop(copied.unwrap()),
+            }
         }
     }
 }

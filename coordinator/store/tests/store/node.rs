@@ -53,8 +53,8 @@ impl Node {
         let report = move |event| {
             let input = match event {
                 WriterEvent::Written(written) => Input::Written(written),
-                WriterEvent::Installed { number, rows } => {
-                    Input::SnapshotInstalled { number, rows: Box::new(rows.into_iter()) }
+                WriterEvent::Installed { number, hot } => {
+                    Input::SnapshotInstalled { number, rows: Box::new(hot.into_iter()) }
                 }
                 WriterEvent::Failed(error) => Input::WriteFailed { reason: error.to_string() },
             };

@@ -1,9 +1,12 @@
 //! Views, waiting for a revision, snapshot files, and stores that are made of rows.
 
+use std::path::Path;
+
+use trimaran_replica::staging::Staging;
 use trimaran_replica::{EntryMeta, InstallJob, Row, WriteJob};
-use trimaran_store::snapshot::{self, SnapshotError};
-use trimaran_store::{InitError, OpenError, Store, Writer};
+use trimaran_store::{InitError, OpenError, StageError, StagedRows, Store, Writer, snapshot};
 use trimaran_wire::raft::{Blob, ConfState, Entry, EntryKind, HardState};
+use trimaran_wire::snapshot::SnapshotManifest;
 
 use crate::{IDENTITY, init, options};
 
@@ -78,6 +81,31 @@ fn many(store: &Store) {
     }
 }
 
+/// What a member does with the chunks of a file that another one sends.
+fn stage(target: &Store, manifest: &SnapshotManifest, file: &Path) -> Result<StagedRows, String> {
+    let words = |error: &dyn std::error::Error| trimaran_model::text::with_sources(error);
+    let mut frames = snapshot::frames(file).map_err(|error| words(&error))?;
+    let mut staging = Staging::new(manifest, |_, _| Ok(0));
+    let mut is_done = false;
+    let jobs = std::iter::from_fn(|| {
+        if is_done {
+            return None;
+        }
+        Some(match frames.next() {
+            Ok(Some(frame)) => staging.chunk(&frame).map_err(|error| words(&error)),
+            Ok(None) => {
+                is_done = true;
+                staging.end().map_err(|error| words(&error))
+            }
+            Err(error) => Err(words(&error)),
+        })
+    });
+    target.stage(manifest.state_hash, jobs).map_err(|error| match error {
+        StageError::Rows(why) => why,
+        error => panic!("{error:?}"),
+    })
+}
+
 #[test]
 fn a_snapshot_file_carries_a_state_to_another_store() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -86,22 +114,22 @@ fn a_snapshot_file_carries_a_state_to_another_store() {
     let (store, _) = Store::open(from.path(), &options()).unwrap();
     many(&store);
     let file = from.path().join("snapshot");
-    let header = snapshot::write(&store.read_view(), IDENTITY.cluster_id, &file).unwrap();
-    assert_eq!((header.meta.index, header.meta.term), (39, 1));
+    let manifest = snapshot::write(&store.read_view(), IDENTITY.cluster_id, &file).unwrap();
+    assert_eq!((manifest.meta.index, manifest.meta.term), (39, 1));
+    assert_eq!(manifest.totals.rows, 38 * 40);
     let second = from.path().join("second");
-    snapshot::write(&store.read_view(), IDENTITY.cluster_id, &second).unwrap();
+    assert_eq!(snapshot::write(&store.read_view(), IDENTITY.cluster_id, &second).unwrap(), manifest);
     let bytes = std::fs::read(&file).unwrap();
     assert!(bytes.len() > 2 * trimaran_model::limits::SNAPSHOT_CHUNK_BYTES, "several chunks");
     assert!(bytes == std::fs::read(&second).unwrap(), "equal states give equal bytes");
 
-    let (read, rows) = snapshot::read(&file).unwrap();
-    assert_eq!(read, header);
     let (target, _) = Store::open(to.path(), &options()).unwrap();
     target.write(&[job(2, &[("old", "gone")])]).unwrap();
     let hard_state = HardState { term: 3, vote: 0, commit: 39 };
-    target
-        .install(&InstallJob { number: 9, meta: read.meta, manifest: Default::default(), hard_state }, &rows)
-        .unwrap();
+    let staged = stage(&target, &manifest, &file).unwrap();
+    assert_eq!(target.read_view().get(b"old").unwrap().as_deref(), Some(b"gone".as_slice()), "nothing yet");
+    let install = InstallJob { number: 9, meta: manifest.meta, manifest: Default::default(), hard_state };
+    target.install(&install, staged).unwrap();
     assert_eq!(target.applied(), 39);
     assert_eq!(crate::rows(&target), crate::rows(&store));
     target.write(&[job(40, &[("new", "here")])]).unwrap();
@@ -118,13 +146,13 @@ fn a_broken_snapshot_file_is_refused() {
     let (store, _) = Store::open(dir.path(), &options()).unwrap();
     many(&store);
     let file = dir.path().join("snapshot");
-    snapshot::write(&store.read_view(), IDENTITY.cluster_id, &file).unwrap();
+    let manifest = snapshot::write(&store.read_view(), IDENTITY.cluster_id, &file).unwrap();
     let good = std::fs::read(&file).unwrap();
     let read = |bytes: &[u8]| {
         std::fs::write(&file, bytes).unwrap();
-        snapshot::read(&file).map(|(_, rows)| rows.len())
+        stage(&store, &manifest, &file).map(drop)
     };
-    assert_eq!(read(&good).unwrap(), 38 * 40);
+    read(&good).unwrap();
     for cut in [0, 3, 20, good.len() / 2, good.len() - 1] {
         assert!(read(&good[..cut]).is_err(), "cut at {cut}");
     }
@@ -138,10 +166,12 @@ fn a_broken_snapshot_file_is_refused() {
     let first = length(0);
     let mut bytes = good.clone();
     bytes.drain(first..first + length(first));
-    assert!(matches!(read(&bytes), Err(SnapshotError::Broken { why: "chunks are missing", .. })));
+    let why = read(&bytes).unwrap_err();
+    assert!(why.starts_with("the chunks are not those of the manifest"), "{why}");
     let mut longer = good.clone();
     longer.extend_from_slice(&good[..first]);
-    assert!(matches!(read(&longer), Err(SnapshotError::Broken { why: "something follows its end", .. })));
+    let why = read(&longer).unwrap_err();
+    assert!(why.contains("one more than the manifest says"), "{why}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod backups;
 mod members;
 mod recovery;
 mod restore;
+mod snapshots;
 mod views;
 
 use std::collections::BTreeMap;

@@ -7,12 +7,14 @@ use trimaran_model::limits::QUORUM_LEASE;
 use trimaran_model::time::{Timestamp, WallTime};
 use trimaran_replica::io::Role;
 use trimaran_replica::memory::MemoryStore;
+use trimaran_replica::staging::Staged;
 use trimaran_replica::{
-    InstallJob, Replica, Row, Settings, StateMachine as _, WriteGroup, WriteJob, Written,
+    EntryMeta, InstallJob, Replica, Row, Settings, StateMachine as _, WriteGroup, WriteJob, Written,
 };
-use trimaran_wire::raft::{Blob, ConfState, Message, Snapshot, SnapshotMeta};
+use trimaran_wire::raft::ConfState;
 use trimaran_wire::v1::peer::{PeerMessage, WireProposed};
 
+use super::receiving::Receiving;
 use super::{Cluster, Event, In, NODES, Out, membership};
 use crate::random::Random;
 use crate::world::clock::Clock;
@@ -22,12 +24,13 @@ use crate::world::{Asker, Faults};
 /// What waits for the disk.
 enum Job {
     Write(WriteJob),
-    Install(InstallJob, Vec<Row>),
+    /// With the generation of its rows.
+    Install(InstallJob, u64),
 }
 
 enum Writing {
     Group(WriteGroup),
-    Install(InstallJob, Vec<Row>),
+    Install(InstallJob, u64),
 }
 
 pub(super) struct Node {
@@ -43,6 +46,9 @@ pub(super) struct Node {
     pub(super) store: MemoryStore,
     jobs: VecDeque<Job>,
     writing: Option<Writing>,
+    pub(super) receiving: Option<Receiving>,
+    /// Generations of rows whose messages were stepped.
+    pub(super) staged: Staged<u64>,
     pub(super) due: Option<u64>,
     pub(super) incarnation: u64,
     /// What waits for a process that is paused, and since when.
@@ -64,6 +70,8 @@ impl Node {
             store: MemoryStore::init(members, rows),
             jobs: VecDeque::new(),
             writing: None,
+            receiving: None,
+            staged: Staged::default(),
             due: None,
             incarnation: 0,
             paused: None,
@@ -129,6 +137,9 @@ impl Cluster {
             it.store.write_unsynced(group.jobs().to_vec());
         }
         it.jobs.clear();
+        it.staged = Staged::default();
+        self.stop_receiving(node);
+        let it = &mut self.nodes[node];
         let kept = self.random.below(it.store.unsynced() as u64 + 1);
         it.store.crash(usize::try_from(kept).expect("few groups"));
         self.note(format_args!("{node} crashes"));
@@ -267,6 +278,7 @@ impl Cluster {
         for output in out {
             self.output(node, output);
         }
+        self.remove_unwanted(node);
     }
 
     fn output(&mut self, node: usize, output: Out) {
@@ -288,42 +300,12 @@ impl Cluster {
                 self.at(delay, Event::Snapshot { from: node, incarnation, message });
             }
             Output::InstallSnapshot(job) => {
-                let rows = self.snapshots[job.manifest.as_ref()].clone();
-                self.nodes[node].jobs.push_back(Job::Install(job, rows));
+                let at = EntryMeta { index: job.meta.index, term: job.meta.term };
+                let it = &mut self.nodes[node];
+                let generation = it.staged.take(at).expect("its rows are staged");
+                it.jobs.push_back(Job::Install(job, generation));
                 self.start_write(node);
             }
-        }
-    }
-
-    fn build(&mut self, node: usize, min_index: u64) {
-        let it = &self.nodes[node];
-        let (incarnation, loaded) = (it.incarnation, it.store.load());
-        let snapshot = (loaded.applied.index >= min_index).then(|| {
-            let manifest = format!("{node}/{}/{incarnation}", loaded.applied.index).into_bytes();
-            self.snapshots.insert(manifest.clone(), it.store.rows());
-            let (index, term) = (loaded.applied.index, loaded.applied.term);
-            let meta = SnapshotMeta { index, term, conf_state: loaded.conf_state };
-            Snapshot { meta, manifest: Blob(manifest.into()) }
-        });
-        self.at(3, Event::Built { node, incarnation, snapshot });
-    }
-
-    pub(super) fn built(&mut self, node: usize, incarnation: u64, snapshot: Option<Snapshot>) {
-        if self.nodes[node].incarnation == incarnation {
-            let failed = Input::SnapshotFailed;
-            self.input(node, snapshot.map_or(failed, |snapshot| Input::SnapshotBuilt { snapshot }));
-        }
-    }
-
-    pub(super) fn deliver_snapshot(&mut self, (from, incarnation): (usize, u64), message: Message) {
-        let id = message.to;
-        let to = self.node_of(id).filter(|to| self.nodes[*to].member.is_some());
-        let to = to.filter(|to| self.passes(from, *to).is_some());
-        if let Some(to) = to {
-            self.input(to, Input::Peer(message));
-        }
-        if self.nodes[from].incarnation == incarnation {
-            self.input(from, Input::SnapshotSent { to: id, ok: to.is_some() });
         }
     }
 
@@ -334,7 +316,7 @@ impl Cluster {
         }
         let Some(first) = it.jobs.pop_front() else { return };
         it.writing = Some(match first {
-            Job::Install(job, rows) => Writing::Install(job, rows),
+            Job::Install(job, generation) => Writing::Install(job, generation),
             Job::Write(job) => {
                 let mut group = WriteGroup::new(job);
                 while group.has_capacity()
@@ -361,9 +343,9 @@ impl Cluster {
                 it.store.write(group.jobs().to_vec());
                 Input::Written(Written { number: group.number() })
             }
-            Some(Writing::Install(job, rows)) => {
-                it.store.install(&job, &rows);
-                Input::SnapshotInstalled { number: job.number, rows: Box::new(rows.into_iter()) }
+            Some(Writing::Install(job, generation)) => {
+                it.store.install(&job, generation);
+                Input::SnapshotInstalled { number: job.number, rows: Box::new(it.store.rows().into_iter()) }
             }
         };
         self.start_write(node);

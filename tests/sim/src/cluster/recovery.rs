@@ -53,6 +53,8 @@ impl Cluster {
         rows.changes.extend(applied.rows.changes);
         self.note(format_args!("{survivor} goes on alone at revision {}, after {}", at.index, last.index));
         self.nodes[survivor].store.recover(id, at, &rows);
+        // Alone its clock is the cluster's: who recovers it makes sure that it is right.
+        self.nodes[survivor].wall_error = 0;
         // Terms are of one incarnation: a leader of the earlier one may have had a term that no one else knew.
         self.leaders.clear();
         self.members_lost(survivor, at.index);

@@ -1,5 +1,6 @@
 //! The writers: one group of jobs at a time, and what a crash or a failure leaves of it.
 
+use trimaran_replica::staging::Staged;
 use trimaran_replica::{Input, InstallJob, WriteJob, Written};
 
 use super::{Event, World};
@@ -18,7 +19,8 @@ pub(crate) enum Boundary {
 #[derive(Debug)]
 pub(super) enum Job {
     Write(WriteJob),
-    Install(InstallJob),
+    /// With the generation of its rows.
+    Install(InstallJob, u64),
 }
 
 impl World {
@@ -50,6 +52,9 @@ impl World {
             this.store.write_unsynced(group);
         }
         this.queue.clear();
+        this.staged = Staged::default();
+        self.stop_receiving(node);
+        let this = &mut self.nodes[node];
         let unsynced = this.store.unsynced() as u64;
         let kept = self.below(unsynced + 1) as usize;
         self.nodes[node].store.crash(kept);
@@ -63,7 +68,7 @@ impl World {
             return;
         }
         while let Some(job) = this.queue.pop_front() {
-            let install = matches!(job, Job::Install(_));
+            let install = matches!(job, Job::Install(..));
             if install && !this.writing.is_empty() {
                 this.queue.push_front(job);
                 break;
@@ -106,11 +111,10 @@ impl World {
                     input = Some(Input::Written(Written { number: job.number }));
                     group.push(job);
                 }
-                Job::Install(job) => {
-                    let rows = self.snapshots[&job.manifest.to_vec()].clone();
-                    this.store.install(&job, &rows);
+                Job::Install(job, generation) => {
+                    this.store.install(&job, generation);
                     self.counts.installs += 1;
-                    let number = job.number;
+                    let (number, rows) = (job.number, this.store.rows());
                     input = Some(Input::SnapshotInstalled { number, rows: Box::new(rows.into_iter()) });
                 }
             }
