@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
 use serde_json::json;
 
 use super::layout::{Layout, Part};
@@ -130,7 +131,7 @@ impl Processes {
     /// Ends one part.
     pub(crate) fn end(&mut self, part: &Part) {
         if let Some(pid) = self.running(part) {
-            signal(pid, "TERM");
+            signal(pid, Signal::TERM);
             self.wait_end(part, Instant::now() + END_TIMEOUT);
         }
     }
@@ -140,7 +141,7 @@ impl Processes {
         let parts: Vec<Part> = self.parts.iter().rev().cloned().collect();
         for part in &parts {
             if let Some(pid) = self.running(part) {
-                signal(pid, "TERM");
+                signal(pid, Signal::TERM);
             }
         }
         let deadline = Instant::now() + END_TIMEOUT;
@@ -171,7 +172,7 @@ impl Processes {
     fn wait_end(&mut self, part: &Part, deadline: Instant) {
         while let Some(pid) = self.running(part) {
             if Instant::now() > deadline {
-                signal(pid, "KILL");
+                signal(pid, Signal::KILL);
                 return;
             }
             #[expect(clippy::disallowed_methods, reason = "bounded wait for the end of another process")]
@@ -193,9 +194,12 @@ pub(crate) fn running_pid(data_dir: &Path) -> Option<u32> {
     argv.split(|byte| *byte == 0).any(|word| word == dir).then_some(pid)
 }
 
-fn signal(pid: u32, name: &str) {
-    // `kill` is part of every system; a process that ended in between is what was wanted.
-    let _ = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).stderr(Stdio::null()).status();
+fn signal(pid: u32, signal: Signal) {
+    // By no program: a small system has no kill(1).
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // A process that ended in between is what was wanted.
+        let _ = rustix::process::kill_process(pid, signal);
+    }
 }
 
 #[cfg(test)]
