@@ -325,7 +325,7 @@ fn what_stands_is_forgotten_until_it_is_said_again() {
     world.pass(Millis::minutes(1));
     assert!(world.converge().is_empty(), "no one says what should run");
     assert!(world.health.announced_verdicts().is_empty() && !world.health.has_count_changes());
-    world.take(|health, now| health.on_standing(now, standing(Fence(1 << 48), NEW)).into_iter().collect());
+    world.take(|health, now| health.on_standing(now, standing(FENCE, NEW)).into_iter().collect());
     world.fleet();
     assert_eq!(world.converge(), [(host(5), "apply")]);
 }
