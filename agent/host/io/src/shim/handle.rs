@@ -122,6 +122,8 @@ fn serving_main(dir: &Path) -> Serving {
             Some(main) if state.exit.is_none() && main.process.is_alive() => Serving::Runs(main),
             _ => Serving::NotYet,
         },
+        // A shim listens before it writes its state: on a machine with too much to do seconds before.
+        Ok(None) if State::is_absent(dir) => Serving::NotYet,
         Ok(None) | Err(_) => Serving::Unreadable,
     }
 }
@@ -394,5 +396,36 @@ pub(super) fn system_signal(signal: StopSignal) -> Signal {
         StopSignal::Usr1 => Signal::USR1,
         StopSignal::Usr2 => Signal::USR2,
         StopSignal::Kill => Signal::KILL,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shim::process::ProcessId;
+    use crate::shim::state::STATE;
+
+    #[test]
+    fn a_shim_without_a_state_is_starting_and_one_whose_state_is_something_else_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let dir = folder.path();
+        assert!(matches!(serving_main(dir), Serving::NotYet), "it listens before it writes");
+        let own = ProcessId::of(std::process::id()).expect("it runs");
+        let begun = State {
+            boot_id: boot_id().expect("readable"),
+            shim: own,
+            mark: "m".to_owned(),
+            group: None,
+            main: None,
+            exit: None,
+        };
+        begun.write(dir).expect("there is space");
+        assert!(matches!(serving_main(dir), Serving::NotYet), "it starts its service");
+        let main = Main { process: own, started_boottime_ms: 5 };
+        State { main: Some(main), ..begun }.write(dir).expect("there is space");
+        assert!(matches!(serving_main(dir), Serving::Runs(_)));
+        State::remove(dir).expect("removable");
+        std::fs::create_dir(dir.join(STATE)).expect("a folder");
+        assert!(matches!(serving_main(dir), Serving::Unreadable));
     }
 }

@@ -66,6 +66,11 @@ impl State {
         Ok(Self::parse(&text))
     }
 
+    /// Whether nothing is in its place.
+    pub(super) fn is_absent(dir: &Path) -> bool {
+        fs::symlink_metadata(dir.join(STATE)).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Reserves the space for one later write.
     pub(super) fn reserve(dir: &Path) -> io::Result<()> {
         File::create(dir.join(STATE_NEXT))?.write_all(&[0; STATE_BYTES])
