@@ -78,6 +78,16 @@ pub(super) fn last_ready(seen: &[(Instant, Value)], version: &str) -> Option<Ins
     (ready.len() >= REPLICAS).then(|| ready.iter().map(|(_, at)| *at).max()).flatten()
 }
 
+/// When a version alone served: all of its pods were ready, and each pod of another one was being deleted.
+pub(super) fn alone(seen: &[(Instant, Value)], version: &str) -> Option<Instant> {
+    moments(seen).find_map(|(at, pods)| {
+        let ready = pods.iter().filter(|pod| version_of(pod) == version && is_ready(pod)).count();
+        let is_left =
+            |pod: &&Value| version_of(pod) != version && pod["metadata"]["deletionTimestamp"].is_null();
+        (ready >= REPLICAS && !pods.iter().any(is_left)).then_some(at)
+    })
+}
+
 /// When, after `since`, as many pods of a version as there should be were ready.
 pub(super) fn all_serve(seen: &[(Instant, Value)], version: &str, since: Instant) -> Option<Instant> {
     let serve = |pods: &[&Value]| {
@@ -159,5 +169,15 @@ mod tests {
         assert_eq!(all_serve(&seen, "2", at(2)), None);
         assert_eq!(first_shown(&seen, "2", |pods| pods.len() == 1), Some(at(3)));
         assert_eq!(first_shown(&seen, "3", |_| true), None);
+        assert_eq!(alone(&seen, "1"), Some(at(1)));
+        seen.extend((0..REPLICAS).map(|n| (at(7), pod(&format!("next-{n}"), "4", true))));
+        assert_eq!(alone(&seen, "4"), None, "earlier ones are there");
+        for (_, mut pod) in seen.clone() {
+            if version_of(&pod) != "4" {
+                pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+                seen.push((at(8), pod));
+            }
+        }
+        assert_eq!(alone(&seen, "4"), Some(at(8)));
     }
 }

@@ -6,7 +6,7 @@ use trimaran_e2e::lab::Lab;
 use trimaran_test_env::kubernetes::Cluster;
 
 use super::doomed;
-use super::pods::{PodWatch, last_ready};
+use super::pods::{PodWatch, alone, last_ready};
 use super::service::{Image, Ours, REPLICAS, Theirs, Version};
 use crate::report::{Report, ends, percentile, time};
 
@@ -21,12 +21,17 @@ struct Times {
     whole: Vec<Duration>,
     /// From the last new pod that is ready to the end.
     lag: Vec<Duration>,
+    /// From the moment at which the new version alone served to the end.
+    alone: Vec<Duration>,
 }
 
 impl Times {
-    fn add(&mut self, began: Instant, ready: Instant, ended: Instant) {
+    fn add(&mut self, began: Instant, pods: &PodWatch, version: &str, ended: Instant) {
+        let ready = pods.wait("its pods are ready", |seen| last_ready(seen, version));
+        let served = pods.wait("its pods alone serve", |seen| alone(seen, version));
         self.whole.push(ended.duration_since(began));
         self.lag.push(ended.saturating_duration_since(ready));
+        self.alone.push(ended.saturating_duration_since(served));
     }
 }
 
@@ -44,20 +49,20 @@ pub(super) fn run(report: &mut Report, cluster: &Cluster) {
         let version = Version::good(&format!("v{number}"));
         let ended = theirs.deploy(&version);
         assert!(ended.output.status.success(), "{}", String::from_utf8_lossy(&ended.output.stderr));
-        let ready = pods[1].wait("its pods are ready", |seen| last_ready(seen, &version.name));
-        other.add(ended.began, ready, ended.at);
+        other.add(ended.began, &pods[1], &version.name, ended.at);
         let begun = ours.deploy(&version, Duration::ZERO);
         let (at, _) = begun.events.stage("succeeded", ROLLOUT_MAX);
-        let ready = pods[0].wait("its pods are ready", |seen| last_ready(seen, &version.name));
-        own.add(begun.at, ready, at);
+        own.add(begun.at, &pods[0], &version.name, at);
     }
     add(report, own, other);
     doomed::run(report, &ours, &theirs, [&pods[0], &pods[1]]);
 }
 
 fn add(report: &mut Report, mut own: Times, mut other: Times) {
-    for times in [&mut own.whole, &mut own.lag, &mut other.whole, &mut other.lag] {
-        times.sort_unstable();
+    for times in [&mut own, &mut other] {
+        for of in [&mut times.whole, &mut times.lag, &mut times.alone] {
+            of.sort_unstable();
+        }
     }
     report.add(
         format!("Kubernetes: rollout of {REPLICAS} pods, last new pod ready to the stage's end"),
@@ -67,6 +72,16 @@ fn add(report: &mut Report, mut own: Times, mut other: Times) {
             ends(&own.lag),
             time(percentile(&other.lag, 50)),
             ends(&other.lag)
+        ),
+    );
+    report.add(
+        format!("Kubernetes: rollout of {REPLICAS} pods, new version alone serves to the stage's end"),
+        time(percentile(&own.alone, 50)),
+        format!(
+            "p50 of {TIMES}, {}: until then pods of before are there that nothing deletes; {} to the end of `kubectl rollout status`, {}",
+            ends(&own.alone),
+            time(percentile(&other.alone, 50)),
+            ends(&other.alone)
         ),
     );
     report.add(
