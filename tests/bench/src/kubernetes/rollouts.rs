@@ -64,34 +64,23 @@ fn add(report: &mut Report, mut own: Times, mut other: Times) {
             of.sort_unstable();
         }
     }
-    report.add(
-        format!("Kubernetes: rollout of {REPLICAS} pods, last new pod ready to the stage's end"),
-        time(percentile(&own.lag, 50)),
-        format!(
-            "p50 of {TIMES}, {}; bar p50 50 ms, max 150 ms; {} to the end of `kubectl rollout status`, {}",
-            ends(&own.lag),
-            time(percentile(&other.lag, 50)),
-            ends(&other.lag)
-        ),
-    );
-    report.add(
-        format!("Kubernetes: rollout of {REPLICAS} pods, new version alone serves to the stage's end"),
-        time(percentile(&own.alone, 50)),
-        format!(
-            "p50 of {TIMES}, {}: until then pods of before are there that nothing deletes; {} to the end of `kubectl rollout status`, {}",
-            ends(&own.alone),
-            time(percentile(&other.alone, 50)),
-            ends(&other.alone)
-        ),
-    );
-    report.add(
-        format!("Kubernetes: rollout of {REPLICAS} pods in whole, `stability: 0s`"),
-        time(percentile(&own.whole, 50)),
-        format!(
-            "p50 of {TIMES}, {}; {} with `kubectl apply` and `kubectl rollout status`, {}",
-            ends(&own.whole),
-            time(percentile(&other.whole, 50)),
-            ends(&other.whole)
-        ),
-    );
+    let mut row = |what: &str, [own, other]: [&[Duration]; 2], said: &str, theirs: &str| {
+        report.add(
+            format!("Kubernetes: rollout of {REPLICAS} pods{what}"),
+            time(percentile(own, 50)),
+            format!(
+                "p50 of {TIMES}, {}{said}; {} {theirs}, {}",
+                ends(own),
+                time(percentile(other, 50)),
+                ends(other)
+            ),
+        );
+    };
+    let status = "to the end of `kubectl rollout status`";
+    let bar = "; bar p50 50 ms, max 150 ms";
+    row(", last new pod ready to the stage's end", [&own.lag, &other.lag], bar, status);
+    let until = ": until then pods of before are there that nothing deletes";
+    row(", new version alone serves to the stage's end", [&own.alone, &other.alone], until, status);
+    let both = "with `kubectl apply` and `kubectl rollout status`";
+    row(" in whole, `stability: 0s`", [&own.whole, &other.whole], "", both);
 }
