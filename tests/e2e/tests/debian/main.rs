@@ -1,15 +1,16 @@
 //! The Debian packages in a fresh tree of Debian: they install, what they install starts, is upgraded under running services, and
-//! goes again.
+//! goes again. What systemd does with the units is in `booted.rs`.
 //!
-//! It needs root, debootstrap(8) and a mirror of Debian, and takes minutes: played with `TRIMARAN_FULL` alone. Not here: what
-//! systemd does with units (`agent/daemon/src/install/unit.rs`), as no tree below another system has it running.
+//! They need root, debootstrap(8) and a mirror of Debian, and take minutes: played with `TRIMARAN_FULL` alone.
 #![allow(clippy::disallowed_methods, reason = "a test of processes starts processes and reads clocks")]
 
-use std::ffi::OsStr;
+mod booted;
+mod tree;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -18,45 +19,38 @@ use trimaran_e2e::lab::{binaries, is_alive, signal};
 use trimaran_test_support::seed;
 use trimaran_test_support::wait::until;
 
+use tree::{Tree, succeeded};
+
 const PACKAGES: [&str; 3] = ["trimaran-coordinator", "trimaran-agent", "trimaran"];
 /// No other test has hosts there.
 const SUBNET: &str = "127.0.250";
 const PORT: u16 = 8080;
-/// Runs its arguments in the tree, with the process table of this system: a mount that ends with the process.
-const ENTER: &str = "mount -t proc proc \"$0/proc\" && exec chroot \"$0\" \"$@\"";
 
-/// A tree of Debian.
-struct Tree {
-    folder: tempfile::TempDir,
+/// A tree with the packages and a cluster of what is installed.
+struct Installed {
+    tree: Tree,
     dev: Option<Child>,
     by_hand: Vec<Child>,
 }
 
-impl Tree {
-    fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("trimaran-debian").tempdir().expect("a directory");
-        let began = Instant::now();
-        let made =
-            Command::new("debootstrap").args(["--variant=minbase", "bookworm"]).arg(folder.path()).output();
-        succeeded("debootstrap", &made.expect("debootstrap(8) is installed"));
-        println!("a tree of Debian took {:?}", began.elapsed());
+impl Installed {
+    fn new(packages: &[PathBuf]) -> Self {
+        let tree = Tree::new("");
         for dir in ["packages", "srv/builds", "etc/systemd/system"] {
-            fs::create_dir_all(folder.path().join(dir)).expect("made");
+            tree.make_dir(dir);
         }
-        Self { folder, dev: None, by_hand: Vec::new() }
+        let it = Self { tree, dev: None, by_hand: Vec::new() };
+        it.install(packages);
+        it
     }
 
     fn path(&self, path: &str) -> PathBuf {
-        self.folder.path().join(path)
+        self.tree.path(path)
     }
 
-    fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", ENTER]).arg(self.folder.path()).args(arguments);
-        command
-            .env("TRIMARAN_CONFIG", "/srv/config.toml")
-            .env("TRIMARAN_CONTEXT", "dev")
-            .stdin(Stdio::null());
+    fn command(&self, arguments: &[impl AsRef<std::ffi::OsStr>]) -> Command {
+        let mut command = self.tree.command(arguments);
+        command.env("TRIMARAN_CONFIG", "/srv/config.toml").env("TRIMARAN_CONTEXT", "dev");
         command
     }
 
@@ -85,7 +79,7 @@ impl Tree {
     /// Starts a cluster of what is installed.
     fn start(&mut self) {
         let dev = ["trimaran", "dev", "--hosts", "3", "--subnet", SUBNET, "--data-dir", "/var/lib/lab"];
-        let mut dev = self.command(dev).stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut dev = self.command(&dev).stdout(Stdio::piped()).spawn().expect("it starts");
         let lines = BufReader::new(dev.stdout.take().expect("a pipe")).lines();
         let ready = lines.map_while(Result::ok).any(|line| line == "ready");
         self.dev = Some(dev);
@@ -150,15 +144,10 @@ impl Tree {
     }
 }
 
-impl Drop for Tree {
+impl Drop for Installed {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-fn succeeded(what: &str, output: &Output) {
-    let [out, err] = [&output.stdout, &output.stderr].map(|it| String::from_utf8_lossy(it));
-    assert!(output.status.success(), "{what}: {}: {out}{err}", output.status);
 }
 
 /// Packages of this build, and those of the next version.
@@ -233,8 +222,7 @@ fn packages_install_start_are_upgraded_under_running_services_and_go() {
     let began = Instant::now();
     let out = tempfile::tempdir().expect("a directory");
     let [now, next] = packages(out.path());
-    let mut tree = Tree::new();
-    tree.install(&now);
+    let mut tree = Installed::new(&now);
     for version in ["v1", "v2"] {
         pack(&tree.path("srv/builds"), version, "good", &binaries().join("demo-service"))
             .expect("an archive");

@@ -2,6 +2,7 @@
 //! nothing is rolled back for those that are away.
 
 mod away;
+mod draining;
 mod evidence;
 mod joining;
 mod leaving;
