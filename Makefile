@@ -43,7 +43,7 @@ lint: setup
 
 test: lint
 	cargo build --locked --workspace --all-targets
-	cargo test --locked --workspace --all-targets
+	cargo xtask test
 	cargo test --locked --workspace --doc
 	"$(CARGO_TARGET_DIR)/debug/trimaran-demo"
 	"$(CARGO_TARGET_DIR)/debug/trimaran-demo-flink"

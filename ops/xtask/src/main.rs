@@ -1,6 +1,6 @@
 //! Developer tasks: `cargo xtask tidy` checks the rules of the code base that no compiler checks, and `cargo xtask docs`
 //! writes the pages that are made from the source, `cargo xtask kubernetes` the data made from schemas of other projects,
-//! and `cargo xtask sim` plays simulated worlds.
+//! `cargo xtask sim` plays simulated worlds, and `cargo xtask test` all tests.
 //!
 //! Each rule is one file in `rules/` and returns what it found as lines; it changes nothing.
 #![allow(clippy::disallowed_methods, reason = "a developer tool reads and writes files")]
@@ -10,6 +10,7 @@ mod kubernetes;
 mod leftovers;
 mod package;
 mod rules;
+mod suites;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -22,35 +23,19 @@ Tasks:
   kubernetes  write the data about kinds that is made from schemas of other projects; asks package registries
   sim         play simulated worlds from their seeds; `cargo xtask sim --help` says more
   package     make Debian packages of the programs in BINARIES below OUT: package BINARIES OUT
+  test        play all tests of the workspace; further arguments go to cargo test
   leftovers   name the processes that a test run of this build left behind
   tidy        check dependency rules, file sizes, module docs, words and made pages";
 
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("tidy") => tidy(),
-        Some("docs") => match docs::write(&root()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("docs: {error}");
-                ExitCode::FAILURE
-            }
-        },
-        Some("kubernetes") => match kubernetes::run(&root(), std::env::args().nth(2).as_deref()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("kubernetes: {error}");
-                ExitCode::FAILURE
-            }
-        },
+        Some("docs") => end("docs", docs::write(&root())),
+        Some("kubernetes") => end("kubernetes", kubernetes::run(&root(), std::env::args().nth(2).as_deref())),
         Some("sim") => sim(),
         Some("package") => package(),
-        Some("leftovers") => match leftovers::check(&target()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("leftovers: {error}");
-                ExitCode::FAILURE
-            }
-        },
+        Some("test") => end("test", suites::run(&root(), &std::env::args().skip(2).collect::<Vec<_>>())),
+        Some("leftovers") => end("leftovers", leftovers::check(&target())),
         Some("help" | "--help" | "-h") => {
             println!("{HELP}");
             ExitCode::SUCCESS
@@ -58,6 +43,17 @@ fn main() -> ExitCode {
         _ => {
             eprintln!("{HELP}");
             ExitCode::from(2)
+        }
+    }
+}
+
+/// The exit code of a task, and why it failed.
+fn end(task: &str, outcome: Result<(), impl std::fmt::Display>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{task}: {error}");
+            ExitCode::FAILURE
         }
     }
 }
