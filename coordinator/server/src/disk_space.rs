@@ -13,7 +13,7 @@ use trimaran_model::id::CoordinatorName;
 use trimaran_model::limits::DISK_FULL_BYTES;
 use trimaran_model::time::WallTime;
 use trimaran_store::{Ballast, DiskSpace};
-use trimaran_wire::v1::peer::DiskPressure;
+use trimaran_wire::v1::peer::MemberAlarm;
 
 use crate::node::Node;
 
@@ -72,12 +72,12 @@ impl DiskSpaceGuard {
     }
 
     /// Observes, and says what is to be done when there is too little space.
-    pub(crate) fn pressure(&self, node: &Node) -> Option<DiskPressure> {
+    pub(crate) fn pressure(&self, node: &Node) -> Option<MemberAlarm> {
         self.observe(node);
         let since = self.known.lock().low_since?;
         let message =
             [Some(self.message()), self.ballast()].into_iter().flatten().collect::<Vec<_>>().join("; ");
-        Some(DiskPressure { message, since_ms: since.0 })
+        Some(MemberAlarm { message, since_ms: since.0 })
     }
 
     /// How little space there is, and what that means.

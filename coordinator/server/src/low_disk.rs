@@ -1,4 +1,4 @@
-//! What a coordinator with little disk space shows, and the task that watches for it.
+//! What a coordinator with little disk space shows, and the task that watches for it and for a clock that is wrong.
 //!
 //! The alarm is soft state, because writing it to the log would need the space that is missing.
 
@@ -6,7 +6,7 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::WallTime;
 use trimaran_query as query;
 use trimaran_wire::document::{AlarmDocument, rfc3339};
-use trimaran_wire::v1::peer::DiskPressure;
+use trimaran_wire::v1::peer::MemberAlarm;
 
 use crate::rows::View;
 use crate::server::Server;
@@ -15,11 +15,11 @@ use crate::server::Server;
 const OBSERVE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The alarm of a coordinator with too little disk space.
-pub(crate) fn alarm(pressure: DiskPressure) -> AlarmDocument {
+pub(crate) fn alarm(alarm: MemberAlarm) -> AlarmDocument {
     AlarmDocument {
         code: ReasonCode::DiskLow.as_str().to_owned(),
-        message: pressure.message,
-        since: rfc3339(WallTime(pressure.since_ms)),
+        message: alarm.message,
+        since: rfc3339(WallTime(alarm.since_ms)),
         clears: trimaran_model::reason::CLEARS_WAIT.to_owned(),
     }
 }
@@ -54,6 +54,10 @@ pub(crate) async fn watch(server: Server) {
         every.tick().await;
         let observer = server.clone();
         // Only a file system that hangs makes the next one wait.
-        let _ = tokio::task::spawn_blocking(move || observer.disk_space.observe(&observer.node)).await;
+        let observe = move || {
+            observer.disk_space.observe(&observer.node);
+            observer.own_clock.observe(&observer.node);
+        };
+        let _ = tokio::task::spawn_blocking(observe).await;
     }
 }

@@ -24,6 +24,7 @@ mod instance_times;
 mod join;
 mod low_disk;
 mod node;
+mod own_clock;
 mod peer;
 mod place;
 mod quotas;

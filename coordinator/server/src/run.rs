@@ -34,6 +34,7 @@ use crate::gateway;
 use crate::init::new_leaf;
 use crate::low_disk;
 use crate::node::Node;
+use crate::own_clock::OwnClock;
 use crate::peer;
 use crate::place::Place;
 use crate::quotas::Quotas;
@@ -116,6 +117,7 @@ pub(crate) async fn run(data: DataDir, place: Place, settings: Settings) -> Resu
     data.write_pid()?;
     let server = Server(Arc::new(Parts {
         disk_space: DiskSpaceGuard::new(data.root(), name.clone()),
+        own_clock: OwnClock::new(name.clone()),
         name,
         address,
         data,

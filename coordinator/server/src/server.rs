@@ -13,6 +13,7 @@ use crate::agent_wakeups::AgentWakeups;
 use crate::disk_space::DiskSpaceGuard;
 use crate::events::EventLog;
 use crate::node::Node;
+use crate::own_clock::OwnClock;
 use crate::quotas::Quotas;
 use crate::reads::Reads;
 use crate::refusals::Refusals;
@@ -34,6 +35,7 @@ pub(crate) struct Parts {
     pub(crate) endpoint: Endpoint,
     pub(crate) certificates: Arc<CertificateStore>,
     pub(crate) disk_space: DiskSpaceGuard,
+    pub(crate) own_clock: OwnClock,
     pub(crate) soft_state: SharedSoftState,
     pub(crate) events: EventLog,
     /// Of agents whose sessions are here, for coordinators where someone watches.

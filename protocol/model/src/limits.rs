@@ -154,6 +154,9 @@ pub const DISK_LOW_PERCENT: u64 = 5;
 /// Below this many free bytes only time goes on: all changes are refused, and what agents report waits; twice what the
 /// log may take.
 pub const DISK_FULL_BYTES: u64 = 128 << 20;
+/// The wall clock of a member that differs from the cluster's by more, for longer than [`CLOCK_SETTLES`], is wrong.
+pub const CLOCK_ERROR_MAX: Millis = Millis::seconds(5);
+pub const CLOCK_SETTLES: Millis = Millis::seconds(5);
 /// Size of the ballast file unless set otherwise.
 pub const BALLAST_BYTES: u64 = 256 << 20;
 /// Proposals that wait in front of the replica, and their bytes.

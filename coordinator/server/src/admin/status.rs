@@ -10,7 +10,6 @@ use trimaran_wire::raft::ConfState;
 
 use super::reply::{Answer, document};
 use super::{refused, unknown_assignments};
-use crate::low_disk;
 use crate::peer::{Reported, refresh_sessions, reports};
 use crate::rows::View;
 use crate::server::Server;
@@ -35,7 +34,7 @@ pub(super) async fn cluster(server: &Server, identity: &Identity, reached: Optio
     let members: Vec<Member> = rows.into_iter().filter(|row| is_in(&conf, row.raft_id)).collect();
     let ids: Vec<u64> = members.iter().map(|member| member.raft_id).collect();
     let reports = reports(server, &ids).await;
-    alarms.extend(reports.values().filter_map(Reported::disk_pressure).map(low_disk::alarm));
+    alarms.extend(reports.values().flat_map(Reported::alarms));
     let status = server.node.member_status().borrow().clone();
     let leader = members.iter().find(|member| Some(member.raft_id) == status.role.leader);
     let own = server.node.store.identity().raft_id;

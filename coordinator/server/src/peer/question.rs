@@ -6,9 +6,12 @@ use std::time::Duration;
 use trimaran_process::clock;
 use trimaran_transport::{FrameReceiver, FrameSender};
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::v1::peer::{DiskPressure, MemberReport, PeerQuestion, PeerStream};
+use trimaran_wire::document::AlarmDocument;
+use trimaran_wire::v1::peer::{MemberReport, PeerQuestion, PeerStream};
 
 use super::link;
+use crate::low_disk;
+use crate::own_clock;
 use crate::server::Server;
 
 /// How long the others may take to say how they are. One that is paused or cut off must not hold a status up.
@@ -23,12 +26,11 @@ pub(crate) enum Reported {
 }
 
 impl Reported {
-    /// The member has too little disk space.
-    pub(crate) fn disk_pressure(&self) -> Option<DiskPressure> {
-        match self {
-            Self::Alive(report) => report.disk_pressure.clone(),
-            Self::Away => None,
-        }
+    /// What the member has to say of its own machine.
+    pub(crate) fn alarms(&self) -> Vec<AlarmDocument> {
+        let Self::Alive(report) = self else { return Vec::new() };
+        let disk = report.disk_low.clone().map(low_disk::alarm);
+        disk.into_iter().chain(report.clock_wrong.clone().map(own_clock::alarm)).collect()
     }
 }
 
@@ -83,6 +85,7 @@ pub(super) async fn own_report(server: &Server) -> Option<MemberReport> {
         refused_handshakes: refused.handshakes,
         refused_frames: refused.frames,
         wall_ms: clock::system_wall().0,
-        disk_pressure: server.disk_space.pressure(&server.node),
+        disk_low: server.disk_space.pressure(&server.node),
+        clock_wrong: server.own_clock.alarm(&server.node),
     })
 }

@@ -193,13 +193,16 @@ pub struct MemberReport {
     pub refused_frames: u64,
     /// Its system's clock.
     pub wall_ms: i64,
-    pub disk_pressure: Option<DiskPressure>,
+    /// It has too little disk space: how little there is and what helps.
+    pub disk_low: Option<MemberAlarm>,
+    /// Its wall clock is not the cluster's: by how much it is wrong.
+    pub clock_wrong: Option<MemberAlarm>,
 }
 
-/// A coordinator with too little disk space.
+/// What is wrong with a coordinator, and is no row because it is its own.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct DiskPressure {
-    /// How little there is and what helps, for people.
+pub struct MemberAlarm {
+    /// For people.
     pub message: String,
     /// Wall time.
     pub since_ms: i64,
