@@ -40,6 +40,10 @@ pub enum Event {
         agent: AgentName,
         assignment: Option<AssignmentId>,
     },
+    /// For the coordinator that serves this agent: its inventory changed.
+    AgentRunners {
+        agent: AgentName,
+    },
     /// For the coordinator that serves this agent: what an installation is while nothing works on it has changed.
     AgentStanding {
         agent: AgentName,

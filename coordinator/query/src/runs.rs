@@ -21,7 +21,7 @@ use trimaran_wire::document::{
     RunList, RunSummary, StageDocument, StateDocument, WaveDocument, Why, WhyStage, rfc3339,
 };
 
-use crate::cluster::{runners_of, target};
+use crate::cluster::{runner, target};
 use crate::installations;
 use crate::newest::Newest;
 use crate::rows::{RowSource, StoredRun, all, get, hot_run, read, stored_run, version};
@@ -215,7 +215,7 @@ fn hosts_away(rows: &dyn RowSource, stage: &Stage) -> Vec<ReasonDocument> {
     let limit = if deploy.is_back() { HOST_SKIPPED_AFTER } else { HOST_LOST_AFTER };
     let left_behind = |host: &HostName| deploy.attempt.as_ref().is_some_and(|it| it.lost.contains(host));
     let one = |runner: Runner| {
-        let away = runner.away.filter(|_| live.order.hosts.contains(&runner.name))?;
+        let away = runner.away?;
         let host = (!left_behind(&runner.name)).then_some(runner.name)?;
         Some(ReasonDocument {
             code: ReasonCode::HostNotConnected.as_str().to_owned(),
@@ -230,8 +230,8 @@ fn hosts_away(rows: &dyn RowSource, stage: &Stage) -> Vec<ReasonDocument> {
             run: None,
         })
     };
-    let all = if live.order.hosts.is_empty() { Vec::new() } else { runners_of(rows, &live.agent) };
-    all.into_iter().filter_map(one).take(HOST_FINDINGS_MAX).collect()
+    let hosts = live.order.hosts.iter().filter_map(|host| runner(rows, host));
+    hosts.filter(|runner| runner.agent == live.agent).filter_map(one).take(HOST_FINDINGS_MAX).collect()
 }
 
 /// `why`: every stage that has something to say, or the named one.

@@ -18,6 +18,8 @@ use trimaran_engine::{Outcome, Refusal};
 use trimaran_member::Proposed;
 use trimaran_model::id::{AgentName, Identity, InstallationId};
 use trimaran_model::limits::{AGENT_LOST_AFTER, AGENT_MESSAGE_MEMORY_MAX};
+use trimaran_model::time::Timestamp;
+use trimaran_process::clock;
 use trimaran_query::{self as query, text};
 use trimaran_transport::{CloseCode, CloseReason, FrameReceiver, FrameSender, SendError, Session};
 use trimaran_wire::codec::{CodecError, Message as _};
@@ -79,6 +81,9 @@ pub(crate) async fn serve(server: Server, session: Session) {
         revoked_sent: 0,
         standing_sent: None,
         targets_sent: None,
+        inventory_sent: None,
+        inventory_due: false,
+        inventory_rests_until: Timestamp(0),
     };
     match link.attach(known, &address, platforms).await {
         Attach::Done(revision) => {
@@ -196,6 +201,11 @@ struct Link {
     standing_sent: Option<StandingSent>,
     /// The targets that the agent was sent.
     targets_sent: Option<Vec<WireTarget>>,
+    /// A hash of the inventory that the agent was sent.
+    inventory_sent: Option<u64>,
+    /// The inventory may be another, and is looked at when its rest is over.
+    inventory_due: bool,
+    inventory_rests_until: Timestamp,
 }
 
 /// A session that is over.
@@ -328,6 +338,8 @@ impl Link {
         loop {
             let capacity = self.reports.has_capacity() && self.verdicts.has_capacity();
             let due = self.verdicts.is_due();
+            let rest = self.inventory_rests_until.0.saturating_sub(clock::boot_time().0);
+            let rest = std::time::Duration::from_millis(rest);
             // Whatever comes now may let those that wait go on, but for a comparison, which says that itself.
             self.verdicts.on_progress();
             let open = tokio::select! {
@@ -345,6 +357,7 @@ impl Link {
                 (queued, proposed) = self.reports.first_answer() => self.on_answer(queued, proposed).await,
                 () = self.server.node.wait_rows(self.answered), if due => self.compare_verdicts(),
                 changes = wakeup.changed() => self.on_changes(changes).await,
+                () = tokio::time::sleep(rest), if self.inventory_due => self.update_inventory().await,
             };
             if !open {
                 return;

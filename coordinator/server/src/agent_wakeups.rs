@@ -22,8 +22,10 @@ pub(crate) struct Changes {
     pub(crate) assignments: BTreeSet<AssignmentId>,
     /// Installations that are others now.
     pub(crate) installations: BTreeSet<InstallationId>,
-    /// More than these: the inventory, or too many to name.
+    /// More than these, or too many to name; the inventory, too.
     pub(crate) everything: bool,
+    /// The inventory.
+    pub(crate) runners: bool,
     /// A later incarnation has attached.
     pub(crate) superseded: bool,
     /// Keys were revoked that the agent has to refuse.
@@ -101,6 +103,11 @@ impl AgentWakeups {
                         });
                     }
                 }
+                Event::AgentRunners { agent } => {
+                    for session in sessions(agent.as_str()) {
+                        session.update(applied.revision, |changes| changes.runners = true);
+                    }
+                }
                 Event::AgentStanding { agent, installation } => {
                     for session in sessions(agent.as_str()) {
                         session.update(applied.revision, |changes| {
@@ -171,7 +178,13 @@ mod tests {
         let changes = lab.changed().await;
         assert_eq!((changes.revision, changes.everything, changes.superseded), (3, false, false));
         assert_eq!(changes.assignments, BTreeSet::from([7, 9].map(AssignmentId)));
+        assert!(!changes.runners);
         assert_eq!(*idle.lock(), Changes::default());
+
+        let events = vec![Event::AgentRunners { agent: named("lab") }];
+        wakeups.route(&Applied { revision: 3, wall: WallTime(0), events });
+        let changes = lab.changed().await;
+        assert!(changes.runners && !changes.everything);
 
         let later = wakeups.register("lab", 2);
         let events = vec![Event::Superseded { agent: named("lab"), incarnation: Incarnation(1) }];

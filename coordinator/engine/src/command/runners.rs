@@ -50,7 +50,7 @@ pub(super) fn run(state: &mut State, names: &[String], change: &RunnerChange) ->
         }
     }
     for agent in agents {
-        state.events.push(Event::AgentWork { agent: agent.clone(), assignment: None });
+        state.events.push(Event::AgentRunners { agent: agent.clone() });
         state.wake_agent(&agent);
     }
     for target in left {

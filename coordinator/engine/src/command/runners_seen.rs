@@ -37,7 +37,7 @@ pub(super) fn run(
         state.runners.put(runner);
     }
     if selects_others {
-        state.events.push(Event::AgentWork { agent: agent.clone(), assignment: None });
+        state.events.push(Event::AgentRunners { agent: agent.clone() });
     }
     if selects_others || is_back {
         state.wake_agent(agent);

@@ -123,7 +123,7 @@ fn enroll_runner(state: &mut State, mut runner: Runner) {
         old.map(|old| old.agent).into_iter().chain([runner.agent.clone()]).collect();
     state.runners.put(runner);
     for agent in agents.into_iter().filter(|_| !same) {
-        state.events.push(Event::AgentWork { agent: agent.clone(), assignment: None });
+        state.events.push(Event::AgentRunners { agent: agent.clone() });
         state.wake_agent(&agent);
     }
 }

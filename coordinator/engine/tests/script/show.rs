@@ -75,9 +75,8 @@ pub(crate) fn events(events: &[Event]) -> Vec<String> {
                 Event::Superseded { agent, incarnation } => {
                     format!("  incarnation {} of {agent} superseded", incarnation.0)
                 }
-                Event::Progress { .. } | Event::AgentWork { .. } | Event::AgentStanding { .. } => {
-                    return None;
-                }
+                Event::Progress { .. } | Event::AgentWork { .. } => return None,
+                Event::AgentRunners { .. } | Event::AgentStanding { .. } => return None,
             })
         })
         .collect()

@@ -8,10 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use trimaran_engine::state::agent::Runner;
 use trimaran_engine::state::assignment::LiveAssignment;
 use trimaran_model::hash::spread;
-use trimaran_model::id::{AssignmentId, InstallationId};
+use trimaran_model::id::{AgentName, AssignmentId, InstallationId};
 use trimaran_model::limits::{
     PAGE_BYTES_MAX, PAGE_NAMES_MAX, REVOKED_PER_MESSAGE_MAX, TARGETS_PER_MESSAGE_MAX,
 };
+use trimaran_model::time::Millis;
+use trimaran_process::clock;
 use trimaran_query as query;
 use trimaran_transport::CloseCode;
 use trimaran_wire::codec::encode;
@@ -21,6 +23,10 @@ use trimaran_wire::v1::target::WireTarget;
 
 use super::{Link, Sent};
 use crate::agent_wakeups::Changes;
+use crate::rows::Rows;
+
+/// An inventory is followed by a rest of so many times as long as it took.
+const INVENTORY_REST: u64 = 9;
 
 impl Link {
     /// Sends the inventory and what the state has for this agent and was not sent yet.
@@ -29,31 +35,46 @@ impl Link {
         let read = self.read_rows(move |rows| {
             let mine = query::assignments(rows, &name, &|id| known.contains(&id.0));
             let standing = query::standing_of(rows, &name);
-            let runners = query::runners_of(rows, &name);
-            (rows.revision(), runners, query::targets_served(rows, &name), standing, mine)
+            (inventory(rows, &name), query::targets_served(rows, &name), standing, mine)
         });
-        let Ok((revision, runners, targets, standing, assignments)) = read.await else { return false };
-        if !self.send_targets(targets.iter().map(WireTarget::from).collect()).await {
+        let Ok((inventory, targets, standing, assignments)) = read.await else { return false };
+        if !self.send_targets(targets.iter().map(WireTarget::from).collect()).await
+            || !self.send_inventory(inventory).await
+            || !self.send_all_standing(standing).await
+        {
             return false;
         }
-        let entry = |runner: Runner| RunnerEntry {
-            name: runner.name.to_string(),
-            labels: runner.selectable(),
-            cordoned: runner.cordoned,
-            drained: runner.drained,
-        };
-        let mut pages = pages(runners.into_iter().map(entry).collect(), entry_bytes).into_iter().peekable();
+        let known = self.known();
+        self.send_assignments(assignments, known).await
+    }
+
+    /// Sends the inventory when it is another, and what stands on its hosts. While runners come one after the other, most of
+    /// the time is left for other work: each of them is an inventory that grows with the fleet.
+    pub(super) async fn update_inventory(&mut self) -> bool {
+        self.inventory_due = false;
+        let (began, name) = (clock::boot_time(), self.agent.clone());
+        let read = self.read_rows(move |rows| (inventory(rows, &name), query::standing_of(rows, &name)));
+        let Ok((inventory, standing)) = read.await else { return false };
+        let sent = self.send_inventory(inventory).await && self.send_all_standing(standing).await;
+        let now = clock::boot_time();
+        self.inventory_rests_until = now + Millis((now - began).0 * INVENTORY_REST);
+        sent
+    }
+
+    async fn send_inventory(&mut self, (revision, runners): (u64, Vec<RunnerEntry>)) -> bool {
+        let hash = spread(&runners.iter().flat_map(encode).collect::<Vec<u8>>());
+        if self.inventory_sent == Some(hash) {
+            return true;
+        }
+        self.inventory_sent = Some(hash);
+        let mut pages = pages(runners, entry_bytes).into_iter().peekable();
         while let Some(runners) = pages.next() {
             let last = pages.peek().is_none();
             if !self.send(AgentDown::Inventory { revision, runners, last }).await {
                 return false;
             }
         }
-        if !self.send_all_standing(standing).await {
-            return false;
-        }
-        let known = self.known();
-        self.send_assignments(assignments, known).await
+        true
     }
 
     /// Sends all that stands on the agent's targets, unless it has exactly that.
@@ -206,10 +227,22 @@ impl Link {
         if changes.everything {
             self.bring_up_to_date().await
         } else {
+            self.inventory_due |= changes.runners;
             self.send_changed(changes.assignments).await
                 && self.send_changed_standing(changes.installations).await
         }
     }
+}
+
+/// The runners of an agent, and the revision that shows them.
+fn inventory(rows: &Rows<'_>, agent: &AgentName) -> (u64, Vec<RunnerEntry>) {
+    let entry = |runner: Runner| RunnerEntry {
+        name: runner.name.to_string(),
+        labels: runner.selectable(),
+        cordoned: runner.cordoned,
+        drained: runner.drained,
+    };
+    (rows.revision(), query::runners_of(rows, agent).into_iter().map(entry).collect())
 }
 
 /// A hash of what a session was sent of each installation.
