@@ -5,6 +5,9 @@
 //! wait for an entry, who waits for which answer, and the commands that a leader adds on its own. With other members it
 //! passes commands and reads on to the leader, once, and knows since when it was sure of a quorum.
 //!
+//! Beside it, [`agent_session`] is the core of the session of one agent, which the member's coordinator serves: it proposes
+//! to the member and is woken by what that applied.
+//!
 //! Architecture invariants
 //! - No clock, entropy, thread, file or socket: boot time and wall time are arguments.
 //! - An answer leaves as an output of the step in which the replica gives it, never before.
@@ -30,6 +33,7 @@ macro_rules! mutant {
     };
 }
 
+pub mod agent_session;
 mod answers;
 pub mod border;
 pub mod cluster_time;

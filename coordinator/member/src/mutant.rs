@@ -23,4 +23,12 @@ trimaran_model::mutants! {
     OwnDiskDecides = "own_disk_decides",
     /// The outcomes of an entry go to each other's requesters.
     SwapAnswers = "swap_answers",
+    /// A session goes on though a later incarnation of its agent has attached.
+    KeepSuperseded = "keep_superseded",
+    /// A result is answered before the log has it.
+    AnswerEarly = "answer_early",
+    /// Reports that the log was too busy for are dropped.
+    DropBusy = "drop_busy",
+    /// A verdict does not wait for the result that it may contradict.
+    VerdictOvertakes = "verdict_overtakes",
 }

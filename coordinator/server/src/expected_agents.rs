@@ -76,7 +76,7 @@ pub(crate) async fn watch(server: Server) {
         let (wall, own) = (server.node.wall(), server.name.to_string());
         let leading = Leading { since, now, wall, others, own, own_due };
         for agent in agents.iter().filter(|agent| leading.is_lost(agent)) {
-            report_lost(&server, agent.name.to_string(), agent.attach).await;
+            report_lost(&server, agent.name.clone(), agent.attach).await;
         }
     }
 }

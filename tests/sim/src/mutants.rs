@@ -21,9 +21,14 @@ const ENGINE: &[Engine] = &[
 /// The names of all.
 pub fn names() -> Vec<&'static str> {
     let engine = ENGINE.iter().map(|it| it.as_str());
-    let member = Member::ALL.iter().filter(|it| !CLUSTER.contains(it)).map(|it| it.as_str());
+    let here = |it: &&Member| !CLUSTER.contains(it) && !SESSION.contains(it);
+    let member = Member::ALL.iter().filter(here).map(|it| it.as_str());
     engine.chain(member).chain([Replica::SyncOfFirst.as_str()]).collect()
 }
+
+/// Those that only sessions of an agent that is no script can meet.
+const SESSION: &[Member] =
+    &[Member::KeepSuperseded, Member::AnswerEarly, Member::DropBusy, Member::VerdictOvertakes];
 
 /// Those that only several coordinators can meet: the world of three has to find them.
 const CLUSTER: &[Member] = &[

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use trimaran_agent_core::platform::{Answer, Judgment, Standing};
 use trimaran_agent_core::{Executor, Input, Output, Ownership};
-use trimaran_host_core::fleet::health::{Counts, Enrolled, Finding, Health, Transition};
+use trimaran_host_core::fleet::health::{Enrolled, Health, Transition};
 use trimaran_host_core::fleet::{HostObservation, Watched};
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{AssignmentId, Epoch, Fence, HostName, InstallationId, TargetName};
@@ -27,8 +27,7 @@ use trimaran_targets::Happened;
 use trimaran_transport::{CloseCode, Endpoint, Session};
 use trimaran_wire::codec::CodecError;
 use trimaran_wire::v1::agent::{
-    AgentDown, AgentUp, AgentVerdict, HostCounts, HostFinding, KnownCluster, RefusedCounts, RunnerEntry,
-    RunnerState, WireStanding,
+    AgentDown, AgentUp, AgentVerdict, KnownCluster, RefusedCounts, RunnerEntry, RunnerState, WireStanding,
 };
 use trimaran_wire::v1::assignment::WireAssignment;
 
@@ -648,38 +647,7 @@ impl AgentLoop {
 }
 
 fn wire_verdict(change: Transition, clock: (Timestamp, WallTime)) -> AgentVerdict {
-    let Transition { installation, fence, verdict, failure, down, hosts } = change;
+    let Transition { installation, verdict, down, .. } = &change;
     tracing::info!(%installation, verdict = verdict.as_str(), down, "health");
-    AgentVerdict {
-        installation: (&installation).into(),
-        fence: fence.0,
-        verdict: verdict.as_str().to_owned(),
-        failure: failure.as_ref().map(Into::into),
-        down,
-        hosts: hosts.map(|counts| wire_counts(counts, clock)),
-        blind_since_ms: None,
-    }
-}
-
-fn wire_counts(counts: Counts, (now, wall): (Timestamp, WallTime)) -> HostCounts {
-    let since = |at: Timestamp| wall.0 - i64::try_from(now.0.saturating_sub(at.0)).unwrap_or(i64::MAX);
-    let finding = |it: Finding| HostFinding {
-        host: it.host.to_string(),
-        code: it.code.as_str().to_owned(),
-        message: it.message,
-        since_ms: since(it.since),
-    };
-    HostCounts {
-        settled: counts.settled,
-        members: counts.members,
-        updated: counts.updated,
-        degraded: counts.degraded,
-        mending: counts.mending,
-        broken: counts.broken,
-        lost: counts.lost,
-        diverged: counts.diverged,
-        crashes: counts.crashes,
-        crash: counts.crash.as_ref().map(Into::into),
-        findings: counts.findings.into_iter().map(finding).collect(),
-    }
+    change.to_wire(clock)
 }

@@ -31,6 +31,7 @@ mod order;
 mod phase;
 mod progress;
 mod schedule;
+mod verdict;
 
 use std::collections::BTreeSet;
 

@@ -19,7 +19,7 @@ use trimaran_host_core::host::{
     Admission, Call, EpochRefusal, HostEffect, HostMachine, Journal, Phase, Reply, Snapshot, StoredRelease,
     admit,
 };
-use trimaran_model::assignment::{HostGoal, HostReport, HostState};
+use trimaran_model::assignment::{HostGoal, HostReport};
 use trimaran_model::id::{AssignmentId, Attempt, Epoch, Fence};
 use trimaran_model::limits;
 use trimaran_model::reason::ReasonCode;
@@ -374,21 +374,8 @@ impl Worker {
         Ok(())
     }
 
-    /// The machine's report; a goal that waits is named, and what was said of the one before is not.
     fn report(&self) -> HostReport {
-        let mut report = self.phase.report();
-        if let Some(next) = &self.next {
-            report.fence = next.fence;
-            report.assignment = next.assignment;
-            report.disruptive = next.action.is_disruptive();
-            report.state = match self.phase.journal.step.is_disruptive() {
-                true => HostState::Updating,
-                false => HostState::Preparing,
-            };
-            report.code = None;
-            "waiting until an earlier order is at a safe place".clone_into(&mut report.message);
-        }
-        report
+        self.phase.report_with(self.next.as_ref())
     }
 
     fn show(&self) -> InstallationView {

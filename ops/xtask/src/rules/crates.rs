@@ -57,7 +57,7 @@ pub(crate) const CRATES: &[Crate] = &[
     core(QUERY, "coordinator/query", &[MODEL, WIRE, ENGINE]),
     core(PLANNER, "coordinator/planner", &[MODEL, WIRE, ENGINE, HOST_CORE, KUBERNETES_CORE]),
     core(REPLICA, "coordinator/replica", &[MODEL, WIRE, ENGINE]),
-    core(MEMBER, "coordinator/member", &[MODEL, WIRE, ENGINE, REPLICA]),
+    core(MEMBER, "coordinator/member", &[MODEL, WIRE, ENGINE, QUERY, REPLICA]),
     outer(STORE, "coordinator/store", &[MODEL, WIRE, ENGINE, REPLICA]),
     outer(
         "trimaran-coordinator",

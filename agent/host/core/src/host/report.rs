@@ -1,7 +1,7 @@
 //! What the host says of an installation: derived from the journal, sent when it changed.
 
 use trimaran_agent_core::driver::Effect;
-use trimaran_model::assignment::{HostReport, HostState};
+use trimaran_model::assignment::{HostGoal, HostReport, HostState};
 use trimaran_model::id::Digest;
 use trimaran_model::limits;
 use trimaran_model::reason::ReasonCode;
@@ -23,6 +23,25 @@ impl Phase {
     /// The present report. `current` is known after the first inspection; before it, it is what should run.
     pub fn report(&self) -> HostReport {
         View { journal: &self.journal, volatile: &self.volatile }.report()
+    }
+
+    /// The present report while a goal waits behind the machine's: that one is named, and what was said of the one before
+    /// is not.
+    pub fn report_with(&self, next: Option<&HostGoal>) -> HostReport {
+        let report = self.report();
+        let Some(next) = next else { return report };
+        HostReport {
+            fence: next.fence,
+            assignment: next.assignment,
+            disruptive: next.action.is_disruptive(),
+            state: match self.journal.step.is_disruptive() {
+                true => HostState::Updating,
+                false => HostState::Preparing,
+            },
+            code: None,
+            message: "waiting until an earlier order is at a safe place".to_owned(),
+            ..report
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! installation any more, and only then its health counts; and while an earlier verdict on its installation is on its
 //! way. It is compared again as soon as an answer came, and not only with the agent's next message.
 //!
-//! Not here: the comparison itself (`reports`), which reads rows.
+//! Not here: the comparison itself (`questions`), which reads rows.
 
 use std::collections::VecDeque;
 
@@ -15,7 +15,7 @@ use trimaran_wire::v1::common::WireInstallation;
 
 use super::report_queue::{Report, ReportQueue};
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct VerdictQueue {
     waiting: VecDeque<AgentVerdict>,
     /// All of them were compared, and nothing happened since.
@@ -56,7 +56,7 @@ impl VerdictQueue {
 /// Whether a verdict on an installation has to wait for a report that is on its way.
 pub(super) fn has_to_wait(reports: &ReportQueue, installation: &WireInstallation) -> bool {
     let goes_before = |report: &Report| match report {
-        Report::Result { .. } => true,
+        Report::Result { .. } => !mutant!(VerdictOvertakes),
         Report::Verdict { installation: other } => other == installation,
         Report::Commit { .. } => false,
     };
@@ -65,11 +65,9 @@ pub(super) fn has_to_wait(reports: &ReportQueue, installation: &WireInstallation
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::oneshot;
     use trimaran_wire::v1::command::CommandBody;
 
     use super::*;
-    use trimaran_member::Proposed;
 
     fn verdict(pipeline: &str) -> AgentVerdict {
         let installation = WireInstallation { pipeline: pipeline.to_owned(), target: "lab".to_owned() };
@@ -96,8 +94,8 @@ mod tests {
         gone
     }
 
-    #[tokio::test]
-    async fn a_verdict_behind_a_result_is_compared_when_the_log_has_answered_it() {
+    #[test]
+    fn a_verdict_behind_a_result_is_compared_when_the_log_has_answered_it() {
         let (mut reports, mut verdicts) = (ReportQueue::default(), VerdictQueue::default());
         reports.push(Report::Result { assignment: 1, fence: 1 }, CommandBody::Advance);
         verdicts.extend(vec![verdict("web"), verdict("api")]);
@@ -105,15 +103,13 @@ mod tests {
         assert!(compare(&mut verdicts, &reports).is_empty(), "the result is not proposed yet");
         assert!(!verdicts.is_due(), "nothing happened since: no busy loop");
 
-        let (answer, proposed) = oneshot::channel();
         let queued = reports.next().expect("one waits");
-        reports.proposed(queued, proposed);
+        reports.proposed(1, queued);
         verdicts.on_progress();
         assert!(verdicts.is_due());
         assert!(compare(&mut verdicts, &reports).is_empty(), "nor answered");
 
-        answer.send(Proposed::Indeterminate).expect("it is awaited");
-        reports.first_answer().await;
+        assert!(reports.answered(1).is_some());
         verdicts.on_progress();
         assert!(verdicts.is_due(), "without another message of the agent");
         assert_eq!(compare(&mut verdicts, &reports), ["web", "api"]);

@@ -7,8 +7,6 @@
 
 use std::collections::VecDeque;
 
-use tokio::sync::oneshot;
-use trimaran_member::Proposed;
 use trimaran_model::limits::{
     AGENT_REPORTS_BYTES_MAX, AGENT_REPORTS_IN_FLIGHT_MAX, AGENT_REPORTS_WAITING_MAX,
 };
@@ -17,6 +15,7 @@ use trimaran_wire::v1::command::CommandBody;
 use trimaran_wire::v1::common::WireInstallation;
 
 /// What the agent is answered once its report is in the log.
+#[derive(Debug)]
 pub(super) enum Report {
     Result { assignment: u64, fence: u64 },
     Commit { assignment: u64, n: u32 },
@@ -24,6 +23,7 @@ pub(super) enum Report {
 }
 
 /// One report with its command, which is kept until the log has answered.
+#[derive(Debug)]
 pub(super) struct Queued {
     pub(super) report: Report,
     pub(super) body: CommandBody,
@@ -32,10 +32,11 @@ pub(super) struct Queued {
     order: u64,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct ReportQueue {
     waiting: VecDeque<Queued>,
-    in_flight: VecDeque<(Queued, oneshot::Receiver<Proposed>)>,
+    /// With the numbers of their proposals.
+    in_flight: Vec<(u64, Queued)>,
     /// Of both.
     bytes: usize,
     pushed: u64,
@@ -49,11 +50,6 @@ impl ReportQueue {
         self.waiting.len() < AGENT_REPORTS_WAITING_MAX && self.bytes < AGENT_REPORTS_BYTES_MAX
     }
 
-    /// Whether a report waits to be proposed.
-    pub(super) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
     pub(super) fn push(&mut self, report: Report, body: CommandBody) {
         let bytes = encode(&body).len();
         self.bytes += bytes;
@@ -63,7 +59,7 @@ impl ReportQueue {
 
     /// Whether a report for which `same` holds has not been answered.
     pub(super) fn contains(&self, same: impl Fn(&Report) -> bool) -> bool {
-        let in_flight = self.in_flight.iter().map(|(it, _)| it);
+        let in_flight = self.in_flight.iter().map(|(_, it)| it);
         in_flight.chain(&self.waiting).any(|it| same(&it.report))
     }
 
@@ -75,17 +71,17 @@ impl ReportQueue {
         self.waiting.pop_front()
     }
 
-    pub(super) fn proposed(&mut self, queued: Queued, answer: oneshot::Receiver<Proposed>) {
-        self.in_flight.push_back((queued, answer));
+    /// It is proposed under a number.
+    pub(super) fn proposed(&mut self, number: u64, queued: Queued) {
+        self.in_flight.push((number, queued));
     }
 
-    /// The answer to the oldest report in flight; never comes when there is none. May be dropped and called again.
-    pub(super) async fn first_answer(&mut self) -> (Queued, Proposed) {
-        let Some((_, answer)) = self.in_flight.front_mut() else { return std::future::pending().await };
-        let proposed = answer.await.unwrap_or(Proposed::Indeterminate);
-        let (queued, _) = self.in_flight.pop_front().expect("it was in front");
+    /// The report whose proposal of this number is answered.
+    pub(super) fn answered(&mut self, number: u64) -> Option<Queued> {
+        let place = self.in_flight.iter().position(|(it, _)| *it == number)?;
+        let (_, queued) = self.in_flight.remove(place);
         self.bytes -= queued.bytes;
-        (queued, proposed)
+        Some(queued)
     }
 
     /// The log was busy or lost its leader: the report waits in front of those that came after it, until
@@ -120,65 +116,57 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn what_the_log_is_too_busy_for_is_proposed_again_before_the_rest() {
+    /// Proposes so many, under the numbers from 1.
+    fn propose(queue: &mut ReportQueue, count: u64) {
+        for it in 1..=count {
+            let next = queue.next().expect("one waits");
+            queue.proposed(it, next);
+        }
+    }
+
+    fn order(queue: &mut ReportQueue) -> Vec<u64> {
+        std::iter::from_fn(|| queue.next()).map(|it| number(&it)).collect()
+    }
+
+    #[test]
+    fn what_the_log_is_too_busy_for_is_proposed_again_before_the_rest() {
         let mut queue = ReportQueue::default();
         (1..=3).for_each(|it| push(&mut queue, it, 10));
-        for _ in 0..2 {
-            let (sender, answer) = oneshot::channel();
-            let first = queue.next().expect("one waits");
-            queue.proposed(first, answer);
-            sender.send(Proposed::Busy("full".into())).expect("it is awaited");
-        }
-        for _ in 0..2 {
-            let (first, proposed) = queue.first_answer().await;
-            assert!(matches!(proposed, Proposed::Busy(_)));
-            queue.requeue(first);
+        propose(&mut queue, 2);
+        for it in 1..=2 {
+            let busy = queue.answered(it).expect("it is in flight");
+            queue.requeue(busy);
         }
         assert!(queue.next().is_none(), "not before a retry");
         queue.resume();
-        let order: Vec<u64> = std::iter::from_fn(|| queue.next()).map(|it| number(&it)).collect();
-        assert_eq!(order, [1, 2, 3]);
+        assert_eq!(order(&mut queue), [1, 2, 3]);
     }
 
-    #[tokio::test]
-    async fn several_that_the_log_was_too_busy_for_keep_their_order() {
+    #[test]
+    fn several_that_the_log_was_too_busy_for_keep_their_order() {
         let mut queue = ReportQueue::default();
         (1..=5).for_each(|it| push(&mut queue, it, 10));
-        let mut senders = Vec::new();
-        for _ in 0..4 {
-            let (sender, answer) = oneshot::channel();
-            let next = queue.next().expect("one waits");
-            queue.proposed(next, answer);
-            senders.push(sender);
-        }
-        // The third one was accepted between two that were not.
-        for (place, sender) in senders.into_iter().enumerate() {
-            let answer = if place == 2 { Proposed::Indeterminate } else { Proposed::Busy("full".into()) };
-            sender.send(answer).expect("it is awaited");
-        }
-        for _ in 0..4 {
-            if let (queued, Proposed::Busy(_)) = queue.first_answer().await {
-                queue.requeue(queued);
+        propose(&mut queue, 4);
+        // The third one was accepted between two that were not, and the answers came in another order.
+        for it in [2, 3, 4, 1] {
+            let answered = queue.answered(it).expect("it is in flight");
+            if it != 3 {
+                queue.requeue(answered);
             }
         }
         queue.resume();
-        let order: Vec<u64> = std::iter::from_fn(|| queue.next()).map(|it| number(&it)).collect();
-        assert_eq!(order, [1, 2, 4, 5]);
+        assert_eq!(order(&mut queue), [1, 2, 4, 5]);
     }
 
-    #[tokio::test]
-    async fn bytes_in_flight_and_waiting_are_bounded_together() {
+    #[test]
+    fn bytes_in_flight_and_waiting_are_bounded_together() {
         let mut queue = ReportQueue::default();
         push(&mut queue, 1, AGENT_REPORTS_BYTES_MAX / 2);
         assert!(queue.has_capacity());
-        let first = queue.next().expect("one waits");
-        let (sender, answer) = oneshot::channel();
-        queue.proposed(first, answer);
+        propose(&mut queue, 1);
         push(&mut queue, 2, AGENT_REPORTS_BYTES_MAX / 2);
         assert!(!queue.has_capacity(), "one in flight, one waits");
-        sender.send(Proposed::Indeterminate).expect("it is awaited");
-        queue.first_answer().await;
+        assert!(queue.answered(1).is_some() && queue.answered(1).is_none(), "it is answered once");
         assert!(queue.has_capacity());
         for it in 0..AGENT_REPORTS_WAITING_MAX as u64 {
             push(&mut queue, it, 0);

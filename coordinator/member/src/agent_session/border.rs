@@ -6,9 +6,8 @@
 //!
 //! Not here: whether the agent may speak of what it names (`reports`), and the size of the frame (transport).
 
-use std::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
 
-use trimaran_member::border::reports::{self, each};
 use trimaran_model::id::{HostName, InstallationId, RunId};
 use trimaran_model::limits::{
     AGENT_ASSIGNMENTS_MAX, MESSAGE_BYTES_MAX, RUNNERS_PER_MESSAGE_MAX, VERDICTS_PER_MESSAGE_MAX,
@@ -19,9 +18,11 @@ use trimaran_wire::codec::CodecError;
 use trimaran_wire::v1::agent::{AgentUp, HeldAssignment, RefusedAssignment, RunnerState};
 use trimaran_wire::v1::common::{name, reason_code};
 
+use crate::border::reports::{self, each};
+
 /// The message from its model types, or why it is refused. `now` is the cluster's wall time: nothing was seen
 /// later.
-pub(super) fn check(message: AgentUp, now: WallTime) -> Result<AgentUp, CodecError> {
+pub fn check(message: AgentUp, now: WallTime) -> Result<AgentUp, CodecError> {
     Ok(match message {
         AgentUp::Hello { incarnation, known, held, listen, platforms } => AgentUp::Hello {
             incarnation,

@@ -1,0 +1,106 @@
+//! The inventory that an agent is sent: its runners, whenever they are others.
+//!
+//! While runners come one after the other, each of them is an inventory that grows with the fleet. So a session that has read
+//! one rests before it reads the next, and what came in between is in that one.
+
+use trimaran_engine::state::agent::Runner;
+use trimaran_model::hash::spread;
+use trimaran_model::time::{Millis, Timestamp};
+use trimaran_wire::codec::encode;
+use trimaran_wire::v1::agent::{AgentDown, RunnerEntry};
+
+use super::io::Output;
+use super::pages::pages;
+use super::questions::Question;
+
+/// A rest is so many times as long as the read before it.
+const REST: u64 = 9;
+
+/// What a session knows of its agent's inventory.
+#[derive(Debug, Default)]
+pub(super) struct Inventory {
+    /// A hash of the one that the agent was sent.
+    sent: Option<u64>,
+    /// It may be another one since this revision.
+    due: Option<u64>,
+    rests_until: Timestamp,
+    asked_at: Timestamp,
+}
+
+impl Inventory {
+    /// It may be another one.
+    pub(super) fn on_change(&mut self, revision: u64) {
+        self.due = Some(revision);
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+        self.due.map(|_| self.rests_until)
+    }
+
+    /// Asks for it when it may be another one and the rest is over.
+    pub(super) fn ask_when_due(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        if self.rests_until <= now
+            && let Some(revision) = self.due.take()
+        {
+            self.asked_at = now;
+            out.push(Output::Ask { revision, question: Question::Inventory });
+        }
+    }
+
+    /// What was asked for is read.
+    pub(super) fn rest(&mut self, now: Timestamp) {
+        self.rests_until = now + Millis((now - self.asked_at).0 * REST);
+    }
+
+    /// Sends all runners of the agent, when they are others than before.
+    pub(super) fn send(&mut self, revision: u64, runners: Vec<Runner>, out: &mut Vec<Output>) {
+        let entry = |runner: Runner| RunnerEntry {
+            name: runner.name.to_string(),
+            labels: runner.selectable(),
+            cordoned: runner.cordoned,
+            drained: runner.drained,
+        };
+        let runners: Vec<RunnerEntry> = runners.into_iter().map(entry).collect();
+        let hash = spread(&runners.iter().flat_map(encode).collect::<Vec<u8>>());
+        if self.sent.replace(hash) != Some(hash) {
+            let page = |(runners, last)| AgentDown::Inventory { revision, runners, last };
+            out.extend(pages(runners, entry_bytes).map(page).map(Output::Send));
+        }
+    }
+}
+
+/// Key, value and length prefixes, generously.
+fn entry_bytes(entry: &RunnerEntry) -> usize {
+    let labels: usize = entry.labels.iter().map(|(key, value)| key.len() + value.len() + 8).sum();
+    entry.name.len() + labels + 16
+}
+
+#[cfg(test)]
+mod tests {
+    use trimaran_wire::codec::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn an_inventory_of_any_size_goes_in_pages_that_fit_a_frame() {
+        let labels = |n: usize| (0..n).map(|it| (format!("{it:0>128}"), "v".repeat(128))).collect();
+        for (runners, labelled) in [(0, 0), (1, 64), (100_000, 0), (3000, 64)] {
+            let entry = |it: usize| RunnerEntry {
+                name: format!("host-{it:0>58}"),
+                labels: labels(labelled),
+                cordoned: false,
+                drained: true,
+            };
+            let list: Vec<_> = (0..runners).map(entry).collect();
+            let pages: Vec<_> = pages(list.clone(), entry_bytes).collect();
+            for (page, _) in &pages {
+                assert!(runners == 0 || !page.is_empty());
+                let message = AgentDown::Inventory { revision: 1, runners: page.clone(), last: true };
+                assert!(message.to_frame().body.len() <= trimaran_model::limits::AGENT_FRAME_BYTES_MAX);
+            }
+            let last: Vec<bool> = pages.iter().map(|(_, last)| *last).collect();
+            assert!(last.ends_with(&[true]) && !last[..last.len() - 1].contains(&true));
+            assert_eq!(pages.into_iter().map(|(page, _)| page).collect::<Vec<_>>().concat(), list);
+        }
+    }
+}
