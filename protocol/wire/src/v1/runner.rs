@@ -4,13 +4,16 @@
 //! with a whole report, so a lost report is repaired by the next one. Queries use streams of their own.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bincode::{Decode, Encode};
+use trimaran_model::assignment::HostGoal;
 
 use super::assignment::{WireFailure, WireHostGoal, WireHostReport};
 use super::common::WireInstallation;
 use super::release::WireRelease;
-use crate::codec::{Message, kind};
+use crate::codec::{Message, encode, kind};
+use crate::frame::Frame;
 
 /// From a runner to its agent.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -56,6 +59,26 @@ pub enum RunnerDown {
 impl Message for RunnerDown {
     const KIND: u16 = kind::RUNNER_DOWN;
     const VERSION: u16 = 1;
+}
+
+/// A goal as it is sent to many runners: encoded once, and numbered for each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedGoal(Arc<[u8]>);
+
+/// The number of `RunnerDown::Goal` among its variants.
+const GOAL: u32 = 1;
+
+impl EncodedGoal {
+    pub fn new(goal: &HostGoal) -> Self {
+        Self(encode(&WireHostGoal::from(goal)).into())
+    }
+
+    /// The frame of the message `RunnerDown::Goal`: a variant is encoded as its number, and its fields behind it.
+    pub fn to_frame(&self, sequence: u64) -> Frame {
+        let mut body = encode(&(GOAL, sequence));
+        body.extend_from_slice(&self.0);
+        Frame { kind: RunnerDown::KIND, version: RunnerDown::VERSION, body }
+    }
 }
 
 /// A key that counts no more, such as one that the name of an agent had before; refused until its certificates have expired.
@@ -140,4 +163,32 @@ pub struct LogLine {
     /// The release whose process wrote it, where the log says so.
     pub release: Option<[u8; 32]>,
     pub line: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use trimaran_model::assignment::HostAction;
+    use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, InstallationId};
+
+    use super::*;
+
+    #[test]
+    fn a_goal_that_is_encoded_once_is_the_same_message() {
+        let installation =
+            InstallationId { pipeline: "web".parse().unwrap(), target: "prod".parse().unwrap() };
+        for sequence in [0, 1, 250, 251, 65_535, 65_536, u64::from(u32::MAX) + 1, u64::MAX] {
+            let goal = HostGoal {
+                installation: installation.clone(),
+                service: "web".parse().unwrap(),
+                assignment: AssignmentId(sequence),
+                fence: Fence(sequence),
+                run: "web#7".parse().unwrap(),
+                attempt: Attempt(1),
+                action: HostAction::Stop { only: Digest([3; 32]) },
+                retained: [Digest([4; 32])].into(),
+            };
+            let message = RunnerDown::Goal { sequence, goal: (&goal).into() };
+            assert_eq!(EncodedGoal::new(&goal).to_frame(sequence), message.to_frame());
+        }
+    }
 }
