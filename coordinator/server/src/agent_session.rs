@@ -40,6 +40,9 @@ use crate::soft_state::AttachedAgent;
 /// How often reports that wait for the disk or the log are tried again.
 const RETRY_INTERVAL: std::time::Duration = std::time::Duration::from_millis(200);
 
+/// Rows that are read where they are needed. What they name counts beside them, so they are very few.
+const FEW_ROWS: usize = 4;
+
 /// How often, and after which pause, an agent is reported as lost while there is no leader.
 const LOST_ATTEMPTS: u32 = 200;
 const LOST_PAUSE: std::time::Duration = std::time::Duration::from_millis(300);
@@ -297,6 +300,19 @@ impl Link {
         let (reader, identity) = (self.server.clone(), Identity::Agent(self.agent.clone()));
         let read = move || View::new(&reader.node).read(query);
         self.server.agent_reads.run(&identity, read).await
+    }
+
+    /// Reads a few rows by their keys: `count` of them, with what they name. Where they are few that takes less time than
+    /// to hand it to another thread.
+    async fn read_some<T: Send + 'static>(
+        &self,
+        count: usize,
+        query: impl FnOnce(&Rows<'_>) -> T + Send + 'static,
+    ) -> Result<T, Damaged> {
+        match count <= FEW_ROWS {
+            true => View::new(&self.server.node).read(query),
+            false => self.read_rows(query).await,
+        }
     }
 
     async fn propose(&self, body: CommandBody) -> Proposed {

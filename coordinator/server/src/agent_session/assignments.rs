@@ -68,8 +68,11 @@ impl Link {
 
     /// Sends what stands of these installations.
     async fn send_changed_standing(&mut self, installations: BTreeSet<InstallationId>) -> bool {
-        let name = self.agent.clone();
-        let read = self.read_rows(move |rows| query::standing_among(rows, &name, &installations));
+        if installations.is_empty() {
+            return true;
+        }
+        let (name, count) = (self.agent.clone(), installations.len());
+        let read = self.read_some(count, move |rows| query::standing_among(rows, &name, &installations));
         let Ok(standing) = read.await else { return false };
         // Before the whole was sent it is among it.
         let Some(sent) = &mut self.standing_sent else { return true };
@@ -147,8 +150,11 @@ impl Link {
 
     /// Sends what changed of these assignments.
     async fn send_changed(&mut self, numbers: BTreeSet<AssignmentId>) -> bool {
+        if numbers.is_empty() {
+            return true;
+        }
         let (name, known, wanted) = (self.agent.clone(), self.known(), numbers.clone());
-        let read = self.read_rows(move |rows| {
+        let read = self.read_some(numbers.len(), move |rows| {
             query::assignments_among(rows, &name, &|id| known.contains(&id.0), &wanted)
         });
         let Ok(assignments) = read.await else { return false };
