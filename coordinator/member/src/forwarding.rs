@@ -11,7 +11,7 @@ use bytes::Bytes;
 use trimaran_model::limits::{FORWARD_TIMEOUT, QUORUM_CHECK_INTERVAL};
 use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_replica::Role;
-use trimaran_wire::codec::{CodecError, encode};
+use trimaran_wire::codec::{CodecError, encoded_len};
 use trimaran_wire::v1::command::Command;
 use trimaran_wire::v1::peer::{MembersRequest, PeerMessage};
 
@@ -142,7 +142,7 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
                 if !matches!(self.replica.role().role, Role::Leader { .. }) {
                     return self.answer_asker(asker, Proposed::NotLeader, out);
                 }
-                let (bytes, wall) = (encode(&command).len(), self.status(now).wall);
+                let (bytes, wall) = (encoded_len(&command), self.status(now).wall);
                 let command = match border::passed_on(command, bytes, wall) {
                     Ok(command) => command,
                     Err(why) => return self.answer_asker(asker, refused(&why), out),

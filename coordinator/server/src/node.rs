@@ -18,7 +18,7 @@ use trimaran_model::time::WallTime;
 use trimaran_process::clock;
 use trimaran_replica::{Replica, Settings, Status};
 use trimaran_store::{StagedRows, Store, Writer};
-use trimaran_wire::codec::encode;
+use trimaran_wire::codec::encoded_len;
 use trimaran_wire::raft::Message;
 use trimaran_wire::v1::command::Command;
 use trimaran_wire::v1::peer::{MembersRequest, PeerMessage};
@@ -117,7 +117,7 @@ impl Node {
     /// Commands of one caller reach the log in the order of its calls.
     pub(crate) fn submit(&self, command: Command) -> oneshot::Receiver<Proposed> {
         let (reply, answer) = oneshot::channel();
-        let bytes = encode(&command).len();
+        let bytes = encoded_len(&command);
         if !self.queued.add(bytes, command.body.has_reserve()) {
             // The receiver is in our hand.
             let _ = reply.send(Proposed::Busy(QUEUE_FULL.to_owned()));

@@ -420,8 +420,11 @@ fn open_db(dir: &Path, options: &Options, cache: &Cache, create: bool) -> Result
     Db::open_cf_descriptors(&db, dir, others.into_iter().chain(rows)).map_err(|error| open_error(dir, &error))
 }
 
+/// What a memtable is written to is merged soon and read by nothing before: compressed is what stays.
 fn rows_options(options: &Options, cache: &Cache) -> rocksdb::Options {
-    family_options(options.write_buffer_bytes, cache, DBCompressionType::Zstd, true)
+    let mut family = family_options(options.write_buffer_bytes, cache, DBCompressionType::Zstd, true);
+    family.set_compression_per_level(&[DBCompressionType::None, DBCompressionType::Zstd]);
+    family
 }
 
 fn family_options(

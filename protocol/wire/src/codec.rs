@@ -1,10 +1,12 @@
 //! The one place that calls bincode: bounded decodes that consume every byte, and the kinds of messages.
 
+use bincode::enc::EncoderImpl;
+use bincode::enc::write::SizeWriter;
 use bincode::{Decode, Encode};
 use trimaran_model::limits::{FRAME_BYTES_MAX, REFUSAL_TEXT_BYTES_MAX, STORED_BYTES_MAX};
 use trimaran_model::text::cut;
 
-use crate::frame::{Frame, FrameError};
+use crate::frame::{self, Frame, FrameError, HEADER_BYTES};
 
 /// A frozen struct with its place in the register of kinds.
 pub trait Message: Encode + Decode<()> {
@@ -33,7 +35,12 @@ pub trait Message: Encode + Decode<()> {
 
     /// The stored form: one whole frame.
     fn to_bytes(&self) -> Vec<u8> {
-        self.to_frame().encode()
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + encoded_len(self));
+        bytes.resize(HEADER_BYTES, 0);
+        bincode::encode_into_std_write(self, &mut bytes, config().with_limit::<DECODE_BYTES_MAX>())
+            .expect("encoding into memory does not fail for our types");
+        frame::fill_header(&mut bytes, Self::KIND, Self::VERSION);
+        bytes
     }
 
     /// Reads the stored form.
@@ -150,6 +157,13 @@ pub fn encode<T: Encode>(value: &T) -> Vec<u8> {
         .expect("encoding into memory does not fail for our types")
 }
 
+/// How many bytes [`encode`] makes of a value, without making them.
+pub fn encoded_len<T: Encode>(value: &T) -> usize {
+    let mut encoder = EncoderImpl::new(SizeWriter::default(), config());
+    value.encode(&mut encoder).expect("counting bytes does not fail for our types");
+    encoder.into_writer().bytes_written
+}
+
 /// Reads a body; every byte must be used.
 pub fn decode<T: Decode<()>>(body: &[u8]) -> Result<T, CodecError> {
     decode_within(body, config().with_limit::<DECODE_BYTES_MAX>())
@@ -162,4 +176,23 @@ fn decode_within<T: Decode<()>>(body: &[u8], config: impl bincode::config::Confi
         return Err(CodecError::Trailing { bytes: body.len() - used });
     }
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v1::command::{Command, CommandBody, Entry};
+    use crate::v1::common::{WireIdentity, WireRun};
+
+    #[test]
+    fn the_stored_form_is_the_frame_and_its_length_is_known_before() {
+        let run = WireRun { pipeline: "web".repeat(90), number: 1 << 40 };
+        for commands in [0, 1, 300] {
+            let body = CommandBody::Cancel { run: run.clone() };
+            let command = Command { identity: WireIdentity::System, request: None, body };
+            let entry = Entry { now_ms: 7, commands: vec![command; commands] };
+            assert_eq!(entry.to_bytes(), entry.to_frame().encode());
+            assert_eq!(encoded_len(&entry), encode(&entry).len());
+        }
+    }
 }

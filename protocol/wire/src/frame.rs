@@ -70,13 +70,10 @@ pub fn read(input: &mut impl Read, body_max: usize) -> Result<Option<Vec<u8>>, R
 impl Frame {
     /// The frame's bytes. The body must be shorter than 4 GiB, which every limit ensures.
     pub fn encode(&self) -> Vec<u8> {
-        let length = u32::try_from(self.body.len()).expect("limits keep bodies far below 4 GiB");
         let mut bytes = Vec::with_capacity(HEADER_BYTES + self.body.len());
-        bytes.extend(length.to_le_bytes());
-        bytes.extend(self.kind.to_le_bytes());
-        bytes.extend(self.version.to_le_bytes());
-        bytes.extend(checksum(self.kind, self.version, &self.body).to_le_bytes());
+        bytes.resize(HEADER_BYTES, 0);
         bytes.extend(&self.body);
+        fill_header(&mut bytes, self.kind, self.version);
         bytes
     }
 
@@ -89,6 +86,16 @@ impl Frame {
             rest.split_at_checked(header.length).ok_or_else(|| truncated(HEADER_BYTES + header.length))?;
         Ok((header.check(body.to_vec())?, rest))
     }
+}
+
+/// Writes the header of a frame whose body stands behind [`HEADER_BYTES`] already.
+pub(crate) fn fill_header(bytes: &mut [u8], kind: u16, version: u16) {
+    let (header, body) = bytes.split_at_mut(HEADER_BYTES);
+    let length = u32::try_from(body.len()).expect("limits keep bodies far below 4 GiB");
+    header[..4].copy_from_slice(&length.to_le_bytes());
+    header[4..6].copy_from_slice(&kind.to_le_bytes());
+    header[6..8].copy_from_slice(&version.to_le_bytes());
+    header[8..].copy_from_slice(&checksum(kind, version, body).to_le_bytes());
 }
 
 impl Header {

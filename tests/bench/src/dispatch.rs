@@ -226,10 +226,15 @@ async fn arrival(seen: &Mutex<Seen>, run: String) -> Instant {
 }
 
 fn order(clients: usize, number: usize, version: u32) -> DeployRequest {
+    order_of(&format!("noop-{clients}-{number}"), &format!("noop-{number}"), version)
+}
+
+/// A deploy of a pipeline of one stage on this target.
+pub(crate) fn order_of(pipeline: &str, target: &str, version: u32) -> DeployRequest {
     let text = format!(
         "\
 trimaran: v1
-pipeline: noop-{clients}-{number}
+pipeline: {pipeline}
 owner: bench
 artifacts:
   bundle: {{ path: \"/srv/noop-{{version}}.tar\" }}
@@ -240,7 +245,7 @@ workload:
     health: {{ http: \":80/\" }}
 environments:
   - name: staging
-    targets: [noop-{number}]
+    targets: [{target}]
     strategy: {{ batches: {{ sizes: [100%] }} }}
 "
     );

@@ -105,7 +105,7 @@ fn seen_after(lab: &Lab, server: &ModelServer) -> Duration {
 }
 
 /// What a process has used of all cores.
-fn cpu_seconds(pid: u32) -> f64 {
+pub(crate) fn cpu_seconds(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
     // Behind the name, which may have anything in it: `utime` and `stime` are the 12th and 13th.
     let (_, behind) = stat.rsplit_once(')').expect("a name in parentheses");

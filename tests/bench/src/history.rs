@@ -3,8 +3,15 @@
 //!
 //! The history is written as rows, as the engine retires them: clones of a run that was really played.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use trimaran_client::client::Client;
+use trimaran_client::enroll;
 use trimaran_e2e::lab::{Lab, Part};
 use trimaran_e2e::web::{Shape, Web};
 use trimaran_engine::rows::cold::Instances;
@@ -15,10 +22,15 @@ use trimaran_engine::state::pipeline::ReleaseEntry;
 use trimaran_engine::state::run::Run;
 use trimaran_engine::state::stage::Stage;
 use trimaran_model::id::{Digest, RunId};
+use trimaran_model::limits::LEASE;
 use trimaran_replica::{RowBatch, WriteJob};
 use trimaran_store::{Options, ReadView, Store};
+use trimaran_wire::codec::Message as _;
+use trimaran_wire::v1::agent::{AgentDown, AgentUp};
+use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody, SourceFile};
 
 use crate::report::{Report, percentile, time};
+use crate::{commits, dispatch, idle_agents};
 
 const RUNS: u64 = 1_000_000;
 /// Numbers of the written runs begin here, above those that were played.
@@ -27,6 +39,16 @@ const FIRST: u64 = 1000;
 const BATCH: u64 = 1000;
 const ROUNDS: usize = 11;
 const LIMIT: Duration = Duration::from_secs(60);
+const VIEWERS: usize = 4;
+/// Runs of one list.
+const LISTED: u32 = 1000;
+/// Deploys without viewers, and as many with them: a minute each.
+const DEPLOYS: usize = 300;
+const DEPLOY_PACE: Duration = Duration::from_millis(200);
+const PING_PAUSE: Duration = Duration::from_millis(100);
+/// The agent that pings, and its target.
+const AGENT: &str = "viewed";
+const HOST: &str = "viewed-host";
 
 pub(crate) fn run(report: &mut Report) {
     let lab = Lab::fresh(3);
@@ -59,6 +81,123 @@ pub(crate) fn run(report: &mut Report) {
             time(percentile(&times, 50)),
             format!("slowest of {ROUNDS} {}; bar 100 ms", time(times[ROUNDS - 1])),
         );
+    }
+    view(report, &lab);
+}
+
+/// What viewers cost that go over all runs again and again.
+fn view(report: &mut Report, lab: &Lab) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    runtime.block_on(async {
+        let client = commits::client(lab);
+        prepare(lab, &client).await;
+        let pings = Arc::new(Mutex::new(Vec::new()));
+        let folder = lab.folder.path().join(AGENT);
+        let agent = tokio::spawn(ping(folder, dispatch::address(lab), Arc::clone(&pings)));
+        let take = || std::mem::take(&mut *pings.lock().expect("no panic while the lock is held"));
+        let alone = deploys(&client, 0).await;
+        take();
+        let stop = Arc::new(AtomicBool::new(false));
+        let viewers: Vec<_> =
+            (0..VIEWERS).map(|_| tokio::spawn(loop_over(commits::client(lab), Arc::clone(&stop)))).collect();
+        let beside = deploys(&client, DEPLOYS).await;
+        stop.store(true, Ordering::Relaxed);
+        let mut lists = 0;
+        for viewer in viewers {
+            lists += viewer.await.expect("no task panics");
+        }
+        let times = take();
+        let longest = times.iter().max().copied().expect("it pings");
+        report.add(
+            format!("a deploy beside {VIEWERS} viewers that loop over {RUNS} finished runs"),
+            time(percentile(&beside, 99)),
+            format!(
+                "p99 of {DEPLOYS}; {:.2} x the {} without them, bar 2; {lists} lists of {LISTED} runs",
+                percentile(&beside, 99).as_secs_f64() / percentile(&alone, 99).as_secs_f64(),
+                time(percentile(&alone, 99)),
+            ),
+        );
+        report.add(
+            "an agent's ping beside these viewers, until its answer".to_owned(),
+            time(longest),
+            format!(
+                "longest of {}; the lease ends after {LEASE}; sessions lost: {}",
+                times.len(),
+                u8::from(agent.is_finished())
+            ),
+        );
+        agent.abort();
+    });
+}
+
+/// A target whose agent does nothing, so that what is deployed there waits, and whose only host never comes.
+async fn prepare(lab: &Lab, client: &Client) {
+    let text = format!(
+        "trimaran: v1\ntarget: {AGENT}\nagent: {AGENT}\nclass: staging\nhosts: {{ select: {{ group: {AGENT} }} }}\n"
+    );
+    let file = SourceFile { name: "target.yaml".to_owned(), text: text.into_bytes() };
+    dispatch::request(client, OperatorBody::Apply { files: vec![file] }).await;
+    let agent = EnrollOrder::Agent { name: AGENT.to_owned() };
+    let labels = BTreeMap::from([("group".to_owned(), AGENT.to_owned())]);
+    let host = EnrollOrder::Runner { name: HOST.to_owned(), agent: AGENT.to_owned(), labels };
+    let endpoint = [dispatch::address(lab).to_string()];
+    for (order, role, folder) in [(agent, "agent", AGENT), (host, "runner", HOST)] {
+        let token = dispatch::make_token(client, order).await;
+        enroll::enroll(&endpoint, &token, role, &lab.folder.path().join(folder)).await.expect("enrolled");
+    }
+}
+
+/// Deploys at a steady pace; how long each took until it was accepted, sorted.
+async fn deploys(client: &Client, first: usize) -> Vec<Duration> {
+    let mut pace = tokio::time::interval(DEPLOY_PACE);
+    let mut times = Vec::new();
+    for number in first..first + DEPLOYS {
+        pace.tick().await;
+        let order = dispatch::order_of(&format!("viewed-{number}"), AGENT, 1);
+        let begin = Instant::now();
+        dispatch::request(client, OperatorBody::Deploy(order)).await;
+        times.push(begin.elapsed());
+    }
+    times.sort_unstable();
+    times
+}
+
+/// Lists until it is asked to stop; how many lists.
+async fn loop_over(client: Client, stop: Arc<AtomicBool>) -> usize {
+    let mut lists = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let environment = (lists % 2 == 0).then(|| "prod".to_owned());
+        for body in [
+            OperatorBody::RunList { pipeline: None, limit: LISTED },
+            OperatorBody::History { pipeline: "web".to_owned(), environment, limit: LISTED },
+        ] {
+            client.request(None, body).await.expect("it is listed");
+            lists += 1;
+        }
+    }
+    lists
+}
+
+/// An agent that pings, and how long each answer took. Ends when its session does.
+async fn ping(folder: PathBuf, coordinator: SocketAddr, times: Arc<Mutex<Vec<Duration>>>) {
+    let endpoint = idle_agents::endpoint(&folder);
+    let attached = idle_agents::attach(&endpoint, coordinator).await;
+    let (mut sender, mut receiver) = attached.expect("the agent is attached");
+    loop {
+        let begin = Instant::now();
+        let up = AgentUp::Ping { sent_ms: 0, refused: Default::default() };
+        if sender.send(&up.to_frame()).await.is_err() {
+            return;
+        }
+        loop {
+            let Ok(Some(frame)) = receiver.next().await else { return };
+            if let Ok(AgentDown::Pong { .. }) = AgentDown::from_frame(&frame) {
+                break;
+            }
+        }
+        times.lock().expect("no panic while the lock is held").push(begin.elapsed());
+        tokio::time::sleep(PING_PAUSE).await;
     }
 }
 

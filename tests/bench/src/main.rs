@@ -9,6 +9,7 @@ mod ansible;
 mod attached;
 mod commits;
 mod dispatch;
+mod failover;
 mod flink;
 mod flink_rest;
 mod floor;
@@ -16,13 +17,16 @@ mod history;
 mod hostile_runner;
 mod hung;
 mod idle;
+mod idle_agents;
 mod kubernetes;
 mod lint;
 mod model_server;
+mod replica_seam;
 mod report;
 mod rollout;
 mod start;
 mod third_agent;
+mod three_coordinators;
 mod verdict;
 
 use std::process::ExitCode;
@@ -34,6 +38,9 @@ type Bench = (&'static str, fn(&mut Report));
 const ALL: &[Bench] = &[
     ("commits", commits::run),
     ("dispatch", dispatch::run),
+    ("three-coordinators", three_coordinators::run),
+    ("failover", failover::run),
+    ("idle-agents", idle_agents::run),
     ("attached", attached::run),
     ("hung", hung::run),
     ("hostile-runner", hostile_runner::run),

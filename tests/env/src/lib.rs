@@ -8,6 +8,7 @@
     reason = "a test environment starts processes and reads its environment"
 )]
 
+pub mod etcd;
 pub mod flink;
 pub mod kubernetes;
 mod ports;

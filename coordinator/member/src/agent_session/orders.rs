@@ -43,10 +43,11 @@ impl AgentSession {
         if runners {
             self.inventory.on_change(revision);
         }
-        self.next = Some(match everything {
-            true => Next::Everything { revision },
-            false => Next::Changed { revision, assignments, installations },
-        });
+        self.next = match everything {
+            true => Some(Next::Everything { revision }),
+            false if assignments.is_empty() && installations.is_empty() => None,
+            false => Some(Next::Changed { revision, assignments, installations }),
+        };
         match revoked {
             true => out.push(Output::AskRevoked { after: self.revoked_sent }),
             false => self.ask_next(out),

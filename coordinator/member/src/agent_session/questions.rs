@@ -69,7 +69,27 @@ pub enum Answer {
     AttachedHere(Option<u64>),
 }
 
+/// Rows that are read where they are needed: to hand them to another thread would take longer. What they name counts
+/// beside them, so they are very few.
+const FEW_ROWS: usize = 4;
+
 impl Question {
+    /// Whether the answer is read within a moment.
+    pub fn is_short(&self) -> bool {
+        match self {
+            Self::Changed { assignments, installations, .. } => {
+                assignments.len() + installations.len() <= FEW_ROWS
+            }
+            Self::Welcome
+            | Self::Cluster
+            | Self::Everything { .. }
+            | Self::Inventory
+            | Self::Runners(_)
+            | Self::Verdicts(_)
+            | Self::AttachedHere => false,
+        }
+    }
+
     /// The answer in a view of the rows at a revision, for an agent that a coordinator serves.
     pub fn answer(
         self,

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use trimaran_model::limits::{
     AGENT_REPORTS_BYTES_MAX, AGENT_REPORTS_IN_FLIGHT_MAX, AGENT_REPORTS_WAITING_MAX,
 };
-use trimaran_wire::codec::encode;
+use trimaran_wire::codec::encoded_len;
 use trimaran_wire::v1::command::CommandBody;
 use trimaran_wire::v1::common::WireInstallation;
 
@@ -51,7 +51,7 @@ impl ReportQueue {
     }
 
     pub(super) fn push(&mut self, report: Report, body: CommandBody) {
-        let bytes = encode(&body).len();
+        let bytes = encoded_len(&body);
         self.bytes += bytes;
         self.pushed += 1;
         self.waiting.push_back(Queued { report, body, bytes, order: self.pushed });
