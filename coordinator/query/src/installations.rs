@@ -9,6 +9,7 @@ use trimaran_model::action::Failure;
 use trimaran_model::id::{AssignmentId, InstallationId, PipelineName, RunId};
 use trimaran_model::reason::{CLEARS_WAIT, ReasonCode};
 use trimaran_model::release::ReleaseWorkload;
+use trimaran_model::run::RunKind;
 use trimaran_model::target::TargetClass;
 use trimaran_model::time::WallTime;
 use trimaran_model::verdict::Verdict;
@@ -194,7 +195,7 @@ fn by_rollback(rows: &dyn RowSource, it: &Installation) -> bool {
         return false;
     };
     let mut deploys = stages.iter().filter_map(Stage::deploy);
-    run.is_rollback() || deploys.any(|deploy| deploy.target == it.id.target && deploy.is_back())
+    run.kind == RunKind::Rollback || deploys.any(|deploy| deploy.target == it.id.target && deploy.is_back())
 }
 
 /// Whether the state has what an agent reports of an installation already, or would not take it.

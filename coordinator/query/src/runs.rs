@@ -176,7 +176,7 @@ pub fn runs_changed(rows: &dyn RowSource, since: u64) -> Vec<StoredRun> {
 pub fn runs(rows: &dyn RowSource, pipeline: Option<&PipelineName>, limit: usize) -> RunList {
     let one = |it: Run| {
         // Where a rollback run leads to is in its stages.
-        let stages = match it.is_rollback() {
+        let stages = match it.restores() {
             true => stored_run(rows, &it.id).map(|it| it.stages).unwrap_or_default(),
             false => Vec::new(),
         };

@@ -135,15 +135,29 @@ pub enum RunKind {
     Deploy,
     /// Restores earlier releases; made by a failure in a bake or by `trimaran rollback`.
     Rollback,
+    /// Takes what runs after a restore of the cluster into the state; made by `trimaran installation adopt`.
+    Adopt,
+    /// Brings back what a restored cluster knows; made by `trimaran installation reapply`.
+    Reapply,
 }
 
 impl RunKind {
-    pub const ALL: [Self; 2] = [Self::Deploy, Self::Rollback];
+    pub const ALL: [Self; 4] = [Self::Deploy, Self::Rollback, Self::Adopt, Self::Reapply];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Deploy => "deploy",
             Self::Rollback => "rollback",
+            Self::Adopt => "adopt",
+            Self::Reapply => "reapply",
+        }
+    }
+
+    /// Whether such a run restores releases that are known, as its only work.
+    pub fn restores(self) -> bool {
+        match self {
+            Self::Deploy => false,
+            Self::Rollback | Self::Adopt | Self::Reapply => true,
         }
     }
 }

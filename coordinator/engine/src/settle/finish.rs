@@ -53,7 +53,7 @@ fn outcome(run: &Run, all: &[Status]) -> Status {
 
 /// What follows from the end of a run.
 pub(super) fn end_run(state: &mut State, run: &Run) {
-    if run.status == Status::Succeeded && !run.is_rollback() {
+    if run.status == Status::Succeeded && !run.restores() {
         // It was deployed against the quarantine and became healthy.
         state.quarantine.remove(&(run.id.pipeline.clone(), run.plan));
     }

@@ -33,7 +33,7 @@ pub(super) fn evaluate_run(state: &mut State, graph: &mut RunGraph) {
 fn earlier_runs(state: &State, graph: &RunGraph) -> Option<Reason> {
     let run = &graph.run;
     let begun = |stage: &Stage| stage.deploy().is_some_and(|deploy| deploy.attempt.is_some());
-    if run.is_rollback() || graph.stages.iter().any(begun) {
+    if run.restores() || graph.stages.iter().any(begun) {
         return None;
     }
     let earlier = |other: &&Run| other.sequence < run.sequence;

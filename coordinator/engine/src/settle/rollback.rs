@@ -210,16 +210,16 @@ fn quarantine(state: &mut State, run: &Run, cause: Why) {
 /// earlier plan.
 fn was_deployed_by(state: &State, run: &Run, it: &Installation) -> bool {
     let here = |deploy: &Deploy| deploy.target == it.id.target && Some(deploy.release) == it.current;
-    !run.is_rollback() && state.stages_of(&run.id).filter_map(Stage::deploy).any(here)
+    !run.restores() && state.stages_of(&run.id).filter_map(Stage::deploy).any(here)
 }
 
-/// The live run of kind rollback that works or will work on an installation: later requests join it.
+/// The live run that restores releases and works or will work on an installation: later requests join it.
 pub(crate) fn in_progress(state: &State, id: &InstallationId) -> Option<RunId> {
     let works_here = |run: &Run| {
         let mut deploys = state.stages_of(&run.id).filter_map(Stage::deploy);
         deploys.any(|deploy| deploy.target == id.target)
     };
-    let works = |run: &&Run| run.is_rollback() && works_here(run);
+    let works = |run: &&Run| run.restores() && works_here(run);
     state.live_runs_of(&id.pipeline).find(works).map(|run| run.id.clone())
 }
 
@@ -293,7 +293,7 @@ pub(crate) fn start_rollback_run(
         Kind::Approve { .. } => None,
     });
     let new = NewRun {
-        kind: RunKind::Rollback,
+        kind: kind_of(&cause),
         pipeline,
         plan: plan_digest(releases),
         artifacts,
@@ -306,6 +306,15 @@ pub(crate) fn start_rollback_run(
     let run = create_run(state, new);
     record(state, by, &run, &cause);
     run
+}
+
+/// The kind of a run that restores releases for this cause.
+fn kind_of(cause: &Why) -> RunKind {
+    match cause {
+        Why::Adopted { .. } => RunKind::Adopt,
+        Why::Reapplied { .. } => RunKind::Reapply,
+        _ => RunKind::Rollback,
+    }
 }
 
 /// Whether a user said after a restore what should run: that says nothing against what the state had.

@@ -45,9 +45,9 @@ pub struct Rollback {
 }
 
 impl Run {
-    /// Whether it restores earlier releases, as its only work.
-    pub fn is_rollback(&self) -> bool {
-        self.kind == RunKind::Rollback
+    /// Whether it restores releases that are known, as its only work.
+    pub fn restores(&self) -> bool {
+        self.kind.restores()
     }
 
     /// Whether no stage may begin or go on with a release: the run was canceled or goes back.

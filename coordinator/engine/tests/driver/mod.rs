@@ -11,7 +11,7 @@ use trimaran_engine::{Event, Outcome, Row};
 use trimaran_model::action::Action;
 use trimaran_model::error_code;
 use trimaran_model::id::{Digest, InstallationId, RunId};
-use trimaran_model::run::Status;
+use trimaran_model::run::{RunKind, Status};
 use trimaran_model::verdict::Verdict;
 use trimaran_query as query;
 use trimaran_query::RowSource as _;
@@ -242,7 +242,7 @@ impl Driver {
                 let stable =
                     self.stable_releases.get(&it.installation).is_some_and(|known| known.contains(to));
                 let asked = query::run(&self.lab.rows, &it.run)
-                    .is_some_and(|run| run.kind == "rollback" && run.by != "trimaran");
+                    .is_some_and(|run| is_restoring(&run.kind) && run.by != "trimaran");
                 assert!(stable || asked, "{} goes back to what never was stable", it.run);
             }
             let key = (it.run.to_string(), it.installation.target.to_string());
@@ -622,4 +622,9 @@ fn command_of(clears: &str, incarnation: u64) -> Command {
         other => panic!("`{other}` is no command that clears"),
     };
     operator("op3", body)
+}
+
+/// Whether runs of this kind restore a release.
+fn is_restoring(kind: &str) -> bool {
+    RunKind::ALL.iter().any(|it| it.restores() && it.as_str() == kind)
 }

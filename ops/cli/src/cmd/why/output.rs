@@ -51,7 +51,7 @@ pub(super) fn of_failed_instance(remote: &Remote, run: &RunDocument) -> Option<O
 /// The first host of a stage whose process failed, by its instances or, once those are of the restored release, by the
 /// stage's reasons.
 fn failed_host(run: &RunDocument, stage: &StageDocument) -> Option<String> {
-    if run.kind == RunKind::Rollback.as_str() {
+    if RunKind::ALL.iter().any(|kind| kind.restores() && run.kind == kind.as_str()) {
         // What failed is of the run before it.
         return None;
     }

@@ -141,6 +141,9 @@ fn resume_and_decide(lab: &Lab, web: &Web, ran: &[Start]) {
     let it = installation(lab, "staging");
     assert_eq!((&it["version"], &it["code"]), (&"v1".into(), &Value::Null), "{it:#}");
     assert!(starts(lab).len() > ran.len() && starts(lab).last().is_some_and(|it| it.version == "v1"));
+    let runs = lab.json(&["run", "list"]);
+    let kinds: Vec<&Value> = runs["runs"].as_array().expect("a list").iter().map(|it| &it["kind"]).collect();
+    assert_eq!(kinds[..2], ["reapply", "adopt"], "{runs:#}");
     refused(lab, &["installation", "reapply", "web/staging/lab-staging"], "TR4107");
     assert!(!has_alarm(&status(lab).expect("it answers"), "restored"));
     lab.ok(&["audit", "verify"]);
