@@ -173,6 +173,8 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
                     Some(Asked::Command(_)) | None => {}
                 }
             }
+            // How it was before a pause of this process is not how it is.
+            PeerMessage::Present { .. } if self.has_backlog(now) => {}
             PeerMessage::Present { wall_ms, disk } => {
                 self.clocks.set(from, WallTime(wall_ms), now);
                 self.disks.set(from, disk.into(), now);
@@ -226,9 +228,14 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
     }
 
     pub(crate) fn note_sign(&mut self, now: Timestamp, from: u64) {
-        if self.resumed.is_none_or(|at| now - at >= BACKLOG_TIME) {
+        if !self.has_backlog(now) {
             self.last_sign.insert(from, now);
         }
+    }
+
+    /// Whether what comes now may have waited while the process stood still.
+    fn has_backlog(&self, now: Timestamp) -> bool {
+        self.resumed.is_some_and(|at| now - at < BACKLOG_TIME)
     }
 
     /// A process that stood still finds everything that came meanwhile at once: it says nothing about who is there now.

@@ -136,14 +136,15 @@ pub fn first_found(defect: &'static str, seeds: std::ops::Range<u64>) -> Option<
     played.find(|it| it.violation.is_some())
 }
 
-/// Seeds that once found a defect of the product, with what it was.
-pub fn kept_seeds() -> Vec<(u64, &'static str)> {
+/// Seeds that once found a defect of the product in a world of so many coordinators, with what it was.
+pub fn kept_seeds(coordinators: u8) -> Vec<(u64, &'static str)> {
     let lines =
         include_str!("../seeds.txt").lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
-    lines
-        .map(|line| {
-            let (seed, what) = line.split_once(' ').expect("a line is SEED WHAT");
-            (seed.parse().expect("a seed is a number"), what)
-        })
-        .collect()
+    let one = |line: &'static str| {
+        let mut words = line.splitn(3, ' ');
+        let mut word = || words.next().expect("a line is COORDINATORS SEED WHAT");
+        let of: u8 = word().parse().expect("a number of coordinators");
+        (of, word().parse().expect("a seed is a number"), word())
+    };
+    lines.map(one).filter(|it| it.0 == coordinators).map(|(_, seed, what)| (seed, what)).collect()
 }

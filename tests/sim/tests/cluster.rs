@@ -4,7 +4,7 @@
 use trimaran_member::DiskLevel;
 use trimaran_sim::cluster::{Cluster, NetworkFaults, Seen};
 use trimaran_sim::mutants;
-use trimaran_sim::play::{ClusterPlayed, Length, Losses, play_cluster, play_cluster_losing};
+use trimaran_sim::play::{ClusterPlayed, Length, Losses, kept_seeds, play_cluster, play_cluster_losing};
 use trimaran_sim::trace::Trace;
 use trimaran_sim::world::Faults;
 
@@ -98,6 +98,14 @@ fn a_leader_with_little_space_hands_over_to_one_with_more_and_to_no_other() {
     assert_eq!(leader(&mut world, 24_000), third, "no other has more");
     world.set_disk(third, DiskLevel::Full);
     assert_eq!(leader(&mut world, 24_000), first, "little is more than none");
+}
+
+#[test]
+fn seeds_that_found_something_once_are_clean() {
+    for (seed, what) in kept_seeds(3) {
+        let played = play_cluster(seed, Length::default(), None, false);
+        assert!(played.violation.is_none(), "{what} is back, by seed {seed}: {:?}", played.violation);
+    }
 }
 
 #[test]
