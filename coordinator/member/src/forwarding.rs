@@ -264,7 +264,7 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
             }
             None if self.leads() => {
                 self.step_read(now, Waits::Quorum(now), out);
-                self.leave_low_disk(now, out);
+                self.leave_bad_disk(now, out);
             }
             None => {}
         }

@@ -1,6 +1,6 @@
 //! The member: construction, inputs, time, the leader's own commands, entries and answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use trimaran_engine::{Engine, Event, Outcome};
@@ -43,6 +43,8 @@ pub struct Member<M: EngineMachine, P, R> {
     guard: WallGuard,
     pub(crate) clocks: VotersClock,
     pub(crate) disks: VotersDisk,
+    /// Jobs that are not written yet, by number, and the boot time at which each left.
+    pub(crate) writes: VecDeque<(u64, Timestamp)>,
     /// Boot time before which leadership is not given away again.
     pub(crate) next_hand_over: Timestamp,
     /// Boot time of the next comparison of the wall clocks.
@@ -109,6 +111,7 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
             guard: WallGuard::default(),
             clocks: VotersClock::default(),
             disks: VotersDisk::default(),
+            writes: VecDeque::new(),
             next_hand_over: now,
             forwarded: Forwarded::new(first_number),
             last_sign: BTreeMap::new(),
@@ -182,6 +185,7 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
                 self.step_replica(now, trimaran_replica::Input::SnapshotSent { to, ok }, out);
             }
             Input::Written(written) => {
+                while self.writes.pop_front_if(|(number, _)| *number <= written.number).is_some() {}
                 self.step_replica(now, trimaran_replica::Input::Written(written), out);
             }
             Input::WriteFailed { reason } => {
@@ -322,7 +326,10 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
 
     fn on_output(&mut self, now: Timestamp, output: ReplicaOutput, out: &mut Vec<Output<P, R>>) {
         match output {
-            ReplicaOutput::Write(job) => out.push(Output::Write(job)),
+            ReplicaOutput::Write(job) => {
+                self.writes.push_back((job.number, now));
+                out.push(Output::Write(job));
+            }
             ReplicaOutput::Reply { waiter, answer } => self.answer(now, waiter, answer, out),
             ReplicaOutput::Events { revision, events } => {
                 let wall = events.first().map_or(WallTime(0), |(wall, _)| *wall);

@@ -138,7 +138,7 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
     }
 
     /// The voter that is there and closest behind.
-    fn successor(&self, now: Timestamp) -> Option<u64> {
+    pub(crate) fn successor(&self, now: Timestamp) -> Option<u64> {
         let status = self.replica.status();
         let others = status.matched.into_iter().filter(|(id, _)| {
             *id != self.replica.id() && status.members.voters.contains(id) && self.is_there(now, *id)

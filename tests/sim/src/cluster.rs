@@ -425,6 +425,12 @@ impl Cluster {
         self.input(node, Input::DiskSpace(level));
     }
 
+    /// From now on the disk of this member does not answer, or does again.
+    pub fn hang_disk(&mut self, node: usize, hangs: bool) {
+        self.note(format_args!("the disk of {node} hangs: {hangs}"));
+        self.nodes[node].disk_hangs = hangs;
+    }
+
     /// The member that leads, as it believes itself.
     pub fn leader(&self) -> Option<usize> {
         self.nodes.iter().position(|node| node.leads_since.is_some())

@@ -109,6 +109,25 @@ fn seeds_that_found_something_once_are_clean() {
 }
 
 #[test]
+fn a_leader_whose_disk_hangs_hands_over_and_what_it_had_in_progress_is_done_once() {
+    let faults = Faults { write_max: 5, ..Faults::NONE };
+    for seed in 0..3 {
+        let mut world = Cluster::new(seed, faults, NetworkFaults::NONE, Trace::new(false));
+        // One may be started late.
+        world.run(25_000);
+        let first = world.leader().expect("one leads");
+        world.hang_disk(first, true);
+        world.run(5000);
+        let second = world.leader().expect("another one leads");
+        assert_ne!(first, second, "seed {seed}");
+        world.run(5000);
+        assert_eq!(world.leader(), Some(second), "seed {seed}: a disk that hangs disturbs no one any more");
+        world.hang_disk(first, false);
+        world.heal(60_000);
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_trace() {
     assert_eq!(clean(3).hash, clean(3).hash);
 }

@@ -21,6 +21,9 @@ use crate::world::clock::Clock;
 use crate::world::machine::CheckedMachine;
 use crate::world::{Asker, Faults};
 
+/// How soon a write that hangs may end once the disk answers again.
+const HANGING_DISK_ASKED: u64 = 20;
+
 /// What waits for the disk.
 enum Job {
     Write(WriteJob),
@@ -41,6 +44,8 @@ pub(super) struct Node {
     /// Milliseconds that its wall clock is wrong.
     pub(super) wall_error: i64,
     pub(super) disk: DiskLevel,
+    /// Its disk does not answer.
+    pub(super) disk_hangs: bool,
     /// What the member knows of it: a process that is paused learns it later.
     disk_known: DiskLevel,
     pub(super) store: MemoryStore,
@@ -66,6 +71,7 @@ impl Node {
             clock: Clock::boot(now, faults.drift_ppm, random),
             wall_error: 0,
             disk: DiskLevel::Enough,
+            disk_hangs: false,
             disk_known: DiskLevel::Enough,
             store: MemoryStore::init(members, rows),
             jobs: VecDeque::new(),
@@ -336,6 +342,9 @@ impl Cluster {
         let it = &mut self.nodes[node];
         if it.incarnation != incarnation {
             return;
+        }
+        if it.disk_hangs {
+            return self.at(HANGING_DISK_ASKED, Event::WriteDone { node, incarnation });
         }
         let input = match it.writing.take() {
             None => return,
