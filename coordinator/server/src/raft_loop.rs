@@ -315,7 +315,7 @@ impl RaftLoop {
 
     fn execute(&mut self, output: ServerOutput) -> Result<(), NodeError> {
         match output {
-            Output::Write(job) => self.writer.submit(job).map_err(|_| NodeError::Writer)?,
+            Output::Write(job) => self.writer.submit(job).map_err(|_| self.writer_ended())?,
             // A requester that went away asks again with the same request id.
             Output::Proposed { requester, answer } => drop(requester.send(answer)),
             // A reader that went away needs no answer.
@@ -341,7 +341,16 @@ impl RaftLoop {
         let at = EntryMeta { index: job.meta.index, term: job.meta.term };
         // What the replica waits for is kept since it was stepped.
         let rows = self.staged.take(at).ok_or(NodeError::Install { index: at.index })?;
-        self.writer.install(job, rows, &[COLD_TABLES_FROM]).map_err(|_| NodeError::Writer)
+        self.writer.install(job, rows, &[COLD_TABLES_FROM]).map_err(|_| self.writer_ended())
+    }
+
+    /// Why the writer does not accept jobs: it reported that before it ended, and the report waits behind what came earlier.
+    fn writer_ended(&self) -> NodeError {
+        let failed = self.inbox.try_iter().find_map(|request| match request {
+            Request::Writer(WriterEvent::Failed(error)) => Some(Fatal::Write { reason: error.to_string() }),
+            _ => None,
+        });
+        failed.map_or(NodeError::Writer, NodeError::Fatal)
     }
 }
 
