@@ -17,7 +17,6 @@ need git git
 need mold mold
 need strace strace
 need zstd zstd
-need faketime faketime
 need pkill procps
 # bindgen wants libclang itself; `libclang-cpp`, which other packages bring, is another library.
 compgen -G '/usr/lib/llvm-*/lib/libclang[-.][0-9s]*' >/dev/null || missing+=(libclang-dev)

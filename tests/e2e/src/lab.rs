@@ -126,7 +126,10 @@ impl Lab {
 
     /// Ends a part with SIGKILL.
     pub fn kill(&self, name: &str) {
-        let pid = self.part(name).pid.expect("the part runs");
+        // One that was just started is noticed a moment later.
+        let pid = until("the part runs", Duration::from_secs(5), || {
+            self.part(name).pid.filter(|pid| is_alive(*pid))
+        });
         signal(pid, "KILL");
         until("the killed process is gone", Duration::from_secs(5), || (!is_alive(pid)).then_some(()));
     }

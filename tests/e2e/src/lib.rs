@@ -14,6 +14,7 @@ pub mod lab;
 pub mod machine;
 pub mod network;
 pub mod pages;
+pub mod preload;
 pub mod process;
 pub mod regions;
 pub mod requests;

@@ -209,6 +209,14 @@ pub fn handovers(lab: &Lab) -> Vec<(String, String, u16)> {
     text.lines().map(one).collect()
 }
 
+/// Whether a failure of what the run deployed would still roll it back.
+pub fn bakes(lab: &Lab, run: &str) -> bool {
+    let status = lab.json(&["status"]);
+    let installations = status["installations"].as_array().expect("a list").iter();
+    let mut of_run = installations.filter(|it| it["run"] == run);
+    of_run.any(|it| !it["bakes_until"].is_null())
+}
+
 /// The stages of a run's document.
 pub fn stages(run: &Value) -> impl Iterator<Item = &Value> {
     run["stages"].as_array().into_iter().flatten()

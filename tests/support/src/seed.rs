@@ -1,5 +1,5 @@
 //! What a test plays when all of it takes too long for every run: a part that the day draws. `TRIMARAN_SEED=N` draws as on
-//! another day, `TRIMARAN_FULL=1` plays all.
+//! another day, `TRIMARAN_FULL=1` plays all, `TRIMARAN_ONLY=WORDS` those whose names contain it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,9 +17,20 @@ pub fn of_day() -> u64 {
     seed
 }
 
+/// Those of a list whose names contain `TRIMARAN_ONLY`; all of them without it.
+pub fn named<T: Clone>(list: &[T], name: impl Fn(&T) -> String) -> Vec<T> {
+    let only = std::env::var("TRIMARAN_ONLY").unwrap_or_default();
+    list.iter().filter(|it| name(it).contains(&only)).cloned().collect()
+}
+
 /// So many different ones of a list, in its order; all of it with [`is_full`]. `salt` differs between the lists of a day.
 pub fn drawn<T: Clone>(list: &[T], count: usize, salt: u64) -> Vec<T> {
     if is_full() || list.len() <= count { list.to_vec() } else { draw(list, count, of_day(), salt) }
+}
+
+/// One number of a day, of those that differ by `salt`.
+pub fn number(seed: u64, salt: u64) -> u64 {
+    mixed(mixed(seed) ^ salt)
 }
 
 fn draw<T: Clone>(list: &[T], count: usize, seed: u64, salt: u64) -> Vec<T> {

@@ -13,6 +13,22 @@ impl Tmpfs {
         Self(folder)
     }
 
+    /// Mounts one over a folder that stays as it is: its files are copied to the new file system.
+    pub fn over(folder: PathBuf, options: &str) -> Self {
+        let beside = folder.with_extension("beside");
+        std::fs::rename(&folder, &beside).expect("the folder is there");
+        std::fs::create_dir(&folder).expect("its place is free");
+        let mounted = Self::mount(folder, options);
+        as_root(&["cp", "--archive", &format!("{}/.", text(&beside)), &text(&mounted.0)]);
+        std::fs::remove_dir_all(beside).expect("it was copied");
+        mounted
+    }
+
+    /// Changes its size, as of `size=`; what is used stays.
+    pub fn resize(&self, size: &str) {
+        as_root(&["mount", "-o", &format!("remount,size={size}"), &text(&self.0)]);
+    }
+
     pub fn folder(&self) -> &Path {
         &self.0
     }

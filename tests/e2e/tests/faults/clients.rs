@@ -62,6 +62,8 @@ impl Clients {
                 Some(0) => Some(Instant::now()),
                 // Unreachable, no quorum, or an answer that was lost for good.
                 Some(9) => None,
+                // The leader's disk has no space: it is not done, and would be found where it is read nevertheless.
+                Some(_) if words.contains("TR4005") => continue,
                 code => panic!("a write ended with {code:?}: {words}"),
             };
             self.lock().push(Operation { kind: Kind::Write, value, began, ended });
