@@ -158,9 +158,11 @@ mod tests {
         assert!((9..=10).contains(&(year(&clock) - now)), "ten years of 365 days");
         clock.shift_hours(-YEARS);
         assert!((-10..=-9).contains(&(year(&clock) - now)));
+        let pipe = folder.path().join("pipe");
         let began = Instant::now();
         // The deadline of `read` is a date, that of `sleep` is not.
-        shell(clock.environment(), "sleep 0.2; read -t 0.2 line < <(sleep 30)");
+        let line = format!("mkfifo {0}; sleep 0.2; read -t 0.2 line <> {0}", pipe.display());
+        shell(clock.environment(), &line);
         let took = began.elapsed();
         assert!(took >= Duration::from_millis(400) && took < Duration::from_secs(10), "{took:?}");
     }
@@ -182,10 +184,9 @@ mod tests {
             assert!(play(&beside).0, "{state:?}");
         }
         disk.set(DiskState::Hangs);
-        let mut hangs = Command::new("bash");
-        let mut hangs = hangs.args(["-c", &write(&on.join("file"))]).envs(disk.environment().variables());
-        hangs = hangs.stderr(std::process::Stdio::null());
-        let mut hangs = hangs.spawn().expect("bash runs");
+        let mut command = Command::new("bash");
+        command.args(["-c", &write(&on.join("file"))]).envs(disk.environment().variables());
+        let mut hangs = command.stderr(std::process::Stdio::null()).spawn().expect("bash runs");
         std::thread::sleep(Duration::from_millis(300));
         assert!(hangs.try_wait().expect("a child").is_none(), "its sync does not end");
         disk.set(DiskState::Works);
