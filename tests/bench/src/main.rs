@@ -9,6 +9,7 @@ mod ansible;
 mod attached;
 mod commits;
 mod dispatch;
+mod fleet;
 mod flink;
 mod flink_rest;
 mod floor;
@@ -37,6 +38,8 @@ const ALL: &[Bench] = &[
     ("attached", attached::run),
     ("hung", hung::run),
     ("hostile-runner", hostile_runner::run),
+    ("fleet-loop", fleet::model::run),
+    ("fleet", fleet::real::run),
     ("idle", idle::run),
     ("history", history::run),
     ("lint", lint::run),
