@@ -10,6 +10,7 @@ mod attached;
 mod commits;
 mod dispatch;
 mod failover;
+mod fleet;
 mod flink;
 mod flink_rest;
 mod floor;
@@ -44,6 +45,8 @@ const ALL: &[Bench] = &[
     ("attached", attached::run),
     ("hung", hung::run),
     ("hostile-runner", hostile_runner::run),
+    ("fleet-loop", fleet::model::run),
+    ("fleet", fleet::real::run),
     ("idle", idle::run),
     ("history", history::run),
     ("lint", lint::run),

@@ -59,12 +59,32 @@ pub(crate) fn run(report: &mut Report) {
             time(whole)
         ),
     );
+    rollback(report, &lab, &web, prod);
     let folder = tempfile::tempdir().expect("a folder");
     let archive = folder.path().join("web-v1.tar.zst");
     std::fs::copy(web.build("v1"), &archive).expect("copied");
     // Its runners would take from the cores what the other tool needs.
     drop(lab);
     ansible(report, &archive, folder.path(), prod);
+}
+
+/// A rollback of all hosts, to the release that they have on their disks.
+fn rollback(report: &mut Report, lab: &Lab, web: &Web, forward: Duration) {
+    let served = web.artifacts.served();
+    lab.ok(&["rollback", "web", "--env", "prod", "--yes", "--wait", "--timeout", "5m"]);
+    let list = lab.json(&["run", "list"]);
+    let runs = list["runs"].as_array().expect("runs");
+    let back = runs.iter().find(|run| run["kind"] == "rollback").expect("it is listed");
+    let back = stage_time(&lab.json(&["run", "show", back["run"].as_str().expect("a name")]));
+    let fetched = web.artifacts.served() - served;
+    report.add(
+        format!("rollback of {HOSTS} hosts"),
+        time(back),
+        format!(
+            "{:.2} x the forward rollout of the same run, bar 0.33; {fetched} downloads, bar 0",
+            back.as_secs_f64() / forward.as_secs_f64()
+        ),
+    );
 }
 
 fn ansible(report: &mut Report, archive: &Path, folder: &Path, ours: Duration) {

@@ -2,7 +2,7 @@
 //!
 //! What runners send is handled in `runner_events`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,8 +48,13 @@ const WELCOME_TIMEOUT: Millis = Millis::seconds(15);
 const RECONNECT_WINDOW: Millis = Millis::seconds(6);
 /// When each runner was last seen is reported this often.
 const RUNNERS_REPORT_INTERVAL: Millis = Millis::seconds(30);
+/// Runners that came or left are reported together, this often.
+const RUNNER_CHANGES_INTERVAL: Millis = Millis(50);
 /// While the state may be another process's, this one asks so often whether it is its own again.
 const OWNERSHIP_CHECK: Duration = Duration::from_millis(100);
+
+/// Inputs of the executor between two looks at what came.
+const INPUTS_PER_TURN: usize = 256;
 
 /// Messages of assignments are put into a session's queue only while this much of it is free: at most 16 wait there.
 const CAPACITY_BEHIND_MESSAGES: usize = SESSION_QUEUE_MAX - 16;
@@ -87,6 +92,9 @@ pub(crate) struct AgentLoop {
     /// Inputs that wait for the executor.
     pub(super) inputs: VecDeque<Input<Drivers>>,
     report_runners_at: Timestamp,
+    /// Runners that came or left and were not reported, and when such ones were reported last.
+    changed_runners: BTreeSet<HostName>,
+    reported_runners_at: Timestamp,
     /// When hosts that are down were last counted for the coordinators.
     counted_at: Timestamp,
 }
@@ -139,6 +147,8 @@ impl AgentLoop {
             reconnect_window_ends: Some(boot_time() + RECONNECT_WINDOW),
             inputs: VecDeque::new(),
             report_runners_at: Timestamp(0),
+            changed_runners: BTreeSet::new(),
+            reported_runners_at: Timestamp(0),
             counted_at: Timestamp(0),
         }
     }
@@ -179,6 +189,7 @@ impl AgentLoop {
                 Some(order) = fleet_orders.recv() => self.on_fleet_order(order),
                 () = self.targets.changed() => self.take_found(),
                 () = self.session_has_capacity() => {}
+                () = std::future::ready(()), if !self.inputs.is_empty() => {}
             }
             self.work();
         }
@@ -200,10 +211,13 @@ impl AgentLoop {
         let ping = link.map(|link| link.next_ping);
         let welcome = link.filter(|link| !link.welcomed).map(|link| link.since + WELCOME_TIMEOUT);
         let report = link.filter(|link| link.welcomed).map(|_| self.report_runners_at);
+        let runners = self.reported_runners_at + RUNNER_CHANGES_INTERVAL;
+        let runners = (!self.changed_runners.is_empty() && self.is_welcomed()).then_some(runners);
         let counts = self.health.has_count_changes().then(|| self.counted_at + DOWN_COUNTS_INTERVAL);
         let away = self.health.next_deadline();
         let (executor, hosts) = (self.executor.next_deadline(), self.hosts.next_deadline());
-        let deadlines = [ping, welcome, report, counts, away, self.reconnect_window_ends, executor, hosts];
+        let window = self.reconnect_window_ends;
+        let deadlines = [ping, welcome, report, runners, counts, away, window, executor, hosts];
         deadlines.into_iter().flatten().min().unwrap_or(boot_time() + Millis::minutes(1))
     }
 
@@ -237,18 +251,24 @@ impl AgentLoop {
         if self.report_runners_at <= now {
             self.send_all_runners(now);
         }
+        if self.reported_runners_at + RUNNER_CHANGES_INTERVAL <= now {
+            self.send_changed_runners(now);
+        }
         self.catch_up_runners();
         self.inputs.push_back(Input::Due);
     }
 
-    /// Feeds the executor until nothing waits.
+    /// Feeds the executor with what waits, at most so much that what comes meanwhile does not wait for long.
     fn work(&mut self) {
-        while let Some(input) = self.inputs.pop_front() {
+        for _ in 0..INPUTS_PER_TURN {
+            let Some(input) = self.inputs.pop_front() else { break };
             let mut out = Vec::new();
             self.executor.step(boot_time(), input, &mut out);
             self.execute(out);
         }
-        self.converge();
+        if self.inputs.is_empty() {
+            self.converge();
+        }
         self.send_messages();
     }
 
@@ -620,10 +640,24 @@ impl AgentLoop {
         AgentVerdict { blind_since_ms, ..wire_verdict(change, (boot_time(), wall)) }
     }
 
-    pub(super) fn send_runner(&self, host: &HostName) {
-        if self.is_welcomed() {
-            let state = self.hosts.state(host, self.clock.now());
-            self.send(AgentUp::Runners(state.into_iter().collect()));
+    /// A runner came or left.
+    pub(super) fn report_runner(&mut self, host: &HostName) {
+        self.changed_runners.insert(host.clone());
+    }
+
+    fn send_changed_runners(&mut self, now: Timestamp) {
+        if !self.is_welcomed() {
+            return;
+        }
+        let wall = self.clock.now();
+        let changed = std::mem::take(&mut self.changed_runners);
+        let states: Vec<RunnerState> =
+            changed.iter().filter_map(|host| self.hosts.state(host, wall)).collect();
+        if !states.is_empty() {
+            self.reported_runners_at = now;
+        }
+        for chunk in states.chunks(RUNNERS_PER_MESSAGE_MAX) {
+            self.send(AgentUp::Runners(chunk.to_vec()));
         }
     }
 
@@ -632,6 +666,7 @@ impl AgentLoop {
         if !self.is_welcomed() {
             return;
         }
+        self.changed_runners.clear();
         let wall = self.clock.now();
         let mut states: Vec<RunnerState> =
             self.hosts.names().iter().filter_map(|host| self.hosts.state(host, wall)).collect();

@@ -1,7 +1,7 @@
 //! The runners of this agent: sessions, what each reported last, and the orders that wait for an answer.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -16,9 +16,8 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::{Timestamp, WallTime};
 use trimaran_process::clock::boot_time;
 use trimaran_transport::{CloseCode, Session};
-use trimaran_wire::codec::encode;
 use trimaran_wire::v1::agent::RunnerState;
-use trimaran_wire::v1::runner::RunnerDown;
+use trimaran_wire::v1::runner::{EncodedGoal, RunnerDown};
 
 /// The sessions of connected runners, for questions that are answered beside the loop.
 #[derive(Clone, Default)]
@@ -56,10 +55,15 @@ impl LiveRunners {
     }
 }
 
-/// A message for a runner, with the number and the permit of a goal.
-pub(crate) struct ToRunner {
-    pub(crate) message: RunnerDown,
-    pub(crate) permit: Option<(u64, Permit)>,
+/// A message for a runner.
+pub(crate) enum ToRunner {
+    /// Small, as most places of a queue stay empty.
+    Message(Box<RunnerDown>),
+    Goal {
+        sequence: u64,
+        goal: EncodedGoal,
+        permit: Permit,
+    },
 }
 
 /// The host that asks for a session.
@@ -83,7 +87,13 @@ pub(crate) struct Asked {
 pub(crate) struct Hosts {
     known: BTreeMap<HostName, Host>,
     live: LiveRunners,
+    /// When goals without an answer are late.
+    deadlines: Deadlines,
+    encoded: EncodedGoals,
 }
+
+/// Goals by when their answer is late; the earliest first.
+type Deadlines = BTreeSet<(Timestamp, HostName, u64)>;
 
 #[derive(Default)]
 struct Host {
@@ -107,6 +117,15 @@ struct Link {
     asked: BTreeMap<u64, Asked>,
 }
 
+impl Link {
+    /// Nothing is waited for any more.
+    fn forget_deadlines(&self, name: &HostName, deadlines: &mut Deadlines) {
+        for (sequence, asked) in &self.asked {
+            deadlines.remove(&(asked.until, name.clone(), *sequence));
+        }
+    }
+}
+
 impl Hosts {
     pub(crate) fn live(&self) -> LiveRunners {
         self.live.clone()
@@ -122,6 +141,7 @@ impl Hosts {
     pub(crate) fn close_earlier(&mut self, name: &HostName, incarnation: u64) -> bool {
         let Some(host) = self.known.get_mut(name) else { return false };
         let Some(old) = host.link.take() else { return false };
+        old.forget_deadlines(name, &mut self.deadlines);
         if host.incarnation == incarnation {
             old.session.close(CloseCode::Done, "a new session of the same runner");
         } else {
@@ -151,7 +171,8 @@ impl Hosts {
     pub(crate) fn leave(&mut self, name: &HostName, session: u64, now: WallTime) -> bool {
         let Some(host) = self.current(name, session) else { return false };
         (host.last_seen, host.since) = (now, boot_time());
-        host.link = None;
+        let old = host.link.take().expect("it is the current one");
+        old.forget_deadlines(name, &mut self.deadlines);
         self.live.set(name, None);
         true
     }
@@ -184,7 +205,9 @@ impl Hosts {
 
     /// The call that an answer of the host's current session belongs to.
     pub(crate) fn answered(&mut self, name: &HostName, session: u64, sequence: u64) -> Option<Asked> {
-        self.current(name, session)?.link.as_mut()?.asked.remove(&sequence)
+        let asked = self.current(name, session)?.link.as_mut()?.asked.remove(&sequence)?;
+        self.deadlines.remove(&(asked.until, name.clone(), sequence));
+        Some(asked)
     }
 
     /// Sends an order. A host without a session loses it.
@@ -196,8 +219,8 @@ impl Hosts {
     ) {
         let Some(link) = self.known.get_mut(&give.host).and_then(|host| host.link.as_mut()) else { return };
         let sequence = link.sequence + 1;
-        let message = goal(sequence, &give.goal);
-        let size = encode(&message).len();
+        let goal = self.encoded.of(&give.goal);
+        let size = goal.to_frame(sequence).body.len();
         if size > RUNNER_FRAME_BYTES_MAX {
             let message = format!("an order of {size} bytes is over the limit of {RUNNER_FRAME_BYTES_MAX}");
             let code = ReasonCode::HostInternal;
@@ -206,18 +229,19 @@ impl Hosts {
             return drop(answer.send(Answer::Reply(refused)));
         }
         let until = permit.until();
-        if link.out.try_send(ToRunner { message, permit: Some((sequence, permit)) }).is_err() {
+        if link.out.try_send(ToRunner::Goal { sequence, goal, permit }).is_err() {
             // It takes nothing: the end of the session follows, and with it the end of the call.
             link.session.close(CloseCode::Busy, "the runner does not read");
         }
         link.sequence = sequence;
         link.asked.insert(sequence, Asked { answer, until });
+        self.deadlines.insert((until, give.host, sequence));
     }
 
     /// Passes a message on to a host, if it is connected.
     pub(crate) fn send(&mut self, name: &HostName, message: RunnerDown) {
         if let Some(link) = self.known.get(name).and_then(|host| host.link.as_ref())
-            && link.out.try_send(ToRunner { message, permit: None }).is_err()
+            && link.out.try_send(ToRunner::Message(Box::new(message))).is_err()
         {
             link.session.close(CloseCode::Busy, "the runner does not read");
         }
@@ -225,8 +249,9 @@ impl Hosts {
 
     /// A host that does not answer an order in time loses its session: the next one shows the truth.
     pub(crate) fn close_overdue(&mut self, now: Timestamp) {
-        for link in self.known.values().filter_map(|host| host.link.as_ref()) {
-            if link.asked.values().any(|asked| asked.until <= now) {
+        while self.next_deadline().is_some_and(|at| at <= now) {
+            let Some((_, name, _)) = self.deadlines.pop_first() else { return };
+            if let Some(link) = self.known.get(&name).and_then(|host| host.link.as_ref()) {
                 link.session.close(CloseCode::Busy, "an order was not answered in time");
             }
         }
@@ -241,9 +266,7 @@ impl Hosts {
 
     /// When [`Hosts::close_overdue`] is wanted.
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        let links = self.known.values().filter_map(|host| host.link.as_ref());
-        let open = links.filter(|link| link.session.close_reason().is_none());
-        open.flat_map(|link| link.asked.values()).map(|asked| asked.until).min()
+        self.deadlines.first().map(|(at, ..)| *at)
     }
 
     /// What a watch of an installation sees of one host.
@@ -284,12 +307,13 @@ impl Hosts {
 
     /// Hosts that are not this agent's any more: their sessions end, and nothing is kept of them.
     pub(crate) fn keep(&mut self, wanted: impl Fn(&HostName) -> bool) {
-        let live = self.live.clone();
+        let (live, deadlines) = (self.live.clone(), &mut self.deadlines);
         self.known.retain(|name, host| {
             let keep = wanted(name);
             if !keep {
                 live.set(name, None);
                 if let Some(link) = &host.link {
+                    link.forget_deadlines(name, deadlines);
                     link.session.close(CloseCode::Certificate, "this runner is not of this agent");
                 }
             }
@@ -318,6 +342,20 @@ impl Hosts {
     }
 }
 
-fn goal(sequence: u64, goal: &HostGoal) -> RunnerDown {
-    RunnerDown::Goal { sequence, goal: goal.into() }
+/// Goals that were encoded, while anyone has them: all hosts of an assignment get the same.
+#[derive(Default)]
+struct EncodedGoals(Vec<(Weak<HostGoal>, EncodedGoal)>);
+
+impl EncodedGoals {
+    fn of(&mut self, goal: &Arc<HostGoal>) -> EncodedGoal {
+        // A goal that is gone keeps its address while it is named here, so no other one passes for it.
+        let same = |(known, _): &&(Weak<HostGoal>, EncodedGoal)| known.as_ptr() == Arc::as_ptr(goal);
+        if let Some((_, encoded)) = self.0.iter().find(same) {
+            return encoded.clone();
+        }
+        self.0.retain(|(known, _)| known.strong_count() > 0);
+        let encoded = EncodedGoal::new(goal);
+        self.0.push((Arc::downgrade(goal), encoded.clone()));
+        encoded
+    }
 }

@@ -43,7 +43,7 @@ impl AgentLoop {
                     self.observe(host, None);
                     let changes = self.health.on_away(boot_time(), host);
                     self.send_verdicts(changes);
-                    self.send_runner(host);
+                    self.report_runner(host);
                 }
             }
         }
@@ -80,7 +80,7 @@ impl AgentLoop {
         self.observe(host, None);
         let changes = self.health.on_hello(boot_time(), host, &reports);
         self.send_verdicts(changes);
-        self.send_runner(host);
+        self.report_runner(host);
     }
 
     fn on_runner_message(&mut self, host: &HostName, session: u64, message: RunnerUp) {

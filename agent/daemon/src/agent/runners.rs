@@ -79,15 +79,21 @@ async fn send_all(
     (session, host): (&Session, &HostName),
     events: &mpsc::Sender<Event>,
 ) {
-    while let Some(ToRunner { message, permit }) = queue.recv().await {
-        if let Some((sequence, _)) = permit.filter(|(_, permit)| !permit.allows(boot_time())) {
-            let event = RunnerEvent::Unsent { session: session.id(), sequence };
-            if events.send(Event::Runner { host: host.clone(), event }).await.is_err() {
-                return;
+    while let Some(message) = queue.recv().await {
+        let frame = match message {
+            ToRunner::Message(message) => message.to_frame(),
+            ToRunner::Goal { sequence, goal, permit } if permit.allows(boot_time()) => {
+                goal.to_frame(sequence)
             }
-            continue;
-        }
-        if let Err(error) = sender.send(&message.to_frame()).await {
+            ToRunner::Goal { sequence, .. } => {
+                let event = RunnerEvent::Unsent { session: session.id(), sequence };
+                if events.send(Event::Runner { host: host.clone(), event }).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+        };
+        if let Err(error) = sender.send(&frame).await {
             tracing::debug!(%error, "a message was not sent");
             return;
         }

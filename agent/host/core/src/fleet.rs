@@ -24,16 +24,20 @@
 mod condition;
 mod convergence;
 pub mod health;
+mod host_index;
 mod host_state;
 mod journal;
 mod left_behind;
 mod order;
 mod phase;
+mod positions;
 mod progress;
+mod refresh;
 mod schedule;
 mod verdict;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use trimaran_agent_core::driver::Journaled;
 use trimaran_agent_core::driver::{CallId, Driver, EffectOf, Found, FoundOf, Input};
@@ -57,7 +61,8 @@ pub struct Fleet;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SendGoal {
     pub host: HostName,
-    pub goal: HostGoal,
+    /// Shared by all hosts of an assignment.
+    pub goal: Arc<HostGoal>,
 }
 
 /// What a host answered to an order.
@@ -160,6 +165,16 @@ pub(crate) enum Sent {
     /// The answer is lost; the host may have accepted it. Its next session shows.
     Uncertain,
     Accepted,
+}
+
+impl Sent {
+    /// The call that has no answer yet.
+    pub(crate) fn call(self) -> Option<CallId> {
+        match self {
+            Self::Calling(call) => Some(call),
+            Self::No | Self::Uncertain | Self::Accepted => None,
+        }
+    }
 }
 
 #[cfg(test)]

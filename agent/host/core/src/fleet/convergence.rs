@@ -5,6 +5,8 @@
 //! that a deploy decided is undone, and the next assignment supersedes all of it. At most `join_parallel` hosts are at work
 //! at once. More hosts that fail than the deploy's budget allows stop it, and nothing is rolled back for them.
 
+use std::sync::Arc;
+
 use trimaran_agent_core::platform::Standing;
 use trimaran_model::assignment::{HostAction, HostGoal, HostReport, HostStanding};
 use trimaran_model::id::{Attempt, Fence, HostName, ServiceName};
@@ -38,7 +40,8 @@ impl Health {
                 if !matches!(action, HostAction::Stop { .. }) {
                     it.joined.insert(host.clone());
                 }
-                orders.push(SendGoal { host, goal: goal(standing, hosts, action) });
+                let goal = Arc::new(goal(standing, hosts, action));
+                orders.push(SendGoal { host, goal });
             }
             // Looked at again when an answer is late.
             self.retry_at =
@@ -77,19 +80,20 @@ impl Installation {
         // While the release is bad somewhere, no host is taken down for it.
         let other = other.filter(|_| !self.is_degraded()).flat_map(|condition| self.of(condition));
         let lacking = self.of(Condition::Lacking).chain(other);
-        let (mut at_work, mut open) = (0, Vec::new());
-        for host in lacking {
-            let report = self.hosts.get(host).and_then(|known| known.report.as_ref());
-            if self.asked.contains_key(host) {
-                at_work += 1;
-            } else if !follows(report, self.fence) {
-                open.push(host.clone());
-            }
-        }
         let members = u32::try_from(place.members.len()).unwrap_or(u32::MAX);
         let at_once = place.settings().map_or(1, |it| it.join_parallel.ceil_of(members).max(1)) as usize;
-        let next = open.into_iter().take(at_once.saturating_sub(at_work));
-        next.map(|host| (host, HostAction::Apply(order.clone()))).collect()
+        let lacks = |host: &&HostName| match self.hosts.get(*host).map(|known| known.condition) {
+            Some(Condition::Lacking) => true,
+            Some(Condition::Diverged | Condition::DivergedDown) => !self.is_degraded(),
+            _ => false,
+        };
+        let at_work = self.asked.keys().filter(lacks).count();
+        let is_open = |host: &&HostName| {
+            let report = self.hosts.get(*host).and_then(|known| known.report.as_ref());
+            !self.asked.contains_key(*host) && !follows(report, self.fence)
+        };
+        let next = lacking.filter(is_open).take(at_once.saturating_sub(at_work));
+        next.map(|host| (host.clone(), HostAction::Apply(order.clone()))).collect()
     }
 
     /// Hosts that left and whose services are to be ended.

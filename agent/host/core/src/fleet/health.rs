@@ -8,7 +8,7 @@
 //! Deliberately not here: what a degraded installation means (the coordinators), how a host knows that it is degraded (the
 //! host), and what hosts that lack the release are asked (`convergence`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use trimaran_agent_core::platform::Standing;
 use trimaran_model::action::Failure;
@@ -80,6 +80,8 @@ pub struct Health {
     pub(crate) installations: BTreeMap<InstallationId, Installation>,
     pub(crate) targets: BTreeMap<TargetName, Place>,
     pub(crate) hosts: BTreeMap<HostName, Seen>,
+    /// Those of `hosts` that are away, by since when.
+    away: BTreeMap<Timestamp, BTreeSet<HostName>>,
     pub(crate) enrolled: BTreeMap<HostName, Enrolled>,
     /// Those with counts that were not announced.
     changed: BTreeSet<InstallationId>,
@@ -162,6 +164,10 @@ impl Health {
         self.targets = targets.iter().map(place).collect();
         self.enrolled = enrolled.clone();
         self.hosts.retain(|host, _| enrolled.contains_key(host));
+        self.away.retain(|_, hosts| {
+            hosts.retain(|host| enrolled.contains_key(host));
+            !hosts.is_empty()
+        });
         self.await_hosts(now);
         for it in self.installations.values_mut() {
             it.forget_hosts(|host| enrolled.contains_key(host));
@@ -181,7 +187,10 @@ impl Health {
         if self.settled {
             for host in self.enrolled.keys() {
                 let never = Seen { connected: false, since: now, installations: BTreeSet::new() };
-                self.hosts.entry(host.clone()).or_insert(never);
+                if let btree_map::Entry::Vacant(unseen) = self.hosts.entry(host.clone()) {
+                    unseen.insert(never);
+                    self.away.entry(now).or_default().insert(host.clone());
+                }
             }
         }
     }
@@ -276,7 +285,11 @@ impl Health {
         let said: BTreeSet<InstallationId> =
             reports.iter().map(|report| report.installation.clone()).collect();
         let new = Seen { connected: true, since: now, installations: said.clone() };
-        let before = self.hosts.insert(host.clone(), new).map(|seen| seen.installations).unwrap_or_default();
+        let before = self.hosts.insert(host.clone(), new);
+        if let Some(before) = &before {
+            self.forget_away(before.since, host);
+        }
+        let before = before.map(|seen| seen.installations).unwrap_or_default();
         for gone in before.difference(&said) {
             self.unsay(host, gone);
         }
@@ -318,8 +331,20 @@ impl Health {
     /// A host's runner is not connected any more.
     pub fn on_away(&mut self, now: Timestamp, host: &HostName) -> Vec<Transition> {
         let Some(seen) = self.hosts.get_mut(host) else { return Vec::new() };
-        (seen.connected, seen.since) = (false, now);
+        let before = std::mem::replace(&mut seen.since, now);
+        seen.connected = false;
+        self.forget_away(before, host);
+        self.away.entry(now).or_default().insert(host.clone());
         self.inspect(now, host)
+    }
+
+    fn forget_away(&mut self, since: Timestamp, host: &HostName) {
+        if let btree_map::Entry::Occupied(mut hosts) = self.away.entry(since) {
+            hosts.get_mut().remove(host);
+            if hosts.get().is_empty() {
+                hosts.remove();
+            }
+        }
     }
 
     /// Looks at one host again, in everything that it is a part of.
@@ -377,9 +402,10 @@ impl Health {
         let places = self.targets.values();
         let ends = places.filter_map(|place| {
             let after = lost_after(&place.target)?;
-            let away = place.members.iter().filter_map(|host| self.hosts.get(host));
-            let away = away.filter(|seen| !seen.connected).map(|seen| seen.since + after);
-            away.filter(|at| *at > self.looked_at).min()
+            let first = Timestamp(self.looked_at.0.saturating_sub(after.0));
+            let away = self.away.range(first..);
+            let away = away.filter(|(_, hosts)| hosts.iter().any(|host| place.members.contains(host)));
+            away.map(|(since, _)| *since + after).find(|at| *at > self.looked_at)
         });
         ends.chain(self.retry_at).min()
     }

@@ -1,5 +1,6 @@
 //! What one host is for the assignment now: a total function of what it said and what was asked of it.
 
+use trimaran_agent_core::driver::CallId;
 use trimaran_model::action::{Action, Failure};
 use trimaran_model::assignment::{Assignment, HostReport, HostState};
 use trimaran_model::id::{AssignmentId, Digest, Fence, HostName};
@@ -127,6 +128,11 @@ impl HostRecord {
                 self.execute = Sent::No;
             }
         }
+    }
+
+    /// The calls of its orders that have no answer yet.
+    pub(crate) fn calls(&self) -> impl Iterator<Item = CallId> + use<> {
+        [self.prepare, self.execute].into_iter().filter_map(Sent::call)
     }
 
     /// It serves now: taking it down costs a slot.
@@ -290,7 +296,7 @@ fn on_verify(report: &HostReport, ours: bool) -> Finding {
 
 /// The cause in the host's words.
 pub(crate) fn failure(host: &HostName, report: &HostReport) -> Failure {
-    let code = report.code.unwrap_or(match report.state {
+    let code = report.code.map(of_present_host).unwrap_or(match report.state {
         HostState::Degraded => ReasonCode::ProbeFailed,
         HostState::Broken => ReasonCode::RevertFailed,
         _ => ReasonCode::HostInternal,
@@ -308,6 +314,11 @@ fn diverged(host: &HostName, report: &HostReport) -> Failure {
 /// Whether the platform, and not the release, is to blame.
 pub(crate) fn is_fault(failure: &Failure) -> bool {
     failure.code.fault() == Some(Fault::Platform)
+}
+
+/// The cause that a host gives: that it is silent only others can say of it.
+pub(crate) fn of_present_host(code: ReasonCode) -> ReasonCode {
+    if is_silence(code) { ReasonCode::HostInternal } else { code }
 }
 
 /// Whether a host is away, and may be back.

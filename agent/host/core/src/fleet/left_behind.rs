@@ -14,11 +14,6 @@ use super::host_state::{HostProgress, HostRecord, is_silence};
 use super::{Effects, Phase};
 
 impl Phase {
-    /// Why a host was left behind, when it was.
-    pub(crate) fn lost_of(&self, host: &HostName) -> Option<&Failure> {
-        self.kept.lost.iter().find(|fault| fault.host().as_ref() == Some(host))
-    }
-
     /// Whether the wave goes on without a host.
     pub(crate) fn is_left_behind(&self, host: &HostName) -> bool {
         let fault = self.lost_of(host);
@@ -27,19 +22,23 @@ impl Phase {
 
     /// A fault of one host leaves it behind while the budget lasts; any other one, and one too many, ends the assignment.
     pub(crate) fn leave_behind(&mut self, fault: Failure, out: &mut Effects) {
+        self.is_unreported = true;
         // A later order that one host follows is one for all of them.
         let host = fault.host().filter(|_| fault.code != ReasonCode::Fenced);
         if let Some(host) = host {
-            let mut known = self.kept.lost.iter_mut();
-            if let Some(known) = known.find(|known| known.host().as_ref() == Some(&host)) {
+            if let Some(place) = self.lost_place(&host) {
+                let known = &mut self.kept.lost[place];
                 // One that was silent came back and can't: it paid before, and is left behind for good now.
                 if is_silence(known.code) && !is_silence(fault.code) {
                     *known = fault;
+                    self.refresh(&host);
                     out.push(Effect::Persist);
                 }
                 return;
             }
+            self.index.charges.add_lost(&fault, self.kept.lost.len());
             self.kept.lost.push(fault);
+            self.refresh(&host);
             out.push(Effect::Persist);
             if !self.is_over_lost() {
                 return;
@@ -54,9 +53,7 @@ impl Phase {
 
     /// More hosts were left behind than the budget allows.
     fn is_over_lost(&self) -> bool {
-        let wave = &self.assignment.wave;
-        let lost = self.kept.lost.iter().filter_map(Failure::host);
-        lost.filter(|host| !wave.lost.contains(host)).count() > wave.lost_left as usize
+        self.index.charges.new_lost > self.assignment.wave.lost_left
     }
 
     /// The first fault, with the names where it took more than one host.
@@ -64,7 +61,7 @@ impl Phase {
         let mut first = self.kept.lost.first()?.clone();
         if self.kept.lost.len() > 1 {
             let hosts = self.kept.lost.iter().filter_map(Failure::host);
-            let (names, count) = (names(&hosts.collect::<Vec<_>>()), self.kept.lost.len());
+            let (names, count) = (names(hosts.collect::<Vec<_>>().iter()), self.kept.lost.len());
             first.message.push_str(&format!(" ({count} hosts can't go on: {names})"));
         }
         Some(first)
@@ -72,18 +69,9 @@ impl Phase {
 
     /// Hosts that have been silent for too long are left behind.
     pub(crate) fn detect_lost(&mut self, now: Timestamp, out: &mut Effects) {
-        let desired = self.desired();
-        let mut silent = Vec::new();
-        for (host, record) in &self.hosts {
-            if record.connected || !record.observed || self.has_failed(host) || self.lost_of(host).is_some() {
-                continue;
-            }
-            let progress = record.progress(host, desired);
-            if self.silence(host, record, &progress).is_some_and(|limit| now >= record.since + limit) {
-                silent.push((host.clone(), progress == HostProgress::InFlight));
-            }
-        }
-        for (host, in_flight) in silent {
+        for host in self.index.now_silent(now) {
+            let progress = self.hosts[&host].progress(&host, self.desired());
+            let in_flight = progress == HostProgress::InFlight;
             let (code, message) = match in_flight {
                 true => {
                     let words = "the host has not reported for";
@@ -107,7 +95,7 @@ impl Phase {
     ) -> Option<Millis> {
         match progress {
             HostProgress::InFlight => Some(HOST_LOST_AFTER),
-            HostProgress::Absent if self.assignment.wave.lost.contains(host) => Some(Millis::ZERO),
+            HostProgress::Absent if self.index.charges.was_lost_before(host) => Some(Millis::ZERO),
             HostProgress::Absent if self.is_urgent() && record.was_connected => Some(HOST_SKIPPED_AFTER),
             HostProgress::Absent => Some(HOST_LOST_AFTER),
             HostProgress::Done | HostProgress::Bad(_) | HostProgress::Elsewhere => None,
@@ -122,11 +110,12 @@ impl Phase {
 }
 
 /// Names for a message, not more than a line of them.
-pub(super) fn names(hosts: &[HostName]) -> String {
+pub(super) fn names<'a>(hosts: impl ExactSizeIterator<Item = &'a HostName>) -> String {
     const SHOWN: usize = 10;
-    let mut names: Vec<String> = hosts.iter().take(SHOWN).map(ToString::to_string).collect();
-    if hosts.len() > SHOWN {
-        names.push(format!("and {} more", hosts.len() - SHOWN));
+    let count = hosts.len();
+    let mut names: Vec<String> = hosts.take(SHOWN).map(ToString::to_string).collect();
+    if count > SHOWN {
+        names.push(format!("and {} more", count - SHOWN));
     }
     names.join(", ")
 }

@@ -1,6 +1,7 @@
 //! The state of one assignment: what is kept over a crash, and what the hosts say again after it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use trimaran_agent_core::driver::{CallId, Effect, EffectOf, Guard, Input};
 use trimaran_model::action::{Action, Failure, Progress};
@@ -10,9 +11,13 @@ use trimaran_model::limits::UNGUARDED_CALL;
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
 
-use super::host_state::{Desired, HostProgress, HostRecord, is_fault, is_silence};
+use super::host_index::{HostIndex, Turn};
+use super::host_state::{Desired, HostProgress, HostRecord, is_fault, of_present_host};
 use super::journal::Kept;
 use super::{Effects, Fleet, GoalAck, HostObservation, OrderKind, SendGoal, Sent, Watched};
+
+/// With each host that is kept as ordered, one more for so many that are kept already.
+const KEPT_AHEAD_SHARE: usize = 32;
 
 /// The state of one assignment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,12 +25,18 @@ pub struct Phase {
     pub(crate) assignment: Assignment,
     pub(crate) kept: Kept,
     pub(crate) hosts: BTreeMap<HostName, HostRecord>,
+    pub(crate) index: HostIndex,
     pub(crate) lease: bool,
     /// Failures were reported and are not yet known to be in the log.
     pub(crate) committing: bool,
     /// Since when nothing can be started although something has to.
     pub(crate) stuck_since: Option<Timestamp>,
     pub(crate) reported: Option<Progress>,
+    /// When progress was last made, and whether something happened since.
+    pub(crate) reported_at: Option<Timestamp>,
+    pub(crate) is_unreported: bool,
+    /// What hosts are ordered, made once for all of them: of bytes, and to execute.
+    goals: [Option<Arc<HostGoal>>; 2],
     pub(crate) wake: Option<Timestamp>,
     pub(crate) ended: bool,
     pub(crate) calls: u64,
@@ -37,10 +48,14 @@ impl Phase {
             assignment,
             kept: Kept::default(),
             hosts: BTreeMap::new(),
+            index: HostIndex::default(),
             lease: false,
             committing: false,
             stuck_since: None,
             reported: None,
+            reported_at: None,
+            is_unreported: true,
+            goals: [None, None],
             wake: None,
             ended: false,
             calls: 0,
@@ -54,12 +69,14 @@ impl Phase {
 
     /// Starts, or continues after a crash: asks the hosts before anything else.
     pub(crate) fn begin(&mut self, now: Timestamp, out: &mut Effects) {
-        for host in &self.assignment.hosts {
+        self.index = HostIndex::new(&self.assignment, &self.kept);
+        for host in self.assignment.hosts.clone() {
             let mut record = HostRecord::new(now);
-            if self.kept.ordered.contains(host) {
+            if self.kept.ordered.contains(&host) {
                 record.execute = Sent::Uncertain;
             }
             self.hosts.insert(host.clone(), record);
+            self.refresh(&host);
         }
         out.push(Effect::Persist);
         let Assignment { installation, hosts, .. } = &self.assignment;
@@ -98,12 +115,7 @@ impl Phase {
             return;
         }
         match input {
-            Input::Observed(observation) => {
-                let fence = self.assignment.fence;
-                if let Some(record) = self.hosts.get_mut(&observation.host) {
-                    record.observe(now, observation, fence);
-                }
-            }
+            Input::Observed(observation) => self.observe(now, observation, out),
             Input::Reply(call, GoalAck::Accepted) => self.answered(call, Sent::Accepted),
             Input::Reply(call, GoalAck::Refused(failure)) => self.refused(call, failure, out),
             Input::Lost(call) => self.answered(call, Sent::Uncertain),
@@ -120,25 +132,52 @@ impl Phase {
             Input::LeaseBack => self.lease = true,
             Input::Committed(n) => self.committing &= (n as usize) < self.kept.failures.len(),
         }
-        self.detect_failures(out);
         self.schedule(now, out);
+    }
+
+    /// Takes what a host says, and the failure or fault that it shows.
+    fn observe(&mut self, now: Timestamp, observation: HostObservation, out: &mut Effects) {
+        let (host, fence) = (observation.host.clone(), self.assignment.fence);
+        let Some(record) = self.hosts.get_mut(&host) else { return };
+        let before = record.calls();
+        record.observe(now, observation, fence);
+        // Calls of a session that is over have no answer any more.
+        for call in before.filter(|call| !record.calls().any(|it| it == *call)) {
+            self.index.calls.remove(&call);
+        }
+        let progress = record.progress(&host, Desired::of(&self.assignment));
+        record.was_done |= progress == HostProgress::Done;
+        self.is_unreported = true;
+        self.refresh(&host);
+        if let HostProgress::Bad(failure) = progress
+            && !self.has_failed(&host)
+            && !self.is_left_behind(&host)
+        {
+            self.judge(failure, out);
+        }
     }
 
     /// The answer of a call, for whichever order it carried.
     fn answered(&mut self, call: CallId, sent: Sent) {
-        for record in self.hosts.values_mut() {
-            for order in [&mut record.prepare, &mut record.execute] {
-                if *order == Sent::Calling(call) {
-                    *order = sent;
-                }
+        let Some(host) = self.index.calls.remove(&call) else { return };
+        let record = self.hosts.get_mut(&host).expect("its calls are of a host of the assignment");
+        for order in [&mut record.prepare, &mut record.execute] {
+            if *order == Sent::Calling(call) {
+                *order = sent;
             }
         }
+        self.is_unreported = true;
+        self.refresh(&host);
     }
 
     /// What can't be prepared counts once the host is next; an order to execute that is refused counts at once.
     fn refused(&mut self, call: CallId, failure: Failure, out: &mut Effects) {
-        let preparing = self.hosts.values_mut().find(|record| record.prepare == Sent::Calling(call));
-        match preparing {
+        let host = self.index.calls.get(&call);
+        // Whatever it says of others, it answers for itself.
+        let instance = host.map(Into::into).or(failure.instance);
+        let failure = Failure { code: of_present_host(failure.code), message: failure.message, instance };
+        let record = host.and_then(|host| self.hosts.get_mut(host));
+        match record.filter(|record| record.prepare == Sent::Calling(call)) {
             Some(record) => record.refused = Some(failure),
             None => self.judge(failure, out),
         }
@@ -157,50 +196,9 @@ impl Phase {
         }
     }
 
-    /// Failed before this assignment or in it.
-    pub(crate) fn has_failed(&self, host: &HostName) -> bool {
-        self.assignment.wave.failed.contains(host) || self.failure_of(host).is_some()
-    }
-
-    pub(crate) fn failure_of(&self, host: &HostName) -> Option<&Failure> {
-        self.kept.failures.iter().find(|failure| failure.is_of(host))
-    }
-
     /// More hosts failed than the wave survives.
     pub(crate) fn is_over_budget(&self) -> bool {
-        // What a coordinator charged meanwhile is in `wave.failed`, and no more in `failures_left`.
-        let wave = &self.assignment.wave;
-        let failed = self.kept.failures.iter().filter_map(|failure| failure.instance.as_ref());
-        failed.filter(|name| !wave.failed.iter().any(|host| *name == host)).count()
-            > wave.failures_left as usize
-    }
-
-    /// Takes new failures and faults that the hosts' words show.
-    fn detect_failures(&mut self, out: &mut Effects) {
-        let mut found = Vec::new();
-        let desired = Desired::of(&self.assignment);
-        let failed = |host: &HostName| {
-            self.assignment.wave.failed.contains(host)
-                || self.kept.failures.iter().any(|failure| failure.is_of(host))
-        };
-        let left = |host: &HostName, connected: bool| {
-            let fault = self.kept.lost.iter().find(|it| it.host().as_ref() == Some(host));
-            fault.is_some_and(|fault| !is_silence(fault.code) || !connected)
-        };
-        for (host, record) in &mut self.hosts {
-            match record.progress(host, desired) {
-                HostProgress::Bad(failure) if !failed(host) && !left(host, record.connected) => {
-                    found.push(failure)
-                }
-                HostProgress::Done => record.was_done = true,
-                HostProgress::Bad(_) | HostProgress::InFlight => {}
-                HostProgress::Open | HostProgress::Unprepared(_) => {}
-                HostProgress::Absent | HostProgress::Elsewhere => {}
-            }
-        }
-        for failure in found {
-            self.judge(failure, out);
-        }
+        self.index.charges.new_failures > self.assignment.wave.failures_left
     }
 
     /// A failure ends the assignment or costs budget; a fault leaves its host behind, or ends it as a pause. Each is kept
@@ -209,10 +207,16 @@ impl Phase {
         if is_fault(&failure) {
             return self.leave_behind(failure, out);
         }
-        if failure.host().is_some_and(|host| self.has_failed(&host)) {
+        let host = failure.host();
+        if host.as_ref().is_some_and(|host| self.has_failed(host)) {
             return;
         }
+        self.index.charges.add_failure(&failure, self.kept.failures.len());
         self.kept.failures.push(failure);
+        if let Some(host) = host {
+            self.refresh(&host);
+        }
+        self.is_unreported = true;
         out.push(Effect::Persist);
         if !self.is_over_budget() {
             self.committing = true;
@@ -228,33 +232,58 @@ impl Phase {
 
     /// Whether an order of this phase has no answer yet.
     pub(crate) fn has_calls(&self) -> bool {
-        let calling = |sent: Sent| matches!(sent, Sent::Calling(_));
-        self.hosts.values().any(|host| calling(host.prepare) || calling(host.execute))
+        !self.index.calls.is_empty()
     }
 
     /// Orders a host; the answer comes with the call's number.
     pub(crate) fn order(&mut self, host: &HostName, kind: OrderKind, out: &mut Effects) {
-        let Some(action) = self.action(kind) else { return };
+        let Some(goal) = self.goal(kind) else { return };
+        let Some(record) = self.hosts.get_mut(host) else { return };
         self.calls += 1;
         let id = CallId(self.calls);
-        let Some(record) = self.hosts.get_mut(host) else { return };
         // A host refuses a lower fence and takes an equal one once, so bytes may be prepared at any time. It
         // can't know how many other hosts are down: acting needs the lease.
-        let guard = match kind {
-            OrderKind::Prepare => {
-                record.prepare = Sent::Calling(id);
-                Guard::CompareAndSet
-            }
-            OrderKind::Execute => {
-                record.execute = Sent::Calling(id);
-                if self.kept.ordered.insert(host.clone()) {
-                    out.push(Effect::Persist);
-                }
-                Guard::Unguarded
-            }
+        let (order, guard) = match kind {
+            OrderKind::Prepare => (&mut record.prepare, Guard::CompareAndSet),
+            OrderKind::Execute => (&mut record.execute, Guard::Unguarded),
         };
+        let earlier = std::mem::replace(order, Sent::Calling(id));
+        if let Some(earlier) = earlier.call() {
+            self.index.calls.remove(&earlier);
+        }
+        self.index.calls.insert(id, host.clone());
+        self.is_unreported = true;
+        self.refresh(host);
+        let call = SendGoal { host: host.clone(), goal };
+        out.push(Effect::Call { id, call, deadline: UNGUARDED_CALL, guard });
+    }
+
+    /// A host is kept as ordered before it is. In a large wave some of those that are next are kept with it: each write holds
+    /// all of them, so their bytes grow with the fleet and not with its square. One that was not ordered after all says so
+    /// itself when it is asked after a crash.
+    pub(super) fn keep_ordered(&mut self, host: &HostName, wave: Turn, out: &mut Effects) {
+        if self.kept.ordered.contains(host) {
+            return;
+        }
+        let ahead = self.kept.ordered.len() / KEPT_AHEAD_SHARE;
+        self.kept.ordered.insert(host.clone());
+        let HostIndex { ready, preparing, without_bytes, .. } = &self.index;
+        let next = [ready, preparing, without_bytes].into_iter().flat_map(|turns| turns.range(..wave));
+        let next =
+            next.map(|turn| self.index.host_of(*turn)).filter(|host| !self.kept.ordered.contains(*host));
+        let next: Vec<HostName> = next.take(ahead).cloned().collect();
+        self.kept.ordered.extend(next);
+        out.push(Effect::Persist);
+    }
+
+    /// What a host is ordered, which is the same for all of them.
+    fn goal(&mut self, kind: OrderKind) -> Option<Arc<HostGoal>> {
+        if let Some(goal) = &self.goals[kind as usize] {
+            return Some(goal.clone());
+        }
+        let action = self.action(kind)?;
         let assignment = &self.assignment;
-        let goal = HostGoal {
+        let goal = Arc::new(HostGoal {
             installation: assignment.installation.clone(),
             service: ServiceName::from(&assignment.installation.pipeline),
             assignment: assignment.id,
@@ -263,9 +292,9 @@ impl Phase {
             attempt: assignment.attempt,
             action,
             retained: assignment.retained.clone(),
-        };
-        let call = SendGoal { host: host.clone(), goal };
-        out.push(Effect::Call { id, call, deadline: UNGUARDED_CALL, guard });
+        });
+        self.goals[kind as usize] = Some(goal.clone());
+        Some(goal)
     }
 
     fn action(&self, kind: OrderKind) -> Option<HostAction> {

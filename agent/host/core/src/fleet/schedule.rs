@@ -1,107 +1,48 @@
 //! The decision after every input: end, or start what slots, budget and lease allow.
 
-use std::collections::BTreeMap;
-
 use trimaran_agent_core::driver::Effect;
 use trimaran_model::action::{Action, Failure, Outcome};
-use trimaran_model::assignment::HostState;
 use trimaran_model::id::HostName;
 use trimaran_model::limits::{HOST_LOST_AFTER, HOSTS_PREPARED_AHEAD_MAX};
 use trimaran_model::reason::ReasonCode;
 use trimaran_model::time::Timestamp;
 
+use super::host_index::{HostIndex, Turn};
 use super::host_state::{HostProgress, serves};
 use super::left_behind::names;
-use super::order::rank;
-use super::{Effects, OrderKind, Phase, Sent};
-
-/// The hosts of the assignment, sorted by what they are.
-#[derive(Default)]
-struct HostsByState {
-    done: u32,
-    in_flight: Vec<HostName>,
-    /// Can be ordered, in the order of their updates: those that are down first.
-    open: Vec<HostName>,
-    /// Those of `open` that could not be prepared.
-    unprepared: BTreeMap<HostName, Failure>,
-    absent: Vec<HostName>,
-    /// Hosts that don't serve and are not in flight.
-    down: Vec<HostName>,
-    /// The wave goes on without them.
-    left_behind: u32,
-    /// Nothing of what the order is about runs there.
-    elsewhere: u32,
-}
+use super::{Effects, OrderKind, Phase};
 
 impl Phase {
     pub(crate) fn schedule(&mut self, now: Timestamp, out: &mut Effects) {
-        self.detect_lost(now, out);
-        let by_state = self.by_state();
-        self.report_progress(out);
-        if let Some(outcome) = self.end(now, &by_state) {
-            self.ended = true;
-            out.push(Effect::Done(outcome));
-            return;
-        }
-        if !self.is_stopping() && self.all_observed() {
-            if self.judge_unprepared(now, &by_state, out) {
-                return self.schedule(now, out);
+        loop {
+            self.detect_lost(now, out);
+            if let Some(outcome) = self.end(now) {
+                self.report_end(out);
+                self.ended = true;
+                out.push(Effect::Done(outcome));
+                return;
             }
-            let in_progress = self.start(now, &by_state, out);
-            if let Some(fault) = self.stuck(now, &by_state, in_progress) {
-                self.judge(fault, out);
-                return self.schedule(now, out);
+            // The order of updates and what was done before are known only when every host was observed.
+            if self.is_stopping() || !self.index.all_observed() {
+                break;
             }
-        }
-        self.report_progress(out);
-        self.plan_wake(now, &by_state, out);
-    }
-
-    fn by_state(&self) -> HostsByState {
-        let mut by_state = HostsByState::default();
-        for (host, record) in &self.hosts {
-            let progress = record.progress(host, self.desired());
-            // What it takes was paid for when it was left behind.
-            if progress != HostProgress::Done && self.is_left_behind(host) {
-                by_state.left_behind += 1;
+            if self.judge_unprepared(now, out) {
                 continue;
             }
-            let misses_nothing = progress == HostProgress::Elsewhere && record.has_nothing();
-            if progress != HostProgress::InFlight && !record.is_up() && !misses_nothing {
-                by_state.down.push(host.clone());
-            }
-            match progress {
-                HostProgress::InFlight => by_state.in_flight.push(host.clone()),
-                _ if self.has_failed(host) => {}
-                HostProgress::Done => by_state.done += 1,
-                HostProgress::Open => by_state.open.push(host.clone()),
-                HostProgress::Unprepared(failure) => {
-                    by_state.open.push(host.clone());
-                    by_state.unprepared.insert(host.clone(), failure);
-                }
-                HostProgress::Absent => by_state.absent.push(host.clone()),
-                HostProgress::Elsewhere => by_state.elsewhere += 1,
-                // A fault: the assignment ends by it.
-                HostProgress::Bad(_) => {}
+            let in_progress = self.start(now, out);
+            match self.stuck(now, in_progress) {
+                Some(fault) => self.judge(fault, out),
+                None => break,
             }
         }
-        let service = &self.assignment.installation.pipeline;
-        by_state
-            .open
-            .sort_by_cached_key(|host| (self.hosts[host].is_up(), rank(service, host), host.clone()));
-        by_state
-    }
-
-    /// The order of updates and what was done before are known only when every host was observed.
-    pub(crate) fn all_observed(&self) -> bool {
-        self.hosts.values().all(|record| record.observed)
+        self.report_progress(now, out);
+        self.plan_wake(now, out);
     }
 
     /// How many hosts shall be done at the end of this assignment.
-    fn wanted(&self, by_state: &HostsByState) -> u32 {
-        let failed = self.hosts.keys().filter(|host| self.has_failed(host) && !self.is_left_behind(host));
-        let failed = u32::try_from(failed.count()).unwrap_or(u32::MAX);
-        let not_able = failed.saturating_add(by_state.left_behind).saturating_add(by_state.elsewhere);
+    fn wanted(&self) -> u32 {
+        let index = &self.index;
+        let not_able = index.failed.saturating_add(index.left_behind).saturating_add(index.elsewhere);
         let able = self.total().saturating_sub(not_able);
         match self.assignment.action {
             Action::Release(_) | Action::Restore(_) | Action::Restart(_) => {
@@ -116,8 +57,8 @@ impl Phase {
     }
 
     /// Hosts that may be down at once, from any cause: rounds down, at least one.
-    fn allowed(&self) -> usize {
-        self.assignment.wave.max_unavailable.floor_of(self.total()).max(1) as usize
+    fn allowed(&self) -> u32 {
+        self.assignment.wave.max_unavailable.floor_of(self.total()).max(1)
     }
 
     fn is_stopping(&self) -> bool {
@@ -125,16 +66,16 @@ impl Phase {
     }
 
     /// How the assignment ends, when it does: never while a host is in flight.
-    fn end(&self, now: Timestamp, by_state: &HostsByState) -> Option<Outcome> {
+    fn end(&self, now: Timestamp) -> Option<Outcome> {
         // A later order takes over from any host in flight, so only answers are waited for.
         if self.kept.abort == Some(ReasonCode::Fenced) {
             return (!self.has_calls()).then_some(Outcome::Stopped);
         }
-        if by_state.in_flight.iter().any(|host| !self.is_lost(now, host)) {
+        if self.index.waits_for_flight(now) {
             return None;
         }
         if self.kept.abort.is_some() {
-            return (self.not_yet_connected(now, by_state) == 0).then_some(Outcome::Stopped);
+            return (self.index.not_yet_connected(now) == 0).then_some(Outcome::Stopped);
         }
         if self.is_over_budget() {
             return Some(Outcome::Failed(self.first_failure()?));
@@ -142,25 +83,25 @@ impl Phase {
         if let Some(fault) = &self.kept.fault {
             return Some(Outcome::Fault(fault.clone()));
         }
-        if by_state.done < self.wanted(by_state) || !self.all_observed() {
+        if self.index.done < self.wanted() || !self.index.all_observed() {
             return None;
         }
         if let Some(fault) = self.still_serves() {
             return Some(Outcome::Fault(fault));
         }
-        if by_state.done > 0 {
+        if self.index.done > 0 {
             return Some(Outcome::Done);
         }
         // Every host that could have become done has failed or was left behind, each within its budget.
         let failed = self.first_failure().map(Outcome::Failed);
-        let lost = || self.lost_words().or_else(|| self.runs_nowhere(by_state)).map(Outcome::Fault);
+        let lost = || self.lost_words().or_else(|| self.runs_nowhere()).map(Outcome::Fault);
         Some(failed.or_else(lost).unwrap_or(Outcome::Done))
     }
 
     /// There was nothing to restart: whoever ordered it takes something else for what runs.
-    fn runs_nowhere(&self, by_state: &HostsByState) -> Option<Failure> {
+    fn runs_nowhere(&self) -> Option<Failure> {
         let Action::Restart(digest) = self.assignment.action else { return None };
-        if by_state.elsewhere < self.total() {
+        if self.index.elsewhere < self.total() {
             return None;
         }
         let (release, target) = (digest.short(), &self.assignment.installation.target);
@@ -173,148 +114,116 @@ impl Phase {
     /// Hosts that serve with a release that was to be stopped: a user decides what becomes of them.
     fn still_serves(&self) -> Option<Failure> {
         let Action::Stop(digest) = self.assignment.action else { return None };
+        if !self.assignment.wave.keep_serving {
+            return None;
+        }
         let serving = self.hosts.iter().filter(|(_, record)| {
             record.connected && record.report.as_ref().is_some_and(|report| serves(report, digest))
         });
-        let serving: Vec<HostName> = serving.map(|(host, _)| host.clone()).collect();
-        if !self.assignment.wave.keep_serving || serving.is_empty() {
-            return None;
-        }
+        let serving: Vec<&HostName> = serving.map(|(host, _)| host).collect();
         let serve = match serving.len() {
+            0 => return None,
             1 => "1 host still serves".to_owned(),
             more => format!("{more} hosts still serve"),
         };
-        let message = format!("there is no earlier good release, and {serve}: {}", names(&serving));
+        let message =
+            format!("there is no earlier good release, and {serve}: {}", names(serving.into_iter()));
         Some(Failure { code: ReasonCode::PausedTraffic, message, instance: None })
-    }
-
-    /// Absent hosts that have not connected to this process: they may have the release, or an order of an earlier incarnation
-    /// that lost its directory. They have a while to say so.
-    fn not_yet_connected(&self, now: Timestamp, by_state: &HostsByState) -> usize {
-        let silent = |host: &&HostName| {
-            let record = &self.hosts[*host];
-            !record.was_connected && now < record.since + HOST_LOST_AFTER
-        };
-        by_state.absent.iter().filter(silent).count()
     }
 
     /// The first cause, with the count where it took more than one host.
     fn first_failure(&self) -> Option<Failure> {
         let mut first = self.kept.failures.first()?.clone();
-        let wave = &self.assignment.wave;
-        let before = wave.failed.iter().filter(|host| self.failure_of(host).is_none()).count();
-        let count = before + self.kept.failures.len();
+        let count = self.index.charges.failed_only_before() + self.kept.failures.len();
         if count > 1 {
             first.message.push_str(&format!(" ({count} hosts failed in this attempt)"));
         }
         Some(first)
     }
 
-    /// How many of the open hosts this wave may still start.
-    fn places_left(&self, now: Timestamp, by_state: &HostsByState) -> usize {
+    /// The turn that the open hosts are below of which this wave may still start.
+    fn turns_of_wave(&self, now: Timestamp) -> Turn {
+        let index = &self.index;
         // A host that has not connected yet may be one of those that the wave wants.
-        let taken = by_state.done as usize + by_state.in_flight.len() + self.not_yet_connected(now, by_state);
-        (self.wanted(by_state) as usize).saturating_sub(taken)
+        let taken = index.done + index.in_flight + index.not_yet_connected(now);
+        index.turns_of(self.wanted().saturating_sub(taken))
     }
 
     /// Hosts that are next and could not be prepared; the one after takes the place of one that failed.
-    fn judge_unprepared(&mut self, now: Timestamp, by_state: &HostsByState, out: &mut Effects) -> bool {
-        let mut places_left = self.places_left(now, by_state);
+    fn judge_unprepared(&mut self, now: Timestamp, out: &mut Effects) -> bool {
         let mut judged = false;
-        for host in &by_state.open {
-            if places_left == 0 || self.is_stopping() {
-                break;
-            }
-            match by_state.unprepared.get(host) {
-                Some(failure) => {
-                    self.judge(failure.clone(), out);
-                    judged = true;
-                }
-                None => places_left -= 1,
-            }
+        while let Some(turn) = self.index.unprepared.first().copied()
+            && turn < self.turns_of_wave(now)
+            && !self.is_stopping()
+        {
+            let host = self.index.host_of(turn).clone();
+            let HostProgress::Unprepared(failure) = self.hosts[&host].progress(&host, self.desired()) else {
+                unreachable!("the index says that it could not be prepared")
+            };
+            self.judge(failure, out);
+            judged = true;
         }
         judged
     }
 
     /// Orders what may be ordered; true when something is in progress.
-    fn start(&mut self, now: Timestamp, by_state: &HostsByState, out: &mut Effects) -> bool {
-        let mut in_flight = by_state.in_flight.len();
-        let (now_or_soon, later) =
-            by_state.open.split_at(self.places_left(now, by_state).min(by_state.open.len()));
-        let (mut down, allowed) = (by_state.down.len(), self.allowed());
-        let mut in_progress = in_flight > 0 || self.committing;
-        let mut preparing = false;
-        for host in now_or_soon {
-            let record = &self.hosts[host];
-            if self.needs_bytes(host) {
-                if record.prepare == Sent::No {
-                    self.order(host, OrderKind::Prepare, out);
-                }
-                (in_progress, preparing) = (true, true);
-                continue;
-            }
-            let up = record.is_up();
-            let slot = match self.assignment.action {
-                Action::Release(_) | Action::Restore(_) | Action::Restart(_) => {
-                    in_flight + if up { down } else { 0 } < allowed
-                }
-                // Both disturb nothing that serves well.
-                Action::Verify | Action::Stop(_) => true,
-                // The phase has ended by its fault.
-                Action::Scale { .. } => false,
-            };
-            if slot && self.lease && !self.committing {
-                self.order(host, OrderKind::Execute, out);
-                in_flight += 1;
-                down -= usize::from(!up);
-                in_progress = true;
-            }
+    fn start(&mut self, now: Timestamp, out: &mut Effects) -> bool {
+        let wave = self.turns_of_wave(now);
+        for turn in self.index.without_bytes.range(..wave).copied().collect::<Vec<_>>() {
+            self.prepare(turn, out);
         }
-        if !preparing
-            && in_flight == by_state.in_flight.len()
-            && by_state.in_flight.iter().all(|it| self.has_begun(it))
+        let preparing = self.index.preparing.first().is_some_and(|turn| *turn < wave);
+        let in_flight = self.index.in_flight;
+        let mut last = 0;
+        while let Some(turn) = self.index.ready.range(last..wave).next().copied()
+            && self.has_slot(turn)
+            && self.lease
+            && !self.committing
         {
-            self.prepare_ahead(later, &by_state.unprepared, out);
+            let host = self.index.host_of(turn).clone();
+            self.keep_ordered(&host, wave, out);
+            self.order(&host, OrderKind::Execute, out);
+            last = turn + 1;
         }
-        in_progress
+        let index = &self.index;
+        if !preparing && index.in_flight == in_flight && index.in_flight_begun == in_flight {
+            self.prepare_ahead(wave, out);
+        }
+        preparing || self.index.in_flight > 0 || self.committing
     }
 
-    /// What ran on the host in flight has made way: it waits for its service more than for its disk.
-    fn has_begun(&self, host: &HostName) -> bool {
-        self.hosts[host].report.as_ref().is_some_and(|it| it.state == HostState::Updating)
+    fn prepare(&mut self, turn: Turn, out: &mut Effects) {
+        let host = self.index.host_of(turn).clone();
+        self.order(&host, OrderKind::Prepare, out);
+    }
+
+    /// Whether a host may be taken now. Where one may not, none may whose turn is later.
+    fn has_slot(&self, turn: Turn) -> bool {
+        let index = &self.index;
+        match self.assignment.action {
+            Action::Release(_) | Action::Restore(_) | Action::Restart(_) => {
+                let down = if index.is_up(turn) { index.down.len() } else { 0 };
+                index.in_flight as usize + down < self.allowed() as usize
+            }
+            // Both disturb nothing that serves well.
+            Action::Verify | Action::Stop(_) => true,
+            // The phase has ended by its fault.
+            Action::Scale { .. } => false,
+        }
     }
 
     /// Brings the bytes to hosts of later waves while this one is at work, a few at a time: the hosts of this
     /// wave come first, until each has begun. What fails there is judged when they are next.
-    fn prepare_ahead(
-        &mut self,
-        later: &[HostName],
-        unprepared: &BTreeMap<HostName, Failure>,
-        out: &mut Effects,
-    ) {
-        let lacks = |host: &&HostName| self.needs_bytes(host) && !unprepared.contains_key(*host);
-        let (kind, not_asked): (Vec<&HostName>, Vec<&HostName>) =
-            later.iter().filter(lacks).partition(|host| self.hosts[*host].prepare != Sent::No);
-        let free = HOSTS_PREPARED_AHEAD_MAX.saturating_sub(kind.len());
-        for host in not_asked.into_iter().take(free) {
-            self.order(host, OrderKind::Prepare, out);
+    fn prepare_ahead(&mut self, wave: Turn, out: &mut Effects) {
+        let at_work = self.index.preparing.range(wave..).take(HOSTS_PREPARED_AHEAD_MAX).count();
+        let next = self.index.without_bytes.range(wave..).take(HOSTS_PREPARED_AHEAD_MAX - at_work);
+        for turn in next.copied().collect::<Vec<_>>() {
+            self.prepare(turn, out);
         }
     }
 
-    /// The bytes of the release must be there before a slot is taken. What is brought back is there already.
-    fn needs_bytes(&self, host: &HostName) -> bool {
-        let Action::Release(digest) = self.assignment.action else { return false };
-        let report = self.hosts[host].report.as_ref();
-        report.is_none_or(|it| it.prepared != Some(digest) && it.current != Some(digest))
-    }
-
-    fn is_lost(&self, now: Timestamp, host: &HostName) -> bool {
-        let record = &self.hosts[host];
-        !record.connected && now >= record.since + HOST_LOST_AFTER
-    }
-
     /// Hosts that are down or away may come back; when they don't, a user has to act.
-    fn stuck(&mut self, now: Timestamp, by_state: &HostsByState, in_progress: bool) -> Option<Failure> {
+    fn stuck(&mut self, now: Timestamp, in_progress: bool) -> Option<Failure> {
         if in_progress || !self.lease {
             self.stuck_since = None;
             return None;
@@ -323,38 +232,24 @@ impl Phase {
         if now < since + HOST_LOST_AFTER {
             return None;
         }
-        Some(if by_state.open.is_empty() {
-            let is = if by_state.absent.len() == 1 {
-                "is not connected to its"
-            } else {
-                "are not connected to their"
-            };
-            let message = format!("{} {is} agent", names(&by_state.absent));
-            let instance = by_state.absent.first().map(Into::into);
+        let HostIndex { open, absent, down, .. } = &self.index;
+        Some(if open.len() == 0 {
+            let is = if absent.len() == 1 { "is not connected to its" } else { "are not connected to their" };
+            let message = format!("{} {is} agent", names(absent.iter()));
+            let instance = absent.first().map(Into::into);
             Failure { code: ReasonCode::HostNotConnected, message, instance }
         } else {
-            let (names, allowed) = (names(&by_state.down), self.allowed());
-            let (are, use_up) = if by_state.down.len() == 1 { ("is", "uses up") } else { ("are", "use up") };
+            let (names, allowed) = (names(down.iter()), self.allowed());
+            let (are, use_up) = if down.len() == 1 { ("is", "uses up") } else { ("are", "use up") };
             let message = format!("{names} {are} already down and {use_up} max_unavailable ({allowed})");
             Failure { code: ReasonCode::BudgetPaused, message, instance: None }
         })
     }
 
-    fn plan_wake(&mut self, now: Timestamp, by_state: &HostsByState, out: &mut Effects) {
-        let away = |host: &HostName| {
-            let record = &self.hosts[host];
-            let progress = record.progress(host, self.desired());
-            let limit = self.silence(host, record, &progress).filter(|_| !record.connected)?;
-            Some(record.since + limit)
-        };
-        let next = by_state
-            .in_flight
-            .iter()
-            .chain(&by_state.absent)
-            .filter_map(away)
-            .chain(self.stuck_since.map(|since| since + HOST_LOST_AFTER))
-            .filter(|at| *at > now)
-            .min();
+    fn plan_wake(&mut self, now: Timestamp, out: &mut Effects) {
+        let ends = self.index.next_end_of_wait(now).into_iter();
+        let stuck = self.stuck_since.map(|since| since + HOST_LOST_AFTER);
+        let next = ends.chain(stuck).chain(self.report_at()).filter(|at| *at > now).min();
         if let Some(at) = next.filter(|at| self.wake != Some(*at)) {
             self.wake = Some(at);
             out.push(Effect::WakeAt(at));

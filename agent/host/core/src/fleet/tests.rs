@@ -1,5 +1,6 @@
 //! Scripted hosts: each test says what hosts say, and checks what the fleet orders.
 
+mod index;
 mod restart;
 pub(super) mod world;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use trimaran_agent_core::driver::CallId;
 use trimaran_agent_core::{Executor, Input, Output};
 use trimaran_host_core::fleet::{Fleet, GoalAck, HostObservation, SendGoal, Watched};
-use trimaran_model::assignment::{Assignment, HostAction, HostReport};
+use trimaran_model::assignment::{Assignment, HostAction, HostGoal, HostReport};
 use trimaran_model::id::{AssignmentId, Epoch, Fence, HostName};
 use trimaran_model::limits::{HOST_LOST_AFTER, LEASE, LEASE_PING};
 use trimaran_model::target::Target;
@@ -424,7 +424,7 @@ impl World {
         seen.sequence += 1;
         let sequence = seen.sequence;
         seen.asked.insert(sequence, (assignment, call, until));
-        let (host, goal) = (give.host, give.goal);
+        let (host, goal) = (give.host, HostGoal::clone(&give.goal));
         self.note(format!(
             "agent {index} orders {host} to {} under {}",
             action(&goal.action),

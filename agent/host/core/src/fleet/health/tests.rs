@@ -128,7 +128,7 @@ impl World {
     fn converge(&mut self) -> Vec<(HostName, &'static str)> {
         let asked = |SendGoal { host, goal }: SendGoal| {
             assert_eq!(goal.fence, FENCE, "no deploy's decision is undone");
-            let action = match goal.action {
+            let action = match &goal.action {
                 HostAction::Apply(order) if order.digest == NEW => "apply",
                 HostAction::Stop { .. } => "stop",
                 other => panic!("{other:?}"),

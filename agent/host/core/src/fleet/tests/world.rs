@@ -115,7 +115,10 @@ pub(in crate::fleet) struct World {
     pub(super) orders: Vec<Order>,
     pub(super) commits: Vec<Progress>,
     pub(super) bodies: Vec<Vec<u8>>,
+    /// As the next report has it, or the last one at the end.
     pub(super) progress: Option<Progress>,
+    /// What was reported, and when.
+    pub(super) reports_made: Vec<(Timestamp, Progress)>,
     pub(super) outcome: Option<Outcome>,
     pub(super) wake: Option<Timestamp>,
 }
@@ -144,6 +147,7 @@ impl World {
             commits: Vec::new(),
             bodies: Vec::new(),
             progress: None,
+            reports_made: Vec::new(),
             outcome: None,
             wake: None,
         };
@@ -166,7 +170,10 @@ impl World {
                     };
                     self.orders.push(Order { call: id, host: call.host, action });
                 }
-                Effect::Report(progress) => self.progress = Some(progress),
+                Effect::Report(progress) => {
+                    self.progress = Some(progress.clone());
+                    self.reports_made.push((self.now, progress));
+                }
                 Effect::Commit { body, progress, .. } => {
                     self.commits.push(progress);
                     self.bodies.push(body);
@@ -181,7 +188,11 @@ impl World {
     pub(super) fn feed(&mut self, input: Input<GoalAck, HostObservation>) {
         let mut out = Vec::new();
         Fleet.step(&mut self.phase, self.now, input, &mut out);
+        assert_eq!(self.phase.index, self.phase.recounted(), "the index is what a recount gives");
         self.take(out);
+        if self.outcome.is_none() && self.phase.index.all_observed() {
+            self.progress = Some(self.phase.progress());
+        }
     }
 
     pub(super) fn show(&mut self, name: &HostName, connected: bool) {
