@@ -1,0 +1,10 @@
+//! Defects of the executor that can be switched on for the simulator, which must find them.
+
+trimaran_model::mutants! {
+    /// What follows a write of the journal does not wait for the disk.
+    ActBeforeDurable = "act_before_durable",
+    /// The lease counts from the receipt of an answer.
+    LeaseFromReceipt = "lease_from_receipt",
+    /// A result is sent once, and not again on the next session.
+    ResultOnce = "result_once",
+}
