@@ -10,7 +10,7 @@ use trimaran_agent_core::{Executor, Input, Output, journal};
 use trimaran_host_core::fleet::health::{Enrolled, Health, Transition};
 use trimaran_host_core::fleet::{Fleet, Watched};
 use trimaran_model::assignment::Assignment;
-use trimaran_model::id::{AssignmentId, Epoch, Fence, HostName};
+use trimaran_model::id::{AssignmentId, Epoch, Fence, HostName, InstallationId};
 use trimaran_model::limits::{
     AGENT_FRAME_BYTES_MAX, DOWN_COUNTS_INTERVAL, LEASE_PING, UNGUARDED_CALL, VERDICTS_PER_MESSAGE_MAX,
 };
@@ -42,6 +42,8 @@ pub(crate) struct Agent {
     writing: VecDeque<(u64, Written)>,
     /// Assignments of which the file has the order, with their fences.
     durable: BTreeSet<(AssignmentId, Fence)>,
+    /// The largest fence of each installation that was ever written to it.
+    fences: BTreeMap<InstallationId, Fence>,
     pub(super) hosts: BTreeMap<HostName, Seen>,
     pub(super) watches: BTreeMap<AssignmentId, Watched>,
     pub(super) inventory: Option<BTreeMap<HostName, Enrolled>>,
@@ -90,6 +92,18 @@ impl Agent {
         self.durable.contains(&(assignment, fence))
     }
 
+    /// Only an order with a larger fence than all before it is written down.
+    fn check_fences(&mut self, records: &[JournalRecord]) {
+        for record in records {
+            if let JournalRecord::Taken(taken) = record {
+                let installation = InstallationId::try_from(taken.installation.clone()).expect("a name");
+                let fence = Fence(taken.fence);
+                let before = self.fences.insert(installation, fence);
+                assert!(before < Some(fence), "the agent takes fence {fence} after {before:?}");
+            }
+        }
+    }
+
     fn note_durable(&mut self, records: &[JournalRecord]) {
         for record in records {
             if let JournalRecord::Taken(taken) = record {
@@ -120,6 +134,7 @@ impl World {
             file: file[..found.good_bytes].to_vec(),
             writing: VecDeque::new(),
             durable: BTreeSet::new(),
+            fences: BTreeMap::new(),
             hosts: BTreeMap::new(),
             watches: BTreeMap::new(),
             inventory: None,
@@ -138,6 +153,7 @@ impl World {
             paused: None,
         };
         agent.note_durable(&found.records);
+        agent.check_fences(&found.records);
         site.processes += 1;
         let process = site.processes;
         let mut out = Vec::new();
@@ -509,6 +525,9 @@ impl World {
         let (now, site) = self.with_site();
         let delay = 1 + site.random.below(30);
         let Some(agent) = site.agents.get_mut(&process) else { return };
+        if !replaces {
+            agent.check_fences(&records);
+        }
         agent.writing.push_back((sequence, Written { replaces, records }));
         let at = (now + delay).max(site.synced_at.get(&process).copied().unwrap_or(0));
         site.synced_at.insert(process, at);
