@@ -50,7 +50,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
     /// behind the others: the depth of the stack does not grow with the queue.
     pub(crate) fn drain(&mut self, now: Timestamp, id: AssignmentId, out: &mut Outputs<D>) {
         while let Some(task) = self.tasks.get_mut(&id) {
-            if task.blocked > self.durable {
+            if task.blocked > self.durable && !mutant!(ActBeforeDurable) {
                 return;
             }
             let Some(queued) = task.queue.pop_front() else { return };

@@ -130,7 +130,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
             Input::Detached => self.on_detached(),
             Input::PongReceived { sent } => {
                 if self.attached {
-                    self.lease.renew(sent);
+                    self.lease.renew(if mutant!(LeaseFromReceipt) { now } else { sent });
                 }
             }
             Input::Targets(targets) => self.on_targets(now, targets, out),
@@ -246,6 +246,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         for (id, task) in &mut self.tasks {
             task.forget_sent();
             match &task.state {
+                State::Ended { .. } if mutant!(ResultOnce) => {}
                 State::Ended { durable, .. } if *durable <= self.durable => {
                     self.outbox.push(Outgoing::Result(*id));
                 }

@@ -17,6 +17,20 @@
 //! Deliberately not here: platforms (each is a [`driver::Driver`]), files and sockets (the daemon).
 #![forbid(unsafe_code)]
 
+/// Whether a defect of [`mutant::Mutant`] is switched on; never in a build without the feature.
+#[cfg(feature = "mutants")]
+macro_rules! mutant {
+    ($name:ident) => {
+        $crate::mutant::is($crate::mutant::Mutant::$name)
+    };
+}
+#[cfg(not(feature = "mutants"))]
+macro_rules! mutant {
+    ($name:ident) => {
+        false
+    };
+}
+
 pub mod both;
 mod calls;
 pub mod driver;
@@ -25,6 +39,8 @@ mod executor;
 mod io;
 pub mod journal;
 mod lease;
+#[cfg(feature = "mutants")]
+pub mod mutant;
 mod orders;
 mod outbox;
 pub mod platform;

@@ -33,7 +33,7 @@ impl<D: Journaled<Order = Assignment, Progress = Progress>> Executor<D> {
         let waiting = self.next.get(&installation);
         let waiting = waiting.map(|it| HighestFence { fence: it.fence, assignment: it.id });
         let highest = waiting.or(self.fences.get(&installation).copied());
-        if let Some(highest) = highest.filter(|highest| fence <= highest.fence) {
+        if let Some(highest) = highest.filter(|highest| fence <= highest.fence && !mutant!(TakeAnyFence)) {
             return self.on_assign_again(new, highest, waiting.is_some(), out);
         }
         if self.tasks.len() + self.next.len() >= AGENT_ASSIGNMENTS_MAX {

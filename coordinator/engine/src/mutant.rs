@@ -19,6 +19,8 @@ trimaran_model::mutants! {
     ForgetFailures = "forget_failures",
     /// An agent is served whatever it has seen of later incarnations of the cluster.
     ServeLaterIncarnation = "serve_later_incarnation",
+    /// An incarnation of an agent that was followed by another one attaches again.
+    ServeSuperseded = "serve_superseded",
     /// An agent is served by a cluster that only observes.
     ServeWhileObserving = "serve_while_observing",
     /// Settling a run panics when it is to be canceled.

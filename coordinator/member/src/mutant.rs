@@ -27,8 +27,6 @@ trimaran_model::mutants! {
     KeepSuperseded = "keep_superseded",
     /// A result is answered before the log has it.
     AnswerEarly = "answer_early",
-    /// Reports that the log was too busy for are dropped.
-    DropBusy = "drop_busy",
     /// A verdict does not wait for the result that it may contradict.
     VerdictOvertakes = "verdict_overtakes",
 }

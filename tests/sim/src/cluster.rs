@@ -506,11 +506,13 @@ impl Cluster {
                 Asker::Attach(_) => self.agent_leaves(),
                 Asker::Request(number) => self.operators.not_accepted(number),
                 Asker::Internal | Asker::Result(_) | Asker::Members(_) => {}
+                Asker::Session { .. } => unreachable!("the agent of this world is a script"),
             };
         };
         self.answered = self.answered.max(revision);
         match asker {
             Asker::Internal | Asker::Members(_) => {}
+            Asker::Session { .. } => unreachable!("the agent of this world is a script"),
             Asker::Attach(incarnation) => {
                 self.agent.attached(incarnation, &outcome);
                 if self.agent_at.0 == node {

@@ -12,7 +12,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use trimaran_sim::cluster;
 use trimaran_sim::mutants;
-use trimaran_sim::play::{Length, Losses, first_found, play, play_cluster_losing};
+use trimaran_sim::play::{
+    Length, Losses, Played, first_found, first_found_whole, play, play_cluster_losing, play_whole,
+};
 use trimaran_sim::world::{Faults, Seen};
 
 /// Plays simulated worlds from their seeds: same seed, same trace and hash.
@@ -26,6 +28,7 @@ use trimaran_sim::world::{Faults, Seen};
   cargo xtask sim --seed 7 --trace
   cargo xtask sim --seeds 0..2000
   cargo xtask sim --seeds 0..200 --mutant same_fence
+  cargo xtask sim --whole --seeds 0..200
   cargo xtask sim --coordinators 3 --seeds 0..100 --restores 2
   cargo xtask sim --mutants"
 )]
@@ -42,6 +45,9 @@ struct Arguments {
     /// Every deliberate defect in turn: each has to be found within 200 seeds
     #[arg(long, conflicts_with_all = ["mutant", "seed", "seeds"])]
     mutants: bool,
+    /// Worlds whose agent and hosts are what runs in production, and no script
+    #[arg(long, conflicts_with_all = ["coordinators", "mutants"])]
+    whole: bool,
     /// Coordinators of each world
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = one_or_three, conflicts_with = "mutants")]
     coordinators: u8,
@@ -76,7 +82,7 @@ fn one_or_three(text: &str) -> Result<u8, String> {
 
 fn defect(name: &str) -> Result<&'static str, String> {
     let of_three = || mutants::cluster_names().into_iter().chain(mutants::restore_names());
-    let known = || mutants::names().into_iter().chain(of_three());
+    let known = || mutants::names().into_iter().chain(mutants::whole_names()).chain(of_three());
     let unknown = || format!("there is no such defect; there are {}", known().collect::<Vec<_>>().join(", "));
     known().find(|it| *it == name).ok_or_else(unknown)
 }
@@ -86,9 +92,10 @@ fn main() -> ExitCode {
     // What is violated is printed with its trace.
     std::panic::set_hook(Box::new(|_| {}));
     let fine = if arguments.mutants {
-        let survivors =
-            mutants::names().into_iter().filter(|name| !is_found(name, 0..mutants::SEEDS_TO_FIND));
-        survivors.count() == 0
+        let seeds = 0..mutants::SEEDS_TO_FIND;
+        let scripted = mutants::names().into_iter().filter(|name| !is_found(name, false, seeds.clone()));
+        let whole = mutants::whole_names().into_iter().filter(|name| !is_found(name, true, seeds.clone()));
+        scripted.count() + whole.count() == 0
     } else {
         let seeds = match (arguments.seed, arguments.seeds.clone()) {
             (Some(seed), _) => seed..seed + 1,
@@ -97,7 +104,7 @@ fn main() -> ExitCode {
         };
         match arguments.mutant {
             _ if arguments.coordinators == 3 => play_clusters(&arguments, seeds),
-            Some(name) if !arguments.trace => is_found(name, seeds),
+            Some(name) if !arguments.trace => is_found(name, arguments.whole, seeds),
             _ => play_all(&arguments, seeds),
         }
     };
@@ -105,8 +112,9 @@ fn main() -> ExitCode {
 }
 
 /// Whether a defect is found, and by which seed.
-fn is_found(name: &'static str, seeds: Range<u64>) -> bool {
-    match first_found(name, seeds.clone()) {
+fn is_found(name: &'static str, whole: bool, seeds: Range<u64>) -> bool {
+    let find = if whole { first_found_whole } else { first_found };
+    match find(name, seeds.clone()) {
         Some(played) => {
             let why = played.violation.unwrap_or_default();
             println!("{name}: found by seed {}: {}", played.seed, why.lines().next().unwrap_or_default());
@@ -119,11 +127,18 @@ fn is_found(name: &'static str, seeds: Range<u64>) -> bool {
     }
 }
 
+fn play_one(arguments: &Arguments, seed: u64, length: Length) -> Played {
+    match arguments.whole {
+        true => play_whole(seed, length, arguments.mutant, arguments.trace),
+        false => play(seed, Faults::ROUGH, length, arguments.mutant, arguments.trace),
+    }
+}
+
 fn play_all(arguments: &Arguments, seeds: Range<u64>) -> bool {
     let length = Length { rough_ms: arguments.seconds * 1000, ..Length::default() };
     let (mut all, mut clean, count) = (Seen::default(), true, seeds.end - seeds.start);
     for seed in seeds {
-        let played = play(seed, Faults::ROUGH, length, arguments.mutant, arguments.trace);
+        let played = play_one(arguments, seed, length);
         all.add(&played.seen);
         if arguments.trace || played.violation.is_some() {
             print!("{}", played.trace);
@@ -173,6 +188,7 @@ fn play_clusters(arguments: &Arguments, seeds: Range<u64>) -> bool {
 fn again(arguments: &Arguments, seed: u64) -> String {
     let mutant = arguments.mutant.map(|name| format!(" --mutant {name}")).unwrap_or_default();
     let coordinators = match arguments.coordinators {
+        1 if arguments.whole => " --whole".to_owned(),
         1 => String::new(),
         more => format!(" --coordinators {more}"),
     };

@@ -3,6 +3,7 @@
 //! Not here: defects that only the engine's own random test can meet, because the world's operators never provoke
 //! them, and those of a replica that need peers: its own simulation finds them.
 
+use trimaran_agent_core::mutant::Mutant as Executor;
 use trimaran_engine::mutant::Mutant as Engine;
 use trimaran_member::mutant::Mutant as Member;
 use trimaran_replica::mutant::Mutant as Replica;
@@ -26,9 +27,18 @@ pub fn names() -> Vec<&'static str> {
     engine.chain(member).chain([Replica::SyncOfFirst.as_str()]).collect()
 }
 
-/// Those that only sessions of an agent that is no script can meet.
-const SESSION: &[Member] =
-    &[Member::KeepSuperseded, Member::AnswerEarly, Member::DropBusy, Member::VerdictOvertakes];
+/// Those that only sessions of an agent that is no script can meet: the whole world has to find them.
+const SESSION: &[Member] = &[Member::KeepSuperseded, Member::AnswerEarly, Member::VerdictOvertakes];
+
+/// Defects of other crates that the whole world has to find, beside those of the executor.
+const WHOLE: &[Engine] = &[Engine::ServeSuperseded, Engine::SameFence, Engine::TimerLate];
+
+/// The names of those that the whole world has to find.
+pub fn whole_names() -> Vec<&'static str> {
+    let executor = Executor::ALL.iter().map(|it| it.as_str());
+    let session = SESSION.iter().map(|it| it.as_str());
+    executor.chain(session).chain(WHOLE.iter().map(|it| it.as_str())).collect()
+}
 
 /// Those that only several coordinators can meet: the world of three has to find them.
 const CLUSTER: &[Member] = &[

@@ -36,8 +36,25 @@ pub struct Played {
 
 /// Plays one world with a defect, or without. `whole` keeps the whole trace and not only its end.
 pub fn play(seed: u64, faults: Faults, length: Length, defect: Option<&'static str>, whole: bool) -> Played {
+    play_world(seed, |trace| World::new(seed, faults, trace), length, defect, whole)
+}
+
+/// Plays one world whose agent and hosts are what runs in production, with a defect or without.
+pub fn play_whole(seed: u64, length: Length, defect: Option<&'static str>, whole: bool) -> Played {
+    let faults = Faults { crash_every: 9000, pause_every: 15_000, ..Faults::ROUGH };
+    let length = Length { rough_ms: 2 * length.rough_ms, heal_ms: 4 * length.heal_ms };
+    play_world(seed, |trace| World::whole(seed, faults, trace), length, defect, whole)
+}
+
+fn play_world(
+    seed: u64,
+    begin: impl FnOnce(Trace) -> World,
+    length: Length,
+    defect: Option<&'static str>,
+    whole: bool,
+) -> Played {
     mutant::set(defect);
-    let mut world = World::new(seed, faults, Trace::new(whole));
+    let mut world = begin(Trace::new(whole));
     let ended = catch_unwind(AssertUnwindSafe(|| {
         world.run(length.rough_ms);
         world.heal(length.heal_ms);
@@ -133,6 +150,12 @@ fn text(panic: &(dyn Any + Send)) -> String {
 /// The first seed of `seeds` that finds a defect.
 pub fn first_found(defect: &'static str, seeds: std::ops::Range<u64>) -> Option<Played> {
     let mut played = seeds.map(|seed| play(seed, Faults::ROUGH, Length::default(), Some(defect), false));
+    played.find(|it| it.violation.is_some())
+}
+
+/// The first seed of `seeds` whose whole world finds a defect.
+pub fn first_found_whole(defect: &'static str, seeds: std::ops::Range<u64>) -> Option<Played> {
+    let mut played = seeds.map(|seed| play_whole(seed, Length::default(), Some(defect), false));
     played.find(|it| it.violation.is_some())
 }
 

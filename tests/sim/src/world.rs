@@ -1,5 +1,6 @@
 //! One coordinator as it runs: the member that the server runs, with a replica of one voter, over a disk that loses
-//! what was not synced and groups its jobs as the store's writer does; and a fleet's agent and operators as scripts.
+//! what was not synced and groups its jobs as the store's writer does; operators as scripts; and a fleet's agent, as a script or
+//! with its hosts as they run (`site`).
 //! One thread, one seed.
 //!
 //! Faults: crashes at any moment and within a write, slow and full disks, pauses of the whole process, boot clocks that begin
@@ -14,6 +15,7 @@ pub(crate) mod agent;
 pub(crate) mod clock;
 pub(crate) mod machine;
 pub(crate) mod operator;
+pub(crate) mod site;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -36,12 +38,19 @@ use agent::Agent;
 use clock::Clock;
 use machine::CheckedMachine;
 use operator::Operators;
+use site::{Site, SiteEvent, SiteSeen};
 
 /// How far the cluster's wall time may be from the true one, once the member leads for [`WALL_SETTLES`].
 const WALL_TOLERANCE_MS: u64 = 2500;
 const WALL_SETTLES: u64 = 5000;
 /// The longest that a request waits for its answer in a world without faults.
 const ANSWER_TIMEOUT: u64 = 30_000;
+/// The longest that the last release of a healed world takes, with its hosts.
+const LAST_DEPLOY_TIMEOUT: u64 = 120_000;
+/// What hosts report of it is shown within this time.
+const HOSTS_SETTLE: u64 = 5000;
+/// How often it is looked whether a world has come to its end.
+const RUN_STEP: u64 = 2000;
 
 /// What goes wrong, and how often; 0 is never.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +111,8 @@ pub struct Seen {
     pub runs: usize,
     /// Commands that were refused for want of space.
     pub no_space: usize,
+    /// Of a world with the agent and its hosts as they run.
+    pub site: SiteSeen,
 }
 
 impl Seen {
@@ -114,21 +125,30 @@ impl Seen {
         self.repeated += other.repeated;
         self.runs += other.runs;
         self.no_space += other.no_space;
+        self.site.add(&other.site);
     }
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Event {
-    Due { incarnation: u64 },
-    WriteDone { incarnation: u64 },
+    Due {
+        incarnation: u64,
+    },
+    WriteDone {
+        incarnation: u64,
+    },
     Start,
     Crash,
     Pause,
-    Continue { incarnation: u64 },
+    Continue {
+        incarnation: u64,
+    },
     Agent,
     AgentCrash,
     Operator,
     DiskSpace,
+    /// By its number in the site.
+    Site(u64),
 }
 
 /// Who asked for a command.
@@ -143,6 +163,11 @@ pub(crate) enum Asker {
     Request(u64),
     /// A change of the members, of this number.
     Members(u64),
+    /// A session of the agent, by its connection, and its proposal.
+    Session {
+        link: u64,
+        number: u64,
+    },
 }
 
 /// Views of this world are the rows of the state: no one asks for a revision.
@@ -179,6 +204,8 @@ pub struct World {
     agent: Agent,
     operators: Operators,
     healing: bool,
+    /// The agent and its hosts as they run, instead of the script.
+    site: Option<Site>,
 }
 
 impl World {
@@ -220,6 +247,7 @@ impl World {
             agent: Agent::default(),
             operators: Operators::new(seed),
             healing: false,
+            site: None,
         };
         world.at(0, Event::Start);
         world.at(50, Event::Agent);
@@ -228,6 +256,16 @@ impl World {
         world.at(faults.pause_every, Event::Pause);
         world.at(faults.agent_crash_every, Event::AgentCrash);
         world.at(faults.disk_full_every, Event::DiskSpace);
+        world
+    }
+
+    /// A world whose agent and hosts are not a script: they are what runs in production, over a network with faults.
+    pub fn whole(seed: u64, faults: Faults, trace: Trace) -> Self {
+        // The agent crashes by the site's own faults.
+        let rough = faults.agent_crash_every > 0;
+        let mut world = Self::new(seed, Faults { agent_crash_every: 0, ..faults }, trace);
+        world.site = Some(Site::new(seed, world.now, faults.drift_ppm, rough));
+        world.start_site();
         world
     }
 
@@ -266,19 +304,51 @@ impl World {
         self.faults = Faults::NONE;
         self.healing = true;
         self.set_disk(DiskLevel::Enough);
-        self.run(length);
-        let left = self.live_runs();
+        self.heal_site();
+        match self.site.is_some() {
+            true => self.run_until(length, |world| world.live_runs().is_some_and(|live| live.is_empty())),
+            false => self.run(length),
+        }
+        let left = self.live_runs().expect("a healed coordinator runs");
         assert!(left.is_empty(), "these never end: {left:?}");
         let unanswered = self.operators.unanswered(self.now.saturating_sub(ANSWER_TIMEOUT));
         assert!(unanswered.is_empty(), "these requests are never answered: {unanswered:?}");
         self.operators.check(self.rows().expect("a healed coordinator runs"));
+        if self.site.is_some() {
+            self.deploy_last();
+        }
         self.seen.runs = self.operators.runs();
     }
 
-    fn live_runs(&self) -> Vec<(String, String)> {
-        let all = query::runs(self.rows().expect("a healed coordinator runs"), None, usize::MAX).runs;
+    /// A last release, which works everywhere, is the one that every host serves in the end.
+    fn deploy_last(&mut self) {
+        let number = self.operators.deploy_last(self.wall().0);
+        self.run_until(LAST_DEPLOY_TIMEOUT, |world| {
+            world.operators.is_answered(number) && world.live_runs().is_some_and(|live| live.is_empty())
+        });
+        // What hosts report of it last is on its way.
+        self.run(HOSTS_SETTLE);
+        let rows = self.rows().expect("a healed coordinator runs");
+        let run = self.operators.run_of(number).expect("it is started");
+        let document = query::run(rows, &run).expect("it was acknowledged");
+        assert_eq!(document.status, Status::Succeeded.as_str(), "the last run: {document:?}");
+        self.check_hosts(operator::LAST_VERSION);
+        self.seen.site = self.site.as_ref().map(|site| site.seen.clone()).unwrap_or_default();
+    }
+
+    /// Lets time pass until something holds, at most so long.
+    fn run_until(&mut self, length: u64, holds: impl Fn(&Self) -> bool) {
+        let end = self.now + length;
+        while self.now < end && !holds(self) {
+            self.run(RUN_STEP);
+        }
+    }
+
+    /// The runs that are not done; `None` while no coordinator runs.
+    fn live_runs(&self) -> Option<Vec<(String, String)>> {
+        let all = query::runs(self.rows()?, None, usize::MAX).runs;
         let live = |status: &str| Status::from_name(status).is_some_and(|status| !status.is_done());
-        all.into_iter().filter(|run| live(&run.status)).map(|run| (run.run, run.status)).collect()
+        Some(all.into_iter().filter(|run| live(&run.status)).map(|run| (run.run, run.status)).collect())
     }
 
     fn rows(&self) -> Option<&Rows> {
@@ -308,6 +378,7 @@ impl World {
                     self.again(self.faults.pause_every, Event::Pause);
                 }
             }
+            Event::Agent if self.site.is_some() => {}
             Event::Agent => {
                 self.agent_moves();
                 let delay = 20 + self.random.below(150);
@@ -323,6 +394,7 @@ impl World {
                 }
             }
             Event::DiskSpace => self.disk_changes(),
+            Event::Site(number) => self.on_site_event(number),
             Event::Operator => {
                 self.check_wall();
                 self.operators_move();
@@ -396,6 +468,7 @@ impl World {
         self.note(format_args!("the coordinator crashes; {kept} of {unsynced} unsynced writes stay"));
         self.store.crash(usize::try_from(kept).expect("few groups"));
         self.agent.session_lost();
+        self.gateway_crashes();
         self.operators.session_lost();
         let down = 10 + self.random.below(1500);
         self.at(down, Event::Start);
@@ -418,6 +491,7 @@ impl World {
         let waiting = self.paused.take().unwrap_or_default();
         waiting.into_iter().for_each(|input| self.step(input));
         self.settle();
+        self.resume_site();
     }
 
     /// Sends the coordinator a command; it is lost when that is down.
@@ -506,7 +580,10 @@ impl World {
             }
             Output::Proposed { requester, answer } => self.answer(requester, answer),
             Output::Read { requester, .. } => match requester {},
-            Output::Applied(_) => self.seen.entries += 1,
+            Output::Applied(applied) => {
+                self.seen.entries += 1;
+                self.route(&applied);
+            }
             Output::Fatal(fatal) => panic!("{fatal}"),
             Output::Send { .. }
             | Output::SendPeer { .. }
@@ -521,6 +598,9 @@ impl World {
         let Proposed::Done { revision, outcome } = answer else {
             // Whoever asked asks again.
             return match asker {
+                Asker::Session { link, number } => {
+                    self.site_after(0, SiteEvent::SessionAnswered { link, number, answer });
+                }
                 Asker::Attach(_) => self.agent.session_lost(),
                 Asker::Request(number) => self.operators.not_accepted(number),
                 Asker::Internal | Asker::Result(_) | Asker::Members(_) => {}
@@ -528,12 +608,22 @@ impl World {
         };
         let entry = EntryMeta { index: revision, term: self.terms.get(&revision).copied().unwrap_or(0) };
         assert!(self.store.holds(entry), "entry {revision} is answered and not durable");
-        self.outcome(asker, outcome);
+        self.outcome(asker, revision, outcome);
     }
 
-    fn outcome(&mut self, asker: Asker, outcome: Outcome) {
+    fn outcome(&mut self, asker: Asker, revision: u64, outcome: Outcome) {
         match asker {
             Asker::Internal | Asker::Members(_) => {}
+            Asker::Session { link, number } => {
+                if matches!(outcome, Outcome::ReportApplied | Outcome::ResultSuperseded { .. }) {
+                    self.seen.results += 1;
+                }
+                if matches!(outcome, Outcome::Attached { .. }) {
+                    self.session_attaches(link);
+                }
+                let answer = Proposed::Done { revision, outcome };
+                self.site_after(0, SiteEvent::SessionAnswered { link, number, answer });
+            }
             Asker::Attach(incarnation) => self.agent.attached(incarnation, &outcome),
             Asker::Result(assignment) => {
                 self.seen.results += 1;

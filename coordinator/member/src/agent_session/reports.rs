@@ -177,9 +177,6 @@ impl AgentSession {
                 return;
             }
         }
-        if mutant!(DropBusy) {
-            return;
-        }
         self.reports.requeue(queued);
         self.retry_at.get_or_insert(moment.boot + RETRY_PAUSE);
     }

@@ -16,6 +16,8 @@ const WHOLE_INTERVAL: u64 = 16;
 pub(crate) struct CheckedMachine {
     inner: EngineStateMachine,
     pub(crate) rows: Rows,
+    /// The revision of the rows.
+    pub(crate) revision: u64,
     fence: u64,
 }
 
@@ -24,6 +26,7 @@ type Reply = Applied<Vec<Outcome>, (WallTime, Event)>;
 impl CheckedMachine {
     fn checked(&mut self, entry: EntryMeta, before: Timestamp, applied: Reply) -> Reply {
         self.rows.write(&applied.rows.changes);
+        self.revision = entry.index;
         let engine = self.inner.engine();
         assert!(engine.now() >= before, "cluster time went back from {before:?} to {:?}", engine.now());
         let state = check::state(engine, &self.rows, &mut self.fence);
@@ -71,6 +74,7 @@ impl StateMachine for CheckedMachine {
 
     fn restore(&mut self, applied: EntryMeta, rows: RowIter) -> Result<(), RestoreError> {
         self.rows = Rows(rows.collect());
+        self.revision = applied.index;
         let rows: Vec<_> = self.rows.0.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         self.inner.restore(applied, Box::new(rows.into_iter()))
     }

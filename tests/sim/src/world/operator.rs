@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use trimaran_engine::Outcome;
 use trimaran_engine::rows::{from_bytes, tables};
 use trimaran_engine::state::installation::Installation;
+use trimaran_model::id::RunId;
 use trimaran_query::text::{self, Owner};
 use trimaran_query::{self as query, RowSource as _, StoredRun};
 use trimaran_wire::v1::command::{Command, CommandBody, TokenGrant};
@@ -16,6 +17,8 @@ use crate::lab::{operator, request, run_id, stage_id, system};
 use crate::plan;
 use crate::random::Random;
 
+/// The version that is deployed at the end of a world whose hosts are real, and works everywhere.
+pub(crate) const LAST_VERSION: &str = "last";
 /// Live runs above which nothing new is deployed.
 const LIVE_MAX: usize = 5;
 
@@ -138,6 +141,34 @@ impl Operators {
             Some((request.command.clone(), Asker::Request(number)))
         };
         numbers.into_iter().filter_map(ask).collect()
+    }
+
+    /// Deploys the last version, at a wall time; the number of the request.
+    pub(crate) fn deploy_last(&mut self, wall: i64) -> u64 {
+        let environments = [
+            "staging targets=lab-staging".to_owned(),
+            "prod after=staging targets=lab-prod sizes=50%,100%".to_owned(),
+        ];
+        let body = CommandBody::StartRun {
+            source: None,
+            plan: plan::plan("web", &environments, LAST_VERSION),
+            overrides: Vec::new(),
+            reason: String::new(),
+        };
+        self.new_request(operator("op1", body), wall)
+    }
+
+    /// Whether a request has its answer.
+    pub(crate) fn is_answered(&self, number: u64) -> bool {
+        self.requests.get(&number).is_some_and(|request| request.answer.is_some())
+    }
+
+    /// The run that a request has started.
+    pub(crate) fn run_of(&self, number: u64) -> Option<RunId> {
+        match self.requests.get(&number)?.answer.as_ref()? {
+            Outcome::Run(run) => Some(run.clone()),
+            other => panic!("the request is answered {other:?}"),
+        }
     }
 
     fn new_request(&mut self, mut command: Command, wall: i64) -> u64 {
