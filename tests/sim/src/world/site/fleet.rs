@@ -192,7 +192,7 @@ impl World {
         seen.sequence += 1;
         let sequence = seen.sequence;
         seen.asked.insert(sequence, Asked { call, until: permit.until() });
-        let message = RunnerDown::Goal { sequence, goal: (&give.goal).into() };
+        let message = RunnerDown::Goal { sequence, goal: (&*give.goal).into() };
         self.note(format_args!(
             "agent {process} orders {} under fence {}",
             give.host,
