@@ -310,10 +310,12 @@ pub(crate) fn start_rollback_run(
 
 /// The kind of a run that restores releases for this cause.
 fn kind_of(cause: &Why) -> RunKind {
-    match cause {
-        Why::Adopted { .. } => RunKind::Adopt,
-        Why::Reapplied { .. } => RunKind::Reapply,
-        _ => RunKind::Rollback,
+    if matches!(cause, Why::Adopted { .. }) {
+        RunKind::Adopt
+    } else if matches!(cause, Why::Reapplied { .. }) {
+        RunKind::Reapply
+    } else {
+        RunKind::Rollback
     }
 }
 

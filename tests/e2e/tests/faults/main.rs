@@ -396,8 +396,11 @@ fn under_faults_nothing_is_lost_or_done_twice() {
     }
 }
 
+/// Plays one promise from a seed.
+type Promise = fn(u64);
+
 /// What the promises of three coordinators say, each seen from outside.
-const PROMISES: &[(&str, fn(u64))] = &[
+const PROMISES: &[(&str, Promise)] = &[
     ("leader_killed_at_any_moment", leaders::killed_at_any_moment),
     ("clock_ten_years_ahead", clocks::ten_years_ahead),
     ("certificates_that_expired", clocks::certificates_that_expired),

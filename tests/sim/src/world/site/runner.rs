@@ -50,13 +50,15 @@ pub(crate) struct Runner {
     goals: VecDeque<(u64, u64, HostGoal)>,
 }
 
+/// Bytes that are being written, and the session and number of the order that is answered then.
+type Saving = (Vec<u8>, Option<(u64, u64)>);
+
 struct Work {
     phase: Phase,
     next: Option<HostGoal>,
     abort_requested: bool,
     effects: VecDeque<HostEffect>,
-    /// What is being written, and the order that is answered then.
-    saving: Option<(Vec<u8>, Option<(u64, u64)>)>,
+    saving: Option<Saving>,
     inputs: VecDeque<Input<Reply, Snapshot>>,
     watched: Option<u64>,
     /// Answers that belong to an earlier order have another number.
