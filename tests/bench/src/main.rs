@@ -14,6 +14,7 @@ mod fleet;
 mod flink;
 mod flink_rest;
 mod floor;
+mod halt;
 mod history;
 mod hostile_runner;
 mod hung;
@@ -51,6 +52,7 @@ const ALL: &[Bench] = &[
     ("history", history::run),
     ("lint", lint::run),
     ("start", start::run),
+    ("halt", halt::run),
     ("rollout", rollout::run),
     ("verdict", verdict::run),
     ("flink", flink::run),

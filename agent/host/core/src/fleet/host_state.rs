@@ -27,6 +27,8 @@ pub(crate) struct HostRecord {
     pub(crate) served: bool,
     /// Was seen done by this process: its release failed when it degrades later.
     pub(crate) was_done: bool,
+    /// The order has failed there, and the host is on its way back.
+    pub(crate) fails: bool,
     pub(crate) prepare: Sent,
     /// The order to prepare was refused.
     pub(crate) refused: Option<Failure>,
@@ -91,6 +93,7 @@ impl HostRecord {
             report: None,
             served: false,
             was_done: false,
+            fails: false,
             prepare: Sent::No,
             refused: None,
             execute: Sent::No,
@@ -198,6 +201,16 @@ impl HostRecord {
     }
 
     /// `tried`: this attempt has brought the release to the host, when it is there.
+    /// The order has failed on the host, which is still on its way back: it holds its slot, and no other host may follow it
+    /// meanwhile. A fault of the platform counts at the end, when the host needs no slot any more.
+    pub(crate) fn failure_in_flight(&self, host: &HostName, desired: Desired<'_>) -> Option<Failure> {
+        let report = self.report.as_ref()?;
+        let ours = report.fence == desired.fence && report.assignment == desired.assignment;
+        let is_release = matches!(desired.action, Action::Release(_));
+        let fails = report.state == HostState::Updating && report.disruptive && report.code.is_some();
+        (ours && is_release && fails).then(|| failure(host, report)).filter(|failure| !is_fault(failure))
+    }
+
     fn on_release(&self, report: &HostReport, ours: bool, tried: bool, digest: Digest) -> Finding {
         let there = report.current == Some(digest);
         match (report.state, ours) {

@@ -145,15 +145,36 @@ impl Phase {
         for call in before.filter(|call| !record.calls().any(|it| it == *call)) {
             self.index.calls.remove(&call);
         }
-        let progress = record.progress(&host, Desired::of(&self.assignment));
+        let desired = Desired::of(&self.assignment);
+        let progress = record.progress(&host, desired);
         record.was_done |= progress == HostProgress::Done;
         self.is_unreported = true;
+        let in_flight =
+            record.failure_in_flight(&host, desired).filter(|_| progress == HostProgress::InFlight);
+        let failed_before = std::mem::replace(&mut record.fails, in_flight.is_some());
         self.refresh(&host);
-        if let HostProgress::Bad(failure) = progress
+        let failure = match progress {
+            HostProgress::Bad(failure) if failed_before => return self.amend(&host, failure, out),
+            HostProgress::Bad(failure) => Some(failure),
+            HostProgress::InFlight => in_flight,
+            HostProgress::Done | HostProgress::Open | HostProgress::Unprepared(_) => None,
+            HostProgress::Absent | HostProgress::Elsewhere => None,
+        };
+        if let Some(failure) = failure
             && !self.has_failed(&host)
             && !self.is_left_behind(&host)
         {
             self.judge(failure, out);
+        }
+    }
+
+    /// A host that was on its way back says how that ended, as by a service that is down now.
+    fn amend(&mut self, host: &HostName, failure: Failure, out: &mut Effects) {
+        let Some(place) = self.index.charges.failure(host) else { return };
+        let kept = &mut self.kept.failures[place];
+        if *kept != failure {
+            *kept = failure;
+            out.push(Effect::Persist);
         }
     }
 

@@ -172,6 +172,34 @@ fn a_failure_over_the_budget_ends_the_wave_when_nothing_is_in_flight() {
 }
 
 #[test]
+fn a_host_that_is_on_its_way_back_has_failed_and_lets_no_other_one_begin() {
+    let mut world = World::new(assignment(Action::Release(NEW), 5, wave(5, 2, 0)));
+    let acting = world.obey();
+    world.say_failed(&acting[0], HostState::Updating, ReasonCode::ProcessExited);
+    world.say_state(&acting[1], HostState::Healthy, NEW);
+    assert_eq!(
+        (world.outcome.clone(), world.obey()),
+        (None, vec![]),
+        "it holds its slot, and no one follows"
+    );
+    assert_eq!(world.progress.clone().expect("progress").failed, [acting[0].clone()]);
+    world.say_failed(&acting[0], HostState::Broken, ReasonCode::RevertFailed);
+    let Some(Outcome::Failed(failure)) = &world.outcome else { panic!("failed: {:?}", world.outcome) };
+    assert_eq!(failure.code, ReasonCode::RevertFailed, "how it ended");
+    assert_eq!(failure.message, "503", "one host has failed");
+}
+
+#[test]
+fn a_fault_of_the_platform_on_the_way_back_counts_at_its_end() {
+    let mut world = World::new(assignment(Action::Release(NEW), 3, wave(3, 1, 1)));
+    let acting = world.obey();
+    world.say_failed(&acting[0], HostState::Updating, ReasonCode::PreflightDisk);
+    assert!(world.obey().is_empty() && world.commits.is_empty(), "its slot is taken");
+    world.say_failed(&acting[0], HostState::Reverted, ReasonCode::PreflightDisk);
+    assert!(world.progress.expect("progress").failed.is_empty());
+}
+
+#[test]
 fn a_failure_within_the_budget_is_committed_before_the_next_host_starts() {
     let mut world = World::new(assignment(Action::Release(NEW), 4, wave(2, 1, 1)));
     let first = world.obey();
