@@ -93,6 +93,8 @@ fn deliberate_defects_are_found() {
             Mutant::PanicInSettle | Mutant::PanicInCommand => {}
             // Of two incarnations the simulation of three coordinators knows.
             Mutant::ServeLaterIncarnation => {}
+            // Of a process of an agent that another one follows the simulation of a whole site knows.
+            Mutant::ServeSuperseded => {}
             Mutant::ServeWhileObserving => {
                 assert!(found_restoring(mutant), "`{}` was not found", mutant.as_str())
             }
