@@ -27,7 +27,7 @@ pub(crate) struct HostRecord {
     pub(crate) served: bool,
     /// Was seen done by this process: its release failed when it degrades later.
     pub(crate) was_done: bool,
-    /// The order has failed there, and the host is on its way back.
+    /// The order has failed there, and the host reverts it.
     pub(crate) fails: bool,
     pub(crate) prepare: Sent,
     /// The order to prepare was refused.
@@ -201,7 +201,7 @@ impl HostRecord {
     }
 
     /// `tried`: this attempt has brought the release to the host, when it is there.
-    /// The order has failed on the host, which is still on its way back: it holds its slot, and no other host may follow it
+    /// The order has failed on the host, which still reverts it: it holds its slot, and no other host may follow it
     /// meanwhile. A fault of the platform counts at the end, when the host needs no slot any more.
     pub(crate) fn failure_in_flight(&self, host: &HostName, desired: Desired<'_>) -> Option<Failure> {
         let report = self.report.as_ref()?;

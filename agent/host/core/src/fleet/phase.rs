@@ -168,7 +168,7 @@ impl Phase {
         }
     }
 
-    /// A host that was on its way back says how that ended, as by a service that is down now.
+    /// A host that reverted says how that ended, as by a service that is down now.
     fn amend(&mut self, host: &HostName, failure: Failure, out: &mut Effects) {
         let Some(place) = self.index.charges.failure(host) else { return };
         let kept = &mut self.kept.failures[place];

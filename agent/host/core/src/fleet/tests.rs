@@ -172,7 +172,7 @@ fn a_failure_over_the_budget_ends_the_wave_when_nothing_is_in_flight() {
 }
 
 #[test]
-fn a_host_that_is_on_its_way_back_has_failed_and_lets_no_other_one_begin() {
+fn a_host_that_reverts_has_failed_and_lets_no_other_one_begin() {
     let mut world = World::new(assignment(Action::Release(NEW), 5, wave(5, 2, 0)));
     let acting = world.obey();
     world.say_failed(&acting[0], HostState::Updating, ReasonCode::ProcessExited);
@@ -190,7 +190,7 @@ fn a_host_that_is_on_its_way_back_has_failed_and_lets_no_other_one_begin() {
 }
 
 #[test]
-fn a_fault_of_the_platform_on_the_way_back_counts_at_its_end() {
+fn a_fault_of_the_platform_counts_when_the_host_has_reverted() {
     let mut world = World::new(assignment(Action::Release(NEW), 3, wave(3, 1, 1)));
     let acting = world.obey();
     world.say_failed(&acting[0], HostState::Updating, ReasonCode::PreflightDisk);
