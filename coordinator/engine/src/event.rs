@@ -40,6 +40,10 @@ pub enum Event {
         agent: AgentName,
         assignment: Option<AssignmentId>,
     },
+    /// For the coordinator that serves this agent: settings of one of its targets changed, or it has one more or less.
+    AgentTargets {
+        agent: AgentName,
+    },
     /// For the coordinator that serves this agent: its inventory changed.
     AgentRunners {
         agent: AgentName,

@@ -27,6 +27,7 @@ mod pages;
 mod questions;
 mod report_queue;
 mod reports;
+mod rest;
 mod verdict_queue;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +47,7 @@ use inventory::Inventory;
 use lost::LostReport;
 use orders::{Next, StandingSent};
 use report_queue::ReportQueue;
+use rest::RestingRead;
 use verdict_queue::VerdictQueue;
 
 /// How an agent greeted.
@@ -148,6 +150,8 @@ pub struct AgentSession {
     standing_sent: Option<StandingSent>,
     /// The targets that the agent was sent.
     targets_sent: Option<Vec<WireTarget>>,
+    /// Everything is read when they may be others.
+    targets_read: RestingRead,
     inventory: Inventory,
 }
 
@@ -185,6 +189,7 @@ impl AgentSession {
             next: None,
             standing_sent: None,
             targets_sent: None,
+            targets_read: RestingRead::default(),
             inventory: Inventory::default(),
         }
     }
@@ -229,7 +234,10 @@ impl AgentSession {
     /// When to call [`Self::step`] with [`Input::Due`], in boot time.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         match &self.phase {
-            Phase::Attached => [self.retry_at, self.inventory.next_deadline()].into_iter().flatten().min(),
+            Phase::Attached => {
+                let reads = [self.targets_read.next_deadline(), self.inventory.read.next_deadline()];
+                reads.into_iter().chain([self.retry_at]).flatten().min()
+            }
             Phase::Unknown { until } => Some(*until),
             Phase::Lost(report) => report.next_deadline(),
             _ => None,
@@ -262,7 +270,7 @@ impl AgentSession {
             }
             Input::Changed(changes) => {
                 self.verdicts.on_progress();
-                self.on_changes(changes, out);
+                self.on_changes(moment.boot, changes, out);
             }
             Input::Revoked { up_to, keys, issuers } => self.on_revoked(up_to, keys, issuers, out),
             Input::RowsReached => self.compare_verdicts(out),
@@ -284,7 +292,7 @@ impl AgentSession {
             self.reports.resume();
         }
         if self.is_attached() {
-            self.inventory.ask_when_due(moment.boot, out);
+            self.read_when_due(moment.boot, out);
         }
     }
 
@@ -299,11 +307,12 @@ impl AgentSession {
                 self.send_all_standing(standing, out);
                 let known = self.sent.keys().copied().collect();
                 self.send_assignments(assignments, known, out);
+                self.targets_read.rest(moment.boot);
             }
             Answer::Inventory { revision, runners, standing } => {
                 self.inventory.send(revision, runners, out);
                 self.send_all_standing(standing, out);
-                self.inventory.rest(moment.boot);
+                self.inventory.read.rest(moment.boot);
             }
             Answer::Changed { assignments, standing } => {
                 let Some(Next::Changed { assignments: asked, .. }) = self.next.take() else { return };
@@ -338,7 +347,7 @@ impl AgentSession {
         (self.reports, self.verdicts) = (ReportQueue::default(), VerdictQueue::default());
         (self.sent, self.worked) = (BTreeMap::new(), BTreeSet::new());
         (self.standing_sent, self.targets_sent) = (None, None);
-        self.inventory = Inventory::default();
+        (self.targets_read, self.inventory) = (RestingRead::default(), Inventory::default());
         self.retry_at = None;
     }
 }

@@ -1,12 +1,13 @@
 //! The session of an agent, input by input.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use trimaran_engine::{Outcome, Refusal};
 use trimaran_member::agent_session::{
     AgentSession, Answer, Attachment, Changes, Close, Greeting, Input, Moment, Note, Output, Question,
 };
 use trimaran_member::{MemberStatus, Proposed};
+use trimaran_model::id::AssignmentId;
 use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_replica::{Role, RoleChange};
 use trimaran_wire::v1::agent::{AgentDown, AgentUp, KnownCluster, Progress, RefusedCounts, ResultAnswer};
@@ -259,4 +260,37 @@ fn an_inventory_that_changed_is_read_again_after_a_rest_and_sent_when_it_is_anot
     assert!(asked(&out, 14), "both changes in one: {out:?}");
     let out = lab.step(Input::Found(answer()));
     assert!(!out.iter().any(|it| matches!(it, Output::Send(AgentDown::Inventory { .. }))), "{out:?}");
+}
+
+#[test]
+fn settings_that_change_rest_until_an_order_needs_them() {
+    let mut lab = Lab::attached(&[]);
+    let targets = |revision| Changes { revision, targets: true, ..Changes::default() };
+    let asked = |out: &[Output], at| matches!(out, [Output::Ask { revision, question: Question::Everything { .. } }] if *revision == at);
+    let answer = || Answer::Everything {
+        revision: 12,
+        targets: vec![],
+        runners: vec![],
+        standing: vec![],
+        assignments: vec![],
+    };
+    let out = lab.step(Input::Changed(targets(10)));
+    assert!(asked(&out, 10), "nothing was read yet: {out:?}");
+    lab.boot += 100;
+    lab.step(Input::Found(answer()));
+    assert!(lab.step(Input::Changed(targets(11))).is_empty(), "it rests");
+    assert!(lab.step(Input::Changed(targets(13))).is_empty(), "it rests");
+    assert_eq!(lab.session.next_deadline(), Some(Timestamp(lab.boot + 900)));
+    lab.boot += 900;
+    let out = lab.step(Input::Due);
+    assert!(asked(&out, 13), "both changes in one: {out:?}");
+    lab.boot += 100;
+    lab.step(Input::Found(answer()));
+
+    let order = BTreeSet::from([AssignmentId(7)]);
+    assert!(lab.step(Input::Changed(targets(14))).is_empty(), "it rests");
+    let changes = Changes { revision: 15, assignments: order, ..Changes::default() };
+    let out = lab.step(Input::Changed(changes));
+    assert!(asked(&out, 15), "the order comes behind the settings: {out:?}");
+    assert_eq!(lab.session.next_deadline(), None);
 }

@@ -53,7 +53,7 @@ pub(crate) fn run(report: &mut Report) {
     let (client, seen, stopping) = (commits::client(&lab), accepted.clone(), stop.clone());
     let writer = std::thread::spawn(move || write(&client, &seen, &stopping));
     std::thread::sleep(CALM);
-    let ours = measure(KILLS, || {
+    let ours = measure("leaders killed", KILLS, || {
         let dead = leader(&lab).name;
         let begin = Instant::now();
         lab.kill(&dead);
@@ -62,7 +62,7 @@ pub(crate) fn run(report: &mut Report) {
         wait_whole(&lab);
         gap
     });
-    let transfers = measure(TRANSFERS, || {
+    let transfers = measure("leaderships handed over", TRANSFERS, || {
         let from = leader(&lab).name;
         let to = ["c1", "c2", "c3"].into_iter().find(|name| *name != from).expect("there are three");
         let begin = Instant::now();
@@ -89,12 +89,14 @@ pub(crate) fn run(report: &mut Report) {
     );
 }
 
-/// Times of so many events, sorted.
-fn measure(count: usize, mut event: impl FnMut() -> Duration) -> Vec<Duration> {
-    let mut times: Vec<Duration> = (0..count)
-        .map(|_| {
+/// Times of so many events, sorted. Each takes some ten seconds with the calm around it, so it is said how far it is.
+fn measure(what: &str, count: usize, mut event: impl FnMut() -> Duration) -> Vec<Duration> {
+    let mut times: Vec<Duration> = (1..=count)
+        .map(|number| {
             std::thread::sleep(CALM);
-            event()
+            let gap = event();
+            eprintln!("  {number} of {count} {what}: nothing was accepted for {}", time(gap));
+            gap
         })
         .collect();
     times.sort_unstable();
@@ -125,7 +127,7 @@ fn of_etcd(lab: &Lab) -> Vec<Duration> {
     let seen = accepted.clone();
     let reader = std::thread::spawn(move || lines.map_while(Result::ok).for_each(|_| seen.add()));
     std::thread::sleep(CALM);
-    let times = measure(KILLS, || {
+    let times = measure("leaders of etcd killed", KILLS, || {
         let dead = etcd.leader();
         let begin = Instant::now();
         etcd.kill(dead);

@@ -41,7 +41,7 @@ fn serve(state: &mut State, target: &Target) {
     let before = state.target(&target.name).filter(|before| *before != target).map(|it| it.agent.clone());
     let moved = before.filter(|agent| *agent != target.agent);
     for agent in std::iter::once(target.agent.clone()).chain(moved) {
-        state.events.push(Event::AgentWork { agent, assignment: None });
+        state.events.push(Event::AgentTargets { agent });
     }
 }
 

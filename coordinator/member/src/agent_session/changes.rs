@@ -20,6 +20,8 @@ pub struct Changes {
     pub installations: BTreeSet<InstallationId>,
     /// More than these, or too many to name; the inventory, too.
     pub everything: bool,
+    /// Settings of its targets, or which ones it has.
+    pub targets: bool,
     /// The inventory.
     pub runners: bool,
     /// A later incarnation has attached.
@@ -40,6 +42,7 @@ pub enum Concerned<'a> {
 pub fn concerned(event: &Event) -> Concerned<'_> {
     match event {
         Event::AgentWork { agent, .. }
+        | Event::AgentTargets { agent }
         | Event::AgentRunners { agent }
         | Event::AgentStanding { agent, .. }
         | Event::Superseded { agent, .. } => Concerned::One(agent),
@@ -69,6 +72,7 @@ impl Changes {
                 self.installations.insert(installation.clone());
             }
             Event::AgentWork { .. } | Event::AgentStanding { .. } => self.everything = true,
+            Event::AgentTargets { .. } => self.targets = true,
             Event::AgentRunners { .. } => self.runners = true,
             Event::Superseded { incarnation: it, .. } if it.0 != incarnation => return,
             Event::Superseded { .. } => self.superseded = true,

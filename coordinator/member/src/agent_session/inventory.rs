@@ -1,57 +1,23 @@
 //! The inventory that an agent is sent: its runners, whenever they are others.
-//!
-//! While runners come one after the other, each of them is an inventory that grows with the fleet. So a session that has read
-//! one rests before it reads the next, and what came in between is in that one.
 
 use trimaran_engine::state::agent::Runner;
 use trimaran_model::hash::spread;
-use trimaran_model::time::{Millis, Timestamp};
 use trimaran_wire::codec::encode;
 use trimaran_wire::v1::agent::{AgentDown, RunnerEntry};
 
 use super::io::Output;
 use super::pages::pages;
-use super::questions::Question;
-
-/// A rest is so many times as long as the read before it.
-const REST: u64 = 9;
+use super::rest::RestingRead;
 
 /// What a session knows of its agent's inventory.
 #[derive(Debug, Default)]
 pub(super) struct Inventory {
     /// A hash of the one that the agent was sent.
     sent: Option<u64>,
-    /// It may be another one since this revision.
-    due: Option<u64>,
-    rests_until: Timestamp,
-    asked_at: Timestamp,
+    pub(super) read: RestingRead,
 }
 
 impl Inventory {
-    /// It may be another one.
-    pub(super) fn on_change(&mut self, revision: u64) {
-        self.due = Some(revision);
-    }
-
-    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        self.due.map(|_| self.rests_until)
-    }
-
-    /// Asks for it when it may be another one and the rest is over.
-    pub(super) fn ask_when_due(&mut self, now: Timestamp, out: &mut Vec<Output>) {
-        if self.rests_until <= now
-            && let Some(revision) = self.due.take()
-        {
-            self.asked_at = now;
-            out.push(Output::Ask { revision, question: Question::Inventory });
-        }
-    }
-
-    /// What was asked for is read.
-    pub(super) fn rest(&mut self, now: Timestamp) {
-        self.rests_until = now + Millis((now - self.asked_at).0 * REST);
-    }
-
     /// Sends all runners of the agent, when they are others than before.
     pub(super) fn send(&mut self, revision: u64, runners: Vec<Runner>, out: &mut Vec<Output>) {
         let entry = |runner: Runner| RunnerEntry {

@@ -9,6 +9,7 @@ use trimaran_model::hash::spread;
 use trimaran_model::id::{AssignmentId, InstallationId};
 use trimaran_model::limits::TARGETS_PER_MESSAGE_MAX;
 use trimaran_model::target::Target;
+use trimaran_model::time::Timestamp;
 use trimaran_wire::codec::encode;
 use trimaran_wire::v1::agent::{AgentDown, RevokedKey, WireStanding};
 use trimaran_wire::v1::assignment::WireAssignment;
@@ -32,21 +33,38 @@ pub(super) type StandingSent = BTreeMap<InstallationId, u64>;
 
 impl AgentSession {
     /// What applied entries change for this session.
-    pub(super) fn on_changes(&mut self, changes: Changes, out: &mut Vec<Output>) {
-        let Changes { revision, assignments, installations, everything, runners, superseded, revoked } =
-            changes;
+    pub(super) fn on_changes(&mut self, now: Timestamp, changes: Changes, out: &mut Vec<Output>) {
+        let Changes {
+            revision,
+            assignments,
+            installations,
+            everything,
+            targets,
+            runners,
+            superseded,
+            revoked,
+        } = changes;
         if superseded && !mutant!(KeepSuperseded) {
             // The close says the same to an agent that does not get this.
             out.push(Output::Send(AgentDown::Superseded));
             return self.end(Close::Superseded, "a later incarnation of this agent has attached", out);
         }
         if runners {
-            self.inventory.on_change(revision);
+            self.inventory.read.on_change(revision);
         }
-        self.next = match everything {
-            true => Some(Next::Everything { revision }),
-            false if assignments.is_empty() && installations.is_empty() => None,
-            false => Some(Next::Changed { revision, assignments, installations }),
+        if everything || targets {
+            self.targets_read.on_change(revision);
+        }
+        let is_idle = assignments.is_empty() && installations.is_empty();
+        // Orders and what stands come behind the settings they need.
+        let all = match everything || !is_idle {
+            true => self.targets_read.begin(now),
+            false => self.targets_read.begin_when_due(now),
+        };
+        self.next = match all {
+            Some(_) => Some(Next::Everything { revision }),
+            None if is_idle => None,
+            None => Some(Next::Changed { revision, assignments, installations }),
         };
         match revoked {
             true => out.push(Output::AskRevoked { after: self.revoked_sent }),
@@ -68,6 +86,17 @@ impl AgentSession {
         self.revoked_sent = up_to;
         out.push(Output::Send(AgentDown::Revoked { up_to, keys, issuers }));
         out.push(Output::AskRevoked { after: up_to });
+    }
+
+    /// Asks for what may be other and has rested.
+    pub(super) fn read_when_due(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        if let Some(revision) = self.targets_read.begin_when_due(now) {
+            self.next = Some(Next::Everything { revision });
+            self.ask_next(out);
+        }
+        if let Some(revision) = self.inventory.read.begin_when_due(now) {
+            out.push(Output::Ask { revision, question: Question::Inventory });
+        }
     }
 
     fn ask_next(&mut self, out: &mut Vec<Output>) {
