@@ -55,23 +55,25 @@ async fn one(
     // Over the bytes that came: a later build that encodes the same request otherwise knows it again.
     let body_sha256 = Sha256::digest(&frame.body).into();
     let verb = Verb::of(&request.body);
+    // What is rare and large is boxed, so that the task of a short request is small.
     let answer = if server.refusals.check(&identity, verb) {
         match request {
             OperatorRequest { body: OperatorBody::Watch { run, since }, .. } => {
-                return stream::watch(&server, &identity, sender, run, since.map(Into::into)).await;
+                let watch = stream::watch(&server, &identity, sender, run, since.map(Into::into));
+                return Box::pin(watch).await;
             }
             OperatorRequest { body: OperatorBody::Backup, .. } => {
-                backup::send(&server, &identity, &mut sender).await
+                Box::pin(backup::send(&server, &identity, &mut sender)).await
             }
             OperatorRequest { body: OperatorBody::PlanDifference(request), .. } => {
-                questions::difference(&server, &identity, &mut sender, request).await
+                Box::pin(questions::difference(&server, &identity, &mut sender, request)).await
             }
             OperatorRequest { body: OperatorBody::SealingKey { target }, .. } => {
-                Some(questions::sealing_key(&server, &identity, &target).await)
+                Some(Box::pin(questions::sealing_key(&server, &identity, &target)).await)
             }
             OperatorRequest { body: OperatorBody::Logs { run, stage, host, previous, query }, .. } => {
                 let asked = stream::LogRequest { run, stage, host, previous, query };
-                stream::logs(&server, &identity, &mut sender, asked).await
+                Box::pin(stream::logs(&server, &identity, &mut sender, asked)).await
             }
             other => Some(answer(&server, &identity, session.local_ip(), body_sha256, other).await),
         }
@@ -98,7 +100,7 @@ async fn answer(
 ) -> Answer {
     match request.request_id {
         Some(id) => write::write(server, identity, RequestKey { id, body_sha256 }, request.body).await,
-        None => read::read(server, identity, reached, request.body).await,
+        None => Box::pin(read::read(server, identity, reached, request.body)).await,
     }
 }
 

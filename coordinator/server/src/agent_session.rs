@@ -162,13 +162,13 @@ impl Link {
                 return Some(Input::Acquired(self.attachment_of_agent()));
             }
             Output::Release => self.attachment = None,
-            Output::Ask { revision, question } => return self.ask(revision, question).await,
+            Output::Ask { revision, question } => return Box::pin(self.ask(revision, question)).await,
             Output::AskRevoked { after } => {
                 let revocations = &self.server.revocations;
                 let (up_to, keys) = revocations.after(&self.agent, after, REVOKED_PER_MESSAGE_MAX);
                 return Some(Input::Revoked { up_to, keys, issuers: revocations.keys.issuers() });
             }
-            Output::Close { code, why, flush } => self.close(code, &why, flush).await,
+            Output::Close { code, why, flush } => Box::pin(self.close(code, &why, flush)).await,
             Output::Note(note) => self.note(note),
         }
         None
@@ -282,7 +282,7 @@ impl Link {
                     self.touch();
                     return Input::Message(message);
                 }
-                Some(Err(error)) => self.close(Close::Protocol, &error.to_string(), false).await,
+                Some(Err(error)) => Box::pin(self.close(Close::Protocol, &error.to_string(), false)).await,
                 None => self.hang_up(CloseCode::Done, ""),
             }
         }

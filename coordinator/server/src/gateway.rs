@@ -14,11 +14,12 @@ pub(crate) async fn run(server: Server) {
 }
 
 async fn serve(server: Server, session: Session) {
+    // The task of a session is no larger than its protocol needs: there are many agents.
     match session.alpn() {
         Alpn::Operator => admin::serve(server, session).await,
         Alpn::Agent => agent_session::serve(server, session).await,
-        Alpn::Enroll => enroll::serve(server, session).await,
-        Alpn::Peer => peer::serve(server, session).await,
+        Alpn::Enroll => Box::pin(enroll::serve(server, session)).await,
+        Alpn::Peer => Box::pin(peer::serve(server, session)).await,
         Alpn::Runner => {
             // Runners talk to their agent.
             session.close(CloseCode::Done, "this coordinator does not serve this protocol");

@@ -25,6 +25,8 @@ impl Tasks {
     /// Starts a task that is dropped where it waits once the process ends.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
+        // A future that is handed on by value is kept once for each hand: a session would have three times its size.
+        let task = Box::pin(task);
         self.tracker.spawn(async move {
             // `None` says that the process ends; nothing has to be done about it.
             let _ = stop.run_until_cancelled(task).await;

@@ -42,7 +42,7 @@ pub(super) async fn write(
     let _slot = slot.map_err(|over| over.refusal(identity))?;
     border::check(&body)?;
     if let OperatorBody::ChangeMember { name, change } = body {
-        return members::change(server, identity, &request, (&name, change)).await;
+        return Box::pin(members::change(server, identity, &request, (&name, change))).await;
     }
     // These are compiled from rows, which must not be older than what the client was answered before.
     if matches!(
@@ -53,7 +53,8 @@ pub(super) async fn write(
     }
     let body = match body {
         OperatorBody::Adopt { pipeline, environment, target } => {
-            adopt::command(server, identity, &request, adopt::Place { pipeline, environment, target }).await?
+            let place = adopt::Place { pipeline, environment, target };
+            Box::pin(adopt::command(server, identity, &request, place)).await?
         }
         // To hand it to another thread and back would take longer than the command.
         body if is_quick(&body) => command(server, body)?,
