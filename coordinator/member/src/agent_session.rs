@@ -33,7 +33,7 @@ mod verdict_queue;
 use std::collections::{BTreeMap, BTreeSet};
 
 use trimaran_model::id::{AgentName, CoordinatorName, InstallationId};
-use trimaran_model::time::{Timestamp, WallTime};
+use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_wire::v1::agent::{AgentUp, KnownCluster};
 use trimaran_wire::v1::command::{Command, CommandBody};
 use trimaran_wire::v1::common::WireIdentity;
@@ -49,6 +49,9 @@ use orders::{Next, StandingSent};
 use report_queue::ReportQueue;
 use rest::RestingRead;
 use verdict_queue::VerdictQueue;
+
+/// Settings that no order needs reach an agent so often at most: it keeps each of them durably.
+const TARGETS_REST_MIN: Millis = Millis(100);
 
 /// How an agent greeted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,7 +192,7 @@ impl AgentSession {
             next: None,
             standing_sent: None,
             targets_sent: None,
-            targets_read: RestingRead::default(),
+            targets_read: RestingRead::new(TARGETS_REST_MIN),
             inventory: Inventory::default(),
         }
     }
@@ -347,7 +350,7 @@ impl AgentSession {
         (self.reports, self.verdicts) = (ReportQueue::default(), VerdictQueue::default());
         (self.sent, self.worked) = (BTreeMap::new(), BTreeSet::new());
         (self.standing_sent, self.targets_sent) = (None, None);
-        (self.targets_read, self.inventory) = (RestingRead::default(), Inventory::default());
+        (self.targets_read, self.inventory) = (RestingRead::new(TARGETS_REST_MIN), Inventory::default());
         self.retry_at = None;
     }
 }

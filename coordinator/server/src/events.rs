@@ -211,7 +211,10 @@ fn document(applied: &Applied, position: EventPosition, event: &Event) -> Option
             status: Some(state.as_str().to_owned()),
             ..blank("agent")
         },
-        Event::AgentWork { .. } | Event::AgentTargets { .. } | Event::AgentRunners { .. } | Event::AgentStanding { .. } => return None,
+        Event::AgentWork { .. }
+        | Event::AgentTargets { .. }
+        | Event::AgentRunners { .. }
+        | Event::AgentStanding { .. } => return None,
         Event::Revoked(_) | Event::Superseded { .. } => return None,
     })
 }

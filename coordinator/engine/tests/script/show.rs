@@ -76,7 +76,9 @@ pub(crate) fn events(events: &[Event]) -> Vec<String> {
                     format!("  incarnation {} of {agent} superseded", incarnation.0)
                 }
                 Event::Progress { .. } | Event::AgentWork { .. } => return None,
-                Event::AgentTargets { .. } | Event::AgentRunners { .. } | Event::AgentStanding { .. } => return None,
+                Event::AgentTargets { .. } | Event::AgentRunners { .. } | Event::AgentStanding { .. } => {
+                    return None;
+                }
             })
         })
         .collect()

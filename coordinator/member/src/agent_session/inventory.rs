@@ -2,6 +2,7 @@
 
 use trimaran_engine::state::agent::Runner;
 use trimaran_model::hash::spread;
+use trimaran_model::time::Millis;
 use trimaran_wire::codec::encode;
 use trimaran_wire::v1::agent::{AgentDown, RunnerEntry};
 
@@ -10,11 +11,18 @@ use super::pages::pages;
 use super::rest::RestingRead;
 
 /// What a session knows of its agent's inventory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Inventory {
     /// A hash of the one that the agent was sent.
     sent: Option<u64>,
     pub(super) read: RestingRead,
+}
+
+impl Default for Inventory {
+    fn default() -> Self {
+        // An order may name a runner that has just come: the first read is never put off, and short ones do not rest.
+        Self { sent: None, read: RestingRead::new(Millis(0)) }
+    }
 }
 
 impl Inventory {

@@ -7,8 +7,9 @@ use trimaran_model::time::{Millis, Timestamp};
 const REST: u64 = 9;
 
 /// A read that is made again behind changes, and rests in between.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RestingRead {
+    rest_min: Millis,
     /// What it finds may be something else since this revision.
     due: Option<u64>,
     rests_until: Timestamp,
@@ -17,6 +18,10 @@ pub(super) struct RestingRead {
 }
 
 impl RestingRead {
+    pub(super) fn new(rest_min: Millis) -> Self {
+        Self { rest_min, due: None, rests_until: Timestamp(0), began: None }
+    }
+
     /// What it finds may be something else.
     pub(super) fn on_change(&mut self, revision: u64) {
         self.due = Some(revision);
@@ -42,7 +47,7 @@ impl RestingRead {
     /// It was made, by [`Self::begin`] or without it: then it needs no rest.
     pub(super) fn rest(&mut self, now: Timestamp) {
         if let Some(began) = self.began.take() {
-            self.rests_until = now + Millis((now - began).0 * REST);
+            self.rests_until = now + Millis((now - began).0 * REST).max(self.rest_min);
         }
     }
 }
