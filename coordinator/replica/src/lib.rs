@@ -53,6 +53,7 @@ pub mod staging;
 pub mod state_machine;
 pub mod survivor;
 mod transfer;
+mod unconfirmed;
 pub mod write_group;
 
 pub use io::{
