@@ -17,19 +17,8 @@
 //! Deliberately not here: platforms (each is a [`driver::Driver`]), files and sockets (the daemon).
 #![forbid(unsafe_code)]
 
-/// Whether a defect of [`mutant::Mutant`] is switched on; never in a build without the feature.
-#[cfg(feature = "mutants")]
-macro_rules! mutant {
-    ($name:ident) => {
-        $crate::mutant::is($crate::mutant::Mutant::$name)
-    };
-}
-#[cfg(not(feature = "mutants"))]
-macro_rules! mutant {
-    ($name:ident) => {
-        false
-    };
-}
+#[macro_use(mutant)]
+extern crate trimaran_model;
 
 pub mod both;
 mod calls;

@@ -19,19 +19,8 @@
 // A state or command that joins is decided on in each place that knows all of them.
 #![warn(clippy::wildcard_enum_match_arm)]
 
-/// Whether a defect of [`mutant::Mutant`] is switched on; never in a build without the feature.
-#[cfg(feature = "mutants")]
-macro_rules! mutant {
-    ($name:ident) => {
-        $crate::mutant::is($crate::mutant::Mutant::$name)
-    };
-}
-#[cfg(not(feature = "mutants"))]
-macro_rules! mutant {
-    ($name:ident) => {
-        false
-    };
-}
+#[macro_use(mutant)]
+extern crate trimaran_model;
 
 mod audit;
 mod command;

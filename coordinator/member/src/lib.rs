@@ -19,19 +19,8 @@
 //! threads, channels and sockets (`trimaran-coordinator`), and long reads, which never run on this thread.
 #![forbid(unsafe_code)]
 
-/// Whether a defect of [`mutant::Mutant`] is switched on; never in a build without the feature.
-#[cfg(feature = "mutants")]
-macro_rules! mutant {
-    ($name:ident) => {
-        $crate::mutant::is($crate::mutant::Mutant::$name)
-    };
-}
-#[cfg(not(feature = "mutants"))]
-macro_rules! mutant {
-    ($name:ident) => {
-        false
-    };
-}
+#[macro_use(mutant)]
+extern crate trimaran_model;
 
 pub mod agent_session;
 mod answers;

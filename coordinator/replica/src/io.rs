@@ -193,7 +193,8 @@ pub struct InstallJob {
 pub enum Answer<R> {
     /// The entry is committed, applied and durable.
     Applied { entry: EntryMeta, reply: R },
-    /// The change of members is committed and in force; a replacement has left its joint configuration.
+    /// The change of members is committed and in force, and a quorum of the members as they are now knows that; a
+    /// replacement has left its joint configuration.
     MembersChanged { entry: EntryMeta, reply: R },
     /// Nothing happened and nothing will: the change is not possible.
     MembersRefused(MembersRefusal),

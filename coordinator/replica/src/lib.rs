@@ -16,19 +16,8 @@
 //! peer (`trimaran-transport`), and when a member may be added (`trimaran-coordinator`).
 #![forbid(unsafe_code)]
 
-/// Whether a defect of [`mutant::Mutant`] is switched on; never in a build without the feature.
-#[cfg(feature = "mutants")]
-macro_rules! mutant {
-    ($name:ident) => {
-        $crate::mutant::is($crate::mutant::Mutant::$name)
-    };
-}
-#[cfg(not(feature = "mutants"))]
-macro_rules! mutant {
-    ($name:ident) => {
-        false
-    };
-}
+#[macro_use(mutant)]
+extern crate trimaran_model;
 
 #[expect(
     clippy::field_reassign_with_default,
@@ -53,6 +42,7 @@ pub mod staging;
 pub mod state_machine;
 pub mod survivor;
 mod transfer;
+mod unconfirmed;
 pub mod write_group;
 
 pub use io::{

@@ -5,6 +5,12 @@
 //! - A change that raft refuses changes nothing, on every replica alike: no entry can end all processes.
 //! - A joint configuration is left by whoever leads. raft does that only where the leader that proposed the
 //!   change also applies it.
+//! - Nothing is said of the members, neither that a change is done nor that it is not needed, before a quorum of the
+//!   members as they are now knows it. A change is committed by the members before it and takes effect where it is applied
+//!   (the Raft dissertation, 4.1, has it take effect where it is appended): until the others hear of the commit they go by
+//!   the old members, and the leader's loss, which the new ones are to bear, would leave no quorum. Therefore a leader that
+//!   has a change in force appends an empty entry. Whoever has that entry was sent the commit of the change with it, and
+//!   wrote both in one job.
 //!
 //! Deliberately not here: whether a learner has caught up and whether enough voters are up. The server asks that.
 
@@ -18,6 +24,7 @@ use crate::io::{Answer, Busy, Fatal, MemberChange, MembersRefusal, Output, Waite
 use crate::proposals::Resolved;
 use crate::replica::Replica;
 use crate::state_machine::{EntryMeta, StateMachine};
+use crate::unconfirmed::Unconfirmed;
 
 type Outputs<M> = Vec<Output<<M as StateMachine>::Reply, <M as StateMachine>::Event>>;
 
@@ -55,7 +62,9 @@ impl<M: StateMachine> Replica<M> {
     /// Why a leader does not propose the change, if it does not.
     fn refuse_change(&self, change: MemberChange) -> Option<Answer<M::Reply>> {
         let members = self.raw.store().conf_state();
-        if self.raw.raft.has_pending_conf() || !members.voters_outgoing.is_empty() {
+        let opened = self.applied.term == self.raw.raft.term;
+        let settled = opened && self.unconfirmed.is_none() && !self.raw.raft.has_pending_conf();
+        if !settled || !members.voters_outgoing.is_empty() {
             return Some(Answer::Busy(Busy::Members));
         }
         let refusal = check_change(&convert::conf_state_to_wire(members), self.settings.id, change);
@@ -89,8 +98,7 @@ impl<M: StateMachine> Replica<M> {
         let members = match self.raw.apply_conf_change(&convert::member_changes_to_raft(&changes)) {
             Ok(members) => members,
             Err(error) => {
-                let refusal = MembersRefusal::Raft { why: error.to_string() };
-                self.answer_change(waiter, Answer::MembersRefused(refusal), out);
+                self.refused_by_raft(waiter, error.to_string(), out);
                 return Ok(());
             }
         };
@@ -104,27 +112,72 @@ impl<M: StateMachine> Replica<M> {
         if !mutant!(ForgetMembers) {
             self.pending.job.conf_state = Some(wire);
         }
-        let joint = !members.voters_outgoing.is_empty();
         self.raw.mut_store().set_conf_state(members, meta.index);
-        match (joint, waiter) {
-            (true, Resolved::Own(waiter)) => self.joint = Some((waiter, applied.reply)),
-            (_, waiter) => {
-                self.answer_change(waiter, Answer::MembersChanged { entry: meta, reply: applied.reply }, out);
+        let waiter = match waiter {
+            Resolved::Own(waiter) => Some((waiter, applied.reply)),
+            Resolved::Lost(waiter) => {
+                out.push(Output::Reply { waiter, answer: Answer::NotLeader { hint: self.leader_hint() } });
+                None
             }
-        }
-        if !joint && let Some((waiter, reply)) = self.joint.take() {
-            out.push(Output::Reply { waiter, answer: Answer::MembersChanged { entry: meta, reply } });
+            Resolved::NoOne => None,
+        };
+        // The end of a joint configuration goes on with who waits for its begin; while one waits no other change is accepted.
+        let waiter = waiter.or_else(|| self.unconfirmed.take().and_then(|it| it.waiter));
+        self.unconfirmed = Some(Unconfirmed { waiter, change: meta, by: None });
+        if mutant!(AnswerUnconfirmed) && !self.is_joint() {
+            self.confirmed_now(out);
         }
         Ok(())
     }
 
-    fn answer_change(&self, waiter: Resolved, own: Answer<M::Reply>, out: &mut Outputs<M>) {
+    fn refused_by_raft(&self, waiter: Resolved, why: String, out: &mut Outputs<M>) {
         let (waiter, answer) = match waiter {
-            Resolved::Own(waiter) => (waiter, own),
+            Resolved::Own(waiter) => (waiter, Answer::MembersRefused(MembersRefusal::Raft { why })),
             Resolved::Lost(waiter) => (waiter, Answer::NotLeader { hint: self.leader_hint() }),
             Resolved::NoOne => return,
         };
         out.push(Output::Reply { waiter, answer });
+    }
+
+    fn is_joint(&self) -> bool {
+        !self.raw.store().conf_state().voters_outgoing.is_empty()
+    }
+
+    /// As the leader, appends the entry by which a quorum learns of a change that is in force here. A transfer of
+    /// leadership keeps it from that: the next step tries again.
+    pub(crate) fn confirm_change(&mut self) {
+        let raft = &self.raw.raft;
+        let (term, before) = (raft.term, raft.raft_log.last_index());
+        let may = raft.state == StateRole::Leader && self.applied.term == term && !self.is_joint();
+        let Some(unconfirmed) = &mut self.unconfirmed else { return };
+        if !may || unconfirmed.by.is_some_and(|by| by.term == term) {
+            return;
+        }
+        let accepted = self.raw.step(convert::proposal(self.settings.id, Bytes::new())).is_ok();
+        let index = self.raw.raft.raft_log.last_index();
+        if accepted && index > before {
+            unconfirmed.by = Some(EntryMeta { index, term });
+        }
+    }
+
+    /// An empty entry is committed, perhaps the one that a change waits for.
+    pub(crate) fn confirmed(&mut self, entry: EntryMeta, out: &mut Outputs<M>) {
+        if self.unconfirmed.as_ref().is_some_and(|it| it.by == Some(entry)) {
+            self.confirmed_now(out);
+        }
+    }
+
+    fn confirmed_now(&mut self, out: &mut Outputs<M>) {
+        let Some(Unconfirmed { waiter: Some((waiter, reply)), change: entry, .. }) = self.unconfirmed.take()
+        else {
+            return;
+        };
+        out.push(Output::Reply { waiter, answer: Answer::MembersChanged { entry, reply } });
+    }
+
+    /// Who waits for a change whose outcome no one awaits any longer.
+    pub(crate) fn drop_change(&mut self) -> Option<Waiter> {
+        self.unconfirmed.as_mut()?.waiter.take().map(|(waiter, _)| waiter)
     }
 
     /// Ends the leadership of a member whose vote is gone: it began to lead after its removal was proposed. raft would have
@@ -142,8 +195,7 @@ impl<M: StateMachine> Replica<M> {
     /// change.
     pub(crate) fn leave_joint(&mut self) {
         let raft = &self.raw.raft;
-        let joint = !self.raw.store().conf_state().voters_outgoing.is_empty();
-        if joint
+        if self.is_joint()
             && raft.state == StateRole::Leader
             && raft.term == self.applied.term
             && !raft.has_pending_conf()

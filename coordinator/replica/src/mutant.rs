@@ -21,6 +21,8 @@ trimaran_model::mutants! {
     SwitchUnsynced = "switch_unsynced",
     /// Members are not written with the entry that changes them.
     ForgetMembers = "forget_members",
+    /// A change of members is answered as soon as it is in force at the leader.
+    AnswerUnconfirmed = "answer_unconfirmed",
     /// A single voter stands for election while entries are on their way to its disk.
     CampaignInFlight = "campaign_in_flight",
 }

@@ -208,11 +208,13 @@ impl<M: StateMachine> Replica<M> {
         self.pending.job.state_hash = Some(self.state_machine.hash());
         self.pending.job.hard_state = Some(convert::hard_state_to_wire(&state));
         self.raw.advance_apply_to(last.index);
+        self.confirm_change();
     }
 
     fn apply_normal(&mut self, meta: EntryMeta, data: &Bytes, out: &mut Outputs<M>) -> Result<(), Fatal> {
         if data.is_empty() {
             self.resolve_lost(meta, out);
+            self.confirmed(meta, out);
             return Ok(());
         }
         let applied = self.state_machine.apply(meta, data);

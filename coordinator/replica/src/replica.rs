@@ -18,6 +18,7 @@ use crate::reads::Reads;
 use crate::settings::Settings;
 use crate::snapshot_state::SnapshotState;
 use crate::state_machine::{EntryMeta, StateMachine};
+use crate::unconfirmed::Unconfirmed;
 
 /// Ticks made up for after a pause. More would let a paused replica disturb a healthy leader at once.
 const TICKS_CAUGHT_UP_MAX: u64 = 3;
@@ -76,8 +77,8 @@ pub struct Replica<M: StateMachine> {
     /// The last synced snapshot position.
     pub(crate) snapshot: LogPosition,
     pub(crate) snapshots: SnapshotState,
-    /// Who waits for the end of the joint configuration that is in force, and what the state machine replied to it.
-    pub(crate) joint: Option<(Waiter, M::Reply)>,
+    /// The last change of members that is in force here, while it may be that no one else knows so.
+    pub(crate) unconfirmed: Option<Unconfirmed<M::Reply>>,
     pub(crate) transfer: Option<Transfer>,
     /// Committed entries are left for the next step.
     pub(crate) more: bool,
@@ -133,7 +134,7 @@ impl<M: StateMachine> Replica<M> {
             done_number: 0,
             snapshot,
             snapshots: SnapshotState::START,
-            joint: None,
+            unconfirmed: None,
             transfer: None,
             more: false,
             vote,
@@ -230,6 +231,7 @@ impl<M: StateMachine> Replica<M> {
             }
         }
         self.leave_joint();
+        self.confirm_change();
         self.leave_without_vote();
         // Proposals that meet a write in flight wait for its end and share the next one.
         if !(is_proposal && self.in_flight.len() >= self.in_flight_limit()) {
@@ -509,9 +511,9 @@ impl<M: StateMachine> Replica<M> {
 
     /// Answers everyone whose outcome is not known: what is in the log may still be applied.
     fn answer_proposals(&mut self, out: &mut Vec<Output<M::Reply, M::Event>>) {
-        let joint = self.joint.take().map(|(waiter, _)| waiter);
+        let change = self.drop_change();
         let transfer = self.drop_transfer();
-        for waiter in self.proposals.take_all().into_iter().chain(joint).chain(transfer) {
+        for waiter in self.proposals.take_all().into_iter().chain(change).chain(transfer) {
             out.push(Output::Reply { waiter, answer: Answer::Indeterminate });
         }
     }

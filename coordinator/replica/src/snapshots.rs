@@ -157,8 +157,9 @@ impl<M: StateMachine> Replica<M> {
         self.raw.advance_apply_to(at.index);
         out.push(Output::StateReplaced { applied: at });
         // Whether these entries were the waiters' own can no longer be known.
-        let joint = self.joint.take().map(|(waiter, _)| waiter);
-        for waiter in self.proposals.skipped(at.index).into_iter().chain(joint) {
+        let change = self.drop_change();
+        self.unconfirmed = None;
+        for waiter in self.proposals.skipped(at.index).into_iter().chain(change) {
             out.push(Output::Reply { waiter, answer: Answer::Indeterminate });
         }
     }

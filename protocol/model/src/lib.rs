@@ -18,7 +18,6 @@ pub mod field_words;
 pub mod hash;
 pub mod id;
 pub mod limits;
-#[cfg(feature = "mutants")]
 pub mod mutant;
 pub mod pipeline;
 pub mod plan;

@@ -1,20 +1,24 @@
 //! Defects that can be switched on, so that the tests that must find them are themselves tested.
 //!
-//! Compiled only with the feature `mutants`, which no binary of the product enables. A crate names its own with [`mutants!`]; one
-//! at a time is set, for one thread.
+//! They are compiled only with the feature `mutants`, which no binary of the product enables. A crate names its own with
+//! [`crate::mutants!`] in a module `mutant` of its root, and asks with [`crate::mutant!`]; one at a time is set, for one thread.
 
+#[cfg(feature = "mutants")]
 use std::cell::Cell;
 
+#[cfg(feature = "mutants")]
 thread_local! {
     static SET: Cell<Option<&'static str>> = const { Cell::new(None) };
 }
 
 /// Switches a defect on for this thread, by its name, or all off.
+#[cfg(feature = "mutants")]
 pub fn set(name: Option<&'static str>) {
     SET.set(name);
 }
 
 /// Whether the defect of this name is on.
+#[cfg(feature = "mutants")]
 pub fn is_set(name: &str) -> bool {
     SET.get() == Some(name)
 }
@@ -50,4 +54,17 @@ macro_rules! mutants {
             $crate::mutant::is_set(mutant.as_str())
         }
     };
+}
+
+/// Whether a defect of the calling crate is on; never where it is built without its feature `mutants`.
+#[macro_export]
+#[allow(clippy::crate_in_macro_def, reason = "the defects are those of the crate that asks")]
+macro_rules! mutant {
+    ($name:ident) => {{
+        #[cfg(feature = "mutants")]
+        let is_on = crate::mutant::is(crate::mutant::Mutant::$name);
+        #[cfg(not(feature = "mutants"))]
+        let is_on = false;
+        is_on
+    }};
 }

@@ -46,6 +46,7 @@ found! {
     an_answer_for_another_entry: ReplyByIndex by |seed| drop(swarm(seed));
     a_snapshot_that_changes_nothing: KeepStateAtInstall by |seed| drop(swarm(seed));
     a_switch_to_rows_that_are_not_synced: SwitchUnsynced by |seed| drop(swarm(seed));
+    a_change_that_only_the_leader_knows_of: AnswerUnconfirmed by a_change_and_the_loss_of_its_leader;
     members_that_are_not_written: ForgetMembers by |seed| drop(swarm(seed));
 }
 
@@ -81,4 +82,41 @@ fn one_voter_and_a_learner(seed: u64) {
     world.slow.insert(0, 60);
     world.run(20_000);
     world.heal(2_000);
+}
+
+#[test]
+fn a_change_that_was_answered_bears_the_loss_of_the_leader() {
+    (0..40).for_each(a_change_and_the_loss_of_its_leader);
+}
+
+/// Two voters, and a third one that gets its vote or takes the place of the one that does not lead. As soon as that is
+/// answered the leader is lost, with all that it sent: the others go on without it.
+fn a_change_and_the_loss_of_its_leader(seed: u64) {
+    use bytes::Bytes;
+    use trimaran_replica::{Answer, Input, MemberChange};
+    let faults = Faults { delay_max: 20, write_max: 20, ..CALM };
+    let voters = 2 + seed % 2;
+    let mut world = World::growing(seed, voters, 1, settings(seed), faults);
+    world.run(4_000);
+    let leader = world.leader();
+    let new = voters + 1;
+    let change = match voters {
+        2 => MemberChange::AddVoter(new),
+        _ => MemberChange::Replace { old: (leader as u64 + 1) % voters + 1, new },
+    };
+    for change in [MemberChange::AddLearner(new), change] {
+        world.run(1_000);
+        let waiter =
+            world.ask(leader, |waiter| Input::ChangeMember { waiter, change, context: Bytes::new() });
+        let answered = (0..2_000).any(|_| {
+            world.run(1);
+            world.answers.contains_key(&waiter)
+        });
+        assert!(answered && matches!(world.answers[&waiter], Answer::MembersChanged { .. }), "{change:?}");
+    }
+    if let MemberChange::Replace { old, .. } = change {
+        world.lose(old as usize - 1);
+    }
+    world.lose(leader);
+    world.heal(10_000);
 }

@@ -1,5 +1,6 @@
 //! Whoever cares for the members: disks are lost, members are removed, and a new one takes the place of each. It goes by the
-//! newest configuration that it has seen, asks any coordinator, and asks again without an answer.
+//! newest configuration that it has seen, asks any coordinator, and asks again without an answer: what it was not answered
+//! for certain may be known to a leader alone, and until then no disk is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,6 +31,8 @@ pub(super) struct Care {
     /// Nodes with an empty disk and a new raft id that is no member yet.
     joining: BTreeSet<usize>,
     asked: Option<Asked>,
+    /// The last change that was asked for, until it is done or refused.
+    uncertain: Option<MembersRequest>,
     last_number: u64,
     last_id: u64,
     /// The removal of another member is asked for first, which has to be refused: no one was asked yet to remove the one
@@ -115,7 +118,7 @@ impl Cluster {
     /// All members but one are gone for good; new ones take their places.
     pub(super) fn members_lost(&mut self, survivor: usize, revision: u64) {
         let alone = ConfState { voters: vec![self.nodes[survivor].id], ..ConfState::default() };
-        self.care.asked = None;
+        (self.care.asked, self.care.uncertain) = (None, None);
         self.care.known = (revision, alone.clone());
         (0..NODES).filter(|node| *node != survivor).for_each(|node| self.begin_anew(node, &alone));
     }
@@ -129,7 +132,10 @@ impl Cluster {
         if self.nodes[node].member.is_none() {
             return;
         }
-        let Some((request, refusable)) = self.wish() else { return };
+        let uncertain = self.care.uncertain.map(|request| (request, false));
+        let Some((request, refusable)) = uncertain.or_else(|| self.wish()) else { return };
+        let changes = !refusable && !matches!(request, MembersRequest::Transfer { .. });
+        self.care.uncertain = changes.then_some(request);
         self.care.last_number += 1;
         let (number, since) = (self.care.last_number, self.now);
         self.note(format_args!("{node} is asked for {request:?}"));
@@ -223,6 +229,9 @@ impl Cluster {
 
     pub(super) fn members_answered(&mut self, number: u64, answer: Proposed) {
         let Some(asked) = self.care.asked.take_if(|asked| asked.number == number) else { return };
+        if matches!(answer, Proposed::Done { .. } | Proposed::Refused(_)) {
+            self.care.uncertain = None;
+        }
         match (asked.request, answer) {
             (request, Proposed::Done { .. }) if asked.refusable => {
                 panic!("{request:?} ends the quorum, and is done")

@@ -56,18 +56,28 @@ impl World {
         self.at(heal, Event::Uncut { links });
     }
 
+    /// A machine is lost for good, and what it sent does not arrive.
+    pub(crate) fn lose(&mut self, node: usize) {
+        self.crash(node);
+        self.nodes[node].gone = true;
+        self.cut.extend((0..self.nodes.len()).map(|other| (node, other)));
+        self.counts.wipes += 1;
+    }
+
     /// A voter loses its disk for good, when the others can decide without it and no other loss is open.
     fn wipe(&mut self) {
+        self.on_change();
         let members = self.members();
         let open = self.member_ids(&members).into_iter().any(|node| self.nodes[node].gone);
-        if open || members.voters.len() < 3 || !members.voters_outgoing.is_empty() {
+        if open
+            || self.membership.uncertain
+            || members.voters.len() < 3
+            || !members.voters_outgoing.is_empty()
+        {
             return;
         }
         let voter = self.random.pick(&members.voters).expect("at least three");
-        let node = usize::try_from(voter - 1).expect("ids are small");
-        self.crash(node);
-        self.nodes[node].gone = true;
-        self.counts.wipes += 1;
+        self.lose(usize::try_from(voter - 1).expect("ids are small"));
         if self.nodes.len() < NODES_MAX {
             self.add_node(MemoryStore::joining(members));
         }

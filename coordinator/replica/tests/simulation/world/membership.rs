@@ -16,6 +16,8 @@ pub(super) struct Membership {
     /// Removed: a raft id is never used again.
     retired: Vec<u64>,
     asked: Option<(trimaran_replica::Waiter, MemberChange)>,
+    /// Something was asked for since the last answer about the members that is certain: no loss is borne until there is one.
+    pub(super) uncertain: bool,
 }
 
 impl World {
@@ -41,6 +43,7 @@ impl World {
         let context = Bytes::from(format!("{change:?}"));
         let waiter = self.ask(leader, |waiter| Input::ChangeMember { waiter, change, context });
         self.membership.asked = Some((waiter, change));
+        self.membership.uncertain = true;
         match change {
             MemberChange::Remove(id) | MemberChange::Replace { old: id, .. } => {
                 self.membership.retired.push(id);
@@ -49,13 +52,15 @@ impl World {
         }
     }
 
-    fn on_change(&mut self) {
+    pub(super) fn on_change(&mut self) {
         let Some((waiter, change)) = self.membership.asked else { return };
         match self.answers.get(&waiter) {
             Some(Answer::MembersChanged { .. }) => {
                 self.counts.members_changed += 1;
                 self.counts.replaced += usize::from(matches!(change, MemberChange::Replace { .. }));
+                self.membership.uncertain = false;
             }
+            Some(Answer::MembersRefused(_)) => self.membership.uncertain = false,
             Some(_) => {}
             None => return,
         }
