@@ -30,6 +30,9 @@ pub(super) struct Care {
     /// Nodes with an empty disk and a new raft id that is no member yet.
     joining: BTreeSet<usize>,
     asked: Option<Asked>,
+    /// Members whose removal was asked for without an answer that says what came of it: it may come yet. Until then no one
+    /// knows how many losses the cluster bears, so no disk is lost.
+    uncertain: BTreeSet<u64>,
     last_number: u64,
     last_id: u64,
     /// The removal of another member is asked for first, which has to be refused: no one was asked yet to remove the one
@@ -92,6 +95,12 @@ impl Care {
         self.lost.remove(&node);
         self.joining.remove(&node);
     }
+
+    /// No request of an earlier incarnation of the cluster comes to anything.
+    fn forget_requests(&mut self) {
+        self.asked = None;
+        self.uncertain.clear();
+    }
 }
 
 impl Cluster {
@@ -109,13 +118,15 @@ impl Cluster {
         let (_, conf) = &self.care.known;
         let here: BTreeSet<u64> = self.nodes.iter().map(|node| node.id).collect();
         let voters: BTreeSet<u64> = conf.voters.iter().copied().collect();
-        !self.care.lost.is_empty() || !self.care.joining.is_empty() || voters != here || ids(conf) != here
+        let care = &self.care;
+        let is_uncertain = !care.lost.is_empty() || !care.joining.is_empty() || !care.uncertain.is_empty();
+        is_uncertain || voters != here || ids(conf) != here
     }
 
     /// All members but one are gone for good; new ones take their places.
     pub(super) fn members_lost(&mut self, survivor: usize, revision: u64) {
         let alone = ConfState { voters: vec![self.nodes[survivor].id], ..ConfState::default() };
-        self.care.asked = None;
+        self.care.forget_requests();
         self.care.known = (revision, alone.clone());
         (0..NODES).filter(|node| *node != survivor).for_each(|node| self.begin_anew(node, &alone));
     }
@@ -128,6 +139,10 @@ impl Cluster {
         let node = self.any_node();
         if self.nodes[node].member.is_none() {
             return;
+        }
+        // The one before it was never answered.
+        if let Some(Asked { request: MembersRequest::Remove { id }, .. }) = self.care.asked.take() {
+            self.care.uncertain.insert(id);
         }
         let Some((request, refusable)) = self.wish() else { return };
         self.care.last_number += 1;
@@ -150,7 +165,7 @@ impl Cluster {
     }
 
     /// Follows the newest configuration: who was removed begins anew, and who was added starts.
-    fn observe_members(&mut self) {
+    pub(super) fn observe_members(&mut self) {
         for node in &self.nodes {
             let Some(member) = &node.member else { continue };
             let status = member.replica_status();
@@ -164,6 +179,7 @@ impl Cluster {
         }
         self.seen.replaced += conf.voters.iter().filter(|id| self.care.voted.insert(**id)).count();
         let members = ids(&conf);
+        self.care.uncertain.retain(|id| members.contains(id));
         for node in 0..NODES {
             let is_member = members.contains(&self.nodes[node].id);
             if is_member && self.care.joining.remove(&node) {
@@ -201,6 +217,9 @@ impl Cluster {
         if let Some(id) = conf.learners.first() {
             return Some((MembersRequest::AddVoter { id: *id }, false));
         }
+        if let Some(id) = self.care.uncertain.first() {
+            return Some((MembersRequest::Remove { id: *id }, false));
+        }
         // Where nothing goes wrong the members stay as they are.
         if self.healing || conf.voters.len() < NODES || self.faults.crash_every == 0 {
             return None;
@@ -232,6 +251,7 @@ impl Cluster {
                 self.care.tries_another = false;
             }
             (MembersRequest::Transfer { .. }, Proposed::Done { .. }) => self.seen.transfers += 1,
+            (MembersRequest::Remove { id }, Proposed::Indeterminate) => drop(self.care.uncertain.insert(id)),
             _ => {}
         }
     }
