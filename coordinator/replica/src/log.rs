@@ -189,12 +189,11 @@ impl Log {
         self.compacted
     }
 
-    /// Starts over above a received snapshot.
+    /// Starts over above a received snapshot. Its members follow with its rows ([`Self::set_conf_state`]).
     pub(crate) fn install(&mut self, meta: &eraftpb::SnapshotMetadata) {
         self.entries.clear();
         self.bytes = 0;
         self.compacted = LogPosition { index: meta.index, term: meta.term };
-        self.conf_state = meta.get_conf_state().clone();
         self.built = None;
     }
 

@@ -135,9 +135,9 @@ impl<M: StateMachine> Replica<M> {
 
     /// The rows of the leader's snapshot are durable here: memory follows in one step.
     pub(crate) fn snapshot_installed(&mut self, number: u64, rows: RowIter, out: &mut Outputs<M>) {
-        let at = match &self.snapshots {
+        let (at, members) = match &self.snapshots {
             SnapshotState::Installing { number: install, meta } if *install == number => {
-                EntryMeta { index: meta.index, term: meta.term }
+                (EntryMeta { index: meta.index, term: meta.term }, meta.get_conf_state().clone())
             }
             SnapshotState::Installing { .. } | SnapshotState::Keeping { .. } => {
                 self.die(Fatal::WriterOrder { got: number, last: self.done_number }, out);
@@ -153,6 +153,7 @@ impl<M: StateMachine> Replica<M> {
         }
         self.applied = at;
         self.snapshot = at;
+        self.raw.mut_store().set_conf_state(members, at.index);
         self.complete_up_to(number, out);
         self.raw.advance_apply_to(at.index);
         out.push(Output::StateReplaced { applied: at });

@@ -2,7 +2,8 @@
 //!
 //! What was answered is in the logs of a majority, and a survivor of it has it whether it knows that it is committed or not:
 //! nothing of its log is left out. Changes of the members in that log choose no members any more; given to raft, one of them
-//! could give a vote back to a member that is gone, and the survivor would wait for it for ever.
+//! could give a vote back to a member that is gone, and the survivor would wait for it for ever. What they do to the survivor
+//! itself counts: it may have been given its vote by an entry that it never applied.
 //!
 //! Not here: which members are gone for good, and the other incarnation of the cluster that begins (the server and the engine).
 
@@ -44,53 +45,83 @@ pub struct Replayed {
 /// Of a member without a vote, and of a log that can't be read; `machine` is of no use then.
 pub fn replay<M: StateMachine>(id: u64, loaded: &Loaded, machine: &mut M) -> Result<Replayed, SurvivorError> {
     loaded.check().map_err(SurvivorError::Log)?;
-    check_vote(id, &loaded.conf_state)?;
-    let alone = ConfState { voters: vec![id], ..ConfState::default() };
     let (mut last, mut rows) = (loaded.compacted, RowBatch::default());
+    let mut survivor = Survivor { id, is: Standing::of(id, &loaded.conf_state) };
     for entry in &loaded.entries {
         last = EntryMeta { index: entry.index, term: entry.term };
         if entry.index > loaded.applied.index
-            && let Some(applied) = apply(id, &alone, entry, machine)?
+            && let Some(applied) = survivor.apply(entry, machine)?
         {
             rows.changes.extend(applied.rows.changes);
         }
     }
-    Ok(Replayed { last, rows })
+    match survivor.is {
+        Standing::Voter => Ok(Replayed { last, rows }),
+        Standing::Learner => Err(SurvivorError::Learner),
+        Standing::NoMember => Err(SurvivorError::NoMember),
+    }
 }
 
-fn check_vote(id: u64, members: &ConfState) -> Result<(), SurvivorError> {
-    if members.voters.contains(&id) || members.voters_outgoing.contains(&id) {
-        return Ok(());
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Voter,
+    Learner,
+    NoMember,
+}
+
+impl Standing {
+    fn of(id: u64, members: &ConfState) -> Self {
+        if members.voters.contains(&id) || members.voters_outgoing.contains(&id) {
+            Self::Voter
+        } else if members.learners.contains(&id) || members.learners_next.contains(&id) {
+            Self::Learner
+        } else {
+            Self::NoMember
+        }
     }
-    let learns = members.learners.contains(&id) || members.learners_next.contains(&id);
-    Err(if learns { SurvivorError::Learner } else { SurvivorError::NoMember })
+}
+
+/// Who replays its log, and what it is by the entries so far.
+struct Survivor {
+    id: u64,
+    is: Standing,
 }
 
 type Given<M> = Option<Applied<<M as StateMachine>::Reply, <M as StateMachine>::Event>>;
 
-fn apply<M: StateMachine>(
-    id: u64,
-    alone: &ConfState,
-    entry: &Entry,
-    machine: &mut M,
-) -> Result<Given<M>, SurvivorError> {
-    let meta = EntryMeta { index: entry.index, term: entry.term };
-    match entry.kind {
-        // It opens a term.
-        EntryKind::Normal if entry.data.0.is_empty() => Ok(None),
-        EntryKind::Normal => Ok(Some(machine.apply(meta, &entry.data.0)?)),
-        // It ends a joint configuration.
-        EntryKind::ConfChange | EntryKind::ConfChangeV2 if entry.context.0.is_empty() => Ok(None),
-        EntryKind::ConfChange | EntryKind::ConfChangeV2 => {
-            let changes = MemberChanges::from_bytes(&entry.context.0);
-            let changes = changes.map_err(|source| SurvivorError::Change { index: entry.index, source })?;
-            let leaves = |(kind, of): &(MemberChangeKind, u64)| {
-                *of == id && matches!(kind, MemberChangeKind::Remove | MemberChangeKind::AddLearner)
-            };
-            if changes.changes.iter().any(leaves) {
-                return Err(SurvivorError::Leaves { index: entry.index });
+impl Survivor {
+    fn apply<M: StateMachine>(&mut self, entry: &Entry, machine: &mut M) -> Result<Given<M>, SurvivorError> {
+        let meta = EntryMeta { index: entry.index, term: entry.term };
+        match entry.kind {
+            // It opens a term.
+            EntryKind::Normal if entry.data.0.is_empty() => Ok(None),
+            EntryKind::Normal => Ok(Some(machine.apply(meta, &entry.data.0)?)),
+            // It ends a joint configuration.
+            EntryKind::ConfChange | EntryKind::ConfChangeV2 if entry.context.0.is_empty() => Ok(None),
+            EntryKind::ConfChange | EntryKind::ConfChangeV2 => {
+                let changes = MemberChanges::from_bytes(&entry.context.0);
+                let changes =
+                    changes.map_err(|source| SurvivorError::Change { index: entry.index, source })?;
+                self.change(entry.index, &changes)?;
+                let alone = ConfState { voters: vec![self.id], ..ConfState::default() };
+                Ok(Some(machine.apply_members(meta, &alone, &changes.context.0)?))
             }
-            Ok(Some(machine.apply_members(meta, alone, &changes.context.0)?))
         }
+    }
+
+    /// A vote that the log gives counts as soon as it is in the log, as everything in it does.
+    fn change(&mut self, index: u64, changes: &MemberChanges) -> Result<(), SurvivorError> {
+        for (kind, _) in changes.changes.iter().filter(|(_, of)| *of == self.id) {
+            let becomes = match kind {
+                MemberChangeKind::AddVoter => Standing::Voter,
+                MemberChangeKind::AddLearner => Standing::Learner,
+                MemberChangeKind::Remove => Standing::NoMember,
+            };
+            if self.is == Standing::Voter && becomes != Standing::Voter {
+                return Err(SurvivorError::Leaves { index });
+            }
+            self.is = becomes;
+        }
+        Ok(())
     }
 }

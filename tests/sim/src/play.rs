@@ -159,15 +159,14 @@ pub fn first_found_whole(defect: &'static str, seeds: std::ops::Range<u64>) -> O
     played.find(|it| it.violation.is_some())
 }
 
-/// Seeds that once found a defect of the product in a world of so many coordinators, with what it was.
-pub fn kept_seeds(coordinators: u8) -> Vec<(u64, &'static str)> {
+/// Seeds that once found a defect of the product in such a world, as `seeds.txt` names it, with what it was.
+pub fn kept_seeds(world: &str) -> Vec<(u64, &'static str)> {
     let lines =
         include_str!("../seeds.txt").lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
     let one = |line: &'static str| {
         let mut words = line.splitn(3, ' ');
-        let mut word = || words.next().expect("a line is COORDINATORS SEED WHAT");
-        let of: u8 = word().parse().expect("a number of coordinators");
-        (of, word().parse().expect("a seed is a number"), word())
+        let mut word = || words.next().expect("a line is WORLD SEED WHAT");
+        (word(), word().parse().expect("a seed is a number"), word())
     };
-    lines.map(one).filter(|it| it.0 == coordinators).map(|(_, seed, what)| (seed, what)).collect()
+    lines.map(one).filter(|it| it.0 == world).map(|(_, seed, what)| (seed, what)).collect()
 }

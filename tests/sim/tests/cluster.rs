@@ -102,8 +102,10 @@ fn a_leader_with_little_space_hands_over_to_one_with_more_and_to_no_other() {
 
 #[test]
 fn seeds_that_found_something_once_are_clean() {
-    for (seed, what) in kept_seeds(3) {
-        let played = play_cluster(seed, Length::default(), None, false);
+    let quorum = Losses { quorums: 1, ..Losses::default() };
+    let of = |world, losses| kept_seeds(world).into_iter().map(move |(seed, what)| (seed, what, losses));
+    for (seed, what, losses) in of("3", Losses::default()).chain(of("3/lost-quorum", quorum)) {
+        let played = play_cluster_losing(seed, Length::default(), losses, None, false);
         assert!(played.violation.is_none(), "{what} is back, by seed {seed}: {:?}", played.violation);
     }
 }

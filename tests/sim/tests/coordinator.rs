@@ -26,7 +26,7 @@ fn a_coordinator_that_crashes_loses_nothing_and_repeats_nothing() {
 
 #[test]
 fn seeds_that_found_something_once_are_clean() {
-    for (seed, what) in kept_seeds(1) {
+    for (seed, what) in kept_seeds("1") {
         let played = play(seed, Faults::ROUGH, Length::default(), None, false);
         assert!(played.violation.is_none(), "{what} is back, by seed {seed}: {:?}", played.violation);
     }

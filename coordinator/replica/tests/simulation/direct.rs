@@ -403,6 +403,28 @@ fn who_installs_a_snapshot_stands_for_no_election_before_its_end() {
     assert!(stands, "it is a voter as any other then");
 }
 
+/// Between the acceptance of a snapshot and its rows nothing says that the members are others than those of the rows.
+#[test]
+fn the_members_are_those_of_the_rows_until_a_snapshot_is_installed() {
+    let (mut hand, _) = Hand::new(3, settings());
+    let later = ConfState { voters: vec![1, 2], learners: vec![4], ..ConfState::default() };
+    let meta = SnapshotMeta { index: 40, term: 2, conf_state: later.clone() };
+    let snapshot = Some(Snapshot { meta, manifest: Blob::default() });
+    let out = hand.step(Input::Peer(Message { snapshot, ..message(MessageKind::Snapshot, 2, 2) }));
+    let job = out.iter().find_map(|output| match output {
+        Output::InstallSnapshot(job) => Some(job.number),
+        _ => None,
+    });
+    let status = hand.replica.status();
+    assert_eq!((status.applied.index, status.members), (1, members(3)));
+    hand.step(Input::SnapshotInstalled {
+        number: job.expect("it is installed"),
+        rows: Box::new(std::iter::empty()),
+    });
+    let status = hand.replica.status();
+    assert_eq!((status.applied.index, status.members), (40, later));
+}
+
 #[test]
 fn messages_that_would_confuse_raft_are_dropped() {
     let (mut hand, _) = Hand::new(3, settings());

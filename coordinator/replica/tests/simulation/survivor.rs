@@ -1,4 +1,4 @@
-//! What is left of a lost quorum: its whole log counts, and no change of the members in it.
+//! What is left of a lost quorum: its whole log counts, and of the changes of the members in it those of its own vote.
 
 use trimaran_replica::survivor::{SurvivorError, replay};
 use trimaran_replica::{EntryMeta, Loaded};
@@ -73,10 +73,30 @@ fn who_has_no_vote_or_loses_it_in_its_log_does_not_go_on_alone() {
         let entries = vec![put(2, "a=1"), change(3, &[(kind, 1)])];
         assert!(matches!(refused(1, entries), SurvivorError::Leaves { index: 3 }));
     }
+    let removed = vec![put(2, "a=1"), change(3, &[(MemberChangeKind::Remove, 4)])];
+    assert!(matches!(refused(4, removed), SurvivorError::NoMember));
     let mut joint = loaded(Vec::new());
     (joint.conf_state.voters, joint.conf_state.voters_outgoing) = (vec![2, 3], vec![1, 2]);
     replay(1, &joint, &mut Toy::default()).expect("it votes until the joint configuration ends");
     let mut broken = loaded(vec![put(2, "a=1"), put(4, "a=2")]);
     broken.hard_state.commit = 2;
     assert!(matches!(replay(1, &broken, &mut Toy::default()), Err(SurvivorError::Log(_))));
+}
+
+#[test]
+fn a_vote_that_its_log_gives_it_counts_though_it_was_not_applied() {
+    let votes = |id, entries| replay(id, &loaded(entries), &mut Toy::default());
+    let promoted = |at, id| change(at, &[(MemberChangeKind::AddVoter, id)]);
+    let replayed = votes(4, vec![put(2, "a=1"), promoted(3, 4), put(4, "a=2")]).expect("it has a vote");
+    assert_eq!(replayed.last.index, 4);
+    votes(
+        4,
+        vec![put(2, "a=1"), change(3, &[(MemberChangeKind::AddVoter, 4), (MemberChangeKind::Remove, 3)])],
+    )
+    .expect("it takes the place of another one");
+    let joined = vec![put(2, "a=1"), change(3, &[(MemberChangeKind::AddLearner, 5)])];
+    assert!(matches!(votes(5, joined.clone()), Err(SurvivorError::Learner)), "it has only joined");
+    votes(5, [joined, vec![promoted(4, 5)]].concat()).expect("it has joined and was promoted");
+    let another = vec![put(2, "a=1"), promoted(3, 6)];
+    assert!(matches!(votes(4, another), Err(SurvivorError::Learner)), "it is not its vote");
 }

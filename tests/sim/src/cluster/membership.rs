@@ -31,7 +31,8 @@ pub(super) struct Care {
     /// Nodes with an empty disk and a new raft id that is no member yet.
     joining: BTreeSet<usize>,
     asked: Option<Asked>,
-    /// The last change that was asked for, until it is done or refused.
+    /// The last change that was asked for, until it is done or refused: it may come yet, and until then no one knows how many
+    /// losses the cluster bears, so no disk is lost.
     uncertain: Option<MembersRequest>,
     last_number: u64,
     last_id: u64,
@@ -95,6 +96,11 @@ impl Care {
         self.lost.remove(&node);
         self.joining.remove(&node);
     }
+
+    /// No request of an earlier incarnation of the cluster comes to anything.
+    fn forget_requests(&mut self) {
+        (self.asked, self.uncertain) = (None, None);
+    }
 }
 
 impl Cluster {
@@ -112,13 +118,15 @@ impl Cluster {
         let (_, conf) = &self.care.known;
         let here: BTreeSet<u64> = self.nodes.iter().map(|node| node.id).collect();
         let voters: BTreeSet<u64> = conf.voters.iter().copied().collect();
-        !self.care.lost.is_empty() || !self.care.joining.is_empty() || voters != here || ids(conf) != here
+        let care = &self.care;
+        let is_uncertain = !care.lost.is_empty() || !care.joining.is_empty() || care.uncertain.is_some();
+        is_uncertain || voters != here || ids(conf) != here
     }
 
     /// All members but one are gone for good; new ones take their places.
     pub(super) fn members_lost(&mut self, survivor: usize, revision: u64) {
         let alone = ConfState { voters: vec![self.nodes[survivor].id], ..ConfState::default() };
-        (self.care.asked, self.care.uncertain) = (None, None);
+        self.care.forget_requests();
         self.care.known = (revision, alone.clone());
         (0..NODES).filter(|node| *node != survivor).for_each(|node| self.begin_anew(node, &alone));
     }
@@ -156,7 +164,7 @@ impl Cluster {
     }
 
     /// Follows the newest configuration: who was removed begins anew, and who was added starts.
-    fn observe_members(&mut self) {
+    pub(super) fn observe_members(&mut self) {
         for node in &self.nodes {
             let Some(member) = &node.member else { continue };
             let status = member.replica_status();

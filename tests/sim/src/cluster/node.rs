@@ -58,6 +58,8 @@ pub(super) struct Node {
     pub(super) incarnation: u64,
     /// What waits for a process that is paused, and since when.
     paused: Option<(u64, Vec<In>)>,
+    /// When it continued after its last pause.
+    pub(super) continued: u64,
     /// True time and cluster time since which it leads.
     pub(super) leads_since: Option<(u64, Timestamp)>,
 }
@@ -81,6 +83,7 @@ impl Node {
             due: None,
             incarnation: 0,
             paused: None,
+            continued: 0,
             leads_since: None,
         }
     }
@@ -175,6 +178,7 @@ impl Cluster {
             return;
         }
         let Some((since, waiting)) = it.paused.take() else { return };
+        it.continued = now;
         let boot = it.clock.at(now);
         let keeps = it.member.as_ref().is_some_and(|member| member.status(boot).keeps_leases(boot));
         // A little more, for clocks of different rates.

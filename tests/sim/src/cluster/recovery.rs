@@ -18,6 +18,7 @@ use crate::world::machine::CheckedMachine;
 impl Cluster {
     /// Loses every disk but one; false when the members are just changing, so that it can't be said who has the most.
     pub fn lose_quorum(&mut self) -> bool {
+        self.observe_members();
         if self.members_change() {
             return false;
         }

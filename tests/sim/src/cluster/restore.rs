@@ -31,9 +31,11 @@ pub(super) struct Earlier {
 }
 
 impl Cluster {
-    /// What a member that runs has; `None` when none does.
+    /// What a member that runs has; `None` when none has anything. One that has just joined has no state, and no operator whom
+    /// it could know.
     pub fn back_up(&mut self) -> Option<Backup> {
         let applied = |node: usize| Some(self.nodes[node].member.as_ref()?.replica_status().applied);
+        let applied = |node: usize| applied(node).filter(|it| it.index > 0);
         let (at, node) =
             (0..NODES).filter_map(|node| Some((applied(node)?, node))).max_by_key(|it| it.0.index)?;
         let rows = &self.nodes[node].member.as_ref()?.state_machine().rows;
