@@ -1,5 +1,9 @@
 //! Defects that can be switched on in the crates that the world runs, each of which it must find.
 //!
+//! Changed comparisons of shipped code are among them: of the fence check (`take_any_fence`), the request table (`forget_requests`,
+//! `forget_soon`), the timers (`timer_late`), the journal (`act_before_durable`), the lease (`lease_from_receipt`, `endless_lease`),
+//! the attach rules (`serve_superseded`, `serve_later_incarnation`) and the grouping of syncs (`sync_of_first`).
+//!
 //! Not here: defects that only the engine's own random test can meet, because the world's operators never provoke
 //! them, and those of a replica that need peers: its own simulation finds them.
 
@@ -19,6 +23,7 @@ pub const SEEDS_TO_FIND: u64 = 200;
 const ENGINE: &[Engine] = &[
     Engine::SameFence,
     Engine::ForgetRequests,
+    Engine::ForgetSoon,
     Engine::NoWakeAfterRun,
     Engine::TwoAssignments,
     Engine::TimerLate,
