@@ -7,6 +7,8 @@ trimaran_model::mutants! {
     TakeAnyFence = "take_any_fence",
     /// The lease counts from the receipt of an answer.
     LeaseFromReceipt = "lease_from_receipt",
+    /// A lease that began is live whatever the time is.
+    EndlessLease = "endless_lease",
     /// A result is sent once, and not again on the next session.
     ResultOnce = "result_once",
 }

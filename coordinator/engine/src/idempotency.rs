@@ -87,7 +87,8 @@ pub(crate) fn remember(state: &mut State, identity: &Identity, request: &Request
 
 /// Forgets requests that would be refused as too old anyway; more than an entry of so many commands can add.
 pub(crate) fn expire(state: &mut State, commands: usize) {
-    let old = |request: &&Request| age(state, request.id) > kept() + FORGET_LATER_MS;
+    let after = if mutant!(ForgetSoon) { 0 } else { kept() + FORGET_LATER_MS };
+    let old = |request: &&Request| age(state, request.id) > after;
     let old = state.requests.iter().take_while(old).take(commands * 2 + 1);
     let old: Vec<_> = old.map(|request| (request.id, request.identity.clone())).collect();
     for (id, identity) in old {

@@ -11,6 +11,8 @@ trimaran_model::mutants! {
     NoWakeAfterRun = "no_wake_after_run",
     /// A request id is forgotten at once.
     ForgetRequests = "forget_requests",
+    /// A request id is forgotten once it is older than a moment.
+    ForgetSoon = "forget_soon",
     /// What is due at this very moment is left for the next one.
     TimerLate = "timer_late",
     /// An approval is taken after its time.

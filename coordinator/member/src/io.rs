@@ -129,6 +129,15 @@ pub struct Applied {
     pub events: Vec<Event>,
 }
 
+/// What happened to the state, for those who are notified of what it made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateChange<'a> {
+    /// The next entry was applied.
+    Applied(&'a Applied),
+    /// What entries up to this revision made is not known here: a snapshot took their place, or they came too fast.
+    Missed { revision: u64 },
+}
+
 /// What everyone may know about a member without asking its thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberStatus {

@@ -5,8 +5,9 @@
 //! wait for an entry, who waits for which answer, and the commands that a leader adds on its own. With other members it
 //! passes commands and reads on to the leader, once, and knows since when it was sure of a quorum.
 //!
-//! Beside it, [`agent_session`] is the core of the session of one agent, which the member's coordinator serves: it proposes
-//! to the member and is woken by what that applied.
+//! Beside it are the cores of what a coordinator does with what its member applied: [`agent_session`] is the session of one
+//! agent, which proposes to the member; [`attachments`] which session of an agent is the one that counts; [`Wakeups`] whom an
+//! entry concerns; [`event_log`] what watchers get; [`expected_agents`] which agents no coordinator serves any more.
 //!
 //! Architecture invariants
 //! - No clock, entropy, thread, file or socket: boot time and wall time are arguments.
@@ -24,10 +25,13 @@ extern crate trimaran_model;
 
 pub mod agent_session;
 mod answers;
+pub mod attachments;
 pub mod border;
 pub mod cluster_time;
 mod command_queue;
 pub mod disk_level;
+pub mod event_log;
+pub mod expected_agents;
 mod forwarded;
 mod forwarding;
 mod hand_over;
@@ -39,11 +43,13 @@ pub mod mutant;
 pub mod state_machine;
 mod voters_clock;
 mod voters_disk;
+mod wakeups;
 pub mod wall_clock;
 
 pub use command_queue::Queued;
 pub use disk_level::DiskLevel;
-pub use io::{Applied, Input, MemberStatus, Output, Proposed, ReadAnswer};
+pub use io::{Applied, Input, MemberStatus, Output, Proposed, ReadAnswer, StateChange};
 pub use member::Member;
 pub use membership::SIGN_MAX_AGE;
 pub use state_machine::{EngineMachine, EngineStateMachine};
+pub use wakeups::Wakeups;

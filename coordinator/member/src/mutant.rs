@@ -29,4 +29,12 @@ trimaran_model::mutants! {
     AnswerEarly = "answer_early",
     /// A verdict does not wait for the result that it may contradict.
     VerdictOvertakes = "verdict_overtakes",
+    /// A second session of an agent comes or goes while the first one does.
+    TwoTurns = "two_turns",
+    /// A watcher that resumes gets the last event that it saw again.
+    ResumeAtSeen = "resume_at_seen",
+    /// A watcher that has seen more than its coordinator gets the rest again.
+    RepeatEvents = "repeat_events",
+    /// Events that a snapshot took the place of do not count as compacted.
+    KeepPositions = "keep_positions",
 }

@@ -7,14 +7,13 @@ mod notes;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedMutexGuard, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use trimaran_member::Proposed;
 use trimaran_member::agent_session::{
-    AgentSession, Attachment, Changes, Close, Greeting, Input, Moment, Output, Question, border,
+    AgentSession, Changes, Close, Greeting, Input, Moment, Output, Question, border,
 };
 use trimaran_model::id::{AgentName, Identity};
 use trimaran_model::limits::{AGENT_MESSAGE_MEMORY_MAX, REVOKED_PER_MESSAGE_MAX};
@@ -25,7 +24,8 @@ use trimaran_wire::codec::{CodecError, Message as _};
 use trimaran_wire::frame::Frame;
 use trimaran_wire::v1::agent::{AgentDown, AgentUp};
 
-use crate::agent_wakeups::Wakeup;
+use crate::agent_attachments::SessionTurn;
+use crate::agent_wakeups::Mailbox;
 use crate::authorize::Verb;
 use crate::rows::View;
 use crate::server::Server;
@@ -46,9 +46,9 @@ pub(crate) async fn serve(server: Server, session: Session) {
     let incarnation = greeting.incarnation;
     let core = AgentSession::new(agent.clone(), server.name.clone(), greeting, address.clone());
     // Before the attach, so that nothing that is applied behind it is missed.
-    let wakeup = server.agent_wakeups.register(agent.as_str(), incarnation);
+    let mailbox = server.agent_wakeups.register(agent.clone(), incarnation);
     let (sender, contents) = (Some(sender), None);
-    let connection = Connection { session, sender, receiver, wakeup, contents, incarnation, address };
+    let connection = Connection { session, sender, receiver, mailbox, contents, incarnation, address };
     Link::new(server, agent.clone(), Some(connection)).run(core).await;
 }
 
@@ -97,7 +97,7 @@ struct Connection {
     sender: Option<FrameSender>,
     receiver: FrameReceiver,
     /// What applied entries change for this session.
-    wakeup: Arc<Wakeup>,
+    mailbox: Mailbox,
     /// The streams that fetch content, once the session is attached.
     contents: Option<AbortHandle>,
     incarnation: u64,
@@ -108,21 +108,19 @@ struct Connection {
 struct Link {
     server: Server,
     agent: AgentName,
-    /// Of the transport's session; `None`: there is none.
-    id: Option<u64>,
     connection: Option<Connection>,
     /// The connection has ended, and the session is to be notified of it.
     closed: Option<Input>,
-    /// While the session comes or goes.
-    attachment: Option<OwnedMutexGuard<()>>,
+    /// For coming and going.
+    turn: SessionTurn,
     /// Proposals in flight with their numbers; the log answers the oldest first.
     answers: VecDeque<(u64, oneshot::Receiver<Proposed>)>,
 }
 
 impl Link {
     fn new(server: Server, agent: AgentName, connection: Option<Connection>) -> Self {
-        let (answers, id) = (VecDeque::new(), connection.as_ref().map(|it| it.session.id()));
-        Self { server, agent, id, connection, closed: None, attachment: None, answers }
+        let turn = server.agent_attachments.session(agent.clone());
+        Self { server, agent, connection, closed: None, turn, answers: VecDeque::new() }
     }
 
     async fn run(mut self, mut core: AgentSession) {
@@ -157,11 +155,8 @@ impl Link {
             Output::Propose { number, command } => {
                 self.answers.push_back((number, self.server.node.submit(command)));
             }
-            Output::Acquire => {
-                self.attachment = Some(self.server.soft_state.attachment(self.agent.as_str()).await);
-                return Some(Input::Acquired(self.attachment_of_agent()));
-            }
-            Output::Release => self.attachment = None,
+            Output::Acquire => return Some(Input::Acquired(self.turn.acquire().await)),
+            Output::Release => self.turn.release(),
             Output::Ask { revision, question } => return Box::pin(self.ask(revision, question)).await,
             Output::AskRevoked { after } => {
                 let revocations = &self.server.revocations;
@@ -172,14 +167,6 @@ impl Link {
             Output::Note(note) => self.note(note),
         }
         None
-    }
-
-    fn attachment_of_agent(&self) -> Attachment {
-        match self.server.soft_state.lock().agents.get(self.agent.as_str()) {
-            Some(agent) if Some(agent.session.id()) == self.id => Attachment::This,
-            Some(_) => Attachment::Another,
-            None => Attachment::Free,
-        }
     }
 
     /// Reads rows on a thread for long reads, a few rows where they are needed. Of a damaged view nothing is said, and the
@@ -245,13 +232,12 @@ impl Link {
     /// before it counts as lost.
     fn hang_up(&mut self, code: CloseCode, why: &str) {
         let Some(connection) = self.connection.take() else { return };
-        let Connection { session, wakeup, contents, .. } = connection;
+        let Connection { session, contents, .. } = connection;
         let reason = session.close_reason();
         session.close(code, why);
         if let Some(contents) = contents {
             contents.abort();
         }
-        self.server.agent_wakeups.remove(self.agent.as_str(), &wakeup);
         self.answers.clear();
         let ended = |code: &CloseCode| matches!(code, CloseCode::Done | CloseCode::Shutdown);
         let goodbye = matches!(&reason, Some(CloseReason::Peer { code, .. }) if ended(code));
@@ -265,8 +251,8 @@ impl Link {
                 return closed;
             }
             let Self { server, connection, answers, .. } = self;
-            let (receiver, wakeup) = match connection {
-                Some(connection) => (Some(&mut connection.receiver), Some(&connection.wakeup)),
+            let (receiver, mailbox) = match connection {
+                Some(connection) => (Some(&mut connection.receiver), Some(&connection.mailbox)),
                 None => (None, None),
             };
             let rows = core.awaits_rows();
@@ -274,7 +260,7 @@ impl Link {
                 frame = received(receiver), if core.takes_messages() => frame,
                 (number, answer) = first(answers) => return Input::Answered { number, answer },
                 () = shown(server, rows), if rows.is_some() => return Input::RowsReached,
-                changes = changed(wakeup), if core.is_attached() => return Input::Changed(changes),
+                changes = changed(mailbox), if core.is_attached() => return Input::Changed(changes),
                 () = due(core.next_deadline()) => return Input::Due,
             };
             match frame.map(|frame| read(server, &frame)) {
@@ -310,9 +296,9 @@ async fn shown(server: &Server, revision: Option<u64>) {
     server.node.wait_rows(revision.unwrap_or(0)).await;
 }
 
-async fn changed(wakeup: Option<&Arc<Wakeup>>) -> Changes {
-    match wakeup {
-        Some(wakeup) => wakeup.changed().await,
+async fn changed(mailbox: Option<&Mailbox>) -> Changes {
+    match mailbox {
+        Some(mailbox) => mailbox.changed().await,
         None => std::future::pending().await,
     }
 }

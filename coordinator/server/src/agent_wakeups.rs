@@ -1,132 +1,98 @@
-//! Which sessions of agents an applied entry concerns: each is woken by name and no other is, so
-//! that an idle agent costs nothing while the log moves.
+//! Wakes the tasks of the sessions of agents that an applied entry concerns.
 //!
-//! Not here: what an event changes for a session, and what that sends (`trimaran_member::agent_session`).
+//! Not here: which sessions those are (`trimaran_member::Wakeups`), and what an event changes for one
+//! (`trimaran_member::agent_session`).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
-use trimaran_member::Applied;
-use trimaran_member::agent_session::{Changes, Concerned, concerned};
+use trimaran_member::agent_session::Changes;
+use trimaran_member::{StateChange, Wakeups};
+use trimaran_model::id::AgentName;
 
-/// The mailbox of one session. It is registered until `AgentWakeups::remove`.
-#[derive(Debug)]
-pub(crate) struct Wakeup {
-    incarnation: u64,
-    changes: Mutex<Changes>,
-    notify: Notify,
+/// How the task of one session is woken. Equal is the same one.
+#[derive(Debug, Clone)]
+struct Waker(Arc<Notify>);
+
+impl PartialEq for Waker {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
-impl Wakeup {
+/// The mailboxes of all sessions here.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AgentWakeups(Arc<Mutex<Wakeups<Waker>>>);
+
+impl AgentWakeups {
+    /// A mailbox that gets everything from now on, until it is dropped.
+    pub(crate) fn register(&self, agent: AgentName, incarnation: u64) -> Mailbox {
+        let waker = Waker(Arc::new(Notify::new()));
+        self.0.lock().register(agent.clone(), incarnation, waker.clone());
+        Mailbox { all: self.clone(), agent, waker }
+    }
+
+    /// Wakes the sessions that a change of the state concerns.
+    pub(crate) fn on_change(&self, change: StateChange<'_>) {
+        let mut woken = Vec::new();
+        self.0.lock().step(change, &mut woken);
+        for Waker(notify) in woken {
+            notify.notify_one();
+        }
+    }
+}
+
+/// The mailbox of one session.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    all: AgentWakeups,
+    agent: AgentName,
+    waker: Waker,
+}
+
+impl Mailbox {
     /// Waits until something changed and takes it. May be dropped and called again.
     pub(crate) async fn changed(&self) -> Changes {
         loop {
-            let notified = self.notify.notified();
-            let changes = std::mem::take(&mut *self.lock());
+            let notified = self.waker.0.notified();
+            let changes = self.all.0.lock().take(&self.agent, &self.waker);
             if changes != Changes::default() {
                 return changes;
             }
             notified.await;
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, Changes> {
-        self.changes.lock()
-    }
-
-    fn update(&self, update: impl FnOnce(&mut Changes)) {
-        update(&mut self.lock());
-        self.notify.notify_one();
-    }
 }
 
-/// The mailboxes of all sessions, by the agent's name: two while one incarnation takes over from another.
-#[derive(Debug, Default)]
-pub(crate) struct AgentWakeups(Mutex<BTreeMap<String, Vec<Arc<Wakeup>>>>);
-
-impl AgentWakeups {
-    /// A mailbox that gets everything from now on, until it is dropped by [`Self::remove`].
-    pub(crate) fn register(&self, agent: &str, incarnation: u64) -> Arc<Wakeup> {
-        let made = Arc::new(Wakeup { incarnation, changes: Mutex::default(), notify: Notify::new() });
-        self.lock().entry(agent.to_owned()).or_default().push(made.clone());
-        made
-    }
-
-    pub(crate) fn remove(&self, agent: &str, wakeup: &Arc<Wakeup>) {
-        let mut all = self.lock();
-        let Some(list) = all.get_mut(agent) else { return };
-        list.retain(|it| !Arc::ptr_eq(it, wakeup));
-        if list.is_empty() {
-            all.remove(agent);
-        }
-    }
-
-    /// Wakes the sessions that an entry concerns.
-    pub(crate) fn route(&self, applied: &Applied) {
-        let all = self.lock();
-        for event in &applied.events {
-            let sessions: Vec<_> = match concerned(event) {
-                Concerned::None => continue,
-                Concerned::One(agent) => all.get(agent.as_str()).into_iter().flatten().collect(),
-                Concerned::All => all.values().flatten().collect(),
-            };
-            for session in sessions {
-                session.update(|changes| changes.add(applied.revision, session.incarnation, event));
-            }
-        }
-    }
-
-    /// Entries were missed: every session compares everything with the rows.
-    pub(crate) fn wake_all(&self, revision: u64) {
-        for session in self.lock().values().flatten() {
-            session.update(|changes| changes.add_everything(revision));
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Arc<Wakeup>>>> {
-        self.0.lock()
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        self.all.0.lock().remove(&self.agent, &self.waker);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use trimaran_engine::Event;
-    use trimaran_model::id::{AgentName, AssignmentId, Incarnation};
+    use trimaran_member::Applied;
     use trimaran_model::time::WallTime;
 
     use super::*;
 
-    fn named(agent: &str) -> AgentName {
-        AgentName::new(agent).expect("a name")
-    }
-
-    fn work(agent: &str, assignment: Option<u64>) -> Event {
-        Event::AgentWork { agent: named(agent), assignment: assignment.map(AssignmentId) }
-    }
-
     #[tokio::test]
-    async fn an_entry_wakes_the_sessions_it_concerns_and_no_other() {
-        let wakeups = AgentWakeups::default();
-        let (lab, idle) = (wakeups.register("lab", 1), wakeups.register("idle", 1));
-        let events = vec![work("lab", Some(7)), work("lab", Some(9)), work("gone", None)];
-        wakeups.route(&Applied { revision: 3, wall: WallTime(0), events });
-        let changes = lab.changed().await;
-        assert_eq!((changes.revision, changes.everything, changes.superseded), (3, false, false));
-        assert_eq!(changes.assignments, BTreeSet::from([7, 9].map(AssignmentId)));
-        assert_eq!(*idle.lock(), Changes::default());
-
-        let later = wakeups.register("lab", 2);
-        let events = vec![Event::Superseded { agent: named("lab"), incarnation: Incarnation(1) }];
-        wakeups.route(&Applied { revision: 4, wall: WallTime(0), events });
-        assert!(lab.changed().await.superseded);
-        assert_eq!(*later.lock(), Changes::default(), "the new incarnation stays");
-        wakeups.remove("lab", &lab);
-        wakeups.wake_all(5);
-        assert!(later.changed().await.everything && idle.changed().await.everything);
-        assert_eq!(*lab.lock(), Changes::default());
+    async fn a_session_that_waits_is_woken_until_its_mailbox_is_dropped() {
+        let (wakeups, lab) = (AgentWakeups::default(), AgentName::new("lab").expect("a name"));
+        let mailbox = wakeups.register(lab.clone(), 1);
+        let work = Event::AgentWork { agent: lab.clone(), assignment: None };
+        let applied = Applied { revision: 3, wall: WallTime(0), events: vec![work] };
+        let (changes, ()) = tokio::join!(mailbox.changed(), async {
+            tokio::task::yield_now().await;
+            wakeups.on_change(StateChange::Applied(&applied));
+        });
+        assert!(changes.everything && changes.revision == 3);
+        let waker = mailbox.waker.clone();
+        drop(mailbox);
+        wakeups.on_change(StateChange::Applied(&applied));
+        assert_eq!(wakeups.0.lock().take(&lab, &waker), Changes::default());
     }
 }

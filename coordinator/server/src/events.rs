@@ -1,10 +1,9 @@
-//! Events for watchers: kept in memory, each with its position, so that a watcher resumes behind the last one it
-//! saw and gets every other once. What an earlier process had, or what fell off the ring, is not here: whoever
-//! resumes from before is sent that events were compacted, and the present state.
+//! Events for watchers as documents, and how they reach those who watch now.
 //!
 //! Live progress has no position: it is not of the log, and no one resumes from it.
+//!
+//! Not here: which events are kept, and who gets which of them (`trimaran_member::event_log`).
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -12,9 +11,10 @@ use tokio::sync::broadcast;
 use trimaran_engine::Event;
 use trimaran_engine::state::assignment::LiveAssignment;
 use trimaran_engine::state::stage::Stage;
-use trimaran_member::Applied;
+use trimaran_member::event_log::{self, Bounds, Cursor, Kept, Output};
+use trimaran_member::{Applied, StateChange};
 use trimaran_model::event::EventPosition;
-use trimaran_model::limits::{EVENTS_BYTES_MAX, EVENTS_KEPT_MAX, EVENTS_LIVE_MAX};
+use trimaran_model::limits::EVENTS_LIVE_MAX;
 use trimaran_model::target::PlatformKind;
 use trimaran_model::time::WallTime;
 use trimaran_query::StoredRun;
@@ -32,43 +32,54 @@ pub(crate) struct RenderedEvent {
     pub(crate) json: Box<str>,
 }
 
-/// The last events of this process.
-pub(crate) struct EventLog(Mutex<Kept>);
+impl Kept for RenderedEvent {
+    fn of(applied: &Applied, position: EventPosition, event: &Event) -> Self {
+        render(Some(position), &document(applied, position, event))
+    }
 
-struct Kept {
-    /// In the order of their positions, which all of them have.
-    events: VecDeque<Arc<RenderedEvent>>,
-    bytes: usize,
-    /// Every event after this position is here.
-    complete_after: EventPosition,
+    fn bytes(&self) -> usize {
+        self.json.len()
+    }
+}
+
+/// The last events of this process.
+pub(crate) struct EventLog(Mutex<Watched>);
+
+struct Watched {
+    log: event_log::EventLog<RenderedEvent>,
     live: broadcast::Sender<Arc<RenderedEvent>>,
 }
 
-/// What a watcher gets first.
+/// What a watcher gets.
 pub(crate) struct Follow {
     pub(crate) past: Vec<Arc<RenderedEvent>>,
-    /// `past` begins behind this and not behind what was asked for: the present state has to be shown.
+    /// The present state has to be shown first; see [`event_log::Follow`].
     pub(crate) compacted: Option<EventPosition>,
     pub(crate) live: broadcast::Receiver<Arc<RenderedEvent>>,
+    /// Which of `live` the watcher takes.
+    pub(crate) cursor: Cursor,
 }
 
 impl EventLog {
     /// `revision` is what was applied before this process began.
     pub(crate) fn new(revision: u64) -> Self {
-        let (live, complete_after) = (broadcast::channel(EVENTS_LIVE_MAX).0, EventPosition::end_of(revision));
-        Self(Mutex::new(Kept { events: VecDeque::new(), bytes: 0, complete_after, live }))
+        let log = event_log::EventLog::new(revision, Bounds::default());
+        Self(Mutex::new(Watched { log, live: broadcast::channel(EVENTS_LIVE_MAX).0 }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, Watched> {
         self.0.lock()
     }
 
-    /// Adds the events of an entry.
-    pub(crate) fn add(&self, applied: &Applied) {
-        for (event, ordinal) in applied.events.iter().zip(0..) {
-            let position = EventPosition { revision: applied.revision, ordinal };
-            if let Some(document) = document(applied, position, event) {
-                self.push(render(Some(position), &document));
+    /// Passes on what a change of the state made.
+    pub(crate) fn on_change(&self, change: StateChange<'_>) {
+        let (mut watched, mut out) = (self.lock(), Vec::new());
+        watched.log.step(change, &mut out);
+        for output in out {
+            match output {
+                // An error says that nothing watches.
+                Output::Publish { event, .. } => drop(watched.live.send(event)),
+                Output::EndWatches => watched.live = broadcast::channel(EVENTS_LIVE_MAX).0,
             }
         }
     }
@@ -91,37 +102,11 @@ impl EventLog {
         let _ = self.lock().live.send(Arc::new(render(None, &document)));
     }
 
-    fn push(&self, event: RenderedEvent) {
-        let event = Arc::new(event);
-        let mut kept = self.lock();
-        kept.bytes += event.json.len();
-        kept.events.push_back(event.clone());
-        while kept.events.len() > EVENTS_KEPT_MAX || kept.bytes > EVENTS_BYTES_MAX {
-            let Some(first) = kept.events.pop_front() else { break };
-            kept.bytes -= first.json.len();
-            kept.complete_after = first.position.expect("only events with a position are kept");
-        }
-        // An error says that nothing watches.
-        let _ = kept.live.send(event);
-    }
-
-    /// Events were lost: watchers end and come again, and are shown the present state.
-    pub(crate) fn cut(&self, revision: u64) {
-        let mut kept = self.lock();
-        kept.events.clear();
-        kept.bytes = 0;
-        kept.complete_after = EventPosition::end_of(revision);
-        kept.live = broadcast::channel(EVENTS_LIVE_MAX).0;
-    }
-
     /// What came after `since`, and everything that comes from now on, without a gap between.
     pub(crate) fn follow(&self, since: Option<EventPosition>) -> Follow {
-        let kept = self.lock();
-        let live = kept.live.subscribe();
-        let Some(since) = since else { return Follow { past: Vec::new(), compacted: None, live } };
-        let seen = kept.events.partition_point(|event| event.position.is_some_and(|at| at <= since));
-        let past = kept.events.iter().skip(seen).cloned().collect();
-        Follow { past, compacted: (since < kept.complete_after).then_some(kept.complete_after), live }
+        let watched = self.lock();
+        let event_log::Follow { past, compacted, cursor } = watched.log.follow(since);
+        Follow { past, compacted, cursor, live: watched.live.subscribe() }
     }
 }
 
@@ -179,10 +164,10 @@ fn run_state(stored: &StoredRun, revision: u64, wall: WallTime) -> Vec<RenderedE
     stages.iter().map(one).chain([whole]).map(|document| render(None, &document)).collect()
 }
 
-/// The document of an event; `None` for those that are not for people.
-fn document(applied: &Applied, position: EventPosition, event: &Event) -> Option<EventDocument> {
+/// The document of an event for people.
+fn document(applied: &Applied, position: EventPosition, event: &Event) -> EventDocument {
     let blank = |kind: &str| blank(applied.revision, Some(position), applied.wall, kind);
-    Some(match event {
+    match event {
         Event::Run { run, status } => EventDocument {
             run: Some(run.to_string()),
             status: Some(status.as_str().to_owned()),
@@ -214,17 +199,17 @@ fn document(applied: &Applied, position: EventPosition, event: &Event) -> Option
         Event::AgentWork { .. }
         | Event::AgentTargets { .. }
         | Event::AgentRunners { .. }
-        | Event::AgentStanding { .. } => return None,
-        Event::Revoked(_) | Event::Superseded { .. } => return None,
-    })
+        | Event::AgentStanding { .. }
+        | Event::Revoked(_)
+        | Event::Superseded { .. } => unreachable!("it is not for people, and gets no position"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use trimaran_model::id::{AgentName, EnvironmentName, RunId, StageName};
+    use trimaran_model::id::{AgentName, RunId};
     use trimaran_model::limits::OPERATOR_REPLY_BYTES_MAX;
     use trimaran_model::run::Status;
-    use trimaran_model::why::{Reason, Why};
     use trimaran_wire::codec::Message as _;
     use trimaran_wire::frame::Frame;
     use trimaran_wire::v1::operator::OperatorReply;
@@ -242,38 +227,6 @@ mod tests {
         "web#1".parse().expect("a run")
     }
 
-    /// A stage that waits for so many environments.
-    fn long(environments: usize) -> Event {
-        let name = |it: usize| EnvironmentName::new(format!("environment-{it}")).expect("a name");
-        let why = Why::After { environments: (0..environments).map(name).collect() };
-        let reasons = vec![Reason { why, since: WallTime(0), next_check: None }];
-        let stage: StageName = "prod/tokyo".parse().expect("a stage");
-        Event::Stage { run: run_id(), stage, status: Status::Pending, reasons }
-    }
-
-    #[test]
-    fn a_watcher_that_resumes_anywhere_gets_every_event_once() {
-        let log = EventLog::new(10);
-        for (revision, statuses) in [
-            (11, &[Status::Running][..]),
-            (12, &[Status::Waiting, Status::Running, Status::RollingBack]),
-            (14, &[Status::RolledBack]),
-        ] {
-            log.add(&applied(revision, statuses));
-        }
-        let all = log.follow(Some(EventPosition::end_of(10)));
-        assert!(all.compacted.is_none());
-        assert_eq!(all.past.len(), 5);
-        for (index, last) in all.past.iter().enumerate() {
-            let rest = log.follow(last.position);
-            assert!(rest.compacted.is_none());
-            assert_eq!(rest.past, all.past[index + 1..], "resumed behind {:?}", last.position);
-        }
-        let within: Vec<_> = log.follow("12.2".parse().ok()).past;
-        assert_eq!(within.len(), 2, "the rest of the entry and the next");
-        assert_eq!(log.follow("12".parse().ok()).past.len(), 1);
-    }
-
     /// The stream of a watcher as its session carries it, cut off behind each of its bytes: it has the whole frames before
     /// the cut, and resumes behind the last of them.
     #[test]
@@ -284,7 +237,7 @@ mod tests {
             (12, &[Status::Waiting, Status::Running]),
             (14, &[Status::RolledBack]),
         ] {
-            log.add(&applied(revision, statuses));
+            log.on_change(StateChange::Applied(&applied(revision, statuses)));
         }
         let start = EventPosition::end_of(10);
         let all = log.follow(Some(start)).past;
@@ -314,7 +267,7 @@ mod tests {
     #[test]
     fn what_is_gone_is_compacted_and_resuming_from_there_shows_the_state_again() {
         let log = EventLog::new(10);
-        log.add(&applied(12, &[Status::Running]));
+        log.on_change(StateChange::Applied(&applied(12, &[Status::Running])));
         let since = EventPosition { revision: 3, ordinal: 1 };
         let follow = log.follow(Some(since));
         let complete_after = follow.compacted.expect("an earlier process had them");
@@ -323,19 +276,5 @@ mod tests {
         assert_eq!(shown[0].position, Some(since));
         assert!(shown[0].json.contains(r#""event":"compacted""#), "{}", shown[0].json);
         assert_eq!(follow.past.len(), 1);
-    }
-
-    #[test]
-    fn the_ring_is_bounded_in_bytes_and_live_progress_is_not_kept() {
-        let log = EventLog::new(0);
-        let events = vec![long(EVENTS_BYTES_MAX / 100)];
-        for revision in 1..=16 {
-            log.add(&Applied { revision, wall: WallTime(0), events: events.clone() });
-        }
-        let follow = log.follow(Some(EventPosition::end_of(0)));
-        let kept: usize = follow.past.iter().map(|event| event.json.len()).sum();
-        assert!(follow.past.len() < 16 && kept <= EVENTS_BYTES_MAX, "{} are kept", follow.past.len());
-        let gone = follow.compacted.expect("the first ones are gone");
-        assert_eq!(log.follow(Some(gone)).past.len(), follow.past.len());
     }
 }

@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, reason = "the process's own I/O: clocks, files, threads")]
 
 mod admin;
+mod agent_attachments;
 mod agent_session;
 mod agent_wakeups;
 mod authorize;

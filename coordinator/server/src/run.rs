@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, broadcast};
 use trimaran_engine::rows::COLD_TABLES_FROM;
 use trimaran_engine::state::token::{Audience, Revoked};
 use trimaran_engine::{Engine, Event};
-use trimaran_member::{EngineStateMachine, Proposed};
+use trimaran_member::{EngineStateMachine, Proposed, StateChange};
 use trimaran_model::id::{AssignmentId, CoordinatorName, Identity};
 use trimaran_model::limits::{BALLAST_BYTES, CHANGES_PER_SECOND, EVENTS_LIVE_MAX};
 use trimaran_model::time::Millis;
@@ -24,6 +24,7 @@ use trimaran_wire::v1::agent::Progress;
 use trimaran_wire::v1::command::{Command, CommandBody};
 use trimaran_wire::v1::common::WireIdentity;
 
+use crate::agent_attachments::AgentAttachments;
 use crate::agent_wakeups::AgentWakeups;
 use crate::config::Settings;
 use crate::damaged::Damaged;
@@ -128,6 +129,7 @@ pub(crate) async fn run(data: DataDir, place: Place, settings: Settings) -> Resu
         soft_state: SharedSoftState::default(),
         events: EventLog::new(revision),
         live_progress: broadcast::channel(EVENTS_LIVE_MAX).0,
+        agent_attachments: AgentAttachments::default(),
         agent_wakeups: AgentWakeups::default(),
         revocations,
         refusals: Refusals::default(),
@@ -303,8 +305,9 @@ async fn publish_applied(server: Server) {
                     }
                 }
                 server.revoke(revoked);
-                server.agent_wakeups.route(&applied);
-                server.events.add(&applied);
+                let change = StateChange::Applied(&applied);
+                server.agent_wakeups.on_change(change);
+                server.events.on_change(change);
             }
             Ok(Published::Replaced(revision)) => {
                 tracing::info!(revision, "the leader's snapshot is installed");
@@ -378,12 +381,13 @@ async fn renew(server: Server) {
 impl Server {
     /// Events were missed: watchers and sessions are shown the state again.
     fn show_state_again(&self) -> Result<(), Damaged> {
-        self.events.cut(self.node.store.applied());
+        let change = StateChange::Missed { revision: self.node.store.applied() };
+        self.events.on_change(change);
         self.learn_issuers()?;
         let keys = View::new(&self.node).read(|rows| query::revoked_keys(rows))?;
         self.revoke(keys);
         // Behind the keys, which every session sends again from where its agent is.
-        self.agent_wakeups.wake_all(self.node.store.applied());
+        self.agent_wakeups.on_change(change);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use trimaran_transport::authority::Issuer;
 use trimaran_transport::{CertificateStore, Endpoint};
 use trimaran_wire::v1::agent::Progress;
 
+use crate::agent_attachments::AgentAttachments;
 use crate::agent_wakeups::AgentWakeups;
 use crate::disk_space::DiskSpaceGuard;
 use crate::events::EventLog;
@@ -40,6 +41,7 @@ pub(crate) struct Parts {
     pub(crate) events: EventLog,
     /// Of agents whose sessions are here, for coordinators where someone watches.
     pub(crate) live_progress: broadcast::Sender<Arc<Progress>>,
+    pub(crate) agent_attachments: AgentAttachments,
     pub(crate) agent_wakeups: AgentWakeups,
     pub(crate) revocations: Revocations,
     pub(crate) refusals: Refusals,

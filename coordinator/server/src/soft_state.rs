@@ -3,10 +3,8 @@
 //! Lost with the process and rebuilt from the sessions that come back.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::OwnedMutexGuard;
 use trimaran_model::time::WallTime;
 use trimaran_transport::Session;
 use trimaran_wire::v1::agent::{HeldAssignment, Progress, RefusedAssignment, RefusedCounts, RunnerState};
@@ -57,8 +55,6 @@ pub(crate) struct SoftState {
     pub(crate) refused: BTreeMap<String, BTreeMap<u64, (RefusedAssignment, WallTime)>>,
     /// What other coordinators said last, by raft id.
     pub(crate) elsewhere: BTreeMap<u64, Sessions>,
-    /// One a name, for [`SharedSoftState::attachment`]; as many as agents are enrolled.
-    attachments: BTreeMap<String, Arc<tokio::sync::Mutex<()>>>,
 }
 
 impl SoftState {
@@ -123,14 +119,6 @@ impl SoftState {
 pub(crate) struct SharedSoftState(Mutex<SoftState>);
 
 impl SharedSoftState {
-    /// Held while an agent's session comes or goes, so that the log and `agents` change together. Otherwise the
-    /// end of an old session could be written behind the beginning of the next one of the same incarnation, and a
-    /// connected agent would count as away for ever.
-    pub(crate) async fn attachment(&self, agent: &str) -> OwnedMutexGuard<()> {
-        let attachment = self.lock().attachments.entry(agent.to_owned()).or_default().clone();
-        attachment.lock_owned().await
-    }
-
     pub(crate) fn lock(&self) -> MutexGuard<'_, SoftState> {
         self.0.lock()
     }

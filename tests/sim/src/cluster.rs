@@ -1,6 +1,6 @@
 //! Three coordinators as they run: the members that the server runs, each over a disk that loses what was not synced,
-//! with clocks of their own and a network between them; one fleet's agent and operators as scripts, who talk to any of
-//! them. One thread, one seed.
+//! with clocks of their own and a network between them; operators as scripts, and one fleet's agent, as a script or with its
+//! hosts as they run (`whole`), who talk to any of them. One thread, one seed.
 //!
 //! Faults: crashes at any moment and for long, pauses, slow disks, messages that are lost or late, cuts between two members
 //! in one or both directions, disks with little or no space, boot clocks of different rates, a wall clock that is hours or
@@ -10,7 +10,7 @@
 //!
 //! Checked on the way: at most one leader a term; equal states at equal revisions; a read is never older than what was
 //! answered before it was asked; nothing is passed on twice; the rows of the members are the members that replication goes
-//! by; no voter is removed whose loss would end the quorum; who was paused or cut off keeps no lease; cluster time goes
+//! by; a watcher gets every event once, wherever it goes on; no voter is removed whose loss would end the quorum; who was paused or cut off keeps no lease; cluster time goes
 //! on whoever leads, and wall time follows the true one; the leader's disk decides what is accepted; and what
 //! `crate::check` says after every applied entry. After
 //! [`Cluster::heal`] everything ends, every request is answered as before, and what was acknowledged is there.
@@ -21,6 +21,7 @@ mod operate;
 mod receiving;
 mod recovery;
 pub mod restore;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +37,9 @@ use crate::random::Random;
 use crate::trace::Trace;
 use crate::world::agent::Agent;
 use crate::world::operator::Operators;
-use crate::world::{Asker, Faults};
+use crate::world::site::{Notice, Site, SiteSeen};
+use crate::world::watchers::{WatchSeen, Watchers};
+use crate::world::{Asker, Faults, WATCHERS_INTERVAL};
 use membership::Care;
 use node::Node;
 
@@ -82,6 +85,9 @@ pub struct Seen {
     pub restores: usize,
     /// Meetings of the agent with coordinators of an earlier incarnation than it knows.
     pub earlier_incarnations: usize,
+    pub watch: WatchSeen,
+    /// Of a world with the agent and its hosts as they run.
+    pub site: SiteSeen,
 }
 
 impl Seen {
@@ -103,6 +109,8 @@ impl Seen {
         self.recoveries += other.recoveries;
         self.restores += other.restores;
         self.earlier_incarnations += other.earlier_incarnations;
+        self.watch.add(&other.watch);
+        self.site.add(&other.site);
     }
 }
 
@@ -167,10 +175,13 @@ pub(crate) enum Event {
     Agent,
     AgentCrash,
     Operator,
+    Watchers,
     Reader,
     DiskSpace {
         node: usize,
     },
+    /// By its number in the site.
+    Site(u64),
 }
 
 /// The world of three.
@@ -201,9 +212,15 @@ pub struct Cluster {
     /// The member that the agent talks to, and the revision from which on it has what the agent needs.
     agent_at: (usize, Option<u64>),
     operators: Operators,
+    watchers: Watchers,
     /// Coordinators of the incarnations before the present one.
     earlier: Vec<restore::Earlier>,
     healing: bool,
+    /// The agent and its hosts as they run, instead of the script.
+    site: Option<Site>,
+    is_whole: bool,
+    /// What the site has to take in.
+    notices: Vec<(usize, Notice)>,
 }
 
 impl Cluster {
@@ -244,36 +261,47 @@ impl Cluster {
             agent: Agent::default(),
             agent_at: (0, None),
             operators: Operators::new(seed),
+            watchers: Watchers::new(seed, NODES),
             earlier: Vec::new(),
             healing: false,
+            site: None,
+            is_whole: false,
+            notices: Vec::new(),
         };
         cluster.break_a_wall_clock();
         cluster.care_begins();
+        cluster.plan_begin();
+        cluster
+    }
+
+    /// The members start, everyone begins to work, and things begin to go wrong.
+    fn plan_begin(&mut self) {
+        let (faults, network) = (self.faults, self.network);
         for node in 0..NODES {
             // One of them may come much later.
-            let late = cluster.random.below(4) == 0 && node > 0;
-            let delay = cluster.random.below(if late { 15_000 } else { 200 });
-            cluster.at(delay, Event::Start { node });
+            let late = self.random.below(4) == 0 && node > 0;
+            let delay = self.random.below(if late { 15_000 } else { 200 });
+            self.at(delay, Event::Start { node });
         }
         if faults.disk_full_every > 0 {
             for node in 0..NODES {
-                let delay = cluster.disk_random.below(faults.disk_full_every * 2);
-                cluster.at(delay, Event::DiskSpace { node });
+                let delay = self.disk_random.below(faults.disk_full_every * 2);
+                self.at(delay, Event::DiskSpace { node });
             }
         }
         for (delay, event) in [
             (50, Event::Agent),
             (60, Event::Operator),
             (70, Event::Reader),
+            (WATCHERS_INTERVAL, Event::Watchers),
             (3000, Event::Care),
             (faults.crash_every, Event::Crash),
             (faults.pause_every, Event::Pause),
             (faults.agent_crash_every, Event::AgentCrash),
             (network.cut_every, Event::Cut),
         ] {
-            cluster.at(delay, event);
+            self.at(delay, event);
         }
-        cluster
     }
 
     /// In every third world one machine believes in another date.
@@ -315,6 +343,9 @@ impl Cluster {
             let ((now, _), event) = entry.remove_entry();
             self.now = now;
             self.handle(event);
+            if !self.notices.is_empty() {
+                self.at_site(|_| {});
+            }
         }
         self.now = end;
     }
@@ -326,8 +357,13 @@ impl Cluster {
         self.cuts.clear();
         self.healing = true;
         (0..NODES).for_each(|node| self.set_disk(node, DiskLevel::Enough));
-        self.run(length);
+        match self.is_whole {
+            true => self.heal_site(length),
+            false => self.run(length),
+        }
         self.check_end();
+        self.watchers.check_end();
+        self.seen.watch = self.watchers.seen.clone();
     }
 
     fn handle(&mut self, event: Event) {
@@ -362,6 +398,8 @@ impl Cluster {
                 self.again(self.faults.agent_crash_every, Event::AgentCrash);
             }
             Event::Crash | Event::Pause | Event::Cut | Event::AgentCrash => {}
+            Event::Agent if self.is_whole => {}
+            Event::Site(number) => self.at_site(|site| site.on_event(number)),
             Event::Uncut { cut } => drop(self.cuts.remove(&cut)),
             Event::Raft { message } => {
                 if let Some(to) = self.node_of(message.to) {
@@ -380,26 +418,34 @@ impl Cluster {
                 let delay = 200 + self.random.below(800);
                 self.at(delay, Event::Care);
             }
-            Event::Agent => {
-                self.meet_earlier_incarnation();
-                self.agent_moves();
-                let delay = 20 + self.random.below(150);
-                self.at(delay, Event::Agent);
-            }
+            Event::Agent => self.agent_event(),
             Event::Operator => {
                 self.check_time();
                 self.operators_move();
                 let delay = 50 + self.random.below(400);
                 self.at(delay, Event::Operator);
             }
-            Event::DiskSpace { node } => self.disk_changes(node),
-            Event::Reader => {
-                let (node, floor) = (self.any_node(), self.answered);
-                self.input(node, Input::Read { requester: floor });
-                let delay = 50 + self.random.below(300);
-                self.at(delay, Event::Reader);
+            Event::Watchers => {
+                self.watchers.moves();
+                self.at(WATCHERS_INTERVAL, Event::Watchers);
             }
+            Event::DiskSpace { node } => self.disk_changes(node),
+            Event::Reader => self.reader_event(),
         }
+    }
+
+    fn agent_event(&mut self) {
+        self.meet_earlier_incarnation();
+        self.agent_moves();
+        let delay = 20 + self.random.below(150);
+        self.at(delay, Event::Agent);
+    }
+
+    fn reader_event(&mut self) {
+        let (node, floor) = (self.any_node(), self.answered);
+        self.input(node, Input::Read { requester: floor });
+        let delay = 50 + self.random.below(300);
+        self.at(delay, Event::Reader);
     }
 
     /// A disk with enough space loses it for a while.
@@ -506,13 +552,18 @@ impl Cluster {
                 Asker::Attach(_) => self.agent_leaves(),
                 Asker::Request(number) => self.operators.not_accepted(number),
                 Asker::Internal | Asker::Result(_) | Asker::Members(_) => {}
-                Asker::Session { .. } => unreachable!("the agent of this world is a script"),
+                Asker::Session { link, number, .. } => {
+                    self.notify_site(node, Notice::Answered { link, number, answer });
+                }
             };
         };
         self.answered = self.answered.max(revision);
         match asker {
             Asker::Internal | Asker::Members(_) => {}
-            Asker::Session { .. } => unreachable!("the agent of this world is a script"),
+            Asker::Session { link, number, .. } => {
+                let answer = Proposed::Done { revision, outcome };
+                self.notify_site(node, Notice::Answered { link, number, answer });
+            }
             Asker::Attach(incarnation) => {
                 self.agent.attached(incarnation, &outcome);
                 if self.agent_at.0 == node {

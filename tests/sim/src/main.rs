@@ -11,9 +11,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use trimaran_sim::cluster;
-use trimaran_sim::mutants;
+use trimaran_sim::mutants::{Finder, SEEDS_TO_FIND};
 use trimaran_sim::play::{
-    Length, Losses, Played, first_found, first_found_whole, play, play_cluster_losing, play_whole,
+    ClusterPlayed, Length, Losses, Played, play, play_cluster_losing, play_whole, play_whole_cluster,
 };
 use trimaran_sim::world::{Faults, Seen};
 
@@ -29,6 +29,7 @@ use trimaran_sim::world::{Faults, Seen};
   cargo xtask sim --seeds 0..2000
   cargo xtask sim --seeds 0..200 --mutant same_fence
   cargo xtask sim --whole --seeds 0..200
+  cargo xtask sim --whole --coordinators 3 --seeds 0..100
   cargo xtask sim --coordinators 3 --seeds 0..100 --restores 2
   cargo xtask sim --mutants"
 )]
@@ -42,11 +43,11 @@ struct Arguments {
     /// Switches a deliberate defect on: some seed has to find it
     #[arg(long, value_name = "NAME", value_parser = defect)]
     mutant: Option<&'static str>,
-    /// Every deliberate defect in turn: each has to be found within 200 seeds
+    /// Every deliberate defect in turn, each in the world that has to find it within 200 seeds
     #[arg(long, conflicts_with_all = ["mutant", "seed", "seeds"])]
     mutants: bool,
     /// Worlds whose agent and hosts are what runs in production, and no script
-    #[arg(long, conflicts_with_all = ["coordinators", "mutants"])]
+    #[arg(long, conflicts_with_all = ["mutants", "lost_quorums", "restores"])]
     whole: bool,
     /// Coordinators of each world
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = one_or_three, conflicts_with = "mutants")]
@@ -81,8 +82,7 @@ fn one_or_three(text: &str) -> Result<u8, String> {
 }
 
 fn defect(name: &str) -> Result<&'static str, String> {
-    let of_three = || mutants::cluster_names().into_iter().chain(mutants::restore_names());
-    let known = || mutants::names().into_iter().chain(mutants::whole_names()).chain(of_three());
+    let known = || Finder::ALL.into_iter().flat_map(Finder::names);
     let unknown = || format!("there is no such defect; there are {}", known().collect::<Vec<_>>().join(", "));
     known().find(|it| *it == name).ok_or_else(unknown)
 }
@@ -92,19 +92,20 @@ fn main() -> ExitCode {
     // What is violated is printed with its trace.
     std::panic::set_hook(Box::new(|_| {}));
     let fine = if arguments.mutants {
-        let seeds = 0..mutants::SEEDS_TO_FIND;
-        let scripted = mutants::names().into_iter().filter(|name| !is_found(name, false, seeds.clone()));
-        let whole = mutants::whole_names().into_iter().filter(|name| !is_found(name, true, seeds.clone()));
-        scripted.count() + whole.count() == 0
+        let all =
+            Finder::ALL.into_iter().flat_map(|finder| finder.names().into_iter().map(move |it| (finder, it)));
+        all.filter(|(finder, name)| !is_found(name, *finder, 0..SEEDS_TO_FIND)).count() == 0
     } else {
         let seeds = match (arguments.seed, arguments.seeds.clone()) {
             (Some(seed), _) => seed..seed + 1,
             (None, Some(seeds)) => seeds,
-            (None, None) => 0..mutants::SEEDS_TO_FIND,
+            (None, None) => 0..SEEDS_TO_FIND,
         };
         match arguments.mutant {
             _ if arguments.coordinators == 3 => play_clusters(&arguments, seeds),
-            Some(name) if !arguments.trace => is_found(name, arguments.whole, seeds),
+            Some(name) if !arguments.trace => {
+                is_found(name, if arguments.whole { Finder::Whole } else { Finder::One }, seeds)
+            }
             _ => play_all(&arguments, seeds),
         }
     };
@@ -112,12 +113,10 @@ fn main() -> ExitCode {
 }
 
 /// Whether a defect is found, and by which seed.
-fn is_found(name: &'static str, whole: bool, seeds: Range<u64>) -> bool {
-    let find = if whole { first_found_whole } else { first_found };
-    match find(name, seeds.clone()) {
-        Some(played) => {
-            let why = played.violation.unwrap_or_default();
-            println!("{name}: found by seed {}: {}", played.seed, why.lines().next().unwrap_or_default());
+fn is_found(name: &'static str, finder: Finder, seeds: Range<u64>) -> bool {
+    match finder.first(name, seeds.clone()) {
+        Some((seed, why)) => {
+            println!("{name}: found by seed {seed}: {}", why.lines().next().unwrap_or_default());
             true
         }
         None => {
@@ -159,13 +158,20 @@ fn play_all(arguments: &Arguments, seeds: Range<u64>) -> bool {
     clean && arguments.mutant.is_none()
 }
 
+fn play_one_cluster(arguments: &Arguments, seed: u64, length: Length) -> ClusterPlayed {
+    if arguments.whole {
+        return play_whole_cluster(seed, length, arguments.mutant, arguments.trace);
+    }
+    let losses = Losses { quorums: arguments.lost_quorums, disks: arguments.restores };
+    play_cluster_losing(seed, length, losses, arguments.mutant, arguments.trace)
+}
+
 /// As [`play_all`], with three coordinators.
 fn play_clusters(arguments: &Arguments, seeds: Range<u64>) -> bool {
     let length = Length { rough_ms: arguments.seconds * 1000, ..Length::default() };
     let (mut all, mut found, count) = (cluster::Seen::default(), false, seeds.end - seeds.start);
     for seed in seeds {
-        let losses = Losses { quorums: arguments.lost_quorums, disks: arguments.restores };
-        let played = play_cluster_losing(seed, length, losses, arguments.mutant, arguments.trace);
+        let played = play_one_cluster(arguments, seed, length);
         all.add(&played.seen);
         if arguments.trace || played.violation.is_some() {
             print!("{}", played.trace);
@@ -188,14 +194,14 @@ fn play_clusters(arguments: &Arguments, seeds: Range<u64>) -> bool {
 fn again(arguments: &Arguments, seed: u64) -> String {
     let mutant = arguments.mutant.map(|name| format!(" --mutant {name}")).unwrap_or_default();
     let coordinators = match arguments.coordinators {
-        1 if arguments.whole => " --whole".to_owned(),
         1 => String::new(),
         more => format!(" --coordinators {more}"),
     };
+    let whole = if arguments.whole { " --whole" } else { "" };
     let lost = |count: u64, flag: &str| if count > 0 { format!(" {flag} {count}") } else { String::new() };
     let losses = lost(arguments.lost_quorums, "--lost-quorums") + &lost(arguments.restores, "--restores");
     format!(
-        "cargo xtask sim --seed {seed} --seconds {}{coordinators}{losses}{mutant} --trace",
+        "cargo xtask sim --seed {seed} --seconds {}{whole}{coordinators}{losses}{mutant} --trace",
         arguments.seconds
     )
 }

@@ -41,7 +41,7 @@ pub fn play(seed: u64, faults: Faults, length: Length, defect: Option<&'static s
 
 /// Plays one world whose agent and hosts are what runs in production, with a defect or without.
 pub fn play_whole(seed: u64, length: Length, defect: Option<&'static str>, whole: bool) -> Played {
-    let faults = Faults { crash_every: 9000, pause_every: 15_000, ..Faults::ROUGH };
+    let faults = Faults { crash_every: 9000, pause_every: 15_000, stalls_every: 8000, ..Faults::ROUGH };
     let length = Length { rough_ms: 2 * length.rough_ms, heal_ms: 4 * length.heal_ms };
     play_world(seed, |trace| World::whole(seed, faults, trace), length, defect, whole)
 }
@@ -80,6 +80,19 @@ pub struct ClusterPlayed {
     pub violation: Option<String>,
 }
 
+/// Plays one world of three coordinators whose agent and hosts are what runs in production.
+pub fn play_whole_cluster(
+    seed: u64,
+    length: Length,
+    defect: Option<&'static str>,
+    whole: bool,
+) -> ClusterPlayed {
+    let faults = Faults { crash_every: 7000, pause_every: 9000, ..Faults::ROUGH };
+    let length = Length { rough_ms: 2 * length.rough_ms, heal_ms: 4 * length.heal_ms };
+    let begin = |trace| Cluster::whole(seed, faults, NetworkFaults::ROUGH, trace);
+    play_members(seed, begin, length, Losses::default(), defect, whole)
+}
+
 /// Plays one world of three coordinators with a defect, or without.
 pub fn play_cluster(seed: u64, length: Length, defect: Option<&'static str>, whole: bool) -> ClusterPlayed {
     play_cluster_losing(seed, length, Losses::default(), defect, whole)
@@ -102,10 +115,22 @@ pub fn play_cluster_losing(
     defect: Option<&'static str>,
     whole: bool,
 ) -> ClusterPlayed {
-    mutant::set(defect);
     // Processes crash less often than one alone, which has nothing else to suffer from.
     let faults = Faults { crash_every: 5000, pause_every: 6000, ..Faults::ROUGH };
-    let mut world = Cluster::new(seed, faults, NetworkFaults::ROUGH, Trace::new(whole));
+    let begin = |trace| Cluster::new(seed, faults, NetworkFaults::ROUGH, trace);
+    play_members(seed, begin, length, losses, defect, whole)
+}
+
+fn play_members(
+    seed: u64,
+    begin: impl FnOnce(Trace) -> Cluster,
+    length: Length,
+    losses: Losses,
+    defect: Option<&'static str>,
+    whole: bool,
+) -> ClusterPlayed {
+    mutant::set(defect);
+    let mut world = begin(Trace::new(whole));
     let ended = catch_unwind(AssertUnwindSafe(|| {
         for _ in 0..losses.quorums {
             world.run(length.rough_ms);
@@ -145,18 +170,6 @@ fn text(panic: &(dyn Any + Send)) -> String {
     owned
         .or_else(|| panic.downcast_ref::<&str>().map(|it| (*it).to_owned()))
         .unwrap_or_else(|| "a panic".to_owned())
-}
-
-/// The first seed of `seeds` that finds a defect.
-pub fn first_found(defect: &'static str, seeds: std::ops::Range<u64>) -> Option<Played> {
-    let mut played = seeds.map(|seed| play(seed, Faults::ROUGH, Length::default(), Some(defect), false));
-    played.find(|it| it.violation.is_some())
-}
-
-/// The first seed of `seeds` whose whole world finds a defect.
-pub fn first_found_whole(defect: &'static str, seeds: std::ops::Range<u64>) -> Option<Played> {
-    let mut played = seeds.map(|seed| play_whole(seed, Length::default(), Some(defect), false));
-    played.find(|it| it.violation.is_some())
 }
 
 /// Seeds that once found a defect of the product in such a world, as `seeds.txt` names it, with what it was.

@@ -16,11 +16,12 @@ pub(crate) mod clock;
 pub(crate) mod machine;
 pub(crate) mod operator;
 pub(crate) mod site;
+pub(crate) mod watchers;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use trimaran_engine::Outcome;
-use trimaran_member::{DiskLevel, Input, Member, Output, Proposed};
+use trimaran_member::{DiskLevel, Input, Member, Output, Proposed, StateChange};
 use trimaran_model::run::Status;
 use trimaran_model::time::WallTime;
 use trimaran_query as query;
@@ -38,7 +39,8 @@ use agent::Agent;
 use clock::Clock;
 use machine::CheckedMachine;
 use operator::Operators;
-use site::{Site, SiteEvent, SiteSeen};
+use site::{AtSite, Coordinators, Notice, Site, SiteSeen, View};
+use watchers::{WatchSeen, Watchers};
 
 /// How far the cluster's wall time may be from the true one, once the member leads for [`WALL_SETTLES`].
 const WALL_TOLERANCE_MS: u64 = 2500;
@@ -46,11 +48,16 @@ const WALL_SETTLES: u64 = 5000;
 /// The longest that a request waits for its answer in a world without faults.
 const ANSWER_TIMEOUT: u64 = 30_000;
 /// The longest that the last release of a healed world takes, with its hosts.
-const LAST_DEPLOY_TIMEOUT: u64 = 120_000;
+pub(crate) const LAST_DEPLOY_TIMEOUT: u64 = 120_000;
+/// The longest that a write stalls, and the longest time in which writes do.
+const STALL_MAX: u64 = 1500;
+const STALLS_MAX: u64 = 6000;
 /// What hosts report of it is shown within this time.
-const HOSTS_SETTLE: u64 = 5000;
+pub(crate) const HOSTS_SETTLE: u64 = 5000;
+/// How often watchers move to another coordinator, or lose theirs.
+pub(crate) const WATCHERS_INTERVAL: u64 = 400;
 /// How often it is looked whether a world has come to its end.
-const RUN_STEP: u64 = 2000;
+pub(crate) const RUN_STEP: u64 = 2000;
 
 /// What goes wrong, and how often; 0 is never.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +74,8 @@ pub struct Faults {
     pub disk_full_every: u64,
     /// The longest write.
     pub write_max: u64,
+    /// Milliseconds between times in which each write stalls for up to [`STALL_MAX`], about.
+    pub stalls_every: u64,
     /// Of a hundred results so many are failures, and so many faults of the platform.
     pub failures: u64,
     pub faults: u64,
@@ -82,6 +91,7 @@ impl Faults {
         drift_ppm: 400,
         disk_full_every: 12_000,
         write_max: 40,
+        stalls_every: 0,
         failures: 10,
         faults: 8,
         forgets_sync: false,
@@ -93,6 +103,7 @@ impl Faults {
         drift_ppm: 0,
         disk_full_every: 0,
         write_max: 5,
+        stalls_every: 0,
         failures: 0,
         faults: 0,
         forgets_sync: false,
@@ -111,6 +122,7 @@ pub struct Seen {
     pub runs: usize,
     /// Commands that were refused for want of space.
     pub no_space: usize,
+    pub watch: WatchSeen,
     /// Of a world with the agent and its hosts as they run.
     pub site: SiteSeen,
 }
@@ -125,6 +137,7 @@ impl Seen {
         self.repeated += other.repeated;
         self.runs += other.runs;
         self.no_space += other.no_space;
+        self.watch.add(&other.watch);
         self.site.add(&other.site);
     }
 }
@@ -146,7 +159,9 @@ enum Event {
     Agent,
     AgentCrash,
     Operator,
+    Watchers,
     DiskSpace,
+    DiskStalls,
     /// By its number in the site.
     Site(u64),
 }
@@ -163,8 +178,9 @@ pub(crate) enum Asker {
     Request(u64),
     /// A change of the members, of this number.
     Members(u64),
-    /// A session of the agent, by its connection, and its proposal.
+    /// A session of the agent at a coordinator, by its connection, and its proposal.
     Session {
+        node: usize,
         link: u64,
         number: u64,
     },
@@ -199,13 +215,19 @@ pub struct World {
     due: Option<u64>,
     member: Option<Member<CheckedMachine, Asker, NoReader>>,
     leads_since: Option<u64>,
+    /// Writes stall until then.
+    stalls_until: u64,
     /// What waits for a process that is paused.
     paused: Option<Vec<In>>,
     agent: Agent,
     operators: Operators,
+    watchers: Watchers,
     healing: bool,
     /// The agent and its hosts as they run, instead of the script.
     site: Option<Site>,
+    is_whole: bool,
+    /// What the site has to take in.
+    notices: Vec<(usize, Notice)>,
 }
 
 impl World {
@@ -243,19 +265,25 @@ impl World {
             due: None,
             member: None,
             leads_since: None,
+            stalls_until: 0,
             paused: None,
             agent: Agent::default(),
             operators: Operators::new(seed),
+            watchers: Watchers::new(seed, 1),
             healing: false,
             site: None,
+            is_whole: false,
+            notices: Vec::new(),
         };
         world.at(0, Event::Start);
         world.at(50, Event::Agent);
         world.at(60, Event::Operator);
+        world.at(WATCHERS_INTERVAL, Event::Watchers);
         world.at(faults.crash_every, Event::Crash);
         world.at(faults.pause_every, Event::Pause);
         world.at(faults.agent_crash_every, Event::AgentCrash);
         world.at(faults.disk_full_every, Event::DiskSpace);
+        world.at(faults.stalls_every, Event::DiskStalls);
         world
     }
 
@@ -264,9 +292,26 @@ impl World {
         // The agent crashes by the site's own faults.
         let rough = faults.agent_crash_every > 0;
         let mut world = Self::new(seed, Faults { agent_crash_every: 0, ..faults }, trace);
-        world.site = Some(Site::new(seed, world.now, faults.drift_ppm, rough));
-        world.start_site();
+        world.site = Some(Site::new(seed, 1, world.now, faults.drift_ppm, rough));
+        world.is_whole = true;
+        world.at_site(|site| site.start());
         world
+    }
+
+    /// Lets the site do something, and take in what comes of it at the coordinator.
+    fn at_site(&mut self, act: impl FnOnce(&mut AtSite<'_>)) {
+        let Some(mut site) = self.site.take() else { return };
+        let mut at = AtSite::new(self.now, &mut site, self);
+        act(&mut at);
+        at.catch_up();
+        self.site = Some(site);
+    }
+
+    /// What the site has to take in, if there is one.
+    fn notify_site(&mut self, notice: Notice) {
+        if self.is_whole {
+            self.notices.push((0, notice));
+        }
     }
 
     fn at(&mut self, delay: u64, event: Event) {
@@ -294,6 +339,9 @@ impl World {
             let ((now, _), event) = entry.remove_entry();
             self.now = now;
             self.handle(event);
+            if !self.notices.is_empty() {
+                self.at_site(|_| {});
+            }
         }
         self.now = end;
     }
@@ -301,11 +349,11 @@ impl World {
     /// Ends all faults and new work; then everything that began has to end within `length`.
     pub fn heal(&mut self, length: u64) {
         self.note(format_args!("the faults end"));
-        self.faults = Faults::NONE;
+        (self.faults, self.stalls_until) = (Faults::NONE, 0);
         self.healing = true;
         self.set_disk(DiskLevel::Enough);
-        self.heal_site();
-        match self.site.is_some() {
+        self.at_site(|site| site.heal());
+        match self.is_whole {
             true => self.run_until(length, |world| world.live_runs().is_some_and(|live| live.is_empty())),
             false => self.run(length),
         }
@@ -314,9 +362,11 @@ impl World {
         let unanswered = self.operators.unanswered(self.now.saturating_sub(ANSWER_TIMEOUT));
         assert!(unanswered.is_empty(), "these requests are never answered: {unanswered:?}");
         self.operators.check(self.rows().expect("a healed coordinator runs"));
-        if self.site.is_some() {
+        if self.is_whole {
             self.deploy_last();
         }
+        self.watchers.check_end();
+        self.seen.watch = self.watchers.seen.clone();
         self.seen.runs = self.operators.runs();
     }
 
@@ -332,8 +382,9 @@ impl World {
         let run = self.operators.run_of(number).expect("it is started");
         let document = query::run(rows, &run).expect("it was acknowledged");
         assert_eq!(document.status, Status::Succeeded.as_str(), "the last run: {document:?}");
-        self.check_hosts(operator::LAST_VERSION);
-        self.seen.site = self.site.as_ref().map(|site| site.seen.clone()).unwrap_or_default();
+        let site = self.site.as_mut().expect("it is not at work");
+        self.seen.site = site.check_end(operator::LAST_VERSION);
+        self.seen.results = self.seen.site.results;
     }
 
     /// Lets time pass until something holds, at most so long.
@@ -378,7 +429,7 @@ impl World {
                     self.again(self.faults.pause_every, Event::Pause);
                 }
             }
-            Event::Agent if self.site.is_some() => {}
+            Event::Agent if self.is_whole => {}
             Event::Agent => {
                 self.agent_moves();
                 let delay = 20 + self.random.below(150);
@@ -393,8 +444,17 @@ impl World {
                     self.again(self.faults.agent_crash_every, Event::AgentCrash);
                 }
             }
+            Event::Watchers => {
+                self.watchers.moves();
+                self.at(WATCHERS_INTERVAL, Event::Watchers);
+            }
             Event::DiskSpace => self.disk_changes(),
-            Event::Site(number) => self.on_site_event(number),
+            Event::DiskStalls if self.faults.stalls_every > 0 => {
+                self.stalls_until = self.now + self.disk_random.below(STALLS_MAX);
+                self.again(self.faults.stalls_every, Event::DiskStalls);
+            }
+            Event::DiskStalls => {}
+            Event::Site(number) => self.at_site(|site| site.on_event(number)),
             Event::Operator => {
                 self.check_wall();
                 self.operators_move();
@@ -414,6 +474,7 @@ impl World {
         let mut settings = Settings::new(1, self.random.number());
         (settings.snapshot_entries, settings.kept_entries) = (60, 20);
         self.note(format_args!("the coordinator starts at revision {}", loaded.applied.index));
+        let revision = loaded.applied.index;
         let replica = Replica::new(settings, machine, loaded).expect("a store always loads");
         if self.random.below(3) == 0 {
             self.clock = Clock::boot(self.now, self.faults.drift_ppm, &mut self.random);
@@ -422,6 +483,7 @@ impl World {
         self.disk_known = DiskLevel::Enough;
         self.due = None;
         self.leads_since = None;
+        self.watchers.start(0, revision);
         self.input(Input::Due);
         self.input(Input::DiskSpace(self.disk));
     }
@@ -467,8 +529,9 @@ impl World {
         let kept = self.random.below(unsynced as u64 + 1);
         self.note(format_args!("the coordinator crashes; {kept} of {unsynced} unsynced writes stay"));
         self.store.crash(usize::try_from(kept).expect("few groups"));
+        self.watchers.crash(0);
         self.agent.session_lost();
-        self.gateway_crashes();
+        self.notify_site(Notice::Crashed);
         self.operators.session_lost();
         let down = 10 + self.random.below(1500);
         self.at(down, Event::Start);
@@ -491,7 +554,7 @@ impl World {
         let waiting = self.paused.take().unwrap_or_default();
         waiting.into_iter().for_each(|input| self.step(input));
         self.settle();
-        self.resume_site();
+        self.notify_site(Notice::Continues);
     }
 
     /// Sends the coordinator a command; it is lost when that is down.
@@ -563,7 +626,9 @@ impl World {
 
     /// The cluster's wall time is about the true one, however often the process starts anew.
     fn check_wall(&self) {
-        let settled = self.leads_since.is_some_and(|since| self.now - since >= WALL_SETTLES);
+        // Wall time follows by entries, which are as slow as writes that stall.
+        let stalled = self.stalls_until + STALL_MAX;
+        let settled = self.leads_since.is_some_and(|since| self.now >= since.max(stalled) + WALL_SETTLES);
         let Some(member) = self.member.as_ref().filter(|_| settled && self.paused.is_none()) else { return };
         let boot = self.clock.at(self.now);
         let (found, wall) = (member.status(boot).wall_at(boot), self.wall());
@@ -582,7 +647,8 @@ impl World {
             Output::Read { requester, .. } => match requester {},
             Output::Applied(applied) => {
                 self.seen.entries += 1;
-                self.route(&applied);
+                self.watchers.on_change(0, StateChange::Applied(&applied));
+                self.notify_site(Notice::Applied(applied));
             }
             Output::Fatal(fatal) => panic!("{fatal}"),
             Output::Send { .. }
@@ -598,8 +664,8 @@ impl World {
         let Proposed::Done { revision, outcome } = answer else {
             // Whoever asked asks again.
             return match asker {
-                Asker::Session { link, number } => {
-                    self.site_after(0, SiteEvent::SessionAnswered { link, number, answer });
+                Asker::Session { link, number, .. } => {
+                    self.notify_site(Notice::Answered { link, number, answer })
                 }
                 Asker::Attach(_) => self.agent.session_lost(),
                 Asker::Request(number) => self.operators.not_accepted(number),
@@ -614,15 +680,12 @@ impl World {
     fn outcome(&mut self, asker: Asker, revision: u64, outcome: Outcome) {
         match asker {
             Asker::Internal | Asker::Members(_) => {}
-            Asker::Session { link, number } => {
-                if matches!(outcome, Outcome::ReportApplied | Outcome::ResultSuperseded { .. }) {
-                    self.seen.results += 1;
-                }
-                if matches!(outcome, Outcome::Attached { .. }) {
-                    self.session_attaches(link);
-                }
-                let answer = Proposed::Done { revision, outcome };
-                self.site_after(0, SiteEvent::SessionAnswered { link, number, answer });
+            Asker::Session { link, number, .. } => {
+                self.notify_site(Notice::Answered {
+                    link,
+                    number,
+                    answer: Proposed::Done { revision, outcome },
+                });
             }
             Asker::Attach(incarnation) => self.agent.attached(incarnation, &outcome),
             Asker::Result(assignment) => {
@@ -645,8 +708,9 @@ impl World {
             group.push(job);
         }
         self.writing = Some(group);
-        let (delay, incarnation) = (1 + self.random.below(self.faults.write_max), self.incarnation);
-        self.at(delay, Event::WriteDone { incarnation });
+        let stall = if self.now < self.stalls_until { self.random.below(STALL_MAX) } else { 0 };
+        let delay = 1 + self.random.below(self.faults.write_max) + stall;
+        self.at(delay, Event::WriteDone { incarnation: self.incarnation });
     }
 
     fn write_done(&mut self) {
@@ -676,5 +740,43 @@ impl World {
         for (command, asker) in moves {
             self.ask(command, asker);
         }
+    }
+}
+
+impl Coordinators for World {
+    fn note(&mut self, what: std::fmt::Arguments<'_>) {
+        self.trace.line(self.now, what);
+    }
+
+    fn plan(&mut self, delay: u64, number: u64) {
+        self.at(delay, Event::Site(number));
+    }
+
+    fn view(&self, _: usize) -> Option<View<'_>> {
+        let member = self.member.as_ref()?;
+        let boot = self.clock.at(self.now);
+        let status = member.status(boot);
+        let machine = member.state_machine();
+        Some(View {
+            name: "c1".parse().expect("a name"),
+            clock: self.clock,
+            boot,
+            wall: status.wall_at(boot),
+            status,
+            rows: &machine.rows,
+            revision: machine.revision,
+        })
+    }
+
+    fn is_paused(&self, _: usize) -> bool {
+        self.paused.is_some()
+    }
+
+    fn propose(&mut self, _: usize, command: Command, asker: Asker) {
+        self.ask(command, asker);
+    }
+
+    fn notices(&mut self) -> Vec<(usize, Notice)> {
+        std::mem::take(&mut self.notices)
     }
 }

@@ -3,7 +3,7 @@
 
 use trimaran_member::DiskLevel;
 use trimaran_sim::cluster::{Cluster, NetworkFaults, Seen};
-use trimaran_sim::mutants;
+use trimaran_sim::mutants::{Finder, SEEDS_TO_FIND};
 use trimaran_sim::play::{ClusterPlayed, Length, Losses, kept_seeds, play_cluster, play_cluster_losing};
 use trimaran_sim::trace::Trace;
 use trimaran_sim::world::Faults;
@@ -27,6 +27,7 @@ fn three_coordinators_lose_nothing_and_repeat_nothing() {
     assert!(all.replaced > 10 && all.transfers > 10 && all.removals_refused > 3, "{all:?}");
     assert!(all.results > 100 && all.repeated > 20 && all.runs > 20, "{all:?}");
     assert!(all.no_space > 40, "{all:?}");
+    assert!(all.watch.events > 4000 && all.watch.compacted > 100 && all.watch.ahead > 50, "{all:?}");
 }
 
 /// All disks but one are lost for good, twice, under all other faults: what was answered is there, what was in progress ends, and
@@ -54,7 +55,9 @@ fn a_backup_that_is_restored_twice_orders_nothing_before_it_is_decided_and_no_ea
 {
     let mut all = Seen::default();
     for seed in 0..12 {
-        let played = play_restoring(seed, None);
+        let length = Length { rough_ms: 16_000, ..Length::default() };
+        let losses = Losses { disks: 2, ..Losses::default() };
+        let played = play_cluster_losing(seed, length, losses, None, false);
         if let Some(why) = &played.violation {
             panic!("seed {seed} violates: {why}\n{}", played.trace);
         }
@@ -64,17 +67,11 @@ fn a_backup_that_is_restored_twice_orders_nothing_before_it_is_decided_and_no_ea
     assert!(all.results > 50 && all.runs > 10, "{all:?}");
 }
 
-fn play_restoring(seed: u64, defect: Option<&'static str>) -> ClusterPlayed {
-    let length = Length { rough_ms: 16_000, ..Length::default() };
-    play_cluster_losing(seed, length, Losses { disks: 2, ..Losses::default() }, defect, false)
-}
-
 #[test]
 fn an_agent_that_is_served_by_an_earlier_incarnation_is_found() {
-    for name in mutants::restore_names() {
-        let found =
-            (0..mutants::SEEDS_TO_FIND).find(|seed| play_restoring(*seed, Some(name)).violation.is_some());
-        assert!(found.is_some(), "`{name}` survives {} seeds", mutants::SEEDS_TO_FIND);
+    for name in Finder::Restored.names() {
+        let found = Finder::Restored.first(name, 0..SEEDS_TO_FIND);
+        assert!(found.is_some(), "`{name}` survives {SEEDS_TO_FIND} seeds");
     }
 }
 
@@ -136,10 +133,8 @@ fn the_same_seed_gives_the_same_trace() {
 
 #[test]
 fn deliberate_defects_are_found() {
-    for name in mutants::cluster_names() {
-        let mut seeds = 0..mutants::SEEDS_TO_FIND;
-        let found =
-            seeds.find(|seed| play_cluster(*seed, Length::default(), Some(name), false).violation.is_some());
-        assert!(found.is_some(), "`{name}` survives {} seeds", mutants::SEEDS_TO_FIND);
+    for name in Finder::Three.names() {
+        let found = Finder::Three.first(name, 0..SEEDS_TO_FIND);
+        assert!(found.is_some(), "`{name}` survives {SEEDS_TO_FIND} seeds");
     }
 }

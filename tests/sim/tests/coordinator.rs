@@ -1,8 +1,8 @@
 //! One coordinator under crashes, lost unsynced data, slow disks, pauses and wrong clocks, from seeds. All of
 //! `cargo xtask sim --seeds` plays more of the same.
 
-use trimaran_sim::mutants;
-use trimaran_sim::play::{Length, Played, first_found, kept_seeds, play};
+use trimaran_sim::mutants::{Finder, SEEDS_TO_FIND};
+use trimaran_sim::play::{Length, Played, kept_seeds, play};
 use trimaran_sim::world::{Faults, Seen};
 
 fn clean(seed: u64, faults: Faults, length: Length) -> Played {
@@ -22,6 +22,7 @@ fn a_coordinator_that_crashes_loses_nothing_and_repeats_nothing() {
     assert!(all.crashes > 150 && all.pauses > 60 && all.agent_crashes > 8, "{all:?}");
     assert!(all.no_space > 40, "{all:?}");
     assert!(all.results > 300 && all.repeated > 50 && all.runs > 50, "{all:?}");
+    assert!(all.watch.events > 10_000 && all.watch.compacted > 200, "{all:?}");
 }
 
 #[test]
@@ -57,8 +58,8 @@ fn a_disk_that_forgets_what_it_synced_is_noticed() {
 
 #[test]
 fn deliberate_defects_are_found() {
-    for name in mutants::names() {
-        let found = first_found(name, 0..mutants::SEEDS_TO_FIND);
-        assert!(found.is_some(), "`{name}` survives {} seeds", mutants::SEEDS_TO_FIND);
+    for name in Finder::One.names() {
+        let found = Finder::One.first(name, 0..SEEDS_TO_FIND);
+        assert!(found.is_some(), "`{name}` survives {SEEDS_TO_FIND} seeds");
     }
 }

@@ -1,8 +1,9 @@
-//! One coordinator, its agent and the agent's hosts as they run, under all faults, from seeds. All of
-//! `cargo xtask sim --whole --seeds` plays more of the same.
+//! One coordinator or three, their agent and the agent's hosts as they run, under all faults, from seeds. All of
+//! `cargo xtask sim --whole --seeds` and `--whole --coordinators 3 --seeds` play more of the same.
 
-use trimaran_sim::mutants;
-use trimaran_sim::play::{Length, Played, first_found_whole, play_whole};
+use trimaran_sim::cluster;
+use trimaran_sim::mutants::{Finder, SEEDS_TO_FIND};
+use trimaran_sim::play::{Length, Played, play_whole, play_whole_cluster};
 use trimaran_sim::world::Seen;
 use trimaran_test_support::seed::drawn;
 
@@ -28,6 +29,22 @@ fn orders_reach_hosts_once_and_everything_ends_as_the_last_release_says() {
 }
 
 #[test]
+fn with_three_coordinators_agents_go_to_another_one_and_everything_ends_as_the_last_release_says() {
+    let mut all = cluster::Seen::default();
+    for seed in 0..4 {
+        let played = play_whole_cluster(seed, Length::default(), None, false);
+        if let Some(why) = &played.violation {
+            panic!("seed {seed} violates: {why}\n{}", played.trace);
+        }
+        all.add(&played.seen);
+    }
+    assert!(all.crashes > 20 && all.cuts > 20 && all.replaced > 3 && all.leaders > 10, "{all:?}");
+    assert!(all.results > 10 && all.runs > 8, "{all:?}");
+    let site = &all.site;
+    assert!(site.starts > 30 && site.cuts > 8 && site.agent_crashes > 4 && site.moves > 8, "{all:?}");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_trace() {
     assert_eq!(clean(3).hash, clean(3).hash);
 }
@@ -35,8 +52,8 @@ fn the_same_seed_gives_the_same_trace() {
 /// A few of them each day; `cargo xtask sim --mutants` plays all.
 #[test]
 fn deliberate_defects_are_found() {
-    for name in drawn(&mutants::whole_names(), 3, 9) {
-        let found = first_found_whole(name, 0..mutants::SEEDS_TO_FIND);
-        assert!(found.is_some(), "`{name}` survives {} seeds", mutants::SEEDS_TO_FIND);
+    for name in drawn(&Finder::Whole.names(), 3, 9) {
+        let found = Finder::Whole.first(name, 0..SEEDS_TO_FIND);
+        assert!(found.is_some(), "`{name}` survives {SEEDS_TO_FIND} seeds");
     }
 }

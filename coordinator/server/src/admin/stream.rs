@@ -2,6 +2,7 @@
 
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::{self, Sender};
+use trimaran_member::{ReadAnswer, event_log};
 use trimaran_model::error_code;
 use trimaran_model::event::EventPosition;
 use trimaran_model::id::Identity;
@@ -31,7 +32,11 @@ pub(super) async fn watch(
     run: Option<String>,
     since: Option<EventPosition>,
 ) {
-    let Follow { past, compacted, mut live } = server.events.follow(since);
+    let since = match since {
+        Some(since) => Some(resume_at(server, since).await),
+        None => None,
+    };
+    let Follow { past, compacted, mut live, mut cursor } = server.events.follow(since);
     let run = run.as_deref();
     let wanted = |event: &RenderedEvent| run.is_none() || event.run.is_none() || event.run.as_deref() == run;
     if let Some((since, complete_after)) = since.zip(compacted) {
@@ -59,10 +64,24 @@ pub(super) async fn watch(
             // Too slow: the stream ends and the watcher resumes from its last position.
             Err(RecvError::Lagged(_) | RecvError::Closed) => return,
         };
-        if wanted(&event) && !send(&mut sender, &event).await {
+        // Live progress has no position.
+        let new = event.position.is_none_or(|position| cursor.takes(position));
+        if new && wanted(&event) && !send(&mut sender, &event).await {
             return;
         }
     }
+}
+
+/// Where a watcher goes on that comes from another coordinator, which may have been ahead of this one.
+async fn resume_at(server: &Server, since: EventPosition) -> EventPosition {
+    if since.revision <= server.node.store.applied() {
+        return since;
+    }
+    let leader = match server.node.read_revision(false).await {
+        ReadAnswer::At(revision) => Some(revision),
+        ReadAnswer::NotLeader | ReadAnswer::Busy(_) => None,
+    };
+    event_log::resume(since, leader)
 }
 
 async fn state_since(

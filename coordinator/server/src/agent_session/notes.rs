@@ -16,6 +16,7 @@ impl Link {
             Note::Detached => {
                 info!(agent = name, "detached");
                 server.soft_state.lock().agents.remove(name);
+                self.turn.detached();
             }
             Note::Progress(progress) => {
                 server.publish_progress(&progress);
@@ -59,6 +60,7 @@ impl Link {
             // Reported again when there is still something.
             all.held.remove(self.agent.as_str());
         }
+        self.turn.attached();
         let contents = contents::serve(self.server.clone(), connection.session.clone(), self.agent.clone());
         connection.contents = Some(tokio::spawn(contents).abort_handle());
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use trimaran_member::{DiskLevel, Input, Member, Output, Proposed};
+use trimaran_member::{DiskLevel, Input, Member, Output, Proposed, StateChange};
 use trimaran_model::limits::QUORUM_LEASE;
 use trimaran_model::time::{Timestamp, WallTime};
 use trimaran_replica::io::Role;
@@ -19,6 +19,7 @@ use super::{Cluster, Event, In, NODES, Out, membership};
 use crate::random::Random;
 use crate::world::clock::Clock;
 use crate::world::machine::CheckedMachine;
+use crate::world::site::Notice;
 use crate::world::{Asker, Faults};
 
 /// How soon a write that hangs may end once the disk answers again.
@@ -58,8 +59,8 @@ pub(super) struct Node {
     pub(super) incarnation: u64,
     /// What waits for a process that is paused, and since when.
     paused: Option<(u64, Vec<In>)>,
-    /// When it continued after its last pause.
-    pub(super) continued: u64,
+    /// True time at which it continued after its last pause.
+    pub(super) continued_at: u64,
     /// True time and cluster time since which it leads.
     pub(super) leads_since: Option<(u64, Timestamp)>,
 }
@@ -83,7 +84,7 @@ impl Node {
             due: None,
             incarnation: 0,
             paused: None,
-            continued: 0,
+            continued_at: 0,
             leads_since: None,
         }
     }
@@ -127,6 +128,7 @@ impl Cluster {
         it.disk_known = DiskLevel::Enough;
         let disk = it.disk;
         self.note(format_args!("{node} starts at revision {revision}"));
+        self.watchers.start(node, revision);
         self.input(node, Input::Due);
         self.input(node, Input::DiskSpace(disk));
     }
@@ -152,6 +154,8 @@ impl Cluster {
         let kept = self.random.below(it.store.unsynced() as u64 + 1);
         it.store.crash(usize::try_from(kept).expect("few groups"));
         self.note(format_args!("{node} crashes"));
+        self.watchers.crash(node);
+        self.notify_site(node, Notice::Crashed);
         self.session_lost(node);
         let long = self.random.below(4) == 0;
         let down = 10 + self.random.below(if long { 15_000 } else { 1500 });
@@ -178,7 +182,7 @@ impl Cluster {
             return;
         }
         let Some((since, waiting)) = it.paused.take() else { return };
-        it.continued = now;
+        it.continued_at = now;
         let boot = it.clock.at(now);
         let keeps = it.member.as_ref().is_some_and(|member| member.status(boot).keeps_leases(boot));
         // A little more, for clocks of different rates.
@@ -198,6 +202,7 @@ impl Cluster {
         self.note(format_args!("{node} continues"));
         waiting.into_iter().for_each(|input| self.step(node, input));
         self.settle(node);
+        self.notify_site(node, Notice::Continues);
     }
 
     /// Whether a member that runs is the only one with a vote, and no change of the members is half done.
@@ -299,11 +304,18 @@ impl Cluster {
             }
             Output::Proposed { requester, answer } => self.answer(node, requester, answer),
             Output::Read { requester, answer } => self.answer_read(node, requester, &answer),
-            Output::Applied(_) => {}
+            Output::Applied(applied) => {
+                self.watchers.on_change(node, StateChange::Applied(&applied));
+                self.notify_site(node, Notice::Applied(applied));
+            }
             Output::Fatal(fatal) => panic!("{node}: {fatal}"),
             Output::Send { message, .. } => self.send_raft(node, message),
             Output::SendPeer { to, message } => self.send_peer(node, to, message),
-            Output::StateReplaced { .. } => self.seen.snapshots += 1,
+            Output::StateReplaced { revision } => {
+                self.seen.snapshots += 1;
+                self.watchers.on_change(node, StateChange::Missed { revision });
+                self.notify_site(node, Notice::Replaced(revision));
+            }
             Output::BuildSnapshot { min_index } => self.build(node, min_index),
             Output::SendSnapshot { message, .. } => {
                 let (delay, incarnation) = (5 + self.random.below(50), self.nodes[node].incarnation);

@@ -21,11 +21,11 @@ const TIME_PERCENT: u64 = 95;
 const ANSWER_TIMEOUT: u64 = 30_000;
 
 impl Cluster {
-    fn rows(&self, node: usize) -> Option<&Rows> {
+    pub(super) fn rows(&self, node: usize) -> Option<&Rows> {
         Some(&self.nodes[node].member.as_ref()?.state_machine().rows)
     }
 
-    fn ask(&mut self, node: usize, command: Command, asker: Asker) {
+    pub(super) fn ask(&mut self, node: usize, command: Command, asker: Asker) {
         if self.nodes[node].member.is_some() {
             self.note(format_args!("{asker:?} asks {node} for {}", variant(&command.body)));
             let bytes = encode(&command).len();
@@ -100,7 +100,7 @@ impl Cluster {
                 "cluster time grew by {counted} ms in {passed} ms of one leader"
             );
             // A process that stands still compares no clocks, and a stop of everything before its leadership is still to be made up for.
-            if now - node.continued < SETTLES {
+            if now - node.continued_at < SETTLES {
                 continue;
             }
             let difference = status.wall_at(boot).0.abs_diff(wall.0);

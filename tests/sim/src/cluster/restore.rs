@@ -71,6 +71,7 @@ impl Cluster {
         self.leaders.clear();
         self.hashes.clear();
         self.answered = 0;
+        self.watchers.restore(backup.at.index);
         self.members_lost(0, at.index);
         self.agent.session_lost();
         self.agent.begin_incarnation();

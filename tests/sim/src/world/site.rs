@@ -1,5 +1,5 @@
 //! The agent and its hosts as they run: the real executor with the driver of fleets, the real machines of hosts, and between
-//! them and the coordinator the frames that cross the network. The coordinator's end is the session that the server runs.
+//! them and the coordinators the frames that cross the network. A coordinator's end is the session that the server runs.
 //!
 //! Faults: frames that are late, connections that are cut in one direction or both or that end, a process of the agent that
 //! crashes, loses what it had not synced or its whole directory, or stands still while another one continues on a copy of its
@@ -24,12 +24,16 @@ use std::collections::BTreeMap;
 
 use trimaran_agent_core::driver::Input as HostInput;
 use trimaran_host_core::host::{Reply, Snapshot};
-use trimaran_member::Proposed;
 use trimaran_member::agent_session::Input as SessionInput;
+use trimaran_member::{Applied, MemberStatus, Proposed, StateChange};
 use trimaran_model::hash::splitmix;
-use trimaran_model::id::Digest;
+use trimaran_model::id::{CoordinatorName, Digest};
+use trimaran_model::time::{Timestamp, WallTime};
+use trimaran_wire::v1::command::Command;
 
-use super::World;
+use super::Asker;
+use super::clock::Clock;
+use crate::check::Rows;
 use crate::plan;
 use crate::random::Random;
 use agent::Agent;
@@ -103,18 +107,29 @@ pub(crate) enum SiteEvent {
         of: (u64, u64),
         input: HostInput<Reply, Snapshot>,
     },
+    /// A service's process ends; with `true` its shim, too.
+    ServiceDies {
+        host: usize,
+        shim_too: bool,
+    },
+    /// A coordinator looks for agents that no one serves.
+    FindLost {
+        node: usize,
+    },
     Fault,
 }
 
 impl SiteEvent {
-    /// Whether the coordinator's process has to run for it.
-    fn is_of_coordinator(&self, network: &Network) -> bool {
+    /// The coordinator whose process has to run for it.
+    fn of_coordinator(&self, site: &Site) -> Option<usize> {
         match self {
             Self::Frame { link, to, .. } | Self::Gone { link, to, .. } => {
-                *to == End::Listener && matches!(network.between(*link), Some(Between::Agent(_)))
+                site.node_of(*link).filter(|_| *to == End::Listener)
             }
-            Self::SessionDue { .. } | Self::SessionAnswered { .. } | Self::Granted { .. } => true,
-            _ => false,
+            Self::SessionDue { link } | Self::SessionAnswered { link, .. } | Self::Granted { link, .. } => {
+                site.node_of(*link)
+            }
+            _ => None,
         }
     }
 
@@ -125,7 +140,7 @@ impl SiteEvent {
                 Some(*process)
             }
             Self::Frame { link, to, .. } | Self::Gone { link, to, .. } => match network.between(*link)? {
-                Between::Agent(process) if *to == End::Dialer => Some(process),
+                Between::Agent { process, .. } if *to == End::Dialer => Some(process),
                 Between::Runner { agent, .. } if *to == End::Listener => Some(agent),
                 _ => None,
             },
@@ -134,12 +149,63 @@ impl SiteEvent {
     }
 }
 
+/// What happened at a coordinator, for the site.
+pub(crate) enum Notice {
+    /// An entry was applied.
+    Applied(Applied),
+    /// A snapshot replaced the state up to a revision.
+    Replaced(u64),
+    Answered {
+        link: u64,
+        number: u64,
+        answer: Proposed,
+    },
+    Crashed,
+    /// A process that was paused continues.
+    Continues,
+}
+
+/// What a coordinator whose process runs knows now.
+pub(crate) struct View<'a> {
+    pub(crate) name: CoordinatorName,
+    pub(crate) clock: Clock,
+    pub(crate) boot: Timestamp,
+    pub(crate) wall: WallTime,
+    pub(crate) status: MemberStatus,
+    pub(crate) rows: &'a Rows,
+    pub(crate) revision: u64,
+}
+
+/// The coordinators of a world, by their places, with its clock and its trace.
+pub(crate) trait Coordinators {
+    fn note(&mut self, what: std::fmt::Arguments<'_>);
+    /// The site's event of this number comes so much later.
+    fn plan(&mut self, delay: u64, number: u64);
+    /// `None` while no process runs.
+    fn view(&self, node: usize) -> Option<View<'_>>;
+    fn is_paused(&self, node: usize) -> bool;
+    fn propose(&mut self, node: usize, command: Command, asker: Asker);
+    /// What happened at coordinators since this was asked last, by their places.
+    fn notices(&mut self) -> Vec<(usize, Notice)>;
+}
+
+/// A site at a moment.
+pub(crate) struct AtSite<'a> {
+    now: u64,
+    site: &'a mut Site,
+    around: &'a mut dyn Coordinators,
+}
+
 /// Counts, so that a test can say that something happened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SiteSeen {
+    /// Results that the log took.
+    pub results: usize,
     /// Starts of services.
     pub starts: usize,
     pub cuts: usize,
+    /// Sessions of the agent with another coordinator than the one before.
+    pub moves: usize,
     pub agent_crashes: usize,
     pub copies: usize,
     pub wiped: usize,
@@ -150,8 +216,10 @@ pub struct SiteSeen {
 
 impl SiteSeen {
     pub fn add(&mut self, other: &Self) {
+        self.results += other.results;
         self.starts += other.starts;
         self.cuts += other.cuts;
+        self.moves += other.moves;
         self.agent_crashes += other.agent_crashes;
         self.copies += other.copies;
         self.wiped += other.wiped;
@@ -161,7 +229,7 @@ impl SiteSeen {
     }
 }
 
-/// Everything of a world that is not the coordinator.
+/// Everything of a world that is not a coordinator.
 pub(crate) struct Site {
     random: Random,
     drift_ppm: u64,
@@ -169,12 +237,17 @@ pub(crate) struct Site {
     events: BTreeMap<u64, SiteEvent>,
     last_event: u64,
     network: Network,
-    gateway: Gateway,
+    /// Of the coordinators.
+    gateways: Vec<Gateway>,
+    /// The coordinator of each session.
+    nodes: BTreeMap<u64, usize>,
     attaches: Attaches,
-    /// What waits while the coordinator is paused.
-    deferred: Vec<SiteEvent>,
+    /// What waits while a coordinator is paused.
+    deferred: Vec<Vec<SiteEvent>>,
     agents: BTreeMap<u64, Agent>,
     processes: u64,
+    /// The coordinator that was dialed last.
+    agent_at: Option<usize>,
     /// When the last write of each process of the agent ends.
     synced_at: BTreeMap<u64, u64>,
     hosts: Vec<Host>,
@@ -182,7 +255,7 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    pub(crate) fn new(seed: u64, now: u64, drift_ppm: u64, rough: bool) -> Self {
+    pub(crate) fn new(seed: u64, coordinators: usize, now: u64, drift_ppm: u64, rough: bool) -> Self {
         let mut random = Random::new(seed ^ 0x517E_0000_0000_517E);
         let mut hosts = Vec::new();
         for name in HOSTS {
@@ -209,15 +282,22 @@ impl Site {
             events: BTreeMap::new(),
             last_event: 0,
             network: Network::default(),
-            gateway: Gateway::default(),
+            gateways: (0..coordinators).map(|_| Gateway::default()).collect(),
+            nodes: BTreeMap::new(),
             attaches: Attaches::default(),
-            deferred: Vec::new(),
+            deferred: (0..coordinators).map(|_| Vec::new()).collect(),
             agents: BTreeMap::new(),
             processes: 0,
+            agent_at: None,
             synced_at: BTreeMap::new(),
             hosts,
             seen: SiteSeen::default(),
         }
+    }
+
+    /// The coordinator of a session of the agent.
+    fn node_of(&self, link: u64) -> Option<usize> {
+        self.nodes.get(&link).copied()
     }
 
     /// The process of the agent that hosts reach: the one that started last, unless it stands still.
@@ -232,54 +312,78 @@ fn release_of(target: &str, version: u64) -> Digest {
     plan::release("web", target, &format!("v{version}")).digest()
 }
 
-impl World {
-    /// True time, and the site.
-    fn with_site(&mut self) -> (u64, &mut Site) {
-        (self.now, self.site.as_mut().expect("only a world with a site has its events"))
+impl<'a> AtSite<'a> {
+    pub(crate) fn new(now: u64, site: &'a mut Site, around: &'a mut dyn Coordinators) -> Self {
+        Self { now, site, around }
     }
 
-    pub(super) fn site_after(&mut self, delay: u64, event: SiteEvent) {
-        let site = self.with_site().1;
-        site.last_event += 1;
-        let number = site.last_event;
-        site.events.insert(number, event);
-        self.at(delay, super::Event::Site(number));
+    fn note(&mut self, what: std::fmt::Arguments<'_>) {
+        self.around.note(what);
     }
 
-    /// Everything starts, a moment after the coordinator.
-    pub(crate) fn start_site(&mut self) {
+    fn site_after(&mut self, delay: u64, event: SiteEvent) {
+        self.site.last_event += 1;
+        let number = self.site.last_event;
+        self.site.events.insert(number, event);
+        self.around.plan(delay, number);
+    }
+
+    /// Everything starts, a moment after the coordinators.
+    pub(crate) fn start(&mut self) {
         self.site_after(50, SiteEvent::AgentStarts { file: Vec::new() });
         for host in 0..HOSTS.len() {
             self.site_after(100, SiteEvent::RunnerStarts { host });
+        }
+        for node in 0..self.site.gateways.len() {
+            self.site_after(1000, SiteEvent::FindLost { node });
         }
         self.site_after(FAULT_INTERVAL, SiteEvent::Fault);
     }
 
     /// The faults of agents, hosts and connections end.
-    pub(crate) fn heal_site(&mut self) {
-        let Some(site) = &mut self.site else { return };
-        site.rough = false;
-        let paused: Vec<u64> =
-            site.agents.iter().filter(|(_, it)| it.paused.is_some()).map(|(process, _)| *process).collect();
+    pub(crate) fn heal(&mut self) {
+        self.site.rough = false;
+        let paused = self.site.agents.iter().filter(|(_, it)| it.paused.is_some());
+        let paused: Vec<u64> = paused.map(|(process, _)| *process).collect();
         for process in paused {
             self.site_after(0, SiteEvent::AgentContinues { process });
         }
     }
 
-    /// The coordinator continues: what waited for it comes now.
-    pub(crate) fn resume_site(&mut self) {
-        let Some(site) = &mut self.site else { return };
-        for event in std::mem::take(&mut site.deferred) {
-            self.site_after(0, event);
+    /// Takes in what happened at the coordinators meanwhile.
+    pub(crate) fn catch_up(&mut self) {
+        loop {
+            let notices = self.around.notices();
+            if notices.is_empty() {
+                return;
+            }
+            for (node, notice) in notices {
+                self.on_notice(node, notice);
+            }
         }
     }
 
-    pub(crate) fn on_site_event(&mut self, number: u64) {
-        let paused = self.paused.is_some();
-        let (_, site) = self.with_site();
+    fn on_notice(&mut self, node: usize, notice: Notice) {
+        match notice {
+            Notice::Applied(applied) => self.route(node, StateChange::Applied(&applied)),
+            Notice::Replaced(revision) => self.route(node, StateChange::Missed { revision }),
+            Notice::Answered { link, number, answer } => {
+                self.site_after(0, SiteEvent::SessionAnswered { link, number, answer });
+            }
+            Notice::Crashed => self.gateway_crashes(node),
+            Notice::Continues => {
+                for event in std::mem::take(&mut self.site.deferred[node]) {
+                    self.site_after(0, event);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn on_event(&mut self, number: u64) {
+        let site = &mut *self.site;
         let Some(event) = site.events.remove(&number) else { return };
-        if event.is_of_coordinator(&site.network) && paused {
-            return site.deferred.push(event);
+        if let Some(node) = event.of_coordinator(site).filter(|node| self.around.is_paused(*node)) {
+            return site.deferred[node].push(event);
         }
         if let Some(agent) = event.of_agent(&site.network).and_then(|it| site.agents.get_mut(&it))
             && let Some(waiting) = &mut agent.paused
@@ -303,18 +407,20 @@ impl World {
             SiteEvent::RunnerDials { host } => self.runner_dials(host),
             SiteEvent::HostSaved { host, number } => self.runner_saved(host, number),
             SiteEvent::HostInput { host, of, input } => self.runner_input(host, of, input),
+            SiteEvent::ServiceDies { host, shim_too } => self.service_dies(host, shim_too),
+            SiteEvent::FindLost { node } => self.find_lost(node),
             SiteEvent::Fault => self.site_fault(),
         }
     }
 
     fn deliver(&mut self, link: u64, to: End, bytes: &[u8]) {
-        let site = self.with_site().1;
+        let site = &mut *self.site;
         if !site.network.is_open(link, to) {
             return;
         }
         match (site.network.between(link), to) {
-            (Some(Between::Agent(_)), End::Listener) => self.gateway_receives(link, bytes),
-            (Some(Between::Agent(process)), End::Dialer) => self.agent_receives(process, link, bytes),
+            (Some(Between::Agent { .. }), End::Listener) => self.gateway_receives(link, bytes),
+            (Some(Between::Agent { process, .. }), End::Dialer) => self.agent_receives(process, link, bytes),
             (Some(Between::Runner { host, agent }), End::Listener) => {
                 self.agent_receives_from_host(agent, host, link, bytes);
             }
@@ -324,13 +430,15 @@ impl World {
     }
 
     fn gone(&mut self, link: u64, to: End, superseded: bool) {
-        let between = self.with_site().1.network.between(link);
+        let between = self.site.network.between(link);
         if !self.notice_end(link, to) {
             return;
         }
         match (between, to) {
-            (Some(Between::Agent(_)), End::Listener) => self.gateway_loses(link),
-            (Some(Between::Agent(process)), End::Dialer) => self.agent_loses(process, link, superseded),
+            (Some(Between::Agent { .. }), End::Listener) => self.gateway_loses(link),
+            (Some(Between::Agent { process, .. }), End::Dialer) => {
+                self.agent_loses(process, link, superseded)
+            }
             (Some(Between::Runner { host, agent }), End::Listener) => {
                 self.agent_loses_host(agent, host, link)
             }
@@ -349,7 +457,7 @@ impl World {
 
     /// One of the things that go wrong.
     fn site_fault(&mut self) {
-        let (_, site) = self.with_site();
+        let site = &mut *self.site;
         if !site.rough {
             return;
         }
@@ -360,31 +468,43 @@ impl World {
             (0 | 1, Some(process)) => self.crash_agent(process, false),
             (2, Some(process)) => self.crash_agent(process, true),
             (3, Some(process)) => self.copy_agent(process),
-            (4..=6, Some(process)) => self.cut(|it| it == Between::Agent(process)),
+            (4..=6, Some(process)) => self.cut(|it| it.is_of_agent(process)),
             (7..=9, _) => self.cut(|it| matches!(it, Between::Runner { host: its, .. } if its == host)),
             (10 | 11, _) => {
-                self.with_site().1.seen.runner_crashes += 1;
+                self.site.seen.runner_crashes += 1;
                 self.note(format_args!("the runner of {} crashes", HOSTS[host]));
                 self.crash_runner(host, false);
             }
             (12, _) => {
-                self.with_site().1.seen.power_losses += 1;
+                self.site.seen.power_losses += 1;
                 self.note(format_args!("{} loses power", HOSTS[host]));
                 self.crash_runner(host, true);
             }
-            (13 | 14, _) => {
-                self.with_site().1.seen.services_killed += 1;
-                self.note(format_args!("the service on {} dies", HOSTS[host]));
-                self.kill_service(host, kind == 14);
-            }
+            (13 | 14, _) => self.service_dies(host, kind == 14),
             _ => {}
         }
         self.site_after(next, SiteEvent::Fault);
     }
 
+    fn service_dies(&mut self, host: usize, shim_too: bool) {
+        self.site.seen.services_killed += 1;
+        self.note(format_args!("the service on {} dies", HOSTS[host]));
+        self.kill_service(host, shim_too);
+    }
+
+    /// While a result is on its way to the log, what is healthy elsewhere may not be any more.
+    fn fault_beside_result(&mut self) {
+        let random = &mut self.site.random;
+        if self.site.rough && random.below(3) == 0 {
+            let host = usize::try_from(random.below(HOSTS.len() as u64)).expect("few");
+            let (delay, shim_too) = (random.below(300), random.below(4) == 0);
+            self.site_after(delay, SiteEvent::ServiceDies { host, shim_too });
+        }
+    }
+
     fn crash_agent(&mut self, process: u64, wipe: bool) {
         let Some(file) = self.end_agent(process) else { return };
-        let (_, site) = self.with_site();
+        let site = &mut *self.site;
         site.seen.agent_crashes += 1;
         site.seen.wiped += usize::from(wipe);
         let delay = 20 + site.random.below(2000);
@@ -395,7 +515,7 @@ impl World {
     /// The process stands still, and another one continues on a copy of its directory.
     fn copy_agent(&mut self, process: u64) {
         let file = self.file_of(process);
-        let (_, site) = self.with_site();
+        let site = &mut *self.site;
         site.seen.copies += 1;
         let (copy, length) = (500 + site.random.below(3000), 1000 + site.random.below(25_000));
         let Some(agent) = self.agent(process) else { return };
@@ -406,7 +526,7 @@ impl World {
     }
 
     fn cut(&mut self, wanted: impl Fn(Between) -> bool) {
-        let (_, site) = self.with_site();
+        let site = &mut *self.site;
         let Some(link) = site.network.open_at(End::Dialer, wanted).pop() else { return };
         site.seen.cuts += 1;
         let directions = [[true, false], [false, true], [true, true]];
@@ -414,16 +534,18 @@ impl World {
         self.note(format_args!("connection {link} is cut: {directions:?}"));
         self.cut_link(link, directions);
     }
+}
 
-    /// Every host of a target serves this release and nothing else.
-    pub(crate) fn check_hosts(&mut self, version: &str) {
-        let (_, site) = self.with_site();
-        for (place, host) in site.hosts.iter().enumerate() {
+impl Site {
+    /// Every host of a target serves this release and nothing else; what happened.
+    pub(crate) fn check_end(&mut self, version: &str) -> SiteSeen {
+        for (place, host) in self.hosts.iter().enumerate() {
             let target = if place == 0 { "lab-staging" } else { "lab-prod" };
             let digest = plan::release("web", target, version).digest();
             assert_eq!(host.machine.running(), [digest], "what runs on {} in the end", host.name);
             assert_eq!(host.reported(), Some(digest), "what {} reports in the end", host.name);
         }
-        site.seen.starts = site.hosts.iter().map(|host| host.machine.starts.len()).sum();
+        self.seen.starts = self.hosts.iter().map(|host| host.machine.starts.len()).sum();
+        self.seen.clone()
     }
 }

@@ -12,7 +12,7 @@ use trimaran_host_core::fleet::{Fleet, Watched};
 use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{AssignmentId, Epoch, Fence, HostName, InstallationId};
 use trimaran_model::limits::{
-    AGENT_FRAME_BYTES_MAX, DOWN_COUNTS_INTERVAL, LEASE_PING, UNGUARDED_CALL, VERDICTS_PER_MESSAGE_MAX,
+    AGENT_FRAME_BYTES_MAX, DOWN_COUNTS_INTERVAL, LEASE, LEASE_PING, UNGUARDED_CALL, VERDICTS_PER_MESSAGE_MAX,
 };
 use trimaran_model::target::Target;
 use trimaran_model::time::{Millis, Timestamp, WallTime};
@@ -21,10 +21,9 @@ use trimaran_wire::frame::Frame;
 use trimaran_wire::v1::agent::{AgentDown, AgentUp, KnownCluster, RefusedCounts, WireStanding};
 use trimaran_wire::v1::agent_journal::JournalRecord;
 
-use super::SiteEvent;
 use super::network::{Between, End};
 use super::seen::Seen;
-use crate::world::World;
+use super::{AtSite, SiteEvent};
 use crate::world::clock::Clock;
 
 /// Runners of an agent that was started again are back within this time, if they are there.
@@ -92,6 +91,13 @@ impl Agent {
         self.durable.contains(&(assignment, fence))
     }
 
+    /// What needs a lease is allowed only while a ping that was sent at most so long ago is answered, by true time.
+    pub(super) fn check_lease(&self, now: u64) {
+        // Clocks run a little too fast or too slow.
+        let end = self.answered_at + LEASE.0 + LEASE.0 / 1000 + 1;
+        assert!(self.answered_at > 0 && now <= end, "a call is allowed without a lease");
+    }
+
     /// Only an order with a larger fence than all before it is written down.
     fn check_fences(&mut self, records: &[JournalRecord]) {
         for record in records {
@@ -113,14 +119,14 @@ impl Agent {
     }
 }
 
-impl World {
+impl AtSite<'_> {
     pub(super) fn agent(&mut self, process: u64) -> Option<&mut Agent> {
-        self.with_site().1.agents.get_mut(&process)
+        self.site.agents.get_mut(&process)
     }
 
     /// Starts a process on a file.
     pub(crate) fn start_agent(&mut self, file: &[u8]) {
-        let (now, site) = self.with_site();
+        let (now, site) = (self.now, &mut *self.site);
         let found = journal::decode(file).expect("a file that was appended to and synced in order");
         let executor = Executor::restore(Fleet, &found.records).expect("its own records");
         let clock = Clock::boot(now, site.drift_ppm, &mut site.random);
@@ -168,7 +174,7 @@ impl World {
 
     /// The process ends at any moment; what comes of its file.
     pub(crate) fn end_agent(&mut self, process: u64) -> Option<Vec<u8>> {
-        let (_, site) = self.with_site();
+        let site = &mut *self.site;
         let agent = site.agents.remove(&process)?;
         let mut file = agent.file;
         // Of what was being written some bytes may be there; a new file is there as a whole or not.
@@ -184,11 +190,11 @@ impl World {
         }
         let kept = site.random.below(unsynced.len() as u64 + 1);
         file.extend(&unsynced[..usize::try_from(kept).expect("few bytes")]);
-        for link in site.network.open_at(End::Dialer, |it| it == Between::Agent(process)) {
+        for link in site.network.open_at(End::Dialer, |it| it.is_of_agent(process)) {
             self.vanish(link, End::Dialer);
         }
         let runners = |it| matches!(it, Between::Runner { agent, .. } if agent == process);
-        for link in self.with_site().1.network.open_at(End::Listener, runners) {
+        for link in self.site.network.open_at(End::Listener, runners) {
             self.vanish(link, End::Listener);
         }
         Some(file)
@@ -200,13 +206,17 @@ impl World {
     }
 
     pub(crate) fn agent_dials(&mut self, process: u64) {
-        if self.member.is_none() {
-            // No one listens there.
+        let (now, site) = (self.now, &mut *self.site);
+        let Some(agent) = site.agents.get_mut(&process).filter(|it| it.link.is_none()) else { return };
+        // Any of them; the next one when no one listens there.
+        let node = usize::try_from(site.random.below(site.gateways.len() as u64)).expect("few");
+        if self.around.view(node).is_none() {
             return self.site_after(500, SiteEvent::AgentDials { process });
         }
-        let (now, site) = self.with_site();
-        let Some(agent) = site.agents.get_mut(&process).filter(|it| it.link.is_none()) else { return };
-        let link = site.network.connect(Between::Agent(process));
+        let link = site.network.connect(Between::Agent { process, node });
+        let before = site.nodes.insert(link, node);
+        assert_eq!(before, None, "each session has its own number");
+        site.seen.moves += usize::from(site.agent_at.replace(node).is_some_and(|before| before != node));
         let at = agent.now(now);
         (agent.link, agent.welcomed, agent.next_ping) = (Some(link), false, at + LEASE_PING);
         let (epoch, incarnation) = agent.executor.epoch();
@@ -240,7 +250,7 @@ impl World {
 
     /// The session with the coordinator is over. One that was superseded ends.
     pub(crate) fn agent_loses(&mut self, process: u64, link: u64, superseded: bool) {
-        let (_, site) = self.with_site();
+        let site = &mut *self.site;
         let delay = 50 + site.random.below(2000);
         let Some(agent) = site.agents.get_mut(&process).filter(|it| it.link == Some(link)) else { return };
         if superseded {
@@ -254,7 +264,7 @@ impl World {
 
     fn end_superseded(&mut self, process: u64) {
         self.note(format_args!("agent {process} is superseded and ends"));
-        let newest = self.with_site().1.agents.keys().next_back() == Some(&process);
+        let newest = self.site.agents.keys().next_back() == Some(&process);
         let file = self.end_agent(process);
         // A later incarnation is at work, or was: then whoever operates the agent starts it again.
         if newest {
@@ -456,6 +466,7 @@ impl World {
         let Some(agent) = self.agent(process) else { return };
         let at = agent.now(now);
         let Some(permit) = agent.executor.permit(at, UNGUARDED_CALL) else { return };
+        agent.check_lease(now);
         for order in agent.health.converge(at) {
             self.send_goal(process, None, order, &permit);
         }
@@ -522,7 +533,7 @@ impl World {
     }
 
     fn write(&mut self, process: u64, sequence: u64, (replaces, records): (bool, Vec<JournalRecord>)) {
-        let (now, site) = self.with_site();
+        let (now, site) = (self.now, &mut *self.site);
         let delay = 1 + site.random.below(30);
         let Some(agent) = site.agents.get_mut(&process) else { return };
         if !replaces {

@@ -9,17 +9,17 @@ use trimaran_host_core::fleet::{Fleet, GoalAck, HostObservation, SendGoal};
 use trimaran_model::action::Failure;
 use trimaran_model::assignment::HostReport;
 use trimaran_model::id::{AssignmentId, HostName, InstallationId};
-use trimaran_model::limits::{LEASE, RUNNER_FRAME_BYTES_MAX};
+use trimaran_model::limits::RUNNER_FRAME_BYTES_MAX;
 use trimaran_model::time::Timestamp;
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::frame::Frame;
 use trimaran_wire::v1::agent::{AgentUp, RunnerState};
 use trimaran_wire::v1::runner::{RunnerDown, RunnerUp};
 
+use super::AtSite;
 use super::agent::Agent;
 use super::network::{Between, End};
 use super::seen::{Asked, Seen};
-use crate::world::World;
 
 impl Agent {
     fn observation(&self, host: &HostName, installation: &InstallationId) -> Option<HostObservation> {
@@ -51,9 +51,9 @@ impl Agent {
     }
 }
 
-impl World {
+impl AtSite<'_> {
     fn host_name(&mut self, host: usize) -> HostName {
-        self.with_site().1.hosts[host].name.clone()
+        self.site.hosts[host].name.clone()
     }
 
     /// A frame of a runner arrives.
@@ -149,14 +149,14 @@ impl World {
 
     /// A host that does not answer an order in time loses its session: the next one shows the truth.
     pub(super) fn close_overdue(&mut self, process: u64) {
-        let (now, site) = self.with_site();
+        let (now, site) = (self.now, &mut *self.site);
         let Some(agent) = site.agents.get(&process) else { return };
         let at = agent.now(now);
         let late = |seen: &Seen| seen.next_deadline().is_some_and(|until| until <= at);
         let late: Vec<u64> =
             agent.hosts.values().filter(|seen| late(seen)).filter_map(|seen| seen.link).collect();
         for link in late {
-            if let Some(Between::Runner { host, .. }) = self.with_site().1.network.between(link) {
+            if let Some(Between::Runner { host, .. }) = self.site.network.between(link) {
                 self.close_link(link, End::Listener, false);
                 self.agent_loses_host(process, host, link);
             }
@@ -179,9 +179,7 @@ impl World {
             return call.map(|(assignment, call)| Input::Unmade { assignment, call });
         }
         if *permit.guard() == Guard::Unguarded {
-            // Clocks run a little too fast or too slow.
-            let end = agent.answered_at + LEASE.0 + LEASE.0 / 1000 + 1;
-            assert!(agent.answered_at > 0 && now <= end, "{} gets an order without a lease", give.host);
+            agent.check_lease(now);
         }
         if let Some((assignment, _)) = call {
             let durable = agent.has_durable(assignment, give.goal.fence);

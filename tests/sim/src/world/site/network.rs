@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 
 use trimaran_wire::frame::Frame;
 
-use super::SiteEvent;
-use crate::world::World;
+use super::{AtSite, SiteEvent};
 
 /// An end of a connection that is silent notices it within this time, as the transport's does.
 const IDLE_TIMEOUT: u64 = 12_000;
@@ -32,10 +31,17 @@ impl End {
 /// Which connection this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Between {
-    /// A process of the agent, by its number, and the coordinator.
-    Agent(u64),
+    /// A process of the agent, by its number, and a coordinator.
+    Agent { process: u64, node: usize },
     /// A process of a host's runner, and a process of the agent.
     Runner { host: usize, agent: u64 },
+}
+
+impl Between {
+    /// Whether it is of a process of the agent to a coordinator.
+    pub(crate) fn is_of_agent(self, its: u64) -> bool {
+        matches!(self, Self::Agent { process, .. } if process == its)
+    }
 }
 
 #[derive(Debug)]
@@ -56,11 +62,17 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn connect(&mut self, between: Between) -> u64 {
+    /// The number of a session, which no other one has.
+    pub(crate) fn number(&mut self) -> u64 {
         self.last += 1;
-        let made = Connection { between, open: [true; 2], cut: [false; 2], arrives: [0; 2] };
-        self.connections.insert(self.last, made);
         self.last
+    }
+
+    pub(crate) fn connect(&mut self, between: Between) -> u64 {
+        let number = self.number();
+        let made = Connection { between, open: [true; 2], cut: [false; 2], arrives: [0; 2] };
+        self.connections.insert(number, made);
+        number
     }
 
     pub(crate) fn between(&self, link: u64) -> Option<Between> {
@@ -88,10 +100,10 @@ impl Network {
     }
 }
 
-impl World {
+impl AtSite<'_> {
     /// Sends a frame from an end of a connection.
     pub(crate) fn send_frame(&mut self, link: u64, from: End, frame: &Frame) {
-        let (now, site) = self.with_site();
+        let (now, site) = (self.now, &mut *self.site);
         let delay = match site.rough && site.random.below(12) == 0 {
             true => site.random.below(2500),
             false => 1 + site.random.below(20),
@@ -108,7 +120,7 @@ impl World {
 
     /// An end closes its connection; the close overtakes what is on its way.
     pub(crate) fn close_link(&mut self, link: u64, by: End, superseded: bool) {
-        let (_, site) = self.with_site();
+        let site = &mut *self.site;
         let cut = site.network.connections.get(&link).is_some_and(|it| it.cut[by as usize]);
         if site.network.leave(link, by) {
             let delay = 1 + if cut { site.random.below(IDLE_TIMEOUT) } else { site.random.below(40) };
@@ -118,7 +130,7 @@ impl World {
 
     /// The process at an end is gone without a word.
     pub(crate) fn vanish(&mut self, link: u64, end: End) {
-        let (_, site) = self.with_site();
+        let site = &mut *self.site;
         if site.network.leave(link, end) {
             let delay = 1 + site.random.below(IDLE_TIMEOUT);
             self.site_after(delay, SiteEvent::Gone { link, to: end.other(), superseded: false });
@@ -127,7 +139,7 @@ impl World {
 
     /// From now on nothing arrives at one end, or at both. The one that gets nothing notices it, and then the other.
     pub(crate) fn cut_link(&mut self, link: u64, directions: [bool; 2]) {
-        let (_, site) = self.with_site();
+        let site = &mut *self.site;
         let Some(connection) = site.network.connections.get_mut(&link) else { return };
         connection.cut = directions;
         let first = IDLE_TIMEOUT / 2 + site.random.below(IDLE_TIMEOUT / 2);
@@ -143,6 +155,6 @@ impl World {
 
     /// An end notices that the connection is over; false when it knew.
     pub(crate) fn notice_end(&mut self, link: u64, end: End) -> bool {
-        self.with_site().1.network.leave(link, end)
+        self.site.network.leave(link, end)
     }
 }

@@ -20,9 +20,8 @@ use trimaran_wire::v1::runner::{RunnerDown, RunnerUp};
 
 use super::network::{Between, End};
 use super::platform::Machine;
-use super::{Site, SiteEvent};
+use super::{AtSite, Site, SiteEvent};
 use crate::random::Random;
-use crate::world::World;
 use crate::world::clock::Clock;
 
 /// A host.
@@ -89,14 +88,14 @@ impl Runner {
     }
 }
 
-impl World {
+impl AtSite<'_> {
     fn host(&mut self, host: usize) -> &mut Host {
-        &mut self.with_site().1.hosts[host]
+        &mut self.site.hosts[host]
     }
 
     /// The runner's process starts, and continues what its disk has.
     pub(crate) fn start_runner(&mut self, host: usize) {
-        let (now, site) = self.with_site();
+        let (now, site) = (self.now, &mut *self.site);
         let incarnation = site.random.number();
         let it = &mut site.hosts[host];
         if it.runner.is_some() {
@@ -125,7 +124,7 @@ impl World {
 
     /// The runner's process ends at any moment; with `power` the machine loses its power.
     pub(crate) fn crash_runner(&mut self, host: usize, power: bool) {
-        let (now, site) = self.with_site();
+        let (now, site) = (self.now, &mut *self.site);
         let it = &mut site.hosts[host];
         let Some(runner) = it.runner.take() else { return };
         // A write that was in progress is there or not, and never in part: it is a new file and a rename.
@@ -164,7 +163,7 @@ impl World {
     }
 
     pub(crate) fn runner_dials(&mut self, host: usize) {
-        let (_, site) = self.with_site();
+        let site = &mut *self.site;
         let agent = site.current_agent();
         let Some(runner) = site.hosts[host].runner.as_mut() else { return };
         // Whoever greets has inspected what it has.
@@ -188,7 +187,7 @@ impl World {
 
     /// Its session with the agent is over.
     pub(crate) fn runner_loses(&mut self, host: usize, link: u64, superseded: bool) {
-        let (_, site) = self.with_site();
+        let site = &mut *self.site;
         let Some(runner) = site.hosts[host].runner.as_mut().filter(|it| it.link == Some(link)) else {
             return;
         };
@@ -250,7 +249,7 @@ impl World {
     /// Does what can be done before the disk or an answer is there.
     fn runner_works(&mut self, host: usize) {
         loop {
-            let (now, site) = self.with_site();
+            let (now, site) = (self.now, &mut *self.site);
             let Site { hosts, random, .. } = site;
             let Host { machine, clock, runner, .. } = &mut hosts[host];
             let Some(runner) = runner else { return };
@@ -315,7 +314,7 @@ impl World {
 
     /// Takes an order, by the state of the cluster and by its fence, once it is on the disk.
     fn take_goal(&mut self, host: usize, (link, sequence, goal): (u64, u64, HostGoal)) {
-        let (now, site) = self.with_site();
+        let (now, site) = (self.now, &mut *self.site);
         let it = &mut site.hosts[host];
         let Some(runner) = &mut it.runner else { return };
         let seen = it.machine.disk.seen.admit(runner.agent, goal.fence);
@@ -345,7 +344,7 @@ impl World {
 
     /// Writes the journal as it is now.
     fn save(&mut self, host: usize, answers: Option<(u64, u64)>) {
-        let (_, site) = self.with_site();
+        let site = &mut *self.site;
         let Some(runner) = &mut site.hosts[host].runner else { return };
         let Some(work) = &mut runner.work else { return };
         work.saving = Some((work.phase.journal.to_wire(work.next.as_ref()).to_bytes(), answers));
