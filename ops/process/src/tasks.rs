@@ -25,6 +25,8 @@ impl Tasks {
     /// Starts a task that is dropped where it waits once the process ends.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
+        // A future is stored again by each one that it is passed to, and there may be thousands of tasks.
+        let task = Box::pin(task);
         self.tracker.spawn(async move {
             // `None` says that the process ends; nothing has to be done about it.
             let _ = stop.run_until_cancelled(task).await;
