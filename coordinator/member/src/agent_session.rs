@@ -301,7 +301,7 @@ impl AgentSession {
 
     fn on_found(&mut self, moment: Moment<'_>, answer: Answer, out: &mut Vec<Output>) {
         match answer {
-            Answer::Welcome { cluster, runners } => self.welcome(cluster, runners, out),
+            Answer::Welcome(cluster) => self.welcome(cluster, out),
             Answer::Cluster(cluster) => self.refuse_other_incarnation(&cluster, out),
             Answer::AttachedHere(attach) => self.phase = self.lost_since(attach, moment.boot),
             Answer::Everything { revision, targets, runners, standing, assignments } => {

@@ -1,5 +1,7 @@
 //! The cluster, its targets, agents and runners, alarms and the audit log.
 
+use std::collections::BTreeMap;
+
 use trimaran_engine::rows::cold::{Audit, Source};
 use trimaran_engine::rows::{cold_key, tables};
 use trimaran_engine::state::agent::{Agent, Runner};
@@ -137,7 +139,10 @@ pub fn runners_among(rows: &dyn RowSource, agent: &AgentName, names: &[HostName]
 
 /// Enrolled runners that a target selects.
 pub(crate) fn hosts(rows: &dyn RowSource, target: &Target) -> Vec<HostName> {
-    hosts_among(&all::<Runner>(rows), target)
+    match target.platform {
+        TargetPlatform::Hosts { .. } => hosts_among(&runners_of(rows, &target.agent), target),
+        TargetPlatform::Kubernetes { .. } | TargetPlatform::Flink { .. } => Vec::new(),
+    }
 }
 
 fn hosts_among(runners: &[Runner], target: &Target) -> Vec<HostName> {
@@ -146,9 +151,17 @@ fn hosts_among(runners: &[Runner], target: &Target) -> Vec<HostName> {
 
 /// `target list|show`.
 pub fn targets(rows: &dyn RowSource, wanted: Option<&str>) -> TargetList {
-    let runners = all::<Runner>(rows);
+    let named = |it: &Target| wanted.is_none_or(|wanted| it.name.as_str() == wanted);
+    let targets: Vec<Target> = targets_known(rows).into_iter().filter(named).collect();
+    // Each runner is of one agent, so all targets together go over each of them as often as its agent has targets.
+    let mut runners: BTreeMap<AgentName, Vec<Runner>> = BTreeMap::new();
+    if targets.iter().any(|it| matches!(it.platform, TargetPlatform::Hosts { .. })) {
+        for runner in all::<Runner>(rows) {
+            runners.entry(runner.agent.clone()).or_default().push(runner);
+        }
+    }
     let one = |target: Target| {
-        let hosts = hosts_among(&runners, &target);
+        let hosts = runners.get(&target.agent).map_or_else(Vec::new, |all| hosts_among(all, &target));
         let select = match &target.platform {
             TargetPlatform::Hosts { select, .. } => select.clone(),
             TargetPlatform::Kubernetes { .. } | TargetPlatform::Flink { .. } => Default::default(),
@@ -172,8 +185,7 @@ pub fn targets(rows: &dyn RowSource, wanted: Option<&str>) -> TargetList {
             hosts: hosts.iter().map(ToString::to_string).collect(),
         }
     };
-    let named = |it: &Target| wanted.is_none_or(|wanted| it.name.as_str() == wanted);
-    TargetList { targets: targets_known(rows).into_iter().filter(named).map(one).collect() }
+    TargetList { targets: targets.into_iter().map(one).collect() }
 }
 
 /// `agent list`, as the log knows it.

@@ -17,9 +17,9 @@ use trimaran_wire::document::{InstallationDocument, ReasonDocument, StatusDocume
 use trimaran_wire::v1::agent::{self, AgentVerdict, HostCounts};
 use trimaran_wire::v1::assignment::WireFailure;
 
-use crate::cluster::{cluster, runners_of, target};
+use crate::cluster::{cluster, target};
 use crate::newest::Newest;
-use crate::rows::{RowSource, StoredRun, all, get, release, stored_run, version};
+use crate::rows::{RowSource, StoredRun, all, any, get, release, stored_run, version};
 use crate::text::{self, Owner};
 
 /// Runs of a pipeline among which one that is not done is.
@@ -161,10 +161,14 @@ fn runs_as_root(rows: &dyn RowSource, it: &Installation) -> Option<(ReasonCode, 
     let target = target(rows, &it.id.target).filter(|target| target.class == TargetClass::Prod)?;
     let entry = release(rows, &it.current?)?;
     let ReleaseWorkload::Host(host) = &entry.release.workload else { return None };
+    if host.process.account.user.is_some() {
+        return None;
+    }
     let is_root = |runner: &Runner| {
         runner.facts.get("user").is_some_and(|user| user == "root") && runner.is_host_of(&target)
     };
-    let found = host.process.account.user.is_none() && runners_of(rows, &target.agent).iter().any(is_root);
+    // One is enough, and where there is one, most are.
+    let found = any::<Runner>(rows, &is_root);
     let message = format!("its process on {} has no `user` and runs as root", it.id.target);
     found.then_some((ReasonCode::RunsAsRoot, message, it.since))
 }

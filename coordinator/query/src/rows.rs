@@ -51,6 +51,17 @@ pub(crate) fn all<R: Row>(rows: &dyn RowSource) -> Vec<R> {
     found
 }
 
+/// Whether a row of a table is such a one; none is read behind it.
+pub(crate) fn any<R: Row>(rows: &dyn RowSource, is_wanted: &dyn Fn(&R) -> bool) -> bool {
+    let mut found = false;
+    rows.scan(&[R::TABLE], &mut |key, value| {
+        let decoded = R::from_bytes(value).map_err(|error| rows.damaged(key, &error));
+        found = decoded.is_ok_and(|row| is_wanted(&row));
+        !found
+    });
+    found
+}
+
 pub(crate) fn get<R: Row>(rows: &dyn RowSource, key: &R::Key) -> Option<R> {
     let key = full_key::<R>(key);
     R::from_bytes(&rows.get(&key)?).map_err(|error| rows.damaged(&key, &error)).ok()

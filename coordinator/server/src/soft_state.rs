@@ -44,7 +44,8 @@ pub(crate) struct Sessions {
 #[derive(Default)]
 pub(crate) struct SoftState {
     pub(crate) agents: BTreeMap<String, AttachedAgent>,
-    pub(crate) runners: BTreeMap<String, RunnerState>,
+    /// By the agent that said it, and the runner.
+    pub(crate) runners: BTreeMap<String, BTreeMap<String, RunnerState>>,
     /// Progress of live assignments, by their number.
     pub(crate) progress: BTreeMap<u64, Progress>,
     /// Since when its instances are as they are.
@@ -77,7 +78,7 @@ impl SoftState {
         let served = self.elsewhere.values().find(|it| it.agents.contains_key(agent));
         match served.filter(|_| !self.agents.contains_key(agent)) {
             Some(sessions) => sessions.runners.get(name),
-            None => self.runners.get(name),
+            None => self.runners.get(agent)?.get(name),
         }
     }
 

@@ -4,6 +4,7 @@ mod connection;
 pub mod endpoint;
 mod handshake;
 pub mod limits;
+mod server_tls;
 pub mod session;
 mod stray_packets;
 pub mod streams;

@@ -64,6 +64,6 @@ async fn endpoints_and_idle_sessions_are_small() {
         held.push((near, soon(coordinator.accept()).await.expect("accepted")));
     }
     let each = anonymous_bytes().saturating_sub(before) / SESSIONS;
-    assert!(each < 128 * KIB, "both ends of a session took {each} bytes");
+    assert!(each < 96 * KIB, "both ends of a session took {each} bytes");
     println!("endpoint and session {endpoint} bytes; both ends of an idle session {each} bytes");
 }

@@ -18,8 +18,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(report: &mut Report) {
     let lab = Lab::fresh(HOSTS);
-    let web = Web::new(&lab, Shape::default(), &[("v0", "good")]);
-    std::fs::write(lab.folder.path().join(web.file()), pipeline(&lab, &web)).expect("a file");
+    let pairs = Shape { prod_sizes: "[100%]", prod_unavailable: "2", ..Shape::prod_alone() };
+    let web = Web::new(&lab, pairs, &[("v0", "good")]);
     web.deploy_until(&lab, "v0", "succeeded");
     let mut delays: Vec<Duration> =
         (1..=ROUNDS).map(|number| round(&lab, &web, &format!("v{number}"))).collect();
@@ -60,31 +60,4 @@ fn round(lab: &Lab, web: &Web, version: &str) -> Duration {
     std::fs::remove_file(archive).expect("it was packed");
     let failed = failed.expect("the first host started it");
     asked.values().map(|at| at.saturating_duration_since(failed)).max().unwrap_or_default()
-}
-
-/// Prod alone, two hosts at a time.
-fn pipeline(lab: &Lab, web: &Web) -> String {
-    let (url, port, starts) = (web.artifacts.url(), web.port, lab.folder.path().display());
-    format!(
-        "\
-trimaran: v1
-pipeline: web
-owner: team-web
-artifacts:
-  bundle: {{ file: \"{url}/web-{{version}}.tar.zst\" }}
-workload:
-  host:
-    unpack: bundle
-    process:
-      command: [bin/web, \"--port\", \"{port}\"]
-      environment: {{ START_LOG_DIR: \"{starts}\" }}
-      stop: {{ signal: TERM, grace: 5s }}
-    health: {{ http: \":{port}/healthz\", interval: 100ms, min_healthy: 300ms, deadline: 5s }}
-environments:
-  - name: prod
-    targets: [lab-prod]
-    strategy: {{ batches: {{ sizes: [100%], max_unavailable: 2 }} }}
-    rollback: {{ on: [health], bake: 0s }}
-"
-    )
 }

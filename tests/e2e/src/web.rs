@@ -28,6 +28,13 @@ pub struct Shape {
     pub max_failures: u32,
     pub max_lost: &'static str,
     pub scope: &'static str,
+    /// Without it prod is the only environment.
+    pub staging: bool,
+    /// How often the service is probed.
+    pub interval: &'static str,
+    pub stop_signal: &'static str,
+    /// Further fields of `host`, each a line: how it is drained, its hooks.
+    pub lifecycle: Vec<String>,
 }
 
 impl Default for Shape {
@@ -45,7 +52,18 @@ impl Default for Shape {
             max_failures: 0,
             max_lost: "5%",
             scope: "environment",
+            staging: true,
+            interval: "200ms",
+            stop_signal: "TERM",
+            lifecycle: Vec::new(),
         }
+    }
+}
+
+impl Shape {
+    /// Prod alone, judged within half a second.
+    pub fn prod_alone() -> Self {
+        Self { staging: false, interval: "100ms", min_healthy: "300ms", deadline: "5s", ..Self::default() }
     }
 }
 
@@ -130,15 +148,11 @@ impl Web {
     }
 
     fn text(&self, lab: &Lab) -> String {
-        let Shape { pipeline, min_healthy, deadline, bake, .. } = &self.shape;
-        let Shape { staging_sizes, prod_sizes, max_failures, max_lost, scope, .. } = &self.shape;
-        let Shape { staging_unavailable, prod_unavailable, .. } = &self.shape;
+        let Shape { pipeline, interval, min_healthy, deadline, stop_signal, .. } = &self.shape;
         let (url, port, starts) = (self.artifacts.url(), self.port, lab.folder.path().display());
-        let approve = if self.shape.approve {
-            "    approve: { options: [promote, roll_back], timeout: 1h }\n"
-        } else {
-            ""
-        };
+        let lifecycle: String = self.shape.lifecycle.iter().map(|line| format!("    {line}\n")).collect();
+        let staging = if self.shape.staging { self.staging() } else { String::new() };
+        let prod = self.prod();
         format!(
             "\
 trimaran: v1
@@ -152,16 +166,34 @@ workload:
     process:
       command: [bin/web, \"--port\", \"{port}\"]
       environment: {{ START_LOG_DIR: \"{starts}\" }}
-      stop: {{ signal: TERM, grace: 5s }}
-    health: {{ http: \":{port}/healthz\", interval: 200ms, min_healthy: {min_healthy}, deadline: {deadline} }}
-environments:
-  - name: staging
+      stop: {{ signal: {stop_signal}, grace: 5s }}
+    health: {{ http: \":{port}/healthz\", interval: {interval}, min_healthy: {min_healthy}, deadline: {deadline} }}
+{lifecycle}environments:
+{staging}{prod}"
+        )
+    }
+
+    fn staging(&self) -> String {
+        let Shape { staging_sizes, staging_unavailable, max_failures, max_lost, scope, .. } = &self.shape;
+        format!(
+            "  - name: staging
     targets: [lab-staging]
     strategy: {{ batches: {{ sizes: {staging_sizes}, max_unavailable: {staging_unavailable}, max_failures: {max_failures}, max_lost: {max_lost} }} }}
     rollback: {{ on: [health], scope: {scope}, bake: 0s }}
-  - name: prod
-    after: [staging]
-{approve}    targets: [lab-prod]
+"
+        )
+    }
+
+    fn prod(&self) -> String {
+        let Shape { prod_sizes, prod_unavailable, max_failures, max_lost, scope, bake, .. } = &self.shape;
+        let after = if self.shape.staging { "    after: [staging]\n" } else { "" };
+        let approve = match self.shape.approve {
+            true => "    approve: { options: [promote, roll_back], timeout: 1h }\n",
+            false => "",
+        };
+        format!(
+            "  - name: prod
+{after}{approve}    targets: [lab-prod]
     strategy: {{ batches: {{ sizes: {prod_sizes}, max_unavailable: {prod_unavailable}, max_failures: {max_failures}, max_lost: {max_lost} }} }}
     rollback: {{ on: [health], scope: {scope}, bake: {bake} }}
 "

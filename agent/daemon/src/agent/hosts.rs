@@ -55,15 +55,17 @@ impl LiveRunners {
     }
 }
 
-/// A message for a runner.
+/// A message for a runner: small, as most places of a queue stay empty.
 pub(crate) enum ToRunner {
-    /// Small, as most places of a queue stay empty.
     Message(Box<RunnerDown>),
-    Goal {
-        sequence: u64,
-        goal: EncodedGoal,
-        permit: Permit,
-    },
+    Goal(Box<NumberedGoal>),
+}
+
+/// A goal with its number in the session.
+pub(crate) struct NumberedGoal {
+    pub(crate) sequence: u64,
+    pub(crate) goal: EncodedGoal,
+    pub(crate) permit: Permit,
 }
 
 /// The host that asks for a session.
@@ -229,7 +231,8 @@ impl Hosts {
             return drop(answer.send(Answer::Reply(refused)));
         }
         let until = permit.until();
-        if link.out.try_send(ToRunner::Goal { sequence, goal, permit }).is_err() {
+        let goal = Box::new(NumberedGoal { sequence, goal, permit });
+        if link.out.try_send(ToRunner::Goal(goal)).is_err() {
             // It takes nothing: the end of the session follows, and with it the end of the call.
             link.session.close(CloseCode::Busy, "the runner does not read");
         }

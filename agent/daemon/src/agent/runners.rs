@@ -25,50 +25,73 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Takes sessions until the process ends.
 pub(crate) async fn accept(endpoint: Arc<Endpoint>, events: mpsc::Sender<Event>, relay: Relay, tasks: Tasks) {
     while let Some(session) = endpoint.accept().await {
-        let (events, relay) = (events.clone(), relay.clone());
-        tasks.spawn(async move {
-            match session.alpn() {
-                Alpn::Runner => serve(session, events).await,
-                Alpn::Enroll => relay.serve(session).await,
-                Alpn::Peer | Alpn::Agent | Alpn::Operator => {
-                    session.close(CloseCode::Protocol, "an agent does not serve this protocol");
-                }
+        match session.alpn() {
+            Alpn::Runner => tasks.spawn(serve(session, events.clone())),
+            Alpn::Enroll => {
+                let relay = relay.clone();
+                tasks.spawn(async move { relay.serve(session).await });
             }
-        });
+            Alpn::Peer | Alpn::Agent | Alpn::Operator => {
+                session.close(CloseCode::Protocol, "an agent does not serve this protocol");
+            }
+        }
     }
     // An agent without `--listen` serves no one.
     std::future::pending().await
 }
 
+/// Thousands of these wait at the same time, nearly all for the next message: what is needed only now and then, as the
+/// message itself, has no place in them.
 async fn serve(session: Session, events: mpsc::Sender<Event>) {
-    let Some(Identity::Runner(host)) = session.identity().cloned() else {
-        return session.close(CloseCode::Certificate, "only runners are served here");
-    };
-    let Ok(Ok((sender, mut receiver))) = timeout(HELLO_TIMEOUT, session.accept_stream()).await else {
-        return session.close(CloseCode::Protocol, "a session of a runner starts with its hello");
-    };
-    let Ok(Ok(Some(frame))) = timeout(HELLO_TIMEOUT, receiver.next()).await else { return };
-    let hello = match RunnerUp::from_frame_within::<RUNNER_MESSAGE_MEMORY_MAX>(&frame) {
-        Ok(RunnerUp::Hello { incarnation, address, reports, facts }) => {
-            (incarnation, address, reports, facts)
-        }
-        Ok(_) => return session.refuse_frame("a session of a runner starts with its hello"),
-        Err(error) => return session.refuse_frame(&error.to_string()),
-    };
-    let (incarnation, address, reports, facts) = hello;
-    let (out, queue) = mpsc::channel(SESSION_QUEUE_MAX);
-    let hello = RunnerEvent::Hello { session: session.clone(), incarnation, address, reports, facts, out };
-    if events.send(Event::Runner { host: host.clone(), event: hello }).await.is_err() {
-        return;
-    }
+    let greeting = Box::pin(greet(&session, &events));
+    let Some(Greeted { host, sender, receiver, queue }) = greeting.await else { return };
     tokio::select! {
         () = send_all(sender, queue, (&session, &host), &events) => {}
         () = receive(receiver, &session, &host, &events) => {}
     }
     // Both loops also end when the session does; otherwise it is of no use any more.
     session.close(CloseCode::Done, "");
-    let gone = RunnerEvent::Gone { session: session.id() };
-    drop(events.send(Event::Runner { host, event: gone }).await);
+    if let Ok(place) = events.reserve().await {
+        place.send(Event::Runner { host, event: RunnerEvent::Gone { session: session.id() } });
+    }
+}
+
+/// A session of a runner that has greeted.
+struct Greeted {
+    host: HostName,
+    sender: FrameSender,
+    receiver: FrameReceiver,
+    /// What the loop sends to it.
+    queue: mpsc::Receiver<ToRunner>,
+}
+
+/// Waits for the hello, and passes it on.
+async fn greet(session: &Session, events: &mpsc::Sender<Event>) -> Option<Greeted> {
+    let Some(Identity::Runner(host)) = session.identity().cloned() else {
+        session.close(CloseCode::Certificate, "only runners are served here");
+        return None;
+    };
+    let Ok(Ok((sender, mut receiver))) = timeout(HELLO_TIMEOUT, session.accept_stream()).await else {
+        session.close(CloseCode::Protocol, "a session of a runner starts with its hello");
+        return None;
+    };
+    let Ok(Ok(Some(frame))) = timeout(HELLO_TIMEOUT, receiver.next()).await else { return None };
+    let (out, queue) = mpsc::channel(SESSION_QUEUE_MAX);
+    let event = match RunnerUp::from_frame_within::<RUNNER_MESSAGE_MEMORY_MAX>(&frame) {
+        Ok(RunnerUp::Hello { incarnation, address, reports, facts }) => {
+            RunnerEvent::Hello { session: session.clone(), incarnation, address, reports, facts, out }
+        }
+        Ok(_) => {
+            session.refuse_frame("a session of a runner starts with its hello");
+            return None;
+        }
+        Err(error) => {
+            session.refuse_frame(&error.to_string());
+            return None;
+        }
+    };
+    events.send(Event::Runner { host: host.clone(), event }).await.ok()?;
+    Some(Greeted { host, sender, receiver, queue })
 }
 
 /// Sends what comes into the queue until either end is gone. A goal that waited longer than its permit allows is not
@@ -82,14 +105,11 @@ async fn send_all(
     while let Some(message) = queue.recv().await {
         let frame = match message {
             ToRunner::Message(message) => message.to_frame(),
-            ToRunner::Goal { sequence, goal, permit } if permit.allows(boot_time()) => {
-                goal.to_frame(sequence)
-            }
-            ToRunner::Goal { sequence, .. } => {
-                let event = RunnerEvent::Unsent { session: session.id(), sequence };
-                if events.send(Event::Runner { host: host.clone(), event }).await.is_err() {
-                    return;
-                }
+            ToRunner::Goal(goal) if goal.permit.allows(boot_time()) => goal.goal.to_frame(goal.sequence),
+            ToRunner::Goal(goal) => {
+                let Ok(place) = events.reserve().await else { return };
+                let event = RunnerEvent::Unsent { session: session.id(), sequence: goal.sequence };
+                place.send(Event::Runner { host: host.clone(), event });
                 continue;
             }
         };
@@ -108,14 +128,18 @@ async fn receive(
 ) {
     let mut pace = Pace::new(Instant::now());
     while let Ok(Some(frame)) = receiver.next().await {
-        tokio::time::sleep(pace.delay(Instant::now())).await;
-        let message = match RunnerUp::from_frame_within::<RUNNER_MESSAGE_MEMORY_MAX>(&frame) {
-            Ok(message) => message,
+        let delay = pace.delay(Instant::now());
+        if !delay.is_zero() {
+            Box::pin(tokio::time::sleep(delay)).await;
+        }
+        // Until there is a place the message stays in its bytes.
+        let Ok(place) = events.reserve().await else { return };
+        match RunnerUp::from_frame_within::<RUNNER_MESSAGE_MEMORY_MAX>(&frame) {
+            Ok(message) => {
+                let event = RunnerEvent::Message { session: session.id(), message };
+                place.send(Event::Runner { host: host.clone(), event });
+            }
             Err(error) => return session.refuse_frame(&error.to_string()),
-        };
-        let event = RunnerEvent::Message { session: session.id(), message };
-        if events.send(Event::Runner { host: host.clone(), event }).await.is_err() {
-            return;
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use trimaran_model::id::{AgentName, CoordinatorName, Digest, HostName, Incarnation};
 use trimaran_model::limits::{AGENT_LOST_AFTER, SUPERSEDED_KEPT, SUPERSEDED_PER_HOUR_MAX, UNGUARDED_CALL};
-use trimaran_model::target::{PlatformKind, Target, TargetPlatform, selects};
+use trimaran_model::target::{PlatformKind, Target, TargetPlatform};
 use trimaran_model::time::{Millis, Timestamp, WallTime};
 
 use super::token::RevokedId;
@@ -139,7 +139,13 @@ impl Runner {
     pub fn is_host_of(&self, target: &Target) -> bool {
         let TargetPlatform::Hosts { select, .. } = &target.platform else { return false };
         let enrolled = self.agent == target.agent && self.key.is_some();
-        enrolled && !self.cordoned && !self.drained && selects(select, &self.selectable())
+        let selected = || select.iter().all(|(key, value)| self.label(key) == Some(value));
+        enrolled && !self.cordoned && !self.drained && selected()
+    }
+
+    /// One of [`Self::selectable`].
+    fn label(&self, key: &str) -> Option<&String> {
+        self.labels.get(key).or_else(|| self.facts.get(key))
     }
 
     /// Labels, and facts that no label stands for.

@@ -104,9 +104,9 @@ impl AgentSession {
     }
 
     /// Sends what a new session starts with.
-    pub(super) fn welcome(&mut self, cluster: Cluster, runners: Vec<String>, out: &mut Vec<Output>) {
+    pub(super) fn welcome(&mut self, cluster: Cluster, out: &mut Vec<Output>) {
         // What an earlier incarnation said of its runners this one says again.
-        out.push(Output::Note(Note::ForgetRunners(runners)));
+        out.push(Output::Note(Note::ForgetRunners));
         let Cluster { name, epoch, incarnation, .. } = cluster;
         // Numbers of another incarnation of the cluster say nothing here.
         self.revoked_sent = if self.known.incarnation == incarnation { self.known.revoked } else { 0 };

@@ -120,7 +120,7 @@ pub enum Note {
     Refused(RefusedAssignment),
     /// What the agent's own port refused.
     RefusedCounts(RefusedCounts),
-    /// What an earlier incarnation said of these runners is over.
-    ForgetRunners(Vec<String>),
+    /// What an earlier incarnation said of the agent's runners is over.
+    ForgetRunners,
     Runners(Vec<RunnerState>),
 }

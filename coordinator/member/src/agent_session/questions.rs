@@ -40,10 +40,7 @@ pub enum Question {
 /// What the rows say.
 #[derive(Debug)]
 pub enum Answer {
-    Welcome {
-        cluster: Cluster,
-        runners: Vec<String>,
-    },
+    Welcome(Cluster),
     Cluster(Cluster),
     Everything {
         revision: u64,
@@ -99,10 +96,7 @@ impl Question {
         coordinator: &CoordinatorName,
     ) -> Answer {
         match self {
-            Self::Welcome => {
-                let runners = query::runners_of(rows, agent).into_iter().map(|it| it.name.to_string());
-                Answer::Welcome { cluster: query::cluster(rows), runners: runners.collect() }
-            }
+            Self::Welcome => Answer::Welcome(query::cluster(rows)),
             Self::Cluster => Answer::Cluster(query::cluster(rows)),
             Self::Everything { known } => Answer::Everything {
                 revision,

@@ -31,15 +31,10 @@ impl Link {
                     agent.refused = refused;
                 }
             }
-            Note::ForgetRunners(names) => {
-                let mut soft_state = server.soft_state.lock();
-                for name in names {
-                    soft_state.runners.remove(&name);
-                }
-            }
+            Note::ForgetRunners => drop(server.soft_state.lock().runners.remove(name)),
             Note::Runners(states) => {
                 let named = states.into_iter().map(|state| (state.name.clone(), state));
-                server.soft_state.lock().runners.extend(named);
+                server.soft_state.lock().runners.entry(name.to_owned()).or_default().extend(named);
             }
         }
     }

@@ -82,7 +82,7 @@ pub(super) fn pages(server: &Server) -> Vec<SessionsReport> {
             refused_frames: it.refused.frames,
         })
         .collect();
-    let runners: Vec<_> = soft.runners.values().cloned().collect();
+    let runners: Vec<_> = soft.runners.values().flat_map(BTreeMap::values).cloned().collect();
     let progress: Vec<_> = soft.progress.values().cloned().collect();
     let held = soft
         .held

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_lc_rs::hmac;
 use quinn::Runtime as _;
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::crypto::rustls::QuicClientConfig;
 use quinn_proto::ConnectionId;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{interval, timeout};
@@ -27,6 +27,7 @@ use crate::quic::handshake::{self, Accepting, HandshakeError, Place};
 use crate::quic::limits::{
     self, ENROLL_SESSION_TIMEOUT, EndpointLimits, HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, SWEEP_INTERVAL,
 };
+use crate::quic::server_tls::ServerTls;
 use crate::quic::session::Session;
 use crate::quic::stray_packets::{self, Ids};
 use crate::quic::tls::{self, Clock, Expected, PEER_CID_MARK, Revoked};
@@ -262,7 +263,7 @@ fn accepting(
     }
     let EndpointConfig { alpns, trust, store, clock, revoked, .. } = config.clone();
     let tls = tls::server(&alpns, trust.ok_or(BindError::NoTrust)?, store, clock, revoked);
-    let tls = QuicServerConfig::try_from(tls).expect("aws-lc-rs has the initial cipher suite of QUIC");
+    let tls = ServerTls::new(tls).expect("aws-lc-rs has the initial cipher suite of QUIC");
     let mut ordinary = quinn::ServerConfig::with_crypto(ids.watch_initials(Arc::new(tls)));
     ordinary
         .transport_config(limits::accepting())

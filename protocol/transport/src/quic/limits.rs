@@ -127,9 +127,13 @@ pub(crate) fn sessions_per_identity(alpn: Alpn) -> usize {
     class(alpn).sessions_per_identity
 }
 
-/// Streams that the other side of a verified session may have open at once.
+/// Streams that a client whose session is verified may have open at once. Each has a place in tables for the whole session.
 pub(crate) fn bidi_streams(alpn: Alpn) -> VarInt {
-    VarInt::from_u32(class(alpn).bidi_streams)
+    VarInt::from_u32(match alpn {
+        // Its control stream, and one that takes the place of it; questions come from its agent.
+        Alpn::Runner => 2,
+        Alpn::Peer | Alpn::Agent | Alpn::Operator | Alpn::Enroll => class(alpn).bidi_streams,
+    })
 }
 
 /// Bytes in flight towards this side in one verified session.
@@ -161,6 +165,10 @@ pub(crate) fn accepting() -> Arc<TransportConfig> {
     let mut config = common(&class(Alpn::Agent));
     config.receive_window(connection_window(Alpn::Enroll));
     config.max_concurrent_bidi_streams(VarInt::from_u32(0));
+    // Each connection keeps a buffer of what it sends at once, which thousands of idle ones never fill again: ten datagrams
+    // where the kernel cuts them, and two of the first size once a larger one was found.
+    config.enable_segmentation_offload(false);
+    config.mtu_discovery_config(None);
     Arc::new(config)
 }
 

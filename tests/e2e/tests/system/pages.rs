@@ -11,3 +11,8 @@ fn getting_started_works_as_it_is_written() {
     let prefix = address.trim_end_matches('1').to_owned();
     follow(&lab, "getting-started.md", &[("/tmp/trimaran-builds", &builds), ("127.0.1.", &prefix)]);
 }
+
+#[test]
+fn hosts_join_leave_and_are_divided_among_agents_as_it_is_written() {
+    follow(&Lab::fresh(7), "fleets.md", &[]);
+}

@@ -145,38 +145,22 @@ impl Shared {
 }
 
 /// Prod alone, one host after the other, with a balancer that each host reaches on its own address.
-fn pipeline(web: &Web) -> String {
-    let (url, port) = (web.artifacts.url(), web.port);
-    format!(
-        "\
-trimaran: v1
-pipeline: web
-owner: team-web
-artifacts:
-  bundle: {{ file: \"{url}/web-{{version}}.tar.zst\" }}
-workload:
-  host:
-    unpack: bundle
-    process:
-      command: [bin/web, \"--port\", \"{port}\"]
-      stop: {{ signal: INT, grace: 5s }}
-    health: {{ http: \":{port}/healthz\", interval: 100ms, min_healthy: 300ms, deadline: 2s }}
-    drain: {{ http: \":{ADMIN_PORT}/drain\", wait: 10s }}
-    undrain: {{ http: \":{ADMIN_PORT}/undrain\" }}
-environments:
-  - name: prod
-    targets: [lab-prod]
-    strategy: {{ batches: {{ sizes: [1, 100%], max_unavailable: 1 }} }}
-    rollback: {{ on: [health], bake: 0s }}
-"
-    )
+fn shape() -> Shape {
+    let drain = format!("drain: {{ http: \":{ADMIN_PORT}/drain\", wait: 10s }}");
+    let undrain = format!("undrain: {{ http: \":{ADMIN_PORT}/undrain\" }}");
+    Shape {
+        stop_signal: "INT",
+        deadline: "2s",
+        prod_sizes: "[1, 100%]",
+        lifecycle: vec![drain, undrain],
+        ..Shape::prod_alone()
+    }
 }
 
 #[test]
 fn no_request_through_a_balancer_fails_over_deploys_of_which_half_are_bad() {
     let lab = Lab::fresh(3);
-    let web = Web::new(&lab, Shape::default(), &[("v0", "good")]);
-    std::fs::write(lab.folder.path().join(web.file()), pipeline(&web)).expect("a file");
+    let web = Web::new(&lab, shape(), &[("v0", "good")]);
     let hosts = [2, 3].map(|number| lab.host(number, web.port));
     let mut balancer = DrainedBalancer::start(&hosts);
     web.deploy_until(&lab, "v0", "succeeded");
