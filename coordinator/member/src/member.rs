@@ -41,6 +41,8 @@ pub struct Member<M: EngineMachine, P, R> {
     /// The state's time when `time` was set by it last.
     state_now: Timestamp,
     guard: WallGuard,
+    /// The move of wall time that is on its way through the log.
+    wall_move: Option<WallMove>,
     pub(crate) clocks: VotersClock,
     pub(crate) disks: VotersDisk,
     /// Jobs that are not written yet, by number, and the boot time at which each left.
@@ -70,6 +72,15 @@ pub struct Member<M: EngineMachine, P, R> {
     own_after: Timestamp,
     pub(crate) disk: DiskLevel,
     stopping: bool,
+}
+
+/// Until it is applied nothing is compared: the state is what it was, so the same difference would be found again, and as a
+/// jump, whose small step would take the place of the whole gap.
+struct WallMove {
+    /// What to compare by again when it is not applied.
+    before: WallGuard,
+    /// Who waits for its entry, once it has one.
+    waiter: Option<Waiter>,
 }
 
 pub(crate) enum Waits<P, R> {
@@ -109,6 +120,7 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
             time: ClusterTime::new(state, now),
             state_now: state,
             guard: WallGuard::default(),
+            wall_move: None,
             clocks: VotersClock::default(),
             disks: VotersDisk::default(),
             writes: VecDeque::new(),
@@ -245,7 +257,11 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
         let cluster_now = self.cluster_now(now);
         if now >= self.wall_due {
             self.wall_due = now + WALL_INTERVAL;
-            if let Some(change) = self.observe_wall(now, wall, cluster_now) {
+            let before = self.guard;
+            if self.wall_move.is_none()
+                && let Some(change) = self.observe_wall(now, wall, cluster_now)
+            {
+                self.wall_move = Some(WallMove { before, waiter: None });
                 self.queue.push_own(system(change));
             }
         }
@@ -286,9 +302,13 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
 
     fn propose_entry(&mut self, now: Timestamp, out: &mut Vec<Output<P, R>>) {
         let (commands, requesters) = self.queue.next_entry();
+        let moves_wall = commands.iter().any(|it| matches!(it.body, CommandBody::WallOffset { .. }));
         let entry = Entry { now_ms: self.cluster_now(now).0, commands };
         let data = Bytes::from(entry.to_bytes());
         let waiter = self.wait(Waits::Commands(requesters));
+        if moves_wall && let Some(wall_move) = &mut self.wall_move {
+            wall_move.waiter = Some(waiter);
+        }
         self.in_flight += 1;
         self.step_replica(now, trimaran_replica::Input::Propose { waiter, data }, out);
     }
@@ -359,8 +379,14 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
         match self.waiting.remove(&waiter).expect("each waiter is answered once") {
             Waits::Commands(requesters) => {
                 self.in_flight -= 1;
-                if !matches!(answer, Answer::Applied { .. }) {
+                let is_applied = matches!(answer, Answer::Applied { .. });
+                if !is_applied {
                     self.own_after = now + OWN_RETRY_DELAY;
+                }
+                if let Some(wall_move) = self.wall_move.take_if(|it| it.waiter == Some(waiter))
+                    && !is_applied
+                {
+                    self.guard = wall_move.before;
                 }
                 self.answer_commands(requesters, answer, out);
             }

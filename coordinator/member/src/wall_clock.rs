@@ -16,7 +16,7 @@ const STEP_MS: i64 = 1000;
 const STEP_INTERVAL: Millis = Millis::minutes(1);
 
 /// Follows one clock.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct WallGuard {
     started: bool,
     last_step: Option<Timestamp>,
