@@ -30,6 +30,7 @@ use trimaran_sim::world::{Faults, Seen};
   cargo xtask sim --seeds 0..200 --mutant same_fence
   cargo xtask sim --whole --seeds 0..200
   cargo xtask sim --coordinators 3 --seeds 0..100 --restores 2
+  cargo xtask sim --coordinators 3 --builds --seeds 0..100
   cargo xtask sim --mutants"
 )]
 struct Arguments {
@@ -42,14 +43,15 @@ struct Arguments {
     /// Switches a deliberate defect on: some seed has to find it
     #[arg(long, value_name = "NAME", value_parser = defect)]
     mutant: Option<&'static str>,
-    /// Every deliberate defect in turn: each has to be found within 200 seeds
+    /// Every deliberate defect in turn, with `--coordinators 3` those that only several can meet: each has to be found within 200
+    /// seeds
     #[arg(long, conflicts_with_all = ["mutant", "seed", "seeds"])]
     mutants: bool,
     /// Worlds whose agent and hosts are what runs in production, and no script
     #[arg(long, conflicts_with_all = ["coordinators", "mutants"])]
     whole: bool,
     /// Coordinators of each world
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = one_or_three, conflicts_with = "mutants")]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = one_or_three)]
     coordinators: u8,
     /// Quorums that are lost for good, one after the other, with `--coordinators 3`
     #[arg(long, value_name = "N", default_value_t = 0, requires = "coordinators")]
@@ -57,6 +59,9 @@ struct Arguments {
     /// Times that all disks are lost and a backup is restored, with `--coordinators 3`
     #[arg(long, value_name = "N", default_value_t = 0, requires = "coordinators")]
     restores: u64,
+    /// Coordinators of two builds, with `--coordinators 3`: upgraded and taken back until the feature level is raised
+    #[arg(long, requires = "coordinators")]
+    builds: bool,
     /// Virtual seconds with faults
     #[arg(long, value_name = "N", default_value_t = 30)]
     seconds: u64,
@@ -81,7 +86,8 @@ fn one_or_three(text: &str) -> Result<u8, String> {
 }
 
 fn defect(name: &str) -> Result<&'static str, String> {
-    let of_three = || mutants::cluster_names().into_iter().chain(mutants::restore_names());
+    let of_some = || mutants::restore_names().into_iter().chain(mutants::mixed_names());
+    let of_three = || mutants::cluster_names().into_iter().chain(of_some());
     let known = || mutants::names().into_iter().chain(mutants::whole_names()).chain(of_three());
     let unknown = || format!("there is no such defect; there are {}", known().collect::<Vec<_>>().join(", "));
     known().find(|it| *it == name).ok_or_else(unknown)
@@ -91,7 +97,14 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // What is violated is printed with its trace.
     std::panic::set_hook(Box::new(|_| {}));
-    let fine = if arguments.mutants {
+    let fine = if arguments.mutants && arguments.coordinators == 3 {
+        let none = Losses::default();
+        let three = mutants::cluster_names().into_iter().map(|name| (name, none));
+        let restored = mutants::restore_names().into_iter().map(|name| (name, Losses { disks: 2, ..none }));
+        let mixed = mutants::mixed_names().into_iter().map(|name| (name, Losses { builds: true, ..none }));
+        let all = three.chain(restored).chain(mixed);
+        all.filter(|(name, losses)| !is_found_by_three(name, *losses)).count() == 0
+    } else if arguments.mutants {
         let seeds = 0..mutants::SEEDS_TO_FIND;
         let scripted = mutants::names().into_iter().filter(|name| !is_found(name, false, seeds.clone()));
         let whole = mutants::whole_names().into_iter().filter(|name| !is_found(name, true, seeds.clone()));
@@ -114,17 +127,27 @@ fn main() -> ExitCode {
 /// Whether a defect is found, and by which seed.
 fn is_found(name: &'static str, whole: bool, seeds: Range<u64>) -> bool {
     let find = if whole { first_found_whole } else { first_found };
-    match find(name, seeds.clone()) {
-        Some(played) => {
-            let why = played.violation.unwrap_or_default();
-            println!("{name}: found by seed {}: {}", played.seed, why.lines().next().unwrap_or_default());
-            true
+    let found = find(name, seeds.clone());
+    say_found(name, found.map(|played| (played.seed, played.violation)), seeds)
+}
+
+fn say_found(name: &str, found: Option<(u64, Option<String>)>, seeds: Range<u64>) -> bool {
+    match &found {
+        Some((seed, why)) => {
+            let why = why.as_deref().unwrap_or_default();
+            println!("{name}: found by seed {seed}: {}", why.lines().next().unwrap_or_default());
         }
-        None => {
-            println!("{name}: survives seeds {}..{}", seeds.start, seeds.end);
-            false
-        }
+        None => println!("{name}: survives seeds {}..{}", seeds.start, seeds.end),
     }
+    found.is_some()
+}
+
+/// As [`is_found`], with three coordinators.
+fn is_found_by_three(name: &'static str, losses: Losses) -> bool {
+    let seeds = 0..mutants::SEEDS_TO_FIND;
+    let play = |seed| play_cluster_losing(seed, Length::default(), losses, Some(name), false);
+    let found = seeds.clone().map(play).find(|played| played.violation.is_some());
+    say_found(name, found.map(|played| (played.seed, played.violation)), seeds)
 }
 
 fn play_one(arguments: &Arguments, seed: u64, length: Length) -> Played {
@@ -164,7 +187,8 @@ fn play_clusters(arguments: &Arguments, seeds: Range<u64>) -> bool {
     let length = Length { rough_ms: arguments.seconds * 1000, ..Length::default() };
     let (mut all, mut found, count) = (cluster::Seen::default(), false, seeds.end - seeds.start);
     for seed in seeds {
-        let losses = Losses { quorums: arguments.lost_quorums, disks: arguments.restores };
+        let losses =
+            Losses { quorums: arguments.lost_quorums, disks: arguments.restores, builds: arguments.builds };
         let played = play_cluster_losing(seed, length, losses, arguments.mutant, arguments.trace);
         all.add(&played.seen);
         if arguments.trace || played.violation.is_some() {
@@ -193,7 +217,9 @@ fn again(arguments: &Arguments, seed: u64) -> String {
         more => format!(" --coordinators {more}"),
     };
     let lost = |count: u64, flag: &str| if count > 0 { format!(" {flag} {count}") } else { String::new() };
-    let losses = lost(arguments.lost_quorums, "--lost-quorums") + &lost(arguments.restores, "--restores");
+    let builds = if arguments.builds { " --builds" } else { "" };
+    let losses =
+        lost(arguments.lost_quorums, "--lost-quorums") + &lost(arguments.restores, "--restores") + builds;
     format!(
         "cargo xtask sim --seed {seed} --seconds {}{coordinators}{losses}{mutant} --trace",
         arguments.seconds

@@ -22,7 +22,8 @@ const ENGINE: &[Engine] = &[
 /// The names of all.
 pub fn names() -> Vec<&'static str> {
     let engine = ENGINE.iter().map(|it| it.as_str());
-    let here = |it: &&Member| !CLUSTER.contains(it) && !SESSION.contains(it) && !UNMET.contains(it);
+    let here = |it: &&Member| !CLUSTER.contains(it) && !SESSION.contains(it);
+    let here = |it: &&Member| here(it) && !UNMET.contains(it) && !MIXED.contains(it);
     let member = Member::ALL.iter().filter(here).map(|it| it.as_str());
     engine.chain(member).chain([Replica::SyncOfFirst.as_str()]).collect()
 }
@@ -61,6 +62,14 @@ const RESTORED: &[Engine] = &[Engine::ServeLaterIncarnation];
 /// The names of those that the world of three has to find when a backup is restored in it.
 pub fn restore_names() -> Vec<&'static str> {
     RESTORED.iter().map(|it| it.as_str()).collect()
+}
+
+/// Those that only coordinators of two builds can meet.
+const MIXED: &[Member] = &[Member::LevelUnseen];
+
+/// The names of those that the world of three has to find when the builds in it differ.
+pub fn mixed_names() -> Vec<&'static str> {
+    MIXED.iter().map(|it| it.as_str()).collect()
 }
 
 /// The names of those that the world of three has to find.

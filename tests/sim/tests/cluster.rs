@@ -69,6 +69,34 @@ fn play_restoring(seed: u64, defect: Option<&'static str>) -> ClusterPlayed {
     play_cluster_losing(seed, length, Losses { disks: 2, ..Losses::default() }, defect, false)
 }
 
+/// Coordinators of two builds, each upgraded and taken back, under all other faults: none meets what it does not know.
+#[test]
+fn coordinators_of_two_builds_work_at_the_older_level_until_it_is_raised() {
+    let mut all = Seen::default();
+    for seed in 0..20 {
+        let played = play_builds(seed, None);
+        if let Some(why) = &played.violation {
+            panic!("seed {seed} violates: {why}\n{}", played.trace);
+        }
+        all.add(&played.seen);
+    }
+    assert!(all.builds > 100 && all.level_refused > 200, "{all:?}");
+    assert!(all.finalized > 20 && all.tokens_for_many > 40, "{all:?}");
+}
+
+fn play_builds(seed: u64, defect: Option<&'static str>) -> ClusterPlayed {
+    play_cluster_losing(seed, Length::default(), Losses { builds: true, ..Losses::default() }, defect, false)
+}
+
+#[test]
+fn a_command_of_the_next_level_that_reaches_the_build_before_is_found() {
+    for name in mutants::mixed_names() {
+        let found =
+            (0..mutants::SEEDS_TO_FIND).find(|seed| play_builds(*seed, Some(name)).violation.is_some());
+        assert!(found.is_some(), "`{name}` survives {} seeds", mutants::SEEDS_TO_FIND);
+    }
+}
+
 #[test]
 fn an_agent_that_is_served_by_an_earlier_incarnation_is_found() {
     for name in mutants::restore_names() {

@@ -25,7 +25,7 @@ impl Cluster {
         Some(&self.nodes[node].member.as_ref()?.state_machine().rows)
     }
 
-    fn ask(&mut self, node: usize, command: Command, asker: Asker) {
+    pub(super) fn ask(&mut self, node: usize, command: Command, asker: Asker) {
         if self.nodes[node].member.is_some() {
             self.note(format_args!("{asker:?} asks {node} for {}", variant(&command.body)));
             let bytes = encode(&command).len();
@@ -106,6 +106,7 @@ impl Cluster {
 
     pub(super) fn check_end(&mut self) {
         self.check_members();
+        self.check_level();
         for node in 0..NODES {
             let rows = self.rows(node).expect("a healed coordinator runs");
             let all = query::runs(rows, None, usize::MAX).runs;
