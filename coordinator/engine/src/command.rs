@@ -16,6 +16,7 @@ mod convert;
 mod create_token;
 mod decide;
 mod detach;
+mod finalize;
 mod find;
 mod member;
 mod put_content;
@@ -44,16 +45,15 @@ use crate::state::request::Outcome;
 
 /// Performs one command.
 pub(crate) fn run(state: &mut State, identity: &Identity, body: &Body) -> Result<Outcome, Refusal> {
-    if state.observes() && orders_work(body) {
-        return Err(Refusal::Observes);
-    }
+    refuse(state, body)?;
     match body {
         Body::Bootstrap { cluster, wall_ms, incarnation, admin_token_sha256, admin } => {
             let first = bootstrap::First { cluster, wall_ms: *wall_ms, incarnation: *incarnation, admin };
             bootstrap::run(state, &first, *admin_token_sha256)
         }
-        Body::Member { name, raft_id, disk, address, certificate_sha256, issuer_sha256 } => {
-            let of = member::Address { address, certificate: *certificate_sha256, issuer: *issuer_sha256 };
+        Body::Member { name, raft_id, disk, address, certificate_sha256, issuer_sha256, levels } => {
+            let keys = (*certificate_sha256, *issuer_sha256);
+            let of = member::About { address, keys, levels: *levels };
             member::run(state, name, (*raft_id, *disk), &of)
         }
         Body::Advance | Body::Settle | Body::Refusals { .. } => Ok(Outcome::Nothing),
@@ -96,8 +96,8 @@ pub(crate) fn run(state: &mut State, identity: &Identity, body: &Body) -> Result
             result::run(state, agent(identity)?, (*assignment, *fence), outcome, progress)
         }
         Body::Verdict(verdict) => verdict::run(state, agent(identity)?, verdict),
-        Body::Runners { names, change } => runners::run(state, names, change),
         Body::RunnersSeen { runners } => runners_seen::run(state, agent(identity)?, runners),
+        Body::Runners { names, change } => runners::run(state, names, change),
         Body::ChangeMember { change, raft_id } => change_member::run(state, *change, *raft_id),
         Body::Recover { raft_id, incarnation } => recover::run(state, *raft_id, *incarnation),
         // Its audit record is all that it is for.
@@ -110,7 +110,17 @@ pub(crate) fn run(state: &mut State, identity: &Identity, body: &Body) -> Result
         Body::Reapply { installation, environment } => {
             decide::reapply(state, identity, (installation, environment))
         }
+        Body::Finalize => finalize::run(state),
     }
+}
+
+/// Why a command is not performed now, whatever it says.
+fn refuse(state: &State, body: &Body) -> Result<(), Refusal> {
+    if state.observes() && orders_work(body) {
+        return Err(Refusal::Observes);
+    }
+    let (needed, level) = (body.feature_level(), state.level());
+    if needed > level { Err(Refusal::LevelTooLow { needed, level }) } else { Ok(()) }
 }
 
 /// Whether it leads to work on targets: not while the cluster only observes. Ending a run does not.
@@ -151,6 +161,7 @@ pub(crate) fn audit(state: &mut State, identity: &Identity, body: &Body, outcome
         Body::ResumeCluster { .. } => resume_cluster::audit(state),
         Body::Adopt { installation, environment, .. } => decide::audit("adopt", installation, environment),
         Body::Reapply { installation, environment } => decide::audit("reapply", installation, environment),
+        Body::Finalize => finalize::audit(state),
         Body::WallOffset { jump: true, offset_ms } => wall_offset::audit(*offset_ms),
         Body::Member { .. } | Body::Advance | Body::Settle | Body::WallOffset { .. } | Body::Alarm { .. } => {
             return;
@@ -174,7 +185,7 @@ fn outcome_text(outcome: &Outcome) -> String {
         Outcome::Nothing | Outcome::Applied { .. } | Outcome::Token { .. } | Outcome::Attached { .. } => {
             "ok".to_owned()
         }
-        Outcome::Stored { .. } | Outcome::Resumed { .. } => "ok".to_owned(),
+        Outcome::Stored { .. } | Outcome::Resumed { .. } | Outcome::Finalized { .. } => "ok".to_owned(),
         Outcome::ReportApplied | Outcome::ResultSuperseded { .. } | Outcome::ReportUnknown => "ok".to_owned(),
     }
 }

@@ -177,6 +177,11 @@ impl Engine {
         self.state.cluster().name
     }
 
+    /// The cluster's feature level.
+    pub fn level(&self) -> u16 {
+        self.state.level()
+    }
+
     /// The cluster's epoch, and the incarnation that has it.
     pub fn epoch(&self) -> (Epoch, u64) {
         let cluster = self.state.cluster();

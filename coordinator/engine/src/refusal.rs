@@ -4,8 +4,8 @@
 
 use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_model::id::{
-    AgentName, Digest, EnvironmentName, Epoch, HostName, Identity, InstallationId, PipelineName, RunId,
-    StageName, TargetName,
+    AgentName, CoordinatorName, Digest, EnvironmentName, Epoch, HostName, Identity, InstallationId,
+    PipelineName, RunId, StageName, TargetName,
 };
 use trimaran_model::pipeline::ApproveOption;
 use trimaran_model::run::Status;
@@ -185,6 +185,16 @@ pub enum Refusal {
         installation: InstallationId,
         environment: EnvironmentName,
     },
+    /// The command needs a higher feature level than the cluster has.
+    LevelTooLow {
+        needed: u16,
+        level: u16,
+    },
+    /// These coordinators do not support the feature level.
+    LevelNotSupported {
+        level: u16,
+        members: Vec<CoordinatorName>,
+    },
 }
 
 impl Refusal {
@@ -224,6 +234,7 @@ impl Refusal {
             Self::EpochClaimed { .. } | Self::EpochTooLow { .. } => error_code::EPOCH,
             Self::Undecided { .. } => error_code::UNDECIDED,
             Self::NothingToReapply { .. } => error_code::NOTHING_TO_ROLL_BACK,
+            Self::LevelTooLow { .. } | Self::LevelNotSupported { .. } => error_code::FEATURE_LEVEL,
             Self::TokenUnknown | Self::NameTaken { .. } => error_code::TOKEN_UNKNOWN,
         }
     }

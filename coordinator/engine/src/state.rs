@@ -15,6 +15,7 @@ pub mod undecided;
 use std::collections::{BTreeMap, BTreeSet};
 
 use trimaran_model::assignment::Assignment;
+use trimaran_model::feature_level;
 use trimaran_model::id::{
     AgentName, AssignmentId, HostName, Identity, InstallationId, PipelineName, RequestId, Revision, RunId,
     TargetName,
@@ -149,6 +150,11 @@ impl State {
         let mut cluster = self.cluster();
         change(&mut cluster);
         self.cluster.put(cluster);
+    }
+
+    /// The feature level.
+    pub(crate) fn level(&self) -> u16 {
+        self.cluster.get(&()).map_or(feature_level::FIRST, |it| it.level)
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -70,6 +70,7 @@ fn outcome_to_wire(outcome: &Outcome) -> WireOutcomeOfCommand {
         | Outcome::Token { .. }
         | Outcome::Runners { .. }
         | Outcome::Resumed { .. }
+        | Outcome::Finalized { .. }
         | Outcome::Refused(_) => WireOutcomeOfCommand::Stored(outcome.freeze()),
     }
 }

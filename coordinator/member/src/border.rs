@@ -105,6 +105,7 @@ fn may_give(identity: &Identity, body: &CommandBody) -> bool {
         | CommandBody::Runners { .. }
         | CommandBody::BackUp { .. }
         | CommandBody::ResumeCluster { .. }
+        | CommandBody::Finalize
         | CommandBody::Adopt { .. }
         | CommandBody::Reapply { .. }
         | CommandBody::PutContent { .. } => matches!(identity, Identity::Operator(..)),
@@ -204,7 +205,7 @@ fn of_operator(body: &CommandBody) -> Checked<()> {
         CommandBody::CreateToken { token_sha256: _, grant } => text(granted(grant)),
         CommandBody::Runners { names, change } => text(runners(names, change)),
         CommandBody::BackUp { coordinator } => name::<CoordinatorName>(coordinator).map(drop),
-        CommandBody::ResumeCluster { .. } => Ok(()),
+        CommandBody::ResumeCluster { .. } | CommandBody::Finalize => Ok(()),
         CommandBody::Adopt { installation, environment, release } => {
             InstallationId::try_from(installation.clone())?;
             name::<EnvironmentName>(environment)?;
@@ -234,7 +235,10 @@ fn of_coordinator(body: CommandBody) -> Checked<CommandBody> {
             text(texts::short("an object", object, NAME_BYTES_MAX))?;
             body
         }
-        CommandBody::Member { name: ref of, ref address, .. } => {
+        CommandBody::Member { name: ref of, ref address, levels: (min, max), .. } => {
+            if min > max {
+                return Err(CodecError::value(format_args!("feature levels {min} to {max}")));
+            }
             name::<CoordinatorName>(of)?;
             text(texts::short("an address", address, ADDRESS_BYTES_MAX))?;
             body

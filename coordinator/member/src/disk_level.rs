@@ -66,6 +66,7 @@ fn lowest(body: &CommandBody) -> DiskLevel {
         | CommandBody::Resume { .. }
         | CommandBody::Rollback { .. }
         | CommandBody::ResumeCluster { .. }
+        | CommandBody::Finalize
         | CommandBody::Adopt { .. }
         | CommandBody::Reapply { .. }
         | CommandBody::ChangeMember { .. } => DiskLevel::Low,

@@ -8,11 +8,12 @@
 //! leader had a quorum after T. That is what keeps agents' leases, on the leader as on followers.
 
 use bytes::Bytes;
+use trimaran_engine::{Outcome, Refusal};
 use trimaran_model::limits::{FORWARD_TIMEOUT, QUORUM_CHECK_INTERVAL};
 use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_replica::Role;
 use trimaran_wire::codec::{CodecError, encoded_len};
-use trimaran_wire::v1::command::Command;
+use trimaran_wire::v1::command::{Command, CommandBody};
 use trimaran_wire::v1::peer::{MembersRequest, PeerMessage};
 
 use crate::answers;
@@ -44,6 +45,9 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
         (command, bytes): (Command, usize),
         out: &mut Outputs<P, R>,
     ) {
+        if let Some(why) = self.refuse_level(&command.body) {
+            return self.answer_asker(Asker::Here(requester), why, out);
+        }
         let leader =
             self.other_leader().filter(|_| !mutant!(OwnDiskDecides) || self.disk.accepts(&command.body));
         let Some(to) = leader else {
@@ -54,6 +58,16 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
         self.pass_on(now, to, (Asked::Command(requester), size), message, out);
     }
 
+    /// Why a command is neither proposed nor passed on: a member that does not know it may be there.
+    fn refuse_level(&self, body: &CommandBody) -> Option<Proposed> {
+        let (needed, level) = (body.feature_level(), self.engine().level());
+        let refused = || Proposed::Done {
+            revision: self.replica.applied().index,
+            outcome: Outcome::Refused(Refusal::LevelTooLow { needed, level }),
+        };
+        (needed > level && !mutant!(LevelUnseen)).then(refused)
+    }
+
     /// Queues a command for the next entry, as far as the disk and the queue have space for it.
     fn enqueue(
         &mut self,
@@ -62,7 +76,9 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
         until: Option<Timestamp>,
         out: &mut Outputs<P, R>,
     ) {
-        if !self.disk.accepts(&command.body) && !mutant!(DiskUnseen) {
+        if let Some(why) = self.refuse_level(&command.body) {
+            self.answer_asker(asker, why, out);
+        } else if !self.disk.accepts(&command.body) && !mutant!(DiskUnseen) {
             self.answer_asker(asker, Proposed::NoSpace, out);
         } else if let Err(asker) = self.queue.push(asker, (command, bytes), until) {
             self.answer_asker(asker, Proposed::Busy(QUEUE_FULL.to_owned()), out);

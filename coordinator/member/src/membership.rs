@@ -5,15 +5,18 @@
 //! server).
 
 use bytes::Bytes;
+use trimaran_model::feature_level::Levels;
 use trimaran_model::limits::LEARNER_LAG_MAX;
 use trimaran_model::time::{Millis, Timestamp};
 use trimaran_replica::{MemberChange, Role};
+use trimaran_wire::codec::Message as _;
 use trimaran_wire::raft::ConfState;
+use trimaran_wire::v1::command::{CommandBody, Entry};
 use trimaran_wire::v1::peer::MembersRequest;
 
 use crate::io::{Output, Proposed};
 use crate::member::{Asker, Member, Waits};
-use crate::state_machine::EngineMachine;
+use crate::state_machine::{EngineMachine, EngineStateMachine};
 
 /// A member counts as there when it gave a sign within this time.
 pub const SIGN_MAX_AGE: Millis = Millis(1500);
@@ -29,7 +32,7 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
         out: &mut Vec<Output<P, R>>,
     ) {
         if matches!(self.replica.role().role, Role::Leader { .. })
-            && let Some(answer) = self.decide(now, request, out)
+            && let Some(answer) = self.refuse_build(&context).or_else(|| self.decide(now, request, out))
         {
             return self.answer_asker(asker, answer, out);
         }
@@ -48,6 +51,18 @@ impl<M: EngineMachine, P, R> Member<M, P, R> {
         };
         let waiter = self.wait(Waits::Members(asker));
         self.step_replica(now, trimaran_replica::Input::ChangeMember { waiter, change, context }, out);
+    }
+
+    /// Why a coordinator does not join whose build does not support the cluster's feature level.
+    fn refuse_build(&self, context: &[u8]) -> Option<Proposed> {
+        let level = self.engine().level();
+        Entry::from_bytes(context).ok()?.commands.into_iter().find_map(|command| match command.body {
+            CommandBody::Member { name, levels: (min, max), .. } => {
+                let why = EngineStateMachine::refuse_level(level, Levels { min, max })?;
+                Some(Proposed::Refused(format!("`{name}` can't join: {why}")))
+            }
+            _ => None,
+        })
     }
 
     /// What the leader answers at once, when the change is not for replication now.

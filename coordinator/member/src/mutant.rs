@@ -21,6 +21,8 @@ trimaran_model::mutants! {
     DiskUnseen = "disk_unseen",
     /// Who does not lead refuses by its own disk what the leader would accept.
     OwnDiskDecides = "own_disk_decides",
+    /// A command is proposed and passed on whatever feature level the cluster has.
+    LevelUnseen = "level_unseen",
     /// The outcomes of an entry go to each other's requesters.
     SwapAnswers = "swap_answers",
     /// A session goes on though a later incarnation of its agent has attached.

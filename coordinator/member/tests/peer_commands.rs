@@ -219,6 +219,7 @@ fn too_large() -> Vec<Command> {
             address: long(1000),
             certificate_sha256: [0; 32],
             issuer_sha256: [0; 32],
+            levels: (1, 2),
         }),
         system(CommandBody::AgentLost { agent: long(100), attach: 1 }),
         operator(CommandBody::Refusals { verb: long(100), object: String::new(), count: 1 }),
@@ -310,6 +311,7 @@ fn a_change_of_members_carries_nothing_but_its_own_commands() {
             address,
             certificate_sha256: [0; 32],
             issuer_sha256: [0; 32],
+            levels: (1, 2),
         })
     };
     let grant = TokenGrant::Operator { name: "eve".to_owned(), role: "admin".to_owned() };

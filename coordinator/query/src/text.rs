@@ -423,6 +423,13 @@ pub fn refusal(refusal: &Refusal) -> String {
         Refusal::Observes => {
             "the cluster was restored from a backup and only observes before it is resumed".to_owned()
         }
+        Refusal::LevelTooLow { needed, level } => {
+            format!("this needs feature level {needed}, and the cluster is at {level}")
+        }
+        Refusal::LevelNotSupported { level, members } => format!(
+            "feature level {level} is not supported by {}: upgrade first what lacks it",
+            members.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        ),
         Refusal::NotObserving => "the cluster does not only observe".to_owned(),
         Refusal::EpochClaimed { agent, epoch } => format!(
             "agent `{agent}` says that it has seen epoch {}, far above what this cluster ever had",

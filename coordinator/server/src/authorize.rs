@@ -19,7 +19,7 @@ pub(crate) enum Verb {
     Rollback,
     /// Tokens for agents, runners, operators and coordinators.
     Enroll,
-    /// Promotion, removal and leadership of coordinators.
+    /// Promotion, removal and leadership of coordinators, and the feature level of their builds.
     Members,
     /// Runners that are there: their labels, and whether they are hosts of their targets.
     Runners,
@@ -93,7 +93,7 @@ impl Verb {
             OperatorBody::Resume { .. } => Self::Resume,
             OperatorBody::Rollback { .. } => Self::Rollback,
             OperatorBody::Enroll { .. } => Self::Enroll,
-            OperatorBody::ChangeMember { .. } => Self::Members,
+            OperatorBody::ChangeMember { .. } | OperatorBody::Finalize => Self::Members,
             OperatorBody::Runners { .. } => Self::Runners,
             OperatorBody::Logs { .. } => Self::Logs,
             OperatorBody::Backup => Self::Backup,

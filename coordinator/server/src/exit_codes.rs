@@ -3,6 +3,7 @@
 use trimaran_model::error_code::{self, ErrorCode};
 use trimaran_model::report::Report;
 use trimaran_model::text::with_sources;
+use trimaran_replica::Fatal;
 use trimaran_store::OpenError;
 
 use crate::init::InitError;
@@ -59,6 +60,9 @@ impl From<RunError> for Report {
             | RunError::Hash { .. }
             | RunError::Fatal(NodeError::Damaged(_)) => error_code::STORE_DAMAGED,
             RunError::Fatal(NodeError::Removed | NodeError::RemovedBy { .. }) => error_code::DATA_DIR,
+            RunError::Level(_) | RunError::Fatal(NodeError::Fatal(Fatal::Entry { .. })) => {
+                error_code::BUILD_TOO_OLD
+            }
             RunError::Bind(_) => error_code::USAGE,
             RunError::Node(_) | RunError::Renew(_) | RunError::Fatal(_) => error_code::BUG,
         };

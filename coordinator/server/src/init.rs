@@ -18,6 +18,8 @@ use trimaran_wire::v1::common::WireIdentity;
 use trimaran_process::DataDir;
 use trimaran_process::files::write_atomically;
 
+use crate::place::Place;
+
 /// The first admin's name.
 const ADMIN: &str = "admin";
 
@@ -42,12 +44,8 @@ pub(crate) enum InitError {
 }
 
 /// Makes the cluster and returns the admin's token.
-pub(crate) fn init(
-    data: &DataDir,
-    name: &CoordinatorName,
-    address: &str,
-    root_key: &Path,
-) -> Result<String, InitError> {
+pub(crate) fn init(data: &DataDir, place: &Place, root_key: &Path) -> Result<String, InitError> {
+    let name = &place.name;
     if let Some(owner) = owner(data) {
         return Err(InitError::Exists { root: data.root().to_owned(), owner });
     }
@@ -66,7 +64,7 @@ pub(crate) fn init(
     let token = Token::new(random::bytes(), fingerprint);
     let raft_id = random::next_u64() >> 1 | 1;
     let identity = raft::Identity { cluster_id, disk_id: random::bytes(), raft_id };
-    let rows = first_rows(&cluster, now.0, &token, name, address, (&identity, issuer.key_digest()));
+    let rows = first_rows(&cluster, now.0, &token, place, (&identity, issuer.key_digest()));
     Store::init(&data.store(), identity, &rows, &Options::default())?;
     Ok(token.text())
 }
@@ -95,8 +93,7 @@ fn first_rows(
     cluster: &str,
     wall_ms: i64,
     token: &Token,
-    name: &CoordinatorName,
-    address: &str,
+    place: &Place,
     identity: (&raft::Identity, Digest),
 ) -> Vec<(Vec<u8>, Vec<u8>)> {
     let system = |body| Command { identity: WireIdentity::System, request: None, body };
@@ -108,14 +105,16 @@ fn first_rows(
         admin: ADMIN.to_owned(),
     };
     let member = CommandBody::Member {
-        name: name.to_string(),
+        name: place.name.to_string(),
         raft_id: identity.0.raft_id,
         disk: identity.0.disk_id,
-        address: address.to_owned(),
+        address: place.address(),
         certificate_sha256: [0; 32],
         issuer_sha256: identity.1.0,
+        levels: (place.levels().min, place.levels().max),
     };
-    let entry = Entry { now_ms: 0, commands: vec![system(bootstrap), system(member)] };
+    let commands = vec![system(bootstrap), system(member), system(CommandBody::Finalize)];
+    let entry = Entry { now_ms: 0, commands };
     let applied = Engine::new().apply(1, &entry);
     applied.rows.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
 }

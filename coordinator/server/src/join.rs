@@ -80,7 +80,8 @@ pub(crate) async fn join(
     let (raft_id, disk_id) = (random::next_u64() >> 1 | 1, random::bytes());
     let address = place.address();
     let (text, request_csr) = (token.text(), csr.clone());
-    let request = JoinRequest { token: text, csr, issuer_csr, raft_id, disk_id, address };
+    let levels = (place.levels().min, place.levels().max);
+    let request = JoinRequest { token: text, csr, issuer_csr, raft_id, disk_id, address, levels };
     // The session ends with its endpoint.
     let (_endpoint, session) = dial(endpoints, &token).await?;
     let Joined { ca, issuer, cluster_id, voters, learners } = ask(&session, request).await?;

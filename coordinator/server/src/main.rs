@@ -181,7 +181,7 @@ fn execute(command: Command) -> Result<(), Report> {
         Command::Init { place, root_key } => {
             let data = data_dir(&place)?;
             let root_key = root_key.unwrap_or_else(|| data.root().join("root.key.pem"));
-            let token = init::init(&data, &place.name, &place.address(), &root_key)?;
+            let token = init::init(&data, &place, &root_key)?;
             eprintln!("cluster made; its root key is {}", root_key.display());
             eprintln!("move the root key to a safe place: it is needed only to recover the cluster");
             eprintln!("the token of the first admin follows; it works once, for one hour");

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use trimaran_model::feature_level::{Levels, SUPPORTED};
 use trimaran_model::id::{CoordinatorName, InvalidName};
 
 #[derive(Debug, Clone, clap::Args)]
@@ -19,12 +20,21 @@ pub(crate) struct Place {
     /// Where others dial it, `HOST:PORT`, when that is not `--listen`.
     #[arg(long, value_name = "ADDR")]
     pub(crate) advertise: Option<String>,
+    /// Behave as a build that supports no feature level above N, to hold an upgrade back.
+    #[arg(long, env = "TRIMARAN_MAX_FEATURE_LEVEL", value_name = "N", value_parser = clap::value_parser!(u16).range(i64::from(SUPPORTED.min)..=i64::from(SUPPORTED.max)))]
+    pub(crate) max_feature_level: Option<u16>,
 }
 
 impl Place {
     /// Where others dial it.
     pub(crate) fn address(&self) -> String {
         self.advertise.clone().unwrap_or_else(|| self.listen.to_string())
+    }
+
+    /// The feature levels that it supports.
+    pub(crate) fn levels(&self) -> Levels {
+        let max = self.max_feature_level.unwrap_or(SUPPORTED.max);
+        SUPPORTED.at_most(max).expect("the argument is checked")
     }
 
     /// Whether [`Self::address`] is one that can be dialed from elsewhere.

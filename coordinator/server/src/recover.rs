@@ -13,6 +13,7 @@ use trimaran_engine::Outcome;
 use trimaran_engine::state::cluster::Member;
 use trimaran_member::{EngineMachine as _, EngineStateMachine};
 use trimaran_model::error_code;
+use trimaran_model::feature_level::SUPPORTED;
 use trimaran_model::id::{Identity, Incarnation};
 use trimaran_model::report::Report;
 use trimaran_process::{DataDir, clock};
@@ -56,7 +57,9 @@ pub(crate) async fn recover(data: &DataDir, yes: bool) -> Result<String, Report>
 fn read(data: &DataDir) -> Result<Survivor, Report> {
     let (store, loaded) =
         Store::open(&data.store(), &Options::default()).map_err(|error| exit_codes::open(&error))?;
-    let mut machine = EngineStateMachine::new(run::load_engine(&store)?);
+    let engine = run::load_engine(&store)?;
+    run::check_level(&engine, SUPPORTED)?;
+    let mut machine = EngineStateMachine::new(engine, SUPPORTED);
     let id = store.identity().raft_id;
     let replayed = survivor::replay(id, &loaded, &mut machine).map_err(|error| unfit(&error))?;
     let (own, others): (Vec<Member>, Vec<Member>) =

@@ -109,7 +109,10 @@ fn observe(
 ) -> Result<String, Report> {
     let (store, loaded) =
         Store::open(&data.store(), &Options::default()).map_err(|error| exit_codes::open(&error))?;
-    let mut machine = EngineStateMachine::new(run::load_engine(&store)?);
+    let levels = place.levels();
+    let engine = run::load_engine(&store)?;
+    run::check_level(&engine, levels)?;
+    let mut machine = EngineStateMachine::new(engine, levels);
     let at = EntryMeta { index: loaded.applied.index + 1, term: header.meta.term + 1 };
     let member = CommandBody::Member {
         name: place.name.to_string(),
@@ -118,6 +121,7 @@ fn observe(
         address: place.address(),
         certificate_sha256: [0; 32],
         issuer_sha256: issuer.0,
+        levels: (levels.min, levels.max),
     };
     let restore = CommandBody::Restore { raft_id: identity.raft_id };
     let system = |body| Command { identity: WireIdentity::System, request: None, body };

@@ -9,6 +9,7 @@ use trimaran_engine::rows::COLD_TABLES_FROM;
 use trimaran_engine::state::token::{Audience, Revoked};
 use trimaran_engine::{Engine, Event};
 use trimaran_member::{EngineStateMachine, Proposed, StateChange};
+use trimaran_model::feature_level::Levels;
 use trimaran_model::id::{AssignmentId, CoordinatorName, Identity};
 use trimaran_model::limits::{BALLAST_BYTES, CHANGES_PER_SECOND, EVENTS_LIVE_MAX};
 use trimaran_model::time::Millis;
@@ -72,6 +73,8 @@ pub(crate) enum RunError {
         "the rows at revision {revision} are not those that were written: their hash is {found:032x} and not {stored:032x}"
     )]
     Hash { revision: u64, stored: u128, found: u128 },
+    #[error("{0}")]
+    Level(String),
     #[error("a thread could not be started")]
     Node(#[from] crate::node::StartNodeError),
     #[error("the identity can't be used")]
@@ -108,7 +111,9 @@ pub(crate) async fn run(data: DataDir, place: Place, settings: Settings) -> Resu
     revocations.keys.add_issuers(engine.members().map(|member| member.issuer.0));
     revocations.add(engine.wall(), engine.revoked().cloned());
     let raft_id = store.identity().raft_id;
-    let (replica, machine) = (replica_settings(raft_id, &settings), EngineStateMachine::new(engine));
+    let levels = place.levels();
+    check_level(&engine, levels)?;
+    let (replica, machine) = (replica_settings(raft_id, &settings), EngineStateMachine::new(engine, levels));
     let (node, ended) = Node::start(replica, store, machine, loaded, data.snapshots())?;
     let issuer = load_issuer(&data)?;
     wait_wall(&node, raft_id).await;
@@ -121,6 +126,7 @@ pub(crate) async fn run(data: DataDir, place: Place, settings: Settings) -> Resu
         own_clock: OwnClock::new(name.clone()),
         name,
         address,
+        levels,
         data,
         node,
         issuer,
@@ -164,6 +170,11 @@ pub(crate) async fn run(data: DataDir, place: Place, settings: Settings) -> Resu
     server.endpoint.shutdown("the coordinator ends").await;
     server.tasks.ended().await;
     result
+}
+
+/// Refuses a state whose feature level is not among those of this build.
+pub(crate) fn check_level(engine: &Engine, levels: Levels) -> Result<(), RunError> {
+    EngineStateMachine::refuse_level(engine.level(), levels).map_or(Ok(()), |why| Err(RunError::Level(why)))
 }
 
 /// The state of the stored rows, which must be the one whose hash was stored with them.
@@ -344,6 +355,7 @@ async fn announce(server: Server) {
         address: server.address.clone(),
         certificate_sha256,
         issuer_sha256: server.issuer.key_digest().0,
+        levels: (server.levels.min, server.levels.max),
     };
     let command = Command { identity: WireIdentity::System, request: None, body };
     // Until it is known: a leader may be lost meanwhile.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, broadcast};
+use trimaran_model::feature_level::Levels;
 use trimaran_model::id::CoordinatorName;
 use trimaran_process::Tasks;
 use trimaran_transport::authority::Issuer;
@@ -30,6 +31,8 @@ pub(crate) struct Parts {
     pub(crate) name: CoordinatorName,
     /// The address that members and agents may dial.
     pub(crate) address: String,
+    /// The feature levels that it supports.
+    pub(crate) levels: Levels,
     pub(crate) data: DataDir,
     pub(crate) node: Node,
     pub(crate) issuer: Issuer,

@@ -14,6 +14,7 @@ pub mod amount;
 pub mod assignment;
 pub mod error_code;
 pub mod event;
+pub mod feature_level;
 pub mod field_words;
 pub mod hash;
 pub mod id;

@@ -57,6 +57,7 @@ document! {
     Decision "trimaran.decision/v1";
     MemberChanged "trimaran.member_changed/v1";
     ClusterResumed "trimaran.cluster_resumed/v1";
+    ClusterFinalized "trimaran.cluster_finalized/v1";
     RunnersChanged "trimaran.runners-changed/v1";
     BackupDocument "trimaran.backup/v1";
     BackupList "trimaran.backups/v1";
@@ -416,8 +417,26 @@ pub struct ClusterStatus {
     /// Milliseconds of cluster time.
     pub now: u64,
     pub wall: String,
+    /// What the cluster does follows it, and not the builds of its coordinators.
+    pub feature_level: u16,
+    /// What `cluster finalize` would raise it to; absent when it has what the newest build brings.
+    pub next_feature_level: Option<NextLevelDocument>,
     pub members: Vec<MemberDocument>,
     pub alarms: Vec<AlarmDocument>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NextLevelDocument {
+    pub level: u16,
+    /// The coordinators that do not support it: it can't be raised while there are any.
+    pub lacking: Vec<String>,
+}
+
+/// The feature levels that a build supports, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LevelsDocument {
+    pub min: u16,
+    pub max: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -432,6 +451,8 @@ pub struct MemberDocument {
     pub disk_free: u64,
     pub state: String,
     pub refused: RefusedDocument,
+    /// As it said at its last start.
+    pub feature_levels: LevelsDocument,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -548,6 +569,12 @@ pub struct MemberChanged {
 pub struct ClusterResumed {
     pub epoch: u16,
     pub incarnation: String,
+}
+
+/// What `cluster finalize` did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClusterFinalized {
+    pub feature_level: u16,
 }
 
 /// A backup whose every byte was checked: `cluster backup create|verify`.

@@ -59,11 +59,15 @@ impl Lab {
 
     /// As [`Lab::start`], with so many coordinators.
     pub fn start_with(coordinators: u8, hosts: u8, subnet: &str) -> Self {
+        Self::start_in((coordinators, hosts), subnet, Vec::new())
+    }
+
+    fn start_in(parts: (u8, u8), subnet: &str, environment: Vec<(String, String)>) -> Self {
         let folder =
             tempfile::Builder::new().prefix("trimaran-lab").tempdir().expect("a temporary directory");
-        let dev = start_dev(folder.path(), (coordinators, hosts), subnet, &[]);
+        let dev = start_dev(folder.path(), parts, subnet, &environment);
         let subnet = subnet.to_owned();
-        let environment = Vec::new();
+        let (coordinators, hosts) = parts;
         let (by_hand, agents) = Default::default();
         Self { folder, dev, by_hand, agents, hosts, coordinators, subnet, environment }
     }
@@ -75,9 +79,15 @@ impl Lab {
 
     /// As [`Lab::fresh`], with so many coordinators.
     pub fn fresh_with(coordinators: u8, hosts: u8) -> Self {
+        Self::fresh_in(coordinators, hosts, &[])
+    }
+
+    /// As [`Lab::fresh_with`], with these variables in the environment of everything that it starts itself.
+    pub fn fresh_in(coordinators: u8, hosts: u8, environment: &[(&str, &str)]) -> Self {
         static NEXT: AtomicU8 = AtomicU8::new(40);
         let subnet = format!("127.0.{}", NEXT.fetch_add(1, Ordering::SeqCst));
-        Self::start_with(coordinators, hosts, &subnet)
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self::start_in((coordinators, hosts), &subnet, environment.iter().map(owned).collect())
     }
 
     /// Ends everything and starts it again on the same data.

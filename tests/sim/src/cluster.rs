@@ -6,7 +6,7 @@
 //! in one or both directions, disks with little or no space, boot clocks of different rates, a wall clock that is hours or
 //! years wrong, disks that are lost. Members are removed, dead or alive, and replaced by new ones, and leadership is moved,
 //! under all of that. With [`Cluster::lose_quorum`] all disks but one are lost, and that one goes on alone; with
-//! [`Cluster::restore`] all are, and a backup is restored.
+//! [`Cluster::restore`] all are, and a backup is restored. With [`Cluster::mix_builds`] the builds of the coordinators differ.
 //!
 //! Checked on the way: at most one leader a term; equal states at equal revisions; a read is never older than what was
 //! answered before it was asked; nothing is passed on twice; the rows of the members are the members that replication goes
@@ -21,11 +21,13 @@ mod operate;
 mod receiving;
 mod recovery;
 pub mod restore;
+mod upgrade;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use trimaran_member::{DiskLevel, Input, Output, Proposed, ReadAnswer};
+use trimaran_model::feature_level::SUPPORTED;
 use trimaran_model::time::WallTime;
 use trimaran_wire::frame::Frame;
 use trimaran_wire::raft::{Message, Snapshot};
@@ -83,6 +85,14 @@ pub struct Seen {
     pub recoveries: usize,
     /// Backups that were restored.
     pub restores: usize,
+    /// Starts with another build.
+    pub builds: usize,
+    /// Builds that ended because the feature level was raised above what they support.
+    pub too_old: usize,
+    /// Answers to who raised the feature level, and to who asked for what it brings.
+    pub finalized: usize,
+    pub tokens_for_many: usize,
+    pub level_refused: usize,
     /// Meetings of the agent with coordinators of an earlier incarnation than it knows.
     pub earlier_incarnations: usize,
     pub watch: WatchSeen,
@@ -111,6 +121,11 @@ impl Seen {
         self.earlier_incarnations += other.earlier_incarnations;
         self.watch.add(&other.watch);
         self.site.add(&other.site);
+        self.builds += other.builds;
+        self.too_old += other.too_old;
+        self.finalized += other.finalized;
+        self.tokens_for_many += other.tokens_for_many;
+        self.level_refused += other.level_refused;
     }
 }
 
@@ -182,6 +197,7 @@ pub(crate) enum Event {
     },
     /// By its number in the site.
     Site(u64),
+    Build,
 }
 
 /// The world of three.
@@ -215,6 +231,8 @@ pub struct Cluster {
     watchers: Watchers,
     /// Coordinators of the incarnations before the present one.
     earlier: Vec<restore::Earlier>,
+    /// Coordinators of two builds work together.
+    upgrade: Option<upgrade::Upgrade>,
     healing: bool,
     /// The agent and its hosts as they run, instead of the script.
     site: Option<Site>,
@@ -234,7 +252,7 @@ impl Cluster {
             admin_token_sha256: [1; 32],
             admin: "admin".to_owned(),
         };
-        let members = (1..=NODES as u64).map(membership::row);
+        let members = (1..=NODES as u64).map(|id| membership::row(id, SUPPORTED));
         let commands = [bootstrap].into_iter().chain(members).map(system).collect();
         let first = engine.apply(1, &Entry { now_ms: 0, commands });
         let rows: Vec<_> = first.rows.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
@@ -263,6 +281,7 @@ impl Cluster {
             operators: Operators::new(seed),
             watchers: Watchers::new(seed, NODES),
             earlier: Vec::new(),
+            upgrade: None,
             healing: false,
             site: None,
             is_whole: false,
@@ -357,6 +376,7 @@ impl Cluster {
         self.cuts.clear();
         self.healing = true;
         (0..NODES).for_each(|node| self.set_disk(node, DiskLevel::Enough));
+        self.upgrade_all();
         match self.is_whole {
             true => self.heal_site(length),
             false => self.run(length),
@@ -392,9 +412,7 @@ impl Cluster {
                 self.again(self.network.cut_every, Event::Cut);
             }
             Event::AgentCrash if self.faults.agent_crash_every > 0 => {
-                let disk_lost = self.random.below(3) == 0;
-                self.note(format_args!("the agent crashes, its disk lost: {disk_lost}"));
-                self.agent.crash(disk_lost);
+                self.crash_agent();
                 self.again(self.faults.agent_crash_every, Event::AgentCrash);
             }
             Event::Crash | Event::Pause | Event::Cut | Event::AgentCrash => {}
@@ -422,9 +440,11 @@ impl Cluster {
             Event::Operator => {
                 self.check_time();
                 self.operators_move();
+                self.upgrade_moves();
                 let delay = 50 + self.random.below(400);
                 self.at(delay, Event::Operator);
             }
+            Event::Build => self.change_build(),
             Event::Watchers => {
                 self.watchers.moves();
                 self.at(WATCHERS_INTERVAL, Event::Watchers);
@@ -544,14 +564,16 @@ impl Cluster {
 
     pub(crate) fn answer(&mut self, node: usize, asker: Asker, answer: Proposed) {
         self.note(format_args!("{asker:?} is answered {answer:?} by {node}"));
-        if let Asker::Members(number) = asker {
-            return self.members_answered(number, answer);
+        match asker {
+            Asker::Members(number) => return self.members_answered(number, answer),
+            Asker::Upgrade => return self.upgrade_answered(&answer),
+            _ => {}
         }
         let Proposed::Done { revision, outcome } = answer else {
             return match asker {
                 Asker::Attach(_) => self.agent_leaves(),
                 Asker::Request(number) => self.operators.not_accepted(number),
-                Asker::Internal | Asker::Result(_) | Asker::Members(_) => {}
+                Asker::Internal | Asker::Result(_) | Asker::Members(_) | Asker::Upgrade => {}
                 Asker::Session { link, number, .. } => {
                     self.notify_site(node, Notice::Answered { link, number, answer });
                 }
@@ -559,7 +581,7 @@ impl Cluster {
         };
         self.answered = self.answered.max(revision);
         match asker {
-            Asker::Internal | Asker::Members(_) => {}
+            Asker::Internal | Asker::Members(_) | Asker::Upgrade => {}
             Asker::Session { link, number, .. } => {
                 let answer = Proposed::Done { revision, outcome };
                 self.notify_site(node, Notice::Answered { link, number, answer });

@@ -31,6 +31,7 @@ use trimaran_sim::world::{Faults, Seen};
   cargo xtask sim --whole --seeds 0..200
   cargo xtask sim --whole --coordinators 3 --seeds 0..100
   cargo xtask sim --coordinators 3 --seeds 0..100 --restores 2
+  cargo xtask sim --coordinators 3 --builds --seeds 0..100
   cargo xtask sim --mutants"
 )]
 struct Arguments {
@@ -50,7 +51,7 @@ struct Arguments {
     #[arg(long, conflicts_with_all = ["mutants", "lost_quorums", "restores"])]
     whole: bool,
     /// Coordinators of each world
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = one_or_three, conflicts_with = "mutants")]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = one_or_three)]
     coordinators: u8,
     /// Quorums that are lost for good, one after the other, with `--coordinators 3`
     #[arg(long, value_name = "N", default_value_t = 0, requires = "coordinators")]
@@ -58,6 +59,9 @@ struct Arguments {
     /// Times that all disks are lost and a backup is restored, with `--coordinators 3`
     #[arg(long, value_name = "N", default_value_t = 0, requires = "coordinators")]
     restores: u64,
+    /// Coordinators of two builds, with `--coordinators 3`: upgraded and taken back until the feature level is raised
+    #[arg(long, requires = "coordinators")]
+    builds: bool,
     /// Virtual seconds with faults
     #[arg(long, value_name = "N", default_value_t = 30)]
     seconds: u64,
@@ -162,7 +166,8 @@ fn play_one_cluster(arguments: &Arguments, seed: u64, length: Length) -> Cluster
     if arguments.whole {
         return play_whole_cluster(seed, length, arguments.mutant, arguments.trace);
     }
-    let losses = Losses { quorums: arguments.lost_quorums, disks: arguments.restores };
+    let losses =
+        Losses { quorums: arguments.lost_quorums, disks: arguments.restores, builds: arguments.builds };
     play_cluster_losing(seed, length, losses, arguments.mutant, arguments.trace)
 }
 
@@ -199,7 +204,9 @@ fn again(arguments: &Arguments, seed: u64) -> String {
     };
     let whole = if arguments.whole { " --whole" } else { "" };
     let lost = |count: u64, flag: &str| if count > 0 { format!(" {flag} {count}") } else { String::new() };
-    let losses = lost(arguments.lost_quorums, "--lost-quorums") + &lost(arguments.restores, "--restores");
+    let builds = if arguments.builds { " --builds" } else { "" };
+    let losses =
+        lost(arguments.lost_quorums, "--lost-quorums") + &lost(arguments.restores, "--restores") + builds;
     format!(
         "cargo xtask sim --seed {seed} --seconds {}{whole}{coordinators}{losses}{mutant} --trace",
         arguments.seconds

@@ -32,7 +32,7 @@ const ENGINE: &[Engine] = &[
 /// The names of those that one coordinator with scripts has to find.
 fn names() -> Vec<&'static str> {
     let engine = ENGINE.iter().map(|it| it.as_str());
-    let here = |it: &&Member| !CLUSTER.contains(it) && !SESSION.contains(it);
+    let here = |it: &&Member| ![CLUSTER, SESSION, MIXED].concat().contains(it);
     let member = Member::ALL.iter().filter(here).map(|it| it.as_str());
     engine.chain(member).chain([Replica::SyncOfFirst.as_str()]).collect()
 }
@@ -72,6 +72,14 @@ fn restore_names() -> Vec<&'static str> {
     RESTORED.iter().map(|it| it.as_str()).collect()
 }
 
+/// Those that only coordinators of two builds can meet.
+const MIXED: &[Member] = &[Member::LevelUnseen];
+
+/// The names of those that the world of three has to find when the builds in it differ.
+fn mixed_names() -> Vec<&'static str> {
+    MIXED.iter().map(|it| it.as_str()).collect()
+}
+
 /// The names of those that the world of three has to find.
 fn cluster_names() -> Vec<&'static str> {
     let members = CLUSTER.iter().map(|it| it.as_str());
@@ -89,10 +97,12 @@ pub enum Finder {
     Three,
     /// Three coordinators and scripts, and a backup that is restored twice.
     Restored,
+    /// Three coordinators of two builds, and scripts.
+    Mixed,
 }
 
 impl Finder {
-    pub const ALL: [Self; 4] = [Self::One, Self::Whole, Self::Three, Self::Restored];
+    pub const ALL: [Self; 5] = [Self::One, Self::Whole, Self::Three, Self::Restored, Self::Mixed];
 
     /// The names of the defects that it has to find.
     pub fn names(self) -> Vec<&'static str> {
@@ -101,6 +111,7 @@ impl Finder {
             Self::Whole => whole_names(),
             Self::Three => cluster_names(),
             Self::Restored => restore_names(),
+            Self::Mixed => mixed_names(),
         }
     }
 
@@ -114,6 +125,10 @@ impl Finder {
             Self::Restored => {
                 let length = Length { rough_ms: 16_000, ..length };
                 let losses = Losses { disks: 2, ..Losses::default() };
+                play_cluster_losing(seed, length, losses, defect, false).violation
+            }
+            Self::Mixed => {
+                let losses = Losses { builds: true, ..Losses::default() };
                 play_cluster_losing(seed, length, losses, defect, false).violation
             }
         }

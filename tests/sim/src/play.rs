@@ -105,6 +105,8 @@ pub struct Losses {
     pub quorums: u64,
     /// All disks, and a backup of a while before is restored; the same one again for all but the first.
     pub disks: u64,
+    /// Not lost, but mixed: coordinators of two builds, until the feature level is raised.
+    pub builds: bool,
 }
 
 /// As [`play_cluster`], with such losses.
@@ -117,7 +119,13 @@ pub fn play_cluster_losing(
 ) -> ClusterPlayed {
     // Processes crash less often than one alone, which has nothing else to suffer from.
     let faults = Faults { crash_every: 5000, pause_every: 6000, ..Faults::ROUGH };
-    let begin = |trace| Cluster::new(seed, faults, NetworkFaults::ROUGH, trace);
+    let begin = |trace| {
+        let mut world = Cluster::new(seed, faults, NetworkFaults::ROUGH, trace);
+        if losses.builds {
+            world.mix_builds(seed);
+        }
+        world
+    };
     play_members(seed, begin, length, losses, defect, whole)
 }
 

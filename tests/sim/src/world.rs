@@ -178,6 +178,8 @@ pub(crate) enum Asker {
     Request(u64),
     /// A change of the members, of this number.
     Members(u64),
+    /// What an operator asks while the builds of coordinators differ.
+    Upgrade,
     /// A session of the agent at a coordinator, by its connection, and its proposal.
     Session {
         node: usize,
@@ -669,7 +671,7 @@ impl World {
                 }
                 Asker::Attach(_) => self.agent.session_lost(),
                 Asker::Request(number) => self.operators.not_accepted(number),
-                Asker::Internal | Asker::Result(_) | Asker::Members(_) => {}
+                Asker::Internal | Asker::Result(_) | Asker::Members(_) | Asker::Upgrade => {}
             };
         };
         let entry = EntryMeta { index: revision, term: self.terms.get(&revision).copied().unwrap_or(0) };
@@ -679,7 +681,7 @@ impl World {
 
     fn outcome(&mut self, asker: Asker, revision: u64, outcome: Outcome) {
         match asker {
-            Asker::Internal | Asker::Members(_) => {}
+            Asker::Internal | Asker::Members(_) | Asker::Upgrade => {}
             Asker::Session { link, number, .. } => {
                 self.notify_site(Notice::Answered {
                     link,

@@ -67,6 +67,30 @@ fn a_backup_that_is_restored_twice_orders_nothing_before_it_is_decided_and_no_ea
     assert!(all.results > 50 && all.runs > 10, "{all:?}");
 }
 
+/// Coordinators of two builds, each upgraded and taken back, under all other faults: none meets what it does not know.
+#[test]
+fn coordinators_of_two_builds_work_at_the_older_level_until_it_is_raised() {
+    let mut all = Seen::default();
+    for seed in 0..20 {
+        let losses = Losses { builds: true, ..Losses::default() };
+        let played = play_cluster_losing(seed, Length::default(), losses, None, false);
+        if let Some(why) = &played.violation {
+            panic!("seed {seed} violates: {why}\n{}", played.trace);
+        }
+        all.add(&played.seen);
+    }
+    assert!(all.builds > 100 && all.level_refused > 200, "{all:?}");
+    assert!(all.finalized > 20 && all.tokens_for_many > 40, "{all:?}");
+}
+
+#[test]
+fn a_command_of_the_next_level_that_reaches_the_build_before_is_found() {
+    for name in Finder::Mixed.names() {
+        let found = Finder::Mixed.first(name, 0..SEEDS_TO_FIND);
+        assert!(found.is_some(), "`{name}` survives {SEEDS_TO_FIND} seeds");
+    }
+}
+
 #[test]
 fn an_agent_that_is_served_by_an_earlier_incarnation_is_found() {
     for name in Finder::Restored.names() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use trimaran_model::action::{Commit, Failure, InstanceReport};
 use trimaran_model::amount::IntOrPercent;
 use trimaran_model::assignment::Assignment;
+use trimaran_model::feature_level::Levels;
 use trimaran_model::id::{
     AgentName, AssignmentId, Attempt, CoordinatorName, Digest, EnvironmentName, Epoch, Fence, HostName,
     Identity, Incarnation, InstallationId, InstanceName, OperatorName, OperatorRole, PipelineName, RequestId,
@@ -91,6 +92,20 @@ macro_rules! plain {
             }
         })*
     };
+}
+
+/// Frozen as its two ends.
+impl Frozen for Levels {
+    type Wire = (u16, u16);
+    fn freeze(&self) -> (u16, u16) {
+        (self.min, self.max)
+    }
+    fn thaw((min, max): (u16, u16)) -> Result<Self, CodecError> {
+        if min > max {
+            return Err(CodecError::value(format_args!("feature levels {min} to {max}")));
+        }
+        Ok(Self { min, max })
+    }
 }
 
 /// Frozen as the one value inside.

@@ -100,4 +100,6 @@ frozen_enum!(Refusal => row::WireRefusal {
     Undecided { installation, environment },
     NothingUndecided { installation, environment },
     NothingToReapply { installation, environment },
+    LevelTooLow { needed, level },
+    LevelNotSupported { level, members },
 });

@@ -19,10 +19,10 @@ use crate::state::token::{Audience, Grant, Operator, Revoked, RevokedId, Token};
 use crate::state::undecided::{Undecided, UndecidedSubject};
 
 frozen_struct!(Cluster => row::Meta {
-    epoch, incarnation, offset_ms, fence, assignment, sequence, attach, revocation, audit_seq, audit_hash
+    epoch, incarnation, offset_ms, fence, assignment, sequence, attach, revocation, audit_seq, audit_hash, level
 } { name: cluster, now: now_at });
 frozen_struct!(Member => row::Member {
-    raft_id, disk, name, address, removed
+    raft_id, disk, name, address, removed, levels
 } { certificate: certificate_sha256, issuer: issuer_sha256 });
 frozen_struct!(Alarm => row::Alarm { subject, code, detail } { since: since_ms });
 frozen_enum!(AlarmSubject => row::AlarmSubject { Cluster, Member { name }, Run { run }, Agent { name } });
@@ -145,6 +145,7 @@ impl Frozen for Outcome {
             Self::Resumed { epoch, incarnation } => {
                 Stored::Resumed { epoch: epoch.freeze(), incarnation: *incarnation }
             }
+            Self::Finalized { level } => Stored::Finalized { level: *level },
             Self::Refused(refusal) => Stored::Refused { refusal: refusal.freeze() },
             // A part may be sent again at any time: it has no request to remember.
             Self::Stored { .. } => Stored::Nothing,
@@ -169,6 +170,7 @@ impl Frozen for Outcome {
             Stored::Resumed { epoch, incarnation } => {
                 Self::Resumed { epoch: Frozen::thaw(epoch)?, incarnation }
             }
+            Stored::Finalized { level } => Self::Finalized { level },
             Stored::Refused { refusal } => Self::Refused(Frozen::thaw(refusal)?),
             Stored::Nothing => Self::Nothing,
         })

@@ -1,5 +1,6 @@
 //! The cluster itself: counters and clocks, members, alarms.
 
+use trimaran_model::feature_level::{self, Levels};
 use trimaran_model::id::{AgentName, CoordinatorName, Digest, Epoch, Fence, RunId};
 use trimaran_model::time::{Timestamp, WallTime};
 
@@ -27,6 +28,8 @@ pub struct Cluster {
     pub audit_seq: u64,
     /// Of the last audit record.
     pub audit_hash: Digest,
+    /// What the state machine does follows it ([`trimaran_model::feature_level`]).
+    pub level: u16,
 }
 
 impl Default for Cluster {
@@ -44,6 +47,7 @@ impl Default for Cluster {
             revocation: 0,
             audit_seq: 0,
             audit_hash: Digest([0; 32]),
+            level: feature_level::FIRST,
         }
     }
 }
@@ -93,6 +97,8 @@ pub struct Member {
     pub issuer: Digest,
     /// Kept for ever: its id is never used again, and what it certified while it was a member stays known.
     pub removed: bool,
+    /// What its build supports, as it said at its last start.
+    pub levels: Levels,
 }
 
 /// What a user should act on.

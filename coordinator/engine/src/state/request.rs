@@ -52,6 +52,10 @@ pub enum Outcome {
         epoch: Epoch,
         incarnation: u64,
     },
+    /// The feature level is this one.
+    Finalized {
+        level: u16,
+    },
     /// The agent is attached by this number; earlier incarnations are superseded.
     Attached {
         attach: u64,

@@ -78,6 +78,7 @@ fn member(raft_id: u64) -> Command {
         address: "127.0.0.1:7700".to_owned(),
         certificate_sha256: [0; 32],
         issuer_sha256: [9; 32],
+        levels: (1, 2),
     })
 }
 

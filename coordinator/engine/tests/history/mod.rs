@@ -97,6 +97,7 @@ fn cluster(lab: &mut Lab) {
         address: "127.0.0.1:7700".to_owned(),
         certificate_sha256: [3; 32],
         issuer_sha256: [4; 32],
+        levels: (1, 2),
     };
     lab.must(system(member(2)));
     lab.must(system(CommandBody::ChangeMember { change: WireMemberChange::Remove, raft_id: 2 }));

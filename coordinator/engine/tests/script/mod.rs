@@ -228,6 +228,7 @@ impl Script {
                 installation: installation(line),
                 environment: line.word(2).to_owned(),
             },
+            "finalize" => CommandBody::Finalize,
             "back_up" => CommandBody::BackUp { coordinator: line.word(1).to_owned() },
             "token" => CommandBody::CreateToken {
                 token_sha256: [u8::try_from(line.number(1)).expect("a small number"); 32],
@@ -261,6 +262,7 @@ impl Script {
                 address: "127.0.0.1:7700".to_owned(),
                 certificate_sha256: [0; 32],
                 issuer_sha256: [u8::try_from(line.words.get(2).map_or(1, |_| number(2))).expect("small"); 32],
+                levels: (1, line.value("levels").map_or(2, |it| it.parse().expect("a level"))),
             },
             "recover" => CommandBody::Recover { raft_id: number(1), incarnation: number(2) },
             "restore" => CommandBody::Restore { raft_id: number(1) },

@@ -26,6 +26,7 @@ pub(crate) fn outcome(outcome: &Outcome) -> String {
         Outcome::Runners { names, change } => format!("{change} {}", names.join(" ")),
         Outcome::Stored { parts } => format!("{parts} parts stored"),
         Outcome::Token { name, .. } => format!("a token for {name}"),
+        Outcome::Finalized { level } => format!("feature level {level}"),
         Outcome::Resumed { epoch, incarnation } => format!("epoch {}, incarnation {incarnation}", epoch.0),
         Outcome::Enrolled { identity } => format!("enrolled {identity}"),
         Outcome::Attached { .. } => "attached".to_owned(),

@@ -42,7 +42,7 @@ pub(super) fn check(body: &OperatorBody) -> Result<(), Refusal> {
         OperatorBody::Enroll { order, token_sha256: _ } => enroll(order),
         OperatorBody::ChangeMember { name, change: _ } => short("a name", name, NAME_BYTES_MAX),
         OperatorBody::Runners { names, change } => runners(names, change),
-        OperatorBody::ResumeCluster { epoch: _ } => Ok(()),
+        OperatorBody::ResumeCluster { epoch: _ } | OperatorBody::Finalize => Ok(()),
         OperatorBody::Adopt { pipeline, environment, target }
         | OperatorBody::Reapply { pipeline, environment, target } => {
             name("a pipeline's name", pipeline)?;

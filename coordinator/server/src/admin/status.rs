@@ -3,9 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use trimaran_engine::state::cluster::Member;
+use trimaran_model::feature_level;
 use trimaran_model::id::{Identity, Incarnation};
 use trimaran_query as query;
-use trimaran_wire::document::{ClusterStatus, HashDocument, MemberDocument, RefusedDocument, rfc3339};
+use trimaran_wire::document::{
+    ClusterStatus, HashDocument, LevelsDocument, MemberDocument, NextLevelDocument, RefusedDocument, rfc3339,
+};
 use trimaran_wire::raft::ConfState;
 
 use super::reply::{Answer, document};
@@ -53,10 +56,19 @@ pub(super) async fn cluster(server: &Server, identity: &Identity, reached: Optio
         revision,
         now: status.now.0,
         wall: rfc3339(server.node.wall()),
+        feature_level: meta.level,
+        next_feature_level: next_level(meta.level, &members),
         members: members.iter().map(one).collect(),
         alarms,
     };
     Ok(document(revision, &cluster))
+}
+
+/// What `cluster finalize` would do.
+fn next_level(level: u16, members: &[Member]) -> Option<NextLevelDocument> {
+    let levels = members.iter().map(|member| (member.name.to_string(), member.levels));
+    let (level, lacking) = feature_level::next(level, levels)?;
+    Some(NextLevelDocument { level, lacking })
 }
 
 fn is_in(conf: &ConfState, id: u64) -> bool {
@@ -86,6 +98,7 @@ fn shown(member: &Member, role: &str, report: Option<&Reported>, reached: Option
         disk_free: 0,
         state: "unreachable".to_owned(),
         refused: RefusedDocument { handshakes: 0, frames: 0 },
+        feature_levels: LevelsDocument { min: member.levels.min, max: member.levels.max },
     };
     let Some(Reported::Alive(report)) = report else { return blank };
     MemberDocument {

@@ -11,7 +11,7 @@ use trimaran_query as query;
 use trimaran_transport::random;
 use trimaran_wire::codec::encoded_len;
 use trimaran_wire::document::{
-    Applied, ClusterResumed, Decision, GrantDocument, RunnersChanged, Stored, rfc3339,
+    Applied, ClusterFinalized, ClusterResumed, Decision, GrantDocument, RunnersChanged, Stored, rfc3339,
 };
 use trimaran_wire::v1::command::{Command, CommandBody, RequestKey, TokenGrant};
 use trimaran_wire::v1::common::{WireIdentity, WireInstallation};
@@ -126,6 +126,7 @@ fn command(server: &Server, body: OperatorBody) -> Result<CommandBody, Refusal> 
         OperatorBody::ResumeCluster { epoch } => {
             CommandBody::ResumeCluster { epoch, incarnation: random::next_u64() | 1 }
         }
+        OperatorBody::Finalize => CommandBody::Finalize,
         OperatorBody::Reapply { pipeline, environment, target } => {
             CommandBody::Reapply { installation: WireInstallation { pipeline, target }, environment }
         }
@@ -199,6 +200,7 @@ async fn done(server: &Server, revision: u64, outcome: Outcome) -> Answer {
             let incarnation = Incarnation(incarnation).to_string();
             document(revision, &ClusterResumed { epoch: epoch.0, incarnation })
         }
+        Outcome::Finalized { level } => document(revision, &ClusterFinalized { feature_level: level }),
         Outcome::Refused(_)
         | Outcome::Nothing
         | Outcome::Enrolled { .. }

@@ -85,6 +85,7 @@ async fn add_learner(
         address: request.address.clone(),
         certificate_sha256: key.0,
         issuer_sha256: issuer.0,
+        levels: request.levels,
     };
     let command = Command { identity: WireIdentity::System, request: None, body };
     // Time stays where it is: the entry only carries the row.

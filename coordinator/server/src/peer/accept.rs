@@ -45,7 +45,7 @@ async fn stream(server: Server, session: Session, sender: FrameSender, mut recei
 /// Why this is not a member that may talk to this one, when it is not.
 fn check(server: &Server, session: &Session, open: &PeerOpen) -> Result<(), String> {
     let PeerOpen { hello, to, .. } = open;
-    let PeerHello { cluster_id, raft_id, disk_id, name, address, versions } = hello;
+    let PeerHello { cluster_id, raft_id, disk_id, name, address, versions, levels } = hello;
     let own = server.node.store.identity();
     let Some(Identity::Coordinator(certified)) = session.identity() else {
         return Err("only coordinators are served here".to_owned());
@@ -68,8 +68,15 @@ fn check(server: &Server, session: &Session, open: &PeerOpen) -> Result<(), Stri
             versions.0, versions.1
         ));
     }
-    let members = View::new(&server.node).read(|rows| query::members_ever(rows));
-    let members = members.map_err(|damaged| damaged.to_string())?;
+    let view = View::new(&server.node);
+    let stored = view.read(|rows| (query::members_ever(rows), query::cluster(rows).level));
+    let (members, level) = stored.map_err(|damaged| damaged.to_string())?;
+    if levels.1 < level {
+        return Err(format!(
+            "its build is too old: it supports feature levels up to {}, and the cluster is at {level}",
+            levels.1
+        ));
+    }
     if let Some(known) = members.iter().find(|member| member.raft_id == *raft_id) {
         if known.disk != *disk_id || known.name != *certified {
             return Err(format!("raft id {raft_id} belongs to another disk of `{}`", known.name));

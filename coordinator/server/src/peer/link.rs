@@ -171,6 +171,7 @@ pub(super) async fn open_both(
         name: server.name.to_string(),
         address: server.address.clone(),
         versions: (PEER_VERSION, PEER_VERSION),
+        levels: (server.levels.min, server.levels.max),
     };
     sender.send(&PeerOpen { hello, to, stream }.to_frame()).await?;
     Ok((sender, receiver))

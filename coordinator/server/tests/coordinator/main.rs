@@ -268,9 +268,15 @@ async fn the_status_of_the_cluster_has_what_is_promised() {
         "disk_free",
         "state",
         "refused",
+        "feature_levels",
     ] {
         assert!(!member[field].is_null(), "{field} of {member}");
     }
+    assert_eq!(
+        status["feature_level"], member["feature_levels"]["max"],
+        "a new cluster has what its first build brings"
+    );
+    assert!(status["next_feature_level"].is_null(), "{status}");
     let hash = member["hash"].clone();
     assert!(hash["value"].as_str().is_some_and(|value| value.len() == 32), "{hash}");
     // The member reports where it is now; `check` finds the same state as the process had.

@@ -47,7 +47,12 @@ impl Node {
         let (store, loaded) = Store::open(dir, &options()).unwrap();
         let engine = Engine::from_rows(crate::rows(&store).into_iter()).unwrap();
         let wall = engine.wall();
-        let replica = Replica::new(settings, EngineStateMachine::new(engine), loaded).unwrap();
+        let replica = Replica::new(
+            settings,
+            EngineStateMachine::new(engine, trimaran_model::feature_level::SUPPORTED),
+            loaded,
+        )
+        .unwrap();
         let (asks, queue) = channel();
         let events = asks.clone();
         let report = move |event| {

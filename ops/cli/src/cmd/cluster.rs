@@ -1,11 +1,14 @@
-//! `trimaran cluster status|members|token|promote|remove|transfer|backup|resume` and `trimaran audit list|verify`.
+//! `trimaran cluster status|members|token|promote|remove|transfer|backup|resume|finalize` and `trimaran audit list|verify`.
 
 mod backup;
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use trimaran_model::error_code;
-use trimaran_wire::document::{AuditDocument, AuditList, ClusterResumed, ClusterStatus, MemberChanged};
+use trimaran_wire::document::{
+    AuditDocument, AuditList, ClusterFinalized, ClusterResumed, ClusterStatus, MemberChanged,
+    NextLevelDocument,
+};
 use trimaran_wire::v1::command::WireMemberChange as Change;
 use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody};
 
@@ -94,6 +97,20 @@ enum Verb {
         #[command(flatten)]
         request: RequestIdArg,
     },
+    /// After an upgrade of every coordinator: raise the feature level, so that the cluster does what the new build brings.
+    ///
+    /// Until then each coordinator can go back to the build before; afterwards none can. Refused, with names, while a
+    /// coordinator does not support the level.
+    #[command(
+        after_help = "Examples:\n  trimaran cluster finalize --check\n  trimaran cluster finalize\n  trimaran cluster finalize -o json"
+    )]
+    Finalize {
+        /// Only say what would happen; ends with 6 when it would be refused
+        #[arg(long)]
+        check: bool,
+        #[command(flatten)]
+        request: RequestIdArg,
+    },
 }
 
 /// The hash-chained record of who did what.
@@ -144,6 +161,11 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
             answer.print(ui, |it| ui.print(&resumed(it)));
             return Ok(0);
         }
+        Verb::Finalize { check: true, .. } => return check_level(&remote()?, ui),
+        Verb::Finalize { check: false, request } => {
+            let answer = remote()?.change::<ClusterFinalized>(request, OperatorBody::Finalize)?;
+            answer.print(ui, |it| ui.print(&format!("the cluster is at feature level {}", it.feature_level)));
+        }
         Verb::Token { name, request } => {
             return enroll(&remote()?, request, EnrollOrder::Coordinator { name: name.clone() }, ui);
         }
@@ -155,6 +177,33 @@ pub(crate) fn run(args: &Args, ui: &Ui) -> Result<u8, CliError> {
             .print(ui, |cluster| ui.table(&members(cluster))),
     }
     Ok(0)
+}
+
+/// What `finalize` would do.
+fn check_level(remote: &Remote, ui: &Ui) -> Result<u8, CliError> {
+    let answer = remote.read::<ClusterStatus>(OperatorBody::ClusterStatus)?;
+    let cluster = &answer.document;
+    match &cluster.next_feature_level {
+        Some(NextLevelDocument { level, lacking }) if !lacking.is_empty() => {
+            let names = lacking.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let message =
+                format!("feature level {level} is not supported by {names}: upgrade first what lacks it");
+            Err(CliError::new(error_code::FEATURE_LEVEL, message))
+        }
+        next => {
+            let said = next.as_ref().map_or_else(
+                || format!("the cluster is at feature level {}, the newest one", cluster.feature_level),
+                |it| {
+                    format!(
+                        "every coordinator supports feature level {}; the cluster is at {}",
+                        it.level, cluster.feature_level
+                    )
+                },
+            );
+            answer.print(ui, |_| ui.print(&said));
+            Ok(0)
+        }
+    }
 }
 
 fn change(
@@ -214,6 +263,18 @@ fn status(cluster: &ClusterStatus, view: &View) -> Vec<String> {
         cluster.cluster_id, cluster.term, cluster.revision, cluster.epoch, cluster.incarnation, cluster.wall
     );
     let mut lines = view.fit("", "  ", &head);
+    let level = cluster.feature_level;
+    lines.extend(view.wrap("", "  ", &match &cluster.next_feature_level {
+        None => format!("feature level {level}"),
+        Some(next) if next.lacking.is_empty() => {
+            format!("feature level {level}; every coordinator supports {}: trimaran cluster finalize", next.level)
+        }
+        Some(next) => format!(
+            "feature level {level}; {} does not support {} yet: upgrade it before trimaran cluster finalize",
+            next.lacking.join(", "),
+            next.level
+        ),
+    }));
     if cluster.observing {
         lines.push(
             "it was restored from a backup and only observes: trimaran cluster resume --yes".to_owned(),
@@ -229,7 +290,16 @@ fn status(cluster: &ClusterStatus, view: &View) -> Vec<String> {
 }
 
 fn members(cluster: &ClusterStatus) -> Table {
-    let head = ["MEMBER", "ROLE", "STATE", "ADDRESS", "APPLIED", "DISK FREE", "REFUSED HANDSHAKES / FRAMES"];
+    let head = [
+        "MEMBER",
+        "ROLE",
+        "STATE",
+        "ADDRESS",
+        "APPLIED",
+        "DISK FREE",
+        "REFUSED HANDSHAKES / FRAMES",
+        "LEVELS",
+    ];
     let mut table = Table::new(&head);
     for member in &cluster.members {
         // Of one that does not answer nothing is known that could be counted.
@@ -243,6 +313,7 @@ fn members(cluster: &ClusterStatus) -> Table {
             number(member.applied.to_string()),
             number(format!("{} MiB", member.disk_free >> 20)),
             number(format!("{} / {}", member.refused.handshakes, member.refused.frames)),
+            Cell::from(&format!("{}-{}", member.feature_levels.min, member.feature_levels.max)),
         ]);
     }
     table
@@ -312,7 +383,9 @@ fn chained(previous: &str, record: &AuditDocument) -> String {
 
 #[cfg(test)]
 mod tests {
-    use trimaran_wire::document::{AlarmDocument, HashDocument, MemberDocument, RefusedDocument};
+    use trimaran_wire::document::{
+        AlarmDocument, HashDocument, LevelsDocument, MemberDocument, RefusedDocument,
+    };
 
     use super::*;
     use crate::samples;
@@ -329,6 +402,7 @@ mod tests {
             disk_free: 48 << 30,
             state: "alive".to_owned(),
             refused: RefusedDocument { handshakes: 3, frames: 0 },
+            feature_levels: LevelsDocument { min: 1, max: 2 },
         }
     }
 
@@ -350,6 +424,8 @@ mod tests {
             revision: 1_234_567,
             now: 60_000,
             wall: samples::START.to_owned(),
+            feature_level: 1,
+            next_feature_level: None,
             members: vec![member("c1", "voter"), member("c2", "learner")],
             alarms: vec![alarm],
         };
@@ -369,11 +445,22 @@ mod tests {
             revision: 1,
             now: 1,
             wall: samples::START.to_owned(),
+            feature_level: 1,
+            next_feature_level: None,
             members: vec![member("c1", "leader"), gone],
             alarms: Vec::new(),
         };
         let shown = samples::at_widths(|view| status(&cluster, view).join("\n"));
         assert!(shown.contains("c2\tfollower\tunreachable\t10.20.30.41:7700\t-\t-\t-"), "{shown}");
+        let lacks = |lacking: &[&str]| {
+            let lacking = lacking.iter().map(|name| (*name).to_owned()).collect();
+            let next = Some(NextLevelDocument { level: 2, lacking });
+            status(&ClusterStatus { next_feature_level: next, ..cluster.clone() }, &View::pipe()).join("\n")
+        };
+        assert!(
+            lacks(&[]).contains("feature level 1; every coordinator supports 2: trimaran cluster finalize")
+        );
+        assert!(lacks(&["c2"]).contains("c2 does not support 2 yet"));
         let observing = ClusterStatus { observing: true, ..cluster };
         let shown = samples::at_widths(|view| status(&observing, view).join("\n"));
         assert!(shown.contains("only observes: trimaran cluster resume --yes"), "{shown}");

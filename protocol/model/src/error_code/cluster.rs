@@ -55,6 +55,12 @@ super::error_codes! { ENTRIES_CLUSTER;
     NOT_ONE_RELEASE 4110 Refused "what runs can't be adopted"
         "The hosts have different releases, or what runs there can't be read."
         "`trimaran installation reapply PIPELINE/ENV/TARGET`, or deploy what should run with `--override restored --reason TEXT`.";
+    FEATURE_LEVEL 4111 Refused "the cluster's feature level does not allow this"
+        "Coordinators of two builds work in one cluster at the level of the older one, and the level is raised only when every coordinator supports it."
+        "`trimaran cluster status` shows the level and what each coordinator supports. Upgrade those that lack it, then `trimaran cluster finalize`.";
+    BUILD_TOO_OLD 4112 Refused "this build is too old for the cluster"
+        "The cluster's feature level was raised above what this build supports, so it can't read what the log has now. Nothing is lost."
+        "Start the coordinator with the build that the others run, on the same data directory.";
     DATA_DIR 4201 Refused "the data directory can't be used"
         "It belongs to another process, role or name, has not been set up, or the system refuses to open it: the message and its cause say which."
         "Choose another directory, or correct what the cause names: rights, space on the disk, the limit of open files.";

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
+use trimaran_model::feature_level;
 
 use super::agent::{AgentVerdict, Progress};
 use super::assignment::WireOutcome;
@@ -63,6 +64,8 @@ pub enum CommandBody {
         certificate_sha256: [u8; 32],
         /// The public key with which it signs certificates.
         issuer_sha256: [u8; 32],
+        /// The lowest and the highest feature level that its build supports.
+        levels: (u16, u16),
     },
     /// Time alone: timers that are due run.
     Advance,
@@ -229,6 +232,8 @@ pub enum CommandBody {
         installation: WireInstallation,
         environment: String,
     },
+    /// An operator raises the feature level to the highest that a member supports; every other one has to as well.
+    Finalize,
 }
 
 /// What an operator can do with a coordinator.
@@ -242,6 +247,32 @@ pub enum WireMemberChange {
 }
 
 impl CommandBody {
+    /// The feature level from which on it may stand in the log. What is new has the level that brings it.
+    pub fn feature_level(&self) -> u16 {
+        match self {
+            Self::CreateToken { grant: TokenGrant::Runners { .. }, .. } => feature_level::MANY_RUNNERS,
+            Self::Bootstrap { .. } | Self::Member { .. } | Self::ChangeMember { .. } | Self::Finalize => {
+                feature_level::FIRST
+            }
+            Self::Advance | Self::Settle | Self::WallOffset { .. } | Self::Alarm { .. } => {
+                feature_level::FIRST
+            }
+            Self::Apply { .. } | Self::StartRun { .. } | Self::Approve { .. } | Self::Cancel { .. } => {
+                feature_level::FIRST
+            }
+            Self::Resume { .. }
+            | Self::Rollback { .. }
+            | Self::CreateToken { .. }
+            | Self::UseToken { .. } => feature_level::FIRST,
+            Self::Runners { .. } | Self::RunnersSeen { .. } | Self::Refusals { .. } => feature_level::FIRST,
+            Self::Attach { .. } | Self::Detach { .. } | Self::AgentLost { .. } => feature_level::FIRST,
+            Self::Commit { .. } | Self::Result { .. } | Self::Verdict(_) => feature_level::FIRST,
+            Self::PutContent { .. } | Self::BackUp { .. } => feature_level::FIRST,
+            Self::Recover { .. } | Self::Restore { .. } | Self::ResumeCluster { .. } => feature_level::FIRST,
+            Self::Adopt { .. } | Self::Reapply { .. } => feature_level::FIRST,
+        }
+    }
+
     /// Whether it stops, undoes or decides what was begun: such changes have a reserve in each queue and table, so that
     /// no one is locked out by what made them necessary.
     pub fn has_reserve(&self) -> bool {

@@ -29,6 +29,8 @@ pub struct JoinRequest {
     pub disk_id: [u8; 16],
     /// Where others dial it, `HOST:PORT`.
     pub address: String,
+    /// The lowest and the highest feature level that its build supports.
+    pub levels: (u16, u16),
 }
 
 impl Message for EnrollRequest {

@@ -161,6 +161,8 @@ pub enum OperatorBody {
         environment: String,
         target: String,
     },
+    /// A change: the feature level becomes the highest that every coordinator supports.
+    Finalize,
 }
 
 /// The reads that are answered without a quorum.
@@ -203,7 +205,7 @@ impl OperatorBody {
             Self::Apply { .. } | Self::Deploy(_) | Self::Approve { .. } | Self::Cancel { .. } => false,
             Self::Resume { .. } | Self::Rollback { .. } | Self::Enroll { .. } => false,
             Self::ChangeMember { .. } | Self::Runners { .. } => false,
-            Self::ResumeCluster { .. } | Self::Adopt { .. } | Self::Reapply { .. } => false,
+            Self::ResumeCluster { .. } | Self::Adopt { .. } | Self::Reapply { .. } | Self::Finalize => false,
             Self::Plan(_) | Self::RollbackPlan { .. } | Self::RunShow { .. } | Self::RunList { .. } => true,
             Self::Why { .. } | Self::Status { .. } | Self::History { .. } | Self::PipelineSource { .. } => {
                 true

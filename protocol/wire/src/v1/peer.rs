@@ -27,6 +27,8 @@ pub struct PeerHello {
     pub address: String,
     /// The oldest and the newest version of this protocol that it speaks.
     pub versions: (u16, u16),
+    /// The lowest and the highest feature level that its build supports.
+    pub levels: (u16, u16),
 }
 
 /// What a stream is for. Each has a priority of its own.
@@ -256,10 +258,11 @@ mod tests {
             name: "c1".to_owned(),
             address: "h:1".to_owned(),
             versions: (1, 2),
+            levels: (5, 6),
         };
         let open = PeerOpen { hello, to: 4, stream: PeerStream::Request };
         let mut expected = [[7; 16].as_slice(), &[3], &[8; 16]].concat();
-        expected.extend([2, b'c', b'1', 3, b'h', b':', b'1', 1, 2, 4, 2]);
+        expected.extend([2, b'c', b'1', 3, b'h', b':', b'1', 1, 2, 5, 6, 4, 2]);
         assert_eq!(encode(&open), expected);
         let command = Command { identity: WireIdentity::System, request: None, body: CommandBody::Advance };
         let inner = encode(&command);

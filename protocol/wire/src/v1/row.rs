@@ -93,6 +93,7 @@ pub struct Meta {
     pub revocation: u64,
     pub audit_seq: u64,
     pub audit_hash: [u8; 32],
+    pub level: u16,
 }
 
 /// A member by raft id, which is bound to one disk and never reused.
@@ -107,6 +108,8 @@ pub struct Member {
     pub issuer_sha256: [u8; 32],
     /// Kept for ever: what it certified while it was a member stays known.
     pub removed: bool,
+    /// The lowest and the highest feature level that its build supports.
+    pub levels: (u16, u16),
 }
 
 /// By `subject` and `code`.
@@ -553,6 +556,7 @@ pub enum StoredOutcome {
     Refused { refusal: WireRefusal },
     Nothing,
     Resumed { epoch: u16, incarnation: u64 },
+    Finalized { level: u16 },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -708,4 +712,6 @@ pub enum WireRefusal {
     Undecided { installation: WireInstallation, environment: String },
     NothingUndecided { installation: WireInstallation, environment: String },
     NothingToReapply { installation: WireInstallation, environment: String },
+    LevelTooLow { needed: u16, level: u16 },
+    LevelNotSupported { level: u16, members: Vec<String> },
 }

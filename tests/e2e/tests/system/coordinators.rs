@@ -6,6 +6,7 @@ mod members;
 mod recovery;
 mod restore;
 mod snapshots;
+mod upgrade;
 mod views;
 
 use std::collections::BTreeMap;

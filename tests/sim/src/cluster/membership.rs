@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use trimaran_member::{EngineMachine as _, Input, Proposed};
+use trimaran_model::feature_level::{Levels, SUPPORTED};
 use trimaran_replica::Status;
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::raft::ConfState;
@@ -58,7 +59,7 @@ impl Care {
 }
 
 /// The row of a member.
-pub(super) fn row(id: u64) -> CommandBody {
+pub(super) fn row(id: u64, levels: Levels) -> CommandBody {
     CommandBody::Member {
         name: format!("c{id}"),
         raft_id: id,
@@ -66,6 +67,7 @@ pub(super) fn row(id: u64) -> CommandBody {
         address: format!("10.0.0.{id}:7700"),
         certificate_sha256: [u8::try_from(id % 200).expect("small"); 32],
         issuer_sha256: [u8::try_from(id % 200).expect("small"); 32],
+        levels: (levels.min, levels.max),
     }
 }
 
@@ -149,7 +151,10 @@ impl Cluster {
         self.note(format_args!("{node} is asked for {request:?}"));
         self.care.asked = Some(Asked { number, request, since, refusable });
         let command = match request {
-            MembersRequest::AddLearner { id } => Some(row(id)),
+            MembersRequest::AddLearner { id } => {
+                let node = self.node_of(id).expect("it is here");
+                Some(row(id, self.nodes[node].levels))
+            }
             MembersRequest::AddVoter { id } => {
                 Some(CommandBody::ChangeMember { change: WireMemberChange::Promote, raft_id: id })
             }
@@ -196,6 +201,7 @@ impl Cluster {
         let id = self.care.next_id();
         let learners = conf.learners.iter().copied().chain([id]).collect();
         self.nodes[node].replace_disk(id, ConfState { learners, ..conf.clone() });
+        self.nodes[node].levels = self.build_of_new();
         self.note(format_args!("{node} is {id} from now on"));
     }
 
@@ -210,7 +216,12 @@ impl Cluster {
             return Some((MembersRequest::Remove { id: self.nodes[node].id }, false));
         }
         if let Some(node) = self.care.joining.first() {
-            return Some((MembersRequest::AddLearner { id: self.nodes[*node].id }, false));
+            let node = *node;
+            if self.build_of_new() == SUPPORTED {
+                // It is refused with a build that is too old.
+                self.nodes[node].levels = SUPPORTED;
+            }
+            return Some((MembersRequest::AddLearner { id: self.nodes[node].id }, false));
         }
         if let Some(id) = conf.learners.first() {
             return Some((MembersRequest::AddVoter { id: *id }, false));

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use trimaran_member::{DiskLevel, Input, Member, Output, Proposed, StateChange};
+use trimaran_member::{DiskLevel, EngineMachine as _, Input, Member, Output, Proposed, StateChange};
+use trimaran_model::feature_level::{Levels, SUPPORTED};
 use trimaran_model::limits::QUORUM_LEASE;
 use trimaran_model::time::{Timestamp, WallTime};
 use trimaran_replica::io::Role;
@@ -38,6 +39,8 @@ enum Writing {
 }
 
 pub(super) struct Node {
+    /// The feature levels that its build supports.
+    pub(super) levels: Levels,
     /// Its raft id: another one after its disk was lost.
     pub(super) id: u64,
     pub(super) member: Option<Member<CheckedMachine, Asker, u64>>,
@@ -69,6 +72,7 @@ impl Node {
     pub(super) fn new(id: u64, now: u64, rows: &[Row], faults: Faults, random: &mut Random) -> Self {
         let members = ConfState { voters: (1..=NODES as u64).collect(), ..ConfState::default() };
         Self {
+            levels: SUPPORTED,
             id,
             member: None,
             clock: Clock::boot(now, faults.drift_ppm, random),
@@ -113,8 +117,12 @@ impl Cluster {
             return;
         }
         let loaded = it.store.load();
-        let mut machine = CheckedMachine::default();
-        machine.restore(loaded.applied, Box::new(it.store.rows().into_iter())).expect("rows of an engine");
+        let mut machine = CheckedMachine::new(it.levels);
+        let rows = Box::new(it.store.rows().into_iter());
+        if let Err(error) = machine.restore(loaded.applied, rows) {
+            assert!(self.ends_as_too_old(node), "rows of an engine: {}", error.why);
+            return self.at(10, Event::Start { node });
+        }
         let mut settings = Settings::new(it.id, self.random.number());
         (settings.snapshot_entries, settings.kept_entries) = (12, 4);
         let revision = loaded.applied.index;
@@ -250,10 +258,12 @@ impl Cluster {
         if let Input::DiskSpace(level) = &input {
             it.disk_known = *level;
         }
+        // What the feature level refuses is refused whatever the disk has.
+        let level = member.state_machine().engine().level();
         let fits = match &input {
             Input::Propose { command, .. }
             | Input::PeerMessage { message: PeerMessage::Command { command, .. }, .. } => {
-                Some(it.disk_known.accepts(&command.body))
+                (command.body.feature_level() <= level).then(|| it.disk_known.accepts(&command.body))
             }
             _ => None,
         };
@@ -290,6 +300,7 @@ impl Cluster {
         }
         let known = *self.hashes.entry(index).or_insert(hash);
         assert_eq!(known, hash, "{node} has another state at revision {index}");
+        self.note_level(node);
         for output in out {
             self.output(node, output);
         }
@@ -308,7 +319,7 @@ impl Cluster {
                 self.watchers.on_change(node, StateChange::Applied(&applied));
                 self.notify_site(node, Notice::Applied(applied));
             }
-            Output::Fatal(fatal) => panic!("{node}: {fatal}"),
+            Output::Fatal(fatal) => assert!(self.ends_as_too_old(node), "{node}: {fatal}"),
             Output::Send { message, .. } => self.send_raft(node, message),
             Output::SendPeer { to, message } => self.send_peer(node, to, message),
             Output::StateReplaced { revision } => {

@@ -110,6 +110,7 @@ impl Cluster {
 
     pub(super) fn check_end(&mut self) {
         self.check_members();
+        self.check_level();
         for node in 0..NODES {
             let rows = self.rows(node).expect("a healed coordinator runs");
             let all = query::runs(rows, None, usize::MAX).runs;

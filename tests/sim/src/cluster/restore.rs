@@ -55,7 +55,10 @@ impl Cluster {
         let id = self.care.next_id();
         let mut machine = machine(backup.at, backup.rows.clone());
         let at = EntryMeta { index: backup.at.index + 1, term: backup.at.term + 1 };
-        let commands = vec![system(membership::row(id)), system(CommandBody::Restore { raft_id: id })];
+        let commands = vec![
+            system(membership::row(id, self.nodes[0].levels)),
+            system(CommandBody::Restore { raft_id: id }),
+        ];
         let entry = Entry { now_ms: machine.engine().now().0, commands };
         let applied = machine.apply(at, &entry.to_bytes()).expect("an entry");
         assert_eq!(applied.reply, [Outcome::Nothing, Outcome::Nothing]);
@@ -64,6 +67,7 @@ impl Cluster {
         store.recover(id, at, &applied.rows);
         self.note(format_args!("the backup of revision {} is restored as {id}", backup.at.index));
         (self.nodes[0].id, self.nodes[0].store) = (id, store);
+        self.level_restored(machine.engine().level());
         // Alone its clock is the cluster's: who restores it makes sure that it is right.
         self.nodes[0].wall_error = 0;
         self.care.is_there(0);

@@ -2,6 +2,7 @@
 
 use trimaran_engine::{Engine, Event, Outcome};
 use trimaran_member::{EngineMachine, EngineStateMachine};
+use trimaran_model::feature_level::{Levels, SUPPORTED};
 use trimaran_model::time::{Timestamp, WallTime};
 use trimaran_replica::{Applied, EntryMeta, RestoreError, RowIter, StateMachine, UnreadableEntry};
 use trimaran_wire::raft::ConfState;
@@ -12,7 +13,6 @@ use crate::check::{self, Rows};
 const WHOLE_INTERVAL: u64 = 16;
 
 /// The engine with its rows.
-#[derive(Default)]
 pub(crate) struct CheckedMachine {
     inner: EngineStateMachine,
     pub(crate) rows: Rows,
@@ -23,7 +23,19 @@ pub(crate) struct CheckedMachine {
 
 type Reply = Applied<Vec<Outcome>, (WallTime, Event)>;
 
+impl Default for CheckedMachine {
+    fn default() -> Self {
+        Self::new(SUPPORTED)
+    }
+}
+
 impl CheckedMachine {
+    /// The machine of a build that supports these feature levels.
+    pub(crate) fn new(levels: Levels) -> Self {
+        let inner = EngineStateMachine::new(Engine::default(), levels);
+        Self { inner, rows: Rows::default(), revision: 0, fence: 0 }
+    }
+
     fn checked(&mut self, entry: EntryMeta, before: Timestamp, applied: Reply) -> Reply {
         self.rows.write(&applied.rows.changes);
         self.revision = entry.index;
