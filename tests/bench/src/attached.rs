@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::sync::watch;
 use trimaran_client::client::Client;
-use trimaran_client::enroll;
 use trimaran_e2e::lab::Lab;
 use trimaran_model::limits::AGENT_ASSIGNMENTS_MAX;
-use trimaran_wire::v1::operator::{ArtifactVersion, DeployRequest, EnrollOrder, OperatorBody, SourceFile};
+use trimaran_wire::v1::operator::{ArtifactVersion, DeployRequest, OperatorBody, SourceFile};
 
 use crate::report::{Report, percentile, time};
 use crate::third_agent::{self, QUICK, Seen, Shared};
@@ -204,14 +203,7 @@ async fn prepare(lab: &Lab, client: &Client) {
     }
     let file = SourceFile { name: "targets.yaml".to_owned(), text: text.into_bytes() };
     dispatch::request(client, OperatorBody::Apply { files: vec![file] }).await;
-    let labels = BTreeMap::from([("group".to_owned(), "third".to_owned())]);
-    let agent = EnrollOrder::Agent { name: AGENT.to_owned() };
-    let runner = EnrollOrder::Runner { name: "third-host".to_owned(), agent: AGENT.to_owned(), labels };
-    for (order, role, folder) in [(agent, "agent", AGENT), (runner, "runner", "third-host")] {
-        let token = dispatch::make_token(client, order).await;
-        let endpoint = [dispatch::address(lab).to_string()];
-        enroll::enroll(&endpoint, &token, role, &lab.folder.path().join(folder)).await.expect("enrolled");
-    }
+    dispatch::enroll_agent_with_host(client, lab, AGENT, "third-host", "third").await;
 }
 
 /// Starts a run of a pipeline of its own with a stage on each of these targets.

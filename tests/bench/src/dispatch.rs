@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,15 +13,13 @@ use trimaran_client::client::Client;
 use trimaran_client::enroll;
 use trimaran_e2e::lab::Lab;
 use trimaran_model::limits::LEASE_PING;
-use trimaran_transport::files::load_identity;
-use trimaran_transport::{Alpn, CertificateStore, Endpoint, EndpointConfig, EndpointLimits, Trust};
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::v1::agent::{AgentDown, AgentUp, KnownCluster, Progress};
+use trimaran_wire::v1::agent::{AgentDown, AgentUp, Progress};
 use trimaran_wire::v1::assignment::{WireAssignment, WireOutcome};
 use trimaran_wire::v1::operator::{ArtifactVersion, DeployRequest, EnrollOrder, OperatorBody, SourceFile};
 
-use crate::commits;
 use crate::report::{Report, percentile, time};
+use crate::{attaching, commits};
 
 const PIPELINES: usize = 64;
 /// Clients of the steady pace, each of which starts one run a second.
@@ -86,16 +85,35 @@ async fn prepare(lab: &Lab, client: &Client) {
     }
     let file = SourceFile { name: "targets.yaml".to_owned(), text: text.into_bytes() };
     request(client, OperatorBody::Apply { files: vec![file] }).await;
-    let order = EnrollOrder::Agent { name: AGENT.to_owned() };
+    enroll_agent_with_host(client, lab, AGENT, "noop-host", "noop").await;
+}
+
+/// Enrolls an agent, and one host of it whose label `group` is this one. Each has a folder of its name in the lab's.
+pub(crate) async fn enroll_agent_with_host(client: &Client, lab: &Lab, agent: &str, host: &str, group: &str) {
+    let (coordinators, folder) = ([address(lab).to_string()], lab.folder.path());
+    let order = EnrollOrder::Agent { name: agent.to_owned() };
+    enroll(client, &coordinators, order, "agent", &folder.join(agent)).await;
+    let order = runner(host, agent, group);
+    enroll(client, &coordinators, order, "runner", &folder.join(host)).await;
+}
+
+/// One host whose label `group` is this one.
+pub(crate) fn runner(name: &str, agent: &str, group: &str) -> EnrollOrder {
+    let labels = BTreeMap::from([("group".to_owned(), group.to_owned())]);
+    EnrollOrder::Runner { name: name.to_owned(), agent: agent.to_owned(), labels }
+}
+
+/// Enrolls one machine, whose identity is in `folder` then.
+pub(crate) async fn enroll(
+    client: &Client,
+    coordinators: &[String],
+    order: EnrollOrder,
+    role: &str,
+    folder: &Path,
+) {
     let token = make_token(client, order).await;
-    let endpoint = [address(lab).to_string()];
-    enroll::enroll(&endpoint, &token, "agent", &lab.folder.path().join(AGENT)).await.expect("enrolled");
-    let labels = BTreeMap::from([("group".to_owned(), "noop".to_owned())]);
-    let order = EnrollOrder::Runner { name: "noop-host".to_owned(), agent: AGENT.to_owned(), labels };
-    let token = make_token(client, order).await;
-    enroll::enroll(&endpoint, &token, "runner", &lab.folder.path().join("noop-host"))
-        .await
-        .expect("enrolled");
+    std::fs::create_dir_all(folder).expect("a folder");
+    enroll::enroll(coordinators, &token, role, folder).await.expect("enrolled");
 }
 
 pub(crate) async fn make_token(client: &Client, order: EnrollOrder) -> String {
@@ -103,28 +121,10 @@ pub(crate) async fn make_token(client: &Client, order: EnrollOrder) -> String {
 }
 
 /// An agent that is done as soon as it is asked.
-async fn serve(folder: std::path::PathBuf, coordinator: SocketAddr, seen: Arc<Mutex<Seen>>) {
-    let files = load_identity(&folder).expect("readable").expect("enrolled");
-    let config = EndpointConfig {
-        alpns: Vec::new(),
-        trust: Some(Trust::from_pem(&files.ca).expect("a root")),
-        store: CertificateStore::new(&files).expect("a certificate"),
-        clock: Arc::new(wall),
-        revoked: Arc::new(|_| false),
-        reset_key: None,
-        limits: EndpointLimits::CLIENT,
-    };
-    let endpoint = Endpoint::bind(SocketAddr::from(([127, 0, 0, 1], 0)), config).expect("bound");
-    let session = endpoint.connect(coordinator, Alpn::Agent).await.expect("a session");
-    let (mut sender, mut receiver) = session.open_stream().await.expect("a stream");
-    let hello = AgentUp::Hello {
-        incarnation: 1,
-        known: KnownCluster::default(),
-        held: Vec::new(),
-        listen: None,
-        platforms: vec!["hosts".to_owned()],
-    };
-    sender.send(&hello.to_frame()).await.expect("sent");
+async fn serve(folder: PathBuf, coordinator: SocketAddr, seen: Arc<Mutex<Seen>>) {
+    let endpoint = attaching::endpoint(&folder);
+    let (mut sender, mut receiver) =
+        attaching::attach(&endpoint, coordinator).await.expect("the coordinator takes it");
     let mut ping = tokio::time::interval(LEASE_PING.to_std());
     loop {
         let up = tokio::select! {
@@ -162,11 +162,6 @@ fn done(order: WireAssignment, seen: &Mutex<Seen>) -> AgentUp {
         instances: Vec::new(),
     };
     AgentUp::Result { assignment, fence, outcome: WireOutcome::Done, progress }
-}
-
-fn wall() -> trimaran_model::time::WallTime {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-    trimaran_model::time::WallTime(i64::try_from(since.as_millis()).expect("before the year 292,000,000"))
 }
 
 /// Starts runs from `clients` clients, each on a pipeline of its own and at its `pace` or as fast as it can;

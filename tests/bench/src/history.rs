@@ -3,7 +3,6 @@
 //!
 //! The history is written as rows, as the engine retires them: clones of a run that was really played.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +10,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use trimaran_client::client::Client;
-use trimaran_client::enroll;
 use trimaran_e2e::lab::{Lab, Part};
 use trimaran_e2e::web::{Shape, Web};
 use trimaran_engine::rows::cold::Instances;
@@ -27,10 +25,10 @@ use trimaran_replica::{RowBatch, WriteJob};
 use trimaran_store::{Options, ReadView, Store};
 use trimaran_wire::codec::Message as _;
 use trimaran_wire::v1::agent::{AgentDown, AgentUp};
-use trimaran_wire::v1::operator::{EnrollOrder, OperatorBody, SourceFile};
+use trimaran_wire::v1::operator::{OperatorBody, SourceFile};
 
 use crate::report::{Report, percentile, time};
-use crate::{commits, dispatch, idle_agents};
+use crate::{attaching, commits, dispatch};
 
 const RUNS: u64 = 1_000_000;
 /// Numbers of the written runs begin here, above those that were played.
@@ -138,14 +136,7 @@ async fn prepare(lab: &Lab, client: &Client) {
     );
     let file = SourceFile { name: "target.yaml".to_owned(), text: text.into_bytes() };
     dispatch::request(client, OperatorBody::Apply { files: vec![file] }).await;
-    let agent = EnrollOrder::Agent { name: AGENT.to_owned() };
-    let labels = BTreeMap::from([("group".to_owned(), AGENT.to_owned())]);
-    let host = EnrollOrder::Runner { name: HOST.to_owned(), agent: AGENT.to_owned(), labels };
-    let endpoint = [dispatch::address(lab).to_string()];
-    for (order, role, folder) in [(agent, "agent", AGENT), (host, "runner", HOST)] {
-        let token = dispatch::make_token(client, order).await;
-        enroll::enroll(&endpoint, &token, role, &lab.folder.path().join(folder)).await.expect("enrolled");
-    }
+    dispatch::enroll_agent_with_host(client, lab, AGENT, HOST, AGENT).await;
 }
 
 /// Deploys at a steady pace; how long each took until it was accepted, sorted.
@@ -181,8 +172,8 @@ async fn loop_over(client: Client, stop: Arc<AtomicBool>) -> usize {
 
 /// An agent that pings, and how long each answer took. Ends when its session does.
 async fn ping(folder: PathBuf, coordinator: SocketAddr, times: Arc<Mutex<Vec<Duration>>>) {
-    let endpoint = idle_agents::endpoint(&folder);
-    let attached = idle_agents::attach(&endpoint, coordinator).await;
+    let endpoint = attaching::endpoint(&folder);
+    let attached = attaching::attach(&endpoint, coordinator).await;
     let (mut sender, mut receiver) = attached.expect("the agent is attached");
     loop {
         let begin = Instant::now();

@@ -8,21 +8,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use trimaran_client::client::Client;
-use trimaran_client::enroll;
 use trimaran_e2e::lab::{Lab, resident_bytes};
 use trimaran_model::limits::LEASE_PING;
-use trimaran_process::clock::system_wall;
 use trimaran_test_support::wait::until;
-use trimaran_transport::files::load_identity;
-use trimaran_transport::{
-    Alpn, CertificateStore, Endpoint, EndpointConfig, EndpointLimits, FrameReceiver, FrameSender, Trust,
-};
+use trimaran_transport::Endpoint;
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::v1::agent::{AgentDown, AgentUp, KnownCluster};
+use trimaran_wire::v1::agent::AgentUp;
 use trimaran_wire::v1::operator::EnrollOrder;
 
+use crate::attaching::{attach, endpoint};
 use crate::commits::{self, commit};
-use crate::dispatch::make_token;
+use crate::dispatch;
 use crate::flink_rest::cpu_seconds;
 use crate::report::{Report, time};
 use crate::three_coordinators::wait_whole;
@@ -120,9 +116,8 @@ async fn enroll_all(lab: &Lab) -> Vec<PathBuf> {
 
 async fn enroll_one(client: &Client, endpoints: &[String], root: &Path, number: usize) -> PathBuf {
     let name = format!("idle-{number}");
-    let token = make_token(client, EnrollOrder::Agent { name: name.clone() }).await;
     let folder = root.join(&name);
-    enroll::enroll(endpoints, &token, "agent", &folder).await.expect("enrolled");
+    dispatch::enroll(client, endpoints, EnrollOrder::Agent { name }, "agent", &folder).await;
     folder
 }
 
@@ -168,40 +163,6 @@ async fn session(
         }
     }
     attached.fetch_sub(1, Ordering::Relaxed);
-}
-
-/// A session of an agent that is attached; `None` when the coordinator does not take it now.
-pub(crate) async fn attach(
-    endpoint: &Endpoint,
-    coordinator: SocketAddr,
-) -> Option<(FrameSender, FrameReceiver)> {
-    let session = endpoint.connect(coordinator, Alpn::Agent).await.ok()?;
-    let (mut sender, mut receiver) = session.open_stream().await.ok()?;
-    let hello = AgentUp::Hello {
-        incarnation: 1,
-        known: KnownCluster::default(),
-        held: Vec::new(),
-        listen: None,
-        platforms: vec!["hosts".to_owned()],
-    };
-    sender.send(&hello.to_frame()).await.ok()?;
-    let first = receiver.next().await.ok()??;
-    matches!(AgentDown::from_frame(&first), Ok(AgentDown::Welcome { .. })).then_some((sender, receiver))
-}
-
-/// An endpoint with the identity that was enrolled in this folder.
-pub(crate) fn endpoint(folder: &Path) -> Endpoint {
-    let files = load_identity(folder).expect("readable").expect("enrolled");
-    let config = EndpointConfig {
-        alpns: Vec::new(),
-        trust: Some(Trust::from_pem(&files.ca).expect("a root")),
-        store: CertificateStore::new(&files).expect("a certificate"),
-        clock: Arc::new(system_wall),
-        revoked: Arc::new(|_| false),
-        reset_key: None,
-        limits: EndpointLimits::CLIENT,
-    };
-    Endpoint::bind(SocketAddr::from(([127, 0, 0, 1], 0)), config).expect("bound")
 }
 
 /// Commits at a steady pace until it is asked to stop.

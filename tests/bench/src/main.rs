@@ -7,6 +7,7 @@
 
 mod ansible;
 mod attached;
+mod attaching;
 mod commits;
 mod dispatch;
 mod failover;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -22,16 +22,15 @@ use trimaran_model::assignment::Assignment;
 use trimaran_model::id::{AssignmentId, Epoch, Fence};
 use trimaran_model::limits::LEASE_PING;
 use trimaran_model::target::Target;
-use trimaran_model::time::{Millis, Timestamp, WallTime};
-use trimaran_process::clock::{boot_time, system_wall};
+use trimaran_model::time::{Millis, Timestamp};
+use trimaran_process::clock::boot_time;
 use trimaran_targets::{Happened, Targets};
-use trimaran_transport::files::load_identity;
-use trimaran_transport::{
-    Alpn, CertificateStore, CloseCode, Endpoint, EndpointConfig, EndpointLimits, Trust,
-};
+use trimaran_transport::{Alpn, CloseCode, Endpoint};
 use trimaran_wire::codec::{CodecError, Message as _};
 use trimaran_wire::v1::agent::{AgentDown, AgentUp, KnownCluster};
 use trimaran_wire::v1::target::WireTarget;
+
+use crate::attaching;
 
 /// One call, and done with its answer.
 #[derive(Clone, Copy)]
@@ -260,7 +259,7 @@ impl Agent {
 
 /// Serves until it is dropped; a change of `cut` ends the session, and another one is dialed at once.
 pub(crate) async fn serve(
-    folder: std::path::PathBuf,
+    folder: PathBuf,
     coordinator: SocketAddr,
     shared: Shared,
     mut cut: watch::Receiver<u32>,
@@ -274,7 +273,7 @@ pub(crate) async fn serve(
         refused: 0,
         came: BTreeMap::new(),
     };
-    let endpoint = endpoint(&folder);
+    let endpoint = attaching::endpoint(&folder);
     loop {
         seen.send_modify(|seen| {
             *seen = Seen {
@@ -358,22 +357,4 @@ async fn one_session(
             });
         }
     }
-}
-
-fn endpoint(folder: &Path) -> Endpoint {
-    let files = load_identity(folder).expect("readable").expect("enrolled");
-    let config = EndpointConfig {
-        alpns: Vec::new(),
-        trust: Some(Trust::from_pem(&files.ca).expect("a root")),
-        store: CertificateStore::new(&files).expect("a certificate"),
-        clock: Arc::new(wall),
-        revoked: Arc::new(|_| false),
-        reset_key: None,
-        limits: EndpointLimits::CLIENT,
-    };
-    Endpoint::bind(SocketAddr::from(([127, 0, 0, 1], 0)), config).expect("bound")
-}
-
-fn wall() -> WallTime {
-    system_wall()
 }

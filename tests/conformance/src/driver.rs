@@ -25,7 +25,7 @@ pub mod host;
 pub mod job;
 pub mod kubernetes;
 mod run;
-mod samples;
+pub mod samples;
 
 use trimaran_agent_core::driver::{Driver, EffectOf, Found};
 use trimaran_model::action::{Commit, Outcome};

@@ -54,6 +54,8 @@ pub struct FleetPhase {
     pub fault: Option<WireFailure>,
     /// Hosts that were left behind, each with its fault.
     pub lost: Vec<WireFailure>,
+    /// How often failures were committed: the number of the last commit.
+    pub commits: u32,
 }
 
 impl Message for FleetPhase {
@@ -94,11 +96,12 @@ mod tests {
             failures: vec![WireFailure { instance: Some("h".to_owned()), ..failure("f") }],
             fault: Some(failure("p")),
             lost: vec![failure("l")],
+            commits: 3,
         };
         let mut expected = vec![1, 1, b'a', 1, 1, b'h'];
         expected.extend([1, 1, b'f', 1, b'm', 1, 1, b'h']);
         expected.extend([1, 1, b'p', 1, b'm', 0]);
-        expected.extend([1, 1, b'l', 1, b'm', 0]);
+        expected.extend([1, 1, b'l', 1, b'm', 0, 3]);
         assert_eq!(encode(&phase), expected);
     }
 

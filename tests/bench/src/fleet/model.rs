@@ -7,15 +7,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use trimaran_agent_core::{Executor, Input, Output};
+use trimaran_conformance::driver::samples;
 use trimaran_host_core::fleet::{Fleet, GoalAck, HostObservation};
 use trimaran_model::action::{Action, Wave};
 use trimaran_model::amount::IntOrPercent;
 use trimaran_model::assignment::{Assignment, HostAction, HostReport, HostState};
 use trimaran_model::id::{AssignmentId, Attempt, Digest, Epoch, Fence, HostName, InstallationId};
-use trimaran_model::pipeline::{
-    HealthCheck, Lifecycle, Probe, Process, Restart, RestartOn, Stop, StopSignal,
-};
-use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, ReleaseWorkload};
 use trimaran_model::target::{HostSettings, PlatformKind, Target, TargetClass, TargetPlatform};
 use trimaran_model::time::{Millis, Timestamp};
 
@@ -34,7 +31,7 @@ const FENCE: Fence = Fence(1 << 48 | 10);
 
 pub(crate) fn run(report: &mut Report) {
     for hosts in SIZES {
-        let Pass { whole, mut inputs, ended } = pass(hosts);
+        let Pass { whole, mut inputs, longest, ended } = pass(hosts);
         inputs.sort_unstable();
         let count = u32::try_from(inputs.len()).expect("few inputs");
         let mean = inputs.iter().sum::<Duration>() / count.max(1);
@@ -43,10 +40,11 @@ pub(crate) fn run(report: &mut Report) {
             format!("one input to the fleet loop, {hosts} hosts"),
             micros(mean),
             format!(
-                "mean of {count}; p50 {}, p99 {}, max {}{bar}",
+                "mean of {count}; p50 {}, p99 {}, max {} ({}){bar}",
                 micros(percentile(&inputs, 50)),
                 micros(percentile(&inputs, 99)),
-                time(inputs.last().copied().unwrap_or_default())
+                time(longest.0),
+                longest.1
             ),
         );
         let end = if ended { "from the order to the result" } else { "cut off there, before its end" };
@@ -67,6 +65,8 @@ struct Pass {
     whole: Duration,
     /// By the input: its step.
     inputs: Vec<Duration>,
+    /// The longest step, and of which input.
+    longest: (Duration, &'static str),
     ended: bool,
 }
 
@@ -75,13 +75,18 @@ fn pass(hosts: usize) -> Pass {
     let names: Vec<HostName> = (0..hosts).map(name).collect();
     let mut world = World::new(&names);
     let began = Instant::now();
-    let mut pass = Pass { whole: Duration::ZERO, inputs: Vec::new(), ended: false };
+    let mut pass =
+        Pass { whole: Duration::ZERO, inputs: Vec::new(), longest: (Duration::ZERO, ""), ended: false };
     world.inputs.push_back(Input::Assign(assignment(names.into_iter().collect())));
     while let Some(input) = world.inputs.pop_front()
         && began.elapsed() < PASS_MAX
     {
+        let kind = kind(&input);
         let step = world.step(input);
         pass.inputs.push(step);
+        if step > pass.longest.0 {
+            pass.longest = (step, kind);
+        }
         pass.whole += step;
         if world.ended {
             pass.ended = true;
@@ -90,6 +95,16 @@ fn pass(hosts: usize) -> Pass {
     }
     assert!(pass.ended || began.elapsed() >= PASS_MAX, "a wave of hosts that obey ends");
     pass
+}
+
+fn kind(input: &Input<Fleet>) -> &'static str {
+    match input {
+        Input::Assign(_) => "the order",
+        Input::Observed { .. } => "what a host reports",
+        Input::Reply { .. } => "a host's answer",
+        Input::Written(_) => "a write that is durable",
+        _ => "another input",
+    }
 }
 
 struct World {
@@ -203,18 +218,7 @@ fn obeyed(action: &HostAction) -> Vec<HostReport> {
 }
 
 fn host_report(state: HostState, current: Option<Digest>, fence: Fence) -> HostReport {
-    HostReport {
-        installation: installation(),
-        fence,
-        assignment: AssignmentId(7),
-        disruptive: true,
-        state,
-        current,
-        prepared: None,
-        code: None,
-        message: String::new(),
-        restarting: false,
-    }
+    samples::report(installation(), (AssignmentId(7), fence), (state, current))
 }
 
 fn name(number: usize) -> HostName {
@@ -252,38 +256,11 @@ fn assignment(hosts: BTreeSet<HostName>) -> Assignment {
         attempt: Attempt(1),
         platform: PlatformKind::Hosts,
         action: Action::Release(NEW),
-        release: Some(release()),
+        release: Some(samples::release()),
         wave: Wave { number: 1, target_count: all, max_unavailable, ..Wave::default() },
         hosts,
         retained: BTreeSet::from([OLD, NEW]),
         committed: None,
         restore_from: None,
-    }
-}
-
-fn release() -> Release {
-    let bundle = Artifact {
-        name: "bundle".parse().expect("a name"),
-        version: "v2".to_owned(),
-        sha256: Digest([9; 32]),
-        location: ArtifactLocation::Path("/srv/web.tar.zst".into()),
-    };
-    let process = Process::new(
-        vec!["bin/web".to_owned()],
-        Stop { signal: StopSignal::Term, grace: Millis::seconds(5) },
-        Restart { on: RestartOn::Failure, delay: Millis::seconds(1), max: 5, per: Millis::minutes(10) },
-    );
-    let health = HealthCheck::ready(
-        Probe::get(8080, "/", Millis(500), Millis::seconds(2)),
-        Millis::seconds(3),
-        Millis::seconds(20),
-    );
-    let workload =
-        ReleaseWorkload::Host(HostRelease { bundle, process, health, lifecycle: Lifecycle::default() });
-    Release {
-        pipeline: installation().pipeline,
-        target: installation().target,
-        version: "v2".to_owned(),
-        workload,
     }
 }

@@ -82,13 +82,10 @@ async fn prepare(lab: &Lab, client: &Client, runners: usize) -> PathBuf {
     );
     let file = SourceFile { name: "targets.yaml".to_owned(), text: text.into_bytes() };
     dispatch::request(client, OperatorBody::Apply { files: vec![file] }).await;
-    let probe = BTreeMap::from([("group".to_owned(), "probe".to_owned())]);
-    let order = EnrollOrder::Runner { name: "probe".to_owned(), agent: "lab".to_owned(), labels: probe };
-    let token = dispatch::make_token(client, order).await;
     let endpoint = [dispatch::address(lab).to_string()];
     let probe = lab.folder.path().join("probe").join("probe");
-    std::fs::create_dir_all(&probe).expect("a folder");
-    enroll::enroll(&endpoint, &token, "runner", &probe).await.expect("enrolled");
+    let order = dispatch::runner("probe", "lab", "probe");
+    dispatch::enroll(client, &endpoint, order, "runner", &probe).await;
     let order = EnrollOrder::Runners {
         group: TARGET.to_owned(),
         agent: "lab".to_owned(),

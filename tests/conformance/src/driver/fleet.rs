@@ -56,18 +56,8 @@ fn installation() -> InstallationId {
 }
 
 fn healthy(digest: Digest, fence: Fence) -> HostReport {
-    HostReport {
-        installation: installation(),
-        fence,
-        assignment: AssignmentId(fence.0),
-        disruptive: true,
-        state: HostState::Healthy,
-        current: Some(digest),
-        prepared: None,
-        code: None,
-        message: String::new(),
-        restarting: false,
-    }
+    let order = (AssignmentId(fence.0), fence);
+    samples::report(installation(), order, (HostState::Healthy, Some(digest)))
 }
 
 impl FleetModel {

@@ -1,7 +1,7 @@
-//! A release of one service, as models order it.
+//! A release of one service, as models order it, and what hosts report of it.
 
 use trimaran_model::action::Failure;
-use trimaran_model::assignment::{HostAction, HostGoal, HostOrder};
+use trimaran_model::assignment::{HostAction, HostGoal, HostOrder, HostReport, HostState};
 use trimaran_model::id::{AssignmentId, Attempt, Digest, Fence, HostName, InstallationId};
 use trimaran_model::pipeline::{
     HealthCheck, Lifecycle, Probe, Process, Restart, RestartOn, Stop, StopSignal,
@@ -10,7 +10,7 @@ use trimaran_model::reason::ReasonCode;
 use trimaran_model::release::{Artifact, ArtifactLocation, HostRelease, Release, ReleaseWorkload};
 use trimaran_model::time::Millis;
 
-pub(super) fn release() -> Release {
+pub fn release() -> Release {
     numbered(1)
 }
 
@@ -58,6 +58,26 @@ pub(super) fn apply(n: u8, digest: Digest) -> HostGoal {
         attempt: Attempt(1),
         action: HostAction::Apply(HostOrder { digest, release }),
         retained: std::collections::BTreeSet::new(),
+    }
+}
+
+/// What a host reports of an order that stopped what ran before.
+pub fn report(
+    installation: InstallationId,
+    (assignment, fence): (AssignmentId, Fence),
+    (state, current): (HostState, Option<Digest>),
+) -> HostReport {
+    HostReport {
+        installation,
+        fence,
+        assignment,
+        disruptive: true,
+        state,
+        current,
+        prepared: None,
+        code: None,
+        message: String::new(),
+        restarting: false,
     }
 }
 

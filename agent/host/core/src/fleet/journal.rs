@@ -19,6 +19,8 @@ pub(crate) struct Kept {
     pub(crate) ordered: BTreeSet<HostName>,
     /// Failures of the release in this assignment, one a host, in the order in which they were seen.
     pub(crate) failures: Vec<Failure>,
+    /// How often failures were committed: the number of the last commit.
+    pub(crate) commits: u32,
     /// The fault of the platform that ends the assignment.
     pub(crate) fault: Option<Failure>,
     /// Hosts that were left behind in this assignment, each with its fault.
@@ -27,13 +29,14 @@ pub(crate) struct Kept {
 
 impl Kept {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let Self { abort, ordered, failures, fault, lost } = self;
+        let Self { abort, ordered, failures, commits, fault, lost } = self;
         FleetPhase {
             abort: abort.map(|code| code.as_str().to_owned()),
             ordered: ordered.iter().map(ToString::to_string).collect(),
             failures: failures.iter().map(Into::into).collect(),
             fault: fault.as_ref().map(Into::into),
             lost: lost.iter().map(Into::into).collect(),
+            commits: *commits,
         }
         .to_bytes()
     }
@@ -47,17 +50,19 @@ impl Kept {
             _ => (&Failure { message: String::new(), ..failure.clone() }).into(),
         };
         let failures = failures.enumerate().map(named).collect();
-        FleetPhase { abort: None, ordered: Vec::new(), failures, fault: None, lost: Vec::new() }.to_bytes()
+        let (commits, ordered, lost) = (self.commits, Vec::new(), Vec::new());
+        FleetPhase { abort: None, ordered, failures, fault: None, lost, commits }.to_bytes()
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
-        let FleetPhase { abort, ordered, failures, fault, lost } = FleetPhase::from_bytes(bytes)?;
+        let FleetPhase { abort, ordered, failures, fault, lost, commits } = FleetPhase::from_bytes(bytes)?;
         Ok(Self {
             abort: abort.as_deref().map(reason_code).transpose()?,
             ordered: ordered.iter().map(|host| name(host)).collect::<Result<_, _>>()?,
             failures: failures.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             fault: fault.map(TryInto::try_into).transpose()?,
             lost: lost.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            commits,
         })
     }
 

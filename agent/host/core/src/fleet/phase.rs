@@ -27,7 +27,7 @@ pub struct Phase {
     pub(crate) hosts: BTreeMap<HostName, HostRecord>,
     pub(crate) index: HostIndex,
     pub(crate) lease: bool,
-    /// Failures were reported and are not yet known to be in the log.
+    /// Failures were committed and are not yet known to be in the log.
     pub(crate) committing: bool,
     /// Since when nothing can be started although something has to.
     pub(crate) stuck_since: Option<Timestamp>,
@@ -85,6 +85,7 @@ impl Phase {
             self.kept.fault.get_or_insert(failure);
         }
         if !self.kept.failures.is_empty() && !self.is_over_budget() {
+            // It may not be in the log yet.
             self.committing = true;
             out.push(self.commit());
         }
@@ -130,7 +131,7 @@ impl Phase {
             }
             Input::LeaseLost => self.lease = false,
             Input::LeaseBack => self.lease = true,
-            Input::Committed(n) => self.committing &= (n as usize) < self.kept.failures.len(),
+            Input::Committed(n) => self.committing &= n < self.kept.commits,
         }
         self.schedule(now, out);
     }
@@ -174,7 +175,7 @@ impl Phase {
         let kept = &mut self.kept.failures[place];
         if *kept != failure {
             *kept = failure;
-            out.push(Effect::Persist);
+            self.keep_failures(out);
         }
     }
 
@@ -237,18 +238,24 @@ impl Phase {
         if let Some(host) = host {
             self.refresh(&host);
         }
+        self.keep_failures(out);
+    }
+
+    /// Failures that are others now are kept, and committed where the result does not follow at once.
+    fn keep_failures(&mut self, out: &mut Effects) {
         self.is_unreported = true;
+        let commits = !self.is_over_budget();
+        self.kept.commits += u32::from(commits);
         out.push(Effect::Persist);
-        if !self.is_over_budget() {
+        if commits {
             self.committing = true;
             out.push(self.commit());
         }
     }
 
-    /// The failures so far, numbered by their count: what a replaced agent must not forget.
+    /// The failures so far: what a replaced agent must not forget.
     fn commit(&self) -> EffectOf<Fleet> {
-        let n = u32::try_from(self.kept.failures.len()).unwrap_or(u32::MAX);
-        Effect::Commit { n, body: self.kept.committed_bytes(), progress: self.progress() }
+        Effect::Commit { n: self.kept.commits, body: self.kept.committed_bytes(), progress: self.progress() }
     }
 
     /// Whether an order of this phase has no answer yet.

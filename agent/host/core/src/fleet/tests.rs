@@ -361,6 +361,29 @@ fn what_was_committed_comes_back_with_the_order_to_an_agent_without_a_journal() 
 }
 
 #[test]
+fn a_failure_whose_cause_is_amended_is_committed_again() {
+    let order = assignment(Action::Release(NEW), 4, wave(4, 1, 1));
+    let mut world = World::new(order.clone());
+    let first = world.obey().remove(0);
+    world.say_failed(&first, HostState::Updating, ReasonCode::ProcessExited);
+    world.feed(Input::Committed(1));
+    assert_eq!(world.commits.len(), 1);
+    world.say_failed(&first, HostState::Reverted, ReasonCode::ProbeFailed);
+    assert_eq!(world.commits.len(), 2, "how its revert ended says more");
+    assert!(world.obey().is_empty(), "not before that is in the log, too");
+    let body = world.bodies.pop().expect("it was committed");
+    let committed = Some(Commit { assignment: order.id, n: 2, body });
+    let mut out = Vec::new();
+    let phase = Fleet.begin(Timestamp(0), &Assignment { committed, ..order }, None, &mut out);
+    let cause = phase.failure_of(&first).map(|failure| failure.code);
+    assert_eq!(cause, Some(ReasonCode::ProbeFailed), "the agent that takes over knows it");
+    let again = |effect: &_| matches!(effect, Effect::Commit { n: 2, .. });
+    assert!(out.iter().any(again), "under the same number: it is in the log already");
+    world.feed(Input::Committed(2));
+    assert_eq!(world.obey().len(), 1, "the wave goes on");
+}
+
+#[test]
 fn a_later_order_waits_for_answers_and_not_for_hosts() {
     let mut world = World::new(assignment(Action::Restore(NEW), 2, wave(2, 2, 0)));
     let orders = world.ordered();
