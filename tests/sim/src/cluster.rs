@@ -454,6 +454,12 @@ impl Cluster {
         }
     }
 
+    fn crash_agent(&mut self) {
+        let disk_lost = self.random.below(3) == 0;
+        self.note(format_args!("the agent crashes, its disk lost: {disk_lost}"));
+        self.agent.crash(disk_lost);
+    }
+
     fn agent_event(&mut self) {
         self.meet_earlier_incarnation();
         self.agent_moves();
