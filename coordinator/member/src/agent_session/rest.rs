@@ -13,7 +13,7 @@ pub(super) struct RestingRead {
     /// What it finds may be something else since this revision.
     due: Option<u64>,
     rests_until: Timestamp,
-    /// When the one that is under way began.
+    /// When the one that is in progress began.
     began: Option<Timestamp>,
 }
 

@@ -106,8 +106,10 @@ impl ServerSession {
 impl crypto::Session for ServerSession {
     fn initial_keys(&self, to: &ConnectionId, side: Side) -> Keys {
         debug_assert!(side.is_server(), "a client alone computes them anew, after a Retry");
-        let keys = crypto::ServerConfig::initial_keys(&*self.tls, self.version, to);
-        keys.ok().expect("a session was started for this version")
+        let Ok(keys) = crypto::ServerConfig::initial_keys(&*self.tls, self.version, to) else {
+            unreachable!("a session was started for this version")
+        };
+        keys
     }
 
     fn handshake_data(&self) -> Option<Box<dyn Any>> {
