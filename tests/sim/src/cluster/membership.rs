@@ -144,8 +144,10 @@ impl Cluster {
         }
         let uncertain = self.care.uncertain.map(|request| (request, false));
         let Some((request, refusable)) = uncertain.or_else(|| self.wish()) else { return };
-        let changes = !refusable && !matches!(request, MembersRequest::Transfer { .. });
-        self.care.uncertain = changes.then_some(request);
+        let transfers = matches!(request, MembersRequest::Transfer { .. });
+        self.care.uncertain = (!refusable && !transfers).then_some(request);
+        // An operator finds who leads and asks there; the others would refuse it.
+        let node = if transfers { self.leader().unwrap_or(node) } else { node };
         self.care.last_number += 1;
         let (number, since) = (self.care.last_number, self.now);
         self.note(format_args!("{node} is asked for {request:?}"));

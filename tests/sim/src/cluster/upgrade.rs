@@ -23,19 +23,21 @@ const BEFORE: Levels = Levels { min: FIRST, max: FIRST };
 const CHANGE_INTERVAL: u64 = 2500;
 /// One of so many moves of an operator raises the level while a build before is in use.
 const FINALIZE_ONE_OF: u64 = 12;
+/// How often what the newer level brings is done before operators ask for it no more.
+const TOKENS_ENOUGH: u64 = 4;
 
 pub(super) struct Upgrade {
     random: Random,
     /// The highest level that any coordinator had, in this incarnation of the state.
     level: u16,
     tokens: u64,
-    /// What the newer level brings was done.
-    works: bool,
+    /// How often what the newer level brings was done.
+    granted: u64,
 }
 
 impl Upgrade {
     fn new(seed: u64) -> Self {
-        Self { random: Random::new(seed ^ 0x0B_01_1D_ED), level: FIRST, tokens: 0, works: false }
+        Self { random: Random::new(seed ^ 0x0B_01_1D_ED), level: FIRST, tokens: 0, granted: 0 }
     }
 }
 
@@ -102,7 +104,7 @@ impl Cluster {
     /// The state is another one: that of a backup.
     pub(super) fn level_restored(&mut self, level: u16) {
         if let Some(it) = &mut self.upgrade {
-            (it.level, it.works) = (level, false);
+            (it.level, it.granted) = (level, 0);
         }
     }
 
@@ -117,7 +119,7 @@ impl Cluster {
     /// Coordinators say what their builds support, and an operator asks for what the newer level brings, or raises it.
     pub(super) fn upgrade_moves(&mut self) {
         let Some(it) = &self.upgrade else { return };
-        if self.healing && it.level == MANY_RUNNERS && it.works {
+        if self.healing && it.level == MANY_RUNNERS && it.granted >= TOKENS_ENOUGH {
             return;
         }
         for node in 0..NODES {
@@ -155,7 +157,7 @@ impl Cluster {
             }
             Proposed::Done { outcome: Outcome::Token { .. }, .. } => {
                 self.seen.tokens_for_many += 1;
-                self.upgrade.iter_mut().for_each(|it| it.works = true);
+                self.upgrade.iter_mut().for_each(|it| it.granted += 1);
             }
             Proposed::Done { outcome: Outcome::Refused(_), .. } => self.seen.level_refused += 1,
             _ => {}
@@ -165,7 +167,7 @@ impl Cluster {
     /// At the end the level is raised everywhere.
     pub(super) fn check_level(&self) {
         let Some(it) = &self.upgrade else { return };
-        assert!(it.works, "what the newer level brings is done at last");
+        assert!(it.granted > 0, "what the newer level brings is done at last");
         for node in &self.nodes {
             let member = node.member.as_ref().expect("a healed coordinator runs");
             assert_eq!(member.state_machine().engine().level(), MANY_RUNNERS, "the level of {}", node.id);
