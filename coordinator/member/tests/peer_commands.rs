@@ -1,25 +1,26 @@
 //! What a peer passes on to the leader: what is out of its bounds or not for a peer to give is answered with why, and no
 //! entry has anything of it.
 
+mod alone;
+
 use std::collections::BTreeMap;
 
-use trimaran_engine::Engine;
 use trimaran_member::{EngineStateMachine, Input, Member, Output};
 use trimaran_model::limits::{
     COMMAND_BYTES_MAX, COMMENT_BYTES_MAX, INSTANCES_REPORTED_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX,
 };
-use trimaran_model::time::{Timestamp, WallTime};
+use trimaran_model::time::Timestamp;
+use trimaran_replica::Written;
 use trimaran_replica::memory::MemoryStore;
-use trimaran_replica::{Replica, Settings, StateMachine as _, Written};
 use trimaran_wire::codec::Message as _;
-use trimaran_wire::raft::ConfState;
 use trimaran_wire::v1::agent::{AgentVerdict, Progress};
 use trimaran_wire::v1::assignment::{WireFailure, WireOutcome};
 use trimaran_wire::v1::command::{Command, CommandBody, Entry, RunnerChange, TokenGrant, WireMemberChange};
 use trimaran_wire::v1::common::{WireIdentity, WireInstallation, WireRun};
 use trimaran_wire::v1::peer::{MembersRequest, PeerMessage, WireProposed};
 
-const WALL: WallTime = WallTime(1_700_000_000_000);
+use alone::WALL;
+
 /// The member that passes commands on.
 const PEER: u64 = 2;
 
@@ -33,22 +34,8 @@ struct Leader {
 
 impl Leader {
     fn new() -> Self {
-        let bootstrap = CommandBody::Bootstrap {
-            cluster: "c".to_owned(),
-            wall_ms: WALL.0,
-            incarnation: 1,
-            admin_token_sha256: [1; 32],
-            admin: "admin".to_owned(),
-        };
-        let first = Entry { now_ms: 0, commands: vec![system(bootstrap)] };
-        let rows: Vec<_> = Engine::new().apply(1, &first).rows;
-        let rows: Vec<_> = rows.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
-        let store = MemoryStore::init(ConfState { voters: vec![1], ..ConfState::default() }, &rows);
-        let (loaded, mut machine) = (store.load(), EngineStateMachine::default());
-        machine.restore(loaded.applied, Box::new(rows.into_iter())).expect("rows of an engine");
-        let replica = Replica::new(Settings::new(1, 7), machine, loaded).expect("it starts");
         let now = Timestamp(1000);
-        let member = Member::new(replica, now, 0);
+        let (member, store) = alone::start(now);
         let mut leader = Self { member, store, now, answers: Vec::new() };
         leader.step(Input::Due);
         while !leader.member.status(leader.now).leads() {

@@ -1,15 +1,13 @@
 //! Wall time of a coordinator alone whose disk takes its time: a gap that is on its way through the log is not found again.
 
-use trimaran_engine::Engine;
+mod alone;
+
+use alone::WALL;
 use trimaran_member::{EngineStateMachine, Input, Member, Output};
 use trimaran_model::time::{Millis, Timestamp, WallTime};
 use trimaran_replica::memory::MemoryStore;
-use trimaran_replica::{Replica, Settings, StateMachine as _, WriteJob, Written};
-use trimaran_wire::raft::ConfState;
-use trimaran_wire::v1::command::{Command, CommandBody, Entry};
-use trimaran_wire::v1::common::WireIdentity;
+use trimaran_replica::{WriteJob, Written};
 
-const WALL: WallTime = WallTime(1_700_000_000_000);
 /// For so long the machine was off.
 const GAP: Millis = Millis::minutes(10);
 const STEP: Millis = Millis(50);
@@ -24,22 +22,9 @@ struct Alone {
 
 impl Alone {
     fn new() -> Self {
-        let body = CommandBody::Bootstrap {
-            cluster: "c".to_owned(),
-            wall_ms: WALL.0,
-            incarnation: 1,
-            admin_token_sha256: [1; 32],
-            admin: "admin".to_owned(),
-        };
-        let bootstrap = Command { identity: WireIdentity::System, request: None, body };
-        let rows = Engine::new().apply(1, &Entry { now_ms: 0, commands: vec![bootstrap] }).rows;
-        let rows: Vec<_> = rows.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
-        let store = MemoryStore::init(ConfState { voters: vec![1], ..ConfState::default() }, &rows);
-        let (loaded, mut machine) = (store.load(), EngineStateMachine::default());
-        machine.restore(loaded.applied, Box::new(rows.into_iter())).expect("rows of an engine");
-        let replica = Replica::new(Settings::new(1, 7), machine, loaded).expect("it starts");
         let now = Timestamp(1000);
-        Self { member: Member::new(replica, now, 0), store, jobs: Vec::new(), now }
+        let (member, store) = alone::start(now);
+        Self { member, store, jobs: Vec::new(), now }
     }
 
     /// What the machine's clock shows.
